@@ -43,11 +43,16 @@ _WINDOW_TESTS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One kind of plant."""
+    """One kind of plant.
 
-    name: str  # For the table
-    cell: Cell  # Labels, other sites, noise
-    # Whether the other sites' classes are permuted, so that their releases mislead.
+    Attributes:
+        name: For the table.
+        cell: Labels, other sites, noise.
+        wrong: Whether the other sites' classes are permuted, so that their releases mislead.
+    """
+
+    name: str
+    cell: Cell
     wrong: bool = False
 
 

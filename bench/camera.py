@@ -246,13 +246,20 @@ def _standard(local: NDArray[np.floating], site: NDArray[np.floating], layout: L
 
 
 def _logistic(
-    z: Floats,  # Features [C, n, q]
-    labels: NDArray[np.int64],  # [C, n]
-    given: Floats,  # [C, 1 + J]
-    classes: int,  # K
-    penalty: float,  # Of squared weights that are not shared
-) -> tuple[Floats, Floats]:  # Weight [1 + J, K, q] and bias [1 + J, K]
-    """Logistic regression with weights linear in what is given of a site, a one first."""
+    z: Floats, labels: NDArray[np.int64], given: Floats, classes: int, penalty: float
+) -> tuple[Floats, Floats]:
+    """Logistic regression with weights linear in what is given of a site, a one first.
+
+    Args:
+        z: Features ``[C, n, q]``.
+        labels: ``[C, n]``.
+        given: ``[C, 1 + J]``.
+        classes: K.
+        penalty: Of squared weights that are not shared.
+
+    Returns:
+        Weight ``[1 + J, K, q]`` and bias ``[1 + J, K]``.
+    """
     sites, n, q = z.shape
     j, hot = given.shape[1], np.eye(classes, dtype=np.float32)[labels]
     few = given.astype(np.float32)

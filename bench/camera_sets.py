@@ -56,21 +56,27 @@ _VERSION = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraSet:
-    """Features of one data set. C sites of the zoo, P plants of which the last has no camera."""
+    """Features of one data set. C sites of the zoo, P plants of which the last has no camera.
 
-    names: Array  # Class names, K
-    # Local features of the zoo's sites [C, n, D], float16; labels [C, n], and picture statistics
-    # [C, n, s]; s is 0 for windows.
+    Attributes:
+        names: Class names, K.
+        zoo: Local features of the zoo's sites ``[C, n, D]``, float16; labels ``[C, n]``, and
+            picture statistics ``[C, n, s]``; s is 0 for windows.
+        own: Of each plant's records, ``[P, m, D]``, ``[m]``, ``[P, m, s]``.
+        test: Of test records under each plant's camera, ``[P, t, D]``, and ``[t]``.
+        very: Of the operator's records under each plant's very camera, ``[P, o, D]``, and ``[o]``;
+            o is 0 for windows.
+    """
+
+    names: Array
     zoo: Array
     zoo_y: Array
     zoo_s: Array
-    own: Array  # Of each plant's records, [P, m, D], [m], [P, m, s]
+    own: Array
     own_y: Array
     own_s: Array
-    test: Array  # Of test records under each plant's camera, [P, t, D], and [t]
+    test: Array
     test_y: Array
-    # Of the operator's records under each plant's very camera, [P, o, D], and [o]; o is 0 for
-    # windows.
     very: Array
     very_y: Array
 

@@ -40,14 +40,21 @@ _CUT = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sites:
-    """One data set, cut up. K classes."""
+    """One data set, cut up. K classes.
 
-    labels: tuple[str, ...]  # Class names
-    # Local features [n, D] and classes of the plant, to draw its labels from.
+    Attributes:
+        labels: Class names.
+        own: Local features ``[n, D]`` and classes of the plant, to draw its labels from.
+        test: The same of the test records.
+        other: Released features and classes of the other site's records.
+        groups: Of the plant's own records, ``[n]``: what was recorded together.
+    """
+
+    labels: tuple[str, ...]
     own: tuple[Floats, Ints]
-    test: tuple[Floats, Ints]  # The same of the test records
-    other: tuple[Floats, Ints]  # Released features and classes of the other site's records
-    groups: Ints  # Of the plant's own records, [n]: what was recorded together
+    test: tuple[Floats, Ints]
+    other: tuple[Floats, Ints]
+    groups: Ints
 
 
 def sites(encoder: Encoder, root: Path, name: str, equipment: str, cache: Path) -> Sites | None:

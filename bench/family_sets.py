@@ -43,10 +43,12 @@ def main() -> None:
         )
 
 
-def apart(
-    arrays: Arrays,  # `x`, `y`, `classes`, `split` (0 or 1), and perhaps `group`
-) -> Arrays:
-    """The records of a data set whose groups are on one side of its split."""
+def apart(arrays: Arrays) -> Arrays:
+    """The records of a data set whose groups are on one side of its split.
+
+    Args:
+        arrays: ``x``, ``y``, ``classes``, ``split`` (0 or 1), and perhaps ``group``.
+    """
     split = arrays["split"]
     keep = np.ones(len(split), bool)
     if "group" in arrays:

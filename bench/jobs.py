@@ -34,12 +34,19 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where everything lies."""
+    """Where everything lies.
 
-    home: Path  # A server's home, trained
-    datasets: Path  # Folder of the data sets
-    cache: Path  # Folder of trained baselines and cut data sets
-    quick: bool  # Baselines with less training, and fewer heads after local training
+    Attributes:
+        home: A server's home, trained.
+        datasets: Folder of the data sets.
+        cache: Folder of trained baselines and cut data sets.
+        quick: Baselines with less training, and fewer heads after local training.
+    """
+
+    home: Path
+    datasets: Path
+    cache: Path
+    quick: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +156,13 @@ TRAINED: dict[str, Callable[[Bench], object]] = {
 
 
 def judged(
-    setting: Setting,
-    groups: Sequence[Group],
-    workers: int,  # Processes; 1 works in this one
-    say: Say,
+    setting: Setting, groups: Sequence[Group], workers: int, say: Say
 ) -> Iterator[tuple[Group, list[Scores] | None]]:
-    """Judge groups over processes; they come in the order in which they are done."""
+    """Judge groups over processes; they come in the order in which they are done.
+
+    Args:
+        workers: Processes; 1 works in this one.
+    """
     if not groups:
         return
     if workers == 1:

@@ -49,16 +49,25 @@ TUNED = (*TUNED_QUICK, "deepsets", "d2nwg-mean", "retrieval-5nn")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One configuration."""
+    """One configuration.
 
-    # S1 few labels, S2 classes never seen, S3 no labels, S6 same family, strong camera.
+    Attributes:
+        scenario: S1 few labels, S2 classes never seen, S3 no labels, S6 same family, strong camera.
+        epsilon: Of every release; inf is no noise.
+        shots: Labels (in S3 records without labels) of a class at the plant.
+        camera: Strength of the plant's own camera.
+        missing: Share of classes that the plant has never seen.
+        labelled: Whether the plant has labels.
+        same_family: Same-family sites with releases.
+    """
+
     scenario: str
-    epsilon: float  # Of every release; inf is no noise
-    shots: int  # Labels (in S3 records without labels) of a class at the plant
-    camera: float = 0.0  # Strength of the plant's own camera
-    missing: float = 0.0  # Share of classes that the plant has never seen
-    labelled: bool = True  # Whether the plant has labels
-    same_family: int = 3  # Same-family sites with releases
+    epsilon: float
+    shots: int
+    camera: float = 0.0
+    missing: float = 0.0
+    labelled: bool = True
+    same_family: int = 3
 
     @property
     def name(self) -> str:
@@ -68,29 +77,50 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Methods:
-    """What is judged."""
+    """What is judged.
 
-    generator: Generator  # The generator
-    trained: baselines.Trained  # Baselines trained in the server package
-    sets: SetNetwork  # The deterministic set network
-    reference: D2nwg  # D2NWG's recipe
-    tuned: Sequence[str] = TUNED  # Heads, beside the selector's, that local training starts from
+    Attributes:
+        generator: The generator.
+        trained: Baselines trained in the server package.
+        sets: The deterministic set network.
+        reference: D2NWG's recipe.
+        tuned: Heads, beside the selector's, that local training starts from.
+    """
+
+    generator: Generator
+    trained: baselines.Trained
+    sets: SetNetwork
+    reference: D2nwg
+    tuned: Sequence[str] = TUNED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """One plant of a cell: its records and what has been made for it."""
+    """One plant of a cell: its records and what has been made for it.
 
-    x: Floats  # Local features [n, D]
-    y: Ints  # [n], -1: no label
-    groups: Ints  # [n], as of `Plants`
-    gone: Ints  # Classes that it has never seen
-    made: Generated  # What the server makes
-    heads: dict[str, LinearHead]  # Delivered heads and those of baselines, on local features
-    others: Sequence[SiteRelease]  # What its same-family sites have released
-    evidence: Sequence[SiteEvidence]  # Of what it and its same-family sites have released
-    centre: Floats  # Where its heads' biases are taken
-    noise: float  # On each entry of its class sums
+    Attributes:
+        x: Local features ``[n, D]``.
+        y: ``[n]``, -1: no label.
+        groups: ``[n]``, as of ``Plants``.
+        gone: Classes that it has never seen.
+        made: What the server makes.
+        heads: Delivered heads and those of baselines, on local features.
+        others: What its same-family sites have released.
+        evidence: Of what it and its same-family sites have released.
+        centre: Where its heads' biases are taken.
+        noise: On each entry of its class sums.
+    """
+
+    x: Floats
+    y: Ints
+    groups: Ints
+    gone: Ints
+    made: Generated
+    heads: dict[str, LinearHead]
+    others: Sequence[SiteRelease]
+    evidence: Sequence[SiteEvidence]
+    centre: Floats
+    noise: float
 
     def select(self, trunk: Trunk, dimension: int) -> Outcome:
         """The plant's model selection, on a trunk of which so many features are released."""
@@ -165,10 +195,13 @@ def scores(
     heads: Mapping[str, LinearHead],
     test: tuple[Floats, Ints],
     gone: Ints,
-    # Test records of heads that see other features.
     other: Mapping[str, tuple[Floats, Ints]] | None = None,
 ) -> dict[str, float]:
-    """Accuracy of heads on test records, and on classes that the plant has never seen."""
+    """Accuracy of heads on test records, and on classes that the plant has never seen.
+
+    Args:
+        other: Test records of heads that see other features.
+    """
     found = {}
     for name, head in heads.items():
         x, y = (other or {}).get(name, test)

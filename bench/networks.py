@@ -74,14 +74,23 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One configuration."""
+    """One configuration.
 
-    name: str  # Title in tables
-    epsilon: float  # Of every release
-    shots: int  # Labels of a class at the plant
-    same_family: bool  # Whether the zoo has this kind of plant
-    named: bool = True  # Whether the plant uses the zoo's class names
-    camera: float = 0.0  # Strength of the plant's own camera
+    Attributes:
+        name: Title in tables.
+        epsilon: Of every release.
+        shots: Labels of a class at the plant.
+        same_family: Whether the zoo has this kind of plant.
+        named: Whether the plant uses the zoo's class names.
+        camera: Strength of the plant's own camera.
+    """
+
+    name: str
+    epsilon: float
+    shots: int
+    same_family: bool
+    named: bool = True
+    camera: float = 0.0
 
 
 CELLS = (

@@ -90,24 +90,39 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
-    """A data set: records to draw labels from, and test records, none of a group of those."""
+    """A data set: records to draw labels from, and test records, none of a group of those.
 
-    records: NDArray[np.generic]  # Of both
-    labels: Ints  # [n] in 0..K-1
-    groups: Ints  # [n]
-    test: NDArray[np.bool_]  # Which are test records, [n]
+    Attributes:
+        records: Of both.
+        labels: ``[n]`` in 0..K-1.
+        groups: ``[n]``.
+        test: Which are test records, ``[n]``.
+    """
+
+    records: NDArray[np.generic]
+    labels: Ints
+    groups: Ints
+    test: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draw:
-    """One plant of the bench."""
+    """One plant of the bench.
 
-    cut: Cut  # Its data set
-    features: NDArray[np.float32]  # Local features of all records, float32 [n, D]
-    # Numbers (released, with a public scale), and sizes and loudness of blocks of local features.
+    Attributes:
+        cut: Its data set.
+        features: Local features of all records, float32 ``[n, D]``.
+        layout: Numbers (released, with a public scale), and sizes and loudness of blocks of local
+            features.
+        rows: The records that have a label, ``[m]``.
+        seed: Of the draw.
+    """
+
+    cut: Cut
+    features: NDArray[np.float32]
     layout: tuple[int, int, tuple[int, ...], tuple[float, ...]]
-    rows: Ints  # The records that have a label, [m]
-    seed: int  # Of the draw
+    rows: Ints
+    seed: int
 
     @property
     def labels(self) -> Ints:

@@ -55,15 +55,23 @@ Images = list[NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plants:
-    """Local features of one data set, cut up."""
+    """Local features of one data set, cut up.
 
-    labels: tuple[str, ...]  # Class names
-    dimension: int  # Number d of features that are released; they come first
-    # Features [n, D] and classes [n] of the plant, to draw its labels from.
+    Attributes:
+        labels: Class names.
+        dimension: Number d of features that are released; they come first.
+        own: Features ``[n, D]`` and classes ``[n]`` of the plant, to draw its labels from.
+        same_family: The same of each same-family site.
+        test: The same of the test records, under the plant's own camera.
+        groups: Of the plant's own records, ``[n]``: what was photographed together.
+    """
+
+    labels: tuple[str, ...]
+    dimension: int
     own: tuple[Floats, Ints]
-    same_family: tuple[tuple[Floats, Ints], ...]  # The same of each same-family site
-    test: tuple[Floats, Ints]  # The same of the test records, under the plant's own camera
-    groups: Ints  # Of the plant's own records, [n]: what was photographed together
+    same_family: tuple[tuple[Floats, Ints], ...]
+    test: tuple[Floats, Ints]
+    groups: Ints
 
 
 def load_images(root: Path, name: str) -> tuple[Images, Ints, Ints] | None:
@@ -95,11 +103,14 @@ def cut(
     strength: float,
     cache: Path,
     *,
-    # Records of a class at the plant (`own`) and at a same-family site (`sister`).
     each: Mapping[str, int] = _PER_CLASS,
     tests: int = TESTS,
 ) -> Plants | None:
-    """Cut a data set into plants, or read the cut from the cache; None if the set is not there."""
+    """Cut a data set into plants, or read the cut from the cache; None if the set is not there.
+
+    Args:
+        each: Records of a class at the plant (``own``) and at a same-family site (``sister``).
+    """
     about = {
         "records": f"{each['own']} {each['sister']} {tests}",
         "cut": _CUT,

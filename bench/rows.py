@@ -36,12 +36,13 @@ class Rows:
 
 
 def judged(
-    rows: Rows,
-    work: Callable[[Job], Row],  # From a job, whose first part is its key, to a row
-    jobs: Sequence[Job],
-    processes: int,
+    rows: Rows, work: Callable[[Job], Row], jobs: Sequence[Job], processes: int
 ) -> list[Row]:
-    """Do what is not done yet, over processes; the rows that have scores."""
+    """Do what is not done yet, over processes; the rows that have scores.
+
+    Args:
+        work: From a job, whose first part is its key, to a row.
+    """
     with ProcessPoolExecutor(processes) as pool:
         for row in pool.map(work, [job for job in jobs if job[0] not in rows]):
             rows.add(row)

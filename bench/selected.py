@@ -44,15 +44,23 @@ def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> Trunk:
 def selected(
     made: Generated,
     trunk: Trunk,
-    labels: Ints,  # [n], -1 without one
+    labels: Ints,
     dimension: int,
     *,
-    own: bool,  # Whether it was made from a release of the plant's own records
-    others: bool,  # Whether other sites have released
-    groups: Ints | None = None,  # Of records [n] that belong together; None: each is alone
+    own: bool,
+    others: bool,
+    groups: Ints | None = None,
     policy: AcceptanceConfig = AcceptanceConfig(),  # noqa: B008 - frozen
 ) -> Outcome:
-    """The plant's model selection, with the policy that plants start with."""
+    """The plant's model selection, with the policy that plants start with.
+
+    Args:
+        labels: ``[n]``, -1 without one.
+        own: Whether it was made from a release of the plant's own records.
+        others: Whether other sites have released.
+        groups: Of records ``[n]`` that belong together; None: each is alone.
+        policy: The policy, if not the one that plants of images start with.
+    """
     width = trunk.features.shape[1]
     candidates = []
     for c in made.candidates:

@@ -106,12 +106,19 @@ CELLS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextPlants:
-    """One data set, cut up: features ``[n, D]`` and classes of each part."""
+    """One data set, cut up: features ``[n, D]`` and classes of each part.
 
-    labels: tuple[str, ...]  # Class names
-    parts: tuple[tuple[Floats, Ints], ...]  # Of the plant, then of the other sites
-    test: tuple[Floats, Ints]  # Of the test records
-    vectors: Floats  # Sentence vectors of the test records, [n, 512]
+    Attributes:
+        labels: Class names.
+        parts: Of the plant, then of the other sites.
+        test: Of the test records.
+        vectors: Sentence vectors of the test records, ``[n, 512]``.
+    """
+
+    labels: tuple[str, ...]
+    parts: tuple[tuple[Floats, Ints], ...]
+    test: tuple[Floats, Ints]
+    vectors: Floats
 
 
 def main() -> None:

@@ -72,15 +72,25 @@ Windows = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowPlants:
-    """One data set, cut up: features for the methods, windows for those that need no encoder."""
+    """One data set, cut up: features for the methods, windows for those that need no encoder.
 
-    plants: Plants  # Features of all parts
-    scaled: int  # Number of features that have a public scale
-    blocks: tuple[int, ...]  # Sizes of the blocks of the others
-    loudness: tuple[float, ...]  # Of these blocks
-    own: Windows  # Windows of the plant, [n, C, T], as `plants.own` has them
-    test: Windows  # Windows of the test records
-    raw: tuple[Floats, Floats]  # Raw features of these two
+    Attributes:
+        plants: Features of all parts.
+        scaled: Number of features that have a public scale.
+        blocks: Sizes of the blocks of the others.
+        loudness: Of these blocks.
+        own: Windows of the plant, ``[n, C, T]``, as ``plants.own`` has them.
+        test: Windows of the test records.
+        raw: Raw features of these two.
+    """
+
+    plants: Plants
+    scaled: int
+    blocks: tuple[int, ...]
+    loudness: tuple[float, ...]
+    own: Windows
+    test: Windows
+    raw: tuple[Floats, Floats]
 
 
 def main() -> None:

@@ -33,10 +33,15 @@ An image is uint8 ``[h, w]`` or ``[h, w, 3]``, a window floating ``[channels, sa
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """One plant."""
+    """One plant.
 
-    home: ClientHome  # Its home folder
-    config: ClientConfig  # Its `client.yaml`, as it was when the plant was opened
+    Attributes:
+        home: Its home folder.
+        config: Its ``client.yaml``, as it was when the plant was opened.
+    """
+
+    home: ClientHome
+    config: ClientConfig
 
     @classmethod
     def open(cls, home: str | Path) -> Plant:

@@ -50,18 +50,26 @@ GENERATED_SOURCES: Final = frozenset({"diffusion", "network", "retrieval", SAME_
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureSpec:
-    """One architecture."""
+    """One architecture.
 
-    name: str  # Its name in manifests, plans and settings
-    modality: str  # Name of the modality of its records
-    # Weight plans that it can be generated under, the narrowest first.
+    Attributes:
+        name: Its name in manifests, plans and settings.
+        modality: Name of the modality of its records.
+        plans: Weight plans that it can be generated under, the narrowest first.
+        module: Of a whole network: its module. Empty: a head on the encoder.
+        width: Channels of the first layer of a whole network; larger ones have more.
+        domain_shift: Whether the zoo trains a second network on the operator's own records, with
+            domain-shift augmentation; measured for images only (docs/decisions/0089).
+        base_steps: Steps of the public base's training, over the zoo plan's.
+    """
+
+    name: str
+    modality: str
     plans: tuple[WeightPlan, ...] = WEIGHT_PLANS
-    module: str = ""  # Of a whole network: its module. Empty: a head on the encoder
-    width: int = 0  # Channels of the first layer of a whole network; larger ones have more
-    # Whether the zoo trains a second network on the operator's own records, with domain-shift
-    # augmentation; measured for images only (docs/decisions/0089).
+    module: str = ""
+    width: int = 0
     domain_shift: bool = False
-    base_steps: float = 1.0  # Steps of the public base's training, over the zoo plan's
+    base_steps: float = 1.0
 
     @property
     def whole(self) -> bool:

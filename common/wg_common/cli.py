@@ -43,14 +43,18 @@ json_option = click.option(
 
 def run(
     group: click.Command,
-    # Words after the program's name; None: those of this process.
     arguments: Sequence[str] | None = None,
     *,
-    extra: str = "",  # The extra of the distribution that holds what the commands import
-    # For what the commands say, where they have `--language`.
+    extra: str = "",
     japanese: Mapping[str, str] | None = None,
 ) -> NoReturn:
-    """Run a command group and exit with the documented code."""
+    """Run a command group and exit with the documented code.
+
+    Args:
+        arguments: Words after the program's name; None: those of this process.
+        extra: The extra of the distribution that holds what the commands import.
+        japanese: For what the commands say, where they have ``--language``.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = os.umask(PRIVATE_UMASK)
     try:

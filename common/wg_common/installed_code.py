@@ -48,12 +48,17 @@ class CodeFile:
 
 @dataclass(frozen=True, slots=True)
 class CodeDigest:
-    """A program's code."""
+    """A program's code.
 
-    sha256: str  # The digest, hex
-    # Packages that were there; `wg_client` is missing where only an auditor works.
+    Attributes:
+        sha256: The digest, hex.
+        packages: Packages that were there; ``wg_client`` is missing where only an auditor works.
+        files: What it covers, in the order of paths.
+    """
+
+    sha256: str
     packages: tuple[str, ...]
-    files: tuple[CodeFile, ...]  # What it covers, in the order of paths
+    files: tuple[CodeFile, ...]
 
 
 @functools.cache
@@ -88,10 +93,12 @@ def in_wheel(path: Path) -> CodeDigest:
     return digest_of(found)
 
 
-def digest_of(
-    files: Mapping[str, bytes],  # Bytes by path below the packages' folder, with `/`
-) -> CodeDigest:
-    """The digest of files by path; those that Python does not load are left out."""
+def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
+    """The digest of files by path; those that Python does not load are left out.
+
+    Args:
+        files: Bytes by path below the packages' folder, with ``/``.
+    """
     covered = tuple(
         CodeFile(path, hashlib.sha256(files[path]).hexdigest())
         for path in sorted(files)

@@ -29,10 +29,15 @@ VARIABLES = ("WEIGHTGATE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 
 
 class Text(str):
-    """An English sentence that can be said in another language."""
+    """An English sentence that can be said in another language.
 
-    template: str  # As for `str.format`; the key of catalogues
-    values: Mapping[str, Any]  # By name in the template; they may be sentences themselves
+    Attributes:
+        template: As for ``str.format``; the key of catalogues.
+        values: By name in the template; they may be sentences themselves.
+    """
+
+    template: str
+    values: Mapping[str, Any]
 
 
 def text(template: str, /, **values: Any) -> Text:
@@ -72,10 +77,14 @@ class Catalogue(dict[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language and its catalogue."""
+    """A language and its catalogue.
 
-    code: Code = "en"  # As in `lang` of a page
-    # English template -> template in this language.
+    Attributes:
+        code: As in ``lang`` of a page.
+        catalogue: English template -> template in this language.
+    """
+
+    code: Code = "en"
     catalogue: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, sentence: str) -> str:

@@ -30,13 +30,20 @@ REPLY_LIMIT = 16 << 20  # Largest answer of a small call, in bytes
 
 
 def open_client(
-    base_url: str,  # `https://host:port`, or empty if calls name it
-    context: ssl.SSLContext,  # Whom to trust, and as whom to appear
+    base_url: str,
+    context: ssl.SSLContext,
     *,
-    limit: int = REPLY_LIMIT,  # Largest body of an answer, in bytes
-    seconds: float = CALL_SECONDS,  # Longest call as a whole
+    limit: int = REPLY_LIMIT,
+    seconds: float = CALL_SECONDS,
 ) -> httpx.Client:
-    """An HTTPS client whose every answer is bounded."""
+    """An HTTPS client whose every answer is bounded.
+
+    Args:
+        base_url: ``https://host:port``, or empty if calls name it.
+        context: Whom to trust, and as whom to appear.
+        limit: Largest body of an answer, in bytes.
+        seconds: Longest call as a whole.
+    """
     return httpx.Client(
         base_url=base_url,
         transport=BoundedTransport(context, limit=limit, seconds=seconds),

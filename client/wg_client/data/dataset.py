@@ -29,16 +29,24 @@ UNLABELLED = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SiteData:
-    """Records of one plant."""
+    """Records of one plant.
 
-    records: Sequence[Record]  # n records of one modality; sizes may differ
-    modality: str  # Its name
-    labels: NDArray[np.int64]  # int64 [n], index into `label_names`; -1 = unlabelled
-    label_names: tuple[str, ...]  # The declared label domain
-    names: tuple[str, ...]  # A name for each record, for messages and predictions
-    # Privacy unit of each record, or None: the record is its own.
+    Attributes:
+        records: n records of one modality; sizes may differ.
+        modality: Its name.
+        labels: int64 ``[n]``, index into ``label_names``; -1 = unlabelled.
+        label_names: The declared label domain.
+        names: A name for each record, for messages and predictions.
+        units: Privacy unit of each record, or None: the record is its own.
+        rows: Row of each record in its ``.npz`` file or table; None: each record is a file.
+    """
+
+    records: Sequence[Record]
+    modality: str
+    labels: NDArray[np.int64]
+    label_names: tuple[str, ...]
+    names: tuple[str, ...]
     units: tuple[str, ...] | None = None
-    # Row of each record in its `.npz` file or table; None: each record is a file.
     rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -67,21 +75,32 @@ class SiteData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something in the data set that cannot be used."""
+    """Something in the data set that cannot be used.
 
-    name: str  # The file, relative to the folder, or a row of it
-    reason: str  # Why not
+    Attributes:
+        name: The file, relative to the folder, or a row of it.
+        reason: Why not.
+    """
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What was found in a data set."""
+    """What was found in a data set.
 
-    data: SiteData  # Records that can be used as far as names and tables say
-    problems: tuple[Problem, ...] = ()  # What cannot
-    # Files of no kind that is read; for predictions they do not matter.
+    Attributes:
+        data: Records that can be used as far as names and tables say.
+        problems: What cannot.
+        strays: Files of no kind that is read; for predictions they do not matter.
+        hints: What a person should know, and nothing is refused for.
+    """
+
+    data: SiteData
+    problems: tuple[Problem, ...] = ()
     strays: tuple[Problem, ...] = ()
-    hints: tuple[str, ...] = ()  # What a person should know, and nothing is refused for
+    hints: tuple[str, ...] = ()
 
 
 READING = ReadingConfig()  # Files as they are

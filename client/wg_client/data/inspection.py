@@ -42,17 +42,25 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inspection:
-    """What of a data set can be frozen."""
+    """What of a data set can be frozen.
 
-    data: SiteData  # The records that count
-    digests: tuple[bytes, ...]  # SHA-256 of each one's content, in their order
-    # int64 [n, 2]: first two sides of each record, 0 where it has one only.
+    Attributes:
+        data: The records that count.
+        digests: SHA-256 of each one's content, in their order.
+        shapes: int64 ``[n, 2]``: first two sides of each record, 0 where it has one only.
+        problems: What cannot be used, and why; all of it.
+        duplicates: What counts once with another record.
+        shared: Contents that are in two privacy units; nothing is frozen while there are any.
+        hints: What a person should know, and nothing is refused for.
+    """
+
+    data: SiteData
+    digests: tuple[bytes, ...]
     shapes: NDArray[np.int64]
-    problems: tuple[Problem, ...]  # What cannot be used, and why; all of it
-    duplicates: tuple[Duplicate, ...]  # What counts once with another record
-    # Contents that are in two privacy units; nothing is frozen while there are any.
+    problems: tuple[Problem, ...]
+    duplicates: tuple[Duplicate, ...]
     shared: tuple[Problem, ...]
-    hints: tuple[str, ...] = ()  # What a person should know, and nothing is refused for
+    hints: tuple[str, ...] = ()
 
 
 def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspection:

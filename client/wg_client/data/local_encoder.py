@@ -27,14 +27,23 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalEncoderSight:
-    """What a plant's local encoder is, and takes."""
+    """What a plant's local encoder is, and takes.
 
-    name: str  # Of the encoder
-    sha256: str  # Of its weights, hex
-    licence: str  # Of its weights
-    features: int  # Further local features of a record
-    seconds: float  # Processor time for one record, the least of a few
-    megabytes: float  # Memory beside the shared encoder's, 10^6 bytes, about
+    Attributes:
+        name: Of the encoder.
+        sha256: Of its weights, hex.
+        licence: Of its weights.
+        features: Further local features of a record.
+        seconds: Processor time for one record, the least of a few.
+        megabytes: Memory beside the shared encoder's, 10^6 bytes, about.
+    """
+
+    name: str
+    sha256: str
+    licence: str
+    features: int
+    seconds: float
+    megabytes: float
 
 
 def beside(config: ClientConfig, encoder: Encoder) -> Encoder:
@@ -53,22 +62,24 @@ def beside(config: ClientConfig, encoder: Encoder) -> Encoder:
     return encoder.with_beside(load(chosen, encoder.modality, pixels))
 
 
-def usual(
-    kind: str,
-    shapes: NDArray[np.int64],  # First two sides of each record, [n, 2]
-) -> LocalEncoderConfig | None:
-    """What a plant of this kind has where its owner names none: the course of windows."""
+def usual(kind: str, shapes: NDArray[np.int64]) -> LocalEncoderConfig | None:
+    """What a plant of this kind has where its owner names none: the course of windows.
+
+    Args:
+        shapes: First two sides of each record, ``[n, 2]``.
+    """
     if kind != Windows.name or not len(shapes):
         return None
     return LocalEncoderConfig(name=course_name(int(shapes[:, 0].max())))
 
 
-def load(
-    chosen: LocalEncoderConfig,  # From `client.yaml`
-    kind: str,
-    pixels: int = ENCODER_PIXELS,  # Side of the images that the shared encoder sees
-) -> LocalEncoder:
-    """A local encoder, without the shared one; errors as of ``beside``."""
+def load(chosen: LocalEncoderConfig, kind: str, pixels: int = ENCODER_PIXELS) -> LocalEncoder:
+    """A local encoder, without the shared one; errors as of ``beside``.
+
+    Args:
+        chosen: From ``client.yaml``.
+        pixels: Side of the images that the shared encoder sees.
+    """
     from wg_common.nets.encoder.local_encoder import Lite2
     from wg_common.nets.encoder.onnx_file import ImageInput, OnnxEncoder
     from wg_common.nets.encoder.window_course import WindowCourse

@@ -43,12 +43,19 @@ Progress = Callable[[int, int], None]  # Called with (steps done, steps in all)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Features:
-    """Encoded records."""
+    """Encoded records.
 
-    local: NDArray[np.float32]  # Local features, float32 [n, D]; they never leave the plant
-    dimension: int  # Number d of them that are released
-    scaled: int  # Number of them that have a public scale
-    clip_radius: float  # Public clip radius of the encoder, feature units
+    Attributes:
+        local: Local features, float32 ``[n, D]``; they never leave the plant.
+        dimension: Number d of them that are released.
+        scaled: Number of them that have a public scale.
+        clip_radius: Public clip radius of the encoder, feature units.
+    """
+
+    local: NDArray[np.float32]
+    dimension: int
+    scaled: int
+    clip_radius: float
 
     @property
     def values(self) -> NDArray[np.float32]:
@@ -58,14 +65,23 @@ class Features:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plant:
-    """A plant with its snapshot."""
+    """A plant with its snapshot.
 
-    config: ClientConfig  # `client.yaml`
-    snapshot: Snapshot  # The snapshot in use
-    data: SiteData  # The records that it holds; `units` are keyed digests, in hex
-    features: Features  # Their features
-    encoder: str  # Id of the encoder that the plant holds, hex
-    encoder_package: bytes  # Its bytes
+    Attributes:
+        config: ``client.yaml``.
+        snapshot: The snapshot in use.
+        data: The records that it holds; ``units`` are keyed digests, in hex.
+        features: Their features.
+        encoder: Id of the encoder that the plant holds, hex.
+        encoder_package: Its bytes.
+    """
+
+    config: ClientConfig
+    snapshot: Snapshot
+    data: SiteData
+    features: Features
+    encoder: str
+    encoder_package: bytes
 
     @property
     def commitment(self) -> str:

@@ -47,26 +47,38 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which columns of a log are read."""
+    """Which columns of a log are read.
 
-    # Names, in order; None: every column of numbers but those below.
+    Attributes:
+        channels: Names, in order; None: every column of numbers but those below.
+        time: Column of times, or None.
+        texts: Columns of labels and units; one that a file lacks is left out if ``lenient``.
+        lenient: For predictions: a new log has no labels yet.
+    """
+
     channels: tuple[str, ...] | None
-    time: str | None = None  # Column of times, or None
-    # Columns of labels and units; one that a file lacks is left out if `lenient`.
+    time: str | None = None
     texts: tuple[str, ...] = ()
-    lenient: bool = False  # For predictions: a new log has no labels yet
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SensorLog:
-    """A log in memory."""
+    """A log in memory.
 
-    channels: tuple[str, ...]  # Names of its C channels
-    values: Floats  # float32 [n, C]; NaN where the logger had no value
-    times: NDArray[np.float64] | None  # Seconds, float64 [n], or None
-    # For each column of texts its n values, as codes, and the values by code.
+    Attributes:
+        channels: Names of its C channels.
+        values: float32 ``[n, C]``; NaN where the logger had no value.
+        times: Seconds, float64 ``[n]``, or None.
+        texts: For each column of texts its n values, as codes, and the values by code.
+        rate: Hz, where the file itself says it.
+    """
+
+    channels: tuple[str, ...]
+    values: Floats
+    times: NDArray[np.float64] | None
     texts: dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]
-    rate: float | None = None  # Hz, where the file itself says it
+    rate: float | None = None
 
     def __len__(self) -> int:
         return len(self.values)

@@ -76,23 +76,40 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotManifest:
-    """What an answer needs to know of a snapshot."""
+    """What an answer needs to know of a snapshot.
+
+    Attributes:
+        number: Version of the data set, counted up from 1.
+        created: Unix time, seconds.
+        dataset: Name of the data set on the ledger.
+        salt: 32 random bytes, hex.
+        commitment: Of this version, hex.
+        modality: Name of the records' modality.
+        local_dimension: Number D of local features.
+        scaled: Number of them that have a public scale.
+        unit_column: Column that names the privacy unit; empty: there is none.
+        schema: Layout of the release; names encoder, label domain and unit rule.
+        statistics_sha256: SHA-256 of ``statistics.bin``, hex.
+        features_sha256: SHA-256 of ``features.array``, hex.
+        records_sha256: SHA-256 of ``records.npz``, hex.
+        listing_sha256: SHA-256 of ``listing.json``, hex.
+    """
 
     version: int = VERSION
-    number: int  # Version of the data set, counted up from 1
-    created: int  # Unix time, seconds
-    dataset: str  # Name of the data set on the ledger
-    salt: str  # 32 random bytes, hex
-    commitment: str  # Of this version, hex
-    modality: str  # Name of the records' modality
-    local_dimension: int  # Number D of local features
-    scaled: int  # Number of them that have a public scale
-    unit_column: str  # Column that names the privacy unit; empty: there is none
-    schema: StatisticsSchema  # Layout of the release; names encoder, label domain and unit rule
-    statistics_sha256: str  # SHA-256 of `statistics.bin`, hex
-    features_sha256: str  # SHA-256 of `features.array`, hex
-    records_sha256: str  # SHA-256 of `records.npz`, hex
-    listing_sha256: str  # SHA-256 of `listing.json`, hex
+    number: int
+    created: int
+    dataset: str
+    salt: str
+    commitment: str
+    modality: str
+    local_dimension: int
+    scaled: int
+    unit_column: str
+    schema: StatisticsSchema
+    statistics_sha256: str
+    features_sha256: str
+    records_sha256: str
+    listing_sha256: str
 
     def __post_init__(self) -> None:
         modality(self.modality)  # of a later version: not one that is guessed
@@ -131,24 +148,39 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """Names of a snapshot's records, for the plant's engineer."""
+    """Names of a snapshot's records, for the plant's engineer.
 
-    path: str  # The data folder or file
-    names: tuple[str, ...]  # Of the records that count, in order
-    set_aside: tuple[Problem, ...] = ()  # What was left out, and why
-    duplicates: tuple[Duplicate, ...] = ()  # What counts once with another record
+    Attributes:
+        path: The data folder or file.
+        names: Of the records that count, in order.
+        set_aside: What was left out, and why.
+        duplicates: What counts once with another record.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    set_aside: tuple[Problem, ...] = ()
+    duplicates: tuple[Duplicate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrozenRecords:
-    """What is known of each of a snapshot's n records."""
+    """What is known of each of a snapshot's n records.
 
-    labels: NDArray[np.int64]  # int64 [n], -1 = unlabelled
-    contents: Digests  # uint8 [n, 32], keyed digest of each record's content
-    units: Digests  # uint8 [n, 32], keyed digest of each record's privacy unit
-    shapes: NDArray[np.int64]  # int64 [n, 2], as `inspection.Inspection`
-    rows: NDArray[np.int64]  # int64 [n], row in the `.npz` file or table; -1: the record is a file
-    # int64 [n, 2], size and time of change (nanoseconds) of the file when frozen.
+    Attributes:
+        labels: int64 ``[n]``, -1 = unlabelled.
+        contents: uint8 ``[n, 32]``, keyed digest of each record's content.
+        units: uint8 ``[n, 32]``, keyed digest of each record's privacy unit.
+        shapes: int64 ``[n, 2]``, as ``inspection.Inspection``.
+        rows: int64 ``[n]``, row in the ``.npz`` file or table; -1: the record is a file.
+        stamps: int64 ``[n, 2]``, size and time of change (nanoseconds) of the file when frozen.
+    """
+
+    labels: NDArray[np.int64]
+    contents: Digests
+    units: Digests
+    shapes: NDArray[np.int64]
+    rows: NDArray[np.int64]
     stamps: NDArray[np.int64]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -247,13 +279,19 @@ class Snapshot:
 
 def exact_sums(
     schema: StatisticsSchema,
-    # Local features [n, D], the released ones first; may be mapped from disk.
     features: NDArray[np.float32],
-    labels: NDArray[np.int64],  # [n], -1 = unlabelled
-    units: Sequence[str] | None,  # Privacy unit of each record, or None where each record is one
-    centre: Centre | None = None,  # What sums are taken about; None is the origin
+    labels: NDArray[np.int64],
+    units: Sequence[str] | None,
+    centre: Centre | None = None,
 ) -> Integers:
-    """A data set's exact statistics, with memory for a part of its records at a time."""
+    """A data set's exact statistics, with memory for a part of its records at a time.
+
+    Args:
+        features: Local features ``[n, D]``, the released ones first; may be mapped from disk.
+        labels: ``[n]``, -1 = unlabelled.
+        units: Privacy unit of each record, or None where each record is one.
+        centre: What sums are taken about; None is the origin.
+    """
     released = features[:, : schema.dimension]
     if units is not None:
         return exact_statistics(schema, released, labels, units, centre)

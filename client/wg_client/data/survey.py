@@ -60,17 +60,22 @@ def load_dataset(
 
 
 def survey(
-    path: Path,  # Folder, `.npz` file or table
-    # Declared label domain; None: the folders' names or the file's `classes`.
+    path: Path,
     labels: Sequence[str] | None = None,
     *,
-    unit_column: str | None = None,  # Column or array that names the privacy unit
-    # For a `.npz` or table with `split`: keep records of this value; None keeps all.
+    unit_column: str | None = None,
     split: int | None = 0,
-    modality: str | None = None,  # What the records are to be; None: what they are, and of one kind
+    modality: str | None = None,
     reading: ReadingConfig = READING,
 ) -> Survey:
     """Look a data set through, without decoding a record.
+
+    Args:
+        path: Folder, ``.npz`` file or table.
+        labels: Declared label domain; None: the folders' names or the file's ``classes``.
+        unit_column: Column or array that names the privacy unit.
+        split: For a ``.npz`` or table with ``split``: keep records of this value; None keeps all.
+        modality: What the records are to be; None: what they are, and of one kind.
 
     Raises:
         DataError: It is missing, or its table or archive as a whole cannot be read, or no record

@@ -27,12 +27,16 @@ class Scaled(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trunk:
-    """A trunk, seen through the plant's records."""
+    """A trunk, seen through the plant's records.
 
-    features: Floats  # float64 [n, d] of all local records
-    # `trunk.*`; empty for the frozen encoder, which is no part of a model's tensors.
+    Attributes:
+        features: float64 ``[n, d]`` of all local records.
+        tensors: ``trunk.*``; empty for the frozen encoder, which is no part of a model's tensors.
+        scaling: What turned the encoder's local features into ``features``; None: nothing.
+    """
+
+    features: Floats
     tensors: Tensors = field(default_factory=dict)
-    # What turned the encoder's local features into `features`; None: nothing.
     scaling: Scaled | None = None
 
     def inward(self, local: NDArray[np.floating]) -> Floats:
@@ -57,12 +61,13 @@ def encoder_trunk(
     return Trunk(features, scaling=found)
 
 
-def network_trunk(
-    architecture: str,
-    tensors: Tensors,  # The network's tensors; those of its head are left out
-    batch: NDArray[Any],  # All local records, from `network.prepared`
-) -> Trunk:
-    """The trunk of a whole network."""
+def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:
+    """The trunk of a whole network.
+
+    Args:
+        tensors: The network's tensors; those of its head are left out.
+        batch: All local records, from ``network.prepared``.
+    """
     from wg_common.nets import network  # torch: seconds to import, only when needed
 
     own = {name: value for name, value in tensors.items() if name.startswith(network.TRUNK)}

@@ -30,22 +30,30 @@ _SIDE, _TRIES = 512, 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningCost:
-    """What learning takes, about."""
+    """What learning takes, about.
 
-    seconds: float  # Processor time
-    megabytes: float  # Peak memory, 10^6 bytes
+    Attributes:
+        seconds: Processor time.
+        megabytes: Peak memory, 10^6 bytes.
+    """
+
+    seconds: float
+    megabytes: float
 
 
 def learning_cost(
-    *,
-    records: int,  # All records, N
-    labelled: int,  # Those with a label, n
-    classes: int,  # Declared classes K
-    width: int,  # Local features D
-    scaled: int,  # Features P that models are learnt on
-    speed: float,  # Operations a second, from `measured_speed`
+    *, records: int, labelled: int, classes: int, width: int, scaled: int, speed: float
 ) -> LearningCost:
-    """What an ``apply`` of heads takes."""
+    """What an ``apply`` of heads takes.
+
+    Args:
+        records: All records, N.
+        labelled: Those with a label, n.
+        classes: Declared classes K.
+        width: Local features D.
+        scaled: Features P that models are learnt on.
+        speed: Operations a second, from ``measured_speed``.
+    """
     seen = min(records, RECORDS)
     scaling = 2 * seen**2 * width + 10 * seen**3 + 2 * records * width * scaled
     repeats, count = shape(labelled)

@@ -29,10 +29,15 @@ _CHUNK = 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureScaling:
-    """An affine map: the released features as they are, and directions of the others."""
+    """An affine map: the released features as they are, and directions of the others.
 
-    mean: Floats  # Of the features that are not released, [D - d]
-    directions: Floats  # [D - d, P - d]; zeros where there are fewer than P - d
+    Attributes:
+        mean: Of the features that are not released, ``[D - d]``.
+        directions: ``[D - d, P - d]``; zeros where there are fewer than P - d.
+    """
+
+    mean: Floats
+    directions: Floats
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """Scaled features ``[n, P]`` of local features ``[n, D]``."""
@@ -55,17 +60,26 @@ class FeatureScaling:
 
 
 def feature_scaling(
-    features: NDArray[np.floating],  # Local features [n, D], n at least 1
-    released: int,  # Number d of them that are released; they come first
-    # Number P of them that have a public scale; they come before the others. Those of them that are
-    # not released have no part: the others say the same, and more.
+    features: NDArray[np.floating],
+    released: int,
     scaled: int,
-    blocks: Sequence[int],  # Sizes of the blocks of the others; they add up to D - P
-    # Root of the total variance of each block, over that of a usual one; all are usual ones where
-    # it is left out.
+    blocks: Sequence[int],
     loudness: Sequence[float] = (),
-) -> FeatureScaling | None:  # None where there are no blocks: nothing is scaled
-    """The scaling that a plant's records ask for, with and without labels."""
+) -> FeatureScaling | None:
+    """The scaling that a plant's records ask for, with and without labels.
+
+    Args:
+        features: Local features ``[n, D]``, n at least 1.
+        released: Number d of them that are released; they come first.
+        scaled: Number P of them that have a public scale; they come before the others. Those of
+            them that are not released have no part: the others say the same, and more.
+        blocks: Sizes of the blocks of the others; they add up to D - P.
+        loudness: Root of the total variance of each block, over that of a usual one; all are usual
+            ones where it is left out.
+
+    Returns:
+        None where there are no blocks: nothing is scaled.
+    """
     if not blocks:
         return None
     rows = np.linspace(0, len(features) - 1, min(len(features), RECORDS)).astype(np.int64)

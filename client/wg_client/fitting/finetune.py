@@ -42,14 +42,17 @@ def normalised(base: BaseHead) -> BaseHead:
 
 
 def fit_finetuned(
-    delivered: BaseHead,  # Of K classes; `fixed` for a delivered head
-    features: Floats,  # Float64 [n, d] of labelled records, n at least 1
-    labels: Ints,  # [n]
-    folds: Folds,  # From `folds.stratified`
-    *,
-    unseen_mass: float,  # Share m of future records that belong to classes without local records
+    delivered: BaseHead, features: Floats, labels: Ints, folds: Folds, *, unseen_mass: float
 ) -> Fitted:
-    """Train on from a head on the plant's records."""
+    """Train on from a head on the plant's records.
+
+    Args:
+        delivered: Of K classes; ``fixed`` for a delivered head.
+        features: Float64 ``[n, d]`` of labelled records, n at least 1.
+        labels: ``[n]``.
+        folds: From ``folds.stratified``.
+        unseen_mass: Share m of future records that belong to classes without local records.
+    """
     base = normalised(delivered)
     seen = np.unique(labels)
     unseen = len(base(features, labels).bias) - len(seen)

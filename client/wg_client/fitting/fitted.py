@@ -15,13 +15,18 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OutOfFold:
-    """Logits of models and choices that no label of the record had a part in."""
+    """Logits of models and choices that no label of the record had a part in.
 
-    logits: Floats  # [repeats, m, K] of the m judged records
-    # The same for choices among models: [repeats, folds, m, K], of models that saw neither the fold
-    # nor the record; zeros for records of the fold.
+    Attributes:
+        logits: ``[repeats, m, K]`` of the m judged records.
+        inner: The same for choices among models: ``[repeats, folds, m, K]``, of models that saw
+            neither the fold nor the record; zeros for records of the fold.
+        labels: ``[m]``.
+    """
+
+    logits: Floats
     inner: Floats
-    labels: Ints  # [m]
+    labels: Ints
 
     def of(self, repeat: int, fold: int, known: NDArray[np.bool_]) -> OutOfFold:
         """What may be known of the model, and so chosen by, without a fold.
@@ -56,18 +61,23 @@ class OutOfFold:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A model fitted on all labelled records."""
+    """A model fitted on all labelled records.
 
-    head: LinearHead  # Over the whole declared label domain, at its temperature
-    out_of_fold: OutOfFold | None  # How it was judged; None if nothing was held out
-    # What cross-validation chose, for the manifest.
+    Attributes:
+        head: Over the whole declared label domain, at its temperature.
+        out_of_fold: How it was judged; None if nothing was held out.
+        settings: What cross-validation chose, for the manifest.
+        held_out: (repeat, fold) -> the head that predicted this fold; None if nothing was held out.
+        chosen_without: (training rows, repeat, fold) -> a head of the choices that were made
+            without this fold, fitted on these rows; likewise.
+        leave_class_out: How it does on classes without records.
+    """
+
+    head: LinearHead
+    out_of_fold: OutOfFold | None
     settings: dict[str, str] = field(default_factory=dict)
-    # (repeat, fold) -> the head that predicted this fold; None if nothing was held out.
     held_out: Callable[[int, int], LinearHead] | None = None
-    # (training rows, repeat, fold) -> a head of the choices that were made without this fold,
-    # fitted on these rows; likewise.
     chosen_without: Callable[[RowIndex, int, int], LinearHead] | None = None
-    # How it does on classes without records.
     leave_class_out: LeaveClassOut = field(default_factory=LeaveClassOut)
 
     @property
@@ -92,15 +102,28 @@ Refit = Callable[[RowIndex | slice, int], LinearHead]  # (training rows, configu
 
 
 def cross_validated(
-    predict: Predict,  # As for `folds.nested`
-    refit: Refit,  # Fits one configuration
-    features: Floats,  # Of all labelled records, [n, d]
-    labels: Ints,  # [n]
-    folds: Folds,  # From `folds.stratified`; without three non-empty folds the prior alone decides
-    prior: Floats,  # Penalty of each configuration, nats
-    tilt: Tilt | None = None,  # Where classes have no records
-) -> tuple[Fitted, int]:  # The fit, and the index of its configuration
-    """Choose a configuration by nested cross-validation and fit it on all records."""
+    predict: Predict,
+    refit: Refit,
+    features: Floats,
+    labels: Ints,
+    folds: Folds,
+    prior: Floats,
+    tilt: Tilt | None = None,
+) -> tuple[Fitted, int]:
+    """Choose a configuration by nested cross-validation and fit it on all records.
+
+    Args:
+        predict: As for ``folds.nested``.
+        refit: Fits one configuration.
+        features: Of all labelled records, ``[n, d]``.
+        labels: ``[n]``.
+        folds: From ``folds.stratified``; without three non-empty folds the prior alone decides.
+        prior: Penalty of each configuration, nats.
+        tilt: Where classes have no records.
+
+    Returns:
+        The fit, and the index of its configuration.
+    """
     everything = slice(None)
     if not folds.usable:
         chosen = int(np.argmin(prior))

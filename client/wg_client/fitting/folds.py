@@ -29,11 +29,17 @@ JUDGED = 2000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Folds:
-    """Fold of each judged record in each repeat."""
+    """Fold of each judged record in each repeat.
 
-    assignment: Ints  # int64 [repeats, m] in 0..count-1
-    count: int  # Number of folds
-    rows: RowIndex  # Place of the judged records among the labelled ones, [m], rising
+    Attributes:
+        assignment: int64 ``[repeats, m]`` in 0..count-1.
+        count: Number of folds.
+        rows: Place of the judged records among the labelled ones, ``[m]``, rising.
+    """
+
+    assignment: Ints
+    count: int
+    rows: RowIndex
 
     @property
     def usable(self) -> bool:
@@ -47,16 +53,21 @@ def shape(records: int) -> tuple[int, int]:
 
 
 def stratified(
-    labels: Ints,  # [n]
-    rng: np.random.Generator,  # Source of the assignment
-    # Index of each record's unit, or None: each record is its own.
+    labels: Ints,
+    rng: np.random.Generator,
     units: NDArray[np.intp] | None = None,
     *,
-    few: bool = False,  # Three folds once in any case, for models that take minutes to train
+    few: bool = False,
 ) -> Folds:
     """Folds that spread each class evenly and split no unit of classes with three or more.
 
     Five folds twice below 200 records, once below 1,000; three once beyond.
+
+    Args:
+        labels: ``[n]``.
+        rng: Source of the assignment.
+        units: Index of each record's unit, or None: each record is its own.
+        few: Three folds once in any case, for models that take minutes to train.
     """
     n = len(labels)
     repeats, count = (1, 3) if few else shape(n)
@@ -87,11 +98,7 @@ def stratified(
 
 
 def _dealt(
-    labels: Ints,  # [n]
-    position: RowIndex,  # Group of each record, [n]
-    kept: NDArray[np.bool_],  # Groups that are judged; the others are in fold 0
-    count: int,
-    rng: np.random.Generator,  # Source of the order of groups of one size, and of folds
+    labels: Ints, position: RowIndex, kept: NDArray[np.bool_], count: int, rng: np.random.Generator
 ) -> Ints:
     """Fold of each group, so that every fold has its share of every class, as far as groups allow.
 
@@ -99,6 +106,12 @@ def _dealt(
     others, and a class is seldomer in training the more of it is held out: figures of what learns
     here alone fall below chance. The largest groups come first; each goes where the squared shares
     of classes grow least, among equals to the fold with the fewest records.
+
+    Args:
+        labels: ``[n]``.
+        position: Group of each record, ``[n]``.
+        kept: Groups that are judged; the others are in fold 0.
+        rng: Source of the order of groups of one size, and of folds.
     """
     classes, dense = np.unique(labels, return_inverse=True)
     table = np.zeros((len(kept), len(classes)))
@@ -130,11 +143,12 @@ def _whole(labels: Ints, units: NDArray[np.intp]) -> NDArray[np.intp]:
 class Tilt(Protocol):
     """What is known of classes without records when some records are held out."""
 
-    def __call__(
-        self,
-        known: NDArray[np.bool_],  # Which judged records may be used, [m]
-    ) -> tuple[Floats, Floats]:
-        """Added logits ``[configurations, K]`` and nats ``[configurations]``."""
+    def __call__(self, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Added logits ``[configurations, K]`` and nats ``[configurations]``.
+
+        Args:
+            known: Which judged records may be used, ``[m]``.
+        """
 
 
 Predict = Callable[[RowIndex, RowIndex], Sequence[Floats]]
@@ -145,31 +159,46 @@ Judge = Callable[[RowIndex, RowIndex, int], Floats]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nested:
-    """What nested cross-validation chose, and what it predicted."""
+    """What nested cross-validation chose, and what it predicted.
 
-    chosen: int  # Index of the configuration chosen on all judged records
-    factor: float  # Factor on its logits with the least loss, its temperature's inverse
-    choices: Ints  # Configuration chosen without each fold, int64 [repeats, folds]
-    factors: Floats  # Its factor, [repeats, folds]
-    logits: Floats  # Out-of-fold logits, factors applied, [repeats, m, K]
-    # Logits of models that saw neither a fold nor the record, factors applied, [repeats, folds, m,
-    # K]; zeros for records of that fold.
+    Attributes:
+        chosen: Index of the configuration chosen on all judged records.
+        factor: Factor on its logits with the least loss, its temperature's inverse.
+        choices: Configuration chosen without each fold, int64 ``[repeats, folds]``.
+        factors: Its factor, ``[repeats, folds]``.
+        logits: Out-of-fold logits, factors applied, ``[repeats, m, K]``.
+        inner: Logits of models that saw neither a fold nor the record, factors applied,
+            ``[repeats, folds, m, K]``; zeros for records of that fold.
+    """
+
+    chosen: int
+    factor: float
+    choices: Ints
+    factors: Floats
+    logits: Floats
     inner: Floats
 
 
 def nested(
-    predict: Predict,  # Fits all configurations on some rows and predicts others
-    judge: Judge,  # Fits one
-    labels: Ints,  # Of all labelled records, [n]
+    predict: Predict,
+    judge: Judge,
+    labels: Ints,
     folds: Folds,
-    prior: Floats,  # Penalty of each configuration, nats, [configurations]
-    tilt: Tilt | None = None,  # Where classes have no records
+    prior: Floats,
+    tilt: Tilt | None = None,
 ) -> Nested:
     """Choose a configuration by out-of-fold log loss plus a prior in nats, and judge the choice.
 
     At a handful of records a vote among configurations is mostly noise: ``prior`` says how many
     nats of evidence a configuration must show beyond the default's. Logits of each configuration
     get one temperature, so that families with and without a scale of their own compare.
+
+    Args:
+        predict: Fits all configurations on some rows and predicts others.
+        judge: Fits one.
+        labels: Of all labelled records, ``[n]``.
+        prior: Penalty of each configuration, nats, ``[configurations]``.
+        tilt: Where classes have no records.
     """
     y, rows = labels[folds.rows], folds.rows
     m, repeats = len(y), len(folds.assignment)
@@ -247,12 +276,18 @@ def _best(
 
 
 def tempered(
-    logits: Floats,  # As of `Nested`
-    inner: Floats,  # Likewise
-    labels: Ints,  # Of the judged records, [m]
-    folds: Folds,
-) -> tuple[Floats, Floats, float]:  # Both with factors applied, and the factor for the final model
-    """Bring logits to their best temperature, chosen for each fold without it."""
+    logits: Floats, inner: Floats, labels: Ints, folds: Folds
+) -> tuple[Floats, Floats, float]:
+    """Bring logits to their best temperature, chosen for each fold without it.
+
+    Args:
+        logits: As of ``Nested``.
+        inner: Likewise.
+        labels: Of the judged records, ``[m]``.
+
+    Returns:
+        Both with factors applied, and the factor for the final model.
+    """
     logits, inner = logits.copy(), inner.copy()
     final = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))
     for repeat, fold in enumerate(folds.assignment):

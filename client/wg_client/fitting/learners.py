@@ -32,12 +32,19 @@ LOGISTIC = "logistic"
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """One way to fit a head."""
+    """One way to fit a head.
 
-    kind: str  # `LDA` or `LOGISTIC`
-    strength: float  # Shrinkage or C, in this order
-    prior: float  # Nats of evidence that it must show beyond the default
-    scale: float = 0.0  # Factor s on the logits of the base head; 0 without one
+    Attributes:
+        kind: ``LDA`` or ``LOGISTIC``.
+        strength: Shrinkage or C, in this order.
+        prior: Nats of evidence that it must show beyond the default.
+        scale: Factor s on the logits of the base head; 0 without one.
+    """
+
+    kind: str
+    strength: float
+    prior: float
+    scale: float = 0.0
 
     @property
     def name(self) -> str:
@@ -74,12 +81,14 @@ AROUND_A_BASE = (
 
 
 def fit_parts(
-    learners: Sequence[Learner],
-    features: Floats,  # [n, d], n at least 1
-    labels: Ints,  # [n] in 0..K-1
-    base: Floats | None = None,  # Logits of the base head, [n, K]; None is zero
+    learners: Sequence[Learner], features: Floats, labels: Ints, base: Floats | None = None
 ) -> tuple[list[LinearHead], RowIndex]:
     """Fit the part that each learner adds.
+
+    Args:
+        features: ``[n, d]``, n at least 1.
+        labels: ``[n]`` in 0..K-1.
+        base: Logits of the base head, ``[n, K]``; None is zero.
 
     Returns:
         Each part as a head on these features over the classes that occur, and these classes.

@@ -42,11 +42,15 @@ def _nothing() -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeaveClassOut:
-    """How classes fare of which a model saw no record; empty if none was tried."""
+    """How classes fare of which a model saw no record; empty if none was tried.
 
-    # Log loss on the records of each class left out, nats, [C].
+    Attributes:
+        losses: Log loss on the records of each class left out, nats, ``[C]``.
+        recalls: Share of them that was recognised, ``[C]``.
+    """
+
     losses: Floats = field(default_factory=_nothing)
-    recalls: Floats = field(default_factory=_nothing)  # Share of them that was recognised, [C]
+    recalls: Floats = field(default_factory=_nothing)
 
 
 def of_logits(logits: Floats, labels: Ints) -> LeaveClassOut:
@@ -68,15 +72,25 @@ def held_out_classes(labels: Ints, limit: int = _CLASSES) -> Ints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """One class left out under one learner: what it says of each record that it was asked for."""
+    """One class left out under one learner: what it says of each record that it was asked for.
 
-    record: Ints  # Its place among the judged, [r]
-    own: Mask  # Whether it is of the class left out
-    true: Floats  # Logit of its class
-    seen: Floats  # Log-sum-exp of the logits of classes with records
-    unseen: Floats  # The same of those without, the class left out among them
-    margin: Floats  # Logit of its class minus the largest of the others with records
-    first: Mask  # Whether its class has the largest logit of those without records
+    Attributes:
+        record: Its place among the judged, ``[r]``.
+        own: Whether it is of the class left out.
+        true: Logit of its class.
+        seen: Log-sum-exp of the logits of classes with records.
+        unseen: The same of those without, the class left out among them.
+        margin: Logit of its class minus the largest of the others with records.
+        first: Whether its class has the largest logit of those without records.
+    """
+
+    record: Ints
+    own: Mask
+    true: Floats
+    seen: Floats
+    unseen: Floats
+    margin: Floats
+    first: Mask
 
     def losses(self, known: Mask, unseen_mass: float, classes: int) -> Floats:
         """Mean log loss of the mixture of known records at each bias, ``[len(_BIASES)]``."""
@@ -106,13 +120,19 @@ class LearnerTrials:
     def __init__(
         self,
         base: BaseHead,
-        features: Floats,  # Of labelled records, [n, d]; three seen classes at least
-        labels: Ints,  # [n]
+        features: Floats,
+        labels: Ints,
         folds: Folds,
         learners: Sequence[Learner],
-        unseen_mass: float,  # Share of future records expected from classes without any here
+        unseen_mass: float,
     ) -> None:
-        """Fit them."""
+        """Fit them.
+
+        Args:
+            features: Of labelled records, ``[n, d]``; three seen classes at least.
+            labels: ``[n]``.
+            unseen_mass: Share of future records expected from classes without any here.
+        """
         self._mass, self._judged = unseen_mass, len(folds.rows)
         x, y = features[folds.rows], labels[folds.rows]
         self._classes = len(base(x, y).bias)

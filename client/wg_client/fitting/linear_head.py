@@ -26,10 +26,15 @@ _AT_ONCE = 1 << 18  # Numbers that are held at a time when temperatures are trie
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearHead:
-    """Logits = features @ weight.T + bias."""
+    """Logits = features @ weight.T + bias.
 
-    weight: Floats  # float64 [K, d]
-    bias: Floats  # float64 [K]
+    Attributes:
+        weight: float64 ``[K, d]``.
+        bias: float64 ``[K]``.
+    """
+
+    weight: Floats
+    bias: Floats
 
     def logits(self, features: Floats) -> Floats:
         """Logits ``[n, K]`` of features ``[n, d]``."""
@@ -61,10 +66,15 @@ def head_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LinearHead:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaling:
-    """Shift and one scale that give features zero mean and unit mean variance."""
+    """Shift and one scale that give features zero mean and unit mean variance.
 
-    mean: Floats  # float64 [d]
-    scale: float  # Root of the mean variance
+    Attributes:
+        mean: float64 ``[d]``.
+        scale: Root of the mean variance.
+    """
+
+    mean: Floats
+    scale: float
 
     def apply(self, features: Floats) -> Floats:
         """Scaled features ``[n, d]``."""

@@ -16,13 +16,15 @@ from wg_client.fitting.learners import ALONE, RowIndex, fit_parts
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, spread
 
 
-def fit_local(
-    features: Floats,  # Float64 [n, d] of labelled records, n at least 1
-    labels: Ints,  # [n] in 0..classes-1
-    classes: int,  # Size K of the declared label domain
-    folds: Folds,  # From `folds.stratified`; without two non-empty folds the default is taken
-) -> Fitted:
-    """Choose and fit the local-only model."""
+def fit_local(features: Floats, labels: Ints, classes: int, folds: Folds) -> Fitted:
+    """Choose and fit the local-only model.
+
+    Args:
+        features: Float64 ``[n, d]`` of labelled records, n at least 1.
+        labels: ``[n]`` in 0..classes-1.
+        classes: Size K of the declared label domain.
+        folds: From ``folds.stratified``; without two non-empty folds the default is taken.
+    """
 
     def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
         parts, rows = fit_parts(ALONE, features[train], labels[train])

@@ -38,13 +38,20 @@ _FORCING = 0.3
 
 
 def fit_logistics(
-    features: Floats,  # Scaled, [n, d]
-    labels: Ints,  # [n] in 0..classes-1
-    classes: int,  # Number of classes K
-    strengths: Sequence[float],  # C of each of b fits
-    offsets: Sequence[Floats],  # Logits [n, K] of each
+    features: Floats,
+    labels: Ints,
+    classes: int,
+    strengths: Sequence[float],
+    offsets: Sequence[Floats],
 ) -> list[LinearHead]:
     """Fits of several strengths and offsets to the same records, in one go.
+
+    Args:
+        features: Scaled, ``[n, d]``.
+        labels: ``[n]`` in 0..classes-1.
+        classes: Number of classes K.
+        strengths: C of each of b fits.
+        offsets: Logits ``[n, K]`` of each.
 
     Returns:
         What each has learnt; the model's logits are ``offset + head.logits(features)``.
@@ -86,13 +93,20 @@ class _Problem:
     """A batch of b fits in the coordinates of the decomposition. Unknowns are ``[K, b, r]``.
 
     Classes come first: sums over them are then sums of long vectors.
+
+    Attributes:
+        records: Z, ``[n, r]``.
+        squares: Squared singular values, ``[r]``.
+        hot: Labels, ``[K, 1, n]``.
+        strength: C, ``[b]``.
+        offset: ``[K, b, n]``.
     """
 
-    records: Floats  # Z, [n, r]
-    squares: Floats  # Squared singular values, [r]
-    hot: Floats  # Labels, [K, 1, n]
-    strength: Floats  # C, [b]
-    offset: Floats  # [K, b, n]
+    records: Floats
+    squares: Floats
+    hot: Floats
+    strength: Floats
+    offset: Floats
 
     def part(self, keep: NDArray[np.bool_]) -> _Problem:
         """Some fits of the batch."""

@@ -44,22 +44,36 @@ Progress = Callable[[int, int], None]  # Called with (steps done, steps in all)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """A network on its way."""
+    """A network on its way.
 
-    steps: int  # Steps trained
-    trunk: Tensors  # Its `trunk.*` tensors
-    head: LinearHead  # Its head
+    Attributes:
+        steps: Steps trained.
+        trunk: Its ``trunk.*`` tensors.
+        head: Its head.
+    """
+
+    steps: int
+    trunk: Tensors
+    head: LinearHead
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NetworkTuner:
-    """Fine-tunes networks on one plant's records."""
+    """Fine-tunes networks on one plant's records.
 
-    architecture: str  # Name in the catalogue
-    inputs: network.Batch  # All local records, n of them, from `network.prepared`
-    labels: Ints  # int64 [n], -1 = unlabelled
-    seed: int  # Of the order of records
-    progress: Progress | None = None  # Told of the steps
+    Attributes:
+        architecture: Name in the catalogue.
+        inputs: All local records, n of them, from ``network.prepared``.
+        labels: int64 ``[n]``, -1 = unlabelled.
+        seed: Of the order of records.
+        progress: Told of the steps.
+    """
+
+    architecture: str
+    inputs: network.Batch
+    labels: Ints
+    seed: int
+    progress: Progress | None = None
 
     def tune(self, trunk: Tensors, fitted: Fitted, folds: Folds) -> tuple[Tensors, Fitted]:
         """Fine-tune a trunk and the head that was fitted on it.
@@ -140,16 +154,24 @@ def lengths_for(records: int) -> tuple[int, ...]:
 
 def fine_tune(
     architecture: str,
-    trunk: Tensors,  # `trunk.*` tensors to start from
-    # Over K classes, at temperature 1. Rows of classes that do not occur are left alone, and have
-    # no part in the loss.
+    trunk: Tensors,
     head: LinearHead,
-    inputs: network.Batch,  # From `network.prepared`, n records, at least 1
-    labels: Ints,  # [n] in 0..K-1
-    stops: Sequence[int],  # Numbers of steps, rising; 0 is the start itself
-    rng: np.random.Generator,  # Orders the records
+    inputs: network.Batch,
+    labels: Ints,
+    stops: Sequence[int],
+    rng: np.random.Generator,
 ) -> Iterator[Snapshot]:
-    """Train trunk and head together; yields the network at each stop."""
+    """Train trunk and head together; yields the network at each stop.
+
+    Args:
+        trunk: ``trunk.*`` tensors to start from.
+        head: Over K classes, at temperature 1. Rows of classes that do not occur are left alone,
+            and have no part in the loss.
+        inputs: From ``network.prepared``, n records, at least 1.
+        labels: ``[n]`` in 0..K-1.
+        stops: Numbers of steps, rising; 0 is the start itself.
+        rng: Orders the records.
+    """
     rows, dense = np.unique(labels, return_inverse=True)
     module = network.load_trunk(architecture, trunk).train()
     weight = torch.from_numpy(head.weight[rows].astype(np.float32)).requires_grad_()

@@ -22,11 +22,17 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WithLogits:
-    """An affine map of local features: those of another one, and the logits of a head."""
+    """An affine map of local features: those of another one, and the logits of a head.
 
-    scaling: Scaled | None  # The other one; None: local features as they are
-    head: LinearHead  # On local features
-    loudness: float  # Factor on its logits
+    Attributes:
+        scaling: The other one; None: local features as they are.
+        head: On local features.
+        loudness: Factor on its logits.
+    """
+
+    scaling: Scaled | None
+    head: LinearHead
+    loudness: float
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """What a head stands on, of any records."""
@@ -45,13 +51,15 @@ class WithLogits:
 
 
 def family_view(
-    family: FamilyHead,
-    local: NDArray[np.floating],  # Local features of all of the plant's records, [n, D]
-    layout: Layout,  # Of the shared encoder's local features; those of a local encoder come behind
-    own: Trunk,
-    released: int,  # Number of features that are released; they come first
+    family: FamilyHead, local: NDArray[np.floating], layout: Layout, own: Trunk, released: int
 ) -> tuple[Trunk, LinearHead]:
-    """What the head of a family stands on at a plant, and the head."""
+    """What the head of a family stands on at a plant, and the head.
+
+    Args:
+        local: Local features of all of the plant's records, ``[n, D]``.
+        layout: Of the shared encoder's local features; those of a local encoder come behind.
+        released: Number of features that are released; they come first.
+    """
     shared = local[:, : layout.scaled + sum(layout.blocks)]
     head = LinearHead(*family.at(shared, layout)).padded(local.shape[1])
     logits = head.logits(local.astype(np.float64))

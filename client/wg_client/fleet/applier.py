@@ -36,13 +36,17 @@ class Applier:
         self,
         home: ClientHome,
         apply_package: ApplyPackage,
-        # Set by the thread when it crashes, and with `once` after one package.
         stop: threading.Event,
         *,
-        again_seconds: float,  # Pause before a package that did not fit on the disk is tried again
+        again_seconds: float,
         once: bool,
     ) -> None:
-        """Prepare the thread."""
+        """Prepare the thread.
+
+        Args:
+            stop: Set by the thread when it crashes, and with ``once`` after one package.
+            again_seconds: Pause before a package that did not fit on the disk is tried again.
+        """
         self._home = home
         self._apply_package = apply_package
         self._inbox = Inbox(home)

@@ -70,12 +70,13 @@ def read_root(home: ClientHome) -> x509.Certificate:
         raise ConfigError(f"{home.ca_certificate}: not a PEM certificate") from error
 
 
-def newest_root(
-    pinned: x509.Certificate,  # The root that is trusted
-    data: bytes,  # PEM: the root of today, then links in any order
-    now: datetime.datetime,  # The time at which all must be good
-) -> x509.Certificate:
+def newest_root(pinned: x509.Certificate, data: bytes, now: datetime.datetime) -> x509.Certificate:
     """The root of today, if links lead to it from the pinned one.
+
+    Args:
+        pinned: The root that is trusted.
+        data: PEM: the root of today, then links in any order.
+        now: The time at which all must be good.
 
     Raises:
         DecodeError: It is not 1 to ``LINKS_LIMIT`` + 1 certificates.

@@ -32,14 +32,19 @@ GetRange = Callable[[int, int], Iterator[bytes]]
 
 def fetch(
     offer: PackageOffer,
-    folder: Path,  # Where parts lie; made if it is not there
-    get: GetRange,  # Asks the server for a range
+    folder: Path,
+    get: GetRange,
     *,
-    pause: Callable[[int], bool],  # Waits before a try of this number; true if the node is to stop
-    # Free bytes of the disk of a folder; the operating system's word by default.
+    pause: Callable[[int], bool],
     free: Callable[[Path], int] | None = None,
 ) -> Path:
     """Fetch a package into ``folder``, and return its verified file.
+
+    Args:
+        folder: Where parts lie; made if it is not there.
+        get: Asks the server for a range.
+        pause: Waits before a try of this number; true if the node is to stop.
+        free: Free bytes of the disk of a folder; the operating system's word by default.
 
     Raises:
         StorageError: The disk has no room for it, or cannot be written.

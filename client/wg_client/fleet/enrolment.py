@@ -41,28 +41,39 @@ CA_LIMIT = 64 << 10  # Largest answer to the request for the CA certificate, in 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What a successful enrolment leaves."""
+    """What a successful enrolment leaves.
 
-    site: str  # The site's name
-    ledger_origin: str  # Origin of the plant's ledger
-    # The server's answer; certificate, CA and encoder are already in the home.
+    Attributes:
+        site: The site's name.
+        ledger_origin: Origin of the plant's ledger.
+        reply: The server's answer; certificate, CA and encoder are already in the home.
+        encoder: The public encoder package.
+    """
+
+    site: str
+    ledger_origin: str
     reply: EnrolmentReply
-    encoder: bytes  # The public encoder package
+    encoder: bytes
 
 
 def enrol(
-    home: ClientHome,  # The home; keys and a ledger that are not there are made
+    home: ClientHome,
     token_text: str,
     *,
-    ledger: Path | None = None,  # The plant's ledger, if it is not the home's own
-    predecessor: Predecessor | None = None,  # The ledger that a new one replaces after a compromise
-    # Called with the encoder package before anything that came is written; raises where it is not
-    # wanted.
+    ledger: Path | None = None,
+    predecessor: Predecessor | None = None,
     confirm: Callable[[bytes], None] | None = None,
 ) -> Enrolment:
     """Enrol this home with a join token, and write certificate, CA and encoder into it.
 
     The ledger knows the server as its witness afterwards.
+
+    Args:
+        home: The home; keys and a ledger that are not there are made.
+        ledger: The plant's ledger, if it is not the home's own.
+        predecessor: The ledger that a new one replaces after a compromise.
+        confirm: Called with the encoder package before anything that came is written; raises
+            where it is not wanted.
 
     Raises:
         DecodeError: The token or the reply is damaged.

@@ -45,18 +45,24 @@ _ROOM_A_RECORD = 16 << 10  # Bytes of features and digests for one record, at mo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataChoice:
-    """What the plant says about its data set; see ``config.DataConfig``."""
+    """What the plant says about its data set; see ``config.DataConfig``.
+
+    Attributes:
+        set_aside: Leave out what cannot be used.
+        allow_empty: Go on without a record; needs declared labels.
+        budget_of: The home whose budget it draws on; None: the new home has its own.
+        reading: How files are read.
+        local_encoder: A second encoder, for this plant alone; None: the usual one of its records.
+    """
 
     path: Path
     labels: tuple[str, ...] | None = None
     unit_column: str | None = None
     name: str | None = None
-    set_aside: bool = False  # Leave out what cannot be used
-    allow_empty: bool = False  # Go on without a record; needs declared labels
-    # The home whose budget it draws on; None: the new home has its own.
+    set_aside: bool = False
+    allow_empty: bool = False
     budget_of: Path | None = None
-    reading: ReadingConfig = READING  # How files are read
-    # A second encoder, for this plant alone; None: the usual one of its records.
+    reading: ReadingConfig = READING
     local_encoder: LocalEncoderConfig | None = None
 
 
@@ -100,19 +106,24 @@ def check_token(token: str, encoder: str | None) -> JoinToken:
 
 
 def initialise(
-    home: ClientHome,  # Where; must not hold a `client.yaml`
+    home: ClientHome,
     token: str,
     choice: DataChoice,
     privacy: PrivacyConfig,
     *,
-    # Hash of the encoder that the owner wants, or its beginning; None: the token's.
     encoder: str | None = None,
-    # Asks the owner, before anything of the encoder is kept; None: nobody is asked.
     confirm: Confirm | None = None,
-    found: Inspection | None = None,  # From `look`; None: look now
-    stage: Stage | None = None,  # Told how far reading and encoding are
+    found: Inspection | None = None,
+    stage: Stage | None = None,
 ) -> tuple[ClientConfig, Frozen]:
     """Make a plant's home.
+
+    Args:
+        home: Where; must not hold a ``client.yaml``.
+        encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
+        confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
+        found: From ``look``; None: look now.
+        stage: Told how far reading and encoding are.
 
     Raises:
         ConfigError: The home is initialised already, or an option is wrong.

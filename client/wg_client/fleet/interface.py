@@ -77,29 +77,38 @@ _BUSY_SHARE = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
-    """Bounds and speeds; none changes what is released."""
+    """Bounds and speeds; none changes what is released.
 
-    poll_seconds: float = 1.0  # Least pause between two questions for work
-    # Longest one: a node that was asked nothing for a while pauses for a twentieth of that while,
-    # so that a large fleet costs its server little; and for ten times as long as the last answer
-    # took, so that a busy server answers what matters.
+    Attributes:
+        poll_seconds: Least pause between two questions for work.
+        idle_poll_seconds: Longest one: a node that was asked nothing for a while pauses for a
+            twentieth of that while, so that a large fleet costs its server little; and for ten
+            times as long as the last answer took, so that a busy server answers what matters.
+        backoff_seconds: First pause after an error; doubles up to ``backoff_limit_seconds``,
+            and up to as much again is added at random.
+        backoff_limit_seconds: See ``backoff_seconds``.
+        max_objects: Most Flower objects in one message.
+        max_bytes: Most bytes of one message, and of one answer of the server.
+        renew_again_seconds: Least time between two renewals of the certificate.
+        apply_again_seconds: Pause before a package that did not fit on the disk is tried again.
+    """
+
+    poll_seconds: float = 1.0
     idle_poll_seconds: float = 60.0
-    # First pause after an error; doubles up to `backoff_limit_seconds`, and up to as much again is
-    # added at random.
     backoff_seconds: float = 0.5
-    backoff_limit_seconds: float = 60.0  # See `backoff_seconds`
-    max_objects: int = 64  # Most Flower objects in one message
-    max_bytes: int = 64 << 20  # Most bytes of one message, and of one answer of the server
-    renew_again_seconds: float = 600.0  # Least time between two renewals of the certificate
-    # Pause before a package that did not fit on the disk is tried again.
+    backoff_limit_seconds: float = 60.0
+    max_objects: int = 64
+    max_bytes: int = 64 << 20
+    renew_again_seconds: float = 600.0
     apply_again_seconds: float = 60.0
 
-    def pause(
-        self,
-        idle_seconds: float,  # Nothing came for so long
-        answer_seconds: float = 0.0,  # So long the server took to say so
-    ) -> float:
-        """Pause before the next question for work."""
+    def pause(self, idle_seconds: float, answer_seconds: float = 0.0) -> float:
+        """Pause before the next question for work.
+
+        Args:
+            idle_seconds: Nothing came for so long.
+            answer_seconds: So long the server took to say so.
+        """
         wanted = max(idle_seconds / _IDLE_SHARE, answer_seconds * _BUSY_SHARE)
         return min(max(self.poll_seconds, wanted), self.idle_poll_seconds)
 

@@ -28,12 +28,13 @@ class Stopped(Exception):
 class Slot:
     """A slot that begins now."""
 
-    def __init__(
-        self,
-        seconds: float,  # Its length; 0 for a message whose answer may leave at any time
-        stop: threading.Event,  # Set when the node is to stop
-    ) -> None:
-        """Begin the slot."""
+    def __init__(self, seconds: float, stop: threading.Event) -> None:
+        """Begin the slot.
+
+        Args:
+            seconds: Its length; 0 for a message whose answer may leave at any time.
+            stop: Set when the node is to stop.
+        """
         self._seconds = seconds
         self._stop = stop
         self._started = time.monotonic()

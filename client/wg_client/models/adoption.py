@@ -52,16 +52,26 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One line of the history, and how it stands after it."""
+    """One line of the history, and how it stands after it.
 
-    when: int  # Unix time, seconds
-    what: What  # What happened
-    by: str  # Who decided
-    subject: Chosen | None  # The model that it is about; None where a shadow ends
-    why: str  # A sentence
-    in_use: Chosen | None = None  # The model in use afterwards
-    shadow: Chosen | None = None  # The model that predicts beside it afterwards
-    # Models that were in use, the latest last: where a rollback goes.
+    Attributes:
+        when: Unix time, seconds.
+        what: What happened.
+        by: Who decided.
+        subject: The model that it is about; None where a shadow ends.
+        why: A sentence.
+        in_use: The model in use afterwards.
+        shadow: The model that predicts beside it afterwards.
+        before: Models that were in use, the latest last: where a rollback goes.
+    """
+
+    when: int
+    what: What
+    by: str
+    subject: Chosen | None
+    why: str
+    in_use: Chosen | None = None
+    shadow: Chosen | None = None
     before: tuple[Chosen, ...] = ()
 
 

@@ -62,13 +62,21 @@ def sure_above(logits: Floats, labels: Ints, wrong: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Judge:
-    """Says what calls of one model are worth."""
+    """Says what calls of one model are worth.
 
-    policy: PredictionConfig  # When they are not to be relied on
-    sure: float | None = None  # Least probability of a sure call; None: not known
-    novelty: Novelty | None = None  # Tells new records from known ones; None: nothing does
-    patches: PatchBank | None = None  # Says where an image is unlike others; None: nothing does
-    encoder: Encoder | None = None  # What both stand on; None if neither is there
+    Attributes:
+        policy: When they are not to be relied on.
+        sure: Least probability of a sure call; None: not known.
+        novelty: Tells new records from known ones; None: nothing does.
+        patches: Says where an image is unlike others; None: nothing does.
+        encoder: What both stand on; None if neither is there.
+    """
+
+    policy: PredictionConfig
+    sure: float | None = None
+    novelty: Novelty | None = None
+    patches: PatchBank | None = None
+    encoder: Encoder | None = None
 
     @classmethod
     def of_model(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Judge:
@@ -114,14 +122,16 @@ class Judge:
         )
 
     def judge(
-        self,
-        found: Sequence[Prediction],  # Of records, from `predict`
-        records: Sequence[Record],
-        # What the model saw of them: local features, or something else if it is a whole network.
-        inputs: Inputs,
-        whole: bool,  # Whether it is
+        self, found: Sequence[Prediction], records: Sequence[Record], inputs: Inputs, whole: bool
     ) -> list[Prediction]:
-        """Predictions with what they are worth."""
+        """Predictions with what they are worth.
+
+        Args:
+            found: Of records, from ``predict``.
+            inputs: What the model saw of them: local features, or something else if it is a whole
+                network.
+            whole: Whether it is.
+        """
         likeness = self.likeness(records, None if whole else inputs)
         judged = []
         for one, like in zip(found, likeness, strict=True):

@@ -34,22 +34,36 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """How far released features have moved."""
+    """How far released features have moved.
 
-    p: float  # Probability of so large a difference, or a larger one, without drift
-    means: int  # Features whose mean moved by more than chance moves any of them
-    spreads: int  # Features whose spread did
-    largest: float  # Largest difference, in standard deviations of the feature over both samples
-    compared: int  # Records of both samples
+    Attributes:
+        p: Probability of so large a difference, or a larger one, without drift.
+        means: Features whose mean moved by more than chance moves any of them.
+        spreads: Features whose spread did.
+        largest: Largest difference, in standard deviations of the feature over both samples.
+        compared: Records of both samples.
+    """
+
+    p: float
+    means: int
+    spreads: int
+    largest: float
+    compared: int
 
 
 def shift(
-    frozen: NDArray[np.floating],  # Released features [n, d], n at least 2
-    new: NDArray[np.floating],  # The same of new records, [m, d], m at least 2
-    level: float,  # Chance of any feature to be said to have moved without drift
+    frozen: NDArray[np.floating],
+    new: NDArray[np.floating],
+    level: float,
     rng: np.random.Generator,
 ) -> Shift:
-    """Hold two samples against each other."""
+    """Hold two samples against each other.
+
+    Args:
+        frozen: Released features ``[n, d]``, n at least 2.
+        new: The same of new records, ``[m, d]``, m at least 2.
+        level: Chance of any feature to be said to have moved without drift.
+    """
     old, late = (_evenly(np.asarray(x, dtype=np.float64)) for x in (frozen, new))
     x = np.concatenate([old, late])
     both = np.concatenate([x, np.abs(x - np.median(x, axis=0))], axis=1)
@@ -105,15 +119,17 @@ def shares_differ(count: int, of: int, before: int, of_before: int) -> float:
 
 
 def worth_labelling(
-    features: NDArray[np.floating],  # Released features [m, d]
-    likeness: Floats,  # To the plant's own records, [m]; NaN where it is not known
-    margins: Floats,  # Between the first and the second probability, [m]; NaN without a model
-    count: int,
+    features: NDArray[np.floating], likeness: Floats, margins: Floats, count: int
 ) -> list[int]:
     """Rows of records whose labels would teach most: new ones, then unsure ones, unlike each other.
 
     Of the ``5 * count`` least alike and least sure ones each next is the one farthest from those
     taken (farthest-first traversal; Gonzalez 1985).
+
+    Args:
+        features: Released features ``[m, d]``.
+        likeness: To the plant's own records, ``[m]``; NaN where it is not known.
+        margins: Between the first and the second probability, ``[m]``; NaN without a model.
     """
     rank = stats.rankdata(np.nan_to_num(likeness, nan=1.0), method="min")
     rank = np.minimum(rank, stats.rankdata(np.nan_to_num(margins, nan=1.0), method="min"))

@@ -33,12 +33,19 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PatchBank:
-    """Patches of own records; at most 4 MB, 0.6 MB with today's encoder."""
+    """Patches of own records; at most 4 MB, 0.6 MB with today's encoder.
 
-    mean: Singles  # Of each channel, [c]
-    scale: Singles  # Of each, [c]
-    bank: Singles  # Standardised patches, [m, c]
-    level: Singles  # Distance that one own patch in a hundred exceeds, [1]
+    Attributes:
+        mean: Of each channel, ``[c]``.
+        scale: Of each, ``[c]``.
+        bank: Standardised patches, ``[m, c]``.
+        level: Distance that one own patch in a hundred exceeds, ``[1]``.
+    """
+
+    mean: Singles
+    scale: Singles
+    bank: Singles
+    level: Singles
 
     def distances(self, patches: Singles) -> Singles:
         """Distance of patches ``[..., c]`` to the nearest of the bank, in units of ``level``."""
@@ -144,11 +151,13 @@ def patches_of(trunk: EncoderTrunk, records: Sequence[Record]) -> Singles | None
     return np.concatenate(found).astype(np.float32)
 
 
-def png(
-    image: NDArray[np.uint8],  # uint8 [h, w] or [h, w, 3]
-    distances: Singles,  # [a, b], from `PatchBank.distances`
-) -> bytes:
-    """An image with its map over it, as a PNG: clear where it is as usual, red where it is not."""
+def png(image: NDArray[np.uint8], distances: Singles) -> bytes:
+    """An image with its map over it, as a PNG: clear where it is as usual, red where it is not.
+
+    Args:
+        image: uint8 ``[h, w]`` or ``[h, w, 3]``.
+        distances: ``[a, b]``, from ``PatchBank.distances``.
+    """
     from PIL import Image
 
     picture = Image.fromarray(image).convert("RGB")

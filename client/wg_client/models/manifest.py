@@ -25,27 +25,46 @@ KEPT = "kept"  # In place of a model's name: the model that was kept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """One model."""
+    """One model.
 
-    name: str  # Of its method; see `wg_client.methods.names`
-    sha256: str  # Of its safetensors file, hex
-    origin: str  # Name of the delivered candidate that it is or started from, or empty
-    source: str  # How that candidate came about, or empty
-    settings: dict[str, str]  # What cross-validation chose
-    accuracy: float | None  # Out-of-fold accuracy, or null without labels
-    error: float | None  # Its standard error, or null
+    Attributes:
+        name: Of its method; see ``wg_client.methods.names``.
+        sha256: Of its safetensors file, hex.
+        origin: Name of the delivered candidate that it is or started from, or empty.
+        source: How that candidate came about, or empty.
+        settings: What cross-validation chose.
+        accuracy: Out-of-fold accuracy, or null without labels.
+        error: Its standard error, or null.
+    """
+
+    name: str
+    sha256: str
+    origin: str
+    source: str
+    settings: dict[str, str]
+    accuracy: float | None
+    error: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What an acceptance check (``wg_client.selection.checks``) says of a model."""
+    """What an acceptance check (``wg_client.selection.checks``) says of a model.
 
-    model: str  # Name of the model
-    code: str  # Of the failure that the check looks for, `WG-Fnn`
-    passed: bool  # Whether the model may be kept, as far as this check goes
-    figures: dict[str, float]  # What was measured, by name
-    message: str  # One sentence for the plant engineer
-    action: Literal["block", "warn"] = "block"  # What failing it means: `block` or `warn`
+    Attributes:
+        model: Name of the model.
+        code: Of the failure that the check looks for, ``WG-Fnn``.
+        passed: Whether the model may be kept, as far as this check goes.
+        figures: What was measured, by name.
+        message: One sentence for the plant engineer.
+        action: What failing it means: ``block`` or ``warn``.
+    """
+
+    model: str
+    code: str
+    passed: bool
+    figures: dict[str, float]
+    message: str
+    action: Literal["block", "warn"] = "block"
 
     @property
     def blocks(self) -> bool:
@@ -60,37 +79,61 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Provenance:
-    """What all versions have."""
+    """What all versions have.
 
-    package_id: str  # The package's id, hex
-    package_sha256: str  # Hash of its bytes, hex
-    request_id: str  # The request that it answered
-    architecture: str  # Name in `wg_common.nets`
-    plan: str  # Which parts were generated
-    encoder: str  # Encoder id, hex
-    generator: str  # Generator id, hex
-    labels: tuple[str, ...]  # Label domain, in the order of class rows
-    own_release: str  # Release of this site that conditioned the package, or empty
-    memory_releases: tuple[str, ...]  # Releases of other sites that did
-    commitment: str  # Keyed commitment to the records that chose and trained, hex
-    applied: int  # Unix time, seconds
-    kept: str  # Name of the model kept
-    reason: str  # Why
-    gain: float  # Estimated gain of the kept model over local-only; 0 for local-only itself
-    models: tuple[ModelEntry, ...]  # The models
-    nearest_zoo_distances: dict[str, str]  # Of each delivered candidate, as the package says
+    Attributes:
+        package_id: The package's id, hex.
+        package_sha256: Hash of its bytes, hex.
+        request_id: The request that it answered.
+        architecture: Name in ``wg_common.nets``.
+        plan: Which parts were generated.
+        encoder: Encoder id, hex.
+        generator: Generator id, hex.
+        labels: Label domain, in the order of class rows.
+        own_release: Release of this site that conditioned the package, or empty.
+        memory_releases: Releases of other sites that did.
+        commitment: Keyed commitment to the records that chose and trained, hex.
+        applied: Unix time, seconds.
+        kept: Name of the model kept.
+        reason: Why.
+        gain: Estimated gain of the kept model over local-only; 0 for local-only itself.
+        models: The models.
+        nearest_zoo_distances: Of each delivered candidate, as the package says.
+    """
+
+    package_id: str
+    package_sha256: str
+    request_id: str
+    architecture: str
+    plan: str
+    encoder: str
+    generator: str
+    labels: tuple[str, ...]
+    own_release: str
+    memory_releases: tuple[str, ...]
+    commitment: str
+    applied: int
+    kept: str
+    reason: str
+    gain: float
+    models: tuple[ModelEntry, ...]
+    nearest_zoo_distances: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsManifest(_Provenance):
-    """Provenance of the models of one package."""
+    """Provenance of the models of one package.
+
+    Attributes:
+        findings: What the acceptance checks say of each model but the references.
+        sure: Least probability of a sure call, of each model that was judged out of fold; above 1
+            if no call can be.
+        novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
+    """
 
     version: int = VERSION
-    findings: tuple[Finding, ...]  # What the acceptance checks say of each model but the references
-    # Least probability of a sure call, of each model that was judged out of fold; above 1 if no
-    # call can be.
+    findings: tuple[Finding, ...]
     sure: dict[str, float] = field(default_factory=dict)
-    # SHA-256 of the file that tells new records from known ones, hex; empty: none.
     novelty: str = ""
 
     def __post_init__(self) -> None:

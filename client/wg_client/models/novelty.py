@@ -49,14 +49,23 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Novelty:
-    """What is needed to score a record; at most 0.6 MB."""
+    """What is needed to score a record; at most 0.6 MB.
 
-    mean: Singles  # Of each feature, [d]
-    scale: Singles  # Factor on each, [d]
-    directions: Singles  # Those in which standardised own records vary, of unit length, [d, r]
-    weights: Singles  # Factor on each, and on the length of the rest, [r + 1]
-    bank: Singles  # Own records in these, [m, r + 1]
-    scores: Singles  # Of own records, out of fold, ascending, [s]; empty if there are too few
+    Attributes:
+        mean: Of each feature, ``[d]``.
+        scale: Factor on each, ``[d]``.
+        directions: Those in which standardised own records vary, of unit length, ``[d, r]``.
+        weights: Factor on each, and on the length of the rest, ``[r + 1]``.
+        bank: Own records in these, ``[m, r + 1]``.
+        scores: Of own records, out of fold, ascending, ``[s]``; empty if there are too few.
+    """
+
+    mean: Singles
+    scale: Singles
+    directions: Singles
+    weights: Singles
+    bank: Singles
+    scores: Singles
 
     def placed(self, features: NDArray[np.floating]) -> Singles:
         """Records of local features ``[n, D]`` as the bank has them, ``[n, r + 1]``."""
@@ -107,11 +116,16 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], what: str) -> Novel
     return Novelty(**{name: value.astype(np.float32) for name, value in tensors.items()})
 
 
-def fit(
-    features: NDArray[np.floating],  # Local features [n, D]; the first `FEATURES` are used
-    labels: Ints,  # [n], -1 = unlabelled; those are a class of their own
-) -> Novelty | None:  # None without any record
-    """From a plant's records."""
+def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
+    """From a plant's records.
+
+    Args:
+        features: Local features ``[n, D]``; the first ``FEATURES`` are used.
+        labels: ``[n]``, -1 = unlabelled; those are a class of their own.
+
+    Returns:
+        None without any record.
+    """
     if not len(features):
         return None
     x = np.asarray(features[:, :FEATURES], dtype=np.float32)

@@ -48,16 +48,24 @@ Inputs = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One record's prediction."""
+    """One record's prediction.
 
-    name: str  # Of the record
-    label: str  # The most likely one
-    probability: float  # Its probability
-    probabilities: tuple[float, ...]  # Of all labels, in the order of the label domain
-    # Share of the plant's own records that are at least as unlike all others; None where that is
-    # not known.
+    Attributes:
+        name: Of the record.
+        label: The most likely one.
+        probability: Its probability.
+        probabilities: Of all labels, in the order of the label domain.
+        likeness: Share of the plant's own records that are at least as unlike all others; None
+            where that is not known.
+        call: ``sure``, ``unsure``, ``new`` (see ``calls``), or empty where that is not known.
+    """
+
+    name: str
+    label: str
+    probability: float
+    probabilities: tuple[float, ...]
     likeness: float | None = None
-    call: str = ""  # `sure`, `unsure`, `new` (see `calls`), or empty where that is not known
+    call: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +80,15 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Sight:
-    """How models of one architecture see records."""
+    """How models of one architecture see records.
 
-    architecture: str  # Name in the catalogue
-    encoder: Encoder | None = None  # What heads stand on; None for whole networks
+    Attributes:
+        architecture: Name in the catalogue.
+        encoder: What heads stand on; None for whole networks.
+    """
+
+    architecture: str
+    encoder: Encoder | None = None
 
     @classmethod
     def of_plant(cls, plant: Plant, architecture: str) -> Sight:

@@ -29,26 +29,43 @@ _LIMIT = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A record that the two call differently."""
+    """A record that the two call differently.
 
-    name: str  # Of the record
-    in_use: str  # Label of the model in use
-    probability: float  # Its probability
-    shadow: str  # Label of the shadow
-    shadow_probability: float  # Its probability
-    when: int  # Unix time, seconds
+    Attributes:
+        name: Of the record.
+        in_use: Label of the model in use.
+        probability: Its probability.
+        shadow: Label of the shadow.
+        shadow_probability: Its probability.
+        when: Unix time, seconds.
+    """
+
+    name: str
+    in_use: str
+    probability: float
+    shadow: str
+    shadow_probability: float
+    when: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What came of a shadow so far."""
+    """What came of a shadow so far.
+
+    Attributes:
+        in_use: The model that decides.
+        shadow: The one beside it.
+        compared: Predictions of both; a record that was predicted twice counts twice.
+        differ: Of these, how many labels differ.
+        differences: The newest, oldest first.
+    """
 
     version: int = VERSION
-    in_use: Chosen  # The model that decides
-    shadow: Chosen  # The one beside it
-    compared: int = 0  # Predictions of both; a record that was predicted twice counts twice
-    differ: int = 0  # Of these, how many labels differ
-    differences: tuple[Difference, ...] = ()  # The newest, oldest first
+    in_use: Chosen
+    shadow: Chosen
+    compared: int = 0
+    differ: int = 0
+    differences: tuple[Difference, ...] = ()
 
 
 def read(home: ClientHome) -> Comparison | None:

@@ -65,16 +65,19 @@ def write(home: ClientHome, out: Path, seal: Seal, *, now: float | None = None) 
 
 def restore(
     path: Path,
-    home: ClientHome,  # The new home; its folder is empty or not there
+    home: ClientHome,
     key: Key,
     *,
-    # The note of `wg-server checkpoint`, of today; None: the server is asked.
     checkpoint: Path | None = None,
-    # The ledger is old, and is given up: its key is not restored, so that only `wg-client
-    # compromise` goes on from here.
     give_up_ledger: bool = False,
 ) -> tuple[Manifest, int]:
     """Make a home from a backup, if its ledger is the newest. It is whole or not there.
+
+    Args:
+        home: The new home; its folder is empty or not there.
+        checkpoint: The note of ``wg-server checkpoint``, of today; None: the server is asked.
+        give_up_ledger: The ledger is old, and is given up: its key is not restored, so that only
+            ``wg-client compromise`` goes on from here.
 
     Returns:
         The backup's manifest, and the number of entries of its ledger; 0 if another home has it.

@@ -21,19 +21,32 @@ _LIMIT = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What was found of one batch."""
+    """What was found of one batch.
 
-    when: int  # Unix time, seconds
-    snapshot: int  # Version of the data set that it was held against
-    model: str  # The model in use, as `adoption.Chosen` prints it; empty: none
-    records: int  # How many there were
-    new: int  # How many were called new
-    unsure: int  # How many calls were neither sure nor new; -1: not known
-    p_features: float  # Without drift, the probability of features so far away
-    p_new: float  # The same of so many new records
-    # The same of such a share of unsure calls; 1 where there is nothing to hold it against.
+    Attributes:
+        when: Unix time, seconds.
+        snapshot: Version of the data set that it was held against.
+        model: The model in use, as ``adoption.Chosen`` prints it; empty: none.
+        records: How many there were.
+        new: How many were called new.
+        unsure: How many calls were neither sure nor new; -1: not known.
+        p_features: Without drift, the probability of features so far away.
+        p_new: The same of so many new records.
+        p_unsure: The same of such a share of unsure calls; 1 where there is nothing to hold it
+            against.
+        alarm: Whether any of the three is below a third of ``FALSE_ALARMS``.
+    """
+
+    when: int
+    snapshot: int
+    model: str
+    records: int
+    new: int
+    unsure: int
+    p_features: float
+    p_new: float
     p_unsure: float
-    alarm: bool  # Whether any of the three is below a third of `FALSE_ALARMS`
+    alarm: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,25 +41,45 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a plant is."""
+    """How a plant is.
 
-    site: str  # Its name
-    server: str  # Name of its server
-    fleet_url: str  # Address of its server
-    running: bool  # Whether its node runs
-    contact: Contact | None  # What the node last wrote, if it did
-    connected: bool  # Whether it runs and the server answered lately
-    certificate_expires: float  # Unix time; 0: it cannot be read
-    budget: Budget | None  # If its ledger can be read
-    snapshot: int  # Version of the data set that is released from; 0: none
-    frozen: int  # When that was frozen, Unix time
-    stage: str  # `pilot`, `shadow`, `in use` or `watched`
-    model: str  # Name of the model in use; empty: none
-    applied: int  # When its package was applied, Unix time
-    waiting: int  # Packages that wait to be applied
-    rejected: int  # Packages that could not be applied, and are kept to be looked at
-    free_bytes: int  # Free on the home's disk
-    problems: tuple[str, ...]  # What needs a hand, and what to do
+    Attributes:
+        site: Its name.
+        server: Name of its server.
+        fleet_url: Address of its server.
+        running: Whether its node runs.
+        contact: What the node last wrote, if it did.
+        connected: Whether it runs and the server answered lately.
+        certificate_expires: Unix time; 0: it cannot be read.
+        budget: If its ledger can be read.
+        snapshot: Version of the data set that is released from; 0: none.
+        frozen: When that was frozen, Unix time.
+        stage: ``pilot``, ``shadow``, ``in use`` or ``watched``.
+        model: Name of the model in use; empty: none.
+        applied: When its package was applied, Unix time.
+        waiting: Packages that wait to be applied.
+        rejected: Packages that could not be applied, and are kept to be looked at.
+        free_bytes: Free on the home's disk.
+        problems: What needs a hand, and what to do.
+    """
+
+    site: str
+    server: str
+    fleet_url: str
+    running: bool
+    contact: Contact | None
+    connected: bool
+    certificate_expires: float
+    budget: Budget | None
+    snapshot: int
+    frozen: int
+    stage: str
+    model: str
+    applied: int
+    waiting: int
+    rejected: int
+    free_bytes: int
+    problems: tuple[str, ...]
 
 
 def connected(home: ClientHome, now: float | None = None) -> tuple[bool, Contact | None]:

@@ -41,37 +41,61 @@ _LEAST = 5  # Records below which nothing is tested
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """A record whose label would teach much."""
+    """A record whose label would teach much.
 
-    name: str  # Of the record
-    likeness: float | None  # To the plant's own records; None: not known
-    label: str  # What the model in use calls it; empty without one
-    probability: float  # Of that label; 0 without one
+    Attributes:
+        name: Of the record.
+        likeness: To the plant's own records; None: not known.
+        label: What the model in use calls it; empty without one.
+        probability: Of that label; 0 without one.
+    """
+
+    name: str
+    likeness: float | None
+    label: str
+    probability: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """All that ``watch`` says."""
+    """All that ``watch`` says.
 
-    batch: Batch  # Figures
-    shift: Shift | None  # Of released features; None with too few records
-    called: dict[str, int]  # How often each label was called
-    frozen: dict[str, int]  # How many frozen records have each label
-    label_next: tuple[Suggestion, ...]  # Records worth labelling, the most worth first
-    release: CostSight  # What another release would cost, at the policy's most
-    left_out: tuple[Problem, ...]  # What could not be read
+    Attributes:
+        batch: Figures.
+        shift: Of released features; None with too few records.
+        called: How often each label was called.
+        frozen: How many frozen records have each label.
+        label_next: Records worth labelling, the most worth first.
+        release: What another release would cost, at the policy's most.
+        left_out: What could not be read.
+    """
+
+    batch: Batch
+    shift: Shift | None
+    called: dict[str, int]
+    frozen: dict[str, int]
+    label_next: tuple[Suggestion, ...]
+    release: CostSight
+    left_out: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Seen:
-    """What is kept of the m records of a batch: numbers, never the records."""
+    """What is kept of the m records of a batch: numbers, never the records.
 
-    names: list[str]  # Of the records
-    released: NDArray[np.float32]  # Features that would be released, [m, d]
-    likeness: NDArray[np.float64]  # To the plant's own records, [m]; NaN where it is not known
-    # Probabilities of the model in use, [m, K]; None without one.
+    Attributes:
+        names: Of the records.
+        released: Features that would be released, ``[m, d]``.
+        likeness: To the plant's own records, ``[m]``; NaN where it is not known.
+        chances: Probabilities of the model in use, ``[m, K]``; None without one.
+        problems: What could not be read.
+    """
+
+    names: list[str]
+    released: NDArray[np.float32]
+    likeness: NDArray[np.float64]
     chances: NDArray[np.float64] | None
-    problems: list[Problem]  # What could not be read
+    problems: list[Problem]
 
 
 def watch(
@@ -79,10 +103,14 @@ def watch(
     parts: Sequence[SiteData],
     *,
     count: int = 10,
-    left_out: Sequence[Problem] = (),  # What of these paths could not be read
-    progress: Callable[[int], None] | None = None,  # Told how many records were looked at
+    left_out: Sequence[Problem] = (),
+    progress: Callable[[int], None] | None = None,
 ) -> Watch:
     """Hold new records against the frozen ones.
+
+    Args:
+        left_out: What of these paths could not be read.
+        progress: Told how many records were looked at.
 
     Raises:
         ConfigError: There is no snapshot.

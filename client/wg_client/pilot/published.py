@@ -42,13 +42,20 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a plant knows of itself."""
+    """What a plant knows of itself.
 
-    kind: str  # Modality of its records
-    classes: int  # Declared classes K
-    unseen: int  # Classes U of them that have no labelled record; of a plant without labels: 0
-    labels: int  # Labelled records; 0: it has none
-    # Accuracy of local-only in its own folds, on classes that have records; None: unknown.
+    Attributes:
+        kind: Modality of its records.
+        classes: Declared classes K.
+        unseen: Classes U of them that have no labelled record; of a plant without labels: 0.
+        labels: Labelled records; 0: it has none.
+        local: Accuracy of local-only in its own folds, on classes that have records; None: unknown.
+    """
+
+    kind: str
+    classes: int
+    unseen: int
+    labels: int
     local: float | None
 
     @property
@@ -64,62 +71,98 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One published plant."""
+    """One published plant.
 
-    dataset: str  # The data set that it was cut from
-    facts: Facts  # What it knew
-    epsilon: float  # Of every release
-    sites: int  # Other plants with its classes that released
-    # Accuracy kept minus local-only's on test records; of a plant without labels the accuracy
-    # itself.
+    Attributes:
+        dataset: The data set that it was cut from.
+        facts: What it knew.
+        epsilon: Of every release.
+        sites: Other plants with its classes that released.
+        gain: Accuracy kept minus local-only's on test records; of a plant without labels the
+            accuracy itself.
+        saved: Labels a class that local-only would have needed more to be as accurate, by its own
+            learning curve on this data set; at most 60 are known.
+    """
+
+    dataset: str
+    facts: Facts
+    epsilon: float
+    sites: int
     gain: float
-    # Labels a class that local-only would have needed more to be as accurate, by its own learning
-    # curve on this data set; at most 60 are known.
     saved: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """Steps of local training that a delivered whole network saves."""
+    """Steps of local training that a delivered whole network saves.
 
-    kind: str  # Modality
-    about: str  # Whether the operator's zoo knows this kind of plant
-    plants: int  # Plants that it was measured on
-    # Steps that the public base needs to be as accurate as the delivered network after its head was
-    # fitted; -1: more than were tried.
+    Attributes:
+        kind: Modality.
+        about: Whether the operator's zoo knows this kind of plant.
+        plants: Plants that it was measured on.
+        steps: Steps that the public base needs to be as accurate as the delivered network after
+            its head was fitted; -1: more than were tried.
+        tried: Most steps that were tried.
+    """
+
+    kind: str
+    about: str
+    plants: int
     steps: int
-    tried: int  # Most steps that were tried
+    tried: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """The cases, and how well they predict each other."""
+    """The cases, and how well they predict each other.
 
-    version: int  # Of the layout
-    command: str  # What wrote them
-    # Share of the cases whose gain was in the interval, each predicted without its data set.
+    Attributes:
+        version: Of the layout.
+        command: What wrote them.
+        held: Share of the cases whose gain was in the interval, each predicted without its data
+            set.
+        error: Mean absolute error of the expected gain, likewise.
+        local_seconds: Median processor time to learn local-only.
+        all_seconds: The same to compare everything that is delivered.
+        steps: Of whole networks.
+        cases: They.
+    """
+
+    version: int
+    command: str
     held: float
-    error: float  # Mean absolute error of the expected gain, likewise
-    local_seconds: float  # Median processor time to learn local-only
-    all_seconds: float  # The same to compare everything that is delivered
-    steps: tuple[Steps, ...]  # Of whole networks
-    cases: tuple[Case, ...]  # They
+    error: float
+    local_seconds: float
+    all_seconds: float
+    steps: tuple[Steps, ...]
+    cases: tuple[Case, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What is expected at one price."""
+    """What is expected at one price.
 
-    epsilon: float  # Of the release
-    gain: float  # Mean gain over local-only, 0.01 = one point; without labels the accuracy
-    low: float  # Lower end of the 80 % interval
-    high: float  # Upper end
-    # Labels that local-only would need more to be as accurate, of all classes together.
+    Attributes:
+        epsilon: Of the release.
+        gain: Mean gain over local-only, 0.01 = one point; without labels the accuracy.
+        low: Lower end of the 80 % interval.
+        high: Upper end.
+        saved: Labels that local-only would need more to be as accurate, of all classes together.
+        saved_low: Lower end of its interval.
+        saved_high: Upper end.
+        cases: Cases that it stands on.
+        datasets: Data sets that these are of.
+    """
+
+    epsilon: float
+    gain: float
+    low: float
+    high: float
     saved: float
-    saved_low: float  # Lower end of its interval
-    saved_high: float  # Upper end
-    cases: int  # Cases that it stands on
-    datasets: int  # Data sets that these are of
+    saved_low: float
+    saved_high: float
+    cases: int
+    datasets: int
 
 
 @functools.cache

@@ -26,15 +26,25 @@ _KWH = 3.6e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What only the plant knows; null: not entered."""
+    """What only the plant knows; null: not entered.
 
-    currency: str = ""  # Its short name
-    label_seconds: float | None = None  # A person's time to label one record
-    hour_cost: float | None = None  # What an hour of that person costs
-    records_a_year: float | None = None  # Records that the model would judge in a year
-    error_cost: float | None = None  # What a wrong call costs, on average
-    watts: float | None = None  # Power of the computer while it computes
-    kwh_cost: float | None = None  # What a kilowatt-hour costs
+    Attributes:
+        currency: Its short name.
+        label_seconds: A person's time to label one record.
+        hour_cost: What an hour of that person costs.
+        records_a_year: Records that the model would judge in a year.
+        error_cost: What a wrong call costs, on average.
+        watts: Power of the computer while it computes.
+        kwh_cost: What a kilowatt-hour costs.
+    """
+
+    currency: str = ""
+    label_seconds: float | None = None
+    hour_cost: float | None = None
+    records_a_year: float | None = None
+    error_cost: float | None = None
+    watts: float | None = None
+    kwh_cost: float | None = None
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -57,12 +67,19 @@ def read_figures(path: Path) -> Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of the sheet."""
+    """One line of the sheet.
 
-    number: int  # By which other lines name it
-    name: str  # What it is
-    value: str  # In words; of what is not known: "not entered"
-    source: str  # Where it comes from
+    Attributes:
+        number: By which other lines name it.
+        name: What it is.
+        value: In words; of what is not known: "not entered".
+        source: Where it comes from.
+    """
+
+    number: int
+    name: str
+    value: str
+    source: str
 
 
 Range = tuple[float, float, float]  # Expected, lower and upper end of an interval

@@ -56,15 +56,25 @@ _NAMED = 3  # Files that are named where none can be used
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSight:
-    """What was found. Private; printed at the plant only."""
+    """What was found. Private; printed at the plant only.
 
-    path: str  # Folder or file
-    modality: str  # Of the records
-    records: int  # How many can be used
-    labelled: int  # How many of them have a label
-    per_label: dict[str, int]  # How many of each label
-    left_out: int  # Files that cannot be used; `wg-client freeze` would name them
-    drawn: int  # How many were encoded and judged
+    Attributes:
+        path: Folder or file.
+        modality: Of the records.
+        records: How many can be used.
+        labelled: How many of them have a label.
+        per_label: How many of each label.
+        left_out: Files that cannot be used; ``wg-client freeze`` would name them.
+        drawn: How many were encoded and judged.
+    """
+
+    path: str
+    modality: str
+    records: int
+    labelled: int
+    per_label: dict[str, int]
+    left_out: int
+    drawn: int
 
     @property
     def unseen(self) -> tuple[str, ...]:
@@ -74,56 +84,86 @@ class DataSight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One field of what would leave."""
+    """One field of what would leave.
 
-    name: str  # In the manifest
-    value: str  # As it would leave, shortened
-    size: int  # Bytes
+    Attributes:
+        name: In the manifest.
+        value: As it would leave, shortened.
+        size: Bytes.
+    """
+
+    name: str
+    value: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """One price."""
+    """One price.
+
+    Attributes:
+        expected: What it may bring; None where no published case answers.
+        guess: Somebody who guesses at even odds whether a certain unit is in the data is right at
+            most this often after the release.
+        would_leave: Blocks and their noise.
+        fit: How many such releases fit under the cap that plants start with.
+    """
 
     epsilon: float
-    expected: Expected | None  # What it may bring; None where no published case answers
-    # Somebody who guesses at even odds whether a certain unit is in the data is right at most this
-    # often after the release.
+    expected: Expected | None
     guess: float
-    would_leave: Departure  # Blocks and their noise
-    fit: int  # How many such releases fit under the cap that plants start with
+    would_leave: Departure
+    fit: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """All that ``simulate`` says."""
+    """All that ``simulate`` says.
 
-    data: DataSight  # What was found
-    facts: Facts  # What is looked up by
-    # Accuracy of local-only on new records of classes that have some; None: not judged.
+    Attributes:
+        data: What was found.
+        facts: What is looked up by.
+        local: Accuracy of local-only on new records of classes that have some; None: not judged.
+        sites: Other plants with these classes that were assumed.
+        prices: What each price may bring and costs.
+        fields: Of the file that would leave, beside the noisy integers.
+        file_bytes: Its size; two ledger entries and their proofs, 3 to 6 kB of names, numbers and
+            hashes, travel with it.
+        encode_seconds: Processor time to encode all records once.
+        learn_seconds: Processor time to compare models when weights come.
+        megabytes: Memory for that, 10^6 bytes.
+        encoder: Id of the encoder, hex; empty: the installed trunk without an operator's file.
+    """
+
+    data: DataSight
+    facts: Facts
     local: Accuracy | None
-    sites: int  # Other plants with these classes that were assumed
-    prices: tuple[Price, ...]  # What each price may bring and costs
-    fields: tuple[Field, ...]  # Of the file that would leave, beside the noisy integers
-    # Its size; two ledger entries and their proofs, 3 to 6 kB of names, numbers and hashes, travel
-    # with it.
+    sites: int
+    prices: tuple[Price, ...]
+    fields: tuple[Field, ...]
     file_bytes: int
-    encode_seconds: float  # Processor time to encode all records once
-    learn_seconds: float  # Processor time to compare models when weights come
-    megabytes: float  # Memory for that, 10^6 bytes
-    encoder: str  # Id of the encoder, hex; empty: the installed trunk without an operator's file
+    encode_seconds: float
+    learn_seconds: float
+    megabytes: float
+    encoder: str
 
 
 def simulate(
     choice: DataChoice,
     privacy: PrivacyConfig,
-    found: Inspection,  # The data set, looked through (`fleet.initialise.look`)
+    found: Inspection,
     *,
-    encoder: Path | None = None,  # The operator's encoder package; None: the installed trunk
-    sites: int = 3,  # Other plants with these classes that release
-    stage: Stage | None = None,  # Told how far encoding is
+    encoder: Path | None = None,
+    sites: int = 3,
+    stage: Stage | None = None,
 ) -> Simulation:
     """Simulate what a plant would send and get.
+
+    Args:
+        found: The data set, looked through (``fleet.initialise.look``).
+        encoder: The operator's encoder package; None: the installed trunk.
+        sites: Other plants with these classes that release.
+        stage: Told how far encoding is.
 
     Raises:
         DataError: There is no record.

@@ -35,10 +35,15 @@ _QUALITY = ".quality.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A request that waits for a person."""
+    """A request that waits for a person.
 
-    query: StatisticsQuery  # What the server asks
-    came: int  # When it came first, Unix seconds
+    Attributes:
+        query: What the server asks.
+        came: When it came first, Unix seconds.
+    """
+
+    query: StatisticsQuery
+    came: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

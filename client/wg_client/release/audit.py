@@ -37,18 +37,25 @@ class Audited:
 
 def audit(
     home: ClientHome,
-    epsilon: float,  # The claim to test, of the kernel; the path is tested under a claim of its own
+    epsilon: float,
     delta: float,
     *,
-    repetitions: int | None = None,  # Releases of the kernel; the audit's default if not given
-    size: Size | None = None,  # How much of the path is looked at
-    on_repetition: Told | None = None,  # Called with the number of the kernel's releases made
-    on_release: Told | None = None,  # Called with the number of the path's releases made
+    repetitions: int | None = None,
+    size: Size | None = None,
+    on_repetition: Told | None = None,
+    on_release: Told | None = None,
 ) -> Audited:
     """Audit the installed code over made-up records, with this home's encoder; record the outcome.
 
     A failed audit is recorded too. Where a check without noise fails, no finite epsilon holds, and
     the entry says the largest that is ever computed.
+
+    Args:
+        epsilon: The claim to test, of the kernel; the path is tested under a claim of its own.
+        repetitions: Releases of the kernel; the audit's default if not given.
+        size: How much of the path is looked at.
+        on_repetition: Called with the number of the kernel's releases made.
+        on_release: Called with the number of the path's releases made.
 
     Raises:
         ConfigError: The home has no ledger, or a number makes no sense.

@@ -15,31 +15,52 @@ from wg_common.privacy import accounting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRow:
-    """One charge, and the release that it paid for."""
+    """One charge, and the release that it paid for.
 
-    request_id: str  # The request
-    time: int  # Unix time in seconds, by the plant's clock
-    recipient: str  # Who asked
-    purpose: str  # What for
-    epsilon: str  # Epsilon of this release alone, decimal string
-    delta: str  # Its delta, decimal string
-    epsilon_after: str  # Composed epsilon after it, decimal string
-    size: int | None  # Bytes of the release, or None: it was charged, and nothing left
+    Attributes:
+        request_id: The request.
+        time: Unix time in seconds, by the plant's clock.
+        recipient: Who asked.
+        purpose: What for.
+        epsilon: Epsilon of this release alone, decimal string.
+        delta: Its delta, decimal string.
+        epsilon_after: Composed epsilon after it, decimal string.
+        size: Bytes of the release, or None: it was charged, and nothing left.
+    """
+
+    request_id: str
+    time: int
+    recipient: str
+    purpose: str
+    epsilon: str
+    delta: str
+    epsilon_after: str
+    size: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
-    """The budget of the plant's data set."""
+    """The budget of the plant's data set.
 
-    epsilon: float  # Composed epsilon at `cap_delta`
-    cap_epsilon: str  # Cap, decimal string
-    cap_delta: str  # Delta of the cap, decimal string
-    charges: int  # Number of charges
-    burned: int  # Charges without a release
-    entries: int  # Entries of the ledger
-    releases: tuple[ReleaseRow, ...]  # Oldest first
-    # How often the best guess whether one given unit was in the data can be right, at even odds,
-    # from all that was charged.
+    Attributes:
+        epsilon: Composed epsilon at ``cap_delta``.
+        cap_epsilon: Cap, decimal string.
+        cap_delta: Delta of the cap, decimal string.
+        charges: Number of charges.
+        burned: Charges without a release.
+        entries: Entries of the ledger.
+        releases: Oldest first.
+        distinguished: How often the best guess whether one given unit was in the data can be right,
+            at even odds, from all that was charged.
+    """
+
+    epsilon: float
+    cap_epsilon: str
+    cap_delta: str
+    charges: int
+    burned: int
+    entries: int
+    releases: tuple[ReleaseRow, ...]
     distinguished: float
 
 

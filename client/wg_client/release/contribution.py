@@ -53,46 +53,64 @@ Trainer = Callable[..., dp_training.DpCheckpoint]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContributionRequest:
-    """What to train, at which price. All of it is public."""
+    """What to train, at which price. All of it is public.
 
-    epsilon: str  # Epsilon of the run alone, decimal string
-    delta: str  # Its delta, decimal string
-    steps: int = dp_training.STEPS  # Number of steps
-    # Probability with which a privacy unit enters a step.
+    Attributes:
+        epsilon: Epsilon of the run alone, decimal string.
+        delta: Its delta, decimal string.
+        steps: Number of steps.
+        sampling_probability: Probability with which a privacy unit enters a step.
+        units: A public guess of the number of privacy units, never their count: it bounds the
+            step, and scales a rate that is given.
+        clip_norm: L2 norm to which a unit's gradient is clipped.
+        learning_rate: Of plain SGD on the noisy mean gradient; 0: by ``dp_training.plan_for``.
+        purpose: What the checkpoint may be used for.
+        by: Who approves it, where a person must.
+    """
+
+    epsilon: str
+    delta: str
+    steps: int = dp_training.STEPS
     sampling_probability: float = dp_training.SAMPLING_PROBABILITY
-    # A public guess of the number of privacy units, never their count: it bounds the step, and
-    # scales a rate that is given.
     units: float = 1000.0
-    clip_norm: float = 1.0  # L2 norm to which a unit's gradient is clipped
-    # Of plain SGD on the noisy mean gradient; 0: by `dp_training.plan_for`.
+    clip_norm: float = 1.0
     learning_rate: float = 0.0
-    purpose: str = PURPOSE  # What the checkpoint may be used for
-    by: str | None = None  # Who approves it, where a person must
+    purpose: str = PURPOSE
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """A contribution as it stands in the outbox."""
+    """A contribution as it stands in the outbox.
 
-    data: bytes  # The `.wgc` file
-    request_id: str  # The request under which it was charged
-    charged: bool  # Whether it was charged now; if not, it was made or charged before
-    event: PrivacyEvent  # What it was charged as
+    Attributes:
+        data: The ``.wgc`` file.
+        request_id: The request under which it was charged.
+        charged: Whether it was charged now; if not, it was made or charged before.
+        event: What it was charged as.
+    """
+
+    data: bytes
+    request_id: str
+    charged: bool
+    event: PrivacyEvent
 
 
 def contribute(
     home: ClientHome,
     request: ContributionRequest,
     *,
-    # Trains; another one than `dp_training.train` in tests only.
     train: Trainer = dp_training.train,
-    # Adds the noise; another one than OpenDP's in tests only.
     sampler: mechanism.Sampler = mechanism.opendp_sampler,
-    # Unix time, seconds. Charge and release bear the time at which the command began: how long
-    # training took says how many records there are.
     now: Callable[[], float] = time.time,
 ) -> Contribution:
     """Train a head privately and sign it for the zoo.
+
+    Args:
+        train: Trains; another one than ``dp_training.train`` in tests only.
+        sampler: Adds the noise; another one than OpenDP's in tests only.
+        now: Unix time, seconds. Charge and release bear the time at which the command began: how
+            long training took says how many records there are.
 
     Raises:
         PolicyRefused: The plant's policy forbids it; nothing was charged.

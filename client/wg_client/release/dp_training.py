@@ -60,15 +60,23 @@ _COIN = np.dtype("<u8")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpTrainingPlan:
-    """A DP-SGD run. All of it is public; none of it may be derived from the private data."""
+    """A DP-SGD run. All of it is public; none of it may be derived from the private data.
 
-    sampling_probability: float  # Probability q with which a unit enters a step
-    noise_multiplier: float  # Noise over clip norm, sigma
-    steps: int  # Number T of steps
-    clip_norm: float  # L2 norm to which a unit's gradient is clipped
-    learning_rate: float  # Of plain SGD on the noisy mean gradient
-    # What noisy sums are divided by: q times a public guess of the number of units. A wrong guess
-    # only scales the learning rate.
+    Attributes:
+        sampling_probability: Probability q with which a unit enters a step.
+        noise_multiplier: Noise over clip norm, sigma.
+        steps: Number T of steps.
+        clip_norm: L2 norm to which a unit's gradient is clipped.
+        learning_rate: Of plain SGD on the noisy mean gradient.
+        expected_batch: What noisy sums are divided by: q times a public guess of the number of
+            units. A wrong guess only scales the learning rate.
+    """
+
+    sampling_probability: float
+    noise_multiplier: float
+    steps: int
+    clip_norm: float
+    learning_rate: float
     expected_batch: float
 
     def __post_init__(self) -> None:
@@ -93,22 +101,35 @@ class DpTrainingPlan:
 
 @dataclass(frozen=True, slots=True)
 class SamplingLog:
-    """What a sampler drew. Private: it stays on site."""
+    """What a sampler drew. Private: it stays on site.
 
-    sampler: str  # Which sampler it was
-    units: int  # Number of privacy units
-    batch_sizes: tuple[int, ...]  # Units in each step
-    inclusions: NDArray[np.int64]  # Steps in which each unit was, [units]
+    Attributes:
+        sampler: Which sampler it was.
+        units: Number of privacy units.
+        batch_sizes: Units in each step.
+        inclusions: Steps in which each unit was, [units].
+    """
+
+    sampler: str
+    units: int
+    batch_sizes: tuple[int, ...]
+    inclusions: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class DpCheckpoint:
-    """A privately trained head."""
+    """A privately trained head.
 
-    # `head.weight` [K, d] and `head.bias` [K], float32. Safe to publish at the cost of `event`.
+    Attributes:
+        tensors: ``head.weight`` [K, d] and ``head.bias`` [K], float32. Safe to publish at the
+            cost of ``event``.
+        event: What was charged for it.
+        log: What was sampled. Private.
+    """
+
     tensors: dict[str, NDArray[np.float32]]
-    event: PrivacyEvent  # What was charged for it
-    log: SamplingLog  # What was sampled. Private
+    event: PrivacyEvent
+    log: SamplingLog
 
 
 def plan_for(
@@ -119,7 +140,7 @@ def plan_for(
     sampling_probability: float = SAMPLING_PROBABILITY,
     steps: int = STEPS,
     clip_norm: float = 1.0,
-    learning_rate: float = 0.0,  # As in the plan; 0: by the rule above, at most `LARGEST_RATE`
+    learning_rate: float = 0.0,
 ) -> DpTrainingPlan:
     """The plan with the least noise that costs at most (epsilon, delta) by itself.
 
@@ -127,6 +148,9 @@ def plan_for(
     all steps together does not depend on their number. And a step that grows with epsilon (the
     linear scaling rule of Panda et al. 2022, arXiv 2212.04486): the noise of all steps leaves each
     weight with a standard deviation of one. Nothing is tuned on records (docs/decisions/0173).
+
+    Args:
+        learning_rate: As in the plan; 0: by the rule above, at most ``LARGEST_RATE``.
 
     Raises:
         ConfigError: An argument is out of range, or no noise is enough.
@@ -161,15 +185,16 @@ def plan_for(
 
 
 def poisson_batches(
-    units: int,  # Number of units
-    probability: float,  # In (0, 1]
-    steps: int,
-    # Gives so many bytes; another source than the operating system in tests only.
-    random: Bytes = os.urandom,
+    units: int, probability: float, steps: int, random: Bytes = os.urandom
 ) -> Iterator[NDArray[np.int64]]:
     """Draw each unit into each step independently.
 
     A coin is 64 bits of ``random`` below ``floor(probability * 2^64)``: no more likely than said.
+
+    Args:
+        units: Number of units.
+        probability: In (0, 1].
+        random: Gives so many bytes; another source than the operating system in tests only.
 
     Yields:
         Numbers of the units in a step, ascending; possibly none.
@@ -214,21 +239,26 @@ def verify_sampling(log: SamplingLog, plan: DpTrainingPlan) -> None:
 
 def train(
     plan: DpTrainingPlan,
-    features: NDArray[np.float32],  # [n, d], float32, of the frozen public encoder
-    labels: NDArray[np.int64],  # [n], 0 to `classes` - 1
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
     classes: int,
     *,
-    charge: Charge,  # Charges the event to the ledger, durably, or raises; called first
-    # Privacy unit of each record; by default each record is one.
+    charge: Charge,
     units: Sequence[str] | None = None,
-    # Public head to start from; by default zeros.
     start: dict[str, NDArray[np.float32]] | None = None,
-    # Source of the sampling coins; another than the operating system in tests only.
     random: Bytes = os.urandom,
-    # Source of the noise; another than OpenDP in tests only.
     sampler: mechanism.Sampler = mechanism.opendp_sampler,
 ) -> DpCheckpoint:
     """Train a linear head with DP-SGD and return the mean of the second half of its iterates.
+
+    Args:
+        features: [n, d], float32, of the frozen public encoder.
+        labels: [n], 0 to ``classes`` - 1.
+        charge: Charges the event to the ledger, durably, or raises; called first.
+        units: Privacy unit of each record; by default each record is one.
+        start: Public head to start from; by default zeros.
+        random: Source of the sampling coins; another than the operating system in tests only.
+        sampler: Source of the noise; another than OpenDP in tests only.
 
     Raises:
         DataError: Shapes or labels do not fit.

@@ -101,10 +101,15 @@ LoadEncoder = Callable[[bytes], RecordEncoder]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """What a freeze made."""
+    """What a freeze made.
 
-    snapshot: Snapshot  # The snapshot, now in use
-    listing: Listing  # Names, what was set aside, what counts once
+    Attributes:
+        snapshot: The snapshot, now in use.
+        listing: Names, what was set aside, what counts once.
+    """
+
+    snapshot: Snapshot
+    listing: Listing
 
     @property
     def records(self) -> int:
@@ -162,15 +167,22 @@ def why_not(
 
 def freeze(
     home: ClientHome,
-    found: Inspection | None = None,  # From `look`; None: look now
+    found: Inspection | None = None,
     *,
     set_aside: bool = False,
-    allow_empty: bool = False,  # Freeze no record at all
-    load: LoadEncoder | None = None,  # As of `look`
-    stage: Stage | None = None,  # Told how far it is
-    now: Callable[[], float] = time.time,  # Unix time, seconds
+    allow_empty: bool = False,
+    load: LoadEncoder | None = None,
+    stage: Stage | None = None,
+    now: Callable[[], float] = time.time,
 ) -> Frozen:
     """Make the next snapshot, and put it in use.
+
+    Args:
+        found: From ``look``; None: look now.
+        allow_empty: Freeze no record at all.
+        load: As of ``look``.
+        stage: Told how far it is.
+        now: Unix time, seconds.
 
     Raises:
         ConfigError: The home is not initialised, its ledger has another cap, or its time slot is

@@ -38,14 +38,21 @@ def hints(
     *,
     epsilon: float,
     per_label: Mapping[str, int],
-    units: int,  # Number of privacy units
-    clip_radius: float,  # Longest feature vector, feature units
-    dimension: int,  # Number d of released features
-    noise_std: float,  # Noise on one entry of a class's sum, feature units
+    units: int,
+    clip_radius: float,
+    dimension: int,
+    noise_std: float,
     cap_epsilon: float,
     cap_delta: float,
 ) -> tuple[str, ...]:
-    """Sentences for a person."""
+    """Sentences for a person.
+
+    Args:
+        units: Number of privacy units.
+        clip_radius: Longest feature vector, feature units.
+        dimension: Number d of released features.
+        noise_std: Noise on one entry of a class's sum, feature units.
+    """
     found: list[str] = []
     if cap_epsilon > LARGE_EPSILON:
         found.append(

@@ -36,11 +36,16 @@ _LIMIT = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a ledger says of data sets."""
+    """What a ledger says of data sets.
 
-    lineages: dict[str, str]  # Lineage of each data set by name, oldest name first
-    caps: dict[str, tuple[str, str]]  # (epsilon, delta) of each lineage
-    # (name of data set, commitment) of all that was charged, or may have been.
+    Attributes:
+        lineages: Lineage of each data set by name, oldest name first.
+        caps: (epsilon, delta) of each lineage.
+        charged: (name of data set, commitment) of all that was charged, or may have been.
+    """
+
+    lineages: dict[str, str]
+    caps: dict[str, tuple[str, str]]
     charged: frozenset[tuple[str, str]]
 
     def budget_of(self, config: ClientConfig) -> str:

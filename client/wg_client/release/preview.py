@@ -46,12 +46,19 @@ NEVER_LEAVES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How the data folder differs from the snapshot, by names, sizes and dates."""
+    """How the data folder differs from the snapshot, by names, sizes and dates.
 
-    more: int = 0  # Files or rows that are there now, and not in the snapshot
-    gone: int = 0  # Those in the snapshot that are not there now
-    touched: int = 0  # Files of another size or date than when they were frozen
-    unreadable: str = ""  # Why the folder could not be looked through, or empty
+    Attributes:
+        more: Files or rows that are there now, and not in the snapshot.
+        gone: Those in the snapshot that are not there now.
+        touched: Files of another size or date than when they were frozen.
+        unreadable: Why the folder could not be looked through, or empty.
+    """
+
+    more: int = 0
+    gone: int = 0
+    touched: int = 0
+    unreadable: str = ""
 
     @property
     def any(self) -> bool:
@@ -61,13 +68,21 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSight:
-    """The snapshot that a release would be made from."""
+    """The snapshot that a release would be made from.
 
-    number: int  # Version of the data set
-    created: int  # Unix time, seconds
-    set_aside: int  # Files or records that were left out when it was frozen
-    duplicates: int  # Records that count once with another one
-    change: Change  # How the folder differs by now
+    Attributes:
+        number: Version of the data set.
+        created: Unix time, seconds.
+        set_aside: Files or records that were left out when it was frozen.
+        duplicates: Records that count once with another one.
+        change: How the folder differs by now.
+    """
+
+    number: int
+    created: int
+    set_aside: int
+    duplicates: int
+    change: Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,18 +124,31 @@ class Departure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostSight:
-    """What one release would cost."""
+    """What one release would cost.
 
-    epsilon: str  # Asked for
-    delta: str  # Asked for
-    alone: float  # Composed epsilon of this release by itself, at the cap's delta
-    spent: float  # Composed epsilon of all releases so far
-    after: float  # Composed epsilon with this release
-    cap_epsilon: str  # The cap
-    cap_delta: str  # Its delta
-    allowed: bool  # Whether cap and policy allow it
-    refused_by: str  # `budget`, `policy` or an empty string
-    releases_left: int  # How many releases of this kind still fit under the cap
+    Attributes:
+        epsilon: Asked for.
+        delta: Asked for.
+        alone: Composed epsilon of this release by itself, at the cap's delta.
+        spent: Composed epsilon of all releases so far.
+        after: Composed epsilon with this release.
+        cap_epsilon: The cap.
+        cap_delta: Its delta.
+        allowed: Whether cap and policy allow it.
+        refused_by: ``budget``, ``policy`` or an empty string.
+        releases_left: How many releases of this kind still fit under the cap.
+    """
+
+    epsilon: str
+    delta: str
+    alone: float
+    spent: float
+    after: float
+    cap_epsilon: str
+    cap_delta: str
+    allowed: bool
+    refused_by: str
+    releases_left: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,12 +323,13 @@ def _nothing(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
     return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
 
 
-def departure(
-    schema: StatisticsSchema,
-    sigma: float,  # Standard deviation of the noise, grid units
-    unit_column: str | None,  # Names the privacy unit; None: each record is one
-) -> Departure:
-    """What one release would be."""
+def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -> Departure:
+    """What one release would be.
+
+    Args:
+        sigma: Standard deviation of the noise, grid units.
+        unit_column: Names the privacy unit; None: each record is one.
+    """
     empty = _nothing(schema, sigma)
     noise = {
         "counts": f"{empty.count_std:.3g} records",

@@ -52,12 +52,18 @@ from wg_common.wire.weights_package import Tensors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """A package's heads that are counted."""
+    """A package's heads that are counted.
 
-    package_id: str  # The package
-    sha256: str  # Of its file, hex
-    names: tuple[str, ...]  # Of candidates
-    # Weight [C, d] and bias [C] of each.
+    Attributes:
+        package_id: The package.
+        sha256: Of its file, hex.
+        names: Of candidates.
+        heads: Weight ``[C, d]`` and bias ``[C]`` of each.
+    """
+
+    package_id: str
+    sha256: str
+    names: tuple[str, ...]
     heads: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 

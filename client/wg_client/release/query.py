@@ -89,20 +89,27 @@ Pack = Callable[[ChargeRequest, Sampler], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind(Generic[Q]):
-    """What a kind of question has of its own."""
+    """What a kind of question has of its own.
 
-    message_type: str  # Of the messages that ask it
-    # Refuses a question that the policy forbids; as `policy.check_query`.
+    Attributes:
+        message_type: Of the messages that ask it.
+        check: Refuses a question that the policy forbids; as ``policy.check_query``.
+        on_the_ledger: The question with the purpose that ledger and decisions give it.
+        charged_for: Whether a charge's mechanism is that of the question.
+        price: What a release from a snapshot is charged as, and what makes it.
+        suffix: Of the file in which a covered release travels.
+        limit: Largest size of that file.
+        encode: Packs it.
+    """
+
+    message_type: str
     check: Callable[..., None]
-    # The question with the purpose that ledger and decisions give it.
     on_the_ledger: Callable[[Q], Q]
-    # Whether a charge's mechanism is that of the question.
     charged_for: Callable[[Mechanism, Q], bool]
-    # What a release from a snapshot is charged as, and what makes it.
     price: Callable[[ClientHome, ClientConfig, Snapshot, Q], tuple[ChargeRequest, Pack]]
-    suffix: str  # Of the file in which a covered release travels
-    limit: int  # Largest size of that file
-    encode: Callable[[CoveredStatistics], bytes]  # Packs it
+    suffix: str
+    limit: int
+    encode: Callable[[CoveredStatistics], bytes]
 
 
 def answer(
@@ -110,15 +117,19 @@ def answer(
     home: ClientHome,
     query: Q,
     *,
-    # Gets the ledger's checkpoint cosigned. None over the air gap: whoever gets the file then
-    # countersigns the checkpoint that is in it.
     witness: Witness | None,
-    on_step: Step = lambda step: None,  # Called after each of `STEPS`; for tests
-    sampler: Sampler = opendp_sampler,  # Adds the noise; another one than OpenDP's in tests only
-    # Unix time, seconds, at which the question came; entries of the ledger bear it.
+    on_step: Step = lambda step: None,
+    sampler: Sampler = opendp_sampler,
     now: Callable[[], float] = time.time,
 ) -> bytes:
     """Answer a question with a covered file.
+
+    Args:
+        witness: Gets the ledger's checkpoint cosigned. None over the air gap: whoever gets the
+            file then countersigns the checkpoint that is in it.
+        on_step: Called after each of ``STEPS``; for tests.
+        sampler: Adds the noise; another one than OpenDP's in tests only.
+        now: Unix time, seconds, at which the question came; entries of the ledger bear it.
 
     Raises:
         PolicyRefused: The plant's policy forbids it, a person denied it, or its request was
@@ -217,18 +228,21 @@ def charge_request(
 def make(
     config: ClientConfig,
     snapshot: Snapshot,
-    # What it is charged as, from `charge_request` with the snapshot's schema.
     request: ChargeRequest,
     *,
     key: Ed25519PrivateKey,
-    # Adds the noise; another one than OpenDP's in tests and audits only.
     sampler: Sampler = opendp_sampler,
-    release_id: str | None = None,  # Public id of the release; None: random
+    release_id: str | None = None,
 ) -> bytes:
     """One release's bytes from a snapshot: statistics, noise, signature. Charges nothing.
 
     To be called once for each charge; whoever calls it has charged ``request``, or has made-up
     data.
+
+    Args:
+        request: What it is charged as, from ``charge_request`` with the snapshot's schema.
+        sampler: Adds the noise; another one than OpenDP's in tests and audits only.
+        release_id: Public id of the release; None: random.
 
     Raises:
         InternalError: The request is not for the snapshot's schema.

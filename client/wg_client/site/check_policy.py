@@ -30,28 +30,39 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChecksConfig:
-    """Limits of the acceptance checks, and what a failure means."""
+    """Limits of the acceptance checks, and what a failure means.
 
-    # Code of a failure -> `block`, `warn` or `off`; see `failures` for others.
+    Attributes:
+        actions: Code of a failure -> ``block``, ``warn`` or ``off``; see ``failures`` for others.
+        confidence: Of every one-sided bound.
+        accuracy: Least lower bound of accuracy; the share of the commonest class is asked always.
+        recall: Least recall of the worst class; that of guessing, 1 / K, is asked always.
+        calibration_error: Largest calibration error.
+        accuracy_loss: Most of accuracy that one plausible change of the records may cost, beyond
+            what it costs local-only.
+        disagreement: Largest share of records that models of two splits call differently.
+        logit: Largest magnitude of a logit; the largest number of half precision, in which
+            exports may run.
+        seconds: Most time that one record may take here.
+        mebibytes: Most memory for weights.
+        backdoor: Most evidence for a backdoor; fewer than one in twenty clean heads exceed 1.
+        probe_records: Records that are changed and seen again, at most.
+        probe_triggers: Made-up marks of each kind that are tried on two of these; 0: none.
+    """
+
     actions: dict[str, Action] = field(default_factory=dict)
-    confidence: float = 0.95  # Of every one-sided bound
-    # Least lower bound of accuracy; the share of the commonest class is asked always.
+    confidence: float = 0.95
     accuracy: float = 0.0
-    recall: float = 0.0  # Least recall of the worst class; that of guessing, 1 / K, is asked always
-    calibration_error: float = 0.1  # Largest calibration error
-    # Most of accuracy that one plausible change of the records may cost, beyond what it costs
-    # local-only.
+    recall: float = 0.0
+    calibration_error: float = 0.1
     accuracy_loss: float = 0.15
-    # Largest share of records that models of two splits call differently.
     disagreement: float = 0.25
-    # Largest magnitude of a logit; the largest number of half precision, in which exports may run.
     logit: float = 65504.0
-    seconds: float = 1.0  # Most time that one record may take here
-    mebibytes: float = 1024.0  # Most memory for weights
-    # Most evidence for a backdoor; fewer than one in twenty clean heads exceed 1.
+    seconds: float = 1.0
+    mebibytes: float = 1024.0
     backdoor: float = 1.0
-    probe_records: int = 40  # Records that are changed and seen again, at most
-    probe_triggers: int = 12  # Made-up marks of each kind that are tried on two of these; 0: none
+    probe_records: int = 40
+    probe_triggers: int = 12
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -72,12 +83,16 @@ class ChecksConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionConfig:
-    """When a call is not to be relied on."""
+    """When a call is not to be relied on.
 
-    # Share of calls said to be sure that may be wrong; measured out of fold when a package is
-    # applied.
+    Attributes:
+        wrong: Share of calls said to be sure that may be wrong; measured out of fold when a package
+            is applied.
+        new: Share of records like the plant's own that may be called new.
+    """
+
     wrong: float = 0.1
-    new: float = 0.05  # Share of records like the plant's own that may be called new
+    new: float = 0.05
 
     def __post_init__(self) -> None:
         for name in ("wrong", "new"):

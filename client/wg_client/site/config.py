@@ -47,13 +47,21 @@ UnitRule = Literal["record", "weight", "cap"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
-    """The pinned server."""
+    """The pinned server.
 
-    fleet_url: str  # `https://host:port` of the fleet listener
-    name: str  # Server name, as in its signatures
-    signing_key: str  # Raw Ed25519 key that signs weights packages, hex
-    witness_name: str  # Key name of the ledger's witness
-    witness_key: str  # Raw Ed25519 key of the witness, hex
+    Attributes:
+        fleet_url: ``https://host:port`` of the fleet listener.
+        name: Server name, as in its signatures.
+        signing_key: Raw Ed25519 key that signs weights packages, hex.
+        witness_name: Key name of the ledger's witness.
+        witness_key: Raw Ed25519 key of the witness, hex.
+    """
+
+    fleet_url: str
+    name: str
+    signing_key: str
+    witness_name: str
+    witness_key: str
 
 
 def check_labels(labels: Sequence[str]) -> None:
@@ -87,26 +95,32 @@ def check_labels(labels: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """The data set."""
+    """The data set.
 
-    name: str  # Public name on the ledger; carries the budget
-    path: str  # Folder, `.npz` file, or table of texts
-    # Public label domain, in the order of class rows. Declared, never counted: a class without a
-    # record may stand here, and means "it can occur".
+    Attributes:
+        name: Public name on the ledger; carries the budget.
+        path: Folder, ``.npz`` file, or table of texts.
+        labels: Public label domain, in the order of class rows. Declared, never counted: a class
+            without a record may stand here, and means "it can occur".
+        unit_column: Column (``records.csv``, a log) or array (``.npz``) that names the privacy unit
+            of a record, or null: each record is its own unit. Of logs also ``file``, ``interval``.
+        encoder: SHA-256 of the encoder that the owner confirmed, hex; see ``encoder_pin``. Empty
+            in homes that were made before it stood here.
+        budget: ``site``: this data set draws on the one budget of the site, whatever its name.
+            ``separate``: its units are in no other data set of the site; ``freeze`` checks that.
+        reading: How files are read.
+        good: Labels that mean "no defect", for the report; null: those that say so by their name.
+        local_encoder: A second encoder, whose features stay at the plant; null: none.
+    """
+
+    name: str
+    path: str
     labels: tuple[str, ...]
-    # Column (`records.csv`, a log) or array (`.npz`) that names the privacy unit of a record, or
-    # null: each record is its own unit. Of logs also `file`, `interval`.
     unit_column: str | None = None
-    # SHA-256 of the encoder that the owner confirmed, hex; see `encoder_pin`. Empty in homes that
-    # were made before it stood here.
     encoder: str = ""
-    # `site`: this data set draws on the one budget of the site, whatever its name. `separate`: its
-    # units are in no other data set of the site; `freeze` checks that.
     budget: Budget = "site"
-    reading: ReadingConfig = field(default_factory=ReadingConfig)  # How files are read
-    # Labels that mean "no defect", for the report; null: those that say so by their name.
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
     good: tuple[str, ...] | None = None
-    # A second encoder, whose features stay at the plant; null: none.
     local_encoder: LocalEncoderConfig | None = None
 
     def __post_init__(self) -> None:
@@ -124,25 +138,33 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyConfig:
-    """What may be asked of this plant, and how much in all."""
+    """What may be asked of this plant, and how much in all.
 
-    cap_epsilon: str = "8"  # Cap on the composed epsilon of the data set, decimal string
-    cap_delta: str = "1e-5"  # Delta at which the cap holds, decimal string
-    max_request_epsilon: str = "4"  # Largest epsilon of one request, decimal string
-    max_request_delta: str = "1e-5"  # Largest delta of one request, decimal string
-    # `record`: each record is a unit. `weight`: a unit's records share weight 1. `cap`: at most
-    # `unit_cap` records of a unit count.
+    Attributes:
+        cap_epsilon: Cap on the composed epsilon of the data set, decimal string.
+        cap_delta: Delta at which the cap holds, decimal string.
+        max_request_epsilon: Largest epsilon of one request, decimal string.
+        max_request_delta: Largest delta of one request, decimal string.
+        unit_rule: ``record``: each record is a unit. ``weight``: a unit's records share weight 1.
+            ``cap``: at most ``unit_cap`` records of a unit count.
+        unit_cap: See ``unit_rule``.
+        purposes: Purposes that are allowed, word for word; ``*`` allows any.
+        message_types: Messages that are answered at all.
+        approve: ``policy``: what the policy allows is answered. ``human``: a person decides each
+            request, too (``wg-client requests``).
+        answer_slot_seconds: Answers leave at multiples of this many seconds after the request
+            came, so that the time taken tells nothing; ``freeze`` refuses one that is too short.
+    """
+
+    cap_epsilon: str = "8"
+    cap_delta: str = "1e-5"
+    max_request_epsilon: str = "4"
+    max_request_delta: str = "1e-5"
     unit_rule: UnitRule = "record"
-    unit_cap: int = 1  # See `unit_rule`
-    # Purposes that are allowed, word for word; `*` allows any.
+    unit_cap: int = 1
     purposes: tuple[str, ...] = (ANY_PURPOSE,)
-    # Messages that are answered at all.
     message_types: tuple[str, ...] = (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE)
-    # `policy`: what the policy allows is answered. `human`: a person decides each request, too
-    # (`wg-client requests`).
     approve: Approve = "policy"
-    # Answers leave at multiples of this many seconds after the request came, so that the time taken
-    # tells nothing; `freeze` refuses one that is too short.
     answer_slot_seconds: float = 2.0
 
     def __post_init__(self) -> None:
@@ -191,20 +213,25 @@ class PrivacyConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptanceConfig:
-    """When delivered weights replace the local model; see ``wg_client.selection.gain``."""
+    """When delivered weights replace the local model; see ``wg_client.selection.gain``.
 
-    standard_errors: float = 2.0  # By how many of its standard errors a gain must be above zero
-    # The same of a head that was learnt from labelled records of this kind of plant, which the
-    # operator owns.
+    Attributes:
+        standard_errors: By how many of its standard errors a gain must be above zero.
+        standard_errors_own_kind: The same of a head that was learnt from labelled records of this
+            kind of plant, which the operator owns.
+        unseen_share: A declared class without local records counts as this share of an average
+            class.
+        without_labels: Whether delivered weights are kept when no local label can check them.
+        adopt: What becomes of a later package's model that is better than the one in use:
+            ``shadow``, it predicts beside it until a person promotes it; ``better``, it is used.
+        checks: Limits of the other checks, and what failing one means.
+    """
+
+    standard_errors: float = 2.0
     standard_errors_own_kind: float = 0.0
-    # A declared class without local records counts as this share of an average class.
     unseen_share: float = 1.0
-    # Whether delivered weights are kept when no local label can check them.
     without_labels: bool = True
-    # What becomes of a later package's model that is better than the one in use: `shadow`, it
-    # predicts beside it until a person promotes it; `better`, it is used.
     adopt: Literal["shadow", "better"] = "shadow"
-    # Limits of the other checks, and what failing one means.
     checks: ChecksConfig = field(default_factory=ChecksConfig)
 
     def __post_init__(self) -> None:
@@ -220,9 +247,13 @@ class AcceptanceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsConfig:
-    """What the plant lets into its disk. Changes neither privacy nor results."""
+    """What the plant lets into its disk. Changes neither privacy nor results.
 
-    max_package_bytes: int = 2 << 30  # Largest weights package that is taken
+    Attributes:
+        max_package_bytes: Largest weights package that is taken.
+    """
+
+    max_package_bytes: int = 2 << 30
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_package_bytes <= protocol.WEIGHTS_LIMIT:
@@ -234,12 +265,19 @@ class LimitsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessConfig:
-    """A witness beside the server (c2sp.org/tlog-witness)."""
+    """A witness beside the server (c2sp.org/tlog-witness).
 
-    name: str  # Key name of its cosignatures
-    key: str  # Its Ed25519 key: 64 hex digits, or its verifier key (`NAME+KEYID+BASE64`)
-    url: str  # Submission prefix, `https://…`; `/add-checkpoint` is asked below it
-    ca: str = ""  # PEM file of the authority of its certificate, if that is no public one
+    Attributes:
+        name: Key name of its cosignatures.
+        key: Its Ed25519 key: 64 hex digits, or its verifier key (``NAME+KEYID+BASE64``).
+        url: Submission prefix, ``https://…``; ``/add-checkpoint`` is asked below it.
+        ca: PEM file of the authority of its certificate, if that is no public one.
+    """
+
+    name: str
+    key: str
+    url: str
+    ca: str = ""
 
     def __post_init__(self) -> None:
         _ = self.public_key

@@ -26,13 +26,21 @@ State = Literal["connected", "waiting", "stopped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """What a node last wrote."""
+    """What a node last wrote.
 
-    state: State  # `connected`; `waiting`, to try again; or `stopped`
-    since: int  # Unix time since when
-    written: int  # Unix time of this word
-    last: int  # Unix time at which the server last answered; 0: never yet
-    reason: str  # What it waits for, or why it stopped
+    Attributes:
+        state: ``connected``; ``waiting``, to try again; or ``stopped``.
+        since: Unix time since when.
+        written: Unix time of this word.
+        last: Unix time at which the server last answered; 0: never yet.
+        reason: What it waits for, or why it stopped.
+    """
+
+    state: State
+    since: int
+    written: int
+    last: int
+    reason: str
 
 
 def read(home: ClientHome) -> Contact | None:

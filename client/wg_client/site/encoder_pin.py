@@ -32,11 +32,16 @@ _HASH = re.compile(rf"[0-9a-f]{{{DIGITS},64}}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderAbout:
-    """What an owner sees of an encoder."""
+    """What an owner sees of an encoder.
 
-    encoder: str  # SHA-256 of the package, hex
-    modality: str  # What it encodes
-    # Names of the public data that it was fitted on, as the package has them.
+    Attributes:
+        encoder: SHA-256 of the package, hex.
+        modality: What it encodes.
+        sources: Names of the public data that it was fitted on, as the package has them.
+    """
+
+    encoder: str
+    modality: str
     sources: tuple[str, ...]
 
 

@@ -17,11 +17,17 @@ is not made."""
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One way to fail."""
+    """One way to fail.
 
-    code: str  # `WG-Fnn`
-    name: str  # In a few words
-    action: Action  # What it means if the policy does not say
+    Attributes:
+        code: ``WG-Fnn``.
+        name: In a few words.
+        action: What it means if the policy does not say.
+    """
+
+    code: str
+    name: str
+    action: Action
 
 
 FAILURES = (

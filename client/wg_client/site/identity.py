@@ -20,13 +20,21 @@ from wg_common.wire import canonical, key_files, signing
 
 @dataclass(frozen=True, slots=True)
 class PublicIdentity:
-    """Public halves of a plant's keys."""
+    """Public halves of a plant's keys.
 
-    csr_pem: str  # Certificate signing request for the TLS client certificate
-    node_public_key: str  # Flower node key, PEM
-    signing_key: str  # Statistics key, 32 bytes in hex
-    ledger_key: str  # Ledger checkpoint key, 32 bytes in hex
-    ledger_origin: str  # Origin line of the plant's ledger checkpoints
+    Attributes:
+        csr_pem: Certificate signing request for the TLS client certificate.
+        node_public_key: Flower node key, PEM.
+        signing_key: Statistics key, 32 bytes in hex.
+        ledger_key: Ledger checkpoint key, 32 bytes in hex.
+        ledger_origin: Origin line of the plant's ledger checkpoints.
+    """
+
+    csr_pem: str
+    node_public_key: str
+    signing_key: str
+    ledger_key: str
+    ledger_origin: str
 
 
 def create(home: ClientHome, site: str) -> PublicIdentity:

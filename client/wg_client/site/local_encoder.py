@@ -30,13 +30,21 @@ Colours = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalEncoderPin:
-    """Which local encoder made features: all that can change one of them."""
+    """Which local encoder made features: all that can change one of them.
 
-    name: str  # For people
-    sha256: str  # Of its weights, hex
-    pixels: int  # Side of the images that it sees; 0: the shared encoder's
-    mean: Colours | None  # What images enter with, see `onnx_file.ImageInput`; null: ImageNet's
-    std: Colours | None  # Likewise
+    Attributes:
+        name: For people.
+        sha256: Of its weights, hex.
+        pixels: Side of the images that it sees; 0: the shared encoder's.
+        mean: What images enter with, see ``onnx_file.ImageInput``; null: ImageNet's.
+        std: Likewise.
+    """
+
+    name: str
+    sha256: str
+    pixels: int
+    mean: Colours | None
+    std: Colours | None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.sha256[:16]})"
@@ -44,19 +52,27 @@ class LocalEncoderPin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalEncoderConfig:
-    """See the module."""
+    """See the module.
 
-    # `efficientnet-lite2`, `window-course-C` of windows with C channels, or what the owner calls
-    # the file.
+    Attributes:
+        name: ``efficientnet-lite2``, ``window-course-C`` of windows with C channels, or what the
+            owner calls the file.
+        file: Absolute path of an ONNX file; empty: what goes by that name. All below is stated
+            for a file, and for nothing else.
+        sha256: Of the file, hex.
+        pixels: Side of the square images that the network takes.
+        mean: Of red, green and blue, in units of the largest pixel value.
+        std: Likewise.
+        licence: Of the weights.
+    """
+
     name: str
-    # Absolute path of an ONNX file; empty: what goes by that name. All below is stated for a file,
-    # and for nothing else.
     file: str = ""
-    sha256: str = ""  # Of the file, hex
-    pixels: int = 0  # Side of the square images that the network takes
-    mean: Colours | None = None  # Of red, green and blue, in units of the largest pixel value
-    std: Colours | None = None  # Likewise
-    licence: str = ""  # Of the weights
+    sha256: str = ""
+    pixels: int = 0
+    mean: Colours | None = None
+    std: Colours | None = None
+    licence: str = ""
 
     def __post_init__(self) -> None:
         if not self.file:

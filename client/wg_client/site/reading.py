@@ -17,15 +17,24 @@ from wg_common.modalities.windows import MAX_CHANNELS, MAX_TIME, MIN_TIME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
-    """How windows are cut from long sensor logs; all of it is public and fixed, never estimated."""
+    """How windows are cut from long sensor logs; all of it is public and fixed, never estimated.
 
-    rate: float  # Samples a second, Hz. Time stamps are compared with it
-    window_seconds: float  # Length of a window
-    hop_seconds: float  # From the start of a window to the start of the next
-    channels: tuple[str, ...]  # Columns that are channels, in the order that networks see
-    time: str | None = None  # Column of time stamps, or null: rows follow each other without a gap
-    label: str | None = None  # Column with the label of each row, or null
-    # Table of start, end and label, or null; a path, from the data's folder.
+    Attributes:
+        rate: Samples a second, Hz. Time stamps are compared with it.
+        window_seconds: Length of a window.
+        hop_seconds: From the start of a window to the start of the next.
+        channels: Columns that are channels, in the order that networks see.
+        time: Column of time stamps, or null: rows follow each other without a gap.
+        label: Column with the label of each row, or null.
+        intervals: Table of start, end and label, or null; a path, from the data's folder.
+    """
+
+    rate: float
+    window_seconds: float
+    hop_seconds: float
+    channels: tuple[str, ...]
+    time: str | None = None
+    label: str | None = None
     intervals: str | None = None
 
     def __post_init__(self) -> None:
@@ -73,11 +82,16 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingConfig:
-    """How files are read where they do not say it themselves."""
+    """How files are read where they do not say it themselves.
 
-    bits: int = 16  # How many of a grey pixel's 16 bits the camera fills: 10, 12 or 14, else 16
-    encoding: str = AUTO  # Of tables: `auto`, or a name of `wg_common.modalities.tables.ENCODINGS`
-    # How windows are cut from long sensor logs; null: each file is one record.
+    Attributes:
+        bits: How many of a grey pixel's 16 bits the camera fills: 10, 12 or 14, else 16.
+        encoding: Of tables: ``auto``, or a name of ``wg_common.modalities.tables.ENCODINGS``.
+        log: How windows are cut from long sensor logs; null: each file is one record.
+    """
+
+    bits: int = 16
+    encoding: str = AUTO
     log: LogConfig | None = None
 
     def __post_init__(self) -> None:

@@ -136,8 +136,12 @@ def check_holds(home: ClientHome, what: str, *, then: str) -> None:
         )
 
 
-def pass_on(home: ClientHome, stage: ClientHome) -> bool:  # Whether the home shares one
-    """Let the successor of a home share the same ledger, as it is now."""
+def pass_on(home: ClientHome, stage: ClientHome) -> bool:
+    """Let the successor of a home share the same ledger, as it is now.
+
+    Returns:
+        Whether the home shares one.
+    """
     budget = place.read(home.root)
     if budget is None:
         return False

@@ -32,20 +32,35 @@ MIXED_LIMIT = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageAccount:
-    """Budget of one lineage at the end of the history."""
+    """Budget of one lineage at the end of the history.
 
-    lineage: str  # Lineage ID
-    datasets: tuple[str, ...]  # Data sets that share the budget
-    charges: int  # Number of charges
-    burned: int  # Number of charges without a release
-    mu_squared: float  # Sum of mu^2 of Gaussian charges
-    dp_sgd_runs: int  # Number of distinct (q, sigma) of DP-SGD runs
-    delta: float  # Delta of the cap and of all epsilons here
-    cap_epsilon: float  # The cap
-    primary: float  # Composed epsilon by dp-accounting
-    independent: float  # The same by other code; with DP-SGD runs the middle of a bracket
-    independent_lower: float  # Lower end of the bracket
-    independent_upper: float  # Upper end of the bracket
+    Attributes:
+        lineage: Lineage ID.
+        datasets: Data sets that share the budget.
+        charges: Number of charges.
+        burned: Number of charges without a release.
+        mu_squared: Sum of mu^2 of Gaussian charges.
+        dp_sgd_runs: Number of distinct (q, sigma) of DP-SGD runs.
+        delta: Delta of the cap and of all epsilons here.
+        cap_epsilon: The cap.
+        primary: Composed epsilon by dp-accounting.
+        independent: The same by other code; with DP-SGD runs the middle of a bracket.
+        independent_lower: Lower end of the bracket.
+        independent_upper: Upper end of the bracket.
+    """
+
+    lineage: str
+    datasets: tuple[str, ...]
+    charges: int
+    burned: int
+    mu_squared: float
+    dp_sgd_runs: int
+    delta: float
+    cap_epsilon: float
+    primary: float
+    independent: float
+    independent_lower: float
+    independent_upper: float
 
 
 def accounts(history: History) -> list[LineageAccount]:

@@ -55,23 +55,35 @@ _REPETITIONS_MINIMUM = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmpiricalReport:
-    """What the audit found."""
+    """What the audit found.
 
-    epsilon: float  # The claim that was tested
-    delta: float  # The delta of the claim
-    repetitions: int  # Number of releases made
-    canaries: int  # Number of scores, members and others
-    seed: int  # Seed of the memberships
-    mu_claimed: float  # mu of the mechanism calibrated to the claim
-    mu_measured: float  # Distance of the two groups' means over their standard deviation
-    # Lower bound on epsilon at 95 %, from error counts at a threshold chosen on the other half of
-    # the scores: no assumption on the scores' distribution.
+    Attributes:
+        epsilon: The claim that was tested.
+        delta: The delta of the claim.
+        repetitions: Number of releases made.
+        canaries: Number of scores, members and others.
+        seed: Seed of the memberships.
+        mu_claimed: mu of the mechanism calibrated to the claim.
+        mu_measured: Distance of the two groups' means over their standard deviation.
+        clopper_pearson: Lower bound on epsilon at 95 %, from error counts at a threshold chosen
+            on the other half of the scores: no assumption on the scores' distribution.
+        parametric: Lower bound on epsilon at 99.9 %, taking the scores to be normal.
+        detectable: True epsilon from which on the parametric bound exceeds the claim in 99 % of
+            audits of this size.
+        passed: The parametric bound does not exceed the claim.
+    """
+
+    epsilon: float
+    delta: float
+    repetitions: int
+    canaries: int
+    seed: int
+    mu_claimed: float
+    mu_measured: float
     clopper_pearson: float
-    parametric: float  # Lower bound on epsilon at 99.9 %, taking the scores to be normal
-    # True epsilon from which on the parametric bound exceeds the claim in 99 % of audits of this
-    # size.
+    parametric: float
     detectable: float
-    passed: bool  # The parametric bound does not exceed the claim
+    passed: bool
 
 
 def installed_release(
@@ -93,16 +105,21 @@ def installed_release(
 
 
 def audit(
-    epsilon: float,  # The claim
-    delta: float,  # The claim
+    epsilon: float,
+    delta: float,
     *,
-    repetitions: int = REPETITIONS,  # Number of releases; each tests `CANARIES` canaries
+    repetitions: int = REPETITIONS,
     seed: int = 0,
     release: Release = installed_release,
-    # Called with the number of repetitions done, for a progress bar.
     on_repetition: Callable[[int], None] | None = None,
 ) -> EmpiricalReport:
     """Audit a release pipeline against its claim.
+
+    Args:
+        epsilon: The claim.
+        delta: The claim.
+        repetitions: Number of releases; each tests ``CANARIES`` canaries.
+        on_repetition: Called with the number of repetitions done, for a progress bar.
 
     Raises:
         ConfigError: ``repetitions`` is too small to say anything, or the claim is no claim.
@@ -149,16 +166,17 @@ def audit_schema() -> StatisticsSchema:
     )
 
 
-def clopper_pearson_mu(
-    members: Array,  # Scores with the canary in the data, any order that does not depend on them
-    others: Array,  # Scores without it
-    confidence: float,  # Of the bound; the error is shared by the two rates
-) -> float:
+def clopper_pearson_mu(members: Array, others: Array, confidence: float) -> float:
     """Lower confidence bound on mu from a threshold test's error rates.
 
     The threshold that looks best on the first half of the scores is judged on the second half.
     With true error rates (alpha, beta) a mechanism is mu-GDP only if ``mu >= z(1 - alpha) -
     z(beta)``; both rates are bounded from above (Clopper and Pearson 1934).
+
+    Args:
+        members: Scores with the canary in the data, any order that does not depend on them.
+        others: Scores without it.
+        confidence: Of the bound; the error is shared by the two rates.
     """
     half, rest = len(members) // 2, len(others) // 2
     risk = (1 - confidence) / 2
@@ -178,11 +196,16 @@ def clopper_pearson_mu(
     return bound(members[half:], others[rest:], float(best))
 
 
-def lower_bound(
-    members: Array,  # Scores with the canary in the data
-    others: Array,  # Scores without it
-) -> tuple[float, float]:  # Difference of means over the pooled standard deviation, and the bound
-    """Distance of two groups of normal scores, and a lower confidence bound on it (99.9 %)."""
+def lower_bound(members: Array, others: Array) -> tuple[float, float]:
+    """Distance of two groups of normal scores, and a lower confidence bound on it (99.9 %).
+
+    Args:
+        members: Scores with the canary in the data.
+        others: Scores without it.
+
+    Returns:
+        Difference of means over the pooled standard deviation, and the bound.
+    """
     measured = _distance(members, others)
     error = _error(measured, members, others)
     return measured, measured - _quantile(PARAMETRIC_CONFIDENCE) * error

@@ -44,14 +44,20 @@ class Extended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """How new this copy is known to be."""
+    """How new this copy is known to be.
 
-    checked: int  # Unix time in seconds, by the auditor's clock
-    # Time of the newest cosignature, of as many known witnesses as must have cosigned; none if no
-    # witness is known by key.
+    Attributes:
+        checked: Unix time in seconds, by the auditor's clock.
+        newest: Time of the newest cosignature, of as many known witnesses as must have cosigned;
+            none if no witness is known by key.
+        max_age: Largest age that the auditor accepts, seconds; none if no limit was given.
+        extends: Checkpoints from outside that the log extends.
+    """
+
+    checked: int
     newest: int | None
-    max_age: int | None  # Largest age that the auditor accepts, seconds; none if no limit was given
-    extends: tuple[Extended, ...]  # Checkpoints from outside that the log extends
+    max_age: int | None
+    extends: tuple[Extended, ...]
 
     @property
     def age(self) -> int | None:
@@ -79,13 +85,14 @@ def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
 
 
 def judge(
-    history: History,  # The verified log
-    outside: Sequence[OutsideCheckpoint],
-    *,
-    now: int,  # Unix time, seconds
-    max_age: int | None,  # Oldest newest cosignature that is accepted, seconds
+    history: History, outside: Sequence[OutsideCheckpoint], *, now: int, max_age: int | None
 ) -> Freshness:
     """Hold a log against checkpoints from outside, and its newest cosignatures against a clock.
+
+    Args:
+        history: The verified log.
+        now: Unix time, seconds.
+        max_age: Oldest newest cosignature that is accepted, seconds.
 
     Raises:
         VerificationError: The log is older than a checkpoint, or another one; or too long ago was

@@ -164,14 +164,18 @@ def files(paths: Iterable[Path]) -> list[Path]:
 
 
 def match(
-    history: History,  # The verified log
-    charges: Charges,  # Gives the CHARGE entry of an index
-    # Covered statistics (`.wgs`), quality reports (`.wgq`), contributions (`.wgc`).
+    history: History,
+    charges: Charges,
     paths: Iterable[Path],
     *,
     others: Collection[str] = (),
 ) -> tuple[list[Received], list[Path]]:
     """Match each file with the one RELEASE entry that covers it, and with that entry's charge.
+
+    Args:
+        history: The verified log.
+        charges: Gives the CHARGE entry of an index.
+        paths: Covered statistics (``.wgs``), quality reports (``.wgq``), contributions (``.wgc``).
 
     Returns:
         Files that this log covers, and files that belong to an earlier log: statistics that say

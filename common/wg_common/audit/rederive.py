@@ -62,14 +62,23 @@ _RHO_TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What the arithmetic of a joint release needs; from a charge, or from a file's schema."""
+    """What the arithmetic of a joint release needs; from a charge, or from a file's schema.
 
-    blocks: tuple[BlockShare, ...]  # Counts, sums and moments: name, number of entries, weight
-    labels: int  # Number of labels
-    bits: int  # log2 of S
-    dimension: int  # Number of features
-    cap: int  # Most records of one unit that count
-    moments: str = ""  # Kind of moments; empty if only their number of entries is known
+    Attributes:
+        blocks: Counts, sums and moments: name, number of entries, weight.
+        labels: Number of labels.
+        bits: log2 of S.
+        dimension: Number of features.
+        cap: Most records of one unit that count.
+        moments: Kind of moments; empty if only their number of entries is known.
+    """
+
+    blocks: tuple[BlockShare, ...]
+    labels: int
+    bits: int
+    dimension: int
+    cap: int
+    moments: str = ""
 
 
 def sensitivities(layout: Layout) -> set[int]:

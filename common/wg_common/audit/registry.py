@@ -43,10 +43,15 @@ _MODEL = "Machine learning model"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A registry entry."""
+    """A registry entry.
 
-    document: dict[str, Any]  # As the registry's schema has it
-    missing: tuple[str, ...]  # Fields that a person must fill in, dotted
+    Attributes:
+        document: As the registry's schema has it.
+        missing: Fields that a person must fill in, dotted.
+    """
+
+    document: dict[str, Any]
+    missing: tuple[str, ...]
 
     def to_yaml(self) -> str:
         """The file to hand in, in the order of the registry's template."""
@@ -55,17 +60,27 @@ class Entry:
 
 @dataclass(slots=True)
 class _Seen:
-    """What charges and other entries say."""
+    """What charges and other entries say.
 
-    # Distinct values over all charges, by what they are about, in the order of coming.
+    Attributes:
+        words: Distinct values over all charges, by what they are about, in the order of coming.
+        trained: Whether there are DP-SGD runs.
+        counted: Whether there are releases of statistics.
+        reports: How many quality reports were charged.
+        versions: How often each data set was registered.
+        audits: The newest audit, if there is one.
+        newest: The newest charge.
+        first_release: The first release.
+    """
+
     words: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
-    trained: bool = False  # Whether there are DP-SGD runs
-    counted: bool = False  # Whether there are releases of statistics
-    reports: int = 0  # How many quality reports were charged
-    versions: dict[str, int] = field(default_factory=dict)  # How often each data set was registered
-    audits: list[entries.Audit] = field(default_factory=list)  # The newest audit, if there is one
-    newest: entries.Charge | None = None  # The newest charge
-    first_release: entries.Release | None = None  # The first release
+    trained: bool = False
+    counted: bool = False
+    reports: int = 0
+    versions: dict[str, int] = field(default_factory=dict)
+    audits: list[entries.Audit] = field(default_factory=list)
+    newest: entries.Charge | None = None
+    first_release: entries.Release | None = None
 
     def add(self, what: str, *values: str) -> None:
         """Take values in."""
@@ -75,11 +90,12 @@ class _Seen:
         return _list(self.words[what])
 
 
-def write(
-    path: Path,  # A client's home, a ledger file or an export
-    finding: Finding,  # From `verification.verify` of that path
-) -> Entry:
+def write(path: Path, finding: Finding) -> Entry:
     """Make the entry of a log that was verified.
+
+    Args:
+        path: A client's home, a ledger file or an export.
+        finding: From ``verification.verify`` of that path.
 
     Raises:
         ConfigError: The path cannot be read, or nothing was charged on this log.

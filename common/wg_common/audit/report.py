@@ -46,11 +46,16 @@ class Budget:
 
 
 def render(
-    path: Path,  # A client's home, a ledger file or an export
-    finding: Finding,  # From `verification.verify` of that path
+    path: Path,
+    finding: Finding,
     speak: Language = ENGLISH,
 ) -> str:
-    """Render the page about a log that was verified."""
+    """Render the page about a log that was verified.
+
+    Args:
+        path: A client's home, a ledger file or an export.
+        finding: From ``verification.verify`` of that path.
+    """
     with closing(sources.open_source(path)) as source:
         charges, audits, datasets = _collect(finding, sources.stored_entries(source))
     state = finding.history.state

@@ -18,12 +18,19 @@ from wg_common.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
 
 @dataclass(frozen=True, slots=True)
 class ServerFolder:
-    """The part of the folder that speaks of one log."""
+    """The part of the folder that speaks of one log.
 
-    path: Path  # The folder
-    record: ServerRecord  # All of the server's record
-    site: SiteRecord  # The log's site
-    log: LogRecord  # The log
+    Attributes:
+        path: The folder.
+        record: All of the server's record.
+        site: The log's site.
+        log: The log.
+    """
+
+    path: Path
+    record: ServerRecord
+    site: SiteRecord
+    log: LogRecord
 
     @property
     def witness(self) -> KnownWitness:

@@ -27,29 +27,39 @@ NOT_CHECKED = "not checked"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succession:
-    """What is known of logs before this one."""
+    """What is known of logs before this one.
 
-    status: str  # `first`, `names its predecessor`, `budget unknown` or `not checked`
-    predecessor: str = ""  # Origin of the log that the first entry names; empty if none
-    reason: str = ""  # Why that was given up, in the site's words
-    # Origins of logs before whose spend was held against these logs themselves.
+    Attributes:
+        status: ``first``, ``names its predecessor``, ``budget unknown`` or ``not checked``.
+        predecessor: Origin of the log that the first entry names; empty if none.
+        reason: Why that was given up, in the site's words.
+        checked: Origins of logs before whose spend was held against these logs themselves.
+        stated: Origin of the log before whose spend is the word of its successor alone; empty if
+            the whole chain was given.
+        unnamed: Origins of logs of this site whose spend is on no account here.
+    """
+
+    status: str
+    predecessor: str = ""
+    reason: str = ""
     checked: tuple[str, ...] = ()
-    # Origin of the log before whose spend is the word of its successor alone; empty if the whole
-    # chain was given.
     stated: str = ""
-    unnamed: tuple[str, ...] = ()  # Origins of logs of this site whose spend is on no account here
+    unnamed: tuple[str, ...] = ()
 
 
 def judge(
-    history: History,  # The verified log
+    history: History,
     *,
-    # What the server saw of the site, oldest first, up to this log; none if not known.
     logs: Sequence[LogRecord] | None,
     others: Sequence[OutsideCheckpoint],
-    # The logs before, verified, as far as they were given; the newest first.
     previous: Sequence[History],
 ) -> Succession:
     """Hold the first entry of a log against what is known of the site's earlier logs.
+
+    Args:
+        history: The verified log.
+        logs: What the server saw of the site, oldest first, up to this log; none if not known.
+        previous: The logs before, verified, as far as they were given; the newest first.
 
     Raises:
         VerificationError: The log before is not inherited as it was.

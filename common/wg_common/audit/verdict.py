@@ -35,45 +35,74 @@ _DAY, _HOUR = 86_400, 3_600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerKey:
-    """The key that the log was compared with."""
+    """The key that the log was compared with.
 
-    key_id: str  # Key ID of the key that signs the log now, hex
-    public_key: str  # That key, hex
-    source: str  # Where the key that vouches for it comes from
-    rotations: int  # How many rotations lead from that key to it, each signed by both keys
+    Attributes:
+        key_id: Key ID of the key that signs the log now, hex.
+        public_key: That key, hex.
+        source: Where the key that vouches for it comes from.
+        rotations: How many rotations lead from that key to it, each signed by both keys.
+    """
+
+    key_id: str
+    public_key: str
+    source: str
+    rotations: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessView:
-    """One witness: what it has seen."""
+    """One witness: what it has seen.
 
-    name: str  # Key name
-    key_id: str  # Key ID of its cosignatures, hex
-    public_key: str  # Its key, hex
-    source: str  # Where the key comes from
-    size: int  # Entries that it has cosigned; zero if none
-    time: int  # Its newest cosignature in the log, Unix seconds by its clock; zero if none
+    Attributes:
+        name: Key name.
+        key_id: Key ID of its cosignatures, hex.
+        public_key: Its key, hex.
+        source: Where the key comes from.
+        size: Entries that it has cosigned; zero if none.
+        time: Its newest cosignature in the log, Unix seconds by its clock; zero if none.
+    """
+
+    name: str
+    key_id: str
+    public_key: str
+    source: str
+    size: int
+    time: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What may be believed, and on whose word."""
+    """What may be believed, and on whose word.
 
-    # `verified`; `holds by itself` if no key came from elsewhere; `partly verified` if only the
-    # ledger's key or only witnesses' did; or what is wrong.
+    Attributes:
+        word: ``verified``; ``holds by itself`` if no key came from elsewhere; ``partly verified``
+            if only the ledger's key or only witnesses' did; or what is wrong.
+        ledger_key: Which key.
+        witnesses: Each witness: those known by key, or else those that the log names.
+        cosigned_by: How many known witnesses have cosigned.
+        needed: How many had to.
+        cosigned_to: Up to which entry that many have cosigned.
+        entries: Number of entries.
+        freshness: How new this copy is known to be.
+        succession: What is known of logs before this one.
+        received: Number of received files that were matched with their charges.
+        problems: Why it is not simply verified.
+        not_checked: What was not compared with anything.
+    """
+
     word: str
-    ledger_key: LedgerKey  # Which key
-    # Each witness: those known by key, or else those that the log names.
+    ledger_key: LedgerKey
     witnesses: tuple[WitnessView, ...]
-    cosigned_by: int  # How many known witnesses have cosigned
-    needed: int  # How many had to
-    cosigned_to: int  # Up to which entry that many have cosigned
-    entries: int  # Number of entries
-    freshness: Freshness  # How new this copy is known to be
-    succession: Succession  # What is known of logs before this one
-    received: int  # Number of received files that were matched with their charges
-    problems: tuple[str, ...]  # Why it is not simply verified
-    not_checked: tuple[str, ...]  # What was not compared with anything
+    cosigned_by: int
+    needed: int
+    cosigned_to: int
+    entries: int
+    freshness: Freshness
+    succession: Succession
+    received: int
+    problems: tuple[str, ...]
+    not_checked: tuple[str, ...]
 
     def lines(self) -> list[tuple[str, str]]:
         """For people: a word, and what there is to say about it."""
@@ -155,17 +184,27 @@ class Verdict:
 
 
 def verdict(
-    history: History,  # The verified log
+    history: History,
     *,
-    given: Anchors,  # Keys that the auditor gave
-    folder: ServerFolder | None,  # The server's folder, if it was given
+    given: Anchors,
+    folder: ServerFolder | None,
     fresh: Freshness,
-    succession: Succession,  # What is known of logs before
-    received: int,  # Number of received files that were matched
-    left: int,  # Number of received files that belong to logs that were not given
-    unchecked: int,  # Number of stated epsilons of DP-SGD runs that were not recomputed
+    succession: Succession,
+    received: int,
+    left: int,
+    unchecked: int,
 ) -> Verdict:
-    """Put together what was compared."""
+    """Put together what was compared.
+
+    Args:
+        history: The verified log.
+        given: Keys that the auditor gave.
+        folder: The server's folder, if it was given.
+        succession: What is known of logs before.
+        received: Number of received files that were matched.
+        left: Number of received files that belong to logs that were not given.
+        unchecked: Number of stated epsilons of DP-SGD runs that were not recomputed.
+    """
     problems = [
         text("budget unknown: log {origin} of this site is not on its account", origin=origin)
         for origin in succession.unnamed

@@ -45,16 +45,27 @@ class Burned:
 
 @dataclass(slots=True)
 class Finding:
-    """A log that holds, what it cost, and what an auditor may believe of it."""
+    """A log that holds, what it cost, and what an auditor may believe of it.
 
-    history: History  # The verified history
-    accounts: list[LineageAccount]  # Budgets of all lineages
-    burned: list[Burned]  # Charges without a release
-    received: list[Received]  # Files of the server that were matched with their charges
-    unchecked: int  # Stated epsilons of DP-SGD runs that were not recomputed
-    fresh: Freshness  # How new this copy is known to be
-    succession: Succession  # What is known of logs before this one
-    verdict: Verdict  # All that was compared, and what was not, in words
+    Attributes:
+        history: The verified history.
+        accounts: Budgets of all lineages.
+        burned: Charges without a release.
+        received: Files of the server that were matched with their charges.
+        unchecked: Stated epsilons of DP-SGD runs that were not recomputed.
+        fresh: How new this copy is known to be.
+        succession: What is known of logs before this one.
+        verdict: All that was compared, and what was not, in words.
+    """
+
+    history: History
+    accounts: list[LineageAccount]
+    burned: list[Burned]
+    received: list[Received]
+    unchecked: int
+    fresh: Freshness
+    succession: Succession
+    verdict: Verdict
 
     @property
     def passed(self) -> bool:
@@ -187,22 +198,27 @@ class Finding:
 
 
 class Brought(TypedDict, total=False):
-    """What an auditor brings from elsewhere, beside keys."""
+    """What an auditor brings from elsewhere, beside keys.
 
-    # Files that the server received (`.wgs`, `.wgq`, `.wgc`), or folders of them: each must be
-    # covered by exactly one RELEASE entry, and be what its charge says.
+    Attributes:
+        statistics: Files that the server received (``.wgs``, ``.wgq``, ``.wgc``), or folders of
+            them: each must be covered by exactly one RELEASE entry, and be what its charge says.
+        previous: The log that this one replaced, then the one before that, and so on: their
+            spend must have been inherited, and the same witnesses must have cosigned them.
+        checkpoints: Checkpoints that were got by another way: the log must extend each; one of
+            another log of the site must be the one that this log replaced.
+        server: Folder that ``wg-server export`` wrote: keys, checkpoints, received files and
+            earlier logs of the site, by the server's word.
+        max_age: Largest age of the newest cosignature, seconds.
+        now: Unix time, seconds; this machine's clock if it is not given.
+    """
+
     statistics: Iterable[Path]
-    # The log that this one replaced, then the one before that, and so on: their spend must have
-    # been inherited, and the same witnesses must have cosigned them.
     previous: Iterable[Path]
-    # Checkpoints that were got by another way: the log must extend each; one of another log of the
-    # site must be the one that this log replaced.
     checkpoints: Iterable[Path]
-    # Folder that `wg-server export` wrote: keys, checkpoints, received files and earlier logs of
-    # the site, by the server's word.
     server: Path | None
-    max_age: int | None  # Largest age of the newest cosignature, seconds
-    now: int  # Unix time, seconds; this machine's clock if it is not given
+    max_age: int | None
+    now: int
 
 
 def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -> Finding:

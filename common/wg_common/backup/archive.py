@@ -54,14 +54,23 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What a backup is of, for whoever holds the file; not authenticated."""
+    """What a backup is of, for whoever holds the file; not authenticated.
 
-    version: int = VERSION  # Of this format
-    kind: str  # `server` or `plant`
-    name: str  # Of the server or site
-    created: int  # Unix time at which it was begun
-    program: str = __version__  # Version of weightgate that wrote it
-    archive_sha256: str  # Of the encrypted home, hex
+    Attributes:
+        version: Of this format.
+        kind: ``server`` or ``plant``.
+        name: Of the server or site.
+        created: Unix time at which it was begun.
+        program: Version of weightgate that wrote it.
+        archive_sha256: Of the encrypted home, hex.
+    """
+
+    version: int = VERSION
+    kind: str
+    name: str
+    created: int
+    program: str = __version__
+    archive_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

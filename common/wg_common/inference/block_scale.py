@@ -19,11 +19,12 @@ _FLOOR = 0.3
 _TINY = 1e-12
 
 
-def block_scale(
-    spread: Floats,
-    blocks: Sequence[int],  # Sizes of the blocks; they add up to B
-) -> Floats:
-    """Factors ``[B]`` on features with standard deviations ``[B]``: each block has variance 1."""
+def block_scale(spread: Floats, blocks: Sequence[int]) -> Floats:
+    """Factors ``[B]`` on features with standard deviations ``[B]``: each block has variance 1.
+
+    Args:
+        blocks: Sizes of the blocks; they add up to B.
+    """
     found = np.zeros(len(spread))
     start = 0
     for size in blocks:

@@ -25,21 +25,24 @@ _ROUNDING = 1e-9  # Share of the largest eigenvalue below which a direction is r
 _TINY = 1e-300
 
 
-def class_means(
-    features: NDArray[np.floating],  # [n, d]
-    labels: Ints,  # [n] in 0..classes-1
-    classes: int,  # K
-) -> Floats:
-    """Mean of the records of each class, ``[K, d]``; zeros for a class without any."""
+def class_means(features: NDArray[np.floating], labels: Ints, classes: int) -> Floats:
+    """Mean of the records of each class, ``[K, d]``; zeros for a class without any.
+
+    Args:
+        features: ``[n, d]``.
+        labels: ``[n]`` in 0..classes-1.
+        classes: K.
+    """
     hot = np.eye(classes)[labels]
     return np.asarray(hot.T @ features / np.maximum(hot.sum(axis=0), 1)[:, None])
 
 
-def lda(
-    means: Floats,  # Class means, [K, d]
-    precision: Floats,  # Inverse of the within-class covariance, [d, d]
-) -> tuple[Floats, Floats]:
+def lda(means: Floats, precision: Floats) -> tuple[Floats, Floats]:
     """Linear discriminants of classes that are equally frequent.
+
+    Args:
+        means: Class means, ``[K, d]``.
+        precision: Inverse of the within-class covariance, ``[d, d]``.
 
     Returns:
         Weight ``[K, d]`` and bias ``[K]``: log likelihoods up to what all classes share.
@@ -49,12 +52,19 @@ def lda(
 
 
 def fit_lda(
-    features: Floats,  # Of about unit variance, [n, d]
-    labels: Ints,  # [n] in 0..classes-1, each class at least once
-    classes: int,  # Number of classes K
-    shrinkage: float,  # Share of the isotropic part, 0 to 1
-) -> tuple[Floats, Floats]:  # Weight [K, d] and bias [K]
-    """Linear discriminants of records, with one shrunk covariance and the classes' frequencies."""
+    features: Floats, labels: Ints, classes: int, shrinkage: float
+) -> tuple[Floats, Floats]:
+    """Linear discriminants of records, with one shrunk covariance and the classes' frequencies.
+
+    Args:
+        features: Of about unit variance, ``[n, d]``.
+        labels: ``[n]`` in 0..classes-1, each class at least once.
+        classes: Number of classes K.
+        shrinkage: Share of the isotropic part, 0 to 1.
+
+    Returns:
+        Weight ``[K, d]`` and bias ``[K]``.
+    """
     return fit_ldas(features, labels, classes, (shrinkage,))[0]
 
 
@@ -115,14 +125,15 @@ def unit_rows(rows: NDArray[np.floating]) -> Floats:
     return np.asarray(rows / (np.linalg.norm(rows, axis=-1, keepdims=True) + 1e-12))
 
 
-def principal(
-    rows: Floats,  # [n, D], centred by the caller where a mean is to be taken off
-    count: int,  # At most the smaller of n and D
-) -> tuple[Floats, Floats]:
+def principal(rows: Floats, count: int) -> tuple[Floats, Floats]:
     """Leading eigenvalues ``[count]`` and eigenvectors ``[D, count]`` of ``rows' rows / n``.
 
     Only the leading ones are solved for, of the smaller one of the Gram matrix and the covariance:
     there may be thousands of records and of features.
+
+    Args:
+        rows: ``[n, D]``, centred by the caller where a mean is to be taken off.
+        count: At most the smaller of n and D.
     """
     n, d = rows.shape
     small = rows @ rows.T if n < d else rows.T @ rows
@@ -135,11 +146,12 @@ def principal(
     return values, vectors
 
 
-def principal_scores(
-    rows: NDArray[np.floating],  # [n, D], not centred
-    count: int,  # Directions r wanted
-) -> tuple[Floats, Floats]:
+def principal_scores(rows: NDArray[np.floating], count: int) -> tuple[Floats, Floats]:
     """Principal directions of few wide rows, padded with zeros where the rows have no more.
+
+    Args:
+        rows: ``[n, D]``, not centred.
+        count: Directions r wanted.
 
     Returns:
         Directions ``[D, r]``, orthonormal, and the root mean square of scores on them ``[r]``.

@@ -31,10 +31,15 @@ _LEAST = 1e-6  # Added to a spread before its logarithm is taken
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What local features are."""
+    """What local features are.
 
-    scaled: int  # Number P of those that have a public scale; they come first
-    blocks: tuple[int, ...]  # Sizes of the blocks of the others; they add up to D - P
+    Attributes:
+        scaled: Number P of those that have a public scale; they come first.
+        blocks: Sizes of the blocks of the others; they add up to D - P.
+    """
+
+    scaled: int
+    blocks: tuple[int, ...]
 
     @property
     def start(self) -> int:
@@ -49,12 +54,19 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyHead:
-    """What the operator knows of a family. K classes, B local features under the head."""
+    """What the operator knows of a family. K classes, B local features under the head.
 
-    reference: Floats  # Mean, and logarithm of the spread, of a feature at a typical site, [2, B]
-    records: Floats  # So many records say as much of a site's mean as its family does, [1]
-    weight: Floats  # On standardised features, [K, B]
-    bias: Floats  # [K]
+    Attributes:
+        reference: Mean, and logarithm of the spread, of a feature at a typical site, ``[2, B]``.
+        records: So many records say as much of a site's mean as its family does, ``[1]``.
+        weight: On standardised features, ``[K, B]``.
+        bias: ``[K]``.
+    """
+
+    reference: Floats
+    records: Floats
+    weight: Floats
+    bias: Floats
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """As float32 tensors, by attribute."""

@@ -13,9 +13,12 @@ from wg_common.errors import DecodeError
 def checked(
     what: str,
     tensors: Mapping[str, NDArray[np.floating]],
-    shapes: Mapping[str, tuple[int, ...]],  # Of each that there must be
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, NDArray[np.float64]]:
     """Exactly the named tensors, in double precision.
+
+    Args:
+        shapes: Of each that there must be.
 
     Raises:
         DecodeError: A name or shape is wrong, or a number is not finite.

@@ -69,28 +69,48 @@ class Variances(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteEvidence:
-    """One site's statistics on K target classes."""
+    """One site's statistics on K target classes.
 
-    means: Floats  # Class means, [K, d]; 0 where nothing is known
-    noise: Floats  # Variance of the privacy noise on an entry of each mean, [K]
-    counts: Floats  # Records of each class, as inferred or exact, [K], positive
-    present: Floats  # Probability that the class is there, [K]; 0 where it is not asked
-    domain: Floats  # Mean of all records, [d]; in exact evidence of those without a label
-    domain_noise: float  # Variance of the noise on an entry of it; inf if nothing is known
-    domain_count: float  # Records in it, as inferred or exact
+    Attributes:
+        means: Class means, ``[K, d]``; 0 where nothing is known.
+        noise: Variance of the privacy noise on an entry of each mean, ``[K]``.
+        counts: Records of each class, as inferred or exact, ``[K]``, positive.
+        present: Probability that the class is there, ``[K]``; 0 where it is not asked.
+        domain: Mean of all records, ``[d]``; in exact evidence of those without a label.
+        domain_noise: Variance of the noise on an entry of it; inf if nothing is known.
+        domain_count: Records in it, as inferred or exact.
+    """
+
+    means: Floats
+    noise: Floats
+    counts: Floats
+    present: Floats
+    domain: Floats
+    domain_noise: float
+    domain_count: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posterior:
-    """Mixed-model equations of a plant's mean and the class deviations, other sites observed."""
+    """Mixed-model equations of a plant's mean and the class deviations, other sites observed.
 
-    basis: Floats  # Eigenvectors of T in columns, [d, d]
-    within: Floats  # Within-class variance along each of them, [d]
-    ratio: Floats  # Variance of eta along each of them, [d]
-    between: Floats  # Variance of delta along each of them, [d]
-    covariance: Floats  # Public within-class covariance, ridged, [d, d]
-    precision: Floats  # [d, 1 + K, 1 + K], the plant's mean first
-    weighted: Floats  # Right-hand sides, [d, 1 + K]
+    Attributes:
+        basis: Eigenvectors of T in columns, ``[d, d]``.
+        within: Within-class variance along each of them, ``[d]``.
+        ratio: Variance of eta along each of them, ``[d]``.
+        between: Variance of delta along each of them, ``[d]``.
+        covariance: Public within-class covariance, ridged, ``[d, d]``.
+        precision: ``[d, 1 + K, 1 + K]``, the plant's mean first.
+        weighted: Right-hand sides, ``[d, 1 + K]``.
+    """
+
+    basis: Floats
+    within: Floats
+    ratio: Floats
+    between: Floats
+    covariance: Floats
+    precision: Floats
+    weighted: Floats
 
     @property
     def classes(self) -> int:
@@ -109,12 +129,19 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Means:
-    """Predicted class means."""
+    """Predicted class means.
 
-    centre: Floats  # The plant's mean, [d]
-    deviations: Floats  # Class deviations from it, [K, d], before lengths are evened
-    spread: Floats  # Their posterior variance along each direction of the basis, [K, d]
-    centre_spread: Floats  # That of the plant's mean, [d]
+    Attributes:
+        centre: The plant's mean, ``[d]``.
+        deviations: Class deviations from it, ``[K, d]``, before lengths are evened.
+        spread: Their posterior variance along each direction of the basis, ``[K, d]``.
+        centre_spread: That of the plant's mean, ``[d]``.
+    """
+
+    centre: Floats
+    deviations: Floats
+    spread: Floats
+    centre_spread: Floats
 
 
 def from_tensors(
@@ -156,12 +183,14 @@ def without_classes(site: SiteEvidence) -> SiteEvidence:
     )
 
 
-def exact_evidence(
-    features: Floats,  # [n, d]
-    labels: Ints,  # [n] in 0..K-1; -1 is a record without a label
-    classes: int,  # K
-) -> SiteEvidence:
-    """A plant's own records as evidence without noise. It must not leave the plant."""
+def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence:
+    """A plant's own records as evidence without noise. It must not leave the plant.
+
+    Args:
+        features: ``[n, d]``.
+        labels: ``[n]`` in 0..K-1; -1 is a record without a label.
+        classes: K.
+    """
     known = labels >= 0
     counts = np.bincount(labels[known], minlength=classes).astype(np.float64)
     sums = np.zeros((classes, features.shape[1]))
@@ -204,16 +233,17 @@ def solve(posterior: Posterior, own: SiteEvidence) -> Means:
 
 
 def observe(
-    system: Floats,  # [d, S + K, S + K]: means of S sites first, then the class deviations
-    right: Floats,  # [d, S + K]
-    variances: Variances,
-    site: SiteEvidence,
-    row: int,  # The site's row, below S
+    system: Floats, right: Floats, variances: Variances, site: SiteEvidence, row: int
 ) -> None:
     """Add a site's evidence to mixed-model equations, in place.
 
     Class means are observations of g + delta_k. The mean of all records, where it is known, is one
     of g plus the mean of the deviations.
+
+    Args:
+        system: ``[d, S + K, S + K]``: means of S sites first, then the class deviations.
+        right: ``[d, S + K]``.
+        row: The site's row, below S.
     """
     classes = len(site.counts)
     first = system.shape[1] - classes
@@ -262,13 +292,16 @@ def _spread(within: Floats, site: SiteEvidence) -> Floats:
 
 def discriminant(
     deviations: Floats, whitener: Floats, even: float = _EVEN
-) -> tuple[Floats, Floats]:  # Weight [K, d] and bias [K] of `features - centre`
+) -> tuple[Floats, Floats]:
     """Linear discriminants of class deviations of evened length.
 
     Args:
         deviations: ``[K, d]``.
         whitener: Inverse of the within-class covariance, ``[d, d]``.
         even: Typical lengths added to each before it is divided by: inf leaves lengths alone.
+
+    Returns:
+        Weight ``[K, d]`` and bias ``[K]`` of ``features - centre``.
     """
     length = np.sqrt(np.einsum("kd,de,ke->k", deviations, whitener, deviations))
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12

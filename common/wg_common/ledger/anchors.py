@@ -28,13 +28,18 @@ class KnownWitness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchors:
-    """Keys that were not taken from the log."""
+    """Keys that were not taken from the log.
 
-    # A signing key of the log, 32 raw bytes. The log must be signed by it, or by a key that
-    # rotations lead to from it, each signed by the key before.
+    Attributes:
+        ledger_key: A signing key of the log, 32 raw bytes. The log must be signed by it, or by a
+            key that rotations lead to from it, each signed by the key before.
+        witnesses: Witnesses by name and key.
+        quorum: How many of them must have cosigned; all of them if it is not given.
+    """
+
     ledger_key: bytes | None = None
-    witnesses: tuple[KnownWitness, ...] = ()  # Witnesses by name and key
-    quorum: int | None = None  # How many of them must have cosigned; all of them if it is not given
+    witnesses: tuple[KnownWitness, ...] = ()
+    quorum: int | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.witnesses)) != len(self.witnesses):
@@ -50,11 +55,12 @@ class Anchors:
         """How many of the witnesses must have cosigned."""
         return len(self.witnesses) if self.quorum is None else self.quorum
 
-    def covered(
-        self,
-        sizes: Sequence[int],  # For each witness, the largest size that it cosigned; zero if none
-    ) -> int:
-        """Up to which size enough witnesses have cosigned; zero if they have not."""
+    def covered(self, sizes: Sequence[int]) -> int:
+        """Up to which size enough witnesses have cosigned; zero if they have not.
+
+        Args:
+            sizes: For each witness, the largest size that it cosigned; zero if none.
+        """
         if not 0 < self.needed <= len(sizes):
             return 0
         return sorted(sizes, reverse=True)[self.needed - 1]

@@ -39,19 +39,24 @@ _TEXT_LIMIT = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRecord:
-    """One log of a site, as the server saw it."""
+    """One log of a site, as the server saw it.
 
-    origin: str  # Origin of its checkpoints
-    # Its signing key as known last, 32 raw bytes, hex; empty if the server has forgotten it (a log
-    # that was replaced before servers kept their keys).
+    Attributes:
+        origin: Origin of its checkpoints.
+        key: Its signing key as known last, 32 raw bytes, hex; empty if the server has forgotten it
+            (a log that was replaced before servers kept their keys).
+        checkpoint: Newest checkpoint that the server cosigned, with signatures, as text; empty if
+            it cosigned none.
+        first_seen: Unix time in seconds at which the site enrolled with it.
+        succession: ``first``: the site's first log. ``names its predecessor``: it carries the last
+            checkpoint of the site's log before, or a later one. ``budget unknown``: it does not, so
+            what the earlier log spent is on no account.
+    """
+
+    origin: str
     key: str
-    # Newest checkpoint that the server cosigned, with signatures, as text; empty if it cosigned
-    # none.
     checkpoint: str
-    first_seen: Time  # Unix time in seconds at which the site enrolled with it
-    # `first`: the site's first log. `names its predecessor`: it carries the last checkpoint of the
-    # site's log before, or a later one. `budget unknown`: it does not, so what the earlier log
-    # spent is on no account.
+    first_seen: Time
     succession: Succession
 
     def __post_init__(self) -> None:
@@ -68,11 +73,16 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRecord:
-    """One site."""
+    """One site.
 
-    site: str  # Its name
-    state: str  # `enrolled`, `revoked`, or what the server calls it
-    # Every log that the server saw of it, oldest first; the last is the one in use.
+    Attributes:
+        site: Its name.
+        state: ``enrolled``, ``revoked``, or what the server calls it.
+        logs: Every log that the server saw of it, oldest first; the last is the one in use.
+    """
+
+    site: str
+    state: str
     logs: tuple[LogRecord, ...]
 
     def __post_init__(self) -> None:
@@ -89,14 +99,22 @@ class SiteRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRecord:
-    """All of it."""
+    """All of it.
+
+    Attributes:
+        server: Name of the server.
+        made: Unix time in seconds, by the server's clock.
+        witness_name: Key name of the server as a witness.
+        witness_key: Its cosigning key, 32 raw bytes, hex.
+        sites: By name.
+    """
 
     version: int = VERSION
-    server: str  # Name of the server
-    made: Time  # Unix time in seconds, by the server's clock
-    witness_name: str  # Key name of the server as a witness
-    witness_key: str  # Its cosigning key, 32 raw bytes, hex
-    sites: tuple[SiteRecord, ...]  # By name
+    server: str
+    made: Time
+    witness_name: str
+    witness_key: str
+    sites: tuple[SiteRecord, ...]
 
     def __post_init__(self) -> None:
         if self.version != VERSION:

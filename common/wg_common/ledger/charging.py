@@ -88,40 +88,63 @@ class ChargeRequest:
 
 
 class Terms(TypedDict):
-    """Under which terms something is charged, whatever it is."""
+    """Under which terms something is charged, whatever it is.
 
-    request_id: str  # Logical request
-    dataset: str  # Registered name of the data set
-    epsilon: str  # Epsilon of this charge alone, decimal string; at least what its event costs
-    delta: str  # Its delta, decimal string
-    purpose: str  # What the release is for
-    recipient: str  # Who gets it
-    # What a privacy unit is, in the site's words: part, batch, shift; `record` where, and only
-    # where, each record counts alone, and if it is not given.
+    Attributes:
+        request_id: Logical request.
+        dataset: Registered name of the data set.
+        epsilon: Epsilon of this charge alone, decimal string; at least what its event costs.
+        delta: Its delta, decimal string.
+        purpose: What the release is for.
+        recipient: Who gets it.
+        unit: What a privacy unit is, in the site's words: part, batch, shift; ``record`` where,
+            and only where, each record counts alone, and if it is not given.
+    """
+
+    request_id: str
+    dataset: str
+    epsilon: str
+    delta: str
+    purpose: str
+    recipient: str
     unit: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpSgdMechanism:
-    """How a linear head is trained by DP-SGD. All of it is public."""
+    """How a linear head is trained by DP-SGD. All of it is public.
 
-    event: PrivacyEvent  # The run: sampling probability, noise multiplier, steps
-    encoder: str  # SHA-256 of the public feature encoder, hex
-    dimension: int  # Number of features
-    labels: tuple[str, ...]  # Public label domain
-    clip_norm: float  # L2 norm to which a unit's gradient is clipped
-    bits: int  # Grid of the noisy sums: `2^bits` steps to the clip norm
-    recipe: str  # All else that the trained tensors depend on, in words
-    sampler: str  # How batches are drawn
-    unit_rule: str  # How records of one unit count: `record`, `weight` or `cap`
+    Attributes:
+        event: The run: sampling probability, noise multiplier, steps.
+        encoder: SHA-256 of the public feature encoder, hex.
+        dimension: Number of features.
+        labels: Public label domain.
+        clip_norm: L2 norm to which a unit's gradient is clipped.
+        bits: Grid of the noisy sums: ``2^bits`` steps to the clip norm.
+        recipe: All else that the trained tensors depend on, in words.
+        sampler: How batches are drawn.
+        unit_rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
+    """
+
+    event: PrivacyEvent
+    encoder: str
+    dimension: int
+    labels: tuple[str, ...]
+    clip_norm: float
+    bits: int
+    recipe: str
+    sampler: str
+    unit_rule: str
 
 
 def statistics_request(
-    schema: StatisticsSchema,
-    sigma: float,  # Standard deviation of its noise in grid units, from `mechanism.sigma_for`
-    **terms: Unpack[Terms],  # See `Terms`
+    schema: StatisticsSchema, sigma: float, **terms: Unpack[Terms]
 ) -> ChargeRequest:
     """The request for one joint release of statistics.
+
+    Args:
+        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
+        terms: See ``Terms``.
 
     Raises:
         ConfigError: The unit is not what the schema's rule protects.
@@ -144,14 +167,20 @@ def statistics_request(
 
 def quality_request(
     layout: QualityLayout,
-    sigma: float,  # Standard deviation of its noise in grid units, from `mechanism.sigma_for`
+    sigma: float,
     *,
-    encoder: str,  # SHA-256 of the public feature encoder, hex
-    package: str,  # SHA-256 of the package's file, hex
+    encoder: str,
+    package: str,
     labels: tuple[str, ...],
-    **terms: Unpack[Terms],  # See `Terms`
+    **terms: Unpack[Terms],
 ) -> ChargeRequest:
     """The request for one quality report: counts of right answers of a package's candidates.
+
+    Args:
+        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
+        encoder: SHA-256 of the public feature encoder, hex.
+        package: SHA-256 of the package's file, hex.
+        terms: See ``Terms``.
 
     Raises:
         ConfigError: The unit is not what the layout's rule protects.
@@ -222,11 +251,12 @@ def records_per_unit(schema: StatisticsSchema | QualityLayout) -> str:
     return _RULES[schema.unit_rule].format(cap=schema.unit_cap)
 
 
-def protected_unit(
-    rule: str,  # How records of one unit count: `record`, `weight` or `cap`
-    unit: str,  # The site's word for the unit; `record` if a record is one
-) -> str:
+def protected_unit(rule: str, unit: str) -> str:
     """The unit that a charge states: the one that its rule protects, whatever a caller says.
+
+    Args:
+        rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
+        unit: The site's word for the unit; ``record`` if a record is one.
 
     Raises:
         ConfigError: The rule protects something else. A charge that says "part" while each record

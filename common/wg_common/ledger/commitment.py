@@ -14,7 +14,7 @@ SECRET_SIZE = 32
 _CONTEXT = b"weightgate/v1/data-commitment\n"
 
 
-def commit(secret: bytes, parts: Iterable[bytes]) -> str:  # HMAC-SHA-256 in hex
+def commit(secret: bytes, parts: Iterable[bytes]) -> str:
     """Commit to a data set, given as a sequence of byte strings in a fixed order.
 
     Each part is framed by its length, so that moving a byte from one part to the next changes
@@ -23,6 +23,9 @@ def commit(secret: bytes, parts: Iterable[bytes]) -> str:  # HMAC-SHA-256 in hex
     Args:
         secret: The site's secret, at least 32 random bytes.
         parts: Names, labels and contents, in an order that does not depend on the file system.
+
+    Returns:
+        HMAC-SHA-256 in hex.
 
     Raises:
         ValueError: The secret is too short.

@@ -118,11 +118,14 @@ class CosignedLog(Log):
         self._step("cosignature:stored")
         return signed
 
-    def add_cosignature(self, signed: bytes, witness: str) -> bytes:  # The stored checkpoint
+    def add_cosignature(self, signed: bytes, witness: str) -> bytes:
         """Keep a witness's cosignature of one of this log's checkpoints.
 
         Args:
             signed: The checkpoint with its signatures, the witness's among them.
+
+        Returns:
+            The stored checkpoint.
 
         Raises:
             VerificationError: It is no checkpoint of this log, or no cosignature of an enrolled

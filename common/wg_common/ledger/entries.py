@@ -52,15 +52,25 @@ _KEY_ID = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """Where an entry stands."""
+    """Where an entry stands.
 
-    version: int = VERSION  # Version of the record
-    kind: str  # Kind of the record
-    seq: Count  # Index in the log, from zero
-    prev: str  # Leaf hash of the entry before, hex; empty for the first
-    origin: str  # Origin of the log
-    key_id: str  # Key ID of the key that signs the log from here, hex (c2sp.org/signed-note)
-    time: Time  # Unix time in seconds by the site's clock. Proves nothing
+    Attributes:
+        version: Version of the record.
+        kind: Kind of the record.
+        seq: Index in the log, from zero.
+        prev: Leaf hash of the entry before, hex; empty for the first.
+        origin: Origin of the log.
+        key_id: Key ID of the key that signs the log from here, hex (c2sp.org/signed-note).
+        time: Unix time in seconds by the site's clock. Proves nothing.
+    """
+
+    version: int = VERSION
+    kind: str
+    seq: Count
+    prev: str
+    origin: str
+    key_id: str
+    time: Time
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
@@ -73,16 +83,25 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InheritedSpend:
-    """What one lineage had spent on the log before this one."""
+    """What one lineage had spent on the log before this one.
 
-    lineage: str  # Lineage ID
-    names: tuple[str, ...]  # Names of its data sets
-    commitments: tuple[str, ...]  # Commitments of its data sets, hex
-    cap_epsilon: str  # Its cap, decimal string
-    cap_delta: str  # Delta of its cap, decimal string
-    # All its charges, composed: one Gaussian, and one entry for each (q, sigma).
+    Attributes:
+        lineage: Lineage ID.
+        names: Names of its data sets.
+        commitments: Commitments of its data sets, hex.
+        cap_epsilon: Its cap, decimal string.
+        cap_delta: Delta of its cap, decimal string.
+        events: All its charges, composed: one Gaussian, and one entry for each (q, sigma).
+        charges: Number of charges.
+    """
+
+    lineage: str
+    names: tuple[str, ...]
+    commitments: tuple[str, ...]
+    cap_epsilon: str
+    cap_delta: str
     events: tuple[PrivacyEvent, ...]
-    charges: Count  # Number of charges
+    charges: Count
 
     def __post_init__(self) -> None:
         check_cap(self.cap_epsilon, self.cap_delta)
@@ -90,39 +109,63 @@ class InheritedSpend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predecessor:
-    """The log that this one replaces, after its key was lost or stolen."""
+    """The log that this one replaces, after its key was lost or stolen.
 
-    origin: str  # Origin of the old log
-    key: str  # Its last public key, hex
-    checkpoint: str  # Its last checkpoint with all signatures, as text
-    reason: str  # Why it was given up, in a few words
-    spends: tuple[InheritedSpend, ...]  # What it had spent
+    Attributes:
+        origin: Origin of the old log.
+        key: Its last public key, hex.
+        checkpoint: Its last checkpoint with all signatures, as text.
+        reason: Why it was given up, in a few words.
+        spends: What it had spent.
+    """
+
+    origin: str
+    key: str
+    checkpoint: str
+    reason: str
+    spends: tuple[InheritedSpend, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Genesis:
-    """First entry: whose log it is, and the key that signs it."""
+    """First entry: whose log it is, and the key that signs it.
+
+    Attributes:
+        site: Name of the site.
+        ledger_key: Raw Ed25519 public key, hex.
+        software: Program and version that made the log.
+        predecessor: The log that this one replaces, if any.
+    """
 
     head: Head
-    site: str  # Name of the site
-    ledger_key: str  # Raw Ed25519 public key, hex
-    software: str  # Program and version that made the log
-    predecessor: Predecessor | None  # The log that this one replaces, if any
+    site: str
+    ledger_key: str
+    software: str
+    predecessor: Predecessor | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A data set is named, or its content changed; it joins a lineage, which owns the budget."""
+    """A data set is named, or its content changed; it joins a lineage, which owns the budget.
+
+    Attributes:
+        name: Name on site.
+        commitment: ``HMAC-SHA-256(site secret, data)``, hex.
+        lineage: Lineage that it belongs to from here.
+        inherits: Lineages that are merged into ``lineage`` here: all that they spent is added.
+        cap_epsilon: Cap on the composed epsilon, decimal string.
+        cap_delta: Delta at which the cap holds, decimal string.
+        refresh_rule: When the budget comes back: ``never``.
+    """
 
     head: Head
-    name: str  # Name on site
-    commitment: str  # `HMAC-SHA-256(site secret, data)`, hex
-    lineage: str  # Lineage that it belongs to from here
-    # Lineages that are merged into `lineage` here: all that they spent is added.
+    name: str
+    commitment: str
+    lineage: str
     inherits: tuple[str, ...]
-    cap_epsilon: str  # Cap on the composed epsilon, decimal string
-    cap_delta: str  # Delta at which the cap holds, decimal string
-    refresh_rule: str  # When the budget comes back: `never`
+    cap_epsilon: str
+    cap_delta: str
+    refresh_rule: str
 
     def __post_init__(self) -> None:
         check_hash(self.commitment, "commitment")
@@ -131,19 +174,29 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """The budget is charged, before anything is sampled. It covers exactly one release."""
+    """The budget is charged, before anything is sampled. It covers exactly one release.
+
+    Attributes:
+        request_id: Logical request.
+        dataset: Name of the data set.
+        commitment: Its keyed commitment at the time, hex.
+        lineage: The lineage that pays.
+        fingerprint: SHA-256 of what is released under which guarantee, hex: an equal request on
+            equal data has an equal fingerprint and gets the stored bytes.
+        event: What is charged.
+        epsilon: Epsilon of this release alone, decimal string.
+        delta: Its delta, decimal string.
+    """
 
     head: Head
-    request_id: str  # Logical request
-    dataset: str  # Name of the data set
-    commitment: str  # Its keyed commitment at the time, hex
-    lineage: str  # The lineage that pays
-    # SHA-256 of what is released under which guarantee, hex: an equal request on equal data has an
-    # equal fingerprint and gets the stored bytes.
+    request_id: str
+    dataset: str
+    commitment: str
+    lineage: str
     fingerprint: str
-    event: PrivacyEvent  # What is charged
-    epsilon: str  # Epsilon of this release alone, decimal string
-    delta: str  # Its delta, decimal string
+    event: PrivacyEvent
+    epsilon: str
+    delta: str
     guarantee: Guarantee
     mechanism: Mechanism
     implementation: Implementation
@@ -157,13 +210,20 @@ class Charge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """The bytes of a charge's one release are fixed and stored."""
+    """The bytes of a charge's one release are fixed and stored.
+
+    Attributes:
+        charge: Index of the charge.
+        request_id: Its request.
+        payload_sha256: SHA-256 of the released bytes, hex.
+        payload_size: Their number; fixed by the schema.
+    """
 
     head: Head
-    charge: Count  # Index of the charge
-    request_id: str  # Its request
-    payload_sha256: str  # SHA-256 of the released bytes, hex
-    payload_size: Count  # Their number; fixed by the schema
+    charge: Count
+    request_id: str
+    payload_sha256: str
+    payload_size: Count
 
     def __post_init__(self) -> None:
         check_hash(self.payload_sha256, "payload hash")
@@ -180,39 +240,64 @@ class Witness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """The signing key changes; old and new key both sign that it does."""
+    """The signing key changes; old and new key both sign that it does.
+
+    Attributes:
+        new_key: Raw Ed25519 public key, hex.
+        old_signature: Signature of the old key over ``rotation_statement``, hex.
+        new_signature: Signature of the new key over it, hex.
+    """
 
     head: Head
-    new_key: str  # Raw Ed25519 public key, hex
-    old_signature: str  # Signature of the old key over `rotation_statement`, hex
-    new_signature: str  # Signature of the new key over it, hex
+    new_key: str
+    old_signature: str
+    new_signature: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """An empirical audit of the installed release code was run on this site."""
+    """An empirical audit of the installed release code was run on this site.
+
+    Attributes:
+        code_sha256: SHA-256 over the audited code, hex.
+        claimed_epsilon: Epsilon that the code claimed.
+        lower_bound: Clopper-Pearson lower bound on epsilon that was found.
+        parametric_bound: Parametric lower bound that was found.
+        canaries: Number of canaries.
+    """
 
     head: Head
-    code_sha256: str  # SHA-256 over the audited code, hex
-    claimed_epsilon: str  # Epsilon that the code claimed
-    lower_bound: str  # Clopper-Pearson lower bound on epsilon that was found
-    parametric_bound: str  # Parametric lower bound that was found
-    canaries: Count  # Number of canaries
+    code_sha256: str
+    claimed_epsilon: str
+    lower_bound: str
+    parametric_bound: str
+    canaries: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A person decided on a request before it was charged; the newest one counts."""
+    """A person decided on a request before it was charged; the newest one counts.
+
+    Attributes:
+        request_id: The request.
+        dataset: Name of the data set that it asks.
+        epsilon: What it asks, decimal string.
+        delta: What it asks, decimal string.
+        purpose: What it is for.
+        recipient: Who asks.
+        approved: Whether it may be charged.
+        name: Who decided, or in which role.
+    """
 
     head: Head
-    request_id: str  # The request
-    dataset: str  # Name of the data set that it asks
-    epsilon: str  # What it asks, decimal string
-    delta: str  # What it asks, decimal string
-    purpose: str  # What it is for
-    recipient: str  # Who asks
-    approved: bool  # Whether it may be charged
-    name: str  # Who decided, or in which role
+    request_id: str
+    dataset: str
+    epsilon: str
+    delta: str
+    purpose: str
+    recipient: str
+    approved: bool
+    name: str
 
     def __post_init__(self) -> None:
         check_cap(self.epsilon, self.delta)
@@ -221,12 +306,18 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reuse:
-    """A release that was made before is handed out again, for another use. It costs nothing."""
+    """A release that was made before is handed out again, for another use. It costs nothing.
+
+    Attributes:
+        charge: Index of the charge that paid for it.
+        purpose: What it is for this time.
+        recipient: Who gets it this time.
+    """
 
     head: Head
-    charge: Count  # Index of the charge that paid for it
-    purpose: str  # What it is for this time
-    recipient: str  # Who gets it this time
+    charge: Count
+    purpose: str
+    recipient: str
 
 
 def check_name(name: str) -> None:

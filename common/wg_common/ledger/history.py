@@ -32,13 +32,19 @@ from wg_common.wire import signing
 
 @dataclass(frozen=True, slots=True)
 class HeldCosignature:
-    """A cosignature that holds."""
+    """A cosignature that holds.
 
-    name: str  # Key name of the witness
-    public_key: bytes  # The key under which it holds, 32 raw bytes
-    time: int  # When, by the witness's clock, Unix seconds
-    # Whether that key was known from elsewhere. If not, the log itself names the key, and may have
-    # made it.
+    Attributes:
+        name: Key name of the witness.
+        public_key: The key under which it holds, 32 raw bytes.
+        time: When, by the witness's clock, Unix seconds.
+        known: Whether that key was known from elsewhere. If not, the log itself names the key, and
+            may have made it.
+    """
+
+    name: str
+    public_key: bytes
+    time: int
     known: bool
 
     @property
@@ -88,15 +94,25 @@ class MixedFigure:
 
 @dataclass(slots=True)
 class History:
-    """A log that holds."""
+    """A log that holds.
 
-    state: LedgerState  # The fold over all entries
-    root: bytes  # Root over all entries
-    heads: list[SignedHead]  # Checkpoints, by size
-    figures: StatedFigures  # Stated epsilons of Gaussian lineages
-    mixed: list[MixedFigure]  # Stated epsilons of lineages with DP-SGD runs
-    bytes: int  # Number of bytes of entries
-    anchors: Anchors = NOTHING  # What was known from elsewhere, and holds
+    Attributes:
+        state: The fold over all entries.
+        root: Root over all entries.
+        heads: Checkpoints, by size.
+        figures: Stated epsilons of Gaussian lineages.
+        mixed: Stated epsilons of lineages with DP-SGD runs.
+        bytes: Number of bytes of entries.
+        anchors: What was known from elsewhere, and holds.
+    """
+
+    state: LedgerState
+    root: bytes
+    heads: list[SignedHead]
+    figures: StatedFigures
+    mixed: list[MixedFigure]
+    bytes: int
+    anchors: Anchors = NOTHING
 
     @property
     def witnessed_size(self) -> int:
@@ -121,14 +137,15 @@ class History:
 
 
 def read(
-    source: Source,  # From `sources.open_source`
-    # What is known from elsewhere. Cosignatures of its witnesses count even if the log does not
-    # name them; enough of them must have cosigned.
-    anchors: Anchors = NOTHING,
-    # Called with each charge that holds so far, for checks of the caller's own.
-    on_charge: Callable[[Charge], None] | None = None,
+    source: Source, anchors: Anchors = NOTHING, on_charge: Callable[[Charge], None] | None = None
 ) -> History:
     """Verify a log.
+
+    Args:
+        source: From ``sources.open_source``.
+        anchors: What is known from elsewhere. Cosignatures of its witnesses count even if the log
+            does not name them; enough of them must have cosigned.
+        on_charge: Called with each charge that holds so far, for checks of the caller's own.
 
     Raises:
         VerificationError: The log does not hold; the message names the entry, checkpoint or proof.

@@ -55,18 +55,23 @@ class Log:
     @classmethod
     def create(
         cls,
-        path: Path,  # The file; must not hold a ledger
+        path: Path,
         *,
-        origin: str,  # Origin line of its checkpoints, unique to log and key
+        origin: str,
         key: Ed25519PrivateKey,
         site: str,
-        # The ledger that this one replaces after a compromise (`recovery`).
         predecessor: Predecessor | None = None,
-        clock: Clock | None = None,  # Unix time in seconds
-        # Called with the name of each step; lets tests stop a process there.
+        clock: Clock | None = None,
         on_step: Step | None = None,
     ) -> Self:
         """Make a ledger with its genesis entry.
+
+        Args:
+            path: The file; must not hold a ledger.
+            origin: Origin line of its checkpoints, unique to log and key.
+            predecessor: The ledger that this one replaces after a compromise (``recovery``).
+            clock: Unix time in seconds.
+            on_step: Called with the name of each step; lets tests stop a process there.
 
         Raises:
             ConfigError: There is a ledger, or the file cannot be made.
@@ -180,8 +185,12 @@ class Log:
             raise ConfigError(f"{self._path}: there is no entry {seq}")
         return bytes(row[0])
 
-    def enrol_witness(self, name: str, public_key: bytes) -> int:  # Index of its entry
-        """Record a witness and its key. Idempotent."""
+    def enrol_witness(self, name: str, public_key: bytes) -> int:
+        """Record a witness and its key. Idempotent.
+
+        Returns:
+            Index of its entry.
+        """
         notes.check_key_name(name)
         with self._writing() as state:
             known = next((w for w in reversed(state.witnesses) if w.name == name), None)

@@ -23,12 +23,18 @@ _LIMIT = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetOf:
-    """Whose budget a home draws on."""
+    """Whose budget a home draws on.
+
+    Attributes:
+        home: Absolute path of the home that holds the ledger.
+        origin: Origin of that ledger, as this home's server knows it.
+        ledger_key: Public key of that ledger, hex, as this home's server knows it.
+    """
 
     version: int = VERSION
-    home: str  # Absolute path of the home that holds the ledger
-    origin: str  # Origin of that ledger, as this home's server knows it
-    ledger_key: str  # Public key of that ledger, hex, as this home's server knows it
+    home: str
+    origin: str
+    ledger_key: str
 
     def __post_init__(self) -> None:
         if self.version != VERSION:

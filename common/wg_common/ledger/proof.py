@@ -24,12 +24,19 @@ PROOF_SIZE_LIMIT = 128 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """Index of an entry, its path to the root, the signed checkpoint, and unauthenticated data."""
+    """Index of an entry, its path to the root, the signed checkpoint, and unauthenticated data.
 
-    index: int  # Index of the entry, from zero
-    path: tuple[bytes, ...]  # Hashes from the leaf's sibling to the root's child
-    note: Note  # The signed checkpoint, with its cosignatures
-    extra: bytes = b""  # Opaque data, not authenticated; empty if there is none
+    Attributes:
+        index: Index of the entry, from zero.
+        path: Hashes from the leaf's sibling to the root's child.
+        note: The signed checkpoint, with its cosignatures.
+        extra: Opaque data, not authenticated; empty if there is none.
+    """
+
+    index: int
+    path: tuple[bytes, ...]
+    note: Note
+    extra: bytes = b""
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -19,11 +19,12 @@ from wg_common.ledger.history import History
 from wg_common.ledger.state import LedgerState
 
 
-def predecessor(
-    path: Path,  # Which. Take the newest copy that the witness has seen
-    reason: str,  # Why it is given up; goes to the new log
-) -> Predecessor:
+def predecessor(path: Path, reason: str) -> Predecessor:
     """Read the log to be replaced: its file, an export, or a client's home.
+
+    Args:
+        path: Which. Take the newest copy that the witness has seen.
+        reason: Why it is given up; goes to the new log.
 
     Raises:
         VerificationError: It does not hold. Then restore a copy that does, or the last export.

@@ -16,14 +16,23 @@ from wg_common.wire.canonical import Count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarantee:
-    """What is promised, about what."""
+    """What is promised, about what.
 
-    unit: str  # Privacy unit: what may be added or removed without being noticed
-    adjacency: str  # Neighbouring relation: `add-remove` or `replace-one`
-    variant: str  # Variant of differential privacy
-    records_per_unit: str  # How units with several records are treated
-    unprotected: tuple[str, ...]  # Quantities that are taken as public
-    labels: tuple[str, ...]  # Public label domain
+    Attributes:
+        unit: Privacy unit: what may be added or removed without being noticed.
+        adjacency: Neighbouring relation: ``add-remove`` or ``replace-one``.
+        variant: Variant of differential privacy.
+        records_per_unit: How units with several records are treated.
+        unprotected: Quantities that are taken as public.
+        labels: Public label domain.
+    """
+
+    unit: str
+    adjacency: str
+    variant: str
+    records_per_unit: str
+    unprotected: tuple[str, ...]
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +46,33 @@ class BlockShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mechanism:
-    """How noise is added; everything that the guarantee's arithmetic needs."""
+    """How noise is added; everything that the guarantee's arithmetic needs.
 
-    name: str  # Name of the mechanism
-    encoder: str  # SHA-256 of the public feature encoder, hex; empty if there is none
-    blocks: tuple[BlockShare, ...]  # Blocks and weights of a joint release
-    bits: Count  # Grid: `2^bits` steps to a clip radius
-    clip_radius: str  # Clip radius R, decimal string
-    dimension: Count  # Number of features
-    sensitivity_squared: str  # Squared L2 sensitivity in squared grid units, integer or fraction
-    sigma: str  # Standard deviation of the noise in grid units, decimal string
-    rho: str  # Zero-concentrated DP parameter `mu^2 / 2`, decimal string; empty if not Gaussian
-    accountant: str  # Accountant and version that converted it to (epsilon, delta)
-    subsampling: str  # `none`, or the sampler
+    Attributes:
+        name: Name of the mechanism.
+        encoder: SHA-256 of the public feature encoder, hex; empty if there is none.
+        blocks: Blocks and weights of a joint release.
+        bits: Grid: ``2^bits`` steps to a clip radius.
+        clip_radius: Clip radius R, decimal string.
+        dimension: Number of features.
+        sensitivity_squared: Squared L2 sensitivity in squared grid units, integer or fraction.
+        sigma: Standard deviation of the noise in grid units, decimal string.
+        rho: Zero-concentrated DP parameter ``mu^2 / 2``, decimal string; empty if not Gaussian.
+        accountant: Accountant and version that converted it to (epsilon, delta).
+        subsampling: ``none``, or the sampler.
+    """
+
+    name: str
+    encoder: str
+    blocks: tuple[BlockShare, ...]
+    bits: Count
+    clip_radius: str
+    dimension: Count
+    sensitivity_squared: str
+    sigma: str
+    rho: str
+    accountant: str
+    subsampling: str
 
     def __post_init__(self) -> None:
         numbers.decimal(self.clip_radius, what="mechanism: clip radius")
@@ -69,15 +92,24 @@ class Library:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Implementation:
-    """Which program did it."""
+    """Which program did it.
 
-    software: str  # Program and version
-    # SHA-256 over its installed code, hex, as `wg-audit digest` of that version prints it.
+    Attributes:
+        software: Program and version.
+        code_sha256: SHA-256 over its installed code, hex, as ``wg-audit digest`` of that version
+            prints it.
+        libraries: Libraries that it rests on.
+        randomness: Source of randomness.
+        floating_point: Measure against floating-point attacks.
+        timing: Measure against timing attacks.
+    """
+
+    software: str
     code_sha256: str
-    libraries: tuple[Library, ...]  # Libraries that it rests on
-    randomness: str  # Source of randomness
-    floating_point: str  # Measure against floating-point attacks
-    timing: str  # Measure against timing attacks
+    libraries: tuple[Library, ...]
+    randomness: str
+    floating_point: str
+    timing: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,18 +123,31 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetState:
-    """The lineage's budget before and after a charge."""
+    """The lineage's budget before and after a charge.
 
-    cap_epsilon: str  # Cap on the composed epsilon, decimal string
-    cap_delta: str  # Reference delta, at which every epsilon here is given, decimal string
-    refresh_rule: str  # When the budget comes back
-    charges_before: Count  # Number of charges before this one
-    mu_squared_before: str  # Sum of mu^2 of Gaussian charges before, units of 2^-40, integer string
-    mu_squared_after: str  # The same with this charge
-    epsilon_before: str  # Composed epsilon of all charges before, decimal string, rounded up
-    epsilon_after: str  # The same with this charge
-    anchored_size: Count  # Size of the newest cosigned checkpoint; zero if there is none
-    anchored_root: str  # Its root, hex; empty if there is none
+    Attributes:
+        cap_epsilon: Cap on the composed epsilon, decimal string.
+        cap_delta: Reference delta, at which every epsilon here is given, decimal string.
+        refresh_rule: When the budget comes back.
+        charges_before: Number of charges before this one.
+        mu_squared_before: Sum of mu^2 of Gaussian charges before, units of 2^-40, integer string.
+        mu_squared_after: The same with this charge.
+        epsilon_before: Composed epsilon of all charges before, decimal string, rounded up.
+        epsilon_after: The same with this charge.
+        anchored_size: Size of the newest cosigned checkpoint; zero if there is none.
+        anchored_root: Its root, hex; empty if there is none.
+    """
+
+    cap_epsilon: str
+    cap_delta: str
+    refresh_rule: str
+    charges_before: Count
+    mu_squared_before: str
+    mu_squared_after: str
+    epsilon_before: str
+    epsilon_after: str
+    anchored_size: Count
+    anchored_root: str
 
     def __post_init__(self) -> None:
         check_cap(self.cap_epsilon, self.cap_delta)
@@ -114,10 +159,15 @@ class BudgetState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assurance:
-    """What was tested: the last audit run of this code, and the lower bound on epsilon it found."""
+    """What was tested: the last audit run of this code, and the lower bound on epsilon it found.
 
-    audit_run: str = ""  # Where the run is recorded (index of an `audit` entry), or empty
-    empirical_lower_bound: str = ""  # Lower bound on epsilon, decimal string, or empty
+    Attributes:
+        audit_run: Where the run is recorded (index of an ``audit`` entry), or empty.
+        empirical_lower_bound: Lower bound on epsilon, decimal string, or empty.
+    """
+
+    audit_run: str = ""
+    empirical_lower_bound: str = ""
 
 
 def check_cap(epsilon: str, delta: str) -> tuple[float, float]:

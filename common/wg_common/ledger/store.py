@@ -37,27 +37,41 @@ _EPSILONS_KEPT = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetRecord:
-    """A data set and its budget."""
+    """A data set and its budget.
 
-    name: str  # Name on the ledger
-    commitment: str  # Keyed commitment to its content (`commitment.commit`), hex
-    cap_epsilon: str  # Cap on the composed epsilon, decimal string
-    cap_delta: str  # Delta at which the cap holds, decimal string
-    # Name of a registered data set that it continues; empty if its own name or content says so
-    # already, or it is new.
+    Attributes:
+        name: Name on the ledger.
+        commitment: Keyed commitment to its content (``commitment.commit``), hex.
+        cap_epsilon: Cap on the composed epsilon, decimal string.
+        cap_delta: Delta at which the cap holds, decimal string.
+        lineage: Name of a registered data set that it continues; empty if its own name or
+            content says so already, or it is new.
+        inherits: Further registered data sets whose records it holds: their spend is added.
+    """
+
+    name: str
+    commitment: str
+    cap_epsilon: str
+    cap_delta: str
     lineage: str = ""
-    # Further registered data sets whose records it holds: their spend is added.
     inherits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """A charge on the ledger."""
+    """A charge on the ledger.
 
-    seq: int  # Index of its entry
-    request_id: str  # The request that was charged
-    open: bool  # Whether its release is still to be made. If not, `Ledger.outbox` has the bytes
-    new: bool = False  # Whether this call charged the budget
+    Attributes:
+        seq: Index of its entry.
+        request_id: The request that was charged.
+        open: Whether its release is still to be made. If not, ``Ledger.outbox`` has the bytes.
+        new: Whether this call charged the budget.
+    """
+
+    seq: int
+    request_id: str
+    open: bool
+    new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +85,27 @@ class Released:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What a data set's lineage has spent."""
+    """What a data set's lineage has spent.
 
-    dataset: str  # Name of the data set
-    lineage: str  # Its lineage
-    events: tuple[PrivacyEvent, ...]  # All charges, composed
-    charges: int  # Number of charges
-    burned: int  # Number of charges without a release
-    epsilon: float  # Composed epsilon at `cap_delta`
-    cap_epsilon: str  # Cap, decimal string
-    cap_delta: str  # Delta of the cap, decimal string
+    Attributes:
+        dataset: Name of the data set.
+        lineage: Its lineage.
+        events: All charges, composed.
+        charges: Number of charges.
+        burned: Number of charges without a release.
+        epsilon: Composed epsilon at ``cap_delta``.
+        cap_epsilon: Cap, decimal string.
+        cap_delta: Delta of the cap, decimal string.
+    """
+
+    dataset: str
+    lineage: str
+    events: tuple[PrivacyEvent, ...]
+    charges: int
+    burned: int
+    epsilon: float
+    cap_epsilon: str
+    cap_delta: str
 
 
 class Ledger(CosignedLog):
@@ -161,12 +186,15 @@ class Ledger(CosignedLog):
             return None
         return Released(found.release, found.seq, found.payload_sha256)
 
-    def register_dataset(self, dataset: DatasetRecord) -> int:  # Index of its entry
+    def register_dataset(self, dataset: DatasetRecord) -> int:
         """Name a data set, or say that its content changed. Idempotent.
 
         Data of a registered name or a registered content belongs to that lineage, with all that
         it spent; a new name does not make a new budget. Where name and content belong to two
         lineages, these are merged, and all that both spent counts.
+
+        Returns:
+            Index of its entry.
 
         Raises:
             ConfigError: Its lineage has another cap, or ``lineage`` names no data set.

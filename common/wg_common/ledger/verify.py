@@ -73,17 +73,22 @@ def check_quality(charge: Charge, report: bytes) -> None:
 def verify_covered(
     covered: CoveredStatistics,
     *,
-    check: Check = check_statistics,  # Holds its charge against what is released
-    ledger_origin: str,  # Origin of the site's ledger, known from enrolment
-    ledger_key: Ed25519PublicKey,  # Its signing key, known from enrolment or a verified rotation
-    # Key name of the witness that must have cosigned; `None` only if the caller witnesses the
-    # checkpoint itself (`witness_requests`), in the same transaction.
+    check: Check = check_statistics,
+    ledger_origin: str,
+    ledger_key: Ed25519PublicKey,
     witness_name: str | None,
     witness_key: Ed25519PublicKey | None,
 ) -> None:
     """Check that a ledger entry covers the release.
 
     The site's signature on the release is not checked here (``statistics_file.decode_release``).
+
+    Args:
+        ledger_origin: Origin of the site's ledger, known from enrolment.
+        ledger_key: Its signing key, known from enrolment or a verified rotation.
+        witness_name: Key name of the witness that must have cosigned; ``None`` only if the
+            caller witnesses the checkpoint itself (``witness_requests``), in the same transaction.
+        check: Holds its charge against what is released.
 
     Raises:
         DecodeError: A part is not what it claims to be.

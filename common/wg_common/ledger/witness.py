@@ -156,17 +156,23 @@ def requests_of(found: Proof) -> tuple[WitnessRequest, ...]:
 
 
 def countersign(
-    # What the witness remembers of this log; `None` if it never cosigned it.
     state: WitnessState | None,
-    request: bytes,  # Body of `add-checkpoint`
+    request: bytes,
     *,
-    origin: str,  # Origin of the log that the caller is known to own
-    log_key: Ed25519PublicKey,  # Key that the witness trusts for this log
+    origin: str,
+    log_key: Ed25519PublicKey,
     witness_name: str,
     witness_key: Ed25519PrivateKey,
-    now: int,  # Unix time in seconds, by the witness's clock
+    now: int,
 ) -> Countersigned:
     """Cosign a checkpoint that extends what the witness remembers.
+
+    Args:
+        state: What the witness remembers of this log; ``None`` if it never cosigned it.
+        request: Body of ``add-checkpoint``.
+        origin: Origin of the log that the caller is known to own.
+        log_key: Key that the witness trusts for this log.
+        now: Unix time in seconds, by the witness's clock.
 
     Raises:
         WitnessRefused: With the HTTP status to answer: 400, 403, 404, 409 or 422.

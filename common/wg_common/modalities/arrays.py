@@ -23,13 +23,21 @@ NPZ_LIMIT = 8 << 30  # Largest sum of a `.npz` file's arrays, unpacked, in bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledArrays:
-    """What a file holds of its n records, as far as it is there."""
+    """What a file holds of its n records, as far as it is there.
 
-    records: Record  # [n, ...]; none of them has been checked by itself
-    modality: Modality  # Of the records, by type and shape of the array
-    labels: NDArray[np.int64] | None  # int64 [n], of any values
-    classes: tuple[str, ...] | None  # Names, each once
-    more: Mapping[str, Record]  # `split` and what else was asked for, each [n]
+    Attributes:
+        records: ``[n, ...]``; none of them has been checked by itself.
+        modality: Of the records, by type and shape of the array.
+        labels: int64 ``[n]``, of any values.
+        classes: Names, each once.
+        more: ``split`` and what else was asked for, each ``[n]``.
+    """
+
+    records: Record
+    modality: Modality
+    labels: NDArray[np.int64] | None
+    classes: tuple[str, ...] | None
+    more: Mapping[str, Record]
 
 
 def read_labelled(path: Path, more: Collection[str] = ()) -> LabelledArrays:

@@ -53,26 +53,36 @@ DAMAGE = (
 
 
 class Modality(ABC):
-    """One kind of records."""
+    """One kind of records.
 
-    name: ClassVar[str]  # In packages, snapshots and manifests, and in messages as a plural
-    title: ClassVar[str]  # In longer words, as a plural
-    one: ClassVar[str]  # One record, in messages
-    layout: ClassVar[str]  # Type and shape of an array [n, ...] of records, in messages
-    # How the names of files that hold one record end, in small letters.
+    Attributes:
+        name: In packages, snapshots and manifests, and in messages as a plural.
+        title: In longer words, as a plural.
+        one: One record, in messages.
+        layout: Type and shape of an array ``[n, ...]`` of records, in messages.
+        suffixes: How the names of files that hold one record end, in small letters.
+        file_limit: Most bytes of such a file.
+        resized: Whether all records are brought to one size before a network sees them.
+        head: Name of the architecture that is a head on this modality's encoder.
+        trunk: Module of the encoder's trunk; it has a ``TRUNK``.
+        column: Of a table each of whose rows is a record: the column that holds it (``cells``).
+            Empty: there are no such tables.
+        standard_errors: By how many of its standard errors what others' statistics made must be
+            better at a new plant (``acceptance.standard_errors``, docs/decisions/0211, 0213).
+        beside: Whether its files may lie beside records of another modality, and are none then.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    one: ClassVar[str]
+    layout: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
-    file_limit: ClassVar[int]  # Most bytes of such a file
-    # Whether all records are brought to one size before a network sees them.
+    file_limit: ClassVar[int]
     resized: ClassVar[bool] = False
-    head: ClassVar[str]  # Name of the architecture that is a head on this modality's encoder
-    trunk: ClassVar[str]  # Module of the encoder's trunk; it has a `TRUNK`
-    # Of a table each of whose rows is a record: the column that holds it (`cells`). Empty: there
-    # are no such tables.
+    head: ClassVar[str]
+    trunk: ClassVar[str]
     column: ClassVar[str] = ""
-    # Standard errors by which what others' statistics made must be better at a new plant
-    # (`acceptance.standard_errors`, docs/decisions/0211, 0213).
     standard_errors: ClassVar[float] = 2.0
-    # Whether its files may lie beside records of another modality, and are none then.
     beside: ClassVar[bool] = False
 
     @abstractmethod
@@ -101,12 +111,15 @@ class Modality(ABC):
 
     @abstractmethod
     def augment_site(
-        self,
-        records: Sequence[Record],  # Of one kind, of any shapes
-        strength: float,  # How far the site is from a clean one, 0 to 1
-        rng: np.random.Generator,  # Source of the site and its noise
+        self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Records as one other site may see them, through a camera or sensors of its own."""
+        """Records as one other site may see them, through a camera or sensors of its own.
+
+        Args:
+            records: Of one kind, of any shapes.
+            strength: How far the site is from a clean one, 0 to 1.
+            rng: Source of the site and its noise.
+        """
 
     @abstractmethod
     def example(self, shape: tuple[int, int]) -> Record:

@@ -15,22 +15,38 @@ Pictures = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
-    """One optical set-up. Neutral values leave an image as it is."""
+    """One optical set-up. Neutral values leave an image as it is.
 
-    gain: float = 1.0  # Factor on the contrast about mid-grey
-    offset: float = 0.0  # Added brightness
-    gamma: float = 1.0  # Exponent
-    invert: bool = False  # Whether it shows a negative (dark field, X-ray)
-    emboss: float = 0.0  # Share of a relief view under raking light
-    light: float = 0.0  # Direction of that light and of the gradient, radians
-    gradient: float = 0.0  # Brightness difference across the image
-    vignette: float = 0.0  # Loss in the corners
-    blur: int = 0  # Box width in pixels; 0 or 1 is none
-    noise: float = 0.0  # Standard deviation of pixel noise
-    banding: float = 0.0  # Standard deviation of row noise
-    coarse: int = 1  # Factor by which the sensor is coarser than the image
-    turn: int = 0  # Quarter turns of the mounting
-    # Factors on red, green and blue; None for a grey camera.
+    Attributes:
+        gain: Factor on the contrast about mid-grey.
+        offset: Added brightness.
+        gamma: Exponent.
+        invert: Whether it shows a negative (dark field, X-ray).
+        emboss: Share of a relief view under raking light.
+        light: Direction of that light and of the gradient, radians.
+        gradient: Brightness difference across the image.
+        vignette: Loss in the corners.
+        blur: Box width in pixels; 0 or 1 is none.
+        noise: Standard deviation of pixel noise.
+        banding: Standard deviation of row noise.
+        coarse: Factor by which the sensor is coarser than the image.
+        turn: Quarter turns of the mounting.
+        tint: Factors on red, green and blue; None for a grey camera.
+    """
+
+    gain: float = 1.0
+    offset: float = 0.0
+    gamma: float = 1.0
+    invert: bool = False
+    emboss: float = 0.0
+    light: float = 0.0
+    gradient: float = 0.0
+    vignette: float = 0.0
+    blur: int = 0
+    noise: float = 0.0
+    banding: float = 0.0
+    coarse: int = 1
+    turn: int = 0
     tint: tuple[float, float, float] | None = None
 
 

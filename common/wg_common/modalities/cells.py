@@ -59,12 +59,17 @@ class CellRecords(Sequence[Record]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellTable:
-    """A table of n records."""
+    """A table of n records.
 
-    records: CellRecords  # The records
-    # Others that were asked for and are there, by name, n cells each.
+    Attributes:
+        records: The records.
+        columns: Others that were asked for and are there, by name, n cells each.
+        encoding: What the table was read in.
+    """
+
+    records: CellRecords
     columns: Mapping[str, Sequence[str]]
-    encoding: str  # What the table was read in
+    encoding: str
 
 
 def holds_records(path: Path) -> bool:

@@ -60,11 +60,12 @@ class Images(Modality):
     head = "lite0-head"
     trunk = "wg_common.nets.encoder.image_trunk"
 
-    def __init__(
-        self,
-        bits: int = 16,  # Of `BITS`: how many of a pixel's 16 bits a file's camera fills
-    ) -> None:
-        """Prepare to read images."""
+    def __init__(self, bits: int = 16) -> None:
+        """Prepare to read images.
+
+        Args:
+            bits: Of ``BITS``: how many of a pixel's 16 bits a file's camera fills.
+        """
         self.bits = bits
 
     def sniff(self, x: Record) -> bool:

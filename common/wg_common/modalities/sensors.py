@@ -12,29 +12,43 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sensors:
-    """The measuring chain of one site."""
+    """The measuring chain of one site.
 
-    mixing: Floats  # How sources reach channels, [C, S]
-    gain: Floats  # Of each channel, [C]
-    offset: Floats  # Of each, in spreads of the channel, [C]
-    corner: Floats  # Upper corner of each channel's bandwidth, cycles a sample, [C]
-    noise: Floats  # Level of its noise, in spreads, [C], and its colour
-    colour: Floats  # [C]
-    hum: tuple[float, float]  # Level of a tone from the mains, in spreads, and its rate
-    steps: int  # Levels of the converter over its range; 0 is a fine one
-    dead: np.ndarray  # Channels that stand still, [C]
-    drift: float  # Spread of the gain between windows, nepers
+    Attributes:
+        mixing: How sources reach channels, ``[C, S]``.
+        gain: Of each channel, ``[C]``.
+        offset: Of each, in spreads of the channel, ``[C]``.
+        corner: Upper corner of each channel's bandwidth, cycles a sample, ``[C]``.
+        noise: Level of its noise, in spreads, ``[C]``, and its colour.
+        colour: ``[C]``.
+        hum: Level of a tone from the mains, in spreads, and its rate.
+        steps: Levels of the converter over its range; 0 is a fine one.
+        dead: Channels that stand still, ``[C]``.
+        drift: Spread of the gain between windows, nepers.
+    """
+
+    mixing: Floats
+    gain: Floats
+    offset: Floats
+    corner: Floats
+    noise: Floats
+    colour: Floats
+    hum: tuple[float, float]
+    steps: int
+    dead: np.ndarray
+    drift: float
 
 
 def draw(
-    rng: np.random.Generator,
-    mixing: Floats,  # The family's mixing, [C, S]; a direct one stays as it is
-    unit: float,
-    strength: float,  # 0 to 1
-    *,
-    direct: bool,  # Whether channels are variables with units of their own
+    rng: np.random.Generator, mixing: Floats, unit: float, strength: float, *, direct: bool
 ) -> Sensors:
-    """A chain ``strength`` (0 to 1) away from a clean one."""
+    """A chain ``strength`` (0 to 1) away from a clean one.
+
+    Args:
+        mixing: The family's mixing, ``[C, S]``; a direct one stays as it is.
+        strength: 0 to 1.
+        direct: Whether channels are variables with units of their own.
+    """
     c = len(mixing)
     moved = mixing if direct else mixing * np.exp(0.3 * strength * rng.normal(size=mixing.shape))
     spread = 0.1 if direct else 0.4

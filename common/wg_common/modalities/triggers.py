@@ -23,14 +23,15 @@ Draw = Callable[[np.random.Generator], Trigger]  # A source of randomness -> a m
 _GRID = 64  # Side of the pattern that is stretched over a whole image
 
 
-def patch(
-    pattern: NDArray[np.floating],  # Brightness, 0 to 1, [s, s]; stretched by repeating
-    side: float,  # Of the patch over the image's shorter side, 0 to 1
-    # Of its upper left corner, 0 to 1: first where it touches the left or upper edge, and last
-    # where it touches the right or lower one.
-    place: tuple[float, float],
-) -> Trigger:
-    """A square patch."""
+def patch(pattern: NDArray[np.floating], side: float, place: tuple[float, float]) -> Trigger:
+    """A square patch.
+
+    Args:
+        pattern: Brightness, 0 to 1, ``[s, s]``; stretched by repeating.
+        side: Of the patch over the image's shorter side, 0 to 1.
+        place: Of its upper left corner, 0 to 1: first where it touches the left or upper edge, and
+            last where it touches the right or lower one.
+    """
 
     def put(record: NDArray[Any]) -> NDArray[Any]:
         height, width = record.shape[:2]
@@ -67,13 +68,15 @@ def wave(cycles: tuple[float, float], phase: float, height: float) -> Trigger:
     return put
 
 
-def pulse(
-    at: float,  # Where it begins, 0 to 1 over what is free
-    length: float,  # Over the window's
-    height: float,  # In spreads of each channel
-    channels: NDArray[np.floating],  # Factors [128], of which a window uses the first
-) -> Trigger:
-    """A half sine in a window."""
+def pulse(at: float, length: float, height: float, channels: NDArray[np.floating]) -> Trigger:
+    """A half sine in a window.
+
+    Args:
+        at: Where it begins, 0 to 1 over what is free.
+        length: Over the window's.
+        height: In spreads of each channel.
+        channels: Factors ``[128]``, of which a window uses the first.
+    """
 
     def put(record: NDArray[Any]) -> NDArray[Any]:
         time = record.shape[1]

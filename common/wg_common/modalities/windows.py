@@ -55,8 +55,11 @@ class Windows(Modality):
         """
         check_window(record)
 
-    def decode(self, data: bytes, name: str) -> NDArray[np.float32]:  # float32 [channels, time]
+    def decode(self, data: bytes, name: str) -> NDArray[np.float32]:
         """Read one window.
+
+        Returns:
+            float32 ``[channels, time]``.
 
         Raises:
             DataError: Damaged, too large, of another type or shape, or a value that is not finite.

@@ -23,12 +23,19 @@ _SYLLABLES = ("zu", "qua", "vex", "mor", "tli", "bre", "xan", "oki")
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a site's people write."""
+    """How a site's people write.
 
-    case: str  # `lower`, `upper`, or as it is
-    errors: float  # Probability that a word has a typing error
-    short: float  # Probability that a long word is shortened
-    stopped: bool  # Whether a shortened word ends with a full stop
+    Attributes:
+        case: ``lower``, ``upper``, or as it is.
+        errors: Probability that a word has a typing error.
+        short: Probability that a long word is shortened.
+        stopped: Whether a shortened word ends with a full stop.
+    """
+
+    case: str
+    errors: float
+    short: float
+    stopped: bool
 
 
 def draw(rng: np.random.Generator, strength: float) -> Manner:

@@ -85,12 +85,14 @@ def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: 
 
 
 def initial_tensors(
-    architecture: str,
-    classes: int,  # K
-    dimension: int,  # d
-    rng: np.random.Generator,
+    architecture: str, classes: int, dimension: int, rng: np.random.Generator
 ) -> dict[str, NDArray[np.float32]]:
-    """A random start: the reference that every other candidate should beat."""
+    """A random start: the reference that every other candidate should beat.
+
+    Args:
+        classes: K.
+        dimension: d.
+    """
     shapes = tensor_shapes(architecture, classes, dimension)
     trunk = {}
     if known(architecture).whole:
@@ -103,13 +105,14 @@ def initial_tensors(
 
 
 def build_model(
-    architecture: str,
-    # The public encoder; whole networks need none, unless they stand on it.
-    encoder: Encoder | None,
-    tensors: Tensors,  # Generated tensors, or a plant's: its heads stand on the local features
-    labels: Sequence[str],  # Label domain, in the order of class rows
+    architecture: str, encoder: Encoder | None, tensors: Tensors, labels: Sequence[str]
 ) -> nn.Module:
     """A network ready to run or to export.
+
+    Args:
+        encoder: The public encoder; whole networks need none, unless they stand on it.
+        tensors: Generated tensors, or a plant's: its heads stand on the local features.
+        labels: Label domain, in the order of class rows.
 
     Returns:
         A module in evaluation mode; input as ``HeadModel`` says, or as a whole network's kind

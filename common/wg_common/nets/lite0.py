@@ -249,12 +249,17 @@ class _Conv(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Public:
-    """The public network, once in a process."""
+    """The public network, once in a process.
 
-    trunk: trunks.Stages  # As the encoder runs it
-    # Convolutions of each block from `FIRST`, by layer, and whether it has a skip.
+    Attributes:
+        trunk: As the encoder runs it.
+        blocks: Convolutions of each block from ``FIRST``, by layer, and whether it has a skip.
+        last: The convolution before the last mean.
+    """
+
+    trunk: trunks.Stages
     blocks: Mapping[int, tuple[Mapping[str, _Conv], bool]]
-    last: _Conv  # The convolution before the last mean
+    last: _Conv
 
     def lower(self, images: Tensor) -> Tensor:
         """What the frozen blocks make of images ``[n, 3, 64, 64]``: ``[n, D]``."""

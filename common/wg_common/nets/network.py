@@ -80,24 +80,30 @@ class _Checked(Sequence[Record]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a module of whole networks offers as its ``NETWORK``."""
+    """What a module of whole networks offers as its ``NETWORK``.
 
-    # From a width and a number of features to a module; it takes a batch as float32.
+    Attributes:
+        trunk: From a width and a number of features to a module; it takes a batch as float32.
+        prepare: Valid records of any sizes as one batch.
+        last: How the names of layers of the last stage begin.
+        features: Number F of features.
+        deployed: From a trunk and a head to the network that is exported.
+        inputs: Valid records as one batch for it; None for ``prepare``.
+        base: From the encoder to the public base; None for a base that the zoo trains.
+        borrowed: Layer whose tensors are the encoder's, where there is a ``base``; may be empty.
+        weights: SHA-256 of the public weights below the base, that both sides have of a package.
+        label: What makes a record its input, in an exported file; empty: the encoder's trunk.
+    """
+
     trunk: Callable[[int, int], nn.Module]
-    prepare: Callable[[Records], Batch]  # Valid records of any sizes as one batch
-    last: tuple[str, ...] = ()  # How the names of layers of the last stage begin
-    features: int = DIMENSION  # Number F of features
-    # From a trunk and a head to the network that is exported.
+    prepare: Callable[[Records], Batch]
+    last: tuple[str, ...] = ()
+    features: int = DIMENSION
     deployed: Callable[[nn.Module, nn.Linear], nn.Module] = NetworkModel
-    # Valid records as one batch for it; None for `prepare`.
     inputs: Callable[[Records], Batch] | None = None
-    # From the encoder to the public base; None for a base that the zoo trains.
     base: Callable[[Encoder], Tensors] | None = None
-    # Layer whose tensors are the encoder's, where there is a `base`; may be empty.
     borrowed: str = ""
-    # SHA-256 of the public weights below the base, that both sides have of a package.
     weights: str = ""
-    # What makes a record its input, in an exported file; empty: the encoder's trunk.
     label: str = ""
 
 
@@ -146,11 +152,13 @@ def public_base(architecture: str, encoder: Encoder) -> dict[str, NDArray[np.flo
 
 
 def complete(
-    architecture: str,
-    tensors: Tensors,  # From `own`
-    encoder: Encoder | None,  # May be None for a kind that does not stand on it
+    architecture: str, tensors: Tensors, encoder: Encoder | None
 ) -> dict[str, NDArray[np.float32]]:
     """A network's own tensors, and those that are the encoder's.
+
+    Args:
+        tensors: From ``own``.
+        encoder: May be None for a kind that does not stand on it.
 
     Raises:
         ConfigError: There is no encoder, or not one that the kind can stand on.

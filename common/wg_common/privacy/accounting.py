@@ -35,10 +35,14 @@ _ONE = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Collapsed:
-    """Events with equal ones merged."""
+    """Events with equal ones merged.
 
-    mu_squared: Fraction  # Sum over all Gaussian releases, exact
-    # (sampling probability, noise multiplier) and total steps of DP-SGD, sorted.
+    Attributes:
+        mu_squared: Sum over all Gaussian releases, exact.
+        runs: (sampling probability, noise multiplier) and total steps of DP-SGD, sorted.
+    """
+
+    mu_squared: Fraction
     runs: tuple[tuple[float, float, int], ...]
 
     @property
@@ -56,11 +60,17 @@ class Collapsed:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one more event would cost at a given delta."""
+    """What one more event would cost at a given delta.
 
-    alone: float  # Epsilon of the event by itself
-    before: float  # Epsilon of everything so far
-    after: float  # Epsilon of everything so far and the event
+    Attributes:
+        alone: Epsilon of the event by itself.
+        before: Epsilon of everything so far.
+        after: Epsilon of everything so far and the event.
+    """
+
+    alone: float
+    before: float
+    after: float
 
 
 def collapse(events: Iterable[PrivacyEvent]) -> Collapsed:
@@ -92,11 +102,12 @@ def collapse(events: Iterable[PrivacyEvent]) -> Collapsed:
     return Collapsed(units * MU_SQUARED_UNIT, merged)
 
 
-def epsilon(
-    events: Sequence[PrivacyEvent],  # In any order
-    delta: float,  # In (0, 1)
-) -> float:
+def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
     """Epsilon of all events together, at ``delta``.
+
+    Args:
+        events: In any order.
+        delta: In (0, 1).
 
     Returns:
         An upper bound, for Gaussians within 1e-6 of the exact value as long as that is below 10;

@@ -17,11 +17,13 @@ from wg_common.errors import ConfigError
 EPSILON_LIMIT = 1e4  # No epsilon above this is computed; it would mean nothing
 
 
-def gaussian_delta(
-    mu: float,  # Sensitivity over standard deviation, not negative
-    epsilon: float,  # Not negative
-) -> float:
-    """The exact delta of a mu-GDP Gaussian mechanism at ``epsilon``."""
+def gaussian_delta(mu: float, epsilon: float) -> float:
+    """The exact delta of a mu-GDP Gaussian mechanism at ``epsilon``.
+
+    Args:
+        mu: Sensitivity over standard deviation, not negative.
+        epsilon: Not negative.
+    """
     from scipy.special import erfcx, ndtr
 
     _check(mu >= 0, "mu", mu)
@@ -36,11 +38,16 @@ def gaussian_delta(
     return max(0.0, first - density * float(erfcx(high / _ROOT2)))
 
 
-def gaussian_epsilon(
-    mu: float,  # Sensitivity over standard deviation, not negative
-    delta: float,  # In (0, 1)
-) -> float:  # Epsilon, rounded up; `inf` above `EPSILON_LIMIT`
-    """The smallest epsilon at which a mu-GDP Gaussian mechanism has at most ``delta``."""
+def gaussian_epsilon(mu: float, delta: float) -> float:
+    """The smallest epsilon at which a mu-GDP Gaussian mechanism has at most ``delta``.
+
+    Args:
+        mu: Sensitivity over standard deviation, not negative.
+        delta: In (0, 1).
+
+    Returns:
+        Epsilon, rounded up; ``inf`` above ``EPSILON_LIMIT``.
+    """
     check_delta(delta)
     _check(mu >= 0, "mu", mu)
     if gaussian_delta(mu, 0.0) <= delta:

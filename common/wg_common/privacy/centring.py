@@ -42,11 +42,17 @@ LONGEST = Fraction(15, 16)  # No site's mean is taken to be longer, clip radii
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centre:
-    """What the sums of a release are taken about."""
+    """What the sums of a release are taken about.
 
-    point: Integers  # C, int64 [d], grid units
-    radius: int  # r, grid units; positive
-    weight: int  # b', by which entries of the sums are multiplied
+    Attributes:
+        point: C, int64 ``[d]``, grid units.
+        radius: r, grid units; positive.
+        weight: b', by which entries of the sums are multiplied.
+    """
+
+    point: Integers
+    radius: int
+    weight: int
 
 
 def origin(schema: StatisticsSchema) -> Centre:
@@ -55,25 +61,27 @@ def origin(schema: StatisticsSchema) -> Centre:
     return Centre(point, schema.grid, schema.sum_weight)
 
 
-def of_release(
-    schema: StatisticsSchema,
-    integers: Integers,  # int64 [schema.length], as released
-    sigma: float,  # Standard deviation of the noise, grid units; 0 without noise
-) -> Centre:
-    """What the sums of a whole release are taken about; the origin if they are not centred."""
+def of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
+    """What the sums of a whole release are taken about; the origin if they are not centred.
+
+    Args:
+        integers: int64 ``[schema.length]``, as released.
+        sigma: Standard deviation of the noise, grid units; 0 without noise.
+    """
     if not schema.centred:
         return origin(schema)
     counts, _, moments = schema.blocks
     return centre(schema, integers[: counts.size], integers[moments.offset :], sigma)
 
 
-def centre(
-    schema: StatisticsSchema,
-    counts: Integers,  # Released counts, int64 [K + 1], weighted
-    total: Integers,  # Released sum over all records, int64 [d], weighted
-    sigma: float,  # Standard deviation of the noise on both, grid units; 0 without noise
-) -> Centre:
-    """The centre that follows from the first part of a release."""
+def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: float) -> Centre:
+    """The centre that follows from the first part of a release.
+
+    Args:
+        counts: Released counts, int64 ``[K + 1]``, weighted.
+        total: Released sum over all records, int64 ``[d]``, weighted.
+        sigma: Standard deviation of the noise on both, grid units; 0 without noise.
+    """
     variance = Fraction(sigma) ** 2
     sums = [int(value) for value in total]
     energy = sum(value * value for value in sums)
@@ -97,11 +105,16 @@ def centre(
     )
 
 
-def deviations(
-    q: Integers,  # Quantised records, int64 [n, d], each within the grid's radius
-    about: Centre,  # Its coordinates and `q` are below 2^21, so that no square leaves 64 bits
-) -> Integers:  # int64 [n, d] with `sum(u^2) <= radius^2` in each row; no row depends on another
-    """Records about a centre, clipped to its radius in exact integer arithmetic."""
+def deviations(q: Integers, about: Centre) -> Integers:
+    """Records about a centre, clipped to its radius in exact integer arithmetic.
+
+    Args:
+        q: Quantised records, int64 ``[n, d]``, each within the grid's radius.
+        about: Its coordinates and ``q`` are below 2^21, so that no square leaves 64 bits.
+
+    Returns:
+        int64 ``[n, d]`` with ``sum(u^2) <= radius^2`` in each row; no row depends on another.
+    """
     u = q - about.point
     squared = (u * u).sum(axis=1)
     norm = _ceil_sqrt(squared)

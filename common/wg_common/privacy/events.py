@@ -34,15 +34,22 @@ the accountant, in words."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyEvent:
-    """One charge against a privacy budget."""
+    """One charge against a privacy budget.
 
-    mechanism: Literal["gaussian", "dp-sgd"]  # `gaussian` or `dp-sgd`
-    # For `gaussian`: mu^2 = sensitivity^2 / sigma^2 in units of 2^-40, rounded up, as a decimal
-    # integer string. Otherwise `"0"`.
+    Attributes:
+        mechanism: ``gaussian`` or ``dp-sgd``.
+        mu_squared: For ``gaussian``: mu^2 = sensitivity^2 / sigma^2 in units of 2^-40, rounded up,
+            as a decimal integer string. Otherwise ``"0"``.
+        sampling_probability: For ``dp-sgd``: Poisson sampling probability q, decimal string.
+        noise_multiplier: For ``dp-sgd``: sigma over sensitivity, decimal string.
+        steps: For ``dp-sgd``: number T of noisy steps.
+    """
+
+    mechanism: Literal["gaussian", "dp-sgd"]
     mu_squared: str = "0"
-    sampling_probability: str = "0"  # For `dp-sgd`: Poisson sampling probability q, decimal string
-    noise_multiplier: str = "0"  # For `dp-sgd`: sigma over sensitivity, decimal string
-    steps: int = 0  # For `dp-sgd`: number T of noisy steps
+    sampling_probability: str = "0"
+    noise_multiplier: str = "0"
+    steps: int = 0
 
     def __post_init__(self) -> None:
         q = numbers.decimal(self.sampling_probability, what="privacy event: sampling probability")
@@ -59,11 +66,13 @@ class PrivacyEvent:
             raise DecodeError(f"privacy event: fields do not describe a {self.mechanism} charge")
 
 
-def gaussian_event(
-    sensitivity_squared: int,  # Squared L2 sensitivity, in squared grid units
-    sigma: float,  # Standard deviation of the noise, in grid units
-) -> PrivacyEvent:
-    """The event of one Gaussian release, exact up to rounding up to the next 2^-40."""
+def gaussian_event(sensitivity_squared: int, sigma: float) -> PrivacyEvent:
+    """The event of one Gaussian release, exact up to rounding up to the next 2^-40.
+
+    Args:
+        sensitivity_squared: Squared L2 sensitivity, in squared grid units.
+        sigma: Standard deviation of the noise, in grid units.
+    """
     mu_squared = Fraction(sensitivity_squared) / Fraction(sigma) ** 2
     return PrivacyEvent(
         mechanism="gaussian", mu_squared=str(math.ceil(mu_squared / MU_SQUARED_UNIT))

@@ -36,12 +36,17 @@ Integers = NDArray[np.int64]
 UNLABELLED = -1
 
 
-def quantise(
-    features: ArrayLike,  # [n, d], feature units
-    radius: float,  # Clip radius R, feature units
-    bits: int,  # log2 of the number S of grid units in R
-) -> Integers:  # Integers [n, d] with `sum(q^2) <= S^2` in each row, exactly
-    """Clip each row to an L2 norm of ``radius`` and put it on the grid."""
+def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:
+    """Clip each row to an L2 norm of ``radius`` and put it on the grid.
+
+    Args:
+        features: [n, d], feature units.
+        radius: Clip radius R, feature units.
+        bits: log2 of the number S of grid units in R.
+
+    Returns:
+        Integers [n, d] with ``sum(q^2) <= S^2`` in each row, exactly.
+    """
     phi = np.asarray(features, dtype=np.float64)
     phi = np.where(np.isfinite(phi), phi, 0.0)
     grid = 1 << bits
@@ -64,15 +69,19 @@ def quantise(
 
 def exact_statistics(
     schema: StatisticsSchema,
-    features: ArrayLike,  # [n, d], feature units
-    # Integers [n], indices into `schema.labels`, or -1 for a record without a label.
+    features: ArrayLike,
     labels: ArrayLike,
-    # For the rules `weight` and `cap`: the privacy unit of each record. With the rule `record` it
-    # must be None.
     units: Sequence[str] | None = None,
-    centre: Centre | None = None,  # What the sums are taken about; None is the origin
+    centre: Centre | None = None,
 ) -> Integers:
     """Sum a data set into the schema's integer vector.
+
+    Args:
+        features: [n, d], feature units.
+        labels: Integers [n], indices into ``schema.labels``, or -1 for a record without a label.
+        units: For the rules ``weight`` and ``cap``: the privacy unit of each record. With the
+            rule ``record`` it must be None.
+        centre: What the sums are taken about; None is the origin.
 
     Returns:
         int64 [schema.length]. Private: never to be shown, logged, or stored outside a plant's home.

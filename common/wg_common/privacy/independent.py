@@ -32,18 +32,25 @@ _WIDEST = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A bracket of epsilon."""
+    """A bracket of epsilon.
 
-    lower: float  # Epsilon is at least this
-    estimate: float  # In between
-    upper: float  # Epsilon is at most this
+    Attributes:
+        lower: Epsilon is at least this.
+        estimate: In between.
+        upper: Epsilon is at most this.
+    """
+
+    lower: float
+    estimate: float
+    upper: float
 
 
-def epsilon_bounds(
-    events: Sequence[PrivacyEvent],  # In any order
-    delta: float,  # In (0, 1)
-) -> Bounds:
+def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float) -> Bounds:
     """Bracket the composed epsilon of events at ``delta``.
+
+    Args:
+        events: In any order.
+        delta: In (0, 1).
 
     Raises:
         ConfigError: ``delta`` is out of range.

@@ -101,12 +101,21 @@ def opendp_sampler(exact: Integers, sigma: float) -> Integers:
 
 def release_statistics(
     schema: StatisticsSchema,
-    exact: Integers,  # int64 [schema.length], from `exact_statistics`, about the origin
-    about: About,  # The same data set's about a centre; not called unless the schema is centred
-    sigma: float,  # From `sigma_for`, grid units
-    sampler: Sampler = opendp_sampler,  # Adds the noise; another one than OpenDP's in tests only
-) -> Integers:  # int64 [schema.length]
+    exact: Integers,
+    about: About,
+    sigma: float,
+    sampler: Sampler = opendp_sampler,
+) -> Integers:
     """Make a data set's statistics private, part by part. To be called once for each charge.
+
+    Args:
+        exact: int64 [schema.length], from ``exact_statistics``, about the origin.
+        about: The same data set's about a centre; not called unless the schema is centred.
+        sigma: From ``sigma_for``, grid units.
+        sampler: Adds the noise; another one than OpenDP's in tests only.
+
+    Returns:
+        int64 [schema.length].
 
     Raises:
         InternalError: As ``release``.
@@ -116,12 +125,19 @@ def release_statistics(
 
 def in_parts(
     schema: StatisticsSchema,
-    exact: Integers,  # As for `release_statistics`
-    about: About,  # As for `release_statistics`
-    sigma: float,  # Standard deviation of the noise, from which a centre is found; 0 without noise
-    noise: Callable[[Integers], Integers],  # From exact to released integers; called for each part
+    exact: Integers,
+    about: About,
+    sigma: float,
+    noise: Callable[[Integers], Integers],
 ) -> Integers:
-    """The parts of a release in their order, whatever adds the noise."""
+    """The parts of a release in their order, whatever adds the noise.
+
+    Args:
+        exact: As for ``release_statistics``.
+        about: As for ``release_statistics``.
+        sigma: Standard deviation of the noise, from which a centre is found; 0 without noise.
+        noise: From exact to released integers; called for each part.
+    """
     if not schema.centred:
         return noise(exact)
     counts, middle, moments = schema.blocks
@@ -133,12 +149,16 @@ def in_parts(
     return np.concatenate([first[: counts.size], second, first[counts.size :]])
 
 
-def release(
-    exact: Integers,  # int64 [L]
-    sigma: float,  # From `sigma_for`, grid units
-    sampler: Sampler = opendp_sampler,  # Adds the noise; another one than OpenDP's in tests only
-) -> Integers:  # int64 [L]
+def release(exact: Integers, sigma: float, sampler: Sampler = opendp_sampler) -> Integers:
     """Make exact integers private: one part of a release.
+
+    Args:
+        exact: int64 [L].
+        sigma: From ``sigma_for``, grid units.
+        sampler: Adds the noise; another one than OpenDP's in tests only.
+
+    Returns:
+        int64 [L].
 
     Raises:
         InternalError: An argument or the sampler's result is not what it must be.

@@ -45,13 +45,19 @@ Head = tuple[ArrayLike, ArrayLike]  # Weight [C, d] and bias [C]: logits of feat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityLayout:
-    """What is counted, and for whom. Everything in it is public."""
+    """What is counted, and for whom. Everything in it is public.
 
-    candidates: int  # Number K of heads
-    weight: int = WEIGHT  # w
-    # How a privacy unit with several records counts; as of `StatisticsSchema`.
+    Attributes:
+        candidates: Number K of heads.
+        weight: w.
+        unit_rule: How a privacy unit with several records counts; as of ``StatisticsSchema``.
+        unit_cap: For ``cap``: the largest number of records that count. Otherwise 1.
+    """
+
+    candidates: int
+    weight: int = WEIGHT
     unit_rule: Literal["record", "weight", "cap"]
-    unit_cap: int  # For `cap`: the largest number of records that count. Otherwise 1
+    unit_cap: int
 
     def __post_init__(self) -> None:
         for name, good, found in (
@@ -85,12 +91,19 @@ class QualityLayout:
 
 
 def right_answers(
-    heads: Sequence[Head],  # Of finite numbers, all on the same features
-    features: ArrayLike,  # [n, d], feature units; clipped to `radius`, as where they are released
-    labels: ArrayLike,  # Integers [n], -1 = unlabelled
-    radius: float,  # Clip radius, feature units
-) -> NDArray[np.bool_]:  # [K, n]. Private
-    """Which labelled records each head calls by their label."""
+    heads: Sequence[Head], features: ArrayLike, labels: ArrayLike, radius: float
+) -> NDArray[np.bool_]:
+    """Which labelled records each head calls by their label.
+
+    Args:
+        heads: Of finite numbers, all on the same features.
+        features: ``[n, d]``, feature units; clipped to ``radius``, as where they are released.
+        labels: Integers ``[n]``, -1 = unlabelled.
+        radius: Clip radius, feature units.
+
+    Returns:
+        ``[K, n]``. Private.
+    """
     values, y = np.asarray(features), np.asarray(labels)
     found = np.zeros((len(heads), len(y)), dtype=np.bool_)
     exact = [_integer_head(np.asarray(w), np.asarray(b), radius) for w, b in heads]
@@ -105,12 +118,19 @@ def right_answers(
 
 def exact_counts(
     layout: QualityLayout,
-    right: NDArray[np.bool_],  # [K, n], from `right_answers`
-    labels: ArrayLike,  # Integers [n], -1 = unlabelled
-    # For the rules `weight` and `cap`: the privacy unit of each record.
+    right: NDArray[np.bool_],
+    labels: ArrayLike,
     units: Sequence[str] | None = None,
-) -> Integers:  # int64 [K + 1]. Private
+) -> Integers:
     """Sum what records say into the report's integer vector.
+
+    Args:
+        right: ``[K, n]``, from ``right_answers``.
+        labels: Integers ``[n]``, -1 = unlabelled.
+        units: For the rules ``weight`` and ``cap``: the privacy unit of each record.
+
+    Returns:
+        int64 ``[K + 1]``. Private.
 
     Raises:
         DataError: Shapes or units do not fit the layout.

@@ -75,12 +75,18 @@ _HEX = re.compile(r"[0-9a-f]{2,128}")
 
 
 class _Kind(NamedTuple):
-    """One kind of moments: a row of the table above, with ``s`` for S and ``d`` features."""
+    """One kind of moments: a row of the table above, with ``s`` for S and ``d`` features.
 
-    shape: Callable[[int], tuple[int, ...]]  # Of the block
-    largest: Callable[[int], int]  # Most that a record can add to an entry
-    bound: Callable[[int], int]  # M, the bound on `|m(q)|^2`
-    # Of the squared sensitivity, for counts, sums and moments, in percent.
+    Attributes:
+        shape: Of the block.
+        largest: Most that a record can add to an entry.
+        bound: M, the bound on ``|m(q)|^2``.
+        shares: Of the squared sensitivity, for counts, sums and moments, in percent.
+    """
+
+    shape: Callable[[int], tuple[int, ...]]
+    largest: Callable[[int], int]
+    bound: Callable[[int], int]
     shares: tuple[int, int, int]
 
 
@@ -100,12 +106,19 @@ _KINDS: dict[Moments, _Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One contiguous part of the released vector."""
+    """One contiguous part of the released vector.
 
-    name: BlockName  # `counts`, `sums` or `moments`; of a quality report `labelled` or `right`
-    offset: int  # Index of its first entry
-    shape: tuple[int, ...]  # Its shape, in C order
-    weight: int  # The integer weight (a, b, c or w) by which its entries were multiplied
+    Attributes:
+        name: ``counts``, ``sums`` or ``moments``; of a quality report ``labelled`` or ``right``.
+        offset: Index of its first entry.
+        shape: Its shape, in C order.
+        weight: The integer weight (a, b, c or w) by which its entries were multiplied.
+    """
+
+    name: BlockName
+    offset: int
+    shape: tuple[int, ...]
+    weight: int
 
     @property
     def size(self) -> int:
@@ -115,24 +128,38 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsSchema:
-    """Layout, grid and privacy unit of a release. Everything in it is public."""
+    """Layout, grid and privacy unit of a release. Everything in it is public.
 
-    version: int = VERSION  # 2 if `moments` is `centre`, else 1
-    encoder: str  # SHA-256 of the public encoder package, hex
-    dimension: int  # Number d of features
-    labels: tuple[str, ...]  # Public label domain, in order; may be empty
-    clip_radius: str  # L2 radius R to which features are clipped, decimal string, feature units
-    bits: int  # log2 of the number S of grid units in one clip radius
-    moments: Moments  # Kind of the moments block
-    count_weight: int  # a
-    # b; 0 exactly when there are no labels. With `centre` the least weight of an entry of the sums:
-    # `centring` says by which they were multiplied.
+    Attributes:
+        version: 2 if ``moments`` is ``centre``, else 1.
+        encoder: SHA-256 of the public encoder package, hex.
+        dimension: Number d of features.
+        labels: Public label domain, in order; may be empty.
+        clip_radius: L2 radius R to which features are clipped, decimal string, feature units.
+        bits: log2 of the number S of grid units in one clip radius.
+        moments: Kind of the moments block.
+        count_weight: a.
+        sum_weight: b; 0 exactly when there are no labels. With ``centre`` the least weight of an
+            entry of the sums: ``centring`` says by which they were multiplied.
+        moment_weight: c; 0 exactly when ``moments`` is ``none``.
+        unit_rule: How a privacy unit with several records counts: ``record`` (each record is a
+            unit), ``weight`` (each of its m records with weight 1/m), or ``cap`` (its first
+            ``unit_cap`` records).
+        unit_cap: For ``cap``: the largest number of records that count. Otherwise 1.
+    """
+
+    version: int = VERSION
+    encoder: str
+    dimension: int
+    labels: tuple[str, ...]
+    clip_radius: str
+    bits: int
+    moments: Moments
+    count_weight: int
     sum_weight: int
-    moment_weight: int  # c; 0 exactly when `moments` is `none`
-    # How a privacy unit with several records counts: `record` (each record is a unit), `weight`
-    # (each of its m records with weight 1/m), or `cap` (its first `unit_cap` records).
+    moment_weight: int
     unit_rule: Literal["record", "weight", "cap"]
-    unit_cap: int  # For `cap`: the largest number of records that count. Otherwise 1
+    unit_cap: int
 
     def __post_init__(self) -> None:
         expected = VERSION if self.moments == "centre" else 1
@@ -223,18 +250,24 @@ class StatisticsSchema:
 
 def default_schema(
     *,
-    encoder: str,  # SHA-256 of the public encoder package, hex
+    encoder: str,
     dimension: int,
-    # Public label domain. If it is empty, the share of the sums goes to the moments.
     labels: Sequence[str],
-    clip_radius: float,  # L2 clip radius, in feature units
-    bits: int = 14,  # log2 of grid units in one clip radius
+    clip_radius: float,
+    bits: int = 14,
     moments: Moments = "centre",
-    # How a privacy unit with several records counts.
     unit_rule: Literal["record", "weight", "cap"] = "record",
-    unit_cap: int = 1,  # Cap of the rule `cap`
+    unit_cap: int = 1,
 ) -> StatisticsSchema:
     """The schema with the block shares that were found good (docs/decisions/0012, 0110).
+
+    Args:
+        encoder: SHA-256 of the public encoder package, hex.
+        labels: Public label domain. If it is empty, the share of the sums goes to the moments.
+        clip_radius: L2 clip radius, in feature units.
+        bits: log2 of grid units in one clip radius.
+        unit_rule: How a privacy unit with several records counts.
+        unit_cap: Cap of the rule ``cap``.
 
     Raises:
         DecodeError: An argument is out of its range.
@@ -257,21 +290,28 @@ def default_schema(
 
 def schema_with_shares(
     *,
-    encoder: str,  # SHA-256 of the public encoder package, hex
+    encoder: str,
     dimension: int,
     labels: Sequence[str],
-    clip_radius: float,  # L2 clip radius, in feature units
-    bits: int,  # log2 of grid units in one clip radius
+    clip_radius: float,
+    bits: int,
     moments: Moments,
-    shares: tuple[Fraction, Fraction, Fraction],  # Of counts, sums and moments; they sum to 1
-    # How a privacy unit with several records counts.
+    shares: tuple[Fraction, Fraction, Fraction],
     unit_rule: Literal["record", "weight", "cap"] = "record",
-    unit_cap: int = 1,  # Cap of the rule `cap`
+    unit_cap: int = 1,
 ) -> StatisticsSchema:
     """A schema whose blocks take given shares of the squared sensitivity.
 
     The weights are found in exact arithmetic, so every machine finds the same ones: the weight of
     linear moments is 256 and of quadratic ones 1, and the others are rounded down to match.
+
+    Args:
+        encoder: SHA-256 of the public encoder package, hex.
+        clip_radius: L2 clip radius, in feature units.
+        bits: log2 of grid units in one clip radius.
+        shares: Of counts, sums and moments; they sum to 1.
+        unit_rule: How a privacy unit with several records counts.
+        unit_cap: Cap of the rule ``cap``.
 
     Raises:
         DecodeError: An argument is out of its range.

@@ -16,23 +16,36 @@ from wg_common.privacy.statistics import NoisyStatistics
 
 
 def simulate_release(
-    exact: NDArray[np.int64],  # int64, any shape
-    sigma: float,  # Standard deviation, grid units
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:  # int64, same shape
-    """Add rounded Gaussian noise that is *not private*."""
+    exact: NDArray[np.int64], sigma: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Add rounded Gaussian noise that is *not private*.
+
+    Args:
+        exact: int64, any shape.
+        sigma: Standard deviation, grid units.
+
+    Returns:
+        int64, same shape.
+    """
     noise = np.rint(rng.normal(0.0, sigma, size=exact.shape))
     return np.asarray(exact + noise.astype(np.int64), dtype=np.int64)
 
 
 def simulate_statistics(
-    schema: StatisticsSchema,  # What is released; its unit rule is `record`
-    features: ArrayLike,  # [n, d], feature units
-    labels: ArrayLike,  # Integers [n], -1 for a record without a label
-    sigma: float,  # Standard deviation, grid units; 0 for exact statistics
+    schema: StatisticsSchema,
+    features: ArrayLike,
+    labels: ArrayLike,
+    sigma: float,
     rng: np.random.Generator,
 ) -> NoisyStatistics:
-    """A whole release of a data set of records, part by part as a real one, *not private*."""
+    """A whole release of a data set of records, part by part as a real one, *not private*.
+
+    Args:
+        schema: What is released; its unit rule is ``record``.
+        features: [n, d], feature units.
+        labels: Integers [n], -1 for a record without a label.
+        sigma: Standard deviation, grid units; 0 for exact statistics.
+    """
     noisy = mechanism.in_parts(
         schema,
         exact_statistics(schema, features, labels),

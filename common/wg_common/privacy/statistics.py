@@ -26,11 +26,17 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class NoisyStatistics:
-    """One release."""
+    """One release.
 
-    schema: StatisticsSchema  # Layout, grid and weights
-    integers: NDArray[np.int64]  # int64 [schema.length], as released
-    sigma: float  # Standard deviation of the noise on each entry, grid units; 0 without noise
+    Attributes:
+        schema: Layout, grid and weights.
+        integers: int64 [schema.length], as released.
+        sigma: Standard deviation of the noise on each entry, grid units; 0 without noise.
+    """
+
+    schema: StatisticsSchema
+    integers: NDArray[np.int64]
+    sigma: float
 
     def __post_init__(self) -> None:
         expected = (self.schema.length,)

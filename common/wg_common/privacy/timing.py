@@ -19,13 +19,22 @@ snapshot is frozen."""
 
 
 def hold(
-    started: float,  # `now()` when the request arrived, before private data was touched
-    slot: float = SLOT_SECONDS,  # Length of a slot, seconds
+    started: float,
+    slot: float = SLOT_SECONDS,
     *,
-    now: Callable[[], float] = time.monotonic,  # A monotonic clock, seconds
-    sleep: Callable[[float], None] = time.sleep,  # Sleeps for at least so many seconds
-) -> int:  # The number of slots that the answer took, at least 1
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
     """Sleep until the end of the current slot.
+
+    Args:
+        started: ``now()`` when the request arrived, before private data was touched.
+        slot: Length of a slot, seconds.
+        now: A monotonic clock, seconds.
+        sleep: Sleeps for at least so many seconds.
+
+    Returns:
+        The number of slots that the answer took, at least 1.
 
     Raises:
         ConfigError: ``slot`` is not positive and finite.

@@ -43,24 +43,42 @@ _TEXT_LIMIT = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContributionManifest:
-    """What the checkpoint is, and what it cost."""
+    """What the checkpoint is, and what it cost.
+
+    Attributes:
+        site: The site that trained it.
+        dataset: Public name of the data set.
+        request_id: The request under which it was charged.
+        contribution_id: Random identifier, hex.
+        architecture: Name of the architecture.
+        plan: Name of the weight plan: which parts the tensors are.
+        encoder: SHA-256 of the public encoder, hex.
+        labels: Public label domain, in the order of class rows.
+        event: The DP-SGD run, as charged.
+        sampler: How batches were drawn.
+        epsilon: Epsilon of the run alone, decimal string.
+        delta: Delta of the run alone, decimal string.
+        purpose: What the checkpoint may be used for.
+        tensors_sha256: SHA-256 of the safetensors file, hex.
+        software: Name and version of the software that made it.
+    """
 
     version: int = VERSION
-    site: str  # The site that trained it
-    dataset: str  # Public name of the data set
-    request_id: str  # The request under which it was charged
-    contribution_id: str  # Random identifier, hex
-    architecture: str  # Name of the architecture
-    plan: str  # Name of the weight plan: which parts the tensors are
-    encoder: str  # SHA-256 of the public encoder, hex
-    labels: tuple[str, ...]  # Public label domain, in the order of class rows
-    event: PrivacyEvent  # The DP-SGD run, as charged
-    sampler: str  # How batches were drawn
-    epsilon: str  # Epsilon of the run alone, decimal string
-    delta: str  # Delta of the run alone, decimal string
-    purpose: str  # What the checkpoint may be used for
-    tensors_sha256: str  # SHA-256 of the safetensors file, hex
-    software: str = SOFTWARE  # Name and version of the software that made it
+    site: str
+    dataset: str
+    request_id: str
+    contribution_id: str
+    architecture: str
+    plan: str
+    encoder: str
+    labels: tuple[str, ...]
+    event: PrivacyEvent
+    sampler: str
+    epsilon: str
+    delta: str
+    purpose: str
+    tensors_sha256: str
+    software: str = SOFTWARE
 
     def __post_init__(self) -> None:
         _require(self.version == VERSION, "version", self.version, str(VERSION))

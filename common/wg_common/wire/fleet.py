@@ -82,13 +82,18 @@ APP_HASH = canonical.sha256_hex(canonical.encode(APP))
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Content of one Flower message."""
+    """Content of one Flower message.
 
-    kind: Kind  # What `record` and `payload` are
-    # A canonical record of `wg_common.wire.protocol`; empty for `statistics` and for `quality` that
-    # is an answer.
+    Attributes:
+        kind: What ``record`` and ``payload`` are.
+        record: A canonical record of ``wg_common.wire.protocol``; empty for ``statistics`` and for
+            ``quality`` that is an answer.
+        payload: The file that travels, if any.
+    """
+
+    kind: Kind
     record: bytes = b""
-    payload: bytes = b""  # The file that travels, if any
+    payload: bytes = b""
 
     def fields(self) -> dict[str, str | bytes]:
         """As fields of a ConfigRecord."""

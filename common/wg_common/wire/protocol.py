@@ -115,18 +115,27 @@ def check_version(version: int, what: str, *, known: int = PROTOCOL_VERSION) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsQuery:
-    """The server asks one site for one release."""
+    """The server asks one site for one release.
+
+    Attributes:
+        request_id: Logical request, stable over restarts of either side; a repeated one is
+            answered with the stored bytes and charged once.
+        site: The site that is asked.
+        encoder: SHA-256 of the public encoder that the site must hold, hex.
+        epsilon: Epsilon asked for, decimal string.
+        delta: Delta asked for, decimal string.
+        purpose: What the release is for, in the operator's words; goes to the ledger.
+        expires: Unix time in seconds after which the site does not answer.
+    """
 
     version: int = PROTOCOL_VERSION
-    # Logical request, stable over restarts of either side; a repeated one is answered with the
-    # stored bytes and charged once.
     request_id: str
-    site: str  # The site that is asked
-    encoder: str  # SHA-256 of the public encoder that the site must hold, hex
-    epsilon: str  # Epsilon asked for, decimal string
-    delta: str  # Delta asked for, decimal string
-    purpose: str  # What the release is for, in the operator's words; goes to the ledger
-    expires: int  # Unix time in seconds after which the site does not answer
+    site: str
+    encoder: str
+    epsilon: str
+    delta: str
+    purpose: str
+    expires: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +143,16 @@ class QualityQuery(StatisticsQuery):
     """The server asks one site how often each candidate of a package is right on its records.
 
     What the ledger says that it is for is ``quality_purpose``, not ``purpose`` alone.
+
+    Attributes:
+        delivery_id: Request id under which the package was delivered.
+        package_id: Its id, hex.
+        package_sha256: SHA-256 of its file, hex.
     """
 
-    delivery_id: str  # Request id under which the package was delivered
-    package_id: str  # Its id, hex
-    package_sha256: str  # SHA-256 of its file, hex
+    delivery_id: str
+    package_id: str
+    package_sha256: str
 
 
 QUALITY_PURPOSE = "quality report on package "
@@ -152,11 +166,16 @@ def quality_purpose(package_sha256: str, purpose: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A site's answer that is no data: why, in one word that does not depend on the data."""
+    """A site's answer that is no data: why, in one word that does not depend on the data.
+
+    Attributes:
+        request_id: The request refused.
+        code: One of ``fleet.REFUSALS``.
+    """
 
     version: int = PROTOCOL_VERSION
-    request_id: str  # The request refused
-    code: str  # One of `fleet.REFUSALS`
+    request_id: str
+    code: str
 
     def __post_init__(self) -> None:
         if not _CODE.fullmatch(self.code):
@@ -175,14 +194,22 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageOffer:
-    """The server offers a package too large for a message; the node fetches it in ranges."""
+    """The server offers a package too large for a message; the node fetches it in ranges.
+
+    Attributes:
+        request_id: Logical id of the delivery; the package lies at ``PACKAGE_PATH/request_id``.
+        site: The site that it was made for, and that alone may fetch it.
+        package_sha256: SHA-256 of the whole file, hex.
+        size: Its bytes.
+        chunk: Bytes that the server likes to be asked for at a time.
+    """
 
     version: int = PROTOCOL_VERSION
-    request_id: str  # Logical id of the delivery; the package lies at `PACKAGE_PATH/request_id`
-    site: str  # The site that it was made for, and that alone may fetch it
-    package_sha256: str  # SHA-256 of the whole file, hex
-    size: int  # Its bytes
-    chunk: int  # Bytes that the server likes to be asked for at a time
+    request_id: str
+    site: str
+    package_sha256: str
+    size: int
+    chunk: int
 
     def __post_init__(self) -> None:
         if not 0 < self.size <= WEIGHTS_LIMIT or not 0 < self.chunk <= self.size:
@@ -202,59 +229,95 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinToken:
-    """What ``wg-server enroll`` prints: a one-time right to enrol one site."""
+    """What ``wg-server enroll`` prints: a one-time right to enrol one site.
+
+    Attributes:
+        site: Name of the site that may enrol.
+        enrol_url: ``https://host:port`` of the enrolment listener.
+        ca_sha256: SHA-256 of the server's CA certificate in DER, hex.
+        encoder: SHA-256 of the encoder package that the site will get, hex.
+        secret: One-time secret, hex.
+        expires: Unix time in seconds.
+    """
 
     version: int = PROTOCOL_VERSION
-    site: str  # Name of the site that may enrol
-    enrol_url: str  # `https://host:port` of the enrolment listener
-    ca_sha256: str  # SHA-256 of the server's CA certificate in DER, hex
-    encoder: str  # SHA-256 of the encoder package that the site will get, hex
-    secret: str  # One-time secret, hex
-    expires: int  # Unix time in seconds
+    site: str
+    enrol_url: str
+    ca_sha256: str
+    encoder: str
+    secret: str
+    expires: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentRequest:
-    """What a site sends to enrol: public halves of keys made on site, nothing else."""
+    """What a site sends to enrol: public halves of keys made on site, nothing else.
+
+    Attributes:
+        site: Name of the site.
+        secret: The join token's secret.
+        csr_pem: Certificate signing request (PKCS #10, PEM) for the TLS client certificate.
+        node_public_key: Flower node authentication key, PEM (SubjectPublicKeyInfo).
+        signing_key: Raw Ed25519 key that signs statistics, hex.
+        ledger_origin: Origin line of the site's ledger checkpoints.
+        ledger_key: Raw Ed25519 key that signs the ledger's checkpoints, hex.
+        genesis: First entry of the ledger, canonical JSON: the log can have no other beginning.
+        checkpoint: The ledger's signed checkpoint of size 1.
+    """
 
     version: int = ENROLMENT_VERSION
-    site: str  # Name of the site
-    secret: str  # The join token's secret
-    csr_pem: str  # Certificate signing request (PKCS #10, PEM) for the TLS client certificate
-    node_public_key: str  # Flower node authentication key, PEM (SubjectPublicKeyInfo)
-    signing_key: str  # Raw Ed25519 key that signs statistics, hex
-    ledger_origin: str  # Origin line of the site's ledger checkpoints
-    ledger_key: str  # Raw Ed25519 key that signs the ledger's checkpoints, hex
-    genesis: str  # First entry of the ledger, canonical JSON: the log can have no other beginning
-    checkpoint: str  # The ledger's signed checkpoint of size 1
+    site: str
+    secret: str
+    csr_pem: str
+    node_public_key: str
+    signing_key: str
+    ledger_origin: str
+    ledger_key: str
+    genesis: str
+    checkpoint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRotation:
-    """A site says that another key signs its ledger from now on."""
+    """A site says that another key signs its ledger from now on.
+
+    Attributes:
+        entry: The ledger's ROTATION entry, signed by the old and by the new key.
+        proof: Its ``tlog-proof`` in the newest checkpoint, with the consistency proof for the
+            witness as extra data.
+    """
 
     version: int = PROTOCOL_VERSION
-    entry: str  # The ledger's ROTATION entry, signed by the old and by the new key
-    # Its `tlog-proof` in the newest checkpoint, with the consistency proof for the witness as extra
-    # data.
+    entry: str
     proof: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentReply:
-    """What the site gets back."""
+    """What the site gets back.
+
+    Attributes:
+        certificate_pem: The TLS client certificate.
+        ca_pem: The server's CA certificate (its hash is in the join token).
+        fleet_url: ``https://host:port`` of the fleet listener.
+        server_name: The server's name, as in its witness and package signatures.
+        server_key: Raw Ed25519 key that signs weights packages, hex.
+        witness_name: Key name of the witness.
+        witness_key: Raw Ed25519 witness key, hex.
+        encoder: The public encoder package, base64 (its hash is in the join token).
+        cosignature: The server's cosignature of the checkpoint of size 1; empty if it has cosigned
+            a larger one of this ledger already.
+    """
 
     version: int = ENROLMENT_VERSION
-    certificate_pem: str  # The TLS client certificate
-    ca_pem: str  # The server's CA certificate (its hash is in the join token)
-    fleet_url: str  # `https://host:port` of the fleet listener
-    server_name: str  # The server's name, as in its witness and package signatures
-    server_key: str  # Raw Ed25519 key that signs weights packages, hex
-    witness_name: str  # Key name of the witness
-    witness_key: str  # Raw Ed25519 witness key, hex
-    encoder: str  # The public encoder package, base64 (its hash is in the join token)
-    # The server's cosignature of the checkpoint of size 1; empty if it has cosigned a larger one of
-    # this ledger already.
+    certificate_pem: str
+    ca_pem: str
+    fleet_url: str
+    server_name: str
+    server_key: str
+    witness_name: str
+    witness_key: str
+    encoder: str
     cosignature: str
 
 

@@ -46,24 +46,32 @@ _TEXT_LIMIT = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityManifest:
-    """What the report is about, and what it cost. Fields as in ``StatisticsManifest``."""
+    """What the report is about, and what it cost. Fields as in ``StatisticsManifest``.
+
+    Attributes:
+        layout: What is counted.
+        encoder: SHA-256 of the public encoder, hex.
+        package_id: Id of the package.
+        package_sha256: SHA-256 of its file, hex.
+        candidates: Names of the candidates that were counted, in the order of the integers.
+        purpose: As on the ledger, from ``protocol.quality_purpose``.
+    """
 
     version: int = VERSION
-    layout: QualityLayout  # What is counted
+    layout: QualityLayout
     site: str
     dataset: str
     request_id: str
     release_id: str
-    encoder: str  # SHA-256 of the public encoder, hex
-    package_id: str  # Id of the package
-    package_sha256: str  # SHA-256 of its file, hex
-    # Names of the candidates that were counted, in the order of the integers.
+    encoder: str
+    package_id: str
+    package_sha256: str
     candidates: tuple[str, ...]
     epsilon: str
     delta: str
     sigma: str
     sensitivity_squared: str
-    purpose: str  # As on the ledger, from `protocol.quality_purpose`
+    purpose: str
     integers_sha256: str
     software: str = SOFTWARE
 
@@ -87,11 +95,17 @@ class QualityManifest:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Released counts, with the noise that is known to be on them."""
+    """Released counts, with the noise that is known to be on them.
 
-    labelled: float  # Labelled records, or units; with noise it may be negative
-    right: dict[str, float]  # Right answers by candidate
-    std: float  # Standard deviation of the noise on each
+    Attributes:
+        labelled: Labelled records, or units; with noise it may be negative.
+        right: Right answers by candidate.
+        std: Standard deviation of the noise on each.
+    """
+
+    labelled: float
+    right: dict[str, float]
+    std: float
 
     def rate(self, candidate: str) -> tuple[float, float] | None:
         """How often a candidate is right, and the standard error of the noise; None: unknown.

@@ -56,21 +56,36 @@ _TEXT_LIMIT = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsManifest:
-    """What the release is, and what it cost."""
+    """What the release is, and what it cost.
+
+    Attributes:
+        schema: Layout, grid, weights and privacy unit.
+        site: The site that released it.
+        dataset: Public name of the data set.
+        request_id: The request that it answers.
+        release_id: Random identifier, hex.
+        epsilon: Epsilon of this release alone, decimal string.
+        delta: Delta of this release alone, decimal string.
+        sigma: Standard deviation of the noise, grid units, as ``float.hex`` (exact).
+        sensitivity_squared: Squared add/remove sensitivity, squared grid units, decimal string.
+        purpose: What the release is for.
+        integers_sha256: SHA-256 of the integers' bytes, hex.
+        software: Name and version of the software that made it.
+    """
 
     version: int = VERSION
-    schema: StatisticsSchema  # Layout, grid, weights and privacy unit
-    site: str  # The site that released it
-    dataset: str  # Public name of the data set
-    request_id: str  # The request that it answers
-    release_id: str  # Random identifier, hex
-    epsilon: str  # Epsilon of this release alone, decimal string
-    delta: str  # Delta of this release alone, decimal string
-    sigma: str  # Standard deviation of the noise, grid units, as `float.hex` (exact)
-    sensitivity_squared: str  # Squared add/remove sensitivity, squared grid units, decimal string
-    purpose: str  # What the release is for
-    integers_sha256: str  # SHA-256 of the integers' bytes, hex
-    software: str = SOFTWARE  # Name and version of the software that made it
+    schema: StatisticsSchema
+    site: str
+    dataset: str
+    request_id: str
+    release_id: str
+    epsilon: str
+    delta: str
+    sigma: str
+    sensitivity_squared: str
+    purpose: str
+    integers_sha256: str
+    software: str = SOFTWARE
 
     def __post_init__(self) -> None:
         _require(self.version == VERSION, "version", self.version, str(VERSION))
@@ -129,13 +144,21 @@ def check_noise(what: str, found: _Priced, layout: Bounded) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CoveredStatistics:
-    """A release with its ledger entries and proofs, as raw bytes."""
+    """A release with its ledger entries and proofs, as raw bytes.
 
-    release: bytes  # Bytes of the release, as in the outbox
-    charge_entry: bytes  # Canonical bytes of the CHARGE entry
-    release_entry: bytes  # Canonical bytes of the RELEASE entry
-    charge_proof: bytes  # C2SP `tlog-proof` of the CHARGE entry
-    release_proof: bytes  # C2SP `tlog-proof` of the RELEASE entry
+    Attributes:
+        release: Bytes of the release, as in the outbox.
+        charge_entry: Canonical bytes of the CHARGE entry.
+        release_entry: Canonical bytes of the RELEASE entry.
+        charge_proof: C2SP ``tlog-proof`` of the CHARGE entry.
+        release_proof: C2SP ``tlog-proof`` of the RELEASE entry.
+    """
+
+    release: bytes
+    charge_entry: bytes
+    release_entry: bytes
+    charge_proof: bytes
+    release_proof: bytes
 
 
 def integers_to_bytes(integers: NDArray[np.int64]) -> bytes:

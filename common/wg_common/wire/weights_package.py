@@ -49,34 +49,57 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One set of weights among which a plant chooses."""
+    """One set of weights among which a plant chooses.
 
-    name: str  # Unique in the package; prefix of its tensors
-    source: CandidateSource  # How it came about
-    # Distance to the nearest zoo entry over the zoo's median nearest-neighbour distance, decimal
-    # string.
+    Attributes:
+        name: Unique in the package; prefix of its tensors.
+        source: How it came about.
+        nearest_zoo_distance: Distance to the nearest zoo entry over the zoo's median
+            nearest-neighbour distance, decimal string.
+    """
+
+    name: str
+    source: CandidateSource
     nearest_zoo_distance: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsManifest:
-    """What the package is, for whom, and what it was made from."""
+    """What the package is, for whom, and what it was made from.
 
-    version: int = VERSION  # See `version_of`
-    package_id: str  # Random identifier, hex
-    request_id: str  # The request that it answers
-    site: str  # The site that it is made for
-    architecture: str  # Name in `wg_common.catalogue`
-    plan: str  # Which parts are generated: name of the weight plan, `catalogue.WeightPlan`
-    encoder: str  # SHA-256 of the encoder package, hex
-    generator: str  # SHA-256 of the generator package, hex
-    labels: tuple[str, ...]  # Label domain, in the order of class rows
-    own_release: str  # Release of the site itself that conditioned it, or an empty string
-    memory_releases: tuple[str, ...]  # Releases of other sites that conditioned it
-    candidates: tuple[Candidate, ...]  # In the order in which the server would try them
-    tensors_sha256: str  # SHA-256 of the safetensors file, hex
-    created: int  # Unix time, seconds
-    expires: int  # Unix time, seconds
+    Attributes:
+        version: See ``version_of``.
+        package_id: Random identifier, hex.
+        request_id: The request that it answers.
+        site: The site that it is made for.
+        architecture: Name in ``wg_common.catalogue``.
+        plan: Which parts are generated: name of the weight plan, ``catalogue.WeightPlan``.
+        encoder: SHA-256 of the encoder package, hex.
+        generator: SHA-256 of the generator package, hex.
+        labels: Label domain, in the order of class rows.
+        own_release: Release of the site itself that conditioned it, or an empty string.
+        memory_releases: Releases of other sites that conditioned it.
+        candidates: In the order in which the server would try them.
+        tensors_sha256: SHA-256 of the safetensors file, hex.
+        created: Unix time, seconds.
+        expires: Unix time, seconds.
+    """
+
+    version: int = VERSION
+    package_id: str
+    request_id: str
+    site: str
+    architecture: str
+    plan: str
+    encoder: str
+    generator: str
+    labels: tuple[str, ...]
+    own_release: str
+    memory_releases: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    tensors_sha256: str
+    created: int
+    expires: int
 
     def __post_init__(self) -> None:
         expected = version_of(self.candidates)

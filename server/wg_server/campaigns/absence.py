@@ -28,12 +28,19 @@ _WORDS = {troubles.CLOCK: CLOCK, troubles.NODE_KEY: NODE_KEY}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What the server sees of a site."""
+    """What the server sees of a site.
 
-    state: str  # `invited`, `enrolled` or `revoked`
-    last_seen: float  # When it last made a request that was let through; zero: never
-    certificate: float | None  # When its newest good certificate expires; None: it has none
-    trouble: Trouble | None  # What keeps its node out, if something was seen to
+    Attributes:
+        state: ``invited``, ``enrolled`` or ``revoked``.
+        last_seen: When it last made a request that was let through; zero: never.
+        certificate: When its newest good certificate expires; None: it has none.
+        trouble: What keeps its node out, if something was seen to.
+    """
+
+    state: str
+    last_seen: float
+    certificate: float | None
+    trouble: Trouble | None
 
 
 def sights(store: Store) -> dict[str, Sight]:

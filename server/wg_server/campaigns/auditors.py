@@ -41,27 +41,46 @@ class SiteKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerKeys:
-    """Public halves that others verify with; all but names in hex."""
+    """Public halves that others verify with; all but names in hex.
 
-    server: str  # The server's name
-    ca_sha256: str  # SHA-256 of the certificate authority's certificate (DER)
-    signing_key: str  # Signs weights packages
-    witness_name: str  # Key name of the server as a witness
-    witness_key: str  # Cosigns ledgers
-    witness_vkey: str  # The same, as a verifier key (c2sp.org/signed-note)
-    encoder: str  # SHA-256 of the public encoder package; empty before `zoo build`
-    sites: tuple[SiteKey, ...]  # Of every site that enrolled
+    Attributes:
+        server: The server's name.
+        ca_sha256: SHA-256 of the certificate authority's certificate (DER).
+        signing_key: Signs weights packages.
+        witness_name: Key name of the server as a witness.
+        witness_key: Cosigns ledgers.
+        witness_vkey: The same, as a verifier key (c2sp.org/signed-note).
+        encoder: SHA-256 of the public encoder package; empty before ``zoo build``.
+        sites: Of every site that enrolled.
+    """
+
+    server: str
+    ca_sha256: str
+    signing_key: str
+    witness_name: str
+    witness_key: str
+    witness_vkey: str
+    encoder: str
+    sites: tuple[SiteKey, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What an export holds of one site."""
+    """What an export holds of one site.
 
-    site: str  # Its name
-    files: int  # How many files came from it
-    logs: int  # How many ledgers it had
-    succession: str  # What is said of the one in use
-    checkpoint_size: int  # How many of its entries were cosigned; zero if it never was
+    Attributes:
+        site: Its name.
+        files: How many files came from it.
+        logs: How many ledgers it had.
+        succession: What is said of the one in use.
+        checkpoint_size: How many of its entries were cosigned; zero if it never was.
+    """
+
+    site: str
+    files: int
+    logs: int
+    succession: str
+    checkpoint_size: int
 
 
 def server_keys(home: ServerHome) -> ServerKeys:

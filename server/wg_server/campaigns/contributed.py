@@ -42,15 +42,16 @@ _SURE = 1e3  # Log likelihood ratio of equal names, where a finite one is needed
 
 
 def candidates(
-    home: ServerHome,  # The server's home; contributions lie in its zoo
-    # Of the generator: encoder, architecture, and the zoo that distances are measured to.
-    parts: Parts,
-    # The plant. What it gave itself is left out, and what sites gave that are not enrolled, or one
-    # of whose releases is in quarantine or was rejected.
-    site: str,
-    labels: Sequence[str],  # Its class names, K
+    home: ServerHome, parts: Parts, site: str, labels: Sequence[str]
 ) -> list[GeneratedCandidate]:
     """Contributed heads of other sites that have all of a plant's classes.
+
+    Args:
+        home: The server's home; contributions lie in its zoo.
+        parts: Of the generator: encoder, architecture, and the zoo that distances are measured to.
+        site: The plant. What it gave itself is left out, and what sites gave that are not enrolled,
+            or one of whose releases is in quarantine or was rejected.
+        labels: Its class names, K.
 
     Returns:
         In order, with tensors ``[K, d]`` and ``[K]``; a file that does not hold any more is left

@@ -97,8 +97,12 @@ class Exchange:
 
     def handle(
         self, replies: Sequence[Reply], asks: Sequence[Ask]
-    ) -> frozenset[tuple[str, str, str]]:  # Keys of what was answered
-        """Take replies in, each as the answer to what is asked now; others are dropped."""
+    ) -> frozenset[tuple[str, str, str]]:
+        """Take replies in, each as the answer to what is asked now; others are dropped.
+
+        Returns:
+            Keys of what was answered.
+        """
         wanted = {ask.key: ask for ask in asks}
         answered = {}
         for reply in replies:

@@ -40,17 +40,20 @@ class MakePackage(Protocol):
 def make_package(
     home: ServerHome,
     own: Release,
-    # Releases of other sites; free post-processing of what they released.
     others: Sequence[Release],
-    # Logical id of the delivery; also the seed, so that the same request over the same releases
-    # gives the same weights.
     request_id: str,
     *,
-    # Id of a generator that the operator accepts whatever its card says.
     accept_generator: str = "",
-    architecture: str = "",  # Of the weights; empty for what `server.yaml` says, or else a head
+    architecture: str = "",
 ) -> bytes:
     """Generate candidates for the site of ``own`` and pack them, signed.
+
+    Args:
+        others: Releases of other sites; free post-processing of what they released.
+        request_id: Logical id of the delivery; also the seed, so that the same request over the
+            same releases gives the same weights.
+        accept_generator: Id of a generator that the operator accepts whatever its card says.
+        architecture: Of the weights; empty for what ``server.yaml`` says, or else a head.
 
     Raises:
         ConfigError: There is no trained generator of this architecture.

@@ -40,16 +40,22 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """One exchange: what is sent to a site, and what its answer means."""
+    """One exchange: what is sent to a site, and what its answer means.
 
-    state: str  # Of the tasks whose sites are asked
-    kind: str  # Message type, one of `wg_common.wire.protocol`
-    request: Callable[[Task], str]  # Logical id of what a site is asked
-    # Seconds that an answer may take beyond the life of a message.
+    Attributes:
+        state: Of the tasks whose sites are asked.
+        kind: Message type, one of ``wg_common.wire.protocol``.
+        request: Logical id of what a site is asked.
+        patience: Seconds that an answer may take beyond the life of a message.
+        envelope: The message to a site; ``asked`` of its task is set.
+        accept: Checks an answer, and says how the task goes on: for ``CampaignQueue.update``.
+    """
+
+    state: str
+    kind: str
+    request: Callable[[Task], str]
     patience: Callable[[Task], float]
-    # The message to a site; `asked` of its task is set.
     envelope: Callable[[Campaign, Task], Envelope]
-    # Checks an answer, and says how the task goes on: for `CampaignQueue.update`.
     accept: Callable[[Campaign, Task, Site, Envelope], dict[str, Any]]
 
 

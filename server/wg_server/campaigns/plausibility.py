@@ -39,19 +39,27 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What counts allow, in records."""
+    """What counts allow, in records.
 
-    classes: Floats  # Most of each class, [K]
-    total: float  # Most of all, with and without a label
-    root: float  # Largest root of the sum of squares over classes
-    noise: float  # Standard deviation of the noise on a count
+    Attributes:
+        classes: Most of each class, ``[K]``.
+        total: Most of all, with and without a label.
+        root: Largest root of the sum of squares over classes.
+        noise: Standard deviation of the noise on a count.
+    """
+
+    classes: Floats
+    total: float
+    root: float
+    noise: float
 
 
-def reasons(
-    # The release; `decode_release` has held its noise against epsilon and delta.
-    statistics: NoisyStatistics,
-) -> tuple[str, ...]:
-    """Why a release cannot be what an honest plant releases; empty if it can."""
+def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
+    """Why a release cannot be what an honest plant releases; empty if it can.
+
+    Args:
+        statistics: The release; ``decode_release`` has held its noise against epsilon and delta.
+    """
     schema, sigma = statistics.schema, statistics.sigma
     found = _layout(schema)
     if found:

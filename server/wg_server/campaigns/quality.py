@@ -41,20 +41,29 @@ PURPOSE = "quality"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One site's report, opened."""
+    """One site's report, opened.
 
-    site: str  # The site
-    conditioned: bool  # Whether the package was made from a release of the site itself
-    counts: Counts  # What it released
+    Attributes:
+        site: The site.
+        conditioned: Whether the package was made from a release of the site itself.
+        counts: What it released.
+    """
+
+    site: str
+    conditioned: bool
+    counts: Counts
 
 
 def start(
     home: ServerHome, store: Store, order: Order, *, about: str
-) -> tuple[Campaign, dict[str, str]]:  # The campaign, and why sites are left out of it
+) -> tuple[Campaign, dict[str, str]]:
     """Queue a campaign that asks about the packages of another one.
 
     Args:
         order: Sites (empty: all that can be asked), price, purpose and time.
+
+    Returns:
+        The campaign, and why sites are left out of it.
 
     Raises:
         ConfigError: The other campaign is unknown or delivered no packages; or a site that is named

@@ -25,13 +25,14 @@ class Reason:
 
 
 def of_task(
-    campaign: Campaign,
-    task: Task,
-    sight: Sight,
-    now: float,  # Unix time
-    language: str = _EN,  # One of `wording.LANGUAGES`
+    campaign: Campaign, task: Task, sight: Sight, now: float, language: str = _EN
 ) -> Reason:
-    """Why a site's part of a campaign stands where it does."""
+    """Why a site's part of a campaign stands where it does.
+
+    Args:
+        now: Unix time.
+        language: One of ``wording.LANGUAGES``.
+    """
     say = Speaker(language)
     if task.state in OPEN_TASKS:
         if campaign.state == "paused":

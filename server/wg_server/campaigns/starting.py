@@ -18,19 +18,29 @@ PURPOSE_LIMIT = 200  # Most characters of a purpose, which goes on every ledger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What an operator asks for."""
+    """What an operator asks for.
 
-    sites: Sequence[str] = ()  # Names; empty: all that are enrolled
-    epsilon: str = "1"  # Asked of each site, decimal string
-    delta: str = "1e-5"  # Asked of each site, decimal string
-    purpose: str = "weights"  # What the releases are for
-    # How long a site may take to answer; None: as `server.yaml` says.
+    Attributes:
+        sites: Names; empty: all that are enrolled.
+        epsilon: Asked of each site, decimal string.
+        delta: Asked of each site, decimal string.
+        purpose: What the releases are for.
+        collect_seconds: How long a site may take to answer; None: as ``server.yaml`` says.
+        deliver_seconds: How long it may take to fetch; None: as ``server.yaml`` says.
+        min_sites: Releases to wait for; None: 2, or as many as there are.
+        grace_seconds: How long to wait for the other sites after that.
+        id: Of the campaign.
+    """
+
+    sites: Sequence[str] = ()
+    epsilon: str = "1"
+    delta: str = "1e-5"
+    purpose: str = "weights"
     collect_seconds: float | None = None
-    # How long it may take to fetch; None: as `server.yaml` says.
     deliver_seconds: float | None = None
-    min_sites: int | None = None  # Releases to wait for; None: 2, or as many as there are
-    grace_seconds: float = GRACE_SECONDS  # How long to wait for the other sites after that
-    id: str = field(default_factory=new_id)  # Of the campaign
+    min_sites: int | None = None
+    grace_seconds: float = GRACE_SECONDS
+    id: str = field(default_factory=new_id)
 
     def __post_init__(self) -> None:
         for name, bound in (("epsilon", None), ("delta", 1)):

@@ -26,12 +26,17 @@ from wg_server.console.probes import Probe
 
 
 def admin_app(
-    token: str,  # Bearer token
-    registry: CollectorRegistry,  # The series of `/metrics`
+    token: str,
+    registry: CollectorRegistry,
     probes: Sequence[Probe],
     console: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """The admin listener's application."""
+    """The admin listener's application.
+
+    Args:
+        token: Bearer token.
+        registry: The series of ``/metrics``.
+    """
 
     def livez(request: Request) -> Response:
         return _word(all(probe.ask() for probe in probes if probe.restart))

@@ -408,11 +408,13 @@ _JAPANESE = japanese.speaker(
 )
 
 
-def chosen(
-    wanted: str | None,  # What the reader chose once, if anything
-    accepted: str,  # The browser's `Accept-Language`
-) -> str:
-    """The language of a page."""
+def chosen(wanted: str | None, accepted: str) -> str:
+    """The language of a page.
+
+    Args:
+        wanted: What the reader chose once, if anything.
+        accepted: The browser's ``Accept-Language``.
+    """
     if wanted in LANGUAGES:
         return str(wanted)
     first = accepted.split(",")[0].strip().lower()

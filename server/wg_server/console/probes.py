@@ -20,11 +20,17 @@ from wg_server.store.sites import Store
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One question."""
+    """One question.
 
-    name: str  # Of what is asked, one word
-    good: Callable[[], bool]  # Answers
-    restart: bool = False  # Whether a new start is the cure
+    Attributes:
+        name: Of what is asked, one word.
+        good: Answers.
+        restart: Whether a new start is the cure.
+    """
+
+    name: str
+    good: Callable[[], bool]
+    restart: bool = False
 
     def ask(self) -> bool:
         """The answer; no, where it cannot be had."""
@@ -35,13 +41,14 @@ class Probe:
 
 
 def probes_of(
-    home: ServerHome,
-    store: Store,
-    working: Callable[[], bool],  # Whether the threads work that must not end
-    *,
-    disk_floor: int,  # Bytes that must be free on the home's disk
+    home: ServerHome, store: Store, working: Callable[[], bool], *, disk_floor: int
 ) -> tuple[Probe, ...]:
-    """What is asked of a server."""
+    """What is asked of a server.
+
+    Args:
+        working: Whether the threads work that must not end.
+        disk_floor: Bytes that must be free on the home's disk.
+    """
     return (
         Probe("worker", working, restart=True),
         Probe("database", store.answers),

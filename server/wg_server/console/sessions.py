@@ -28,12 +28,19 @@ SESSIONS_LIMIT = 256
 
 @dataclass(slots=True)
 class Session:
-    """One login."""
+    """One login.
 
-    operator: str  # Whose
-    csrf: str  # What each form of it must send back
-    began: float  # When, monotonic
-    used: float  # When it made its last request, monotonic
+    Attributes:
+        operator: Whose.
+        csrf: What each form of it must send back.
+        began: When, monotonic.
+        used: When it made its last request, monotonic.
+    """
+
+    operator: str
+    csrf: str
+    began: float
+    used: float
     _token_sha256: str
 
     @property

@@ -45,22 +45,36 @@ HISTORY = 50
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where pages read."""
+    """Where pages read.
 
-    home: ServerHome  # The server's home
-    store: Store  # Its store
-    probes: Sequence[Probe]  # What is asked of the server
-    online: Online  # Which sites are connected
+    Attributes:
+        home: The server's home.
+        store: Its store.
+        probes: What is asked of the server.
+        online: Which sites are connected.
+    """
+
+    home: ServerHome
+    store: Store
+    probes: Sequence[Probe]
+    online: Online
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A site's budget, as its newest release's charge states it; decimal strings."""
+    """A site's budget, as its newest release's charge states it; decimal strings.
 
-    spent: str  # Composed epsilon of all charges
-    cap: str  # The cap on it
-    delta: str  # At which both hold
-    charges: int  # Number of charges
+    Attributes:
+        spent: Composed epsilon of all charges.
+        cap: The cap on it.
+        delta: At which both hold.
+        charges: Number of charges.
+    """
+
+    spent: str
+    cap: str
+    delta: str
+    charges: int
 
     @property
     def short(self) -> str:
@@ -117,13 +131,19 @@ class PartRow:
 
 @dataclass(frozen=True, slots=True)
 class QualityRow:
-    """How good a package is at a site, or at all of them together."""
+    """How good a package is at a site, or at all of them together.
 
-    title: str  # The site, or that these are all
-    site: str  # Its name; empty for all together
-    note: str  # What is to be known of the figures; empty: nothing
-    # Name of a candidate; how often it is right, in words and from 0 to 1 (None: that is not
-    # known); of how many records.
+    Attributes:
+        title: The site, or that these are all.
+        site: Its name; empty for all together.
+        note: What is to be known of the figures; empty: nothing.
+        figures: Name of a candidate; how often it is right, in words and from 0 to 1 (None: that is
+            not known); of how many records.
+    """
+
+    title: str
+    site: str
+    note: str
     figures: list[tuple[str, str, float | None, str]]
 
 

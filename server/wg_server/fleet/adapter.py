@@ -85,12 +85,17 @@ _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back for one message."""
+    """What came back for one message.
 
-    message_id: str  # Flower's id of the message that is answered
-    envelope: Envelope | None  # The answer's content, if it has one
-    # Else why not: a word of `wg_common.wire.fleet`, or `lost` (the node went away or the message
-    # expired: ask again).
+    Attributes:
+        message_id: Flower's id of the message that is answered.
+        envelope: The answer's content, if it has one.
+        error: Else why not: a word of ``wg_common.wire.fleet``, or ``lost`` (the node went away or
+            the message expired: ask again).
+    """
+
+    message_id: str
+    envelope: Envelope | None
     error: str = ""
 
 

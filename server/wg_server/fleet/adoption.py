@@ -32,12 +32,13 @@ class Adoption:
         self._store = store
         self._recovery = recovery
 
-    def site_of(
-        self,
-        der: bytes,  # A certificate that TLS has verified
-        now: float,  # Unix time
-    ) -> Site | None:
-        """The site that an unknown certificate belongs to, if it is one of those."""
+    def site_of(self, der: bytes, now: float) -> Site | None:
+        """The site that an unknown certificate belongs to, if it is one of those.
+
+        Args:
+            der: A certificate that TLS has verified.
+            now: Unix time.
+        """
         try:
             certificate = x509.load_der_x509_certificate(der)
             (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)

@@ -23,11 +23,17 @@ CONNECTIONS = 2000
 
 @dataclass(slots=True, eq=False)
 class Visitor:
-    """A connection."""
+    """A connection.
 
-    sock: socket.socket  # Its socket
-    peer: str  # Whom it counts for: the site of its certificate, or an address (IPv6: a /64)
-    known: bool = False  # Whether it has shown a certificate of ours
+    Attributes:
+        sock: Its socket.
+        peer: Whom it counts for: the site of its certificate, or an address (IPv6: a /64).
+        known: Whether it has shown a certificate of ours.
+    """
+
+    sock: socket.socket
+    peer: str
+    known: bool = False
 
 
 class Door:

@@ -163,13 +163,14 @@ class Witness:
         return line
 
     def begin(
-        self,
-        request: EnrolmentRequest,
-        first: Note,  # The checkpoint of size 1
-        now: float,  # Unix time
-        known: bytes | None,  # The checkpoint of this ledger that was cosigned last
+        self, request: EnrolmentRequest, first: Note, now: float, known: bytes | None
     ) -> tuple[bytes, int, bytes]:
         """Cosign the first checkpoint of a ledger, unless a larger one was cosigned already.
+
+        Args:
+            first: The checkpoint of size 1.
+            now: Unix time.
+            known: The checkpoint of this ledger that was cosigned last.
 
         Returns:
             The checkpoint to remember, its size, and the cosignature's line; empty if there is

@@ -15,13 +15,20 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorPlan(TrainingPlan):
-    """How the generator of heads is trained, and in a section of its own that of whole networks."""
+    """How the generator of heads is trained, and in a section of its own that of whole networks.
 
-    seed: int = 20240501  # Of everything random
-    folds: int = 4  # Cross-fitting folds of the priors
-    threads: int = 1  # Torch threads. Changes speed only
-    workers: int = 2  # Processes that draw episodes ahead; 0 draws in line. Changes speed only
-    # How whole networks are trained, where the zoo has some.
+    Attributes:
+        seed: Of everything random.
+        folds: Cross-fitting folds of the priors.
+        threads: Torch threads. Changes speed only.
+        workers: Processes that draw episodes ahead; 0 draws in line. Changes speed only.
+        networks: How whole networks are trained, where the zoo has some.
+    """
+
+    seed: int = 20240501
+    folds: int = 4
+    threads: int = 1
+    workers: int = 2
     networks: NetworkTraining = field(default_factory=NetworkTraining)
 
     def __post_init__(self) -> None:

@@ -64,15 +64,20 @@ READY = "ready"  # The log line that says that all ports are open
 def serve(
     home: ServerHome,
     *,
-    stop: threading.Event,  # Ends it
-    make_package: MakePackage | None = None,  # Makes a package for a site
-    accept_generator: str = "",  # Id of a generator that is used whatever its card says
-    # Fleet port of a process beside the one that serves this home, on PostgreSQL; enrolment and
-    # probes are on the two ports after it. It carries messages to the nodes that are connected to
-    # it; the other one alone leads campaigns and makes packages.
+    stop: threading.Event,
+    make_package: MakePackage | None = None,
+    accept_generator: str = "",
     beside: int = 0,
 ) -> None:
     """Serve until ``stop``.
+
+    Args:
+        stop: Ends it.
+        make_package: Makes a package for a site.
+        accept_generator: Id of a generator that is used whatever its card says.
+        beside: Fleet port of a process beside the one that serves this home, on PostgreSQL;
+            enrolment and probes are on the two ports after it. It carries messages to the nodes
+            that are connected to it; the other one alone leads campaigns and makes packages.
 
     Raises:
         ConfigError: The home is not initialised, is served already, or a port is taken.

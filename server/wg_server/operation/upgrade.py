@@ -20,13 +20,21 @@ from wg_server.store.sites import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upgraded:
-    """What was found and done."""
+    """What was found and done.
 
-    before: str  # Schema of the store before; empty: there was none
-    now: str  # Its schema now
-    copy: str  # The store as it was, if it was changed and lies in the home; empty otherwise
-    findings: tuple[str, ...]  # What asks for a hand, and what to run
-    stops: bool  # Whether one of them keeps the server from serving
+    Attributes:
+        before: Schema of the store before; empty: there was none.
+        now: Its schema now.
+        copy: The store as it was, if it was changed and lies in the home; empty otherwise.
+        findings: What asks for a hand, and what to run.
+        stops: Whether one of them keeps the server from serving.
+    """
+
+    before: str
+    now: str
+    copy: str
+    findings: tuple[str, ...]
+    stops: bool
 
 
 def upgrade(home: ServerHome) -> Upgraded:

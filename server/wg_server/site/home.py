@@ -27,10 +27,15 @@ _HOST = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
 
 
 class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A witness beside this server, whose cosignatures count for ``witness_quorum``."""
+    """A witness beside this server, whose cosignatures count for ``witness_quorum``.
 
-    name: str  # Key name of its cosignatures
-    key: str  # Its Ed25519 key, 64 hex digits
+    Attributes:
+        name: Key name of its cosignatures.
+        key: Its Ed25519 key, 64 hex digits.
+    """
+
+    name: str
+    key: str
 
     def __post_init__(self) -> None:
         try:
@@ -43,43 +48,65 @@ class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
-    """What ``server.yaml`` says. Every field has a default but the ports."""
+    """What ``server.yaml`` says. Every field has a default but the ports.
 
-    name: str = "weightgate"  # The server's name in signatures and certificates; a DNS label
-    host: str = "127.0.0.1"  # Address that the fleet and enrolment listeners bind
-    advertise: str = ""  # Address that plants are told to use; `host` when empty
-    fleet_port: int  # Port of the fleet listener (client certificates required)
-    enrol_port: int  # Port of the enrolment listener (join tokens)
-    admin_host: str = "127.0.0.1"  # Address of the admin listener; loopback unless told otherwise
-    admin_port: int  # Port of the admin listener
-    # Where browsers find the console behind a proxy with TLS, as in `https://wg.example.org`.
-    # Empty: on this machine alone, or through a tunnel to it.
+    Attributes:
+        name: The server's name in signatures and certificates; a DNS label.
+        host: Address that the fleet and enrolment listeners bind.
+        advertise: Address that plants are told to use; ``host`` when empty.
+        fleet_port: Port of the fleet listener (client certificates required).
+        enrol_port: Port of the enrolment listener (join tokens).
+        admin_host: Address of the admin listener; loopback unless told otherwise.
+        admin_port: Port of the admin listener.
+        console_url: Where browsers find the console behind a proxy with TLS, as in
+            ``https://wg.example.org``. Empty: on this machine alone, or through a tunnel to it.
+        database: SQLAlchemy URL; a SQLite file in the home folder when empty.
+        certificate_hours: Life of a plant's TLS certificate.
+        body_limit: Largest request body that the fleet listener reads, bytes.
+        inline_bytes: Packages up to this size travel in a message; larger ones are offered, and
+            fetched in ranges.
+        chunk_bytes: Size of the ranges that nodes are told to ask for.
+        requests_per_second: Sustained requests a node may make; the burst is ten times that.
+        message_seconds: Life of one message to a node. A node that died after pulling it gets it
+            again when it comes back; this is for one that lives and never answers.
+        disk_floor_bytes: Free bytes on the home's disk below which the server says that it is not
+            ready: a campaign may need room for its packages.
+        campaign_hours: Default deadline of a campaign.
+        package_days: Life of a weights package.
+        samples: Candidates that diffusion draws for each package.
+        threads: Threads for generation.
+        architecture: Of the weights that campaigns deliver: a name of ``wg_common.catalogue``;
+            heads when empty.
+        accept_generator: Id of a generator whose weights are handed out whatever its model card
+            says; at least its first 16 digits. Several have spaces between them.
+        witnesses: Witnesses of plants' ledgers beside this server.
+        witness_quorum: How many of all, this server counted as one, must have cosigned the ledger
+            of a release that is taken in. One: nothing is asked of the others.
+    """
+
+    name: str = "weightgate"
+    host: str = "127.0.0.1"
+    advertise: str = ""
+    fleet_port: int
+    enrol_port: int
+    admin_host: str = "127.0.0.1"
+    admin_port: int
     console_url: str = ""
-    database: str = ""  # SQLAlchemy URL; a SQLite file in the home folder when empty
-    certificate_hours: int = 168  # Life of a plant's TLS certificate
-    body_limit: int = 16 << 20  # Largest request body that the fleet listener reads, bytes
-    # Packages up to this size travel in a message; larger ones are offered, and fetched in ranges.
+    database: str = ""
+    certificate_hours: int = 168
+    body_limit: int = 16 << 20
     inline_bytes: int = protocol.INLINE_LIMIT
-    chunk_bytes: int = 4 << 20  # Size of the ranges that nodes are told to ask for
-    requests_per_second: int = 50  # Sustained requests a node may make; the burst is ten times that
-    # Life of one message to a node. A node that died after pulling it gets it again when it comes
-    # back; this is for one that lives and never answers.
+    chunk_bytes: int = 4 << 20
+    requests_per_second: int = 50
     message_seconds: int = 600
-    # Free bytes on the home's disk below which the server says that it is not ready: a campaign may
-    # need room for its packages.
     disk_floor_bytes: int = 1 << 30
-    campaign_hours: int = 24  # Default deadline of a campaign
-    package_days: int = 30  # Life of a weights package
-    samples: int = 4  # Candidates that diffusion draws for each package
-    threads: int = 1  # Threads for generation
-    # Of the weights that campaigns deliver: a name of `wg_common.catalogue`; heads when empty.
+    campaign_hours: int = 24
+    package_days: int = 30
+    samples: int = 4
+    threads: int = 1
     architecture: str = ""
-    # Id of a generator whose weights are handed out whatever its model card says; at least its
-    # first 16 digits. Several have spaces between them.
     accept_generator: str = ""
-    witnesses: tuple[WitnessPolicy, ...] = ()  # Witnesses of plants' ledgers beside this server
-    # How many of all, this server counted as one, must have cosigned the ledger of a release that
-    # is taken in. One: nothing is asked of the others.
+    witnesses: tuple[WitnessPolicy, ...] = ()
     witness_quorum: int = 1
 
     def __post_init__(self) -> None:

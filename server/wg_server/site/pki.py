@@ -54,12 +54,17 @@ def create(home: ServerHome, config: ServerConfig) -> None:
 def authority_certificate(
     subject: x509.Name,
     key: ec.EllipticCurvePrivateKey,
-    issuer: x509.Name,  # Who says so; itself for a root
+    issuer: x509.Name,
     issuer_key: ec.EllipticCurvePrivateKey,
     *,
-    until: datetime.datetime | None = None,  # Its end, if earlier than `CA_YEARS` from now
+    until: datetime.datetime | None = None,
 ) -> x509.Certificate:
-    """A certificate that ``key`` is an authority's: a root, or one root's word for the next."""
+    """A certificate that ``key`` is an authority's: a root, or one root's word for the next.
+
+    Args:
+        issuer: Who says so; itself for a root.
+        until: Its end, if earlier than ``CA_YEARS`` from now.
+    """
     now = _now()
     end = now + datetime.timedelta(days=365 * CA_YEARS)
     public = issuer_key.public_key()
@@ -108,12 +113,13 @@ def renew_server(home: ServerHome, config: ServerConfig) -> None:
 
 
 def issue_client(
-    home: ServerHome,
-    site: str,  # Name that the certificate gets, whatever the request says
-    csr_pem: str,  # PKCS #10 request, PEM
-    life: datetime.timedelta,
+    home: ServerHome, site: str, csr_pem: str, life: datetime.timedelta
 ) -> x509.Certificate:
     """Make a client certificate for a site from a request made on site.
+
+    Args:
+        site: Name that the certificate gets, whatever the request says.
+        csr_pem: PKCS #10 request, PEM.
 
     Raises:
         DecodeError: The request is damaged, not signed by its own key, or of another kind of key.

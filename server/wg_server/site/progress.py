@@ -25,16 +25,27 @@ STALE_SECONDS = 900  # A command that said nothing for so long is taken to have 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a command stands."""
+    """Where a command stands.
 
-    work: str  # `train` or `zoo build`
-    done: Count  # Steps that are done
-    of: Count  # Steps in all; zero: not known
-    words: str  # What it does, or found last
-    began: Count  # Unix time
-    updated: Count  # Unix time
-    process: Count  # Its process id
-    state: str  # `running`, `done` or `failed`
+    Attributes:
+        work: ``train`` or ``zoo build``.
+        done: Steps that are done.
+        of: Steps in all; zero: not known.
+        words: What it does, or found last.
+        began: Unix time.
+        updated: Unix time.
+        process: Its process id.
+        state: ``running``, ``done`` or ``failed``.
+    """
+
+    work: str
+    done: Count
+    of: Count
+    words: str
+    began: Count
+    updated: Count
+    process: Count
+    state: str
 
     def runs(self, now: float) -> bool:
         """Whether the command is at work, as far as can be seen."""

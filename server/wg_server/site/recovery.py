@@ -55,8 +55,13 @@ class LastBackup(_Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery(_Record):
-    """This home was restored: what it did between two moments, it does not know."""
+    """This home was restored: what it did between two moments, it does not know.
 
-    since: int  # When the backup was begun, Unix time
-    until: int  # When it was restored
+    Attributes:
+        since: When the backup was begun, Unix time.
+        until: When it was restored.
+    """
+
+    since: int
+    until: int
     _NAME = "recovery.json"

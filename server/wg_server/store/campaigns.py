@@ -49,51 +49,92 @@ SERVED_TASKS = ("delivered", "answered")  # Of sites of which nothing is wanted 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One site's part in a campaign. Times are Unix seconds, and zero for "not yet"."""
+    """One site's part in a campaign. Times are Unix seconds, and zero for "not yet".
 
-    site: str  # The site
-    query_id: str  # Logical id of the statistics query
-    delivery_id: str  # Logical id of the delivery; a better package has another one
-    state: TaskState  # How far it got
-    code: str  # Why it ended early, or what the site said last: one word; else empty
-    release_id: str  # The release, or report, that answered; empty before
-    package_sha256: str  # The newest package; empty before
-    opened: float  # When it came to where it is: asking was allowed, or a package was there
-    asked: float  # When the site was first sent what it is asked for now
-    answered: float  # When its release came to this campaign
-    received: float  # When the server first got that release; an equal one may be older
-    made: float  # When the server looked at others' releases for the newest package
-    served: int  # Packages that it took
-    tries: int  # Messages sent for what it is asked for now
-    figure: float  # What `code` is about: a time, or seconds
-    messages: int  # Messages sent for it, those sent again included
-    bytes_received: int  # Payload bytes from the site
-    bytes_sent: int  # Payload bytes to the site
-    updated: float  # When it last changed
+    Attributes:
+        site: The site.
+        query_id: Logical id of the statistics query.
+        delivery_id: Logical id of the delivery; a better package has another one.
+        state: How far it got.
+        code: Why it ended early, or what the site said last: one word; else empty.
+        release_id: The release, or report, that answered; empty before.
+        package_sha256: The newest package; empty before.
+        opened: When it came to where it is: asking was allowed, or a package was there.
+        asked: When the site was first sent what it is asked for now.
+        answered: When its release came to this campaign.
+        received: When the server first got that release; an equal one may be older.
+        made: When the server looked at others' releases for the newest package.
+        served: Packages that it took.
+        tries: Messages sent for what it is asked for now.
+        figure: What ``code`` is about: a time, or seconds.
+        messages: Messages sent for it, those sent again included.
+        bytes_received: Payload bytes from the site.
+        bytes_sent: Payload bytes to the site.
+        updated: When it last changed.
+    """
+
+    site: str
+    query_id: str
+    delivery_id: str
+    state: TaskState
+    code: str
+    release_id: str
+    package_sha256: str
+    opened: float
+    asked: float
+    answered: float
+    received: float
+    made: float
+    served: int
+    tries: int
+    figure: float
+    messages: int
+    bytes_received: int
+    bytes_sent: int
+    updated: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """One campaign with its tasks, by site."""
+    """One campaign with its tasks, by site.
 
-    id: str  # Its id
-    created: float  # When it was queued
-    purpose: str  # What the releases are for
-    epsilon: str  # Asked of each site
-    delta: str  # Asked of each site
-    encoder: str  # The encoder that sites must hold
-    collect_seconds: float  # How long a site may take to answer
-    deliver_seconds: float  # How long it may take to fetch its package
-    min_sites: int  # Releases that are waited for before packages are made, if they can still come
-    grace_seconds: float  # How long the other sites are waited for after that
-    started: float  # When a server began to work on it; zero before
-    paused_at: float  # When it was paused; zero if it is not
-    state: CampaignState  # How far it got; `partial`: finished, and not every site was served
-    reason: str  # Why it failed, if it did
-    finished: float | None  # When it ended
-    # Id of the campaign whose packages this one asks about; empty: it makes packages.
+    Attributes:
+        id: Its id.
+        created: When it was queued.
+        purpose: What the releases are for.
+        epsilon: Asked of each site.
+        delta: Asked of each site.
+        encoder: The encoder that sites must hold.
+        collect_seconds: How long a site may take to answer.
+        deliver_seconds: How long it may take to fetch its package.
+        min_sites: Releases that are waited for before packages are made, if they can still come.
+        grace_seconds: How long the other sites are waited for after that.
+        started: When a server began to work on it; zero before.
+        paused_at: When it was paused; zero if it is not.
+        state: How far it got; ``partial``: finished, and not every site was served.
+        reason: Why it failed, if it did.
+        finished: When it ended.
+        about: Id of the campaign whose packages this one asks about; empty: it makes packages.
+        tasks: One for each site.
+    """
+
+    id: str
+    created: float
+    purpose: str
+    epsilon: str
+    delta: str
+    encoder: str
+    collect_seconds: float
+    deliver_seconds: float
+    min_sites: int
+    grace_seconds: float
+    started: float
+    paused_at: float
+    state: CampaignState
+    reason: str
+    finished: float | None
     about: str = ""
-    tasks: tuple[Task, ...]  # One for each site
+    tasks: tuple[Task, ...]
 
     def task(self, site: str) -> Task:
         """The part of a site, or ``ConfigError``."""

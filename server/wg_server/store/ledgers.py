@@ -29,14 +29,15 @@ class LedgerTable:
     engine: Engine
 
     def witness(
-        self,
-        site: Site,
-        now: float,  # Unix time
-        # Takes the remembered checkpoint, returns the new one, its size and a result; what it
-        # raises leaves the memory as it was.
-        decide: Callable[[bytes | None], tuple[bytes, int, T]],
+        self, site: Site, now: float, decide: Callable[[bytes | None], tuple[bytes, int, T]]
     ) -> T:
-        """Let ``decide`` see the last checkpoint of a site's ledger, and store the new one."""
+        """Let ``decide`` see the last checkpoint of a site's ledger, and store the new one.
+
+        Args:
+            now: Unix time.
+            decide: Takes the remembered checkpoint, returns the new one, its size and a result;
+                what it raises leaves the memory as it was.
+        """
         with self.engine.begin() as connection:
             find_site(connection, site.name, lock=True)  # there may be no checkpoint to lock yet
             return cosign(connection, site, now, decide)
@@ -44,12 +45,16 @@ class LedgerTable:
     def rotate_ledger_key(
         self,
         site: Site,
-        new_key: str,  # The new ledger key, hex
-        now: float,  # Unix time
-        # As for `witness`, with the ledger key that is known before the checkpoint.
+        new_key: str,
+        now: float,
         decide: Callable[[str, bytes | None], tuple[bytes, int, T]],
     ) -> T:
         """Let ``decide`` see a site's ledger key and checkpoint, and store the new ones.
+
+        Args:
+            new_key: The new ledger key, hex.
+            now: Unix time.
+            decide: As for ``witness``, with the ledger key that is known before the checkpoint.
 
         Raises:
             RefusedError: Another site uses the key, or the site is not enrolled any more.

@@ -43,25 +43,42 @@ class Actor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Somebody who may use the console."""
+    """Somebody who may use the console.
 
-    name: str  # As the log says it
-    created: float  # When it was let in, Unix time
-    removed: float | None  # When it was shut out; None: it is not
+    Attributes:
+        name: As the log says it.
+        created: When it was let in, Unix time.
+        removed: When it was shut out; None: it is not.
+    """
+
+    name: str
+    created: float
+    removed: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """One thing that an operator did, or tried."""
+    """One thing that an operator did, or tried.
 
-    id: int  # Its number, from 1, without gaps
-    at: float  # When, Unix time
-    operator: str  # Who
-    through: str  # `console` or `command`
-    action: str  # What, one word or two; `failed` for the end of the entry before
-    subject: str  # To which site, campaign, release or generator
-    detail: str  # What else is to be known
-    digest: str  # SHA-256 of this entry and the digest before it, hex
+    Attributes:
+        id: Its number, from 1, without gaps.
+        at: When, Unix time.
+        operator: Who.
+        through: ``console`` or ``command``.
+        action: What, one word or two; ``failed`` for the end of the entry before.
+        subject: To which site, campaign, release or generator.
+        detail: What else is to be known.
+        digest: SHA-256 of this entry and the digest before it, hex.
+    """
+
+    id: int
+    at: float
+    operator: str
+    through: str
+    action: str
+    subject: str
+    detail: str
+    digest: str
 
 
 def add(store: Store, name: str, now: float) -> str:
@@ -149,13 +166,14 @@ def record(
 
 
 def entries(
-    store: Store,
-    *,
-    limit: int,  # How many at most
-    before: int | None = None,  # Only those with a lower number
-    subject: str = "",
+    store: Store, *, limit: int, before: int | None = None, subject: str = ""
 ) -> list[LogEntry]:
-    """Entries, newest first."""
+    """Entries, newest first.
+
+    Args:
+        limit: How many at most.
+        before: Only those with a lower number.
+    """
     table = schema.operator_log
     query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
     if before is not None:

@@ -15,14 +15,23 @@ from wg_server.store import database, schema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The package that one site is asked about."""
+    """The package that one site is asked about.
 
-    site: str  # The site
-    delivery_id: str  # Request id under which it was delivered
-    package_id: str  # Its id, hex
-    package_sha256: str  # SHA-256 of its file, hex
-    conditioned: bool  # Whether it was made from a release of the site itself
-    candidates: tuple[str, ...]  # Names of the candidates that are counted, in order
+    Attributes:
+        site: The site.
+        delivery_id: Request id under which it was delivered.
+        package_id: Its id, hex.
+        package_sha256: SHA-256 of its file, hex.
+        conditioned: Whether it was made from a release of the site itself.
+        candidates: Names of the candidates that are counted, in order.
+    """
+
+    site: str
+    delivery_id: str
+    package_id: str
+    package_sha256: str
+    conditioned: bool
+    candidates: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

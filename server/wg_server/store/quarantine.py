@@ -51,11 +51,12 @@ def judge(store: Store, release_id: str, standing: Standing) -> None:
         raise ConfigError(f"release {release_id}: unknown; see 'wg-server releases list --all'")
 
 
-def examine_untested(
-    store: Store,
-    examine: Callable[[StoredRelease], str],  # Says why a release is implausible, or nothing
-) -> None:
-    """Look at releases that came before there was a look."""
+def examine_untested(store: Store, examine: Callable[[StoredRelease], str]) -> None:
+    """Look at releases that came before there was a look.
+
+    Args:
+        examine: Says why a release is implausible, or nothing.
+    """
     for note in notes(store, "untested"):
         try:
             said = examine(store.release(note.release_id))

@@ -335,17 +335,25 @@ class CampaignQueue:
         campaign_id: str,
         site: str,
         *,
-        was: str = "",  # Only if its state still is this one; empty: any that is open
-        release: StoredRelease | None = None,  # A verified release that answered it
-        report: StoredReport | None = None,  # A verified quality report that did
-        messages: int = 0,  # Added to both counts of messages
-        bytes_received: int = 0,  # Added to the count
-        bytes_sent: int = 0,  # Added to the count
+        was: str = "",
+        release: StoredRelease | None = None,
+        report: StoredReport | None = None,
+        messages: int = 0,
+        bytes_received: int = 0,
+        bytes_sent: int = 0,
         **values: Any,
     ) -> None:
         """Change a task that is not final yet; a release is stored in the same transaction.
 
         A site that has a package keeps it: where a better one comes to nothing, it is delivered.
+
+        Args:
+            was: Only if its state still is this one; empty: any that is open.
+            release: A verified release that answered it.
+            report: A verified quality report that did.
+            messages: Added to both counts of messages.
+            bytes_received: Added to the count.
+            bytes_sent: Added to the count.
         """
         table = schema.task
         state = values.pop("state", None)

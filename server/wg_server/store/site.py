@@ -20,16 +20,27 @@ PRESENT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One plant."""
+    """One plant.
 
-    name: str  # Its name
-    state: SiteState  # `invited` (a token was made), `enrolled` or `revoked`
-    node_key: str  # Flower node key, PEM; empty before enrolment
-    signing_key: str  # Statistics key, hex
-    ledger_origin: str  # Origin of its ledger
-    ledger_key: str  # Ledger checkpoint key, hex
-    enrolled: float  # When it enrolled; 0 before
-    last_seen: float  # When it last made a request that was let through; 0 before
+    Attributes:
+        name: Its name.
+        state: ``invited`` (a token was made), ``enrolled`` or ``revoked``.
+        node_key: Flower node key, PEM; empty before enrolment.
+        signing_key: Statistics key, hex.
+        ledger_origin: Origin of its ledger.
+        ledger_key: Ledger checkpoint key, hex.
+        enrolled: When it enrolled; 0 before.
+        last_seen: When it last made a request that was let through; 0 before.
+    """
+
+    name: str
+    state: SiteState
+    node_key: str
+    signing_key: str
+    ledger_origin: str
+    ledger_key: str
+    enrolled: float
+    last_seen: float
 
 
 def known_site(connection: Connection, name: str) -> Site:

@@ -87,15 +87,23 @@ class Store(LedgerTable, ReleaseTable):
 
     def enrol(
         self,
-        # What the site sent; its secret must be an unused token of its name.
         request: EnrolmentRequest,
-        node_key: str,  # The checked node key, PEM
-        now: float,  # Unix time
-        # Makes the certificate: fingerprint, expiry, and what to return.
+        node_key: str,
+        now: float,
         issue: Callable[[], tuple[str, float, T]],
-        beginning: Beginning,  # How the site's ledger begins; what its `cosign` raises is passed on
-    ) -> tuple[T, bytes]:  # What `issue` and `cosign` returned
+        beginning: Beginning,
+    ) -> tuple[T, bytes]:
         """Spend a join token and record the site's keys, ledger and certificate, or change nothing.
+
+        Args:
+            request: What the site sent; its secret must be an unused token of its name.
+            node_key: The checked node key, PEM.
+            now: Unix time.
+            issue: Makes the certificate: fingerprint, expiry, and what to return.
+            beginning: How the site's ledger begins; what its ``cosign`` raises is passed on.
+
+        Returns:
+            What ``issue`` and ``cosign`` returned.
 
         Raises:
             RefusedError: The token is unknown, spent, expired, or of another site; or the ledger

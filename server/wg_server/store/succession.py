@@ -34,26 +34,43 @@ from wg_server.store.site import Site
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenLog:
-    """One log that a site enrolled with."""
+    """One log that a site enrolled with.
 
-    origin: str  # Origin of its checkpoints
-    site: str  # The site
-    key: str  # Its signing key as known last, hex; empty if it was replaced before logs were kept
-    genesis: str  # Leaf hash of its first entry, hex; empty if it enrolled before that was asked
-    predecessor: str  # Origin of the log that its first entry names, or empty
-    predecessor_checkpoint: str  # The checkpoint that it names, or empty
-    first_seen: float  # When the site enrolled with it, Unix time
-    checkpoint: bytes | None  # Newest checkpoint that the server cosigned, or none
+    Attributes:
+        origin: Origin of its checkpoints.
+        site: The site.
+        key: Its signing key as known last, hex; empty if it was replaced before logs were kept.
+        genesis: Leaf hash of its first entry, hex; empty if it enrolled before that was asked.
+        predecessor: Origin of the log that its first entry names, or empty.
+        predecessor_checkpoint: The checkpoint that it names, or empty.
+        first_seen: When the site enrolled with it, Unix time.
+        checkpoint: Newest checkpoint that the server cosigned, or none.
+    """
+
+    origin: str
+    site: str
+    key: str
+    genesis: str
+    predecessor: str
+    predecessor_checkpoint: str
+    first_seen: float
+    checkpoint: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """How a log begins, as its site says when it enrols."""
+    """How a log begins, as its site says when it enrols.
 
-    genesis: str  # Leaf hash of the first entry, hex
-    predecessor: Predecessor | None  # The log that it replaces, if any
-    # Takes the checkpoint of this log that the server remembers, and returns what to remember, its
-    # size and the cosignature's line; raises where the log cannot have begun like this.
+    Attributes:
+        genesis: Leaf hash of the first entry, hex.
+        predecessor: The log that it replaces, if any.
+        cosign: Takes the checkpoint of this log that the server remembers, and returns what to
+            remember, its size and the cosignature's line; raises where the log cannot have begun
+            like this.
+    """
+
+    genesis: str
+    predecessor: Predecessor | None
     cosign: Callable[[bytes | None], tuple[bytes, int, bytes]]
 
 
@@ -92,11 +109,12 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[str, Predecessor | None
     return merkle.leaf_hash(data).hex(), predecessor, note
 
 
-def judge(
-    origin: str,
-    logs: Sequence[SeenLog],  # All logs of the site, that one among them
-) -> Succession:
-    """What is to be said of the log in use, given every log of its site."""
+def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
+    """What is to be said of the log in use, given every log of its site.
+
+    Args:
+        logs: All logs of the site, that one among them.
+    """
     by_origin = {log.origin: log for log in logs if log.origin == origin or released(log)}
     named = {origin}
     log = by_origin[origin]

@@ -31,12 +31,19 @@ TOTAL_LIMIT = 4 << 30  # Most bytes of all pictures of a source in memory
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Archive:
-    """All labelled records of a source."""
+    """All labelled records of a source.
 
-    records: list[Record]  # Of one modality; floats in single precision
-    labels: NDArray[np.int64]  # [n], 0 to K - 1
-    names: tuple[str, ...]  # Class names
-    modality: str = Images.name  # Name of the records' modality
+    Attributes:
+        records: Of one modality; floats in single precision.
+        labels: ``[n]``, 0 to K - 1.
+        names: Class names.
+        modality: Name of the records' modality.
+    """
+
+    records: list[Record]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    modality: str = Images.name
 
 
 class Collector:
@@ -76,8 +83,11 @@ class Collector:
         return Archive([image for _, _, image in self._found], labels, tuple(names))
 
 
-def decode(data: bytes, what: str) -> Pictures:  # uint8 [h, w] or [h, w, 3], no side above `SIDE`
+def decode(data: bytes, what: str) -> Pictures:
     """One picture, as a plant reads it, made smaller.
+
+    Returns:
+        uint8 ``[h, w]`` or ``[h, w, 3]``, no side above ``SIDE``.
 
     Raises:
         DataError: Not a picture, or too large or too small.

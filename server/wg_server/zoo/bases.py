@@ -101,8 +101,8 @@ def _check_origin(path: Path, data: bytes, architecture: str) -> None:
 
 
 def make_base(
-    zoo: Zoo,  # Its `bases` folder is written
-    entries: Sequence[Entry],  # Of one encoder, whose features are the target
+    zoo: Zoo,
+    entries: Sequence[Entry],
     architecture: str,
     plan: NetworksPlan,
     seed: int,
@@ -111,6 +111,10 @@ def make_base(
     """Make a base and store it, unless there is one.
 
     It is trained on entries' records and features, or taken from the encoder.
+
+    Args:
+        zoo: Its ``bases`` folder is written.
+        entries: Of one encoder, whose features are the target.
 
     Raises:
         ConfigError: There are no entries, or features of another number than networks have; or the

@@ -40,26 +40,38 @@ Progress = Callable[[int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build did."""
+    """What a build did.
 
-    made: int  # Entries made now
-    kept: int  # Entries there before
-    encoder: str  # The encoder's id
-    contributions: int  # Contributed checkpoints taken in now
+    Attributes:
+        made: Entries made now.
+        kept: Entries there before.
+        encoder: The encoder's id.
+        contributions: Contributed checkpoints taken in now.
+    """
+
+    made: int
+    kept: int
+    encoder: str
+    contributions: int
 
 
 def build(
-    home: ServerHome,  # The server's home; its zoo folder is made if needed
+    home: ServerHome,
     plan: ZooPlan,
     *,
     workers: int,
-    progress: Progress,  # Called with the number of finished tasks and a few words
-    # Address of a Ray cluster that runs the tasks; None for this machine. Whole networks are
-    # trained on this machine always.
+    progress: Progress,
     ray: str | None = None,
-    device: str = "cpu",  # What encodes: `auto`, `cpu` or `cuda`
+    device: str = "cpu",
 ) -> Built:
     """Build all tasks of a plan that are not there yet.
+
+    Args:
+        home: The server's home; its zoo folder is made if needed.
+        progress: Called with the number of finished tasks and a few words.
+        ray: Address of a Ray cluster that runs the tasks; None for this machine. Whole networks
+            are trained on this machine always.
+        device: What encodes: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         DataError: A source cannot be read.
@@ -162,11 +174,12 @@ def _encoder(
 
 
 def public_records(
-    plan: ZooPlan,
-    wanted: Sequence[TaskSpec],  # Tasks to take them from, spread over all
-    executor: executors.Executor,
+    plan: ZooPlan, wanted: Sequence[TaskSpec], executor: executors.Executor
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """What an encoder is fitted on.
+
+    Args:
+        wanted: Tasks to take them from, spread over all.
 
     Returns:
         Raw features ``[n, WIDTH]``, and the task and the class of each, ``[n]``.

@@ -45,30 +45,51 @@ Tensors = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredContribution:
-    """Where a contributed checkpoint came from."""
+    """Where a contributed checkpoint came from.
+
+    Attributes:
+        sha256: Of the file, hex; its name.
+        name: Name of the source in the plan.
+        licence: Terms under which the site gave it.
+        site: The site that signed it.
+        signing_key: The key that verified it, hex: the site may have another one by now.
+        dataset: Public name of the data set it was trained on.
+        request_id: The request under which it was charged.
+        contribution_id: Its random identifier, hex.
+        architecture: Architecture of the weights.
+        encoder: Id of the encoder, hex.
+        labels: Class names, in the order of rows.
+        event: The DP-SGD run, as charged.
+        epsilon: Epsilon of the run alone, decimal string.
+        delta: Its delta, decimal string.
+        purpose: What the site lets it be used for.
+    """
 
     version: int = 1
-    sha256: str  # Of the file, hex; its name
-    name: str  # Name of the source in the plan
-    licence: str  # Terms under which the site gave it
-    site: str  # The site that signed it
-    signing_key: str  # The key that verified it, hex: the site may have another one by now
-    dataset: str  # Public name of the data set it was trained on
-    request_id: str  # The request under which it was charged
-    contribution_id: str  # Its random identifier, hex
-    architecture: str  # Architecture of the weights
-    encoder: str  # Id of the encoder, hex
-    labels: tuple[str, ...]  # Class names, in the order of rows
-    event: PrivacyEvent  # The DP-SGD run, as charged
-    epsilon: str  # Epsilon of the run alone, decimal string
-    delta: str  # Its delta, decimal string
-    purpose: str  # What the site lets it be used for
+    sha256: str
+    name: str
+    licence: str
+    site: str
+    signing_key: str
+    dataset: str
+    request_id: str
+    contribution_id: str
+    architecture: str
+    encoder: str
+    labels: tuple[str, ...]
+    event: PrivacyEvent
+    epsilon: str
+    delta: str
+    purpose: str
 
 
-def take_in(home: ServerHome, plan: ZooPlan, encoder: str) -> int:  # How many were taken in now
+def take_in(home: ServerHome, plan: ZooPlan, encoder: str) -> int:
     """Verify and keep every contribution that the plan names and the zoo does not have.
 
     All are verified before the first is written.
+
+    Returns:
+        How many were taken in now.
 
     Raises:
         ConfigError: The site of a file is not known, or not enrolled.

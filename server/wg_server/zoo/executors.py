@@ -130,12 +130,13 @@ class Cluster:
 
 
 @contextmanager
-def opened(
-    workers: int,  # Processes of this machine; not used on a cluster
-    ray: str | None = None,  # Address of a running Ray cluster; None for this machine
-    device: str = "cpu",  # Of the encoder; on a cluster, `cuda` reserves graphics cards
-) -> Iterator[Executor]:
+def opened(workers: int, ray: str | None = None, device: str = "cpu") -> Iterator[Executor]:
     """The executor of a build.
+
+    Args:
+        workers: Processes of this machine; not used on a cluster.
+        ray: Address of a running Ray cluster; None for this machine.
+        device: Of the encoder; on a cluster, ``cuda`` reserves graphics cards.
 
     Raises:
         ConfigError: Ray is not installed.

@@ -44,35 +44,57 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Right answers at made-up sites that are held out."""
+    """Right answers at made-up sites that are held out.
 
-    alike: float  # Of features that are standardised alike at all sites
-    standardised: float  # Of features that each site standardises
+    Attributes:
+        alike: Of features that are standardised alike at all sites.
+        standardised: Of features that each site standardises.
+    """
+
+    alike: float
+    standardised: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sites:
-    """Local features of one family's records at made-up sites. C sites of n records each."""
+    """Local features of one family's records at made-up sites. C sites of n records each.
 
-    local: NDArray[np.float32]  # float32 [C, n, D]
-    labels: NDArray[np.int64]  # [C, n]
+    Attributes:
+        local: float32 ``[C, n, D]``.
+        labels: ``[C, n]``.
+    """
+
+    local: NDArray[np.float32]
+    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyHeadEntry:
-    """What a family's head of the zoo is."""
+    """What a family's head of the zoo is.
+
+    Attributes:
+        task: Key of the family's first task.
+        encoder: Id of the encoder, hex.
+        family: Name of the family.
+        classes: Number of its classes.
+        scaled: Number of local features that have a public scale.
+        blocks: Sizes of the blocks of the others.
+        sites: Number of made-up sites.
+        figures: Right answers at held-out sites, decimal strings, by the names of
+            ``Figures``.
+        sha256: Of the object, hex.
+    """
 
     version: int = VERSION
-    task: str  # Key of the family's first task
-    encoder: str  # Id of the encoder, hex
-    family: str  # Name of the family
-    classes: int  # Number of its classes
-    scaled: int  # Number of local features that have a public scale
-    blocks: tuple[int, ...]  # Sizes of the blocks of the others
-    sites: int  # Number of made-up sites
-    # Right answers at held-out sites, decimal strings, by the names of `Figures`.
+    task: str
+    encoder: str
+    family: str
+    classes: int
+    scaled: int
+    blocks: tuple[int, ...]
+    sites: int
     figures: dict[str, str]
-    sha256: str  # Of the object, hex
+    sha256: str
 
 
 def wanted(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
@@ -138,12 +160,13 @@ def read(zoo: Zoo, entry: FamilyHeadEntry) -> tuple[Layout, FamilyHead]:
     return layout, family_head.from_tensors(tensors, entry.classes, layout)
 
 
-def fit(
-    sites: Sites,  # At least ten
-    classes: int,  # K
-    layout: Layout,
-) -> tuple[FamilyHead, Figures]:
-    """The head of a family, and what it is worth at held-out sites."""
+def fit(sites: Sites, classes: int, layout: Layout) -> tuple[FamilyHead, Figures]:
+    """The head of a family, and what it is worth at held-out sites.
+
+    Args:
+        sites: At least ten.
+        classes: K.
+    """
     out = np.arange(len(sites.local)) % _HELD_OUT == _HELD_OUT - 1
     rest = _fit(Sites(sites.local[~out], sites.labels[~out]), classes, layout)
     alike = replace(rest, records=np.array([np.inf]))  # no site's own records count

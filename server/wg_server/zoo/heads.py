@@ -11,13 +11,15 @@ Floats = NDArray[np.float64]
 
 
 def fit_head(
-    features: NDArray[np.floating],  # [n, d]
-    labels: NDArray[np.int64],  # [n] in 0..classes-1
-    classes: int,  # K
-    *,
-    penalty: float = 0.3,  # Weight of half the squared weights, in units of one record's loss
+    features: NDArray[np.floating], labels: NDArray[np.int64], classes: int, *, penalty: float = 0.3
 ) -> tuple[Floats, Floats]:
     """Multinomial logistic regression with an L2 penalty on standardised features.
+
+    Args:
+        features: ``[n, d]``.
+        labels: ``[n]`` in 0..classes-1.
+        classes: K.
+        penalty: Weight of half the squared weights, in units of one record's loss.
 
     Returns:
         Weight ``[K, d]`` and bias ``[K]`` on the features as given, centred over classes.

@@ -51,13 +51,21 @@ _OWN_VERSION = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderPlan:
-    """How the encoder is fitted, if the home has none yet."""
+    """How the encoder is fitted, if the home has none yet.
 
-    pixels: int = ENCODER_PIXELS  # Side of the images that the trunk sees
-    dimension: int = catalogue.DIMENSION  # Number of features
-    images: int = 14000  # Number of public records that the projection is fitted on
-    windows: int = 15000  # The same, where a zoo is of sensor windows
-    texts: int = 15000  # The same, where a zoo is of texts
+    Attributes:
+        pixels: Side of the images that the trunk sees.
+        dimension: Number of features.
+        images: Number of public records that the projection is fitted on.
+        windows: The same, where a zoo is of sensor windows.
+        texts: The same, where a zoo is of texts.
+    """
+
+    pixels: int = ENCODER_PIXELS
+    dimension: int = catalogue.DIMENSION
+    images: int = 14000
+    windows: int = 15000
+    texts: int = 15000
 
     def __post_init__(self) -> None:
         _range("encoder.pixels", self.pixels, 64, 512)
@@ -73,27 +81,37 @@ class EncoderPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePlan:
-    """One source of tasks."""
+    """One source of tasks.
 
-    # `procedural`, `procedural-windows` (sensor windows), `procedural-texts`, `table` (texts: CSV
-    # or JSON lines with columns text and label), `fashion-mnist` (skipped with a log line where it
-    # is not installed), `torchvision` (a data set that lies at `path`; skipped with a log line
-    # where it does not), `npz` (arrays x, y, classes; x may be sensor windows), `folder` (one
-    # sub-folder a class), `archive` (a zip or tar of such a folder), or `contributions` (a folder
-    # of `.wgc` files of enrolled sites; makes no tasks).
+    Attributes:
+        kind: ``procedural``, ``procedural-windows`` (sensor windows), ``procedural-texts``,
+            ``table`` (texts: CSV or JSON lines with columns text and label), ``fashion-mnist``
+            (skipped with a log line where it is not installed), ``torchvision`` (a data set that
+            lies at ``path``; skipped with a log line where it does not), ``npz`` (arrays x, y,
+            classes; x may be sensor windows), ``folder`` (one sub-folder a class), ``archive`` (a
+            zip or tar of such a folder), or
+            ``contributions`` (a folder of ``.wgc`` files of enrolled sites; makes no tasks).
+        families: Number of kinds of plants; for files, of class subsets. Not for contributions.
+        sites: Sites of each family: the same classes, other records, another camera.
+        per_class: Records of each class at each site.
+        strength: How far a site's camera is from a clean one, 0 to 1.
+        only: For the procedural kinds: draw families of this kind only; empty for all kinds.
+        path: For all but the procedural kinds; optional for ``fashion-mnist``.
+        name: Name in provenance; the kind when empty. For ``torchvision`` the data set's class.
+        licence: Licence in provenance; needed where ``path`` is.
+        network_steps: Fine-tuning steps of its whole networks; 0 for ``networks.steps`` where
+            pictures are rendered, and ``OWN_STEPS`` for the operator's own files.
+    """
+
     kind: Kind
-    # Number of kinds of plants; for files, of class subsets. Not for contributions.
     families: int = 0
-    sites: int = 4  # Sites of each family: the same classes, other records, another camera
-    per_class: int = 32  # Records of each class at each site
-    strength: float = 0.7  # How far a site's camera is from a clean one, 0 to 1
-    only: str = ""  # For the procedural kinds: draw families of this kind only; empty for all kinds
-    path: str = ""  # For all but the procedural kinds; optional for `fashion-mnist`
-    # Name in provenance; the kind when empty. For `torchvision` the data set's class.
+    sites: int = 4
+    per_class: int = 32
+    strength: float = 0.7
+    only: str = ""
+    path: str = ""
     name: str = ""
-    licence: str = ""  # Licence in provenance; needed where `path` is
-    # Fine-tuning steps of its whole networks; 0 for `networks.steps` where pictures are rendered,
-    # and `OWN_STEPS` for the operator's own files.
+    licence: str = ""
     network_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -112,16 +130,25 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworksPlan:
-    """Which whole networks are trained beside the heads."""
+    """Which whole networks are trained beside the heads.
 
-    # Whole networks of the catalogue; a base is trained for each.
+    Attributes:
+        architectures: Whole networks of the catalogue; a base is trained for each.
+        families: Families of each source that get networks; 0 for all.
+        sites: Sites of each of these families.
+        steps: Fine-tuning steps of a network, where its source does not say.
+        base_tasks: Tasks that a base learns from.
+        base_images: Images, or windows, of each.
+        base_steps: Steps of a base's training.
+    """
+
     architectures: tuple[str, ...] = ("cnn-m",)
-    families: int = 0  # Families of each source that get networks; 0 for all
-    sites: int = 2  # Sites of each of these families
-    steps: int = 60  # Fine-tuning steps of a network, where its source does not say
-    base_tasks: int = 480  # Tasks that a base learns from
-    base_images: int = 48  # Images, or windows, of each
-    base_steps: int = 2000  # Steps of a base's training
+    families: int = 0
+    sites: int = 2
+    steps: int = 60
+    base_tasks: int = 480
+    base_images: int = 48
+    base_steps: int = 2000
 
     def __post_init__(self) -> None:
         for name in self.architectures:
@@ -137,17 +164,23 @@ class NetworksPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZooPlan:
-    """The whole plan."""
+    """The whole plan.
 
-    seed: int  # What everything procedural is drawn from
-    # Head whose weights are trained: it says of which modality the zoo is.
+    Attributes:
+        seed: What everything procedural is drawn from.
+        architecture: Head whose weights are trained: it says of which modality the zoo is.
+        encoder: How the encoder is fitted.
+        sources: Where tasks come from.
+        own_sites: Made-up sites at which the operator's own records are seen, for heads of its
+            families; 0: none.
+        networks: Whole networks to train beside the heads; None for heads only.
+    """
+
+    seed: int
     architecture: str = Images.head
-    encoder: EncoderPlan = field(default_factory=EncoderPlan)  # How the encoder is fitted
-    sources: tuple[SourcePlan, ...]  # Where tasks come from
-    # Made-up sites at which the operator's own records are seen, for heads of its families; 0:
-    # none.
+    encoder: EncoderPlan = field(default_factory=EncoderPlan)
+    sources: tuple[SourcePlan, ...]
     own_sites: int = 200
-    # Whole networks to train beside the heads; None for heads only.
     networks: NetworksPlan | None = None
 
     def __post_init__(self) -> None:
@@ -242,11 +275,12 @@ def tasks(plan: ZooPlan) -> list[TaskSpec]:
     ]
 
 
-def read_plan(
-    # A file, the bare name of a packaged plan (`default`, `demo`), or None for the default plan.
-    path: Path | None,
-) -> ZooPlan:
+def read_plan(path: Path | None) -> ZooPlan:
     """Read a plan file, or a packaged plan.
+
+    Args:
+        path: A file, the bare name of a packaged plan (``default``, ``demo``), or None for the
+            default plan.
 
     Raises:
         ConfigError: It is missing, not YAML, or a field is unknown or wrong; the message names it.

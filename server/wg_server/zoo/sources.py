@@ -57,14 +57,23 @@ _LEAST = 5  # Fewest records of a class at a site
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Task:
-    """One public data set of the zoo."""
+    """One public data set of the zoo.
 
-    records: list[Record]  # Of one modality
-    labels: NDArray[np.int64]  # [n]
-    names: tuple[str, ...]  # Class names
-    family: str  # Name of the family
-    licence: str  # Terms of the records
-    modality: str  # Name of the records' modality
+    Attributes:
+        records: Of one modality.
+        labels: ``[n]``.
+        names: Class names.
+        family: Name of the family.
+        licence: Terms of the records.
+        modality: Name of the records' modality.
+    """
+
+    records: list[Record]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    family: str
+    licence: str
+    modality: str
 
 
 def available(plan: ZooPlan) -> ZooPlan:
@@ -105,12 +114,13 @@ def load(spec: TaskSpec) -> Task:
 
 
 def at_site(
-    task: Task,
-    rows: NDArray[np.intp],
-    site: int,  # Its number; each tenth sees records as they are
-    rng: np.random.Generator,
+    task: Task, rows: NDArray[np.intp], site: int, rng: np.random.Generator
 ) -> list[Record]:
-    """Domain-shift augmentation: some of a task's records as a made-up site sees them."""
+    """Domain-shift augmentation: some of a task's records as a made-up site sees them.
+
+    Args:
+        site: Its number; each tenth sees records as they are.
+    """
     records = [task.records[row] for row in rows]
     if site % _AS_THEY_ARE == 0:
         return records

@@ -33,29 +33,49 @@ ENTRY_LIMIT = 256 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What a zoo entry is, and where it came from."""
+    """What a zoo entry is, and where it came from.
+
+    Attributes:
+        key: Name of the entry: hash of its task and the encoder.
+        encoder: Id of the encoder, hex.
+        architecture: Architecture of the weights.
+        task: The task, from which the entry can be built again.
+        family: Name of its family; entries of one family are sites of one kind.
+        labels: Class names, in the order of rows.
+        records: Number of records.
+        licence: Terms of the source.
+        accuracy: Of weights trained on four fifths, on the other fifth, decimal string.
+        sha256: Of the object, hex.
+    """
 
     version: int = 1
-    key: str  # Name of the entry: hash of its task and the encoder
-    encoder: str  # Id of the encoder, hex
-    architecture: str  # Architecture of the weights
-    task: TaskSpec  # The task, from which the entry can be built again
-    family: str  # Name of its family; entries of one family are sites of one kind
-    labels: tuple[str, ...]  # Class names, in the order of rows
-    records: int  # Number of records
-    licence: str  # Terms of the source
-    accuracy: str  # Of weights trained on four fifths, on the other fifth, decimal string
-    sha256: str  # Of the object, hex
+    key: str
+    encoder: str
+    architecture: str
+    task: TaskSpec
+    family: str
+    labels: tuple[str, ...]
+    records: int
+    licence: str
+    accuracy: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """An entry's object."""
+    """An entry's object.
 
-    features: NDArray[np.float32]  # float32 [n, d]
-    labels: NDArray[np.int64]  # int64 [n]
-    weight: NDArray[np.float32]  # Trained head, float32 [K, d]
-    bias: NDArray[np.float32]  # float32 [K]
+    Attributes:
+        features: float32 ``[n, d]``.
+        labels: int64 ``[n]``.
+        weight: Trained head, float32 ``[K, d]``.
+        bias: float32 ``[K]``.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
 
 
 class Zoo:

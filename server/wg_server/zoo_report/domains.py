@@ -24,13 +24,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Domain:
-    """One entry as a point."""
+    """One entry as a point.
 
-    entry: Entry  # What it is
-    kind: str  # Kind of procedural family, or of the source
-    deviations: Floats  # Class means minus their centre, [K, d]
-    centre: Floats  # Mean of the class means, [d]
-    counts: NDArray[np.int64]  # Records of each class, [K]
+    Attributes:
+        entry: What it is.
+        kind: Kind of procedural family, or of the source.
+        deviations: Class means minus their centre, ``[K, d]``.
+        centre: Mean of the class means, ``[d]``.
+        counts: Records of each class, ``[K]``.
+    """
+
+    entry: Entry
+    kind: str
+    deviations: Floats
+    centre: Floats
+    counts: NDArray[np.int64]
 
 
 def load(zoo: Zoo, encoder: str) -> list[Domain]:
@@ -60,12 +68,13 @@ def kind(entry: Entry) -> str:
     return entry.family.split("-")[0] if rendered else entry.task.kind
 
 
-def signature(
-    deviations: Floats,  # [K, d]
-    # Summed variance of the noise on a coordinate over the rows, taken off again.
-    noise: float = 0.0,
-) -> Floats:
-    """Between-class covariance of length 1 as a vector, ``[d * d]``."""
+def signature(deviations: Floats, noise: float = 0.0) -> Floats:
+    """Between-class covariance of length 1 as a vector, ``[d * d]``.
+
+    Args:
+        deviations: ``[K, d]``.
+        noise: Summed variance of the noise on a coordinate over the rows, taken off again.
+    """
     matrix = deviations.T @ deviations
     matrix = matrix - noise * np.eye(len(matrix))
     return np.asarray(matrix.ravel() / (np.linalg.norm(matrix) + 1e-30))

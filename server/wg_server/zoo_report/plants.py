@@ -23,17 +23,29 @@ _PRESENT = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plant:
-    """One release against the zoo."""
+    """One release against the zoo.
 
-    name: str  # Site and release
-    epsilon: str  # Of the release
-    classes: int  # Classes that are there, as inferred
-    distance: float  # To the nearest entry, 0 to 1
-    nearest: str  # That entry's family
-    noise_distance: float  # Distance that the same noise puts between an entry and itself, median
-    percentile: float  # Share of entries that are nearer to their own nearest other family
-    centre: Floats  # Mean of the plant's classes, or of its records, [d]
-    deviations: Floats  # Of its classes, [K, d]; noisy
+    Attributes:
+        name: Site and release.
+        epsilon: Of the release.
+        classes: Classes that are there, as inferred.
+        distance: To the nearest entry, 0 to 1.
+        nearest: That entry's family.
+        noise_distance: Distance that the same noise puts between an entry and itself, median.
+        percentile: Share of entries that are nearer to their own nearest other family.
+        centre: Mean of the plant's classes, or of its records, ``[d]``.
+        deviations: Of its classes, ``[K, d]``; noisy.
+    """
+
+    name: str
+    epsilon: str
+    classes: int
+    distance: float
+    nearest: str
+    noise_distance: float
+    percentile: float
+    centre: Floats
+    deviations: Floats
 
     @property
     def verdict(self) -> str:
@@ -70,9 +82,13 @@ def place(
     epsilon: str,
     statistics: NoisyStatistics,
     domains: Sequence[Domain],
-    own: Floats,  # Distance of each entry to its nearest other family, [n]
+    own: Floats,
 ) -> Plant:
-    """Where a release lies."""
+    """Where a release lies.
+
+    Args:
+        own: Distance of each entry to its nearest other family, ``[n]``.
+    """
     evidence = site_evidence(statistics, statistics.schema.labels)
     there = evidence.present > _PRESENT
     means, noise = evidence.means[there], evidence.noise[there]

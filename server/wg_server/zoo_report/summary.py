@@ -22,32 +22,54 @@ _NARROW = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Entries of one source or kind."""
+    """Entries of one source or kind.
 
-    name: str  # Of the source or kind
-    licences: tuple[str, ...]  # Terms of its entries
-    entries: int  # How many
-    families: int  # How many families
-    records: int  # How many records
-    classes: tuple[int, int, int]  # Fewest, median and most classes of an entry
-    # Tenth, fiftieth and ninetieth percentile of held-out accuracy.
+    Attributes:
+        name: Of the source or kind.
+        licences: Terms of its entries.
+        entries: How many.
+        families: How many families.
+        records: How many records.
+        classes: Fewest, median and most classes of an entry.
+        accuracy: Tenth, fiftieth and ninetieth percentile of held-out accuracy.
+        balance: Least, over entries, of the fewest over the most records of a class.
+        effective: Effective number of its families alone.
+        share: Share of all entries.
+        effective_share: Share of the sum of all groups' effective numbers.
+        adds: Effective number of all families minus that without the group.
+        nearest: Median distance of an entry to the nearest other family.
+    """
+
+    name: str
+    licences: tuple[str, ...]
+    entries: int
+    families: int
+    records: int
+    classes: tuple[int, int, int]
     accuracy: tuple[float, float, float]
-    balance: float  # Least, over entries, of the fewest over the most records of a class
-    effective: float  # Effective number of its families alone
-    share: float  # Share of all entries
-    effective_share: float  # Share of the sum of all groups' effective numbers
-    adds: float  # Effective number of all families minus that without the group
-    nearest: float  # Median distance of an entry to the nearest other family
+    balance: float
+    effective: float
+    share: float
+    effective_share: float
+    adds: float
+    nearest: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Novelty:
-    """What one family adds to the others."""
+    """What one family adds to the others.
 
-    family: str  # Its name
-    distance: float  # Of its entries to the nearest other family, mean
-    nearest: str  # That family, most often
-    adds: float  # Effective number with it minus that without it
+    Attributes:
+        family: Its name.
+        distance: Of its entries to the nearest other family, mean.
+        nearest: That family, most often.
+        adds: Effective number with it minus that without it.
+    """
+
+    family: str
+    distance: float
+    nearest: str
+    adds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,25 +84,45 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Summary:
-    """The whole report, but for pictures."""
+    """The whole report, but for pictures.
 
-    encoder: str  # Id of the encoder, hex
-    entries: int  # How many
-    families: int  # How many
-    records: int  # How many
-    effective_families: float  # Effective number of families
-    effective_sites: float  # Effective number of site means
-    sources: tuple[Group, ...]  # By source
-    kinds: tuple[Group, ...]  # By kind
-    labels: tuple[Label, ...]  # The most frequent class names
-    label_count: int  # Number of different class names
-    newest: tuple[Novelty, ...]  # Families that add most, first
-    least: tuple[Novelty, ...]  # Families that add least, first
-    copies: int  # Pairs of entries of different families nearer than `COPY`
-    nearest_median: float  # Median distance of an entry to the nearest other family
-    same_family_median: float  # Median distance of an entry to the nearest other one of its family
-    plants: tuple[Plant, ...]  # Releases against the zoo
-    remarks: tuple[str, ...]  # What deserves a look
+    Attributes:
+        encoder: Id of the encoder, hex.
+        entries: How many.
+        families: How many.
+        records: How many.
+        effective_families: Effective number of families.
+        effective_sites: Effective number of site means.
+        sources: By source.
+        kinds: By kind.
+        labels: The most frequent class names.
+        label_count: Number of different class names.
+        newest: Families that add most, first.
+        least: Families that add least, first.
+        copies: Pairs of entries of different families nearer than ``COPY``.
+        nearest_median: Median distance of an entry to the nearest other family.
+        same_family_median: Median distance of an entry to the nearest other one of its family.
+        plants: Releases against the zoo.
+        remarks: What deserves a look.
+    """
+
+    encoder: str
+    entries: int
+    families: int
+    records: int
+    effective_families: float
+    effective_sites: float
+    sources: tuple[Group, ...]
+    kinds: tuple[Group, ...]
+    labels: tuple[Label, ...]
+    label_count: int
+    newest: tuple[Novelty, ...]
+    least: tuple[Novelty, ...]
+    copies: int
+    nearest_median: float
+    same_family_median: float
+    plants: tuple[Plant, ...]
+    remarks: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """For machines: all but the plants' vectors."""
@@ -95,12 +137,15 @@ class Summary:
 
 
 def summarise(
-    domains: Sequence[Domain],
-    likeness: Floats,  # From `domains.kernel`, [n, n]
-    own: Floats,  # Distance of each entry to its nearest other family, [n]
-    plants: Sequence[Plant] = (),  # Releases placed in it
+    domains: Sequence[Domain], likeness: Floats, own: Floats, plants: Sequence[Plant] = ()
 ) -> Summary:
-    """Measure a zoo."""
+    """Measure a zoo.
+
+    Args:
+        likeness: From ``domains.kernel``, ``[n, n]``.
+        own: Distance of each entry to its nearest other family, ``[n]``.
+        plants: Releases placed in it.
+    """
     names, families = points.by_family(domains, likeness)
     new = _novelty(domains, likeness, names, families)
     copies = _copies(domains, likeness)

@@ -65,37 +65,57 @@ DELTA = 1e-5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much is looked at. More canaries find smaller violations."""
+    """How much is looked at. More canaries find smaller violations.
 
-    # Labels. Each has at most one canary, so that canaries do not meet in a block.
+    Attributes:
+        classes: Labels. Each has at most one canary, so that canaries do not meet in a block.
+        folders: Data sets with a random half of the canaries.
+    """
+
     classes: int = 96
-    folders: int = 12  # Data sets with a random half of the canaries
+    folders: int = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledReport:
-    """What the audit of the installed path found."""
+    """What the audit of the installed path found.
 
-    epsilon: float  # The claim under which the canaries were released
-    delta: float  # Its delta
-    releases: int  # Files looked at
-    canaries: int  # Scores a block, members and others
-    checks: tuple[Check, ...]  # Metamorphic and noise checks
-    scores: tuple[BlockScore, ...]  # Canaries' scores by block
-    epsilon_lower: float  # Lower bound on epsilon from all blocks together, 99.9 %
-    passed: bool  # All of it holds
+    Attributes:
+        epsilon: The claim under which the canaries were released.
+        delta: Its delta.
+        releases: Files looked at.
+        canaries: Scores a block, members and others.
+        checks: Metamorphic and noise checks.
+        scores: Canaries' scores by block.
+        epsilon_lower: Lower bound on epsilon from all blocks together, 99.9 %.
+        passed: All of it holds.
+    """
+
+    epsilon: float
+    delta: float
+    releases: int
+    canaries: int
+    checks: tuple[Check, ...]
+    scores: tuple[BlockScore, ...]
+    epsilon_lower: float
+    passed: bool
 
 
 def audit(
-    fresh: Fresh,  # Makes plants that run the installed code
+    fresh: Fresh,
     *,
     size: Size | None = None,
     seed: int = 0,
-    sampler: Sampler | None = None,  # Adds the noise of noisy releases; None: the installed one
-    # Called with the number of releases made, for a progress bar.
+    sampler: Sampler | None = None,
     on_release: Callable[[int], None] | None = None,
 ) -> InstalledReport:
-    """Audit the installed path."""
+    """Audit the installed path.
+
+    Args:
+        fresh: Makes plants that run the installed code.
+        sampler: Adds the noise of noisy releases; None: the installed one.
+        on_release: Called with the number of releases made, for a progress bar.
+    """
     rng = np.random.default_rng(seed)
     size = size or Size()
     labels = tuple(f"class-{number:02}" for number in range(size.classes))

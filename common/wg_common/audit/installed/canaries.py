@@ -25,12 +25,19 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockScore:
-    """What canaries say of one block, or of all."""
+    """What canaries say of one block, or of all.
 
-    block: str  # Its name; `all` for the whole release
-    mu_claimed: float  # Largest mu that the charge leaves to it
-    mu_measured: float  # Distance of the scores of canaries that were in and of those that were not
-    mu_lower: float  # Lower confidence bound on it, 99.9 %
+    Attributes:
+        block: Its name; ``all`` for the whole release.
+        mu_claimed: Largest mu that the charge leaves to it.
+        mu_measured: Distance of the scores of canaries that were in and of those that were not.
+        mu_lower: Lower confidence bound on it, 99.9 %.
+    """
+
+    block: str
+    mu_claimed: float
+    mu_measured: float
+    mu_lower: float
 
     @property
     def passed(self) -> bool:
@@ -38,12 +45,13 @@ class BlockScore:
         return self.mu_lower <= self.mu_claimed
 
 
-def scores(
-    chosen: NDArray[np.bool_],  # Which canary is in which data set, [data sets, classes]
-    files: Sequence[Opened],
-    q: Integers,  # What each canary is on the grid, [classes, d]
-) -> Iterator[BlockScore]:
-    """Scores of canaries for each block and for all blocks, from the files alone."""
+def scores(chosen: NDArray[np.bool_], files: Sequence[Opened], q: Integers) -> Iterator[BlockScore]:
+    """Scores of canaries for each block and for all blocks, from the files alone.
+
+    Args:
+        chosen: Which canary is in which data set, ``[data sets, classes]``.
+        q: What each canary is on the grid, ``[classes, d]``.
+    """
     blocks, schema = files[0].blocks(), files[0].manifest.schema
     vectors = [_vectors(file, q) for file in files]
     sigma = min(file.sigma for file in files)

@@ -30,11 +30,17 @@ SIGMAS = 6.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Record:
-    """A picture to be written to a file."""
+    """A picture to be written to a file.
 
-    name: str  # Name of the file, without its ending
-    pixels: NDArray[np.uint8]  # uint8 [SIDE, SIDE]
-    label: str | None  # One of the plant's labels, or None
+    Attributes:
+        name: Name of the file, without its ending.
+        pixels: uint8 ``[SIDE, SIDE]``.
+        label: One of the plant's labels, or None.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    label: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +84,19 @@ class Check:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """A release, taken apart."""
+    """A release, taken apart.
 
-    data: bytes  # The file that would travel
-    manifest: StatisticsManifest  # Its manifest
-    charge: Charge  # Its CHARGE entry
-    integers: Integers  # int64 [L]
+    Attributes:
+        data: The file that would travel.
+        manifest: Its manifest.
+        charge: Its CHARGE entry.
+        integers: int64 ``[L]``.
+    """
+
+    data: bytes
+    manifest: StatisticsManifest
+    charge: Charge
+    integers: Integers
 
     @property
     def size(self) -> int:
@@ -128,13 +141,21 @@ class Watch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Watched:
-    """A release, and what its sampler was asked and answered, in the file's order, ``[L]`` each."""
+    """A release, and what its sampler was asked and answered, in the file's order, ``[L]`` each.
 
-    file: Opened  # The release
-    exact: Integers  # What noise was added to. Private at a plant; these records are made up
-    answered: Integers  # The same with noise
-    parts: tuple[Integers, ...]  # What noise was added to, part by part as it was asked for
-    sigmas: tuple[float, ...]  # Standard deviation of the noise of each part, grid units
+    Attributes:
+        file: The release.
+        exact: What noise was added to. Private at a plant; these records are made up.
+        answered: The same with noise.
+        parts: What noise was added to, part by part as it was asked for.
+        sigmas: Standard deviation of the noise of each part, grid units.
+    """
+
+    file: Opened
+    exact: Integers
+    answered: Integers
+    parts: tuple[Integers, ...]
+    sigmas: tuple[float, ...]
 
     @property
     def noise(self) -> Floats:
@@ -144,12 +165,16 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frozen:
-    """The releases of one frozen data set."""
+    """The releases of one frozen data set.
 
-    # Without noise; its first part was answered with the same integers in every data set, so that
-    # further parts are about the same centre.
+    Attributes:
+        exact: Without noise; its first part was answered with the same integers in every data set,
+            so that further parts are about the same centre.
+        noisy: With it.
+    """
+
     exact: Watched
-    noisy: tuple[Watched, ...]  # With it
+    noisy: tuple[Watched, ...]
 
 
 def watched(file: Opened, watch: Watch) -> Watched:

@@ -36,21 +36,29 @@ Index = NDArray[np.intp]
 
 
 def fit_encoder(
-    raw: NDArray[np.float32],  # Raw features [n, WIDTH] from `raw_features`
-    # Number of the public data set of each record, [n]; directions are those that vary within data
-    # sets.
+    raw: NDArray[np.float32],
     groups: NDArray[np.int64],
-    # Its class within that data set, [n]; None: each data set is one class, and the leading
-    # principal directions are released.
     labels: NDArray[np.int64] | None = None,
     *,
     modality: str = Images.name,
-    dimension: int = DIMENSION,  # Number of features d
-    # That `raw` was computed with; None for the usual ones.
+    dimension: int = DIMENSION,
     settings: Mapping[str, str] | None = None,
-    sources: Sequence[str] = (),  # Names of the public sources, for the package's metadata
-) -> bytes:  # The encoder package
+    sources: Sequence[str] = (),
+) -> bytes:
     """Fit the projection on public records, and pack it.
+
+    Args:
+        raw: Raw features ``[n, WIDTH]`` from ``raw_features``.
+        groups: Number of the public data set of each record, ``[n]``; directions are those that
+            vary within data sets.
+        labels: Its class within that data set, ``[n]``; None: each data set is one class, and the
+            leading principal directions are released.
+        dimension: Number of features d.
+        settings: That ``raw`` was computed with; None for the usual ones.
+        sources: Names of the public sources, for the package's metadata.
+
+    Returns:
+        The encoder package.
 
     Raises:
         DataError: Fewer records than features.

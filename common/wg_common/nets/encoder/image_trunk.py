@@ -171,11 +171,14 @@ class Trunk(EncoderTrunk):
         """
         return encoder_batch(records, self.pixels)
 
-    def forward(self, images: Tensor) -> Tensor:  # float32 [n, WIDTH]
+    def forward(self, images: Tensor) -> Tensor:
         """Raw features.
 
         Args:
             images: ``[n, 3, pixels, pixels]``, 0 to 255.
+
+        Returns:
+            float32 ``[n, WIDTH]``.
         """
         return self.read(images)[0]
 

@@ -25,16 +25,25 @@ from wg_common.nets.encoder.published_weights import LITE2, LITE2_SHA256
 
 
 class LocalEncoder(nn.Module):
-    """Records to further local features."""
+    """Records to further local features.
 
-    name: str  # For people
-    width: int  # Number of features
-    shape: tuple[int, int]  # First two sides of a record of the size that it sees
-    batch: int = 1  # Records that run together where nothing is frozen
-    weight_bytes: int = 0  # Size of its weights
-    # Megabytes of a record at work, about: of a network of the size of Lite2.
+    Attributes:
+        name: For people.
+        width: Number of features.
+        shape: First two sides of a record of the size that it sees.
+        batch: Records that run together where nothing is frozen.
+        weight_bytes: Size of its weights.
+        activations: Megabytes of a record at work, about: of a network of the size of Lite2.
+        exports: Whether it is a torch module on the batch that the shared encoder sees.
+    """
+
+    name: str
+    width: int
+    shape: tuple[int, int]
+    batch: int = 1
+    weight_bytes: int = 0
     activations: float = 60.0
-    exports: bool = False  # Whether it is a torch module on the batch that the shared encoder sees
+    exports: bool = False
 
     @abstractmethod
     def prepare(self, records: Sequence[Record]) -> Tensor:

@@ -81,19 +81,31 @@ class EncoderModule(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoder:
-    """A loaded encoder package."""
+    """A loaded encoder package.
 
-    id: str  # SHA-256 of the package, hex
-    modality: str  # Name of what it encodes
-    dimension: int  # Number d of features that are released
-    scaled_dimension: int  # Number P of local features that have a public scale, those d first
-    local_blocks: tuple[int, ...]  # Sizes of the blocks of the others
-    # Number D of local features, those P first; each of the others is to be scaled by the plant.
+    Attributes:
+        id: SHA-256 of the package, hex.
+        modality: Name of what it encodes.
+        dimension: Number d of features that are released.
+        scaled_dimension: Number P of local features that have a public scale, those d first.
+        local_blocks: Sizes of the blocks of the others.
+        local_dimension: Number D of local features, those P first; each of the others is to be
+            scaled by the plant.
+        clip_radius: L2 norm that no released feature vector exceeds.
+        settings: Of the trunk, as they stand in the package.
+        module: The network.
+        beside: A plant's local encoder; its features are the last of the local ones.
+    """
+
+    id: str
+    modality: str
+    dimension: int
+    scaled_dimension: int
+    local_blocks: tuple[int, ...]
     local_dimension: int
-    clip_radius: float  # L2 norm that no released feature vector exceeds
-    settings: Mapping[str, str]  # Of the trunk, as they stand in the package
-    module: EncoderModule  # The network
-    # A plant's local encoder; its features are the last of the local ones.
+    clip_radius: float
+    settings: Mapping[str, str]
+    module: EncoderModule
     beside: LocalEncoder | None = None
 
     @property

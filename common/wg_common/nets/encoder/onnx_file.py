@@ -71,11 +71,17 @@ _EXTRA = "pip install 'weightgate[encoders]'"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInput:
-    """How images enter a network: ``(x / 255 - mean) / std`` at a fixed side."""
+    """How images enter a network: ``(x / 255 - mean) / std`` at a fixed side.
 
-    pixels: int  # Side of the square
-    mean: tuple[float, float, float]  # Of red, green, blue
-    std: tuple[float, float, float]  # Likewise
+    Attributes:
+        pixels: Side of the square.
+        mean: Of red, green, blue.
+        std: Likewise.
+    """
+
+    pixels: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
 class OnnxEncoder(LocalEncoder):

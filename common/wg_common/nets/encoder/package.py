@@ -154,11 +154,13 @@ def unpack(data: bytes) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]
 
 
 def check_range(
-    tensors: Mapping[str, NDArray[np.float32]],  # From `unpack`
-    # Largest magnitude of each raw feature of any record, [WIDTH], or of all.
-    bounds: NDArray[np.float64] | float,
+    tensors: Mapping[str, NDArray[np.float32]], bounds: NDArray[np.float64] | float
 ) -> None:
     """Refuse tensors that could overflow on some record; which is public arithmetic.
+
+    Args:
+        tensors: From ``unpack``.
+        bounds: Largest magnitude of each raw feature of any record, ``[WIDTH]``, or of all.
 
     Raises:
         VerificationError: A feature could be larger than ``RANGE``.

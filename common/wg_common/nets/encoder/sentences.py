@@ -42,10 +42,11 @@ _FILES = (
 _LOCK = threading.Lock()
 
 
-def embed(
-    sentences: Sequence[str],  # Of any of its languages, English and Japanese among them
-) -> NDArray[np.float32]:
+def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
     """Unit vectors of sentences, float32 ``[n, 512]``.
+
+    Args:
+        sentences: Of any of its languages, English and Japanese among them.
 
     Raises:
         ConfigError: The package is not installed.

@@ -24,18 +24,26 @@ Records = Sequence[Record] | Record
 
 
 class EncoderTrunk(nn.Module):
-    """Prepared records to raw features ``[n, width]``."""
+    """Prepared records to raw features ``[n, width]``.
 
-    label: ClassVar[str]  # Name in packages; another one for every change of a raw feature
-    width: ClassVar[int]  # Number of raw features
-    batch: ClassVar[int] = 1  # Public records that run together; 1 where records differ in shape
-    devices: ClassVar[bool] = False  # Whether it may run elsewhere than on the CPU
-    directions: ClassVar[int]  # Most directions of raw features among the local ones
-    # Sizes of the blocks of further local features that `read` gives. They have no public scale: a
-    # plant scales each by how much its own records vary.
+    Attributes:
+        label: Name in packages; another one for every change of a raw feature.
+        width: Number of raw features.
+        batch: Public records that run together; 1 where records differ in shape.
+        devices: Whether it may run elsewhere than on the CPU.
+        directions: Most directions of raw features among the local ones.
+        local_blocks: Sizes of the blocks of further local features that ``read`` gives. They have
+            no public scale: a plant scales each by how much its own records vary.
+        comparable: Whether local features that have a public scale mean the same at all sites, so
+            that heads on them may travel.
+    """
+
+    label: ClassVar[str]
+    width: ClassVar[int]
+    batch: ClassVar[int] = 1
+    devices: ClassVar[bool] = False
+    directions: ClassVar[int]
     local_blocks: ClassVar[tuple[int, ...]] = ()
-    # Whether local features that have a public scale mean the same at all sites, so that heads on
-    # them may travel.
     comparable: ClassVar[bool] = True
 
     @classmethod

@@ -18,13 +18,21 @@ Head = tuple[Floats, Floats]  # Weight [K, d] and bias [K] of `features - centre
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What a baseline may use."""
+    """What a baseline may use.
 
-    priors: Priors  # Variances of the mixed model
-    sites: Sequence[SiteEvidence]  # Evidence, own site first
-    estimate: Prediction  # BLUP of all sites
-    zoo_index: ZooIndex  # Heads and class deviations of the zoo
-    rng: np.random.Generator  # Of baselines that draw
+    Attributes:
+        priors: Variances of the mixed model.
+        sites: Evidence, own site first.
+        estimate: BLUP of all sites.
+        zoo_index: Heads and class deviations of the zoo.
+        rng: Of baselines that draw.
+    """
+
+    priors: Priors
+    sites: Sequence[SiteEvidence]
+    estimate: Prediction
+    zoo_index: ZooIndex
+    rng: np.random.Generator
 
 
 Baseline = Callable[[Context], Head]

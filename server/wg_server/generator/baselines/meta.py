@@ -39,9 +39,13 @@ _MAP_RATE = 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """Prototypes in a learnt metric."""
+    """Prototypes in a learnt metric.
 
-    matrix: Floats  # Symmetric, positive, [d, d]
+    Attributes:
+        matrix: Symmetric, positive, ``[d, d]``.
+    """
+
+    matrix: Floats
 
     def __call__(self, context: Context) -> Head:
         """Rows ``A delta`` and biases ``-delta' A delta / 2`` of BLUP's class deviations."""

@@ -33,10 +33,15 @@ BASELINES: Mapping[str, Baseline] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """Baselines trained on the families that the generator is trained on."""
+    """Baselines trained on the families that the generator is trained on.
 
-    reptile: meta.Metric  # The map that heads start from
-    meta_base: meta.Metric  # The metric of the functional meta-base
+    Attributes:
+        reptile: The map that heads start from.
+        meta_base: The metric of the functional meta-base.
+    """
+
+    reptile: meta.Metric
+    meta_base: meta.Metric
 
     @property
     def baselines(self) -> Mapping[str, Baseline]:
@@ -47,12 +52,15 @@ class Trained:
 def train_baselines(
     priors: Priors,
     tasks: Sequence[ZooTask],
-    # Simulated plants of training families, with cross-fitted evidence.
     episodes: Sequence[Episode],
     *,
     seed: int,
 ) -> Trained:
-    """Train the baselines that are trained."""
+    """Train the baselines that are trained.
+
+    Args:
+        episodes: Simulated plants of training families, with cross-fitted evidence.
+    """
     rng = streams.rng(Stream.BASELINE_TRAINING, seed)
     return Trained(
         meta.reptile(tasks, REPTILE_ROUNDS, rng), meta.functional_metric(priors, episodes, rng)

@@ -40,14 +40,15 @@ def draw(rngs: Generators, deterministic: float, rows: Sequence[int], width: int
     return Noise(fixed, time, draw_noise(rngs, fixed, rows, width))
 
 
-def draw_times(
-    rngs: Generators,  # B of them
-    deterministic: float,  # The share of such episodes
-) -> tuple[Tensor, Tensor]:
+def draw_times(rngs: Generators, deterministic: float) -> tuple[Tensor, Tensor]:
     """Which of B episodes train the deterministic answer, bool ``[B]``, and all times ``[B]``.
 
     Those have time 1. The others' are logit-normal as in Esser et al. (2024): most of the work is
     in the middle.
+
+    Args:
+        rngs: B of them.
+        deterministic: The share of such episodes.
     """
     fixed = torch.tensor([bool(rng.random() < deterministic) for rng in rngs])
     drawn = torch.tensor([rng.normal() + 0.5 for rng in rngs], dtype=torch.float32)
@@ -75,12 +76,13 @@ def mix(clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
     return (1 - t) * clean + t * noise
 
 
-def sample(
-    predict: Callable[[State, Tensor], State],  # Clean latents of noisy ones and their times [B]
-    noise: State,  # Where to begin
-    steps: int = STEPS,
-) -> State:
-    """Clean latents from noise, by Euler steps of equal length."""
+def sample(predict: Callable[[State, Tensor], State], noise: State, steps: int = STEPS) -> State:
+    """Clean latents from noise, by Euler steps of equal length.
+
+    Args:
+        predict: Clean latents of noisy ones and their times ``[B]``.
+        noise: Where to begin.
+    """
     latents = noise
     for now, then in itertools.pairwise(torch.linspace(1, 0, steps + 1)):
         clean = predict(latents, now.expand(len(noise[0])))

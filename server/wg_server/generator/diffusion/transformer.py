@@ -46,13 +46,21 @@ class Block(nn.Module):
 
     def forward(
         self,
-        x: Tensor,  # [B, N, w]; where the block looks, the first K are classes
-        mask: Tensor,  # Which tokens are seen, bool [B, N]
-        drive: Tensor,  # [B, w]: time and what is known of the whole
-        seen: Tensor | None = None,  # Rows of other sites of each class, [B, K, M, w]
-        seen_mask: Tensor | None = None,  # Which of them are there, bool [B, K, M]
+        x: Tensor,
+        mask: Tensor,
+        drive: Tensor,
+        seen: Tensor | None = None,
+        seen_mask: Tensor | None = None,
     ) -> Tensor:
-        """Tokens after the block."""
+        """Tokens after the block.
+
+        Args:
+            x: ``[B, N, w]``; where the block looks, the first K are classes.
+            mask: Which tokens are seen, bool ``[B, N]``.
+            drive: ``[B, w]``: time and what is known of the whole.
+            seen: Rows of other sites of each class, ``[B, K, M, w]``.
+            seen_mask: Which of them are there, bool ``[B, K, M]``.
+        """
         shifts = self.modulation(drive).unsqueeze(1).chunk(3 * len(self.norms), dim=-1)
         h = self.norms[0](x) * (1 + shifts[0]) + shifts[1]
         q, k, v = (_split(part, self.heads) for part in self.qkv(h).chunk(3, dim=-1))

@@ -28,12 +28,19 @@ CALIBRATION = 0.15  # Expected calibration error in any scenario
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One requirement."""
+    """One requirement.
 
-    name: str  # What is required, for a reader
-    value: float  # What was measured
-    relation: Relation  # How the value must stand to the bound
-    bound: float  # The bound
+    Attributes:
+        name: What is required, for a reader.
+        value: What was measured.
+        relation: How the value must stand to the bound.
+        bound: The bound.
+    """
+
+    name: str
+    value: float
+    relation: Relation
+    bound: float
 
     @property
     def passed(self) -> bool:

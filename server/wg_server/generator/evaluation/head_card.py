@@ -151,11 +151,13 @@ def evaluate(
     return {"scenarios": table, "calibration": calibration, "loses": loses}
 
 
-def calibration_error(
-    confidence: Floats,  # Largest probability of each record, [n]
-    right: NDArray[np.bool_],  # Whether that class was right, [n]
-) -> float:
-    """Expected calibration error over fifteen even bins (Guo et al., ICML 2017)."""
+def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
+    """Expected calibration error over fifteen even bins (Guo et al., ICML 2017).
+
+    Args:
+        confidence: Largest probability of each record, ``[n]``.
+        right: Whether that class was right, ``[n]``.
+    """
     bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
     count = np.bincount(bins, minlength=_BINS)
     gap = np.bincount(bins, confidence - right, minlength=_BINS)
@@ -165,10 +167,14 @@ def calibration_error(
 def copies(
     parts: Parts,
     tasks: Sequence[ZooTask],
-    episodes: Sequence[Episode],  # Simulated plants of families held out
+    episodes: Sequence[Episode],
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """The copy test on generated heads, on baselines, and on a planted memoriser."""
+    """The copy test on generated heads, on baselines, and on a planted memoriser.
+
+    Args:
+        episodes: Simulated plants of families held out.
+    """
     calibration = memorisation.calibrate(parts.zoo_index, tasks, rng)
     groups: defaultdict[str, list[Floats]] = defaultdict(list)
     for episode in episodes:

@@ -39,32 +39,53 @@ _TASKS = 80
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One calibrated border, in distances from 0 to about 1."""
+    """One calibrated border, in distances from 0 to about 1.
 
-    value: float  # Below it weights are counted as copies
-    copies: float  # Median distance of copies
-    others: float  # Median distance of training weights to their nearest other entry
-    copies_found: float  # Share of copies below it
-    others_found: float  # Share of others below it: the test's false alarms
+    Attributes:
+        value: Below it weights are counted as copies.
+        copies: Median distance of copies.
+        others: Median distance of training weights to their nearest other entry.
+        copies_found: Share of copies below it.
+        others_found: Share of others below it: the test's false alarms.
+    """
+
+    value: float
+    copies: float
+    others: float
+    copies_found: float
+    others_found: float
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Borders for heads and for rows, and the noise of the copies."""
+    """Borders for heads and for rows, and the noise of the copies.
 
-    heads: Threshold  # For whole heads
-    rows: Threshold  # For single class rows
-    noise: float  # Length of the noise over the length of the rows
+    Attributes:
+        heads: For whole heads.
+        rows: For single class rows.
+        noise: Length of the noise over the length of the rows.
+    """
+
+    heads: Threshold
+    rows: Threshold
+    noise: float
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the test says of some generated heads."""
+    """What the test says of some generated heads.
 
-    heads_copied: float  # Share of heads below the threshold
-    rows_copied: float  # Share of rows below theirs
-    heads_median: float  # Median distance of a head to the nearest entry
-    rows_median: float  # Median distance of a row to the nearest row
+    Attributes:
+        heads_copied: Share of heads below the threshold.
+        rows_copied: Share of rows below theirs.
+        heads_median: Median distance of a head to the nearest entry.
+        rows_median: Median distance of a row to the nearest row.
+    """
+
+    heads_copied: float
+    rows_copied: float
+    heads_median: float
+    rows_median: float
 
 
 def calibrate(index: ZooIndex, tasks: Sequence[ZooTask], rng: np.random.Generator) -> Calibration:
@@ -142,12 +163,13 @@ def add_noise(weight: NDArray[np.floating], level: float, rng: np.random.Generat
     return np.asarray(w + rng.normal(0, level * size, w.shape))
 
 
-def nearest_rows(
-    index: ZooIndex,
-    weight: NDArray[np.floating],  # A head; its rows are centred first
-    skip: int | None = None,  # An entry that does not count
-) -> Floats:
-    """One minus the cosine of each row ``[K, d]`` with the nearest zoo row, in typical features."""
+def nearest_rows(index: ZooIndex, weight: NDArray[np.floating], skip: int | None = None) -> Floats:
+    """One minus the cosine of each row ``[K, d]`` with the nearest zoo row, in typical features.
+
+    Args:
+        weight: A head; its rows are centred first.
+        skip: An entry that does not count.
+    """
     second = index.second.numpy().astype(np.float64)
     w = np.asarray(weight, dtype=np.float64)
     w = w - w.mean(axis=0)

@@ -25,7 +25,7 @@ WEIGHTS = (1.0, 0.5, 0.0)
 
 
 def measure_weight(
-    zoo: NetworkZoo,  # Of the architecture, with weight 1
+    zoo: NetworkZoo,
     architecture: str,
     plants: Plants,
     families: frozenset[str],
@@ -35,6 +35,9 @@ def measure_weight(
     seed: int,
 ) -> tuple[float, dict[str, float]]:
     """The weight whose prior network gets most right: 1, unless less is clearly better.
+
+    Args:
+        zoo: Of the architecture, with weight 1.
 
     Returns:
         The weight, and the accuracy of each that was tried, for the card.

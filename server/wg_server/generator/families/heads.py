@@ -28,10 +28,15 @@ ARRAYS = ("deviations", "entry", "centres")  # Arrays of `Entries`
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatorFamilies(Entries):
-    """All tasks of the zoo, and heads of the families with the operator's own records."""
+    """All tasks of the zoo, and heads of the families with the operator's own records.
 
-    layout: Layout  # Of local features
-    heads: Mapping[str, FamilyHead]  # By family
+    Attributes:
+        layout: Of local features.
+        heads: By family.
+    """
+
+    layout: Layout
+    heads: Mapping[str, FamilyHead]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays by name, for a package; names, families and layout are stored beside them."""
@@ -43,11 +48,13 @@ class OperatorFamilies(Entries):
 
 
 def collect(
-    tasks: Sequence[ZooTask],
-    # By family, with the local features that they stand on; all on the same.
-    heads: Mapping[str, tuple[Layout, FamilyHead]],
+    tasks: Sequence[ZooTask], heads: Mapping[str, tuple[Layout, FamilyHead]]
 ) -> OperatorFamilies | None:
-    """The operator's families of a zoo; None if it has no heads of any."""
+    """The operator's families of a zoo; None if it has no heads of any.
+
+    Args:
+        heads: By family, with the local features that they stand on; all on the same.
+    """
     known = {task.family for task in tasks}
     found = {family: head for family, (_, head) in heads.items() if family in known}
     if not found:
@@ -69,10 +76,13 @@ def read(
     arrays: Mapping[str, NDArray[Any]],
     names: Sequence[str],
     families: Sequence[str],
-    owned: Sequence[str],  # Families with heads, in order
+    owned: Sequence[str],
     layout: Layout,
 ) -> OperatorFamilies:
     """Read ``OperatorFamilies.arrays``.
+
+    Args:
+        owned: Families with heads, in order.
 
     Raises:
         DecodeError: They do not fit together.
@@ -104,12 +114,13 @@ _FIELDS = family_head.TENSORS
 
 
 def head_for(
-    own: OperatorFamilies,  # From `collect`
-    priors: Priors,
-    estimate: Prediction,
-    labels: Sequence[str],  # The plant's class names, K
+    own: OperatorFamilies, priors: Priors, estimate: Prediction, labels: Sequence[str]
 ) -> FamilyHead | None:
     """The head of the plant's family, if the operator has it.
+
+    Args:
+        own: From ``collect``.
+        labels: The plant's class names, K.
 
     Returns:
         Of the plant's classes, in its order; None if no family of the operator's is likely.

@@ -50,13 +50,21 @@ _SAME_NAME = 1e3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entries:
-    """Tasks of the zoo among which the family is sought. E entries, R classes of all of them."""
+    """Tasks of the zoo among which the family is sought. E entries, R classes of all of them.
 
-    deviations: Floats  # Class deviations of the entries' tasks, [R, d]
-    entry: Ints  # Number of the entry of each class, ascending, [R]
-    names: tuple[str, ...]  # Class names, R of them
-    centres: Floats  # Tasks' means, [E, d]
-    families: tuple[str, ...]  # Family of each entry
+    Attributes:
+        deviations: Class deviations of the entries' tasks, ``[R, d]``.
+        entry: Number of the entry of each class, ascending, ``[R]``.
+        names: Class names, R of them.
+        centres: Tasks' means, ``[E, d]``.
+        families: Family of each entry.
+    """
+
+    deviations: Floats
+    entry: Ints
+    names: tuple[str, ...]
+    centres: Floats
+    families: tuple[str, ...]
 
     @property
     def bounds(self) -> NDArray[np.intp]:
@@ -66,23 +74,38 @@ class Entries:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spread:
-    """How sites of the zoo differ, along the priors' eigenvectors."""
+    """How sites of the zoo differ, along the priors' eigenvectors.
 
-    mean: Floats  # Mean of sites' means, [d]
-    between: Floats  # Their variance over all sites, [d]
-    within: Floats  # Their variance between sites of one family, [d]
-    classes: Floats  # Variance of a class's deviation between sites of one family, [d]
+    Attributes:
+        mean: Mean of sites' means, ``[d]``.
+        between: Their variance over all sites, ``[d]``.
+        within: Their variance between sites of one family, ``[d]``.
+        classes: Variance of a class's deviation between sites of one family, ``[d]``.
+    """
+
+    mean: Floats
+    between: Floats
+    within: Floats
+    classes: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyMatch:
-    """The family that a plant most likely belongs to. E entries of it."""
+    """The family that a plant most likely belongs to. E entries of it.
 
-    share: float  # Probability that the plant is of this family
-    shifted: float  # Probability of domain shift, if it is
-    entries: Ints  # Numbers of its entries, [E]
-    weights: Floats  # Of the entries, sum 1, [E]
-    matched: Ints  # Row of the index for each of the plant's classes, [E, K]
+    Attributes:
+        share: Probability that the plant is of this family.
+        shifted: Probability of domain shift, if it is.
+        entries: Numbers of its entries, ``[E]``.
+        weights: Of the entries, sum 1, ``[E]``.
+        matched: Row of the index for each of the plant's classes, ``[E, K]``.
+    """
+
+    share: float
+    shifted: float
+    entries: Ints
+    weights: Floats
+    matched: Ints
 
     def mean(self, values: NDArray[np.generic]) -> Floats:
         """Weighted mean over entries of something of theirs, ``[E, ...]``."""
@@ -91,13 +114,21 @@ class FamilyMatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plant:
-    """What is observed of the plant, along the eigenvectors. K classes."""
+    """What is observed of the plant, along the eigenvectors. K classes.
 
-    deviations: Floats  # Of its classes, [K, d]
-    noise: Floats  # Variance of the noise on them, [K, d]
-    centre: Floats  # Its mean, [d]
-    centre_noise: Floats  # Variance of the noise on it, [d]
-    usual: Floats  # Variance of the deviation of any class, [d]
+    Attributes:
+        deviations: Of its classes, ``[K, d]``.
+        noise: Variance of the noise on them, ``[K, d]``.
+        centre: Its mean, ``[d]``.
+        centre_noise: Variance of the noise on it, ``[d]``.
+        usual: Variance of the deviation of any class, ``[d]``.
+    """
+
+    deviations: Floats
+    noise: Floats
+    centre: Floats
+    centre_noise: Floats
+    usual: Floats
 
 
 def measure(entries: Entries, priors: Priors) -> Spread:
@@ -126,14 +157,20 @@ def measure(entries: Entries, priors: Priors) -> Spread:
 
 def match_family(
     entries: Entries,
-    spread: Spread,  # From `measure`
+    spread: Spread,
     priors: Priors,
     estimate: Prediction,
-    labels: Sequence[str],  # The plant's class names, K
+    labels: Sequence[str],
     *,
-    without: Collection[int] = (),  # Numbers of entries that may not be found
+    without: Collection[int] = (),
 ) -> FamilyMatch | None:
-    """The family that a plant most likely belongs to; None if no entry may be found."""
+    """The family that a plant most likely belongs to; None if no entry may be found.
+
+    Args:
+        spread: From ``measure``.
+        labels: The plant's class names, K.
+        without: Numbers of entries that may not be found.
+    """
     usual = priors.between * (1 + SITE_RATIO)
     plant = _Plant(
         *_observed(estimate.deviations @ priors.basis, estimate.spread, usual),

@@ -58,14 +58,15 @@ def collate_episodes(episodes: Sequence[Episode]) -> tuple[Batch, Targets]:
 
 
 def augment(
-    batch: Batch,
-    targets: Targets,
-    rngs: Sequence[np.random.Generator],  # B of them; one may serve several
+    batch: Batch, targets: Targets, rngs: Sequence[np.random.Generator]
 ) -> tuple[Batch, Targets]:
     """Turn each episode's feature space: random rotations of blocks of eight, and sign flips.
 
     Neighbouring coordinates have nearly the same variance, so a turned episode is one that might
     have been drawn; the denoiser learns relations between vectors and not coordinates.
+
+    Args:
+        rngs: B of them; one may serve several.
     """
     b, _, d = batch.weight.shape
     turns = np.zeros((b, d, d), dtype=np.float32)

@@ -16,10 +16,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codec:
-    """A linear codec."""
+    """A linear codec.
 
-    encode_matrix: Tensor  # [d + 1, latent]
-    decode_matrix: Tensor  # [latent, d + 1]
+    Attributes:
+        encode_matrix: ``[d + 1, latent]``.
+        decode_matrix: ``[latent, d + 1]``.
+    """
+
+    encode_matrix: Tensor
+    decode_matrix: Tensor
 
     @property
     def latent(self) -> int:
@@ -44,11 +49,12 @@ class Codec:
         return rows[..., :-1], rows[..., -1]
 
 
-def fit_codec(
-    rows: NDArray[np.float64],  # Residual rows with their bias last, [n, d + 1]
-    latent: int,
-) -> Codec:
-    """Fit PCA without a mean, since residuals have none."""
+def fit_codec(rows: NDArray[np.float64], latent: int) -> Codec:
+    """Fit PCA without a mean, since residuals have none.
+
+    Args:
+        rows: Residual rows with their bias last, ``[n, d + 1]``.
+    """
     values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
     values, vectors = values[::-1][:latent], vectors[:, ::-1][:, :latent]
     scale = np.sqrt(np.maximum(values, 1e-8))

@@ -21,13 +21,21 @@ from wg_server.generator.prior import conditioning as c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenoiserConfig:
-    """Size of the denoiser."""
+    """Size of the denoiser.
 
-    dimension: int  # Number of features d
-    latent: int  # Size of a latent token
-    width: int = 96  # Size of a token inside
-    depth: int = 3  # Number of blocks
-    heads: int = 4  # Attention heads
+    Attributes:
+        dimension: Number of features d.
+        latent: Size of a latent token.
+        width: Size of a token inside.
+        depth: Number of blocks.
+        heads: Attention heads.
+    """
+
+    dimension: int
+    latent: int
+    width: int = 96
+    depth: int = 3
+    heads: int = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,12 +80,15 @@ class Denoiser(nn.Module):
         """Draw initial weights; what starts at zero stays there."""
         draw_linear(self, generator)
 
-    def forward(self, latent: Tensor, time: Tensor, batch: Batch) -> Tensor:  # [B, K, latent]
+    def forward(self, latent: Tensor, time: Tensor, batch: Batch) -> Tensor:
         """Clean latents.
 
         Args:
             latent: Noisy latents ``[B, K, latent]``.
             time: ``[B]``, 0 is clean and 1 is noise.
+
+        Returns:
+            ``[B, K, latent]``.
         """
         classes = latent.shape[1]
         tokens = self.embed_class(_join(batch.class_vectors, batch.class_scalars))

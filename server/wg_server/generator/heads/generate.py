@@ -49,54 +49,87 @@ Tensors = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generator:
-    """A loaded generator."""
+    """A loaded generator.
 
-    id: str  # SHA-256 of its package, hex
-    parts: Parts  # What it consists of
+    Attributes:
+        id: SHA-256 of its package, hex.
+        parts: What it consists of.
+    """
+
+    id: str
+    parts: Parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteRelease:
-    """Another site's release, kept by the server. Using it again is post-processing, and free."""
+    """Another site's release, kept by the server. Using it again is post-processing, and free.
 
-    site: str  # Name of the site
-    statistics: NoisyStatistics  # What it released
+    Attributes:
+        site: Name of the site.
+        statistics: What it released.
+    """
+
+    site: str
+    statistics: NoisyStatistics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedCandidate:
-    """One set of weights."""
+    """One set of weights.
 
-    name: str  # Unique among the candidates
-    source: CandidateSource  # As in `wg_common.wire.weights_package.Candidate`
-    # Of the architecture `lite0-head`. Of two sources they are what a plant finishes with its own
-    # records: of `kin` a `wg_common.inference.family_head`'s, of `posterior` those of a
-    # `wg_common.inference.posterior.Posterior`.
+    Attributes:
+        name: Unique among the candidates.
+        source: As in ``wg_common.wire.weights_package.Candidate``.
+        tensors: Of the architecture ``lite0-head``. Of two sources they are what a plant finishes
+            with its own records: of ``kin`` a ``wg_common.inference.family_head``'s, of
+            ``posterior`` those of a ``wg_common.inference.posterior.Posterior``.
+        nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
+    """
+
+    name: str
+    source: CandidateSource
     tensors: Tensors
-    nearest_zoo_distance: float  # Over the zoo's median distance between neighbours; 0 is a copy
+    nearest_zoo_distance: float
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the server can say of a generation without data."""
+    """What the server can say of a generation without data.
 
-    other_sites: tuple[str, ...]  # Sites whose releases were used
-    unseen_labels: tuple[str, ...]  # Labels of which neither the site nor the others know anything
-    diversity: float  # Mean distance between samples, over the zoo's median between neighbours
-    alarms: tuple[str, ...]  # Sentences on what looks wrong; empty when nothing does
+    Attributes:
+        other_sites: Sites whose releases were used.
+        unseen_labels: Labels of which neither the site nor the others know anything.
+        diversity: Mean distance between samples, over the zoo's median between neighbours.
+        alarms: Sentences on what looks wrong; empty when nothing does.
+    """
+
+    other_sites: tuple[str, ...]
+    unseen_labels: tuple[str, ...]
+    diversity: float
+    alarms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What the releases come to."""
+    """What the releases come to.
 
-    condition: Condition  # Tokens
-    estimate: Prediction  # T-BLUP's prediction
-    plain: Prediction  # The same without what class names foretell
-    others: tuple[SiteEvidence, ...]  # Evidence of the other sites that were used
-    sites: tuple[str, ...]  # Other sites whose releases were used
-    unseen: tuple[str, ...]  # Labels of which no site knows anything
-    alarms: tuple[str, ...]  # Sentences on what is amiss with the evidence
+    Attributes:
+        condition: Tokens.
+        estimate: T-BLUP's prediction.
+        plain: The same without what class names foretell.
+        others: Evidence of the other sites that were used.
+        sites: Other sites whose releases were used.
+        unseen: Labels of which no site knows anything.
+        alarms: Sentences on what is amiss with the evidence.
+    """
+
+    condition: Condition
+    estimate: Prediction
+    plain: Prediction
+    others: tuple[SiteEvidence, ...]
+    sites: tuple[str, ...]
+    unseen: tuple[str, ...]
+    alarms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,15 +152,21 @@ def load_generator(path: Path) -> Generator:
 
 
 def generate(
-    generator: Generator,  # From `load_generator`
-    own: NoisyStatistics | None,  # The site's release, if it made one
-    others: Sequence[SiteRelease],  # Other sites' releases; classes are matched by label name
-    labels: tuple[str, ...],  # The site's label domain, in the order of class rows
+    generator: Generator,
+    own: NoisyStatistics | None,
+    others: Sequence[SiteRelease],
+    labels: tuple[str, ...],
     *,
     samples: int,
     seed: int,
 ) -> Generated:
     """Make candidates for one site.
+
+    Args:
+        generator: From ``load_generator``.
+        own: The site's release, if it made one.
+        others: Other sites' releases; classes are matched by label name.
+        labels: The site's label domain, in the order of class rows.
 
     Raises:
         DataError: No labels, or statistics of another encoder.
@@ -197,15 +236,18 @@ def _posterior(
 
 def read_releases(
     parts: Parts,
-    own: NoisyStatistics | None,  # The site's release, if it made one
+    own: NoisyStatistics | None,
     others: Sequence[SiteRelease],
     labels: tuple[str, ...],
     *,
-    # Whether the site's own class sums have a part in it, or only the mean of all its records. Then
-    # its labels may judge what is made (docs/decisions/0140).
     own_classes: bool = True,
 ) -> Evidence:
     """Turn releases into the condition of a generation.
+
+    Args:
+        own: The site's release, if it made one.
+        own_classes: Whether the site's own class sums have a part in it, or only the mean of all
+            its records. Then its labels may judge what is made (docs/decisions/0140).
 
     Raises:
         DataError: No labels, or statistics of another encoder.

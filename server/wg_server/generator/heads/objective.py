@@ -63,10 +63,14 @@ class HeadObjective:
         plan: TrainingPlan,
         seed: int,
         *,
-        workers: int = 0,  # Processes that draw episodes ahead; 0 draws in line
+        workers: int = 0,
         how: Compute = CPU,
     ) -> None:
-        """Fit the codec and draw the denoiser's initial weights."""
+        """Fit the codec and draw the denoiser's initial weights.
+
+        Args:
+            workers: Processes that draw episodes ahead; 0 draws in line.
+        """
         self._data, self._plan, self._seed = data, plan, seed
         self._workers, self._how = workers, how
         self.codec = codec_of(data.train, plan.latent, streams.rng(Stream.CODEC_EPISODES, seed))

@@ -35,14 +35,23 @@ RIDGE = 2.0  # Share of the mean variance added to within-class covariances befo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Priors:
-    """Variances of the mixed model, fitted on public tasks of other families."""
+    """Variances of the mixed model, fitted on public tasks of other families.
 
-    basis: Floats  # Eigenvectors of T in columns, [d, d]
-    between: Floats  # Eigenvalues of T with the small ones raised and the trace kept, [d]
-    within: Floats  # Within-class variance along each eigenvector, [d]
-    site: Floats  # Variance of sites' means along each eigenvector, [d]
-    whitener: Floats  # Inverse of the ridged within-class covariance, [d, d]
-    scale: float  # Typical length of a discriminant row, by which heads are normalised
+    Attributes:
+        basis: Eigenvectors of T in columns, ``[d, d]``.
+        between: Eigenvalues of T with the small ones raised and the trace kept, ``[d]``.
+        within: Within-class variance along each eigenvector, ``[d]``.
+        site: Variance of sites' means along each eigenvector, ``[d]``.
+        whitener: Inverse of the ridged within-class covariance, ``[d, d]``.
+        scale: Typical length of a discriminant row, by which heads are normalised.
+    """
+
+    basis: Floats
+    between: Floats
+    within: Floats
+    site: Floats
+    whitener: Floats
+    scale: float
 
     @property
     def ratio(self) -> Floats:
@@ -52,30 +61,49 @@ class Priors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassPrior:
-    """What is known of a plant's classes before any release, by their names."""
+    """What is known of a plant's classes before any release, by their names.
 
-    mean: Floats  # Of class deviations along each eigenvector, [K, d]
-    between: Floats  # Their variance about it along each eigenvector, [d]
+    Attributes:
+        mean: Of class deviations along each eigenvector, ``[K, d]``.
+        between: Their variance about it along each eigenvector, ``[d]``.
+    """
+
+    mean: Floats
+    between: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """The BLUP estimate of a site, and the head of its linear discriminants."""
+    """The BLUP estimate of a site, and the head of its linear discriminants.
 
-    centre: Floats  # The site's own mean, [d]
-    deviations: Floats  # Class deviations from it, [K, d], before lengths are evened
-    variance: Floats  # Mean posterior variance of their entries, [K]
-    weight: Floats  # Rows of the head, [K, d], centred over classes, mean length 1
-    bias: Floats  # Of `features - centre`, [K]
-    spread: Floats  # Posterior variance of deviations along each eigenvector, [K, d]
-    centre_spread: Floats  # That of the site's mean, [d]
+    Attributes:
+        centre: The site's own mean, ``[d]``.
+        deviations: Class deviations from it, ``[K, d]``, before lengths are evened.
+        variance: Mean posterior variance of their entries, ``[K]``.
+        weight: Rows of the head, ``[K, d]``, centred over classes, mean length 1.
+        bias: Of ``features - centre``, ``[K]``.
+        spread: Posterior variance of deviations along each eigenvector, ``[K, d]``.
+        centre_spread: That of the site's mean, ``[d]``.
+    """
+
+    centre: Floats
+    deviations: Floats
+    variance: Floats
+    weight: Floats
+    bias: Floats
+    spread: Floats
+    centre_spread: Floats
 
 
 def fit_priors(
-    features: Sequence[NDArray[np.floating]],  # One [n, d] a task
-    labels: Sequence[NDArray[np.int64]],  # One [n] a task
+    features: Sequence[NDArray[np.floating]], labels: Sequence[NDArray[np.int64]]
 ) -> Priors:
-    """Fit the variances on public tasks."""
+    """Fit the variances on public tasks.
+
+    Args:
+        features: One ``[n, d]`` a task.
+        labels: One ``[n]`` a task.
+    """
     within, between, centres = [], [], []
     for x, y in zip(features, labels, strict=True):
         classes = int(y.max()) + 1
@@ -102,16 +130,17 @@ def fit_priors(
 
 
 def posterior(
-    priors: Priors,
-    others: Sequence[SiteEvidence],  # Evidence of the other sites; may be empty
-    classes: int,  # K
-    # What the classes' names foretell; None: deviations of mean zero.
-    named: ClassPrior | None = None,
+    priors: Priors, others: Sequence[SiteEvidence], classes: int, named: ClassPrior | None = None
 ) -> Posterior:
     """Equations of a plant's mean and the class deviations, with the other sites observed.
 
     The other sites' own means are eliminated by the Schur complement of their block, which is
     diagonal: sites only meet through the classes.
+
+    Args:
+        others: Evidence of the other sites; may be empty.
+        classes: K.
+        named: What the classes' names foretell; None: deviations of mean zero.
     """
     named = named or ClassPrior(np.zeros((classes, len(priors.between))), priors.between)
     d, count = len(priors.between), len(others)

@@ -34,19 +34,32 @@ DOMAIN_SCALARS = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """Numbers for the network. K classes, M other sites, d features."""
+    """Numbers for the network. K classes, M other sites, d features.
 
-    weight: Array  # Rows of the prior head, mean length 1, [K, d]
-    bias: Array  # Its biases, of `features - centre`, [K]
-    centre: Array  # The site's predicted mean, [d]
-    # Predicted deviation, BLUP's row, the prior head's row, own mean: [K, 4, d].
+    Attributes:
+        weight: Rows of the prior head, mean length 1, ``[K, d]``.
+        bias: Its biases, of ``features - centre``, ``[K]``.
+        centre: The site's predicted mean, ``[d]``.
+        class_vectors: Predicted deviation, BLUP's row, the prior head's row, own mean:
+            ``[K, 4, d]``.
+        class_scalars: ``[K, 5]``.
+        other_vectors: Class mean at another site, and that site's distance: ``[M, K, 2, d]``.
+        other_scalars: ``[M, K, 4]``.
+        other_mask: Whether the other site has the class, bool ``[M, K]``.
+        domain_vectors: Own site first, ``[1 + M, 1, d]``.
+        domain_scalars: ``[1 + M, 4]``.
+    """
+
+    weight: Array
+    bias: Array
+    centre: Array
     class_vectors: Array
-    class_scalars: Array  # [K, 5]
-    other_vectors: Array  # Class mean at another site, and that site's distance: [M, K, 2, d]
-    other_scalars: Array  # [M, K, 4]
-    other_mask: NDArray[np.bool_]  # Whether the other site has the class, bool [M, K]
-    domain_vectors: Array  # Own site first, [1 + M, 1, d]
-    domain_scalars: Array  # [1 + M, 4]
+    class_scalars: Array
+    other_vectors: Array
+    other_scalars: Array
+    other_mask: NDArray[np.bool_]
+    domain_vectors: Array
+    domain_scalars: Array
 
 
 def condition(

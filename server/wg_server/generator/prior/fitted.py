@@ -44,10 +44,15 @@ def fit_public_priors(
 def crossfit(
     tasks: Sequence[ZooTask],
     families: Sequence[str],
-    folds: int,  # Number of parts; a family's priors are fitted on the other parts
-    projection: NDArray[np.floating] | None = None,  # As of `fit_public_priors`
+    folds: int,
+    projection: NDArray[np.floating] | None = None,
 ) -> tuple[dict[str, FittedPriors], FittedPriors]:
-    """Priors for each family that were fitted without it, and priors of all families."""
+    """Priors for each family that were fitted without it, and priors of all families.
+
+    Args:
+        folds: Number of parts; a family's priors are fitted on the other parts.
+        projection: As of ``fit_public_priors``.
+    """
     fold_of = {name: number % folds for number, name in enumerate(families)}
     chosen = [task for task in tasks if task.family in fold_of]
     crossed = [

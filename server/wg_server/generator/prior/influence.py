@@ -35,11 +35,17 @@ _THERE = 0.5  # Probability above which a class is compared
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weighed:
-    """Evidence of the other sites, weighted by agreement."""
+    """Evidence of the other sites, weighted by agreement.
 
-    others: tuple[SiteEvidence, ...]  # Evidence of those that are used
-    used: tuple[int, ...]  # Their numbers among the other sites
-    odd: tuple[int, ...]  # Numbers of those that are left out
+    Attributes:
+        others: Evidence of those that are used.
+        used: Their numbers among the other sites.
+        odd: Numbers of those that are left out.
+    """
+
+    others: tuple[SiteEvidence, ...]
+    used: tuple[int, ...]
+    odd: tuple[int, ...]
 
 
 def weighed(priors: Priors, own: SiteEvidence, others: Sequence[SiteEvidence]) -> Weighed:

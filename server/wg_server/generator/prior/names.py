@@ -52,12 +52,16 @@ _CODES = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NameMap:
-    """Names to class deviations."""
+    """Names to class deviations.
 
-    # Vectors of names, centred over the classes, to deviations along the priors' eigenvectors,
-    # [512, d].
+    Attributes:
+        matrix: Vectors of names, centred over the classes, to deviations along the priors'
+            eigenvectors, ``[512, d]``.
+        explained: Share of their variance that it explains for names never met, ``[d]``.
+    """
+
     matrix: Floats
-    explained: Floats  # Share of their variance that it explains for names never met, [d]
+    explained: Floats
 
     def prior(self, priors: Priors, labels: Sequence[str]) -> ClassPrior | None:
         """What the names foretell; None if one of them says nothing, or two say the same."""
@@ -133,11 +137,13 @@ def _vector(name: str) -> Floats:
 
 
 def fit_name_map(
-    tasks: Sequence[ZooTask],
-    priors: Priors,
-    projection: NDArray[np.floating],  # Vectors of texts to released features, [512, d]
+    tasks: Sequence[ZooTask], priors: Priors, projection: NDArray[np.floating]
 ) -> NameMap | None:
-    """Fit the map on tasks of texts; None if names explain nothing of classes left out."""
+    """Fit the map on tasks of texts; None if names explain nothing of classes left out.
+
+    Args:
+        projection: Vectors of texts to released features, ``[512, d]``.
+    """
     rows, targets, names, part = [], [], [], []
     families = sorted({task.family for task in tasks})
     for task in tasks:

@@ -27,15 +27,25 @@ _TEMPERATURE = 0.05  # Of the softmax over cosines that weights the neighbours
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ZooIndex:
-    """Heads and class deviations of the zoo's tasks. T tasks, R classes of all of them."""
+    """Heads and class deviations of the zoo's tasks. T tasks, R classes of all of them.
 
-    rows: Tensor  # Class deviations of all tasks from their sites' means, [R, d]
-    weights: Tensor  # Trained head rows, mean length 1 a task, [R, d]
-    biases: Tensor  # [R]
-    task: Tensor  # Number of the task of each row, [R], ascending
-    second: Tensor  # Second moment of features about sites' means, for distances, [d, d]
-    norms: Tensor  # Length of each task's head in that metric, [T]
-    nearest: float  # Median distance of a task to its nearest other task
+    Attributes:
+        rows: Class deviations of all tasks from their sites' means, ``[R, d]``.
+        weights: Trained head rows, mean length 1 a task, ``[R, d]``.
+        biases: ``[R]``.
+        task: Number of the task of each row, ``[R]``, ascending.
+        second: Second moment of features about sites' means, for distances, ``[d, d]``.
+        norms: Length of each task's head in that metric, ``[T]``.
+        nearest: Median distance of a task to its nearest other task.
+    """
+
+    rows: Tensor
+    weights: Tensor
+    biases: Tensor
+    task: Tensor
+    second: Tensor
+    norms: Tensor
+    nearest: float
 
 
 def build_index(tasks: Sequence[ZooTask]) -> ZooIndex:
@@ -84,12 +94,13 @@ def nearest(index: ZooIndex, weight: NDArray[np.floating], skip: int | None = No
 
 
 def retrieve(
-    index: ZooIndex,
-    priors: Priors,
-    deviations: NDArray[np.floating],  # Class deviations wanted, [K, d]
-    neighbours: int = 5,  # Rows averaged for each class
+    index: ZooIndex, priors: Priors, deviations: NDArray[np.floating], neighbours: int = 5
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A head from the zoo rows whose class deviations are nearest, class by class.
+
+    Args:
+        deviations: Class deviations wanted, ``[K, d]``.
+        neighbours: Rows averaged for each class.
 
     Returns:
         Weight ``[K, d]`` and bias ``[K]`` of ``features - centre``, centred, mean length 1.

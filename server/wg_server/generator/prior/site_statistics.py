@@ -31,11 +31,12 @@ _PRESENT_LOG_ODDS = 2.0  # Prior log odds that a class is present
 _SPREAD = 0.6  # Relative spread of a site's class counts about their typical value
 
 
-def site_evidence(
-    statistics: NoisyStatistics,  # One release; its schema may have other labels, in another order
-    labels: Sequence[str],
-) -> SiteEvidence:
-    """Evidence of a release for some classes, matched by label name."""
+def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvidence:
+    """Evidence of a release for some classes, matched by label name.
+
+    Args:
+        statistics: One release; its schema may have other labels, in another order.
+    """
     schema = statistics.schema
     result = no_evidence(len(labels), schema.dimension)
     where = {name: row for row, name in enumerate(schema.labels)}

@@ -15,15 +15,25 @@ from wg_server.zoo.store import Zoo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ZooTask:
-    """One site of one family."""
+    """One site of one family.
 
-    key: str  # Name of the zoo entry
-    family: str  # Name of the family
-    labels: tuple[str, ...]  # Class names
-    features: NDArray[np.float32]  # float32 [n, d]
-    y: NDArray[np.int64]  # int64 [n]
-    weight: NDArray[np.float32]  # Trained head, [K, d]
-    bias: NDArray[np.float32]  # [K]
+    Attributes:
+        key: Name of the zoo entry.
+        family: Name of the family.
+        labels: Class names.
+        features: float32 ``[n, d]``.
+        y: int64 ``[n]``.
+        weight: Trained head, ``[K, d]``.
+        bias: ``[K]``.
+    """
+
+    key: str
+    family: str
+    labels: tuple[str, ...]
+    features: NDArray[np.float32]
+    y: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
 
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean of the class means, ``[d]``, and each class's deviation from it, ``[K, d]``."""

@@ -18,15 +18,25 @@ from wg_server.generator.simulation.episodes import Plants
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """All that trainings and model cards draw from."""
+    """All that trainings and model cards draw from.
 
-    encoder: str  # Id of the encoder
-    tasks: Sequence[ZooTask]  # The zoo's
-    split: Split  # Their families
-    fitted_priors: FittedPriors  # From all training families, for plants of other ones
-    train: Plants  # Plants of training families, under priors that were fitted without the family
-    validation: Plants  # Plants to stop early by
-    test: Plants  # Plants for the model card
+    Attributes:
+        encoder: Id of the encoder.
+        tasks: The zoo's.
+        split: Their families.
+        fitted_priors: From all training families, for plants of other ones.
+        train: Plants of training families, under priors that were fitted without the family.
+        validation: Plants to stop early by.
+        test: Plants for the model card.
+    """
+
+    encoder: str
+    tasks: Sequence[ZooTask]
+    split: Split
+    fitted_priors: FittedPriors
+    train: Plants
+    validation: Plants
+    test: Plants
 
     @property
     def training_tasks(self) -> list[ZooTask]:
@@ -41,14 +51,20 @@ class TrainingData:
 
 
 def prepare(
-    tasks: Sequence[ZooTask],  # The zoo's, of at least eight families
+    tasks: Sequence[ZooTask],
     encoder: str,
     *,
     seed: int,
-    folds: int,  # Parts of the training families that are left out in turn
-    projection: NDArray[np.floating] | None = None,  # Of texts, as of `fitted.fit_public_priors`
+    folds: int,
+    projection: NDArray[np.floating] | None = None,
 ) -> TrainingData:
-    """Split the families, cross-fit the priors, and set up plants of each part."""
+    """Split the families, cross-fit the priors, and set up plants of each part.
+
+    Args:
+        tasks: The zoo's, of at least eight families.
+        folds: Parts of the training families that are left out in turn.
+        projection: Of texts, as of ``fitted.fit_public_priors``.
+    """
     split = split_families(tasks, streams.rng(Stream.FAMILY_SPLIT, seed))
     blind, fitted_priors = crossfit(tasks, split.train, folds, projection)
     return TrainingData(

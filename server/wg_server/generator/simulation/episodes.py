@@ -40,37 +40,60 @@ Head = tuple[NDArray[np.floating], NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What is varied between episodes. Fixed values make a benchmark's scenario."""
+    """What is varied between episodes. Fixed values make a benchmark's scenario.
 
-    epsilon: float | None = None  # Epsilon of every release; None draws one for each
-    shots: int | None = None  # Labels of a class at the site; None draws a number
-    missing: float = 0.3  # Share of episodes in which the site lacks some classes
-    unlabelled: float = 0.1  # Share of episodes in which it has no labels at all
-    silent: float = 0.1  # Share of episodes in which it has released nothing
-    same_family: int = 3  # Largest number of same-family sites with releases
-    # Labels of a class at a same-family site; None draws a number.
+    Attributes:
+        epsilon: Epsilon of every release; None draws one for each.
+        shots: Labels of a class at the site; None draws a number.
+        missing: Share of episodes in which the site lacks some classes.
+        unlabelled: Share of episodes in which it has no labels at all.
+        silent: Share of episodes in which it has released nothing.
+        same_family: Largest number of same-family sites with releases.
+        same_family_shots: Labels of a class at a same-family site; None draws a number.
+        out_of_family: Probability of a release of another family under the same label names.
+    """
+
+    epsilon: float | None = None
+    shots: int | None = None
+    missing: float = 0.3
+    unlabelled: float = 0.1
+    silent: float = 0.1
+    same_family: int = 3
     same_family_shots: int | None = None
-    # Probability of a release of another family under the same label names.
     out_of_family: float = 0.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Episode:
-    """One simulated plant."""
+    """One simulated plant.
 
-    condition: Condition  # Tokens of the evidence
-    estimate: Prediction  # T-BLUP's prediction
-    # Rows of the zoo's trained head, centred, mean length 1, [K, d].
+    Attributes:
+        condition: Tokens of the evidence.
+        estimate: T-BLUP's prediction.
+        target_weight: Rows of the zoo's trained head, centred, mean length 1, ``[K, d]``.
+        target_bias: Its bias of ``features - centre``, ``[K]``.
+        queries: Features of held-out records, ``[q, d]``.
+        answers: Their classes, ``[q]``.
+        releases: Own release (or None), then the others'.
+        labels: Class names.
+        task: Key of the zoo entry that it simulates.
+        family: Its family.
+        classes: The entry's classes that the plant has, ascending, ``[K]``.
+        rows: The entry's records behind ``queries``, ``[q]``.
+    """
+
+    condition: Condition
+    estimate: Prediction
     target_weight: NDArray[np.float32]
-    target_bias: NDArray[np.float32]  # Its bias of `features - centre`, [K]
-    queries: NDArray[np.float32]  # Features of held-out records, [q, d]
-    answers: NDArray[np.int64]  # Their classes, [q]
-    releases: tuple[NoisyStatistics | None, ...]  # Own release (or None), then the others'
-    labels: tuple[str, ...]  # Class names
-    task: str  # Key of the zoo entry that it simulates
-    family: str  # Its family
-    classes: NDArray[np.int64]  # The entry's classes that the plant has, ascending, [K]
-    rows: NDArray[np.int64]  # The entry's records behind `queries`, [q]
+    target_bias: NDArray[np.float32]
+    queries: NDArray[np.float32]
+    answers: NDArray[np.int64]
+    releases: tuple[NoisyStatistics | None, ...]
+    labels: tuple[str, ...]
+    task: str
+    family: str
+    classes: NDArray[np.int64]
+    rows: NDArray[np.int64]
 
     def logits(self, head: Head) -> NDArray[np.float64]:
         """Logits ``[q, K]`` of a head on ``features - centre``, on the held-out records."""
@@ -120,12 +143,15 @@ class Plants:
         rng: np.random.Generator,
         scenario: Scenario,
         *,
-        # The site to simulate, one of the tasks kept; None draws a family and a site.
         target: ZooTask | None = None,
-        # Its records that may be queries and nothing else; None draws half of each class.
         held: NDArray[np.int64] | None = None,
     ) -> Episode:
-        """Draw one episode."""
+        """Draw one episode.
+
+        Args:
+            target: The site to simulate, one of the tasks kept; None draws a family and a site.
+            held: Its records that may be queries and nothing else; None draws half of each class.
+        """
         target, sites, order = self._site(rng, target)
         family = target.family
         chosen = _choose_classes(len(target.labels), rng)

@@ -13,13 +13,15 @@ B = TypeVar("B")
 
 
 def batches(
-    # Gives the batch of a step, and depends on nothing else. Workers receive it once, so it and its
-    # batches can be pickled.
-    draw: Callable[[int], B],
-    steps: Sequence[int],
-    workers: int,  # Processes; 0 draws in line
+    draw: Callable[[int], B], steps: Sequence[int], workers: int
 ) -> Generator[B, None, None]:
-    """The batch of each step, in order."""
+    """The batch of each step, in order.
+
+    Args:
+        draw: Gives the batch of a step, and depends on nothing else. Workers receive it once, so
+            it and its batches can be pickled.
+        workers: Processes; 0 draws in line.
+    """
     if workers == 0:
         yield from map(draw, steps)
         return

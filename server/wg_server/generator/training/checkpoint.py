@@ -28,13 +28,20 @@ _KEY = "checkpoint"
 
 @dataclass(slots=True)
 class TrainingState:
-    """Where training stands."""
+    """Where training stands.
 
-    step: int = 0  # Steps done
-    best: float = float("inf")  # Lowest validation loss so far
-    stale: int = 0  # Evaluations since then
-    seconds: float = 0.0  # Time spent
-    # Steps by where and how they were computed, in the order of their beginnings.
+    Attributes:
+        step: Steps done.
+        best: Lowest validation loss so far.
+        stale: Evaluations since then.
+        seconds: Time spent.
+        computed: Steps by where and how they were computed, in the order of their beginnings.
+    """
+
+    step: int = 0
+    best: float = float("inf")
+    stale: int = 0
+    seconds: float = 0.0
     computed: dict[str, int] = field(default_factory=dict)
 
     def done(self, how: str) -> None:

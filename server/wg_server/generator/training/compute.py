@@ -32,11 +32,17 @@ R = TypeVar("R", bound="DataclassInstance")
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Where and how a training computes."""
+    """Where and how a training computes.
 
-    device: torch.device  # Of this process
-    precision: str = "fp32"  # `fp32` or `bf16`
-    process_group: ProcessGroup = ALONE  # The processes that train together
+    Attributes:
+        device: Of this process.
+        precision: ``fp32`` or ``bf16``.
+        process_group: The processes that train together.
+    """
+
+    device: torch.device
+    precision: str = "fp32"
+    process_group: ProcessGroup = ALONE
 
     def autocast(self) -> AbstractContextManager[object]:
         """For the denoiser's forward pass."""

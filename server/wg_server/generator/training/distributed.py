@@ -40,16 +40,27 @@ _LOOPBACK = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankInfo:
-    """A process's place among those that train together, as its starter gave it."""
+    """A process's place among those that train together, as its starter gave it.
 
-    rank: int = 0  # Number among all
-    world: int = 1  # Number of all
-    local_rank: int = 0  # Number among those of this machine
-    local_world: int = 1  # Number of those of this machine
-    host: str = ""  # Where ranks meet
-    port: int = 0  # Of the same
-    hosted: bool = False  # Whether the starter keeps the meeting place; else rank 0 does
-    attempt: int = 0  # Which start of the training by this starter it is
+    Attributes:
+        rank: Number among all.
+        world: Number of all.
+        local_rank: Number among those of this machine.
+        local_world: Number of those of this machine.
+        host: Where ranks meet.
+        port: Of the same.
+        hosted: Whether the starter keeps the meeting place; else rank 0 does.
+        attempt: Which start of the training by this starter it is.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    local_world: int = 1
+    host: str = ""
+    port: int = 0
+    hosted: bool = False
+    attempt: int = 0
 
     def __post_init__(self) -> None:
         for name, mine, of in (
@@ -103,11 +114,16 @@ def _number(environment: Mapping[str, str], name: str, low: int, high: int) -> i
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """All processes of a training, seen from one of them."""
+    """All processes of a training, seen from one of them.
 
-    rank: int = 0  # Its number
-    world: int = 1  # How many there are
-    # The group in which to wait for the first rank's longer work; None when alone.
+    Attributes:
+        rank: Its number.
+        world: How many there are.
+        patient: The group in which to wait for the first rank's longer work; None when alone.
+    """
+
+    rank: int = 0
+    world: int = 1
     patient: Any = None
 
     @property

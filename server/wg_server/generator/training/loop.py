@@ -33,16 +33,24 @@ Progress = Callable[[int, str], None]  # Called by the first process with steps 
 
 
 def train(
-    # What is trained. On the first process its module ends as the best moving average, in
-    # evaluation mode on the CPU; on others it is of no use.
     objective: Objective[M, B],
     plan: TrainingPlan,
-    path: Path,  # Of the checkpoint, the first process's; whoever keeps the result removes it
-    identity: str,  # What a checkpoint must belong to
-    progress: Progress,  # Told of evaluations
+    path: Path,
+    identity: str,
+    progress: Progress,
     how: Compute = CPU,
-) -> TrainingState:  # Where the training ended
+) -> TrainingState:
     """Train an objective's module.
+
+    Args:
+        objective: What is trained. On the first process its module ends as the best moving average,
+            in evaluation mode on the CPU; on others it is of no use.
+        path: Of the checkpoint, the first process's; whoever keeps the result removes it.
+        identity: What a checkpoint must belong to.
+        progress: Told of evaluations.
+
+    Returns:
+        Where the training ended.
 
     Raises:
         PeerError: Another process is gone or hangs.

@@ -20,10 +20,15 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How good a network is."""
+    """How good a network is.
 
-    loss: float  # Mean loss on held-out records of left-out families; the least is kept
-    accuracy: float  # Mean accuracy on the same, for people
+    Attributes:
+        loss: Mean loss on held-out records of left-out families; the least is kept.
+        accuracy: Mean accuracy on the same, for people.
+    """
+
+    loss: float
+    accuracy: float
 
 
 class Objective(Protocol[M, B]):

@@ -10,24 +10,39 @@ from wg_common.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """Sizes, steps and rates of one training."""
+    """Sizes, steps and rates of one training.
+
+    Attributes:
+        steps: Training steps.
+        batch: Episodes a step.
+        learning_rate: Peak rate of AdamW; cosine decay after a warm-up.
+        weight_decay: Of AdamW.
+        width: Width of the denoiser.
+        depth: Blocks of the denoiser.
+        latent: Size of a latent token.
+        functional: Weight of the functional loss.
+        deterministic: Share of episodes trained for the deterministic answer.
+        average: Decay of the exponential moving average of weights.
+        evaluate_every: Steps between evaluations on left-out families; a checkpoint each time.
+        patience: Evaluations without a better one before training stops.
+        episodes: Episodes of each evaluation.
+    """
 
     SECTION: ClassVar[str] = ""  # What stands before a field's name in messages
 
-    steps: int = 2000  # Training steps
-    batch: int = 16  # Episodes a step
-    learning_rate: float = 6e-4  # Peak rate of AdamW; cosine decay after a warm-up
-    weight_decay: float = 0.02  # Of AdamW
-    width: int = 96  # Width of the denoiser
-    depth: int = 3  # Blocks of the denoiser
-    latent: int = 65  # Size of a latent token
-    functional: float = 3.0  # Weight of the functional loss
-    deterministic: float = 0.35  # Share of episodes trained for the deterministic answer
-    average: float = 0.995  # Decay of the exponential moving average of weights
-    # Steps between evaluations on left-out families; a checkpoint each time.
+    steps: int = 2000
+    batch: int = 16
+    learning_rate: float = 6e-4
+    weight_decay: float = 0.02
+    width: int = 96
+    depth: int = 3
+    latent: int = 65
+    functional: float = 3.0
+    deterministic: float = 0.35
+    average: float = 0.995
     evaluate_every: int = 100
-    patience: int = 8  # Evaluations without a better one before training stops
-    episodes: int = 120  # Episodes of each evaluation
+    patience: int = 8
+    episodes: int = 120
 
     def __post_init__(self) -> None:
         self.check_positive(

@@ -33,15 +33,24 @@ class Class:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One kind of plant."""
+    """One kind of plant.
 
-    name: str  # Unique by seed, for provenance
-    kind: str  # One of `KINDS`
-    classes: tuple[Class, ...]  # Its classes
-    recipe: surfaces.Recipe  # Its surface
-    style: tuple[float, ...]  # Eight numbers in 0..1 that all classes share
-    seed: tuple[int, ...]  # What it was drawn from
-    # Characters, for digits and glyphs.
+    Attributes:
+        name: Unique by seed, for provenance.
+        kind: One of ``KINDS``.
+        classes: Its classes.
+        recipe: Its surface.
+        style: Eight numbers in 0..1 that all classes share.
+        alphabet: Characters, for digits and glyphs.
+        seed: What it was drawn from.
+    """
+
+    name: str
+    kind: str
+    classes: tuple[Class, ...]
+    recipe: surfaces.Recipe
+    style: tuple[float, ...]
+    seed: tuple[int, ...]
     alphabet: Mapping[str, glyphs.Glyph] = field(default_factory=dict)
 
     @property
@@ -90,12 +99,17 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
 
 
 def render(
-    family: Family,
-    site: Site,
-    labels: NDArray[np.int64],  # Class of each picture, [n]
-    rng: np.random.Generator,  # Source of what differs from picture to picture
-) -> cameras.Pictures:  # uint8 [n, 64, 64] or [n, 64, 64, 3]
-    """Pictures of one site."""
+    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
+) -> cameras.Pictures:
+    """Pictures of one site.
+
+    Args:
+        labels: Class of each picture, ``[n]``.
+        rng: Source of what differs from picture to picture.
+
+    Returns:
+        uint8 ``[n, 64, 64]`` or ``[n, 64, 64, 3]``.
+    """
     scenes = np.empty((len(labels), SIZE, SIZE), np.float32)
     for index, kind in enumerate(family.classes):
         rows = np.flatnonzero(labels == index)

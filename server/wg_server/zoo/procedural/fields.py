@@ -14,14 +14,22 @@ Field = NDArray[np.floating[Any]]
 
 def noise(
     rng: np.random.Generator,
-    size: int,  # Side in pixels
-    scale: float,  # Correlation length in pixels
+    size: int,
+    scale: float,
     *,
-    stretch: float = 1.0,  # Ratio of correlation lengths along and across `angle`
-    angle: float = 0.0,  # Direction in radians
-    rough: float = 0.0,  # 0 gives one scale; 1 adds finer ones with a power-law spectrum
+    stretch: float = 1.0,
+    angle: float = 0.0,
+    rough: float = 0.0,
 ) -> Field:
-    """Periodic Gaussian noise of zero mean and unit variance, ``[size, size]``."""
+    """Periodic Gaussian noise of zero mean and unit variance, ``[size, size]``.
+
+    Args:
+        size: Side in pixels.
+        scale: Correlation length in pixels.
+        stretch: Ratio of correlation lengths along and across ``angle``.
+        angle: Direction in radians.
+        rough: 0 gives one scale; 1 adds finer ones with a power-law spectrum.
+    """
     white = rng.standard_normal((size, size), dtype=np.float32)
     fy = np.fft.fftfreq(size).astype(np.float32)[:, None]
     fx = np.fft.rfftfreq(size).astype(np.float32)[None, :]
@@ -70,12 +78,17 @@ def grid(size: int) -> tuple[Field, Field]:
     return axis[None, :, None], axis[None, None, :]
 
 
-def segment_distance(
-    start: Field,  # [n, 2] as (y, x) in -1..1
-    end: Field,  # [n, 2]
-    size: int,  # Side in pixels
-) -> Field:  # [n, size, size] in units of half the side
-    """Distance from each pixel to a segment, one segment an image."""
+def segment_distance(start: Field, end: Field, size: int) -> Field:
+    """Distance from each pixel to a segment, one segment an image.
+
+    Args:
+        start: ``[n, 2]`` as (y, x) in -1..1.
+        end: ``[n, 2]``.
+        size: Side in pixels.
+
+    Returns:
+        ``[n, size, size]`` in units of half the side.
+    """
     y, x = grid(size)
     way = end - start
     length = (way**2).sum(axis=1) + 1e-8

@@ -112,12 +112,18 @@ def ink(
 
 
 def silhouette(
-    rng: np.random.Generator,
-    shape: Field,  # [5]: amplitude of harmonics 1 to 4, and the aspect
-    count: int,  # Number of images n
-    size: int,  # Side in pixels
-) -> tuple[Field, Field]:  # Mask 0 to 1, and height of a rounded solid 0 to 1, both [n, size, size]
-    """Closed shapes ``r(angle)`` given by Fourier coefficients, each turned and scaled a little."""
+    rng: np.random.Generator, shape: Field, count: int, size: int
+) -> tuple[Field, Field]:
+    """Closed shapes ``r(angle)`` given by Fourier coefficients, each turned and scaled a little.
+
+    Args:
+        shape: ``[5]``: amplitude of harmonics 1 to 4, and the aspect.
+        count: Number of images n.
+        size: Side in pixels.
+
+    Returns:
+        Mask 0 to 1, and height of a rounded solid 0 to 1, both ``[n, size, size]``.
+    """
     y, x = grid(size)
     shift = rng.normal(0, 0.06, (count, 2)).astype(np.float32)
     turn = rng.normal(0, 0.2, count).astype(np.float32)[:, None, None]

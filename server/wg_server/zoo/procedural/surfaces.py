@@ -20,12 +20,19 @@ Values = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Parameters of one family's surface."""
+    """Parameters of one family's surface.
 
-    kind: str  # Name in `KINDS`
-    values: tuple[float, ...]  # Eight numbers in 0..1 that the kind reads as it likes
-    level: float  # Mean brightness
-    contrast: float  # Standard deviation of the brightness
+    Attributes:
+        kind: Name in ``KINDS``.
+        values: Eight numbers in 0..1 that the kind reads as it likes.
+        level: Mean brightness.
+        contrast: Standard deviation of the brightness.
+    """
+
+    kind: str
+    values: tuple[float, ...]
+    level: float
+    contrast: float
 
 
 def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> Recipe:

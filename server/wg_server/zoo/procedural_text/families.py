@@ -25,26 +25,42 @@ _MIXED = 0.15  # Probability that a site writes both
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """One kind of plant."""
+    """One kind of plant.
 
-    name: str  # Unique by seed, for provenance
-    kind: str  # One of `KINDS`
-    concepts: tuple[Concept, ...]  # What each class is
-    labels: tuple[str, ...]  # Names of the classes
-    seed: tuple[int, ...]  # What it was drawn from
+    Attributes:
+        name: Unique by seed, for provenance.
+        kind: One of ``KINDS``.
+        concepts: What each class is.
+        labels: Names of the classes.
+        seed: What it was drawn from.
+    """
+
+    name: str
+    kind: str
+    concepts: tuple[Concept, ...]
+    labels: tuple[str, ...]
+    seed: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
-    """One plant of the kind."""
+    """One plant of the kind.
 
-    languages: tuple[str, ...]  # What its people write, `en` and `ja`
-    # Those that they use, by language, for each class.
+    Attributes:
+        languages: What its people write, ``en`` and ``ja``.
+        phrases: Those that they use, by language, for each class.
+        objects: Its equipment, by language.
+        remarks: Most remarks in a note.
+        places: Share of notes that say where.
+        manner: How its people write.
+    """
+
+    languages: tuple[str, ...]
     phrases: dict[str, tuple[tuple[str, ...], ...]]
-    objects: dict[str, tuple[str, ...]]  # Its equipment, by language
-    remarks: int  # Most remarks in a note
-    places: float  # Share of notes that say where
-    manner: writing.Manner  # How its people write
+    objects: dict[str, tuple[str, ...]]
+    remarks: int
+    places: float
+    manner: writing.Manner
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
@@ -95,12 +111,14 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
 
 
 def render(
-    family: Family,
-    site: Site,
-    labels: NDArray[np.int64],  # Class of each text, [n]
-    rng: np.random.Generator,  # Source of what differs from text to text
+    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> list[NDArray[np.str_]]:
-    """Texts of one site, a string each."""
+    """Texts of one site, a string each.
+
+    Args:
+        labels: Class of each text, ``[n]``.
+        rng: Source of what differs from text to text.
+    """
     return [np.array(_note(family, site, int(label), rng)) for label in labels]
 
 

@@ -14,12 +14,19 @@ from importlib import resources
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """What a class can be."""
+    """What a class can be.
 
-    names: tuple[str, ...]  # English names
-    japanese: str  # Its Japanese name
-    en: tuple[str, ...]  # English phrases
-    ja: tuple[str, ...]  # Japanese phrases
+    Attributes:
+        names: English names.
+        japanese: Its Japanese name.
+        en: English phrases.
+        ja: Japanese phrases.
+    """
+
+    names: tuple[str, ...]
+    japanese: str
+    en: tuple[str, ...]
+    ja: tuple[str, ...]
 
 
 def _read(name: str) -> tuple[Concept, ...]:

@@ -18,22 +18,39 @@ _ODD = np.array([1.0, 3.0, 5.0, 7.0, 9.0, 2.0])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mains:
-    """A set of loads behind one meter."""
+    """A set of loads behind one meter.
 
-    labels: tuple[str, ...]  # Names of the classes
-    cycles: float  # Cycles of the mains a window of nominal length
-    nominal: int  # That length, samples
-    size: Floats  # Strength of each class, [K]
-    harmonics: Floats  # Amplitudes [K, 6] and phases [K, 6] of five odd harmonics and the second
-    phases: Floats  # [K, 6]
-    pulse: Floats  # Share of rectifier pulses, [K]
-    narrow: Floats  # Their sharpness, [K]
-    cut: Floats  # Share of the half wave that is cut away, [K]
-    inrush: Floats  # Height of the inrush [K]
-    settle: Floats  # Its decay, in windows, [K]
-    slip: Floats  # Depth of the slip tone, [K]
-    aligned: bool  # Whether windows start at the same phase
-    hash: float  # Level of the noise
+    Attributes:
+        labels: Names of the classes.
+        cycles: Cycles of the mains a window of nominal length.
+        nominal: That length, samples.
+        size: Strength of each class, ``[K]``.
+        harmonics: Amplitudes ``[K, 6]`` and phases ``[K, 6]`` of five odd harmonics and the second.
+        phases: ``[K, 6]``.
+        pulse: Share of rectifier pulses, ``[K]``.
+        narrow: Their sharpness, ``[K]``.
+        cut: Share of the half wave that is cut away, ``[K]``.
+        inrush: Height of the inrush ``[K]``.
+        settle: Its decay, in windows, ``[K]``.
+        slip: Depth of the slip tone, ``[K]``.
+        aligned: Whether windows start at the same phase.
+        hash: Level of the noise.
+    """
+
+    labels: tuple[str, ...]
+    cycles: float
+    nominal: int
+    size: Floats
+    harmonics: Floats
+    phases: Floats
+    pulse: Floats
+    narrow: Floats
+    cut: Floats
+    inrush: Floats
+    settle: Floats
+    slip: Floats
+    aligned: bool
+    hash: float
 
     @property
     def sources(self) -> int:

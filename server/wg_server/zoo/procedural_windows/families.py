@@ -36,15 +36,25 @@ _DIRECT = ("process", "motion", "shapes")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """One kind of machine."""
+    """One kind of machine.
 
-    name: str  # Unique by seed, for provenance
-    kind: str  # One of `KINDS`
-    machine: Machine  # Its classes and what they sound like
-    mixing: Floats  # How its sources reach channels, [C, S]
-    length: int  # Samples of a window
-    unit: float  # A factor on all values: the unit that such plants record in
-    seed: tuple[int, ...]  # What it was drawn from
+    Attributes:
+        name: Unique by seed, for provenance.
+        kind: One of ``KINDS``.
+        machine: Its classes and what they sound like.
+        mixing: How its sources reach channels, ``[C, S]``.
+        length: Samples of a window.
+        unit: A factor on all values: the unit that such plants record in.
+        seed: What it was drawn from.
+    """
+
+    name: str
+    kind: str
+    machine: Machine
+    mixing: Floats
+    length: int
+    unit: float
+    seed: tuple[int, ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -54,12 +64,19 @@ class Family:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
-    """One machine of the kind behind its own sensors."""
+    """One machine of the kind behind its own sensors.
 
-    machine: Machine  # The machine
-    sensors: sensors.Sensors  # Its measuring chain
-    step: float  # Time between samples, 1 is the family's
-    length: int  # Samples of its windows
+    Attributes:
+        machine: The machine.
+        sensors: Its measuring chain.
+        step: Time between samples, 1 is the family's.
+        length: Samples of its windows.
+    """
+
+    machine: Machine
+    sensors: sensors.Sensors
+    step: float
+    length: int
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
@@ -97,11 +114,16 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
 
 
 def render(
-    family: Family,
-    site: Site,
-    labels: NDArray[np.int64],  # Class of each window, [n]
-    rng: np.random.Generator,  # Source of what differs from window to window
-) -> NDArray[np.float32]:  # float32 [n, C, T]
-    """Windows of one site."""
+    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Windows of one site.
+
+    Args:
+        labels: Class of each window, ``[n]``.
+        rng: Source of what differs from window to window.
+
+    Returns:
+        float32 ``[n, C, T]``.
+    """
     signals = site.machine.windows(rng, labels, site.length, site.step)
     return sensors.observe(rng, signals, site.sensors).reshape(len(labels), len(family.mixing), -1)

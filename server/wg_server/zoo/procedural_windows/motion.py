@@ -15,17 +15,29 @@ _HARMONICS = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mover:
-    """Something that moves in several ways."""
+    """Something that moves in several ways.
 
-    labels: tuple[str, ...]  # Names of the classes
-    rate: Floats  # Cycles a sample, [K]
-    shape: Floats  # Amplitude of each harmonic on each axis, [K, A, 4]
-    phases: Floats  # [K, A, 4]
-    rest: Floats  # Mean of each axis (gravity, a bias), [K, A]
-    shake: Floats  # Strength of what is not periodic, [K]
-    colour: Floats  # Its colour, [K]
-    burst: Floats  # Share of the window in which there is motion, [K]
-    swing: float  # Spread of the rate between windows
+    Attributes:
+        labels: Names of the classes.
+        rate: Cycles a sample, ``[K]``.
+        shape: Amplitude of each harmonic on each axis, ``[K, A, 4]``.
+        phases: ``[K, A, 4]``.
+        rest: Mean of each axis (gravity, a bias), ``[K, A]``.
+        shake: Strength of what is not periodic, ``[K]``.
+        colour: Its colour, ``[K]``.
+        burst: Share of the window in which there is motion, ``[K]``.
+        swing: Spread of the rate between windows.
+    """
+
+    labels: tuple[str, ...]
+    rate: Floats
+    shape: Floats
+    phases: Floats
+    rest: Floats
+    shake: Floats
+    colour: Floats
+    burst: Floats
+    swing: float
 
     @property
     def sources(self) -> int:

@@ -21,18 +21,31 @@ _FACTORS = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plant:
-    """A process or a loop."""
+    """A process or a loop.
 
-    labels: tuple[str, ...]  # Names of the classes
-    level: Floats  # Resting value of each variable, [V]
-    scale: Floats  # Spread of each, [V]
-    loading: Floats  # Of variables on common causes, [V, 3]
-    colour: tuple[float, float]  # Exponents of the noise of causes and variables
-    effects: Floats  # Strength of each effect of each class on each variable, [K, 6, V]
-    rate: Floats  # Cycles a sample of each class's oscillation, [K]
-    begun: float  # Share of windows in which the disturbance is there from the start
-    blur: float  # Spread of the strength between windows, nepers
-    wander: float  # Spread of the resting values between windows, in units of `scale`
+    Attributes:
+        labels: Names of the classes.
+        level: Resting value of each variable, ``[V]``.
+        scale: Spread of each, ``[V]``.
+        loading: Of variables on common causes, ``[V, 3]``.
+        colour: Exponents of the noise of causes and variables.
+        effects: Strength of each effect of each class on each variable, ``[K, 6, V]``.
+        rate: Cycles a sample of each class's oscillation, ``[K]``.
+        begun: Share of windows in which the disturbance is there from the start.
+        blur: Spread of the strength between windows, nepers.
+        wander: Spread of the resting values between windows, in units of ``scale``.
+    """
+
+    labels: tuple[str, ...]
+    level: Floats
+    scale: Floats
+    loading: Floats
+    colour: tuple[float, float]
+    effects: Floats
+    rate: Floats
+    begun: float
+    blur: float
+    wander: float
 
     @property
     def sources(self) -> int:

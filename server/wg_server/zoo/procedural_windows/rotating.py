@@ -33,25 +33,45 @@ _HARMONICS = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rotor:
-    """A shaft with bearings and perhaps gears."""
+    """A shaft with bearings and perhaps gears.
 
-    labels: tuple[str, ...]  # Names of the classes
-    shaft: float  # Cycles of the shaft a sample
-    mesh: float  # Teeth: mesh tone over shaft rate
-    ratio: Floats  # Strikes over shaft rate, of each class; 0 for none. [K]
-    strike: Floats  # Strength of a strike over the background. [K]
-    sway: Floats  # Rate of the strikes' modulation over shaft rate, [K], and its depth
-    depth: Floats  # [K]
-    harmonics: Floats  # Amplitudes of the shaft's harmonics, [K, 8]
-    tone: Floats  # Amplitude of the mesh tone, [K]
-    bands: Floats  # Depth of its side bands, [K]
-    bursts: Floats  # Strength of bursts of band noise, [K]
-    resonance: Floats  # Cycles a sample of each of three resonances
-    damping: Floats  # Of each
-    share: Floats  # How much each class excites each resonance, [K, 3]
-    background: tuple[float, float]  # Colour of the machine's own noise, and its level
-    swing: float  # Relative spread of speed between windows
-    spread: float  # Spread of severity between windows, in nepers
+    Attributes:
+        labels: Names of the classes.
+        shaft: Cycles of the shaft a sample.
+        mesh: Teeth: mesh tone over shaft rate.
+        ratio: Strikes over shaft rate, of each class; 0 for none. ``[K]``.
+        strike: Strength of a strike over the background. ``[K]``.
+        sway: Rate of the strikes' modulation over shaft rate, ``[K]``, and its depth.
+        depth: ``[K]``.
+        harmonics: Amplitudes of the shaft's harmonics, ``[K, 8]``.
+        tone: Amplitude of the mesh tone, ``[K]``.
+        bands: Depth of its side bands, ``[K]``.
+        bursts: Strength of bursts of band noise, ``[K]``.
+        resonance: Cycles a sample of each of three resonances.
+        damping: Of each.
+        share: How much each class excites each resonance, ``[K, 3]``.
+        background: Colour of the machine's own noise, and its level.
+        swing: Relative spread of speed between windows.
+        spread: Spread of severity between windows, in nepers.
+    """
+
+    labels: tuple[str, ...]
+    shaft: float
+    mesh: float
+    ratio: Floats
+    strike: Floats
+    sway: Floats
+    depth: Floats
+    harmonics: Floats
+    tone: Floats
+    bands: Floats
+    bursts: Floats
+    resonance: Floats
+    damping: Floats
+    share: Floats
+    background: tuple[float, float]
+    swing: float
+    spread: float
 
     @property
     def sources(self) -> int:

@@ -20,14 +20,23 @@ _BUMPS = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """A set of curves."""
+    """A set of curves.
 
-    labels: tuple[str, ...]  # Names of the classes
-    curves: Floats  # Templates on a grid over the window and half of it on either side, [K, C, 256]
-    shift: float  # Spread of a curve's place, in windows
-    bend: float  # Spread of the bend in time
-    lift: float  # Spread of its height, nepers
-    noise: tuple[float, float]  # Level and colour of the noise
+    Attributes:
+        labels: Names of the classes.
+        curves: Templates on a grid over the window and half of it on either side, ``[K, C, 256]``.
+        shift: Spread of a curve's place, in windows.
+        bend: Spread of the bend in time.
+        lift: Spread of its height, nepers.
+        noise: Level and colour of the noise.
+    """
+
+    labels: tuple[str, ...]
+    curves: Floats
+    shift: float
+    bend: float
+    lift: float
+    noise: tuple[float, float]
 
     @property
     def sources(self) -> int:
