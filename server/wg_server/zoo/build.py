@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,26 +94,15 @@ def build(
         todo = [task for task in wanted if not zoo.has(task.key(encoder))]
         kept = len(wanted) - len(todo)
         progress(kept, "rendering, encoding, training")
+        # Those of files may have many more records than rendered ones; the longest come first.
+        todo.sort(key=lambda spec: -spec.per_class)
         jobs = [(plan.architecture, device, spec) for spec in todo]
         for number, (_, (packed, entry)) in enumerate(executor.run(_work, data, jobs), 1):
             zoo.write(packed, entry)
             progress(kept + number, entry.family)
-        for words in _family_heads(zoo, plan, wanted, device, data, executor):
-            progress(len(wanted), words)
-    if plan.networks is not None:
-        built = {task.key(encoder) for task in wanted}
-        entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
-        steps = network_steps(plan)
-        for name in networks.build(
-            zoo,
-            entries,
-            plan.networks,
-            steps,
-            seed=plan.seed,
-            workers=workers,
-            encoder=data,
-        ):
-            progress(len(wanted), name)
+        with _here(executor, workers, ray) as here:
+            for words in _beyond_tasks(zoo, plan, wanted, device, data, executor, here):
+                progress(len(wanted), words)
     return Built(len(todo), kept, encoder, taken)
 
 
@@ -217,26 +208,88 @@ def _raw(
     return list(zip(parts, labels, strict=True))
 
 
-def _family_heads(
+@contextmanager
+def _here(
+    executor: executors.Executor, workers: int, ray: str | None
+) -> Iterator[executors.Executor]:
+    """An executor on this machine; the build's own, if it is."""
+    if ray is None:
+        yield executor
+    else:
+        with executors.opened(workers) as found:
+            yield found
+
+
+def _beyond_tasks(
     zoo: Zoo,
     plan: ZooPlan,
     wanted: Sequence[TaskSpec],
     device: str,
     data: bytes,
     executor: executors.Executor,
+    here: executors.Executor,
 ) -> Iterator[str]:
-    """Make heads of the operator's families that are not there yet; words as they finish."""
-    if not plan.own_sites or not trunk_of(plan.modality).comparable:
+    """Make what stands on tasks and is not there yet; words as it is finished.
+
+    Bases and heads of families need nothing of each other, and there are few of either: on this
+    machine they are made side by side.
+    """
+    heads = _family_heads(zoo, plan, wanted, device, data)
+    if plan.networks is None:
+        yield from _done(zoo, executor, data, heads)
         return
+    encoder = canonical.sha256_hex(data)
+    built = {task.key(encoder) for task in wanted}
+    entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
+    bases = [
+        _Job(networks.make_base, job)
+        for job in networks.base_jobs(zoo, entries, plan.networks, plan.seed)
+    ]
+    if executor is not here:
+        yield from _done(zoo, executor, data, heads)
+        heads = []
+    yield from _done(zoo, here, data, [*bases, *heads])
+    jobs = networks.network_jobs(zoo, entries, plan.networks, network_steps(plan))
+    yield from (words for _, words in here.run(networks.make_network, b"", jobs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be done with the encoder's package, and with what else."""
+
+    work: Callable[[bytes, Any], Any]
+    job: Any
+
+
+def _do(data: bytes, job: _Job) -> Any:
+    return job.work(data, job.job)
+
+
+def _done(
+    zoo: Zoo, executor: executors.Executor, data: bytes, jobs: Sequence[_Job]
+) -> Iterator[str]:
+    """Run jobs of several kinds; heads of families are written here."""
+    for _, found in executor.run(_do, data, jobs):
+        if isinstance(found, str):
+            yield found
+        else:
+            packed, entry = found
+            family_heads.write(zoo, packed, entry)
+            yield f"head of {entry.family}"
+
+
+def _family_heads(
+    zoo: Zoo, plan: ZooPlan, wanted: Sequence[TaskSpec], device: str, data: bytes
+) -> list[_Job]:
+    """Jobs that make heads of the operator's families that are not there yet."""
+    if not plan.own_sites or not trunk_of(plan.modality).comparable:
+        return []
     encoder, sites = canonical.sha256_hex(data), plan.own_sites
-    jobs = [
-        (sites, device, spec)
+    return [
+        _Job(_family_head, (sites, device, spec))
         for spec in family_heads.wanted(wanted)
         if not family_heads.has(zoo, spec, encoder, sites)
     ]
-    for _, (packed, entry) in executor.run(_family_head, data, jobs):
-        family_heads.write(zoo, packed, entry)
-        yield f"head of {entry.family}"
 
 
 _LOADED: dict[tuple[str, str], encoders.Encoder] = {}

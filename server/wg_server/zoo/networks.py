@@ -37,7 +37,6 @@ from wg_common.wire import canonical
 from wg_server.zoo import bases, heads, sources
 from wg_server.zoo.plan import NetworksPlan
 from wg_server.zoo.store import ENTRY_LIMIT, Entry, Zoo
-from wg_server.zoo.workers import pool, threads
 
 HELD_LIMIT = 64
 _SHIFTED = "elsewhere/"
@@ -62,6 +61,10 @@ _TINY = 1e-6
 _PENALTY = 30.0
 """Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
 Array = NDArray[np.float32]
+BaseJob = tuple[Path, list[Entry], str, NetworksPlan, int]
+"""The zoo's folder, tasks, architecture, plan and seed."""
+NetworkJob = tuple[Path, Entry, str, int]
+"""The zoo's folder, the task, architecture and steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,39 +127,50 @@ def wanted(entries: Sequence[Entry], plan: NetworksPlan) -> list[tuple[str, Entr
     return [(architecture, entry) for architecture in plan.architectures for entry in found]
 
 
-def build(
-    zoo: Zoo,
-    entries: Sequence[Entry],
-    plan: NetworksPlan,
-    steps: Mapping[str, int],
-    *,
-    seed: int,
-    workers: int,
-    encoder: bytes,
-) -> Iterator[str]:
-    """Train the bases, then the networks that are not there yet; yields words as they finish.
+def base_jobs(zoo: Zoo, entries: Sequence[Entry], plan: NetworksPlan, seed: int) -> list[BaseJob]:
+    """Jobs of ``make_base``, the longest first.
+
+    Args:
+        zoo: Where to.
+        entries: Tasks that bases learn from.
+        plan: Which architectures.
+        seed: Of the bases.
+    """
+    by_cost = sorted(plan.architectures, key=lambda name: -catalogue.known(name).width)
+    return [(zoo.root, list(entries), name, plan, seed) for name in by_cost]
+
+
+def make_base(encoder: bytes, job: BaseJob) -> str:
+    """Train a base, unless it is there; the encoder's package, what to do, and what was done."""
+    root, entries, architecture, plan, seed = job
+    bases.make_base(Zoo(root), entries, architecture, plan, seed, encoder)
+    return f"base {architecture}"
+
+
+def network_jobs(
+    zoo: Zoo, entries: Sequence[Entry], plan: NetworksPlan, steps: Mapping[str, int]
+) -> list[NetworkJob]:
+    """Jobs of ``make_network`` for networks that are not there yet, the longest first.
 
     Args:
         zoo: Where to.
         entries: Tasks to choose from.
         plan: Which of them.
         steps: Of fine-tuning, by name of the source.
-        seed: Of the bases.
-        workers: Number of processes.
-        encoder: Package of the encoder.
     """
-    by_cost = sorted(plan.architectures, key=lambda name: -catalogue.known(name).width)
-    jobs = [(zoo.root, list(entries), name, plan, seed, encoder) for name in by_cost]
-    todo = [(a, e) for a, e in wanted(entries, plan) if not _record(zoo.root, e.key, a).is_file()]
-    if workers == 1:
-        for job in jobs:
-            yield _base(job)
-        for architecture, entry in todo:
-            yield _network((zoo.root, entry, architecture, steps[entry.task.name]))
-        return
-    with pool(workers) as processes:
-        yield from processes.map(_base, jobs)
-        yield from processes.map(_network, [(zoo.root, e, a, steps[e.task.name]) for a, e in todo])
+    jobs = [
+        (zoo.root, entry, architecture, steps[entry.task.name])
+        for architecture, entry in wanted(entries, plan)
+        if not _record(zoo.root, entry.key, architecture).is_file()
+    ]
+    return sorted(jobs, key=lambda job: (not job[1].task.own, -job[3]))
+
+
+def make_network(_: bytes, job: NetworkJob) -> str:
+    """Train a network and store it; what was done."""
+    root, entry, architecture, steps = job
+    _build_network(Zoo(root), entry, architecture, steps)
+    return f"{architecture} {entry.family}"
 
 
 def networks(zoo: Zoo, architecture: str, base: str) -> Iterator[NetworkEntry]:
@@ -342,19 +356,6 @@ def accuracy(
     found = network.features(network.load_trunk(architecture, tensors), images)
     logits = found @ tensors[HEAD_WEIGHT].T + tensors[HEAD_BIAS]
     return float((logits.argmax(axis=1) == labels).mean()) if len(labels) else float("nan")
-
-
-def _base(job: tuple[Path, list[Entry], str, NetworksPlan, int, bytes]) -> str:
-    root, entries, architecture, plan, seed, encoder = job
-    bases.make_base(Zoo(root), entries, architecture, plan, seed, encoder)
-    return f"base {architecture}"
-
-
-def _network(job: tuple[Path, Entry, str, int]) -> str:
-    root, entry, architecture, steps = job
-    with threads(1):
-        _build_network(Zoo(root), entry, architecture, steps)
-    return f"{architecture} {entry.family}"
 
 
 def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> None:

@@ -105,7 +105,7 @@ class Trunk(EncoderTrunk):
 
     label = f"{NAME}-two-scales"
     width = WIDTH
-    batch = 32
+    batch = 16
     devices = True
     directions = 448
     local_blocks = (LAST, STAGES_WIDTH - LAST, STAGES_WIDTH - LAST)

@@ -129,8 +129,9 @@ def draw_linear(module: nn.Module, generator: torch.Generator) -> None:
 
 def padded(array: NDArray[Any], *sizes: int) -> NDArray[Any]:
     """An array with zeros after its own in its first axes, up to ``sizes``."""
-    pads = [(0, size - own) for size, own in zip(sizes, array.shape, strict=False)]
-    return np.pad(array, pads + [(0, 0)] * (array.ndim - len(pads)))
+    found = np.zeros((*sizes, *array.shape[len(sizes) :]), array.dtype)  # ``np.pad`` takes longer
+    found[tuple(map(slice, array.shape))] = array
+    return found
 
 
 def stacked(arrays: Sequence[NDArray[Any]], *sizes: int) -> Tensor:
