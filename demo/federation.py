@@ -89,7 +89,7 @@ class Federation:
             )  # fmt: skip
             self._running.start("server", "wg-server", "serve", "--home", self._server)
             self._running.wait_for("server", "ready")
-            self._enrol(plants)
+            self._enrol(plants, device)
             self._running.wait("train")
             self._accept()
         with self._step("statistics out, weights in"):
@@ -129,7 +129,11 @@ class Federation:
     def _home(self, plant: Plant) -> Path:
         return self._out / plant.name
 
-    def _enrol(self, plants: tuple[Plant, ...]) -> None:
+    def _sent(self, plant: Plant) -> Path:
+        return self._out / f"{plant.name}.wgs"
+
+    def _enrol(self, plants: tuple[Plant, ...], device: Plant) -> None:
+        """Enrol all plants, and let the one without a connection write its statistics to a file."""
         joins = []
         for plant in plants:
             token = self._running.json("wg-server", "enroll", "--home", self._server, plant.name)
@@ -146,10 +150,18 @@ class Federation:
             )
         )  # fmt: skip
         first = plants[0]  # what it would be told, every other one would be told too
-        check = self._running.json(
-            "wg-client", "check", "--home", self._home(first), "--epsilon", EPSILON,
-            "--delta", DELTA,
+        told, _ = self._running.run_all(
+            (
+                "wg-client", "check", "--home", self._home(first), "--epsilon", EPSILON,
+                "--delta", DELTA, "--json",
+            ),
+            (
+                "wg-client", "statistics", "--home", self._home(device), "--out",
+                self._sent(device), "--epsilon", EPSILON, "--delta", DELTA,
+                "--purpose", "demonstration",
+            ),
         )  # fmt: skip
+        check = json.loads(told)
         leaves, cost = check["would_leave"], check["cost"]
         console.print(
             f"{first.name}: {check['data']['records']} records stay; {leaves['integers']} noisy"
@@ -178,11 +190,7 @@ class Federation:
 
     def _by_files(self, plant: Plant) -> dict[str, int]:
         """A whole network for a plant without a connection; sizes of the files."""
-        sent, received = self._out / f"{plant.name}.wgs", self._out / f"{plant.name}.wgw"
-        self._running.run(
-            "wg-client", "statistics", "--home", self._home(plant), "--out", sent,
-            "--epsilon", EPSILON, "--delta", DELTA, "--purpose", "demonstration",
-        )  # fmt: skip
+        sent, received = self._sent(plant), self._out / f"{plant.name}.wgw"
         self._running.run(
             "wg-server", "generate", "--home", self._server, "--statistics", sent,
             "--out", received, "--architecture", ARCHITECTURE,
@@ -224,9 +232,11 @@ class Federation:
     def _audit(self, plants: tuple[Plant, ...]) -> list[dict[str, Any]]:
         """What each plant's ledger proves, by the auditor's own computation."""
         homes = [self._home(plant) for plant in plants]
-        found = self._running.run_all(*(("wg-audit", "verify", home, "--json") for home in homes))
-        self._running.run_all(
-            *(("wg-audit", "report", home, "--out", home / "audit.html") for home in homes)
+        found = self._running.run_all(
+            *(
+                ("wg-audit", "report", home, "--out", home / "audit.html", "--json")
+                for home in homes
+            )
         )
         return [
             {

@@ -17,6 +17,8 @@ from wg_server.zoo.plan import NetworksPlan, SourcePlan, read_plan
 
 ARCHITECTURE = "cnn-s"
 """Of the small device."""
+_PER_CLASS = 16
+"""Pictures of a class at a site of the zoo."""
 
 
 def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
@@ -58,15 +60,15 @@ def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
     )
     section = replace(
         training.networks,
-        steps=10 if quick else 60,
+        steps=10 if quick else 30,
         width=64,
         depth=2,
-        evaluate_every=5 if quick else 30,
+        evaluate_every=5 if quick else 15,
         episodes=8 if quick else 16,
     )
     training = replace(training, networks=section)
     if not quick:
-        training = replace(training, steps=150, episodes=24)
+        training = replace(training, steps=150, episodes=24, workers=1)
     paths = folder / "zoo.json", folder / "training.json"
     for path, plan in zip(paths, (zoo, training), strict=True):
         atomic.write_bytes(path, json.dumps(canonical.to_builtins(plan), indent=1).encode())
@@ -74,5 +76,5 @@ def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
 
 
 def _fewer(source: SourcePlan) -> SourcePlan:
-    """Half the families, since the demo is to end in four minutes."""
-    return replace(source, families=(source.families + 1) // 2)
+    """Half the families, and fewer pictures of each: the demo is to end in four minutes."""
+    return replace(source, families=(source.families + 1) // 2, per_class=_PER_CLASS)

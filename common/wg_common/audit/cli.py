@@ -132,7 +132,7 @@ def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
     page = render(path, finding, language.current()).encode()
     atomic.write_bytes(out, page)
     word = finding.verdict.word
-    document = {"file": str(out), "bytes": len(page), "verdict": word}
+    document = {**finding.to_json(), "file": str(out), "page_bytes": len(page)}
     answer(as_json, document, text("{path}: written ({word})", path=out, word=word))
     return _exit_code(finding)
 

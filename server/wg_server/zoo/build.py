@@ -36,7 +36,7 @@ from wg_server.zoo.store import Entry, Weights, Zoo, pack
 log = logging.getLogger(__name__)
 
 _FIT_PER_TASK = 48
-_FIT_TASKS = 16  # Tasks whose images for the encoder's fit one job renders
+_FIT_TASKS = 4  # Tasks whose images for the encoder's fit one job renders
 Progress = Callable[[int, str], None]
 
 
