@@ -10,13 +10,14 @@
 Both trainings are the same loop (``training.loop``). Of several processes each draws and computes
 its share of every step; the first one alone evaluates, writes and makes the model cards. The
 checkpoint of heads stays until networks are done: a training that is killed while it learns
-networks does not learn heads again.
+networks does not learn heads again. The card of heads is made beside the training of networks, and
+both packages are written at the end.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.prior import retrieval
 from wg_server.generator.prior.zoo_tasks import load_tasks
 from wg_server.generator.simulation.data import TrainingData, prepare
-from wg_server.generator.training import compute, distributed, loop
+from wg_server.generator.training import beside, compute, distributed, loop
 from wg_server.generator.training.compute import Compute
 from wg_server.generator.training.loop import Progress
 from wg_server.generator.training.plan import TrainingPlan
@@ -96,6 +97,33 @@ def train(
         return _Pipeline(home, plan, progress, Compute(chosen, kind, group)).run()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heads:
+    """A packed generator of heads whose card is being made.
+
+    Attributes:
+        packed: The package.
+        known: Of the card, what is known already.
+        figures: Waits for the rest.
+    """
+
+    packed: bytes
+    known: Mapping[str, Any]
+    figures: Callable[[], dict[str, Any]]
+
+    @property
+    def identity(self) -> str:
+        """Of the package."""
+        return canonical.sha256_hex(self.packed)
+
+    def written(self, home: ServerHome) -> dict[str, Any]:
+        """Write package and card; the card."""
+        document = {"generator": self.identity, **self.known, **self.figures()}
+        checks = card_checks.head_checks(document)
+        _write(home.generator, self.packed, home.model_card, document, checks)
+        return document
+
+
 @dataclass(frozen=True, slots=True)
 class _Pipeline:
     """One training, as one of its processes sees it."""
@@ -123,15 +151,21 @@ class _Pipeline:
             projection=encoders.projection_of_texts(encoder),
         )
         checkpoint = self.home.generator.with_name(CHECKPOINT)
-        document = self._heads(data, modality(encoders.read_modality(encoder)).head, checkpoint)
-        heads = group.from_first(document.get("generator", "").encode()).decode()
-        document["networks"] = self._networks(data, heads)
+        architecture = modality(encoders.read_modality(encoder)).head
+        with beside.opened(self.plan.workers) as begin:
+            heads = self._heads(data, architecture, checkpoint, begin)
+            identity = "" if heads is None else heads.identity
+            networks = self._networks(data, group.from_first(identity.encode()).decode())
+            document = {} if heads is None else heads.written(self.home)
+        document["networks"] = networks
         if group.first:
             checkpoint.unlink(missing_ok=True)
         return group.document_of_first(document)
 
-    def _heads(self, data: TrainingData, architecture: str, checkpoint: Path) -> dict[str, Any]:
-        """Train and pack a generator of heads; its card on the first rank, else nothing."""
+    def _heads(
+        self, data: TrainingData, architecture: str, checkpoint: Path, begin: beside.Begin
+    ) -> _Heads | None:
+        """Train and pack a generator of heads, and begin its card; on the first rank."""
         plan, how = self.plan, self.how
         objective = HeadObjective(data, plan, plan.seed, workers=plan.workers, how=how)
         identity = _identity(
@@ -142,7 +176,7 @@ class _Pipeline:
         )
         state = loop.train(objective, plan, checkpoint, identity, self.progress, how)
         if not how.process_group.first:
-            return {}
+            return None
         self.progress(plan.steps, "writing the model card")
         codec, gate = objective.finish()
         owned = list(family_heads.entries(Store(self.home.zoo), data.encoder))
@@ -157,15 +191,12 @@ class _Pipeline:
             names=data.fitted_priors.names,
         )
         packed = pack(parts)
-        document = {
-            "generator": canonical.sha256_hex(packed),
+        known = {
             "training": {**state.figures(), "plan": canonical.to_builtins(plan), "gate": gate},
             "own_families": {entry.family: entry.figures for entry in owned},
-            **_head_figures(plan, data, parts, objective.codec),
         }
-        checks = card_checks.head_checks(document)
-        _write(self.home.generator, packed, self.home.model_card, document, checks)
-        return document
+        figures = begin(_head_figures, plan, data, parts, objective.codec)
+        return _Heads(packed, known, figures)
 
     def _family_heads(
         self, owned: Sequence[family_heads.FamilyHeadEntry]

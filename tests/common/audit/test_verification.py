@@ -215,8 +215,11 @@ def test_disagreeing_code_bases_are_an_error(
 
 def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
-    run("report", str(home), "--out", str(out))
+    _, said = run("report", str(home), "--out", str(out))
+    _, verified = run("verify", str(home))
+    assert set(verified) < set(said) and said["epsilon"] == verified["epsilon"]
     page = out.read_text()
+    assert said["page_bytes"] == len(page.encode())
     for outside in ("http://", "https://", "<script", "<link", "@import", "src="):
         assert outside not in page
     for words in ("Holds by itself", "burned", "r1", "r2", "r3", "server.example/witness", "0.53"):

@@ -113,7 +113,11 @@ def test_own_images_have_a_network_of_made_up_sites_too(
     )
     plan = PLANS["cnn-s"]
     home = ServerHome(tmp_path / "home")
-    build(home, replace(plan, sources=(*plan.sources, own)), workers=1, progress=lambda *_: None)
+    said: list[str] = []
+    plan = replace(plan, sources=(*plan.sources, own))
+    build(home, plan, workers=1, progress=lambda _, words: said.append(words))
+    longest = said.index("cnn-s npz-0")  # has two networks to train, and begins before the others
+    assert said[longest - 1] in ("base cnn-s", "head of npz-0")
     zoo = Zoo(home.zoo)
     base, base_id = bases.read_base(home.zoo, "cnn-s")
     tasks = {entry.key: entry.task for entry in zoo.entries()}
