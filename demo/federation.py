@@ -97,8 +97,8 @@ class Federation:
                 self._running.start(
                     plant.name, "wg-client", "run", "--home", self._home(plant), "--once"
                 )
-            campaign = self._campaign(connected)
-            traffic = {device.name: self._by_files(device)}
+            campaign = self._asked(connected, device)
+            traffic = {device.name: self._applied(device)}
             traffic |= self._delivered(campaign, connected)
         with self._step("test on unseen records"):
             results = self._evaluate(plants)
@@ -131,6 +131,9 @@ class Federation:
 
     def _sent(self, plant: Plant) -> Path:
         return self._out / f"{plant.name}.wgs"
+
+    def _received(self, plant: Plant) -> Path:
+        return self._out / f"{plant.name}.wgw"
 
     def _enrol(self, plants: tuple[Plant, ...], device: Plant) -> None:
         """Enrol all plants, and let the one without a connection write its statistics to a file."""
@@ -179,22 +182,25 @@ class Federation:
                 console.print(f"accepted for the demonstration although its card fails: {failed}")
                 self._running.run("wg-server", "accept", "--home", home.root, card["generator"])
 
-    def _campaign(self, plants: list[Plant]) -> str:
-        """Ask every connected plant; the campaign's name."""
-        started = self._running.json(
-            "wg-server", "campaign", "start", "--home", self._server,
-            "--epsilon", EPSILON, "--delta", DELTA,
-            "--purpose", "demonstration", "--sites", ",".join(plant.name for plant in plants),
+    def _asked(self, plants: list[Plant], device: Plant) -> str:
+        """Start the campaign, and make weights of the device's file meanwhile; its name."""
+        started, _ = self._running.run_all(
+            (
+                "wg-server", "campaign", "start", "--home", self._server,
+                "--epsilon", EPSILON, "--delta", DELTA, "--purpose", "demonstration",
+                "--sites", ",".join(plant.name for plant in plants), "--json",
+            ),
+            (
+                "wg-server", "generate", "--home", self._server,
+                "--statistics", self._sent(device), "--out", self._received(device),
+                "--architecture", ARCHITECTURE,
+            ),
         )  # fmt: skip
-        return str(started["id"])
+        return str(json.loads(started)["id"])
 
-    def _by_files(self, plant: Plant) -> dict[str, int]:
-        """A whole network for a plant without a connection; sizes of the files."""
-        sent, received = self._sent(plant), self._out / f"{plant.name}.wgw"
-        self._running.run(
-            "wg-server", "generate", "--home", self._server, "--statistics", sent,
-            "--out", received, "--architecture", ARCHITECTURE,
-        )  # fmt: skip
+    def _applied(self, plant: Plant) -> dict[str, int]:
+        """Carry the file back to the plant without a connection; sizes of both files."""
+        sent, received = self._sent(plant), self._received(plant)
         self._running.run(
             "wg-client", "apply", "--home", self._home(plant), received,
             allowed=(0, 6),  # 6: the plant's own network was better

@@ -17,8 +17,6 @@ from wg_server.zoo.plan import NetworksPlan, SourcePlan, read_plan
 
 ARCHITECTURE = "cnn-s"
 """Of the small device."""
-_PER_CLASS = 16
-"""Pictures of a class at a site of the zoo."""
 
 
 def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
@@ -76,5 +74,5 @@ def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
 
 
 def _fewer(source: SourcePlan) -> SourcePlan:
-    """Half the families, and fewer pictures of each: the demo is to end in four minutes."""
-    return replace(source, families=(source.families + 1) // 2, per_class=_PER_CLASS)
+    """Half the families, since the demo is to end in four minutes."""
+    return replace(source, families=(source.families + 1) // 2)
