@@ -13,8 +13,6 @@ from alembic import op
 
 revision = "0004"
 down_revision = "0003"
-branch_labels = None
-depends_on = None
 
 _MIN_SITES = "2"
 _GRACE_SECONDS = "600"
@@ -59,8 +57,3 @@ def upgrade() -> None:
 
 def _add(table: str, name: str, kind: Any, value: str = "0") -> None:
     op.add_column(table, sa.Column(name, kind, nullable=False, server_default=sa.text(value)))
-
-
-def downgrade() -> None:
-    """Refuse: going back would forget who was asked when."""
-    raise RuntimeError("deadlines of sites would be lost")

@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:  # long: a migration, as it was
@@ -96,8 +94,3 @@ def upgrade() -> None:  # long: a migration, as it was
         sa.Column("bytes_sent", sa.BigInteger, nullable=False),
         sa.Column("updated", sa.Float, nullable=False),
     )
-
-
-def downgrade() -> None:
-    """Refuse: going back would lose what plants were asked."""
-    raise RuntimeError("the first schema has nothing before it")

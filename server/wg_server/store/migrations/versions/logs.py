@@ -10,8 +10,6 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -48,8 +46,3 @@ def upgrade() -> None:
                 for origin, site, key, first in rows
             ],
         )
-
-
-def downgrade() -> None:
-    """Refuse: going back would forget which budgets are known."""
-    raise RuntimeError("what is known of ledgers would be lost")

@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0005"
 down_revision = "0004"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -32,8 +30,3 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(64), nullable=False),
     )
     op.create_index("operator_log_by_subject", "operator_log", ["subject", "id"])
-
-
-def downgrade() -> None:
-    """Refuse: going back would lose the log."""
-    raise RuntimeError("the operators' log would be lost")

@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0006"
 down_revision = "0005"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -29,8 +27,3 @@ def upgrade() -> None:
         sa.Column("data", sa.LargeBinary, nullable=False),
     )
     op.create_index("quality_by_site", "quality", ["site", "received"])
-
-
-def downgrade() -> None:
-    """Refuse: going back would lose what plants paid for."""
-    raise RuntimeError("reports that plants paid for would be lost")

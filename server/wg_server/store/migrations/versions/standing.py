@@ -10,8 +10,6 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -22,8 +20,3 @@ def upgrade() -> None:
     with op.batch_alter_table("release") as table:
         table.alter_column("standing", existing_type=sa.String(16), nullable=False)
         table.alter_column("reasons", existing_type=sa.Text, nullable=False)
-
-
-def downgrade() -> None:
-    """Refuse: going back would use what is in quarantine."""
-    raise RuntimeError("what is in quarantine would be used")
