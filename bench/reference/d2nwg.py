@@ -130,7 +130,7 @@ def _train(course: Course, model: D2nwg, episodes: int, steps: int) -> dict[str,
     first += [*model.dataset.parameters(), *model.align.parameters(), model.sharpness]
     optimiser = torch.optim.AdamW(first, lr=1e-3, weight_decay=0.01, fused=True)
     for step in range(steps):
-        _anneal(optimiser, step, steps)
+        _anneal(optimiser, 1e-3, step, steps)
         flat, seen = _draw(heads, tokens, batch, rng)
         mean, log_variance = model.encoder(flat).chunk(2, dim=1)
         noise = torch.randn(mean.shape, generator=generator)
@@ -152,7 +152,7 @@ def _train(course: Course, model: D2nwg, episodes: int, steps: int) -> dict[str,
     optimiser = torch.optim.AdamW(second, lr=1e-3, weight_decay=0.01, fused=True)
     kept = model.get_buffer("kept")
     for step in range(2 * steps):
-        _anneal(optimiser, step, 2 * steps)
+        _anneal(optimiser, 1e-3, step, 2 * steps)
         flat, seen = _draw(heads, tokens, batch, rng, size=128)
         with torch.no_grad():
             latent = model.encoder(flat).chunk(2, dim=1)[0] / model.get_buffer("scale")
@@ -199,9 +199,9 @@ def _slots(x: Tensor) -> Tensor:
     return F.pad(x, (0, 0, 0, CLASS_LIMIT - x.shape[1]))
 
 
-def _anneal(optimiser: torch.optim.AdamW, step: int, steps: int) -> None:
+def _anneal(optimiser: torch.optim.AdamW, rate: float, step: int, steps: int) -> None:
     for group in optimiser.param_groups:
-        group["lr"] = 1e-3 * min(1, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * step / steps))
+        group["lr"] = rate * min(1, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * step / steps))
 
 
 def _mlp(inside: int, width: int, out: int) -> nn.Sequential:

@@ -29,7 +29,6 @@ from wg_client.fitting.fitted import Fitted, OutOfFold
 from wg_client.fitting.folds import Folds, RowIndex, nested
 from wg_client.fitting.linear_head import NEVER, Floats, Ints, LinearHead
 from wg_common.nets import network
-from wg_common.nets.adamw import AdamW
 from wg_common.nets.encoder import isolation
 
 LENGTHS: Mapping[int, float] = {0: 0.0, 20: 0.0, 60: 0.0, 100: 1.0}
@@ -178,7 +177,7 @@ def fine_tune(
     weight = torch.from_numpy(head.weight[rows].astype(np.float32)).requires_grad_()
     bias = torch.from_numpy(head.bias[rows].astype(np.float32)).requires_grad_()
     parameters = [*module.parameters(), weight, bias]
-    optimiser = AdamW(parameters, LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     targets = torch.from_numpy(dense.astype(np.int64))
     size = min(BATCH, len(labels))
     order = np.zeros(0, dtype=np.intp)
@@ -188,7 +187,8 @@ def fine_tune(
             if len(order) < size:
                 order = np.concatenate([order, rng.permutation(len(labels))])
             chosen, order = order[:size], order[size:]
-            optimiser.rate = LEARNING_RATE * min(1.0, (steps + 1) / _WARM_UP)
+            for group in optimiser.param_groups:
+                group["lr"] = LEARNING_RATE * min(1.0, (steps + 1) / _WARM_UP)
             logits = module(torch.from_numpy(inputs[chosen]).float()) @ weight.T + bias  # [b, k]
             loss = F.cross_entropy(logits, targets[torch.from_numpy(chosen)])
             optimiser.zero_grad()

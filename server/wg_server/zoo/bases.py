@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from wg_common import atomic, catalogue, streams
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import network
-from wg_common.nets.adamw import AdamW
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.encoder.package import PACKAGE_LIMIT
@@ -167,11 +166,12 @@ def _distil(
     within = float(np.mean([features.var(axis=0).mean() for _, features in lessons]))
     model = network.load_trunk(architecture, network.draw_trunk(architecture, rng)).train()
     model = trunks.channels_last(model)
-    optimiser = AdamW(model.parameters(), _RATE, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.01)
     tasks = min(_TASKS, len(lessons))
     for step in range(steps):
-        decay = 0.5 * (1 + math.cos(math.pi * step / steps))
-        optimiser.rate = _RATE * min(1.0, (step + 1) / 100) * decay
+        rate = _RATE * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
         batches, features = [], []
         for index in rng.choice(len(lessons), tasks, replace=False):
             rows = rng.choice(len(lessons[index][0]), _PER_TASK)
@@ -181,7 +181,7 @@ def _distil(
         error = (found - torch.from_numpy(np.concatenate(features))).view(tasks, _PER_TASK, -1)
         centred = error - error.mean(dim=1, keepdim=True)
         loss = error.square().mean() / between + centred.square().mean() / within
-        optimiser.zero_grad()
+        optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return network.trunk_tensors(model)

@@ -31,7 +31,6 @@ from wg_common import atomic, catalogue, streams
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import DecodeError
 from wg_common.nets import network
-from wg_common.nets.adamw import AdamW
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.streams import Stream
 from wg_common.wire import canonical
@@ -237,14 +236,15 @@ def fine_tune(
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
         model.head.bias.copy_(torch.from_numpy(bias))
-    optimiser = AdamW(model.parameters(), _RATE, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=1e-4)
     for step in range(steps):
-        optimiser.rate = _RATE * min(1.0, (step + 1) / _WARM_UP)
+        for group in optimiser.param_groups:
+            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP)
         rows = rng.permutation(len(images))[:_BATCH]
         loss = F.cross_entropy(
             model(torch.from_numpy(images[rows])), torch.from_numpy(labels[rows])
         )
-        optimiser.zero_grad()
+        optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     found = network.trunk_tensors(trunk)
@@ -314,15 +314,16 @@ def fine_tune_at_sites(
     start = seen()[0].numpy().reshape(-1, network.feature_count(architecture))
     probe = heads.fit_head(start, labels[::_PROBED].ravel(), classes, penalty=_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
-    optimiser = AdamW([*trunk.parameters(), weight, bias], _RATE, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW([*trunk.parameters(), weight, bias], lr=_RATE, weight_decay=1e-4)
     for step in range(steps):
-        optimiser.rate = _RATE * min(1.0, (step + 1) / _WARM_UP)
+        for group in optimiser.param_groups:
+            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP)
         chosen = rng.permutation(len(batches))[:_TOGETHER]
         joined = torch.from_numpy(np.concatenate(list(batches[chosen])))
         features = torch.stack(trunk(network.as_input(joined)).chunk(len(chosen)))
         logits = _standardised(features)[0] @ weight.T + bias
         loss = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(labels[chosen].ravel()))
-        optimiser.zero_grad()
+        optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     _, mean, spread = seen()

@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from scipy.special import softmax
 
 from wg_common.inference.discriminants import centred, lda, scaled
-from wg_common.nets.adamw import AdamW
 from wg_server.generator.baselines.context import Context, Floats, Head
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -67,10 +66,10 @@ def functional_metric(
     start = np.linalg.cholesky(priors.whitener / np.trace(priors.whitener) * len(priors.whitener))
     root = torch.tensor(start, dtype=torch.float32, requires_grad=True)
     sharpness = torch.tensor(float(np.log(_SHARPNESS)), requires_grad=True)
-    optimiser = AdamW([root, sharpness], 0.01)
+    optimiser = torch.optim.Adam([root, sharpness], lr=0.01)
     steps = _ROUNDS * max(1, len(episodes) // _BATCH)
     for step in range(steps):
-        optimiser.rate = 0.01 * (1 - step / steps)
+        optimiser.param_groups[0]["lr"] = 0.01 * (1 - step / steps)
         matrix = root @ root.T
         losses = []
         for index in rng.integers(0, len(episodes), _BATCH):
@@ -83,7 +82,7 @@ def functional_metric(
             queries = torch.from_numpy(episode.queries - episode.condition.centre)
             logits = (queries @ weight.T + bias) / size * sharpness.exp()
             losses.append(F.cross_entropy(logits, torch.from_numpy(episode.answers)))
-        optimiser.zero_grad()
+        optimiser.zero_grad(set_to_none=True)
         torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     with torch.no_grad():

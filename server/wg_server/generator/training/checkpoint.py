@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from wg_common import atomic
 from wg_common.errors import DecodeError
-from wg_common.nets.adamw import AdamW
 from wg_server.generator import container
 from wg_server.generator.training.distributed import ALONE, ProcessGroup
 
@@ -65,7 +65,7 @@ def save(
     state: TrainingState,
     model: nn.Module,
     weights: dict[str, dict[str, Tensor]],
-    optimiser: AdamW,
+    optimiser: torch.optim.AdamW,
 ) -> None:
     """Write a checkpoint atomically."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
@@ -92,7 +92,7 @@ def load(
     identity: str,
     model: nn.Module,
     weights: dict[str, dict[str, Tensor]],
-    optimiser: AdamW,
+    optimiser: torch.optim.AdamW,
     process_group: ProcessGroup = ALONE,
 ) -> TrainingState:
     """Restore a checkpoint in place, if there is one of this training; the first rank's, on all."""

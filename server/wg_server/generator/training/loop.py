@@ -20,7 +20,6 @@ from typing import Generic
 import torch
 from torch import Tensor, nn
 
-from wg_common.nets.adamw import AdamW
 from wg_server.generator.training import checkpoint
 from wg_server.generator.training.checkpoint import TrainingState
 from wg_server.generator.training.compute import CPU, Compute
@@ -79,8 +78,8 @@ class _Training(Generic[M, B]):
         self._objective, self._plan, self._how = objective, plan, how
         self._path, self._identity, self._progress = path, identity, progress
         model = objective.model
-        self._optimiser = AdamW(
-            model.parameters(), plan.learning_rate, weight_decay=plan.weight_decay
+        self._optimiser = torch.optim.AdamW(
+            model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
         )
         self._watched = copy.deepcopy(model).eval()
         self._weights = {"average": _copy(model), "best": _copy(model)}
@@ -128,8 +127,9 @@ class _Training(Generic[M, B]):
         model, state, plan = self._objective.model, self.state, self._plan
         warm = min(1.0, (state.step + 1) / WARM_UP)
         decay = 0.5 * (1 + math.cos(math.pi * state.step / plan.steps))
-        self._optimiser.rate = plan.learning_rate * warm * decay
-        self._optimiser.zero_grad()
+        for parameters in self._optimiser.param_groups:
+            parameters["lr"] = plan.learning_rate * warm * decay
+        self._optimiser.zero_grad(set_to_none=True)
         loss = self._objective.loss(batch, state.step)
         loss.backward()  # type: ignore[no-untyped-call]
         self._how.process_group.add_gradients(list(model.parameters()))

@@ -8,14 +8,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from wg_common.nets.adamw import AdamW
 from wg_server.generator.training import checkpoint
 from wg_server.generator.training.checkpoint import TrainingState
 
 
-def _trained() -> tuple[nn.Linear, AdamW]:
+def _trained() -> tuple[nn.Linear, torch.optim.AdamW]:
     model = nn.Linear(3, 2)
-    optimiser = AdamW(model.parameters(), 1e-3)
+    optimiser = torch.optim.AdamW(model.parameters())
     model(torch.ones(1, 3)).sum().backward()
     optimiser.step()
     return model, optimiser
