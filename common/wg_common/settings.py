@@ -65,6 +65,16 @@ def parse(data: bytes, kind: type[T], what: str) -> T:
     return found
 
 
+def check_range(field: str, value: float, low: float, high: float) -> None:
+    """Refuse a number of a configuration that is not from ``low`` to ``high``, both finite.
+
+    Raises:
+        ConfigError: It is outside, or not finite; the message names the field and the bounds.
+    """
+    if not low <= value <= high:
+        raise ConfigError(f"{field}: {value}, expected {low} to {high}")
+
+
 def check_known(document: object, found: object, *, what: str) -> None:
     """Refuse fields of a document that its dataclass does not have, and silently dropped.
 

@@ -5,11 +5,11 @@ The parts ``acceptance.checks`` and ``prediction`` of its policy.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wg_client.site.failures import CODES, Action, default_action
+from wg_common import settings
 from wg_common.errors import ConfigError
 
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -66,9 +66,7 @@ class ChecksConfig:
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise ConfigError(f"acceptance.checks.{name}: {value}, expected {low} to {high}")
+            settings.check_range(f"acceptance.checks.{name}", getattr(self, name), low, high)
         unknown = sorted(set(self.actions) - CODES)
         if unknown:
             raise ConfigError(
@@ -96,6 +94,4 @@ class PredictionConfig:
 
     def __post_init__(self) -> None:
         for name in ("wrong", "new"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and 0 <= value <= 1):
-                raise ConfigError(f"prediction.{name}: {value}, expected 0 to 1")
+            settings.check_range(f"prediction.{name}", getattr(self, name), 0, 1)

@@ -174,8 +174,7 @@ class PrivacyConfig:
             if positive_decimal(getattr(self, name), f"privacy.{name}") >= 1:
                 raise ConfigError(f"privacy.{name}: {getattr(self, name)}, expected below 1")
         self._check_caps()
-        if not 1 <= self.unit_cap <= 1000:
-            raise ConfigError(f"privacy.unit_cap: {self.unit_cap}, expected 1 to 1000")
+        settings.check_range("privacy.unit_cap", self.unit_cap, 1, 1000)
         if self.unit_rule != "cap" and self.unit_cap != 1:
             raise ConfigError(
                 f"privacy.unit_cap: {self.unit_cap}, but privacy.unit_rule is"
@@ -240,9 +239,7 @@ class AcceptanceConfig:
             ("standard_errors_own_kind", 0.0, 10.0),
             ("unseen_share", 0.0, 1.0),
         ):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise ConfigError(f"acceptance.{name}: {value}, expected {low} to {high}")
+            settings.check_range(f"acceptance.{name}", getattr(self, name), low, high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,11 +253,9 @@ class LimitsConfig:
     max_package_bytes: int = 2 << 30
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_package_bytes <= protocol.WEIGHTS_LIMIT:
-            raise ConfigError(
-                f"limits.max_package_bytes: {self.max_package_bytes}, expected 1 to"
-                f" {protocol.WEIGHTS_LIMIT}"
-            )
+        settings.check_range(
+            "limits.max_package_bytes", self.max_package_bytes, 1, protocol.WEIGHTS_LIMIT
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,6 @@ from wg_common.wire import protocol
 
 DESCRIPTION_LIMIT = 1 << 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PIXELS = range(32, 513)
 Colours = tuple[float, float, float]
 
 
@@ -97,8 +96,7 @@ class LocalEncoderConfig:
                 f"data.local_encoder.sha256: {self.sha256[:80]!r}, expected 64 lower-case hex"
                 " digits: sha256sum prints them"
             )
-        if self.pixels not in _PIXELS:
-            raise ConfigError(f"data.local_encoder.pixels: {self.pixels}, expected 32 to 512")
+        settings.check_range("data.local_encoder.pixels", self.pixels, 32, 512)
         self._check_colours()
         if not self.licence.strip() or len(self.licence) > 200 or not self.licence.isprintable():
             raise ConfigError(

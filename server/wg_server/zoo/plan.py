@@ -68,11 +68,11 @@ class EncoderPlan:
     texts: int = 15000
 
     def __post_init__(self) -> None:
-        _range("encoder.pixels", self.pixels, 64, 512)
-        _range("encoder.dimension", self.dimension, 2, 1024)
-        _range("encoder.images", self.images, 2 * self.dimension, 1_000_000)
-        _range("encoder.windows", self.windows, 2 * self.dimension, 1_000_000)
-        _range("encoder.texts", self.texts, 2 * self.dimension, 1_000_000)
+        settings.check_range("encoder.pixels", self.pixels, 64, 512)
+        settings.check_range("encoder.dimension", self.dimension, 2, 1024)
+        settings.check_range("encoder.images", self.images, 2 * self.dimension, 1_000_000)
+        settings.check_range("encoder.windows", self.windows, 2 * self.dimension, 1_000_000)
+        settings.check_range("encoder.texts", self.texts, 2 * self.dimension, 1_000_000)
 
     def records(self, modality: str) -> int:
         """Number of public records that a projection of a modality is fitted on."""
@@ -115,15 +115,14 @@ class SourcePlan:
     network_steps: int = 0
 
     def __post_init__(self) -> None:
-        _range("network_steps", self.network_steps, 0, 1_000_000)
+        settings.check_range("network_steps", self.network_steps, 0, 1_000_000)
         if self.kind == CONTRIBUTIONS:
-            _range("families", self.families, 0, 0)
+            settings.check_range("families", self.families, 0, 0)
         else:
-            _range("families", self.families, 1, 100_000)
-        _range("sites", self.sites, 1, 1000)
-        _range("per_class", self.per_class, 8, 100_000)
-        if not 0 <= self.strength <= 1:
-            raise ConfigError(f"strength: {self.strength}, expected 0 to 1")
+            settings.check_range("families", self.families, 1, 100_000)
+        settings.check_range("sites", self.sites, 1, 1000)
+        settings.check_range("per_class", self.per_class, 8, 100_000)
+        settings.check_range("strength", self.strength, 0, 1)
         if self.kind in _FILES and not (self.path and self.licence):
             raise ConfigError(f"source {self.kind}: needs a path and a licence")
 
@@ -154,12 +153,12 @@ class NetworksPlan:
         for name in self.architectures:
             if not catalogue.known(name).whole:
                 raise ConfigError(f"networks.architectures: {name} is not a whole network")
-        _range("networks.families", self.families, 0, 100_000)
-        _range("networks.sites", self.sites, 1, 1000)
-        _range("networks.steps", self.steps, 1, 100_000)
-        _range("networks.base_tasks", self.base_tasks, 1, 1_000_000)
-        _range("networks.base_images", self.base_images, 8, 100_000)
-        _range("networks.base_steps", self.base_steps, 1, 10_000_000)
+        settings.check_range("networks.families", self.families, 0, 100_000)
+        settings.check_range("networks.sites", self.sites, 1, 1000)
+        settings.check_range("networks.steps", self.steps, 1, 100_000)
+        settings.check_range("networks.base_tasks", self.base_tasks, 1, 1_000_000)
+        settings.check_range("networks.base_images", self.base_images, 8, 100_000)
+        settings.check_range("networks.base_steps", self.base_steps, 1, 10_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +183,9 @@ class ZooPlan:
     networks: NetworksPlan | None = None
 
     def __post_init__(self) -> None:
-        _range("seed", self.seed, 0, 1 << 62)
+        settings.check_range("seed", self.seed, 0, 1 << 62)
         if self.own_sites:
-            _range("own_sites", self.own_sites, 10, 10_000)
+            settings.check_range("own_sites", self.own_sites, 10, 10_000)
         catalogue.known(self.architecture)
         if not self.sources:
             raise ConfigError("sources: expected at least one")
@@ -303,8 +302,3 @@ def read_text(path: Path | None, package: str, default: str) -> tuple[bytes, str
             f"{name}: neither a file nor a packaged plan; packaged are {', '.join(there)}"
         )
     return packaged.read_bytes(), f"{name}.yaml"
-
-
-def _range(field: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"{field}: {value}, expected {low} to {high}")
