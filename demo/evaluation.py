@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,18 @@ from wg_common.errors import ConfigError
 
 Right = NDArray[np.bool_]
 """Of each test record, whether a model is right."""
+
+
+class Owner(Protocol):
+    """A plant of a demo: its classes, and those of which it has no record."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All of them."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Those of which it has no record."""
 
 
 def evaluate(root: Path, plant: Plant) -> dict[str, Any]:
@@ -38,19 +51,27 @@ def evaluate(root: Path, plant: Plant) -> dict[str, Any]:
     try:
         manifest, kept = adoption.in_use(home)
     except ConfigError:  # nobody knew anything of its classes
-        return found | _figures({}, None, records.labels, plant) | {"network": None}
+        return found | figures({}, None, records.labels, plant) | {"network": None}
     seen = predict.encode_records(home, manifest, records)
     right = {
         entry.name: predict.logits(home, manifest, entry.name, seen).argmax(1) == records.labels
         for entry in manifest.models
     }
     network = _network(home, manifest, kept)
-    return found | _figures(right, kept, records.labels, plant) | {"network": network}
+    return found | figures(right, kept, records.labels, plant) | {"network": network}
 
 
-def _figures(
-    right: dict[str, Right], kept: str | None, labels: NDArray[np.int64], plant: Plant
+def figures(
+    right: Mapping[str, Right], kept: str | None, labels: NDArray[np.int64], plant: Owner
 ) -> dict[str, Any]:
+    """Right answers alone and with what was kept, their difference, and those of missing classes.
+
+    Args:
+        right: Of each model, by name.
+        kept: The model in use, if any.
+        labels: Of the test records.
+        plant: Whose they are.
+    """
     local, chosen = right.get(LOCAL), None if kept is None else right[kept]
     gain = unseen = None
     if local is not None and chosen is not None:

@@ -95,8 +95,9 @@ class Federation:
         with self._step("statistics out, weights in"):
             for plant in connected:
                 self._running.start(
-                    plant.name, "wg-client", "run", "--home", self._home(plant), "--once"
-                )
+                    plant.name, "wg-client", "run", "--home", self._home(plant), "--once",
+                    aside=True,  # the device comes last: it compares whole networks
+                )  # fmt: skip
             campaign = self._asked(connected, device)
             traffic = {device.name: self._applied(device)}
             traffic |= self._delivered(campaign, connected)
@@ -150,7 +151,8 @@ class Federation:
                     "--data", plant.data, "--labels", ",".join(plant.classes),
                 )
                 for plant, join in zip(plants, joins, strict=True)
-            )
+            ),
+            aside=True,  # the training takes longer
         )  # fmt: skip
         first = plants[0]  # what it would be told, every other one would be told too
         told, _ = self._running.run_all(
@@ -163,6 +165,7 @@ class Federation:
                 self._sent(device), "--epsilon", EPSILON, "--delta", DELTA,
                 "--purpose", "demonstration",
             ),
+            aside=True,
         )  # fmt: skip
         check = json.loads(told)
         leaves, cost = check["would_leave"], check["cost"]

@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits
 
 from demo import stories
 from demo.cameras import CAMERAS
+from demo.processes import CommandFailed
 from demo.steel import pictures as steel_pictures
 from demo.steel import steel
 from wg_common.modalities.cameras import draw_camera, photograph_again
@@ -192,13 +193,20 @@ class _Source:
 
     @classmethod
     def read(cls, folder: Path) -> _Source:
-        with np.load(folder / "data.npz", allow_pickle=False) as archive:
-            return cls(
-                archive["x"],
-                archive["y"].astype(np.int64),
-                tuple(str(name) for name in archive["classes"]),
-                archive["split"],
-            )
+        path = folder / "data.npz"
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return cls(
+                    archive["x"],
+                    archive["y"].astype(np.int64),
+                    tuple(str(name) for name in archive["classes"]),
+                    archive["split"],
+                )
+        except (OSError, KeyError, ValueError) as error:
+            raise CommandFailed(
+                f"{path}: {error}; expected a NumPy archive of x (pictures), y (class numbers),"
+                " classes (names) and split (0: learn, 1: test)"
+            ) from error
 
 
 def _parts(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 STOP_SECONDS = 15
+_ASIDE = 5  # Niceness: a third of the time of a process that goes first
 
 
 def free_port() -> int:
@@ -55,9 +56,11 @@ class Processes:
         return self.run_all(words, allowed=allowed)[0]
 
     def run_all(
-        self, *commands: Sequence[str | Path], allowed: tuple[int, ...] = (0,)
+        self, *commands: Sequence[str | Path], allowed: tuple[int, ...] = (0,), aside: bool = False
     ) -> list[str]:
         """As ``run``, with commands side by side; what each printed.
+
+        ``aside``: something else is waited for, and goes first where cores are few.
 
         Raises:
             CommandFailed: One ended with a code that is not allowed.
@@ -67,6 +70,7 @@ class Processes:
             for number, words in enumerate(commands):
                 with self._unbroken():
                     process = self._piped(words)
+                    _step_aside(process, aside)
                     self._running[f" {number}"] = process
                     started.append(process)
             found = [process.communicate()[0].decode("utf-8", "replace") for process in started]
@@ -90,8 +94,10 @@ class Processes:
         """Where the output of a started command goes."""
         return self._logs / f"{name}.log"
 
-    def start(self, name: str, *words: str | Path, allowed: tuple[int, ...] = (0,)) -> None:
-        """Start a command that may stay; its output goes to a log file."""
+    def start(
+        self, name: str, *words: str | Path, allowed: tuple[int, ...] = (0,), aside: bool = False
+    ) -> None:
+        """Start a command that may stay; its output goes to a log file. ``aside``: as above."""
         self._allowed[name] = allowed
         with self.log(name).open("ab") as log, self._unbroken():
             self._running[name] = subprocess.Popen(
@@ -102,6 +108,7 @@ class Processes:
                 env=self._environment,
                 start_new_session=True,
             )
+            _step_aside(self._running[name], aside)
 
     def wait_for(self, name: str, text: str) -> None:
         """Wait until a started command's log has ``text``, however slow the machine is.
@@ -189,6 +196,12 @@ def processes(logs: Path) -> Iterator[Processes]:
         running.stop_all()
         for number, handler in zip(caught, before, strict=True):
             signal.signal(number, handler)
+
+
+def _step_aside(process: subprocess.Popen[Any], aside: bool) -> None:
+    if aside:
+        lower = os.getpriority(os.PRIO_PROCESS, 0) + _ASIDE
+        os.setpriority(os.PRIO_PROCESS, process.pid, lower)
 
 
 def _line(words: Sequence[str | Path]) -> list[str]:

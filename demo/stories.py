@@ -83,12 +83,12 @@ STORIES = (
     ),
 )
 _TESTED = (
-    "Alone, and with weightgate: right answers on pictures that no training, no choice and nothing"
+    "Alone, and with weightgate: right answers on {what} that no training, no choice and nothing"
     " that was sent has seen. What loses is shown."
 )
 _PRIVACY = (
     "Privacy spent: of a budget that each plant sets once. What left is sums with noise, never a"
-    " picture. Whatever anybody concludes from them, one picture more or less makes it at most"
+    " {one}. Whatever anybody concludes from them, one {one} more or less makes it at most"
     " {times:.0f} times likelier (e to the power of {spent}). 1 is strong, 4 is usual here, above"
     " 20 is no promise."
 )
@@ -176,10 +176,11 @@ def _rounded(value: float) -> str:
     return f"{math.ceil(round(10 * value, 6)) / 10:g}"
 
 
-def notes(summary: Mapping[str, Any]) -> tuple[str, ...]:
-    """How to read the figures of a run, in sentences."""
+def notes(summary: Mapping[str, Any], one: str = "picture") -> tuple[str, ...]:
+    """How to read the figures of a run, in sentences; ``one`` is what a record is."""
     most = max(plant["epsilon"] for plant in summary["plants"])
-    return _TESTED, _PRIVACY.format(times=math.exp(most), spent=_rounded(most))
+    price = _PRIVACY.format(one=one, times=math.exp(most), spent=_rounded(most))
+    return _TESTED.format(what=f"{one}s"), price
 
 
 def key(name: str) -> str:

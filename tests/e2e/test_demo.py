@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from demo import stories
 from demo.plans import ARCHITECTURE, write_plans
-from demo.plants import usual
+from demo.plants import industrial, usual
 from demo.processes import CommandFailed, processes
 
 from wg_server.generator.plan import read_plan as read_training
@@ -93,6 +93,36 @@ def test_commands_side_by_side_answer_in_their_order_and_one_that_fails_is_told(
         assert "Usage" in help_text
         with pytest.raises(CommandFailed, match=r"wg-audit verify .*none: exit code"):
             running.run_all(("wg-audit", "--version"), ("wg-audit", "verify", tmp_path / "none"))
+
+
+def test_what_nobody_waits_for_steps_aside(tmp_path: Path) -> None:
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    with processes(tmp_path) as running:
+        running.start("log", "python", "-c", "import time; time.sleep(600)", aside=True)
+        [line] = (each for each in Path("/proc").glob("[0-9]*") if _sleeps(each))
+        assert os.getpriority(os.PRIO_PROCESS, int(line.name)) == min(nice + 5, 19)
+
+
+def _sleeps(process: Path) -> bool:
+    """Whether it is the one that the test above started."""
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\0")
+        return words[2:3] == [b"import time; time.sleep(600)"] and _parent(process) == os.getpid()
+    except OSError:  # it ended in between
+        return False
+
+
+def _parent(process: Path) -> int:
+    return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_of_other_data_is_told_what_is_expected(tmp_path: Path, there: bool) -> None:
+    if there:
+        (tmp_path / "deeppcb_a").mkdir()
+        np.savez(tmp_path / "deeppcb_a" / "data.npz", pictures=np.zeros(3))
+    with pytest.raises(CommandFailed, match=r"deeppcb_a/data\.npz: .*expected .* split"):
+        industrial(tmp_path / "out", tmp_path, 1)
 
 
 def test_no_record_belongs_to_two_parts(tmp_path: Path) -> None:
