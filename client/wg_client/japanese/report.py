@@ -64,6 +64,9 @@ _FIRST_SCREEN = {
     'Good means: {labels}. Set "data.good" to change that.': (
         "良品とみなすラベル：{labels}。「data.good」で変更できます。"
     ),
+    "These numbers leave out records of {classes}: there was none here to count.": (
+        "これらの件数に {classes} は含まれません。ここに数えられるデータがないためです。"
+    ),
     "It can also name {classes}, which your own model cannot.": (
         "自社のモデルでは判定できない {classes} も判定できます。"
     ),

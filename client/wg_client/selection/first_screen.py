@@ -159,6 +159,13 @@ def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> list[
                 'Good means: {labels}. Set "data.good" to change that.', labels=_list(figures.good)
             )
         )
+    if absent:
+        said.append(
+            text(
+                "These numbers leave out records of {classes}: there was none here to count.",
+                classes=_list(absent),
+            )
+        )
     if absent and outcome.accepted:
         said.append(
             text("It can also name {classes}, which your own model cannot.", classes=_list(absent))

@@ -41,6 +41,8 @@ def test_the_first_screen_says_what_to_do_and_what_is_not_known() -> None:
     assert "Nothing was measured here" in said["unlabelled"]
     assert "defective records" not in said["unlabelled"]
     assert "no labelled record of it here" in said["unseen"]
+    assert "These numbers leave out records of" in said["unseen"]
+    assert "These numbers leave out" not in said["own"]
     assert "no privacy was spent" in said["unseen"]
     assert "no unit is named here" in said["kept"]
     assert "no unit is named here" not in said["unlabelled"]
