@@ -278,11 +278,11 @@ def has(plant: Mapping[str, Any]) -> str:
     """What a plant has, in a few words."""
     classes, missing = len(plant["classes"]), len(plant["missing_classes"])
     written, named = (_LANGUAGES[plant[key]] for key in ("notes_in", "names_in"))
-    languages = f"{written} notes" + ("" if named == written else f", classes named in {named}")
+    names = "" if named == written else f", classes named in {named}"
     if not plant["labelled"]:
-        return f"{plant['records']} {languages}, no labels"
+        return f"{plant['records']} {written} notes without labels{names}"
     of = f"{classes - missing} of {classes} classes" if missing else f"each of {classes} classes"
-    return f"{plant['notes_per_class']} {languages}, of {of}"
+    return f"{plant['notes_per_class']} {written} notes of {of}{names}"
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> Table:

@@ -66,9 +66,9 @@ def test_the_table_says_in_80_columns_what_came_of_each_plant() -> None:
     Console(width=stories.WIDTH, file=shown).print(texts.table(plants))
     assert max(map(len, shown.getvalue().splitlines())) <= 80
     words = " ".join(shown.getvalue().split())
-    assert "5 English notes, of each of 6 classes" in words
-    assert "5 English notes, of 4 of 6 classes" in words
-    assert "72 English notes, classes named in Japanese, no labels" in words
+    assert "5 English notes of each of 6 classes" in words
+    assert "5 English notes of 4 of 6 classes" in words
+    assert "72 English notes without labels, classes named in Japanese" in words
     assert "keeps its own (offered: 64 %)" in words and "better by 9 points" in words
     assert "has a model where there was none" in words
 
