@@ -70,7 +70,7 @@ STORIES = (
         title="A known kind, a new camera",
         lesson=(
             "The operator has pictures of this kind, taken elsewhere by another camera. The plant"
-            " gets a model made from them, and trains on with its own few."
+            " gets a model made from them, and may train it on with its own few."
         ),
     ),
     Story(
