@@ -2,7 +2,9 @@
 
 The plants, labels and test records are those of ``bench.text_plants`` at its seeds; no generator is
 needed. ``logistic`` is logistic regression on the default trunk's 512 numbers, ``minilm`` the same
-on MiniLM's 384, and ``setfit`` trains its blocks on pairs of the plant's own texts first.
+on MiniLM's 384, and ``setfit`` trains its blocks on pairs of the plant's own texts first. With
+``--home``, which has an encoder, ``local-only`` is the plant's own model, and ``beside`` the same
+with MiniLM as its local encoder.
 
 SetFit after Tunstall et al., *Efficient Few-Shot Learning Without Prompts*, 2022, arXiv 2209.11055:
 for each text 20 pairs with one of its own class and 20 with one of another, cosines of pairs
@@ -21,15 +23,21 @@ import numpy as np
 import torch
 from bench.plants import Floats, Ints
 from bench.rows import Row, Rows, judged, write_table
+from bench.selected import own_folds, plant_trunk, right
 from bench.tables import Results, markdown
 from bench.text_plants import DATASETS, drawn, split
 from sklearn.linear_model import LogisticRegression
 
+from wg_client.fitting.local_models import fit_local
 from wg_common.nets import minilm
 from wg_common.nets.encoder import sentences
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.minilm_encoder import MiniLmEncoder
+from wg_server.site.home import ServerHome
 
 SHOTS = (5, 20)
 METHODS = ("logistic", "minilm", "setfit")
+LOCAL = ("local-only", "beside")
 _PAIRS = 20
 _BATCH = 16
 _RATE = 2e-5
@@ -45,10 +53,13 @@ def main() -> None:
     parser.add_argument("--shots", nargs="+", type=int, default=list(SHOTS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--home", type=Path, help="a server's home with an encoder of texts")
     options = parser.parse_args()
+    methods = [*options.methods, *(LOCAL if options.home else ())]
+    where = options.datasets, options.home
     jobs = [
-        (f"{method} {name} {shots} {seed}", options.datasets, name, shots, seed, method)
-        for method in options.methods
+        (f"{method} {name} {shots} {seed}", *where, name, shots, seed, method)
+        for method in methods
         for shots in options.shots
         for seed in range(options.seeds)
         for name in options.sets
@@ -57,8 +68,8 @@ def main() -> None:
     write_table("\n".join(table(found)), options.table)
 
 
-def _job(job: tuple[str, Path, str, int, int, str]) -> Row:
-    key, datasets, name, shots, seed, method = job
+def _job(job: tuple[str, Path, Path | None, str, int, int, str]) -> Row:
+    key, datasets, home, name, shots, seed, method = job
     torch.set_num_threads(1)
     path = datasets / f"text_{name}" / "records.csv"
     labels, dealt, held = split(path, seed)
@@ -67,6 +78,12 @@ def _job(job: tuple[str, Path, str, int, int, str]) -> Row:
     rng.permutation(len(labels))  # as the cells of ``bench.text_plants`` draw what is missing
     rows = drawn(y, shots, np.zeros(0, np.int64), rng)
     own, tests = [dealt[0][row][0] for row in rows], [text for text, _ in held]
+    truth = np.array([label for _, label in held])
+    scores, plant = {}, f"{name}/{seed}"
+    row: Row = {"key": key, "dataset": name, "cell": f"n={shots}", "plant": plant, "scores": scores}
+    if home is not None and method in LOCAL:
+        scores[method] = _local(home, method, (own, y[rows]), (tests, truth), len(labels))
+        return row
     if method == "logistic":
         x, z = (sentences.embed(texts).astype(np.float64) for texts in (own, tests))
     else:
@@ -75,10 +92,25 @@ def _job(job: tuple[str, Path, str, int, int, str]) -> Row:
             train(net, own, y[rows], seed)
         x, z = features(net, own), features(net, tests)
     head = LogisticRegression(C=10.0, max_iter=1000).fit(x, y[rows])
-    right = head.predict(z) == np.array([label for _, label in held])
-    scores = {method: float(right.mean())}
-    plant = f"{name}/{seed}"
-    return {"key": key, "dataset": name, "cell": f"n={shots}", "plant": plant, "scores": scores}
+    scores[method] = float((head.predict(z) == truth).mean())
+    return row
+
+
+def _local(
+    home: Path,
+    method: str,
+    own: tuple[Sequence[str], Ints],
+    test: tuple[Sequence[str], Ints],
+    k: int,
+) -> float:
+    """Accuracy of the plant's own model of k classes, with MiniLM beside its encoder or without."""
+    encoder = load_encoder(ServerHome(home).read_encoder())
+    if method == "beside":
+        encoder = encoder.with_beside(MiniLmEncoder())
+    x, z = (encoder.encode_batched([np.array(text) for text in texts]) for texts, _ in (own, test))
+    trunk = plant_trunk(encoder, x)
+    head = fit_local(trunk.features, own[1], k, own_folds(own[1])).head
+    return right(trunk.outward(head), (z.astype(np.float64), test[1]))
 
 
 def features(net: minilm.Plain, texts: Sequence[str]) -> Floats:
@@ -133,8 +165,10 @@ def table(rows: Sequence[Row]) -> list[str]:
     results = Results([{"cell": c, "dataset": d, "scores": s} for (c, d, _), s in plants.items()])
     lines = []
     for cell in results.cells:
-        for method in METHODS:
+        for method in (*METHODS, *LOCAL):
             scored = [s for (c, _, _), s in plants.items() if c == cell and method in s]
+            if not scored:
+                continue
             mean, error = results.accuracy(cell, method)
             difference = results.paired(cell, method, "logistic")
             shown = None if method == "logistic" else difference
@@ -142,7 +176,9 @@ def table(rows: Sequence[Row]) -> list[str]:
             lines.append(
                 (cell, method, f"{len(scored)}, {sets}", f"{mean:.3f} ± {error:.3f}", shown)
             )
-    return list(markdown(("labels", "method", "plants, sets", "accuracy", "- logistic"), lines))
+    found = list(markdown(("labels", "method", "plants, sets", "accuracy", "- logistic"), lines))
+    gains = ((cell, results.paired(cell, "beside", "local-only")) for cell in results.cells)
+    return [*found, "", *(f"{cell}: beside - local-only {gain}" for cell, gain in gains if gain)]
 
 
 if __name__ == "__main__":

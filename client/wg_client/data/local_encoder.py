@@ -15,6 +15,7 @@ from wg_client.site.local_encoder import LocalEncoderConfig
 from wg_common.errors import ConfigError
 from wg_common.modalities.images import ENCODER_PIXELS, Images
 from wg_common.modalities.registry import modality
+from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.course_names import course_name
 
@@ -84,7 +85,7 @@ def load(chosen: LocalEncoderConfig, kind: str, pixels: int = ENCODER_PIXELS) ->
     from wg_common.nets.encoder.onnx_file import ImageInput, OnnxEncoder
     from wg_common.nets.encoder.window_course import WindowCourse
 
-    sees = Windows if chosen.channels else Images
+    sees = Windows if chosen.channels else Texts if chosen.of_texts else Images
     if kind != sees.name:
         raise ConfigError(
             f"data.local_encoder: {chosen.name} sees {sees.title}, and this plant has"
@@ -92,6 +93,10 @@ def load(chosen: LocalEncoderConfig, kind: str, pixels: int = ENCODER_PIXELS) ->
         )
     if chosen.channels:
         return WindowCourse(chosen.channels)
+    if chosen.of_texts:
+        from wg_common.nets.minilm_encoder import MiniLmEncoder
+
+        return MiniLmEncoder()
     if not chosen.file:
         return Lite2(pixels)
     if chosen.mean is None or chosen.std is None:

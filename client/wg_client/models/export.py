@@ -65,7 +65,7 @@ def export_model(
 
     Raises:
         ConfigError: No such model, ``out`` cannot be written, or the model stands on a local
-            encoder from a file.
+            encoder from a file, or on MiniLM.
         VerificationError: The encoder or the model is not the one that the manifest names.
     """
     architecture = known(manifest.architecture)

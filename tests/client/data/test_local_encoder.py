@@ -31,7 +31,7 @@ from wg_client.site.local_encoder import LocalEncoderConfig, read
 from wg_common import cli
 from wg_common.errors import ConfigError
 from wg_common.nets.encoder.onnx_file import OnnxEncoder
-from wg_common.nets.encoder.published_weights import LITE2
+from wg_common.nets.encoder.published_weights import LITE2, MINILM
 from wg_common.wire import canonical
 
 WIDTH = 48
@@ -270,8 +270,16 @@ def test_a_description_is_read_strictly(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({**fields, "opset": 17}))
     with pytest.raises(ConfigError, match="unknown fields: opset"):
         read(str(path))
-    with pytest.raises(ConfigError, match="expected efficientnet-lite2 or a YAML file"):
+    with pytest.raises(ConfigError, match="expected efficientnet-lite2 or all-minilm-l6-v2 or a"):
         read("none")
+
+
+def test_a_package_of_other_records_is_refused(plant: TestPlant) -> None:
+    set_local(plant, LocalEncoderConfig(name=MINILM))
+    with pytest.raises(ConfigError, match="all-minilm-l6-v2 sees texts, and this plant has images"):
+        plant.freeze()
+    with pytest.raises(ConfigError, match="efficientnet-lite2 sees images, and this plant has"):
+        local_encoder.load(LocalEncoderConfig(name=LITE2), "texts")
 
 
 def test_client_yaml_keeps_it(plant: TestPlant) -> None:

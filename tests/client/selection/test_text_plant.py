@@ -16,9 +16,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import safetensors
+import torch
 from numpy.typing import NDArray
 from tests.client.conftest import MakePlant, TestPlant
 
+from wg_client.data import snapshot as snapshots
 from wg_client.data.survey import survey
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
 from wg_client.models import predict
@@ -27,10 +29,14 @@ from wg_client.models.manifest import KEPT
 from wg_client.release.preview import check
 from wg_client.release.query import answer_query
 from wg_client.selection.apply import apply_package
-from wg_common.errors import DataError
+from wg_client.site.local_encoder import LocalEncoderConfig
+from wg_common.errors import ConfigError, DataError
+from wg_common.nets import minilm
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
+from wg_common.nets.encoder.published_weights import MINILM
+from wg_common.nets.minilm_encoder import MiniLmEncoder
 
 ROOT = Path(__file__).parents[3]
 LABELS = ("leak", "noise", "spark")
@@ -130,6 +136,39 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
     told = predict.predict(plant.home, applied.manifest, KEPT, features, data.names)
     right = [row.label == LABELS[number // 3] for number, row in enumerate(told)]
     assert np.mean(right) > 0.7 and told[0].name == "new.jsonl[0]"
+
+
+@pytest.mark.skipif(not minilm.installed(), reason=f"no {minilm.PACKAGE}")
+def test_minilm_stands_beside_what_is_released_and_stays_at_the_plant(
+    plant: TestPlant, good: LinearHead, tmp_path: Path
+) -> None:
+    before = snapshots.current(plant.home)
+    sums, released = before.statistics(), before.features()
+    chosen = LocalEncoderConfig(name=MINILM)
+    plant.configure(data=replace(plant.config.data, local_encoder=chosen))
+    plant.freeze()
+    now = snapshots.current(plant.home)
+    assert now.manifest.local_encoder == chosen.pin
+    assert now.manifest.schema == before.manifest.schema
+    np.testing.assert_array_equal(sums, now.statistics())
+    np.testing.assert_array_equal(released, now.features()[:, : -minilm.FEATURES])
+    beside = now.features()[:, -minilm.FEATURES :]
+    np.testing.assert_allclose(np.linalg.norm(beside, axis=1), 1, atol=1e-5)
+    network = MiniLmEncoder()
+    texts = [np.array(row["text"]) for row in rows(2, 6)]
+    with torch.inference_mode():
+        together = network(network.prepare(texts)).numpy()
+    np.testing.assert_allclose(beside, together, atol=1e-5)
+    made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
+    manifest = apply_package(plant.home, made).manifest
+    assert manifest.local_encoder == chosen.pin
+    new = write(tmp_path / "new.csv", [{"text": row["text"]} for row in rows(9, 3)])
+    data = predict.load_records(new, LABELS, split=None)
+    features = predict.encode_records(plant.home, manifest, data)
+    told = predict.predict(plant.home, manifest, KEPT, features, data.names)
+    assert np.mean([row.label == LABELS[n // 3] for n, row in enumerate(told)]) > 0.7
+    with pytest.raises(ConfigError, match="the two are not exported as one"):
+        export_model(plant.home, manifest, KEPT, "onnx", tmp_path / "model")
 
 
 @pytest.mark.parametrize("form", ["safetensors", pytest.param("onnx", marks=pytest.mark.slow)])
