@@ -20,6 +20,7 @@ from wg_client.site.config import AcceptanceConfig
 from wg_common import streams
 from wg_common.catalogue import BASE, POSTERIOR
 from wg_common.inference.posterior import from_tensors
+from wg_common.modalities.images import Images
 from wg_common.nets.encoder.course_names import STEPS
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.window_course import WindowCourse
@@ -51,6 +52,7 @@ def selected(
     others: bool,
     groups: Ints | None = None,
     policy: AcceptanceConfig = AcceptanceConfig(),  # noqa: B008 - frozen
+    learners: Sequence[str] = Images.learners,
 ) -> Outcome:
     """The plant's model selection, with the policy that plants start with.
 
@@ -60,6 +62,7 @@ def selected(
         others: Whether other sites have released.
         groups: Of records ``[n]`` that belong together; None: each is alone.
         policy: The policy, if not the one that plants of images start with.
+        learners: Kinds that local-only is chosen from.
     """
     width = trunk.features.shape[1]
     candidates = []
@@ -76,6 +79,7 @@ def selected(
             public=trunk,
             units=None if groups is None else [str(group) for group in groups],
             unseen_share=policy.unseen_share,
+            learners=learners,
         ),
         Package(
             candidates=candidates,

@@ -240,7 +240,14 @@ def judge(
             try:
                 policy = AcceptanceConfig(standard_errors=Texts.standard_errors)
                 outcome = selected(
-                    made, Trunk(x), known, d, own=True, others=bool(others), policy=policy
+                    made,
+                    Trunk(x),
+                    known,
+                    d,
+                    own=True,
+                    others=bool(others),
+                    policy=policy,
+                    learners=Texts.learners,
                 )
             except NotAcceptedError:  # no label, and nobody else has released
                 continue

@@ -29,6 +29,7 @@ from bench.text_plants import DATASETS, drawn, split
 from sklearn.linear_model import LogisticRegression
 
 from wg_client.fitting.local_models import fit_local
+from wg_common.modalities.texts import Texts
 from wg_common.nets import minilm
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.module import load_encoder
@@ -109,7 +110,7 @@ def _local(
         encoder = encoder.with_beside(MiniLmEncoder())
     x, z = (encoder.encode_batched([np.array(text) for text in texts]) for texts, _ in (own, test))
     trunk = plant_trunk(encoder, x)
-    head = fit_local(trunk.features, own[1], k, own_folds(own[1])).head
+    head = fit_local(trunk.features, own[1], k, own_folds(own[1]), Texts.learners).head
     return right(trunk.outward(head), (z.astype(np.float64), test[1]))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.fitted import Fitted
 from wg_client.fitting.folds import Folds, stratified
+from wg_client.fitting.learners import LDA
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local
 from wg_common import streams
@@ -39,6 +40,7 @@ class LabelledRecords:
         unseen_share: A declared class without local records counts as this share of an average
             class.
         tuner: Fine-tunes whole networks; None for heads on the frozen encoder.
+        learners: Kinds that local-only is chosen from, see ``Modality.learners``.
     """
 
     all_labels: Ints
@@ -47,6 +49,7 @@ class LabelledRecords:
     units: Sequence[str] | None = None
     unseen_share: float = 1.0
     tuner: NetworkTuner | None = None
+    learners: Sequence[str] = (LDA,)
 
     @cached_property
     def _known(self) -> NDArray[np.bool_]:
@@ -110,7 +113,8 @@ class LabelledRecords:
         """The best head that labels alone give on a trunk; None without labels."""
         if not len(self.labels):
             return None
-        return fit_local(self.features(trunk), self.labels, self.classes, self.folds)
+        features = self.features(trunk)
+        return fit_local(features, self.labels, self.classes, self.folds, self.learners)
 
     def features(self, trunk: Trunk) -> Floats:
         """Features ``[n, d]`` of the labelled records on a trunk."""

@@ -17,6 +17,7 @@ from wg_common.inference import family_head
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.family_head import Layout
 from wg_common.inference.posterior import Posterior
+from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.course_names import loudness_of
 from wg_common.streams import Stream
 from wg_common.wire.weights_package import WeightsManifest
@@ -74,6 +75,7 @@ def read_package(
         units=plant.data.units,
         unseen_share=plant.config.acceptance.unseen_share,
         tuner=tuner,
+        learners=modality(plant.data.modality).learners,
     )
     package = Package(
         candidates=candidates,

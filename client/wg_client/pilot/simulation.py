@@ -292,6 +292,7 @@ def _alone(trunk: Trunk, data: SiteData) -> Accuracy | None:
         public=trunk,
         units=data.units,
         unseen_share=AcceptanceConfig().unseen_share,
+        learners=modality(data.modality).learners,
     )
     judged = None if records.local is None else records.local.out_of_fold
     if judged is None:

@@ -69,6 +69,8 @@ class Modality(ABC):
             Empty: there are no such tables.
         standard_errors: By how many of its standard errors what others' statistics made must be
             better at a new plant (``acceptance.standard_errors``, docs/decisions/0211, 0213).
+        learners: Kinds of learners that a plant's own model is chosen from: ``lda``, discriminants;
+            ``logistic``, logistic regression (docs/decisions/0135, 0216).
         beside: Whether its files may lie beside records of another modality, and are none then.
     """
 
@@ -83,6 +85,7 @@ class Modality(ABC):
     trunk: ClassVar[str]
     column: ClassVar[str] = ""
     standard_errors: ClassVar[float] = 2.0
+    learners: ClassVar[tuple[str, ...]] = ("lda",)
     beside: ClassVar[bool] = False
 
     @abstractmethod

@@ -4,6 +4,7 @@ import pytest
 from wg_common.errors import DataError, DecodeError
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.fit import fit_encoder
 
 
@@ -111,3 +112,14 @@ def test_local_features_end_with_the_last_map_and_the_stages_of_both_scales(
     np.testing.assert_allclose(last, expected, atol=1e-4)
     np.testing.assert_allclose(coarse, raw[:, :stages], rtol=1e-3, atol=1e-4)
     assert not np.allclose(fine, coarse, atol=0.01)
+
+
+def test_of_texts_local_features_keep_the_distances_between_vectors() -> None:
+    """Few directions vary most, and count as much as others in the distance of two texts."""
+    rng = np.random.default_rng(1)
+    turn = np.linalg.qr(rng.normal(size=(512, 512)))[0]
+    raw = (rng.normal(size=(1000, 512)) * np.linspace(3, 0.3, 512)) @ turn
+    packed = fit_encoder(raw.astype(np.float32), np.arange(1000) % 5, modality="texts")
+    tensors, _ = packages.unpack(packed)
+    stretched = np.linalg.svd(tensors["local"], compute_uv=False)
+    assert stretched[0] < 1.5 * stretched[-1]

@@ -26,10 +26,8 @@ from wg_common.privacy.schema import CLIP_RADIUS
 
 _SITE_SHRINKAGE = 4.0
 _CLIP_QUANTILE = 0.25
-_WHITENING = 0.25
 _RIDGE = 1.0  # Added to the scatter within classes, in units of its mean variance
 _WITHIN = 0.05  # Share of the scatter within classes that counts as scatter between them
-_LOCAL_NORM = 2.0  # Median norm of the local directions of public records, in clip radii
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -75,7 +73,7 @@ def fit_encoder(
     inner = within(x, index)
     size = max(dimension, min(trunk.directions, len(x) // 4))
     local, values = _directions(inner, trunk.local_weights(), size)
-    local = local * values**-_WHITENING
+    local = local * values**-trunk.whitening
     reading = trunk.reading()
     read = inner if reading is None else inner @ reading
     vectors, _ = _directions(read, trunk.block_weights(), size)
@@ -84,7 +82,7 @@ def fit_encoder(
     projection = projection if reading is None else reading @ projection
     projection = projection @ shrink_site_directions(x @ projection, index)
     projection = scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
-    local = scaled(x, mean, local, _LOCAL_NORM, 0.5)
+    local = scaled(x, mean, local, trunk.local_norm, 0.5)
     metadata = _metadata(modality, trunk, settings, sources)
     return packages.pack(mean, projection, local, metadata)
 

@@ -25,6 +25,10 @@ class TextTrunk(EncoderTrunk):
     width = sentences.WIDTH
     batch = 32
     directions = 448
+    # Cosines are what these vectors were trained for: local learners see them nearly as they are,
+    # and hardly hear the released features (docs/decisions/0216).
+    whitening = 0.0
+    local_norm = 8.0
 
     @classmethod
     def digest(cls) -> str:

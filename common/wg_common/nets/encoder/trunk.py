@@ -32,6 +32,9 @@ class EncoderTrunk(nn.Module):
         batch: Public records that run together; 1 where records differ in shape.
         devices: Whether it may run elsewhere than on the CPU.
         directions: Most directions of raw features among the local ones.
+        whitening: How far these are made alike: each is divided by its variance to this power. 0:
+            not at all, distances between raw features are kept; 0.5: all vary alike.
+        local_norm: Median norm of what public records have along them, in clip radii.
         local_blocks: Sizes of the blocks of further local features that ``read`` gives. They have
             no public scale: a plant scales each by how much its own records vary.
         comparable: Whether local features that have a public scale mean the same at all sites, so
@@ -43,6 +46,8 @@ class EncoderTrunk(nn.Module):
     batch: ClassVar[int] = 1
     devices: ClassVar[bool] = False
     directions: ClassVar[int]
+    whitening: ClassVar[float] = 0.25
+    local_norm: ClassVar[float] = 2.0
     local_blocks: ClassVar[tuple[int, ...]] = ()
     comparable: ClassVar[bool] = True
 
