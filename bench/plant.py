@@ -53,7 +53,7 @@ from wg_common.nets.encoder.window_course import WindowCourse
 from wg_server.generator.heads.generate import Generator, load_generator
 from wg_server.site.home import ServerHome
 
-VERSION = 3
+VERSION = 4
 IMAGES = (
     "trashnet",
     "cifar10",
@@ -287,7 +287,16 @@ def _judge(job: tuple[str, str, str, int, int, Path, Path, Path]) -> Row:
         "scores": {each: float((estimate == truth).mean()) for each, estimate in said.items()},
         "kept": kept,
         "told": (0.0, 1.0) if told is None else (told.low, told.high),
+        "mixed": _mixed(said[KEPT] == truth, truth, draw.labels),
     }
+
+
+def _mixed(right: NDArray[np.bool_], truth: Ints, own: Ints) -> float:
+    """Accuracy on test records if classes came as often as among the plant's labels."""
+    classes, count = np.unique(own, return_counts=True)
+    known = np.isin(classes, truth)
+    recalls = [right[truth == label].mean() for label in classes[known]]
+    return float(np.average(recalls, weights=count[known]))
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
@@ -315,12 +324,18 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 def _keeps(rows: Sequence[Row]) -> str:
     kept = [row["scores"] for row in rows if row["kept"] != LOCAL]
     harm = sum(scores[KEPT] < scores[LOCAL] - HARM for scores in kept)
-    told = [(row["told"], row["scores"][KEPT]) for row in rows]
-    held = np.mean([low <= true <= high for (low, high), true in told])
+    held, mixed = (
+        100 * np.mean([low <= true <= high for (low, high), true in told])
+        for told in (
+            [(row["told"], row["scores"][KEPT]) for row in rows],
+            [(row["told"], row["mixed"]) for row in rows],
+        )
+    )
     return (
         f"Delivered weights were kept in {len(kept)} of {len(rows)} runs, and more than"
         f" {100 * HARM:g} points worse in {harm}. The interval that the plant is told holds the"
-        f" test accuracy in {100 * held:.0f} %."
+        f" test accuracy in {mixed:.0f} % if classes of the test count as often as among the"
+        f" plant's labels, in {held:.0f} % as they come."
     )
 
 

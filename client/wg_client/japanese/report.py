@@ -142,8 +142,8 @@ _PICTURES = {
     "This page contains accuracies and counts of your records. It stays at the plant.": (
         "このページには自社データの精度と件数が含まれています。工場の外に出さないでください。"
     ),
-    "Numbers in brackets are 95 % intervals for new records of this site.": (
-        "かっこ内は、この拠点の新しいデータに対する 95 % 区間です。"
+    "Numbers in brackets are 95 % intervals for new records of this site, if classes come as often as among your labels.": (
+        "かっこ内は、各クラスがラベル付きデータと同じ割合で現れるとしたときの、この拠点の新しいデータに対する 95 % 区間です。"
     ),
     "across": "横軸",
     "up": "縦軸",

@@ -41,12 +41,12 @@ from scipy.special import betaincinv, ndtri, stdtrit
 from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats, Ints
 
-BETWEEN = 0.01
+BETWEEN = 0.03
 """Spread of a model's accuracy between what a site labelled and what it meets later.
 
 As a correlation of right answers (beta-binomial): the accuracy on new records is spread with
 variance ``BETWEEN * p * (1 - p)`` about that on old ones. Measured on development sites
-(docs/decisions/0139)."""
+(docs/decisions/0139, 0221)."""
 COVERAGE = 0.95
 UNCHECKED = 0.37, 0.59, 0.91
 """Accuracy of models that were kept without a label at development sites, where other sites had
@@ -170,10 +170,11 @@ class Accuracy:
 def accuracy(right: Floats, groups: Ints, rise: float = 0.0) -> Accuracy:
     """Estimate the accuracy on new records by out-of-fold answers.
 
-    A Jeffreys interval (Brown, Cai and DasGupta 2001, *Statistical Science* 16(2)) of as many
-    independent records as the answers are worth: fewer where those of a unit are alike, no more
-    than ``1 / BETWEEN`` however many there are, since a site changes, and fewer by the squared
-    ratio of the normal to Student's quantile where units are so few that their spread is uncertain.
+    For classes that come as often as among these records. A Jeffreys interval (Brown, Cai and
+    DasGupta 2001, *Statistical Science* 16(2)) of as many independent records as the answers are
+    worth: fewer where those of a unit are alike, no more than ``1 / BETWEEN`` however many there
+    are, since a site changes, and fewer by the squared ratio of the normal to Student's quantile
+    where units are so few that their spread is uncertain.
     The model in use has learnt from all records, those judged from all but a fold: the upper end is
     higher by what the last fold that was added has brought (docs/decisions/0167).
 
