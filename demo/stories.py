@@ -1,7 +1,7 @@
 """The five stories: what a plant has, what it gets, and where it gets nothing.
 
 Words for people who know none of the field's. Figures are those of the run, whatever they say: the
-words follow them.
+words follow them. ``demo.japanese`` has each sentence in Japanese.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from wg_client.methods.names import LOCAL
+from wg_common.language import ENGLISH, Language, Text, text
 
 WIDTH = 80
 _CLEAR = 2.0
@@ -34,15 +35,15 @@ class Story:
     """
 
     key: str
-    title: str
-    lesson: str
+    title: Text
+    lesson: Text
 
 
 STORIES = (
     Story(
         key="few-labels",
-        title="Few labels, of all classes",
-        lesson=(
+        title=text("Few labels, of all classes"),
+        lesson=text(
             "Its own pictures show every class. Others can add little, so this is not what the"
             " product is for. The plant tests both models on its own pictures, and keeps its own"
             " unless the other is better."
@@ -50,16 +51,16 @@ STORIES = (
     ),
     Story(
         key="unseen-classes",
-        title="Two classes never seen",
-        lesson=(
+        title=text("Two classes never seen"),
+        lesson=text(
             "Nobody learns what they have never seen. What other plants sent says what these"
             " classes look like, without one of their pictures."
         ),
     ),
     Story(
         key="no-labels",
-        title="No labels at all",
-        lesson=(
+        title=text("No labels at all"),
+        lesson=text(
             "Without labels the plant can neither train a model nor test one. It gets a model from"
             " what other plants sent. Before it relies on that, somebody should label a few"
             " pictures."
@@ -67,40 +68,38 @@ STORIES = (
     ),
     Story(
         key="new-camera",
-        title="A known kind, a new camera",
-        lesson=(
+        title=text("A known kind, a new camera"),
+        lesson=text(
             "The operator has pictures of this kind, taken elsewhere by another camera. The plant"
             " gets a model made from them, and may train it on with its own few."
         ),
     ),
     Story(
         key="edge-device",
-        title="A small device",
-        lesson=(
+        title=text("A small device"),
+        lesson=text(
             "The device is too small for the network that the other plants use. It gets a whole"
             " network that fits, through files, without a connection."
         ),
     ),
 )
-_TESTED = (
-    "Alone, and with weightgate: right answers on {what} that no training, no choice and nothing"
-    " that was sent has seen. What loses is shown."
-)
-_PRIVACY = (
-    "Privacy spent: of a budget that each plant sets once. What left is sums with noise, never a"
-    " {one}. Whatever anybody concludes from them, one {one} more or less makes it at most"
-    " {times:.0f} times likelier (e to the power of {spent}). 1 is strong, 4 is usual here, above"
-    " 20 is no promise."
-)
+PICTURE, PICTURES = text("picture"), text("pictures")
 
 
-def has(plant: Result) -> str:
+def has(plant: Result) -> Text:
     """What a plant has, in a few words."""
     classes, missing = len(plant["classes"]), len(plant["missing_classes"])
     if not plant["labels_per_class"]:
-        return f"{plant['records']} pictures without labels"
-    of = f"of {classes - missing} of {classes} classes" if missing else f"of each of {classes}"
-    return f"{plant['labels_per_class']} pictures {of}"
+        return text("{records} pictures without labels", records=plant["records"])
+    each = plant["labels_per_class"]
+    if missing:
+        return text(
+            "{each} pictures of {seen} of {classes} classes",
+            each=each,
+            seen=classes - missing,
+            classes=classes,
+        )
+    return text("{each} pictures of each of {classes}", each=each, classes=classes)
 
 
 def percent(share: float | None) -> str:
@@ -108,10 +107,12 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.0f} %"
 
 
-def points(share: float) -> str:
+def points(share: float) -> Text:
     """A difference of shares for people."""
     found = f"{abs(100 * share):.0f}"
-    return f"{found} point" if found == "1" else f"{found} points"
+    if found == "1":
+        return text("{count} point", count=found)
+    return text("{count} points", count=found)
 
 
 def better(plant: Result) -> bool | None:
@@ -123,52 +124,68 @@ def better(plant: Result) -> bool | None:
     return gain["mean"] > 0 if clear else None
 
 
-def outcome(plant: Result) -> str:
+def outcome(plant: Result) -> Text:
     """What came of it, in one short line."""
     if plant["kept_source"] is None:
-        return "keeps nothing: nothing is known"
+        return text("keeps nothing: nothing is known")
     if plant["alone"] is None:
-        return "has a model where there was none"
+        return text("has a model where there was none")
     if plant["kept_source"] == LOCAL:
         offered = plant["best_other"]
-        more = "" if offered is None else f" (offered: {percent(offered)})"
-        return f"keeps its own{more}"
-    mean = plant["gain"]["mean"]
-    size = f"by {points(mean)}"
-    return {True: f"better {size}", False: f"WORSE {size}"}.get(
-        better(plant),  # type: ignore[arg-type]
-        "no clear difference",
-    )
+        if offered is None:
+            return text("keeps its own")
+        return text("keeps its own (offered: {share})", share=percent(offered))
+    found, size = better(plant), points(plant["gain"]["mean"])
+    if found is None:
+        return text("no clear difference")
+    return text("better by {size}", size=size) if found else text("WORSE by {size}", size=size)
 
 
-def details(plant: Result) -> list[str]:
+def details(plant: Result) -> list[Text]:
     """What else a visitor should know of this run's figures, in sentences."""
     said = []
     if plant["kept_source"] != LOCAL and plant["gain"] is not None:
         gain = plant["gain"]
         said.append(
-            f"Difference {100 * gain['mean']:+.1f} points, give or take {100 * gain['se']:.1f}."
+            text(
+                "Difference {mean:+.1f} points, give or take {error:.1f}.",
+                mean=100 * gain["mean"],
+                error=100 * gain["se"],
+            )
         )
     if plant["unseen"] is not None:
-        names = " and ".join(plant["missing_classes"])
         said.append(
-            f"Of the {plant['unseen']['records']} test pictures of {names}, which it had never"
-            f" seen: {percent(plant['unseen']['alone'])} right alone,"
-            f" {percent(plant['unseen']['kept'])} with weightgate."
+            text(
+                "Of the {records} test pictures of {names}, which it had never seen: {alone} right"
+                " alone, {kept} with weightgate.",
+                records=plant["unseen"]["records"],
+                names=_named(plant["missing_classes"]),
+                alone=percent(plant["unseen"]["alone"]),
+                kept=percent(plant["unseen"]["kept"]),
+            )
         )
     if plant["alone"] is None:
-        said.append(f"Guessing is right in {percent(1 / len(plant['classes']))}.")
+        said.append(text("Guessing is right in {share}.", share=percent(1 / len(plant["classes"]))))
     if plant["network"] is not None:
         said.append(
-            f"{plant['network']['parameters'] / 1000:.0f} thousand numbers,"
-            f" {plant['network']['bytes'] / 1000:.0f} kB on the device."
+            text(
+                "{thousands:.0f} thousand numbers, {size:.0f} kB on the device.",
+                thousands=plant["network"]["parameters"] / 1000,
+                size=plant["network"]["bytes"] / 1000,
+            )
         )
     return said
 
 
-def spent(plant: Result) -> str:
+def _named(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return ", ".join(names)
+    return text("{others} and {last}", others=", ".join(names[:-1]), last=names[-1])
+
+
+def spent(plant: Result) -> Text:
     """The price in privacy, of the plant's budget."""
-    return f"{_rounded(plant['epsilon'])} of {plant['epsilon_cap']:g}"
+    return text("{spent} of {cap:g}", spent=_rounded(plant["epsilon"]), cap=plant["epsilon_cap"])
 
 
 def _rounded(value: float) -> str:
@@ -176,11 +193,33 @@ def _rounded(value: float) -> str:
     return f"{math.ceil(round(10 * value, 6)) / 10:g}"
 
 
-def notes(summary: Mapping[str, Any], one: str = "picture") -> tuple[str, ...]:
-    """How to read the figures of a run, in sentences; ``one`` is what a record is."""
+def notes(
+    summary: Mapping[str, Any], one: Text = PICTURE, several: Text = PICTURES
+) -> tuple[Text, ...]:
+    """How to read the figures of a run, in sentences.
+
+    Args:
+        summary: What ``summary.json`` says.
+        one: What a record is.
+        several: Several of them.
+    """
     most = max(plant["epsilon"] for plant in summary["plants"])
-    price = _PRIVACY.format(one=one, times=math.exp(most), spent=_rounded(most))
-    return _TESTED.format(what=f"{one}s"), price
+    return (
+        text(
+            "Alone, and with weightgate: right answers on {several} that no training, no choice and"
+            " nothing that was sent has seen. What loses is shown.",
+            several=several,
+        ),
+        text(
+            "Privacy spent: of a budget that each plant sets once. What left is sums with noise,"
+            " never a {one}. Whatever anybody concludes from them, one {one} more or less makes it"
+            " at most {times:.0f} times likelier (e to the power of {spent}). 1 is strong, 4 is"
+            " usual here, above 20 is no promise.",
+            one=one,
+            times=math.exp(most),
+            spent=_rounded(most),
+        ),
+    )
 
 
 def key(name: str) -> str:
@@ -193,7 +232,7 @@ def capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def title(plant: Result) -> str:
+def title(plant: Result) -> Text:
     """The title of a plant's story."""
     return story(plant).title
 
@@ -203,16 +242,25 @@ def story(plant: Result) -> Story:
     return next(story for story in STORIES if story.key == plant["story"])
 
 
-def table(plants: Sequence[Result]) -> Table:
+RESULT = text("What came of it")
+PLANT, ABOUT = text("Plant"), text("What it has, and what came of it")
+FIGURES = (text("Alone"), text("With\nweightgate"), text("Privacy\nspent"))
+
+
+def about(title: str, has: str, outcome: str) -> str:
+    """The cell of a table that tells a story, in rich's markup."""
+    return f"[bold]{title}[/bold]\n{has}\n→ {outcome}"
+
+
+def table(plants: Sequence[Result], speak: Language = ENGLISH) -> Table:
     """The five stories for a terminal of 80 columns."""
-    found = Table(box=SIMPLE, width=WIDTH, title="What came of it", title_justify="left")
-    found.add_column("Plant", no_wrap=True)
-    found.add_column("What it has, and what came of it", ratio=1)
-    for heading in ("Alone", "With\nweightgate", "Privacy\nspent"):
-        found.add_column(heading, justify="right", no_wrap=True)
+    found = Table(box=SIMPLE, width=WIDTH, title=speak(RESULT), title_justify="left")
+    found.add_column(speak(PLANT), no_wrap=True)
+    found.add_column(speak(ABOUT), ratio=1, overflow="fold")
+    for heading in FIGURES:
+        found.add_column(speak(heading), justify="right", no_wrap=True)
     for plant in plants:
-        about = f"[bold]{title(plant)}[/bold]\n{has(plant)}\n→ {outcome(plant)}"
-        found.add_row(
-            plant["name"], about, percent(plant["alone"]), percent(plant["kept"]), spent(plant)
-        )
+        said = about(speak(title(plant)), speak(has(plant)), speak(outcome(plant)))
+        shares = (percent(plant[key]) for key in ("alone", "kept"))
+        found.add_row(plant["name"], said, *shares, speak(spent(plant)))
     return found

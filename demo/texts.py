@@ -26,10 +26,12 @@ from rich.table import Table
 
 from demo import stories
 from demo.evaluation import figures
+from demo.languages import chosen, option
 from demo.processes import CommandFailed, Processes, free_port, processes, start_clean
 from wg_client.models import adoption, predict
 from wg_client.site.home import ClientHome
 from wg_common import atomic
+from wg_common.language import ENGLISH, Language, Text, text
 from wg_common.nets.encoder import sentences
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural_text import families
@@ -41,11 +43,11 @@ CLASSES = 6
 TESTS = 25
 """Notes a class of a test file."""
 _STRENGTH = 0.5
-_LANGUAGES = {"en": "English", "ja": "Japanese"}
-_NAMES = (
+_LANGUAGES = {"en": text("English"), "ja": text("Japanese")}
+_NAMES = text(
     "Names alone: each note gets the class whose name is most like it. That needs no weightgate."
 )
-_MADE_UP = (
+_MADE_UP = text(
     "The notes are made up by the product's own library, as those of its training are: so the"
     " figures flatter. docs/benchmark-text.md has figures of real notes."
 )
@@ -66,7 +68,7 @@ class Kind:
         labelled: Whether the notes have labels.
     """
 
-    title: str
+    title: Text
     writes: str
     names: str
     shots: int
@@ -75,10 +77,12 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "rolling-mill": Kind(title="Few labels", writes="en", names="en", shots=5),
-    "press-shop": Kind(title="Two classes never seen", writes="ja", names="ja", shots=8, unseen=2),
+    "rolling-mill": Kind(title=text("Few labels"), writes="en", names="en", shots=5),
+    "press-shop": Kind(
+        title=text("Two classes never seen"), writes="ja", names="ja", shots=8, unseen=2
+    ),
     "pump-house": Kind(
-        title="No labels at all",
+        title=text("No labels at all"),
         writes="en",
         names="ja",
         shots=12,
@@ -150,28 +154,31 @@ def main() -> int:
     """Run the demo; 0 when every step ended as it should."""
     parser = argparse.ArgumentParser(prog="demo.texts", description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT, help="where everything is written")
+    option(parser)
     options = parser.parse_args()
+    speak = chosen(options.language)
     try:
         if not sentences.installed():
             raise CommandFailed(f"{sentences.PACKAGE} is not installed: see the extra 'text'")
         start_clean(options.out)
         with processes(options.out / "logs") as running:
-            results = run(running, options.out)
+            results = run(running, options.out, speak)
     except CommandFailed as error:
-        console.print(f"[red]demo failed:[/red] {error}", highlight=False, soft_wrap=True)
+        said = speak(text("demo failed: {error}", error=error))
+        console.print(said, style="red", highlight=False, markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("interrupted; every process of the demo has been ended")
+        console.print(speak(text("interrupted; every process of the demo has been ended")))
         return 130
-    _show(results, options.out)
+    _show(results, options.out, speak)
     return 0
 
 
-def run(running: Processes, out: Path) -> list[dict[str, Any]]:
+def run(running: Processes, out: Path, speak: Language = ENGLISH) -> list[dict[str, Any]]:
     """Run every step; what came of each plant."""
     server = out / "server"
     found = plants(out / "data")
-    console.rule("[bold]server: zoo of notes, generator", align="left")
+    _rule(text("server: zoo of notes, generator"), speak)
     running.run(
         "wg-server", "init", "--home", server,
         "--name", "demo", "--host", "127.0.0.1", "--port", str(free_port()),
@@ -179,33 +186,37 @@ def run(running: Processes, out: Path) -> list[dict[str, Any]]:
     running.run("wg-server", "zoo", "build", "--home", server, "--plan", "text-quick")
     # 6: the card fails, and the demo accepts the generator by name
     running.run("wg-server", "train", "--home", server, "--plan", "demo", allowed=(0, 6))
-    accept = _acceptance(server)
-    console.rule("[bold]enrol the plants", align="left")
+    accept = _acceptance(server, speak)
+    _rule(text("enrol the plants"), speak)
     running.start("server", "wg-server", "serve", "--home", server, *accept)
     running.wait_for("server", "ready")
     _enrol(running, server, out, found)
-    console.rule("[bold]statistics out, weights in", align="left")
+    _rule(text("statistics out, weights in"), speak)
     for plant in found:
         running.start(plant.name, "wg-client", "run", "--home", out / plant.name, "--once")
     _campaign(running, server, found, accept)
-    console.rule("[bold]test on unseen notes, audit", align="left")
+    _rule(text("test on unseen notes, audit"), speak)
     results = []
     told = running.run_all(*(("wg-audit", "verify", out / each.name, "--json") for each in found))
     for plant, verified in zip(found, map(json.loads, told), strict=True):
         spent = verified["epsilon"]
         price = {"epsilon": spent["primary"], "epsilon_cap": spent["cap"]}
         results.append(_judged(out / plant.name, plant) | price)
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    atomic.write_bytes(out / "summary.json", text.encode())
+    written = json.dumps(results, indent=2, ensure_ascii=False)
+    atomic.write_bytes(out / "summary.json", written.encode())
     return results
 
 
-def _acceptance(server: Path) -> tuple[str, ...]:
+def _rule(name: Text, speak: Language) -> None:
+    console.rule(f"[bold]{speak(name)}", align="left")
+
+
+def _acceptance(server: Path, speak: Language) -> tuple[str, ...]:
     """Options that accept the generator by name, if its own model card fails."""
     card = json.loads(ServerHome(server).model_card.read_text("utf-8"))
     if card["passes"]:
         return ()
-    console.print("generator accepted for the demonstration although its card fails")
+    console.print(speak(text("generator accepted for the demonstration although its card fails")))
     return ("--accept-generator", str(card["generator"]))
 
 
@@ -274,36 +285,54 @@ def _judged(folder: Path, plant: Plant) -> dict[str, Any]:
     }
 
 
-def has(plant: Mapping[str, Any]) -> str:
+def has(plant: Mapping[str, Any]) -> Text:
     """What a plant has, in a few words."""
     classes, missing = len(plant["classes"]), len(plant["missing_classes"])
     written, named = (_LANGUAGES[plant[key]] for key in ("notes_in", "names_in"))
-    names = "" if named == written else f", classes named in {named}"
+    names = "" if named == written else text(", classes named in {named}", named=named)
     if not plant["labelled"]:
-        return f"{plant['records']} {written} notes without labels{names}"
-    of = f"{classes - missing} of {classes} classes" if missing else f"each of {classes} classes"
-    return f"{plant['notes_per_class']} {written} notes of {of}{names}"
+        return text(
+            "{records} {written} notes without labels{names}",
+            records=plant["records"],
+            written=written,
+            names=names,
+        )
+    values = {
+        "each": plant["notes_per_class"],
+        "written": written,
+        "classes": classes,
+        "names": names,
+    }
+    if missing:
+        seen = classes - missing
+        return text(
+            "{each} {written} notes of {seen} of {classes} classes{names}", seen=seen, **values
+        )
+    return text("{each} {written} notes of each of {classes} classes{names}", **values)
 
 
-def table(results: Sequence[Mapping[str, Any]]) -> Table:
+def table(results: Sequence[Mapping[str, Any]], speak: Language = ENGLISH) -> Table:
     """What came of it, for a terminal of 80 columns."""
-    found = Table(box=SIMPLE, width=stories.WIDTH, title="What came of it", title_justify="left")
-    found.add_column("Plant", no_wrap=True)
-    found.add_column("What it has, and what came of it", ratio=1)
-    for heading in ("Names\nalone", "Alone", "With\nweightgate", "Privacy\nspent"):
-        found.add_column(heading, justify="right", no_wrap=True)
+    found = Table(
+        box=SIMPLE, width=stories.WIDTH, title=speak(stories.RESULT), title_justify="left"
+    )
+    found.add_column(speak(stories.PLANT), no_wrap=True)
+    found.add_column(speak(stories.ABOUT), ratio=1, overflow="fold")
+    for heading in (text("Names\nalone"), *stories.FIGURES):
+        found.add_column(speak(heading), justify="right", no_wrap=True)
     for plant in results:
-        about = f"[bold]{plant['title']}[/bold]\n{has(plant)}\n→ {stories.outcome(plant)}"
+        said = (speak.say(plant["title"]), speak(has(plant)), speak(stories.outcome(plant)))
         shares = (stories.percent(plant[key]) for key in ("names_alone", "alone", "kept"))
-        found.add_row(plant["name"], about, *shares, stories.spent(plant))
+        found.add_row(plant["name"], stories.about(*said), *shares, speak(stories.spent(plant)))
     return found
 
 
-def _show(results: list[dict[str, Any]], out: Path) -> None:
+def _show(results: list[dict[str, Any]], out: Path, speak: Language) -> None:
     shown = Console(width=stories.WIDTH)
-    shown.print(table(results))
-    for sentence in (_NAMES, *stories.notes({"plants": results}, "note"), _MADE_UP):
-        shown.print(sentence, highlight=False)
+    shown.print(table(results, speak))
+    read = stories.notes({"plants": results}, text("note"), text("notes"))
+    for sentence in (_NAMES, *read, _MADE_UP):
+        shown.print(speak(sentence), highlight=False)
     shown.print()
     for path in sorted([*out.glob("*/report.html"), out / "summary.json"]):
         Console().print(str(path), highlight=False, soft_wrap=True)

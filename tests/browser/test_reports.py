@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from demo.languages import LANGUAGES as DEMO_LANGUAGES
 from tests.browser import axe, chromium
 from tests.browser.chromium import Browser
 from tests.client.conftest import LABELS, fitted_encoder, write_npz
@@ -111,9 +112,10 @@ def test_the_report_on_a_zoo(browser: Browser, tmp_path: Path, home: ServerHome)
     assert wrong(browser, page, tmp_path) == []
 
 
-def test_the_demo_s_page(browser: Browser, tmp_path: Path) -> None:
-    page = tmp_path / "demo.html"
-    page.write_text(test_demo_stories.rendered(test_demo_stories.summary()), "utf-8")
+@pytest.mark.parametrize("language", DEMO_LANGUAGES, ids=lambda each: each.code)
+def test_the_demo_s_page(browser: Browser, tmp_path: Path, language: Language) -> None:
+    page = tmp_path / f"demo.{language.code}.html"
+    page.write_text(test_demo_stories.rendered(test_demo_stories.summary(), language), "utf-8")
     assert wrong(browser, page, tmp_path) == []
 
 

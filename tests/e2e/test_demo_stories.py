@@ -1,4 +1,7 @@
-"""The demo's table and page: five stories in 80 columns, in plain words, and losses among them."""
+"""The demo's table and page: five stories in 80 columns, in plain words, and losses among them.
+
+Both are also in Japanese.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from demo import report, stories
+from demo import report, stories, texts
+from demo.japanese import SENTENCES
+from demo.languages import JAPAN, chosen
+from rich.cells import cell_len
 from rich.console import Console
+from tests.common.test_catalogues import ROOT, has_words, said, values
 
 from wg_client.methods.names import GENERATED_FINETUNED, LOCAL, POSTERIOR_HEAD
+from wg_common import language
+from wg_common.language import ENGLISH, Language
 
 JARGON = re.compile(
     r"\b(?:LDA|BLUP|epsilon|delta|posterior|prior|logits?|nats|DP|head|encoder|latent|diffusion"
@@ -46,7 +55,7 @@ def plant(story: str, name: str, **changed: Any) -> dict[str, Any]:
         "delta": 1e-5,
         "bytes_sent": 41_000,
         "bytes_received": 812_345,
-        "ledger": {"entries": 5, "verified": True},
+        "ledger": {"entries": 5, "verified": True, "verdict": "verified"},
     }
     return found | changed
 
@@ -110,22 +119,22 @@ def summary() -> dict[str, Any]:
     }
 
 
-def terminal(found: dict[str, Any]) -> str:
+def terminal(found: dict[str, Any], speak: Language = ENGLISH) -> str:
     """What a terminal of 80 columns shows."""
     shown = io.StringIO()
     console = Console(width=stories.WIDTH, file=shown)
-    console.print(stories.table(found["plants"]))
+    console.print(stories.table(found["plants"], speak))
     for sentence in stories.notes(found):
-        console.print(sentence, highlight=False)
+        console.print(speak(sentence), highlight=False)
     return shown.getvalue()
 
 
-def rendered(found: dict[str, Any]) -> str:
+def rendered(found: dict[str, Any], speak: Language = ENGLISH) -> str:
     """The page of made-up pictures and weights."""
     rng = np.random.default_rng(1)
     pictures = {each["name"]: np.zeros((64, 512), np.uint8) for each in found["plants"]}
     rows = report.Rows(zoo=rng.normal(size=(30, 64)), generated={"press": rng.normal(size=(9, 64))})
-    return report.page(found, pictures, rows)
+    return report.page(found, pictures, rows, speak)
 
 
 def words(page: str) -> str:
@@ -181,7 +190,8 @@ def test_the_page_opens_with_the_stories_their_pictures_and_what_decides() -> No
 
 def test_the_page_needs_no_network_and_knows_dark_screens_and_narrow_ones() -> None:
     page = rendered(summary())
-    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    linked = set(re.findall(r"(?:src|href)=\"(?!data:)([^\"]*)", page))
+    assert linked == {"report.ja.html"}  # beside it
     assert "prefers-color-scheme: dark" in page
     assert 'name="viewport"' in page
 
@@ -218,3 +228,60 @@ def test_a_price_is_never_shown_smaller_than_it_is() -> None:
     assert stories.spent(plant("few-labels", "a", epsilon=3.91)) == "4 of 8"
     assert stories.spent(plant("few-labels", "a", epsilon=4.0)) == "4 of 8"
     assert stories.spent(plant("few-labels", "a", epsilon=4.01)) == "4.1 of 8"
+
+
+def test_the_page_says_what_the_auditor_s_page_says() -> None:
+    found = summary()
+    found["plants"][1]["ledger"]["verdict"] = "holds by itself"
+    assert "holds by itself" in words(rendered(found))
+    assert "それ自体では整合" in words(rendered(found, JAPAN))
+    assert words(rendered(found, JAPAN)).count("検証済み") == len(found["plants"]) - 1
+
+
+def test_every_sentence_of_the_demo_has_a_japanese_one_and_none_is_idle() -> None:
+    by_value = {
+        *("stamped digits", "steel surface", "circuit boards"),  # what plants look at
+        *(sentence for sentence in SENTENCES if sentence.startswith(("The digits are", "Circuit"))),
+    }
+    there = said(ROOT / "demo") | by_value
+    assert sorted(set(filter(has_words, there)) - set(SENTENCES)) == []
+    assert sorted(set(SENTENCES) - there) == []
+    assert [e for e, j in SENTENCES.items() if values(e) != values(j)] == []
+
+
+def test_the_japanese_table_has_80_columns_and_the_stories_in_japanese() -> None:
+    shown = terminal(summary(), JAPAN)
+    assert max(map(cell_len, shown.splitlines())) <= 80
+    assert "自社のモデルのまま（届いたもの" in shown and "87 %）" in shown
+    for story in stories.STORIES:
+        assert JAPAN(story.title) in shown
+        assert story.title not in shown
+
+
+def test_the_japanese_page_has_no_english_sentence_and_links_to_the_english_page() -> None:
+    page = rendered(summary(), JAPAN)
+    assert '<html lang="ja">' in page
+    assert 'href="report.en.html"' in page
+    assert not re.search(r">[^<>]*[a-z]{3,} [a-z]{3,} [a-z]{3,}", page[page.index("<body>") :])
+    for story in stories.STORIES:
+        assert JAPAN(story.lesson) in words(page)
+
+
+def test_a_demo_speaks_what_it_is_asked_to_or_else_the_environment_s_language(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in language.VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    assert chosen(None) == ENGLISH
+    monkeypatch.setenv("WEIGHTGATE_LANGUAGE", "ja_JP.UTF-8")
+    assert chosen(None) == JAPAN
+    assert chosen("en") == ENGLISH
+    assert language.from_environment() == "en"  # what it starts speaks the same
+
+
+def test_plants_of_notes_are_told_in_japanese() -> None:
+    kind = {"notes_in": "ja", "names_in": "en", "classes": list("abc"), "missing_classes": ["a"]}
+    few = {**kind, "labelled": True, "records": 10, "notes_per_class": 5}
+    assert JAPAN(texts.has(few)) == (
+        "3 クラスのうち 2 クラスの日本語の記録が各 5 件（クラス名は英語）"
+    )
