@@ -20,6 +20,7 @@ from wg_client.methods.registry import METHODS
 from wg_client.release.preview import NEVER_LEAVES
 from wg_client.site.failures import FAILURES
 from wg_common import help_page
+from wg_common.audit.cli import group as auditor
 from wg_common.japanese import SHARED
 from wg_common.modalities import changes, triggers, writing
 from wg_common.modalities.registry import MODALITIES
@@ -114,6 +115,7 @@ def in_help(command: click.Command) -> Iterator[str]:
 
 def test_every_help_text_has_a_japanese_one() -> None:
     assert sorted(set(in_help(group)) - set(JAPANESE)) == []
+    assert sorted(set(in_help(auditor)) - set(SHARED)) == []
 
 
 def test_every_sentence_has_a_japanese_one() -> None:
@@ -127,7 +129,9 @@ def test_both_have_the_same_values() -> None:
 
 
 def test_no_japanese_is_left_of_a_sentence_that_is_gone() -> None:
-    used = said(CLIENT) | said(COMMON) | NAMED_BY_VALUE | set(in_help(group))
+    used = (
+        said(CLIENT) | said(COMMON) | NAMED_BY_VALUE | set(in_help(group)) | set(in_help(auditor))
+    )
     assert sorted(set(JAPANESE) - used) == []
 
 

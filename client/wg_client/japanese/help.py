@@ -8,11 +8,6 @@ _SHARED = {
     "The plant's side of weightgate: private statistics out, made-to-measure weights in.": (
         "weightgate の工場側です。出ていくのはノイズを加えた統計、届くのは工場に合わせた重みです。"
     ),
-    "Show the version and exit.": "バージョンを表示して終わります。",
-    "Of what people read; default: client.yaml's, or the environment's.": (
-        "人が読む表示の言語。省略すると client.yaml、または環境の言語です。"
-    ),
-    "Print one JSON document on standard output.": "標準出力に JSON 文書を一つ表示します。",
     "Form of the log on standard error; json: one object a line.": (
         "標準エラーに出るログの形式。json では一行に一つのオブジェクトです。"
     ),

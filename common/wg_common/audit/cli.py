@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_common import __version__, language
+from wg_common import __version__, help_page, language
 from wg_common.audit import evidence
 from wg_common.cli import answer, emit, json_option, next_step, note, printable, run, say
 from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
@@ -139,9 +139,17 @@ def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
 
 @group.command()
 @click.option("--epsilon", type=float, default=1.0, show_default=True, help="The claim to test.")
-@click.option("--delta", type=float, default=1e-5, show_default=True)
+@click.option(
+    "--delta", type=float, default=1e-5, show_default=True, help="Delta of the claim to test."
+)
 @click.option("--repetitions", type=int, help="Releases to make; more find smaller violations.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of what is made up; the same seed makes the same.",
+)
 @json_option
 def empirical(
     epsilon: float, delta: float, repetitions: int | None, seed: int, as_json: bool
@@ -229,6 +237,7 @@ def digest(wheel: Path | None, as_json: bool) -> None:
 
 
 language.add_option(group, SHARED)
+help_page.speak(group, SHARED)
 
 
 def main() -> None:
