@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from wg_client.cli.check import fitted
 from wg_client.cli.freeze import freezing_bar
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from wg_client.pilot.published import Expected
     from wg_client.pilot.simulation import Simulation
 
+_OF_INIT = {"data", "labels", "unit_column", *READING_NAMES}
 _LABELS_SHOWN = 20
 SMALL = 0.01  # Gains below one point are nothing that a plant would notice
 
@@ -114,10 +116,21 @@ def simulate(
         page = sheets.render(found, told, entered, epsilon=float(price), language=current())
         atomic.write_bytes(sheet, page.encode("utf-8"), mode=atomic.PRIVATE)
         note(text("sheet: {path}", path=str(sheet)))
-    show(canonical.to_builtins(found), fitted(_lines(found)), as_json)
+    show(canonical.to_builtins(found), fitted(_lines(found, _said())), as_json)
 
 
-def _lines(found: Simulation) -> Iterator[str]:
+def _said() -> str:
+    """The options of this call that ``init`` takes too, as words of a command."""
+    context = click.get_current_context()
+    return " ".join(
+        f"{param.opts[0]} {shlex.quote(str(context.params[param.name]))}"
+        for param in context.command.params
+        if param.name in _OF_INIT
+        and context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    )
+
+
+def _lines(found: Simulation, said: str) -> Iterator[str]:
     data = found.data
     yield text(
         "{path}: {records} {kind}, {labelled} with a label",
@@ -151,9 +164,7 @@ def _lines(found: Simulation) -> Iterator[str]:
     )
     yield text("nothing was sent, nothing was charged")
     yield text("to take part, get a join token from an operator and save it in a file, token")
-    yield next_step(
-        "wg-client init --home plant --join-file token --data {data}", data=shlex.quote(data.path)
-    )
+    yield next_step("wg-client init --home plant --join-file token {said}", said=said)
 
 
 def _gain_lines(found: Simulation) -> Iterator[str]:

@@ -64,7 +64,9 @@ def test_a_person_reads_it_in_80_columns(
     data = write_npz(tmp_path / "data.npz", {-1: 5}, seed=3, labels=LABELS)
     out, _ = shown("simulate", "--data", data, "--labels", ",".join(LABELS), "--encoder", encoder)
     lines = out.replace(str(tmp_path), "").splitlines()
-    assert not [line for line in lines if len(line) > 80]
+    *told, following = lines
+    assert not [line for line in told if len(line) > 80]
+    assert following.endswith(f"--data /data.npz --labels {','.join(LABELS)}")  # to be copied
     assert "nothing was sent, nothing was charged" in out and "% right (80 %" in out
 
 
