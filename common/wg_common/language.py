@@ -91,7 +91,7 @@ class Language:
         """The sentence in this language, as far as the catalogue has it; names stay as they are."""
         if self.code == "en" or not isinstance(sentence, Text):
             return str(sentence)
-        template = self.catalogue.get(sentence.template, sentence.template)
+        template = self.catalogue.get(sentence.template) or _listed(self.code, sentence.template)
         return template.format(**{name: self._value(value) for name, value in _items(sentence)})
 
     def error(self, sentence: str) -> str:
@@ -130,6 +130,18 @@ class Language:
 
 
 _VALUE = re.compile(r"\{(\w+)\}")
+_BETWEEN: Mapping[str, Mapping[str, str]] = {"ja": {", ": "、", "; ": "、"}}
+"""What stands between listed names, by language: for English signs, others."""
+_LIST = re.compile(r"(?:\{n\d+\}([,;] )?)+")
+
+
+def _listed(code: Code, template: str) -> str:
+    """The template of a list (``listed``) with the signs of a language; others as they are."""
+    if not _LIST.fullmatch(template):
+        return template
+    for english, other in _BETWEEN.get(code, {}).items():
+        template = template.replace(english, other)
+    return template
 
 
 @cache

@@ -28,7 +28,7 @@ def test_a_sentence_is_english_until_it_is_said() -> None:
     assert ENGLISH(said) == said and not isinstance(language.plain(said), Text)
     assert JAPANESE(said) == "工場のデータ 3 件"
     assert JAPANESE(joined(said, text("done"))) == "工場のデータ 3 件 完了しました"
-    assert JAPANESE(listed([text("plants"), "plants"])) == "工場, plants"  # the second is a name
+    assert JAPANESE(listed([text("plants"), "plants"])) == "工場、plants"  # the second is a name
 
 
 def test_what_the_catalogue_lacks_stays_english_and_names_are_no_templates() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from wg_common.audit import freshness, received
 from wg_common.audit.freshness import OutsideCheckpoint
 from wg_common.errors import VerificationError
+from wg_common.language import Text, text
 from wg_common.ledger import auditor_record
 from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
@@ -68,17 +69,22 @@ class ServerFolder:
         """
         found = []
         if self.log.checkpoint:
-            source = f"the server's {auditor_record.SITES_FILE}"
+            source = _file(auditor_record.SITES_FILE)
             found.append(freshness.decode_checkpoint(self.log.checkpoint.encode(), source))
         path = self.path / self.site.site / auditor_record.CHECKPOINT_FILE
         if path.exists():
-            found.append(freshness.read_checkpoint(path, f"the server's {path.name}"))
+            found.append(freshness.read_checkpoint(path, _file(path.name)))
         return [x for x in found if x.head.origin == self.log.origin]
 
     def files(self) -> list[Path]:
         """Files that the server received from the site."""
         folder = self.path / self.site.site
         return received.files([folder]) if folder.is_dir() else []
+
+
+def _file(name: str) -> Text:
+    """What to call a file of the folder: it is the server's word."""
+    return text("the server's {file}", file=name)
 
 
 def open_folder(path: Path, site: str, origin: str) -> ServerFolder:

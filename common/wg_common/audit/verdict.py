@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from wg_common.audit.freshness import Freshness
 from wg_common.audit.server_folder import ServerFolder
 from wg_common.audit.succession import Succession
-from wg_common.language import listed, text
+from wg_common.language import Text, listed, text
 from wg_common.ledger import note as notes
 from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.history import History
@@ -30,7 +30,7 @@ _PAST = text(
     " no log can show that"
 )
 
-_DAY, _HOUR = 86_400, 3_600
+_DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,14 +237,17 @@ def verdict(
     )
 
 
-def duration(seconds: int) -> str:
+def duration(seconds: int) -> Text:
     """A time span for people."""
     if seconds < 0:
-        return f"-{duration(-seconds)}"
-    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (60, "min")):
-        if seconds >= unit:
-            return f"{seconds / unit:.3g} {name}"
-    return f"{seconds} s"
+        return text("-{span}", span=duration(-seconds))
+    if seconds >= _DAY:
+        return text("{days:.3g} d", days=seconds / _DAY)
+    if seconds >= _HOUR:
+        return text("{hours:.3g} h", hours=seconds / _HOUR)
+    if seconds >= _MINUTE:
+        return text("{minutes:.3g} min", minutes=seconds / _MINUTE)
+    return text("{seconds} s", seconds=seconds)
 
 
 def utc(seconds: int) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -468,6 +469,13 @@ def test_the_command_says_all_of_it(site: Site, exported: Exported, full: bytes)
     assert "not checked: that nothing left the site" in notes
     document = json.loads(run(*words, "--json")[1])
     assert document["verified"] and document["verdict"]["freshness"]["max_age"] == 99999 * DAY
+
+
+def test_the_command_says_it_in_japanese(site: Site, exported: Exported, full: bytes) -> None:
+    words = ("verify", str(site.path), "--server", str(exported.folder), "--language", "ja")
+    said = CliRunner().invoke(group, words).stdout
+    assert "サーバーの sites.json の" in said and "、サーバーの checkpoint.note の" in said
+    assert not re.search(r"the server|\d (?:s|min|h|d)\b|; ", said), said
 
 
 def test_a_name_on_the_log_cannot_forge_a_line_of_the_verdict(
