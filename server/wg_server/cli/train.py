@@ -13,6 +13,7 @@ import click
 from wg_common import cli
 from wg_common.errors import EXIT_NOT_ACCEPTED, EXIT_OK
 from wg_server.cli.options import home_option, plan_option
+from wg_server.generator.evaluation.scores import against_others
 from wg_server.generator.pipeline import train as run_training
 from wg_server.generator.plan import read_plan
 from wg_server.generator.training import compute, distributed
@@ -74,9 +75,14 @@ def train(
         )
     if not speaks:
         return EXIT_OK
-    lines = [f"generator {card['generator']}", *_table(card), f"model card {place.model_card}"]
+    lines = [
+        f"generator {card['generator']}",
+        *_table(card, root),
+        f"model card {place.model_card}",
+    ]
     if card["networks"] is not None:
-        lines += [f"whole networks {card['networks']['generator']}", *_table(card["networks"])]
+        networks = card["networks"]
+        lines += [f"whole networks {networks['generator']}", *_table(networks, root)]
         lines.append(f"model card {place.networks_card}")
     passes = card["passes"] and (card["networks"] is None or card["networks"]["passes"])
     if passes:
@@ -89,12 +95,11 @@ def _nothing(_done: int, _detail: str) -> None:
     """Progress of a process that does not speak."""
 
 
-def _table(card: dict[str, Any]) -> list[str]:
-    lines = []
+def _table(card: dict[str, Any], root: Path) -> list[str]:
+    lines = ["share right on families never seen, as generated (the card has every method):"]
     for name, rows in card["scenarios"].items():
-        lines.append(f"{name} (families never seen):")
-        for method, row in sorted(rows.items(), key=lambda item: -item[1]["accuracy"]):
-            lines.append(f"  {method:20} {row['accuracy']:.3f} +- {row['error']:.3f}")
+        own, other, value = against_others(rows)
+        lines.append(f"  {name}: {own:.3f}, best other {value:.3f} ({other})")
     lines += [f"loses: {line}" for line in card["loses"]] or ["loses nowhere by over a point"]
     lines += [f"alarm: {line}" for line in card["alarms"]]
     for check in card["checks"]:
@@ -105,6 +110,6 @@ def _table(card: dict[str, Any]) -> list[str]:
     if not card["passes"]:
         lines.append(
             "the card fails: serve, campaign and generate refuse this generator, unless it is"
-            f" accepted by name: wg-server accept {card['generator'][:16]}"
+            f" accepted by name: wg-server accept --home {root} {card['generator'][:16]}"
         )
     return lines

@@ -73,9 +73,9 @@ ERRORS: Mapping[str, str] = {
     ),
     "not this home's; {folder} has {there}": "このホームの生成器ではありません。{folder} には {there} があります",
     "its model card fails: {checks}": "モデルカードが不合格です：{checks}",
-    "{why}. Train on a larger zoo, or accept it by name: wg-server accept {id},"
+    "{why}. Train on a larger zoo, or accept it by name: wg-server accept --home {home} {id},"
     " or --accept-generator {same} for one command": (
-        "{why}。より大きな動物園で学習するか、wg-server accept {id} で承認してください"
+        "{why}。より大きな動物園で学習するか、wg-server accept --home {home} {id} で承認してください"
         "（一度だけなら --accept-generator {same}）"
     ),
     "still open; let it end or cancel it before new keys": (

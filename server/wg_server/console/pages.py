@@ -24,6 +24,7 @@ from wg_server.console.views import Alert, CampaignRow
 from wg_server.console.web import NotFound, Visit
 from wg_server.generator.evaluation import gate
 from wg_server.generator.evaluation.checks import read_checks
+from wg_server.generator.evaluation.scores import against_others
 from wg_server.site import progress
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
@@ -33,12 +34,6 @@ from wg_server.store.queue import CampaignQueue
 from wg_server.zoo.plan import CONTRIBUTIONS
 from wg_server.zoo.store import Zoo
 
-_OWN = "network"
-_OF_NETWORK = frozenset(
-    {_OWN, "sample", "sample-mean", "network head on base", "blend", "another-plant"}
-    | {"permuted-classes", "shuffled-tokens", "shuffled-condition"}
-)
-"""Methods of a card that are made by the network, blended with it, or show what it goes by."""
 KINDS = ("heads", "networks")  # Of generators
 
 
@@ -195,7 +190,8 @@ def _card(home: ServerHome, kind: str) -> Mapping[str, Any] | None:
         card = json.loads(atomic.read_bytes(card_path, limit=gate.CARD_LIMIT))
         checks = read_checks(card)
         scenarios = [
-            (name, *_best(rows)) for name, rows in sorted(card.get("scenarios", {}).items())
+            (name, *against_others(rows))
+            for name, rows in sorted(card.get("scenarios", {}).items())
         ]
         found |= {
             "card": card,
@@ -212,14 +208,6 @@ def _card(home: ServerHome, kind: str) -> Mapping[str, Any] | None:
 def _identity(path: Path, changed: int) -> str:
     """A generator's id; its file is read again when it has changed."""
     return canonical.sha256_hex(atomic.read_bytes(path, limit=gate.PACKAGE_LIMIT))
-
-
-def _best(rows: Mapping[str, Mapping[str, float]]) -> tuple[float, str, float]:
-    """Accuracy of what is generated; the best method without a network, and its accuracy."""
-    own = float(rows[_OWN]["accuracy"])
-    others = {name: float(row["accuracy"]) for name, row in rows.items() if name not in _OF_NETWORK}
-    best = max(others, key=lambda name: others[name])
-    return own, best, others[best]
 
 
 def _zoo(home: ServerHome) -> Mapping[str, Any] | None:

@@ -242,4 +242,4 @@ def test_training_says_with_its_code_whether_the_cards_pass(
     got, out, _ = run(capsys, "train", "--home", home.root)
     assert got == code
     assert ("next: wg-server serve" in out) == (code == 0)
-    assert ("wg-server accept abab" in out) == (code == 6)
+    assert (f"wg-server accept --home {home.root} abab" in out) == (code == 6)

@@ -108,7 +108,7 @@ def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
     if any(identity.startswith(one) for one in accepted_ids(name)):
         log.warning("generator %s: accepted by the operator, whatever its model card says", name)
         return identity
-    card = _card(card_path, identity)
+    card = _card(home, card_path, identity)
     if card.get("generator") != identity:
         raise VerificationError(
             f"{card_path}: of generator {str(card.get('generator'))[:16]}, the package is"
@@ -116,7 +116,7 @@ def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
         )
     failed = [str(check) for check in read_checks(card) if not check.passed]
     if failed:
-        raise PolicyRefused(_refusal(identity, f"its model card fails: {'; '.join(failed)}"))
+        raise PolicyRefused(_refusal(home, identity, f"its model card fails: {'; '.join(failed)}"))
     return identity
 
 
@@ -131,9 +131,9 @@ def _missing(home: ServerHome, path: Path, architecture: str, whole: bool) -> st
     return f"{path}: no trained generator yet; run 'wg-server train --home {home.root}'"
 
 
-def _card(path: Path, identity: str) -> dict[str, Any]:
+def _card(home: ServerHome, path: Path, identity: str) -> dict[str, Any]:
     if not path.is_file():
-        raise PolicyRefused(_refusal(identity, f"there is no {path}"))
+        raise PolicyRefused(_refusal(home, identity, f"there is no {path}"))
     data = atomic.read_bytes(path, limit=CARD_LIMIT)
     try:
         card = json.loads(data)
@@ -144,8 +144,9 @@ def _card(path: Path, identity: str) -> dict[str, Any]:
     return card
 
 
-def _refusal(identity: str, why: str) -> str:
+def _refusal(home: ServerHome, identity: str, why: str) -> str:
     return (
         f"generator {identity[:16]}: {why}. Train on a larger zoo, or accept it by name:"
-        f" wg-server accept {identity[:16]}, or --accept-generator {identity[:16]} for one command"
+        f" wg-server accept --home {home.root} {identity[:16]}, or --accept-generator"
+        f" {identity[:16]} for one command"
     )

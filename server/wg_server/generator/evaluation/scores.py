@@ -54,3 +54,25 @@ def losses(
         for name, row in rows.items()
         if name in methods and row["network_minus"] < -LOSS_MARGIN
     ]
+
+
+_OF_NETWORK = frozenset(
+    {NETWORK, "sample", "sample-mean", "network head on base", "blend", "another-plant"}
+    | {"permuted-classes", "shuffled-tokens", "shuffled-condition"}
+)
+"""Methods of a card that are made by the network, blended with it, or show what it goes by."""
+
+
+def against_others(rows: Mapping[str, Mapping[str, float]]) -> tuple[float, str, float]:
+    """Accuracy of what is generated; the best method without a network, and its accuracy.
+
+    Args:
+        rows: Of one scenario of a card, by method.
+
+    Raises:
+        KeyError: It has no row of the network.
+    """
+    own = float(rows[NETWORK]["accuracy"])
+    others = {name: float(row["accuracy"]) for name, row in rows.items() if name not in _OF_NETWORK}
+    best = max(others, key=lambda name: others[name])
+    return own, best, others[best]
