@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.options import delta_option, epsilon_option, home_option
-from wg_client.site.config import RECORD
+from wg_client.site.config import HUMAN, RECORD
 from wg_client.site.home import ClientHome
 from wg_common import errors
 from wg_common.cli import json_option, next_step, say, show
@@ -82,7 +82,7 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
             noise=block.noise_std,
         )
     yield text(
-        "    {integers} integers, {size} bytes, with signature and proofs",
+        "    {integers} integers, {size} bytes; signature and proofs come on top",
         integers=leaves.integers,
         size=leaves.payload_bytes,
     )
@@ -99,6 +99,7 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
         "looking at changed records, where weights may be kept: up to {seconds:.0f} s more",
         seconds=_looking(found, root),
     )
+    yield from _who_decides(root)
     yield text("nothing was sent, nothing was charged")
     for hint in found.hints:
         yield text("hint: {hint}", hint=hint)
@@ -179,6 +180,19 @@ def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:
         found=found,
         number=number + 1,
     )
+
+
+def _who_decides(root: Path) -> Iterator[str]:
+    from wg_client.site import config
+
+    yield text("who decides:")
+    if config.load(ClientHome(root)).privacy.approve == HUMAN:
+        yield text("    a person, each request: wg-client requests list --home {home}", home=root)
+    else:
+        yield text(
+            "    the policy alone; with 'approve: human' in {path} a person, each request",
+            path=ClientHome(root).config,
+        )
 
 
 def _unit(name: str) -> str:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from wg_client.selection.apply import AppliedModel
 
 
+_RIGHT = text(
+    "right answers on your own records, out of fold, and standard error; –: could not be judged"
+)
+
+
 @click.command()
 @home_option
 @click.argument("file", type=click.Path(path_type=Path))
@@ -55,8 +60,11 @@ def apply(root: Path, file: Path, as_json: bool) -> int:
         "report": str(home.report),
     }
     lines: list[str] = [
-        _row(entry.name, entry, text("kept") if entry.name == manifest.kept else "")
-        for entry in manifest.models
+        _RIGHT,
+        *(
+            _row(entry.name, entry, text("kept") if entry.name == manifest.kept else "")
+            for entry in manifest.models
+        ),
     ]
     lines += kept_lines(home, applied)
     show(document, lines, as_json)
@@ -92,7 +100,7 @@ def list_models(root: Path, as_json: bool) -> None:
         for manifest in found
         for entry in manifest.models
     ]
-    lines = []
+    lines: list[str] = [_RIGHT] if rows else []
     for row in rows:
         states = (
             ("current", text("in use")),
@@ -125,6 +133,7 @@ def show_models(root: Path, package: str | None, as_json: bool) -> None:
         text("package {package}: kept {model}", package=manifest.package_id, model=manifest.kept),
         manifest.reason,
     ]
+    lines += [_RIGHT]
     lines += [
         f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {entry.origin}"
         for entry in manifest.models

@@ -157,6 +157,13 @@ class Predictions:
     def lines(self) -> Iterator[str]:
         """What a person is shown."""
         for each in self._found:
+            if each.rows:
+                cli.note(
+                    text(
+                        "file, label, its probability, likeness to your own records, call"
+                        " (sure, unsure, new):"
+                    )
+                )
             for row in each.rows:
                 shown = "\t".join(map(cli.printable, (row.name, row.label)))
                 yield f"{shown}\t{row.probability:.3f}\t{_share(row.likeness)}\t{row.call}".rstrip()

@@ -69,8 +69,9 @@ def list_requests(root: Path, as_json: bool) -> None:
             f"    {row['purpose']}",
         )
     ]
-    if any(row["state"] == "waiting" for row in rows):
-        lines.append(next_step("wg-client requests show --home {home} ID", home=root))
+    if waits := [row["request_id"][:16] for row in rows if row["state"] == "waiting"]:
+        command = "wg-client requests show --home {home} {request}"
+        lines.append(next_step(command, home=root, request=waits[0]))
     show({"requests": rows}, lines or [nothing], as_json)
 
 

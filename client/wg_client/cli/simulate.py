@@ -238,7 +238,8 @@ def _verdict(expected: list[Expected], question: str) -> str:
 def _leave_lines(found: Simulation) -> Iterator[str]:
     first = found.prices[0].would_leave
     yield text(
-        "what would leave, once: one file of {size} bytes, with its proofs", size=found.file_bytes
+        "what would leave, once: {size} bytes; ledger entries and proofs come on top",
+        size=found.file_bytes,
     )
     for number, block in enumerate(first.blocks):
         yield text(

@@ -21,7 +21,7 @@ from wg_client.fleet.slot import Slot, Stopped
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import logs
-from wg_common.errors import DecodeError, VerificationError, WgError
+from wg_common.errors import ApprovalPending, DecodeError, VerificationError, WgError
 from wg_common.wire import canonical, fleet, protocol
 from wg_common.wire.fleet import Envelope
 from wg_common.wire.protocol import (
@@ -149,6 +149,9 @@ def guarded(request_id: str, action: Callable[[], Envelope], words: frozenset[st
             return action()
         except Stopped:
             raise
+        except ApprovalPending as error:
+            log.info("%s", error)
+            return _refusal(request_id, error.code)
         except WgError as error:
             log.warning("request %s refused: %s", request_id, error)
             return _refusal(request_id, error.code if error.code in words else fleet.UNAVAILABLE)

@@ -40,8 +40,24 @@ _CHECK = {
     "    {name:8} {shape:>9} = {integers:6} integers, noise {noise}": (
         "    {name:8} {shape:>9} = 整数 {integers:6} 個、ノイズ {noise}"
     ),
-    "    {integers} integers, {size} bytes, with signature and proofs": (
-        "    整数 {integers} 個、署名と証明を含めて {size} バイト"
+    "    {integers} integers, {size} bytes; signature and proofs come on top": (
+        "    整数 {integers} 個、{size} バイト（ほかに署名と証明）"
+    ),
+    "{noise:.3g} records": "データ {noise:.3g} 件分",
+    "at most {noise:.3g} feature units an entry": "一要素あたり最大 {noise:.3g}（特徴量の単位）",
+    "{noise:.3g} feature units an entry": "一要素あたり {noise:.3g}（特徴量の単位）",
+    "right answers on your own records, out of fold, and standard error; –: could not be judged": (
+        "自社のデータでの正答率（評価用に分けたデータ）と標準誤差。–：評価できません"
+    ),
+    "file, label, its probability, likeness to your own records, call (sure, unsure, new):": (
+        "ファイル、ラベル、その確率、自社のデータとの既知度、判定（sure：確か、unsure：不確か、new：未知）："
+    ),
+    "who decides:": "決める人：",
+    "    a person, each request: wg-client requests list --home {home}": (
+        "    要求ごとに人が決めます：wg-client requests list --home {home}"
+    ),
+    "    the policy alone; with 'approve: human' in {path} a person, each request": (
+        "    ポリシーだけで決まります。{path} に 'approve: human' と書くと、要求ごとに人が決めます"
     ),
     "    never: {what}": "    決して出ないもの：{what}",
     "features of a record": "個々のデータの特徴量",

@@ -142,8 +142,8 @@ _SIMULATE = {
         "改善は期待できません。自社のラベルで同程度の結果になります。"
         "データのないクラスがあれば参加する意味があります"
     ),
-    "what would leave, once: one file of {size} bytes, with its proofs": (
-        "一度だけ工場から出るもの：{size} バイトのファイル 1 つと、その証明"
+    "what would leave, once: {size} bytes; ledger entries and proofs come on top": (
+        "一度だけ工場から出るもの：{size} バイト（ほかに台帳のエントリと証明）"
     ),
     "    {name:8} {shape:>9} = {integers:6} integers of 8 bytes": (
         "    {name:8} {shape:>9} = 8 バイト整数 {integers:6} 個"

@@ -26,6 +26,7 @@ from wg_client.site import config as configuration
 from wg_client.site import encoder_pin
 from wg_client.site.home import ClientHome
 from wg_common.errors import DataError
+from wg_common.language import text
 from wg_common.ledger.store import Ledger
 from wg_common.modalities.registry import listed, modality
 from wg_common.privacy import accounting
@@ -332,9 +333,12 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
     """
     empty = _nothing(schema, sigma)
     noise = {
-        "counts": f"{empty.count_std:.3g} records",
-        "sums": f"at most {empty.sum_std:.3g} feature units an entry",
-        "moments": f"{float(np.max(empty.moment_std, initial=0)):.3g} feature units an entry",
+        "counts": text("{noise:.3g} records", noise=empty.count_std),
+        "sums": text("at most {noise:.3g} feature units an entry", noise=empty.sum_std),
+        "moments": text(
+            "{noise:.3g} feature units an entry",
+            noise=float(np.max(empty.moment_std, initial=0)),
+        ),
     }
     blocks = tuple(
         BlockSight(

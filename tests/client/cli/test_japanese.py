@@ -32,12 +32,20 @@ def call(plant: TestPlant, *words: str, **environment: str) -> str:
 def test_commands_speak_japanese(make_plant: MakePlant, command: str) -> None:
     plant = make_plant({0: 4, 1: 4})
     said = call(plant, command, "--language", "ja")
-    # What stays English: paths, errors of the system, commands, and the noise in units of its kind.
-    rest = re.sub(r"/\S*|cannot be read: .*?directory|ノイズ .*|wg-client [a-z -]+", "", said)
+    # What stays English: paths, errors of the system, and commands.
+    rest = re.sub(r"/\S*|cannot be read: .*?directory|wg-client [a-z -]+", "", said)
     assert not ENGLISH.search(rest), said
     english = call(plant, command)
     assert not re.search("[ぁ-ん]", english)
     assert call(plant, command, LANG="ja_JP.UTF-8").splitlines()[-1] == said.splitlines()[-1]
+
+
+def test_check_says_who_decides(make_plant: MakePlant) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    assert "the policy alone" in call(plant, "check")
+    by_hand = replace(plant.config.privacy, approve="human")
+    configuration.save(plant.home, replace(plant.config, privacy=by_hand))
+    assert "a person, each request: wg-client requests list --home" in call(plant, "check")
 
 
 def test_settings_of_the_home_choose_the_language_and_json_stays_english(
