@@ -61,8 +61,8 @@ _FIRST_SCREEN = {
         "1,000 件のうち、およそ {kept} 件（{low}～{high}）を正しいクラスに判定します。"
         "自社のモデルは {own} 件です。差は {more:+d} 件（{least:+d}～{most:+d}）です。"
     ),
-    'Good means: {labels}. Set "data.good" to change that.': (
-        "良品とみなすラベル：{labels}。「data.good」で変更できます。"
+    'Good means: {labels}. Set "data.good" in client.yaml to change that.': (
+        "良品とみなすラベル：{labels}。client.yaml の「data.good」で変更できます。"
     ),
     "These numbers leave out records of {classes}: there was none here to count.": (
         "これらの件数に {classes} は含まれません。ここに数えられるデータがないためです。"

@@ -156,7 +156,8 @@ def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> list[
     if figures.good and figures.found is not None:
         said.append(
             text(
-                'Good means: {labels}. Set "data.good" to change that.', labels=_list(figures.good)
+                'Good means: {labels}. Set "data.good" in client.yaml to change that.',
+                labels=_list(figures.good),
             )
         )
     if absent:

@@ -12,6 +12,8 @@ import re
 from wg_common.language import listed, template, text
 
 _SHAPES = (
+    template("record"),
+    template("add-remove"),
     template("each record is a unit"),
     template("the m records of a unit weigh 1/m each"),
     template("at most {cap} records of a unit count"),

@@ -74,8 +74,8 @@ def _unit(newest: Charge | None) -> Layer:
         (
             text(
                 "one {unit}, neighbouring relation {relation}",
-                unit=found.unit,
-                relation=found.adjacency,
+                unit=charge_words.said(found.unit),
+                relation=charge_words.said(found.adjacency),
             ),
             text(
                 "several records of a unit: {rule}", rule=charge_words.said(found.records_per_unit)
@@ -96,10 +96,18 @@ def _trust(finding: Finding) -> Layer:
             text("noise is added on site, before anything leaves: the recipient is not trusted"),
             text("answers: {answers}", answers=listed(answers, "; ")),
             text("witnesses: {witnesses}", witnesses=_witnesses(finding)),
-            text("log before this one: {status}", status=text(finding.succession.status)),
+            text("log before this one: {status}", status=_LOG_BEFORE[finding.succession.status]),
         ),
         text("That the site itself keeps to this program: its own staff see the data anyway."),
     )
+
+
+_LOG_BEFORE = {
+    "first": text("none"),
+    "names its predecessor": text("named"),
+    "budget unknown": text("budget unknown"),
+    "not checked": text("not checked"),
+}
 
 
 def _witnesses(finding: Finding) -> str:

@@ -358,6 +358,10 @@ _LAYERS = {
     "witnesses: {witnesses}": "証人：{witnesses}",
     "{names}, by the log's own word": "{names}（台帳自身の言明）",
     "{by} of {witnesses} known by key ({seen})": "鍵のわかる {witnesses} 者のうち {by} 者（{seen}）",
+    "named": "記載あり",
+    "budget unknown": "予算不明",
+    "record": "レコード",
+    "add-remove": "追加または削除",
     "log before this one: {status}": "以前の台帳：{status}",
     "That the site itself keeps to this program: its own staff see the data anyway.": (
         "拠点自身がこのプログラムに従うこと（拠点の人はいずれにせよデータを見られます）。"
