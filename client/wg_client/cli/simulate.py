@@ -248,16 +248,15 @@ def _leave_lines(found: Simulation) -> Iterator[str]:
             shape=" x ".join(map(str, block.shape)),
             integers=block.integers,
         )
-        for price in found.prices:
-            yield text(
-                "        at epsilon {epsilon:g} with noise of {noise}",
-                epsilon=price.epsilon,
-                noise=price.would_leave.blocks[number].noise_std,
-            )
+        noises = [price.would_leave.blocks[number].noise_std for price in found.prices]
+        yield text(
+            "        noise at epsilon {prices}: {noises}",
+            prices=listed([f"{price.epsilon:g}" for price in found.prices]),
+            noises=listed(noises),
+        )
     yield text(
-        "    {size} bytes say how to read them, no record is in them: {names}",
+        "    {size} bytes say how to read them; no record is in them (--json lists them)",
         size=sum(field.size for field in found.fields),
-        names=", ".join(field.name for field in found.fields),
     )
     yield text("    never: {what}", what=listed([text(what) for what in first.never_leaves]))
 

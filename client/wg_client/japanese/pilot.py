@@ -148,11 +148,9 @@ _SIMULATE = {
     "    {name:8} {shape:>9} = {integers:6} integers of 8 bytes": (
         "    {name:8} {shape:>9} = 8 バイト整数 {integers:6} 個"
     ),
-    "        at epsilon {epsilon:g} with noise of {noise}": (
-        "        ε = {epsilon:g} でノイズ {noise}"
-    ),
-    "    {size} bytes say how to read them, no record is in them: {names}": (
-        "    読み方を示す {size} バイト（データは含みません）：{names}"
+    "        noise at epsilon {prices}: {noises}": "        ε が {prices} のときのノイズ：{noises}",
+    "    {size} bytes say how to read them; no record is in them (--json lists them)": (
+        "    読み方の情報 {size} バイト（データの内容は入りません。--json で一覧できます）"
     ),
     "what it would cost in privacy, for any one {unit}:": (
         "プライバシーの負担（どの {unit} 1 件についても）："
