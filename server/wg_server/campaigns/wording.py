@@ -157,7 +157,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ),
     # What to do.
     "do resume": ("wg-server campaign resume", "再開してください：wg-server campaign resume"),
-    "do serve": ("start 'wg-server serve'", "wg-server serve を起動してください"),
+    "do serve": (
+        "nothing while 'wg-server serve' runs; else start it",
+        "wg-server serve が動いていれば何も要りません。動いていなければ起動してください",
+    ),
     "do log": (
         "see the server's log for this site",
         "サーバーのログでこの拠点を確認してください",
