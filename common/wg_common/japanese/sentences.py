@@ -73,6 +73,8 @@ _VERDICT = {
     "the server's word": "サーバーの言明",
     "the log's own word": "台帳自身の言明",
     "the server's {file}": "サーバーの {file}",
+    "{key} ({source}{hops})": "{key}（{source}{hops}）",
+    "{name} {key} ({source}): {seen}": "{name} {key}（{source}）：{seen}",
     "{days:.3g} d": "{days:.3g} 日",
     "{hours:.3g} h": "{hours:.3g} 時間",
     "{minutes:.3g} min": "{minutes:.3g} 分",
@@ -95,7 +97,7 @@ _VERDICT = {
     "no limit": "制限なし",
     "limit {age}": "制限 {age}",
     "newest cosignature {when} UTC, {age} ago ({limit})": (
-        "最新の連署は {when} UTC（{age} 前、{limit}）"
+        "最新の連署は {when} UTC（{age}前、{limit}）"
     ),
     "extends the {size} entries of {source}": "{source} の {size} 件の続きです",
     "unknown": "不明",
@@ -113,7 +115,7 @@ _VERDICT = {
     "holds by itself": "それ自体では整合",
     "partly verified": "一部検証済み",
     "verified": "検証済み",
-    "{size} entries, {when} UTC, {age} ago": "エントリ {size} 件、{when} UTC（{age} 前）",
+    "{size} entries, {when} UTC, {age} ago": "エントリ {size} 件、{when} UTC（{age}前）",
     "has not cosigned": "連署していません",
     "whose log it is: the key is the log's own word; compare it with the key from enrolment"
     " (--ledger-key)": (
@@ -416,7 +418,7 @@ _LAYERS = {
     ", by the log's own word": "（台帳自身の言明）",
     "newest cosignature: {age}": "最新の連署：{age}",
     "no witness is known by key": "鍵のわかる証人はいません",
-    "{when} UTC, {age} before this verification": "{when} UTC（この検証の {age} 前）",
+    "{when} UTC, {age} before this verification": "{when} UTC（この検証の {age}前）",
     "received files held against their charges: {count}": "計上と照合した受領ファイル：{count} 件",
     "{count} signing key(s), each rotation signed by both keys": (
         "署名鍵 {count} 個（更新はすべて新旧両方の鍵で署名）"
