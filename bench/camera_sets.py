@@ -3,13 +3,14 @@
 A data set is cut for scenario S6k. The operator owns records of its training part and sees them
 through many cameras, of which the first of each ten is none: records as they are. Plants are cut
 from the other part, each under a camera that nobody has seen; the last one has none. Features and
-picture statistics are kept in a file of the cache, since encoding is what takes the time. What is
-a camera to images is a chain of sensors to windows.
+picture statistics are kept in a file of the cache, since encoding is what takes the time, with the
+zoo's cameras and some of the operator's records, which a rival sees anew. What is a camera to
+images is a chain of sensors to windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bench.family_sets import apart
 from numpy.typing import NDArray
 
 from wg_common.modalities import cameras, sensors
+from wg_common.modalities.cameras import Camera
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import Encoder
 
@@ -36,6 +38,7 @@ SETS = (
     "elpv_mono",
     "mnist10k",
     "digits",
+    "bridge_crack",
 )
 WINDOW_SETS = (
     "skab_valve1",
@@ -50,8 +53,9 @@ WINDOW_SETS = (
 _CLASSES, _OWN, _SITE = 10, 60, 30
 """Classes; the operator's records of a class; records at a site of the zoo."""
 _PLANT, _TEST, _PLANTS = 20, 150, 6
+_RELIEF = 0.1  # Share of a relief view below which an estimate is taken for none
 _NONE = 10  # Each so many-th site of the zoo sees records as they are
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +70,8 @@ class CameraSet:
         test: Of test records under each plant's camera, ``[P, t, D]``, and ``[t]``.
         very: Of the operator's records under each plant's very camera, ``[P, o, D]``, and ``[o]``;
             o is 0 for windows.
+        few: These records of the operator, ``[o, h, w]`` or ``[o, h, w, 3]``, uint8.
+        cameras: Of the zoo's sites, as numbers (``described``) ``[C, j]``; j is 0 for windows.
     """
 
     names: Array
@@ -79,6 +85,53 @@ class CameraSet:
     test_y: Array
     very: Array
     very_y: Array
+    few: Array
+    cameras: Array
+
+
+def described(camera: Camera) -> list[float]:
+    """A camera as numbers of like size; those of one without effect are nearly all 0."""
+    c = camera
+    across, down = float(np.cos(c.light)), float(np.sin(c.light))
+    return [
+        float(np.log(c.gain)),
+        c.offset,
+        float(np.log(c.gamma)),
+        float(c.invert),
+        c.emboss * across,
+        c.emboss * down,
+        c.gradient * across,
+        c.gradient * down,
+        c.vignette,
+        float(c.blur if c.blur > 1 else 1),
+        c.noise,
+        c.banding,
+        float(np.log2(c.coarse)),
+        *(c.tint or (1.0, 1.0, 1.0)),
+    ]
+
+
+def camera_of(numbers: Sequence[float] | NDArray[np.floating]) -> Camera:
+    """The camera that ``described`` gave these numbers, or the nearest one to an estimate."""
+    n = [float(v) for v in numbers]
+    emboss = float(np.hypot(n[4], n[5]))
+    relief = emboss > _RELIEF
+    light = float(np.arctan2(n[5], n[4]) if relief else np.arctan2(n[7], n[6]))
+    return Camera(
+        gain=float(np.exp(n[0])),
+        offset=n[1],
+        gamma=float(np.exp(n[2])),
+        invert=n[3] > 0.5,
+        emboss=min(emboss, 1.0) if relief else 0.0,
+        light=light,
+        gradient=n[6] * float(np.cos(light)) + n[7] * float(np.sin(light)),
+        vignette=max(n[8], 0.0),
+        blur=round(n[9]),
+        noise=max(n[10], 0.0),
+        banding=max(n[11], 0.0),
+        coarse=2 ** min(max(round(n[12]), 0), 2),
+        tint=None if min(n[13:16]) > 0.999 else (n[13], n[14], n[15]),
+    )
 
 
 def picture_statistics(image: NDArray[np.uint8]) -> list[float]:
@@ -153,10 +206,13 @@ def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSe
         return encoder.encode_batched(shown).astype(np.float16), np.array(statistics, np.float32)
 
     label = lambda rows: np.searchsorted(classes, y[rows])  # noqa: E731
-    zoo, zoo_y = [], []
+    zoo, zoo_y, known = [], [], []
     for site in range(sites):
         r = np.random.default_rng((7, site))
-        view = _site(records, float(r.uniform(0.3, 1)), r) if site % _NONE else _as_it_is
+        view, numbers = _as_it_is, described(Camera())
+        if site % _NONE:
+            view, numbers = _site(records, float(r.uniform(0.3, 1)), r)
+        known.append(numbers if pictured else [])
         drawn = [r.permutation(own[y[own] == c]) for c in classes]
         rows = np.concatenate([np.resize(rows, _SITE // k) for rows in drawn])
         zoo.append(seen(rows, view))
@@ -166,7 +222,7 @@ def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSe
     few = np.concatenate([own[y[own] == c][: 120 // k] for c in classes])
     for plant in range(_PLANTS + 1):
         r = np.random.default_rng((99, plant))
-        view = _site(records, 1.0, r) if plant < _PLANTS else _as_it_is
+        view = _site(records, 1.0, r)[0] if plant < _PLANTS else _as_it_is
         mine.append(seen(rows, view))
         tests.append(seen(test, view)[0])
         very.append(seen(few, view)[0] if pictured else mine[-1][0][:0])
@@ -182,6 +238,8 @@ def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSe
         test_y=label(test),
         very=np.stack(very),
         very_y=label(few if pictured else few[:0]),
+        few=np.array([records[row] for row in few]) if pictured else np.zeros(0),
+        cameras=np.array(known),
     )
 
 
@@ -189,13 +247,20 @@ def _as_it_is(records: Records) -> Records:
     return records
 
 
-def _site(records: Array, strength: float, r: np.random.Generator) -> Callable[[Records], Records]:
-    """A camera or chain of sensors, drawn now."""
+def _site(
+    records: Array, strength: float, r: np.random.Generator
+) -> tuple[Callable[[Records], Records], list[float]]:
+    """A camera or chain of sensors, drawn now, and the camera as numbers."""
     if records.dtype.kind == "f":
         chain = sensors.draw(r, np.eye(records.shape[1]), 1.0, strength, direct=True)
-        return lambda own: list(sensors.observe(r, np.stack(own).astype(np.float64), chain))
+        return lambda own: list(sensors.observe(r, np.stack(own).astype(np.float64), chain)), []
     camera = cameras.draw_camera(r, strength=strength, mounted=False)
-    return lambda own: [cameras.photograph_again(r, image, camera) for image in own]  # type: ignore[arg-type]
+    return lambda own: photographed(r, own, camera), described(camera)
+
+
+def photographed(r: np.random.Generator, images: Records, camera: Camera) -> Records:
+    """Images through a camera."""
+    return [cameras.photograph_again(r, image, camera) for image in images]  # type: ignore[arg-type]
 
 
 def _parts(
