@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench import camera_sets
-from bench.camera_rivals import BAR, SHOWN, WRONG, Plants, rivals
+from bench.camera_latents import SAMPLES
+from bench.camera_rivals import BAR, FLOW, LATENT, SHOWN, WRONG, Plants, rivals
 from bench.camera_sets import CameraSet
 from bench.camera_space import EPSILONS, EXACT, space_of
 from bench.rows import write_table
@@ -202,17 +203,38 @@ def table(found: Mapping[str, Scores]) -> Iterator[str]:
     if not any(_condition(row) for row in rows):
         return
     yield ""
-    yield "### Minus the family head, by condition"
+    yield from _by_condition(chosen, rows)
+
+
+def _by_condition(chosen: Mapping[str, Scores], rows: Sequence[str]) -> Iterator[str]:
+    """Differences of each rival that is told something, by what it is told."""
+    yield "### Minus the family head, by what is told of the camera"
     yield ""
     names = (EXACT, *(f"ε={epsilon:g}" for epsilon in EPSILONS))
     body = []
     for row in rows:
-        if _condition(row) == SHOWN and WRONG not in row:
-            each = [row.replace(f", {SHOWN}", f", {name}") for name in names]
-            body.append(
-                (row.replace(f", {SHOWN}", ""), *(_paired(chosen, r, _bar(r, rows)) for r in each))
+        if _condition(row) != SHOWN or WRONG in row:
+            continue
+        of = {name: row.replace(f", {SHOWN}", f", {name}") for name in names}
+        wrong = f"{row}{WRONG}"
+        body.append(
+            (
+                row.replace(f", {SHOWN}", ""),
+                *(_paired(chosen, told, _bar(row, rows)) for told in of.values()),
+                _paired(chosen, of["ε=1"], row),
+                _paired(chosen, wrong, row),
             )
-    yield from markdown(("", *names), body)
+        )
+    heads = ("", *names, "ε=1 minus ε=4", "another plant's minus its own, ε=4")
+    yield from markdown(heads, body)
+    yield ""
+    for kind in (f"{FLOW}, mean of {SAMPLES}", f"{FLOW}, chosen of {SAMPLES}"):
+        end = ", n=5" if "chosen" in kind else ""
+        each = [
+            f"{_paired(chosen, f'{kind}, {name}{end}', f'{LATENT}, {name}')} ({name})"
+            for name in names
+        ]
+        yield f"{kind}{end}, minus the latents that a condition says: {', '.join(each)}."
 
 
 def _condition(row: str) -> str:
@@ -262,6 +284,8 @@ def _row(stem: str, setting: str) -> str:
 def _paired(chosen: Mapping[str, Scores], row: str, bar: str) -> str:
     """Mean difference over sets in points, with its standard error."""
     both = [scores for scores in chosen.values() if row in scores]
+    if not both:
+        return ""
     each = [100 * (np.mean(s[row][:-1]) - np.mean(s[bar][:-1])) for s in both]
     error = np.std(each, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.nan
     return f"{np.mean(each):+.1f} ± {error:.1f}"

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from bench.camera_space import Condition, Floats, Head, Seen, head_of
 from scipy.optimize import minimize
-from scipy.special import logsumexp
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -173,7 +172,7 @@ def tuned(latents: Latents, own: Seen, start: Floats, trust: float) -> Floats:
 
     def objective(v: Floats) -> tuple[float, Floats]:
         logits = own.given + moves @ v
-        total = logsumexp(logits, axis=1, keepdims=True)
+        total = np.logaddexp.reduce(logits, axis=1, keepdims=True)
         loss = float((total[:, 0] - (logits * hot).sum(axis=1)).sum())
         slope = np.einsum("nk,nkr->r", np.exp(logits - total) - hot, moves)
         away = v - start

@@ -15,7 +15,6 @@ from bench import plants
 from bench.camera_sets import CameraSet
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import logsumexp
 
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal
@@ -83,7 +82,7 @@ class Seen:
         """Mean loss of a record in nats."""
         logits = self.logits(head)
         own = np.take_along_axis(logits, self.y[:, None], axis=1)[:, 0]
-        return float((logsumexp(logits, axis=1) - own).mean())
+        return float((np.logaddexp.reduce(logits, axis=1) - own).mean())
 
     def few(self, shots: int) -> Seen:
         """The first records of each class."""
@@ -256,7 +255,7 @@ def around(seen: Seen, penalty: float, start: Head | None = None) -> Head:
     def objective(flat: Floats) -> tuple[float, Floats]:
         theta = flat.reshape(k, q + 1)
         logits = given + x @ theta[:, :q].T + theta[:, q]
-        total = logsumexp(logits, axis=1, keepdims=True)
+        total = np.logaddexp.reduce(logits, axis=1, keepdims=True)
         slope = (np.exp(logits - total) - hot) / n
         loss = float((total[:, 0] - (logits * hot).sum(axis=1)).mean())
         gradient = np.hstack([slope.T @ x + 2 * penalty * theta[:, :q], slope.sum(axis=0)[:, None]])
@@ -301,7 +300,7 @@ def linear_in(zoo: Seen, given: Floats, penalty: float, heads_for: Floats) -> li
         theta = flat.reshape(j, k, q + 1)
         heads = np.tensordot(few, theta.astype(np.float32), axes=1)  # [C, K, q + 1]
         logits = start + np.matmul(x, heads.transpose(0, 2, 1))  # [C, n, K]
-        total = logsumexp(logits, axis=2, keepdims=True)
+        total = np.logaddexp.reduce(logits, axis=2, keepdims=True)
         loss = float((total[..., 0] - (logits * hot).sum(axis=2)).mean())
         slope = np.matmul((np.exp(logits - total) - hot).transpose(0, 2, 1), x) / (sites * n)
         gradient = np.tensordot(few.T, slope, axes=1) + 2 * weighs * theta
