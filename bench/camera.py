@@ -191,14 +191,17 @@ def table(found: Mapping[str, Scores]) -> Iterator[str]:
         ]
         same = np.mean([scores[row][-1] for scores in chosen.values() if row in scores])
         values = [*each, np.nanmean(each)]
-        differences = [_paired(chosen, row, bar) for bar in (_local(row), _bar(row, rows))]
+        bars = _with_labels(LOCAL, row) or f"{LOCAL}, n=5", _bar(row, rows), _product_row(row)
+        differences = [_paired(chosen, row, bar) for bar in bars]
         shown = [f"{value:.3f}".replace("nan", "") for value in values]
         body.append((row, *shown, *differences, f"{same:.3f}"))
-    heads = ("", *found, "mean", "minus local-only", "minus family head", "no camera")
+    minus = "minus local-only", "minus family head", "minus the product"
+    heads = ("", *found, "mean", *minus, "no camera")
     yield from markdown(heads, body)
     yield ""
     yield "Minus local-only: at as many labels; rows without labels against five labels a class."
     yield "Minus family head: at as many labels, tuned by a ridge."
+    yield "Minus the product: family head, or with labels family head + local training."
     yield "A row that not all sets have is averaged over those that have it."
     if not any(_condition(row) for row in rows):
         return
@@ -243,14 +246,20 @@ def _condition(row: str) -> str:
     return next((name for name in names if name in row.split(" @")[0].split(", ")), "")
 
 
-def _local(row: str) -> str:
-    return f"{LOCAL}, n=20" if "n=20" in row else f"{LOCAL}, n=5"
+def _with_labels(stem: str, row: str) -> str:
+    """A row with as many labels as another one has; none: an empty word."""
+    counts = [shots for shots in (5, 20) if f"n={shots}" in row.split(", ")]
+    return f"{stem}, n={counts[0]}" if counts else ""
 
 
 def _bar(row: str, rows: Sequence[str]) -> str:
     """The family's head, with a row's labels."""
-    bars = [f"{BAR}, n={shots}" for shots in (5, 20) if f"n={shots}" in row.split(", ")]
-    return next((bar for bar in bars if bar in rows), FAMILY)
+    tuned = _with_labels(BAR, row)
+    return tuned if tuned in rows else FAMILY
+
+
+def _product_row(row: str) -> str:
+    return _with_labels(ON, row) or FAMILY
 
 
 def _chosen(name: str, found: Mapping[str, Scores]) -> Scores:
