@@ -2,7 +2,7 @@
 
 Alone: shrunk linear discriminants. On images and windows they were better than ridge and logistic
 regression, and than a choice among all three (docs/decisions/0135); on texts logistic regression
-is chosen from, too (docs/decisions/0216). Around a base head with logits b, the head is
+is better (docs/decisions/0216). Around a base head with logits b, the head is
 ``s * b + fitted part``: a logistic regression that has ``s * b`` as an offset, so that its penalty
 pulls towards the base, or discriminants that are fitted by themselves and added, a product of
 experts. At s = 0 the base head is ignored.
@@ -63,9 +63,9 @@ ALONE = (
     Learner(LDA, 0.2, 0.5),
     Learner(LDA, 0.8, 0.5),
     Learner(LDA, 0.05, 0.5),
-    Learner(LOGISTIC, 0.01, 0.0),
-    Learner(LOGISTIC, 0.03, 0.5),
-    Learner(LOGISTIC, 0.1, 0.5),
+    Learner(LOGISTIC, 0.1, 0.0),
+    Learner(LOGISTIC, 0.01, 0.5),
+    Learner(LOGISTIC, 1.0, 0.5),
 )
 """What cross-validation chooses from where there is no base head; of the kinds asked for."""
 

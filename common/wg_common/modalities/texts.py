@@ -35,7 +35,7 @@ class Texts(Modality):
     trunk = "wg_common.nets.encoder.text_trunk"
     column = "text"
     standard_errors = 1.0
-    learners = ("lda", "logistic")
+    learners = ("logistic",)
     beside = True
 
     def sniff(self, x: Record) -> bool:
