@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import errno
 import functools
+import os
 import re
 import string
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from wg_client.site.failures import FAILURES
 from wg_common import help_page
 from wg_common.audit.cli import group as auditor
 from wg_common.japanese import SHARED
+from wg_common.japanese.errors import ERRORS as SHARED_ERRORS
 from wg_common.modalities import changes, triggers, writing
 from wg_common.modalities.registry import MODALITIES
 
@@ -90,9 +93,10 @@ def shapes(folder: Path) -> set[str]:
 
 
 def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources() -> None:
-    there = shapes(CLIENT) | shapes(COMMON)
-    assert [e for e in ERRORS if re.sub(r"{\w+}", "{}", e) not in there] == []
-    assert [e for e, j in ERRORS.items() if values(e) != values(j)] == []
+    there = shapes(CLIENT) | shapes(COMMON) | {os.strerror(number) for number in errno.errorcode}
+    told = {**ERRORS, **SHARED_ERRORS}
+    assert [e for e in told if re.sub(r"{\w+}", "{}", e) not in there] == []
+    assert [e for e, j in told.items() if values(e) != values(j)] == []
 
 
 def has_words(template: str) -> bool:

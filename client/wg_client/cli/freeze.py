@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wg_client.release.freeze import Frozen
 
 _SHOWN = 50  # Lines for a person; `--json` has all
-_CANNOT = template("  cannot be used: {name}: {why}")
+CANNOT = template("  cannot be used: {name}: {why}")
 _LEFT_OUT = template("  left out: {name}: {why}")
 _ONCE = template("  counts once: {name}: the same content as {why}")
 _FREEZING = text("freezing, %")
@@ -112,7 +112,7 @@ def say_refusal(
             }
         )
     else:
-        for line in _named(_CANNOT, (*found.shared, *found.problems)):
+        for line in named(CANNOT, (*found.shared, *found.problems)):
             say(line)
     note(text("error: {message}", message=printable(current().error(str(refused)))))
     return refused.exit_code
@@ -134,8 +134,8 @@ def frozen_lines(frozen: Frozen) -> list[str]:
     """What was frozen, and what was not."""
     listing, manifest = frozen.listing, frozen.snapshot.manifest
     return [
-        *_named(_LEFT_OUT, listing.set_aside),
-        *_named(_ONCE, listing.duplicates),
+        *named(_LEFT_OUT, listing.set_aside),
+        *named(_ONCE, listing.duplicates),
         text(
             "{path}: version {number} of data set {dataset}, {records} records, {left_out} left"
             " out, {duplicates} duplicates",
@@ -149,7 +149,7 @@ def frozen_lines(frozen: Frozen) -> list[str]:
     ]
 
 
-def _named(words: str, items: tuple[Any, ...]) -> list[str]:
+def named(words: str, items: tuple[Any, ...]) -> list[str]:
     """Lines that name some of ``items``; ``words`` is a template over a name and a reason."""
     lines: list[str] = [
         text(

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from wg_client.cli.check import fitted
-from wg_client.cli.freeze import freezing_bar
+from wg_client.cli.freeze import CANNOT, freezing_bar, named
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
 from wg_client.site.config import RECORD, PrivacyConfig
@@ -145,9 +145,8 @@ def _lines(found: Simulation, said: str) -> Iterator[str]:
     if len(data.per_label) > _LABELS_SHOWN:
         yield text("    ... {count} classes in all", count=len(data.per_label))
     if data.left_out:
-        yield text(
-            "    {count} files cannot be used; 'wg-client freeze' names them", count=data.left_out
-        )
+        yield text("    {count} files cannot be used:", count=data.left_out)
+        yield from named(CANNOT, data.problems)
     if data.drawn < data.records:
         yield text("    {drawn} of them, evenly drawn, were looked at", drawn=data.drawn)
     yield from _gain_lines(found)

@@ -41,6 +41,9 @@ _REFUSED = {
 
 _FILES = {
     "not there": "見つかりません",
+    "not there; run 'wg-client init --home {home} ...' first": (
+        "見つかりません。先に 'wg-client init --home {home} ...' を実行してください"
+    ),
     "expected a folder, a .npz file, a table of texts, or a sensor log{hint}": (
         "フォルダー、.npz ファイル、文章の表、または計測ログを指定してください{hint}"
     ),

@@ -88,9 +88,7 @@ _SIMULATE = {
     ),
     "none: could be delivered": "なし（届く可能性があります）",
     "    ... {count} classes in all": "    …… 全部で {count} クラス",
-    "    {count} files cannot be used; 'wg-client freeze' names them": (
-        "    使えないファイルが {count} 件あります。名前は wg-client freeze が示します"
-    ),
+    "    {count} files cannot be used:": "    使えないファイルが {count} 件あります：",
     "    {drawn} of them, evenly drawn, were looked at": (
         "    そのうち等間隔に選んだ {drawn} 件を調べました"
     ),

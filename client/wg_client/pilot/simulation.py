@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wg_client.data import local_encoder
-from wg_client.data.dataset import SiteData
+from wg_client.data.dataset import Problem, SiteData
 from wg_client.data.inspection import Inspection, Stage, decoded_parts
 from wg_client.data.snapshot import exact_sums
 from wg_client.fitting.backbone import Trunk, encoder_trunk
@@ -64,7 +64,8 @@ class DataSight:
         records: How many can be used.
         labelled: How many of them have a label.
         per_label: How many of each label.
-        left_out: Files that cannot be used; ``wg-client freeze`` would name them.
+        left_out: How many files cannot be used.
+        problems: These files, and why not.
         drawn: How many were encoded and judged.
     """
 
@@ -74,6 +75,7 @@ class DataSight:
     labelled: int
     per_label: dict[str, int]
     left_out: int
+    problems: tuple[Problem, ...]
     drawn: int
 
     @property
@@ -377,5 +379,6 @@ def _sight(found: Inspection, choice: DataChoice, drawn: int) -> DataSight:
         labelled=int((labels >= 0).sum()),
         per_label={name: counts.get(index, 0) for index, name in enumerate(data.label_names)},
         left_out=len(found.problems),
+        problems=tuple(found.problems),
         drawn=drawn,
     )

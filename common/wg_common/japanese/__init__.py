@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from wg_common.japanese.errors import ERRORS
 from wg_common.japanese.help import HELP
 from wg_common.japanese.sentences import SENTENCES
 from wg_common.japanese.wrong_calls import WRONG_CALLS
 from wg_common.language import Catalogue
 
-SHARED = Catalogue({**SENTENCES, **HELP}, WRONG_CALLS)
+SHARED = Catalogue({**SENTENCES, **HELP}, {**ERRORS, **WRONG_CALLS})

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.client.cli.conftest import Json, here, shown
 from tests.client.conftest import LABELS, waves, write_npz
 
@@ -68,6 +69,20 @@ def test_a_person_reads_it_in_80_columns(
     assert not [line for line in told if len(line) > 80]
     assert following.endswith(f"--data /data.npz --labels {','.join(LABELS)}")  # to be copied
     assert "nothing was sent, nothing was charged" in out and "% right (80 %" in out
+
+
+def test_files_that_cannot_be_used_are_named_before_there_is_a_home(
+    encoder: Path, tmp_path: Path, shown: Callable[..., tuple[str, str]]
+) -> None:
+    rng = np.random.default_rng(3)
+    for label in ("ok", "dent"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(4):
+            picture = Image.fromarray(rng.integers(0, 255, (64, 64), np.uint8))
+            picture.save(tmp_path / "data" / label / f"{number}.png")
+    (tmp_path / "data/ok/傷.png").touch()
+    out, _ = shown("simulate", "--data", tmp_path / "data", "--encoder", encoder)
+    assert "1 files cannot be used:" in out and "cannot be used: ok/傷.png: " in out
 
 
 def test_the_sheet_says_where_each_number_is_from(
