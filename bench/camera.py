@@ -3,15 +3,15 @@
 Run with ``python -m bench.camera --home HOME``. The home's encoder is used, and nothing else of it;
 a home of windows gets sets of windows, whose sites have sensors of their own.
 The operator's records (``bench.camera_sets``) are seen at made-up sites, and the family's head is
-fitted by the zoo's own code; plants use the plant's. Beside them stand its rivals
-(``bench.camera_rivals``), which say more of the camera, for images. What they are told of it is the
+fitted by the zoo's own code; plants use the plant's. Beside them stand its baselines
+(``bench.camera_baselines``), which say more of the camera, for images. They are told of it the
 mean of features that a plant could release, with or without picture statistics, with noise; or its
 features' means and spreads, which it knows exactly and need not release. Two heads lack a part of
 the family's: one is fitted on records as they are, one on features that are standardised alike at
 all sites.
 
-Settings of a rival are those that were best on the other sets. Differences are paired, errors over
-data sets. Plants are cut from other groups of records than the operator's.
+Settings of a baseline are those that were best on the other sets. Differences are paired, errors
+over data sets. Plants are cut from other groups of records than the operator's.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench import camera_sets
+from bench.camera_baselines import BAR, FLOW, LATENT, SHOWN, WRONG, Plants, baselines
 from bench.camera_latents import SAMPLES
-from bench.camera_rivals import BAR, FLOW, LATENT, SHOWN, WRONG, Plants, rivals
 from bench.camera_sets import CameraSet
 from bench.camera_space import EPSILONS, EXACT, space_of
 from bench.rows import write_table
@@ -110,7 +110,7 @@ def judge(encoder: Encoder, cut: CameraSet) -> Scores:
     if not len(cut.few):  # Windows
         return scores
     seen = Plants(cut, space_of(family, cut, layout))
-    for row, heads in rivals(encoder, seen):
+    for row, heads in baselines(encoder, seen):
         for test, head in zip(seen.tests, heads, strict=True):
             _put(scores, row, test.right(head))
     return scores
@@ -210,7 +210,7 @@ def table(found: Mapping[str, Scores]) -> Iterator[str]:
 
 
 def _by_condition(chosen: Mapping[str, Scores], rows: Sequence[str]) -> Iterator[str]:
-    """Differences of each rival that is told something, by what it is told."""
+    """Differences of each baseline that is told something, by what it is told."""
     yield "### Minus the family head, by what is told of the camera"
     yield ""
     names = (EXACT, *(f"ε={epsilon:g}" for epsilon in EPSILONS))
@@ -241,7 +241,7 @@ def _by_condition(chosen: Mapping[str, Scores], rows: Sequence[str]) -> Iterator
 
 
 def _condition(row: str) -> str:
-    """What a row's rival is told of the camera; nothing: an empty word."""
+    """What a row's baseline is told of the camera; nothing: an empty word."""
     names = (EXACT, *(f"ε={epsilon:g}" for epsilon in EPSILONS))
     return next((name for name in names if name in row.split(" @")[0].split(", ")), "")
 
@@ -265,7 +265,7 @@ def _product_row(row: str) -> str:
 def _chosen(name: str, found: Mapping[str, Scores]) -> Scores:
     """A set's rows with the setting, after ``@``, that was best on the other sets.
 
-    A rival with another plant's condition has the setting that it has with the right one.
+    A baseline with another plant's condition has the setting that it has with the right one.
     """
     others = [scores for other, scores in found.items() if other != name]
     settings: dict[str, list[str]] = {}

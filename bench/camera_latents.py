@@ -1,7 +1,7 @@
 """A latent generator of heads, for scenario S6k (``bench.camera``).
 
 A decoder, linear in 16 latents, is learnt on the task's loss together with the latents of each of
-the zoo's sites (an auto-decoder) and with a network that guesses them from a condition, whose noise
+the zoo's sites (an auto-decoder) and with a network that reads them from a condition, whose noise
 is new in each step. A rectified flow (Liu et al. 2022) learns how a site's latents are spread for a
 condition. Both stop early, on sites that they do not learn from; these sites show the same records
 under other cameras.
@@ -61,10 +61,12 @@ def learn(zoo: Seen, condition: Condition, penalty: float, seed: int) -> Latents
     (sites, n, q), k = zoo.z.shape, zoo.given.shape[2]
     out, every = _held_out(sites), torch.ones(sites, dtype=torch.bool)
     wide = condition.turn.shape[1]
-    guess = nn.Sequential(nn.Linear(wide, 96), nn.GELU(), nn.Dropout(0.3), nn.Linear(96, LATENTS))
+    estimate = nn.Sequential(
+        nn.Linear(wide, 96), nn.GELU(), nn.Dropout(0.3), nn.Linear(96, LATENTS)
+    )
     decoder = nn.Parameter(torch.randn(LATENTS, k, q + 1) * 0.01)
     rest = nn.Parameter(torch.zeros(sites, LATENTS))
-    step = torch.optim.Adam([*guess.parameters(), decoder, rest], lr=2e-3)
+    step = torch.optim.Adam([*estimate.parameters(), decoder, rest], lr=2e-3)
     x, given, y = _single(zoo.z), _single(zoo.given), torch.tensor(zoo.y)
 
     def loss(latents: Tensor, where: Tensor, dropout: float) -> Tensor:
@@ -78,17 +80,17 @@ def learn(zoo: Seen, condition: Condition, penalty: float, seed: int) -> Latents
     fixed, best, kept = _single(condition.draw(rng)), np.inf, None
     for number in range(_STEPS + 1):
         if number % _EACH == 0:
-            guess.eval()
+            estimate.eval()
             with torch.no_grad():
-                held = float(loss(guess(fixed)[out], out, 0.0))
-                says = torch.stack([guess(_single(condition.draw(rng))) for _ in range(8)])
-                asked = guess(_single(condition.plants))
+                held = float(loss(estimate(fixed)[out], out, 0.0))
+                says = torch.stack([estimate(_single(condition.draw(rng))) for _ in range(8)])
+                asked = estimate(_single(condition.plants))
             if held < best:
                 best = held
                 found = decoder.flatten(1), says.mean(0) + rest, rest, asked
                 kept = [t.detach().numpy().astype(np.float64) for t in found]
-            guess.train()
-        said = guess(_single(condition.draw(rng)))
+            estimate.train()
+        said = estimate(_single(condition.draw(rng)))
         own = said.detach() + rest
         value = loss(said[~out], ~out, _DROPOUT) + loss(own, every, _DROPOUT)
         value = value + own.square().sum(1).mean() / (2 * n)  # a Gaussian prior of unit variance
@@ -156,19 +158,19 @@ def flow(latents: Latents, condition: Condition, seed: int) -> Floats:
     return np.asarray(samples * spread + mean, dtype=np.float64)
 
 
-def tuned(latents: Latents, own: Seen, start: Floats, trust: float) -> Floats:
+def tuned(latents: Latents, own: Seen, start: Floats, precision: float) -> Floats:
     """A plant's labels move its latents ``[r]``, and nothing else.
 
     Args:
         latents: The generator.
         own: The plant's labelled records.
         start: Where its latents start ``[r]``.
-        trust: In the start, in units of what a condition leaves open.
+        precision: In the start, in units of what a condition leaves open.
     """
     q, k = own.z.shape[1], own.given.shape[1]
     decoder = latents.decoder.reshape(-1, k, q + 1)
     moves = np.einsum("nq,rkq->nkr", own.z, decoder[..., :q]) + decoder[..., q].T
-    hot, precision = np.eye(k)[own.y], trust / latents.spread**2
+    hot, pull = np.eye(k)[own.y], precision / latents.spread**2
 
     def objective(v: Floats) -> tuple[float, Floats]:
         logits = own.given + moves @ v
@@ -176,7 +178,7 @@ def tuned(latents: Latents, own: Seen, start: Floats, trust: float) -> Floats:
         loss = float((total[:, 0] - (logits * hot).sum(axis=1)).sum())
         slope = np.einsum("nk,nkr->r", np.exp(logits - total) - hot, moves)
         away = v - start
-        return loss + 0.5 * float((precision * away**2).sum()), slope + precision * away
+        return loss + 0.5 * float((pull * away**2).sum()), slope + pull * away
 
     return np.asarray(minimize(objective, start, jac=True, method="L-BFGS-B").x)
 

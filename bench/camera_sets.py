@@ -4,7 +4,7 @@ A data set is cut for scenario S6k. The operator owns records of its training pa
 through many cameras, of which the first of each ten is none: records as they are. Plants are cut
 from the other part, each under a camera that nobody has seen; the last one has none. Features and
 picture statistics are kept in a file of the cache, since encoding is what takes the time, with the
-zoo's cameras and some of the operator's records, which a rival sees anew. What is a camera to
+zoo's cameras and some of the operator's records, which a baseline sees anew. What is a camera to
 images is a chain of sensors to windows.
 """
 

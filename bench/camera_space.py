@@ -1,7 +1,7 @@
-"""What rivals of a family's head work with, for scenario S6k (``bench.camera``).
+"""What baselines of a family's head work with, for scenario S6k (``bench.camera``).
 
-All of them add to the family's head, on the leading directions of its features: a rival that adds
-nothing is that head. A condition is what one knows of a site: the moments of its features, exactly,
+All of them add to the family's head, on the leading directions of its features: what adds nothing
+is that head. A condition is what one knows of a site: the moments of its features, exactly,
 or what it could release. Noise is taken out of it as well as a linear map can (Wiener filter).
 """
 

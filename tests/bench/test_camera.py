@@ -12,7 +12,7 @@ from wg_common.modalities.cameras import Camera, draw_camera
 
 # Benchmarks have few types, so that they are no part of what is checked here.
 camera, latents = import_module("bench.camera"), import_module("bench.camera_latents")
-rivals, space = import_module("bench.camera_rivals"), import_module("bench.camera_space")
+baselines, space = import_module("bench.camera_baselines"), import_module("bench.camera_space")
 sets = import_module("bench.camera_sets")
 
 
@@ -47,7 +47,7 @@ def test_another_plants_condition_has_the_setting_of_the_right_one() -> None:
 
 def test_no_plant_keeps_its_own_head() -> None:
     heads = [space.Head(np.full((2, 3), float(n)), np.zeros(2)) for n in range(7)]
-    given = [int(head.weight[0, 0]) for head in rivals.another(heads)]
+    given = [int(head.weight[0, 0]) for head in baselines.another(heads)]
     assert all(own != other for own, other in enumerate(given))
     assert sorted(given[:6]) == list(range(6))
 

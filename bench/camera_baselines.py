@@ -1,6 +1,6 @@
-"""Rivals of the family's head in scenario S6k (``bench.camera``), each as a row of heads.
+"""Baselines of the family's head in scenario S6k (``bench.camera``), each as a row of heads.
 
-A row is a name and a head for each plant. What follows ``@`` in a name is a setting. Rivals that
+A row is a name and a head for each plant. What follows ``@`` in a name is a setting. Baselines that
 know no camera come first. Then, by what they ask a condition for: weights that are linear in it;
 the principal components of heads that are fitted at each of the zoo's sites; the sites nearest to
 it, whose heads are averaged or whose records a head is trained on; the camera itself, under which
@@ -45,14 +45,14 @@ WRONG, SHOWN = ", another plant's", "ε=4"
 _TUNING = (0.003, 0.01, 0.03, 0.1, 0.3)
 _SITE = (0.1, 0.3)
 """Penalties of a head that is fitted at one site, or anew."""
-_TRUST = (0.003, 0.03, 0.3, 3.0)
+_PRECISIONS = (0.003, 0.03, 0.3, 3.0)
 _COMPONENTS, _EFFECTS, _DRAWS = 32, 24, 8
 _NEAR = 20
 _DEMANDED = "ε=4", "ε=1"  # Rendering anew takes long
 
 
 class Plants:
-    """What the plants of one set and the operator see. Made once, used by all rivals."""
+    """What the plants of one set and the operator see. Made once, used by all baselines."""
 
     def __init__(self, cut: CameraSet, space: Space) -> None:
         self.cut, self.space, self.k = cut, space, space.classes
@@ -66,7 +66,7 @@ class Plants:
         self.heads = {p: np.stack([around(s, p).flat() for s in sites]) for p in _SITE}
 
 
-def rivals(encoder: Encoder, seen: Plants) -> Iterator[Row]:
+def baselines(encoder: Encoder, seen: Plants) -> Iterator[Row]:
     """All of them."""
     yield from _without(seen)
     for condition in conditions(seen.cut, encoder):
@@ -78,12 +78,12 @@ def rivals(encoder: Encoder, seen: Plants) -> Iterator[Row]:
             asked.append(_demand(seen, condition, encoder))
         for row, heads in chain.from_iterable(asked):
             stem, _, more = row.partition(" @")
-            rival, comma, shots = stem.partition(", n=")
+            baseline, comma, shots = stem.partition(", n=")
             settings = ",".join(filter(None, (more, setting)))
             end = f" @{settings}" if settings else ""
-            yield f"{rival}, {name}{comma}{shots}{end}", heads
+            yield f"{baseline}, {name}{comma}{shots}{end}", heads
             if name == SHOWN and not shots:
-                yield f"{rival}, {name}{WRONG}{end}", another(heads)
+                yield f"{baseline}, {name}{WRONG}{end}", another(heads)
 
 
 def another(heads: Sequence[Head]) -> list[Head]:
@@ -92,7 +92,7 @@ def another(heads: Sequence[Head]) -> list[Head]:
 
 
 def _without(seen: Plants) -> Iterator[Row]:
-    """Rivals without a condition, and the ceiling."""
+    """Baselines without a condition, and the ceiling."""
     none = head_of(np.zeros(seen.heads[_SITE[0]].shape[1]), seen.k)
     count = len(seen.own)
     yield from _tuned(seen, BAR, [none] * count, (5, 20))
@@ -168,14 +168,14 @@ def _anew(seen: Plants, condition: Condition) -> Iterator[Row]:
 
 
 def _demand(seen: Plants, condition: Condition, encoder: Encoder) -> Iterator[Row]:
-    """Trees guess a camera; the operator's records are seen under it, and a head is trained."""
+    """Trees estimate a camera; the operator's records are seen under it, and a head is trained."""
     given = condition.draw(np.random.default_rng(6), _DRAWS)
     known = seen.cut.cameras
     mean, spread = known.mean(axis=0), known.std(axis=0) + 1e-6
     trees = ExtraTreesRegressor(200, min_samples_leaf=_DRAWS, max_features=0.5, random_state=0)
     trees.fit(given, np.tile((known - mean) / spread, (_DRAWS, 1)))
-    guesses = trees.predict(condition.plants) * spread + mean
-    shown = [_rendered(seen, encoder, guess) for guess in guesses]
+    estimates = trees.predict(condition.plants) * spread + mean
+    shown = [_rendered(seen, encoder, estimate) for estimate in estimates]
     for penalty in (*_SITE, 1.0):
         heads = [around(records, penalty) for records in shown]
         yield f"{DEMAND} @{penalty}", heads
@@ -205,13 +205,13 @@ def _by_labels(seen: Plants, found: Latents, heads: Sequence[Head]) -> Iterator[
     yield from _tuned(seen, LATENT + TUNED, heads, (5, 20))
     for shots in (5, 20):
         few = [own.few(shots) for own in seen.own]
-        for trust in _TRUST:
+        for precision in _PRECISIONS:
             moved = [
-                found.head(camera_latents.tuned(found, own, row, trust), seen.k)
+                found.head(camera_latents.tuned(found, own, row, precision), seen.k)
                 for own, row in zip(few, found.asked, strict=True)
             ]
-            yield f"{LATENT}{IN_LATENTS}, n={shots} @{trust}", moved
-            if trust == _TRUST[1]:
+            yield f"{LATENT}{IN_LATENTS}, n={shots} @{precision}", moved
+            if precision == _PRECISIONS[1]:
                 yield from _tuned(seen, f"{LATENT}{IN_LATENTS}, then all", moved, (shots,))
 
 
