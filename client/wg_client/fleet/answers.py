@@ -149,11 +149,11 @@ def guarded(request_id: str, action: Callable[[], Envelope], words: frozenset[st
             return action()
         except Stopped:
             raise
-        except ApprovalPending as error:
-            log.info("%s", error)
-            return _refusal(request_id, error.code)
         except WgError as error:
-            log.warning("request %s refused: %s", request_id, error)
+            if isinstance(error, ApprovalPending):
+                log.info("%s", error)
+            else:
+                log.warning("request %s refused: %s", request_id, error)
             return _refusal(request_id, error.code if error.code in words else fleet.UNAVAILABLE)
         except Exception:
             log.exception("request %s failed", request_id)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from wg_common.audit import charge_words
 from wg_common.audit.accounts import worst
+from wg_common.audit.succession import NOT_CHECKED
 from wg_common.audit.verdict import duration, utc
 from wg_common.audit.verification import Finding
 from wg_common.language import listed, text
+from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
 from wg_common.ledger.entries import Audit, Charge
 
 _NONE = text("no charge on this log")
@@ -103,10 +105,10 @@ def _trust(finding: Finding) -> Layer:
 
 
 _LOG_BEFORE = {
-    "first": text("none"),
-    "names its predecessor": text("named"),
-    "budget unknown": text("budget unknown"),
-    "not checked": text("not checked"),
+    FIRST: text("none"),
+    NAMES_PREDECESSOR: text("named"),
+    BUDGET_UNKNOWN: text("budget unknown"),
+    NOT_CHECKED: text("not checked"),
 }
 
 
