@@ -13,8 +13,8 @@ import click
 from wg_common import cli
 from wg_common.errors import EXIT_NOT_ACCEPTED, EXIT_OK
 from wg_server.cli.options import home_option, plan_option
+from wg_server.generator import pipeline
 from wg_server.generator.evaluation.scores import against_others
-from wg_server.generator.pipeline import train as run_training
 from wg_server.generator.plan import read_plan
 from wg_server.generator.training import compute, distributed
 from wg_server.site.home import ServerHome
@@ -61,10 +61,11 @@ def train(
     with contextlib.ExitStack() as shown:
         progress: Callable[[int, str], None] = _nothing
         if speaks:
-            bar = shown.enter_context(cli.progress("train", wanted.steps))
-            noted = Noted(place.training_progress, "train", wanted.steps)
+            steps = pipeline.steps(place, wanted)
+            bar = shown.enter_context(cli.progress("train", steps))
+            noted = Noted(place.training_progress, "train", steps)
             progress = shown.enter_context(noted).wrap(bar.update)
-        card = run_training(
+        card = pipeline.train(
             place,
             wanted,
             progress=progress,

@@ -16,8 +16,8 @@ from wg_server.cli.options import home_option, plan_option
 from wg_server.site.home import ServerHome
 from wg_server.site.progress import Noted
 from wg_server.zoo import contributions, devices, sheets, sources
-from wg_server.zoo.build import build
-from wg_server.zoo.plan import read_plan, tasks
+from wg_server.zoo.build import build, steps
+from wg_server.zoo.plan import read_plan
 from wg_server.zoo.store import Entry, Zoo
 
 
@@ -43,7 +43,7 @@ def build_command(
 ) -> None:
     """Build the zoo; run again, it goes on where it stopped."""
     wanted = sources.available(read_plan(plan))
-    home, count = ServerHome(root), len(tasks(wanted))
+    home, count = ServerHome(root), steps(wanted)
     with (
         cli.progress("zoo", count) as bar,
         Noted(home.zoo_progress, "zoo build", count) as noted,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wg_common import __version__, atomic, streams
+from wg_common import __version__, atomic, catalogue, streams
 from wg_common.errors import ConfigError
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
@@ -51,7 +51,7 @@ from wg_server.generator.training.compute import Compute
 from wg_server.generator.training.loop import Progress
 from wg_server.generator.training.plan import TrainingPlan
 from wg_server.site.home import ServerHome
-from wg_server.zoo import family_heads
+from wg_server.zoo import bases, family_heads
 from wg_server.zoo.store import Zoo as Store
 from wg_server.zoo.workers import threads
 
@@ -72,7 +72,7 @@ def train(
 
     Args:
         home: The server's home. Of several ranks only the first writes to it.
-        progress: Called by the first rank with steps done and a few words.
+        progress: Called by the first rank with ``steps`` done and a few words.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         rank_info: This process's place among those that train together.
@@ -95,6 +95,12 @@ def train(
         distributed.joined(rank_info, chosen.type, wait) as group,
     ):
         return _Pipeline(home, plan, progress, Compute(chosen, kind, group)).run()
+
+
+def steps(home: ServerHome, plan: GeneratorPlan) -> int:
+    """Most steps that a training takes; the zoo says whether there are networks to learn from."""
+    made = (bases.base_path(home.zoo, name).is_file() for name in catalogue.NETWORKS)
+    return plan.steps + (plan.networks.steps if any(made) else 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,6 +204,10 @@ class _Pipeline:
         figures = begin(_head_figures, plan, data, parts, objective.codec)
         return _Heads(packed, known, figures)
 
+    def _network_progress(self, done: int, words: str) -> None:
+        """Networks come after heads."""
+        self.progress(self.plan.steps + done, words)
+
     def _family_heads(
         self, owned: Sequence[family_heads.FamilyHeadEntry]
     ) -> dict[str, tuple[Layout, FamilyHead]]:
@@ -208,14 +218,14 @@ class _Pipeline:
         """Train and pack a generator of networks; its card on the first rank, if there are any."""
         plan, how, first = self.plan.networks, self.how, self.how.process_group.first
         if first:
-            self.progress(0, "reading whole networks")
+            self._network_progress(0, "reading whole networks")
         zoos = load_zoos(self.home.zoo, plan, data.tasks, data.fitted_priors.priors)
         if not zoos:
             if first:
                 self.home.networks.unlink(missing_ok=True)
             return None
         if first:
-            self.progress(0, "weighing retrieved networks")
+            self._network_progress(0, "weighing retrieved networks")
         groups = _family_groups(data, zoos, self.plan.seed)
         weights = _weigh_retrieval(zoos, data, groups[0] | groups[1], plan, self.plan.seed)
         zoos = {name: zoo.weighted(weights[name][0]) for name, zoo in zoos.items()}
@@ -231,10 +241,10 @@ class _Pipeline:
             zoos, plants, (groups[0], groups[1]), plan, self.plan.seed, how=how
         )
         checkpoint = self.home.networks.with_suffix(".checkpoint")
-        state = loop.train(objective, plan, checkpoint, identity, self.progress, how)
+        state = loop.train(objective, plan, checkpoint, identity, self._network_progress, how)
         if not first:
             return None
-        self.progress(plan.steps, "writing the card of whole networks")
+        self._network_progress(plan.steps, "writing the card of whole networks")
         objective.finish()
         bundles = {
             name: network_package.ArchitectureBundle.measured(zoo.fitted_priors, zoo.decoder)

@@ -70,7 +70,7 @@ def build(
 
     Args:
         home: The server's home; its zoo folder is made if needed.
-        progress: Called with the number of finished tasks and a few words.
+        progress: Called with the number of finished ``steps`` and a few words.
         ray: Address of a Ray cluster that runs the tasks; None for this machine. Whole networks
             are trained on this machine always.
         device: What encodes: ``auto``, ``cpu`` or ``cuda``.
@@ -101,9 +101,22 @@ def build(
             zoo.write(packed, entry)
             progress(kept + number, entry.family)
         with _here(executor, workers, ray) as here:
-            for words in _beyond_tasks(zoo, plan, wanted, device, data, executor, here):
-                progress(len(wanted), words)
+            cluster = executor is not here
+            stages = _beyond_tasks(zoo, plan, wanted, device, data, cluster=cluster)
+            done = steps(plan) - sum(len(jobs) for _, jobs in stages)
+            for anywhere, jobs in stages:
+                for words in _done(zoo, executor if anywhere else here, data, jobs):
+                    done += 1
+                    progress(done, words)
     return Built(len(todo), kept, encoder, taken)
+
+
+def steps(plan: ZooPlan) -> int:
+    """Number of things that a plan wants made: tasks, heads of families, bases and networks."""
+    wanted, count = tasks(plan), 0
+    if plan.networks is not None:
+        count += len(plan.networks.architectures) + len(networks.wanted(wanted, plan.networks))
+    return len(wanted) + len(_own_families(plan, wanted)) + count
 
 
 def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
@@ -221,23 +234,19 @@ def _here(
 
 
 def _beyond_tasks(
-    zoo: Zoo,
-    plan: ZooPlan,
-    wanted: Sequence[TaskSpec],
-    device: str,
-    data: bytes,
-    executor: executors.Executor,
-    here: executors.Executor,
-) -> Iterator[str]:
-    """Make what stands on tasks and is not there yet; words as it is finished.
+    zoo: Zoo, plan: ZooPlan, wanted: Sequence[TaskSpec], device: str, data: bytes, *, cluster: bool
+) -> list[tuple[bool, list[_Job]]]:
+    """What stands on tasks and is not there yet, stage by stage; networks need bases.
 
-    Bases and heads of families need nothing of each other, and there are few of either: on this
+    Bases and heads of families need nothing of each other, and there are few of either: on one
     machine they are made side by side.
+
+    Returns:
+        Of each stage, whether a cluster may make it, and its jobs.
     """
     heads = _family_heads(zoo, plan, wanted, device, data)
     if plan.networks is None:
-        yield from _done(zoo, executor, data, heads)
-        return
+        return [(True, heads)]
     encoder = canonical.sha256_hex(data)
     built = {task.key(encoder) for task in wanted}
     entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
@@ -245,12 +254,12 @@ def _beyond_tasks(
         _Job(networks.make_base, job)
         for job in networks.base_jobs(zoo, entries, plan.networks, plan.seed)
     ]
-    if executor is not here:
-        yield from _done(zoo, executor, data, heads)
-        heads = []
-    yield from _done(zoo, here, data, [*bases, *heads])
-    jobs = networks.network_jobs(zoo, entries, plan.networks, network_steps(plan))
-    yield from (words for _, words in here.run(networks.make_network, b"", jobs))
+    whole = [
+        _Job(networks.make_network, job)
+        for job in networks.network_jobs(zoo, entries, plan.networks, network_steps(plan))
+    ]
+    first = [(True, heads), (False, bases)] if cluster else [(False, [*bases, *heads])]
+    return [*first, (False, whole)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +291,18 @@ def _family_heads(
     zoo: Zoo, plan: ZooPlan, wanted: Sequence[TaskSpec], device: str, data: bytes
 ) -> list[_Job]:
     """Jobs that make heads of the operator's families that are not there yet."""
-    if not plan.own_sites or not trunk_of(plan.modality).comparable:
-        return []
     encoder, sites = canonical.sha256_hex(data), plan.own_sites
     return [
         _Job(_family_head, (sites, device, spec))
-        for spec in family_heads.wanted(wanted)
+        for spec in _own_families(plan, wanted)
         if not family_heads.has(zoo, spec, encoder, sites)
     ]
+
+
+def _own_families(plan: ZooPlan, wanted: Sequence[TaskSpec]) -> list[TaskSpec]:
+    """The first task of each of the operator's families that has a head of its own."""
+    shown = plan.own_sites and trunk_of(plan.modality).comparable
+    return family_heads.wanted(wanted) if shown else []
 
 
 _LOADED: dict[tuple[str, str], encoders.Encoder] = {}

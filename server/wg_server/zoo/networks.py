@@ -35,7 +35,7 @@ from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.zoo import bases, heads, sources
-from wg_server.zoo.plan import NetworksPlan
+from wg_server.zoo.plan import NetworksPlan, TaskSpec
 from wg_server.zoo.store import ENTRY_LIMIT, Entry, Zoo
 
 HELD_LIMIT = 64
@@ -112,19 +112,19 @@ class Network:
     shifted: dict[str, Array]
 
 
-def wanted(entries: Sequence[Entry], plan: NetworksPlan) -> list[tuple[str, Entry]]:
+def wanted(specs: Sequence[TaskSpec], plan: NetworksPlan) -> list[tuple[str, TaskSpec]]:
     """Architecture and task of every network that a plan wants, families evenly chosen."""
     found = []
-    by_source: dict[str, dict[int, list[Entry]]] = {}
-    for entry in entries:
-        by_source.setdefault(entry.task.name, {}).setdefault(entry.task.family, []).append(entry)
+    by_source: dict[str, dict[int, list[TaskSpec]]] = {}
+    for spec in specs:
+        by_source.setdefault(spec.name, {}).setdefault(spec.family, []).append(spec)
     for families in by_source.values():
         names = sorted(families)
         count = min(len(names), plan.families or len(names))
         for index in np.linspace(0, len(names) - 1, count).astype(int):
-            sites = sorted(families[names[index]], key=lambda entry: entry.task.site)
+            sites = sorted(families[names[index]], key=lambda spec: spec.site)
             found += sites[: plan.sites]
-    return [(architecture, entry) for architecture in plan.architectures for entry in found]
+    return [(architecture, spec) for architecture in plan.architectures for spec in found]
 
 
 def base_jobs(zoo: Zoo, entries: Sequence[Entry], plan: NetworksPlan, seed: int) -> list[BaseJob]:
@@ -158,10 +158,11 @@ def network_jobs(
         plan: Which of them.
         steps: Of fine-tuning, by name of the source.
     """
+    made_of = {entry.task: entry for entry in entries}
     jobs = [
-        (zoo.root, entry, architecture, steps[entry.task.name])
-        for architecture, entry in wanted(entries, plan)
-        if not _record(zoo.root, entry.key, architecture).is_file()
+        (zoo.root, made_of[spec], architecture, steps[spec.name])
+        for architecture, spec in wanted(list(made_of), plan)
+        if not _record(zoo.root, made_of[spec].key, architecture).is_file()
     ]
     return sorted(jobs, key=lambda job: (not job[1].task.own, -job[3]))
 

@@ -17,7 +17,7 @@ from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.site.home import ServerHome
 from wg_server.zoo import bases, networks, sources
-from wg_server.zoo.build import build
+from wg_server.zoo.build import build, steps
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
 from wg_server.zoo.store import Zoo
 
@@ -50,8 +50,10 @@ PLANS = {
 
 @pytest.fixture(scope="module", params=list(PLANS))
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ServerHome:
-    home = ServerHome(tmp_path_factory.mktemp(request.param))
-    build(home, PLANS[request.param], workers=1, progress=lambda *_: None)
+    home, told = ServerHome(tmp_path_factory.mktemp(request.param)), list[int]()
+    plan = PLANS[request.param]
+    build(home, plan, workers=1, progress=lambda done, _: told.append(done))
+    assert told == [0, *range(steps(plan) + 1)]
     return home
 
 
@@ -113,9 +115,10 @@ def test_own_images_have_a_network_of_made_up_sites_too(
     )
     plan = PLANS["cnn-s"]
     home = ServerHome(tmp_path / "home")
-    said: list[str] = []
+    told: list[tuple[int, str]] = []
     plan = replace(plan, sources=(*plan.sources, own))
-    build(home, plan, workers=1, progress=lambda _, words: said.append(words))
+    build(home, plan, workers=1, progress=lambda done, words: told.append((done, words)))
+    said = [words for _, words in told]
     longest = said.index("cnn-s npz-0")  # has two networks to train, and begins before the others
     assert said[longest - 1] in ("base cnn-s", "head of npz-0")
     zoo = Zoo(home.zoo)

@@ -79,10 +79,12 @@ def test_card_scores_every_method_and_checks_bind(
     assert set(document["scenarios"]) == set(network_card.SCENARIOS)
     methods = set(next(iter(document["scenarios"].values())))
     assert {"network", "closed-form", "retrieval-5nn", "shuffled-condition"} <= methods
-    for rows in document["scenarios"].values():
-        rows["closed-form"]["network_minus"] = -0.5
-    failed = [check.name for check in network_card.checks(document) if not check.passed]
-    assert "network minus the closed form, mean of scenarios" in failed
+    name = "network minus the closed form plus its error, mean of scenarios"
+    for gain, error, fails in ((-0.5, 0.02, True), (-0.02, 0.0, True), (-0.02, 0.02, False)):
+        for rows in document["scenarios"].values():
+            rows["closed-form"] |= {"network_minus": gain, "network_minus_error": error}
+        failed = [check.name for check in network_card.checks(document) if not check.passed]
+        assert (name in failed) == fails
 
 
 def test_collapsed_samples_are_an_alarm() -> None:
