@@ -1,8 +1,9 @@
 """The posterior head: class means as other sites know them, around the plant's own mean.
 
 Empirical Bayes (``wg_common.inference.posterior``), for plants without any label: their records say
-where the plant's mean is. Where there are labels, training on from the same means (``ensemble``)
-was better at every number of them (docs/decisions/0166).
+where the plant's mean is, and where clusters are (``fitting.mixture``). Where there are labels,
+training on from the same means (``ensemble``) was better at every number of them
+(docs/decisions/0166).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 
 from wg_client.fitting.fitted import Fitted
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.mixture import refined
 from wg_client.methods import names
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_common.catalogue import POSTERIOR
@@ -32,6 +34,7 @@ class PosteriorHead:
         # Other sites have said something of the released features only, which come first.
         released = trunk.features[:, : len(posterior.within)]
         nothing = np.full(len(released), -1)
-        head = LinearHead(*posteriors.posterior_head(posterior, released, nothing))
-        fitted = Fitted(head.padded(trunk.features.shape[1]), None)
+        known = LinearHead(*posteriors.posterior_head(posterior, released, nothing))
+        head = known.padded(trunk.features.shape[1])
+        fitted = Fitted(refined(head, trunk.features) if len(released) else head, None)
         return Model(trunk=trunk, fitted=fitted, origin=POSTERIOR, unchecked_rank=2)

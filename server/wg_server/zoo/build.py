@@ -103,9 +103,9 @@ def build(
         with _here(executor, workers, ray) as here:
             cluster = executor is not here
             stages = _beyond_tasks(zoo, plan, wanted, device, data, cluster=cluster)
-            done = steps(plan) - sum(len(jobs) for _, jobs in stages)
-            for anywhere, jobs in stages:
-                for words in _done(zoo, executor if anywhere else here, data, jobs):
+            done = steps(plan) - sum(len(stage) for _, stage in stages)
+            for anywhere, stage in stages:
+                for words in _done(zoo, executor if anywhere else here, data, stage):
                     done += 1
                     progress(done, words)
     return Built(len(todo), kept, encoder, taken)

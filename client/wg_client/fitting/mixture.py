@@ -1,0 +1,52 @@
+"""What records without labels say of classes that a head knows: clusters, found from the head on.
+
+Expectation-maximisation (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1977) for a mixture of
+one Gaussian a class, all of one variance in every direction. What the head says of a record is its
+prior, times the shares of classes among the records. Records count in part only
+(``TEMPER``, docs/decisions/0149): where most are of one class, or some classes have none, what is
+one cluster would be split.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import softmax
+
+from wg_client.fitting.linear_head import Floats, LinearHead
+
+TEMPER = 8.0
+"""So many times the variance of a cluster is taken for it."""
+_ROUNDS = 20
+_RECORDS = 4096
+"""Records that clusters are found on, at most."""
+_ALIKE = 1e-9
+"""Mean squared distance from their centre below which records are alike."""
+
+
+def refined(head: LinearHead, features: Floats) -> LinearHead:
+    """A head with what clusters of records say added.
+
+    Args:
+        head: Over K classes, on the features.
+        features: ``[n, d]`` of records without labels, n at least 1.
+
+    Returns:
+        A head on the same features; the same head where all records are alike.
+    """
+    rows = np.linspace(0, len(features) - 1, min(len(features), _RECORDS)).astype(int)
+    centre = features[rows].mean(axis=0)
+    x, base = features[rows] - centre, head.logits(features[rows])
+    n, k = base.shape
+    scatter, shares = x.T @ x / n, softmax(base, axis=1)
+    if np.trace(scatter) < _ALIKE:
+        return head
+    for _ in range(_ROUNDS):
+        mass = shares.sum(axis=0)
+        means = shares.T @ x / (mass + 1)[:, None]  # one record more, at the centre
+        within = scatter - (means.T * (mass / n)) @ means
+        # Of directions, the wide ones count: sum of squared variances over their sum.
+        variance = TEMPER * float((within**2).sum() / np.trace(within))
+        weight, bias = means / variance, -0.5 * (means**2).sum(axis=1) / variance
+        frequent = np.log((mass + 1) / (n + k))
+        shares = softmax(base + x @ weight.T + bias + frequent, axis=1)
+    return LinearHead(head.weight + weight, head.bias + bias - weight @ centre)
