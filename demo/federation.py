@@ -20,7 +20,7 @@ from rich.console import Console
 
 from demo import report
 from demo.evaluation import evaluate
-from demo.languages import LANGUAGES
+from demo.languages import speaks
 from demo.plans import ARCHITECTURE, write_plans
 from demo.plants import EDGE, Cut, Plant, industrial, usual
 from demo.processes import CommandFailed, Processes, free_port
@@ -28,7 +28,7 @@ from wg_client.models import adoption
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.catalogue import HEAD_WEIGHT
-from wg_common.language import ENGLISH, Language, Text, text
+from wg_common.language import CODES, ENGLISH, Language, Text, text
 from wg_common.wire import signing, statistics_file, weights_file
 from wg_server.generator.heads.generate import generate, load_generator
 from wg_server.site.home import ServerHome
@@ -343,7 +343,7 @@ class Federation:
         atomic.write_bytes(self._out / "summary.json", written.encode())
         samples = {plant.name: report.samples(plant.data) for plant in plants}
         rows = self._rows(plants)
-        for each in LANGUAGES:
+        for each in map(speaks, CODES):
             page = report.page(summary, samples, rows, each).encode()
             atomic.write_bytes(self._out / f"report.{each.code}.html", page)
             if each.code == self._speak.code:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
-from demo.japanese import JAPANESE
-from wg_common import language
-from wg_common.language import ENGLISH, Code, Language
+from wg_client.languages import PLANT
+from wg_common import language, translations
+from wg_common.language import Code, Language
 
-JAPAN = Language("ja", JAPANESE)
-LANGUAGES = (ENGLISH, JAPAN)
+DEMO = Path(__file__).parent / "locale"
+
+
+def speaks(code: Code) -> Language:
+    """A language with what the demo says, and the product's own commands and pages."""
+    return translations.spoken(code, translations.COMMON, PLANT, DEMO)
 
 
 def option(parser: argparse.ArgumentParser) -> None:
@@ -24,4 +29,4 @@ def chosen(code: Code | None) -> Language:
     """The language that is asked for; commands that are started from here on speak it as well."""
     found = code or language.from_environment()
     os.environ[language.VARIABLES[0]] = found
-    return next(each for each in LANGUAGES if each.code == found)
+    return speaks(found)

@@ -1,7 +1,7 @@
 """The five stories: what a plant has, what it gets, and where it gets nothing.
 
 Words for people who know none of the field's. Figures are those of the run, whatever they say: the
-words follow them. ``demo.japanese`` has each sentence in Japanese.
+words follow them. ``demo/locale`` has each sentence in Japanese.
 """
 
 from __future__ import annotations

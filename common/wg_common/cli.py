@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -46,19 +46,19 @@ def run(
     arguments: Sequence[str] | None = None,
     *,
     extra: str = "",
-    japanese: Mapping[str, str] | None = None,
+    speaks: language.Speaks | None = None,
 ) -> NoReturn:
     """Run a command group and exit with the documented code.
 
     Args:
         arguments: Words after the program's name; None: those of this process.
         extra: The extra of the distribution that holds what the commands import.
-        japanese: For what the commands say, where they have ``--language``.
+        speaks: Gives the language of what the commands say, where they have ``--language``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = os.umask(PRIVATE_UMASK)
     try:
-        code = _run(group, words, extra, japanese)
+        code = _run(group, words, extra, speaks)
     finally:
         os.umask(before)
     sys.exit(code)
@@ -195,9 +195,7 @@ class _LineFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-def _run(
-    group: click.Command, words: list[str], extra: str, japanese: Mapping[str, str] | None
-) -> int:
+def _run(group: click.Command, words: list[str], extra: str, speaks: language.Speaks | None) -> int:
     logging.basicConfig(
         level=logging.WARNING,
         stream=sys.stderr,
@@ -209,7 +207,7 @@ def _run(
     for package in _OURS:
         logging.getLogger(package).setLevel(logging.INFO)
     as_json = "--json" in words
-    language.call(words, japanese)
+    language.call(words, speaks)
     try:
         result = group.main(args=words, standalone_mode=False)
     except click.exceptions.Abort:

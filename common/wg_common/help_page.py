@@ -7,29 +7,38 @@ English. Lines are broken as wide characters need it, which click's own formatte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import click
 
-from wg_common.language import Language, of_the_call, padded, text, usage, width, wrapped
+from wg_common.language import (
+    ENGLISH,
+    Language,
+    Speaks,
+    of_the_call,
+    padded,
+    text,
+    usage,
+    width,
+    wrapped,
+)
 
 COLUMNS = 80
 _NAMES = 28  # Columns for the names of options and commands
 
 
-def speak(command: click.Command, japanese: Mapping[str, str]) -> None:
+def speak(command: click.Command, speaks: Speaks) -> None:
     """Let a command, and all below it, say ``--help`` in the language of the person."""
 
     class Speaking(click.Context):
         def get_help(self) -> str:
-            if of_the_call(self) == "en":
-                return super().get_help()
-            return page(self, Language("ja", japanese))
+            language = speaks(of_the_call(self))
+            return super().get_help() if language is ENGLISH else page(self, language)
 
     command.context_class = Speaking
     if isinstance(command, click.Group):
         for each in command.commands.values():
-            speak(each, japanese)
+            speak(each, speaks)
 
 
 def paragraphs(command: click.Command) -> list[str]:

@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -157,6 +157,8 @@ def _items(sentence: Text) -> Iterator[tuple[str, Any]]:
 
 
 ENGLISH = Language()
+Speaks = Callable[[Code], Language]
+"""Gives a language with its catalogue; asked when somebody is spoken to, and not before."""
 _CURRENT: ContextVar[Language] = ContextVar("language", default=ENGLISH)
 
 
@@ -175,7 +177,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Code:
 _CHOSEN = "wg_common.language"
 
 
-def add_option(command: click.Command, japanese: Mapping[str, str]) -> None:
+def add_option(command: click.Command, speaks: Speaks) -> None:
     """Give a command, and all below it, ``--language``.
 
     It counts before or behind a subcommand's name; without it ``prefer`` and the environment do.
@@ -184,7 +186,7 @@ def add_option(command: click.Command, japanese: Mapping[str, str]) -> None:
     def choose(context: click.Context, _: click.Parameter, value: Code | None) -> None:
         if value is not None:
             context.meta[_CHOSEN] = value
-        _speak(context.meta.get(_CHOSEN) or from_environment(), japanese)
+        _CURRENT.set(speaks(context.meta.get(_CHOSEN) or from_environment()))
 
     option = click.Option(
         ["--language"],
@@ -197,7 +199,7 @@ def add_option(command: click.Command, japanese: Mapping[str, str]) -> None:
     command.params.append(option)
     if isinstance(command, click.Group):
         for each in command.commands.values():
-            add_option(each, japanese)
+            add_option(each, speaks)
 
 
 def of_the_call(context: click.Context) -> Code:
@@ -218,14 +220,14 @@ def _named() -> Code | None:
 _WORDS_OF_THE_CALL: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
-def call(words: Sequence[str], japanese: Mapping[str, str] | None = None) -> None:
+def call(words: Sequence[str], speaks: Speaks | None = None) -> None:
     """Remember the words of a call, and speak its language also where they are wrong.
 
     ``--help --language ja`` asks for help before the language; a wrong word ends all reading.
     """
     _WORDS_OF_THE_CALL.set(tuple(words))
-    if japanese is not None:
-        _speak(_named() or from_environment(), japanese)
+    if speaks is not None:
+        _CURRENT.set(speaks(_named() or from_environment()))
 
 
 def usage(context: click.Context) -> Text:
@@ -234,15 +236,11 @@ def usage(context: click.Context) -> Text:
     return text("Usage: {usage}", usage=" ".join(words))
 
 
-def prefer(code: Code | None, japanese: Mapping[str, str]) -> None:
+def prefer(code: Code | None, speaks: Speaks) -> None:
     """Speak a language that a home asks for, unless the command line named one."""
     context = click.get_current_context(silent=True)
     if code is not None and (context is None or _CHOSEN not in context.meta):
-        _speak(code, japanese)
-
-
-def _speak(code: Code, japanese: Mapping[str, str]) -> None:
-    _CURRENT.set(Language("ja", japanese) if code == "ja" else ENGLISH)
+        _CURRENT.set(speaks(code))
 
 
 def width(shown: str) -> int:

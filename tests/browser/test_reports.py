@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from demo.languages import LANGUAGES as DEMO_LANGUAGES
+from demo.languages import speaks as demo_speaks
 from tests.browser import axe, chromium
 from tests.browser.chromium import Browser
 from tests.client.conftest import LABELS, fitted_encoder, write_npz
@@ -18,10 +18,11 @@ from tests.e2e import test_demo_stories
 from tests.server.zoo.test_report import home
 
 from wg_client.cli.main import group
-from wg_client.selection.report import LANGUAGES, render
+from wg_client.languages import speaks
+from wg_client.selection.report import render
 from wg_common.audit import verification
 from wg_common.audit.report import render as render_audit
-from wg_common.language import Language
+from wg_common.language import CODES, Language
 from wg_server.site.home import ServerHome
 from wg_server.zoo_report.page import report
 
@@ -31,6 +32,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(chromium.program() is None, reason=chromium.MISSING),
 ]
+LANGUAGES = [speaks(code) for code in CODES]
+DEMO_LANGUAGES = [demo_speaks(code) for code in CODES]
 SCRIPT = (Path(__file__).parent / "page_checks.js").read_text("utf-8")
 WIDTHS = (1300, 390)
 

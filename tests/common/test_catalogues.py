@@ -1,4 +1,4 @@
-"""Every sentence that people read has a Japanese one, with the same values; and none is idle."""
+"""Every sentence that people read is in every catalogue, with the same values; and none is idle."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from pathlib import Path
 
 import click
 import jinja2
+import pytest
 from jinja2 import nodes
 
 from wg_client.cli.main import group
-from wg_client.japanese import JAPANESE
-from wg_client.japanese.errors import ERRORS
+from wg_client.languages import PLANT, speaks
 from wg_client.methods.registry import METHODS
 from wg_client.release.preview import NEVER_LEAVES
 from wg_client.site.failures import FAILURES
-from wg_common import help_page
+from wg_common import help_page, translations
 from wg_common.audit.cli import group as auditor
-from wg_common.japanese import SHARED
-from wg_common.japanese.errors import ERRORS as SHARED_ERRORS
+from wg_common.language import CODES, Code
 from wg_common.modalities import changes, triggers, writing
 from wg_common.modalities.registry import MODALITIES
 
 ROOT = Path(__file__).parents[2]
 CLIENT, COMMON = ROOT / "client/wg_client", ROOT / "common/wg_common"
+OTHERS = CODES[1:]
+"""Languages that have catalogues."""
 MARKS = {"text", "template"}
 NAMED_BY_VALUE = {
     *(method.title for method in METHODS),
@@ -79,8 +80,6 @@ def shapes(folder: Path) -> set[str]:
     """Every text in sources with ``{}`` for its values, also without what stands before a colon."""
     found = set()
     for path in folder.rglob("*.py"):
-        if "japanese" in (path.stem, path.parent.name):
-            continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             parts = node.values if isinstance(node, ast.JoinedStr) else [node]
             said = "".join(
@@ -92,11 +91,20 @@ def shapes(folder: Path) -> set[str]:
     return found
 
 
-def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources() -> None:
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources(code: Code) -> None:
     there = shapes(CLIENT) | shapes(COMMON) | {os.strerror(number) for number in errno.errorcode}
-    told = {**ERRORS, **SHARED_ERRORS}
-    assert [e for e in told if re.sub(r"{\w+}", "{}", e) not in there] == []
-    assert [e for e, j in told.items() if values(e) != values(j)] == []
+    for folder in (PLANT, translations.COMMON):
+        told = in_context(folder, code, "error")
+        assert told
+        assert [e for e in told if re.sub(r"{\w+}", "{}", e) not in there] == []
+        assert [e for e, other in told.items() if values(e) != values(other)] == []
+
+
+def in_context(folder: Path, code: Code, context: str) -> dict[str, str]:
+    """Templates of a context by their English."""
+    found = translations.read(folder, code)
+    return {each.english: each.said for each in found if each.context == context}
 
 
 def has_words(template: str) -> bool:
@@ -117,31 +125,37 @@ def in_help(command: click.Command) -> Iterator[str]:
         yield from in_help(inner)
 
 
-def test_every_help_text_has_a_japanese_one() -> None:
-    assert sorted(set(in_help(group)) - set(JAPANESE)) == []
-    assert sorted(set(in_help(auditor)) - set(SHARED)) == []
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_help_text_is_in_every_language(code: Code) -> None:
+    assert sorted(set(in_help(group)) - set(speaks(code).catalogue)) == []
+    assert sorted(set(in_help(auditor)) - set(translations.shared(code).catalogue)) == []
 
 
-def test_every_sentence_has_a_japanese_one() -> None:
-    for folder, catalogue in ((CLIENT, JAPANESE), (COMMON, SHARED)):
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_sentence_is_in_every_language(code: Code) -> None:
+    plant, shared = speaks(code).catalogue, translations.shared(code).catalogue
+    for folder, catalogue in ((CLIENT, plant), (COMMON, shared)):
         assert sorted(set(filter(has_words, said(folder))) - set(catalogue)) == []
-    assert sorted(NAMED_BY_VALUE - set(JAPANESE)) == []
+    assert sorted(NAMED_BY_VALUE - set(plant)) == []
 
 
-def test_both_have_the_same_values() -> None:
-    assert [e for e, j in JAPANESE.items() if values(e) != values(j)] == []
+@pytest.mark.parametrize("code", OTHERS)
+def test_both_have_the_same_values(code: Code) -> None:
+    found = speaks(code).catalogue
+    assert [e for e, other in found.items() if values(e) != values(other)] == []
 
 
-def test_no_japanese_is_left_of_a_sentence_that_is_gone() -> None:
+@pytest.mark.parametrize("code", OTHERS)
+def test_nothing_is_left_of_a_sentence_that_is_gone(code: Code) -> None:
     used = (
         said(CLIENT) | said(COMMON) | NAMED_BY_VALUE | set(in_help(group)) | set(in_help(auditor))
     )
-    assert sorted(set(JAPANESE) - used) == []
+    assert sorted(set(speaks(code).catalogue) - used) == []
 
 
 def test_japanese_is_japanese_and_polite() -> None:
     """Sentences end in です, ます, した and the like, not in the plain form."""
     plain = re.compile(r"(する|(?<!ま)(?<!で)した|である|だ|ない|った|ある|いる|れる)。")
-    for english, japanese in JAPANESE.items():
+    for english, japanese in speaks("ja").catalogue.items():
         assert not has_words(english) or re.search(r"[ぁ-んァ-ヶ一-龥]", japanese), english
         assert not plain.search(japanese), f"{english!r}: {japanese}"

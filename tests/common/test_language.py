@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from wg_common import cli, language
 from wg_common.errors import DataError
-from wg_common.language import ENGLISH, Language, Text, joined, listed, padded, text, wrapped
+from wg_common.language import ENGLISH, Code, Language, Text, joined, listed, padded, text, wrapped
 
 WORDS = {
     "{count} records of {what}": "{what}のデータ {count} 件",
@@ -20,6 +20,10 @@ WORDS = {
     "error: {message}": "エラー：{message}",
 }
 JAPANESE = Language("ja", WORDS)
+
+
+def speaks(code: Code) -> Language:
+    return JAPANESE if code == "ja" else ENGLISH
 
 
 def test_a_sentence_is_english_until_it_is_said() -> None:
@@ -78,7 +82,7 @@ def _bad() -> None:
     raise DataError(text("{name}: broken", name="a.png"))
 
 
-language.add_option(_group, WORDS)
+language.add_option(_group, speaks)
 
 
 @pytest.mark.parametrize("words", [["--language", "ja", "good"], ["good", "--language", "ja"]])

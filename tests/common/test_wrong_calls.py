@@ -7,13 +7,11 @@ from pathlib import Path
 
 import click
 import pytest
+from tests.common.test_catalogues import in_context
 
-from wg_common import cli, language, options
-from wg_common.japanese import SHARED
-from wg_common.japanese.wrong_calls import WRONG_CALLS
-from wg_common.language import Language
+from wg_common import cli, language, options, translations
 
-JAPANESE = Language("ja", SHARED)
+WRONG_CALLS = in_context(translations.COMMON, "ja", "wrong call")
 
 
 @click.group()
@@ -44,7 +42,7 @@ def ask(needed: str) -> None:
     """Ask."""
 
 
-language.add_option(_group, SHARED)
+language.add_option(_group, translations.shared)
 
 CALLS = {
     "nothing": "'nothing'",
@@ -84,7 +82,7 @@ def test_a_wrong_call_is_told_in_japanese(
     monkeypatch.setenv("WEIGHTGATE_LANGUAGE", "ja")
     monkeypatch.chdir(Path(__file__).parents[2])
     with pytest.raises(SystemExit) as ended:
-        cli.run(_group, call.split(" "), japanese=SHARED)
+        cli.run(_group, call.split(" "), speaks=translations.shared)
     assert ended.value.code == 2
     said = capsys.readouterr().err
     usage, _, error = said.rpartition("エラー：")
@@ -99,7 +97,7 @@ def test_a_call_without_a_word_is_answered_with_help(
 ) -> None:
     monkeypatch.setenv("WEIGHTGATE_LANGUAGE", "ja")
     with pytest.raises(SystemExit) as ended:
-        cli.run(_group, [], japanese=SHARED)
+        cli.run(_group, [], speaks=translations.shared)
     assert ended.value.code == 2 and "A group." in capsys.readouterr().err
 
 

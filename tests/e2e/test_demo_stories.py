@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 from demo import report, stories, texts
-from demo.japanese import SENTENCES
-from demo.languages import JAPAN, chosen
+from demo.languages import DEMO, chosen, speaks
 from rich.cells import cell_len
 from rich.console import Console
-from tests.common.test_catalogues import ROOT, has_words, said, values
+from tests.common.test_catalogues import OTHERS, ROOT, has_words, in_context, said, values
 
 from wg_client.methods.names import GENERATED_FINETUNED, LOCAL, POSTERIOR_HEAD
 from wg_common import language
-from wg_common.language import ENGLISH, Language
+from wg_common.language import ENGLISH, Code, Language
 
+JAPAN = speaks("ja")
 JARGON = re.compile(
     r"\b(?:LDA|BLUP|epsilon|delta|posterior|prior|logits?|nats|DP|head|encoder|latent|diffusion"
     r"|out-of-fold|local-only|fine-?tun\w*|embedding|checkpoint|cnn\S*|shots?)\b|[εδσ]",
@@ -238,15 +238,17 @@ def test_the_page_says_what_the_auditor_s_page_says() -> None:
     assert words(rendered(found, JAPAN)).count("検証済み") == len(found["plants"]) - 1
 
 
-def test_every_sentence_of_the_demo_has_a_japanese_one_and_none_is_idle() -> None:
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_sentence_of_the_demo_is_in_every_language_and_none_is_idle(code: Code) -> None:
+    sentences = in_context(DEMO, code, "")
     by_value = {
         *("stamped digits", "steel surface", "circuit boards"),  # what plants look at
-        *(sentence for sentence in SENTENCES if sentence.startswith(("The digits are", "Circuit"))),
+        *(sentence for sentence in sentences if sentence.startswith(("The digits are", "Circuit"))),
     }
     there = said(ROOT / "demo") | by_value
-    assert sorted(set(filter(has_words, there)) - set(SENTENCES)) == []
-    assert sorted(set(SENTENCES) - there) == []
-    assert [e for e, j in SENTENCES.items() if values(e) != values(j)] == []
+    assert sorted(set(filter(has_words, there)) - set(sentences)) == []
+    assert sorted(set(sentences) - there) == []
+    assert [e for e, j in sentences.items() if values(e) != values(j)] == []
 
 
 def test_the_japanese_table_has_80_columns_and_the_stories_in_japanese() -> None:

@@ -22,7 +22,7 @@ from wg_client.cli import (
     upkeep,
     watch,
 )
-from wg_client.japanese import JAPANESE
+from wg_client.languages import speaks
 from wg_common import __version__, cli, help_page, language
 
 
@@ -48,13 +48,13 @@ for _module in (
 ):
     for _command in _module.COMMANDS:
         group.add_command(_command)
-language.add_option(group, JAPANESE)
-help_page.speak(group, JAPANESE)
+language.add_option(group, speaks)
+help_page.speak(group, speaks)
 
 
 def main() -> None:
     """Entry point."""
-    cli.run(group, extra="client", japanese=JAPANESE)
+    cli.run(group, extra="client", speaks=speaks)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from wg_client.japanese import JAPANESE
+from wg_client.languages import speaks
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
 from wg_common import atomic, language
@@ -30,7 +30,7 @@ WARNING = (
 def _spoken(_: click.Context, __: click.Parameter, root: Path) -> Path:
     """Speak the language of the home's settings; the command itself says if these are wrong."""
     with contextlib.suppress(WgError):
-        language.prefer(configuration.load(ClientHome(root)).language, JAPANESE)
+        language.prefer(configuration.load(ClientHome(root)).language, speaks)
     return root
 
 

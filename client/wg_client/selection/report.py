@@ -16,7 +16,7 @@ import jinja2
 import numpy as np
 
 from wg_client.data.plant import Plant
-from wg_client.japanese import JAPANESE
+from wg_client.languages import speaks
 from wg_client.methods import registry
 from wg_client.methods.names import LOCAL
 from wg_client.models import adoption
@@ -32,7 +32,6 @@ from wg_client.site.home import ClientHome
 from wg_common import __version__, atomic, language
 from wg_common.language import Language, Text, text
 
-LANGUAGES = (language.ENGLISH, Language("ja", JAPANESE))
 _MISTAKES = 12
 """Pairs of classes that are listed where there are too many for a table."""
 
@@ -54,7 +53,7 @@ def write_report(
     in_use = adoption.in_use(home)[0].package_id == manifest.package_id
     context = page_context(home, plant, manifest, outcome, spend, in_use=in_use)
     preferred = plant.config.language or language.from_environment()
-    for each in LANGUAGES:
+    for each in map(speaks, language.CODES):
         page = render(context, each).encode("utf-8")
         atomic.write_bytes(home.report.with_suffix(f".{each.code}.html"), page, mode=atomic.PRIVATE)
         if each.code == preferred:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_common import __version__, help_page, language
+from wg_common import __version__, help_page, language, translations
 from wg_common.audit import evidence
 from wg_common.cli import answer, emit, json_option, next_step, note, printable, run, say
 from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
-from wg_common.japanese import SHARED
 from wg_common.language import padded, text
 from wg_common.options import OUT_FILE
 
@@ -236,13 +235,13 @@ def digest(wheel: Path | None, as_json: bool) -> None:
         note(f"note: {', '.join(missing)} is not here: a client's charges state another digest")
 
 
-language.add_option(group, SHARED)
-help_page.speak(group, SHARED)
+language.add_option(group, translations.shared)
+help_page.speak(group, translations.shared)
 
 
 def main() -> None:
     """Entry point of ``wg-audit``."""
-    run(group, extra="empirical", japanese=SHARED)
+    run(group, extra="empirical", speaks=translations.shared)
 
 
 def _exit_code(finding: Finding) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from wg_common import numbers
 from wg_common.errors import ConfigError, DecodeError, VerificationError, WgError
+from wg_common.language import Code
 from wg_common.ledger import verify
 from wg_common.wire import quality_file, signing, weights_file, weights_package
 from wg_common.wire.quality_file import Counts, QualityManifest
@@ -207,7 +208,7 @@ def together(found: Collection[Report]) -> dict[str, tuple[int, Counts]]:
     return sums
 
 
-def said(figure: Figure, language: str) -> str:
+def said(figure: Figure, language: Code) -> str:
     """A figure in words: ``71 % ± 4``."""
     say = Speaker(language)
     if figure.rate is None:
@@ -217,7 +218,7 @@ def said(figure: Figure, language: str) -> str:
     return say("rate", rate=f"{100 * figure.rate:.0f}", error=error)
 
 
-def labelled(counts: Counts, language: str) -> str:
+def labelled(counts: Counts, language: Code) -> str:
     """About how many labelled records, or units, counts are of."""
     number, error = max(round(counts.labelled), 0), f"{counts.std:.0f}"
     return Speaker(language)("labelled", n=number, error=error)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wg_common.language import ENGLISH, Code
 from wg_common.wire import fleet
 from wg_server.campaigns import absence, intake, quality, schedule
 from wg_server.campaigns.absence import Sight
-from wg_server.campaigns.wording import LANGUAGES, Speaker
+from wg_server.campaigns.wording import Speaker
 from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
-
-_EN = LANGUAGES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +24,12 @@ class Reason:
 
 
 def of_task(
-    campaign: Campaign, task: Task, sight: Sight, now: float, language: str = _EN
+    campaign: Campaign, task: Task, sight: Sight, now: float, language: Code = ENGLISH.code
 ) -> Reason:
     """Why a site's part of a campaign stands where it does.
 
     Args:
         now: Unix time.
-        language: One of ``wording.LANGUAGES``.
     """
     say = Speaker(language)
     if task.state in OPEN_TASKS:
@@ -49,14 +47,14 @@ def of_task(
     return _ended(say, task, sight, now)
 
 
-def of_site(sight: Sight, now: float, language: str = _EN) -> Reason:
+def of_site(sight: Sight, now: float, language: Code = ENGLISH.code) -> Reason:
     """Why an enrolled site is not there; empty if it is, or is not enrolled."""
     if sight.state != "enrolled":
         return Reason("")
     return _away(Speaker(language), *absence.of_site(sight, now), now) or Reason("")
 
 
-def of_campaign(campaign: Campaign, now: float, language: str = _EN) -> str:
+def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -> str:
     """What a campaign waits for, or how it ended, in one sentence."""
     say = Speaker(language)
     there = sum(task.state in IN_TASKS for task in campaign.tasks)

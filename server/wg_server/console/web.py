@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wg_common import __version__
 from wg_common.errors import DecodeError, InternalError, StorageError, WgError
-from wg_server.campaigns.wording import LANGUAGES
+from wg_common.language import CODES
 from wg_server.console import messages, sessions
 from wg_server.console.formats import filters
 from wg_server.console.messages import Speech
@@ -225,7 +225,7 @@ class Console:
         if not path.startswith(f"{ROOT}/") or "//" in path or "\\" in path:
             path = f"{ROOT}/"
         response = RedirectResponse(path, 303)
-        if language in LANGUAGES:
+        if language in CODES:
             response.set_cookie(
                 _LANGUAGE,
                 language,
@@ -260,7 +260,7 @@ class Console:
         template = self._templates.get_template(f"{page}.html.j2")
         text = template.render(
             t=speech,
-            languages=LANGUAGES,
+            languages=CODES,
             root=ROOT,
             page=page,
             path=request.url.path,
@@ -268,7 +268,7 @@ class Console:
             version=__version__,
             session=session,
             csrf=session.csrf if session else "",
-            did=did if did in messages.TEXTS else "",
+            did=did if did in speech else "",
             **filters(speech),
             **values,
         )

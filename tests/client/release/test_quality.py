@@ -21,7 +21,7 @@ from wg_client.release.quality import answer_quality
 from wg_client.release.query import STEPS, answer_query
 from wg_client.selection.apply import apply_package
 from wg_client.site.config import PrivacyConfig, UnitRule
-from wg_common import atomic
+from wg_common import atomic, translations
 from wg_common.audit import verification
 from wg_common.audit.report import render
 from wg_common.errors import (
@@ -33,8 +33,7 @@ from wg_common.errors import (
     RefusedError,
     VerificationError,
 )
-from wg_common.japanese import SHARED
-from wg_common.language import ENGLISH, Language
+from wg_common.language import ENGLISH
 from wg_common.ledger import verify
 from wg_common.ledger.store import Ledger
 from wg_common.wire import canonical, protocol, quality_file, signing, weights_file
@@ -352,7 +351,10 @@ def test_an_auditor_proves_a_report_and_finds_a_lie(
     found = verification.verify(plant.home.root, statistics=[path])
     assert [each.file for each in found.received] == ["report.wgq"]
     assert found.accounts[0].charges == 2 and 1 < found.accounts[0].primary < 2
-    for speak, word in ((ENGLISH, "right answers of package"), (Language("ja", SHARED), "正解数")):
+    for speak, word in (
+        (ENGLISH, "right answers of package"),
+        (translations.shared("ja"), "正解数"),
+    ):
         page = render(plant.home.root, found, speak)
         assert word in page
         assert ("quality reports: 2," if speak is ENGLISH else "正解率の報告：2 件") in page

@@ -10,13 +10,14 @@ from tests.client.selected import selected
 from tests.client.selection.example_reports import CASES, context
 
 from wg_client.fitting.linear_head import LinearHead, fit_lda
+from wg_client.languages import speaks
 from wg_client.methods.names import GENERATED, RANDOM
 from wg_client.selection import defects, first_screen, learning_curves
 from wg_client.selection.defects import Figures
-from wg_client.selection.report import LANGUAGES, render
-from wg_common.language import plain
+from wg_client.selection.report import render
+from wg_common.language import CODES, plain
 
-ENGLISH, JAPANESE = LANGUAGES
+ENGLISH, JAPANESE = map(speaks, CODES)
 
 
 @pytest.mark.parametrize("case", CASES)

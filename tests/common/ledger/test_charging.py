@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 import pytest
 
+from wg_common import translations
 from wg_common.audit import charge_words
 from wg_common.errors import ConfigError
-from wg_common.japanese import SHARED
-from wg_common.language import Language
 from wg_common.ledger import charging, statement
 from wg_common.ledger.charging import ChargeRequest, DpSgdMechanism
 from wg_common.privacy import events
@@ -86,7 +85,7 @@ def test_a_japanese_auditor_reads_the_words_of_a_charge_in_japanese(kind: Kind, 
     words = [promise.records_per_unit, promise.variant, *promise.unprotected]
     words += [mechanism.name, mechanism.accountant]
     words += [program.randomness, program.floating_point, program.timing]
-    japanese = Language("ja", SHARED)
+    japanese = translations.shared("ja")
     for each in words:
         assert re.search("[ぁ-んァ-ヶ一-龥]", japanese(charge_words.said(each))), each
     assert charge_words.said(*words) == ", ".join(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 from typing import Any, get_args
@@ -9,6 +10,8 @@ from typing import Any, get_args
 import pytest
 from tests.server.campaigns.test_schedule import campaign, released, task
 
+from wg_common import translations
+from wg_common.language import CODES
 from wg_common.wire import fleet
 from wg_server.campaigns import absence, reasons, wording
 from wg_server.campaigns.absence import Sight
@@ -131,11 +134,37 @@ def test_spans_are_in_their_largest_unit(seconds: float, words: str) -> None:
 
 
 def test_every_sentence_has_the_same_figures_in_both_languages() -> None:
-    for key, texts in wording.SENTENCES.items():
-        fields = [set(re.findall(r"{(\w+)", text)) for text in texts]
-        assert fields[0] == fields[1] and (all(texts) or not key), key
+    english, *others = (translations.texts(code, wording.FOLDER, wording.KIND) for code in CODES)
+    for texts in others:
+        assert texts.keys() == english.keys()
+        for key, said in texts.items():
+            fields = [set(re.findall(r"{(\w+)", text)) for text in (english[key], said)]
+            assert fields[0] == fields[1], key
     words = [code for _, code in WORDS]
     assert all(Speaker("ja").of_plant(code) for code in words if Speaker("en").of_plant(code))
+
+
+def test_every_word_of_a_plant_is_said_and_in_english_as_the_wire_has_it() -> None:
+    wire = {**fleet.MEANING, **fleet.REFUSALS}
+    table = translations.texts("en", wording.FOLDER, wording.KIND)
+    stem = "plant "
+    said = {key.removeprefix(stem): text for key, text in table.items() if key.startswith(stem)}
+    assert said == wire
+    assert {code: Speaker("en").of_plant(code) for code in wire} == wire
+    assert Speaker("ja").of_plant("no word of the wire") is None
+
+
+def test_no_sentence_is_left_that_nobody_says() -> None:
+    folder = wording.FOLDER.parents[1]
+    trees = (ast.parse(path.read_text("utf-8")) for path in folder.rglob("*.py"))
+    constants = (
+        node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)
+    )
+    quoted = {node.value for node in constants}
+    table = translations.texts("en", wording.FOLDER, wording.KIND)
+    units = re.compile(r"(one )?(day|hour|minute|second)s?")
+    idle = {key for key in table if key not in quoted and not key.startswith("plant ")}
+    assert {key for key in idle if not units.fullmatch(key)} == set()
 
 
 def test_reasons_are_said_in_japanese() -> None:

@@ -19,10 +19,11 @@ from tests.common.test_catalogues import COMMON, shapes
 from tests.server.console.test_admin import enrol
 from tests.server.reported import quality_campaign
 
+from wg_common import translations
+from wg_common.language import CODES
 from wg_server.console import messages, sessions, web
 from wg_server.console.app import console_routes
-from wg_server.console.japanese import DETAILS, ERRORS
-from wg_server.console.messages import TEXTS, Speech
+from wg_server.console.messages import Speech
 from wg_server.console.sessions import Sessions
 from wg_server.console.views import Source
 from wg_server.operation.initialise import initialise
@@ -33,6 +34,7 @@ from wg_server.store.sites import Store
 
 Client = Callable[[ASGIApp], httpx.Client]
 CONSOLE = Path(web.__file__).parent
+ENGLISH, *OTHERS = (translations.texts(code, messages.FOLDER, messages.KIND) for code in CODES)
 
 
 @dataclass
@@ -319,9 +321,11 @@ def test_a_generator_whose_card_fails_is_accepted_by_its_id(
 
 
 def test_both_languages_have_the_same_figures_in_every_text() -> None:
-    for key, texts in TEXTS.items():
-        fields = [sorted(set(re.findall(r"{(\w+)", text))) for text in texts]
-        assert len({tuple(each) for each in fields}) == 1 and all(texts), key
+    for texts in OTHERS:
+        assert texts.keys() == ENGLISH.keys()
+        for key, said in texts.items():
+            fields = [sorted(set(re.findall(r"{(\w+)", text))) for text in (ENGLISH[key], said)]
+            assert fields[0] == fields[1], key
 
 
 def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
@@ -329,23 +333,29 @@ def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
         path.read_text("utf-8") for path in CONSOLE.rglob("*") if path.suffix in (".j2", ".py")
     )
     used = set(re.findall(r"""\bt\(["']([^"'{}]+)["'][,)]""", source))
-    assert used <= TEXTS.keys(), used - TEXTS.keys()
+    assert used <= ENGLISH.keys(), used - ENGLISH.keys()
     stems = ("act ", "did ", "campaign ", "part ", "site ", "standing ", "alert ", "error ", *_MORE)
-    quoted = set(re.findall(r"""["']([^"'{}\n]+)["']""", source.replace(_table(), "")))
-    assert {key for key in TEXTS if key not in quoted and not key.startswith(stems)} == set()
+    quoted = set(re.findall(r"""["']([^"'{}\n]+)["']""", source.replace(_reader(), "")))
+    assert {key for key in ENGLISH if key not in quoted and not key.startswith(stems)} == set()
 
 
 _MORE = ("through ", "work ", "card ")
 """Beginnings of keys that are put together."""
 
 
-def _table() -> str:
+def _reader() -> str:
     return Path(messages.__file__).read_text("utf-8")
 
 
 def test_every_shape_of_an_error_is_in_the_sources() -> None:
     there = shapes(CONSOLE.parent) | shapes(COMMON)
-    for shape in (*DETAILS, *ERRORS):
+    told = [
+        each.english
+        for each in translations.read(messages.FOLDER, CODES[1])
+        if each.context in translations.SHAPES
+    ]
+    assert len(told) > 30
+    for shape in told:
         assert re.sub(r"{\w+}", "{}", shape) in there, shape
 
 
