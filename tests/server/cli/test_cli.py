@@ -238,7 +238,7 @@ def test_training_says_with_its_code_whether_the_cards_pass(
         return {"generator": "ab" * 32, "passes": passes, **empty}
 
     found = {**card(heads), "networks": None if networks is None else card(networks)}
-    monkeypatch.setattr("wg_server.cli.train.run_training", lambda *words, **named: found)
+    monkeypatch.setattr("wg_server.generator.pipeline.train", lambda *words, **named: found)
     got, out, _ = run(capsys, "train", "--home", home.root)
     assert got == code
     assert ("next: wg-server serve" in out) == (code == 0)
