@@ -1,11 +1,10 @@
 """Class names in other words, in Japanese, or hidden. Run with ``python -m bench.family_names``.
 
 The operator has records of a kind of plant under names of its own; a plant of that kind names its
-classes otherwise, and has five labels a class. ``--plants`` is a folder of cuts that
-``bench.generator`` cached (``HOME/cache``), one for each data set: half of a plant's groups are the
-operator's, the other half the plant's; the other data sets and the zoo's rendered families are what
-it could be taken for. Printed are how often the family is found, and the accuracy of local-only, of
-what is delivered, and of what the plant keeps.
+classes otherwise, and has five labels a class. ``--home`` is a home whose zoo has the training part
+of data sets, as ``bench.family_sets --out DIR`` cuts them; ``--datasets`` is that folder, and
+plants are cut from the other part. Nobody else has released. Printed are how often the family is
+found, and the accuracy of local-only, of what is delivered, and of what the plant keeps.
 
 ``--cosines`` prints how near names of one class lie, and names of different classes.
 """
@@ -19,22 +18,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench import plants
-from bench.plants import Floats, Ints, Plants
+from bench.networks import Cell, Cut, cut, labelled
 from bench.rows import Row, write_table
-from bench.selected import SELECTOR, right, selected
+from bench.selected import SELECTOR, family_at, plant_trunk, right, selected
 from bench.tables import Results, markdown
 
-from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.methods.names import LOCAL
 from wg_common.catalogue import SAME_FAMILY
-from wg_server.generator.families import heads as family_heads
+from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.heads.generate import Generator, generate, load_generator
 from wg_server.generator.prior import names
-from wg_server.generator.prior.zoo_tasks import ZooTask, load_tasks
 from wg_server.site.home import ServerHome
-from wg_server.zoo.heads import fit_head
-from wg_server.zoo.store import Zoo
 
 WORDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "neu_det": {
@@ -57,6 +52,14 @@ WORDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "elpv_mono": {
         "functional(p<=1/3)": ("good cell", "良品"),
         "defective(p>=2/3)": ("faulty cell", "不良品"),
+    },
+    "magnetic_tile": {
+        "MT_Free": ("good tile", "良品"),
+        "MT_Blowhole": ("gas hole", "気孔"),
+        "MT_Break": ("chipped", "欠け"),
+        "MT_Crack": ("fracture", "亀裂"),
+        "MT_Fray": ("worn edge", "縁の摩耗"),
+        "MT_Uneven": ("uneven surface", "表面むら"),
     },
     "bridge_crack": {
         "background": ("intact concrete", "健全部"),
@@ -95,15 +98,15 @@ WORDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 }
 """Of each data set: the operator's name, another one, and a Japanese one."""
 MANNERS = ("equal", "synonyms", "Japanese", "hidden")
-_PENALTY = 100.0
+_CELL = Cell(name="", epsilon=4.0, shots=5, same_family=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--home", type=Path, help="a home with a zoo and a generator of images")
-    parser.add_argument("--plants", type=Path, help="cuts that bench.generator cached")
+    parser.add_argument("--home", type=Path, help="its zoo has the sets' training part")
+    parser.add_argument("--datasets", type=Path, help="folder of bench.family_sets")
     parser.add_argument("--table", type=Path, help="markdown file to write")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cosines", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -111,14 +114,17 @@ def main() -> None:
         write_table("\n".join(cosines()), options.table)
         return
     home = ServerHome(options.home)
-    generator = load_generator(home.generator)
-    rendered = load_tasks(Zoo(home.zoo), generator.parts.encoder)
-    cuts = {name: found for name in WORDS if (found := _cached(options.plants, name)) is not None}
+    generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
+    families = generator.parts.operator_families
+    owned = [] if families is None else [each.removesuffix("-0") for each in families.heads]
     rows = [
         {"dataset": name, "cell": f"names {manner}", "scores": scores}
         for seed in range(options.seeds)
-        for name in cuts
-        for manner, scores in judge(generator, rendered, cuts, name, seed).items()
+        for name in WORDS
+        if name in owned
+        for manner, scores in judge(
+            generator, encoder, name, cut(options.datasets, name, seed, _CELL), seed
+        )
     ]
     write_table("\n".join(table(rows)), options.table)
 
@@ -141,89 +147,44 @@ def cosines() -> Iterator[str]:
         yield f"{what}: {np.mean(values):.2f}, standard deviation {np.std(values):.2f}"
 
 
-def _cached(folder: Path, name: str) -> Plants | None:
-    """The first cut of a data set, under its own camera or another one."""
-    for path in sorted(folder.glob(f"{name}-*.npz")):
-        with np.load(path, allow_pickle=False) as archive:
-            return plants.unpack(dict(archive))
-    return None
-
-
 def judge(
-    generator: Generator,
-    rendered: list[ZooTask],
-    cuts: Mapping[str, Plants],
-    name: str,
-    seed: int,
-) -> dict[str, dict[str, float]]:
+    generator: Generator, encoder: Encoder, name: str, data: Cut, seed: int
+) -> Iterator[tuple[str, dict[str, float]]]:
     """Scores of a plant under each manner of naming its classes."""
-    data, d, k = cuts[name], cuts[name].dimension, len(cuts[name].labels)
-    rng = np.random.default_rng((seed, 91))
-    sides = {each: _halves(found, rng) for each, found in cuts.items()}
-    own = [_task(each, _named(each, found), sides[each][0], found) for each, found in cuts.items()]
-    parts = generator.parts
-    parts = type(parts)(
-        **{
-            **{field: getattr(parts, field) for field in parts.__dataclass_fields__},
-            "operator_families": family_heads.collect([*rendered, *own]),
-        }
-    )
-    theirs = _named(name, data)
-    x, y = sides[name][1]
-    rows = np.concatenate([rng.permutation(np.flatnonzero(y == c))[:5] for c in range(k)])
-    x, y = x[rows], y[rows]
-    scores = {}
+    k, d = len(data.labels), encoder.dimension
+    records, y = labelled(data, _CELL)
+    x, test = (encoder.encode_local(one).astype(np.float64) for one in (records, data.test[0]))
+    trunk = plant_trunk(encoder, x)
     for manner in MANNERS:
-        labels = theirs
+        labels = data.labels
         if manner in ("synonyms", "Japanese"):
-            labels = tuple(WORDS[name][n][manner == "Japanese"] for n in theirs)
+            labels = tuple(WORDS[name][n][manner == "Japanese"] for n in labels)
         elif manner == "hidden":
             labels = tuple(f"class-{c}" for c in range(k))
         drawn = np.random.default_rng((seed, 92))
-        released = plants.release(generator.parts.encoder, x[:, :d], y, labels, 4.0, drawn)
-        made = generate(Generator("", parts), released, [], labels, samples=2, seed=seed)
+        released = plants.release(encoder.id, x[:, :d], y, labels, _CELL.epsilon, drawn)
+        made = generate(generator, released, [], labels, samples=2, seed=seed)
+        family = family_at(encoder, x, trunk, k)
+        outcome = selected(made, trunk, y, d, own=True, others=False, family=family)
         first = made.candidates[0]
-        outcome = selected(made, Trunk(x), y, d, own=True, others=False)
-        scores[manner] = {
-            "found": float(first.source == SAME_FAMILY),
-            "delivered": right(head_from_tensors(first.tensors).padded(x.shape[1]), data.test),
-            LOCAL: right(outcome.models[LOCAL].head, data.test),
-            SELECTOR: right(outcome.models[outcome.kept].head, data.test),
+        found = first.source == SAME_FAMILY
+        if found:
+            view, head = family(first.tensors)
+            delivered = view.outward(head)
+        else:
+            delivered = head_from_tensors(first.tensors).padded(x.shape[1])
+        scores = {
+            name: right(model.head, (test, data.test[1])) for name, model in outcome.models.items()
         }
-    return scores
-
-
-def _named(name: str, data: Plants) -> tuple[str, ...]:
-    """The operator's class names; a cut keeps their numbers alone."""
-    known = list(WORDS[name])
-    return tuple(known[int(label.removeprefix("class-"))] for label in data.labels)
-
-
-def _halves(
-    data: Plants, rng: np.random.Generator
-) -> tuple[tuple[Floats, Ints], tuple[Floats, Ints]]:
-    """The operator's half of a plant's groups, and the plant's."""
-    x, y = data.own
-    side = (rng.random(int(data.groups.max()) + 1) < 0.5)[data.groups]
-    return (x[side], y[side]), (x[~side], y[~side])
-
-
-def _task(name: str, labels: tuple[str, ...], part: tuple[Floats, Ints], data: Plants) -> ZooTask:
-    x, y = part
-    d, k = data.dimension, len(labels)
-    weight, bias = fit_head(x[:, :d], y, k)
-    wide = fit_head(x.astype(np.float32), y, k, penalty=_PENALTY)
-    local = tuple(np.stack([each, each]).astype(np.float32) for each in wide)
-    return ZooTask(
-        key=name,
-        family=name,
-        labels=labels,
-        features=x[:, :d].astype(np.float32),
-        y=y,
-        weight=weight.astype(np.float32),
-        bias=bias.astype(np.float32),
-        local=(local[0], local[1]),
-    )
+        yield (
+            manner,
+            {
+                "found": float(found),
+                "delivered": right(delivered, (test, data.test[1])),
+                LOCAL: scores[LOCAL],
+                SELECTOR: scores[outcome.kept],
+            },
+        )
 
 
 METHODS = (LOCAL, "delivered", SELECTOR)

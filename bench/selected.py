@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from bench.plants import Floats, Ints
@@ -13,12 +13,15 @@ from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.network_tuning import NetworkTuner
+from wg_client.fitting.standardised import family_view
 from wg_client.methods import names
 from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.site.config import AcceptanceConfig
 from wg_common import streams
-from wg_common.catalogue import BASE, POSTERIOR
+from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
+from wg_common.inference import family_head
+from wg_common.inference.family_head import Layout
 from wg_common.inference.posterior import from_tensors
 from wg_common.modalities.images import Images
 from wg_common.nets.encoder.course_names import STEPS
@@ -53,6 +56,7 @@ def selected(
     groups: Ints | None = None,
     policy: AcceptanceConfig = AcceptanceConfig(),  # noqa: B008 - frozen
     learners: Sequence[str] = Images.learners,
+    family: Callable[[Mapping[str, NDArray[np.float32]]], tuple[Trunk, LinearHead]] | None = None,
 ) -> Outcome:
     """The plant's model selection, with the policy that plants start with.
 
@@ -63,11 +67,14 @@ def selected(
         groups: Of records ``[n]`` that belong together; None: each is alone.
         policy: The policy, if not the one that plants of images start with.
         learners: Kinds that local-only is chosen from.
+        family: What the plant makes of a head of its family (``family_at``); None: there is none.
     """
     width = trunk.features.shape[1]
     candidates = []
     for c in made.candidates:
-        if c.source != POSTERIOR:
+        if c.source == SAME_FAMILY and family is not None:
+            candidates.append(Candidate(c.name, c.source, *family(c.tensors)))
+        elif c.source != POSTERIOR:
             head = head_from_tensors(c.tensors).padded(width)
             candidates.append(Candidate(c.name, c.source, trunk, head))
     k = len(candidates[0].head.bias)
@@ -90,6 +97,19 @@ def selected(
         ),
         policy,
     )
+
+
+def family_at(
+    encoder: Encoder, local: Floats, trunk: Trunk, classes: int
+) -> Callable[[Mapping[str, NDArray[np.float32]]], tuple[Trunk, LinearHead]]:
+    """The head of a family at a plant of so many classes with local features ``[n, D]``."""
+    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+
+    def seen(tensors: Mapping[str, NDArray[np.float32]]) -> tuple[Trunk, LinearHead]:
+        head = family_head.from_tensors(tensors, classes, layout)
+        return family_view(head, local, layout, trunk, encoder.dimension)
+
+    return seen
 
 
 def selected_network(
