@@ -37,15 +37,19 @@ def refined(head: LinearHead, features: Floats) -> LinearHead:
     centre = features[rows].mean(axis=0)
     x, base = features[rows] - centre, head.logits(features[rows])
     n, k = base.shape
-    scatter, shares = x.T @ x / n, softmax(base, axis=1)
-    if np.trace(scatter) < _ALIKE:
+    shares, trace = softmax(base, axis=1), float((x**2).sum()) / n
+    if trace < _ALIKE:
         return head
+    square = float(((x @ x.T if n < x.shape[1] else x.T @ x) ** 2).sum()) / n**2
     for _ in range(_ROUNDS):
         mass = shares.sum(axis=0)
         means = shares.T @ x / (mass + 1)[:, None]  # one record more, at the centre
-        within = scatter - (means.T * (mass / n)) @ means
-        # Of directions, the wide ones count: sum of squared variances over their sum.
-        variance = TEMPER * float((within**2).sum() / np.trace(within))
+        # Of the scatter S within clusters, x'x / n without what is between: tr S^2 / tr S, the
+        # variance of its wide directions.
+        share, inner = mass / n, means @ means.T
+        crossed = ((x @ means.T) ** 2).sum(axis=0) / n
+        within = square - 2 * share @ crossed + share @ inner**2 @ share
+        variance = TEMPER * within / (trace - share @ np.diag(inner))
         weight, bias = means / variance, -0.5 * (means**2).sum(axis=1) / variance
         frequent = np.log((mass + 1) / (n + k))
         shares = softmax(base + x @ weight.T + bias + frequent, axis=1)
