@@ -34,13 +34,13 @@ from wg_server.generator.networks.package import ArchitectureBundle
 from wg_server.generator.simulation.episodes import Plants, Scenario
 
 SCENARIOS: Mapping[str, tuple[Scenario, bool]] = {
-    f"{name}, {'sister' if same_family else 'unseen'}": (scenario, same_family)
+    title: (scenario, same_family)
     for name, scenario in {
         "few labels, epsilon 4": FEW,
         "alone, epsilon 1": replace(FEW, epsilon=1.0, shots=20, same_family=0),
         "mixed": Scenario(),
     }.items()
-    for same_family in (True, False)
+    for title, same_family in ((f"{name}, sister", True), (f"{name}, unseen", False))
 }
 """By the keys of stored cards."""
 Method = tuple[FinalWeights, bool]
