@@ -126,12 +126,12 @@ def _product(
     for own, test in _plants(cut):
         trunk = encoder_trunk(own, encoder.dimension, layout.scaled, layout.blocks)
         view, head = family_view(family, own, layout, trunk, encoder.dimension)
-        judged = view.inward(test), cut.test_y
+        judged, plain = (view.inward(test), cut.test_y), test.astype(np.float64)
         _put(scores, FAMILY, right(head, judged))
         if old is not None:
-            _put(scores, OLD, right(old, (test[:, : layout.scaled], cut.test_y)))
+            _put(scores, OLD, right(old, (plain[:, : layout.scaled], cut.test_y)))
         for row, head_of in ((ONE, one), (ALIKE, alike)):
-            _put(scores, row, right(LinearHead(*head_of.at(own, layout)), (test, cut.test_y)))
+            _put(scores, row, right(LinearHead(*head_of.at(own, layout)), (plain, cut.test_y)))
         for shots in (5, 20):
             rows = _few(cut.own_y, shots)
             y, folds = cut.own_y[rows], own_folds(cut.own_y[rows])
@@ -187,7 +187,8 @@ def table(found: Mapping[str, Scores]) -> Iterator[str]:
         if _condition(row) not in ("", SHOWN):
             continue
         each = [
-            np.mean(scores[row][:-1]) if row in scores else np.nan for scores in chosen.values()
+            float(np.mean(scores[row][:-1])) if row in scores else np.nan
+            for scores in chosen.values()
         ]
         same = np.mean([scores[row][-1] for scores in chosen.values() if row in scores])
         values = [*each, np.nanmean(each)]
@@ -274,14 +275,14 @@ def _chosen(name: str, found: Mapping[str, Scores]) -> Scores:
         settings.setdefault(stem, []).append(setting)
 
     def worth(row: str) -> float:
-        return float(
-            np.mean([np.mean(scores[row][:-1]) for scores in others if row in scores] or [0])
-        )
+        each = [float(np.mean(scores[row][:-1])) for scores in others if row in scores]
+        return float(np.mean(each or [0.0]))
 
     kept: Scores = {}
     for stem, many in settings.items():
         right_one = stem.replace(WRONG, "")
-        best = max(many, key=lambda setting, stem=right_one: worth(_row(stem, setting)))
+        worths = {setting: worth(_row(right_one, setting)) for setting in many}
+        best = max(worths, key=worths.__getitem__)
         kept[stem] = found[name][_row(stem, best)]
     return kept
 

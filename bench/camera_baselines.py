@@ -99,10 +99,10 @@ def _without(seen: Plants) -> Iterator[Row]:
     for penalty, heads in seen.heads.items():
         yield f"{MEAN} @{penalty}", [head_of(heads.mean(axis=0), seen.k)] * count
     for penalty in (0.03, *_SITE):
-        heads = [around(records, penalty) for records in seen.very]
-        yield f"{ORACLE} @{penalty}", heads
+        very = [around(records, penalty) for records in seen.very]
+        yield f"{ORACLE} @{penalty}", very
         if penalty == _SITE[0]:
-            yield from _tuned(seen, ORACLE, heads, (5,))
+            yield from _tuned(seen, ORACLE, very, (5,))
 
 
 def _tuned(seen: Plants, row: str, heads: Sequence[Head], shots: Sequence[int]) -> Iterator[Row]:

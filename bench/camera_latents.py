@@ -95,7 +95,7 @@ def learn(zoo: Seen, condition: Condition, penalty: float, seed: int) -> Latents
         value = loss(said[~out], ~out, _DROPOUT) + loss(own, every, _DROPOUT)
         value = value + own.square().sum(1).mean() / (2 * n)  # a Gaussian prior of unit variance
         step.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         step.step()
     assert kept is not None  # noqa: S101 - a loss is not infinite
     return Latents(kept[0], kept[1], kept[2].std(axis=0) + 1e-3, kept[3])

@@ -25,7 +25,11 @@ from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import Encoder
 
 Array = NDArray[np.generic]
+Halves = NDArray[np.float16]
+Singles = NDArray[np.float32]
+Ints = NDArray[np.int64]
 Records = list[NDArray[np.generic]]
+Site = Callable[[Records], Records]
 
 SETS = (
     "neu_det",
@@ -74,19 +78,19 @@ class CameraSet:
         cameras: Of the zoo's sites, as numbers (``described``) ``[C, j]``; j is 0 for windows.
     """
 
-    names: Array
-    zoo: Array
-    zoo_y: Array
-    zoo_s: Array
-    own: Array
-    own_y: Array
-    own_s: Array
-    test: Array
-    test_y: Array
-    very: Array
-    very_y: Array
-    few: Array
-    cameras: Array
+    names: NDArray[np.str_]
+    zoo: Halves
+    zoo_y: Ints
+    zoo_s: Singles
+    own: Halves
+    own_y: Ints
+    own_s: Singles
+    test: Halves
+    test_y: Ints
+    very: Halves
+    very_y: Ints
+    few: NDArray[np.uint8]
+    cameras: NDArray[np.float64]
 
 
 def described(camera: Camera) -> list[float]:
@@ -200,16 +204,19 @@ def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSe
 
     own, test = draw(parts[0], _OWN, rng), draw(parts[2], -(-_TEST // k), rng)
 
-    def seen(rows: NDArray[np.intp], site: Callable[[Records], Records]) -> tuple[Array, Array]:
+    def seen(rows: NDArray[np.intp], site: Site) -> tuple[Halves, Singles]:
         shown = site([records[row] for row in rows])
         statistics = [picture_statistics(image) if pictured else [] for image in shown]  # type: ignore[arg-type]
         return encoder.encode_batched(shown).astype(np.float16), np.array(statistics, np.float32)
 
-    label = lambda rows: np.searchsorted(classes, y[rows])  # noqa: E731
+    def label(rows: NDArray[np.intp]) -> Ints:
+        return np.searchsorted(classes, y[rows]).astype(np.int64)
+
     zoo, zoo_y, known = [], [], []
     for site in range(sites):
         r = np.random.default_rng((7, site))
-        view, numbers = _as_it_is, described(Camera())
+        view: Site = _as_it_is
+        numbers = described(Camera())
         if site % _NONE:
             view, numbers = _site(records, float(r.uniform(0.3, 1)), r)
         known.append(numbers if pictured else [])
@@ -238,7 +245,7 @@ def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSe
         test_y=label(test),
         very=np.stack(very),
         very_y=label(few if pictured else few[:0]),
-        few=np.array([records[row] for row in few]) if pictured else np.zeros(0),
+        few=np.array([records[row] for row in few]) if pictured else np.zeros(0, np.uint8),
         cameras=np.array(known),
     )
 
@@ -247,9 +254,7 @@ def _as_it_is(records: Records) -> Records:
     return records
 
 
-def _site(
-    records: Array, strength: float, r: np.random.Generator
-) -> tuple[Callable[[Records], Records], list[float]]:
+def _site(records: Array, strength: float, r: np.random.Generator) -> tuple[Site, list[float]]:
     """A camera or chain of sensors, drawn now, and the camera as numbers."""
     if records.dtype.kind == "f":
         chain = sensors.draw(r, np.eye(records.shape[1]), 1.0, strength, direct=True)
@@ -264,8 +269,8 @@ def photographed(r: np.random.Generator, images: Records, camera: Camera) -> Rec
 
 
 def _parts(
-    arrays: dict[str, Array], y: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[list[NDArray[np.bool_]], NDArray[np.int64]]:
+    arrays: dict[str, Array], y: Ints, rng: np.random.Generator
+) -> tuple[list[NDArray[np.bool_]], Ints]:
     """Records of the operator, of plants and of tests, groups apart; and classes that all have."""
     split = arrays["split"]
     groups = np.unique(arrays.get("group", np.arange(len(y))), return_inverse=True)[1]

@@ -45,8 +45,8 @@ class MiniRocket:
         exponent = np.log2(max(time - 1, 8) / 8)
         steps = np.logspace(0, exponent, min(each, _MOST_DILATIONS), base=2).astype(int)
         self._dilations, counts = np.unique(steps, return_counts=True)
-        counts = counts * (each / len(steps))
-        self._counts = np.diff(np.floor(np.cumsum(np.concatenate([[0.0], counts])) + 1e-6))
+        shares = counts * (each / len(steps))
+        self._counts = np.diff(np.floor(np.cumsum(np.concatenate([[0.0], shares])) + 1e-6))
         self._kernels = torch.full((KERNELS, 1, 9), -1.0)
         for row, places in enumerate(itertools.combinations(range(9), 3)):
             self._kernels[row, 0, list(places)] = 2.0

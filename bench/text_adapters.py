@@ -123,7 +123,8 @@ def cut(datasets: Path, name: str, seed: int) -> Domain:
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     rng = np.random.default_rng((seed, 91))
-    labels = rng.permutation(sorted({row["label"] for row in rows}))[:15]
+    permuted = rng.permutation(sorted({row["label"] for row in rows}))
+    labels = [str(label) for label in permuted[:15]]
     first, second = labels[:_TRAINED], labels[_TRAINED:]
 
     def part(split: str, classes: Sequence[str]) -> tuple[Part, list[str]]:
@@ -228,7 +229,7 @@ def table(rows: Sequence[Row]) -> list[str]:
             plants.setdefault((domain, seed), {})[method] = value
     cell = f"n={SHOTS}"
     results = Results([{"cell": cell, "dataset": d, "scores": s} for (d, _), s in plants.items()])
-    lines = []
+    lines: list[tuple[object, ...]] = []
     for domain in DOMAINS:
         of = Results(
             [

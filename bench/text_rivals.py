@@ -83,7 +83,8 @@ def _job(job: tuple[str, Path, Path | None, str, int, int, str]) -> Row:
     rows = drawn(y, shots, np.zeros(0, np.int64), rng)
     own, tests = [dealt[0][row][0] for row in rows], [text for text, _ in held]
     truth = np.array([label for _, label in held])
-    scores, plant = {}, f"{name}/{seed}"
+    scores: dict[str, float] = {}
+    plant = f"{name}/{seed}"
     row: Row = {"key": key, "dataset": name, "cell": f"n={shots}", "plant": plant, "scores": scores}
     if home is not None and method in LOCAL:
         scores[method] = _local(home, method, (own, y[rows]), (tests, truth), len(labels))

@@ -132,11 +132,11 @@ def cut(options: argparse.Namespace, name: str, seed: int, cell: Cell) -> Cut | 
     data = networks.cut(options.family_sets, name, seed, replace(cell, camera=0.0))
     if not cell.camera:
         return data
-    own, test = (np.stack(part[0]).astype(np.float64) for part in (data.own, data.test))
+    own, test = (np.stack(list(part[0])).astype(np.float64) for part in (data.own, data.test))
     rng = np.random.default_rng((seed, 62))
     chain = sensors.draw(rng, np.eye(own.shape[1]), 1.0, cell.camera, direct=True)
-    own, test = (list(sensors.observe(rng, part, chain)) for part in (own, test))
-    return replace(data, own=(own, data.own[1]), test=(test, data.test[1]))
+    seen, tests = (list(sensors.observe(rng, part, chain)) for part in (own, test))
+    return replace(data, own=(seen, data.own[1]), test=(tests, data.test[1]))
 
 
 def alone(encoder: Encoder, data: Cut, cell: Cell, seed: int) -> dict[str, float]:
