@@ -10,8 +10,8 @@ fitted on the plan's public records and each with priors of its own:
 - *product*: what ``fit.fit_encoder`` gives.
 
 Releases are drawn with the same seeds for both. Raw features are computed once and kept in
-``--cache``. A set's figure is a mean over draws; the last lines are means over sets, and the paired
-difference with its standard error.
+``--cache``. A set's figure is a mean over draws, its error one over test records; the last lines
+are means over sets, and the paired difference with its standard error over these.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ def _clipped(mean: Floats, projection: Floats) -> Encode:
 
 def _evaluate(
     encode: Encode, priors: Set, sets: dict[str, Set], draws: int
-) -> dict[tuple[str, float], float]:
+) -> dict[tuple[str, float], Floats]:
+    """Share of draws in which each test record was right, by set and epsilon."""
     z = encode(priors.raw)
     parts = [np.flatnonzero(priors.group == task) for task in np.unique(priors.group)]
     fitted = blup.fit_priors([z[rows] for rows in parts], [priors.labels[rows] for rows in parts])
@@ -211,21 +212,21 @@ def _evaluate(
         features, train = encode(data.raw), data.group == 1
         for epsilon in EPSILONS:
             right = [
-                _accuracy(fitted, features, data.labels, train, epsilon, (name, draw))
+                _right(fitted, features, data.labels, train, epsilon, (name, draw))
                 for draw in range(draws)
             ]
-            found[name, epsilon] = float(np.mean(right))
+            found[name, epsilon] = np.mean(right, axis=0)
     return found
 
 
-def _accuracy(
+def _right(
     priors: blup.Priors,
     features: Floats,
     labels: Ints,
     train: NDArray[np.bool_],
     epsilon: float,
     seed: tuple[str, int],
-) -> float:
+) -> NDArray[np.bool_]:
     rng = np.random.default_rng((zlib.crc32(seed[0].encode()), seed[1]))
     rows = []
     for label in range(labels.max() + 1):
@@ -236,11 +237,11 @@ def _accuracy(
     released = plants.release("ab" * 32, features[chosen], labels[chosen], names, epsilon, rng)
     head = blup.predict(priors, [site_evidence(released, names)])
     logits = (features[~train] - head.centre) @ head.weight.T + head.bias
-    return float(np.mean(logits.argmax(axis=1) == labels[~train]))
+    return np.asarray(logits.argmax(axis=1) == labels[~train])
 
 
 def _table(
-    plain: dict[tuple[str, float], float], product: dict[tuple[str, float], float]
+    plain: dict[tuple[str, float], Floats], product: dict[tuple[str, float], Floats]
 ) -> list[str]:
     names = list(dict.fromkeys(name for name, _ in plain))
     lines = [
@@ -251,21 +252,26 @@ def _table(
         cells = []
         for e in EPSILONS:
             before, after = plain[name, e], product[name, e]
-            cells += [f"{before:.3f}", f"{after:.3f}", f"{100 * (after - before):+.1f}"]
+            gain, error = _mean(100 * (after - before))
+            cells += [f"{before.mean():.3f}", f"{after.mean():.3f}", f"{gain:+.1f} ± {error:.1f}"]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     groups = {"all": names, "the six": [name for name in SIX if name in names]}
     for title, members in groups.items():
         cells = []
         for e in EPSILONS:
-            pair = np.array([(plain[n, e], product[n, e]) for n in members])
+            pair = np.array([(plain[n, e].mean(), product[n, e].mean()) for n in members])
             if len(pair) < 2:
                 break
-            away = 100 * (pair[:, 1] - pair[:, 0])
-            error = away.std(ddof=1) / np.sqrt(len(away))
-            cells += [*(f"{v:.3f}" for v in pair.mean(axis=0)), f"{away.mean():+.1f} ± {error:.1f}"]
+            gain, error = _mean(100 * (pair[:, 1] - pair[:, 0]))
+            cells += [*(f"{v:.3f}" for v in pair.mean(axis=0)), f"{gain:+.1f} ± {error:.1f}"]
         if cells:
             lines.append(f"| **{title}** | " + " | ".join(cells) + " |")
     return lines
+
+
+def _mean(values: Floats) -> tuple[float, float]:
+    """Mean and standard error."""
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def _speed(modality: str) -> str:
