@@ -8,8 +8,6 @@ Finished runs are kept in ``--results`` (JSON lines), so that a run goes on wher
 has what the rule saw, record by record: ``bench.rules`` judges other rules by the same runs.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence

@@ -7,8 +7,6 @@ the least and the median of several. ``import torch`` alone stands beside them, 
 those of one run more under a clock.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import resource

@@ -5,8 +5,6 @@ enrolled site's. Prints ``ready`` when the attack is on, and a count of what it 
 to end.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

@@ -19,8 +19,6 @@ Clean heads are of several shrinkages, numbers of records, and noise of differen
 means. A *package* is a head that the home's generator makes of one or two releases of like plants.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence

@@ -14,8 +14,6 @@ Settings of a baseline are those that were best on the other sets. Differences a
 over data sets. Plants are cut from other groups of records than the operator's.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence

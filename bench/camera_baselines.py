@@ -8,8 +8,6 @@ the operator's records are seen anew and a head is trained on demand; and latent
 (``bench.camera_latents``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import chain, product
 

@@ -7,8 +7,6 @@ condition. Both stop early, on sites that they do not learn from; these sites sh
 under other cameras.
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 

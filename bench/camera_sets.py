@@ -8,8 +8,6 @@ zoo's cameras and some of the operator's records, which a baseline sees anew. Wh
 images is a chain of sensors to windows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -5,8 +5,6 @@ Records are cut by groups (what was recorded together stays together). The other
 or sensors of strength 0.6, as same-family sites have in ``bench.generator``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -12,8 +12,6 @@ default. Beside it stands the best of four settings of docs/decisions/0172 *on t
 which no plant could choose.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -14,8 +14,6 @@ Releases are drawn with the same seeds for both. Raw features are computed once 
 are means over sets, and the paired difference with its standard error over these.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -9,8 +9,6 @@ found, and the accuracy of local-only, of what is delivered, and of what the pla
 ``--cosines`` prints how near names of one class lie, and names of different classes.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path

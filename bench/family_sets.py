@@ -9,8 +9,6 @@ other side are left out. ``DIR/NAME/data.npz`` has ``split`` 0 for the zoo and 1
 ``npz`` sources of a zoo plan read the former, ``bench.networks --datasets DIR`` the latter.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

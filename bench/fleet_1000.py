@@ -9,8 +9,6 @@ made-up features. The fleet enrols once, on SQLite; the store is then copied int
 have one address), and nodes reach the pause of a long quiet within a minute instead of twenty.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

@@ -7,8 +7,6 @@ charge, noise, signatures and witness over made-up features, no encoder. Each pr
 ``python -m bench.fleet_processes``, or of a benchmark with a ``--be`` of its own.
 """
 
-from __future__ import annotations
-
 import argparse
 import signal
 import subprocess

@@ -8,8 +8,6 @@ not run 1,000 of them, or is busy: memory and seconds of the server's processor 
 The result is ``quiet`` in ``bench/results/fleet_1000.json``.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import base64

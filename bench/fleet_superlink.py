@@ -10,8 +10,6 @@ fleets are tried after smaller ones; the first that is not through within four m
 The result is ``superlink`` in ``bench/results/fleet_1000.json``.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

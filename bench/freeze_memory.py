@@ -7,8 +7,6 @@ peak memory of the process, and how many images the third freeze still had to en
 does the same with one table of N rendered notes, and letters counted in place of the encoder.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import os

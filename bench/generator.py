@@ -11,8 +11,6 @@ so that a run goes on where it stopped. Differences are paired; standard errors 
 data set. The configuration and the machine stand beside the results.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

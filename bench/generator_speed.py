@@ -5,8 +5,6 @@ the processor's, so that other work on the machine counts less. Nothing is asser
 timed against the D2NWG reference, with its thousand steps, on one plant.
 """
 
-from __future__ import annotations
-
 import argparse
 import resource
 import time

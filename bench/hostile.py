@@ -19,8 +19,6 @@ same run, and how attackers were refused. Times are medians of ``--campaigns``. 
 the server's processor, which a real one does not; ``--nice 0`` gives it as large a share.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import json

@@ -23,8 +23,6 @@ with influence bounded, too, as in ``generator.generate``. All differences are p
 points, against the same fleet without a hostile one and without any bound; errors are over fleets.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

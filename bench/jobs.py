@@ -4,8 +4,6 @@ Baselines and cuts are kept in the cache by content, so that a process reads wha
 Only the process that asked writes results.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed

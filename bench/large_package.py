@@ -7,8 +7,6 @@ key, laid where the generator lays packages, and full of random numbers. The nod
 ``wg-client`` does before model selection, and reads each tensor once; no model is fitted.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -5,8 +5,6 @@ the configuration and the machine. The long ledger is written without waiting fo
 with the closed-form accountant; the timed appends are the product's own.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -1,7 +1,5 @@
 """What benchmarks of processes share: the machine, and memory of a process (Linux)."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

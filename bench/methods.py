@@ -6,8 +6,6 @@ problem, and the plant's fine-tuning from a head of zeros solves it. ``selector`
 the plant's model selection keeps, with the policy that plants start with.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

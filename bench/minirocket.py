@@ -6,8 +6,6 @@ transforms need numba, which does not run beside this project's numpy; on three 
 and 5 and 20 labels a class aeon 1.6 with ridge regression is within a point of this.
 """
 
-from __future__ import annotations
-
 import itertools
 import warnings
 

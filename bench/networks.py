@@ -19,8 +19,6 @@ kept in ``--results``; a run goes on where it stopped. Differences are paired, e
 data set; architectures that were run on the same plants are compared with the first.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import os

@@ -8,8 +8,6 @@ a random bank, the largest patch distance, and their mean), and the share of kno
 are called new where 5 in 100 may be.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -15,8 +15,6 @@ A kind of records is left out where no server's home is named for it. Features a
 under ``bench/out``: a run goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

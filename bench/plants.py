@@ -5,8 +5,6 @@ plant's own records and three same-family sites under other cameras. Features ar
 since encoding is what takes the time.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 Prints one line a figure, and first what it was measured on. Nothing is asserted.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import time

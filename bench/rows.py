@@ -1,7 +1,5 @@
 """Rows of results as JSON lines: a run that was cut short goes on where it stopped."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor

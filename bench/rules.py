@@ -5,8 +5,6 @@ each model, and what came true on test records. So a rule is judged without a fi
 on the same runs. The estimate is the plant's own (``wg_client.selection.gain``).
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path

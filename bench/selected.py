@@ -1,7 +1,5 @@
 """The plant's own code on what a server makes: model selection, and training on from a head."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np

@@ -13,8 +13,6 @@ data sets, and held against what it gained. The table has the mean error (predic
 the mean absolute error, and how often the 80 % interval held.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import time

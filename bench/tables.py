@@ -1,7 +1,5 @@
 """Tables and plots of the generator's benchmark, from its rows."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -15,8 +15,6 @@ four times the rate of a plant's fine-tuning (docs/decisions/0085 says why). Not
 these sets. Errors are over domains.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 from collections.abc import Sequence

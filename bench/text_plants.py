@@ -13,8 +13,6 @@ on where it stopped. Differences are paired, errors clustered by data set.
 Rivals that train a transformer are in ``bench.text_rivals``, on the same plants.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import functools

@@ -14,8 +14,6 @@ warm-up over a tenth of the steps; then logistic regression. Written from the pa
 network there.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -7,8 +7,6 @@ variation), through *another camera*, and of a *class that is not frozen*. Print
 alarms, by the rule of the program, and of each of its tests.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator
 from pathlib import Path

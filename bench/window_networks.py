@@ -12,8 +12,6 @@ of LP-FT. ``base`` is what the plant can do alone with the same architecture. A 
 table has what its labels give on the encoder, and MiniRocket with ridge regression without either.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Sequence

@@ -12,8 +12,6 @@ raw features before their projection, and ``scaled-local`` local-only as it was 
 among the local features (docs/decisions/0086).
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """``make demo``: sets up and runs a server and five plants, and shows what came of it."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ scikit-learn's digits are 8x8 grey images with values 0 to 16. Each camera rende
 64x64 picture of its own kind; the noise is seeded, so a plant's data set is the same in every run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

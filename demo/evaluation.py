@@ -1,7 +1,5 @@
 """How good a plant's models are on its test file, which no command has read so far."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol

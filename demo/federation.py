@@ -1,7 +1,5 @@
 """The demo's steps: a server and five plants as separate processes, from data to audit."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

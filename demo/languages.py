@@ -1,7 +1,5 @@
 """The language of a demo: of its words, its page, and of the commands that it starts."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from pathlib import Path

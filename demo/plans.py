@@ -3,8 +3,6 @@
 As ``docs/examples/own-data.yaml`` shows it to operators, and small enough for a demo.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Our own commands as real processes, none of which outlives the demo."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

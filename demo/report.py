@@ -1,7 +1,5 @@
 """The demo's page: five stories in words and pictures, then every figure."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 The operator and two plants look at it, each at a sheet of its own through a camera of its own.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

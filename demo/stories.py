@@ -4,8 +4,6 @@ Words for people who know none of the field's. Figures are those of the run, wha
 words follow them. ``demo/locale`` has each sentence in Japanese.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

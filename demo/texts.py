@@ -5,8 +5,6 @@ that zoo and plants share; so the figures flatter, and say only that everything 
 texts give stands in ``docs/benchmark-text.md``. No family and no site of the demo is in the zoo.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import json

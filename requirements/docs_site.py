@@ -6,8 +6,6 @@ The same files are read on paper, in an editor and here. What differs on the sit
 first page, and a link to a file that is no page becomes the file's path.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

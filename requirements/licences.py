@@ -1,7 +1,5 @@
 """Lists the licence of each component of a CycloneDX SBOM: ``licences.py SBOM OUT``."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

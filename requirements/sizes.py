@@ -7,8 +7,6 @@ them. Compiled bytecode is not in it (Python adds about a tenth), nor is Python 
 installed here is named.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tomllib

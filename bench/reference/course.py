@@ -5,8 +5,6 @@ network and the D2NWG reference read the same ones. Baselines are kept the same 
 interrupted benchmark goes on with what is finished.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields

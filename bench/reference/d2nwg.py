@@ -12,8 +12,6 @@ blind; heads are normalised and centred as ours are. Top-3-of-50 by test accurac
 is not done: a server has no test records. The first sample and the mean of eight are judged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -7,8 +7,6 @@ fixed number of simulated plants of the generator's kind. Our own code after the
 paper, with a learnt weighted sum of the aggregates let past the network.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from bench.reference.course import Course, pick

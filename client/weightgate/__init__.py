@@ -13,8 +13,6 @@ plant leaves by ``wg-client run`` and ``wg-client statistics``, through policy a
 ``weightgate.Classifier`` is a scikit-learn classifier; it needs the extra ``client``.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 from weightgate.plant import Plant

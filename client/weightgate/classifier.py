@@ -5,8 +5,6 @@ trains on from it as the plant does. Without a home, features ``[n, d]`` go in, 
 plant's local-only learner: what delivered weights have to beat.
 """
 
-from __future__ import annotations
-
 from typing import Any, Self
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Files that are either the old or the new one, never half of each; reads with a limit."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

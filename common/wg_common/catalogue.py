@@ -7,8 +7,6 @@ one entry here, and its module, which has a ``NETWORK`` (``wg_common.nets.networ
 A *weight plan* says which part of a network is generated; the rest is the public base's.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final, Literal
 

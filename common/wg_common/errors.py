@@ -23,8 +23,6 @@ Messages name the file and field, and say what was found and what was expected. 
 contain private data: exception text may reach a log that leaves the site.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 EXIT_OK = 0

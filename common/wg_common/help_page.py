@@ -5,8 +5,6 @@ command's text, or the help of an option, with single blanks. What is not in the
 English. Lines are broken as wide characters need it, which click's own formatter does not do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import click

@@ -16,8 +16,6 @@ machine is compared with a release. Libraries are named by version (``charging.i
 encoder by the hash of its package; Python's caches and start-up files are not covered.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.resources

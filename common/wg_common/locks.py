@@ -1,7 +1,5 @@
 """Locks between processes, held by the kernel: free again however a process ends."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

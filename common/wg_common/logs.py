@@ -7,8 +7,6 @@ elsewhere, join tokens and paths of a plant's records are taken out as well, sho
 hold one.
 """
 
-from __future__ import annotations
-
 import contextvars
 import json
 import logging

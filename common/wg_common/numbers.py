@@ -10,8 +10,6 @@ microseconds and 4,000 bits. Nobody else in the project hands a text from outsid
 Not guaranteed: that a value makes sense where it stands; the caller checks its range.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from decimal import Decimal

@@ -4,8 +4,6 @@ They are checked before a command does anything: a release that cannot be writte
 charged, and a price that is none must not be asked of forty sites.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

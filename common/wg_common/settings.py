@@ -7,8 +7,6 @@ are counted before anything is built, aliases are refused, and whatever the read
 becomes one error that names the file.
 """
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import msgspec

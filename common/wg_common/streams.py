@@ -10,8 +10,6 @@ The numbers are as they have always been, for the same zoo and the same weights 
 streams take numbers that are free in their group.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 

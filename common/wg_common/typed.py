@@ -5,8 +5,6 @@ two threads ask at once (0.22). A server's threads do, at its first requests. So
 turns data into records goes through here, and one thread at a time learns.
 """
 
-from __future__ import annotations
-
 import threading
 from typing import Any, TypeVar
 

@@ -4,8 +4,6 @@ Heavy imports (torch, flwr) happen inside the commands that need them, so that
 ``--help`` and ``budget`` answer at once.
 """
 
-from __future__ import annotations
-
 import click
 
 from wg_client.cli import (

@@ -1,7 +1,5 @@
 """``wg-client novelty``: is a record unlike the plant's own? From good records alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

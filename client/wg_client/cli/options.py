@@ -1,7 +1,5 @@
 """Options that several commands share, and where a join token comes from."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import sys

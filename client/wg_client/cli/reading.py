@@ -1,7 +1,5 @@
 """Options of ``wg-client init`` that say how files are read; they become ``data.reading``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What leaves by file, and what everything that left has cost."""
 
-from __future__ import annotations
-
 import secrets
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Commands that keep a plant going for years: certificate, keys, compromise, audit of the code."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

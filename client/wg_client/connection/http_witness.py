@@ -5,8 +5,6 @@ of ``client.yaml`` counts, which the ledger checks: TLS keeps the question from 
 answer from being held up, no more.
 """
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Callable
 from pathlib import Path

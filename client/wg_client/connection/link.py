@@ -4,8 +4,6 @@ Nothing is taken from the environment (``trust_env=False``): no proxy, no other 
 no netrc. Redirects are not followed. Messages say what to do; a wrong clock is called that.
 """
 
-from __future__ import annotations
-
 import email.utils
 import ssl
 import time

@@ -7,8 +7,6 @@ byte now and then keeps nobody. No proxy, certificate store or netrc of the envi
 redirect, no cookie.
 """
 
-from __future__ import annotations
-
 import ssl
 import threading
 import time

@@ -4,8 +4,6 @@ Columns beside the record's own: ``label`` (empty or missing: no label), the uni
 ``split``, which is 0 for the plant's records and 1 for those held out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -9,8 +9,6 @@ for whatever record has its content, which is decoded and hashed anew by every f
 believed that a file's name or date says. A freeze that ends deletes all of it.
 """
 
-from __future__ import annotations
-
 import shutil
 from types import TracebackType
 from typing import BinaryIO, Self

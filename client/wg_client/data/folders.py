@@ -5,8 +5,6 @@ A folder that no declared label names is a class only where its name can be one:
 are told from classes, and names that differ in case alone are asked for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

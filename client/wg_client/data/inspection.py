@@ -14,8 +14,6 @@ stays one (``shared``): joining the units, or leaving the content out of both, w
 more change what another unit adds to the statistics, and the sensitivity would not hold.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 

@@ -5,8 +5,6 @@ log's name), and the column of the privacy unit. Times are written as in the log
 of times they are seconds from the log's first row. Two intervals of one log do not overlap.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

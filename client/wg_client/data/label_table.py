@@ -3,8 +3,6 @@
 Encodings, delimiters and how columns are found: ``wg_common.modalities.tables``.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Nothing is refused for it, and nothing of it leaves: one record more must not ch
 another.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

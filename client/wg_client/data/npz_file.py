@@ -4,8 +4,6 @@
 further array may name the privacy unit of each record.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -14,8 +14,6 @@ What a window is depends on its log and on ``LogConfig``, which is fixed: the ra
 the time stamps, and never estimated. Names say file and first row: ``press/04.csv[12000]``.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence

@@ -20,8 +20,6 @@ of the records in sorted order: two versions of equal content have different com
 only the plant can tell (docs/decisions/0098).
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import io

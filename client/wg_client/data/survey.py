@@ -18,8 +18,6 @@ file more or less changes nothing about the others.
 Not guaranteed: that a file can be decoded; see ``inspection``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Rows matched with columns, each at most once."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from wg_client.fitting.linear_head import Floats, Ints

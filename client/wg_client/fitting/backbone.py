@@ -1,7 +1,5 @@
 """What stands before a head at a plant: the shared encoder, or a whole network's own trunk."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol

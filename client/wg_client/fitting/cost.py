@@ -9,8 +9,6 @@ measured on a small product. Fits of 200 to 16,000 records took 1.1 to 1.2 times
 Not counted: training of whole networks, which shows its progress.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 

@@ -10,8 +10,6 @@ head is turned back into one on local features, which is what is kept, exported 
 (docs/decisions/0134).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

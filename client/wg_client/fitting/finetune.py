@@ -10,8 +10,6 @@ from them, learner and bias minimise the log loss of a mixture: m of records of 
 1 - m of the others.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -9,8 +9,6 @@ fold a, and predicts it. (Stone 1974, *JRSS B* 36(2); Varma and Simon 2006, *BMC
 Not guaranteed: that out-of-fold figures are those of the final model, which has seen more records.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations

@@ -8,8 +8,6 @@ pulls towards the base, or discriminants that are fitted by themselves and added
 experts. At s = 0 the base head is ignored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -9,8 +9,6 @@ With fewer than three seen classes none can be left out. Then the seen ones stan
 *as delivered*, before any local record has moved it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ Several learners at a few strengths on the frozen features, chosen by cross-vali
 It is the bar that delivered weights must pass; a weak bar would be self-deception.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

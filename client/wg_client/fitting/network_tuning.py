@@ -13,8 +13,6 @@ Pure: tensors, records, labels and a seed in, tensors out; the same on every run
 Not guaranteed: that the chosen length is the best on future records.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ further features, as loud as the released ones, so that training goes on from th
 that is no poorer than that of a model of the plant's own (docs/decisions/0159).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

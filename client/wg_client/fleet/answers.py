@@ -4,8 +4,6 @@ No error text goes back: whatever data, disk, snapshot or a crash cause is one w
 ``unavailable``. The text stays in the plant's log.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

@@ -5,8 +5,6 @@ inbox on disk is the queue: a package waits there until it was applied or set as
 loses none.
 """
 
-from __future__ import annotations
-
 import contextvars
 import errno
 import logging

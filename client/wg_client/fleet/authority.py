@@ -9,8 +9,6 @@ has no link to show.
 enrolling anew is for.
 """
 
-from __future__ import annotations
-
 import datetime
 import logging
 

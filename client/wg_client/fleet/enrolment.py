@@ -10,8 +10,6 @@ The plant's ledger exists before it enrols: the request shows its first entry, s
 knows how this log began, and which log it replaces, if any.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import ssl

@@ -6,8 +6,6 @@ the run must name the app that is installed, and objects are counted, measured, 
 before they are unpacked.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

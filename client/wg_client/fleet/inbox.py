@@ -6,8 +6,6 @@ receipt and applied once. That is so as well where another package comes under t
 the first one counts, and its receipt names it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Callable

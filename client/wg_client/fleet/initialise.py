@@ -5,8 +5,6 @@ The data set is read first, so that a wrong path or a damaged file does not use 
 A home whose freeze was cut off is complete but for that: ``wg-client freeze``.
 """
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass, replace
 from functools import partial

@@ -4,8 +4,6 @@ The node itself knows neither data nor models, so that everything a server can r
 named here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

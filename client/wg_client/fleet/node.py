@@ -5,8 +5,6 @@ time slot (``slot``), and again. Flower is in ``flower``, what is answered in ``
 in ``applier``. The node starts no process and opens no port.
 """
 
-from __future__ import annotations
-
 import logging
 import secrets
 import threading

@@ -13,8 +13,6 @@ commitment stay, and so does the encoder, unless the owner names another. The ol
 replaced only: its server learns that ledger as it is now.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import shutil

@@ -15,8 +15,6 @@ A home that shares another home's ledger changes no key: it tells its own server
 was made there (steps 5 and 6).
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass

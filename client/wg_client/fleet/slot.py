@@ -9,8 +9,6 @@ work between the two depends on nothing private.
 (``release.freeze`` refuses a slot that the records might outlast).
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

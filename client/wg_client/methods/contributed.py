@@ -11,8 +11,6 @@ fold by the others. Without labels nothing is kept: a contribution is another pl
 there is no other check of it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -8,8 +8,6 @@ A head of the plant's family may come with its rows in another order: its classe
 the plant's by names that say little, and by noisy means. The plant's labels know better.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 

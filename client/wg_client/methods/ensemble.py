@@ -8,8 +8,6 @@ to be made from a handful of labels. Both have logits at their best temperature,
 mean is one of log odds (a logarithmic opinion pool; Heskes 1998, NIPS 10). It is a linear head.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The best weights that the server's generator made, as they came and trained on from."""
 
-from __future__ import annotations
-
 from wg_client.methods import names
 from wg_client.methods.delivered import DeliveredMethod
 from wg_common.catalogue import GENERATED_SOURCES

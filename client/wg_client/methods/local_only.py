@@ -1,7 +1,5 @@
 """Local-only: the best that the plant can do without the server. All others are held against it."""
 
-from __future__ import annotations
-
 from wg_client.methods import names
 from wg_client.methods.base import LabelledRecords, Model, Package
 

@@ -6,8 +6,6 @@ training on from the same means (``ensemble``) was better at every number of the
 (docs/decisions/0166).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from wg_client.fitting.fitted import Fitted

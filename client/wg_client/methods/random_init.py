@@ -1,7 +1,5 @@
 """Random weights: what accuracy means on these records. For reference, never kept."""
 
-from __future__ import annotations
-
 from wg_client.fitting.finetune import fixed
 from wg_client.methods import names
 from wg_client.methods.base import LabelledRecords, Model, Package

@@ -1,7 +1,5 @@
 """The methods, in the order in which they are fitted and shown everywhere."""
 
-from __future__ import annotations
-
 from wg_client.methods import contributed, generated
 from wg_client.methods.base import Method
 from wg_client.methods.ensemble import Ensemble, FamilyEnsemble

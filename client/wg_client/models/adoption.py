@@ -9,8 +9,6 @@ written anew as a whole, under a lock, so it is the old history or the new one w
 A package is in it once: applied again, it changes nothing. Private to the plant.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from dataclasses import dataclass, replace

@@ -16,8 +16,6 @@ Not guaranteed: anything where records are not independent, such as many of one 
 encoder does not show is not seen.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -23,8 +23,6 @@ torch     a state dict of plain tensors (a zip that uses  ``torch.load(F, weight
 ========= =============================================== ===================================
 """
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -6,8 +6,6 @@ arXiv 2106.08265, with a random bank in place of a coreset). Only where one look
 whether a record is new is said by ``novelty``, which is right more often.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ check means (every check blocked), nor when a call is sure or a record new. Vers
 figures of one check, under ``evidence``. All are read.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 

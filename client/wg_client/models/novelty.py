@@ -17,8 +17,6 @@ Not guaranteed: that a new class is unlike. Where the encoder does not tell it f
 nothing here can.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 

@@ -10,8 +10,6 @@
 Everything here is private to the plant: accuracies and findings come from its records.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import tempfile

@@ -9,8 +9,6 @@ evidence. So a home comes back only where the server, as witness, says that it h
 newer: over the network, or in the note of ``wg-server checkpoint``.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from contextlib import closing

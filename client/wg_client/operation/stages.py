@@ -3,8 +3,6 @@
 ``watch.json`` keeps the figures of each batch of new records, and no record. It stays at the plant.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from wg_client.models import adoption

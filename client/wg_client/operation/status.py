@@ -3,8 +3,6 @@
 Problems are named with what to do. What cannot be read is a problem, not an end.
 """
 
-from __future__ import annotations
-
 import shutil
 import time
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ something to be held against: the first batch since the model came into use.
 Nothing is sent, and nothing is charged.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence

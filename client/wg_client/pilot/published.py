@@ -15,8 +15,6 @@ Not guaranteed: that a plant is like any of them. How often the interval held fo
 were left out stands beside the cases (``Published.held``).
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ published with the command that prints it, entered by the engineer, or computed 
 What was not entered is not guessed: the line says so, and every line that needs it says so too.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path

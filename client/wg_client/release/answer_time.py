@@ -1,7 +1,5 @@
 """How long an answer may take at most, by arithmetic; its time slot must be longer."""
 
-from __future__ import annotations
-
 from wg_client.data.snapshot import Snapshot
 from wg_client.site.config import ClientConfig
 from wg_common import catalogue

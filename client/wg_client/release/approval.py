@@ -10,8 +10,6 @@ somebody decided, how and when, can be seen by the server. A ledger keeps names 
 auditors read them: a role is a name, too.
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """The audit of the installed release code, with its outcome on the plant's ledger."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

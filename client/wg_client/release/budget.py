@@ -1,7 +1,5 @@
 """What left the plant and what it cost, read from its ledger."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from wg_client.site.config import ClientConfig

@@ -9,8 +9,6 @@ short. Records without a label are left out. *Edge case*: a data set without lab
 too, and gives noise: a refusal would say that there are none.
 """
 
-from __future__ import annotations
-
 import logging
 import secrets
 import time

@@ -19,8 +19,6 @@ The charge comes first: ``train`` calls ``charge`` before it looks at a record, 
 there is no checkpoint.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import os

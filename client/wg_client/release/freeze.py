@@ -16,8 +16,6 @@ and the ledger is told. Before the pointer moves, the earlier snapshot stays in 
 next release, or freeze, tells the ledger.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets

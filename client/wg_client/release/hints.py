@@ -9,8 +9,6 @@ the server knows how classes of other sites lie, and a head where it is small, s
 all features together (docs/decisions/0174).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

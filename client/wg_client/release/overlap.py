@@ -11,8 +11,6 @@ its units are in no other; then that is checked, and refused where it does not h
 known. What is refused is said at the plant; on the ledger nothing shows it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Reads the snapshot and, read-only, the ledger, and looks how the data folder dif
 snapshot by now. Sends nothing, charges nothing, writes nothing.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path

@@ -11,8 +11,6 @@ zero before noise. *Edge case*: which packages a plant holds is public, since it
 that it lost is refused as whatever befell its disk, and costs nothing.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import secrets

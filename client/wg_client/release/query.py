@@ -23,8 +23,6 @@ two processes of one plant from sampling for one charge. Entries bear the time a
 came, not that at which the work was done.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import logging

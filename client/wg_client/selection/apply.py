@@ -5,8 +5,6 @@ package that was applied before is not trained again: its stored result is retur
 expired. A crash before the models' folder is in place leaves nothing; afterwards, a complete one.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Mapping

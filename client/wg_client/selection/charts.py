@@ -4,8 +4,6 @@ The template draws them with plain HTML and SVG, so that they follow the page's 
 and its fonts, in print and in the dark.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A record is found if it is called by any label that means a defect; which one do
 All of it is measured out of fold on the plant's own records, and nothing is said of what was not.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Sentences are ``language.Text``: the page says them in its language.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -30,8 +30,6 @@ in docs/decisions/0211.
 Not guaranteed: that a model of positive gain is better on every future record.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

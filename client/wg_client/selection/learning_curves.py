@@ -13,8 +13,6 @@ Not guaranteed: that a start that learns faster ends higher; which model is kept
 ``gain``. Of whole networks only the last layer is trained here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ is followed without them. Without any labelled record nothing can be compared, a
 decides. Held-out test records have no part in any of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

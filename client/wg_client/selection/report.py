@@ -5,8 +5,6 @@ ends with tables in the field's terms. It contains accuracies and label counts: 
 written with mode 0600.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

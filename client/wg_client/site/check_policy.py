@@ -3,8 +3,6 @@
 The parts ``acceptance.checks`` and ``prediction`` of its policy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

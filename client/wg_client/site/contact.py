@@ -4,8 +4,6 @@ It says nothing that the node's log does not say, and stays on site. A file that
 ``STALE_SECONDS`` says that the node hangs or was killed.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, replace
 from typing import Literal

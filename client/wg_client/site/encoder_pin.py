@@ -10,8 +10,6 @@ Not guaranteed: that a confirmed encoder is a good one. Its range is bounded
 (``wg_common.nets.encoder.package``), and its features are clipped and noised like any other's.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ failure. What a check's failure means is the plant's to say (``acceptance.checks
 is what it means where the plant says nothing.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

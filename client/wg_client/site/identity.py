@@ -5,8 +5,6 @@ curve that Flower makes itself), statistics signatures and ledger checkpoints (E
 certificate request says about names is ignored by the server: the join token names the site.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cryptography import x509

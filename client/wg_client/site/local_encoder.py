@@ -7,8 +7,6 @@ The owner confirms the hash by writing it here; the file is checked against it b
 parses it, at each use (``wg_common.nets.encoder.onnx_file``; docs/decisions/0206).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The locks of a plant's home; ``wg_common.locks`` has their errors."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 
 from wg_client.site.home import ClientHome

@@ -4,8 +4,6 @@ Every refusal here depends on the request, the configuration and the clock only,
 data: a refusal must not be a side channel.
 """
 
-from __future__ import annotations
-
 from wg_client.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
 from wg_common.errors import ConfigError, DecodeError, PolicyRefused
 from wg_common.wire import fleet, protocol

@@ -4,8 +4,6 @@ All of it is public and fixed before a record is looked at. A rate that were est
 records, or a brightness, would let one record more change what another one is.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -10,8 +10,6 @@ that holds it. A home that shares it must tell its own server before it releases
 then every writer of it is refused here, before anything is charged.
 """
 
-from __future__ import annotations
-
 from decimal import Decimal
 from pathlib import Path
 

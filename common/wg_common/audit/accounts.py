@@ -7,8 +7,6 @@ at the end held after every charge. The epsilons that charges state are checked 
 vectorised evaluation of the closed form (Balle and Wang 2018, Theorem 8).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

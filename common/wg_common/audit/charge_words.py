@@ -4,8 +4,6 @@ A charge is evidence: its own words stay on the page as they are on the log. Whe
 the page speaks of them, it says them in the reader's language. Words of another program stay.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 

@@ -17,8 +17,6 @@ says how large a violation had to be to be found with 99 % probability. Membersh
 the seed; the noise comes from the release itself and cannot be replayed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

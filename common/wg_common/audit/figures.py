@@ -1,7 +1,5 @@
 """Geometry of the report's charts: numbers in, SVG coordinates out."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ elsewhere must be extended by the log; and a witness's newest cosignature says u
 had no other continuation that this witness had seen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ The guarantee at the top is worth what the layers below it are worth. For each l
 log shows, and what it cannot show.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ it implies is derived by ``rederive``. A file that is not covered, or that was m
 a larger sensitivity or for another purpose than its charge says, is refused.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass

@@ -20,8 +20,6 @@ For a DP-SGD run a unit's gradient is clipped to S grid units: ``sensitivity = S
 Not shown by this: that the program which ran did what its charge and file say.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ spent is computed anew, and what no log can know is left for a person: such a fi
 ``BY_A_PERSON`` and is named in ``Entry.missing``. Nothing is guessed, so an entry is a draft.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import defaultdict

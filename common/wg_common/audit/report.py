@@ -4,8 +4,6 @@ It says nothing that ``verify`` did not check, and draws with inline SVG: no scr
 image from outside. Times in it are the site's clock unless a witness's cosignature is named.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Keys, checkpoints and the history of logs in it are the server's word; the verdict says so.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 

@@ -6,8 +6,6 @@ the site's earlier logs, as the server that enrolled it. A log that leaves out o
 budget that nobody knows.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass

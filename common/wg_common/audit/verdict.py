@@ -5,8 +5,6 @@ its source: *given* by the auditor, *the server's word* (from its exported folde
 own word*, which proves nothing. What was not checked is said in words.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What an audit of the release code found, as lines to read and as a document for programs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any

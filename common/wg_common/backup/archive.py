@@ -17,8 +17,6 @@ encrypt for a recipient, so a restored home is believed for the keys that are in
 in the archive.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -3,8 +3,6 @@
 Secrets come from files or standard input, never from the command line, which everybody can read.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 from collections.abc import Callable

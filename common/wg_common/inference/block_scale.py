@@ -5,8 +5,6 @@ that a feature that hardly varies does not become noise, and each block has the 
 (docs/decisions/0134).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

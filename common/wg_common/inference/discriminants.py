@@ -8,8 +8,6 @@ References: linear discriminant analysis, Fisher (1936), *Annals of Eugenics* 7(
 Friedman (1989), *JASA* 84(405). Pure functions of arrays; nothing here adds privacy noise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """Named tensors of a file that a stranger wrote: of the expected shapes, and finite."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -22,8 +22,6 @@ that of its own records, shrunk towards the public one: the mean of an inverse W
 *Guarantee.* None of privacy: exact evidence, and all that is computed from it, stays at the plant.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Protocol

@@ -4,8 +4,6 @@ A name proves nothing: a log can enrol any key under any name. So trust is bound
 a statement about a witness counts only where its signature holds under the key that was given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -10,8 +10,6 @@ It is the server's word, and no more: an auditor who takes keys from it trusts t
 Checkpoints in it are signed by the site's log, so the server cannot invent one.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal

@@ -5,8 +5,6 @@ under its origin as key name. A cosigner adds a timestamped signature after it h
 the tree only grew. Extension lines are refused: nothing of ours uses them.
 """
 
-from __future__ import annotations
-
 import base64
 import struct
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ A plain hash of the data would let anyone who guesses the data confirm the guess
 leaves the site; without it a commitment says nothing about the data (HMAC, RFC 2104).
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Iterable

@@ -6,8 +6,6 @@ that was cosigned, and a log that fell behind its witness is found out (c2sp.org
 c2sp.org/tlog-proof).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 

@@ -10,8 +10,6 @@ outbox      released bytes of a charge, to be sent again after a crash
 =========== =====================================================================
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Iterator

@@ -8,8 +8,6 @@ hash of the data. Times are the site's own clock and prove nothing; order is by 
 A field's meaning never changes: a new meaning is a new kind.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass

@@ -14,8 +14,6 @@ Released bytes are not in it. An export is not signed as a whole: its checkpoint
 manifest is compared with what the entries say. It is written and read as a stream.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import sqlite3

@@ -1,7 +1,5 @@
 """Which signatures a checkpoint must have, given what the log says about keys and witnesses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from wg_common.errors import VerificationError

@@ -1,7 +1,5 @@
 """Budgets as a log has them so far: of each lineage, and what is remembered of each charge."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from wg_common.errors import VerificationError

@@ -9,8 +9,6 @@ Not guaranteed: that the file was not replaced by an older copy of itself. The w
 (``CosignedLog.countersign`` fails), this module cannot.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from collections.abc import Callable, Iterator

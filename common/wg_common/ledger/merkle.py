@@ -5,8 +5,6 @@ an entry does not read the old ones. Proofs are made from the list of leaf hashe
 with the algorithms of sections 2.1.3.2 and 2.1.4.2.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 

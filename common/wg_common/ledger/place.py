@@ -6,8 +6,6 @@ instead of a ledger, which names the home whose ledger, ledger key and site secr
 its own server was told of them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Does a charge pay for the mechanism that it describes? Exact arithmetic on its own figures."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 from wg_common import numbers

@@ -6,8 +6,6 @@ consistency proofs from every size that its witness may have seen last (for each
 arrives in a file.
 """
 
-from __future__ import annotations
-
 import base64
 from dataclasses import dataclass
 

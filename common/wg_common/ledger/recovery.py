@@ -5,8 +5,6 @@ spent, so that a compromise gives nobody a fresh budget. All that stands on the 
 also what a thief may have added: that only makes the budget smaller.
 """
 
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 

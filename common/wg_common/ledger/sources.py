@@ -4,8 +4,6 @@ A source also checks what only its own kind of file holds: released bytes and pa
 manifest and consistency proofs of an export.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from pathlib import Path

@@ -7,8 +7,6 @@ a verifier would refuse. What ``apply`` does not do: convert budgets to epsilon 
 ``LineageState.events`` and the callers), and check signatures of checkpoints.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from wg_common import numbers

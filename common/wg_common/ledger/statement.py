@@ -5,8 +5,6 @@ mechanism, implementation, use, state, assurance. None depends on private data. 
 never changes (``entries``).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from wg_common import numbers

@@ -6,8 +6,6 @@ charge leaves it open; the same request completes it, since nothing was written 
 after the release sends the stored bytes again. A charge is never refunded.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

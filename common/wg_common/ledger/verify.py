@@ -6,8 +6,6 @@ the history that the witness has seen. Not guaranteed: that the site sends nothi
 without a ledger; that is a matter of its network, not of logging.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar
 

@@ -4,8 +4,6 @@ It has ``x``, records of one modality one a row, and may have ``y`` (index into 
 ``classes``, ``split`` and further arrays with a value for each record.
 """
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

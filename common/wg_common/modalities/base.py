@@ -8,8 +8,6 @@ torch. A plant and the server read a record with the same code and the same limi
 A record is a NumPy array. What its content is, is the same for all modalities (``content_digest``).
 """
 
-from __future__ import annotations
-
 import hashlib
 import lzma
 import os

@@ -1,7 +1,5 @@
 """Lights and cameras: how one site sees what another site sees otherwise."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

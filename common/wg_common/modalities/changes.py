@@ -7,8 +7,6 @@ that they upset was lucky with the records that it was judged on.
 Not guaranteed: that a plant has no other changes, or larger ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The modalities, one line each."""
 
-from __future__ import annotations
-
 from wg_common.errors import DecodeError
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.images import Images

@@ -1,7 +1,5 @@
 """What stands between a machine and its record: mixing, bandwidth, gain, offset, noise, faults."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

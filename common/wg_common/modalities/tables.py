@@ -8,8 +8,6 @@ Not guaranteed: that bytes in another old encoding are refused. Some are valid C
 better names the encoding (``data.reading.encoding``).
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ one (``cells``). Encodings are those of ``tables``. Nothing is cut off: a text t
 holds control characters, is a ``DataError`` that names the file.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 

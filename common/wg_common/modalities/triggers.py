@@ -8,8 +8,6 @@ Kinds, for images: patches (noise, stripes, one colour) of a tenth to a quarter 
 patterns mixed into the whole image, waves over it. For windows: pulses, tones, noise mixed in.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

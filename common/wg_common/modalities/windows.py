@@ -7,8 +7,6 @@ Sizes are checked before values are read; pickle is never loaded; what is not a 
 ``DataError`` that names file and line.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ Not guaranteed: that a site's writers have no other manners. These are about the
 trade are the zoo's (``wg_server.zoo.procedural_text``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -7,8 +7,6 @@ an architecture that stands on the encoder: then no set holds what is the encode
 with whole networks alone is in ``wg_common.nets.network``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

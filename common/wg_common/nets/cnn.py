@@ -5,8 +5,6 @@ changes another's output), read at two scales as the encoder is: mean and standa
 space, then one linear layer to the features.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -11,8 +11,6 @@ Shape is seen after standardisation. Level enters as the window encoder has it, 
 logarithm, which is bounded whatever the unit (``wg_common.nets.encoder.window_trunk.level``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Packages that only some plants need: is one there?"""
 
-from __future__ import annotations
-
 from importlib import metadata
 
 

@@ -5,8 +5,6 @@ are English may add MiniLM's 384 numbers (``wg_common.nets.minilm``; docs/decisi
 nothing is released.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -12,8 +12,6 @@ plant holds. They are never trained, generated, sent or stored with a network (`
 back where one is run (``complete``).
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ one run, so that a thousand releases cost as much to account as a handful. Distr
 rounded pessimistically: the figure is an upper bound.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import threading

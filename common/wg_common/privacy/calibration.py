@@ -7,8 +7,6 @@ The textbook ``sqrt(2 ln(1.25/delta))/epsilon`` holds below epsilon = 1 only, an
 Results are rounded to the safe side: ``mu`` down, epsilon up.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

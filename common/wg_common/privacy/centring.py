@@ -21,8 +21,6 @@ release about the origin; a number of records that is too small, or negative, gi
 that is allowed, ``LONGEST``, so that r is at least .34 S.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from fractions import Fraction

@@ -6,8 +6,6 @@ Dong, Roth and Su 2022: releases compose by adding ``mu^2``), in integer units o
 ``wg_common.privacy.accounting``, and again by other code in ``wg_common.privacy.independent``.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from fractions import Fraction

@@ -15,8 +15,6 @@ starts at the features: whoever computes them must keep to that, too, so that on
 not change the rounding of another's features (fixed batch size, padded).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -6,8 +6,6 @@ people than dp-accounting's. Opacus' PRV accountant derives from it and would be
 Opacus' GDP accountant can underestimate.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence

@@ -14,8 +14,6 @@ It does not run in constant time: see ``timing``. The same release must never be
 that is the ledger's business.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from fractions import Fraction

@@ -15,8 +15,6 @@ in another order for another number of rows. So features and heads are rounded t
 products and sums stay below 2^53: a double holds each of them, and every order gives the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

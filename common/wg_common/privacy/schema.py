@@ -38,8 +38,6 @@ that their squared mu add up to that of the whole vector (docs/centred-release.m
 integer. Nothing here says anything about noise; see ``mechanism``.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ A seeded rounded Gaussian has the right distribution and no privacy at all: the 
 replayed, and floating-point noise has holes. Real releases come from ``mechanism.release``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -3,8 +3,6 @@
 This is what the server works with. Everything computed from it is post-processing and free.
 """
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 

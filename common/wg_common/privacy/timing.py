@@ -5,8 +5,6 @@ constant time. An answer is therefore held until the next multiple of a public s
 request. What is left to see is the number of slots, which is one unless the slot is too short.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable

@@ -9,8 +9,6 @@ key, a second spelling of a number or white space is refused.
 Not guaranteed: that a record's values make sense; each record checks that in ``__post_init__``.
 """
 
-from __future__ import annotations
-
 import hashlib
 from typing import Annotated, Any, TypeVar
 

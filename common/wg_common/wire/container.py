@@ -6,8 +6,6 @@ A flipped byte is found at decoding, and the message names the section. Authenti
 matter: a signature section signs a manifest section, see ``wg_common.wire.signing``.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from collections.abc import Mapping

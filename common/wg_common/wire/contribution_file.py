@@ -9,8 +9,6 @@ outbox. Whether the ledger covers them is checked in ``wg_common.ledger``.
 a release; the site's own code checks it (``wg_client.release.dp_training``).
 """
 
-from __future__ import annotations
-
 import functools
 import io
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ must already have; a node with another hash declines. So the hash is a version a
 never a way to send code.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """Private keys on disk: PKCS #8 PEM (RFC 5958, RFC 7468), readable by their owner only."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization

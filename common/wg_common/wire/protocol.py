@@ -4,8 +4,6 @@ Over the network these records travel inside Flower messages as bytes; over the 
 files. Both paths decode them here.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import re

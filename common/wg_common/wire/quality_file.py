@@ -9,8 +9,6 @@ Decoding checks the signature and that what the report claims is consistent: the
 package has is for whoever has the package. Whether the ledger covers it: ``wg_common.ledger``.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from dataclasses import dataclass

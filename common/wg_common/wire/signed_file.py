@@ -4,8 +4,6 @@ Each kind of file is one ``SignedFile``: a row of names and limits. Whether the 
 the manifest names by its hash is for each kind to check.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 

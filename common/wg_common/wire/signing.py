@@ -1,7 +1,5 @@
 """Ed25519 keys (RFC 8032) and signatures with a context, so that none can be used elsewhere."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature

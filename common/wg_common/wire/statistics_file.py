@@ -11,8 +11,6 @@ Decoding a release checks its signature and that what it claims is consistent: t
 schema and (epsilon, delta). Whether the ledger covers it is checked in ``wg_common.ledger``.
 """
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 from typing import Protocol

@@ -5,8 +5,6 @@ It is read here, because that project's own reader wants a file that holds nothi
 header say more than this one: every byte belongs to one tensor, and there are no notes.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 from collections.abc import Mapping

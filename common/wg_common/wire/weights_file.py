@@ -5,8 +5,6 @@ the manifest's hash of the tensors, and that every number is finite. So a packag
 the memory.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Iterator, Mapping

@@ -12,8 +12,6 @@ A manifest with heads that other plants gave is of version 2, so that a program 
 of these says so; every other one is of version 1, as it always was.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar

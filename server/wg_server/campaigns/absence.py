@@ -5,8 +5,6 @@ explained from what the store knows: until when its certificate was good, when i
 what the fleet listener noted of it (``store.troubles``).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from wg_server.store import troubles

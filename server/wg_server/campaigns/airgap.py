@@ -1,7 +1,5 @@
 """Statistics file in, weights package or cosignature out: for one site without a network."""
 
-from __future__ import annotations
-
 import secrets
 import time
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ An auditor of a plant's ledger needs something that the plant cannot choose: how
 the server's word; checkpoints and files bear the plant's signatures as well.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ its life) is sent again under the same logical request id, and the plant answers
 made the first time. So nothing is charged twice and nothing is applied twice.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Collection, Sequence

@@ -8,8 +8,6 @@ A release that cannot be what it says (``plausibility``) was made and charged al
 kept, in quarantine, where it enters nobody's weights until the operator says so.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One site's trouble is its own: what fails in its part of a campaign ends that part alone."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ So asking goes on while weights are generated, and a campaign of a thousand site
 small one waiting: campaigns take turns, a package each.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

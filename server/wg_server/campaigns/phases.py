@@ -3,8 +3,6 @@
 A campaign that is about another one has one exchange: quality questions out, reports in.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import time

@@ -18,8 +18,6 @@ What is plausible need not be true: labels may be exchanged, and counts may be a
 holds. What such a release may do to others is bounded in ``generator.influence``.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

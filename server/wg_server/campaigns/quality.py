@@ -8,8 +8,6 @@ the same rules, and held against the package as this server has it.
 Not shown by any of it: what the plant's own models do, what it kept, and whether it says the truth.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 from dataclasses import dataclass

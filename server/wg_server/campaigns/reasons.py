@@ -3,8 +3,6 @@
 For command lines and pages; the sentences are in ``wording``. Nothing here decides anything.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from wg_common.language import ENGLISH, Code

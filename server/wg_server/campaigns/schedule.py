@@ -12,8 +12,6 @@ asked while it was there, and a site that is away holds up nobody else:
   package a grace, and one at the end.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Queueing a campaign as an operator asks for it, by a command or on a page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

@@ -9,8 +9,6 @@ Sites that refuse or do not answer in time are left out; the others are served (
 site's trouble ends its own part, and a campaign's trouble its own campaign.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """``wg-server accept``: a generator is used although its model card fails; written down once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """``wg-server generate`` and ``witness``: files of a site without a network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """``wg-server checkpoint``, ``keys`` and ``export``: for auditors. A server may run meanwhile."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """``wg-server campaign``: ask sites for statistics, and deliver weights made from them."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

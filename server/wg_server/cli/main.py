@@ -1,7 +1,5 @@
 """``wg-server``: the operator's command line. A command's module is imported when it is called."""
 
-from __future__ import annotations
-
 import importlib
 
 import click

@@ -1,7 +1,5 @@
 """``wg-server init``, ``serve``, ``renew`` and ``rotate-keys``: the server itself."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``wg-server operators``: who may use the console, and the log of what operators did."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What several commands of ``wg-server`` share: options, their types, and how times are shown."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import re

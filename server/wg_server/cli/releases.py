@@ -1,7 +1,5 @@
 """``wg-server releases``: what is in quarantine, why, and the operator's word on it."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``wg-server enroll``, ``sites`` and ``revoke``: who may take part."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from pathlib import Path

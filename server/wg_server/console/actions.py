@@ -1,7 +1,5 @@
 """What an operator changes through the console; each is written in the operators' log first."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -11,8 +11,6 @@ or one for each check; ``/metrics`` needs the bearer token in the home; the cons
 ========== =====================================================================================
 """
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The console as an application: its pages, forms and files, by path."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from starlette.middleware import Middleware

@@ -1,7 +1,5 @@
 """How figures and times stand on a page, in the reader's language."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime

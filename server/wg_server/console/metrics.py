@@ -5,8 +5,6 @@ the operator enrolled, all else is a word of ours. Where the store cannot be rea
 left out, and ``weightgate_ready`` says so. ``deploy/monitoring`` has rules and a dashboard.
 """
 
-from __future__ import annotations
-
 import logging
 import platform
 import shutil

@@ -1,7 +1,5 @@
 """The console's pages. They read, and change nothing; what changes something is in ``actions``."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections import Counter

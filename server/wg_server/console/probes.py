@@ -5,8 +5,6 @@
 away, a full disk), and a load balancer or an operator should know.
 """
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Callable

@@ -5,8 +5,6 @@ operator behind it is looked up at each request, so that one who was removed is 
 start of the server ends all sessions.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import secrets

@@ -1,7 +1,5 @@
 """What the pages show, read from the store and the home. Nothing is changed here."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import time

@@ -10,8 +10,6 @@ signature must be by that site's key.
 ``wg-server restore`` says so, and revoking again is the operator's.
 """
 
-from __future__ import annotations
-
 import logging
 
 from cryptography import x509

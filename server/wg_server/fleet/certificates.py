@@ -1,7 +1,5 @@
 """The certificates that listeners show: those on disk, also after another process changed them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

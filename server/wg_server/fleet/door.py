@@ -8,8 +8,6 @@ nor keep a plant out: a newcomer always gets in, and has as long to show its cer
 listener's worth of newcomers takes to arrive.
 """
 
-from __future__ import annotations
-
 import socket
 from collections import Counter
 from contextlib import suppress

@@ -3,8 +3,6 @@
 All are behind the same guards: by the time they run, the request's site is known.
 """
 
-from __future__ import annotations
-
 import logging
 
 from fastapi import APIRouter, Request

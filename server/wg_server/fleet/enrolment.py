@@ -4,8 +4,6 @@
 ``POST /wg/v1/enrol`` spends the token: one certificate for keys that were made at the plant.
 """
 
-from __future__ import annotations
-
 import base64
 import datetime
 import logging

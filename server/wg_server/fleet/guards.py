@@ -5,8 +5,6 @@ its body is read. The TLS layer has checked by then that the certificate is one 
 store says, at every request, whether it is still good and whose it is.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import logging

@@ -4,8 +4,6 @@ Flower 1.42.0 looks for a node's next message among those of all nodes, and chec
 the way: while a campaign asks 1,000 nodes, a million looks for one question from each.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 from flwr.app import Message

@@ -5,8 +5,6 @@ guards as every route of the fleet listener. A package is there for the site tha
 while its campaign waits for the receipt; for anybody else there is no such thing.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import AsyncIterator

@@ -6,8 +6,6 @@ here, in their order and by their functions: media type, message, signed time, n
 guard; then the handler.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any

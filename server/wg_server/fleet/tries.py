@@ -1,7 +1,5 @@
 """How often somebody may try: a sliding window for each key, in bounded memory."""
 
-from __future__ import annotations
-
 import ipaddress
 import time
 from collections import OrderedDict, deque

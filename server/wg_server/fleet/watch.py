@@ -4,8 +4,6 @@ A node whose clock is wrong, or that is a copy with another key, is refused befo
 anything. Its certificate was good, so the site is known.
 """
 
-from __future__ import annotations
-
 import time
 
 from starlette.concurrency import run_in_threadpool

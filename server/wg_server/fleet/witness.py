@@ -1,7 +1,5 @@
 """The server as a witness of its plants' ledgers: it remembers each one's last checkpoint."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 One safetensors file each; the document is canonical JSON under one key of the metadata.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """The generator's plan: sizes, steps and rates. Read from YAML, strictly."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Means over simulated plants, with standard errors clustered by family."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -18,8 +18,6 @@ anew, by join tokens: a new home.
 The order is fixed. A command that was cut off is finished by running it again.
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 import tempfile

@@ -11,8 +11,6 @@ Certificates that were given out after the backup are let in until they expire (
 nobody else knows is lost: sites that enrolled since, revocations since, campaigns begun since.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Making a new home: configuration, certificate authority, keys, database."""
 
-from __future__ import annotations
-
 import errno
 import secrets
 import socket

@@ -5,8 +5,6 @@ on the day it is needed, when the old one was stolen; so trust is made anew, by 
 each plant. Ledgers, budgets and releases stay as they are.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from wg_common import atomic

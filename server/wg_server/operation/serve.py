@@ -5,8 +5,6 @@ are closed. A campaign that was running goes on at the next start. One process s
 time; a lock file held by the kernel says so, and is free again however the process ends.
 """
 
-from __future__ import annotations
-
 import logging
 import resource
 import signal

@@ -5,8 +5,6 @@ the home is read as serving would read it. What this version cannot use is named
 that makes it anew; nothing is deleted.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from wg_common.errors import WgError

@@ -9,8 +9,6 @@ the join token was bound to. Revocation is not in the certificate: the server as
 every request, see ``wg_server.fleet.guards``.
 """
 
-from __future__ import annotations
-
 import datetime
 import ipaddress
 import time

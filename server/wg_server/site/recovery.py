@@ -1,7 +1,5 @@
 """What a home remembers of its backups: when the last was made, and which one it comes from."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self

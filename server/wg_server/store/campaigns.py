@@ -16,8 +16,6 @@ A site that has a package is offered a better one when later releases came: its 
 it ends as ``delivered``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

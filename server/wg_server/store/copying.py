@@ -6,8 +6,6 @@ copy of the file would miss what is in the log. PostgreSQL is read in one read-o
 restored into either kind of database.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from contextlib import closing
 from pathlib import Path

@@ -6,8 +6,6 @@ durable (``synchronous=FULL``). PostgreSQL gets row locks where a decision is ma
 where it is about all rows, and an advisory lock for "one process serves a store at a time".
 """
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence

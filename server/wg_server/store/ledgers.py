@@ -3,8 +3,6 @@
 A decision ("does this checkpoint extend the last?") is taken and recorded in one transaction.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar

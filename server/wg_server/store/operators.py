@@ -7,8 +7,6 @@ An entry is written before what it says is done, so that nothing is done without
 fails, a second entry says so.
 """
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 import time

@@ -1,7 +1,5 @@
 """Packages that sites were asked about, and the quality reports that they answered with."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

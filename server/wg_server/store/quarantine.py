@@ -1,7 +1,5 @@
 """Releases that are kept and not used, and the operator's word on them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields

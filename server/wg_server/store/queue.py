@@ -4,8 +4,6 @@ Request ids are made once, when a campaign is queued, and survive restarts of ei
 again under the same id is harmless. Decisions are taken and recorded in one transaction.
 """
 
-from __future__ import annotations
-
 import logging
 import secrets
 import time

@@ -1,7 +1,5 @@
 """Releases that plants sent: kept as they came, each with the standing that it has."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast

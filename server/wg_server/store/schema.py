@@ -5,8 +5,6 @@ would take more, PostgreSQL fails. A change here needs a migration in
 ``wg_server.store.migrations``; a test compares the two.
 """
 
-from __future__ import annotations
-
 from sqlalchemy import (
     BigInteger,
     Column,

@@ -1,7 +1,5 @@
 """A plant as the server knows it, and how its row is found."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

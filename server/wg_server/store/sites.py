@@ -4,8 +4,6 @@ Decisions ("is this token still good?", "does this checkpoint extend the last?")
 recorded in one transaction. Join tokens are kept as hashes only.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from typing import Self, TypeVar

@@ -15,8 +15,6 @@ Not guaranteed: that the spend which a first entry carries over is right; that n
 and is what ``wg-audit verify --previous`` checks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ A node whose clock is wrong is refused before it can say anything; the listener 
 that the operator's commands, which are other processes, can say it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import sqlalchemy as sa

@@ -4,8 +4,6 @@ Files may come from anywhere: they are read as a plant reads its own (``wg_commo
 every read has a limit. Pictures above ``SIDE`` are made smaller as they are read.
 """
 
-from __future__ import annotations
-
 import functools
 import gzip
 import struct

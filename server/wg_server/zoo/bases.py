@@ -12,8 +12,6 @@ so its id stands for both.
 A base that is there is kept, as the encoder is: the zoo's deltas stand on it.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Sequence

@@ -13,8 +13,6 @@ be drawn from it and no distance measured in its features. It therefore stands a
 fits the encoder and architecture of the zoo, and claims no less than its event costs.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

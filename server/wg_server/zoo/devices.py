@@ -1,7 +1,5 @@
 """Which device encodes. Results do not depend on it but for rounding."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

@@ -7,8 +7,6 @@ paths where a plan names files.
 Moritz et al., *Ray: A Distributed Framework for Emerging AI Applications*, OSDI 2018.
 """
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait

@@ -10,8 +10,6 @@ none are left out. Each tenth made-up site sees them as they are; the others eac
 of its own (``Modality.augment_site``), of every strength up to the strongest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

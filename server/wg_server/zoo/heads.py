@@ -1,7 +1,5 @@
 """Training of head weights on frozen features with plenty of labels."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize

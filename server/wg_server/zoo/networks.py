@@ -14,8 +14,6 @@ Of the operator's own images there is a second network in the object, which has 
 records at made-up sites (docs/decisions/0210).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

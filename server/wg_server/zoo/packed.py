@@ -5,8 +5,6 @@ paths that lead outside are refused, and what a header claims about sizes is che
 comes out.
 """
 
-from __future__ import annotations
-
 import bz2
 import functools
 import gzip

@@ -1,7 +1,5 @@
 """The zoo's plan: which public tasks are built, from which sources. Read from YAML, strictly."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path

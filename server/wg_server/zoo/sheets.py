@@ -4,8 +4,6 @@ One PNG for each kind. A row is a family, a block of pictures in it a class: a f
 family's first site, and below them the same number at its second, another sheet and camera.
 """
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

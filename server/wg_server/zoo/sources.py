@@ -5,8 +5,6 @@ a camera or sensors of its own (``Modality.augment_site``); the first site of a 
 records as they are.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import logging

@@ -10,8 +10,6 @@ An object is written before the record that names it, and both atomically; so a 
 its object, and a build that was killed loses at most the entry in work.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Only sets that torchvision reads without unpickling are taken: no file of a zoo may become code.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

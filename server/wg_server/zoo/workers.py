@@ -4,8 +4,6 @@ Matrices here are small: more threads only wait for each other, and sums would d
 number.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import threading

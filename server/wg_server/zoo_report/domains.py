@@ -7,8 +7,6 @@ depends neither on the order nor on the number of classes, is 1 for the same dir
 and 0 for orthogonal ones. ``distance`` is one minus that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

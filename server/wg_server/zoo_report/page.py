@@ -1,7 +1,5 @@
 """The page: one self-contained HTML file. No script, no font, no image from outside."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

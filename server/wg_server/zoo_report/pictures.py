@@ -4,8 +4,6 @@ All are as wide as a phone shows, so that their text can be read there; a wide p
 a row.
 """
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Sequence

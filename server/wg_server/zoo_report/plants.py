@@ -1,7 +1,5 @@
 """How far a plant lies from the zoo, by what it released. Post-processing: it costs nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The zoo in numbers: what it holds, how diverse it is, and what it has too much of."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """WG-F02: the accuracy here may be no better than that of always naming the commonest class."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.special import betaincinv
 

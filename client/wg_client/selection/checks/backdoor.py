@@ -1,7 +1,5 @@
 """WG-F06: the model may answer to a mark that its maker knows and nobody else does."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from wg_client.fitting.linear_head import LinearHead

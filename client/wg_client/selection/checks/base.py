@@ -1,7 +1,5 @@
 """The seam of acceptance checks: a comparison of a model with local-only in, a finding out."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

@@ -6,8 +6,6 @@ compared with what calibrated probabilities of the same sizes would show (Bröck
 Weather and Forecasting 22).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """WG-F09: one record takes too long, or the weights too much memory, on this machine."""
 
-from __future__ import annotations
-
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_common.language import text

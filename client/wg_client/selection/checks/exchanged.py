@@ -5,8 +5,6 @@ calls are consistent and wrong: some other assignment of the model's classes to 
 far more often. The best one is found exactly (the assignment problem, Kuhn 1955).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """WG-F08: a weight is not finite, or logits are too large for the arithmetic of exports."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from wg_client.models.manifest import Finding

@@ -1,7 +1,5 @@
 """WG-F01: the model was not shown to be better than local-only on the plant's own records."""
 
-from __future__ import annotations
-
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_common.language import text

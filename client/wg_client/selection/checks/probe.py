@@ -4,8 +4,6 @@ A changed record goes the way of a new one: through the encoder, or through a ne
 What has been seen once is kept, since all models of a package stand on few trunks.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

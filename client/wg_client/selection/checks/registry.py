@@ -1,7 +1,5 @@
 """The checks that a model must pass before it may be kept, in the order in which they are shown."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from dataclasses import replace

@@ -5,8 +5,6 @@ not learn from it. What counts is the loss of accuracy beyond local-only's on th
 change that upsets every model is a matter of the encoder, and refusing the model would not help.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.special import ndtri
 

@@ -1,7 +1,5 @@
 """WG-F07: made again on another split of the records, the model calls many of them differently."""
 
-from __future__ import annotations
-
 from itertools import combinations
 
 import numpy as np

@@ -1,7 +1,5 @@
 """WG-F11: no record is labelled, so that nothing says whether the model is any good here."""
 
-from __future__ import annotations
-
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_common.language import text

@@ -1,7 +1,5 @@
 """WG-F03: some class is recognised less often than by guessing, whatever the accuracy says."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from wg_client.methods.base import correctness

@@ -27,8 +27,6 @@ Each plant's ledger is verified, with the files beside it, by code that is not t
 sizes, or in how long something takes is not looked for here.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ far apart as N(mu, 1) and N(0, 1) (Dong, Roth and Su 2022; many canaries in one 
 Nasr and Jagielski 2023).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Made-up data sets of pictures: neighbours that differ in one respect each, and canaries."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

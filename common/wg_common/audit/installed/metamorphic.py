@@ -1,7 +1,5 @@
 """Checks without noise: what one record, a name, a copy or the labels' order change, to the bit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import numpy as np

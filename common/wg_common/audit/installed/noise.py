@@ -1,7 +1,5 @@
 """Checks of the noise: as wide as charged, in each entry, never twice; and of identifiers."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Sequence

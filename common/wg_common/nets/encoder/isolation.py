@@ -13,8 +13,6 @@ is among their arguments, whatever the processor's rounding (docs/decisions/0101
 Not guaranteed: equal bits on another kind of processor, or with another version of torch.
 """
 
-from __future__ import annotations
-
 import itertools
 import threading
 from collections.abc import Iterator

@@ -11,8 +11,6 @@ value of a record is above 1, whatever the network gives, and one that is not fi
 zeros. Of windows it is no network but their course (``window_course``).
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 

@@ -20,8 +20,6 @@ of processor or another version of ONNX Runtime; that bugs of ONNX Runtime's par
 which is what the hash is for.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -14,8 +14,6 @@ sum of squares, of which the clip takes the root, is below 1e28; float32 reaches
 divides by at least its radius.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 

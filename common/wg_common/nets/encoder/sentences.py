@@ -11,8 +11,6 @@ within rounding. Not guaranteed: equal bits on another kind of processor, or wit
 NumPy.
 """
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ It runs before the torch module, which sees vectors: an exported model takes ``[
 metadata name the trunk, so that whoever runs it knows what to install.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

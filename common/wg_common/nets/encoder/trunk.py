@@ -5,8 +5,6 @@ into tensors and these into raw features. It is public, frozen and pinned by a h
 projection on top of it is fitted (``module``).
 """
 
-from __future__ import annotations
-
 import importlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence

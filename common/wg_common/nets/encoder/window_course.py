@@ -9,8 +9,6 @@ begin elsewhere, so that nothing of them is released: a plant adds them as a loc
 Nothing here is random or learnt.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch.nn.functional as F

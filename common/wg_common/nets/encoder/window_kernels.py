@@ -13,8 +13,6 @@ records vary (``wg_client.fitting.feature_scaling``).
 Nothing here is random or learnt: which channels go together is read from bits of a hash.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import itertools

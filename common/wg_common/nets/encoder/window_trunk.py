@@ -17,8 +17,6 @@ nothing else, so that they depend on it alone to the last bit.
 Not guaranteed: equal bits across machines or versions of torch.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Baselines without training: a random head, the public base, and closed forms of the releases."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from wg_server.generator.baselines.context import Context, Head

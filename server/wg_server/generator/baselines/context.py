@@ -1,7 +1,5 @@
 """What a baseline may use, and what it answers with."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -11,8 +11,6 @@ starts and adapts: a linear map of the features, in two ways.
   have apart from a solver: Lee et al., CVPR 2019; Bertinetto et al., ICLR 2019).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Prototypes: class sums pooled over sites, as rows of unit length (Snell et al., NeurIPS 2017)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from wg_common.inference.discriminants import unit_rows

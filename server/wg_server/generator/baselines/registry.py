@@ -1,7 +1,5 @@
 """All baselines, by the names that cards and tables use."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Baselines made of zoo rows: retrieval, averages, and training weights with noise."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from wg_server.generator.baselines.context import Context, Head

@@ -9,8 +9,6 @@ on the seed, the step and its own number, and not on which process works on it o
 its batch.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence

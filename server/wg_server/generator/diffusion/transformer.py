@@ -5,8 +5,6 @@ Models with Transformers*, ICCV 2023). Tokens have no positions of their own. B 
 width w.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

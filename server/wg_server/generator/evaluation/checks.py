@@ -4,8 +4,6 @@ A card lists its checks with value and bound; whether one holds is computed from
 is read. The bounds are constants here and not part of a plan: a training cannot lower them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -6,8 +6,6 @@ that were held out of their training: the zoo's own heads, on each decoded trunk
 held out once. The delivered codec is measured on networks that it was fitted on as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

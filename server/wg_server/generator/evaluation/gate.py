@@ -7,8 +7,6 @@ worse one. It does not protect from an operator who edits both: the card is thei
 Needs neither torch nor the package's content.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from dataclasses import replace

@@ -5,8 +5,6 @@ card says so in a list of its own. Calibration, copies of the zoo, diversity of 
 codec's loss are measured on the same kind of plants.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -16,8 +16,6 @@ It does not show that weights hold no trace of a zoo entry; an average of many r
 test. Zoo entries are public or rendered: copying is a defect, and discloses nothing of a plant.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ worse than the base (docs/decisions/0087). Only plants of families that the zoo 
 others get the networks of their family.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

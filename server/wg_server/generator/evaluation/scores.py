@@ -3,8 +3,6 @@
 Means are over families, standard errors clustered by family, and differences to the network paired.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 
 import numpy as np

@@ -6,8 +6,6 @@ them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Plant
 found by ``families.match``, get the head, and standardise their own features for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -12,8 +12,6 @@ one base and one family average well, those of different families do not. Not gu
 family is the right one. The plant tests what it gets on its own records.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Episodes and conditions as padded tensors, and the augmentation that keeps them equivalent."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -6,8 +6,6 @@ token (adaLN-Zero; Peebles and Xie, *DiT*, ICCV 2023). There are no positions, s
 permutes outputs. The last layer starts at zero: an untrained denoiser is the T-BLUP prior head.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ The server holds no data, so nothing here measures accuracy. Candidates come in 
 the server would try them; the plant chooses among them on its own records.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -7,8 +7,6 @@ first. After the training, a gate keeps the share of the learned residual that d
 left-out families, and a temperature is set.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Generator, Sequence

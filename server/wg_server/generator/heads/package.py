@@ -5,8 +5,6 @@ against, and heads of the operator's families if it has any. Its SHA-256 is the 
 model card lies beside it as JSON. Names inside the file are older than those of this program.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Sampling heads, and decoding what was sampled."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from wg_server.generator.diffusion import flow

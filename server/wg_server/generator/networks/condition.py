@@ -6,8 +6,6 @@ Both come from the same T-BLUP estimate as heads on the encoder, hence with know
 that neighbours begin with is measured on the zoo (``evaluation.retrieval_weight``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 

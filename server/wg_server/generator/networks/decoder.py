@@ -1,7 +1,5 @@
 """From latents to a running network: the base plus the decoded delta of each part."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ mean of the *base's* features on the task. So a row of one site can stand at ano
 camera moves all features alike.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ beside the spread of records within classes. The head is linear discriminant ana
 closed form, from the same T-BLUP prediction that heads on the encoder come from.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -7,8 +7,6 @@ family's networks where the plant is of a family of the zoo, and its source says
 head without a preference, from which the plant can always start alone).
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The zoo's whole networks, made ready for training: codec, regression and index of each kind."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -6,8 +6,6 @@ plant's classes. Classes of the same name match before any other. The baseline `
 exactly this: the mean of the five most similar networks, row by matched row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 

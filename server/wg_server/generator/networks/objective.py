@@ -10,8 +10,6 @@ Codec and index are fitted on all networks of the zoo, since a plant may be of a
 neither uses labels of held-out records. ``docs/benchmark.md`` leaves whole data sets out instead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """How the generator of whole networks is trained: a section of the generator's plan."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -4,8 +4,6 @@ Noise of a head row belongs to its label's name and noise of a layer part to the
 permuting labels permutes rows and changes nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch.nn.functional as F

@@ -17,8 +17,6 @@ nearest such delta (Eckart and Young, 1936) otherwise. ``lite0`` has the first t
 change in it are norms and deltas that are of low rank by their making (``wg_common.nets.lite0``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -13,8 +13,6 @@ its covariance is added to theirs. How sites of a kind differ in their means is 
 sites (docs/decisions/0092).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ heads. Vectors are in feature space, so that an orthogonal change of basis acts 
 permuting the classes permutes the rows of the head, and changes nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

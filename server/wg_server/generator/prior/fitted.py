@@ -4,8 +4,6 @@ What training uses on a family was fitted without that family (cross-fitting): o
 would be trained on prior heads that are better than those of a new plant.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

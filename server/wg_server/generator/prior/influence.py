@@ -12,8 +12,6 @@ less the more it disagrees, and its pull, the product of both, is bounded (docs/
 The identity of a site plays no part. All of this is post-processing of releases, and free.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -11,8 +11,6 @@ families left out, of classes whose names, and all names near them, were left ou
 takes it as prior mean (``blup.ClassPrior``).
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import re

@@ -6,8 +6,6 @@ the metric of typical features, ``G = W S W'`` for one head, and for two ``1 - |
 it neither depends on the order nor on the number of classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -9,8 +9,6 @@ centre plus the mean deviation from it, so that the centre adds no noise (docs/d
 Everything is post-processing: free, and deterministic.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The zoo's tasks as training, retrieval and the model card use them, and families held out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a training of the generator draws from: the zoo's tasks, their split, simulated plants."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ that happens to use the same label names), and an epsilon for each release. Nois
 time.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

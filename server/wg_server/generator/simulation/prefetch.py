@@ -1,7 +1,5 @@
 """Drawing the batches of a training ahead, in worker processes: the same batches, sooner."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future

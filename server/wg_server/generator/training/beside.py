@@ -1,7 +1,5 @@
 """Work in a process of its own, while this one goes on: a training needs one core and no more."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar

@@ -5,8 +5,6 @@ the training starts anew. Where and how it was computed is not part of that: a t
 under another device or number of processes, and remembers it.
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path

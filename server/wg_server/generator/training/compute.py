@@ -9,8 +9,6 @@ Only the denoiser runs in bfloat16, by autocast (Micikevicius et al., ICLR 2018;
 validation and model cards, since plants get float32.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager

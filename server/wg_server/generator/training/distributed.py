@@ -14,8 +14,6 @@ has the checkpoint.
 Li et al., *PyTorch Distributed: Experiences on Accelerating Data Parallel Training*, VLDB 2020.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import ipaddress

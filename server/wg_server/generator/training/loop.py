@@ -7,8 +7,6 @@ not been. Of several processes each computes its share of every step, and the fi
 evaluates, writes and speaks.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import math

@@ -6,8 +6,6 @@ on families that no step saw. Another thing to train, such as a decoder with its
 diffusion over them, is another objective.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar

@@ -1,7 +1,5 @@
 """What the plans of all trainings of the generator have in common."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Alembic's entry point: run on the connection that the caller hands over."""
 
-from __future__ import annotations
-
 from alembic import context
 
 context.configure(connection=context.config.attributes["connection"])

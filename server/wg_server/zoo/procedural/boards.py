@@ -1,7 +1,5 @@
 """Circuit boards: conductor tracks, and the six ways in which etching goes wrong."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from wg_server.zoo.procedural.fields import Field, disc_distance, segment_distance, soft, uniform

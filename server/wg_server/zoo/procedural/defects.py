@@ -4,8 +4,6 @@ A painter takes images ``[n, s, s]`` and a *style* (eight numbers in 0..1, fixed
 that two classes of one family may be long and short scratches) and returns new images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import numpy as np

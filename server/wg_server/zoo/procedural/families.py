@@ -1,7 +1,5 @@
 """Families of tasks and their sites: what the zoo asks the procedural source for."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

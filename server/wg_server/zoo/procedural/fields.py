@@ -1,7 +1,5 @@
 """Random fields and distance fields: the paint that surfaces and defects are made with. Pure."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

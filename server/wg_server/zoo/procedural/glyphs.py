@@ -4,8 +4,6 @@ Alphabets are the ten digits in our own strokes, with variants of hand, and inve
 curves. Silhouettes are closed shapes for part recognition.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

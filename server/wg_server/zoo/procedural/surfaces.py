@@ -4,8 +4,6 @@ A sheet is ``[SHEET, SHEET]``, periodic where the material allows it, about 0 to
 a family fixes the parameters; each site grows its own sheet from them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 

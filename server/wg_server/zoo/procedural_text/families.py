@@ -1,7 +1,5 @@
 """Families of text tasks and their sites: what the zoo asks this source for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ bars; alternatives by semicolons. The last name is Japanese. ``{o}`` is a piece 
 ``{n}`` a number, ``{a}`` an address, ``{h}`` a number in hex.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources

@@ -1,7 +1,5 @@
 """Families of window tasks and their sites: what the zoo asks this source for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ A campaign of before had two ends, counted from when it was queued. They become 
 was waiting keeps its end, since its clock is set to the time of queueing.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import sqlalchemy as sa

@@ -3,8 +3,6 @@
 What a store of before knows: the ledger in use of each site, and checkpoints of earlier ones.
 """
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

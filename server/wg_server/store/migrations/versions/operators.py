@@ -1,7 +1,5 @@
 """Operators by name, and the log of what they did."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """Campaigns that ask about the packages of another one, and what sites answered."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -3,8 +3,6 @@
 Releases of before were never tested: they are when their memory is first asked for.
 """
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 
