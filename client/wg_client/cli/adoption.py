@@ -37,39 +37,36 @@ _model_option = click.option(
 @_model_option
 @_by_option
 @json_option
-def use(root: Path, package: str, name: str, by: str, as_json: bool) -> None:
+def use(home: ClientHome, package: str, name: str, by: str, as_json: bool) -> None:
     """Put a model in use: predict and export take it from now on."""
     from wg_client.models import adoption
 
-    home = ClientHome(root)
     manifest, name = chosen(home, package, name)
-    _say(root, adoption.use(home, manifest, name, by), as_json)
+    _say(home.root, adoption.use(home, manifest, name, by), as_json)
 
 
 @click.command("rollback")
 @home_option
 @_by_option
 @json_option
-def rollback(root: Path, by: str, as_json: bool) -> None:
+def rollback(home: ClientHome, by: str, as_json: bool) -> None:
     """Go back to the model that was in use before this one."""
     from wg_client.models import adoption
 
-    home = ClientHome(root)
     home.require()
-    _say(root, adoption.rollback(home, by), as_json)
+    _say(home.root, adoption.rollback(home, by), as_json)
 
 
 @click.command("promote")
 @home_option
 @_by_option
 @json_option
-def promote(root: Path, by: str, as_json: bool) -> None:
+def promote(home: ClientHome, by: str, as_json: bool) -> None:
     """Put the model in shadow in use."""
     from wg_client.models import adoption
 
-    home = ClientHome(root)
     home.require()
-    _say(root, adoption.promote(home, by), as_json)
+    _say(home.root, adoption.promote(home, by), as_json)
 
 
 @click.command("shadow")
@@ -80,7 +77,7 @@ def promote(root: Path, by: str, as_json: bool) -> None:
 @click.option("--by", metavar="NAME", help="Who decides, with PACKAGE or --stop.")
 @json_option
 def shadow(
-    root: Path, package: str | None, name: str, stop: bool, by: str | None, as_json: bool
+    home: ClientHome, package: str | None, name: str, stop: bool, by: str | None, as_json: bool
 ) -> None:
     """Let a model predict beside the one in use; without PACKAGE: show what came of it.
 
@@ -89,12 +86,11 @@ def shadow(
     from wg_client.models import adoption
     from wg_client.models import shadow as shadows
 
-    home = ClientHome(root)
     home.require()
     if package is None and not stop:
         found = shadows.read(home)
         document = {"shadow": None if found is None else canonical.to_builtins(found)}
-        show(document, _lines(root, found), as_json)
+        show(document, _lines(home.root, found), as_json)
         return
     if by is None:
         raise errors.UsageError("--by: say who decides; a role will do")
@@ -105,17 +101,16 @@ def shadow(
     else:
         manifest, name = chosen(home, package, name)
         change = adoption.set_shadow(home, manifest, name, by)
-    _say(root, change, as_json)
+    _say(home.root, change, as_json)
 
 
 @click.command("log")
 @home_option
 @json_option
-def log(root: Path, as_json: bool) -> None:
+def log(home: ClientHome, as_json: bool) -> None:
     """Show every change of the model in use: when, what, who, why."""
     from wg_client.models import adoption
 
-    home = ClientHome(root)
     home.require()
     changes = adoption.read(home).changes
     lines = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -31,26 +30,25 @@ _REFUSED = {"policy": text("policy"), "budget": text("budget")}
 @epsilon_option
 @delta_option
 @json_option
-def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> None:
+def check(home: ClientHome, epsilon: str | None, delta: str | None, as_json: bool) -> None:
     """Show what the client sees, what would leave and what it would cost. Sends nothing.
 
     Exit code 4: policy or budget would refuse such a release.
     """
     from wg_client.release import preview
 
-    home = ClientHome(root)
     try:
         found = preview.check(home, epsilon=epsilon, delta=delta)
     except errors.ConfigError:  # such as: another local encoder than the snapshot's
         for line in _local_lines(preview.local_encoder_sight(home), None):
             say(line)
         raise
-    show(canonical.to_builtins(found), fitted(_lines(found, root)), as_json)
+    show(canonical.to_builtins(found), fitted(_lines(found, home)), as_json)
     if found.cost.refused_by:
         click.get_current_context().exit(errors.EXIT_REFUSED)
 
 
-def _lines(found: Check, root: Path) -> Iterator[str]:
+def _lines(found: Check, home: ClientHome) -> Iterator[str]:
     data, leaves, cost = found.data, found.would_leave, found.cost
     yield text(
         "{site}: data set {dataset}, {path}", site=found.site, dataset=found.dataset, path=data.path
@@ -97,14 +95,14 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
     )
     yield text(
         "looking at changed records, where weights may be kept: up to {seconds:.0f} s more",
-        seconds=_looking(found, root),
+        seconds=_looking(found, home),
     )
-    yield from _who_decides(root)
+    yield from _who_decides(home)
     yield text("nothing was sent, nothing was charged")
     for hint in found.hints:
         yield text("hint: {hint}", hint=hint)
     if not cost.refused_by:
-        yield next_step("wg-client run --home {home}", home=root)
+        yield next_step("wg-client run --home {home}", home=home.root)
 
 
 def _local_lines(local: LocalEncoderSight | None, records: int | None) -> Iterator[str]:
@@ -128,12 +126,12 @@ def _local_lines(local: LocalEncoderSight | None, records: int | None) -> Iterat
         )
 
 
-def _looking(found: Check, root: Path) -> float:
+def _looking(found: Check, home: ClientHome) -> float:
     from wg_client.fitting.cost import look_seconds, measured_speed
     from wg_client.selection.checks.probe import looks
     from wg_client.site import config
 
-    policy = config.load(ClientHome(root)).acceptance.checks
+    policy = config.load(home).acceptance.checks
     count = looks(found.data.records, found.data.modality, policy)
     more = 0.0 if found.local_encoder is None else count * found.local_encoder.seconds
     return look_seconds(count, measured_speed()) + more
@@ -182,16 +180,18 @@ def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:
     )
 
 
-def _who_decides(root: Path) -> Iterator[str]:
+def _who_decides(home: ClientHome) -> Iterator[str]:
     from wg_client.site import config
 
     yield text("who decides:")
-    if config.load(ClientHome(root)).privacy.approve == HUMAN:
-        yield text("    a person, each request: wg-client requests list --home {home}", home=root)
+    if config.load(home).privacy.approve == HUMAN:
+        yield text(
+            "    a person, each request: wg-client requests list --home {home}", home=home.root
+        )
     else:
         yield text(
             "    the policy alone; with 'approve: human' in {path} a person, each request",
-            path=ClientHome(root).config,
+            path=home.config,
         )
 
 

@@ -37,7 +37,7 @@ _STAGES = {
 @set_aside_option
 @allow_empty_option
 @json_option
-def freeze(root: Path, set_aside: bool, allow_empty: bool, as_json: bool) -> int:
+def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) -> int:
     """Check, encode and fix the data set; releases are made from this snapshot alone.
 
     Ends with code 3 and changes nothing if a record cannot be used, unless --set-aside. Each freeze
@@ -47,7 +47,6 @@ def freeze(root: Path, set_aside: bool, allow_empty: bool, as_json: bool) -> int
     from wg_client.site import config as configuration
     from wg_client.site import encoder_pin
 
-    home = ClientHome(root)
     config = configuration.load(home)
     source = Path(config.data.path)
     if reminder := encoder_pin.reminder(home, config):
@@ -60,7 +59,7 @@ def freeze(root: Path, set_aside: bool, allow_empty: bool, as_json: bool) -> int
         frozen = freezing.freeze(
             home, found, set_aside=set_aside, allow_empty=allow_empty, stage=stage
         )
-    lines = [*frozen_lines(frozen), next_step("wg-client check --home {home}", home=root)]
+    lines = [*frozen_lines(frozen), next_step("wg-client check --home {home}", home=home.root)]
     show({"frozen": True, **freeze_document(frozen), "hints": list(found.hints)}, lines, as_json)
     return errors.EXIT_OK
 

@@ -92,7 +92,7 @@ _CONFIRMED = {
 @allow_empty_option
 @json_option
 def init(
-    root: Path,
+    home: ClientHome,
     token: str,
     replace: bool,
     encoder: str | None,
@@ -112,7 +112,6 @@ def init(
     The encoder, which sees every record, comes from the server. The join token names it by its
     hash; on a terminal you are asked whether it is the one that the operator told you.
     """
-    home = ClientHome(root)
     if replace:
         _enrol_again(home, token, encoder, data, budget_of, as_json)
         return errors.EXIT_OK

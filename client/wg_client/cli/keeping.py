@@ -27,18 +27,17 @@ if TYPE_CHECKING:
 @out_option("File to write.")
 @seal_options
 @json_option
-def backup(root: Path, out: Path, seal: Seal, as_json: bool) -> None:
+def backup(home: ClientHome, out: Path, seal: Seal, as_json: bool) -> None:
     """Write the home into one encrypted file: keys, ledger, snapshots, models.
 
     The node may run meanwhile. The data set itself is not in it.
     """
     from wg_client.operation import backup as backups
 
-    home = ClientHome(root)
     done = backups.write(home, out, seal)
     size = sum(each.size for each in done.files)
     lines = [f"{out}: {len(done.files)} files of {done.name}, {size} bytes before encryption"]
-    if home.budget != root:
+    if home.budget != home.root:
         lines.append(f"its ledger is in {home.budget}: back that home up as well")
     show(canonical.to_builtins(done), lines, as_json)
 
@@ -65,7 +64,7 @@ def backup(root: Path, out: Path, seal: Seal, as_json: bool) -> None:
 @key_options
 @json_option
 def restore(
-    root: Path,
+    home: ClientHome,
     path: Path,
     checkpoint: Path | None,
     give_up_ledger: bool,
@@ -77,7 +76,7 @@ def restore(
 
     done, size = backups.restore(
         path,
-        ClientHome(root),
+        home,
         key,
         checkpoint=checkpoint,
         give_up_ledger=give_up_ledger,
@@ -89,7 +88,7 @@ def restore(
         state = f"the server has seen nothing newer than its {size} ledger entries"
     else:
         state = "its ledger is another home's"
-    lines = [f"{root}: {done.name}, {len(done.files)} files", state]
+    lines = [f"{home.root}: {done.name}, {len(done.files)} files", state]
     show(document, lines, as_json)
 
 
@@ -101,11 +100,10 @@ def restore(
     help="One line, and code 7 unless the server answered the node lately: for a supervisor.",
 )
 @json_option
-def status(root: Path, probe: bool, as_json: bool) -> int:
+def status(home: ClientHome, probe: bool, as_json: bool) -> int:
     """Show how the plant is: node, certificate, budget, data, model, and what needs a hand."""
     from wg_client.operation import status as looking
 
-    home = ClientHome(root)
     if probe:
         good, word = looking.connected(home)
         said = word.state if word else "never connected"

@@ -33,14 +33,13 @@ _RIGHT = text(
 @home_option
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-def apply(root: Path, file: Path, as_json: bool) -> int:
+def apply(home: ClientHome, file: Path, as_json: bool) -> int:
     """Verify a weights package, compare it with local-only, keep what is better.
 
     Ends with code 6 if local-only was kept.
     """
     from wg_client.selection.apply import apply_package
 
-    home = ClientHome(root)
     with cli.progress(text("comparing models, %"), 100) as bar, _named(file):
         applied = apply_package(
             home, file, progress=lambda done, total: bar.update(100 * done // max(total, 1))
@@ -79,12 +78,11 @@ def models() -> None:
 @models.command("list")
 @home_option
 @json_option
-def list_models(root: Path, as_json: bool) -> None:
+def list_models(home: ClientHome, as_json: bool) -> None:
     """List every model of every package."""
     from wg_client.models import adoption, store
     from wg_client.models.adoption import Chosen
 
-    home = ClientHome(root)
     home.require()
     found, state = store.all_manifests(home), adoption.read(home).now
     rows: list[dict[str, Any]] = [
@@ -126,9 +124,9 @@ def list_models(root: Path, as_json: bool) -> None:
 @home_option
 @package_option
 @json_option
-def show_models(root: Path, package: str | None, as_json: bool) -> None:
+def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
     """Show where a package's models come from, and why one was kept."""
-    manifest, _ = chosen(ClientHome(root), package, None)
+    manifest, _ = chosen(home, package, None)
     lines: list[str] = [
         text("package {package}: kept {model}", package=manifest.package_id, model=manifest.kept),
         manifest.reason,
@@ -154,13 +152,17 @@ def show_models(root: Path, package: str | None, as_json: bool) -> None:
 @click.option("--out", type=OUT_FILE, help="Default: MODEL.SUFFIX here.")
 @json_option
 def export_models(
-    root: Path, name: str | None, package: str | None, form: Any, out: Path | None, as_json: bool
+    home: ClientHome,
+    name: str | None,
+    package: str | None,
+    form: Any,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Write a whole model, records to logits, as one file."""
     from wg_client.models.export import SUFFIXES, export_model
 
     form = _format(form, out, SUFFIXES)
-    home = ClientHome(root)
     manifest, name = chosen(home, package, name)
     entry = manifest.entry(name)
     target = out or Path(f"{entry.name}{SUFFIXES[form]}")
@@ -181,7 +183,7 @@ def export_models(
 @heat_maps_option
 @json_option
 def predict(
-    root: Path,
+    home: ClientHome,
     paths: tuple[Path, ...],
     name: str | None,
     package: str | None,
@@ -202,7 +204,6 @@ def predict(
     """
     from wg_client.cli.prediction import Predictions
 
-    home = ClientHome(root)
     manifest, name = chosen(home, package, name)
     made = Predictions(home, manifest, name, evaluate=evaluate, heat_maps=heat_maps)
     for path in paths:
@@ -217,7 +218,7 @@ def predict(
                 " {home}'",
                 differ=len(differences),
                 compared=compared,
-                home=root,
+                home=home.root,
             )
         )
     for problem in made.problems:

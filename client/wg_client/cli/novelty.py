@@ -21,7 +21,11 @@ _PATCH_RECORDS = 40
 @heat_maps_option
 @json_option
 def novelty(
-    root: Path, paths: tuple[Path, ...], split: int | None, heat_maps: Path | None, as_json: bool
+    home: ClientHome,
+    paths: tuple[Path, ...],
+    split: int | None,
+    heat_maps: Path | None,
+    as_json: bool,
 ) -> int:
     """Say of each record how like the plant's own it is. Needs no labels, server or weights.
 
@@ -32,7 +36,6 @@ def novelty(
     from wg_client.data.inspection import decoded_parts
     from wg_client.models.calls import Judge
 
-    home = ClientHome(root)
     labels = configuration.load(home).data.labels
     judge = Judge.of_records(home, _PATCH_RECORDS)
     rows: list[dict[str, Any]] = []

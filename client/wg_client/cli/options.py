@@ -25,19 +25,19 @@ WARNING = (
 )
 
 
-def _spoken(_: click.Context, __: click.Parameter, root: Path) -> Path:
-    """Speak the language of the home's settings; the command itself says if these are wrong."""
+def _opened(_: click.Context, __: click.Parameter, root: Path) -> ClientHome:
+    """The home, in the language of its settings; the command itself says if these are wrong."""
+    home = ClientHome(root)
     with contextlib.suppress(WgError):
-        language.prefer(configuration.load(ClientHome(root)).language, speaks)
-    return root
+        language.prefer(configuration.load(home).language, speaks)
+    return home
 
 
 home_option = click.option(
     "--home",
-    "root",
     type=click.Path(path_type=Path),
     required=True,
-    callback=_spoken,
+    callback=_opened,
     help="The plant's home folder.",
 )
 epsilon_option = click.option(

@@ -29,7 +29,7 @@ from wg_common.wire import canonical, protocol
 @by_option
 @json_option
 def statistics(
-    root: Path,
+    home: ClientHome,
     out: Path,
     purpose: str,
     epsilon: str | None,
@@ -45,7 +45,6 @@ def statistics(
     from wg_client.site import config as configuration
     from wg_client.site import locks, policy
 
-    home = ClientHome(root)
     config = configuration.load(home)
     plants.ready_snapshot(home)
     query = protocol.StatisticsQuery(
@@ -109,7 +108,7 @@ def statistics(
 )
 @json_option
 def contribute(
-    root: Path,
+    home: ClientHome,
     out: Path,
     purpose: str | None,
     epsilon: str | None,
@@ -122,7 +121,6 @@ def contribute(
     from wg_client.release import contribution as contributing
     from wg_client.site import config as configuration
 
-    home = ClientHome(root)
     privacy = configuration.load(home).privacy
     request = contributing.ContributionRequest(
         epsilon=epsilon or privacy.max_request_epsilon,
@@ -144,12 +142,11 @@ def contribute(
 @click.command()
 @home_option
 @json_option
-def budget(root: Path, as_json: bool) -> None:
+def budget(home: ClientHome, as_json: bool) -> None:
     """Show what left, what it cost, and what is left of the budget."""
     from wg_client.release.budget import read_spend
     from wg_client.site import config as configuration
 
-    home = ClientHome(root)
     config = configuration.load(home)
     spend = read_spend(home, config)
     lines = [

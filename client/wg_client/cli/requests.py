@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,11 +43,10 @@ def requests() -> None:
 @requests.command("list")
 @home_option
 @json_option
-def list_requests(root: Path, as_json: bool) -> None:
+def list_requests(home: ClientHome, as_json: bool) -> None:
     """List requests that came and have not expired, and what was decided."""
     from wg_client.release import approval
 
-    home = ClientHome(root)
     rows = [_document(home, one) for one in approval.waiting(home, time.time())]
     nothing = text("no requests")
     if _config(home).privacy.approve != "human":
@@ -71,7 +69,7 @@ def list_requests(root: Path, as_json: bool) -> None:
     ]
     if waits := [row["request_id"][:16] for row in rows if row["state"] == "waiting"]:
         command = "wg-client requests show --home {home} {request}"
-        lines.append(next_step(command, home=root, request=waits[0]))
+        lines.append(next_step(command, home=home.root, request=waits[0]))
     show({"requests": rows}, lines or [nothing], as_json)
 
 
@@ -79,11 +77,10 @@ def list_requests(root: Path, as_json: bool) -> None:
 @home_option
 @_ID
 @json_option
-def show_request(root: Path, request_id: str, as_json: bool) -> None:
+def show_request(home: ClientHome, request_id: str, as_json: bool) -> None:
     """Show one request: what would leave, and what it would cost. Sends nothing."""
     from wg_client.release import approval, preview
 
-    home = ClientHome(root)
     one = approval.find(home, request_id, time.time())
     query = one.query
     seen = preview.check(home, epsilon=query.epsilon, delta=query.delta)
@@ -95,7 +92,7 @@ def show_request(root: Path, request_id: str, as_json: bool) -> None:
         "would_leave": leaves,
         "cost": canonical.to_builtins(seen.cost),
     }
-    show(document, _lines(document, root), as_json)
+    show(document, _lines(document, home), as_json)
 
 
 @requests.command()
@@ -103,9 +100,9 @@ def show_request(root: Path, request_id: str, as_json: bool) -> None:
 @_ID
 @_by_option
 @json_option
-def approve(root: Path, request_id: str, name: str, as_json: bool) -> None:
+def approve(home: ClientHome, request_id: str, name: str, as_json: bool) -> None:
     """Let one request be answered; the decision and NAME go on the ledger."""
-    _decide(root, request_id, name, True, as_json)
+    _decide(home, request_id, name, True, as_json)
 
 
 @requests.command()
@@ -113,17 +110,16 @@ def approve(root: Path, request_id: str, name: str, as_json: bool) -> None:
 @_ID
 @_by_option
 @json_option
-def deny(root: Path, request_id: str, name: str, as_json: bool) -> None:
+def deny(home: ClientHome, request_id: str, name: str, as_json: bool) -> None:
     """Refuse one request; the decision and NAME go on the ledger."""
-    _decide(root, request_id, name, False, as_json)
+    _decide(home, request_id, name, False, as_json)
 
 
-def _decide(root: Path, request_id: str, name: str, approved: bool, as_json: bool) -> None:
+def _decide(home: ClientHome, request_id: str, name: str, approved: bool, as_json: bool) -> None:
     from wg_client.release import approval
     from wg_client.release.query import open_ledger
     from wg_client.site import locks
 
-    home = ClientHome(root)
     config = _config(home)
     one = approval.find(home, request_id, time.time())
     with locks.release(home), open_ledger(home) as ledger:
@@ -191,7 +187,7 @@ def _state(found: Decision | None, charged: bool) -> str:
     return "approved" if found.approved else "denied"
 
 
-def _lines(document: dict[str, Any], root: Path) -> Iterator[str]:
+def _lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
     cost, leaves = document["cost"], document["would_leave"]
     by = text(" by {name}", name=document["by"]) if document["by"] else ""
     state = _STATES[document["state"]]
@@ -221,11 +217,13 @@ def _lines(document: dict[str, Any], root: Path) -> Iterator[str]:
     if document["state"] == "waiting":
         short = document["request_id"][:16]
         yield next_step(
-            "wg-client requests approve --home {home} {request} --by NAME", home=root, request=short
+            "wg-client requests approve --home {home} {request} --by NAME",
+            home=home.root,
+            request=short,
         )
         yield text(
             "  or: {command}",
-            command=f"wg-client requests deny --home {root} {short} --by NAME",
+            command=f"wg-client requests deny --home {home.root} {short} --by NAME",
         )
 
 

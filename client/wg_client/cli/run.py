@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
     "--json", "as_json", is_flag=True, help="With --once: print what was applied as one document."
 )
 @cli.log_option
-def run(root: Path, once: bool, as_json: bool, log_format: str) -> None:
+def run(home: ClientHome, once: bool, as_json: bool, log_format: str) -> None:
     """Connect to the server and answer it, within the policy, until stopped.
 
     Logs go to standard error; --log-format json makes each line one object.
@@ -49,7 +49,6 @@ def run(root: Path, once: bool, as_json: bool, log_format: str) -> None:
     from wg_common.ledger import charging
 
     charging.code_digest()  # of the code as it is now, not of an upgrade while this runs
-    home = ClientHome(root)
     config = configuration.load(home)
     answer_time.check_answers(config, plants.ready_snapshot(home))
     logs.use(log_format, hidden=(config.data.path,))
@@ -63,7 +62,7 @@ def run(root: Path, once: bool, as_json: bool, log_format: str) -> None:
     def apply(home: ClientHome, path: Path) -> None:
         log.info("a package came: models are compared; minutes, if there are many records")
         came.append(apply_package(home, path))
-        log.info("report: %s; next: wg-client models list --home %s", home.report, root)
+        log.info("report: %s; next: wg-client models list --home %s", home.report, home.root)
 
     handlers = Handlers(
         answer_query=answer_query, answer_quality=answer_quality, apply_package=apply

@@ -14,12 +14,11 @@ from wg_common.cli import json_option, progress, show
 @click.command()
 @home_option
 @json_option
-def renew(root: Path, as_json: bool) -> None:
+def renew(home: ClientHome, as_json: bool) -> None:
     """Get a fresh TLS certificate now. A running node does so by itself when it is due."""
     from wg_client.fleet import enrolment
     from wg_client.site import config as configuration
 
-    home = ClientHome(root)
     config = configuration.load(home)
     enrolment.renew(home, config.server.fleet_url, config.site)
     expires = enrolment.certificate_expiry(home)
@@ -32,7 +31,7 @@ def renew(root: Path, as_json: bool) -> None:
 @home_option
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-def cosigned(root: Path, file: Path, as_json: bool) -> None:
+def cosigned(home: ClientHome, file: Path, as_json: bool) -> None:
     """Keep the server's cosignature that came in FILE, from 'wg-server witness'.
 
     A weights package carries one too, and 'wg-client apply' keeps it.
@@ -43,7 +42,7 @@ def cosigned(root: Path, file: Path, as_json: bool) -> None:
 
     data = atomic.read_bytes(file, limit=NOTE_LIMIT)
     try:
-        size = cosigning.keep(ClientHome(root), data)
+        size = cosigning.keep(home, data)
     except errors.DecodeError as error:
         raise errors.DecodeError(
             f"{file}: {error}; expected the note of 'wg-server witness'"
@@ -56,12 +55,11 @@ def cosigned(root: Path, file: Path, as_json: bool) -> None:
 @click.command()
 @home_option
 @json_option
-def witnesses(root: Path, as_json: bool) -> None:
+def witnesses(home: ClientHome, as_json: bool) -> None:
     """Show who witnesses the ledger, and what a new witness's operator must be given."""
     from wg_client.connection import cosigning
     from wg_client.site import config as configuration
 
-    home = ClientHome(root)
     config = configuration.load(home)
     origin, vkey, size, rows = cosigning.status(home, config)
     document = {
@@ -83,14 +81,14 @@ def witnesses(root: Path, as_json: bool) -> None:
 @click.command("rotate-key")
 @home_option
 @json_option
-def rotate_key(root: Path, as_json: bool) -> None:
+def rotate_key(home: ClientHome, as_json: bool) -> None:
     """Sign the ledger with a new key; the old one signs for it, and the server learns it.
 
     Run it again if it was cut off: it goes on where it stopped.
     """
     from wg_client.fleet import rotation
 
-    done = rotation.rotate_key(ClientHome(root))
+    done = rotation.rotate_key(home)
     lines = [
         f"entry {done.entry}: signed by both keys, known to the server",
         f"ledger key, for auditors: {done.key}",
@@ -104,7 +102,9 @@ def rotate_key(root: Path, as_json: bool) -> None:
 @click.option("--reason", required=True, help="Why, in a few words; goes on the new ledger.")
 @click.option("--encoder", metavar="HASH", help="Where the encoder is to be another: its SHA-256.")
 @json_option
-def compromise(root: Path, token: str, reason: str, encoder: str | None, as_json: bool) -> None:
+def compromise(
+    home: ClientHome, token: str, reason: str, encoder: str | None, as_json: bool
+) -> None:
     """Give up a ledger whose key was lost or stolen. All that was spent moves to a new one.
 
     Stop the node first. Every key of the plant is made anew.
@@ -112,10 +112,9 @@ def compromise(root: Path, token: str, reason: str, encoder: str | None, as_json
     from wg_client.fleet import reenrolment
     from wg_client.release.budget import read_spend
 
-    home = ClientHome(root)
     config = reenrolment.compromise(home, token, reason, encoder=encoder)
     spend = read_spend(home, config)
-    kept = [str(path) for path in sorted(root.glob("ledger-*.sqlite"))]
+    kept = [str(path) for path in sorted(home.root.glob("ledger-*.sqlite"))]
     document = {
         "site": config.site,
         "old_ledgers": kept,
@@ -139,7 +138,9 @@ def compromise(root: Path, token: str, reason: str, encoder: str | None, as_json
 )
 @click.option("--repetitions", type=int, help="Releases to make; more find smaller violations.")
 @json_option
-def audit(root: Path, epsilon: float, delta: float, repetitions: int | None, as_json: bool) -> int:
+def audit(
+    home: ClientHome, epsilon: float, delta: float, repetitions: int | None, as_json: bool
+) -> int:
     """Try to catch the installed release code, and put the outcome on the ledger.
 
     Made-up records only; costs no budget; about a minute. Ends with code 5 if the code gives less
@@ -150,7 +151,7 @@ def audit(root: Path, epsilon: float, delta: float, repetitions: int | None, as_
 
     with progress("releases", None) as bar:
         found = run(
-            ClientHome(root),
+            home,
             epsilon,
             delta,
             repetitions=repetitions,

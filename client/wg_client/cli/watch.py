@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @json_option
 def watch(
-    root: Path, paths: tuple[Path, ...], split: int | None, suggest: int, as_json: bool
+    home: ClientHome, paths: tuple[Path, ...], split: int | None, suggest: int, as_json: bool
 ) -> int:
     """Hold new records against the frozen ones: drift, new kinds, unsure calls. Sends nothing.
 
@@ -44,7 +44,6 @@ def watch(
     from wg_client.cli.prediction import records_at
     from wg_client.operation import watch as watching
 
-    home = ClientHome(root)
     labels = configuration.load(home).data.labels
     found = [records_at(home, labels, path, split) for path in paths]
     left_out = [problem for _, problems in found for problem in problems]
@@ -59,7 +58,7 @@ def watch(
     for problem in seen.left_out:
         note(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
     document = {"false_alarms": watching.FALSE_ALARMS, **canonical.to_builtins(seen)}
-    show(document, fitted(_lines(seen, root, watching.FALSE_ALARMS)), as_json)
+    show(document, fitted(_lines(seen, home.root, watching.FALSE_ALARMS)), as_json)
     if seen.batch.alarm:
         return errors.EXIT_NOT_ACCEPTED
     return errors.EXIT_CONFIG if seen.left_out else errors.EXIT_OK
