@@ -55,9 +55,6 @@ def put_subjects(connection: Connection, campaign_id: str, subjects: Sequence[Su
             "package_sha256": each.package_sha256,
             "conditioned": int(each.conditioned),
             "candidates": json.dumps(each.candidates),
-            "received": 0.0,
-            "signing_key": "",
-            "data": b"",
         }
         for each in subjects
     ]

@@ -94,10 +94,6 @@ class CampaignQueue:
                     deliver_seconds=deliver_seconds,
                     min_sites=min_sites,
                     grace_seconds=grace_seconds,
-                    started=0.0,
-                    paused_at=0.0,
-                    state="queued",
-                    reason="",
                     about=about,
                 )
             )
@@ -272,11 +268,11 @@ class CampaignQueue:
                 )
             _check_retried(connection, site, task.release_id)
             again = _waiting(campaign_id, site, now)
-            kept = ["messages", "bytes_received", "bytes_sent", "release_id", "answered"]
             if task.state == "expired":
-                kept.append("query_id")
-            again = {name: value for name, value in again.items() if name not in kept}
+                del again["query_id"]
             again |= {"opened": now, "state": "released" if task.release_id else "waiting"}
+            again |= {"code": "", "package_sha256": "", "served": 0, "tries": 0}
+            again |= dict.fromkeys(("asked", "made", "figure"), 0.0)
             connection.execute(
                 table.update()
                 .where(table.c.campaign == campaign_id, table.c.site == site)
@@ -401,28 +397,9 @@ def _check_enrolled(connection: Connection, sites: Sequence[str]) -> None:
 
 
 def _waiting(campaign_id: str, site: str, now: float) -> dict[str, object]:
-    """The row of a task whose site was not asked yet."""
-    return {
-        "campaign": campaign_id,
-        "site": site,
-        "query_id": secrets.token_hex(16),
-        "delivery_id": secrets.token_hex(16),
-        "state": "waiting",
-        "code": "",
-        "release_id": "",
-        "package_sha256": "",
-        "opened": 0.0,
-        "asked": 0.0,
-        "answered": 0.0,
-        "made": 0.0,
-        "served": 0,
-        "tries": 0,
-        "figure": 0.0,
-        "messages": 0,
-        "bytes_received": 0,
-        "bytes_sent": 0,
-        "updated": now,
-    }
+    """The row of a task whose site was not asked yet; the rest is as the table has it."""
+    ids = {"query_id": secrets.token_hex(16), "delivery_id": secrets.token_hex(16)}
+    return {"campaign": campaign_id, "site": site, **ids, "updated": now}
 
 
 def _finish(connection: Connection, campaign_id: str, state: str, reason: str, now: float) -> None:

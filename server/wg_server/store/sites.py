@@ -67,12 +67,7 @@ class Store(LedgerTable, ReleaseTable):
         with self.engine.begin() as connection:
             known = find_site(connection, site, lock=True)
             if known is None:
-                empty = {"node_key": "", "signing_key": "", "ledger_origin": "", "ledger_key": ""}
-                connection.execute(
-                    schema.site.insert().values(
-                        name=site, state="invited", enrolled=0.0, last_seen=0.0, **empty
-                    )
-                )
+                connection.execute(schema.site.insert().values(name=site, state="invited"))
             elif known.state == "enrolled" and not replace:
                 raise ConfigError(
                     f"site {site}: enrolled already; --replace lets it enrol again with new keys"
