@@ -4,9 +4,9 @@ A baseline sees what the generator sees and returns rows and biases of ``feature
 ``centre`` is the mean that BLUP predicts for the site. None of them is trained on the site.
 """
 
-from wg_server.generator.baselines.context import Baseline, Context, Floats, Head
 from wg_server.generator.baselines.meta import Metric
 from wg_server.generator.baselines.registry import BASELINES, Trained, train_baselines
+from wg_server.generator.baselines.untrained import Baseline, Context, Floats, Head
 
 __all__ = [
     "BASELINES",

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from scipy.special import softmax
 
 from wg_common.inference.discriminants import centred, lda, scaled
-from wg_server.generator.baselines.context import Context, Floats, Head
+from wg_server.generator.baselines.untrained import Context, Floats, Head
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from wg_common import streams
 from wg_common.streams import Stream
-from wg_server.generator.baselines import closed, meta, prototypes, zoo_rows
-from wg_server.generator.baselines.context import Baseline
+from wg_server.generator.baselines import meta, untrained
+from wg_server.generator.baselines.untrained import Baseline
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode
@@ -14,17 +15,20 @@ from wg_server.generator.simulation.episodes import Episode
 REPTILE_ROUNDS = 400
 
 BASELINES: Mapping[str, Baseline] = {
-    "random": closed.random,
-    "base": closed.base,
-    "closed-form-own": closed.closed_form_own,
-    "closed-form": closed.closed_form,
-    "blend": closed.prior_mixture,
-    "cosine-no-counts": prototypes.cosine_without_counts,
-    "pooled-cosine": prototypes.pooled_cosine,
-    "pooled-moved": prototypes.pooled_moved,
-    "retrieval-5nn": zoo_rows.nearest_rows,
-    "average-weights": zoo_rows.average_weights,
-    "weights-plus-noise": zoo_rows.weights_plus_noise,
+    "random": untrained.random,
+    "base": untrained.base,
+    "closed-form-own": untrained.closed_form_own,
+    "closed-form": lambda context: (
+        context.estimate.weight,
+        context.estimate.bias,
+    ),  # BLUP of all sites
+    "blend": untrained.prior_mixture,
+    "cosine-no-counts": untrained.cosine_without_counts,
+    "pooled-cosine": untrained.pooled_cosine,
+    "pooled-moved": untrained.pooled_moved,
+    "retrieval-5nn": partial(untrained.retrieved, neighbours=5),
+    "average-weights": partial(untrained.retrieved, neighbours=50),  # averaging without selection
+    "weights-plus-noise": untrained.weights_plus_noise,
 }
 """Baselines without training."""
 
