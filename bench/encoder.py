@@ -18,7 +18,7 @@ import argparse
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -240,19 +240,17 @@ def _right(
 
 def _table(
     plain: dict[tuple[str, float], Floats], product: dict[tuple[str, float], Floats]
-) -> list[str]:
+) -> Iterator[str]:
     names = list(dict.fromkeys(name for name, _ in plain))
-    lines = [
-        "| set | " + " | ".join(f"plain, ε {e:g} | product | points" for e in EPSILONS) + " |",
-        "|---|" + "---:|---:|---:|" * len(EPSILONS),
-    ]
+    yield "| set | " + " | ".join(f"plain, ε {e:g} | product | points" for e in EPSILONS) + " |"
+    yield "|---|" + "---:|---:|---:|" * len(EPSILONS)
     for name in names:
         cells = []
         for e in EPSILONS:
             before, after = plain[name, e], product[name, e]
             gain, error = _mean(100 * (after - before))
             cells += [f"{before.mean():.3f}", f"{after.mean():.3f}", f"{gain:+.1f} ± {error:.1f}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        yield f"| {name} | " + " | ".join(cells) + " |"
     groups = {"all": names, "the six": [name for name in SIX if name in names]}
     for title, members in groups.items():
         cells = []
@@ -263,8 +261,7 @@ def _table(
             gain, error = _mean(100 * (pair[:, 1] - pair[:, 0]))
             cells += [*(f"{v:.3f}" for v in pair.mean(axis=0)), f"{gain:+.1f} ± {error:.1f}"]
         if cells:
-            lines.append(f"| **{title}** | " + " | ".join(cells) + " |")
-    return lines
+            yield f"| **{title}** | " + " | ".join(cells) + " |"
 
 
 def _mean(values: Floats) -> tuple[float, float]:

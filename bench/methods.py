@@ -7,7 +7,7 @@ the plant's model selection keeps, with the policy that plants start with.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -297,20 +297,16 @@ def _map(metric: baselines.Metric, features: Floats) -> Floats:
     return np.hstack([features[:, :d] @ metric.map, features[:, d:]])
 
 
-def cells(*, quick: bool) -> Sequence[Cell]:
+def cells(*, quick: bool) -> Iterator[Cell]:
     """The scenarios; S4, no local step, is how each of them is delivered."""
     epsilons = (1.0, 4.0) if quick else (0.5, 1.0, 4.0, float("inf"))
     shots = (5, 20) if quick else (0, 5, 20, 100)
-    found = []
     for epsilon in epsilons:
-        found += [Cell(scenario="S1 few labels", epsilon=epsilon, shots=n) for n in shots]
+        yield from (Cell(scenario="S1 few labels", epsilon=epsilon, shots=n) for n in shots)
         for n in (20,) if quick else shots[1:]:
-            found.append(
-                Cell(scenario="S2 classes never seen", epsilon=epsilon, shots=n, missing=0.3)
-            )
-            found.append(Cell(scenario="S3 no labels", epsilon=epsilon, shots=n, labelled=False))
+            yield Cell(scenario="S2 classes never seen", epsilon=epsilon, shots=n, missing=0.3)
+            yield Cell(scenario="S3 no labels", epsilon=epsilon, shots=n, labelled=False)
         if not quick or epsilon == 4.0:
-            found += [
+            yield from (
                 Cell(scenario="S6 new camera", epsilon=epsilon, shots=n, camera=1.0) for n in shots
-            ]
-    return found
+            )

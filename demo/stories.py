@@ -5,7 +5,7 @@ words follow them. ``demo/locale`` has each sentence in Japanese.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,40 +139,32 @@ def outcome(plant: Result) -> Text:
     return text("better by {size}", size=size) if found else text("WORSE by {size}", size=size)
 
 
-def details(plant: Result) -> list[Text]:
+def details(plant: Result) -> Iterator[Text]:
     """What else a visitor should know of this run's figures, in sentences."""
-    said = []
     if plant["kept_source"] != LOCAL and plant["gain"] is not None:
         gain = plant["gain"]
-        said.append(
-            text(
-                "Difference {mean:+.1f} points, give or take {error:.1f}.",
-                mean=100 * gain["mean"],
-                error=100 * gain["se"],
-            )
+        yield text(
+            "Difference {mean:+.1f} points, give or take {error:.1f}.",
+            mean=100 * gain["mean"],
+            error=100 * gain["se"],
         )
     if plant["unseen"] is not None:
-        said.append(
-            text(
-                "Of the {records} test pictures of {names}, which it had never seen: {alone} right"
-                " alone, {kept} with weightgate.",
-                records=plant["unseen"]["records"],
-                names=_named(plant["missing_classes"]),
-                alone=percent(plant["unseen"]["alone"]),
-                kept=percent(plant["unseen"]["kept"]),
-            )
+        yield text(
+            "Of the {records} test pictures of {names}, which it had never seen: {alone} right"
+            " alone, {kept} with weightgate.",
+            records=plant["unseen"]["records"],
+            names=_named(plant["missing_classes"]),
+            alone=percent(plant["unseen"]["alone"]),
+            kept=percent(plant["unseen"]["kept"]),
         )
     if plant["alone"] is None:
-        said.append(text("Guessing is right in {share}.", share=percent(1 / len(plant["classes"]))))
+        yield text("Guessing is right in {share}.", share=percent(1 / len(plant["classes"])))
     if plant["network"] is not None:
-        said.append(
-            text(
-                "{thousands:.0f} thousand numbers, {size:.0f} kB on the device.",
-                thousands=plant["network"]["parameters"] / 1000,
-                size=plant["network"]["bytes"] / 1000,
-            )
+        yield text(
+            "{thousands:.0f} thousand numbers, {size:.0f} kB on the device.",
+            thousands=plant["network"]["parameters"] / 1000,
+            size=plant["network"]["bytes"] / 1000,
         )
-    return said
 
 
 def _named(names: Sequence[str]) -> str:

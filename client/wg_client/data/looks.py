@@ -5,6 +5,7 @@ another.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -40,11 +41,10 @@ class Looks:
                 self._constant += 1
                 self._first_constant = self._first_constant or name
 
-    def hints(self) -> list[str]:
+    def hints(self) -> Iterator[str]:
         """Sentences for a person."""
-        found = []
         if self._dark:
-            found.append(
+            yield (
                 f"{self._dark} images are nearly black, such as {self._first_dark}: if a camera of"
                 " 10, 12 or 14 bits wrote them into 16, say so (--bits 12, or data.reading.bits)"
             )
@@ -53,10 +53,9 @@ class Looks:
                 f"{count} of {channels} such as {self._example[channels]}"
                 for channels, count in self._channels.most_common()
             )
-            found.append(f"windows have different numbers of channels: {words}")
+            yield f"windows have different numbers of channels: {words}"
         if self._constant:
-            found.append(
+            yield (
                 f"{self._constant} windows have a channel that never changes, such as"
                 f" {self._first_constant}: is the sensor connected?"
             )
-        return found

@@ -3,7 +3,7 @@
 Sentences are ``language.Text``: the page says them in its language.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,48 +128,41 @@ def _codes(found: Iterable[Finding]) -> str:
     return ", ".join(dict.fromkeys(finding.code for finding in found))
 
 
-def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> list[Text]:
+def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> Iterator[Text]:
     if figures.named is None:
         low, middle, high = (round(1000 * share) for share in gain.UNCHECKED)
-        return [
-            text("Nothing was measured here."),
-            text(
-                "Elsewhere, models like this one named about {middle} of 1,000 records right; at"
-                " one site in ten fewer than {low}, at one in ten more than {high}.",
-                low=low,
-                middle=middle,
-                high=high,
-            ),
-        ]
-    said = []
+        yield text("Nothing was measured here.")
+        yield text(
+            "Elsewhere, models like this one named about {middle} of 1,000 records right; at"
+            " one site in ten fewer than {low}, at one in ten more than {high}.",
+            low=low,
+            middle=middle,
+            high=high,
+        )
+        return
     if not outcome.accepted:
-        said.append(text("Nothing: you go on with the model that your own labels give."))
+        yield text("Nothing: you go on with the model that your own labels give.")
     for share, alone, beside in (
         (figures.found, _FOUND, _FOUND_BESIDE),
         (figures.passed, _PASSED, _PASSED_BESIDE),
         (figures.named, _NAMED, _NAMED_BESIDE),
     ):
         if share is not None:
-            said.append(_counted(share, alone, beside))
+            yield _counted(share, alone, beside)
     if figures.good and figures.found is not None:
-        said.append(
-            text(
-                'Good means: {labels}. Set "data.good" in client.yaml to change that.',
-                labels=_list(figures.good),
-            )
+        yield text(
+            'Good means: {labels}. Set "data.good" in client.yaml to change that.',
+            labels=_list(figures.good),
         )
     if absent:
-        said.append(
-            text(
-                "These numbers leave out records of {classes}: there was none here to count.",
-                classes=_list(absent),
-            )
+        yield text(
+            "These numbers leave out records of {classes}: there was none here to count.",
+            classes=_list(absent),
         )
     if absent and outcome.accepted:
-        said.append(
-            text("It can also name {classes}, which your own model cannot.", classes=_list(absent))
+        yield text(
+            "It can also name {classes}, which your own model cannot.", classes=_list(absent)
         )
-    return said
 
 
 def _counted(share: Share, alone: str, beside: str) -> Text:
@@ -224,47 +217,35 @@ def _privacy(plant: Plant, spend: Spend) -> list[Text]:
     ]
 
 
-def _unknown(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> list[Text]:
-    said = []
+def _unknown(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> Iterator[Text]:
     if absent:
-        said.append(
-            text(
-                "How often {classes} will be recognised: there is no labelled record of it here.",
-                classes=_list(absent),
-            )
+        yield text(
+            "How often {classes} will be recognised: there is no labelled record of it here.",
+            classes=_list(absent),
         )
     named = figures.named
     if named is not None and named.kept.high - named.kept.low > _ROUGH:
-        said.append(
-            text(
-                "The exact figures: {count} labelled records leave a margin of {margin} in 1,000"
-                " either way.",
-                count=len(outcome.records.labels),
-                margin=_thousand((named.kept.high - named.kept.low) / 2),
-            )
+        yield text(
+            "The exact figures: {count} labelled records leave a margin of {margin} in 1,000"
+            " either way.",
+            count=len(outcome.records.labels),
+            margin=_thousand((named.kept.high - named.kept.low) / 2),
         )
     unjudged = [text(registry.title(n)) for n, model in outcome.models.items() if not model.judged]
     if unjudged:
-        said.append(
-            text(
-                "How good these are: {models}. Your own release had a part in them, so your records"
-                " cannot judge them.",
-                models=listed(unjudged),
-            )
+        yield text(
+            "How good these are: {models}. Your own release had a part in them, so your records"
+            " cannot judge them.",
+            models=listed(unjudged),
         )
     if len(outcome.records.labels) and outcome.records.units is None:
-        said.append(
-            text(
-                "Whether several records are of one part or one recording: no unit is named here."
-                " If they are, these figures are too good."
-            )
+        yield text(
+            "Whether several records are of one part or one recording: no unit is named here."
+            " If they are, these figures are too good."
         )
-    said += [
-        text("How it does on machines, and on kinds and sizes of fault, without a record here."),
-        text("How it does when camera, light, material or sensors change."),
-        text("Whether it sees defects that nobody has declared as a class."),
-    ]
-    return said
+    yield text("How it does on machines, and on kinds and sizes of fault, without a record here.")
+    yield text("How it does when camera, light, material or sensors change.")
+    yield text("Whether it sees defects that nobody has declared as a class.")
 
 
 def _next(
@@ -274,38 +255,30 @@ def _next(
     warned: Sequence[Finding],
     absent: Sequence[str],
     labels: Sequence[str],
-) -> list[Text]:
-    said = []
+) -> Iterator[Text]:
     if warned:
-        said.append(text("Read what was found under {codes}, below.", codes=_codes(warned)))
+        yield text("Read what was found under {codes}, below.", codes=_codes(warned))
     if not in_use and outcome.accepted:
-        said.append(
-            text(
-                "Another model is in use, and this one predicts beside it. To change that:"
-                " wg-client models promote --home {home} --by NAME",
-                home=root,
-            )
-        )
-    said.append(
-        text(
-            "Try it on new records: wg-client predict --home {home} NEW_RECORDS --out result.csv",
+        yield text(
+            "Another model is in use, and this one predicts beside it. To change that:"
+            " wg-client models promote --home {home} --by NAME",
             home=root,
         )
+    yield text(
+        "Try it on new records: wg-client predict --home {home} NEW_RECORDS --out result.csv",
+        home=root,
     )
     if not len(outcome.records.labels):
-        said.append(text("Label ten records of each class, freeze, and ask for weights again."))
-        return said
-    said.append(text('Have a person look at what it calls "unsure" or "new".'))
+        yield text("Label ten records of each class, freeze, and ask for weights again.")
+        return
+    yield text('Have a person look at what it calls "unsure" or "new".')
     counts = np.bincount(outcome.records.labels, minlength=len(labels))
     if absent:
-        said.append(text("Collect and label records of {classes}.", classes=_list(absent)))
+        yield text("Collect and label records of {classes}.", classes=_list(absent))
     elif counts.min() < 20:
         fewest = labels[int(counts.argmin())]
-        said.append(
-            text(
-                "Label more records of {label}: there are {count}.",
-                label=fewest,
-                count=int(counts.min()),
-            )
+        yield text(
+            "Label more records of {label}: there are {count}.",
+            label=fewest,
+            count=int(counts.min()),
         )
-    return said

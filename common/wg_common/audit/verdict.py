@@ -6,6 +6,7 @@ own word*, which proves nothing. What was not checked is said in words.
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wg_common.audit.freshness import Freshness
@@ -328,47 +329,35 @@ def _not_checked(
     left: int,
     unchecked: int,
     folder: ServerFolder | None,
-) -> list[str]:
+) -> Iterator[str]:
     anchors = history.anchors
-    missing: list[str] = []
     if anchors.ledger_key is None:
-        missing.append(_WHOSE)
+        yield _WHOSE
     if not anchors.witnesses:
-        missing.append(
-            text(
-                "that a witness saw this log: no key of a witness is known from elsewhere"
-                " (--witness-key)"
-            )
+        yield text(
+            "that a witness saw this log: no key of a witness is known from elsewhere"
+            " (--witness-key)"
         )
     if not fresh.extends:
-        missing.append(
-            text(
-                "that there is no newer copy: no checkpoint came by another way (--checkpoint,"
-                " --server)"
-            )
+        yield text(
+            "that there is no newer copy: no checkpoint came by another way (--checkpoint,"
+            " --server)"
         )
     if succession.stated:
-        missing.append(
-            text(
-                "what log {log} had spent: the inherited spend is its successor's own word"
-                " (--previous)",
-                log=succession.stated,
-            )
+        yield text(
+            "what log {log} had spent: the inherited spend is its successor's own word"
+            " (--previous)",
+            log=succession.stated,
         )
     if succession.status == "not checked":
-        missing.append(text("whether the site had another log before this one (--server)"))
+        yield text("whether the site had another log before this one (--server)")
     if not received and folder is None:
-        missing.append(
-            text(
-                "that what the server received is on this log, as it was charged (--statistics,"
-                " --server)"
-            )
+        yield text(
+            "that what the server received is on this log, as it was charged (--statistics,"
+            " --server)"
         )
     if left:
-        missing.append(
-            text("{count} received file(s) of the site's other logs (--previous)", count=left)
-        )
+        yield text("{count} received file(s) of the site's other logs (--previous)", count=left)
     if unchecked:
-        missing.append(text("{count} stated epsilons of DP-SGD charges", count=unchecked))
-    missing.append(_PAST)
-    return missing
+        yield text("{count} stated epsilons of DP-SGD charges", count=unchecked)
+    yield _PAST

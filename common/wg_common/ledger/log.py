@@ -46,8 +46,8 @@ class Log:
         self._path = path
         self._db = connection
         self._key = key
-        self._clock = clock or _now
-        self._step = on_step or _ignore
+        self._clock: Clock = clock or (lambda: int(time.time()))
+        self._step: Step = on_step or (lambda step: None)
         self._loaded: LedgerState | None = None
 
     @classmethod
@@ -359,11 +359,3 @@ class Log:
         if self._key is None:
             raise ConfigError(f"{self._path}: opened for reading, without the signing key")
         return self._key
-
-
-def _now() -> int:
-    return int(time.time())
-
-
-def _ignore(step: str) -> None:
-    del step

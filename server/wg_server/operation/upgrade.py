@@ -5,6 +5,7 @@ the home is read as serving would read it. What this version cannot use is named
 that makes it anew; nothing is deleted.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wg_common.errors import WgError
@@ -53,7 +54,7 @@ def upgrade(home: ServerHome) -> Upgraded:
                 copying.copy_file(home.database, target)
             copy = str(target)
         Store.open(home).close()
-        stops = _needed(home)
+        stops = tuple(_needed(home))
         wanting = _generators(home)
     return Upgraded(
         before=before,
@@ -64,20 +65,18 @@ def upgrade(home: ServerHome) -> Upgraded:
     )
 
 
-def _needed(home: ServerHome) -> list[str]:
+def _needed(home: ServerHome) -> Iterator[str]:
     """What keeps a server from serving."""
-    found = []
     for path in (home.signing_key, home.witness_key):
         try:
             signing.load(path)
         except WgError as error:
-            found.append(f"{error}; restore it from a backup, or run 'wg-server rotate-keys'")
+            yield f"{error}; restore it from a backup, or run 'wg-server rotate-keys'"
     for path in (home.ca_cert, home.tls_cert):
         try:
             pki.load_certificate(path)
         except WgError as error:
-            found.append(f"{error}; restore it from a backup, or run 'wg-server renew'")
-    return found
+            yield f"{error}; restore it from a backup, or run 'wg-server renew'"
 
 
 def _generators(home: ServerHome) -> list[str]:

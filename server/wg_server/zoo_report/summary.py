@@ -1,7 +1,7 @@
 """The zoo in numbers: what it holds, how diverse it is, and what it has too much of."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -277,34 +277,31 @@ def _remarks(
     copies: int,
     nearest: float,
     plants: Sequence[Plant],
-) -> list[str]:
-    found = []
+) -> Iterator[str]:
     for title, groups in (("Source", sources), ("Kind", kinds)):
         for group in groups:
             if len(groups) > 1 and group.share > _MUCH * group.effective_share:
-                found.append(
+                yield (
                     f"{title} {group.name} is over-represented: {group.share:.0%} of the entries,"
                     f" {group.effective_share:.0%} of the diversity."
                 )
             if group.nearest < _NARROW * nearest:
-                found.append(
+                yield (
                     f"{title} {group.name} has entries that are too similar: half have another"
                     f" family within {group.nearest:.3f}; over the zoo it is {nearest:.3f}."
                 )
             if group.accuracy[1] < 1.5 / max(group.classes[1], 1):
-                found.append(
-                    f"{title} {group.name}: half of its tasks are hardly better than guessing."
-                )
+                yield f"{title} {group.name}: half of its tasks are hardly better than guessing."
             if group.balance < 0.2:
-                found.append(
+                yield (
                     f"{title} {group.name} has an entry in which one class has"
                     f" {1 / max(group.balance, 1e-3):.0f} times the records of another."
                 )
-    found += [
+    yield from (
         f"Class name {label.name!r} is in {label.share:.0%} of the entries."
         for label in labels
         if label.share > 0.25
-    ]
+    )
     if copies:
-        found.append(f"{copies} pairs of entries of different families are all but copies.")
-    return found + [f"Release {plant.name}: {plant.verdict}." for plant in plants]
+        yield f"{copies} pairs of entries of different families are all but copies."
+    yield from (f"Release {plant.name}: {plant.verdict}." for plant in plants)
