@@ -33,15 +33,7 @@ from bench.tables import markdown
 
 from wg_client.fitting.local_models import fit_local
 from wg_client.methods.names import LOCAL
-from wg_client.pilot.published import (
-    EPSILONS,
-    VERSION,
-    Case,
-    Expected,
-    Facts,
-    Steps,
-    expected,
-)
+from wg_client.pilot import published
 from wg_common.errors import DataError, NotAcceptedError
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.heads.generate import Generator, load_generator
@@ -78,11 +70,11 @@ class Setting:
 
 
 SETTINGS = (
-    *(Setting(s, n, e, 3) for s in ("S1", "S2") for n in (5, 20) for e in EPSILONS),
+    *(Setting(s, n, e, 3) for s in ("S1", "S2") for n in (5, 20) for e in published.EPSILONS),
     *(Setting(s, n, 4.0, 1) for s in ("S1", "S2") for n in (5, 20)),
-    *(Setting("S3", 20, e, 3) for e in EPSILONS),
+    *(Setting("S3", 20, e, 3) for e in published.EPSILONS),
     Setting("S3", 20, 4.0, 1),
-    *(Setting(s, 60, e, 3) for s in ("S1", "S2") for e in EPSILONS),
+    *(Setting(s, 60, e, 3) for s in ("S1", "S2") for e in published.EPSILONS),
 )
 
 
@@ -138,14 +130,14 @@ def run(home: Path, options: argparse.Namespace, rows: Rows) -> None:
         rows.add({**about, "shots": setting.shots, "seed": seed} | found)
 
 
-def cases(rows: Sequence[Row]) -> list[Case]:
+def cases(rows: Sequence[Row]) -> list[published.Case]:
     """Rows as a plant would look them up; those that were refused tell nothing of a gain."""
     found, curves = [], learning_curves(rows)
     for row in rows:
         if not row["kept"]:
             continue
         curve = curves[row["dataset"], row["seed"]]
-        facts = Facts(
+        facts = published.Facts(
             kind=row["kind"],
             classes=row["classes"],
             unseen=row["unseen"],
@@ -154,7 +146,7 @@ def cases(rows: Sequence[Row]) -> list[Case]:
         )
         gain = row["accuracy"] - row.get("local", 0.0)
         found.append(
-            Case(
+            published.Case(
                 dataset=row["dataset"],
                 facts=facts,
                 epsilon=row["epsilon"],
@@ -199,7 +191,7 @@ def worth(curve: Curve, accuracy: float | None) -> float:
     return float(shots[-1])
 
 
-def steps_saved(files: Sequence[Path]) -> list[Steps]:
+def steps_saved(files: Sequence[Path]) -> list[published.Steps]:
     """Of whole networks, from the rows of their benches."""
     found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for file in files:
@@ -222,7 +214,9 @@ def steps_saved(files: Sequence[Path]) -> list[Steps]:
         ]
         steps = reached[0] if reached else -1
         saved.append(
-            Steps(kind=kind, about=known, plants=len(scores), steps=steps, tried=tried[-1])
+            published.Steps(
+                kind=kind, about=known, plants=len(scores), steps=steps, tried=tried[-1]
+            )
         )
     return saved
 
@@ -231,23 +225,23 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-Judged = tuple[Case, Expected]
+Judged = tuple[published.Case, published.Expected]
 
 
-def judged(known: Sequence[Case]) -> list[Judged]:
+def judged(known: Sequence[published.Case]) -> list[Judged]:
     """Each case, and what the cases of all other data sets say of it."""
     found = []
     for case in known:
         others = [other for other in known if _set(other) != _set(case)]
         try:
-            told = expected(others, case.facts, case.epsilon, case.sites)
+            told = published.expected(others, case.facts, case.epsilon, case.sites)
         except DataError:
             continue
         found.append((case, told))
     return found
 
 
-def _set(case: Case) -> str:
+def _set(case: published.Case) -> str:
     """Name of a data set; questions about one and the same are of one."""
     return case.dataset.split("_")[0]
 
@@ -295,12 +289,12 @@ def held(found: Sequence[Judged]) -> float:
 
 
 def publish(
-    path: Path, rows: Sequence[Row], known: Sequence[Case], found: Sequence[Judged]
+    path: Path, rows: Sequence[Row], known: Sequence[published.Case], found: Sequence[Judged]
 ) -> None:
     """Write what ``wg-client simulate`` reads, one case a line."""
     fits = [row for row in rows if "local_seconds" in row and "seconds" in row]
     about = {
-        "version": VERSION,
+        "version": published.VERSION,
         "command": COMMAND,
         "held": round(held(found), 3),
         "error": round(float(np.mean([abs(t.gain - c.gain) for c, t in found])), 4),

@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wg_client.cli import options
 from wg_client.cli.freeze import freeze_document, freezing_bar, frozen_lines, say_refusal
-from wg_client.cli.options import (
-    allow_empty_option,
-    home_option,
-    join_options,
-    set_aside_option,
-)
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.site.config import ClientConfig, PrivacyConfig, default_request_epsilon
 from wg_client.site.home import ClientHome
@@ -37,8 +32,8 @@ _CONFIRMED = {
 
 
 @click.command()
-@home_option
-@join_options
+@options.home_option
+@options.join_options
 @click.option(
     "--replace",
     is_flag=True,
@@ -88,8 +83,8 @@ _CONFIRMED = {
     help="Largest epsilon of one request. Default: "
     f"{_DEFAULT.max_request_epsilon}, or the cap if that is smaller.",
 )
-@set_aside_option
-@allow_empty_option
+@options.set_aside_option
+@options.allow_empty_option
 @json_option
 def init(
     home: ClientHome,

@@ -9,17 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wg_client.data.dataset import (
-    UNLABELLED,
-    Problem,
-    SiteData,
-    Survey,
-    check_count,
-    check_modality,
-    composed,
-    label_index,
-    undeclared,
-)
+from wg_client.data import dataset
 from wg_client.data.label_table import check_case
 from wg_client.site.reading import ReadingConfig
 from wg_common.errors import DataError
@@ -35,7 +25,7 @@ def survey_cells(
     split: int | None,
     modality: str | None,
     reading: ReadingConfig,
-) -> Survey:
+) -> dataset.Survey:
     """Look a table through; ``table`` is the file, other arguments as of ``survey.survey``.
 
     Raises:
@@ -44,11 +34,11 @@ def survey_cells(
     wanted = [_LABEL, _SPLIT, *([unit_column] if unit_column else [])]
     found = cells.read(table, wanted, reading.encoding)
     if modality is not None:
-        check_modality(modality, found.records.modality.name, table)
+        dataset.check_modality(modality, found.records.modality.name, table)
     if unit_column and unit_column not in found.columns:
         raise DataError(f"{table}: no column {unit_column!r} to name the privacy unit")
     n = len(found.records)
-    said = [composed(cell.strip()) for cell in found.columns.get(_LABEL, [""] * n)]
+    said = [dataset.composed(cell.strip()) for cell in found.columns.get(_LABEL, [""] * n)]
     units = list(found.columns[unit_column]) if unit_column else None
     sides = found.columns.get(_SPLIT)
     if labels is None:
@@ -56,28 +46,30 @@ def survey_cells(
         check_case(table, labels)
     if not labels:
         raise DataError(f"{table}: no labels; declare them (--labels a,b,c)")
-    index = label_index(labels)
+    index = dataset.label_index(labels)
     kept: list[int] = []
-    problems: list[Problem] = []
+    problems: list[dataset.Problem] = []
     for row in range(n):
         if split is not None and sides is not None and sides[row].strip() != str(split):
             continue
         reason = ""
         if said[row] and said[row] not in index:
-            reason = undeclared(said[row], labels)
+            reason = dataset.undeclared(said[row], labels)
         elif units is not None and not units[row].strip():
             reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason:
-            problems.append(Problem(name=found.records.names[row], reason=reason))
+            problems.append(dataset.Problem(name=found.records.names[row], reason=reason))
         else:
             kept.append(row)
-    check_count(table, len(kept))
+    dataset.check_count(table, len(kept))
     hint = f"{table.name}: read as CP932 (Shift-JIS); if texts look wrong, say --encoding"
-    return Survey(
-        data=SiteData(
+    return dataset.Survey(
+        data=dataset.SiteData(
             records=found.records.take(kept),
             modality=found.records.modality.name,
-            labels=np.array([index.get(said[row], UNLABELLED) for row in kept], dtype=np.int64),
+            labels=np.array(
+                [index.get(said[row], dataset.UNLABELLED) for row in kept], dtype=np.int64
+            ),
             label_names=tuple(labels),
             names=tuple(found.records.names[row] for row in kept),
             units=None if units is None else tuple(units[row] for row in kept),

@@ -9,17 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_client.data.dataset import (
-    RECORDS_CSV,
-    UNLABELLED,
-    Problem,
-    Survey,
-    composed,
-    is_record,
-    label_index,
-    listed,
-    undeclared,
-)
+from wg_client.data import dataset
 from wg_client.data.folders import Found, finish, inside
 from wg_client.site.reading import ReadingConfig
 from wg_common import atomic
@@ -44,30 +34,30 @@ def survey_table(
     unit_column: str | None,
     modality: str | None,
     reading: ReadingConfig,
-) -> Survey:
+) -> dataset.Survey:
     """Look a table and its files through; arguments as of ``dataset.survey``.
 
     Raises:
         DataError: The table as a whole cannot be read.
     """
     found = Found()
-    rows = _read(path / RECORDS_CSV, unit_column, reading, found)
+    rows = _read(path / dataset.RECORDS_CSV, unit_column, reading, found)
     if labels is None:
         labels = sorted({row.label for row in rows.values() if row and row.label})
-        check_case(path / RECORDS_CSV, labels)
+        check_case(path / dataset.RECORDS_CSV, labels)
     if not labels:
-        raise DataError(f"{path / RECORDS_CSV}: no labels; declare them (--labels a,b,c)")
-    index = label_index(labels)
+        raise DataError(f"{path / dataset.RECORDS_CSV}: no labels; declare them (--labels a,b,c)")
+    index = dataset.label_index(labels)
     for number, row in rows.items():
         reason = _row_problem(path, row, labels, index) if row else "too few columns"
         if row and not reason and unit_column and not row.unit.strip():
             reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason or row is None:
-            name = f"{RECORDS_CSV}: line {number}"
-            found.problems.append(Problem(name=name, reason=reason))
+            name = f"{dataset.RECORDS_CSV}: line {number}"
+            found.problems.append(dataset.Problem(name=name, reason=reason))
             continue
         found.paths.append(path / row.file)
-        found.labels.append(index.get(row.label, UNLABELLED))
+        found.labels.append(index.get(row.label, dataset.UNLABELLED))
         found.units.append(row.unit)
     return finish(path, found, labels, modality, reading, with_units=unit_column is not None)
 
@@ -93,8 +83,8 @@ def _read(
         for column, place in zip(wanted, places, strict=True):
             if place is None:
                 raise DataError(
-                    f"{table}: no column {column!r}; found {listed(header)}, expected"
-                    f" {listed(wanted)}"
+                    f"{table}: no column {column!r}; found {dataset.listed(header)}, expected"
+                    f" {dataset.listed(wanted)}"
                 )
             if header.count(header[place]) > 1:
                 raise DataError(f"{table}: column {header[place]!r} stands there twice; keep one")
@@ -106,7 +96,7 @@ def _read(
                 rows[number] = None
                 continue
             file, label, *unit = (cells[place] for place in columns)
-            rows[number] = _Row(file, composed(label), unit[0] if unit else "")
+            rows[number] = _Row(file, dataset.composed(label), unit[0] if unit else "")
     except csv.Error as error:
         raise DataError(f"{table}: line {reader.line_num}: not CSV: {error}") from error
     return rows
@@ -132,11 +122,11 @@ def _row_problem(path: Path, row: _Row, labels: Sequence[str], index: dict[str, 
     """Why a row of the table cannot be used, or nothing."""
     entry = path / row.file
     try:
-        good = inside(path, entry) and is_record(entry) and entry.is_file()
+        good = inside(path, entry) and dataset.is_record(entry) and entry.is_file()
     except (OSError, ValueError):  # a name that is too long, or has a NUL
         good = False
     if not good:
         return f"{row.file[:200]!r} is no file of {registry.listed('title', 'or')} in this folder"
     if row.label and row.label not in index:
-        return undeclared(row.label, labels)
+        return dataset.undeclared(row.label, labels)
     return ""

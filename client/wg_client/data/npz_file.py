@@ -10,17 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.dataset import (
-    UNLABELLED,
-    Problem,
-    SiteData,
-    Survey,
-    check_count,
-    check_modality,
-    composed,
-    label_index,
-    undeclared,
-)
+from wg_client.data import dataset
 from wg_common.errors import DataError
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Modality, Record
@@ -32,7 +22,7 @@ def survey_npz(
     unit_column: str | None,
     split: int | None,
     modality: str | None,
-) -> Survey:
+) -> dataset.Survey:
     """Look a file through; arguments as of ``dataset.survey``.
 
     Raises:
@@ -41,7 +31,7 @@ def survey_npz(
     file = read_labelled(path, [unit_column] if unit_column else [])
     x, kind = file.records, file.modality
     if modality is not None:
-        check_modality(modality, kind.name, path)
+        dataset.check_modality(modality, kind.name, path)
     if file.classes is None and labels is None:
         raise DataError(f"{path}: no array classes; declare the labels (--labels a,b,c)")
     classes = file.classes if file.classes is not None else tuple(labels or ())
@@ -60,9 +50,9 @@ def survey_npz(
         keep = np.flatnonzero(file.more["split"] == split).astype(np.int64)
     _check_records(x, kind, keep, reasons)
     good = np.array([row for row in keep if int(row) not in reasons], dtype=np.int64)
-    check_count(path, len(good))
-    return Survey(
-        data=SiteData(
+    dataset.check_count(path, len(good))
+    return dataset.Survey(
+        data=dataset.SiteData(
             records=[x[row] for row in good],
             modality=kind.name,
             labels=y[good],
@@ -72,7 +62,7 @@ def survey_npz(
             rows=good,
         ),
         problems=tuple(
-            Problem(name=f"{path.name}[{row}]", reason=reasons[int(row)])
+            dataset.Problem(name=f"{path.name}[{row}]", reason=reasons[int(row)])
             for row in keep
             if int(row) in reasons
         ),
@@ -94,16 +84,19 @@ def _npz_labels(
 ) -> tuple[NDArray[np.int64], dict[int, str]]:
     """Labels in the order of the domain, and what is wrong with which row's."""
     if y is None:
-        return np.full(n, UNLABELLED, dtype=np.int64), {}
-    wrong = (y < UNLABELLED) | (y >= len(classes))
+        return np.full(n, dataset.UNLABELLED, dtype=np.int64), {}
+    wrong = (y < dataset.UNLABELLED) | (y >= len(classes))
     reasons = {
         int(row): f"array y: {y[row]}, expected -1 to {len(classes) - 1}"
         for row in np.flatnonzero(wrong)
     }
-    y = np.where(wrong, UNLABELLED, y)
-    index = label_index(domain)
+    y = np.where(wrong, dataset.UNLABELLED, y)
+    index = dataset.label_index(domain)
     for row in np.flatnonzero(y >= 0):
-        if composed(classes[y[row]]) not in index:
-            reasons[int(row)] = f"array y: {undeclared(classes[y[row]], domain)}"
-    table = [*(index.get(composed(name), UNLABELLED) for name in classes), UNLABELLED]
+        if dataset.composed(classes[y[row]]) not in index:
+            reasons[int(row)] = f"array y: {dataset.undeclared(classes[y[row]], domain)}"
+    table = [
+        *(index.get(dataset.composed(name), dataset.UNLABELLED) for name in classes),
+        dataset.UNLABELLED,
+    ]
     return np.take(np.array(table, dtype=np.int64), y), reasons

@@ -24,15 +24,7 @@ from wg_client.site import config as configuration
 from wg_client.site import locks
 from wg_client.site.contact import ContactFile
 from wg_client.site.home import ClientHome
-from wg_common import logs
-from wg_common.errors import (
-    ConfigError,
-    DecodeError,
-    PeerError,
-    StorageError,
-    VerificationError,
-    WgError,
-)
+from wg_common import errors, logs
 from wg_common.ledger.cosigned import RolledBack
 from wg_common.ledger.witness import WitnessRefused
 from wg_common.wire import fleet, protocol
@@ -105,7 +97,7 @@ class Node:
         try:
             while not self._stop.is_set():
                 self.serve(applier)
-        except WgError as error:
+        except errors.WgError as error:
             self.contact.say("stopped", str(error))
             raise
         self.contact.say("stopped")
@@ -135,9 +127,9 @@ class Node:
             self._pause(link.explain_status(error.response))
         except httpx.HTTPError as error:
             self._pause(link.describe(error))
-        except (PeerError, DecodeError) as error:
+        except (errors.PeerError, errors.DecodeError) as error:
             self._pause(str(error))
-        except WgError:
+        except errors.WgError:
             raise
         except Exception:  # whatever the server sent, the node must outlive it
             log.exception("internal error")
@@ -184,7 +176,7 @@ class Node:
             return False
         try:
             enrolment.renew(self._home, self._config.server.fleet_url, self._config.site)
-        except (PeerError, StorageError, VerificationError) as error:
+        except (errors.PeerError, errors.StorageError, errors.VerificationError) as error:
             log.warning("certificate not renewed: %s", error)
             return False
         log.info("certificate renewed")
@@ -212,7 +204,7 @@ class Node:
                 cosigning.check_newest(self._home, self._config, connection.witness)
             except RolledBack:
                 raise
-            except (WitnessRefused, ConfigError, VerificationError) as error:
+            except (WitnessRefused, errors.ConfigError, errors.VerificationError) as error:
                 log.warning("the ledger is not cosigned, releases wait: %s", error)
 
     def _pause(self, reason: str) -> None:

@@ -57,15 +57,8 @@ from wg_common.privacy.mechanism import (
     sigma_for,
 )
 from wg_common.privacy.schema import StatisticsSchema
-from wg_common.wire import canonical, protocol, signing
+from wg_common.wire import canonical, protocol, signing, statistics_file
 from wg_common.wire.protocol import StatisticsQuery
-from wg_common.wire.statistics_file import (
-    CoveredStatistics,
-    StatisticsManifest,
-    encode_covered,
-    encode_release,
-    integers_to_bytes,
-)
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +100,7 @@ class Kind(Generic[Q]):
     price: Callable[[ClientHome, ClientConfig, Snapshot, Q], tuple[ChargeRequest, Pack]]
     suffix: str
     limit: int
-    encode: Callable[[CoveredStatistics], bytes]
+    encode: Callable[[statistics_file.CoveredStatistics], bytes]
 
 
 def answer(
@@ -253,7 +246,7 @@ def make(
     integers = release_statistics(
         schema, snapshot.statistics(), snapshot.statistics_about, sigma, sampler
     )
-    manifest = StatisticsManifest(
+    manifest = statistics_file.StatisticsManifest(
         schema=schema,
         site=config.site,
         dataset=config.data.name,
@@ -264,9 +257,9 @@ def make(
         sigma=sigma.hex(),
         sensitivity_squared=str(schema.sensitivity_squared()),
         purpose=request.use.purpose,
-        integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
+        integers_sha256=canonical.sha256_hex(statistics_file.integers_to_bytes(integers)),
     )
-    return encode_release(manifest, integers, key)
+    return statistics_file.encode_release(manifest, integers, key)
 
 
 def _statistics(
@@ -345,7 +338,7 @@ def _cover(
         if cosigning.leads_to(waiting, ledger.size):
             return atomic.read_bytes(waiting, limit=kind.limit)
         cosigning.hand_out(ledger, config)
-    covered = CoveredStatistics(
+    covered = statistics_file.CoveredStatistics(
         release=payload,
         charge_entry=ledger.entry(charged.seq),
         release_entry=ledger.entry(released.seq),
@@ -371,7 +364,7 @@ STATISTICS = Kind(
     price=_statistics,
     suffix="wgs",
     limit=protocol.STATISTICS_LIMIT,
-    encode=encode_covered,
+    encode=statistics_file.encode_covered,
 )
 answer_query = functools.partial(answer, STATISTICS)
 """Answers a statistics query with a covered statistics file (``.wgs``)."""

@@ -11,16 +11,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 
 from wg_common import __version__, installed_code
 from wg_common.errors import ConfigError
-from wg_common.ledger.statement import (
-    Assurance,
-    BlockShare,
-    Guarantee,
-    Implementation,
-    Library,
-    Mechanism,
-    Use,
-    check_cap,
-)
+from wg_common.ledger import statement
 from wg_common.privacy import events
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical
@@ -59,14 +50,14 @@ class ChargeRequest:
     event: PrivacyEvent
     epsilon: str
     delta: str
-    guarantee: Guarantee
-    mechanism: Mechanism
-    implementation: Implementation
-    use: Use
-    assurance: Assurance = field(default_factory=Assurance)
+    guarantee: statement.Guarantee
+    mechanism: statement.Mechanism
+    implementation: statement.Implementation
+    use: statement.Use
+    assurance: statement.Assurance = field(default_factory=statement.Assurance)
 
     def __post_init__(self) -> None:
-        check_cap(self.epsilon, self.delta)
+        statement.check_cap(self.epsilon, self.delta)
         for name, text in (("request id", self.request_id), ("data set", self.dataset)):
             if not 0 < len(text) <= _TEXT_LIMIT:
                 raise ConfigError(f"charge: {name} is empty or longer than {_TEXT_LIMIT}")
@@ -208,12 +199,12 @@ def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest
     event, classes = run.event, len(run.labels)
     if event.mechanism != "dp-sgd":
         raise ConfigError(f"charge: mechanism {event.mechanism!r}, expected dp-sgd")
-    mechanism = Mechanism(
+    mechanism = statement.Mechanism(
         name=f"DP-SGD of a linear head on frozen features; {run.recipe}",
         encoder=run.encoder,
         blocks=(
-            BlockShare("head.weight", classes * run.dimension, 1),
-            BlockShare("head.bias", classes, 1),
+            statement.BlockShare("head.weight", classes * run.dimension, 1),
+            statement.BlockShare("head.bias", classes, 1),
         ),
         bits=run.bits,
         clip_radius=repr(run.clip_norm),
@@ -224,7 +215,7 @@ def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest
         accountant=_accountant(),
         subsampling=f"{run.sampler}, q = {event.sampling_probability}, {event.steps} steps",
     )
-    guarantee = Guarantee(
+    guarantee = statement.Guarantee(
         unit=protected_unit(run.unit_rule, terms.get("unit", RECORD)),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by privacy loss distributions",
@@ -241,9 +232,11 @@ def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest
     return _request(event, mechanism, guarantee, _training_implementation(), terms)
 
 
-def block_shares(layout: StatisticsSchema | QualityLayout) -> tuple[BlockShare, ...]:
+def block_shares(layout: StatisticsSchema | QualityLayout) -> tuple[statement.BlockShare, ...]:
     """The blocks of a release, in the words of a charge."""
-    return tuple(BlockShare(block.name, block.size, block.weight) for block in layout.blocks)
+    return tuple(
+        statement.BlockShare(block.name, block.size, block.weight) for block in layout.blocks
+    )
 
 
 def records_per_unit(schema: StatisticsSchema | QualityLayout) -> str:
@@ -270,7 +263,7 @@ def protected_unit(rule: str, unit: str) -> str:
 
 
 @functools.cache
-def installed() -> Implementation:
+def installed() -> statement.Implementation:
     """The program that is installed here, and what it rests on."""
     return _implementation(
         _LIBRARIES,
@@ -281,7 +274,7 @@ def installed() -> Implementation:
 
 
 @functools.cache
-def _training_implementation() -> Implementation:
+def _training_implementation() -> statement.Implementation:
     return _implementation(
         (*_LIBRARIES, *_TRAINING_LIBRARIES),
         randomness=f"sampling coins: operating system; noise: {_NOISE_SOURCE}",
@@ -321,7 +314,7 @@ def _gaussian_request(
     Fields as in ``Mechanism`` and ``Guarantee``.
     """
     sensitivity = layout.sensitivity_squared()
-    mechanism = Mechanism(
+    mechanism = statement.Mechanism(
         name=name,
         encoder=encoder,
         blocks=block_shares(layout),
@@ -334,7 +327,7 @@ def _gaussian_request(
         accountant=_accountant(),
         subsampling="none",
     )
-    guarantee = Guarantee(
+    guarantee = statement.Guarantee(
         unit=protected_unit(layout.unit_rule, terms.get("unit", RECORD)),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by Gaussian DP",
@@ -348,9 +341,9 @@ def _gaussian_request(
 
 def _request(
     event: PrivacyEvent,
-    mechanism: Mechanism,
-    guarantee: Guarantee,
-    implementation: Implementation,
+    mechanism: statement.Mechanism,
+    guarantee: statement.Guarantee,
+    implementation: statement.Implementation,
     terms: Terms,
 ) -> ChargeRequest:
     return ChargeRequest(
@@ -362,7 +355,7 @@ def _request(
         guarantee=guarantee,
         mechanism=mechanism,
         implementation=implementation,
-        use=Use(
+        use=statement.Use(
             purpose=terms["purpose"],
             recipient=terms["recipient"],
             post_processing="any; costs nothing (post-processing)",
@@ -370,11 +363,11 @@ def _request(
     )
 
 
-def _implementation(libraries: tuple[str, ...], **measures: str) -> Implementation:
-    return Implementation(
+def _implementation(libraries: tuple[str, ...], **measures: str) -> statement.Implementation:
+    return statement.Implementation(
         software=SOFTWARE,
         code_sha256=code_digest(),
-        libraries=tuple(Library(name, _version(name)) for name in libraries),
+        libraries=tuple(statement.Library(name, _version(name)) for name in libraries),
         **measures,
     )
 

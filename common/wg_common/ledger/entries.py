@@ -16,15 +16,7 @@ import msgspec
 
 from wg_common import typed
 from wg_common.errors import DecodeError
-from wg_common.ledger.statement import (
-    Assurance,
-    BudgetState,
-    Guarantee,
-    Implementation,
-    Mechanism,
-    Use,
-    check_cap,
-)
+from wg_common.ledger import statement
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical
 from wg_common.wire.canonical import Count, Time
@@ -102,7 +94,7 @@ class InheritedSpend:
     charges: Count
 
     def __post_init__(self) -> None:
-        check_cap(self.cap_epsilon, self.cap_delta)
+        statement.check_cap(self.cap_epsilon, self.cap_delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +159,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check_hash(self.commitment, "commitment")
-        check_cap(self.cap_epsilon, self.cap_delta)
+        statement.check_cap(self.cap_epsilon, self.cap_delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,15 +187,15 @@ class Charge:
     event: PrivacyEvent
     epsilon: str
     delta: str
-    guarantee: Guarantee
-    mechanism: Mechanism
-    implementation: Implementation
-    use: Use
-    state: BudgetState
-    assurance: Assurance
+    guarantee: statement.Guarantee
+    mechanism: statement.Mechanism
+    implementation: statement.Implementation
+    use: statement.Use
+    state: statement.BudgetState
+    assurance: statement.Assurance
 
     def __post_init__(self) -> None:
-        check_cap(self.epsilon, self.delta)
+        statement.check_cap(self.epsilon, self.delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +290,7 @@ class Decision:
     name: str
 
     def __post_init__(self) -> None:
-        check_cap(self.epsilon, self.delta)
+        statement.check_cap(self.epsilon, self.delta)
         check_name(self.name)
 
 

@@ -22,14 +22,7 @@ from numpy.typing import NDArray
 
 from wg_common import __version__, numbers
 from wg_common.privacy.quality import QualityLayout
-from wg_common.wire import container, signing, statistics_file
-from wg_common.wire.protocol import (
-    QUALITY_KIND,
-    QUALITY_LIMIT,
-    SHA256,
-    check_release_id,
-    check_site_name,
-)
+from wg_common.wire import container, protocol, signing, statistics_file
 from wg_common.wire.signed_file import SignedFile
 from wg_common.wire.statistics_file import CoveredStatistics
 from wg_common.wire.weights_package import NAME_LIMIT
@@ -75,16 +68,18 @@ class QualityManifest:
 
     def __post_init__(self) -> None:
         _require(self.version == VERSION, "version", self.version, str(VERSION))
-        check_site_name(self.site)
+        protocol.check_site_name(self.site)
         for name in ("dataset", "request_id", "software"):
             value = getattr(self, name)
             _require(0 < len(value) <= _TEXT_LIMIT, name, value[:80], "a text that is not empty")
         _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
-        check_release_id(self.release_id)
-        check_release_id(self.package_id)
+        protocol.check_release_id(self.release_id)
+        protocol.check_release_id(self.package_id)
         for name in ("encoder", "package_sha256"):
             value = getattr(self, name)
-            _require(bool(SHA256.fullmatch(value)), name, value[:80], "64 lower-case hex digits")
+            _require(
+                bool(protocol.SHA256.fullmatch(value)), name, value[:80], "64 lower-case hex digits"
+            )
         _check_names(self.candidates)
         count = len(self.candidates)
         _require(count == self.layout.candidates, "candidates", count, "as many as its layout")
@@ -119,10 +114,10 @@ class Counts:
 
 
 FILE = SignedFile(
-    kind=QUALITY_KIND,
+    kind=protocol.QUALITY_KIND,
     version=VERSION,
     body="integers",
-    limit=QUALITY_LIMIT,
+    limit=protocol.QUALITY_LIMIT,
     manifest=QualityManifest,
     manifest_limit=MANIFEST_LIMIT,
     what="quality manifest",
@@ -172,7 +167,7 @@ def decode_covered(data: bytes) -> CoveredStatistics:
     Raises:
         DecodeError: The bytes are not a covered report.
     """
-    return statistics_file.decode_covered(data, kind=COVERED_KIND, limit=QUALITY_LIMIT)
+    return statistics_file.decode_covered(data, kind=COVERED_KIND, limit=protocol.QUALITY_LIMIT)
 
 
 def _check_names(names: tuple[str, ...]) -> None:

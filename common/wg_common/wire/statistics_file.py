@@ -27,14 +27,7 @@ from wg_common.errors import ConfigError, DecodeError, RefusedError
 from wg_common.privacy.mechanism import Bounded, sigma_for
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.wire import container, signing
-from wg_common.wire.protocol import (
-    STATISTICS_KIND,
-    STATISTICS_LIMIT,
-    check_number_length,
-    check_release_id,
-    check_site_name,
-)
+from wg_common.wire import container, protocol, signing
 from wg_common.wire.signed_file import SignedFile
 
 VERSION = 1
@@ -87,11 +80,11 @@ class StatisticsManifest:
 
     def __post_init__(self) -> None:
         _require(self.version == VERSION, "version", self.version, str(VERSION))
-        check_site_name(self.site)
+        protocol.check_site_name(self.site)
         for name in ("dataset", "request_id", "release_id", "software"):
             value = getattr(self, name)
             _require(0 < len(value) <= _TEXT_LIMIT, name, value, "a text that is not empty")
-        check_release_id(self.release_id)
+        protocol.check_release_id(self.release_id)
         _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
         check_noise("statistics manifest", self, self.schema)
 
@@ -117,7 +110,7 @@ def check_noise(what: str, found: _Priced, layout: Bounded) -> None:
     """
     require = functools.partial(container.require, what)
     for name in ("epsilon", "delta"):
-        check_number_length(getattr(found, name), f"{what}: {name}")
+        protocol.check_number_length(getattr(found, name), f"{what}: {name}")
     try:
         sigma = numbers.hex_float(found.sigma)
         epsilon, delta = numbers.decimal(found.epsilon), numbers.decimal(found.delta)
@@ -165,10 +158,10 @@ def integers_to_bytes(integers: NDArray[np.int64]) -> bytes:
 
 
 FILE = SignedFile(
-    kind=STATISTICS_KIND,
+    kind=protocol.STATISTICS_KIND,
     version=VERSION,
     body="integers",
-    limit=STATISTICS_LIMIT,
+    limit=protocol.STATISTICS_LIMIT,
     manifest=StatisticsManifest,
     manifest_limit=MANIFEST_LIMIT,
     what="statistics manifest",
@@ -229,7 +222,7 @@ def encode_covered(covered: CoveredStatistics, *, kind: str = COVERED_KIND) -> b
 
 
 def decode_covered(
-    data: bytes, *, kind: str = COVERED_KIND, limit: int = STATISTICS_LIMIT
+    data: bytes, *, kind: str = COVERED_KIND, limit: int = protocol.STATISTICS_LIMIT
 ) -> CoveredStatistics:
     """Unpack what travels. Nothing is verified yet but the container's own hashes.
 

@@ -20,13 +20,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from wg_common.catalogue import (
-    CONTRIBUTED,
-    FINISHED_ON_SITE,
-    HEAD_PLAN,
-    NETWORKS,
-    CandidateSource,
-)
+from wg_common import catalogue
 from wg_common.errors import DecodeError
 from wg_common.privacy.quality import CANDIDATES_LIMIT
 from wg_common.wire import canonical, container, signing
@@ -57,7 +51,7 @@ class Candidate:
     """
 
     name: str
-    source: CandidateSource
+    source: catalogue.CandidateSource
     nearest_zoo_distance: str
 
 
@@ -112,7 +106,7 @@ class WeightsManifest:
 
 def version_of(candidates: Iterable[Candidate]) -> int:
     """Version of a manifest with these candidates."""
-    contributed = any(candidate.source == CONTRIBUTED for candidate in candidates)
+    contributed = any(candidate.source == catalogue.CONTRIBUTED for candidate in candidates)
     return CONTRIBUTED_VERSION if contributed else VERSION
 
 
@@ -124,12 +118,12 @@ def counted(manifest: WeightsManifest) -> tuple[str, ...]:
             no report can carry.
     """
     short = manifest.package_id[:16]
-    if manifest.plan != HEAD_PLAN or manifest.architecture in NETWORKS:
+    if manifest.plan != catalogue.HEAD_PLAN or manifest.architecture in catalogue.NETWORKS:
         raise DecodeError(
             f"package {short}: holds whole networks ({manifest.architecture}); quality reports are"
             " of heads"
         )
-    names = tuple(c.name for c in manifest.candidates if c.source not in FINISHED_ON_SITE)
+    names = tuple(c.name for c in manifest.candidates if c.source not in catalogue.FINISHED_ON_SITE)
     if not 1 <= len(names) <= CANDIDATES_LIMIT:
         raise DecodeError(
             f"package {short}: {len(names)} candidates to count, expected 1 to {CANDIDATES_LIMIT}"

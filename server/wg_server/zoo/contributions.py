@@ -24,13 +24,7 @@ from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import ConfigError, DataError, VerificationError
 from wg_common.nets.encoder import module as encoders
 from wg_common.privacy.events import PrivacyEvent
-from wg_common.wire import canonical, signing
-from wg_common.wire.contribution_file import (
-    CONTRIBUTION_LIMIT,
-    FILE,
-    ContributionManifest,
-    decode_contribution,
-)
+from wg_common.wire import canonical, contribution_file, signing
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
 from wg_server.zoo.plan import CONTRIBUTIONS, SourcePlan, ZooPlan
@@ -104,7 +98,7 @@ def take_in(home: ServerHome, plan: ZooPlan, encoder: str) -> int:
     with Store.open(home) as store:
         for source in wanted:
             for path in _files(source):
-                data = atomic.read_bytes(path, limit=CONTRIBUTION_LIMIT)
+                data = atomic.read_bytes(path, limit=contribution_file.CONTRIBUTION_LIMIT)
                 name = canonical.sha256_hex(data)
                 if name in known or name in new:
                     continue
@@ -141,7 +135,7 @@ def read(zoo: Path, record: StoredContribution) -> Tensors:
         DecodeError: The file is damaged.
     """
     key = signing.public_from_bytes(bytes.fromhex(record.signing_key))
-    return decode_contribution(file(zoo, record), key)[1]
+    return contribution_file.decode_contribution(file(zoo, record), key)[1]
 
 
 def file(zoo: Path, record: StoredContribution) -> bytes:
@@ -151,7 +145,7 @@ def file(zoo: Path, record: StoredContribution) -> bytes:
         VerificationError: The file is not the one that was taken in.
     """
     path = _path(zoo, record.sha256, SUFFIX)
-    data = atomic.read_bytes(path, limit=CONTRIBUTION_LIMIT)
+    data = atomic.read_bytes(path, limit=contribution_file.CONTRIBUTION_LIMIT)
     found = canonical.sha256_hex(data)
     if found != record.sha256:
         raise VerificationError(f"{path}: SHA-256 {found}, expected {record.sha256}")
@@ -168,13 +162,13 @@ def _files(source: SourcePlan) -> list[Path]:
 
 def _verify(
     store: Store, source: SourcePlan, path: Path, data: bytes
-) -> tuple[ContributionManifest, Tensors, StoredContribution]:
-    site = store.site(FILE.read_manifest(data).site)
+) -> tuple[contribution_file.ContributionManifest, Tensors, StoredContribution]:
+    site = store.site(contribution_file.FILE.read_manifest(data).site)
     if site.state != "enrolled":
         raise ConfigError(f"{path}: site {site.name} is {site.state}, expected enrolled")
     key = signing.public_from_bytes(bytes.fromhex(site.signing_key))
     try:
-        manifest, tensors = decode_contribution(data, key)
+        manifest, tensors = contribution_file.decode_contribution(data, key)
     except VerificationError as error:
         raise VerificationError(f"{path}: {error}") from error
     record = StoredContribution(
@@ -199,7 +193,7 @@ def _verify(
 
 def _check_fit(
     path: Path,
-    manifest: ContributionManifest,
+    manifest: contribution_file.ContributionManifest,
     tensors: Tensors,
     architecture: str,
     encoder: str,

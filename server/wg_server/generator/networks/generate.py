@@ -25,15 +25,7 @@ from wg_common.nets import network as whole_networks
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
 from wg_server.generator.families.heads import LIKELY
-from wg_server.generator.heads.generate import (
-    Evidence,
-    Generated,
-    GeneratedCandidate,
-    Generator,
-    SiteRelease,
-    read_releases,
-    report,
-)
+from wg_server.generator.heads import generate
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import (
     ROW_UNIT,
@@ -76,10 +68,10 @@ class NetworkGenerator:
 
     id: str
     parts: NetworkParts
-    heads: Generator
+    heads: generate.Generator
 
 
-def load_networks(path: Path, heads: Generator) -> NetworkGenerator:
+def load_networks(path: Path, heads: generate.Generator) -> NetworkGenerator:
     """Read a package of networks.
 
     Raises:
@@ -105,12 +97,12 @@ def generate_networks(
     generator: NetworkGenerator,
     architecture: str,
     own: NoisyStatistics | None,
-    others: Sequence[SiteRelease],
+    others: Sequence[generate.SiteRelease],
     labels: tuple[str, ...],
     *,
     samples: int,
     seed: int,
-) -> Generated:
+) -> generate.Generated:
     """Make candidates for one site.
 
     Args:
@@ -153,16 +145,16 @@ def generate_networks(
     candidates = tuple(_candidate(architecture, bundle, condition, *each) for each in found)
     pairs = itertools.combinations(drawn[1].flatten(1).numpy(), 2)
     apart = [float(np.linalg.norm(one - two)) for one, two in pairs]
-    return Generated(candidates, report(evidence, apart, bundle.nearest))
+    return generate.Generated(candidates, generate.report(evidence, apart, bundle.nearest))
 
 
 def _condition(
     generator: NetworkGenerator,
     priors: NetworkPriors,
     own: NoisyStatistics | None,
-    others: Sequence[SiteRelease],
+    others: Sequence[generate.SiteRelease],
     labels: tuple[str, ...],
-) -> tuple[NetworkCondition, Evidence]:
+) -> tuple[NetworkCondition, generate.Evidence]:
     """What networks are made of, and the evidence.
 
     A plant with labels judges them. So where other sites have released, its own class sums say of
@@ -171,7 +163,7 @@ def _condition(
     (docs/decisions/0212).
     """
     parts = generator.heads.parts
-    evidence = read_releases(parts, own, others, labels)
+    evidence = generate.read_releases(parts, own, others, labels)
     told, _ = network_condition(priors, evidence.condition, evidence.estimate, labels)
     if own is None:
         return told, evidence
@@ -179,7 +171,7 @@ def _condition(
         if told.family is not None and _of_family(told):
             told = replace(told, family=replace(told.family, share=1.0))
         return told, evidence
-    apart = read_releases(parts, own, others, labels, own_classes=False)
+    apart = generate.read_releases(parts, own, others, labels, own_classes=False)
     found, _ = network_condition(priors, apart.condition, apart.estimate, labels)
     return replace(found, family=told.family), evidence
 
@@ -215,7 +207,7 @@ def _candidate(
     name: str,
     source: CandidateSource,
     network: FinalWeights,
-) -> GeneratedCandidate:
+) -> generate.GeneratedCandidate:
     rows, latents = network.rows.numpy(), network.latents.numpy()
     if not (np.isfinite(rows).all() and np.isfinite(latents).all()):
         raise VerificationError(f"generator: candidate {name} is not finite")
@@ -233,7 +225,7 @@ def _candidate(
     )
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     assembly.check_tensors(architecture, tensors, len(rows), weight.shape[1])
-    return GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
+    return generate.GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
 
 
 def _length(rows: NDArray[np.float32], latents: NDArray[np.float32]) -> float:
