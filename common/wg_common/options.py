@@ -5,6 +5,7 @@ charged, and a price that is none must not be asked of forty sites.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,8 @@ class Price(click.ParamType[str]):
 EPSILON = Price()
 DELTA = Price(below_one=True)
 OUT_FILE = OutFile()
+
+
+def out_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--out``, the file that a command writes."""
+    return click.option("--out", type=OUT_FILE, required=True, help=what)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wg_client.cli.options import home_option, out_option
+from wg_client.cli.options import home_option
 from wg_client.site.home import ClientHome
 from wg_common import errors
 from wg_common.backup.options import key_options, seal_options
 from wg_common.cli import json_option, show
 from wg_common.language import text
+from wg_common.options import out_option
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:

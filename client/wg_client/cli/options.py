@@ -15,7 +15,7 @@ from wg_client.site.home import ClientHome
 from wg_common import atomic, language
 from wg_common.cli import note
 from wg_common.errors import DecodeError, UsageError, WgError
-from wg_common.options import DELTA, EPSILON, OUT_FILE
+from wg_common.options import DELTA, EPSILON
 from wg_common.wire import protocol
 
 STDIN = "-"
@@ -68,11 +68,6 @@ set_aside_option = click.option(
 allow_empty_option = click.option(
     "--allow-empty", is_flag=True, help="Go on without a single record; needs declared labels."
 )
-
-
-def out_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """``--out``, the file that a command writes."""
-    return click.option("--out", type=OUT_FILE, required=True, help=what)
 
 
 def join_options(command: Callable[..., Any]) -> Callable[..., Any]:

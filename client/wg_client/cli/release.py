@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from wg_client.cli.options import by_option, delta_option, epsilon_option, home_option, out_option
+from wg_client.cli.options import by_option, delta_option, epsilon_option, home_option
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.cli import json_option, show
 from wg_common.language import text
+from wg_common.options import out_option
 from wg_common.wire import canonical, protocol
 
 

@@ -16,7 +16,7 @@ from wg_common.audit import evidence
 from wg_common.cli import answer, emit, json_option, next_step, note, printable, run, say
 from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
 from wg_common.language import padded, text
-from wg_common.options import OUT_FILE
+from wg_common.options import OUT_FILE, out_option
 
 if TYPE_CHECKING:
     from wg_common.audit.verification import Finding
@@ -95,7 +95,7 @@ def verify(path: Path, as_json: bool, **brought: Any) -> int:
 
 @group.command()
 @click.option("--home", type=_FOLDER, required=True, help="The client's home folder.")
-@click.option("--out", type=OUT_FILE, required=True, help="The export to write (.wgl).")
+@out_option("The export to write (.wgl).")
 @json_option
 def export(home: Path, out: Path, as_json: bool) -> None:
     """Write a client's ledger to a file that anyone can verify. Holds no released numbers."""
@@ -119,7 +119,7 @@ def export(home: Path, out: Path, as_json: bool) -> None:
 
 @group.command()
 @click.argument("path", type=_PATH)
-@click.option("--out", type=OUT_FILE, required=True, help="The HTML page to write.")
+@out_option("The HTML page to write.")
 @evidence.options
 @json_option
 def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:

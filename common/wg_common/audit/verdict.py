@@ -216,12 +216,12 @@ def verdict(
                 source=SERVERS_WORD,
             )
         )
-    views = _views(history, given)
+    views = tuple(_views(history, given))
     known = [view for view in views if view.source != LOGS_WORD]
     return Verdict(
         word=problems[0].partition(":")[0] if problems else _word(history.anchors),
         ledger_key=_ledger_key(history, given),
-        witnesses=tuple(views),
+        witnesses=views,
         cosigned_by=sum(view.size > 0 for view in known),
         needed=history.anchors.needed,
         cosigned_to=history.witnessed_size,
@@ -298,27 +298,23 @@ def _ledger_key(history: History, given: Anchors) -> LedgerKey:
     )
 
 
-def _views(history: History, given: Anchors) -> list[WitnessView]:
+def _views(history: History, given: Anchors) -> Iterator[WitnessView]:
     anchors = history.anchors
     if anchors.witnesses:
         rows = [(x, GIVEN if x in given.witnesses else SERVERS_WORD) for x in anchors.witnesses]
     else:
         named = [KnownWitness(w.name, w.public_key) for w in history.state.witnesses]
         rows = [(x, LOGS_WORD) for x in dict.fromkeys(named)]
-    views = []
     for witness, source in rows:
         size, moment = history.newest_of(witness)
-        views.append(
-            WitnessView(
-                name=witness.name,
-                key_id=witness.key_id,
-                public_key=witness.public_key.hex(),
-                source=source,
-                size=size,
-                time=moment,
-            )
+        yield WitnessView(
+            name=witness.name,
+            key_id=witness.key_id,
+            public_key=witness.public_key.hex(),
+            source=source,
+            size=size,
+            time=moment,
         )
-    return views
 
 
 def _not_checked(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,51 +75,42 @@ class Finding:
     @property
     def remarks(self) -> list[str]:
         """What holds, but deserves a look."""
+        return list(self._remarks())
+
+    def _remarks(self) -> Iterator[str]:
         state = self.history.state
-        notes: list[str] = []
         if not self.history.witnessed_size:
-            notes.append(text("no witness has cosigned: a rolled-back copy would look the same"))
+            yield text("no witness has cosigned: a rolled-back copy would look the same")
         elif self.history.witnessed_size < state.size:
             count = state.size - self.history.witnessed_size
-            notes.append(
-                text(
-                    "entries not cosigned yet, which can only add to the spend: {count}",
-                    count=count,
-                )
+            yield text(
+                "entries not cosigned yet, which can only add to the spend: {count}",
+                count=count,
             )
         if self.burned:
-            notes.append(
-                text("charges without a release (burned): {count}", count=len(self.burned))
-            )
+            yield text("charges without a release (burned): {count}", count=len(self.burned))
         if len(self.accounts) > 1:
-            notes.append(
-                text(
-                    "{count} lineages have budgets of their own: if they share people or parts,"
-                    " their epsilons add up",
-                    count=len(self.accounts),
-                )
+            yield text(
+                "{count} lineages have budgets of their own: if they share people or parts,"
+                " their epsilons add up",
+                count=len(self.accounts),
             )
         if state.clock_steps_back:
             first = ", ".join(map(str, state.clock_steps_back[:5]))
-            notes.append(text("the site's clock stepped back at entries {first}", first=first))
+            yield text("the site's clock stepped back at entries {first}", first=first)
         if state.decisions:
-            notes.append(self._decisions())
+            yield self._decisions()
         if state.reuses:
-            notes.append(
-                text(
-                    "uses of releases that were handed out again, free of charge: {count}",
-                    count=len(state.reuses),
-                )
+            yield text(
+                "uses of releases that were handed out again, free of charge: {count}",
+                count=len(state.reuses),
             )
         if self.succession.predecessor:
-            notes.append(
-                text(
-                    "replaces log {log}: {reason}",
-                    log=self.succession.predecessor,
-                    reason=self.succession.reason,
-                )
+            yield text(
+                "replaces log {log}: {reason}",
+                log=self.succession.predecessor,
+                reason=self.succession.reason,
             )
-        return notes
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``wg-audit verify --json`` prints."""

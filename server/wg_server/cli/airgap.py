@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from wg_common import catalogue, cli
-from wg_common.options import OUT_FILE
+from wg_common.options import out_option
 from wg_common.wire import canonical
 from wg_server.campaigns import airgap
 from wg_server.cli.options import accept_option, home_option
@@ -23,12 +23,7 @@ _statistics_option = click.option(
 @click.command()
 @home_option
 @_statistics_option
-@click.option(
-    "--out",
-    type=OUT_FILE,
-    required=True,
-    help="The .wgw file to write.",
-)
+@out_option("The .wgw file to write.")
 @click.option(
     "--architecture",
     type=click.Choice(list(catalogue.architectures())),
@@ -60,12 +55,7 @@ def generate(
 @click.command()
 @home_option
 @_statistics_option
-@click.option(
-    "--out",
-    type=OUT_FILE,
-    required=True,
-    help="The cosigned checkpoint, for 'wg-client cosigned'.",
-)
+@out_option("The cosigned checkpoint, for 'wg-client cosigned'.")
 @cli.json_option
 def witness(root: Path, source: Path, out: Path, as_json: bool) -> None:
     """Take a statistics file in and cosign its ledger, without making weights."""

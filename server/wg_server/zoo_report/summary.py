@@ -147,8 +147,8 @@ def summarise(
     names, families = points.by_family(domains, likeness)
     new = _novelty(domains, likeness, names, families)
     copies = _copies(domains, likeness)
-    sources = _groups(domains, names, families, own, lambda d: d.entry.task.name)
-    kinds = _groups(domains, names, families, own, lambda d: d.kind)
+    sources = tuple(_groups(domains, names, families, own, lambda d: d.entry.task.name))
+    kinds = tuple(_groups(domains, names, families, own, lambda d: d.kind))
     labels = _labels(domains)
     return Summary(
         encoder=domains[0].entry.encoder,
@@ -188,7 +188,7 @@ def _groups(
     families: Floats,
     own: Floats,
     key: Callable[[Domain], str],
-) -> tuple[Group, ...]:
+) -> Iterator[Group]:
     members: dict[str, list[int]] = defaultdict(list)
     for row, domain in enumerate(domains):
         members[key(domain)].append(row)
@@ -202,31 +202,27 @@ def _groups(
         name: points.effective_number(families[np.ix_(rows, rows)])
         for name, rows in rows_of.items()
     }
-    found = []
     for name, rows in sorted(members.items()):
         entries = [domains[row].entry for row in rows]
         rest = np.setdiff1d(np.arange(len(names)), rows_of[name])
         counts = [domains[row].counts for row in rows]
         sizes = np.array([len(count) for count in counts])
         accuracy = np.quantile([float(entry.accuracy) for entry in entries], (0.1, 0.5, 0.9))
-        found.append(
-            Group(
-                name=name,
-                licences=tuple(sorted({entry.licence for entry in entries})),
-                entries=len(rows),
-                families=len(rows_of[name]),
-                records=sum(entry.records for entry in entries),
-                classes=(int(sizes.min()), int(np.median(sizes)), int(sizes.max())),
-                accuracy=(float(accuracy[0]), float(accuracy[1]), float(accuracy[2])),
-                balance=float(min(count.min() / max(count.max(), 1) for count in counts)),
-                effective=effective[name],
-                share=len(rows) / len(domains),
-                effective_share=effective[name] / sum(effective.values()),
-                adds=whole - points.effective_number(families[np.ix_(rest, rest)]),
-                nearest=float(np.median(own[rows])),
-            )
+        yield Group(
+            name=name,
+            licences=tuple(sorted({entry.licence for entry in entries})),
+            entries=len(rows),
+            families=len(rows_of[name]),
+            records=sum(entry.records for entry in entries),
+            classes=(int(sizes.min()), int(np.median(sizes)), int(sizes.max())),
+            accuracy=(float(accuracy[0]), float(accuracy[1]), float(accuracy[2])),
+            balance=float(min(count.min() / max(count.max(), 1) for count in counts)),
+            effective=effective[name],
+            share=len(rows) / len(domains),
+            effective_share=effective[name] / sum(effective.values()),
+            adds=whole - points.effective_number(families[np.ix_(rest, rest)]),
+            nearest=float(np.median(own[rows])),
         )
-    return tuple(found)
 
 
 def _novelty(
