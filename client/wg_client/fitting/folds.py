@@ -12,7 +12,6 @@ Not guaranteed: that out-of-fold figures are those of the final model, which has
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,17 +137,9 @@ def _whole(labels: Ints, units: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.unique(np.where(few, alone, units), return_inverse=True)[1]
 
 
-class Tilt(Protocol):
-    """What is known of classes without records when some records are held out."""
-
-    def __call__(self, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Added logits ``[configurations, K]`` and nats ``[configurations]``.
-
-        Args:
-            known: Which judged records may be used, ``[m]``.
-        """
-
-
+Tilt = Callable[[NDArray[np.bool_]], tuple[Floats, Floats]]
+"""What is known of classes without records when only these judged records ``[m]`` are used: added
+logits ``[configurations, K]`` and nats ``[configurations]``."""
 Predict = Callable[[RowIndex, RowIndex], Sequence[Floats]]
 """(training rows, held-out rows) -> for each configuration the logits ``[held out, K]``."""
 Judge = Callable[[RowIndex, RowIndex, int], Floats]

@@ -7,12 +7,13 @@ named here.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from wg_client.site.home import ClientHome
 from wg_common.errors import PolicyRefused
 from wg_common.wire.protocol import QualityQuery, StatisticsQuery
 
+Q = TypeVar("Q", contravariant=True)
 Witness = Callable[[bytes], bytes]
 """Takes an ``add-checkpoint`` body, returns cosignature lines; raises ``WitnessRefused``."""
 
@@ -21,13 +22,13 @@ ApplyPackage = Callable[[ClientHome, Path], object]
 """Verifies and applies a ``.wgw`` file, once for each package, or raises."""
 
 
-class AnswerQuery(Protocol):
-    """Answers a statistics query with the bytes of a covered ``.wgs``, or raises ``WgError``."""
+class Answer(Protocol[Q]):
+    """Answers a question with the bytes of a covered file, or raises ``WgError``."""
 
     def __call__(
         self,
         home: ClientHome,
-        query: StatisticsQuery,
+        query: Q,
         *,
         witness: Witness | None,
         now: Callable[[], float],
@@ -35,18 +36,8 @@ class AnswerQuery(Protocol):
         """Answer, or refuse by raising; ``now`` is when the question came."""
 
 
-class AnswerQuality(Protocol):
-    """Answers a quality question with the bytes of a covered ``.wgq``, or raises ``WgError``."""
-
-    def __call__(
-        self,
-        home: ClientHome,
-        query: QualityQuery,
-        *,
-        witness: Witness | None,
-        now: Callable[[], float],
-    ) -> bytes:
-        """Answer, or refuse by raising; ``now`` is when the question came."""
+AnswerQuery = Answer[StatisticsQuery]  # With a ``.wgs``
+AnswerQuality = Answer[QualityQuery]  # With a ``.wgq``
 
 
 def no_quality(

@@ -20,7 +20,7 @@ from PIL import Image
 
 from wg_client.release import freeze as freezing
 from wg_client.release import query as release_query
-from wg_client.release.freeze import LoadEncoder, RecordEncoder
+from wg_client.release.freeze import LoadEncoder, load_encoder
 from wg_client.site import config as configuration
 from wg_client.site import identity
 from wg_client.site.config import (
@@ -52,7 +52,7 @@ _GROUPS = 4
 _SIDE = 32
 
 
-def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> Fresh:
+def plants(encoder: bytes | None = None, *, load: LoadEncoder = load_encoder) -> Fresh:
     """Makes plants that run the installed code.
 
     Args:
@@ -60,18 +60,12 @@ def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> 
         load: Loads it; another one than the installed loader in tests only.
     """
     package = made_up_encoder() if encoder is None else encoder
-    once = functools.cache(load or _load)
+    once = functools.cache(load)
 
     def fresh(labels: tuple[str, ...]) -> AbstractContextManager[AuditedPlant]:
         return _plant(labels, package, once)
 
     return fresh
-
-
-def _load(package: bytes) -> RecordEncoder:
-    from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
-
-    return load_encoder(package)
 
 
 def made_up_encoder() -> bytes:

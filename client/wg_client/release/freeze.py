@@ -16,6 +16,8 @@ and the ledger is told. Before the pointer moves, the earlier snapshot stays in 
 next release, or freeze, tells the ledger.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import secrets
@@ -26,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,34 +69,14 @@ log = logging.getLogger(__name__)
 _CHUNK = 64
 
 
-class RecordEncoder(Protocol):
-    """What a freeze needs of an encoder; ``nets.encoder.Encoder`` is one, and documents it."""
-
-    @property
-    def modality(self) -> str:
-        """What it encodes."""
-
-    @property
-    def dimension(self) -> int:
-        """Number of features that are released."""
-
-    @property
-    def scaled_dimension(self) -> int:
-        """Number of local features with a public scale."""
-
-    @property
-    def local_dimension(self) -> int:
-        """Number of local features."""
-
-    @property
-    def clip_radius(self) -> float:
-        """Clip radius, feature units."""
-
-    def encode_local(self, records: Any, /) -> NDArray[np.float32]:
-        """Local features ``[n, D]`` of records."""
+LoadEncoder = Callable[[bytes], Any]  # Tests have encoders of their own
 
 
-LoadEncoder = Callable[[bytes], RecordEncoder]
+def load_encoder(package: bytes) -> Encoder:
+    """As ``nets.encoder.module.load_encoder``."""
+    from wg_common.nets.encoder import module  # torch: seconds to import
+
+    return module.load_encoder(package)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +98,7 @@ class Frozen:
 
 
 def look(
-    home: ClientHome, *, load: LoadEncoder | None = None, stage: Stage | None = None
+    home: ClientHome, *, load: LoadEncoder = load_encoder, stage: Stage | None = None
 ) -> Inspection:
     """Decode and hash every record of the home's data set, and name what cannot be used.
 
@@ -129,7 +111,7 @@ def look(
         DataError: The data set as a whole cannot be read, or is of another modality.
     """
     config = configuration.load(home)
-    encoder = (load or _load)(encoder_pin.load(home, config))
+    encoder = load(encoder_pin.load(home, config))
     found = survey(
         Path(config.data.path),
         config.data.labels,
@@ -169,7 +151,7 @@ def freeze(
     *,
     set_aside: bool = False,
     allow_empty: bool = False,
-    load: LoadEncoder | None = None,
+    load: LoadEncoder = load_encoder,
     stage: Stage | None = None,
     now: Callable[[], float] = time.time,
 ) -> Frozen:
@@ -195,7 +177,7 @@ def freeze(
     if refused := why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source):
         raise refused
     package = encoder_pin.load(home, config)
-    encoder = _with_local(config, (load or _load)(package))
+    encoder = _with_local(config, load(package))
     check_slot(config, len(found.data), encoder.local_dimension)
     records = _records(config, found, home.load_secret())
     with _checked_ledger(home, config, records):
@@ -254,7 +236,7 @@ def _new_folder(home: ClientHome) -> Iterator[Path]:
 def _manifest(
     home: ClientHome,
     config: ClientConfig,
-    encoder: RecordEncoder,
+    encoder: Encoder,
     schema: StatisticsSchema,
     found: Inspection,
     hashes: dict[str, str],
@@ -284,17 +266,11 @@ def _manifest(
     )
 
 
-def _load(package: bytes) -> RecordEncoder:
-    from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
-
-    return load_encoder(package)
-
-
-def _with_local(config: ClientConfig, encoder: RecordEncoder) -> RecordEncoder:
+def _with_local(config: ClientConfig, encoder: Encoder) -> Encoder:
     """The encoder with the plant's local one, if there is one."""
     if config.data.local_encoder is None:
         return encoder
-    return local_encoder.beside(config, cast("Encoder", encoder))
+    return local_encoder.beside(config, encoder)
 
 
 def _made_by(config: ClientConfig, encoder: str) -> str:
@@ -348,7 +324,7 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 def _encode(
     folder: Path,
-    encoder: RecordEncoder,
+    encoder: Encoder,
     found: Inspection,
     contents: NDArray[np.uint8],
     encoded: Encoded,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from wg_common import catalogue
 from wg_common.errors import ConfigError
@@ -27,14 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class MakePackage(Protocol):
-    """Makes the signed bytes of a ``.wgw`` for the site of ``own``."""
-
-    def __call__(
-        self, home: ServerHome, own: Release, others: Sequence[Release], request_id: str
-    ) -> bytes:
-        """Make it, or raise ``WgError``."""
-        ...
+MakePackage = Callable[[ServerHome, Release, Sequence[Release], str], bytes]
+"""Makes the signed bytes of a ``.wgw`` for the site of the release: as ``make_package``."""
 
 
 def make_package(
