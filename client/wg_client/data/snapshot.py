@@ -115,7 +115,7 @@ class SnapshotManifest:
     @property
     def local_encoder(self) -> LocalEncoderPin | None:
         """The plant's local encoder, whose features are the last of the local ones."""
-        return None
+        return getattr(self, "beside", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +124,6 @@ class ManifestWithLocal(SnapshotManifest):
 
     version: int = VERSION_WITH_LOCAL
     beside: LocalEncoderPin
-
-    @property
-    def local_encoder(self) -> LocalEncoderPin:
-        """See ``SnapshotManifest``."""
-        return self.beside
 
 
 @dataclass(frozen=True, slots=True)

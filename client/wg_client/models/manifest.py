@@ -142,7 +142,7 @@ class ModelsManifest(_Provenance):
     @property
     def local_encoder(self) -> LocalEncoderPin | None:
         """The local encoder whose features the models stand on, beside the shared encoder's."""
-        return None
+        return getattr(self, "beside", None)
 
     @property
     def accepted(self) -> bool:
@@ -165,11 +165,6 @@ class ManifestWithLocal(ModelsManifest):
 
     version: int = VERSION_WITH_LOCAL
     beside: LocalEncoderPin
-
-    @property
-    def local_encoder(self) -> LocalEncoderPin:
-        """See ``ModelsManifest``."""
-        return self.beside
 
 
 def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
