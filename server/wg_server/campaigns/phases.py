@@ -4,7 +4,6 @@ A campaign that is about another one has one exchange: quality questions out, re
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from wg_server.store.sites import Store
 log = logging.getLogger(__name__)
 
 _SLOWEST_BYTES_PER_SECOND = 1 << 17
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +173,8 @@ def delivering(home: ServerHome, config: ServerConfig) -> Phase:
     def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
         _require(answer, "receipt")
         receipt = canonical.decode(Receipt, answer.record, what="receipt")
-        if receipt.request_id != task.delivery_id or not _SHA256.fullmatch(receipt.package_sha256):
+        hashed = protocol.SHA256.fullmatch(receipt.package_sha256)
+        if receipt.request_id != task.delivery_id or not hashed:
             raise VerificationError("receipt: of another delivery")
         log.info("campaign %s: delivered to %s", campaign.id, task.site)
         found: dict[str, Any] = {"state": "delivered", "code": ""}

@@ -36,7 +36,7 @@ def console_routes(source: Source) -> list[BaseRoute]:
         "/campaigns/{id}": pages.campaign,
         "/generator": pages.generator,
         "/audit": pages.audit,
-        "/help": pages.help_page,
+        "/help": lambda visit: visit.render("help"),
     }
     posts = {
         "/logout": console.logout,

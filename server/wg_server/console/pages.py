@@ -1,6 +1,7 @@
 """The console's pages. They read, and change nothing; what changes something is in ``actions``."""
 
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ def overview(visit: Visit) -> Response:
         online=sum(row.online for row in rows),
         releases=sum(row.releases for row in rows),
         running=[row for row in newest if row.campaign.state in OPEN_CAMPAIGNS],
-        disk=views.free_bytes(source.home),
+        disk=shutil.disk_usage(source.home.root).free,
         backup=backup.created if backup else None,
     )
 
@@ -151,11 +152,6 @@ def audit(visit: Visit) -> Response:
         digest=newest[0].digest if newest else "",
         link=_link_of,
     )
-
-
-def help_page(visit: Visit) -> Response:
-    """What each page shows, and what to do."""
-    return visit.render("help")
 
 
 def _of_generator(visit: Visit) -> list[Alert]:

@@ -1,7 +1,6 @@
 """What the pages show, read from the store and the home. Nothing is changed here."""
 
 import math
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,7 +25,6 @@ from wg_server.store import campaigns, operators, quarantine, succession
 from wg_server.store import quality as quality_table
 from wg_server.store.campaigns import Campaign, Task
 from wg_server.store.operators import LogEntry
-from wg_server.store.quarantine import ReleaseNote
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -207,7 +205,8 @@ def history(source: Source, speech: Speech, site: Site) -> list[Event]:
     store, found = source.store, []
     for log in store.logs().get(site.name, []):
         found.append(Event(log.first_seen, speech("event ledger", origin=log.origin)))
-    for note in _notes_of(store, site.name)[:HISTORY]:
+    notes = [note for note in quarantine.notes(store) if note.site == site.name]
+    for note in notes[:HISTORY]:
         words = speech(
             "event release", epsilon=note.epsilon, standing=speech(f"standing {note.standing}")
         )
@@ -221,10 +220,6 @@ def history(source: Source, speech: Speech, site: Site) -> list[Event]:
         )
         found.append(Event(entry.at, words, "/audit"))
     return sorted(found, key=lambda event: -event.at)[:HISTORY]
-
-
-def _notes_of(store: Store, site: str) -> list[ReleaseNote]:
-    return [note for note in quarantine.notes(store) if note.site == site]
 
 
 def campaign_rows(source: Source, speech: Speech, now: float) -> list[CampaignRow]:
@@ -337,11 +332,6 @@ def _of_sites(source: Source, speech: Speech, rows: Sequence[SiteRow], now: floa
             words = speech("alert ends", site=name, span=speech.span(row.certificate - now))
             found.append(Alert("warn", words, link))
     return found
-
-
-def free_bytes(home: ServerHome) -> int:
-    """Free on the disk of the home."""
-    return shutil.disk_usage(home.root).free
 
 
 def log_page(source: Source, before: int | None) -> tuple[list[LogEntry], int | None]:
