@@ -1,7 +1,5 @@
 """The languages of everything that a person at the plant reads."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from wg_common import translations

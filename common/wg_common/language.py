@@ -8,8 +8,6 @@ the template in that language. A template that is not there stays English.
 ``plain`` makes an ordinary string of it, for records that are encoded.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import re

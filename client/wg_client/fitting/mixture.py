@@ -7,8 +7,6 @@ prior, times the shares of classes among the records. Records count in part only
 one cluster would be split.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.special import softmax
 

@@ -5,8 +5,6 @@ missing. Commands are written as they are typed. Among them are the words of pla
 (``wg_common.wire.fleet``), as ``plant CODE``.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from wg_common import translations

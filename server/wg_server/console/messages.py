@@ -8,8 +8,6 @@ Why an operator's action failed, and what the operators' log says beside it, is 
 told by its shape, as plants' errors are (docs/decisions/0197).
 """
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 
