@@ -160,7 +160,8 @@ class Attacker:
             writer.close()
 
     async def _says_nothing(self, address: str) -> None:
-        await self._talk(address, random.choice(self._ports()), None, iter(()))  # noqa: S311
+        port = random.choice((self._fleet_port, self._enrol_port))  # noqa: S311
+        await self._talk(address, port, None, iter(()))
 
     async def _tls_and_nothing(self, address: str) -> None:
         port, context = random.choice(self._doors())  # noqa: S311
@@ -184,9 +185,6 @@ class Attacker:
         whole, rest = divmod(self._body - 1, 1 << 16)
         pieces = [head.encode(), *[b"x" * (1 << 16)] * whole, b"x" * rest]
         await self._talk(address, self._fleet_port, self._own, iter(pieces))
-
-    def _ports(self) -> tuple[int, int]:
-        return self._fleet_port, self._enrol_port
 
     def _doors(self) -> tuple[tuple[int, ssl.SSLContext], ...]:
         """Where TLS can be finished: by anybody, and by an enrolled site."""

@@ -171,17 +171,14 @@ def _job(
     if not (datasets / name / "data.npz").is_file():
         return row
     generator = load_networks(home.networks, load_generator(home.generator))
-    if cell.same_family and not any(f.startswith(name) for f in _families(generator, architecture)):
+    families = generator.parts.bundles[architecture].fitted_priors.index.families
+    if cell.same_family and not any(family.startswith(name) for family in families):
         return row  # the zoo does not have this kind of plant
     encoder = load_encoder(home.encoder.read_bytes())
     data = cut(datasets, name, seed, cell)
     if len(data.labels) > 1:  # else no class has enough records for a plant and for its tests
         row["scores"] = judge(generator, encoder, architecture, data, cell, seed, steps, judged)
     return row
-
-
-def _families(generator: NetworkGenerator, architecture: str) -> tuple[str, ...]:
-    return generator.parts.bundles[architecture].fitted_priors.index.families
 
 
 def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:

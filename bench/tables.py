@@ -137,7 +137,8 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterato
 
 def set_by_set(rows: Sequence[Row], cell: str, methods: Sequence[str]) -> Iterator[str]:
     """Accuracy of methods in one cell, data set by data set, and the mean over data sets."""
-    parts = {name: Results([row for row in rows if row["dataset"] == name]) for name in _sets(rows)}
+    names = dict.fromkeys(row["dataset"] for row in rows)
+    parts = {name: Results([row for row in rows if row["dataset"] == name]) for name in names}
     yield from markdown(
         ("data set", *methods),
         (
@@ -145,10 +146,6 @@ def set_by_set(rows: Sequence[Row], cell: str, methods: Sequence[str]) -> Iterat
             for name, results in (parts | {"mean": Results(rows)}).items()
         ),
     )
-
-
-def _sets(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["dataset"] for row in rows))
 
 
 def table(rows: Sequence[Row], title: str) -> Iterator[str]:

@@ -81,7 +81,8 @@ class Processes:
                 del self._running[f" {number}"]
         for process, words, out in zip(started, commands, found, strict=True):
             if process.returncode not in allowed:
-                raise CommandFailed(f"{_shown(words)}: exit code {process.returncode}\n{out}")
+                shown = " ".join(str(word) for word in words[:4])
+                raise CommandFailed(f"{shown}: exit code {process.returncode}\n{out}")
         return found
 
     def json(self, *words: str | Path) -> Any:
@@ -205,10 +206,6 @@ def _step_aside(process: subprocess.Popen[Any], aside: bool) -> None:
 def _line(words: Sequence[str | Path]) -> list[str]:
     command, *rest = [str(word) for word in words]
     return [str(Path(sys.executable).with_name(command)), *rest]
-
-
-def _shown(words: Sequence[str | Path]) -> str:
-    return " ".join(str(word) for word in words[:4])
 
 
 def _end(process: subprocess.Popen[Any]) -> None:

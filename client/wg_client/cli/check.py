@@ -195,12 +195,9 @@ def _who_decides(home: ClientHome) -> Iterator[str]:
         )
 
 
-def _unit(name: str) -> str:
-    return text("record") if name == RECORD else name
-
-
 def _cost_lines(unit: str, cost: CostSight) -> Iterator[str]:
-    yield text("what it would cost, for one {unit} added or removed:", unit=_unit(unit))
+    one = text("record") if unit == RECORD else unit
+    yield text("what it would cost, for one {unit} added or removed:", unit=one)
     yield text(
         "    alone    epsilon {epsilon:.4g} at delta {delta}",
         epsilon=cost.alone,

@@ -77,8 +77,9 @@ class Inbox:
 
     def waiting(self) -> list[Path]:
         """Packages that wait to be applied, oldest first."""
-        found = [path for path in self.home.waiting.glob("*.wgw") if self._has_receipt(path)]
-        return sorted(found, key=lambda path: path.stat().st_mtime_ns)
+        found = self.home.waiting.glob("*.wgw")
+        received = [path for path in found if (self._received / path.stem).is_file()]
+        return sorted(received, key=lambda path: path.stat().st_mtime_ns)
 
     def rejected(self) -> list[Path]:
         """Packages that were set aside."""
@@ -131,6 +132,3 @@ class Inbox:
         receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
         atomic.write_bytes(self._received / delivery.request_id, canonical.encode(receipt))
         return receipt
-
-    def _has_receipt(self, path: Path) -> bool:
-        return (self._received / path.stem).is_file()

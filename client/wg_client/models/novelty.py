@@ -139,7 +139,8 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
             held = folds.assignment[0] == fold
             found[held] = _fitted(x[~held], labels[~held], rng).score(x[held])
         scores = np.sort(found)
-        scores = scores[_spread(len(scores), SCORES)]
+        n = len(scores)
+        scores = scores[np.linspace(0, n - 1, min(n, SCORES)).round().astype(np.int64)]
     return replace(_fitted(x, labels, rng), scores=scores)
 
 
@@ -206,7 +207,3 @@ def _unlike(x: Singles, bank: Singles) -> Singles:
     distance = np.sqrt(np.partition(squares, near - 1, axis=1)[:, :near]).mean(axis=1)
     turned = np.partition(1 - cosines, near - 1, axis=1)[:, :near].mean(axis=1)
     return np.asarray(distance * np.sqrt(np.maximum(turned, 0)), dtype=np.float32)
-
-
-def _spread(count: int, most: int) -> Ints:
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)

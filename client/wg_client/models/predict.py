@@ -139,7 +139,8 @@ def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> Sit
     """
     if path.is_file() and is_record(path) and not cells.holds_records(path):
         return _unlabelled(path, [path], labels)
-    if path.is_dir() and not _has_classes(path, labels):
+    by_class = (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
+    if path.is_dir() and not by_class:
         found = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_record(entry))
         texts = lies_beside(found)
         found = [entry for entry in found if entry not in texts]
@@ -239,10 +240,6 @@ def evaluate(
             )
         )
     return results
-
-
-def _has_classes(path: Path, labels: Sequence[str]) -> bool:
-    return (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
 
 
 def _unlabelled(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:

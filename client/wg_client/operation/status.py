@@ -88,8 +88,8 @@ def connected(home: ClientHome, now: float | None = None) -> tuple[bool, Contact
     """
     home.require()
     word = contact.read(home)
-    fresh = word is not None and _age(word, now) < contact.STALE_SECONDS
-    return word is not None and fresh and word.state == "connected", word
+    since = (time.time() if now is None else now) - contact.STALE_SECONDS
+    return word is not None and word.written > since and word.state == "connected", word
 
 
 def look(home: ClientHome, now: float | None = None) -> Status:
@@ -249,7 +249,3 @@ def _runs(home: ClientHome) -> bool:
             return False
     except ConfigError:
         return True
-
-
-def _age(word: Contact, now: float | None) -> float:
-    return (time.time() if now is None else now) - word.written

@@ -235,6 +235,7 @@ class _Sheet:
             "known to the zoo": text("known to the zoo"),
             "not known to the zoo": text("not known to the zoo"),
         }
+        bench = "bench.networks" if found.facts.kind == "images" else "bench.window_networks"
         for each in self._told.steps:
             if each.kind == found.facts.kind:
                 self._add(
@@ -243,7 +244,7 @@ class _Sheet:
                         about=about[each.about],
                     ),
                     self._steps(each),
-                    text("published; rows of {command}", command=_networks(each.kind)),
+                    text("published; rows of {command}", command=f"python -m {bench}"),
                 )
         alone = self._told.local_seconds
         self._add(
@@ -314,10 +315,6 @@ class _Sheet:
 
 def _small(value: float) -> str:
     return f"{value:,.2f}" if value >= 0.01 else "< 0.01"
-
-
-def _networks(kind: str) -> str:
-    return "python -m bench.networks" if kind == "images" else "python -m bench.window_networks"
 
 
 def _times(value: Range | None, factor: float | None, unit: float = 1.0) -> Range | None:

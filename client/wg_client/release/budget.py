@@ -86,7 +86,7 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
             purpose=entry.use.purpose,
             epsilon=entry.epsilon,
             delta=entry.delta,
-            epsilon_after=_short(entry.state.epsilon_after),
+            epsilon_after=f"{float(entry.state.epsilon_after):.4g}",
             size=sizes.get(entry.head.seq),
         )
         for entry in found
@@ -102,7 +102,3 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
         releases=rows,
         distinguished=accounting.distinguished(spent.events),
     )
-
-
-def _short(number: str) -> str:
-    return f"{float(number):.4g}"

@@ -55,17 +55,14 @@ def verify_succession(new: History, old: History) -> None:
             f"entry 0: replaces log {found.origin}, the one given is {old.state.origin}"
         )
     root = old.heads[-1].root
-    if bytes.fromhex(root) != _root(found):
+    said, _ = checkpoints.decode(found.checkpoint.encode(), what="predecessor's checkpoint")
+    if bytes.fromhex(root) != said.root:
         raise VerificationError(
             f"entry 0: carries another checkpoint than the one of {old.state.size} entries "
             f"with root {root}"
         )
     if found.spends != _spends(old.state):
         raise VerificationError("entry 0: inherits another spend than the old log had")
-
-
-def _root(found: Predecessor) -> bytes:
-    return checkpoints.decode(found.checkpoint.encode(), what="predecessor's checkpoint")[0].root
 
 
 def _spends(state: LedgerState) -> tuple[InheritedSpend, ...]:

@@ -95,13 +95,10 @@ class BodyLimit(Guard):
         bare = scope["method"] in ("GET", "HEAD") and b"transfer-encoding" not in headers
         if length is None and not bare:
             await PlainTextResponse("length required\n", 411)(scope, receive, send)
-        elif length is not None and not self._fits(length):
+        elif length is not None and (not _LENGTH.fullmatch(length) or int(length) > self._limit):
             await PlainTextResponse("payload too large\n", 413)(scope, receive, send)
         else:
             await self._app(scope, self._timed(receive), send)
-
-    def _fits(self, length: bytes) -> bool:
-        return bool(_LENGTH.fullmatch(length)) and int(length) <= self._limit
 
     def _timed(self, receive: Receive) -> Receive:
         deadline = time.monotonic() + self._seconds

@@ -193,7 +193,9 @@ class Listener:
             )
         )
         self._sockets: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._run, name=f"wg-{name}", daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: self._server.run(self._sockets), name=f"wg-{name}", daemon=True
+        )
 
     def start(self) -> None:
         """Start, and return when the port is open.
@@ -228,9 +230,6 @@ class Listener:
         """Finish the requests at hand, and close."""
         self.drain()
         self._thread.join(10)
-
-    def _run(self) -> None:
-        self._server.run(sockets=self._sockets)
 
 
 def _bind(host: str, port: int) -> list[socket.socket]:

@@ -61,7 +61,8 @@ def rotate_authority(home: ServerHome) -> RotatedAuthority:
         if not folder.is_dir():
             _make(home, folder)
         old = pki.load_certificate(folder / "old.pem")
-        atomic.copy(folder / "old.pem", home.retired_authorities / _file_name(folder))
+        kept = home.retired_authorities / f"{pki.fingerprint(old)[:16]}.pem"
+        atomic.copy(folder / "old.pem", kept)
         for name in _PIECES:
             if (folder / name).exists():
                 atomic.move(folder / name, home.ca_key.with_name(name))
@@ -92,10 +93,6 @@ def _make(home: ServerHome, folder: Path) -> None:
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
-
-
-def _file_name(folder: Path) -> str:
-    return f"{pki.fingerprint(pki.load_certificate(folder / 'old.pem'))[:16]}.pem"
 
 
 def _write(path: Path, text: str) -> None:

@@ -227,7 +227,8 @@ def _stage_weights() -> NDArray[np.float64]:
 def statistics(x: Tensor) -> list[Tensor]:
     """Mean and standard deviation over space of a map ``[n, c, h, w]``: ``[n, c]`` each."""
     mean = x.mean(dim=(2, 3), keepdim=True)
-    return [mean.flatten(1), _root((x - mean).square().mean(dim=(2, 3)))]
+    variance = (x - mean).square().mean(dim=(2, 3))
+    return [mean.flatten(1), torch.sqrt(variance + 1e-12)]
 
 
 def prepare(images: Sequence[NDArray[np.uint8]], pixels: int, *, mode: str = "bilinear") -> Tensor:
@@ -334,10 +335,6 @@ def _plain(conv: Any) -> nn.Module:
     )
     out.load_state_dict({"weight": F.pad(conv.weight, (more, 0, more, 0)), "bias": conv.bias})
     return out
-
-
-def _root(variance: Tensor) -> Tensor:
-    return torch.sqrt(variance + 1e-12)
 
 
 def _weights() -> dict[str, Tensor]:

@@ -147,7 +147,8 @@ class NetworkDenoiser(nn.Module):
             ],
             dim=-1,
         )
-        domain = self.embed_domain(torch.cat([batch.domain * size, _seen(batch.likeness)], dim=1))
+        seen = F.pad(batch.likeness, (0, SEEN - batch.likeness.shape[1]))
+        domain = self.embed_domain(torch.cat([batch.domain * size, seen], dim=1))
         drive = F.silu(self.embed_time(time) + domain + self.architecture(batch.architecture))
         neighbours = torch.cat(
             [batch.neighbour_latents.flatten(2), batch.likeness.unsqueeze(-1)], dim=-1
@@ -207,7 +208,3 @@ def collate(
         part_mask=mask([len(c.retrieved_latents) for c in conditions], parts),
         neighbour_mask=mask([len(c.likeness) for c in conditions], seen),
     )
-
-
-def _seen(likeness: Tensor) -> Tensor:
-    return F.pad(likeness, (0, SEEN - likeness.shape[1]))

@@ -98,7 +98,8 @@ class Rotor:
         rate = self.shaft * step * np.exp(self.swing * rng.normal(size=n))  # [n]
         severity = np.exp(self.spread * rng.normal(size=n))
         turn = 2 * np.pi * (rate[:, None] * np.arange(length) + rng.random((n, 1)))  # [n, T]
-        shape = np.sin(turn[:, None] * np.arange(1, _HARMONICS + 1)[:, None] + self._phases(rng, n))
+        phases = 2 * np.pi * rng.random((n, _HARMONICS, 1))
+        shape = np.sin(turn[:, None] * np.arange(1, _HARMONICS + 1)[:, None] + phases)
         steady = np.einsum("nh,nht->nt", self.harmonics[labels] * severity[:, None], shape)
         swing = 1 + self.bands[labels][:, None] * np.cos(turn)
         gear = self.tone[labels][:, None] * swing * np.sin(self.mesh * turn)
@@ -112,9 +113,6 @@ class Rotor:
         near = steady + gear + rung + 0.5 * hiss + ground
         far = 0.7 * steady + 0.5 * gear + 0.3 * rung + level * coloured(rng, (n, length), colour)
         return np.stack([near, far], axis=1)
-
-    def _phases(self, rng: np.random.Generator, n: int) -> Floats:
-        return 2 * np.pi * rng.random((n, _HARMONICS, 1))
 
     def _strikes(
         self, rng: np.random.Generator, labels: Ints, rate: Floats, severity: Floats, turn: Floats
