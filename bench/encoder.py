@@ -1,4 +1,4 @@
-"""Released features against those that stood before. Run with ``python -m bench.encoder``.
+"""Released features against those that stood before: ``python -m bench.encoder --cache DIR``.
 
 On each development set 60 records a class are released as a plant releases them, and the closed
 form (``prior.blup``) makes a head of that one release and of nothing else. So the figure is that of

@@ -1,4 +1,4 @@
-"""The generator against baselines on real plants. Run with ``python -m bench.generator``.
+"""The generator against baselines on real plants: ``python -m bench.generator --home HOME``.
 
 Every data set under ``--datasets`` is cut into a plant, same-family sites under other cameras, and
 test records that nobody else sees; groups stay on one side. Nothing is fitted on any of these data

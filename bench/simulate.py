@@ -3,7 +3,7 @@
 *Cases.* Plants are cut from real data sets as in ``bench.acceptance``: other sites release, the
 home's generator answers, the plant selects a model, and test records that no part of it saw say
 what was kept over local-only. One line of ``--results`` is one plant; a run goes on where it
-stopped. ``--home`` may be given twice, once for images and once for windows.
+stopped. ``--home`` may name two, one of images and one of windows.
 
 *Published.* ``--publish FILE`` writes the cases as ``wg-client simulate`` reads them: numbers that
 a plant knows of itself before anything leaves, and what it gained.

@@ -1,4 +1,4 @@
-"""How often ``wg-client watch`` alarms, with and without a reason: ``python -m bench.watch``.
+"""How often ``watch`` alarms, with and without a reason: ``python -m bench.watch --home HOME``.
 
 Data sets are cut as in ``bench.acceptance``. Sixty records of a plant are frozen; thirty others are
 watched, many times over: of the *same* records (drawn at random: nothing has changed, so each alarm

@@ -1,4 +1,4 @@
-"""The generator on real sensor windows. Run with ``python -m bench.window_plants``.
+"""The generator on real sensor windows: ``python -m bench.window_plants --home HOME``.
 
 As ``bench.generator``, with data sets of windows: each is cut by groups into a plant, same-family
 sites behind other sensors, and held-out test records. Nothing is fitted on any of them.

@@ -16,7 +16,7 @@ Clean heads have large values of both for reasons of their own, and some plants'
 So the plant makes clean heads on its own records, as a server could have made them: of half the
 records or of a bootstrap sample, with the noise of released means and without, at several
 shrinkages. A figure counts in spreads above the mean of these. The sum of the two, over the spread
-of such a sum, is compared with one limit (``python -m bench.backdoors``).
+of such a sum, is compared with one limit (``python -m bench.backdoors --home HOME``).
 
 Not guaranteed: anything about a mark that moves features far. It needs so small a change that it is
 within what clean heads differ by; such records are unlike all others, and are called new where they
