@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from wg_common.errors import ConfigError, DecodeError, StorageError
+from wg_common.errors import ConfigError, DecodeError, StorageError, raised_as
 
 PRIVATE = 0o600
 PUBLIC = 0o644
@@ -24,7 +24,7 @@ def writing(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
     Raises:
         StorageError: The folder cannot be written or the disk is full; the old file is untouched.
     """
-    try:
+    with raised_as(StorageError, f"{path}: cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -38,8 +38,6 @@ def writing(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
             Path(name).unlink(missing_ok=True)
             raise
         _settle(path.parent)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
@@ -54,12 +52,10 @@ def move(source: Path, target: Path) -> None:
     Raises:
         StorageError: It cannot be; the file is where it was.
     """
-    try:
+    with raised_as(StorageError, f"{target}: cannot be written"):
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
         _settle(target.parent)
-    except OSError as error:
-        raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
 
 
 def copy(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
@@ -75,11 +71,8 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
         ConfigError: The file is missing or cannot be read.
         DecodeError: The file is larger than ``limit``.
     """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(limit + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
+        data = stream.read(limit + 1)
     if len(data) > limit:
         raise DecodeError(f"{path}: larger than {limit} bytes")
     return data

@@ -23,6 +23,8 @@ Messages name the file and field, and say what was found and what was expected. 
 contain private data: exception text may reach a log that leaves the site.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import ClassVar
 
 EXIT_OK = 0
@@ -126,3 +128,12 @@ class PeerError(WgError):
 
 class InternalError(WgError):
     """A bug of ours."""
+
+
+@contextlib.contextmanager
+def raised_as(kind: type[WgError], what: str) -> Iterator[None]:
+    """Raise what the operating system says as an error of ours: what failed, and its words."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror}") from error

@@ -30,6 +30,7 @@ from wg_common.errors import (
     PeerError,
     RefusedError,
     VerificationError,
+    raised_as,
 )
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import note as notes
@@ -139,11 +140,11 @@ def leads_to(file: Path, size: int) -> bool:
 
 def keep_from_package(home: ClientHome, source: bytes | Path) -> int | None:
     """Keep the cosignature that a weights package, verified otherwise, may carry; see ``keep``."""
-    try:
-        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
-            signed = weights_package.read_checkpoint(stream)
-    except OSError as error:
-        raise ConfigError(f"{source!s}: cannot be read: {error.strerror}") from error
+    with (
+        raised_as(ConfigError, f"{source!s}: cannot be read"),
+        io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream,
+    ):
+        signed = weights_package.read_checkpoint(stream)
     return keep(home, signed) if signed else None
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from wg_client.data.snapshot import DIGEST_BYTES
 from wg_client.site.home import ClientHome
 from wg_common import atomic
-from wg_common.errors import StorageError
+from wg_common.errors import StorageError, raised_as
 
 FOLDER = ".encoded"
 
@@ -47,7 +47,7 @@ class Encoded:
         Raises:
             StorageError: It cannot be read or written.
         """
-        try:
+        with raised_as(StorageError, f"{self._path}: cannot be used"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for other in self._folder.iterdir():
                 if other != self._path:
@@ -57,8 +57,6 @@ class Encoded:
             self._stream = self._path.open("r+b")
             self._stream.truncate(rows * self._row.itemsize)
             self._stream.seek(0, 2)
-        except OSError as error:
-            raise StorageError(f"{self._path}: cannot be used: {error.strerror}") from error
         if rows:
             self._map = np.memmap(self._path, dtype=self._row, mode="r", shape=(rows,))
             digests = np.ascontiguousarray(self._map["digest"])

@@ -31,7 +31,7 @@ from wg_client.data.dataset import (
 from wg_client.data.record_files import RecordFiles
 from wg_client.site.config import UNLABELLED_FOLDER
 from wg_client.site.reading import ReadingConfig
-from wg_common.errors import DataError
+from wg_common.errors import DataError, raised_as
 from wg_common.modalities import registry
 from wg_common.modalities.images import Images
 
@@ -172,10 +172,8 @@ def listing(folder: Path) -> list[Path]:
     Raises:
         DataError: It cannot be read.
     """
-    try:
+    with raised_as(DataError, f"{folder}: cannot be read"):
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
 def inside(root: Path, entry: Path) -> bool:

@@ -31,7 +31,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,8 +38,8 @@ from wg_client.data.dataset import Problem
 from wg_client.data.inspection import Duplicate
 from wg_client.site.home import ClientHome
 from wg_client.site.local_encoder import LocalEncoderPin
-from wg_common import atomic, typed
-from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common import atomic
+from wg_common.errors import ConfigError, DecodeError, VerificationError, raised_as
 from wg_common.ledger.commitment import commit
 from wg_common.modalities.registry import modality
 from wg_common.privacy.centring import Centre
@@ -124,11 +123,6 @@ class ManifestWithLocal(SnapshotManifest):
 
     version: int = VERSION_WITH_LOCAL
     beside: LocalEncoderPin
-
-
-@dataclass(frozen=True, slots=True)
-class _Versioned:
-    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,10 +347,7 @@ def load(folder: Path, sha256: str | None = None) -> Snapshot:
 
 
 def _manifest(data: bytes, what: str) -> SnapshotManifest:
-    try:
-        version = typed.decode_json(data, _Versioned).version
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"{what}: {error}") from error
+    version = canonical.version_of(data, what=what)
     kinds = {VERSION: SnapshotManifest, VERSION_WITH_LOCAL: ManifestWithLocal}
     if version not in kinds:
         raise DecodeError(f"{what}: version {version}, this program reads {VERSION_WITH_LOCAL}")
@@ -415,12 +406,9 @@ def file_sha256(path: Path) -> str:
         ConfigError: It cannot be read.
     """
     code = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            while piece := stream.read(_PIECE):
-                code.update(piece)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            code.update(piece)
     return code.hexdigest()
 
 

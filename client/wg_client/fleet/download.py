@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wg_common import atomic
-from wg_common.errors import PeerError, StorageError, VerificationError
+from wg_common.errors import PeerError, StorageError, VerificationError, raised_as
 from wg_common.wire.protocol import PackageOffer
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def fetch(
         VerificationError: The whole has another hash than was offered; it is deleted.
     """
     part = folder / f"{offer.package_sha256}.part"
-    try:
+    with raised_as(StorageError, f"{part}: cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         for other in folder.glob("*.part"):
             if other != part:
@@ -72,8 +72,6 @@ def fetch(
             _rest(offer, stream.write, digest.update, size, get, pause)
             stream.flush()
             os.fsync(stream.fileno())
-    except OSError as error:
-        raise StorageError(f"{part}: cannot be written: {error.strerror}") from error
     found = digest.hexdigest()
     if found != offer.package_sha256:
         part.unlink()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wg_client.site.home import ClientHome
 from wg_common import atomic
-from wg_common.errors import StorageError, VerificationError
+from wg_common.errors import StorageError, VerificationError, raised_as
 from wg_common.wire import canonical, fleet, protocol
 from wg_common.wire.protocol import Delivery, PackageOffer, Receipt
 
@@ -91,10 +91,8 @@ class Inbox:
         Raises:
             StorageError: The disk cannot be written; it will be applied again, which does nothing.
         """
-        try:
+        with raised_as(StorageError, f"{path}: cannot be removed"):
             path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be removed: {error.strerror}") from error
 
     def reject(self, path: Path) -> Path:
         """Set a package that could not be applied aside, for a person to look at.
@@ -104,10 +102,8 @@ class Inbox:
         """
         target = self.home.packages / "rejected" / path.name
         atomic.move(path, target)
-        try:
+        with raised_as(StorageError, f"{target.parent}: cannot be written"):
             self._forget_rejected(target)
-        except OSError as error:
-            raise StorageError(f"{target.parent}: cannot be written: {error.strerror}") from error
         return target
 
     def _forget_rejected(self, newest: Path) -> None:

@@ -30,7 +30,7 @@ from wg_client.site.encoder_pin import Confirm
 from wg_client.site.home import ClientHome
 from wg_client.site.local_encoder import LocalEncoderConfig
 from wg_client.site.reading import ReadingConfig
-from wg_common.errors import ConfigError, StorageError
+from wg_common.errors import ConfigError, StorageError, raised_as
 from wg_common.ledger import place
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.module import load_encoder
@@ -173,10 +173,8 @@ def check_room(home: ClientHome, records: int) -> None:
     """
     needed = _ROOM + records * _ROOM_A_RECORD
     home.make_private()
-    try:
+    with raised_as(StorageError, f"{home.root}: cannot be used"):
         free = shutil.disk_usage(home.root).free
-    except OSError as error:
-        raise StorageError(f"{home.root}: cannot be used: {error.strerror}") from error
     if free < needed:
         raise StorageError(
             f"{home.root}: {free >> 20} MiB free on this disk, about {needed >> 20} MiB are needed;"

@@ -26,7 +26,7 @@ from wg_client.site import encoder_pin, locks, sharing
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, raised_as
 from wg_common.ledger import place, recovery
 from wg_common.ledger.store import DatasetRecord, Ledger
 from wg_common.wire import canonical, protocol, signing
@@ -175,9 +175,7 @@ def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | 
 
 def _fresh(stage: ClientHome) -> None:
     """An empty folder: what a try left that spent no token, or came to nothing, goes."""
-    try:
+    with raised_as(ConfigError, f"{stage.root}: cannot be made"):
         if stage.root.exists():
             shutil.rmtree(stage.root)
         stage.root.mkdir(mode=0o700)
-    except OSError as error:
-        raise ConfigError(f"{stage.root}: cannot be made: {error.strerror}") from error

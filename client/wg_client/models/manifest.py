@@ -8,11 +8,8 @@ figures of one check, under ``evidence``. All are read.
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-import msgspec
-
 from wg_client.methods.names import LOCAL
 from wg_client.site.local_encoder import LocalEncoderPin
-from wg_common import typed
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.wire import canonical
 
@@ -177,10 +174,7 @@ def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
     Raises:
         DecodeError: It is none, or of a version that is not known here.
     """
-    try:
-        version = typed.decode_json(data, _Versioned).version
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"{what}: {error}") from error
+    version = canonical.version_of(data, what=what)
     if version == 1:
         return _upgraded(canonical.decode(_Version1, data, what=what, limit=limit))
     if version == 2:
@@ -198,11 +192,6 @@ def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
         return ModelsManifest(**_shared(old), findings=findings)
     kind = ManifestWithLocal if version == VERSION_WITH_LOCAL else ModelsManifest
     return canonical.decode(kind, data, what=what, limit=limit)
-
-
-@dataclass(frozen=True, slots=True)
-class _Versioned:
-    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from wg_client.models import manifest as manifests
 from wg_client.models.manifest import ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common import atomic
-from wg_common.errors import DecodeError, StorageError, VerificationError
+from wg_common.errors import DecodeError, StorageError, VerificationError, raised_as
 from wg_common.wire import canonical
 
 MANIFEST = "manifest.json"
@@ -56,11 +56,9 @@ def write(
         StorageError: The disk is full or cannot be written; what was there still is.
     """
     target = folder(home, manifest.package_id)
-    try:
+    with raised_as(StorageError, f"{home.models}: cannot be written"):
         home.models.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home.models))
-    except OSError as error:
-        raise StorageError(f"{home.models}: cannot be written: {error.strerror}") from error
     try:
         for name, values in tensors.items():
             if not values:

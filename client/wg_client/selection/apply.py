@@ -28,7 +28,7 @@ from wg_client.selection.report import write_report
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_message_type
 from wg_common import atomic, catalogue
-from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.errors import ConfigError, DecodeError, VerificationError, raised_as
 from wg_common.language import Text, plain
 from wg_common.wire import canonical, protocol, signing, weights_file
 from wg_common.wire.weights_package import Tensors, WeightsManifest
@@ -120,10 +120,8 @@ def _small(source: bytes | Path) -> bytes | Path:
     """The bytes of a file that is small enough, else the file."""
     if isinstance(source, bytes):
         return source
-    try:
+    with raised_as(ConfigError, f"{source}: cannot be read"):
         large = source.stat().st_size > protocol.INLINE_LIMIT
-    except OSError as error:
-        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
     return source if large else atomic.read_bytes(source, limit=protocol.INLINE_LIMIT)
 
 

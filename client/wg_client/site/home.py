@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_common import atomic
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, raised_as
 from wg_common.ledger import place
 
 SECRET_BYTES = 32
@@ -87,12 +87,10 @@ class ClientHome:
         Raises:
             ConfigError: It cannot be made.
         """
-        try:
+        with raised_as(ConfigError, f"{self.root}: cannot be made"):
             for folder in (self.root, self.keys):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.chmod(0o700)
-        except OSError as error:
-            raise ConfigError(f"{self.root}: cannot be made: {error.strerror}") from error
 
     def require(self) -> None:
         """Check that the folder was initialised, or ``ConfigError``."""

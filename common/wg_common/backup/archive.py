@@ -35,7 +35,7 @@ from typing import IO, Any, BinaryIO, Literal, cast
 import pyrage
 
 from wg_common import __version__, atomic
-from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError
+from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
 from wg_common.wire import canonical
 
 VERSION = 1
@@ -235,10 +235,8 @@ def scratch(root: Path) -> Iterator[Path]:
     Raises:
         StorageError: It cannot be made.
     """
-    try:
+    with raised_as(StorageError, f"{root}: cannot be written"):
         folder = Path(tempfile.mkdtemp(prefix=".backup.", dir=root))
-    except OSError as error:
-        raise StorageError(f"{root}: cannot be written: {error.strerror}") from error
     try:
         yield folder
     finally:
@@ -253,13 +251,11 @@ def new_home(root: Path) -> Iterator[Path]:
         ConfigError: There is something at ``root``: nothing is overwritten.
         StorageError: The disk cannot be written.
     """
-    try:
+    with raised_as(StorageError, f"{root}: cannot be made"):
         if root.is_symlink() or (root.exists() and (not root.is_dir() or any(root.iterdir()))):
             raise ConfigError(f"{root}: there already; name a folder that is empty or not there")
         root.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    except OSError as error:
-        raise StorageError(f"{root}: cannot be made: {error.strerror}") from error
     try:
         yield folder
         atomic.move(folder, root)

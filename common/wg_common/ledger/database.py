@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wg_common.errors import ConfigError, StorageError, VerificationError
+from wg_common.errors import ConfigError, StorageError, VerificationError, raised_as
 
 APPLICATION_ID = 0x57474C31  # `WGL1` in SQLite's header
 SCHEMA_VERSION = 1
@@ -76,11 +76,9 @@ def create(path: Path) -> sqlite3.Connection:
     Raises:
         ConfigError: There is a ledger already, or the file cannot be made.
     """
-    try:
+    with raised_as(ConfigError, f"{path}: cannot be made"):
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be made: {error.strerror}") from error
     database = connect(path)
     with explained(path):
         if database.execute("select count(*) from sqlite_schema").fetchone()[0]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Self, TypeVar
 
 from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.errors import ConfigError, DecodeError, VerificationError, raised_as
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, entries, merkle
 from wg_common.ledger.state import LedgerState
@@ -184,10 +184,8 @@ class ExportReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
+        with raised_as(ConfigError, f"{path}: cannot be read"):
             self._stream: BinaryIO = path.open("rb")
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
         try:
             spans = container.layout(
                 self._stream, kind=LEDGER_KIND, version=VERSION, names=SECTIONS, limit=LEDGER_LIMIT

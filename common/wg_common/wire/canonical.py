@@ -45,10 +45,7 @@ def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) 
     """
     if len(data) > limit:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {limit} are accepted")
-    try:
-        record = typed.decode_json(data, kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"{what}: {error}") from error
+    record = decode_part(kind, data, what=what)
     try:
         again = encode(record)
     except rfc8785.CanonicalizationError as error:
@@ -56,6 +53,27 @@ def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) 
     if again != data:
         raise DecodeError(f"{what}: unknown or repeated fields, or not canonical (RFC 8785)")
     return record
+
+
+def decode_part(kind: type[T], data: bytes, *, what: str) -> T:
+    """Decode what is asked for of a JSON document, whatever else it has and however it is spelt.
+
+    Raises:
+        DecodeError: Not JSON, or what is asked for is missing or of another type.
+    """
+    try:
+        return typed.decode_json(data, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"{what}: {error}") from error
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+def version_of(data: bytes, *, what: str) -> int:
+    """The version that a document says it is of; ``DecodeError`` as of ``decode_part``."""
+    return decode_part(_Versioned, data, what=what).version
 
 
 def to_builtins(record: object) -> Any:

@@ -10,9 +10,6 @@ import re
 from dataclasses import dataclass
 from typing import TypeVar
 
-import msgspec
-
-from wg_common import typed
 from wg_common.errors import DecodeError
 from wg_common.wire import canonical
 
@@ -319,10 +316,6 @@ class EnrolmentReply:
     cosignature: str
 
 
-class _Version(msgspec.Struct):
-    version: int
-
-
 def decode_enrolment(kind: type[T], data: bytes, *, what: str, limit: int) -> T:
     """Read an enrolment request or reply; one of another version is called that.
 
@@ -331,10 +324,7 @@ def decode_enrolment(kind: type[T], data: bytes, *, what: str, limit: int) -> T:
     """
     if len(data) > limit:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {limit} are accepted")
-    try:
-        version = typed.decode_json(data, _Version).version
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"{what}: {error}") from error
+    version = canonical.version_of(data, what=what)
     check_version(version, what, known=ENROLMENT_VERSION)
     return canonical.decode(kind, data, what=what, limit=limit)
 

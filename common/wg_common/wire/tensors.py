@@ -16,8 +16,8 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_common import typed
 from wg_common.errors import DecodeError
+from wg_common.wire import canonical
 
 PIECE = 4 << 20
 HEADER_LIMIT = 16 << 20  # Largest header of a safetensors file, in bytes
@@ -71,10 +71,7 @@ def places(stream: BinaryIO, offset: int, size: int, *, what: str) -> dict[str, 
     start = _LENGTH.size + length
     if length > HEADER_LIMIT or start > size:
         raise DecodeError(f"{problem}: header of {length} bytes")
-    try:
-        entries = typed.decode_json(stream.read(length), dict[str, _Entry])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"{problem}: {error}") from error
+    entries = canonical.decode_part(dict[str, _Entry], stream.read(length), what=problem)
     found: dict[str, Place] = {}
     position = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):

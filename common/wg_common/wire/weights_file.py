@@ -16,7 +16,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from numpy.typing import NDArray
 
-from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.errors import ConfigError, DecodeError, VerificationError, raised_as
 from wg_common.wire import canonical, container, signing, tensors, weights_package
 from wg_common.wire.container import Span
 from wg_common.wire.protocol import WEIGHTS_KIND, WEIGHTS_LIMIT
@@ -137,7 +137,5 @@ def _digest(stream: BinaryIO, span: Span) -> str:
 
 
 def _opened(path: Path) -> BufferedReader:
-    try:
+    with raised_as(ConfigError, f"{path}: cannot be read"):
         return path.open("rb")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.errors import ConfigError, DecodeError, VerificationError, raised_as
 from wg_common.wire import canonical, fleet, protocol
 from wg_common.wire.fleet import Envelope
 from wg_common.wire.protocol import (
@@ -147,10 +147,8 @@ def delivering(home: ServerHome, config: ServerConfig) -> Phase:
     def offered(task: Task) -> int:
         """Size of a package that is offered and fetched; 0 for one that goes in a message."""
         path = home.package(task.delivery_id)
-        try:
+        with raised_as(ConfigError, f"{path}: cannot be read"):
             size = path.stat().st_size
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
         return size if size > config.inline_bytes else 0
 
     def envelope(campaign: Campaign, task: Task) -> Envelope:

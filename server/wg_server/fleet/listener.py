@@ -23,7 +23,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, raised_as
 from wg_server.fleet.door import CONNECTIONS, Door, Visitor
 from wg_server.fleet.guards import PEER_STATE
 from wg_server.site import pki
@@ -204,12 +204,8 @@ class Listener:
             ConfigError: The address cannot be bound.
         """
         where = f"{self._host}:{self._port}"
-        try:
+        with raised_as(ConfigError, f"{self._name} listener: {where} cannot be bound"):
             self._sockets = _bind(self._host, self._port)
-        except OSError as error:
-            raise ConfigError(
-                f"{self._name} listener: {where} cannot be bound: {error.strerror}"
-            ) from error
         self._thread.start()
         limit = time.monotonic() + START_SECONDS
         while not self._server.started:

@@ -27,7 +27,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from wg_common import atomic
-from wg_common.errors import StorageError
+from wg_common.errors import StorageError, raised_as
 from wg_common.wire import key_files
 from wg_server.operation.backup import changing_keys
 from wg_server.site import pki
@@ -80,10 +80,8 @@ def _make(home: ServerHome, folder: Path) -> None:
     name, key = old.subject, ec.generate_private_key(ec.SECP256R1())
     link = pki.authority_certificate(name, key, name, old_key, until=old.not_valid_after_utc)
     root = pki.authority_certificate(name, key, name, key)
-    try:
+    with raised_as(StorageError, f"{folder}: cannot be made"):
         stage = Path(tempfile.mkdtemp(prefix=".next.", dir=folder.parent))
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be made: {error.strerror}") from error
     try:
         key_files.save(stage / "ca.key", key)
         _write(stage / "ca.pem", pki.to_pem(root))
@@ -100,7 +98,5 @@ def _write(path: Path, text: str) -> None:
 
 
 def _remove(folder: Path) -> None:
-    try:
+    with raised_as(StorageError, f"{folder}: cannot be removed"):
         shutil.rmtree(folder)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be removed: {error.strerror}") from error

@@ -5,7 +5,7 @@ import secrets
 import socket
 
 from wg_common import atomic
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, raised_as
 from wg_common.wire import signing
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
@@ -25,11 +25,9 @@ def initialise(home: ServerHome, config: ServerConfig) -> None:
     """
     if home.config_file.exists():
         raise ConfigError(f"{home.config_file}: there already; this home is initialised")
-    try:
+    with raised_as(ConfigError, f"{home.root}: cannot be made"):
         home.root.mkdir(parents=True, exist_ok=True)
         home.root.chmod(0o700)
-    except OSError as error:
-        raise ConfigError(f"{home.root}: cannot be made: {error.strerror}") from error
     if not home.ca_key.exists():
         pki.create(home, config)
     for path in (home.signing_key, home.witness_key):
