@@ -32,7 +32,7 @@ _statistics_option = click.option(
 @accept_option
 @cli.json_option
 def generate(
-    root: Path,
+    home: ServerHome,
     source: Path,
     out: Path,
     architecture: str | None,
@@ -41,7 +41,7 @@ def generate(
 ) -> None:
     """Make a weights package from a statistics file, without a network."""
     made = airgap.generate_from_file(
-        ServerHome(root),
+        home,
         source,
         out,
         accept_generator=accept_generator,
@@ -57,8 +57,8 @@ def generate(
 @_statistics_option
 @out_option("The cosigned checkpoint, for 'wg-client cosigned'.")
 @cli.json_option
-def witness(root: Path, source: Path, out: Path, as_json: bool) -> None:
+def witness(home: ServerHome, source: Path, out: Path, as_json: bool) -> None:
     """Take a statistics file in and cosign its ledger, without making weights."""
-    found = airgap.witness_file(ServerHome(root), source, out)
+    found = airgap.witness_file(home, source, out)
     said = f"{out}: ledger of {found.site} cosigned up to entry {found.size - 1}"
     cli.answer(as_json, canonical.to_builtins(found), said)

@@ -19,12 +19,12 @@ from wg_server.store import succession
 @click.argument("site")
 @click.option("--out", type=OUT_FILE, help="The file to write.")
 @cli.json_option
-def checkpoint(root: Path, site: str, out: Path | None, as_json: bool) -> None:
+def checkpoint(home: ServerHome, site: str, out: Path | None, as_json: bool) -> None:
     """Print the newest checkpoint of SITE's ledger, cosigned as of now.
 
     An auditor gives it to 'wg-audit verify --checkpoint': a ledger that is older is found out.
     """
-    found = auditors.newest_checkpoint(ServerHome(root), site)
+    found = auditors.newest_checkpoint(home, site)
     if out is not None:
         atomic.write_bytes(out, found)
     size, text = succession.size_of(found), found.decode()
@@ -38,9 +38,9 @@ def checkpoint(root: Path, site: str, out: Path | None, as_json: bool) -> None:
 @click.command()
 @home_option
 @cli.json_option
-def keys(root: Path, as_json: bool) -> None:
+def keys(home: ServerHome, as_json: bool) -> None:
     """Print the keys that plants, witnesses and auditors verify with. None is secret."""
-    found = auditors.server_keys(ServerHome(root))
+    found = auditors.server_keys(home)
     cli.answer(
         as_json,
         canonical.to_builtins(found),
@@ -63,12 +63,12 @@ def keys(root: Path, as_json: bool) -> None:
 )
 @click.argument("sites", nargs=-1)
 @cli.json_option
-def export(root: Path, out: Path, sites: tuple[str, ...], as_json: bool) -> None:
+def export(home: ServerHome, out: Path, sites: tuple[str, ...], as_json: bool) -> None:
     """Write what an auditor needs of SITES (default: all): keys, checkpoints, received files.
 
     An auditor gives the folder to 'wg-audit verify --server'.
     """
-    done = auditors.export(ServerHome(root), out, sites)
+    done = auditors.export(home, out, sites)
     if as_json:
         cli.emit({"folder": str(out), "sites": canonical.to_builtins(done)})
         return

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import click
 
@@ -68,7 +67,7 @@ def campaign() -> None:
 @accept_option
 @cli.json_option
 def campaign_start(
-    root: Path,
+    home: ServerHome,
     names: str,
     epsilon: str,
     delta: str,
@@ -85,7 +84,6 @@ def campaign_start(
 
     Any number of campaigns go on beside one another.
     """
-    home = ServerHome(root)
     with Store.open(home) as store:
         order = Order(
             sites=[name.strip() for name in names.split(",") if name.strip()],
@@ -99,7 +97,7 @@ def campaign_start(
         )
         with recorded(store, this_user(), "campaign start", order.id, order.summary):
             found = start(home, store, order, accept_generator=accept_generator)
-        _started(store, found, root, wait, as_json)
+        _started(store, found, home, wait, as_json)
 
 
 @campaign.command("quality")
@@ -113,7 +111,7 @@ def campaign_start(
 @_wait_option
 @cli.json_option
 def campaign_quality(
-    root: Path,
+    home: ServerHome,
     campaign_id: str,
     names: str,
     epsilon: str,
@@ -127,7 +125,6 @@ def campaign_quality(
 
     Plants answer if their owners allow it; each answer is charged to the plant's privacy budget.
     """
-    home = ServerHome(root)
     order = Order(
         sites=[name.strip() for name in names.split(",") if name.strip()],
         epsilon=epsilon,
@@ -139,15 +136,15 @@ def campaign_quality(
         detail = f"{campaign_id}: {order.summary}"
         with recorded(store, this_user(), "campaign quality", order.id, detail):
             found, left = quality.start(home, store, order, about=campaign_id)
-        _started(store, found, root, wait, as_json, left)
+        _started(store, found, home, wait, as_json, left)
 
 
 @campaign.command("list")
 @home_option
 @cli.json_option
-def campaign_list(root: Path, as_json: bool) -> None:
+def campaign_list(home: ServerHome, as_json: bool) -> None:
     """List campaigns, newest first."""
-    with Store.open(ServerHome(root)) as store:
+    with Store.open(home) as store:
         found = CampaignQueue(store.engine).all()
         sights = absence.sights(store)
     if as_json:
@@ -159,16 +156,16 @@ def campaign_list(root: Path, as_json: bool) -> None:
         cli.say(f"{each.id}  {each.state:10} {when(each.created)}")
         cli.say(f"    {served}/{len(each.tasks)} {word}, epsilon {each.epsilon}: {each.purpose}")
     if not found:
-        cli.say(f"no campaigns yet; next: wg-server campaign start --home {root}")
+        cli.say(f"no campaigns yet; next: wg-server campaign start --home {home.root}")
 
 
 @campaign.command("show")
 @home_option
 @_ID
 @cli.json_option
-def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
+def campaign_show(home: ServerHome, campaign_id: str, as_json: bool) -> None:
     """Show how far a campaign got at each site, why, and what can be done."""
-    with Store.open(ServerHome(root)) as store:
+    with Store.open(home) as store:
         _show(store, CampaignQueue(store.engine).show(campaign_id), as_json)
 
 
@@ -176,27 +173,27 @@ def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
 @home_option
 @_ID
 @cli.json_option
-def campaign_cancel(root: Path, campaign_id: str, as_json: bool) -> None:
+def campaign_cancel(home: ServerHome, campaign_id: str, as_json: bool) -> None:
     """End a campaign; what plants released stays released."""
-    _change(root, "campaign cancel", CampaignQueue.cancel, as_json, campaign_id)
+    _change(home, "campaign cancel", CampaignQueue.cancel, as_json, campaign_id)
 
 
 @campaign.command("pause")
 @home_option
 @_ID
 @cli.json_option
-def campaign_pause(root: Path, campaign_id: str, as_json: bool) -> None:
+def campaign_pause(home: ServerHome, campaign_id: str, as_json: bool) -> None:
     """Ask nobody more for now; no site's time runs meanwhile."""
-    _change(root, "campaign pause", CampaignQueue.pause, as_json, campaign_id)
+    _change(home, "campaign pause", CampaignQueue.pause, as_json, campaign_id)
 
 
 @campaign.command("resume")
 @home_option
 @_ID
 @cli.json_option
-def campaign_resume(root: Path, campaign_id: str, as_json: bool) -> None:
+def campaign_resume(home: ServerHome, campaign_id: str, as_json: bool) -> None:
     """Go on with a campaign that is paused."""
-    _change(root, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
+    _change(home, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
 
 
 @campaign.command("retry")
@@ -204,18 +201,18 @@ def campaign_resume(root: Path, campaign_id: str, as_json: bool) -> None:
 @_ID
 @click.argument("site")
 @cli.json_option
-def campaign_retry(root: Path, campaign_id: str, site: str, as_json: bool) -> None:
+def campaign_retry(home: ServerHome, campaign_id: str, site: str, as_json: bool) -> None:
     """Try SITE again, which refused, failed or was left out; also after the campaign ended.
 
     A release that it made already is used; nothing is charged twice for it.
     """
-    _change(root, "campaign retry", CampaignQueue.retry, as_json, campaign_id, site)
+    _change(home, "campaign retry", CampaignQueue.retry, as_json, campaign_id, site)
 
 
 def _started(
     store: Store,
     found: Campaign,
-    root: Path,
+    home: ServerHome,
     wait: bool,
     as_json: bool,
     left: Mapping[str, str] | None = None,  # Sites that are not asked, and why
@@ -225,19 +222,19 @@ def _started(
     for site, why in sorted((left or {}).items()):
         cli.note(f"{site} is left out: {why}")
     if wait:
-        found = _wait(CampaignQueue(store.engine), found, root)
+        found = _wait(CampaignQueue(store.engine), found, home)
     _show(store, found, as_json)
     if not wait:
-        cli.note(f"next: wg-server campaign show --home {root} {found.id}")
+        cli.note(f"next: wg-server campaign show --home {home.root} {found.id}")
     elif found.state != "done":
         raise PeerError(f"campaign {found.id}: {found.state}")
 
 
 def _change(
-    root: Path, action: str, change: Callable[..., Campaign], as_json: bool, *words: str
+    home: ServerHome, action: str, change: Callable[..., Campaign], as_json: bool, *words: str
 ) -> None:
     """Change a campaign, under this user's name, and show it."""
-    with Store.open(ServerHome(root)) as store:
+    with Store.open(home) as store:
         with recorded(store, this_user(), action, *words):
             found = change(CampaignQueue(store.engine), *words)
         _show(store, found, as_json)
@@ -328,7 +325,7 @@ def _document(found: Campaign, sights: Mapping[str, Sight]) -> Mapping[str, obje
     return document
 
 
-def _wait(queue: CampaignQueue, found: Campaign, root: Path) -> Campaign:
+def _wait(queue: CampaignQueue, found: Campaign, home: ServerHome) -> Campaign:
     """Wait for a campaign's end, and say each change of it on standard error.
 
     An interrupt ends the waiting alone, and says so.
@@ -345,8 +342,9 @@ def _wait(queue: CampaignQueue, found: Campaign, root: Path) -> Campaign:
             found = queue.show(found.id)
     except KeyboardInterrupt:
         cli.note(
-            f"the campaign goes on without this command. See it: wg-server campaign show --home"
-            f" {root} {found.id}; end it: wg-server campaign cancel --home {root} {found.id}"
+            "the campaign goes on without this command."
+            f" See it: wg-server campaign show --home {home.root} {found.id};"
+            f" end it: wg-server campaign cancel --home {home.root} {found.id}"
         )
         raise
     return found

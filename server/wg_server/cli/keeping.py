@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 )
 @seal_options
 @cli.json_option
-def backup(root: Path, out: Path, seal: Seal, as_json: bool) -> None:
+def backup(home: ServerHome, out: Path, seal: Seal, as_json: bool) -> None:
     """Write the home into one encrypted file: store, keys, authority, packages, generator.
 
     A server may run meanwhile. The zoo is not in it, but for the public encoder.
     """
     from wg_server.operation import backup as backups
 
-    done = backups.write(ServerHome(root), out, seal)
+    done = backups.write(home, out, seal)
     size = sum(each.size for each in done.files)
     cli.answer(
         as_json,
@@ -60,25 +60,25 @@ def backup(root: Path, out: Path, seal: Seal, as_json: bool) -> None:
 )
 @key_options
 @cli.json_option
-def restore(root: Path, path: Path, database: str, key: Key, as_json: bool) -> None:
+def restore(home: ServerHome, path: Path, database: str, key: Key, as_json: bool) -> None:
     """Make a new home from a backup. Stop the old server first, for good."""
     from wg_server.operation import backup as backups
 
-    done = backups.restore(path, ServerHome(root), key, database=database)
+    done = backups.restore(path, home, key, database=database)
     cli.answer(
         as_json,
         canonical.to_builtins(done),
-        f"{root}: {done.name} as of {when(done.created)}, {len(done.files)} files",
+        f"{home.root}: {done.name} as of {when(done.created)}, {len(done.files)} files",
         "what was done since then is to be done again: sites that were revoked (first), sites that"
         " enrolled, campaigns that were started",
-        f"next: wg-server serve --home {root}",
+        f"next: wg-server serve --home {home.root}",
     )
 
 
 @click.command("rotate-authority")
 @home_option
 @cli.json_option
-def rotate_authority(root: Path, as_json: bool) -> None:
+def rotate_authority(home: ServerHome, as_json: bool) -> None:
     """Make a new certificate authority that the old one vouches for. No plant enrols again.
 
     A running server takes it up by itself, and plants learn it when they connect. Not for a stolen
@@ -86,7 +86,6 @@ def rotate_authority(root: Path, as_json: bool) -> None:
     """
     from wg_server.operation import authority
 
-    home = ServerHome(root)
     with Store.open(home) as store, recorded(store, this_user(), "rotate-authority", "authority"):
         done = authority.rotate_authority(home)
     cli.answer(
@@ -95,26 +94,26 @@ def rotate_authority(root: Path, as_json: bool) -> None:
         f"CA {done.now}, good until {when(done.expires)}",
         f"CA {done.before} is retired; its key is deleted",
         "join tokens that were made before name the old one: make them again",
-        f"next: wg-server backup --home {root} ...",
+        f"next: wg-server backup --home {home.root} ...",
     )
 
 
 @click.command()
 @home_option
 @cli.json_option
-def upgrade(root: Path, as_json: bool) -> int:
+def upgrade(home: ServerHome, as_json: bool) -> int:
     """Take a home over from an earlier version: bring it up to date, and say what to do by hand.
 
     With the server stopped. Ends with code 3 if something is to be done before it can serve.
     """
     from wg_server.operation import upgrade as upgrading
 
-    found = upgrading.upgrade(ServerHome(root))
-    cli.show(canonical.to_builtins(found), _upgrade_lines(root, found), as_json)
+    found = upgrading.upgrade(home)
+    cli.show(canonical.to_builtins(found), _upgrade_lines(home, found), as_json)
     return errors.EXIT_CONFIG if found.stops else errors.EXIT_OK
 
 
-def _upgrade_lines(root: Path, found: Upgraded) -> Iterator[str]:
+def _upgrade_lines(home: ServerHome, found: Upgraded) -> Iterator[str]:
     if found.before == found.now:
         yield f"store: schema {found.now}, as this version wants it"
     else:
@@ -123,4 +122,6 @@ def _upgrade_lines(root: Path, found: Upgraded) -> Iterator[str]:
         yield f"store: as it was: {found.copy}"
     for each in found.findings:
         yield f"! {each}"
-    yield f"next: wg-server serve --home {root}" if not found.stops else "not ready to serve yet"
+    yield (
+        f"next: wg-server serve --home {home.root}" if not found.stops else "not ready to serve yet"
+    )

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from pathlib import Path
 
 import click
 
@@ -33,10 +32,9 @@ _PORTS = 3
 @click.option("--database", default="", help="SQLAlchemy URL; SQLite in the home if not given.")
 @cli.json_option
 def init(
-    root: Path, name: str, host: str, advertise: str, port: int, database: str, as_json: bool
+    home: ServerHome, name: str, host: str, advertise: str, port: int, database: str, as_json: bool
 ) -> None:
     """Make a home: certificate authority, keys, database, server.yaml."""
-    home = ServerHome(root)
     ports = (port, port + 1, port + 2) if port else tuple(free_ports(host, _PORTS))
     config = ServerConfig(
         name=name,
@@ -48,17 +46,18 @@ def init(
         database=database,
     )
     initialise(home, config)
-    document = {"home": str(root), "fleet": config.fleet_url, "enrolment": config.enrol_url}
-    ready = f"{root}: made for {config.fleet_url}; next: wg-server zoo build --home {root}"
+    document = {"home": str(home.root), "fleet": config.fleet_url, "enrolment": config.enrol_url}
+    ready = (
+        f"{home.root}: made for {config.fleet_url}; next: wg-server zoo build --home {home.root}"
+    )
     cli.answer(as_json, document, ready)
 
 
 @click.command()
 @home_option
 @cli.json_option
-def renew(root: Path, as_json: bool) -> None:
+def renew(home: ServerHome, as_json: bool) -> None:
     """Make a fresh certificate for the listeners, under the same CA; a running server takes it."""
-    home = ServerHome(root)
     pki.renew_server(home, home.config())
     expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
     good = f"{home.tls_cert}: good until {when(expires)}"
@@ -68,11 +67,10 @@ def renew(root: Path, as_json: bool) -> None:
 @click.command("rotate-keys")
 @home_option
 @cli.json_option
-def rotate_keys(root: Path, as_json: bool) -> None:
+def rotate_keys(home: ServerHome, as_json: bool) -> None:
     """Make new keys for packages and cosignatures. Every plant must enrol again afterwards."""
     from wg_server.operation import rotation
 
-    home = ServerHome(root)
     with Store.open(home) as store, recorded(store, this_user(), "rotate-keys", "keys"):
         made = rotation.rotate_keys(home)
     cli.answer(
@@ -94,7 +92,7 @@ def rotate_keys(root: Path, as_json: bool) -> None:
     help="Carry messages beside the process that serves this home, on PORT and the two after it.",
 )
 @cli.log_option
-def serve(root: Path, accept_generator: str, beside: int | None, log_format: str) -> None:
+def serve(home: ServerHome, accept_generator: str, beside: int | None, log_format: str) -> None:
     """Serve the fleet: listeners and campaign worker. SIGTERM ends it cleanly."""
     from wg_server.operation import serve as serving  # Flower and FastAPI are slow to import
 
@@ -103,5 +101,4 @@ def serve(root: Path, accept_generator: str, beside: int | None, log_format: str
         logging.getLogger(name).setLevel(logging.WARNING)
     stop = threading.Event()
     with serving.signals(stop):
-        home = ServerHome(root)
         serving.serve(home, stop=stop, accept_generator=accept_generator, beside=beside or 0)

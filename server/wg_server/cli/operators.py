@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -24,9 +23,8 @@ def operators() -> None:
 @home_option
 @click.argument("name")
 @cli.json_option
-def add(root: Path, name: str, as_json: bool) -> None:
+def add(home: ServerHome, name: str, as_json: bool) -> None:
     """Print a token that lets NAME into the console; an earlier one of the same name ends."""
-    home = ServerHome(root)
     with Store.open(home) as store, recorded(store, this_user(), "operator add", name):
         token = table.add(store, name, time.time())
     config = home.config()
@@ -42,10 +40,10 @@ def add(root: Path, name: str, as_json: bool) -> None:
 @home_option
 @click.argument("name")
 @cli.json_option
-def remove(root: Path, name: str, as_json: bool) -> None:
+def remove(home: ServerHome, name: str, as_json: bool) -> None:
     """Shut NAME out of the console, from the next request on."""
     with (
-        Store.open(ServerHome(root)) as store,
+        Store.open(home) as store,
         recorded(store, this_user(), "operator remove", name),
     ):
         table.remove(store, name, time.time())
@@ -55,9 +53,9 @@ def remove(root: Path, name: str, as_json: bool) -> None:
 @operators.command("list")
 @home_option
 @cli.json_option
-def list_operators(root: Path, as_json: bool) -> None:
+def list_operators(home: ServerHome, as_json: bool) -> None:
     """List who may use the console, and who might once."""
-    with Store.open(ServerHome(root)) as store:
+    with Store.open(home) as store:
         found = table.operators(store)
     if as_json:
         cli.emit({"operators": [asdict(each) for each in found]})
@@ -66,7 +64,7 @@ def list_operators(root: Path, as_json: bool) -> None:
         end = f"  removed {when(each.removed)}" if each.removed else ""
         cli.say(f"{cli.printable(each.name):24} since {when(each.created)}{end}")
     if not found:
-        cli.say(f"nobody yet; next: wg-server operators add --home {root} NAME")
+        cli.say(f"nobody yet; next: wg-server operators add --home {home.root} NAME")
 
 
 @operators.command("log")
@@ -75,9 +73,9 @@ def list_operators(root: Path, as_json: bool) -> None:
     "--last", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many."
 )
 @cli.json_option
-def log(root: Path, last: int, as_json: bool) -> None:
+def log(home: ServerHome, last: int, as_json: bool) -> None:
     """Show what operators did, oldest first; ends with code 5 if the log was changed."""
-    with Store.open(ServerHome(root)) as store:
+    with Store.open(home) as store:
         found = table.entries(store, limit=last)[::-1]
         broken = table.broken_at(store)
     if as_json:

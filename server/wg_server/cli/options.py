@@ -10,14 +10,15 @@ from typing import Any
 import click
 
 from wg_common.ledger.entries import NAME_LIMIT
+from wg_server.site.home import ServerHome
 from wg_server.store.operators import Actor
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 home_option = click.option(
     "--home",
-    "root",
     type=click.Path(path_type=Path),
+    callback=lambda _context, _option, root: ServerHome(root),
     required=True,
     help="The server's home folder.",
 )

@@ -1,7 +1,6 @@
 """``wg-server releases``: what is in quarantine, why, and the operator's word on it."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -25,10 +24,10 @@ def releases() -> None:
 @home_option
 @click.option("--all", "everything", is_flag=True, help="Those that are used, too.")
 @cli.json_option
-def list_releases(root: Path, everything: bool, as_json: bool) -> None:
+def list_releases(home: ServerHome, everything: bool, as_json: bool) -> None:
     """List releases that are not used, newest first, and why."""
     standings: tuple[Standing, ...] = () if everything else ("untested", "quarantined", "rejected")
-    with Store.open(ServerHome(root)) as store:
+    with Store.open(home) as store:
         found = quarantine.notes(store, *standings)
     if as_json:
         rows = [asdict(note) | {"reasons": note.reasons.splitlines()} for note in found]
@@ -44,22 +43,22 @@ def list_releases(root: Path, everything: bool, as_json: bool) -> None:
 @home_option
 @click.argument("release_id", metavar="ID")
 @cli.json_option
-def accept(root: Path, release_id: str, as_json: bool) -> None:
+def accept(home: ServerHome, release_id: str, as_json: bool) -> None:
     """Let a release be used, whatever was found in it."""
-    _judge(root, release_id, "accepted", as_json)
+    _judge(home, release_id, "accepted", as_json)
 
 
 @releases.command()
 @home_option
 @click.argument("release_id", metavar="ID")
 @cli.json_option
-def reject(root: Path, release_id: str, as_json: bool) -> None:
+def reject(home: ServerHome, release_id: str, as_json: bool) -> None:
     """Let a release be used for nobody. Packages that are made already are not taken back."""
-    _judge(root, release_id, "rejected", as_json)
+    _judge(home, release_id, "rejected", as_json)
 
 
-def _judge(root: Path, release_id: str, standing: Standing, as_json: bool) -> None:
-    with Store.open(ServerHome(root)) as store:
+def _judge(home: ServerHome, release_id: str, standing: Standing, as_json: bool) -> None:
+    with Store.open(home) as store:
         with recorded(store, this_user(), _ACTIONS[standing], release_id):
             quarantine.judge(store, release_id, standing)
         site = store.release(release_id).site

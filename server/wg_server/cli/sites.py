@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from pathlib import Path
 
 import click
 
@@ -24,9 +23,8 @@ from wg_server.store.sites import Store
 @click.option("--expires", type=Duration(), default="1h", show_default=True, help="Token's life.")
 @click.option("--replace", is_flag=True, help="Let an enrolled site enrol again with new keys.")
 @cli.json_option
-def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) -> None:
+def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: bool) -> None:
     """Print a one-time join token for SITE."""
-    home = ServerHome(root)
     again = "again" if replace else ""
     with Store.open(home) as store, recorded(store, this_user(), "enroll", site, again):
         token = make_token(home, store, site, expires, replace=replace)
@@ -46,9 +44,9 @@ def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) 
 @click.command()
 @home_option
 @cli.json_option
-def sites(root: Path, as_json: bool) -> None:
+def sites(home: ServerHome, as_json: bool) -> None:
     """List the sites."""
-    with Store.open(ServerHome(root)) as store:
+    with Store.open(home) as store:
         rows, sights, now = store.sites(), absence.sights(store), time.time()
         forked = {origin for origin, *_ in store.evidence()}
         said = succession.of_sites(store.sites(), store.logs())
@@ -83,7 +81,7 @@ def sites(root: Path, as_json: bool) -> None:
         if away[site.name].why:
             cli.say(f"    {away[site.name].why}; do: {away[site.name].do}")
     if not rows:
-        cli.say(f"no sites yet; next: wg-server enroll --home {root} SITE")
+        cli.say(f"no sites yet; next: wg-server enroll --home {home.root} SITE")
     if BUDGET_UNKNOWN in said.values():
         cli.note(
             "budget unknown: the site released on an earlier ledger that the one in use does not"
@@ -97,10 +95,10 @@ def sites(root: Path, as_json: bool) -> None:
 @home_option
 @click.argument("site")
 @cli.json_option
-def revoke(root: Path, site: str, as_json: bool) -> None:
+def revoke(home: ServerHome, site: str, as_json: bool) -> None:
     """Shut SITE out, from its next request on."""
     with (
-        Store.open(ServerHome(root)) as store,
+        Store.open(home) as store,
         recorded(store, this_user(), "revoke", site),
     ):
         store.revoke(site, time.time())

@@ -47,7 +47,7 @@ from wg_server.zoo import devices
 )
 @cli.json_option
 def train(
-    root: Path, plan: Path | None, device: str, precision: str, wait: float, as_json: bool
+    home: ServerHome, plan: Path | None, device: str, precision: str, wait: float, as_json: bool
 ) -> int:
     """Train the generator on the zoo; interrupted, it goes on where it stopped.
 
@@ -55,18 +55,17 @@ def train(
     Under torchrun several processes train together; the first one writes and speaks.
     """
     wanted = read_plan(plan)
-    place = ServerHome(root)
     rank_info = distributed.read_rank_info(os.environ)
     speaks = rank_info.rank == 0
     with contextlib.ExitStack() as shown:
         progress: Callable[[int, str], None] = _nothing
         if speaks:
-            steps = pipeline.steps(place, wanted)
+            steps = pipeline.steps(home, wanted)
             bar = shown.enter_context(cli.progress("train", steps))
-            noted = Noted(place.training_progress, "train", steps)
+            noted = Noted(home.training_progress, "train", steps)
             progress = shown.enter_context(noted).wrap(bar.update)
         card = pipeline.train(
-            place,
+            home,
             wanted,
             progress=progress,
             device=device,
@@ -78,16 +77,16 @@ def train(
         return EXIT_OK
     lines = [
         f"generator {card['generator']}",
-        *_table(card, root),
-        f"model card {place.model_card}",
+        *_table(card, home),
+        f"model card {home.model_card}",
     ]
     if card["networks"] is not None:
         networks = card["networks"]
-        lines += [f"whole networks {networks['generator']}", *_table(networks, root)]
-        lines.append(f"model card {place.networks_card}")
+        lines += [f"whole networks {networks['generator']}", *_table(networks, home)]
+        lines.append(f"model card {home.networks_card}")
     passes = card["passes"] and (card["networks"] is None or card["networks"]["passes"])
     if passes:
-        lines.append(f"next: wg-server serve --home {root}")
+        lines.append(f"next: wg-server serve --home {home.root}")
     cli.answer(as_json, card, *lines)
     return EXIT_OK if passes else EXIT_NOT_ACCEPTED
 
@@ -96,7 +95,7 @@ def _nothing(_done: int, _detail: str) -> None:
     """Progress of a process that does not speak."""
 
 
-def _table(card: dict[str, Any], root: Path) -> list[str]:
+def _table(card: dict[str, Any], home: ServerHome) -> list[str]:
     lines = ["share right on families never seen, as generated (the card has every method):"]
     for name, rows in card["scenarios"].items():
         own, other, value = against_others(rows)
@@ -111,6 +110,6 @@ def _table(card: dict[str, Any], root: Path) -> list[str]:
     if not card["passes"]:
         lines.append(
             "the card fails: serve, campaign and generate refuse this generator, unless it is"
-            f" accepted by name: wg-server accept --home {root} {card['generator'][:16]}"
+            f" accepted by name: wg-server accept --home {home.root} {card['generator'][:16]}"
         )
     return lines

@@ -39,11 +39,11 @@ def zoo() -> None:
 )
 @cli.json_option
 def build_command(
-    root: Path, plan: Path | None, workers: int, ray: str | None, device: str, as_json: bool
+    home: ServerHome, plan: Path | None, workers: int, ray: str | None, device: str, as_json: bool
 ) -> None:
     """Build the zoo; run again, it goes on where it stopped."""
     wanted = sources.available(read_plan(plan))
-    home, count = ServerHome(root), steps(wanted)
+    count = steps(wanted)
     with (
         cli.progress("zoo", count) as bar,
         Noted(home.zoo_progress, "zoo build", count) as noted,
@@ -59,19 +59,18 @@ def build_command(
     lines = [f"zoo: {done.made} entries made, {done.kept} there before"]
     if done.contributions:
         lines.append(f"{done.contributions} contributions taken in")
-    lines += [f"encoder {done.encoder}", f"next: wg-server train --home {root}"]
+    lines += [f"encoder {done.encoder}", f"next: wg-server train --home {home.root}"]
     cli.answer(as_json, canonical.to_builtins(done), *lines)
 
 
 @zoo.command("show")
 @home_option
 @cli.json_option
-def show_command(root: Path, as_json: bool) -> None:
+def show_command(home: ServerHome, as_json: bool) -> None:
     """What the zoo holds, and where it came from."""
-    place = ServerHome(root)
-    encoder = place.encoder_id() if place.encoder.is_file() else ""
-    document = _summary(list(Zoo(place.zoo).entries()), encoder)
-    given = contributions.stored(place.zoo)
+    encoder = home.encoder_id() if home.encoder.is_file() else ""
+    document = _summary(list(Zoo(home.zoo).entries()), encoder)
+    given = contributions.stored(home.zoo)
     document["contributions"] = canonical.to_builtins(given)
     cli.answer(
         as_json,
@@ -101,11 +100,13 @@ def show_command(root: Path, as_json: bool) -> None:
     help="A statistics file of an enrolled site to place in the zoo; may be repeated.",
 )
 @cli.json_option
-def report_command(root: Path, out: Path, statistics: tuple[Path, ...], as_json: bool) -> None:
+def report_command(
+    home: ServerHome, out: Path, statistics: tuple[Path, ...], as_json: bool
+) -> None:
     """How diverse the zoo is, what it has too much of, and how far plants lie from it."""
     from wg_server.zoo_report.page import report
 
-    summary, page = report(ServerHome(root), statistics)
+    summary, page = report(home, statistics)
     atomic.write_bytes(out, page.encode())
     cli.answer(
         as_json,
