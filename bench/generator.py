@@ -48,8 +48,10 @@ def main() -> None:
     parser.add_argument("--scenario", choices=("S6k",), help="known kinds, unseen cameras alone")
     options = parser.parse_args()
     if options.scenario == "S6k":
-        shared = ("home", "datasets", "cache")
-        camera.main([f"--{name}={getattr(options, name)}" for name in shared])
+        shared = {
+            name: getattr(options, name) for name in ("home", "datasets", "cache", "sets", "table")
+        }
+        camera.main([f"--{name}={value}" for name, value in shared.items() if value])
         return
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     generator = load_generator(ServerHome(options.home).generator)

@@ -156,7 +156,7 @@ def main() -> None:
 
 def _job(
     job: tuple[str, Path, Path, str, int, Cell, str, tuple[int, ...], tuple[str, ...]],
-) -> Row:
+) -> Row | None:
     key, folder, datasets, name, seed, cell, architecture, steps, judged = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(folder)
@@ -169,7 +169,7 @@ def _job(
         "scores": {},
     }
     if not (datasets / name / "data.npz").is_file():
-        return row
+        return None
     generator = load_networks(home.networks, load_generator(home.generator))
     families = generator.parts.bundles[architecture].fitted_priors.index.families
     if cell.same_family and not any(family.startswith(name) for family in families):

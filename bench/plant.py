@@ -252,14 +252,14 @@ def drawn(found: Cut, labels: int, seed: int) -> Ints | None:
     return np.sort(np.concatenate([rng.permutation(rows)[:labels] for rows in each]))
 
 
-def _judge(job: tuple[str, str, str, int, int, Path, Path, Path]) -> Row:
+def _judge(job: tuple[str, str, str, int, int, Path, Path, Path]) -> Row | None:
     """A row: one data set, number of labels and draw."""
     key, modality, name, labels, seed, root, folder, cache = job
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ConvergenceWarning)
     found, home = cut(root, name), ServerHome(folder)
     if found is None:
-        return {"key": key, "dataset": name, "scores": {}}
+        return None
     encoder, generator = load_encoder(home.read_encoder()), load_generator(home.generator)
     if modality == Windows.name:
         encoder = encoder.with_beside(WindowCourse(found.records.shape[1]))

@@ -34,17 +34,20 @@ class Rows:
 
 
 def judged(
-    rows: Rows, work: Callable[[Job], Row], jobs: Sequence[Job], processes: int
+    rows: Rows, work: Callable[[Job], Row | None], jobs: Sequence[Job], processes: int
 ) -> list[Row]:
     """Do what is not done yet, over processes; the rows that have scores.
 
     Args:
-        work: From a job, whose first part is its key, to a row.
+        work: From a job, whose first part is its key, to a row; None where its data set is not
+            there, so that a later run asks again.
     """
+    left = [job for job in jobs if job[0] not in rows]
     with ProcessPoolExecutor(processes) as pool:
-        for row in pool.map(work, [job for job in jobs if job[0] not in rows]):
-            rows.add(row)
-            print(row["key"], flush=True)
+        for job, row in zip(left, pool.map(work, left), strict=True):
+            if row is not None:
+                rows.add(row)
+            print(job[0] if row is not None else f"{job[0]}: not here, left out", flush=True)
     return [row for row in rows.of() if row["scores"]]
 
 

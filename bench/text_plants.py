@@ -150,17 +150,16 @@ def _loaded(folder: Path) -> tuple[Generator, Encoder]:
     return load_generator(home.generator), load_encoder(home.read_encoder())
 
 
-def _job(job: tuple[str, Path, Path, str, int]) -> Row:
+def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:
     key, folder, datasets, name, seed = job
     torch.set_num_threads(1)
-    row: Row = {"key": key, "dataset": name, "cell": "", "scores": {}}
     path = datasets / f"text_{name}" / "records.csv"
     if not path.is_file():
-        return row
+        return None
     generator, encoder = _loaded(folder)
     found = cut(encoder, path, seed)
-    row["scores"] = {cell.name: judge(generator, encoder, found, cell, seed) for cell in CELLS}
-    return row
+    scores = {cell.name: judge(generator, encoder, found, cell, seed) for cell in CELLS}
+    return {"key": key, "dataset": name, "cell": "", "scores": scores}
 
 
 def split(

@@ -70,10 +70,12 @@ def main() -> None:
     write_table("\n".join(table(found)), options.table)
 
 
-def _job(job: tuple[str, Path, Path | None, str, int, int, str]) -> Row:
+def _job(job: tuple[str, Path, Path | None, str, int, int, str]) -> Row | None:
     key, datasets, home, name, shots, seed, method = job
     torch.set_num_threads(1)
     path = datasets / f"text_{name}" / "records.csv"
+    if not path.is_file():
+        return None
     labels, dealt, held = split(path, seed)
     y = np.array([label for _, label in dealt[0]], dtype=np.int64)
     rng = np.random.default_rng((seed, 83))
