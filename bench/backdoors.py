@@ -364,6 +364,10 @@ def main() -> None:
     names = IMAGES if encoder.modality == "images" else WINDOWS
     found = (world(encoder, options.datasets, name, options.cache, options.seed) for name in names)
     worlds = {name: seen for name, seen in zip(names, found, strict=True) if seen is not None}
+    if len(worlds) < 2:
+        raise SystemExit(
+            f"limits are read off the other data sets: two are needed, not {len(worlds)}"
+        )
     made = {
         name: [] if generator is None else list(packages(generator, seen))
         for name, seen in worlds.items()

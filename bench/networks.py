@@ -306,7 +306,7 @@ def table(rows: Sequence[Row], stops: Sequence[int] = STEPS) -> Iterator[str]:
     results = Results(named)
     for title in results.cells:
         yield from _part(results, title, stops)
-    first, *others = architectures
+    first, *others = architectures or ("",)
     for cell in dict.fromkeys(row["cell"] for row in rows):
         for other in others:
             mine = [row for row in rows if row["cell"] == cell]
