@@ -18,10 +18,8 @@ BASELINES: Mapping[str, Baseline] = {
     "random": untrained.random,
     "base": untrained.base,
     "closed-form-own": untrained.closed_form_own,
-    "closed-form": lambda context: (
-        context.estimate.weight,
-        context.estimate.bias,
-    ),  # BLUP of all sites
+    # BLUP of all sites
+    "closed-form": lambda context: (context.estimate.weight, context.estimate.bias),
     "blend": untrained.prior_mixture,
     "cosine-no-counts": untrained.cosine_without_counts,
     "pooled-cosine": untrained.pooled_cosine,
