@@ -98,7 +98,7 @@ class Frozen:
 
 
 def look(
-    home: ClientHome, *, load: LoadEncoder = load_encoder, stage: Stage | None = None
+    home: ClientHome, *, load: LoadEncoder | None = None, stage: Stage | None = None
 ) -> Inspection:
     """Decode and hash every record of the home's data set, and name what cannot be used.
 
@@ -111,7 +111,7 @@ def look(
         DataError: The data set as a whole cannot be read, or is of another modality.
     """
     config = configuration.load(home)
-    encoder = load(encoder_pin.load(home, config))
+    encoder = (load or load_encoder)(encoder_pin.load(home, config))
     found = survey(
         Path(config.data.path),
         config.data.labels,
@@ -151,7 +151,7 @@ def freeze(
     *,
     set_aside: bool = False,
     allow_empty: bool = False,
-    load: LoadEncoder = load_encoder,
+    load: LoadEncoder | None = None,
     stage: Stage | None = None,
     now: Callable[[], float] = time.time,
 ) -> Frozen:
@@ -177,7 +177,7 @@ def freeze(
     if refused := why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source):
         raise refused
     package = encoder_pin.load(home, config)
-    encoder = _with_local(config, load(package))
+    encoder = _with_local(config, (load or load_encoder)(package))
     check_slot(config, len(found.data), encoder.local_dimension)
     records = _records(config, found, home.load_secret())
     with _checked_ledger(home, config, records):
