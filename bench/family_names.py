@@ -1,4 +1,5 @@
-"""Class names in other words, in Japanese, or hidden. Run with ``python -m bench.family_names``.
+"""Class names in other words, in Japanese, or hidden. Run with
+``python -m bench.family_names --home HOME --datasets SETS``.
 
 The operator has records of a kind of plant under names of its own; a plant of that kind names its
 classes otherwise, and has five labels a class. ``--home`` is a home whose zoo has the training part
@@ -111,6 +112,8 @@ def main() -> None:
     if options.cosines:
         write_table("\n".join(cosines()), options.table)
         return
+    if options.home is None or options.datasets is None:
+        parser.error("give --home and --datasets, or --cosines")
     home = ServerHome(options.home)
     generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
     families = generator.parts.operator_families
@@ -119,7 +122,7 @@ def main() -> None:
         {"dataset": name, "cell": f"names {manner}", "scores": scores}
         for seed in range(options.seeds)
         for name in WORDS
-        if name in owned
+        if name in owned and (options.datasets / name / "data.npz").is_file()
         for manner, scores in judge(
             generator, encoder, name, cut(options.datasets, name, seed, _CELL), seed
         )

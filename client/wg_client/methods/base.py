@@ -85,6 +85,11 @@ class LabelledRecords:
         return len(np.unique(self.labels)) == self.classes
 
     @cached_property
+    def one_class(self) -> bool:
+        """Whether all labelled records are of one of several classes: no head can learn another."""
+        return self.classes > 1 and len(np.unique(self.labels)) == 1
+
+    @cached_property
     def independent(self) -> int:
         """Number of labelled records that say something anew: of their units, where these count."""
         if self.units is None:

@@ -5,7 +5,8 @@ plant's records had a part in is compared with local-only out of fold, by one ru
 check looks at every comparison; and of the models that pass all of them the one furthest above
 zero is kept, otherwise local-only is. The rule is judged like a model: for the records of a fold it
 is followed without them. Without any labelled record nothing can be compared, and the policy
-decides. Held-out test records have no part in any of it.
+decides. With records of one class only it decides as well, but a model must recognise these.
+Held-out test records have no part in any of it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -122,7 +123,11 @@ def select_model(
         )
     passed = {name: found for name, found in comparisons.items() if name not in blocked}
     asked = {name: found.asked for name, found in comparisons.items()}
-    kept = _chosen({name: found.gain for name, found in passed.items()}, asked)
+    one_class = any(found.one_class for found in passed.values())
+    if one_class:  # the rule asks for what such labels cannot show
+        kept = max(passed, key=lambda name: passed[name].gain.log_loss)
+    else:
+        kept = _chosen({name: found.gain for name, found in passed.items()}, asked)
     alone = None if package.encoder is None else records.fit_local(package.encoder)
     alone_judged = None if alone is None else alone.out_of_fold
     blocked -= {f.model for f in findings if f.blocks and f.code == checks.GAIN}
@@ -133,7 +138,9 @@ def select_model(
         kept=kept,
         reason=_reason(kept, findings, models, package),
         records=records,
-        selected=_selected(
+        selected=models[kept].fitted.out_of_fold
+        if one_class
+        else _selected(
             models, records, {name: asked[name] for name in asked if name not in blocked}
         ),
         encoder_alone=None if alone_judged is None else float(_right(alone_judged).mean()),

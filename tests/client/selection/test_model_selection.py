@@ -195,6 +195,29 @@ def test_one_seen_class_of_two_is_enough_to_take_a_good_head_and_to_refuse_a_bad
     assert kept(LinearHead(-good.weight, -good.bias)) == LOCAL
 
 
+def test_labels_of_one_class_leave_the_word_to_others_if_they_bear_it_out() -> None:
+    """What others know, unless most own records speak against it or nobody else does for it."""
+    means = np.random.default_rng(4).normal(size=(2, D)) * 0.4
+    x, y = _draw(means, 12, 5, [0])
+    many, labels = _draw(means, 200, 99, range(2))
+    weak = fit_lda(many, labels, 2, 0.1)
+    named: list[Named] = [("s", "diffusion", weak)]
+    outcome = selected(x, y, named, 2)
+    assert outcome.kept != LOCAL
+    said = {f.code for f in outcome.findings if f.model == outcome.kept}
+    assert "WG-F11" in said and "WG-F02" not in said
+    (why,) = (f for f in outcome.findings if f.model == outcome.kept and f.code == "WG-F01")
+    assert why.figures["recall"] >= why.figures["limit"] == 0.5
+    known = outcome.accuracy(outcome.kept)
+    assert known is not None and known.mean == why.figures["recall"]
+    for refused in (
+        selected(x, y, [("s", "diffusion", LinearHead(-weak.weight, -weak.bias))], 2),
+        selected(x, y, named, 2, others_released=False),
+        selected(x, y, named, 2, policy=AcceptanceConfig(without_labels=False)),
+    ):
+        assert refused.kept == LOCAL
+
+
 def test_a_head_of_the_plants_own_kind_need_only_be_better() -> None:
     means = _world(6)
     x, y = _draw(means, 4, 9, range(K))

@@ -42,6 +42,16 @@ class Comparison:
         policy = self.policy
         return policy.standard_errors_own_kind if self.model.of_kind else policy.standard_errors
 
+    @property
+    def one_class(self) -> bool:
+        """Whether labels cannot say which model is better, and others' word counts instead."""
+        return self.records.one_class and self.package.known and self.policy.without_labels
+
+    @property
+    def least_recall(self) -> float:
+        """Share of a class's records that must be recognised."""
+        return max(self.policy.checks.recall, 1 / self.records.classes)
+
     def label(self, index: int) -> str:
         """A class in a sentence: its name, or its number where there are no names."""
         if self.probe is None:

@@ -1,5 +1,6 @@
 """WG-F01: the model was not shown to be better than local-only on the plant's own records."""
 
+from wg_client.methods.base import correctness
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_common.language import text
@@ -8,11 +9,18 @@ CODE = "WG-F01"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed if the gain in log loss is more than the policy's standard errors above zero."""
+    """Passed if the gain in log loss is more than the policy's standard errors above zero.
+
+    With records of one class it is passed, too, if most of these are recognised, also by what was
+    delivered: local-only names no other class, and nothing else can be checked
+    (docs/decisions/0162).
+    """
     if comparison.local is None:
         return None
     gain, asked = comparison.gain, comparison.asked
     passed = gain.shown(asked)
+    if comparison.one_class and not passed:
+        return _of_one_class(comparison)
     return Finding(
         model=comparison.name,
         code=CODE,
@@ -36,5 +44,28 @@ def check(comparison: Comparison) -> Finding | None:
             right=100 * gain.mean,
             sd=100 * gain.sd,
             more="" if gain.more else text(", and they must be more"),
+        ),
+    )
+
+
+def _of_one_class(comparison: Comparison) -> Finding:
+    """By the class's recall, as delivered, too: a head that is put around it knows it anyway."""
+    judged, fitted = comparison.records.judged, comparison.model.fitted
+    tried = fitted.leave_class_out.recalls
+    learnt = float(correctness(fitted.predictions, judged).mean())
+    recall = min(learnt, float(tried.mean())) if len(tried) else 0.0
+    return Finding(
+        model=comparison.name,
+        code=CODE,
+        passed=recall >= comparison.least_recall,
+        figures={"recall": recall, "limit": comparison.least_recall},
+        message=text(
+            "All labelled records here are of one class, {label}: local-only names no other, and"
+            " nothing here says which model is better. What others know is kept if it names"
+            " {least:.0f} % of these records right, also before it has learnt from any; it does"
+            " with {recall:.0f} %.",
+            label=comparison.label(int(judged[0])),
+            least=100 * comparison.least_recall,
+            recall=100 * recall,
         ),
     )

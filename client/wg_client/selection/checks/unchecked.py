@@ -1,4 +1,4 @@
-"""WG-F11: no record is labelled, so that nothing says whether the model is any good here."""
+"""WG-F11: no record, or no second class, is labelled: nothing says if the model is any good."""
 
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
@@ -8,13 +8,18 @@ CODE = "WG-F11"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Failed where there is no label; ``acceptance.without_labels`` says what then."""
-    if comparison.local is not None:
+    """Failed where labels say too little; ``acceptance.without_labels`` says what then."""
+    if comparison.local is not None and not comparison.one_class:
         return None
     return Finding(
         model=comparison.name,
         code=CODE,
         passed=False,
         figures={"records": float(len(comparison.records.all_labels))},
-        message=text("There are no labels here: nothing says how often the model is right."),
+        message=text("There are no labels here: nothing says how often the model is right.")
+        if comparison.local is None
+        else text(
+            "There are labels of one class only: nothing says how often the model is right on"
+            " others."
+        ),
     )

@@ -20,8 +20,7 @@ def check(comparison: Comparison) -> Finding | None:
     hits = np.bincount(records.judged, weights=right, minlength=records.classes)
     recalls = np.divide(hits, counts, out=np.full(records.classes, np.inf), where=counts > 0)
     worst = int(np.argmin(recalls))
-    least = max(comparison.policy.checks.recall, 1 / records.classes)
-    recall = float(recalls[worst])
+    least, recall = comparison.least_recall, float(recalls[worst])
     return Finding(
         model=comparison.name,
         code=CODE,
