@@ -1,11 +1,11 @@
-"""Class names in other words, in Japanese, or hidden. Run with
-``python -m bench.family_names --home HOME --datasets SETS``.
+"""Class names in other words, in Japanese, or hidden.
 
-The operator has records of a kind of plant under names of its own; a plant of that kind names its
-classes otherwise, and has five labels a class. ``--home`` is a home whose zoo has the training part
-of data sets, as ``bench.family_sets --out DIR`` cuts them; ``--datasets`` is that folder, and
-plants are cut from the other part. Nobody else has released. Printed are how often the family is
-found, and the accuracy of local-only, of what is delivered, and of what the plant keeps.
+Run with ``python -m bench.family_names --home HOME --datasets SETS``. The operator has records of a
+kind of plant under names of its own; a plant of that kind names its classes otherwise, and has five
+labels a class. ``--home`` is a home whose zoo has the training part of data sets, as
+``bench.family_sets --out DIR`` cuts them; ``--datasets`` is that folder, and plants are cut from
+the other part. Nobody else has released. Printed are how often the family is found, and the
+accuracy of local-only, of what is delivered, and of what the plant keeps.
 
 ``--cosines`` prints how near names of one class lie, and names of different classes.
 """
