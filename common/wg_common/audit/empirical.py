@@ -194,18 +194,25 @@ def clopper_pearson_mu(members: Array, others: Array, confidence: float) -> floa
     return bound(members[half:], others[rest:], float(best))
 
 
-def lower_bound(members: Array, others: Array) -> tuple[float, float]:
+def lower_bound(
+    members: Array, others: Array, shared: tuple[float, float] | None = None
+) -> tuple[float, float]:
     """Distance of two groups of normal scores, and a lower confidence bound on it (99.9 %).
 
     Args:
         members: Scores with the canary in the data.
         others: Scores without it.
+        shared: Where scores share noise: variance of the difference of means, and of the logarithm
+            of their standard deviation. None: they are independent.
 
     Returns:
         Difference of means over the pooled standard deviation, and the bound.
     """
     measured = _distance(members, others)
-    error = _error(measured, members, others)
+    if shared is None:
+        error = _error(measured, members, others)
+    else:
+        error = math.sqrt(shared[0] + measured**2 * shared[1])
     return measured, measured - _quantile(PARAMETRIC_CONFIDENCE) * error
 
 

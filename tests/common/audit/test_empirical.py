@@ -247,3 +247,20 @@ def test_the_pipeline_under_test_is_the_production_one_by_default() -> None:
     defaults = empirical.audit.__kwdefaults__
     assert defaults is not None
     assert defaults["release"] is empirical.installed_release
+
+
+def test_scores_that_share_noise_are_worth_less() -> None:
+    """Canaries along one axis of each release; those that are in happen to point one way."""
+    rng = np.random.default_rng(3)
+    way = np.where(np.arange(40) % 2, 1.0, -1.0)
+    chosen = np.tile(way > 0, (12, 1)) ^ (rng.random((12, 40)) < 0.3)
+    shares = np.where(chosen, 1 / chosen.sum(), -1 / (~chosen).sum())
+    shared = float(((shares @ way) ** 2).sum()), 1 / (2 * 12)
+    alarms = {True: 0, False: 0}
+    for _ in range(2000):
+        scores = rng.normal(size=(12, 1)) * way
+        for known in alarms:
+            spread = shared if known else None
+            _, lower = empirical.lower_bound(scores[chosen], scores[~chosen], spread)
+            alarms[known] += lower > 0
+    assert alarms[True] < 10 < 100 < alarms[False]  # one in 1000 is stated
