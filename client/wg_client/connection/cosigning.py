@@ -140,8 +140,9 @@ def leads_to(file: Path, size: int) -> bool:
 
 def keep_from_package(home: ClientHome, source: bytes | Path) -> int | None:
     """Keep the cosignature that a weights package, verified otherwise, may carry; see ``keep``."""
+    name = source if isinstance(source, Path) else "package"
     with (
-        raised_as(ConfigError, f"{source!s}: cannot be read"),
+        raised_as(ConfigError, f"{name}: cannot be read"),
         io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream,
     ):
         signed = weights_package.read_checkpoint(stream)
