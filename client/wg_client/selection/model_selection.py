@@ -123,11 +123,7 @@ def select_model(
         )
     passed = {name: found for name, found in comparisons.items() if name not in blocked}
     asked = {name: found.asked for name, found in comparisons.items()}
-    one_class = any(found.one_class for found in passed.values())
-    if one_class:  # the rule asks for what such labels cannot show
-        kept = max(passed, key=lambda name: passed[name].gain.log_loss)
-    else:
-        kept = _chosen({name: found.gain for name, found in passed.items()}, asked)
+    kept, by_rule = _best(passed, asked)
     alone = None if package.encoder is None else records.fit_local(package.encoder)
     alone_judged = None if alone is None else alone.out_of_fold
     blocked -= {f.model for f in findings if f.blocks and f.code == checks.GAIN}
@@ -138,11 +134,11 @@ def select_model(
         kept=kept,
         reason=_reason(kept, findings, models, package),
         records=records,
-        selected=models[kept].fitted.out_of_fold
-        if one_class
-        else _selected(
+        selected=_selected(
             models, records, {name: asked[name] for name in asked if name not in blocked}
-        ),
+        )
+        if by_rule
+        else models[kept].fitted.out_of_fold,
         encoder_alone=None if alone_judged is None else float(_right(alone_judged).mean()),
     )
 
@@ -208,6 +204,16 @@ def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
     dense = np.searchsorted(seen, labels)
     losses = [log_loss(each[:, seen], dense) for each in logits]
     return np.asarray(np.mean(losses, axis=0))
+
+
+def _best(passed: Mapping[str, Comparison], asked: Mapping[str, float]) -> tuple[str, bool]:
+    """What is kept of models that nothing blocks, and whether the rule says so.
+
+    It asks for what labels of one class cannot show: with these the most likely one is kept.
+    """
+    if any(found.one_class for found in passed.values()):
+        return max(passed, key=lambda name: passed[name].gain.log_loss), False
+    return _chosen({name: found.gain for name, found in passed.items()}, asked), True
 
 
 def _chosen(gains: Mapping[str, Gain], asked: Mapping[str, float]) -> str:
