@@ -113,15 +113,14 @@ def _advice(outcome: Outcome, warned: Sequence[Finding]) -> tuple[Text, Text]:
             text("Use this model, and have a person look at every call"),
             text("No record here has a label, so that nobody could check it."),
         )
-    if warned:
-        return (
-            text("Use this model, once you have looked at {codes}", codes=_codes(warned)),
-            text("On your own records it was better than what you can make alone."),
-        )
-    return (
-        text("Use this model"),
-        text("On your own records it was better than what you can make alone."),
+    why = (
+        text("All labelled records are of one class: nobody could check it on the others.")
+        if outcome.records.one_class
+        else text("On your own records it was better than what you can make alone.")
     )
+    if warned:
+        return text("Use this model, once you have looked at {codes}", codes=_codes(warned)), why
+    return text("Use this model"), why
 
 
 def _codes(found: Iterable[Finding]) -> str:

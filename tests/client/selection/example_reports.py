@@ -29,7 +29,7 @@ MANY = tuple(f"種類{number:02}" for number in range(1, 15))
 
 @functools.cache
 def context(case: str) -> Mapping[str, Any]:
-    """One of: kept, own, unlabelled, unseen, many."""
+    """One of: kept, own, unlabelled, unseen, one class, many."""
     labels = {"kept": ENGLISH, "many": MANY}.get(case, JAPANESE)
     outcome = _outcome(case, len(labels))
     manifest = _manifest(outcome, labels)
@@ -38,7 +38,7 @@ def context(case: str) -> Mapping[str, Any]:
     return page_context(home, plant, manifest, outcome, spend, in_use=case != "many")
 
 
-CASES = ("kept", "own", "unlabelled", "unseen", "many")
+CASES = ("kept", "own", "unlabelled", "unseen", "one class", "many")
 
 
 def _outcome(case: str, classes: int) -> Outcome:
@@ -46,7 +46,7 @@ def _outcome(case: str, classes: int) -> Outcome:
     means = rng.normal(size=(classes, D)) * 0.35
     many = np.repeat(np.arange(classes), 200)
     good = fit_lda(means[many] + rng.normal(size=(len(many), D)), many, classes, 0.1)
-    seen = np.arange(classes - 1) if case == "unseen" else np.arange(classes)
+    seen = np.arange({"unseen": classes - 1, "one class": 1}.get(case, classes))
     y = np.repeat(seen, 12)
     x = means[y] + rng.normal(size=(len(y), D))
     noise = LinearHead(rng.normal(size=(classes, D)), rng.normal(size=classes))

@@ -34,14 +34,14 @@ def test_a_report_is_said_in_both_languages(case: str) -> None:
 
 
 def test_the_first_screen_says_what_to_do_and_what_is_not_known() -> None:
-    said = {
-        case: render(context(case), ENGLISH) for case in ("kept", "own", "unlabelled", "unseen")
-    }
+    said = {case: render(context(case), ENGLISH) for case in CASES if case != "many"}
     assert "Use this model" in said["kept"] and "defective records it finds about" in said["kept"]
     assert "Keep your own model" in said["own"] and "had a part in them" in said["own"]
     assert "Nothing was measured here" in said["unlabelled"]
     assert "defective records" not in said["unlabelled"]
     assert "no labelled record of it here" in said["unseen"]
+    assert "nobody could check it on the others" in said["one class"]
+    assert "better than what you can make alone" not in said["one class"]
     assert "These numbers leave out records of" in said["unseen"]
     assert "These numbers leave out" not in said["own"]
     assert "no privacy was spent" in said["unseen"]
