@@ -209,10 +209,12 @@ def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
 def _best(passed: Mapping[str, Comparison], asked: Mapping[str, float]) -> tuple[str, bool]:
     """What is kept of models that nothing blocks, and whether the rule says so.
 
-    It asks for what labels of one class cannot show: with these the most likely one is kept.
+    It asks for what labels of one class cannot show: with these the most likely one is kept of
+    those that more than one other plant stands behind.
     """
-    if any(found.one_class for found in passed.values()):
-        return max(passed, key=lambda name: passed[name].gain.log_loss), False
+    gains = {name: found.gain.log_loss for name, found in passed.items() if found.one_class}
+    if gains:
+        return max(gains, key=lambda name: gains[name]), False
     return _chosen({name: found.gain for name, found in passed.items()}, asked), True
 
 

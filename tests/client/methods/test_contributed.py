@@ -9,7 +9,13 @@ from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods import contributed
 from wg_client.methods.base import Candidate, LabelledRecords, Package
-from wg_client.methods.names import CONTRIBUTED, CONTRIBUTED_FINETUNED, LOCAL
+from wg_client.methods.names import (
+    CONTRIBUTED,
+    CONTRIBUTED_FINETUNED,
+    GENERATED,
+    GENERATED_FINETUNED,
+    LOCAL,
+)
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.site.config import AcceptanceConfig
 from wg_common.errors import NotAcceptedError
@@ -94,6 +100,24 @@ def test_without_labels_it_is_not_kept() -> None:
     x, _ = records(6, 2)
     with pytest.raises(NotAcceptedError):
         selected([RIGHT], x, np.full(len(x), -1))
+
+
+def test_with_labels_of_one_class_it_is_not_kept_before_what_many_say() -> None:
+    """A head that always names that class has all of them right."""
+    x, y = records(6, 2)
+    trunk, one = Trunk(x[y == 0]), y[y == 0]
+    flatterer = LinearHead(np.zeros((K, D)), np.array([30.0, 0, 0, 0])).padded(WIDTH)
+    many = Candidate("network", "network", trunk, RIGHT.padded(WIDTH))
+    outcome = select_model(
+        LabelledRecords(all_labels=one, classes=K, public=trunk),
+        Package(
+            candidates=[many, Candidate("contribution-0", "contribution", trunk, flatterer)],
+            reference=many,
+        ),
+        AcceptanceConfig(),
+    )
+    assert {CONTRIBUTED, CONTRIBUTED_FINETUNED} <= set(outcome.comparisons)
+    assert outcome.kept in (GENERATED, GENERATED_FINETUNED)
 
 
 def test_classes_never_seen_keep_the_constants_that_came() -> None:

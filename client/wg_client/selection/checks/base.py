@@ -44,8 +44,12 @@ class Comparison:
 
     @property
     def one_class(self) -> bool:
-        """Whether labels cannot say which model is better, and others' word counts instead."""
-        return self.records.one_class and self.package.known and self.policy.without_labels
+        """Whether labels cannot say which model is better, and others' word counts instead.
+
+        That of one other plant alone does not: its head may name the same class always.
+        """
+        known = self.package.known and not self.model.of_others
+        return self.records.one_class and known and self.policy.without_labels
 
     @property
     def least_recall(self) -> float:
