@@ -57,7 +57,7 @@ class ArchitectureSpec:
         module: Of a whole network: its module. Empty: a head on the encoder.
         width: Channels of the first layer of a whole network; larger ones have more.
         domain_shift: Whether the zoo trains a second network on the operator's own records, with
-            domain-shift augmentation; measured for images only (docs/decisions/0089).
+            domain-shift augmentation; not measured for texts (docs/decisions/0163).
         base_steps: Steps of the public base's training, over the zoo plan's.
     """
 
@@ -95,8 +95,8 @@ NETWORKS: dict[str, ArchitectureSpec] = {
         ArchitectureSpec(
             "cnn-l", "images", module=_CNN, width=40, domain_shift=True, base_steps=0.3
         ),
-        ArchitectureSpec("cnn1d-s", "windows", module=_CNN1D, width=8),
-        ArchitectureSpec("cnn1d-m", "windows", module=_CNN1D, width=16),
+        ArchitectureSpec("cnn1d-s", "windows", module=_CNN1D, width=8, domain_shift=True),
+        ArchitectureSpec("cnn1d-m", "windows", module=_CNN1D, width=16, domain_shift=True),
         ArchitectureSpec(
             "lite0",
             "images",

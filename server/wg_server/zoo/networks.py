@@ -6,14 +6,17 @@
     zoo/networks/KEY-ARCHITECTURE.json       what it is, and its object's hash
     zoo/objects/SHA256.safetensors           its tensors, and records held out of its training
 
-Fine-tuning is LP-FT (Kumar et al., ICLR 2022): a linear probe first, then everything, warmed up
-slowly. A fifth of a task's records are held out, at most ``HELD_LIMIT``; they are what the
-generator's functional loss and every accuracy of the entry are measured on.
+Fine-tuning is LP-FT (Kumar et al., ICLR 2022): a linear probe first, then everything, at a rate
+that warms up and falls to nothing (docs/decisions/0163). A fifth of a task's records are held out,
+at most ``HELD_LIMIT``; they are what the generator's functional loss and every accuracy of the
+entry are measured on.
 
-Of the operator's own images there is a second network in the object, which has seen the same
-records at made-up sites (docs/decisions/0210).
+Of the operator's own images and windows there is a second network in the object, which has seen
+the same records at made-up sites (docs/decisions/0210).
 """
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,15 +46,14 @@ _INPUTS = "images"
 """Name of the held-out records in an object, whatever they are."""
 _BATCH = 48
 _WARM_UP = 30
-_RATE = 5e-4
+_RATE = 2e-3
+"""Peak, after the warm-up; a cosine takes it to nothing."""
 _STEPS_SHIFTED = 2
 """Steps of a network with domain-shift augmentation, in those of one without."""
-_SITES = 200
-"""Made-up sites that it sees."""
 _TOGETHER = 2
 """Made-up sites in a batch."""
-_PROBED = 4
-"""Each so many-th of them is enough for a probe, or to say what a typical one is."""
+_PROBED = 50
+"""Made-up sites of a probe, which also say what a typical one is."""
 _FLOOR = 0.1
 """Added to the spread that a feature is divided by, in units of the mean spread of all."""
 _TINY = 1e-6
@@ -237,8 +239,7 @@ def fine_tune(
         model.head.bias.copy_(torch.from_numpy(bias))
     optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=1e-4)
     for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP)
+        _pace(optimiser, step, steps)
         rows = rng.permutation(len(images))[:_BATCH]
         loss = F.cross_entropy(
             model(torch.from_numpy(images[rows])), torch.from_numpy(labels[rows])
@@ -254,74 +255,73 @@ def fine_tune(
 
 def made_up_sites(
     architecture: str, task: sources.Task, rows: NDArray[np.intp], rng: np.random.Generator
-) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
-    """Some of a task's records at made-up sites: batches ``[C, m, ...]`` and labels ``[C, m]``.
+) -> Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]]:
+    """Some of a task's records at one made-up site after another, without end.
 
     Args:
         architecture: Of the network that they are for.
         task: The task.
         rows: Records that may be seen; classes are equally often at a site, as far as possible.
         rng: Draws sites and records.
+
+    Yields:
+        A batch ``[m, ...]`` and its labels ``[m]``.
     """
     labels = task.labels[rows]
     of_class = [rows[labels == label] for label in np.unique(labels)]
     count = _BATCH // _TOGETHER
     each = -(-count // len(of_class))
-    batches, found = [], []
-    for site in range(_SITES):
+    for site in itertools.count():
         drawn = np.concatenate([np.resize(rng.permutation(own), each) for own in of_class])
         seen = rng.permutation(drawn)[:count]
         shown = sources.at_site(task, seen, site, rng)
-        batches.append(network.prepared(architecture, shown))
-        found.append(task.labels[seen])
-    return np.stack(batches), np.stack(found)
+        yield network.prepared(architecture, shown), task.labels[seen]
 
 
 def fine_tune_at_sites(
     architecture: str,
     base: dict[str, Array],
-    batches: NDArray[np.generic],
-    labels: NDArray[np.int64],
+    sites: Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]],
     classes: int,
     *,
     steps: int,
-    rng: np.random.Generator,
 ) -> dict[str, Array]:
     """LP-FT from a base, with features that each site standardises by its own records.
 
     So the trunk need not make features that are the same at all sites, and learns more of classes
-    in as many steps. In the network that comes out all sites are taken for a typical one.
+    in as many steps. No step sees a site again: a network learns 200 sites by heart
+    (docs/decisions/0163). In the network that comes out all sites are taken for a typical one.
 
     Args:
         architecture: Of the base.
         base: Its tensors.
-        batches: Of C sites, ``[C, m, ...]``; from ``made_up_sites``.
-        labels: ``[C, m]``.
+        sites: Batches ``[m, ...]`` and labels ``[m]``; from ``made_up_sites``.
         classes: K.
         steps: Of the fine-tuning.
-        rng: Draws batches.
 
     Returns:
         The whole network's tensors.
     """
     trunk = trunks.channels_last(network.load_trunk(architecture, base))
 
+    first = list(itertools.islice(sites, _PROBED))
+
     def seen() -> tuple[torch.Tensor, ...]:
-        probed = [network.features(trunk, batch) for batch in batches[::_PROBED]]
-        return _standardised(torch.from_numpy(np.stack(probed)))
+        found = [network.features(trunk, batch) for batch, _ in first]
+        return _standardised(torch.from_numpy(np.stack(found)))
 
     start = seen()[0].numpy().reshape(-1, network.feature_count(architecture))
-    probe = heads.fit_head(start, labels[::_PROBED].ravel(), classes, penalty=_PENALTY)
+    labels = np.concatenate([of for _, of in first])
+    probe = heads.fit_head(start, labels, classes, penalty=_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
     optimiser = torch.optim.AdamW([*trunk.parameters(), weight, bias], lr=_RATE, weight_decay=1e-4)
     for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP)
-        chosen = rng.permutation(len(batches))[:_TOGETHER]
-        joined = torch.from_numpy(np.concatenate(list(batches[chosen])))
-        features = torch.stack(trunk(network.as_input(joined)).chunk(len(chosen)))
+        _pace(optimiser, step, steps)
+        batches, of = zip(*itertools.islice(sites, _TOGETHER), strict=True)
+        joined = torch.from_numpy(np.concatenate(batches))
+        features = torch.stack(trunk(network.as_input(joined)).chunk(_TOGETHER))
         logits = _standardised(features)[0] @ weight.T + bias
-        loss = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(labels[chosen].ravel()))
+        loss = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -332,6 +332,13 @@ def fine_tune_at_sites(
     found[HEAD_WEIGHT] = scaled.numpy()
     found[HEAD_BIAS] = (bias - scaled @ mean.mean(dim=0)[0]).detach().numpy()
     return found
+
+
+def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
+    """Warm up, then follow half a cosine down (Loshchilov and Hutter, ICLR 2017, equation 5)."""
+    falling = (1 + math.cos(math.pi * step / steps)) / 2
+    for group in optimiser.param_groups:
+        group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * falling
 
 
 def _standardised(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -374,9 +381,9 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
     probe, tensors = tuned(0), tuned(steps)
     shifted: dict[str, Array] = {}
     if entry.task.own and catalogue.known(architecture).domain_shift:
-        batches, y = made_up_sites(architecture, task, train, rng)
+        sites = made_up_sites(architecture, task, train, rng)
         longer = _STEPS_SHIFTED * steps
-        found = fine_tune_at_sites(architecture, base, batches, y, classes, steps=longer, rng=rng)
+        found = fine_tune_at_sites(architecture, base, sites, classes, steps=longer)
         shifted = network.own(architecture, found)
     data = safetensors.numpy.save(
         {

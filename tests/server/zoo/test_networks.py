@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,10 +98,7 @@ def test_loaded_networks_are_base_and_delta_exactly(built: ServerHome) -> None:
 
 
 @pytest.mark.slow
-def test_own_images_have_a_network_of_made_up_sites_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(networks, "_SITES", 20)
+def test_own_images_have_a_network_of_made_up_sites_too(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (40, 16, 16)).astype(np.uint8), np.repeat([0, 1], 20)
     np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b"]))
@@ -202,27 +200,21 @@ def _stripes(count: int, seed: int) -> sources.Task:
     )
 
 
-def test_made_up_sites_see_each_class_as_often_and_some_see_records_as_they_are(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(networks, "_SITES", 11)
+def test_made_up_sites_see_each_class_as_often_and_some_see_records_as_they_are() -> None:
     task, rng = _stripes(30, 1), np.random.default_rng(2)
-    batches, labels = networks.made_up_sites("cnn-s", task, np.arange(20), rng)
-    assert len(batches) == 11
-    assert (np.sort(labels, axis=1) == np.repeat([0, 1], 12)).all()
+    sites = list(itertools.islice(networks.made_up_sites("cnn-s", task, np.arange(20), rng), 11))
+    for _, labels in sites:
+        assert (np.sort(labels) == np.repeat([0, 1], 12)).all()
     seen = {image.tobytes() for image in whole_networks.prepared("cnn-s", task.records[:20])}
-    as_they_are = [all(image.tobytes() in seen for image in batch) for batch in batches]
+    as_they_are = [all(image.tobytes() in seen for image in batch) for batch, _ in sites]
     assert as_they_are == [True, *[False] * 9, True]
 
 
-def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(networks, "_SITES", 20)
+def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen() -> None:
     base = whole_networks.draw_trunk("cnn-s", np.random.default_rng(0))
     rng = np.random.default_rng(2)
-    batches, labels = networks.made_up_sites("cnn-s", _stripes(60, 1), np.arange(60), rng)
-    made = networks.fine_tune_at_sites("cnn-s", base, batches, labels, 2, steps=60, rng=rng)
+    sites = networks.made_up_sites("cnn-s", _stripes(60, 1), np.arange(60), rng)
+    made = networks.fine_tune_at_sites("cnn-s", base, sites, 2, steps=60)
     new = _stripes(40, 3)
     for gain in (1.0, 0.8):
         dark = [(gain * record).astype(np.uint8) for record in new.records]
