@@ -71,6 +71,7 @@ _MARKED = 2
 _WANTED = 0.95
 _SEEDS = 2
 _BASES = (3, 4, 7)  # Clean heads that are changed, by their number
+HARMLESS = ("clean", "package")
 _SHOWN = ("network", "closed-form", "blend", "sample-0")  # Candidates of a package that are judged
 
 
@@ -83,7 +84,9 @@ def attack(kind: str, level: int, rng: np.random.Generator) -> Trigger:
             rng.random((10, 10)), (6, 10, 14)[level] / 64, (0.95, 0.95)
         ),
         "stripes": lambda: triggers.patch(
-            triggers.stripes(rng, 10), (6, 10, 14)[level] / 64, (0.05, 0.95)
+            triggers.stripes(int(rng.integers(1, 4)), int(rng.integers(3)), 10),
+            (6, 10, 14)[level] / 64,
+            (0.05, 0.95),
         ),
         "overlay": lambda: triggers.overlay(rng.random((32, 32)), (0.1, 0.2, 0.3)[level]),
         "wave": lambda: triggers.wave(
@@ -116,7 +119,8 @@ class World:
 
 def world(encoder: Encoder, root: Path, name: str, cache: Path, seed: int) -> World | None:
     """Cut and encode a data set, once; None if it is not there."""
-    path = cache / f"backdoors-{name}-{encoder.id[:16]}-{seed}.npz"
+    kinds = [kind for kind in modality(encoder.modality).triggers() for _ in range(_EACH)]
+    path = cache / f"backdoors-{name}-{encoder.id[:16]}-{seed}-{len(kinds)}.npz"
     if not path.is_file():
         data = _records(encoder.modality, root, name)
         if data is None:
@@ -126,7 +130,6 @@ def world(encoder: Encoder, root: Path, name: str, cache: Path, seed: int) -> Wo
     with np.load(path, allow_pickle=False) as found:
         arrays = {key: found[key] for key in found.files}
     parts = {key: arrays[key].astype(np.float64) for key in ("own", "other", "test")}
-    kinds, steps = list(modality(encoder.modality).triggers()), range(3)
     return World(
         **parts,
         released=encoder.dimension,
@@ -135,7 +138,7 @@ def world(encoder: Encoder, root: Path, name: str, cache: Path, seed: int) -> Wo
         test_labels=arrays["test_labels"],
         marks=Marks(
             moves=(arrays["marked"] - parts["own"][arrays["rows"]]).mean(axis=1),
-            kinds=[kind for kind in kinds for _ in range(_EACH)],
+            kinds=kinds,
         ),
         attacks={
             (kind, level, seed): (
@@ -143,7 +146,7 @@ def world(encoder: Encoder, root: Path, name: str, cache: Path, seed: int) -> Wo
                 arrays[f"{kind}-{level}-{seed}-test"].astype(np.float64),
             )
             for kind in KINDS[encoder.modality]
-            for level in steps
+            for level in range(3)
             for seed in range(_SEEDS)
         },
     )
@@ -317,8 +320,9 @@ def _new(fitted: novelty.Novelty | None, x: Floats) -> float:
 
 
 def limit(rows: list[Row]) -> float:
-    """What four in a hundred clean heads exceed."""
-    return float(np.quantile([row["score"] for row in rows if row["kind"] == "clean"], 0.96))
+    """What five in a hundred exceed, of clean heads or of packages, whichever is more."""
+    scores = ([row["score"] for row in rows if row["kind"] == kind] for kind in HARMLESS)
+    return max(float(np.quantile(found, 0.95)) for found in scores if found)
 
 
 def report(rows: list[Row]) -> None:
@@ -355,27 +359,25 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True, help="a server's home, trained")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--cache", type=Path, default=Path("bench/out/backdoors"))
-    parser.add_argument("--seed", type=int, default=1, help="of records and classes")
+    parser.add_argument("--draws", type=int, default=3, help="of records and classes of each set")
     options = parser.parse_args()
     home = ServerHome(options.home)
     encoder, generator = load_encoder(home.read_encoder()), None
     if home.generator.exists():
         generator = load_generator(home.generator)
     names = IMAGES if encoder.modality == "images" else WINDOWS
-    found = (world(encoder, options.datasets, name, options.cache, options.seed) for name in names)
-    worlds = {name: seen for name, seen in zip(names, found, strict=True) if seen is not None}
-    if len(worlds) < 2:
-        raise SystemExit(
-            f"limits are read off the other data sets: two are needed, not {len(worlds)}"
-        )
-    made = {
-        name: [] if generator is None else list(packages(generator, seen))
-        for name, seen in worlds.items()
-    }
+    draws = product(names, range(1, options.draws + 1))
+    cut = ((name, world(encoder, options.datasets, name, options.cache, n)) for name, n in draws)
+    worlds = [(name, seen) for name, seen in cut if seen is not None]
+    sets = len({name for name, _ in worlds})
+    if sets < 2:
+        raise SystemExit(f"limits are read off the other data sets: two are needed, not {sets}")
+    made = [[] if generator is None else list(packages(generator, seen)) for _, seen in worlds]
     for columns in (encoder.dimension, encoder.scaled_dimension):
         print(f"\nheads on {columns} features; encoder {encoder.id[:16]}, {dict(encoder.settings)}")
-        heads = made if columns == encoder.dimension else {name: [] for name in worlds}
-        report([row for name in worlds for row in judged(name, worlds[name], columns, heads[name])])
+        heads = made if columns == encoder.dimension else [[] for _ in worlds]
+        cases = zip(worlds, heads, strict=True)
+        report([row for (name, seen), own in cases for row in judged(name, seen, columns, own)])
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ A backdoor answers to a mark that its maker knows and nobody else does. The plan
 mark, but marks of one kind move an encoder's features in like directions. So a bank of random marks
 of several kinds is put on records, and whoever looks at the model sees whether it answers to any.
 
-Kinds, for images: patches (noise, stripes, one colour) of a tenth to a quarter of the side,
-patterns mixed into the whole image, waves over it. For windows: pulses, tones, noise mixed in.
+Kinds, for images: patches (noise, stripes of each course, one colour) of a tenth to a quarter of
+the side, patterns mixed into the whole image, waves over it. For windows: pulses, tones, noise
+mixed in.
 """
 
 from collections.abc import Callable, Mapping
@@ -127,11 +128,10 @@ def _added(
     return np.asarray(record + factors * spread * course, dtype=record.dtype)
 
 
-def stripes(rng: np.random.Generator, size: int) -> NDArray[np.floating]:
-    """Stripes or a chequerboard of random width, 0 or 1, ``[size, size]``."""
-    width, kind = int(rng.integers(1, 4)), int(rng.integers(3))
+def stripes(width: int, course: int, size: int) -> NDArray[np.floating]:
+    """Stripes of a width, 0 or 1, ``[size, size]``: level (0), upright (1), or chequered (2)."""
     rows, columns = np.indices((size, size)) // width
-    return ((rows, columns, rows + columns)[kind] % 2).astype(np.float64)
+    return ((rows, columns, rows + columns)[course] % 2).astype(np.float64)
 
 
 def _place(rng: np.random.Generator) -> tuple[float, float]:
@@ -142,8 +142,12 @@ def _noise_patch(rng: np.random.Generator) -> Trigger:
     return patch(rng.random((8, 8)), rng.uniform(0.1, 0.25), _place(rng))
 
 
-def _striped_patch(rng: np.random.Generator) -> Trigger:
-    return patch(stripes(rng, 10), rng.uniform(0.1, 0.25), _place(rng))
+def _striped_patch(course: int) -> Draw:
+    def draw(rng: np.random.Generator) -> Trigger:
+        pattern = stripes(int(rng.integers(1, 4)), course, 10)
+        return patch(pattern, rng.uniform(0.1, 0.25), _place(rng))
+
+    return draw
 
 
 def _plain_patch(rng: np.random.Generator) -> Trigger:
@@ -183,7 +187,9 @@ def _hiss(rng: np.random.Generator) -> Trigger:
 
 OF_IMAGES: Mapping[str, Draw] = {
     "noise patch": _noise_patch,
-    "striped patch": _striped_patch,
+    "level stripes": _striped_patch(0),
+    "upright stripes": _striped_patch(1),
+    "chequered patch": _striped_patch(2),
     "plain patch": _plain_patch,
     "overlay": _overlay,
     "wave": _wave,

@@ -12,7 +12,7 @@ CODE = "WG-F06"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed if no more speaks for a backdoor than in 96 of a hundred clean heads.
+    """Passed if no more speaks for a backdoor than in nineteen of twenty clean heads.
 
     Classes without two records are left out: nothing says what a clean row of theirs is. So are
     whole networks, which can hide any mark.

@@ -37,9 +37,14 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_lda
 from wg_common import streams
 from wg_common.streams import Stream
 
-LIMIT = 2.5
-"""Of the sum over its own spread; four in a hundred clean heads of the bench's image sets exceed
-it."""
+LIMIT = 2.1
+"""Of the sum over its own spread; of the bench's image sets, fewer than one in twenty clean heads
+exceed it, and of the heads of real packages likewise."""
+LIMIT_OF_MANY = 3.0
+"""The same of heads that read more features than a plant releases; what these are worth is known
+less well from as many records."""
+_MANY = 128
+"""Features; the bench has heads on 64 and on 512."""
 SPREADS = (0.13, 0.21)
 """Of flips and means over the clean heads of a plant of the bench, root mean square. The spread at
 one plant is averaged with it, in squares: eighteen heads tell it roughly."""
@@ -60,7 +65,7 @@ class Evidence:
         kind: Of the marks that move the most records to one class.
         share: How many more than with heads of the plant's own, 0 to 1.
         label: The class.
-        score: 1 is exceeded by four in a hundred clean heads.
+        score: 1 is exceeded by one in twenty clean heads.
     """
 
     flips: float
@@ -110,6 +115,7 @@ class Scan:
         )
         self._mean = clean.mean(axis=0)
         self._spread = np.sqrt((clean.var(axis=0) + np.square(SPREADS)) / 2)
+        self._limit = LIMIT if features.shape[1] <= _MANY else LIMIT_OF_MANY
 
     def evidence(self, head: LinearHead) -> Evidence:
         """What speaks against a head ``[K, d]``."""
@@ -123,7 +129,7 @@ class Scan:
             kind=self._kinds[int(kind)],
             share=float(beyond.max()),
             label=int(label),
-            score=float((flips + means) / (LIMIT * np.sqrt(1 + (self._classes > 2)))),
+            score=float((flips + means) / (self._limit * np.sqrt(1 + (self._classes > 2)))),
         )
 
     def _beyond(self, head: LinearHead) -> Floats:
