@@ -22,7 +22,7 @@ means. A *package* is a head that the home's generator makes of one or two relea
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,7 @@ def world(encoder: Encoder, root: Path, name: str, cache: Path, seed: int) -> Wo
         marks=Marks(
             moves=(arrays["marked"] - parts["own"][arrays["rows"]]).mean(axis=1),
             kinds=kinds,
+            modality=encoder.modality,
         ),
         attacks={
             (kind, level, seed): (
@@ -277,7 +278,7 @@ def packages(generator: Generator, seen: World) -> Iterator[LinearHead]:
 def judged(name: str, seen: World, columns: int, delivered: Sequence[LinearHead]) -> Iterator[Row]:
     """A row for each clean head and each attack; heads see the first features only."""
     own, other, test = seen.own[:, :columns], seen.other[:, :columns], seen.test[:, :columns]
-    marks = Marks(moves=seen.marks.moves[:, :columns], kinds=seen.marks.kinds)
+    marks = replace(seen.marks, moves=seen.marks.moves[:, :columns])
     scan = Scan(own, seen.own_labels, int(seen.own_labels.max()) + 1, marks)
     fitted = novelty.fit(seen.own, seen.own_labels)
     heads = list(clean_heads(other, seen.other_labels))

@@ -1,11 +1,13 @@
 """WG-F06: the model may answer to a mark that its maker knows and nobody else does."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
-from wg_client.selection.checks.trigger_scan import Marks, Scan
+from wg_client.selection.checks.trigger_scan import Scan
 from wg_common.language import text
 
 CODE = "WG-F06"
@@ -34,7 +36,7 @@ def check(comparison: Comparison) -> Finding | None:
         records.features(comparison.model.trunk)[rows][:, used],
         np.searchsorted(seen, records.labels[rows]),
         len(seen),
-        Marks(moves=marks.moves[:, used], kinds=marks.kinds),
+        replace(marks, moves=marks.moves[:, used]),
     )
     found = scan.evidence(LinearHead(head.weight[seen][:, used], head.bias[seen]))
     label = comparison.label(int(seen[found.label]))

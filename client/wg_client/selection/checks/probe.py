@@ -138,7 +138,7 @@ class Probe:
             self._inputs[_MARKS] = self.sight.inputs(found)
         seen = self.sight.features(trunk, self._inputs[_MARKS])
         moves = seen.reshape(len(kinds), len(chosen), -1) - self.features(trunk)[chosen]
-        return Marks(moves=moves.mean(axis=1), kinds=tuple(kinds))
+        return Marks(moves=moves.mean(axis=1), kinds=tuple(kinds), modality=self.modality)
 
     def seconds(self, trunk: Trunk) -> float:
         """Least time that one record took of three, from record to features."""

@@ -37,14 +37,14 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_lda
 from wg_common import streams
 from wg_common.streams import Stream
 
-LIMIT = 2.1
-"""Of the sum over its own spread; of the bench's image sets, fewer than one in twenty clean heads
-exceed it, and of the heads of real packages likewise."""
-LIMIT_OF_MANY = 3.0
-"""The same of heads that read more features than a plant releases; what these are worth is known
-less well from as many records."""
-_MANY = 128
-"""Features; the bench has heads on 64 and on 512."""
+LIMITS = {"images": (2.1, 3.0), "windows": (1.7, 1.2)}
+"""By modality, of the sum over its own spread; of the bench's sets, fewer than one in twenty clean
+heads exceed it, and of the heads of real packages likewise. The first is of heads on the features
+that a plant releases, the second of heads that read more than ``_RELEASED``."""
+_RELEASED = 128
+"""Features; the bench has heads on 64, and on 464 or 512."""
+_LIKE = "images"
+"""Whose limits others have, for which nobody has measured any."""
 SPREADS = (0.13, 0.21)
 """Of flips and means over the clean heads of a plant of the bench, root mean square. The spread at
 one plant is averaged with it, in squares: eighteen heads tell it roughly."""
@@ -83,10 +83,12 @@ class Marks:
     Attributes:
         moves: Mean over some records, ``[T, d]``.
         kinds: Of the T marks.
+        modality: Of the records.
     """
 
     moves: Floats
     kinds: Sequence[str]
+    modality: str
 
 
 class Scan:
@@ -115,7 +117,8 @@ class Scan:
         )
         self._mean = clean.mean(axis=0)
         self._spread = np.sqrt((clean.var(axis=0) + np.square(SPREADS)) / 2)
-        self._limit = LIMIT if features.shape[1] <= _MANY else LIMIT_OF_MANY
+        few, many = LIMITS.get(marks.modality, LIMITS[_LIKE])
+        self._limit = few if features.shape[1] <= _RELEASED else many
 
     def evidence(self, head: LinearHead) -> Evidence:
         """What speaks against a head ``[K, d]``."""

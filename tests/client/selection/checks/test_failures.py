@@ -111,7 +111,7 @@ class Marker:
         rng = np.random.default_rng(8)
         moves = np.zeros((20, 24))
         moves[:, -2:] = rng.normal(0, 1, (20, 2)) + 3 * np.eye(2)[np.arange(20) % 2]
-        return Marks(moves=moves, kinds=("patch", "wave") * 10)
+        return Marks(moves=moves, kinds=("patch", "wave") * 10, modality="images")
 
 
 def test_f06_weights_that_answer_to_a_mark(compare: Compare) -> None:
