@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
-from wg_server.generator.families.match import Entries, match_family, measure
+from wg_server.generator.families.match import LIKELY, Entries, match_family, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
-LIKELY = 0.5  # Probability of a family above which a plant is taken to belong to it
 ARRAYS = ("deviations", "entry", "centres")  # Arrays of `Entries`
 
 

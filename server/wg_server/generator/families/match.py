@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SHORTLIST = 12  # Entries whose families are compared exactly, the most promising ones
+LIKELY = 0.5
+"""Probability of a family from which on a plant is taken to belong to it."""
 SHIFT_LIKELY = 0.05
 """Probability of domain shift from which on weights trained with domain-shift augmentation come
 first: they cost a point or two without a shift, and win many with one (docs/decisions/0089)."""

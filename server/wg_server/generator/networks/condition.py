@@ -14,7 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_server.generator.families.match import SHIFT_LIKELY, FamilyMatch, Spread, match_family
+from wg_server.generator.families.match import (
+    LIKELY,
+    SHIFT_LIKELY,
+    FamilyMatch,
+    Spread,
+    match_family,
+)
 from wg_server.generator.networks import neighbours
 from wg_server.generator.networks.feature_regression import FeatureRegression
 from wg_server.generator.networks.neighbours import Found, RetrievalIndex
@@ -227,14 +233,7 @@ def _family(
 ) -> FamilyMean | None:
     """The networks of the plant's family: for the zoo's own views, or augmented by domain shift."""
     index, augmented = fitted_priors.index, fitted_priors.augmented
-    family_match = match_family(
-        index,
-        fitted_priors.spread,
-        fitted_priors.priors,
-        estimate,
-        labels,
-        without=without,
-    )
+    family_match = find_family(fitted_priors, estimate, labels, set(without))
     if family_match is None or family_match.share < _OUT_OF_FAMILY:
         return None
     keys = [index.keys[entry] for entry in family_match.entries]
@@ -244,6 +243,23 @@ def _family(
         matched = family_match.matched + step[:, None]
         index, family_match = augmented, replace(family_match, entries=entries, matched=matched)
     return _family_mean(fitted_priors.regression, index, family_match, estimate)
+
+
+def find_family(
+    fitted_priors: NetworkPriors, estimate: Prediction, labels: Sequence[str], without: set[int]
+) -> FamilyMatch | None:
+    """The plant's family among those of the operator's own records, or else among all.
+
+    Rendered families are many and share their names, and no real plant is of one.
+    """
+    index, augmented = fitted_priors.index, fitted_priors.augmented
+    known = (fitted_priors.spread, fitted_priors.priors, estimate, labels)
+    if augmented is not None:
+        rendered = {n for n, key in enumerate(index.keys) if key not in augmented.keys}
+        found = match_family(index, *known, without=rendered | without)
+        if found is not None and found.share >= LIKELY:
+            return found
+    return match_family(index, *known, without=without)
 
 
 def _family_mean(

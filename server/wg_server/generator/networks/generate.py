@@ -24,7 +24,7 @@ from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
-from wg_server.generator.families.heads import LIKELY
+from wg_server.generator.families.match import LIKELY
 from wg_server.generator.heads import generate
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import (

@@ -14,7 +14,12 @@ from tests.server.generator.conftest import World
 from wg_common.inference.posterior import no_evidence
 from wg_server.generator.families.match import SHIFT_LIKELY, FamilyMatch, match_family
 from wg_server.generator.heads.generate import Generator
-from wg_server.generator.networks.condition import NetworkPriors, final_weights, network_condition
+from wg_server.generator.networks.condition import (
+    NetworkPriors,
+    final_weights,
+    find_family,
+    network_condition,
+)
 from wg_server.generator.networks.episodes import NetworkZoo
 from wg_server.generator.networks.neighbours import build_index
 from wg_server.generator.prior import blup
@@ -136,6 +141,30 @@ def test_a_sure_match_hands_on_the_networks_as_they_were_trained(
     out_of_family = final_weights(replace(found, family=None), *wild)
     assert out_of_family.residual is None
     assert torch.equal(out_of_family.rows, wild[0])
+
+
+def test_a_family_of_the_operators_own_goes_before_rendered_ones_of_the_same_names(
+    zoos: dict[str, NetworkZoo], known: NetworkPriors, world: World
+) -> None:
+    zoo = zoos["cnn-s"]
+    mine = [n for n in zoo.networks if n.task.family == "family-6"]
+    own = replace(known, augmented=build_index(mine, zoo.decoder.codec))
+    # Nothing is known but the names, which all ten families have.
+    unseen = blup.predict(known.priors, [no_evidence(4, 16)])
+    rendered, found = (find_family(priors, unseen, LABELS, set()) for priors in (known, own))
+    assert rendered is not None and rendered.share < 0.2
+    assert found is not None and found.share > 0.5
+    assert {own.index.families[entry] for entry in found.entries} == {"family-6"}
+    # Without the names, what the classes are like says that it is of another family.
+    entries = np.flatnonzero([family == "family-6" for family in known.index.families])
+    of_it = np.isin(known.index.entry, entries)
+    names = tuple(
+        f"own-{name}" if its else name for name, its in zip(known.index.names, of_it, strict=True)
+    )
+    own = replace(own, index=replace(known.index, names=names))
+    found = find_family(own, _estimate(known, world, 1), LABELS, set())
+    assert found is not None and found.share > 0.5
+    assert {own.index.families[entry] for entry in found.entries} == {"family-1"}
 
 
 def test_domain_shift_decides_which_of_a_family_s_networks_are_taken(
