@@ -26,18 +26,21 @@ def start(words: list[str]) -> subprocess.Popen[bytes]:
     )
 
 
+_ENDS = {0, 6}  # 6: a training is done, and a card of a few steps fails
+
+
 def kill_at(words: list[str], done: Callable[[], int], more: int, delay: float) -> bool:
     """Start a command, and kill it once ``done`` has grown by ``more`` and ``delay`` s are over.
 
     Returns:
-        Whether it was killed; False if it ended by itself before, with code 0.
+        Whether it was killed; False if it ended by itself before.
     """
     before = done()
     process = start(words)
     deadline = time.monotonic() + _SECONDS
     while done() < before + more:
         if process.poll() is not None:
-            assert process.returncode == 0
+            assert process.returncode in _ENDS
             return False
         assert time.monotonic() < deadline, "the command does nothing"
         time.sleep(0.002)
@@ -58,7 +61,7 @@ def kill_often(words: list[str], done: Callable[[], int], times: int, seed: int)
     for _ in range(times):
         hits += kill_at(words, done, int(rng.integers(1, 4)), float(rng.uniform(0, 0.3)))
     process = start(words)
-    assert process.wait(_SECONDS) == 0
+    assert process.wait(_SECONDS) in _ENDS
     return hits
 
 
