@@ -19,7 +19,7 @@ import torch
 from bench import plants
 from bench.networks import Cell, Cut, cut, labelled
 from bench.rows import Row, write_table
-from bench.selected import SELECTOR, family_at, plant_trunk, right, selected
+from bench.selected import SELECTOR, family_at, inputs_for, plant_trunk, right, selected
 from bench.tables import Results, markdown
 
 from wg_client.fitting.linear_head import head_from_tensors
@@ -154,7 +154,7 @@ def judge(
     """Scores of a plant under each manner of naming its classes."""
     k, d = len(data.labels), encoder.dimension
     records, y = labelled(data, _CELL)
-    x, test = (encoder.encode_local(one).astype(np.float64) for one in (records, data.test[0]))
+    x = encoder.encode_local(records).astype(np.float64)
     trunk = plant_trunk(encoder, x)
     for manner in MANNERS:
         labels = data.labels
@@ -165,7 +165,8 @@ def judge(
         drawn = np.random.default_rng((seed, 92))
         released = plants.release(encoder.id, x[:, :d], y, labels, _CELL.epsilon, drawn)
         made = generate(generator, released, [], labels, samples=2, seed=seed)
-        family = family_at(encoder, x, trunk, k)
+        family = family_at(encoder, x, trunk, k, records)
+        test = inputs_for(made, encoder, k, data.test[0])
         outcome = selected(made, trunk, y, d, own=True, others=False, family=family)
         first = made.candidates[0]
         found = first.source == SAME_FAMILY

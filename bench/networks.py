@@ -39,11 +39,12 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import Tensors, network_trunk
 from wg_client.fitting.finetune import fit_finetuned, fixed
-from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import fine_tune
 from wg_client.methods.base import Candidate
 from wg_client.methods.names import LOCAL
+from wg_client.methods.package import network_candidate
 from wg_common.modalities import cameras
 from wg_common.nets import network
 from wg_common.nets.encoder.module import Encoder, load_encoder
@@ -281,7 +282,7 @@ def _candidate(
     """A candidate as the plant sees it."""
     tensors = network.complete(architecture, given.tensors, encoder)
     trunk = network_trunk(architecture, tensors, own)
-    return Candidate(given.name, given.source, trunk, head_from_tensors(given.tensors))
+    return network_candidate(given.name, given.source, given.tensors, trunk)
 
 
 def labelled(data: Cut, cell: Cell) -> tuple[list[NDArray[Any]], Ints]:

@@ -11,7 +11,7 @@ from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.network_tuning import NetworkTuner
-from wg_client.fitting.standardised import family_view
+from wg_client.fitting.standardised import Beside, family_view
 from wg_client.methods import names
 from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_client.selection.model_selection import Outcome, select_model
@@ -19,11 +19,14 @@ from wg_client.site.config import AcceptanceConfig
 from wg_common import streams
 from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
 from wg_common.inference import family_head
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.inference.posterior import from_tensors
 from wg_common.modalities.images import Images
+from wg_common.modalities.registry import modality
+from wg_common.nets import family_network
 from wg_common.nets.encoder.course_names import STEPS
 from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.encoder.window_course import WindowCourse
 from wg_common.streams import Stream
 from wg_server.generator.heads.generate import Generated
@@ -98,16 +101,43 @@ def selected(
 
 
 def family_at(
-    encoder: Encoder, local: Floats, trunk: Trunk, classes: int
+    encoder: Encoder, local: Floats, trunk: Trunk, classes: int, records: Records
 ) -> Callable[[Mapping[str, NDArray[np.float32]]], tuple[Trunk, LinearHead]]:
     """The head of a family at a plant of so many classes with local features ``[n, D]``."""
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
 
     def seen(tensors: Mapping[str, NDArray[np.float32]]) -> tuple[Trunk, LinearHead]:
-        head = family_head.from_tensors(tensors, classes, layout)
-        return family_view(head, local, layout, trunk, encoder.dimension)
+        own, _ = family_network.split(tensors)
+        head, beside = family_head.from_tensors(own, classes, layout), None
+        network = network_of(tensors, encoder, classes)
+        if network is not None:
+            beside = Beside(network[0], network[1].features(records))
+        return family_view(head, local, layout, trunk, encoder.dimension, beside)
 
     return seen
+
+
+def network_of(
+    tensors: Mapping[str, NDArray[np.float32]], encoder: Encoder, classes: int
+) -> tuple[FamilyHead, family_network.Beside] | None:
+    """The network that came with a family's head: its own head, and its trunk at work."""
+    _, further = family_network.split(tensors)
+    if not further:
+        return None
+    wanted = modality(encoder.modality).family_network
+    found = family_network.from_tensors(further, wanted, classes)
+    module = family_network.Beside(found.architecture, found.trunk, encoder.settings)
+    return found.head, module
+
+
+def inputs_for(made: Generated, encoder: Encoder, classes: int, records: Records) -> Floats:
+    """What heads stand on, of any records: local features, and those of a network that came."""
+    parts = [encoder.encode_batched(records)]
+    for candidate in made.candidates:
+        if candidate.source == SAME_FAMILY:
+            network = network_of(candidate.tensors, encoder, classes)
+            parts += [] if network is None else [network[1].features(records)]
+    return np.hstack(parts).astype(np.float64)
 
 
 def selected_network(
@@ -170,5 +200,6 @@ def trained_on(head: LinearHead, x: Floats, y: Ints, missing: Sequence[int] | In
 
 
 def right(head: LinearHead, test: tuple[Floats, Ints]) -> float:
-    """Accuracy on test records."""
-    return float((head.logits(test[0]).argmax(axis=1) == test[1]).mean())
+    """Accuracy on test records, which may have more features than the head stands on."""
+    features = test[0][:, : head.weight.shape[1]]
+    return float((head.logits(features).argmax(axis=1) == test[1]).mean())

@@ -31,15 +31,21 @@ class Trunk:
         features: float64 ``[n, d]`` of all local records.
         tensors: ``trunk.*``; empty for the frozen encoder, which is no part of a model's tensors.
         scaling: What turned the encoder's local features into ``features``; None: nothing.
+        columns: How many of the columns of local features it stands on, the first; 0: on all.
     """
 
     features: Floats
     tensors: Tensors = field(default_factory=dict)
     scaling: Scaled | None = None
+    columns: int = 0
 
     def inward(self, local: NDArray[np.floating]) -> Floats:
-        """Local features ``[n, D]`` of any records, as ``features`` has those of the plant."""
-        return local.astype(np.float64) if self.scaling is None else self.scaling.apply(local)
+        """Local features ``[n, D]`` of any records, as ``features`` has those of the plant.
+
+        Those of a network beside the encoder may stand behind.
+        """
+        seen = local[:, : self.columns or None]
+        return seen.astype(np.float64) if self.scaling is None else self.scaling.apply(seen)
 
     def outward(self, head: LinearHead) -> LinearHead:
         """A head on ``features`` as one on what the trunk gives of any record."""
@@ -56,7 +62,7 @@ def encoder_trunk(
     """The encoder's trunk; arguments as of ``feature_scaling``."""
     found = feature_scaling(local, released, scaled, blocks, loudness)
     features = local.astype(np.float64) if found is None else found.apply(local)
-    return Trunk(features, scaling=found)
+    return Trunk(features, scaling=found, columns=local.shape[1])
 
 
 def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:

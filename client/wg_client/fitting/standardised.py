@@ -4,6 +4,10 @@ The head stands on local features that the plant standardises; what the plant le
 directions of the same features (``feature_scaling``). The logits of the head stand beside these as
 further features, as loud as the released ones, so that training goes on from the head in a space
 that is no poorer than that of a model of the plant's own (docs/decisions/0159).
+
+Where a network of the family came with the head, its features stand behind the local ones, and its
+logits beside the head's: training goes on from the mean of both, which is one of log odds
+(docs/decisions/0169).
 """
 
 from dataclasses import dataclass
@@ -19,37 +23,65 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WithLogits:
-    """An affine map of local features: those of another one, and the logits of a head.
+class Beside:
+    """A network of the family at a plant: a head on F features that the plant standardises.
 
     Attributes:
-        scaling: The other one; None: local features as they are.
-        head: On local features.
-        loudness: Factor on its logits.
+        head: The head.
+        features: Of all of the plant's records, ``[n, F]``.
+    """
+
+    head: FamilyHead
+    features: NDArray[np.floating]
+
+    def at(self) -> LinearHead:
+        """The head on its features as they are."""
+        return LinearHead(*self.head.at(self.features, Layout(self.features.shape[1], ())))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WithLogits:
+    """An affine map of local features: those of another one, and the logits of heads.
+
+    Attributes:
+        scaling: The other one, of the first columns; None: local features as they are.
+        columns: Number of these.
+        heads: On all columns, one below the other.
+        loudness: Factor on each of their logits.
     """
 
     scaling: Scaled | None
-    head: LinearHead
-    loudness: float
+    columns: int
+    heads: LinearHead
+    loudness: Floats
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """What a head stands on, of any records."""
-        own = features.astype(np.float64) if self.scaling is None else self.scaling.apply(features)
-        logits = self.head.logits(features.astype(np.float64))
-        return np.hstack([own, self.loudness * logits])
+        plain = features.astype(np.float64)
+        first = plain[:, : self.columns]
+        own = first if self.scaling is None else self.scaling.apply(first)
+        return np.hstack([own, self.loudness * self.heads.logits(plain)])
 
     def outward(self, head: LinearHead) -> LinearHead:
         """The same function of local features as a head is of what they are turned into."""
-        count = head.weight.shape[1] - len(self.head.bias)
+        count = head.weight.shape[1] - len(self.loudness)
         own = LinearHead(head.weight[:, :count], head.bias)
         if self.scaling is not None:
             own = self.scaling.outward(own)
+        own = own.padded(self.heads.weight.shape[1])
         share = self.loudness * head.weight[:, count:]
-        return LinearHead(own.weight + share @ self.head.weight, own.bias + share @ self.head.bias)
+        return LinearHead(
+            own.weight + share @ self.heads.weight, own.bias + share @ self.heads.bias
+        )
 
 
 def family_view(
-    family: FamilyHead, local: NDArray[np.floating], layout: Layout, own: Trunk, released: int
+    family: FamilyHead,
+    local: NDArray[np.floating],
+    layout: Layout,
+    own: Trunk,
+    released: int,
+    beside: Beside | None = None,
 ) -> tuple[Trunk, LinearHead]:
     """What the head of a family stands on at a plant, and the head.
 
@@ -57,15 +89,26 @@ def family_view(
         local: Local features of all of the plant's records, ``[n, D]``.
         layout: Of the shared encoder's local features; those of a local encoder come behind.
         released: Number of features that are released; they come first.
+        beside: The family's network, whose features come behind all of these.
     """
     shared = local[:, : layout.scaled + sum(layout.blocks)]
-    head = LinearHead(*family.at(shared, layout)).padded(local.shape[1])
-    logits = head.logits(local.astype(np.float64))
-    loudness = _size(local[:, :released]) / _size(logits)
-    view = WithLogits(own.scaling, head, loudness)
-    features = np.hstack([own.features, loudness * logits])
-    classes = len(family.bias)
-    weight = np.hstack([np.zeros((classes, own.features.shape[1])), np.eye(classes) / loudness])
+    heads = [LinearHead(*family.at(shared, layout))]
+    width, seen = local.shape[1], local.astype(np.float64)
+    if beside is not None:
+        own_head, further = beside.at(), beside.features.shape[1]
+        seen = np.hstack([seen, beside.features])
+        heads.append(LinearHead(np.pad(own_head.weight, ((0, 0), (width, 0))), own_head.bias))
+        width += further
+    heads = [head.padded(width) for head in heads]
+    classes, size = len(family.bias), _size(local[:, :released])
+    loudness = np.repeat([size / _size(head.logits(seen)) for head in heads], classes)
+    stacked = LinearHead(
+        np.vstack([head.weight for head in heads]), np.concatenate([head.bias for head in heads])
+    )
+    view = WithLogits(own.scaling, local.shape[1], stacked, loudness)
+    mean = np.tile(np.eye(classes), len(heads)) / (len(heads) * loudness)
+    weight = np.hstack([np.zeros((classes, own.features.shape[1])), mean])
+    features = np.hstack([own.features, loudness * stacked.logits(seen)])
     return Trunk(features, scaling=view), LinearHead(weight, np.zeros(classes))
 
 

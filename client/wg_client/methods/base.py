@@ -26,6 +26,7 @@ from wg_common.streams import Stream
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.fitting.network_tuning import NetworkTuner
+    from wg_common.nets.family_network import Beside, FamilyNetwork
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -159,6 +160,21 @@ class Candidate:
     head: LinearHead
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PlantNetwork:
+    """The network of the plant's family, that came with the family's head.
+
+    Attributes:
+        found: The network.
+        module: Its trunk, at work.
+        features: Of all of the plant's records, ``[n, F]``.
+    """
+
+    found: FamilyNetwork
+    module: Beside
+    features: NDArray[np.float32]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Package:
     """What a package brings, seen through the plant's records.
@@ -171,6 +187,8 @@ class Package:
             records cannot judge them. The posterior and heads of the plant's family are of others.
         others_released: Whether other sites have released any of what it was made from.
         encoder: Where it is not what local-only stands on: the encoder, for information.
+        network: The network that stands beside the encoder under heads of the plant's family; None
+            if none came.
     """
 
     candidates: Sequence[Candidate]
@@ -179,6 +197,7 @@ class Package:
     own_release: bool = False
     others_released: bool = True
     encoder: Trunk | None = None
+    network: PlantNetwork | None = None
 
     @cached_property
     def made(self) -> dict[str, Model | None]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from wg_client.data.plant import Plant, Progress
 from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
-from wg_client.fitting.linear_head import head_from_tensors
-from wg_client.fitting.standardised import family_view
-from wg_client.methods.base import Candidate, LabelledRecords, Package
+from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.fitting.standardised import Beside, family_view
+from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_common import catalogue, streams
-from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
+from wg_common.catalogue import BASE, HEAD_BIAS, POSTERIOR, SAME_FAMILY
 from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference import posterior as posteriors
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.inference.posterior import Posterior
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.course_names import loudness_of
@@ -24,6 +24,7 @@ from wg_common.wire.weights_package import WeightsManifest
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.fitting.network_tuning import NetworkTuner
+    from wg_common.nets.family_network import FamilyNetwork
 
 View = Callable[[Tensors], Trunk]
 """A network's tensors -> its trunk, seen through the plant's records."""
@@ -63,7 +64,8 @@ def read_package(
     tuner: NetworkTuner | None = None
     if whole:
         view, tuner = _whole(architecture, plant, progress)
-    candidates = _candidates(plant, manifest, tensors, view, encoder)
+    network = None if whole else _network(plant, manifest, tensors)
+    candidates = _candidates(plant, manifest, tensors, view, encoder, network)
     if whole:
         public = _base(candidates, manifest.package_id)
     classes, rng = len(manifest.labels), streams.rng(Stream.RANDOM_START)
@@ -85,6 +87,7 @@ def read_package(
         own_release=bool(manifest.own_release) and not (whole and manifest.memory_releases),
         others_released=bool(manifest.memory_releases),
         encoder=encoder if whole else None,
+        network=network,
     )
     return records, package
 
@@ -93,7 +96,7 @@ def _checked(
     plant: Plant, manifest: WeightsManifest, tensors: Mapping[str, Tensors], *, whole: bool
 ) -> Posterior | None:
     """Refuse tensors that are not of the architecture; the posterior, if there is one."""
-    from wg_common.nets import assembly
+    from wg_common.nets import assembly, network
     from wg_common.nets.encoder.trunk import trunk_of
 
     features, classes = plant.features, len(manifest.labels)
@@ -109,8 +112,13 @@ def _checked(
                     raise DecodeError(
                         f"source {SAME_FAMILY!r} is of heads that all plants can stand on"
                     )
-                family_head.from_tensors(values, classes, _layout(plant))
+                _family_head(plant, values, classes)
                 continue
+            if whole:
+                values, site = family_head.split_site(values)
+                if site:
+                    layout = Layout(network.feature_count(manifest.architecture), ())
+                    family_head.from_tensors(site, classes, layout)
             assembly.check_tensors(manifest.architecture, values, classes, columns)
         except DecodeError as error:
             raise DecodeError(f"candidate {candidate.name}: {error}") from error
@@ -123,6 +131,7 @@ def _candidates(
     tensors: Mapping[str, Tensors],
     view: View,
     encoder: Trunk,
+    network: PlantNetwork | None,
 ) -> list[Candidate]:
     """Each candidate on its trunk; a head of the plant's family beside the encoder's features."""
     features, layout, found = plant.features, _layout(plant), []
@@ -130,12 +139,46 @@ def _candidates(
     for c in manifest.candidates:
         own = tensors[c.name]
         if c.source == SAME_FAMILY and not whole:
-            family = family_head.from_tensors(own, len(manifest.labels), layout)
-            seen = family_view(family, features.local, layout, encoder, features.dimension)
+            family, _ = _family_head(plant, own, len(manifest.labels))
+            beside = None
+            if network is not None:
+                beside = Beside(network.found.head, network.features)
+            seen = family_view(family, features.local, layout, encoder, features.dimension, beside)
             found.append(Candidate(c.name, c.source, *seen))
         elif c.source != POSTERIOR:
-            found.append(_candidate(c.name, c.source, own, view(own)))
+            found.append(network_candidate(c.name, c.source, own, view(own)))
     return found
+
+
+def _family_head(
+    plant: Plant, tensors: Tensors, classes: int
+) -> tuple[FamilyHead, FamilyNetwork | None]:
+    """A head of the plant's family, and the network that came with it, if one did."""
+    from wg_common.nets import family_network
+
+    own, further = family_network.split(tensors)
+    head = family_head.from_tensors(own, classes, _layout(plant))
+    if not further:
+        return head, None
+    wanted = modality(plant.data.modality).family_network
+    return head, family_network.from_tensors(further, wanted, classes)
+
+
+def _network(
+    plant: Plant, manifest: WeightsManifest, tensors: Mapping[str, Tensors]
+) -> PlantNetwork | None:
+    """The network of the plant's family, seen through the plant's records."""
+    from wg_common.nets.encoder import package as encoders
+    from wg_common.nets.family_network import Beside as Module
+
+    for c in manifest.candidates:
+        if c.source == SAME_FAMILY:
+            _, found = _family_head(plant, tensors[c.name], len(manifest.labels))
+            if found is not None:
+                _, settings = encoders.unpack(plant.encoder_package)
+                module = Module(found.architecture, found.trunk, settings)
+                return PlantNetwork(found, module, module.features(plant.data.records))
+    return None
 
 
 def _loudness(plant: Plant, blocks: Sequence[int]) -> tuple[float, ...]:
@@ -180,6 +223,20 @@ def _base(candidates: list[Candidate], package_id: str) -> Trunk:
     raise DecodeError(
         f"package {package_id[:16]}: no candidate of source {BASE!r}, which local-only starts from"
     )
+
+
+def network_candidate(name: str, source: str, tensors: Tensors, trunk: Trunk) -> Candidate:
+    """A whole network on its trunk; a family's head is for features that the plant standardises.
+
+    Args:
+        tensors: Which ``assembly`` and ``family_head`` have accepted.
+    """
+    own, site = family_head.split_site(tensors)
+    if not site:
+        return _candidate(name, source, own, trunk)
+    layout = Layout(trunk.features.shape[1], ())
+    head = family_head.from_tensors(site, len(own[HEAD_BIAS]), layout)
+    return Candidate(name, source, trunk, LinearHead(*head.at(trunk.features, layout)))
 
 
 def _candidate(name: str, source: str, tensors: Tensors, trunk: Trunk) -> Candidate:

@@ -41,6 +41,7 @@ from wg_client.data import plant as plants
 from wg_client.data import snapshot as snapshots
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
+from wg_client.models.predict import load_network
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.catalogue import ArchitectureSpec, known
@@ -73,7 +74,8 @@ def export_model(
         encoder = plants.pinned_encoder(home, manifest.encoder, manifest.local_encoder)
     entry = manifest.entry(name)
     tensors = store.load_tensors(home, manifest, name)
-    model = build_model(manifest.architecture, encoder, tensors, manifest.labels)
+    beside = load_network(home, manifest, encoder)
+    model = build_model(manifest.architecture, encoder, tensors, manifest.labels, beside)
     metadata = {
         "format": "weightgate-model",
         "architecture": manifest.architecture,

@@ -1,11 +1,14 @@
 """The manifest of a package's models: where they come from, what was found, and what was kept.
 
-Version 3, or 4 where models stand on a local encoder, too. Version 2 did not say what failing a
-check means (every check blocked), nor when a call is sure or a record new. Version 1 had the
-figures of one check, under ``evidence``. All are read.
+Version 3; 4 where models stand on a local encoder, too, 5 where they stand on a network of the
+plant's family, 6 where on both. Version 2 did not say what failing a check means (every check
+blocked), nor when a call is sure or a record new. Version 1 had the figures of one check, under
+``evidence``. All are read.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Literal
 
 from wg_client.methods.names import LOCAL
@@ -14,7 +17,6 @@ from wg_common.errors import ConfigError, DecodeError
 from wg_common.wire import canonical
 
 VERSION = 3
-VERSION_WITH_LOCAL = 4
 KEPT = "kept"  # In place of a model's name: the model that was kept
 
 
@@ -39,6 +41,19 @@ class ModelEntry:
     settings: dict[str, str]
     accuracy: float | None
     error: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFile:
+    """The network of the plant's family that stands beside the encoder.
+
+    Attributes:
+        architecture: Name in the catalogue.
+        sha256: Of the safetensors file of its trunk, hex.
+    """
+
+    architecture: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +147,7 @@ class ModelsManifest(_Provenance):
     novelty: str = ""
 
     def __post_init__(self) -> None:
-        expected = VERSION if self.local_encoder is None else VERSION_WITH_LOCAL
+        expected = VERSION + (self.local_encoder is not None) + 2 * (self.network is not None)
         if self.version != expected:
             raise DecodeError(f"models manifest: version {self.version}, expected {expected}")
 
@@ -140,6 +155,11 @@ class ModelsManifest(_Provenance):
     def local_encoder(self) -> LocalEncoderPin | None:
         """The local encoder whose features the models stand on, beside the shared encoder's."""
         return getattr(self, "beside", None)
+
+    @property
+    def network(self) -> NetworkFile | None:
+        """The network of the plant's family that heads may stand on, beside the encoder."""
+        return getattr(self, "family_network", None)
 
     @property
     def accepted(self) -> bool:
@@ -157,11 +177,36 @@ class ModelsManifest(_Provenance):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestWithLocal(ModelsManifest):
-    """Version 4: of models that stand on a local encoder; others stay of version 3."""
-
-    version: int = VERSION_WITH_LOCAL
+class _WithLocal(ModelsManifest):
+    version: int = 4
     beside: LocalEncoderPin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WithNetwork(ModelsManifest):
+    version: int = 5
+    family_network: NetworkFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WithBoth(ModelsManifest):
+    version: int = 6
+    beside: LocalEncoderPin
+    family_network: NetworkFile
+
+
+def kind_for(
+    local: LocalEncoderPin | None, network: NetworkFile | None
+) -> Callable[..., ModelsManifest]:
+    """Makes a manifest of models that stand on these two, or on one of them, or on neither.
+
+    It takes the attributes of ``ModelsManifest`` but the version.
+    """
+    if local is None:
+        return ModelsManifest if network is None else partial(_WithNetwork, family_network=network)
+    if network is None:
+        return partial(_WithLocal, beside=local)
+    return partial(_WithBoth, beside=local, family_network=network)
 
 
 def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
@@ -190,8 +235,8 @@ def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
             for item in old.findings
         )
         return ModelsManifest(**_shared(old), findings=findings)
-    kind = ManifestWithLocal if version == VERSION_WITH_LOCAL else ModelsManifest
-    return canonical.decode(kind, data, what=what, limit=limit)
+    kinds: dict[int, type[ModelsManifest]] = {4: _WithLocal, 5: _WithNetwork, 6: _WithBoth}
+    return canonical.decode(kinds.get(version, ModelsManifest), data, what=what, limit=limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

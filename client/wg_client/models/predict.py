@@ -1,7 +1,7 @@
 """Predictions with a plant's models: labels and probabilities for records and folders of them.
 
-Heads share the encoder's features. Whole networks see the records themselves, and need no encoder,
-unless their base is the encoder.
+Heads share the encoder's features; those of a network of the plant's family may stand behind them.
+Whole networks see the records themselves, and need no encoder, unless their base is the encoder.
 """
 
 from __future__ import annotations
@@ -38,12 +38,15 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.registry import listed
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_client.methods.base import PlantNetwork
     from wg_common.nets.encoder.module import Encoder
+    from wg_common.nets.family_network import Beside
 
 _CHUNK = 64
 
 Inputs = NDArray[Any]
-"""What models see: local features, float64 ``[n, D]``, or records from ``network.prepared``."""
+"""What models see: local features, float64 ``[n, D]``, with those of a network beside the encoder
+behind them if there is one, or records from ``network.prepared``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +88,31 @@ class Sight:
     Attributes:
         architecture: Name in the catalogue.
         encoder: What heads stand on; None for whole networks.
+        network: What they stand on beside it; None: on nothing else.
     """
 
     architecture: str
     encoder: Encoder | None = None
+    network: Beside | None = None
 
     @classmethod
-    def of_plant(cls, plant: Plant, architecture: str) -> Sight:
-        """With the encoder that a plant holds, if one is needed."""
+    def of_plant(
+        cls, plant: Plant, architecture: str, network: PlantNetwork | None = None
+    ) -> Sight:
+        """With the encoder that a plant holds, if one is needed.
+
+        Args:
+            network: What came with the package beside it.
+        """
         from wg_common import catalogue
 
         if catalogue.known(architecture).whole:
             return cls(architecture=architecture)
-        return cls(architecture=architecture, encoder=plant.load_encoder())
+        return cls(
+            architecture=architecture,
+            encoder=plant.load_encoder(),
+            network=None if network is None else network.module,
+        )
 
     def inputs(self, records: Iterable[Record]) -> Inputs:
         """What models see of records, of which few are in memory at a time.
@@ -116,13 +131,19 @@ class Sight:
 
         if self.encoder is None:
             return network.prepared(self.architecture, records)
-        return self.encoder.encode_batched(records).astype(np.float64)
+        return self._joined(self.encoder.encode_batched(records), records)
 
     def alone(self, record: Record) -> Inputs:
         """What models see of one record that comes by itself, and waits for no batch."""
         if self.encoder is None:
             return self.inputs([record])
-        return self.encoder.encode_local([record]).astype(np.float64)
+        return self._joined(self.encoder.encode_local([record]), [record])
+
+    def _joined(self, local: NDArray[np.float32], records: Sequence[Record]) -> Inputs:
+        """Local features, and those of the network beside the encoder."""
+        if self.network is None:
+            return local.astype(np.float64)
+        return np.hstack([local, self.network.features(records)]).astype(np.float64)
 
     def features(self, trunk: Trunk, inputs: Inputs) -> Floats:
         """Features ``[n, d]`` on a trunk, as learners see them, of ``inputs``."""
@@ -165,10 +186,31 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
             f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
             f" {architecture.modality}"
         )
-    encoder = None
+    encoder = network = None
     if not architecture.whole:
         encoder = plants.pinned_encoder(home, manifest.encoder, manifest.local_encoder)
-    return Sight(architecture=architecture.name, encoder=encoder).inputs(data.records)
+        network = load_network(home, manifest, encoder)
+    sight = Sight(architecture=architecture.name, encoder=encoder, network=network)
+    return sight.inputs(data.records)
+
+
+def load_network(
+    home: ClientHome, manifest: ModelsManifest, encoder: Encoder | None
+) -> Beside | None:
+    """The network that heads of a package stand on beside the encoder; None: there is none.
+
+    Args:
+        encoder: What they stand on; None for whole networks.
+
+    Raises:
+        VerificationError: Its file is not the one that was written.
+    """
+    from wg_common.nets.family_network import Beside
+
+    trunk = store.load_network(home, manifest)
+    if trunk is None or manifest.network is None or encoder is None:
+        return None
+    return Beside(manifest.network.architecture, trunk, encoder.settings)
 
 
 def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs) -> Floats:
@@ -191,7 +233,8 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
             encoder = plants.pinned_encoder(home, manifest.encoder)
             tensors = network.complete(manifest.architecture, tensors, encoder)
         inputs = network_trunk(manifest.architecture, tensors, inputs).features
-    return head_from_tensors(tensors).logits(inputs)
+    head = head_from_tensors(tensors)  # of fewer features where it does without the network
+    return head.logits(inputs[:, : head.weight.shape[1]])
 
 
 def predict(

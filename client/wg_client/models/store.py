@@ -5,6 +5,7 @@
     models/PACKAGE/manifest.json          provenance, findings, what was kept and why
     models/PACKAGE/MODEL.safetensors      weights of each model
     models/PACKAGE/novelty.safetensors    what tells new records from known ones
+    models/PACKAGE/network.safetensors    trunk of the network beside the encoder, if there is one
     models/adoption.json                  which of them is in use; see ``adoption``
 
 Everything here is private to the plant: accuracies and findings come from its records.
@@ -32,7 +33,9 @@ _PACKAGE_ID = re.compile(r"[0-9a-f]{16,128}")
 _MANIFEST_LIMIT = 16 << 20
 _TENSORS_LIMIT = 4 << 30
 NOVELTY = "novelty"
+NETWORK = "network"
 _NOVELTY_LIMIT = 16 << 20
+_NETWORK_LIMIT = 64 << 20
 
 
 def folder(home: ClientHome, package_id: str) -> Path:
@@ -125,6 +128,20 @@ def load_novelty(
         return None
     path = folder(home, manifest.package_id) / f"{NOVELTY}.safetensors"
     return _load(path, manifest.novelty, _NOVELTY_LIMIT)
+
+
+def load_network(
+    home: ClientHome, manifest: ModelsManifest
+) -> dict[str, NDArray[np.float32]] | None:
+    """Trunk of the network beside the encoder; None if the package has none.
+
+    Raises:
+        VerificationError: The file is not the one that was written.
+    """
+    if manifest.network is None:
+        return None
+    path = folder(home, manifest.package_id) / f"{NETWORK}.safetensors"
+    return _load(path, manifest.network.sha256, _NETWORK_LIMIT)
 
 
 def _load(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:

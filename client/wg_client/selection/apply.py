@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,15 @@ from numpy.typing import NDArray
 from wg_client.connection import cosigning
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant, Progress
+from wg_client.methods.base import PlantNetwork
 from wg_client.methods.package import read_package
 from wg_client.models import adoption, calls, heat_map, novelty, store
-from wg_client.models.manifest import ManifestWithLocal, ModelEntry, ModelsManifest
+from wg_client.models.manifest import (
+    ModelEntry,
+    ModelsManifest,
+    NetworkFile,
+    kind_for,
+)
 from wg_client.selection.checks import probe as probes
 from wg_client.selection.checks.probe import Probe
 from wg_client.selection.model_selection import Outcome, select_model
@@ -104,10 +109,12 @@ def apply_package(
         atomic.write_bytes(path, source, mode=atomic.PRIVATE)
     records, contents = read_package(plant, package, tensors, progress)
     policy = plant.config.acceptance
-    probe = probes.of_plant(plant, package.architecture, policy.checks.probe_records)
+    probe = probes.of_plant(
+        plant, package.architecture, policy.checks.probe_records, contents.network
+    )
     whole = catalogue.known(package.architecture).whole  # then its training tells of itself
     outcome = select_model(records, contents, policy, probe, None if whole else progress)
-    manifest, files = _record(plant, package, digest, outcome, int(now()))
+    manifest, files = _record(plant, package, digest, outcome, contents.network, int(now()))
     manifest, files[store.NOVELTY] = _with_novelty(plant, manifest, probe)
     store.write(home, manifest, files)
     adoption.arrived(home, manifest)
@@ -170,34 +177,30 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
 
 
 def _record(
-    plant: Plant, package: WeightsManifest, digest: str, outcome: Outcome, applied: int
+    plant: Plant,
+    package: WeightsManifest,
+    digest: str,
+    outcome: Outcome,
+    network: PlantNetwork | None,
+    applied: int,
 ) -> tuple[ModelsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
-    from wg_common.nets import network
+    from wg_common.nets import network as networks
 
     sources = {candidate.name: candidate.source for candidate in package.candidates}
     files = {name: model.tensors() for name, model in outcome.models.items()}
     if catalogue.known(package.architecture).whole:
-        files = {name: network.own(package.architecture, file) for name, file in files.items()}
-    models = []
-    for name, model in outcome.models.items():
-        found = outcome.accuracy(name)
-        models.append(
-            ModelEntry(
-                name=name,
-                sha256=canonical.sha256_hex(store.pack(files[name])),
-                origin=model.origin,
-                source=sources.get(model.origin, ""),
-                settings=model.fitted.settings,
-                accuracy=None if found is None else found.mean,
-                error=None if found is None else found.error,
-            )
-        )
+        files = {name: networks.own(package.architecture, file) for name, file in files.items()}
+    models = [_entry(name, outcome, files[name], sources) for name in outcome.models]
     kept = outcome.comparisons.get(outcome.kept)
     local = None if catalogue.known(package.architecture).whole else plant.local_encoder
-    kind: Callable[..., ModelsManifest] = ModelsManifest
-    if local is not None:
-        kind = partial(ManifestWithLocal, beside=local)
-    manifest = kind(
+    beside = None
+    if network is not None:
+        files[store.NETWORK] = dict(network.found.trunk)
+        beside = NetworkFile(
+            architecture=network.found.architecture,
+            sha256=canonical.sha256_hex(store.pack(files[store.NETWORK])),
+        )
+    manifest = kind_for(local, beside)(
         package_id=package.package_id,
         package_sha256=digest,
         request_id=package.request_id,
@@ -221,6 +224,25 @@ def _record(
         },
     )
     return manifest, files
+
+
+def _entry(
+    name: str,
+    outcome: Outcome,
+    file: Mapping[str, NDArray[np.float32]],
+    sources: Mapping[str, str],
+) -> ModelEntry:
+    """What the manifest says of one model."""
+    model, found = outcome.models[name], outcome.accuracy(name)
+    return ModelEntry(
+        name=name,
+        sha256=canonical.sha256_hex(store.pack(dict(file))),
+        origin=model.origin,
+        source=sources.get(model.origin, ""),
+        settings=model.fitted.settings,
+        accuracy=None if found is None else found.mean,
+        error=None if found is None else found.error,
+    )
 
 
 def _with_novelty(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_FLOOR = 0.3
+FLOOR = 0.3
 """Added to the spread that a feature is divided by, in units of the mean spread of its block."""
 _TINY = 1e-12
 
@@ -27,7 +27,7 @@ def block_scale(spread: Floats, blocks: Sequence[int]) -> Floats:
     start = 0
     for size in blocks:
         own = spread[start : start + size]
-        inverse = 1 / (own + _FLOOR * float(own.mean()) + _TINY)
+        inverse = 1 / (own + FLOOR * float(own.mean()) + _TINY)
         found[start : start + size] = inverse / (np.sqrt(np.sum((own * inverse) ** 2)) + _TINY)
         start += size
     return found

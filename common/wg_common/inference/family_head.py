@@ -84,12 +84,34 @@ class FamilyHead:
                 A few records are shrunk towards the family's typical site.
         """
         share = len(local) / (len(local) + self.records[0])
-        site = self.reference + share * (moments(local, layout) - self.reference)
+        return self._on(self.reference + share * (moments(local, layout) - self.reference), layout)
+
+    def typical(self, layout: Layout) -> tuple[Floats, Floats]:
+        """As ``at``, for a site of which nothing is known."""
+        return self._on(self.reference, layout)
+
+    def _on(self, site: Floats, layout: Layout) -> tuple[Floats, Floats]:
         weight = self.weight * block_scale(np.exp(site[1]), layout.sizes)
         return np.pad(weight, ((0, 0), (layout.start, 0))), self.bias - weight @ site[0]
 
 
 TENSORS = tuple(f.name for f in fields(FamilyHead))
+SITE = "site."
+"""Before their names among the tensors of a whole network: of a head on its features."""
+
+
+def site_tensors(head: FamilyHead) -> dict[str, NDArray[np.float32]]:
+    """As tensors of a whole network."""
+    return {SITE + name: value for name, value in head.tensors().items()}
+
+
+def split_site(
+    tensors: Mapping[str, NDArray[np.float32]],
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """A whole network's own tensors, and those of ``site_tensors`` by attribute, if any."""
+    own = {name: value for name, value in tensors.items() if not name.startswith(SITE)}
+    rest = {name.removeprefix(SITE): tensors[name] for name in tensors if name not in own}
+    return own, rest
 
 
 def moments(local: NDArray[np.floating], layout: Layout) -> Floats:

@@ -19,6 +19,7 @@ from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import network as networks
 from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.nets.encoder.module import Encoder, EncoderModule
+from wg_common.nets.family_network import Beside
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -29,22 +30,29 @@ class HeadModel(nn.Module):
     Args:
         encoder: The shared encoder.
         beside: A local encoder that the head stands on, too, on the same batch; None: no such.
+        network: The same of a network of the plant's family, whose features come last.
     """
 
     def __init__(
-        self, encoder: EncoderModule, head: nn.Linear, beside: LocalEncoder | None = None
+        self,
+        encoder: EncoderModule,
+        head: nn.Linear,
+        beside: LocalEncoder | None = None,
+        network: Beside | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
         self.beside = beside
+        self.network = network
 
     def forward(self, records: Tensor) -> Tensor:
         """Logits ``[n, K]``."""
         batch = records.float()
         features = self.encoder(batch)  # [n, D], those that are released first
-        if self.beside is not None:
-            features = torch.cat([features, self.beside(batch)], dim=1)
+        for further in (self.beside, self.network):
+            if further is not None:
+                features = torch.cat([features, further(batch)], dim=1)
         logits: Tensor = self.head(features[:, : self.head.in_features])
         return logits
 
@@ -103,7 +111,11 @@ def initial_tensors(
 
 
 def build_model(
-    architecture: str, encoder: Encoder | None, tensors: Tensors, labels: Sequence[str]
+    architecture: str,
+    encoder: Encoder | None,
+    tensors: Tensors,
+    labels: Sequence[str],
+    beside: Beside | None = None,
 ) -> nn.Module:
     """A network ready to run or to export.
 
@@ -111,6 +123,7 @@ def build_model(
         encoder: The public encoder; whole networks need none, unless they stand on it.
         tensors: Generated tensors, or a plant's: its heads stand on the local features.
         labels: Label domain, in the order of class rows.
+        beside: The network of the plant's family that its heads may stand on, too.
 
     Returns:
         A module in evaluation mode; input as ``HeadModel`` says, or as a whole network's kind
@@ -125,15 +138,19 @@ def build_model(
     if encoder is None and not whole:
         raise ConfigError(f"{architecture}: needs the encoder")
     dimension = 0 if encoder is None else encoder.dimension
-    if encoder is not None and tensors[HEAD_WEIGHT].shape[1:] == (encoder.local_dimension,):
-        dimension = encoder.local_dimension
+    if encoder is not None and not whole:
+        local = encoder.local_dimension
+        wide = local + (0 if beside is None else beside.width)
+        found = tensors[HEAD_WEIGHT].shape[1:]
+        dimension = next((n for n in (local, wide) if found == (n,)), dimension)
+        beside = beside if dimension > local else None
     check_tensors(architecture, tensors, len(labels), dimension)
     if encoder is None or whole:
         return networks.build(architecture, networks.complete(architecture, tensors, encoder))
-    beside = encoder.beside
-    if beside is not None and not beside.exports:
+    local_encoder = encoder.beside
+    if local_encoder is not None and not local_encoder.exports:
         raise ConfigError(
-            f"{architecture}: stands on the local encoder {beside.name}, a network of its"
+            f"{architecture}: stands on the local encoder {local_encoder.name}, a network of its"
             " own: the two are not exported as one"
         )
-    return HeadModel(encoder.module, networks.linear(tensors), beside).eval()
+    return HeadModel(encoder.module, networks.linear(tensors), local_encoder, beside).eval()

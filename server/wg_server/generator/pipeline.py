@@ -27,6 +27,8 @@ from wg_common.errors import ConfigError
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
+from wg_common.nets.family_network import FamilyNetwork
+from wg_common.nets.network import TRUNK
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.generator import baselines
@@ -52,6 +54,7 @@ from wg_server.generator.training.loop import Progress
 from wg_server.generator.training.plan import TrainingPlan
 from wg_server.site.home import ServerHome
 from wg_server.zoo import bases, family_heads
+from wg_server.zoo import networks as zoo_networks
 from wg_server.zoo.store import Zoo as Store
 from wg_server.zoo.workers import threads
 
@@ -193,7 +196,9 @@ class _Pipeline:
             codec=codec,
             priors=data.fitted_priors.priors,
             zoo_index=retrieval.with_neighbour_distance(data.fitted_priors.zoo_index),
-            operator_families=operator_heads.collect(data.tasks, self._family_heads(owned)),
+            operator_families=operator_heads.collect(
+                data.tasks, self._family_heads(owned), self._family_networks(owned)
+            ),
             names=data.fitted_priors.names,
         )
         packed = pack(parts)
@@ -213,6 +218,25 @@ class _Pipeline:
     ) -> dict[str, tuple[Layout, FamilyHead]]:
         zoo = Store(self.home.zoo)
         return {entry.family: family_heads.read(zoo, entry) for entry in owned}
+
+    def _family_networks(
+        self, owned: Sequence[family_heads.FamilyHeadEntry]
+    ) -> dict[str, FamilyNetwork]:
+        """Networks that stand beside heads of the operator's families, if the zoo has such."""
+        kind = modality(encoders.read_modality(self.home.read_encoder()))
+        wanted, zoo = kind.family_network, Store(self.home.zoo)
+        if not wanted or not bases.base_path(self.home.zoo, wanted).is_file():
+            return {}
+        _, base = bases.read_base(self.home.zoo, wanted)
+        tasks = {entry.task for entry in owned}
+        found = {}
+        for entry in zoo_networks.networks(zoo, wanted, base):
+            if entry.task in tasks:
+                made = zoo_networks.read(zoo, entry)
+                trunk = {k: v for k, v in made.shifted.items() if k.startswith(TRUNK)}
+                if made.site_head is not None:
+                    found[entry.family] = FamilyNetwork(wanted, trunk, made.site_head)
+        return found
 
     def _networks(self, data: TrainingData, heads: str) -> dict[str, Any] | None:
         """Train and pack a generator of networks; its card on the first rank, if there are any."""

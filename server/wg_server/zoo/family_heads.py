@@ -22,7 +22,7 @@ from wg_common import atomic, streams
 from wg_common.inference import family_head
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal
-from wg_common.inference.family_head import FamilyHead, Layout, moments
+from wg_common.inference.family_head import FamilyHead, Floats, Layout, moments
 from wg_common.nets.encoder.module import Encoder
 from wg_common.streams import Stream
 from wg_common.wire import canonical
@@ -177,10 +177,8 @@ def fit(sites: Sites, classes: int, layout: Layout) -> tuple[FamilyHead, Figures
 
 
 def _fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
-    each = np.stack([moments(local, layout) for local in sites.local])  # [C, 2, B]
+    each = _moments(sites.local, layout)
     count, records = sites.labels.shape
-    within = float(np.exp(2 * each[:, 1]).mean())
-    between = float(each[:, 0].var(axis=0, ddof=1).mean()) - within / records
     scale = np.stack([block_scale(np.exp(spread), layout.sizes) for spread in each[:, 1]])
     x = sites.local[..., layout.start :] - each[:, 0, None].astype(np.float32)
     x *= scale[:, None].astype(np.float32)
@@ -190,12 +188,24 @@ def _fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
     _, vectors = principal(some, min(_DIRECTIONS, *some.shape))
     z, labels = flat @ vectors.astype(np.float32), sites.labels.ravel()
     weight, bias = heads.fit_head(z, labels, classes, penalty=_PENALTY * len(z))
-    return FamilyHead(
-        reference=each.mean(axis=0),
-        records=np.array([within / max(between, _TINY * within)]),
-        weight=weight @ vectors.T,
-        bias=bias,
-    )
+    return FamilyHead(*typical_site(sites.local, layout), weight=weight @ vectors.T, bias=bias)
+
+
+def typical_site(local: NDArray[np.float32], layout: Layout) -> tuple[Floats, Floats]:
+    """What ``FamilyHead`` calls ``reference`` and ``records``.
+
+    Args:
+        local: Of C sites with n records each, ``[C, n, D]``.
+    """
+    each = _moments(local, layout)
+    within = float(np.exp(2 * each[:, 1]).mean())
+    between = float(each[:, 0].var(axis=0, ddof=1).mean()) - within / local.shape[1]
+    return each.mean(axis=0), np.array([within / max(between, _TINY * within)])
+
+
+def _moments(local: NDArray[np.float32], layout: Layout) -> Floats:
+    """Of each site, ``[C, 2, B]``."""
+    return np.stack([moments(one, layout) for one in local])
 
 
 def _right(

@@ -12,7 +12,9 @@ at most ``HELD_LIMIT``; they are what the generator's functional loss and every 
 entry are measured on.
 
 Of the operator's own images and windows there is a second network in the object, which has seen
-the same records at made-up sites (docs/decisions/0210).
+the same records at made-up sites (docs/decisions/0210). Its head is there twice: for a typical
+site, and for sites that standardise the network's features by their own records
+(``wg_common.inference.family_head``, docs/decisions/0169).
 """
 
 import itertools
@@ -31,17 +33,23 @@ from numpy.typing import NDArray
 from wg_common import atomic, catalogue, streams
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import DecodeError
+from wg_common.inference import family_head
+from wg_common.inference.block_scale import FLOOR
+from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets import network
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.streams import Stream
 from wg_common.wire import canonical
-from wg_server.zoo import bases, heads, sources
+from wg_server.zoo import bases, family_heads, heads, sources
 from wg_server.zoo.plan import NetworksPlan, TaskSpec
 from wg_server.zoo.store import ENTRY_LIMIT, Entry, Zoo
 
 HELD_LIMIT = 64
+VERSION = 2  # Of how networks are made; those of another one are made again
 _SHIFTED = "elsewhere/"
 """Prefix of the tensors of the network with domain-shift augmentation."""
+_HEAD = "site-head/"
+"""Prefix of its head on features that a site standardises."""
 _INPUTS = "images"
 """Name of the held-out records in an object, whatever they are."""
 _BATCH = 48
@@ -54,8 +62,6 @@ _TOGETHER = 2
 """Made-up sites in a batch."""
 _PROBED = 50
 """Made-up sites of a probe, which also say what a typical one is."""
-_FLOOR = 0.1
-"""Added to the spread that a feature is divided by, in units of the mean spread of all."""
 _TINY = 1e-6
 """Added to a variance before its root is taken."""
 _PENALTY = 30.0
@@ -82,7 +88,7 @@ class NetworkEntry:
         sha256: Of the object, hex.
     """
 
-    version: int = 1
+    version: int = VERSION
     task: str
     architecture: str
     base: str
@@ -103,6 +109,7 @@ class Network:
         held: Rows of the records that it was not trained on, ``[q]``.
         inputs: These records, from ``network.prepared``.
         shifted: As ``tensors``, with domain-shift augmentation; empty if there are none.
+        site_head: Of ``shifted``, on features that each site standardises; None without it.
     """
 
     tensors: dict[str, Array]
@@ -110,6 +117,7 @@ class Network:
     held: NDArray[np.int64]
     inputs: network.Batch
     shifted: dict[str, Array]
+    site_head: FamilyHead | None = None
 
 
 def wanted(specs: Sequence[TaskSpec], plan: NetworksPlan) -> list[tuple[str, TaskSpec]]:
@@ -162,7 +170,7 @@ def network_jobs(
     jobs = [
         (zoo.root, made_of[spec], architecture, steps[spec.name])
         for architecture, spec in wanted(list(made_of), plan)
-        if not _record(zoo.root, made_of[spec].key, architecture).is_file()
+        if not _has(zoo.root, made_of[spec].key, architecture)
     ]
     return sorted(jobs, key=lambda job: (not job[1].task.own, -job[3]))
 
@@ -183,7 +191,7 @@ def networks(zoo: Zoo, architecture: str, base: str) -> Iterator[NetworkEntry]:
     for path in sorted((zoo.root / "networks").glob(f"*-{architecture}.json")):
         data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
         entry = canonical.decode(NetworkEntry, data, what=str(path))
-        if entry.base == base:
+        if (entry.base, entry.version) == (base, VERSION):
             yield entry
 
 
@@ -198,11 +206,20 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
     try:
         features = tensors.pop("base_features").astype(np.float32)
         held, inputs = tensors.pop("held").astype(np.int64), tensors.pop(_INPUTS)
-        others = [name for name in tensors if name.startswith(_SHIFTED)]
-        shifted = {name.removeprefix(_SHIFTED): tensors.pop(name) for name in others}
+        shifted, head = (_taken(tensors, prefix) for prefix in (_SHIFTED, _HEAD))
     except (KeyError, ValueError) as error:
         raise DecodeError(f"object {entry.sha256}: not a network of the zoo: {error}") from error
-    return Network(tensors, features, held, inputs, shifted)
+    site_head = None
+    if head:
+        layout = Layout(network.feature_count(entry.architecture), ())
+        site_head = family_head.from_tensors(head, len(entry.labels), layout)
+    return Network(tensors, features, held, inputs, shifted, site_head)
+
+
+def _taken(tensors: dict[str, Array], prefix: str) -> dict[str, Array]:
+    """Tensors under a prefix, without it; they are no longer in the others."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
 def fine_tune(
@@ -285,12 +302,12 @@ def fine_tune_at_sites(
     classes: int,
     *,
     steps: int,
-) -> dict[str, Array]:
+) -> tuple[dict[str, Array], FamilyHead]:
     """LP-FT from a base, with features that each site standardises by its own records.
 
     So the trunk need not make features that are the same at all sites, and learns more of classes
     in as many steps. No step sees a site again: a network learns 200 sites by heart
-    (docs/decisions/0163). In the network that comes out all sites are taken for a typical one.
+    (docs/decisions/0163).
 
     Args:
         architecture: Of the base.
@@ -300,17 +317,17 @@ def fine_tune_at_sites(
         steps: Of the fine-tuning.
 
     Returns:
-        The whole network's tensors.
+        The whole network's tensors, in which all sites are taken for a typical one, and its head
+        for a site that standardises features by its own records.
     """
     trunk = trunks.channels_last(network.load_trunk(architecture, base))
-
+    layout = Layout(network.feature_count(architecture), ())
     first = list(itertools.islice(sites, _PROBED))
 
-    def seen() -> tuple[torch.Tensor, ...]:
-        found = [network.features(trunk, batch) for batch, _ in first]
-        return _standardised(torch.from_numpy(np.stack(found)))
+    def seen() -> NDArray[np.float32]:
+        return np.stack([network.features(trunk, batch) for batch, _ in first])  # [C, m, F]
 
-    start = seen()[0].numpy().reshape(-1, network.feature_count(architecture))
+    start = _standardised(torch.from_numpy(seen())).numpy().reshape(-1, layout.scaled)
     labels = np.concatenate([of for _, of in first])
     probe = heads.fit_head(start, labels, classes, penalty=_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
@@ -320,18 +337,20 @@ def fine_tune_at_sites(
         batches, of = zip(*itertools.islice(sites, _TOGETHER), strict=True)
         joined = torch.from_numpy(np.concatenate(batches))
         features = torch.stack(trunk(network.as_input(joined)).chunk(_TOGETHER))
-        logits = _standardised(features)[0] @ weight.T + bias
+        logits = _standardised(features) @ weight.T + bias
         loss = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    _, mean, spread = seen()
-    scale = _scale(spread.log().mean(dim=0).exp())[0]
-    scaled = (weight * scale).detach()
+    head = FamilyHead(
+        *family_heads.typical_site(seen(), layout),
+        weight=weight.detach().numpy().astype(np.float64) * math.sqrt(layout.scaled),
+        bias=bias.detach().numpy().astype(np.float64),
+    )
     found = network.trunk_tensors(trunk)
-    found[HEAD_WEIGHT] = scaled.numpy()
-    found[HEAD_BIAS] = (bias - scaled @ mean.mean(dim=0)[0]).detach().numpy()
-    return found
+    plain = head.typical(layout)
+    found[HEAD_WEIGHT], found[HEAD_BIAS] = (part.astype(np.float32) for part in plain)
+    return found, head
 
 
 def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
@@ -341,15 +360,13 @@ def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
         group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * falling
 
 
-def _standardised(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Features ``[C, m, F]`` by site, and the sites' means and spreads ``[C, 1, F]``."""
+def _standardised(features: torch.Tensor) -> torch.Tensor:
+    """Features ``[C, m, F]``, standardised by site as ``FamilyHead`` does; of variance F."""
     mean = features.mean(dim=1, keepdim=True)
     spread = (features.var(dim=1, keepdim=True, unbiased=False) + _TINY).sqrt()
-    return (features - mean) * _scale(spread), mean, spread
-
-
-def _scale(spread: torch.Tensor) -> torch.Tensor:
-    return 1 / (spread + _FLOOR * spread.mean(dim=-1, keepdim=True))
+    inverse = 1 / (spread + FLOOR * spread.mean(dim=-1, keepdim=True))
+    loud = (spread * inverse).square().mean(dim=-1, keepdim=True).sqrt()
+    return (features - mean) * inverse / loud
 
 
 def accuracy(
@@ -380,15 +397,17 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
 
     probe, tensors = tuned(0), tuned(steps)
     shifted: dict[str, Array] = {}
+    head: dict[str, Array] = {}
     if entry.task.own and catalogue.known(architecture).domain_shift:
         sites = made_up_sites(architecture, task, train, rng)
         longer = _STEPS_SHIFTED * steps
-        found = fine_tune_at_sites(architecture, base, sites, classes, steps=longer)
-        shifted = network.own(architecture, found)
+        found, site_head = fine_tune_at_sites(architecture, base, sites, classes, steps=longer)
+        shifted, head = network.own(architecture, found), site_head.tensors()
     data = safetensors.numpy.save(
         {
             **network.own(architecture, tensors),
             **{_SHIFTED + name: tensor for name, tensor in shifted.items()},
+            **{_HEAD + name: tensor for name, tensor in head.items()},
             "base_features": network.features(
                 network.load_trunk(architecture, base), images
             ).astype(np.float16),
@@ -411,3 +430,12 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
 
 def _record(root: Path, key: str, architecture: str) -> Path:
     return root / "networks" / f"{key}-{architecture}.json"
+
+
+def _has(root: Path, key: str, architecture: str) -> bool:
+    """Whether a task's network is there, made as networks are made now."""
+    path = _record(root, key, architecture)
+    if not path.is_file():
+        return False
+    data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
+    return canonical.decode(NetworkEntry, data, what=str(path)).version == VERSION

@@ -7,7 +7,7 @@ import pytest
 
 from wg_client.fitting.backbone import encoder_trunk
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.standardised import family_view
+from wg_client.fitting.standardised import Beside, family_view
 from wg_common.inference.family_head import FamilyHead, Layout
 
 RELEASED = 2
@@ -35,6 +35,34 @@ def test_heads_there_say_the_same_of_local_features(layout: Layout) -> None:
     np.testing.assert_allclose(outward.logits(more.astype(np.float64)), expected, atol=1e-6)
     beside = trunk.features[:, -3:].var(axis=0).sum()
     assert beside == pytest.approx(local[:, :RELEASED].var(axis=0).sum(), rel=1e-4)
+
+
+def test_logits_of_a_network_beside_the_encoder_are_averaged_with_those_of_the_head() -> None:
+    rng, layout = np.random.default_rng(5), Layout(4, (6, 5))
+    family, other = (
+        FamilyHead(
+            reference=np.zeros((2, size)),
+            records=np.array([2.0]),
+            weight=rng.normal(size=(3, size)),
+            bias=rng.normal(size=3),
+        )
+        for size in (11, 8)
+    )
+    local, beside = (rng.normal(5, 3, (30, width)).astype(np.float32) for width in (15, 8))
+    more = rng.normal(5, 3, (7, 23))
+    own = encoder_trunk(local, RELEASED, layout.scaled, layout.blocks)
+    trunk, head = family_view(family, local, layout, own, RELEASED, Beside(other, beside))
+    np.testing.assert_allclose(trunk.inward(np.hstack([local, beside])), trunk.features, atol=1e-6)
+    np.testing.assert_allclose(own.inward(np.hstack([local, beside])), own.features, atol=1e-6)
+    one, two = (LinearHead(*family.at(local, layout)), LinearHead(*other.at(beside, Layout(8, ()))))
+    mean = (one.logits(more[:, :15]) + two.logits(more[:, 15:])) / 2
+    np.testing.assert_allclose(head.logits(trunk.inward(more)), mean, atol=1e-6)
+    outward = trunk.outward(head)
+    assert outward.weight.shape == (3, 23)
+    np.testing.assert_allclose(outward.logits(more), mean, atol=1e-6)
+    released = local[:, :RELEASED].var(axis=0).sum()
+    for logits in np.split(trunk.features[:, -6:], 2, axis=1):
+        assert logits.var(axis=0).sum() == pytest.approx(released, rel=1e-4)
 
 
 def test_the_block_of_a_local_encoder_has_no_part_in_a_family_s_head() -> None:

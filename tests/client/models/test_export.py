@@ -14,11 +14,14 @@ import safetensors
 import safetensors.torch
 import torch
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
+from tests.client.families import beside, family_head
 
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.models.export import SUFFIXES, export_model
 from wg_client.selection.apply import apply_package
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import VerificationError
 from wg_common.nets.assembly import build_model
 from wg_common.nets.encoder.module import load_encoder
@@ -53,6 +56,28 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(plant: TestPlant, tmp_path
         assert (got.argmax(axis=1) == expected.argmax(axis=1)).all()
     found = {item.key: item.value for item in onnx.load(out).metadata_props}
     assert json.loads(found["labels"]) == list(LABELS)
+
+
+def test_a_network_beside_the_encoder_is_in_the_file(
+    make_plant: MakePlant, encoder_package: bytes, tmp_path: Path
+) -> None:
+    plant = make_plant({0: 4, 1: 4, 2: 4})
+    both = family_head(encoder_package, 3) | beside(3).tensors()
+    manifest = apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
+    images = _images(4)
+    records = list(images.transpose(0, 2, 3, 1))
+    encoder = load_encoder(plant.home.encoder.read_bytes())
+    network = predict.load_network(plant.home, manifest, encoder)
+    seen = predict.Sight(architecture="lite0-head", encoder=encoder, network=network)
+    for name in (GENERATED, LOCAL):
+        out = tmp_path / f"{name}.onnx"
+        export_model(plant.home, manifest, name, "onnx", out)
+        session = onnxruntime.InferenceSession(str(out))
+        (got,) = session.run(None, {"images": images.astype(np.float32)})
+        expected = predict.logits(plant.home, manifest, name, seen.inputs(records))
+        np.testing.assert_allclose(got, expected, atol=1e-3, rtol=1e-3)
+    files = {name: (tmp_path / f"{name}.onnx").stat().st_size for name in (GENERATED, LOCAL)}
+    assert files[GENERATED] > files[LOCAL] + 300_000  # local-only does without the network
 
 
 def test_safetensors_and_torch_hold_the_whole_network(plant: TestPlant, tmp_path: Path) -> None:

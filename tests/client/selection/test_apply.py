@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.client.conftest import MakePlant, TestPlant
+from tests.client.conftest import LABELS, MakePlant, TestPlant
+from tests.client.families import beside, family_head
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import GENERATED, GENERATED_AVERAGED, GENERATED_FINETUNED
-from wg_client.models import adoption, store
+from wg_client.methods.names import GENERATED, GENERATED_AVERAGED, GENERATED_FINETUNED, LOCAL
+from wg_client.models import adoption, predict, store
 from wg_client.selection.apply import apply_package
 from wg_client.site.config import AcceptanceConfig, PrivacyConfig
 from wg_common.catalogue import SAME_FAMILY
@@ -24,7 +26,6 @@ from wg_common.errors import (
     VerificationError,
     WgError,
 )
-from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import protocol, signing
 
@@ -68,30 +69,70 @@ def test_the_report_loads_nothing_from_anywhere(make_plant: MakePlant, heads: He
         assert word not in page
 
 
-def _family_head(encoder_package: bytes, head: LinearHead) -> dict[str, NDArray[np.float32]]:
-    """The head, as one of a family on the plant's standardised features."""
-    encoder = load_encoder(encoder_package)
-    size = sum(Layout(encoder.scaled_dimension, encoder.local_blocks).sizes)
-    classes = len(head.bias)
-    return FamilyHead(
-        reference=np.zeros((2, size)),
-        records=np.ones(1),
-        weight=np.eye(classes, size),
-        bias=np.zeros(classes),
-    ).tensors()
-
-
 def test_a_head_of_the_plant_s_kind_stands_on_its_standardised_features(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
-    family = _family_head(encoder_package, good_head), SAME_FAMILY
+    family = family_head(encoder_package, len(good_head.bias)), SAME_FAMILY
     applied = apply_package(plant.home, plant.package({"kin": family, **heads}))
     models = {entry.name: entry for entry in applied.manifest.models}
     assert (models[GENERATED].origin, models[GENERATED].source) == ("kin", SAME_FAMILY)
     for name in (GENERATED, GENERATED_FINETUNED, GENERATED_AVERAGED):
         tensors = store.load_tensors(plant.home, applied.manifest, name)
         assert tensors["head.weight"].shape[1] == load_encoder(encoder_package).local_dimension
+
+
+def test_a_network_that_came_with_it_stands_beside_the_encoder(
+    make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
+) -> None:
+    plant, classes = make_plant({0: 4, 1: 4, 2: 4}), len(good_head.bias)
+    network = beside(classes)
+    both = family_head(encoder_package, classes) | network.tensors()
+    manifest = apply_package(
+        plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads})
+    ).manifest
+    assert manifest == store.read_manifest(plant.home, manifest.package_id)
+    local = load_encoder(encoder_package).local_dimension
+    for name in (GENERATED, GENERATED_FINETUNED, GENERATED_AVERAGED):
+        tensors = store.load_tensors(plant.home, manifest, name)
+        assert tensors["head.weight"].shape[1] == local + len(network.head.weight[0])
+        assert np.abs(tensors["head.weight"][:, local:]).max() > 0
+    records = predict.load_records(Path(plant.config.data.path), LABELS, split=None)
+    inputs = predict.encode_records(plant.home, manifest, records)
+    for name in (GENERATED, LOCAL):  # local-only does without it
+        rows = predict.predict(plant.home, manifest, name, inputs, records.names)
+        assert len(rows) == len(records.names)
+    found = store.load_network(plant.home, manifest)
+    assert found is not None and found.keys() == network.trunk.keys()
+    path = store.folder(plant.home, manifest.package_id) / "network.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(VerificationError, match="network"):
+        predict.encode_records(plant.home, manifest, records)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"network.trunk.project.bias": np.full(64, np.nan, np.float32)},
+        {"network.trunk.project.bias": np.zeros(63, np.float32)},
+        {"network.trunk.more": np.zeros(1, np.float32)},
+        {"network.weight": np.zeros((2, 64), np.float32)},
+        {"network.records": -np.ones(1, np.float32)},
+        {"network.more": np.zeros(1, np.float32)},
+    ],
+)
+def test_a_network_that_is_none_is_refused(
+    make_plant: MakePlant,
+    heads: Heads,
+    encoder_package: bytes,
+    good_head: LinearHead,
+    wrong: dict[str, NDArray[np.float32]],
+) -> None:
+    plant, classes = make_plant({0: 4, 1: 4}), len(good_head.bias)
+    both = family_head(encoder_package, classes) | beside(classes).tensors() | wrong
+    with pytest.raises(DecodeError, match=r"candidate kin|kin/network"):
+        apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads}))
+    assert _nothing_was_made(plant)
 
 
 @pytest.mark.parametrize("name", ["kin", "sample-0"])

@@ -11,6 +11,7 @@ import pytest
 
 from wg_common.catalogue import known
 from wg_common.errors import ConfigError
+from wg_common.inference.family_head import Layout
 from wg_common.nets import network as whole_networks
 from wg_common.nets.encoder.module import load_encoder
 from wg_server.generator.networks.entries import load_networks
@@ -125,6 +126,7 @@ def test_own_images_have_a_network_of_made_up_sites_too(tmp_path: Path) -> None:
     for entry in networks.networks(zoo, "cnn-s", base_id):
         network = networks.read(zoo, entry)
         assert bool(network.shifted) == tasks[entry.task].own
+        assert (network.site_head is None) == (not tasks[entry.task].own)
         if network.shifted:
             assert {n: v.shape for n, v in network.shifted.items()} == {
                 n: v.shape for n, v in network.tensors.items()
@@ -214,9 +216,16 @@ def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen
     base = whole_networks.draw_trunk("cnn-s", np.random.default_rng(0))
     rng = np.random.default_rng(2)
     sites = networks.made_up_sites("cnn-s", _stripes(60, 1), np.arange(60), rng)
-    made = networks.fine_tune_at_sites("cnn-s", base, sites, 2, steps=60)
-    new = _stripes(40, 3)
+    made, head = networks.fine_tune_at_sites("cnn-s", base, sites, 2, steps=60)
+    new, layout = _stripes(40, 3), Layout(64, ())
+    trunk = whole_networks.load_trunk("cnn-s", made)
     for gain in (1.0, 0.8):
         dark = [(gain * record).astype(np.uint8) for record in new.records]
         seen = whole_networks.prepared("cnn-s", dark)
         assert networks.accuracy("cnn-s", made, seen, new.labels) > 0.9
+        features = whole_networks.features(trunk, seen)
+        weight, bias = head.at(features, layout)
+        assert ((features @ weight.T + bias).argmax(axis=1) == new.labels).mean() > 0.9
+    plain = head.typical(layout)
+    for name, part in zip(("head.weight", "head.bias"), plain, strict=True):
+        np.testing.assert_allclose(made[name], part, rtol=1e-5)

@@ -14,7 +14,7 @@ import numpy as np
 from wg_client.data.plant import Plant
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.base import LabelledRecords, Model
+from wg_client.methods.base import LabelledRecords, Model, PlantNetwork
 from wg_client.models.predict import Inputs, Sight
 from wg_client.selection.checks.trigger_scan import Marks
 from wg_client.site.check_policy import ChecksConfig
@@ -167,13 +167,19 @@ def _of(known: Sequence[tuple[K, V]], key: K) -> V | None:
     return next((value for of, value in known if of is key), None)
 
 
-def of_plant(plant: Plant, architecture: str, most: int) -> Probe | None:
-    """A probe of at most ``most`` records, of all classes alike; None without any record."""
+def of_plant(
+    plant: Plant, architecture: str, most: int, network: PlantNetwork | None = None
+) -> Probe | None:
+    """A probe of at most ``most`` records, of all classes alike; None without any record.
+
+    Args:
+        network: What came with the package beside the encoder.
+    """
     labels = plant.data.labels
     rows = spread_rows(labels, most)
     if not len(rows):
         return None
-    sight = Sight.of_plant(plant, architecture)
+    sight = Sight.of_plant(plant, architecture, network)
     probe = Probe(
         records=[plant.data.records[int(row)] for row in rows],
         rows=rows,
@@ -183,7 +189,8 @@ def of_plant(plant: Plant, architecture: str, most: int) -> Probe | None:
         weight_bytes=0 if sight.encoder is None else len(plant.encoder_package),
     )
     if sight.encoder is not None:  # unchanged records were encoded when they were frozen
-        probe._inputs[""] = plant.features.local[rows].astype(np.float64)
+        seen = [plant.features.local, *([] if network is None else [network.features])]
+        probe._inputs[""] = np.hstack([each[rows] for each in seen]).astype(np.float64)
     return probe
 
 

@@ -3,11 +3,13 @@
 A plant releases 64 numbers of a record and learns on many more, which stay with it. Records of the
 operator's own need no noise and no release, so that heads can be fitted on *all* local features of
 them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Plants of such a family,
-found by ``families.match``, get the head, and standardise their own features for it.
+found by ``families.match``, get the head, and standardise their own features for it. Where the
+zoo has a whole network of the family that saw made-up sites, it comes with the head
+(``wg_common.nets.family_network``).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from numpy.typing import NDArray
 from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.nets import family_network
+from wg_common.nets.family_network import FamilyNetwork
 from wg_server.generator.families.match import LIKELY, Entries, match_family, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -30,27 +34,39 @@ class OperatorFamilies(Entries):
     Attributes:
         layout: Of local features.
         heads: By family.
+        networks: By family, of some of those with heads; all of one architecture.
     """
 
     layout: Layout
     heads: Mapping[str, FamilyHead]
+    networks: Mapping[str, FamilyNetwork] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> str:
+        """Of the networks; empty if there are none."""
+        return next((each.architecture for each in self.networks.values()), "")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays by name, for a package; names, families and layout are stored beside them."""
         found = {name: getattr(self, name) for name in ARRAYS}
         for number, family in enumerate(sorted(self.heads)):
             own = self.heads[family].tensors()
+            if family in self.networks:
+                own |= self.networks[family].tensors()
             found |= {f"heads.{number}.{name}": value for name, value in own.items()}
         return found
 
 
 def collect(
-    tasks: Sequence[ZooTask], heads: Mapping[str, tuple[Layout, FamilyHead]]
+    tasks: Sequence[ZooTask],
+    heads: Mapping[str, tuple[Layout, FamilyHead]],
+    networks: Mapping[str, FamilyNetwork],
 ) -> OperatorFamilies | None:
     """The operator's families of a zoo; None if it has no heads of any.
 
     Args:
         heads: By family, with the local features that they stand on; all on the same.
+        networks: By family, of these or fewer.
     """
     known = {task.family for task in tasks}
     found = {family: head for family, (_, head) in heads.items() if family in known}
@@ -66,6 +82,11 @@ def collect(
         families=tuple(task.family for task in tasks),
         layout=layout,
         heads=found,
+        networks={
+            family: each
+            for family, each in networks.items()
+            if family in found and len(each.head.weight) == len(found[family].weight)
+        },
     )
 
 
@@ -75,11 +96,13 @@ def read(
     families: Sequence[str],
     owned: Sequence[str],
     layout: Layout,
+    architecture: str,
 ) -> OperatorFamilies:
     """Read ``OperatorFamilies.arrays``.
 
     Args:
         owned: Families with heads, in order.
+        architecture: Of their networks; empty if there are none.
 
     Raises:
         DecodeError: They do not fit together.
@@ -93,42 +116,50 @@ def read(
         and np.array_equal(np.unique(entry), np.arange(entries))
         and (np.diff(entry) >= 0).all()
         and list(owned) == sorted(set(owned) & set(families))
-        and len(arrays) == len(ARRAYS) + len(owned) * len(_FIELDS)
     ):
         raise wrong
-    heads = {}
+    heads, networks, left = {}, {}, set(arrays) - set(ARRAYS)
     for number, family in enumerate(owned):
         prefix = f"heads.{number}."
         own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        left -= {prefix + name for name in own}
         classes = int((entry == list(families).index(family)).sum())
+        own, network = family_network.split(own)
         heads[family] = family_head.from_tensors(own, classes, layout)
+        if network:
+            networks[family] = family_network.from_tensors(network, architecture, classes)
+    if left:
+        raise wrong
     return OperatorFamilies(
-        **rows, names=tuple(names), families=tuple(families), layout=layout, heads=heads
+        **rows,
+        names=tuple(names),
+        families=tuple(families),
+        layout=layout,
+        heads=heads,
+        networks=networks,
     )
-
-
-_FIELDS = family_head.TENSORS
 
 
 def head_for(
     own: OperatorFamilies, priors: Priors, estimate: Prediction, labels: Sequence[str]
-) -> FamilyHead | None:
-    """The head of the plant's family, if the operator has it.
+) -> tuple[FamilyHead, FamilyNetwork | None] | None:
+    """The head of the plant's family, if the operator has it, and its network, if there is one.
 
     Args:
         own: From ``collect``.
         labels: The plant's class names, K.
 
     Returns:
-        Of the plant's classes, in its order; None if no family of the operator's is likely.
+        Both of the plant's classes, in its order; None if no family of the operator's is likely.
     """
     found = match_family(own, measure(own, priors), priors, estimate, labels)
     if found is None or found.share < LIKELY:
         return None
     best = int(np.argmax(found.weights))
     entry = int(found.entries[best])
-    head = own.heads.get(own.families[entry])
+    family = own.families[entry]
+    head, network = own.heads.get(family), own.networks.get(family)
     rows = found.matched[best] - own.bounds[entry]
     if head is None or len(head.weight) <= rows.max():
         return None
-    return head.of_classes(rows)
+    return head.of_classes(rows), network and network.of_classes(rows)

@@ -79,8 +79,9 @@ class GeneratedCandidate:
         name: Unique among the candidates.
         source: As in ``wg_common.wire.weights_package.Candidate``.
         tensors: Of the architecture ``lite0-head``. Of two sources they are what a plant finishes
-            with its own records: of ``kin`` a ``wg_common.inference.family_head``'s, of
-            ``posterior`` those of a ``wg_common.inference.posterior.Posterior``.
+            with its own records: of ``kin`` a ``wg_common.inference.family_head``'s, and a
+            ``wg_common.nets.family_network``'s if there is one, of ``posterior`` those of a
+            ``wg_common.inference.posterior.Posterior``.
         nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
     """
 
@@ -212,12 +213,14 @@ def _answers(
 def _handed_on(
     parts: Parts, estimate: Prediction, labels: tuple[str, ...]
 ) -> list[GeneratedCandidate]:
-    """The head of the operator's family that the plant is of, if it is of one."""
+    """Head and network of the operator's family that the plant is of, if it is of one."""
     own = parts.operator_families
-    head = None if own is None else operator_heads.head_for(own, parts.priors, estimate, labels)
-    if head is None:
+    found = None if own is None else operator_heads.head_for(own, parts.priors, estimate, labels)
+    if found is None:
         return []
-    return [GeneratedCandidate(SAME_FAMILY, SAME_FAMILY, head.tensors(), 0.0)]
+    head, network = found
+    tensors = head.tensors() | ({} if network is None else network.tensors())
+    return [GeneratedCandidate(SAME_FAMILY, SAME_FAMILY, tensors, 0.0)]
 
 
 def _posterior(

@@ -120,6 +120,7 @@ def _described(own: OperatorFamilies) -> dict[str, Any]:
         "owned": sorted(own.heads),
         "scaled": own.layout.scaled,
         "blocks": list(own.layout.blocks),
+        "network": own.architecture,
     }
 
 
@@ -132,7 +133,8 @@ def _operator_families(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) 
     arrays = {k: v.numpy() for k, v in container.under(tensors, f"{_OWN}.").items()}
     names, families, owned = (tuple(map(str, named[k])) for k in ("names", "families", "owned"))
     layout = Layout(int(named["scaled"]), tuple(map(int, named["blocks"])))
-    return operator_families.read(arrays, names, families, owned, layout)
+    architecture = str(named.get("network", ""))
+    return operator_families.read(arrays, names, families, owned, layout, architecture)
 
 
 _KEY = "generator"

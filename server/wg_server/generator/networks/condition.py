@@ -6,14 +6,15 @@ Both come from the same T-BLUP estimate as heads on the encoder, hence with know
 that neighbours begin with is measured on the zoo (``evaluation.retrieval_weight``).
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wg_common.inference.family_head import TENSORS, FamilyHead
 from wg_server.generator.families.match import (
     LIKELY,
     SHIFT_LIKELY,
@@ -50,12 +51,14 @@ class FamilyMean:
         rows: Head rows, ``[K, F + 1]``, in row units.
         latents: ``[P, l]``.
         residual: The networks' deltas beyond their latents, the codec residual, ``[S]``.
+        site_head: On features that the plant standardises; None if the networks have none.
     """
 
     share: float
     rows: Array
     latents: Array
     residual: Array
+    site_head: FamilyHead | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +131,7 @@ class NetworkPriors:
             closed form on the base.
         augmented: Networks of tasks of the index that have seen the records through other sites'
             cameras too (domain-shift augmentation); None if there are none.
+        site_heads: Of these, on features that a site standardises, by their task's key.
     """
 
     priors: Priors
@@ -136,6 +140,7 @@ class NetworkPriors:
     spread: Spread
     retrieval_weight: float = 1.0
     augmented: RetrievalIndex | None = None
+    site_heads: Mapping[str, FamilyHead] = field(default_factory=dict)
 
 
 def network_condition(
@@ -242,7 +247,25 @@ def _family(
         step = augmented.starts[entries] - index.starts[family_match.entries]
         matched = family_match.matched + step[:, None]
         index, family_match = augmented, replace(family_match, entries=entries, matched=matched)
-    return _family_mean(fitted_priors.regression, index, family_match, estimate)
+    found = _family_mean(fitted_priors.regression, index, family_match, estimate)
+    if index is augmented:
+        found = replace(found, site_head=_site_head(fitted_priors, index, family_match))
+    return found
+
+
+def _site_head(
+    fitted_priors: NetworkPriors, index: RetrievalIndex, family_match: FamilyMatch
+) -> FamilyHead | None:
+    """The mean head of a family on features that the plant standardises, for its classes."""
+    heads = []
+    for entry, matched in zip(family_match.entries, family_match.matched, strict=True):
+        head = fitted_priors.site_heads.get(index.keys[entry])
+        if head is None:
+            return None
+        heads.append(head.of_classes(matched - index.starts[entry]))
+    return FamilyHead(
+        *(family_match.mean(np.stack([getattr(head, name) for head in heads])) for name in TENSORS)
+    )
 
 
 def find_family(

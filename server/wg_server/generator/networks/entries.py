@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.inference.discriminants import centred
+from wg_common.inference.family_head import FamilyHead
 from wg_common.nets import network as whole_networks
 from wg_server.generator.networks.weight_plan import WeightPlan
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -33,6 +34,8 @@ class ZooNetwork:
         base_features: The base's features of the task's records, ``[n, F]``.
         held: Records that it was not trained on, ``[q]``.
         inputs: These records, from ``whole.prepared``.
+        site_head: Of a network with domain-shift augmentation: on features that a site
+            standardises; None of another.
     """
 
     task: ZooTask
@@ -41,6 +44,7 @@ class ZooNetwork:
     base_features: Array
     held: NDArray[np.int64]
     inputs: whole_networks.Batch
+    site_head: FamilyHead | None = None
 
     @property
     def centre(self) -> Array:
@@ -65,7 +69,8 @@ def load_networks(
             continue
         network = zoo_networks.read(zoo, entry)
         centre = network.base_features.mean(axis=0)
-        for tensors, kept in zip((network.tensors, network.shifted), found, strict=True):
+        both = (network.tensors, None), (network.shifted, network.site_head)
+        for (tensors, site_head), kept in zip(both, found, strict=True):
             if not tensors:
                 continue
             delta = {name: tensors[name] - value for name, value in mine.items()}
@@ -80,6 +85,7 @@ def load_networks(
                     network.base_features,
                     network.held,
                     network.inputs,
+                    site_head,
                 )
             )
     return found

@@ -1,7 +1,8 @@
 """Generation of whole networks: from the same releases as heads, for an architecture on demand.
 
 Candidates in the order in which the server would try them: ``network`` (deterministic; nearly the
-family's networks where the plant is of a family of the zoo, and its source says so),
+family's networks where the plant is of a family of the zoo, and its source says so; behind another
+camera with the family's head on features that the plant standardises, docs/decisions/0169),
 ``sample-mean``, ``closed-form`` (the regression's head on the base), ``sample-i`` (diffusion),
 ``retrieval`` (mean of the five most similar zoo networks) and ``base`` (the public base under a
 head without a preference, from which the plant can always start alone).
@@ -20,6 +21,7 @@ from torch import Tensor
 from wg_common import atomic
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, SAME_FAMILY, CandidateSource
 from wg_common.errors import ConfigError, VerificationError
+from wg_common.inference import family_head
 from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
 from wg_common.privacy.statistics import NoisyStatistics
@@ -145,6 +147,10 @@ def generate_networks(
     candidates = tuple(_candidate(architecture, bundle, condition, *each) for each in found)
     pairs = itertools.combinations(drawn[1].flatten(1).numpy(), 2)
     apart = [float(np.linalg.norm(one - two)) for one, two in pairs]
+    if source == SAME_FAMILY and condition.family is not None and condition.family.site_head:
+        first = candidates[0]
+        tensors = first.tensors | family_head.site_tensors(condition.family.site_head)
+        candidates = (replace(first, tensors=tensors), *candidates[1:])
     return generate.Generated(candidates, generate.report(evidence, apart, bundle.nearest))
 
 

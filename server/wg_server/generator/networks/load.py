@@ -56,6 +56,7 @@ def load_zoos(
             index,
             match.measure(index, priors),
             augmented=build_index(augmented, codec) if augmented else None,
+            site_heads={one.task.key: one.site_head for one in augmented if one.site_head},
         )
         found[name] = NetworkZoo(networks, known, Decoder(parts, codec, base))
     return found

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from wg_common import catalogue
 from wg_common.errors import DecodeError
+from wg_common.inference import family_head
+from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets import network
 from wg_server.generator import container
 from wg_server.generator.families import match
@@ -99,6 +101,8 @@ def pack(parts: NetworkParts) -> bytes:
         arrays |= _index_arrays(_INDEX, index)
         if bundle.fitted_priors.augmented is not None:
             arrays |= _index_arrays(_AUGMENTED, bundle.fitted_priors.augmented)
+        for key, head in bundle.fitted_priors.site_heads.items():
+            arrays |= {f"{_SITE}.{key}.{k}": v for k, v in head.tensors().items()}
         tensors |= {
             f"{name}/{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()
         }
@@ -189,10 +193,25 @@ def _bundle(
             match.measure(index, priors),
             weight,
             augmented,
+            _site_heads(name, container.under(tensors, f"{_SITE}."), augmented),
         ),
         Decoder(wanted, codec, base),
         float(row["nearest"]),
     )
+
+
+def _site_heads(
+    architecture: str, tensors: dict[str, Tensor], augmented: RetrievalIndex | None
+) -> dict[str, FamilyHead]:
+    """Heads of networks with domain-shift augmentation; none in a package that has none."""
+    layout, found = Layout(network.feature_count(architecture), ()), {}
+    classes = {} if augmented is None else augmented.classes()
+    for key in sorted({name.rsplit(".", 1)[0] for name in tensors}):
+        if key not in classes:
+            raise DecodeError(f"networks: a head of {architecture} is of no network")
+        own = {k: v.numpy() for k, v in container.under(tensors, f"{key}.").items()}
+        found[key] = family_head.from_tensors(own, len(classes[key]), layout)
+    return found
 
 
 def _index_arrays(prefix: str, index: RetrievalIndex) -> dict[str, NDArray[Any]]:
@@ -226,7 +245,7 @@ _KEY = "networks"
 _CODEC = "pca"
 """The codec of a package of version 4; the other that there was is in decisions/0066."""
 _REGRESSION = ("deviations", "centre", "whitener")
-_INDEX, _AUGMENTED = "shelf", "elsewhere"
+_INDEX, _AUGMENTED, _SITE = "shelf", "elsewhere", "site"
 _NAMES = ("names", "families", "keys")
 _ARRAYS = {
     **{name: name for name in ("deviations", "rows", "entry", "centres", "origins", "latents")},

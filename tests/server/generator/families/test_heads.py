@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.client.families import beside
 
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.nets import family_network
 from wg_server.generator import container
 from wg_server.generator.families import heads
 from wg_server.generator.families.heads import OperatorFamilies, collect
@@ -53,12 +55,14 @@ def _head(family: str) -> FamilyHead:
 
 HEADS = {family: (LAYOUT, _head(family)) for family in OWN}
 """The operator owns two of the families."""
+NETWORKS = {OWN[0]: beside(4)}
+"""Of one of them the zoo has a network."""
 
 
 @pytest.fixture(scope="module")
 def owner(generator: Generator, tasks: list[ZooTask]) -> Generator:
     return Generator(
-        generator.id, replace(generator.parts, operator_families=collect(tasks, HEADS))
+        generator.id, replace(generator.parts, operator_families=collect(tasks, HEADS, NETWORKS))
     )
 
 
@@ -78,9 +82,14 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
 ) -> None:
     names = _names(f"family-{family}")[::-1]
     (found,) = _family_match(owner, world, family, names)
-    head = family_head.from_tensors(found.tensors, 4, LAYOUT)
+    own, network = family_network.split(found.tensors)
+    head = family_head.from_tensors(own, 4, LAYOUT)
     np.testing.assert_allclose(head.weight[:, 0], family + np.arange(4)[::-1] / 10, rtol=1e-5)
     np.testing.assert_allclose(head.bias, [3, 2, 1, 0])
+    assert bool(network) == (f"family-{family}" in NETWORKS)
+    if network:
+        read = family_network.from_tensors(network, "cnn-m", 4)
+        np.testing.assert_array_equal(read.head.weight, np.eye(4, 64)[::-1])
 
 
 def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world: World) -> None:
@@ -91,8 +100,8 @@ def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world
 def test_a_zoo_of_rendered_tasks_has_none_and_its_package_says_nothing(
     generator: Generator, zoo_tasks: list[ZooTask], world: World
 ) -> None:
-    assert collect(zoo_tasks, {}) is None
-    assert collect(zoo_tasks, {"of-another-zoo": HEADS[OWN[0]]}) is None
+    assert collect(zoo_tasks, {}, NETWORKS) is None
+    assert collect(zoo_tasks, {"of-another-zoo": HEADS[OWN[0]]}, NETWORKS) is None
     assert b"own_kinds" not in package.pack(generator.parts)
     assert _family_match(generator, world, 2, LABELS) == []
 
@@ -120,19 +129,21 @@ def test_the_operators_families_go_through_the_package(owner: Generator) -> None
         {"owned": OWN[::-1]},
         {"heads.0.weight": np.zeros((3, LOCAL), np.float32)},
         {"heads.0.more": np.zeros(1, np.float32)},
+        {"heads.0.network.trunk.more": np.zeros(1, np.float32)},
+        {"heads.1.network.bias": np.zeros(4, np.float32)},
         {"heads.2.bias": np.zeros(4, np.float32)},
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(
     tasks: list[ZooTask], wrong: dict[str, Any]
 ) -> None:
-    good = collect(tasks, HEADS)
+    good = collect(tasks, HEADS, NETWORKS)
     assert isinstance(good, OperatorFamilies)
     text: dict[str, Any] = {"names": good.names, "families": good.families, "owned": OWN}
     given = {**good.arrays(), **text, **wrong}
     names, families, owned = (given.pop(name) for name in text)
-    with pytest.raises(DecodeError, match=r"operator's families|family head"):
-        heads.read(given, names, families, owned, LAYOUT)
+    with pytest.raises(DecodeError, match=r"operator's families|family head|network of the family"):
+        heads.read(given, names, families, owned, LAYOUT, "cnn-m")
 
 
 def test_heads_of_an_older_program_are_refused_and_say_what_to_do(owner: Generator) -> None:

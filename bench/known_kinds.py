@@ -1,0 +1,185 @@
+"""Heads for plants of kinds that the operator knows, through the product (S5, S6k).
+
+Run with ``python -m bench.known_kinds --home HOME --datasets SETS``. The operator has records of a
+kind; a plant of that kind has twenty records a class of its own, of which some are labelled, under
+the operator's camera or under a strong one that nobody has seen. It releases alone. ``--home`` is a
+home whose zoo has the training part of data sets, as ``bench.family_sets --out DIR`` cuts them;
+``--datasets`` is that folder, and plants are cut from the other part.
+
+Judged: local-only; what comes, and what the plant's model selection keeps, with the family's
+network beside the encoder and without it; and as often the family is found.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench import plants
+from bench.networks import Cell, Cut, cut
+from bench.rows import Row, Rows, write_table
+from bench.rows import judged as done
+from bench.selected import family_at, inputs_for, plant_trunk, right, selected
+from bench.tables import Results, markdown
+from numpy.typing import NDArray
+
+from wg_client.fitting.linear_head import head_from_tensors
+from wg_client.methods.names import LOCAL
+from wg_common.catalogue import SAME_FAMILY
+from wg_common.nets import family_network
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.wire import canonical
+from wg_server.generator.heads.generate import Generated, Generator, generate, load_generator
+from wg_server.site.home import ServerHome
+
+FOUND = "found"
+DELIVERED, KEPT = "delivered", "kept"
+HEAD = ", head alone"
+CAMERA = "new camera"
+CELLS = tuple(
+    Cell(
+        name=f"{where} eps={epsilon:g} n={shots}{'' if named else ', names hidden'}",
+        epsilon=epsilon,
+        shots=shots,
+        same_family=True,
+        camera=1.0 if where == CAMERA else 0.0,
+        named=named,
+    )
+    for where, epsilon, shots, named in (
+        (CAMERA, 4.0, 0, True),
+        (CAMERA, 4.0, 5, True),
+        (CAMERA, 4.0, 20, True),
+        (CAMERA, 1.0, 5, True),
+        (CAMERA, 4.0, 5, False),
+        ("same camera", 4.0, 0, True),
+        ("same camera", 4.0, 5, True),
+        ("same camera", 4.0, 20, True),
+        ("same camera", 4.0, 5, False),
+    )
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="its zoo has the sets' other part")
+    parser.add_argument("--datasets", type=Path, required=True, help="folder of bench.family_sets")
+    parser.add_argument("--results", type=Path, default=Path("bench/results/known_kinds.jsonl"))
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cells", default="", help="run only cells whose name has this in it")
+    parser.add_argument("--sets", default="", help="run only these sets, with commas")
+    parser.add_argument("--processes", type=int, default=1)
+    options = parser.parse_args()
+    home = ServerHome(options.home)
+    made_by = canonical.sha256_hex(home.generator.read_bytes())[:16]
+    jobs = [
+        (f"{made_by} {name} {seed} {cell.name}", options.home, options.datasets, name, seed, cell)
+        for name in owned(home)
+        if not options.sets or name in options.sets.split(",")
+        for seed in range(options.seeds)
+        for cell in CELLS
+        if options.cells in cell.name
+    ]
+    found = done(Rows(options.results), _job, jobs, options.processes)
+    write_table("\n".join(table(found)), options.table)
+
+
+def owned(home: ServerHome) -> list[str]:
+    """Data sets that the operator has heads of."""
+    families = load_generator(home.generator).parts.operator_families
+    return [] if families is None else sorted(name.removesuffix("-0") for name in families.heads)
+
+
+def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
+    key, folder, datasets, name, seed, cell = job
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    row: Row = {"key": key, "dataset": name, "seed": seed, "cell": cell.name, "scores": {}}
+    if not (datasets / name / "data.npz").is_file():
+        return None
+    home = ServerHome(folder)
+    generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
+    data = cut(datasets, name, seed, cell)
+    if len(data.labels) > 1:  # else no class has enough records for a plant and for its tests
+        row["scores"] = judge(generator, encoder, data, cell, seed)
+    return row
+
+
+def judge(
+    generator: Generator, encoder: Encoder, data: Cut, cell: Cell, seed: int
+) -> dict[str, float]:
+    """Accuracy of each model on new records of one plant."""
+    k, (records, truth) = len(data.labels), data.own
+    labels = np.full(len(truth), -1)
+    for label in range(k):
+        rows = np.flatnonzero(truth == label)[: cell.shots]
+        labels[rows] = label
+    local = encoder.encode_local(records).astype(np.float64)
+    drawn = np.random.default_rng((seed, 92))
+    released = plants.release(
+        encoder.id, local[:, : encoder.dimension], labels, data.labels, cell.epsilon, drawn
+    )
+    made = generate(generator, released, [], data.labels, samples=2, seed=seed)
+    test = inputs_for(made, encoder, k, data.test[0]), data.test[1]
+    scores = {FOUND: float(any(c.source == SAME_FAMILY for c in made.candidates))}
+    trunk = plant_trunk(encoder, local)
+    for ending, variant in (("", made), (HEAD, _without_network(made))):
+        family = family_at(encoder, local, trunk, k, records)
+        first = variant.candidates[0]
+        if first.source == SAME_FAMILY:
+            view, head = family(first.tensors)
+            head = view.outward(head)
+        else:
+            head = head_from_tensors(first.tensors)
+        scores[DELIVERED + ending] = right(head, test)
+        outcome = selected(
+            variant, trunk, labels, encoder.dimension, own=True, others=False, family=family
+        )
+        scores[KEPT + ending] = right(outcome.models[outcome.kept].head, test)
+        if LOCAL in outcome.models:
+            scores[LOCAL] = right(outcome.models[LOCAL].head, test)
+    return scores
+
+
+def _without_network(made: Generated) -> Generated:
+    """The same without the network that came with a family's head."""
+    return replace(
+        made,
+        candidates=tuple(
+            replace(each, tensors=_own(each.tensors)) if each.source == SAME_FAMILY else each
+            for each in made.candidates
+        ),
+    )
+
+
+def _own(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    return family_network.split(tensors)[0]
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """Accuracy in each cell, and paired differences over data sets."""
+    results = Results(rows)
+    models = (LOCAL, DELIVERED + HEAD, DELIVERED, KEPT + HEAD, KEPT)
+    pairs = ((DELIVERED, DELIVERED + HEAD), (KEPT, KEPT + HEAD), (KEPT, LOCAL))
+    found = []
+    for cell in results.cells:
+        known = [
+            f"{value:.3f}" if np.isfinite(value := results.accuracy(cell, m)[0]) else "-"
+            for m in (FOUND, *models)
+        ]
+        size = "{}, {}".format(*results.size(cell))
+        differences = [
+            str(results.paired(cell, *pair))
+            if np.isfinite(results.accuracy(cell, pair[1])[0])
+            else "-"
+            for pair in pairs
+        ]
+        found.append((cell, size, *known, *differences))
+    heads = ("plants", "number, sets", FOUND, *models, *(f"{a} minus {b}" for a, b in pairs))
+    yield from markdown(heads, found)
+
+
+if __name__ == "__main__":
+    main()

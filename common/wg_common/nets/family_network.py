@@ -1,0 +1,127 @@
+"""A whole network of a plant's family, beside the encoder: what a head of the family lacks.
+
+The encoder is frozen, so no head on it sees more than ImageNet's features show under a plant's
+camera. A small network that the operator trained end to end on own records of the family, at
+made-up sites without end, sees other things. Its features are standardised by each plant's own
+records, as those of the encoder are (``wg_common.inference.family_head``), and its logits stand
+beside those of the family's head (docs/decisions/0169).
+
+As tensors: ``network.trunk.*`` as the architecture names them, and ``network.`` before the names of
+a ``FamilyHead`` on its features.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wg_common.errors import DecodeError
+from wg_common.inference import family_head, hostile_tensors
+from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.modalities.base import Record
+from wg_common.modalities.images import ENCODER_PIXELS, PIXELS
+from wg_common.nets import network
+from wg_common.nets.encoder import image_trunk as trunks
+
+PREFIX = "network."  # Of all its tensors
+_BATCH = 64
+
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FamilyNetwork:
+    """A trunk, and the family's head on its features, for K classes.
+
+    Attributes:
+        architecture: Name in the catalogue, of a whole network that does not stand on the encoder.
+        trunk: Its ``trunk.*`` tensors.
+        head: On its F features, standardised.
+    """
+
+    architecture: str
+    trunk: Tensors
+    head: FamilyHead
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """As float32 tensors, by name."""
+        found = {**self.trunk, **self.head.tensors()}
+        return {PREFIX + name: value.astype(np.float32) for name, value in found.items()}
+
+    def of_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyNetwork:
+        """The same for some classes, in this order."""
+        return replace(self, head=self.head.of_classes(rows))
+
+
+class Beside(nn.Module):
+    """A family's network on the batch of images that the encoder sees.
+
+    Args:
+        architecture: Name in the catalogue, of a whole network for images.
+        trunk: Its ``trunk.*`` tensors.
+        settings: Of the encoder's trunk.
+    """
+
+    def __init__(self, architecture: str, trunk: Tensors, settings: Mapping[str, str]) -> None:
+        super().__init__()
+        self.width = network.feature_count(architecture)
+        self.pixels = int(settings.get("pixels", ENCODER_PIXELS))  # A multiple of `PIXELS`
+        self.trunk = trunks.channels_last(network.load_trunk(architecture, trunk))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Features ``[n, F]`` of images ``[n, 3, pixels, pixels]``, 0 to 255."""
+        found: Tensor = self.trunk(F.avg_pool2d(batch, self.pixels // PIXELS))
+        return found
+
+    def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
+        """Features ``[n, F]`` of valid images; what is not finite counts as 0."""
+        rest = iter(records)
+        found: list[NDArray[np.float32]] = []
+        while (chunk := list(itertools.islice(rest, _BATCH))) or not found:
+            with torch.inference_mode():
+                found.append(self(trunks.encoder_batch(chunk, self.pixels)).numpy())
+        joined = np.concatenate(found)
+        return np.where(np.isfinite(joined), joined, np.float32(0))
+
+
+def layout(architecture: str) -> Layout:
+    """Of a network's features under the family's head."""
+    return Layout(network.feature_count(architecture), ())
+
+
+def split(tensors: Tensors) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """Tensors of a family's head, and those of its network, if there is one."""
+    own = {k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)}
+    return {k: v for k, v in tensors.items() if not k.startswith(PREFIX)}, own
+
+
+def from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork:
+    """Read what ``FamilyNetwork.tensors`` wrote, without ``PREFIX``.
+
+    Raises:
+        DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
+    """
+    if not architecture:
+        raise DecodeError("network of the family: records of this modality have none")
+    trunk = {k: v for k, v in tensors.items() if k.startswith(network.TRUNK)}
+    head = {k: v for k, v in tensors.items() if k not in trunk}
+    checked = check_trunk(trunk, architecture)
+    return FamilyNetwork(
+        architecture, checked, family_head.from_tensors(head, classes, layout(architecture))
+    )
+
+
+def check_trunk(tensors: Tensors, architecture: str) -> dict[str, NDArray[np.float32]]:
+    """Exactly a network's ``trunk.*`` tensors; errors as of ``from_tensors``."""
+    checked = hostile_tensors.checked(
+        "network of the family", tensors, network.trunk_shapes(architecture)
+    )
+    return {name: value.astype(np.float32) for name, value in checked.items()}

@@ -1,0 +1,36 @@
+"""What a server hands on to a plant of the operator's families, made up."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.nets import family_network, network
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.family_network import FamilyNetwork
+
+ARCHITECTURE = "cnn-m"
+
+
+def family_head(encoder_package: bytes, classes: int) -> dict[str, NDArray[np.float32]]:
+    """A head on the encoder's local features, as a package has it."""
+    encoder = load_encoder(encoder_package)
+    return head(Layout(encoder.scaled_dimension, encoder.local_blocks), classes).tensors()
+
+
+def beside(classes: int) -> FamilyNetwork:
+    """A network of random weights."""
+    trunk = network.draw_trunk(ARCHITECTURE, np.random.default_rng(7))
+    return FamilyNetwork(ARCHITECTURE, trunk, head(family_network.layout(ARCHITECTURE), classes))
+
+
+def head(layout: Layout, classes: int) -> FamilyHead:
+    """One that has a feature for each class."""
+    size = sum(layout.sizes)
+    return FamilyHead(
+        reference=np.zeros((2, size)),
+        records=np.ones(1),
+        weight=np.eye(classes, size),
+        bias=np.zeros(classes),
+    )
