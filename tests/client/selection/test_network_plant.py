@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,25 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
+from tests.client.families import head as family_head
 
 from wg_client.fitting import network_tuning
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.network_tuning import fine_tune
-from wg_client.methods.names import GENERATED_AVERAGED, GENERATED_FINETUNED, LOCAL, RANDOM
+from wg_client.methods.names import (
+    GENERATED,
+    GENERATED_AVERAGED,
+    GENERATED_FINETUNED,
+    LOCAL,
+    RANDOM,
+)
 from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.apply import apply_package
-from wg_common.catalogue import DIMENSION
+from wg_common.catalogue import DIMENSION, SAME_FAMILY
 from wg_common.errors import DecodeError
+from wg_common.inference.family_head import Layout, site_tensors
 from wg_common.nets import assembly, network
 
 NET = "cnn-s"
@@ -95,6 +104,26 @@ def test_a_good_network_is_kept_and_every_model_is_a_whole_network(
     rows = predict.predict(plant.home, manifest, "kept", inputs, data.names)
     right = [row.label == LABELS[label] for row, label in zip(rows, data.labels, strict=True)]
     assert np.mean(right) == pytest.approx(found[manifest.kept].accuracy)
+
+
+def test_a_family_s_head_is_for_features_that_the_plant_standardises(
+    make_plant: MakePlant, weights: Weights, good: Network
+) -> None:
+    layout = Layout(DIMENSION, ())
+    site = replace(family_head(layout, 3), reference=np.stack([np.full(DIMENSION, 9.0)] * 2))
+    first = {**good, **site_tensors(site)}
+    plant = make_plant({0: 4, 1: 4, 2: 4})
+    manifest = _apply(plant, {"network": (first, SAME_FAMILY), **weights})
+    tensors = store.load_tensors(plant.home, manifest, GENERATED)
+    data = predict.load_records(Path(plant.config.data.path), LABELS, split=None)
+    batch = network.prepared(NET, data.records)
+    features = network.features(network.load_trunk(NET, good), batch)
+    weight, _ = site.at(features, layout)
+    cosine = (weight * tensors["head.weight"]).sum() / np.linalg.norm(weight)
+    assert cosine / np.linalg.norm(tensors["head.weight"]) == pytest.approx(1, abs=1e-4)
+    wrong = {**first, "site.weight": np.zeros((2, DIMENSION), np.float32)}
+    with pytest.raises(DecodeError, match="family head"):
+        _apply(plant, {"network": (wrong, SAME_FAMILY), **weights})
 
 
 def test_local_only_stands_on_the_public_base(

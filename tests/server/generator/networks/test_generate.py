@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.client.families import head as family_head_of
 from tests.server.generator.conftest import World
 from tests.server.generator.networks.conftest import SIZES
 
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.inference import family_head
+from wg_common.inference.family_head import Layout
 from wg_common.nets import assembly
 from wg_server.generator.heads.generate import Generated, SiteRelease
 from wg_server.generator.networks import condition as conditions
@@ -182,7 +185,11 @@ def test_networks_of_other_views_are_packed_and_taken_where_the_camera_is_anothe
 ) -> None:
     bundle, zoo = network_generator.parts.bundles["cnn-s"], zoos["cnn-s"]
     mine = [replace(n, rows=-n.rows) for n in zoo.networks if n.task.family == "family-1"]
-    fitted_priors = replace(bundle.fitted_priors, augmented=build_index(mine, bundle.decoder.codec))
+    fitted_priors = replace(
+        bundle.fitted_priors,
+        augmented=build_index(mine, bundle.decoder.codec),
+        site_heads={n.task.key: family_head_of(Layout(64, ()), 4) for n in mine},
+    )
     parts = replace(
         network_generator.parts, bundles={"cnn-s": replace(bundle, fitted_priors=fitted_priors)}
     )
@@ -193,6 +200,12 @@ def test_networks_of_other_views_are_packed_and_taken_where_the_camera_is_anothe
     same = _make(packed, world)
     monkeypatch.setattr(conditions, "SHIFT_LIKELY", -1.0)
     other = _make(packed, world)
+    sites = [
+        [family_head.split_site(c.tensors)[1] for c in made.candidates] for made in (same, other)
+    ]
+    assert not any(sites[0]) and not any(sites[1][1:])
+    site = family_head.from_tensors(sites[1][0], 4, Layout(64, ()))
+    assert (site.weight.argmax(axis=1) == np.arange(4)).all()
     first, second = (_tensors(made, "network")["head.weight"].ravel() for made in (same, other))
     assert np.corrcoef(first, second)[0, 1] < -0.5
 
