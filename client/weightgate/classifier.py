@@ -91,6 +91,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         features = self._inputs(plant, manifest, X)
         if len(features) != len(labels):
             raise DataError(f"y: {len(labels)} labels of {len(features)} records")
+        start = start.padded(features.shape[1])  # it may do without a network that came
         found = fit_finetuned(fixed(start), features, labels, folds, unseen_mass=0.0)
         self.head_ = found.head
         return self

@@ -187,7 +187,8 @@ def _seen(
 ) -> _Seen:
     beside = None if used is None else used[0].local_encoder
     encoder = plants.pinned_encoder(home, plant.encoder, beside)
-    sight = predict.Sight(architecture="", encoder=encoder)
+    network = None if used is None else predict.load_network(home, used[0], encoder)
+    sight = predict.Sight(architecture="", encoder=encoder, network=network)
     dimension, done = plant.features.dimension, 0
     names: list[str] = []
     problems: list[Problem] = []

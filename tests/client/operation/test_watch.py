@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from tests.client.cli.conftest import Json, here
 from tests.client.conftest import LABELS, MakePlant, write_npz
+from tests.client.families import beside, family_head
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.models import drift
+from wg_client.methods.names import GENERATED, LOCAL
+from wg_client.models import adoption, drift
 from wg_client.operation import stages
 from wg_client.selection.apply import apply_package
 from wg_common import errors
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import DecodeError
 from wg_common.wire import canonical
 
@@ -55,3 +58,21 @@ def test_a_plant_is_watched_with_and_without_a_model(
     path.write_bytes(canonical.encode(replace(stages.read(home), version=2)))
     with pytest.raises(DecodeError, match="version 2"):
         stages.read(home)
+
+
+def test_a_model_beside_a_network_of_its_family_is_watched_too(
+    make_plant: MakePlant,
+    encoder_package: bytes,
+    tmp_path: Path,
+    here: Json,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drift, "PERMUTATIONS", 99)
+    plant = make_plant({0: 8, 1: 8, 2: 8})
+    both = family_head(encoder_package, 3) | beside(3).tensors()
+    manifest = apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
+    for number, name in enumerate((GENERATED, LOCAL)):
+        adoption.use(plant.home, manifest, name, "test")
+        path = write_npz(tmp_path / f"{name}.npz", {0: 6, 1: 6, 2: 6}, seed=number, labels=LABELS)
+        found = here("watch", "--home", plant.home.root, path)
+        assert sum(found["called"].values()) == 18

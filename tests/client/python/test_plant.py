@@ -8,13 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker, write_npz
+from tests.client.conftest import (
+    LABELS,
+    MakePlant,
+    TestPlant,
+    pictures,
+    plant_maker,
+    write_npz,
+)
+from tests.client.families import beside, family_head
 
 import weightgate
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.models import adoption
 from wg_client.release import preview
 from wg_client.selection.apply import apply_package
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.slow
@@ -70,6 +80,21 @@ def test_the_classifier_is_the_model_and_learns_on_from_it(plant: TestPlant) -> 
         trained.fit(records, np.repeat("mist", 12))
     with pytest.raises(ConfigError, match="a kept model lies"):
         weightgate.Classifier().load()
+
+
+def test_a_model_beside_a_network_of_its_family_is_loaded_and_trained_on(
+    make_plant: MakePlant, encoder_package: bytes
+) -> None:
+    plant = make_plant({0: 4, 1: 4, 2: 4})
+    both = family_head(encoder_package, 3) | beside(3).tensors()
+    apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)}))
+    rng = np.random.default_rng(4)
+    records = [record for label in range(3) for record in pictures(rng, label, 4)]
+    names = np.repeat(LABELS, 4)
+    for model in (GENERATED, LOCAL):
+        found = weightgate.Classifier(str(plant.home.root), model=model).load()
+        assert found.predict_proba(records).shape == (12, 3)
+        assert found.fit(records, names).score(records, names) > 0.5
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
