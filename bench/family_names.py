@@ -145,7 +145,8 @@ def cosines() -> Iterator[str]:
             same += np.diagonal(found).tolist()
             other += found[~np.eye(len(found), dtype=bool)].tolist()
     for what, values in (("one class", same), ("different classes", other)):
-        yield f"{what}: {np.mean(values):.2f}, standard deviation {np.std(values):.2f}"
+        mean, spread = np.mean(values), np.std(values)
+        yield f"{what}: {mean:.2f}, standard deviation {spread:.2f}, {len(values)} pairs"
 
 
 def judge(

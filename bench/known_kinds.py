@@ -7,7 +7,8 @@ home whose zoo has the training part of data sets, as ``bench.family_sets --out 
 ``--datasets`` is that folder, and plants are cut from the other part.
 
 Judged: local-only; what comes, and what the plant's model selection keeps, with the family's
-network beside the encoder and without it; and as often the family is found.
+network beside the encoder and without it; and how often the family is found. A plant without
+labels whose family is not found has no model, and counts as chance.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.methods.names import LOCAL
 from wg_common.catalogue import SAME_FAMILY
+from wg_common.errors import NotAcceptedError
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.wire import canonical
@@ -134,9 +136,13 @@ def judge(
         else:
             head = head_from_tensors(first.tensors)
         scores[DELIVERED + ending] = right(head, test)
-        outcome = selected(
-            variant, trunk, labels, encoder.dimension, own=True, others=False, family=family
-        )
+        try:
+            outcome = selected(
+                variant, trunk, labels, encoder.dimension, own=True, others=False, family=family
+            )
+        except NotAcceptedError:  # no label, and nobody knows the plant's kind: it has no model
+            scores[KEPT + ending] = 1 / k
+            continue
         scores[KEPT + ending] = right(outcome.models[outcome.kept].head, test)
         if LOCAL in outcome.models:
             scores[LOCAL] = right(outcome.models[LOCAL].head, test)

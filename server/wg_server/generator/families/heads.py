@@ -20,7 +20,7 @@ from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
-from wg_server.generator.families.match import LIKELY, Entries, match_family, measure
+from wg_server.generator.families.match import LIKELY, Entries, match_own_first, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
@@ -152,7 +152,9 @@ def head_for(
     Returns:
         Both of the plant's classes, in its order; None if no family of the operator's is likely.
     """
-    found = match_family(own, measure(own, priors), priors, estimate, labels)
+    entries = [number for number, family in enumerate(own.families) if family in own.heads]
+    known = (own, measure(own, priors), priors, estimate, labels)
+    found = match_own_first(*known, own=entries)
     if found is None or found.share < LIKELY:
         return None
     best = int(np.argmax(found.weights))

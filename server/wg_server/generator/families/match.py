@@ -43,6 +43,7 @@ _OTHER_CLASSES = 1e-4
 """Prior probability that the classes of a same-family site are like any site's."""
 _OTHER_CLASSES_SHIFTED = 0.1
 """The same where its mean has shifted, since what shifts the mean changes classes too."""
+_MOST = 0.5  # Share of a plant's names above which an own family's names are the plant's
 _RELATED = 0.5  # Prior probability that a plant is of some family of the zoo
 _SAME_NAME = 1e3
 """Added to the log odds of a pair of classes with one name, so that it is matched first."""
@@ -179,10 +180,8 @@ def match_family(
     )
     rows, centres = entries.deviations @ priors.basis, entries.centres @ priors.basis
     odds = _class_odds(plant, rows, spread)
-    said = log_ratio(labels, entries.names)  # [K, R]
-    alike = np.where(said == 0, 0.0, expit(said))
+    said, alike, share = _names_in_common(entries, labels)
     starts, gone = entries.bounds, set(without)
-    share = np.maximum.reduceat(alike, starts[:-1], axis=1).mean(axis=0)
     names = _name_odds(entries, share, gone)
     rough = _TEMPER * np.maximum.reduceat(odds, starts[:-1], axis=1).sum(axis=0)
     rough = np.maximum(rough, np.log(_OTHER_CLASSES_SHIFTED))
@@ -206,6 +205,46 @@ def match_family(
     return _choose(
         entries, np.array(chosen), np.array(scores), np.array(matched), np.array(shifts), gone
     )
+
+
+def match_own_first(
+    entries: Entries,
+    spread: Spread,
+    priors: Priors,
+    estimate: Prediction,
+    labels: Sequence[str],
+    *,
+    own: Collection[int],
+    without: Collection[int] = (),
+) -> FamilyMatch | None:
+    """A plant's family among those of own records that have most of its names, or else among all.
+
+    Rendered families are many and share their names, and no real plant is of one. Where names say
+    nothing, they are what keeps a plant of another kind from an own family that is a little like it
+    (docs/decisions/0165).
+
+    Args:
+        own: Numbers of the entries of own records.
+        without: As of ``match_family``, which has the other arguments.
+    """
+    known = (entries, spread, priors, estimate, labels)
+    _, _, share = _names_in_common(entries, labels)
+    named = {number for number in own if share[number] > _MOST} - set(without)
+    if named:
+        found = match_family(*known, without=set(range(len(share))) - named)
+        if found is not None and found.share >= LIKELY:
+            return found
+    return match_family(*known, without=without)
+
+
+def _names_in_common(entries: Entries, labels: Sequence[str]) -> tuple[Floats, Floats, Floats]:
+    """Log ratios that names mean the same, probabilities of it, and shares of names in common.
+
+    The first two are ``[K, R]``; a share ``[E]`` is of the plant's names.
+    """
+    said = log_ratio(labels, entries.names)
+    alike = np.where(said == 0, 0.0, expit(said))
+    return said, alike, np.maximum.reduceat(alike, entries.bounds[:-1], axis=1).mean(axis=0)
 
 
 def _compare(

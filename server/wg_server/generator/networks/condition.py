@@ -16,11 +16,10 @@ from torch import Tensor
 
 from wg_common.inference.family_head import TENSORS, FamilyHead
 from wg_server.generator.families.match import (
-    LIKELY,
     SHIFT_LIKELY,
     FamilyMatch,
     Spread,
-    match_family,
+    match_own_first,
 )
 from wg_server.generator.networks import neighbours
 from wg_server.generator.networks.feature_regression import FeatureRegression
@@ -271,18 +270,18 @@ def _site_head(
 def find_family(
     fitted_priors: NetworkPriors, estimate: Prediction, labels: Sequence[str], without: set[int]
 ) -> FamilyMatch | None:
-    """The plant's family among those of the operator's own records, or else among all.
-
-    Rendered families are many and share their names, and no real plant is of one.
-    """
+    """The plant's family; the operator's own ones have networks with domain-shift augmentation."""
     index, augmented = fitted_priors.index, fitted_priors.augmented
-    known = (fitted_priors.spread, fitted_priors.priors, estimate, labels)
-    if augmented is not None:
-        rendered = {n for n, key in enumerate(index.keys) if key not in augmented.keys}
-        found = match_family(index, *known, without=rendered | without)
-        if found is not None and found.share >= LIKELY:
-            return found
-    return match_family(index, *known, without=without)
+    keys = () if augmented is None else augmented.keys
+    return match_own_first(
+        index,
+        fitted_priors.spread,
+        fitted_priors.priors,
+        estimate,
+        labels,
+        own=[n for n, key in enumerate(index.keys) if key in keys],
+        without=without,
+    )
 
 
 def _family_mean(

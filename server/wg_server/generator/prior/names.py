@@ -35,8 +35,8 @@ _NEAR = 0.5  # Cosine from which on two names may mean the same
 _LEAST_NAMES = 20  # Fewest different names that a map is fitted on
 _LEAST = 0.02  # Share of variance explained below which names are left alone
 _MOST = 0.9
-_SAME_MEANING = 0.62, 0.24
-_OTHER_MEANING = 0.35, 0.12
+_SAME_MEANING = 0.58, 0.24
+_OTHER_MEANING = 0.34, 0.12
 """Mean and standard deviation of the cosine of names of one class, in other words or in another
 language, and of names of different classes (``python -m bench.family_names --cosines``)."""
 _CERTAIN = 4.0  # Largest log likelihood ratio that meaning alone may give

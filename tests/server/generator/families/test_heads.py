@@ -31,8 +31,16 @@ OWN = ("family-2", "family-5")
 OUT_OF_FAMILY = 40
 
 
+WORDS = {
+    "family-2": ("hinge", "soup", "planet", "carpet"),
+    "family-3": ("violin", "glacier", "tax", "goat"),
+    "family-5": ("window", "river", "salt", "poem"),
+    "unknown": ("piston", "honey", "verdict", "fog"),
+}
+
+
 def _names(family: str) -> tuple[str, ...]:
-    return tuple(f"{family}-{name}" for name in LABELS)
+    return WORDS.get(family) or tuple(f"{family}-{name}" for name in LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +103,18 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
 def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world: World) -> None:
     assert _family_match(owner, world, 3, _names("family-3")) == []
     assert _family_match(owner, world, OUT_OF_FAMILY, _names("unknown")) == []
+
+
+def test_rendered_families_with_the_names_of_an_own_one_have_no_say(
+    generator: Generator, tasks: list[ZooTask], world: World
+) -> None:
+    """Twenty rendered families have digits; no real plant is of one (docs/decisions/0165)."""
+    names = _names("family-2")
+    alike = [replace(task, labels=names) for task in tasks]
+    owner = Generator(
+        generator.id, replace(generator.parts, operator_families=collect(alike, HEADS, NETWORKS))
+    )
+    assert len(_family_match(owner, world, 2, names)) == 1
 
 
 def test_a_zoo_of_rendered_tasks_has_none_and_its_package_says_nothing(
