@@ -111,7 +111,7 @@ def test_the_network_is_that_of_made_up_sites_behind_another_camera_only(
     else:
         weight, bias = head.at(np.random.default_rng(1).normal(3, 2, (30, 64)), Layout(64, ()))
         np.testing.assert_allclose(weight, -np.eye(4, 64)[::-1], rtol=1e-5)
-        np.testing.assert_allclose(bias, [3, 2, 1, 0], rtol=1e-5)
+        np.testing.assert_allclose(bias, [3, 2, 1, 0], atol=1e-9)
 
 
 def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world: World) -> None:
