@@ -26,7 +26,6 @@ from wg_common.inference.block_scale import block_scale
 Floats = NDArray[np.float64]
 
 _LARGEST = 50.0  # Magnitude of a log spread; more would overflow in what is computed from it
-_NO_SITE = 1e30  # Records that say as much of a site as its family does: more than any has
 _LEAST = 1e-6  # Added to a spread before its logarithm is taken
 
 
@@ -94,13 +93,6 @@ class FamilyHead:
     def _on(self, site: Floats, layout: Layout) -> tuple[Floats, Floats]:
         weight = self.weight * block_scale(np.exp(site[1]), layout.sizes)
         return np.pad(weight, ((0, 0), (layout.start, 0))), self.bias - weight @ site[0]
-
-
-def plain(weight: Floats, bias: Floats) -> FamilyHead:
-    """A head ``[K, B]`` on features as they are, of one block: no site's records count."""
-    scale = block_scale(np.ones(weight.shape[1]), (weight.shape[1],))
-    nothing = np.zeros((2, weight.shape[1]))
-    return FamilyHead(nothing, np.array([_NO_SITE]), weight / scale, bias)
 
 
 TENSORS = tuple(f.name for f in fields(FamilyHead))

@@ -97,17 +97,10 @@ def layout(architecture: str) -> Layout:
     return Layout(network.feature_count(architecture), ())
 
 
-def split(
-    tensors: Tensors, which: str = ""
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """Other tensors, and those of a network, if there is one.
-
-    Args:
-        which: Of several: what stands before ``PREFIX``, without the dot.
-    """
-    prefix = f"{which}.{PREFIX}" if which else PREFIX
-    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    return {k: v for k, v in tensors.items() if not k.startswith(prefix)}, own
+def split(tensors: Tensors) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """Tensors of a family's head, and those of its network, if there is one."""
+    own = {k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)}
+    return {k: v for k, v in tensors.items() if not k.startswith(PREFIX)}, own
 
 
 def from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork:

@@ -22,13 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from wg_common import __version__, atomic, catalogue, streams
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import ConfigError
-from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
@@ -226,7 +221,7 @@ class _Pipeline:
 
     def _family_networks(
         self, owned: Sequence[family_heads.FamilyHeadEntry]
-    ) -> dict[str, operator_heads.Networks]:
+    ) -> dict[str, FamilyNetwork]:
         """Networks that stand beside heads of the operator's families, if the zoo has such."""
         kind = modality(encoders.read_modality(self.home.read_encoder()))
         wanted, zoo = kind.family_network, Store(self.home.zoo)
@@ -238,13 +233,9 @@ class _Pipeline:
         for entry in zoo_networks.networks(zoo, wanted, base):
             if entry.task in tasks:
                 made = zoo_networks.read(zoo, entry)
-                if made.site_head is None:
-                    continue
-                own = [made.tensors[name].astype(np.float64) for name in (HEAD_WEIGHT, HEAD_BIAS)]
-                pairs = (made.tensors, family_head.plain(*own)), (made.shifted, made.site_head)
-                found[entry.family] = operator_heads.Networks(
-                    *(FamilyNetwork(wanted, _trunk(tensors), head) for tensors, head in pairs)
-                )
+                trunk = {k: v for k, v in made.shifted.items() if k.startswith(TRUNK)}
+                if made.site_head is not None:
+                    found[entry.family] = FamilyNetwork(wanted, trunk, made.site_head)
         return found
 
     def _networks(self, data: TrainingData, heads: str) -> dict[str, Any] | None:
@@ -300,10 +291,6 @@ class _Pipeline:
         _write(self.home.networks, packed, self.home.networks_card, document, checks)
         checkpoint.unlink(missing_ok=True)
         return document
-
-
-def _trunk(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    return {name: value for name, value in tensors.items() if name.startswith(TRUNK)}
 
 
 def _head_figures(

@@ -4,8 +4,8 @@ A plant releases 64 numbers of a record and learns on many more, which stay with
 operator's own need no noise and no release, so that heads can be fitted on *all* local features of
 them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Plants of such a family,
 found by ``families.match``, get the head, and standardise their own features for it. Where the
-zoo has whole networks of the family, one comes with the head (``wg_common.nets.family_network``):
-that which saw made-up sites where the plant is likely behind another camera, or else the other.
+zoo has a whole network of the family that saw made-up sites, it comes with the head
+(``wg_common.nets.family_network``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,30 +20,11 @@ from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
-from wg_server.generator.families.match import (
-    LIKELY,
-    SHIFT_LIKELY,
-    Entries,
-    match_own_first,
-    measure,
-)
+from wg_server.generator.families.match import LIKELY, Entries, match_own_first, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 ARRAYS = ("deviations", "entry", "centres")  # Arrays of `Entries`
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Networks:
-    """Networks of one family, for the same classes.
-
-    Attributes:
-        as_is: Of its records as they are.
-        shifted: Of the same at made-up sites.
-    """
-
-    as_is: FamilyNetwork
-    shifted: FamilyNetwork
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,12 +39,12 @@ class OperatorFamilies(Entries):
 
     layout: Layout
     heads: Mapping[str, FamilyHead]
-    networks: Mapping[str, Networks] = field(default_factory=dict)
+    networks: Mapping[str, FamilyNetwork] = field(default_factory=dict)
 
     @property
     def architecture(self) -> str:
         """Of the networks; empty if there are none."""
-        return next((each.shifted.architecture for each in self.networks.values()), "")
+        return next((each.architecture for each in self.networks.values()), "")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays by name, for a package; names, families and layout are stored beside them."""
@@ -71,9 +52,7 @@ class OperatorFamilies(Entries):
         for number, family in enumerate(sorted(self.heads)):
             own = self.heads[family].tensors()
             if family in self.networks:
-                for which in _NETWORKS:
-                    network: FamilyNetwork = getattr(self.networks[family], which)
-                    own |= {f"{which}.{k}": v for k, v in network.tensors().items()}
+                own |= self.networks[family].tensors()
             found |= {f"heads.{number}.{name}": value for name, value in own.items()}
         return found
 
@@ -81,7 +60,7 @@ class OperatorFamilies(Entries):
 def collect(
     tasks: Sequence[ZooTask],
     heads: Mapping[str, tuple[Layout, FamilyHead]],
-    networks: Mapping[str, Networks],
+    networks: Mapping[str, FamilyNetwork],
 ) -> OperatorFamilies | None:
     """The operator's families of a zoo; None if it has no heads of any.
 
@@ -106,7 +85,7 @@ def collect(
         networks={
             family: each
             for family, each in networks.items()
-            if family in found and len(each.as_is.head.weight) == len(found[family].weight)
+            if family in found and len(each.head.weight) == len(found[family].weight)
         },
     )
 
@@ -145,16 +124,10 @@ def read(
         own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         left -= {prefix + name for name in own}
         classes = int((entry == list(families).index(family)).sum())
-        made = {}
-        for which in _NETWORKS:
-            own, network = family_network.split(own, which)
-            if network:
-                made[which] = family_network.from_tensors(network, architecture, classes)
+        own, network = family_network.split(own)
         heads[family] = family_head.from_tensors(own, classes, layout)
-        if made.keys() not in (set(), set(_NETWORKS)):
-            raise wrong
-        if made:
-            networks[family] = Networks(**made)
+        if network:
+            networks[family] = family_network.from_tensors(network, architecture, classes)
     if left:
         raise wrong
     return OperatorFamilies(
@@ -165,9 +138,6 @@ def read(
         heads=heads,
         networks=networks,
     )
-
-
-_NETWORKS = ("as_is", "shifted")
 
 
 def head_for(
@@ -190,11 +160,8 @@ def head_for(
     best = int(np.argmax(found.weights))
     entry = int(found.entries[best])
     family = own.families[entry]
-    head, networks = own.heads.get(family), own.networks.get(family)
+    head, network = own.heads.get(family), own.networks.get(family)
     rows = found.matched[best] - own.bounds[entry]
     if head is None or len(head.weight) <= rows.max():
         return None
-    if networks is None:
-        return head.of_classes(rows), None
-    network = networks.shifted if found.shifted > SHIFT_LIKELY else networks.as_is
-    return head.of_classes(rows), network.of_classes(rows)
+    return head.of_classes(rows), network and network.of_classes(rows)

@@ -12,7 +12,7 @@ from tests.client.families import beside
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import DecodeError
 from wg_common.inference import family_head
-from wg_common.inference.family_head import FamilyHead, Layout, plain
+from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets import family_network
 from wg_server.generator import container
 from wg_server.generator.families import heads
@@ -63,9 +63,8 @@ def _head(family: str) -> FamilyHead:
 
 HEADS = {family: (LAYOUT, _head(family)) for family in OWN}
 """The operator owns two of the families."""
-AS_IS = replace(beside(4), head=plain(-np.eye(4, 64), np.arange(4.0)))
-NETWORKS = {OWN[0]: heads.Networks(AS_IS, beside(4))}
-"""Of one of them the zoo has networks."""
+NETWORKS = {OWN[0]: beside(4)}
+"""Of one of them the zoo has a network."""
 
 
 @pytest.fixture(scope="module")
@@ -96,22 +95,9 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
     np.testing.assert_allclose(head.weight[:, 0], family + np.arange(4)[::-1] / 10, rtol=1e-5)
     np.testing.assert_allclose(head.bias, [3, 2, 1, 0])
     assert bool(network) == (f"family-{family}" in NETWORKS)
-
-
-@pytest.mark.parametrize("shifted", [True, False])
-def test_the_network_is_that_of_made_up_sites_behind_another_camera_only(
-    owner: Generator, world: World, monkeypatch: pytest.MonkeyPatch, shifted: bool
-) -> None:
-    monkeypatch.setattr(heads, "SHIFT_LIKELY", -1.0 if shifted else 2.0)
-    (found,) = _family_match(owner, world, 2, _names("family-2")[::-1])
-    _, network = family_network.split(found.tensors)
-    head = family_network.from_tensors(network, "cnn-m", 4).head
-    if shifted:
-        np.testing.assert_array_equal(head.weight, np.eye(4, 64)[::-1])
-    else:
-        weight, bias = head.at(np.random.default_rng(1).normal(3, 2, (30, 64)), Layout(64, ()))
-        np.testing.assert_allclose(weight, -np.eye(4, 64)[::-1], rtol=1e-5)
-        np.testing.assert_allclose(bias, [3, 2, 1, 0], atol=1e-9)
+    if network:
+        read = family_network.from_tensors(network, "cnn-m", 4)
+        np.testing.assert_array_equal(read.head.weight, np.eye(4, 64)[::-1])
 
 
 def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world: World) -> None:
@@ -163,8 +149,8 @@ def test_the_operators_families_go_through_the_package(owner: Generator) -> None
         {"owned": OWN[::-1]},
         {"heads.0.weight": np.zeros((3, LOCAL), np.float32)},
         {"heads.0.more": np.zeros(1, np.float32)},
-        {"heads.0.shifted.network.trunk.more": np.zeros(1, np.float32)},
-        {"heads.1.as_is.network.bias": np.zeros(4, np.float32)},
+        {"heads.0.network.trunk.more": np.zeros(1, np.float32)},
+        {"heads.1.network.bias": np.zeros(4, np.float32)},
         {"heads.2.bias": np.zeros(4, np.float32)},
     ],
 )
