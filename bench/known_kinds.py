@@ -8,7 +8,8 @@ home whose zoo has the training part of data sets, as ``bench.family_sets --out 
 
 Judged: local-only; what comes, and what the plant's model selection keeps, with the family's
 network beside the encoder and without it; and how often the family is found. A plant without
-labels whose family is not found has no model, and counts as chance.
+labels whose family is not found has no model, and counts as chance. Where there is no label, what
+comes is also standardised by the records of another plant of the kind: a wrong condition.
 """
 
 import argparse
@@ -33,13 +34,16 @@ from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import NotAcceptedError
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.trunk import Records
 from wg_common.wire import canonical
 from wg_server.generator.heads.generate import Generated, Generator, generate, load_generator
 from wg_server.site.home import ServerHome
 
+_APART = 50  # Between seeds of a plant and of the other one of its kind
 FOUND = "found"
 DELIVERED, KEPT = "delivered", "kept"
 HEAD = ", head alone"
+WRONG = "delivered, by another plant's records"
 CAMERA = "new camera"
 CELLS = tuple(
     Cell(
@@ -105,14 +109,24 @@ def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
     generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
     data = cut(datasets, name, seed, cell)
     if len(data.labels) > 1:  # else no class has enough records for a plant and for its tests
-        row["scores"] = judge(generator, encoder, data, cell, seed)
+        others = None if cell.shots else cut(datasets, name, seed + _APART, cell).own[0]
+        row["scores"] = judge(generator, encoder, data, cell, seed, others)
     return row
 
 
 def judge(
-    generator: Generator, encoder: Encoder, data: Cut, cell: Cell, seed: int
+    generator: Generator,
+    encoder: Encoder,
+    data: Cut,
+    cell: Cell,
+    seed: int,
+    others: Records | None,
 ) -> dict[str, float]:
-    """Accuracy of each model on new records of one plant."""
+    """Accuracy of each model on new records of one plant.
+
+    Args:
+        others: Records of another plant of the kind; None: it has no part.
+    """
     k, (records, truth) = len(data.labels), data.own
     labels = np.full(len(truth), -1)
     for label in range(k):
@@ -136,6 +150,11 @@ def judge(
         else:
             head = head_from_tensors(first.tensors)
         scores[DELIVERED + ending] = right(head, test)
+        if others is not None and first.source == SAME_FAMILY and variant is made:
+            seen = encoder.encode_local(others).astype(np.float64)
+            away = family_at(encoder, seen, plant_trunk(encoder, seen), k, others)
+            view, head = away(first.tensors)
+            scores[WRONG] = right(view.outward(head), test)
         try:
             outcome = selected(
                 variant, trunk, labels, encoder.dimension, own=True, others=False, family=family
@@ -168,7 +187,12 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     """Accuracy in each cell, and paired differences over data sets."""
     results = Results(rows)
     models = (LOCAL, DELIVERED + HEAD, DELIVERED, KEPT + HEAD, KEPT)
-    pairs = ((DELIVERED, DELIVERED + HEAD), (KEPT, KEPT + HEAD), (KEPT, LOCAL))
+    pairs = (
+        (DELIVERED, DELIVERED + HEAD),
+        (KEPT, KEPT + HEAD),
+        (KEPT, LOCAL),
+        (WRONG, DELIVERED),
+    )
     found = []
     for cell in results.cells:
         known = [
@@ -178,7 +202,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         size = "{}, {}".format(*results.size(cell))
         differences = [
             str(results.paired(cell, *pair))
-            if np.isfinite(results.accuracy(cell, pair[1])[0])
+            if np.isfinite([results.accuracy(cell, name)[0] for name in pair]).all()
             else "-"
             for pair in pairs
         ]
