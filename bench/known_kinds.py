@@ -39,7 +39,6 @@ from wg_common.wire import canonical
 from wg_server.generator.heads.generate import Generated, Generator, generate, load_generator
 from wg_server.site.home import ServerHome
 
-_APART = 50  # Between seeds of a plant and of the other one of its kind
 FOUND = "found"
 DELIVERED, KEPT = "delivered", "kept"
 HEAD = ", head alone"
@@ -109,7 +108,7 @@ def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
     generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
     data = cut(datasets, name, seed, cell)
     if len(data.labels) > 1:  # else no class has enough records for a plant and for its tests
-        others = None if cell.shots else cut(datasets, name, seed + _APART, cell).own[0]
+        others = None if cell.shots else cut(datasets, name, abs(seed - 1), cell).own[0]
         row["scores"] = judge(generator, encoder, data, cell, seed, others)
     return row
 
@@ -125,7 +124,7 @@ def judge(
     """Accuracy of each model on new records of one plant.
 
     Args:
-        others: Records of another plant of the kind; None: it has no part.
+        others: Records of the plant of another seed; None: they have no part.
     """
     k, (records, truth) = len(data.labels), data.own
     labels = np.full(len(truth), -1)
