@@ -5,7 +5,7 @@ operator's own need no noise and no release, so that heads can be fitted on *all
 them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Plants of such a family,
 found by ``families.match``, get the head, and standardise their own features for it. Where the
 zoo has a whole network of the family that saw made-up sites, it comes with the head
-(``wg_common.nets.family_network``).
+(``wg_common.nets.family_network``) for plants that may stand behind another camera.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,11 @@ from wg_common.nets.family_network import FamilyNetwork
 from wg_server.generator.families.match import LIKELY, Entries, match_own_first, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
+
+ANOTHER_CAMERA = 1e-3
+"""Probability of domain shift from which on the network comes with the head. It is worth nine points
+behind another camera, and costs one where there is none: of forty plants under the operator's
+camera none had as much as a tenth of it (docs/decisions/0169)."""
 
 ARRAYS = ("deviations", "entry", "centres")  # Arrays of `Entries`
 
@@ -150,7 +155,8 @@ def head_for(
         labels: The plant's class names, K.
 
     Returns:
-        Both of the plant's classes, in its order; None if no family of the operator's is likely.
+        Both of the plant's classes, in its order; None if no family of the operator's is likely. The
+        network is None, too, where the plant sees what the operator sees.
     """
     entries = [number for number, family in enumerate(own.families) if family in own.heads]
     known = (own, measure(own, priors), priors, estimate, labels)
@@ -164,4 +170,6 @@ def head_for(
     rows = found.matched[best] - own.bounds[entry]
     if head is None or len(head.weight) <= rows.max():
         return None
-    return head.of_classes(rows), network and network.of_classes(rows)
+    if network is None or found.shifted < ANOTHER_CAMERA:
+        return head.of_classes(rows), None
+    return head.of_classes(rows), network.of_classes(rows)
