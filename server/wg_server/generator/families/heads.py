@@ -25,9 +25,9 @@ from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 ANOTHER_CAMERA = 1e-3
-"""Probability of domain shift from which on the network comes with the head. It is worth nine points
-behind another camera, and costs one where there is none: of forty plants under the operator's
-camera none had as much as a tenth of it (docs/decisions/0169)."""
+"""Probability of domain shift from which on the network comes with the head. It is worth nine
+points behind another camera, and costs one where there is none: of forty plants under the
+operator's camera none had as much as a tenth of it (docs/decisions/0169)."""
 
 ARRAYS = ("deviations", "entry", "centres")  # Arrays of `Entries`
 
@@ -155,8 +155,8 @@ def head_for(
         labels: The plant's class names, K.
 
     Returns:
-        Both of the plant's classes, in its order; None if no family of the operator's is likely. The
-        network is None, too, where the plant sees what the operator sees.
+        Both of the plant's classes, in its order; None if no family of the operator's is likely.
+        The network is None, too, where the plant sees what the operator sees.
     """
     entries = [number for number, family in enumerate(own.families) if family in own.heads]
     known = (own, measure(own, priors), priors, estimate, labels)
