@@ -32,6 +32,7 @@ from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.methods.names import LOCAL
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import NotAcceptedError
+from wg_common.inference.hostile_tensors import apart
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
@@ -179,7 +180,7 @@ def _without_network(made: Generated) -> Generated:
 
 
 def _own(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    return family_network.split(tensors)[0]
+    return apart(tensors, family_network.PREFIX)[0]
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

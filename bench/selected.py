@@ -11,7 +11,7 @@ from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.network_tuning import NetworkTuner
-from wg_client.fitting.standardised import Beside, family_view
+from wg_client.fitting.standardised import HeadBeside, family_view
 from wg_client.methods import names
 from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_client.selection.model_selection import Outcome, select_model
@@ -20,6 +20,7 @@ from wg_common import streams
 from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.hostile_tensors import apart
 from wg_common.inference.posterior import from_tensors
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality
@@ -107,11 +108,11 @@ def family_at(
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
 
     def seen(tensors: Mapping[str, NDArray[np.float32]]) -> tuple[Trunk, LinearHead]:
-        own, _ = family_network.split(tensors)
+        own, _ = apart(tensors, family_network.PREFIX)
         head, beside = family_head.from_tensors(own, classes, layout), None
         network = network_of(tensors, encoder, classes)
         if network is not None:
-            beside = Beside(network[0], network[1].features(records))
+            beside = HeadBeside(network[0], network[1].features(records))
         return family_view(head, local, layout, trunk, encoder.dimension, beside)
 
     return seen
@@ -119,14 +120,14 @@ def family_at(
 
 def network_of(
     tensors: Mapping[str, NDArray[np.float32]], encoder: Encoder, classes: int
-) -> tuple[FamilyHead, family_network.Beside] | None:
+) -> tuple[FamilyHead, family_network.TrunkBeside] | None:
     """The network that came with a family's head: its own head, and its trunk at work."""
-    _, further = family_network.split(tensors)
+    _, further = apart(tensors, family_network.PREFIX)
     if not further:
         return None
     wanted = modality(encoder.modality).family_network
     found = family_network.from_tensors(further, wanted, classes)
-    module = family_network.Beside(found.architecture, found.trunk, encoder.settings)
+    module = family_network.TrunkBeside(found.architecture, found.trunk, encoder.settings)
     return found.head, module
 
 

@@ -23,7 +23,7 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Beside:
+class HeadBeside:
     """A network of the family at a plant: a head on F features that the plant standardises.
 
     Attributes:
@@ -81,7 +81,7 @@ def family_view(
     layout: Layout,
     own: Trunk,
     released: int,
-    beside: Beside | None = None,
+    beside: HeadBeside | None = None,
 ) -> tuple[Trunk, LinearHead]:
     """What the head of a family stands on at a plant, and the head.
 

@@ -26,7 +26,7 @@ from wg_common.streams import Stream
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.fitting.network_tuning import NetworkTuner
-    from wg_common.nets.family_network import Beside, FamilyNetwork
+    from wg_common.nets.family_network import FamilyNetwork, TrunkBeside
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -171,7 +171,7 @@ class PlantNetwork:
     """
 
     found: FamilyNetwork
-    module: Beside
+    module: TrunkBeside
     features: NDArray[np.float32]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wg_client.data.plant import Plant, Progress
 from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
-from wg_client.fitting.standardised import Beside, family_view
+from wg_client.fitting.standardised import HeadBeside, family_view
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_common import catalogue, streams
 from wg_common.catalogue import BASE, HEAD_BIAS, POSTERIOR, SAME_FAMILY
@@ -16,6 +16,7 @@ from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.hostile_tensors import apart
 from wg_common.inference.posterior import Posterior
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.course_names import loudness_of
@@ -115,7 +116,7 @@ def _checked(
                 _family_head(plant, values, classes)
                 continue
             if whole:
-                values, site = family_head.split_site(values)
+                values, site = apart(values, family_head.SITE)
                 if site:
                     layout = Layout(network.feature_count(manifest.architecture), ())
                     family_head.from_tensors(site, classes, layout)
@@ -142,7 +143,7 @@ def _candidates(
             family, _ = _family_head(plant, own, len(manifest.labels))
             beside = None
             if network is not None:
-                beside = Beside(network.found.head, network.features)
+                beside = HeadBeside(network.found.head, network.features)
             seen = family_view(family, features.local, layout, encoder, features.dimension, beside)
             found.append(Candidate(c.name, c.source, *seen))
         elif c.source != POSTERIOR:
@@ -156,7 +157,7 @@ def _family_head(
     """A head of the plant's family, and the network that came with it, if one did."""
     from wg_common.nets import family_network
 
-    own, further = family_network.split(tensors)
+    own, further = apart(tensors, family_network.PREFIX)
     head = family_head.from_tensors(own, classes, _layout(plant))
     if not further:
         return head, None
@@ -169,14 +170,14 @@ def _network(
 ) -> PlantNetwork | None:
     """The network of the plant's family, seen through the plant's records."""
     from wg_common.nets.encoder import package as encoders
-    from wg_common.nets.family_network import Beside as Module
+    from wg_common.nets.family_network import TrunkBeside
 
     for c in manifest.candidates:
         if c.source == SAME_FAMILY:
             _, found = _family_head(plant, tensors[c.name], len(manifest.labels))
             if found is not None:
                 _, settings = encoders.unpack(plant.encoder_package)
-                module = Module(found.architecture, found.trunk, settings)
+                module = TrunkBeside(found.architecture, found.trunk, settings)
                 return PlantNetwork(found, module, module.features(plant.data.records))
     return None
 
@@ -231,7 +232,7 @@ def network_candidate(name: str, source: str, tensors: Tensors, trunk: Trunk) ->
     Args:
         tensors: Which ``assembly`` and ``family_head`` have accepted.
     """
-    own, site = family_head.split_site(tensors)
+    own, site = apart(tensors, family_head.SITE)
     if not site:
         return _candidate(name, source, own, trunk)
     layout = Layout(trunk.features.shape[1], ())

@@ -40,7 +40,7 @@ from wg_common.modalities.registry import listed
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.methods.base import PlantNetwork
     from wg_common.nets.encoder.module import Encoder
-    from wg_common.nets.family_network import Beside
+    from wg_common.nets.family_network import TrunkBeside
 
 _CHUNK = 64
 
@@ -93,7 +93,7 @@ class Sight:
 
     architecture: str
     encoder: Encoder | None = None
-    network: Beside | None = None
+    network: TrunkBeside | None = None
 
     @classmethod
     def of_plant(
@@ -196,7 +196,7 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
 
 def load_network(
     home: ClientHome, manifest: ModelsManifest, encoder: Encoder | None
-) -> Beside | None:
+) -> TrunkBeside | None:
     """The network that heads of a package stand on beside the encoder; None: there is none.
 
     Args:
@@ -205,12 +205,12 @@ def load_network(
     Raises:
         VerificationError: Its file is not the one that was written.
     """
-    from wg_common.nets.family_network import Beside
+    from wg_common.nets.family_network import TrunkBeside
 
     trunk = store.load_network(home, manifest)
     if trunk is None or manifest.network is None or encoder is None:
         return None
-    return Beside(manifest.network.architecture, trunk, encoder.settings)
+    return TrunkBeside(manifest.network.architecture, trunk, encoder.settings)
 
 
 def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs) -> Floats:

@@ -105,15 +105,6 @@ def site_tensors(head: FamilyHead) -> dict[str, NDArray[np.float32]]:
     return {SITE + name: value for name, value in head.tensors().items()}
 
 
-def split_site(
-    tensors: Mapping[str, NDArray[np.float32]],
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """A whole network's own tensors, and those of ``site_tensors`` by attribute, if any."""
-    own = {name: value for name, value in tensors.items() if not name.startswith(SITE)}
-    rest = {name.removeprefix(SITE): tensors[name] for name in tensors if name not in own}
-    return own, rest
-
-
 def moments(local: NDArray[np.floating], layout: Layout) -> Floats:
     """Mean and log spread ``[2, B]`` of the features of records ``[n, D]`` under a head."""
     under = local[:, layout.start :]

@@ -7,6 +7,17 @@ from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError
 
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+def apart(
+    tensors: Tensors, prefix: str
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Tensors whose names do not begin with a prefix, and the others, without it."""
+    rest = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
+    own = {n.removeprefix(prefix): value for n, value in tensors.items() if n not in rest}
+    return rest, own
+
 
 def checked(
     what: str,

@@ -19,7 +19,7 @@ from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import network as networks
 from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.nets.encoder.module import Encoder, EncoderModule
-from wg_common.nets.family_network import Beside
+from wg_common.nets.family_network import TrunkBeside
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -38,7 +38,7 @@ class HeadModel(nn.Module):
         encoder: EncoderModule,
         head: nn.Linear,
         beside: LocalEncoder | None = None,
-        network: Beside | None = None,
+        network: TrunkBeside | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -115,7 +115,7 @@ def build_model(
     encoder: Encoder | None,
     tensors: Tensors,
     labels: Sequence[str],
-    beside: Beside | None = None,
+    beside: TrunkBeside | None = None,
 ) -> nn.Module:
     """A network ready to run or to export.
 

@@ -61,7 +61,7 @@ class FamilyNetwork:
         return replace(self, head=self.head.of_classes(rows))
 
 
-class Beside(nn.Module):
+class TrunkBeside(nn.Module):
     """A family's network on the batch of images that the encoder sees.
 
     Args:
@@ -97,12 +97,6 @@ def layout(architecture: str) -> Layout:
     return Layout(network.feature_count(architecture), ())
 
 
-def split(tensors: Tensors) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """Tensors of a family's head, and those of its network, if there is one."""
-    own = {k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)}
-    return {k: v for k, v in tensors.items() if not k.startswith(PREFIX)}, own
-
-
 def from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork:
     """Read what ``FamilyNetwork.tensors`` wrote, without ``PREFIX``.
 
@@ -113,15 +107,10 @@ def from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNet
         raise DecodeError("network of the family: records of this modality have none")
     trunk = {k: v for k, v in tensors.items() if k.startswith(network.TRUNK)}
     head = {k: v for k, v in tensors.items() if k not in trunk}
-    checked = check_trunk(trunk, architecture)
+    shapes = network.trunk_shapes(architecture)
+    checked = hostile_tensors.checked("network of the family", trunk, shapes)
     return FamilyNetwork(
-        architecture, checked, family_head.from_tensors(head, classes, layout(architecture))
+        architecture,
+        {name: value.astype(np.float32) for name, value in checked.items()},
+        family_head.from_tensors(head, classes, layout(architecture)),
     )
-
-
-def check_trunk(tensors: Tensors, architecture: str) -> dict[str, NDArray[np.float32]]:
-    """Exactly a network's ``trunk.*`` tensors; errors as of ``from_tensors``."""
-    checked = hostile_tensors.checked(
-        "network of the family", tensors, network.trunk_shapes(architecture)
-    )
-    return {name: value.astype(np.float32) for name, value in checked.items()}

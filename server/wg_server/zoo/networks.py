@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from wg_common import atomic, catalogue, streams
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import DecodeError
-from wg_common.inference import family_head
+from wg_common.inference import family_head, hostile_tensors
 from wg_common.inference.block_scale import FLOOR
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets import network
@@ -206,7 +206,8 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
     try:
         features = tensors.pop("base_features").astype(np.float32)
         held, inputs = tensors.pop("held").astype(np.int64), tensors.pop(_INPUTS)
-        shifted, head = (_taken(tensors, prefix) for prefix in (_SHIFTED, _HEAD))
+        tensors, shifted = hostile_tensors.apart(tensors, _SHIFTED)
+        tensors, head = hostile_tensors.apart(tensors, _HEAD)
     except (KeyError, ValueError) as error:
         raise DecodeError(f"object {entry.sha256}: not a network of the zoo: {error}") from error
     site_head = None
@@ -214,12 +215,6 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
         layout = Layout(network.feature_count(entry.architecture), ())
         site_head = family_head.from_tensors(head, len(entry.labels), layout)
     return Network(tensors, features, held, inputs, shifted, site_head)
-
-
-def _taken(tensors: dict[str, Array], prefix: str) -> dict[str, Array]:
-    """Tensors under a prefix, without it; they are no longer in the others."""
-    names = [name for name in tensors if name.startswith(prefix)]
-    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
 def fine_tune(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.hostile_tensors import apart
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
 from wg_server.generator.families.match import LIKELY, Entries, match_own_first, measure
@@ -129,7 +130,7 @@ def read(
         own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         left -= {prefix + name for name in own}
         classes = int((entry == list(families).index(family)).sum())
-        own, network = family_network.split(own)
+        own, network = apart(own, family_network.PREFIX)
         heads[family] = family_head.from_tensors(own, classes, layout)
         if network:
             networks[family] = family_network.from_tensors(network, architecture, classes)

@@ -221,7 +221,7 @@ def match_own_first(
 
     Rendered families are many and share their names, and no real plant is of one. Where names say
     nothing, they are what keeps a plant of another kind from an own family that is a little like it
-    (docs/decisions/0165).
+    (docs/decisions/0170).
 
     Args:
         own: Numbers of the entries of own records.

@@ -13,6 +13,7 @@ from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.hostile_tensors import apart
 from wg_common.nets import family_network
 from wg_server.generator import container
 from wg_server.generator.families import heads
@@ -90,7 +91,7 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
 ) -> None:
     names = _names(f"family-{family}")[::-1]
     (found,) = _family_match(owner, world, family, names)
-    own, network = family_network.split(found.tensors)
+    own, network = apart(found.tensors, family_network.PREFIX)
     head = family_head.from_tensors(own, 4, LAYOUT)
     np.testing.assert_allclose(head.weight[:, 0], family + np.arange(4)[::-1] / 10, rtol=1e-5)
     np.testing.assert_allclose(head.bias, [3, 2, 1, 0])
@@ -106,7 +107,7 @@ def test_a_plant_that_sees_what_the_operator_sees_gets_the_head_alone(
     for least, comes in ((0.0, True), (2.0, False)):
         monkeypatch.setattr(heads, "ANOTHER_CAMERA", least)
         (found,) = _family_match(owner, world, 2, _names("family-2"))
-        assert bool(family_network.split(found.tensors)[1]) == comes
+        assert bool(apart(found.tensors, family_network.PREFIX)[1]) == comes
 
 
 def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world: World) -> None:

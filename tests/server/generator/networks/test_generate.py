@@ -13,6 +13,7 @@ from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.inference import family_head
 from wg_common.inference.family_head import Layout
+from wg_common.inference.hostile_tensors import apart
 from wg_common.nets import assembly
 from wg_server.generator.heads.generate import Generated, SiteRelease
 from wg_server.generator.networks import condition as conditions
@@ -201,7 +202,7 @@ def test_networks_of_other_views_are_packed_and_taken_where_the_camera_is_anothe
     monkeypatch.setattr(conditions, "SHIFT_LIKELY", -1.0)
     other = _make(packed, world)
     sites = [
-        [family_head.split_site(c.tensors)[1] for c in made.candidates] for made in (same, other)
+        [apart(c.tensors, family_head.SITE)[1] for c in made.candidates] for made in (same, other)
     ]
     assert not any(sites[0]) and not any(sites[1][1:])
     site = family_head.from_tensors(sites[1][0], 4, Layout(64, ()))
