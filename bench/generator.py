@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from bench import camera, jobs, tables
+from bench import jobs, s6k, tables
 from bench.measure import machine
 from bench.methods import cells
 from bench.plants import DATASETS, QUICK
@@ -46,12 +46,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="six data sets, one seed, fewer cells")
     parser.add_argument("--only-table", action="store_true", help="judge nothing, only write")
     parser.add_argument("--scenario", choices=("S6k",), help="known kinds, unseen cameras alone")
+    parser.add_argument("--windows-home", type=Path, help="S6k: a home of sensor windows")
+    parser.add_argument("--family-sets", type=Path, help="S6k: folder of bench.family_sets")
     options = parser.parse_args()
     if options.scenario == "S6k":
-        shared = {
-            name: getattr(options, name) for name in ("home", "datasets", "cache", "sets", "table")
-        }
-        camera.main([f"--{name}={value}" for name, value in shared.items() if value])
+        s6k.run(options)
         return
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     generator = load_generator(ServerHome(options.home).generator)

@@ -68,7 +68,8 @@ CELLS = tuple(
 )
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    """Judge and print; the words of the command line unless others are given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="its zoo has the sets' other part")
     parser.add_argument("--datasets", type=Path, required=True, help="folder of bench.family_sets")
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("--cells", default="", help="run only cells whose name has this in it")
     parser.add_argument("--sets", default="", help="run only these sets, with commas")
     parser.add_argument("--processes", type=int, default=1)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     home = ServerHome(options.home)
     made_by = canonical.sha256_hex(home.generator.read_bytes())[:16]
     jobs = [

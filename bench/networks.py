@@ -120,7 +120,8 @@ class Cut:
     same_family: tuple[tuple[Records, Ints], ...]
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    """Judge and print; the words of the command line unless others are given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="zoo of rendered images only")
     parser.add_argument(
@@ -135,7 +136,7 @@ def main() -> None:
     parser.add_argument("--steps", default=",".join(map(str, STEPS)), help="local steps judged")
     parser.add_argument("--brief", action="store_true", help="network, retrieval and base only")
     parser.add_argument("--processes", type=int, default=1)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     jobs = []
     judged = BRIEF if options.brief else JUDGED
     steps = tuple(map(int, options.steps.split(",")))

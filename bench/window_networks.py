@@ -61,7 +61,8 @@ CELLS = (
 )
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    """Judge and print; the words of the command line unless others are given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="zoo of rendered windows only")
     parser.add_argument("--family-home", type=Path, help="zoo that has the sets' training part")
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=window_plants.DATASETS, help="data sets")
     parser.add_argument("--cells", default="", help="only cells whose name has this in it")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if (options.family_home is None) != (options.family_sets is None):
         parser.error("--family-home and --family-sets go together")

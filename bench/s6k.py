@@ -1,0 +1,55 @@
+"""Scenario S6k, all of it: known kinds of plant under cameras, or behind sensors, nobody has seen.
+
+``python -m bench.generator --scenario S6k --home HOME`` calls this. Each part is a benchmark of its own, which
+can be run alone, and of which rows that are done are kept:
+
+* ``bench.camera``: heads of images, and of windows, beside the rivals that are told of a camera;
+* ``bench.known_kinds``: heads through the whole product;
+* ``bench.networks``: ``cnn-m``;
+* ``bench.window_networks``: ``cnn1d-m``.
+
+The first needs a home with an encoder. The others need a home whose zoo has the training part of
+data sets, as ``bench.family_sets`` cuts them, and that folder.
+"""
+
+import argparse
+from pathlib import Path
+
+from bench import camera, known_kinds, networks, window_networks
+
+NEW_CAMERA = "new camera"  # In the names of cells of images
+NEW_SENSORS = "other sensors"
+_STEPS = "0,20,200"
+
+
+def run(options: argparse.Namespace) -> None:
+    """All parts for which ``options`` has what they need.
+
+    Args:
+        options: Those of ``bench.generator``: ``home``, ``windows_home``, ``family_sets``,
+            ``datasets``, ``cache``, ``sets``, ``table``, ``seeds``.
+    """
+    sets, seeds = options.sets or "", f"--seeds={options.seeds}"
+    shared = [f"--datasets={options.datasets}", f"--cache={options.cache}"]
+    for home, records in ((options.home, "images"), (options.windows_home, "windows")):
+        if home is not None:
+            chosen = [f"--sets={sets}"] if sets and records == "images" else []
+            where = _table(options.table, f"heads-{records}")
+            camera.main([f"--home={home}", *shared, *chosen, *where])
+    if options.family_sets is None:
+        print("No --family-sets: heads through the product and whole networks are left out")
+        return
+    own = [f"--datasets={options.family_sets}", seeds, f"--cells={NEW_CAMERA}"]
+    product = [f"--home={options.home}", f"--sets={sets}"]
+    known_kinds.main([*own, *product, *_table(options.table, "product")])
+    whole = [f"--family-home={options.home}", "--architecture=cnn-m", "--brief"]
+    networks.main([*own, *whole, f"--steps={_STEPS}", *_table(options.table, "cnn-m")])
+    if options.windows_home is not None:
+        windows = [f"--family-home={options.windows_home}", f"--family-sets={options.family_sets}"]
+        behind = [f"--datasets={options.datasets}", seeds, f"--cells={NEW_SENSORS}"]
+        window_networks.main([*windows, *behind, *_table(options.table, "cnn1d-m")])
+
+
+def _table(path: Path | None, part: str) -> list[str]:
+    """Where a part's table goes: beside ``path``, with the part in its name."""
+    return [] if path is None else [f"--table={path.with_stem(f'{path.stem}-{part}')}"]
