@@ -167,7 +167,7 @@ def judge(
         released = plants.release(encoder.id, x[:, :d], y, labels, _CELL.epsilon, drawn)
         made = generate(generator, released, [], labels, samples=2, seed=seed)
         family = family_at(encoder, x, trunk, k, records)
-        test = inputs_for(made, encoder, k, data.test[0])
+        test = inputs_for(made, encoder, k, data.test[0], data.own[0])
         outcome = selected(made, trunk, y, d, own=True, others=False, family=family)
         first = made.candidates[0]
         found = first.source == SAME_FAMILY

@@ -139,7 +139,7 @@ def judge(
         encoder.id, local[:, : encoder.dimension], labels, data.labels, cell.epsilon, drawn
     )
     made = generate(generator, released, [], data.labels, samples=2, seed=seed)
-    test = inputs_for(made, encoder, k, data.test[0]), data.test[1]
+    test = inputs_for(made, encoder, k, data.test[0], records), data.test[1]
     scores = {FOUND: float(any(c.source == SAME_FAMILY for c in made.candidates))}
     trunk = plant_trunk(encoder, local)
     for ending, variant in (("", made), (HEAD, _without_network(made))):
@@ -155,7 +155,8 @@ def judge(
             seen = encoder.encode_local(others).astype(np.float64)
             away = family_at(encoder, seen, plant_trunk(encoder, seen), k, others)
             view, head = away(first.tensors)
-            scores[WRONG] = right(view.outward(head), test)
+            there = inputs_for(made, encoder, k, data.test[0], others)
+            scores[WRONG] = right(view.outward(head), (there, data.test[1]))
         try:
             outcome = selected(
                 variant, trunk, labels, encoder.dimension, own=True, others=False, family=family

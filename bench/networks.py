@@ -283,7 +283,7 @@ def _candidate(
     """A candidate as the plant sees it."""
     tensors = network.complete(architecture, given.tensors, encoder)
     trunk = network_trunk(architecture, tensors, own)
-    return network_candidate(given.name, given.source, given.tensors, trunk)
+    return network_candidate(architecture, given.name, given.source, given.tensors, trunk)
 
 
 def labelled(data: Cut, cell: Cell) -> tuple[list[NDArray[Any]], Ints]:

@@ -1,7 +1,7 @@
 """Scenario S6k, all of it: known kinds of plant under cameras, or behind sensors, nobody has seen.
 
-``python -m bench.generator --scenario S6k --home HOME`` calls this. Each part is a benchmark of its own, which
-can be run alone, and of which rows that are done are kept:
+``python -m bench.generator --scenario S6k --home HOME`` calls this. Each part is a benchmark of its
+own, which can be run alone, and of which rows that are done are kept:
 
 * ``bench.camera``: heads of images, and of windows, beside the rivals that are told of a camera;
 * ``bench.known_kinds``: heads through the whole product;

@@ -110,7 +110,7 @@ def family_at(
     def seen(tensors: Mapping[str, NDArray[np.float32]]) -> tuple[Trunk, LinearHead]:
         own, _ = apart(tensors, family_network.PREFIX)
         head, beside = family_head.from_tensors(own, classes, layout), None
-        network = network_of(tensors, encoder, classes)
+        network = network_of(tensors, encoder, classes, records)
         if network is not None:
             beside = HeadBeside(network[0], network[1].features(records))
         return family_view(head, local, layout, trunk, encoder.dimension, beside)
@@ -119,24 +119,30 @@ def family_at(
 
 
 def network_of(
-    tensors: Mapping[str, NDArray[np.float32]], encoder: Encoder, classes: int
+    tensors: Mapping[str, NDArray[np.float32]], encoder: Encoder, classes: int, own: Records
 ) -> tuple[FamilyHead, family_network.TrunkBeside] | None:
-    """The network that came with a family's head: its own head, and its trunk at work."""
+    """The network that came with a family's head, at a plant: its own head, its trunk at work."""
     _, further = apart(tensors, family_network.PREFIX)
     if not further:
         return None
     wanted = modality(encoder.modality).family_network
-    found = family_network.from_tensors(further, wanted, classes)
+    found = family_network.from_tensors(further, wanted, classes).at(own, encoder.settings)
     module = family_network.TrunkBeside(found.architecture, found.trunk, encoder.settings)
     return found.head, module
 
 
-def inputs_for(made: Generated, encoder: Encoder, classes: int, records: Records) -> Floats:
-    """What heads stand on, of any records: local features, and those of a network that came."""
+def inputs_for(
+    made: Generated, encoder: Encoder, classes: int, records: Records, own: Records
+) -> Floats:
+    """What heads stand on, of any records: local features, and those of a network that came.
+
+    Args:
+        own: All of the plant's records.
+    """
     parts = [encoder.encode_batched(records)]
     for candidate in made.candidates:
         if candidate.source == SAME_FAMILY:
-            network = network_of(candidate.tensors, encoder, classes)
+            network = network_of(candidate.tensors, encoder, classes, own)
             parts += [] if network is None else [network[1].features(records)]
     return np.hstack(parts).astype(np.float64)
 

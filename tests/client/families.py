@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.inference.family_head import FamilyHead, Layout
-from wg_common.nets import family_network, network
+from wg_common.inference.family_head import FamilyHead, Layout, NetworkHead
+from wg_common.nets import network, site_norms
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.family_network import FamilyNetwork
 
@@ -22,7 +22,14 @@ def family_head(encoder_package: bytes, classes: int) -> dict[str, NDArray[np.fl
 def beside(classes: int) -> FamilyNetwork:
     """A network of random weights."""
     trunk = network.draw_trunk(ARCHITECTURE, np.random.default_rng(7))
-    return FamilyNetwork(ARCHITECTURE, trunk, head(family_network.layout(ARCHITECTURE), classes))
+    return FamilyNetwork(ARCHITECTURE, trunk, network_head(ARCHITECTURE, classes))
+
+
+def network_head(architecture: str, classes: int) -> NetworkHead:
+    """As ``head``, on a network's features; its norms are at rest at a typical site."""
+    plain = head(Layout(network.feature_count(architecture), ()), classes)
+    norms = np.zeros((2, site_norms.channels(architecture)))
+    return NetworkHead(plain.reference, plain.records, plain.weight, plain.bias, norms)
 
 
 def head(layout: Layout, classes: int) -> FamilyHead:

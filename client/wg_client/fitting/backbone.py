@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.feature_scaling import feature_scaling
 from wg_client.fitting.linear_head import Floats, LinearHead
+from wg_common.inference.family_head import SITE
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -69,11 +70,20 @@ def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> T
     """The trunk of a whole network.
 
     Args:
-        tensors: The network's tensors; those of its head are left out.
+        tensors: The network's tensors; those of its head are left out. A network of the plant's
+            family may come with what its norms are at a typical site: then the records standardise
+            them.
         batch: All local records, from ``network.prepared``.
     """
-    from wg_common.nets import network  # torch: seconds to import, only when needed
+    import torch  # seconds to import, only when needed
+
+    from wg_common.nets import network, site_norms
 
     own = {name: value for name, value in tensors.items() if name.startswith(network.TRUNK)}
+    typical = tensors.get(f"{SITE}norms", np.zeros((2, 0)))
+    if typical.size:
+        few = batch[site_norms.some(len(batch), batch[0].size)]
+        records = network.as_input(torch.from_numpy(few))
+        own = dict(site_norms.at_site(architecture, own, typical.astype(np.float64), records))
     values = network.features(network.load_trunk(architecture, own), batch)
     return Trunk(values.astype(np.float64), own)

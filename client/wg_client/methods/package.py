@@ -97,7 +97,7 @@ def _checked(
     plant: Plant, manifest: WeightsManifest, tensors: Mapping[str, Tensors], *, whole: bool
 ) -> Posterior | None:
     """Refuse tensors that are not of the architecture; the posterior, if there is one."""
-    from wg_common.nets import assembly, network
+    from wg_common.nets import assembly, family_network
     from wg_common.nets.encoder.trunk import trunk_of
 
     features, classes = plant.features, len(manifest.labels)
@@ -118,8 +118,7 @@ def _checked(
             if whole:
                 values, site = apart(values, family_head.SITE)
                 if site:
-                    layout = Layout(network.feature_count(manifest.architecture), ())
-                    family_head.from_tensors(site, classes, layout)
+                    family_network.head_from_tensors(site, manifest.architecture, classes)
             assembly.check_tensors(manifest.architecture, values, classes, columns)
         except DecodeError as error:
             raise DecodeError(f"candidate {candidate.name}: {error}") from error
@@ -147,7 +146,7 @@ def _candidates(
             seen = family_view(family, features.local, layout, encoder, features.dimension, beside)
             found.append(Candidate(c.name, c.source, *seen))
         elif c.source != POSTERIOR:
-            found.append(network_candidate(c.name, c.source, own, view(own)))
+            found.append(network_candidate(manifest.architecture, c.name, c.source, own, view(own)))
     return found
 
 
@@ -177,8 +176,9 @@ def _network(
             _, found = _family_head(plant, tensors[c.name], len(manifest.labels))
             if found is not None:
                 _, settings = encoders.unpack(plant.encoder_package)
-                module = TrunkBeside(found.architecture, found.trunk, settings)
-                return PlantNetwork(found, module, module.features(plant.data.records))
+                own = found.at(plant.data.records, settings)
+                module = TrunkBeside(own.architecture, own.trunk, settings)
+                return PlantNetwork(own, module, module.features(plant.data.records))
     return None
 
 
@@ -226,17 +226,21 @@ def _base(candidates: list[Candidate], package_id: str) -> Trunk:
     )
 
 
-def network_candidate(name: str, source: str, tensors: Tensors, trunk: Trunk) -> Candidate:
-    """A whole network on its trunk; a family's head is for features that the plant standardises.
+def network_candidate(
+    architecture: str, name: str, source: str, tensors: Tensors, trunk: Trunk
+) -> Candidate:
+    """A whole network on its trunk; a family's head is for a plant that standardises by records.
 
     Args:
         tensors: Which ``assembly`` and ``family_head`` have accepted.
     """
+    from wg_common.nets import family_network
+
     own, site = apart(tensors, family_head.SITE)
     if not site:
         return _candidate(name, source, own, trunk)
+    head = family_network.head_from_tensors(site, architecture, len(own[HEAD_BIAS]))
     layout = Layout(trunk.features.shape[1], ())
-    head = family_head.from_tensors(site, len(own[HEAD_BIAS]), layout)
     return Candidate(name, source, trunk, LinearHead(*head.at(trunk.features, layout)))
 
 

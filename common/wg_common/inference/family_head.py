@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ class FamilyHead:
         """As float32 tensors, by attribute."""
         return {f.name: getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
-    def of_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyHead:
+    def of_classes(self, rows: NDArray[np.integer[Any]]) -> Self:
         """The same for some classes, in this order."""
         return replace(self, weight=self.weight[rows], bias=self.bias[rows])
 
@@ -95,12 +95,24 @@ class FamilyHead:
         return np.pad(weight, ((0, 0), (layout.start, 0))), self.bias - weight @ site[0]
 
 
-TENSORS = tuple(f.name for f in fields(FamilyHead))
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkHead(FamilyHead):
+    """On features of a network, whose norms each site standardises as well.
+
+    Attributes:
+        norms: Mean, and logarithm of the spread, of a norm's channel at a typical site, ``[2, N]``
+            (``wg_common.nets.site_norms``).
+    """
+
+    norms: Floats
+
+
+TENSORS = tuple(f.name for f in fields(NetworkHead))
 SITE = "site."
 """Before their names among the tensors of a whole network: of a head on its features."""
 
 
-def site_tensors(head: FamilyHead) -> dict[str, NDArray[np.float32]]:
+def site_tensors(head: NetworkHead) -> dict[str, NDArray[np.float32]]:
     """As tensors of a whole network."""
     return {SITE + name: value for name, value in head.tensors().items()}
 
@@ -120,18 +132,41 @@ def from_tensors(
     Raises:
         DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
     """
+    return FamilyHead(**_checked(tensors, classes, layout, {}))
+
+
+def network_head(
+    tensors: Mapping[str, NDArray[np.floating]], classes: int, features: int, channels: int
+) -> NetworkHead:
+    """Read what ``NetworkHead.tensors`` wrote, for K classes, F features and N channels of norms.
+
+    Raises:
+        DecodeError: As above.
+    """
+    values = _checked(tensors, classes, Layout(features, ()), {"norms": (2, channels)})
+    return NetworkHead(**values)
+
+
+def _checked(
+    tensors: Mapping[str, NDArray[np.floating]],
+    classes: int,
+    layout: Layout,
+    further: Mapping[str, tuple[int, ...]],
+) -> dict[str, Floats]:
     size = sum(layout.sizes)
     shapes: dict[str, tuple[int, ...]] = {
         "reference": (2, size),
         "records": (1,),
         "weight": (classes, size),
         "bias": (classes,),
+        **further,
     }
     values = hostile_tensors.checked("family head", tensors, shapes)
-    records, largest = float(values["records"][0]), float(np.abs(values["reference"][1]).max())
+    spreads = [values[name][1] for name in ("reference", *further)]
+    records, largest = float(values["records"][0]), float(np.abs(np.concatenate(spreads)).max())
     if records < 0 or largest > _LARGEST:
         raise DecodeError(
             f"family head: records {records:g}, log spread {largest:g};"
             f" expected 0 or more, and at most {_LARGEST:g}"
         )
-    return FamilyHead(**values)
+    return values

@@ -2,12 +2,12 @@
 
 The encoder is frozen, so no head on it sees more than ImageNet's features show under a plant's
 camera. A small network that the operator trained end to end on own records of the family, at
-made-up sites without end, sees other things. Its features are standardised by each plant's own
-records, as those of the encoder are (``wg_common.inference.family_head``), and its logits stand
-beside those of the family's head (docs/decisions/0169).
+made-up sites without end, sees other things. Its norms and its features are standardised by each
+plant's own records (``wg_common.nets.site_norms``, ``wg_common.inference.family_head``), and its
+logits stand beside those of the family's head (docs/decisions/0169, 0175).
 
 As tensors: ``network.trunk.*`` as the architecture names them, and ``network.`` before the names of
-a ``FamilyHead`` on its features.
+a ``NetworkHead`` on its features.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from torch import Tensor, nn
 
 from wg_common.errors import DecodeError
 from wg_common.inference import family_head, hostile_tensors
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.family_head import NetworkHead
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import ENCODER_PIXELS, PIXELS
-from wg_common.nets import network
+from wg_common.nets import network, site_norms
 from wg_common.nets.encoder import image_trunk as trunks
+from wg_common.nets.encoder.trunk import Records
 
 PREFIX = "network."  # Of all its tensors
 _BATCH = 64
@@ -44,12 +45,12 @@ class FamilyNetwork:
     Attributes:
         architecture: Name in the catalogue, of a whole network that does not stand on the encoder.
         trunk: Its ``trunk.*`` tensors.
-        head: On its F features, standardised.
+        head: On its F features, standardised; with what its norms are at a typical site.
     """
 
     architecture: str
     trunk: Tensors
-    head: FamilyHead
+    head: NetworkHead
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """As float32 tensors, by name."""
@@ -59,6 +60,18 @@ class FamilyNetwork:
     def of_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyNetwork:
         """The same for some classes, in this order."""
         return replace(self, head=self.head.of_classes(rows))
+
+    def at(self, records: Records, settings: Mapping[str, str]) -> FamilyNetwork:
+        """The same with the trunk of one site, whose norms its records standardise.
+
+        Args:
+            records: Valid images of the site, labelled or not, at least one.
+            settings: Of the encoder's trunk.
+        """
+        few = [records[row] for row in site_norms.some(len(records), 3 * PIXELS**2)]
+        batch = _pooled(trunks.encoder_batch(few, pixels := _pixels(settings)), pixels)
+        trunk = site_norms.at_site(self.architecture, self.trunk, self.head.norms, batch)
+        return replace(self, trunk=trunk)
 
 
 class TrunkBeside(nn.Module):
@@ -73,12 +86,12 @@ class TrunkBeside(nn.Module):
     def __init__(self, architecture: str, trunk: Tensors, settings: Mapping[str, str]) -> None:
         super().__init__()
         self.width = network.feature_count(architecture)
-        self.pixels = int(settings.get("pixels", ENCODER_PIXELS))  # A multiple of `PIXELS`
+        self.pixels = _pixels(settings)
         self.trunk = trunks.channels_last(network.load_trunk(architecture, trunk))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Features ``[n, F]`` of images ``[n, 3, pixels, pixels]``, 0 to 255."""
-        found: Tensor = self.trunk(F.avg_pool2d(batch, self.pixels // PIXELS))
+        found: Tensor = self.trunk(_pooled(batch, self.pixels))
         return found
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
@@ -92,9 +105,13 @@ class TrunkBeside(nn.Module):
         return np.where(np.isfinite(joined), joined, np.float32(0))
 
 
-def layout(architecture: str) -> Layout:
-    """Of a network's features under the family's head."""
-    return Layout(network.feature_count(architecture), ())
+def _pixels(settings: Mapping[str, str]) -> int:
+    """Side of images that the encoder sees, a multiple of ``PIXELS``."""
+    return int(settings.get("pixels", ENCODER_PIXELS))
+
+
+def _pooled(batch: Tensor, pixels: int) -> Tensor:
+    return F.avg_pool2d(batch, pixels // PIXELS)
 
 
 def from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork:
@@ -112,5 +129,15 @@ def from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNet
     return FamilyNetwork(
         architecture,
         {name: value.astype(np.float32) for name, value in checked.items()},
-        family_head.from_tensors(head, classes, layout(architecture)),
+        head_from_tensors(head, architecture, classes),
     )
+
+
+def head_from_tensors(tensors: Tensors, architecture: str, classes: int) -> NetworkHead:
+    """The head of a network of a family, from its tensors.
+
+    Raises:
+        DecodeError: As above.
+    """
+    features, channels = network.feature_count(architecture), site_norms.channels(architecture)
+    return family_head.network_head(tensors, classes, features, channels)

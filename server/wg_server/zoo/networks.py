@@ -12,9 +12,9 @@ at most ``HELD_LIMIT``; they are what the generator's functional loss and every 
 entry are measured on.
 
 Of the operator's own images and windows there is a second network in the object, which has seen
-the same records at made-up sites (docs/decisions/0210). Its head is there twice: for a typical
-site, and for sites that standardise the network's features by their own records
-(``wg_common.inference.family_head``, docs/decisions/0169).
+the same records at made-up sites (docs/decisions/0210). It is there for a typical site, with all
+that a site needs to standardise its norms and its features by its own records
+(``wg_common.inference.family_head.NetworkHead``, docs/decisions/0169, 0175).
 """
 
 import itertools
@@ -33,10 +33,10 @@ from numpy.typing import NDArray
 from wg_common import atomic, catalogue, streams
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import DecodeError
-from wg_common.inference import family_head, hostile_tensors
+from wg_common.inference import hostile_tensors
 from wg_common.inference.block_scale import FLOOR
-from wg_common.inference.family_head import FamilyHead, Layout
-from wg_common.nets import network
+from wg_common.inference.family_head import Layout, NetworkHead
+from wg_common.nets import family_network, network, site_norms
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.streams import Stream
 from wg_common.wire import canonical
@@ -45,7 +45,7 @@ from wg_server.zoo.plan import NetworksPlan, TaskSpec
 from wg_server.zoo.store import ENTRY_LIMIT, Entry, Zoo
 
 HELD_LIMIT = 64
-VERSION = 2  # Of how networks are made; those of another one are made again
+VERSION = 3  # Of how networks are made; those of another one are made again
 _SHIFTED = "elsewhere/"
 """Prefix of the tensors of the network with domain-shift augmentation."""
 _HEAD = "site-head/"
@@ -109,7 +109,7 @@ class Network:
         held: Rows of the records that it was not trained on, ``[q]``.
         inputs: These records, from ``network.prepared``.
         shifted: As ``tensors``, with domain-shift augmentation; empty if there are none.
-        site_head: Of ``shifted``, on features that each site standardises; None without it.
+        site_head: Of ``shifted``, for sites that standardise norms and features; None without it.
     """
 
     tensors: dict[str, Array]
@@ -117,7 +117,7 @@ class Network:
     held: NDArray[np.int64]
     inputs: network.Batch
     shifted: dict[str, Array]
-    site_head: FamilyHead | None = None
+    site_head: NetworkHead | None = None
 
 
 def wanted(specs: Sequence[TaskSpec], plan: NetworksPlan) -> list[tuple[str, TaskSpec]]:
@@ -212,8 +212,7 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
         raise DecodeError(f"object {entry.sha256}: not a network of the zoo: {error}") from error
     site_head = None
     if head:
-        layout = Layout(network.feature_count(entry.architecture), ())
-        site_head = family_head.from_tensors(head, len(entry.labels), layout)
+        site_head = family_network.head_from_tensors(head, entry.architecture, len(entry.labels))
     return Network(tensors, features, held, inputs, shifted, site_head)
 
 
@@ -297,8 +296,8 @@ def fine_tune_at_sites(
     classes: int,
     *,
     steps: int,
-) -> tuple[dict[str, Array], FamilyHead]:
-    """LP-FT from a base, with features that each site standardises by its own records.
+) -> tuple[dict[str, Array], NetworkHead]:
+    """LP-FT from a base, with norms and features that each site standardises by its own records.
 
     So the trunk need not make features that are the same at all sites, and learns more of classes
     in as many steps. No step sees a site again: a network learns 200 sites by heart
@@ -312,17 +311,15 @@ def fine_tune_at_sites(
         steps: Of the fine-tuning.
 
     Returns:
-        The whole network's tensors, in which all sites are taken for a typical one, and its head
-        for a site that standardises features by its own records.
+        The whole network's tensors, in which all sites are taken for a typical one, and what a
+        site needs to standardise it by its own records.
     """
     trunk = trunks.channels_last(network.load_trunk(architecture, base))
+    norms = site_norms.install(trunk)
     layout = Layout(network.feature_count(architecture), ())
     first = list(itertools.islice(sites, _PROBED))
-
-    def seen() -> NDArray[np.float32]:
-        return np.stack([network.features(trunk, batch) for batch, _ in first])  # [C, m, F]
-
-    start = _standardised(torch.from_numpy(seen())).numpy().reshape(-1, layout.scaled)
+    features, _ = _seen(trunk, norms, first)
+    start = _standardised(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
     labels = np.concatenate([of for _, of in first])
     probe = heads.fit_head(start, labels, classes, penalty=_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
@@ -331,21 +328,39 @@ def fine_tune_at_sites(
         _pace(optimiser, step, steps)
         batches, of = zip(*itertools.islice(sites, _TOGETHER), strict=True)
         joined = torch.from_numpy(np.concatenate(batches))
-        features = torch.stack(trunk(network.as_input(joined)).chunk(_TOGETHER))
-        logits = _standardised(features) @ weight.T + bias
+        with site_norms.together(norms, _TOGETHER):
+            out = torch.stack(trunk(network.as_input(joined)).chunk(_TOGETHER))
+        logits = _standardised(out) @ weight.T + bias
         loss = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    head = FamilyHead(
-        *family_heads.typical_site(seen(), layout),
+    features, typical = _seen(trunk, norms, first)
+    head = NetworkHead(
+        *family_heads.typical_site(features, layout),
         weight=weight.detach().numpy().astype(np.float64) * math.sqrt(layout.scaled),
         bias=bias.detach().numpy().astype(np.float64),
+        norms=typical,
     )
+    site_norms.fold(norms, typical)
     found = network.trunk_tensors(trunk)
     plain = head.typical(layout)
     found[HEAD_WEIGHT], found[HEAD_BIAS] = (part.astype(np.float32) for part in plain)
     return found, head
+
+
+def _seen(
+    trunk: torch.nn.Module,
+    norms: Sequence[site_norms.SiteNorm],
+    sites: Sequence[tuple[NDArray[np.generic], NDArray[np.int64]]],
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Features ``[C, m, F]`` at each site, and what norms ``[2, N]`` are there on average."""
+    features, found = [], []
+    for batch, _ in sites:
+        with torch.inference_mode():
+            features.append(trunk(network.as_input(torch.from_numpy(batch))).numpy())
+        found.append(site_norms.measured(norms))
+    return np.stack(features), np.mean(found, axis=0)
 
 
 def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
-from tests.client.families import head as family_head
+from tests.client.families import network_head
 
 from wg_client.fitting import network_tuning
 from wg_client.fitting.linear_head import LinearHead
@@ -34,7 +34,7 @@ from wg_client.selection.apply import apply_package
 from wg_common.catalogue import DIMENSION, SAME_FAMILY
 from wg_common.errors import DecodeError
 from wg_common.inference.family_head import Layout, site_tensors
-from wg_common.nets import assembly, network
+from wg_common.nets import assembly, network, site_norms
 
 NET = "cnn-s"
 Network = dict[str, NDArray[np.float32]]
@@ -106,24 +106,29 @@ def test_a_good_network_is_kept_and_every_model_is_a_whole_network(
     assert np.mean(right) == pytest.approx(found[manifest.kept].accuracy)
 
 
-def test_a_family_s_head_is_for_features_that_the_plant_standardises(
+def test_a_family_s_network_is_standardised_by_the_plant_s_records(
     make_plant: MakePlant, weights: Weights, good: Network
 ) -> None:
     layout = Layout(DIMENSION, ())
-    site = replace(family_head(layout, 3), reference=np.stack([np.full(DIMENSION, 9.0)] * 2))
+    site = replace(network_head(NET, 3), reference=np.stack([np.full(DIMENSION, 9.0)] * 2))
     first = {**good, **site_tensors(site)}
     plant = make_plant({0: 4, 1: 4, 2: 4})
     manifest = _apply(plant, {"network": (first, SAME_FAMILY), **weights})
     tensors = store.load_tensors(plant.home, manifest, GENERATED)
     data = predict.load_records(Path(plant.config.data.path), LABELS, split=None)
     batch = network.prepared(NET, data.records)
-    features = network.features(network.load_trunk(NET, good), batch)
+    seen = network.as_input(torch.from_numpy(batch))
+    trunk = site_norms.at_site(NET, good, site.norms, seen)
+    for name, value in trunk.items():
+        np.testing.assert_allclose(tensors[name], value, atol=1e-5)
+    features = network.features(network.load_trunk(NET, trunk), batch)
     weight, _ = site.at(features, layout)
     cosine = (weight * tensors["head.weight"]).sum() / np.linalg.norm(weight)
     assert cosine / np.linalg.norm(tensors["head.weight"]) == pytest.approx(1, abs=1e-4)
-    wrong = {**first, "site.weight": np.zeros((2, DIMENSION), np.float32)}
-    with pytest.raises(DecodeError, match="family head"):
-        _apply(plant, {"network": (wrong, SAME_FAMILY), **weights})
+    for part, shape in (("weight", (2, DIMENSION)), ("norms", (2, 3))):
+        wrong = {**first, f"site.{part}": np.zeros(shape, np.float32)}
+        with pytest.raises(DecodeError, match="family head"):
+            _apply(plant, {"network": (wrong, SAME_FAMILY), **weights})
 
 
 def test_local_only_stands_on_the_public_base(

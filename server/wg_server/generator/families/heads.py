@@ -5,7 +5,7 @@ operator's own need no noise and no release, so that heads can be fitted on *all
 them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Plants of such a family,
 found by ``families.match``, get the head, and standardise their own features for it. Where the
 zoo has a whole network of the family that saw made-up sites, it comes with the head
-(``wg_common.nets.family_network``) for plants that may stand behind another camera.
+(``wg_common.nets.family_network``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,6 @@ from wg_common.nets.family_network import FamilyNetwork
 from wg_server.generator.families.match import LIKELY, Entries, match_own_first, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
-
-ANOTHER_CAMERA = 1e-3
-"""Probability of domain shift from which on the network comes with the head. It is worth nine
-points behind another camera, and costs one where there is none: of forty plants under the
-operator's camera none had as much as a tenth of it (docs/decisions/0169)."""
 
 ARRAYS = ("deviations", "entry", "centres")  # Arrays of `Entries`
 
@@ -157,7 +152,6 @@ def head_for(
 
     Returns:
         Both of the plant's classes, in its order; None if no family of the operator's is likely.
-        The network is None, too, where the plant sees what the operator sees.
     """
     entries = [number for number, family in enumerate(own.families) if family in own.heads]
     known = (own, measure(own, priors), priors, estimate, labels)
@@ -171,6 +165,4 @@ def head_for(
     rows = found.matched[best] - own.bounds[entry]
     if head is None or len(head.weight) <= rows.max():
         return None
-    if network is None or found.shifted < ANOTHER_CAMERA:
-        return head.of_classes(rows), None
-    return head.of_classes(rows), network.of_classes(rows)
+    return head.of_classes(rows), None if network is None else network.of_classes(rows)

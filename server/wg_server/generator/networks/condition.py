@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common.inference.family_head import TENSORS, FamilyHead
+from wg_common.inference.family_head import TENSORS, NetworkHead
 from wg_server.generator.families.match import (
     SHIFT_LIKELY,
     FamilyMatch,
@@ -50,14 +50,14 @@ class FamilyMean:
         rows: Head rows, ``[K, F + 1]``, in row units.
         latents: ``[P, l]``.
         residual: The networks' deltas beyond their latents, the codec residual, ``[S]``.
-        site_head: On features that the plant standardises; None if the networks have none.
+        site_head: For plants that standardise norms and features; None if the networks have none.
     """
 
     share: float
     rows: Array
     latents: Array
     residual: Array
-    site_head: FamilyHead | None = None
+    site_head: NetworkHead | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +139,7 @@ class NetworkPriors:
     spread: Spread
     retrieval_weight: float = 1.0
     augmented: RetrievalIndex | None = None
-    site_heads: Mapping[str, FamilyHead] = field(default_factory=dict)
+    site_heads: Mapping[str, NetworkHead] = field(default_factory=dict)
 
 
 def network_condition(
@@ -254,15 +254,15 @@ def _family(
 
 def _site_head(
     fitted_priors: NetworkPriors, index: RetrievalIndex, family_match: FamilyMatch
-) -> FamilyHead | None:
-    """The mean head of a family on features that the plant standardises, for its classes."""
+) -> NetworkHead | None:
+    """The mean head of a family for plants that standardise norms and features, for its classes."""
     heads = []
     for entry, matched in zip(family_match.entries, family_match.matched, strict=True):
         head = fitted_priors.site_heads.get(index.keys[entry])
         if head is None:
             return None
         heads.append(head.of_classes(matched - index.starts[entry]))
-    return FamilyHead(
+    return NetworkHead(
         *(family_match.mean(np.stack([getattr(head, name) for head in heads])) for name in TENSORS)
     )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.inference.discriminants import centred
-from wg_common.inference.family_head import FamilyHead
+from wg_common.inference.family_head import NetworkHead
 from wg_common.nets import network as whole_networks
 from wg_server.generator.networks.weight_plan import WeightPlan
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -34,8 +34,8 @@ class ZooNetwork:
         base_features: The base's features of the task's records, ``[n, F]``.
         held: Records that it was not trained on, ``[q]``.
         inputs: These records, from ``whole.prepared``.
-        site_head: Of a network with domain-shift augmentation: on features that a site
-            standardises; None of another.
+        site_head: Of a network with domain-shift augmentation: for sites that standardise norms
+            and features; None of another.
     """
 
     task: ZooTask
@@ -44,7 +44,7 @@ class ZooNetwork:
     base_features: Array
     held: NDArray[np.int64]
     inputs: whole_networks.Batch
-    site_head: FamilyHead | None = None
+    site_head: NetworkHead | None = None
 
     @property
     def centre(self) -> Array:

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from wg_common import catalogue
 from wg_common.errors import DecodeError
-from wg_common.inference import family_head
-from wg_common.inference.family_head import FamilyHead, Layout
-from wg_common.nets import network
+from wg_common.inference.family_head import NetworkHead
+from wg_common.nets import family_network, network
 from wg_server.generator import container
 from wg_server.generator.families import match
 from wg_server.generator.networks.codec import read_layer_codec
@@ -202,15 +201,15 @@ def _bundle(
 
 def _site_heads(
     architecture: str, tensors: dict[str, Tensor], augmented: RetrievalIndex | None
-) -> dict[str, FamilyHead]:
+) -> dict[str, NetworkHead]:
     """Heads of networks with domain-shift augmentation; none in a package that has none."""
-    layout, found = Layout(network.feature_count(architecture), ()), {}
+    found = {}
     classes = {} if augmented is None else augmented.classes()
     for key in sorted({name.rsplit(".", 1)[0] for name in tensors}):
         if key not in classes:
             raise DecodeError(f"networks: a head of {architecture} is of no network")
         own = {k: v.numpy() for k, v in container.under(tensors, f"{key}.").items()}
-        found[key] = family_head.from_tensors(own, len(classes[key]), layout)
+        found[key] = family_network.head_from_tensors(own, architecture, len(classes[key]))
     return found
 
 

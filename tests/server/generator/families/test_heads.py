@@ -101,15 +101,6 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
         np.testing.assert_array_equal(read.head.weight, np.eye(4, 64)[::-1])
 
 
-def test_a_plant_that_sees_what_the_operator_sees_gets_the_head_alone(
-    owner: Generator, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for least, comes in ((0.0, True), (2.0, False)):
-        monkeypatch.setattr(heads, "ANOTHER_CAMERA", least)
-        (found,) = _family_match(owner, world, 2, _names("family-2"))
-        assert bool(apart(found.tensors, family_network.PREFIX)[1]) == comes
-
-
 def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world: World) -> None:
     assert _family_match(owner, world, 3, _names("family-3")) == []
     assert _family_match(owner, world, OUT_OF_FAMILY, _names("unknown")) == []

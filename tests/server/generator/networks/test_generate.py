@@ -5,16 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.client.families import head as family_head_of
+from tests.client.families import network_head
 from tests.server.generator.conftest import World
 from tests.server.generator.networks.conftest import SIZES
 
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.inference import family_head
-from wg_common.inference.family_head import Layout
 from wg_common.inference.hostile_tensors import apart
-from wg_common.nets import assembly
+from wg_common.nets import assembly, family_network
 from wg_server.generator.heads.generate import Generated, SiteRelease
 from wg_server.generator.networks import condition as conditions
 from wg_server.generator.networks import package
@@ -189,7 +188,7 @@ def test_networks_of_other_views_are_packed_and_taken_where_the_camera_is_anothe
     fitted_priors = replace(
         bundle.fitted_priors,
         augmented=build_index(mine, bundle.decoder.codec),
-        site_heads={n.task.key: family_head_of(Layout(64, ()), 4) for n in mine},
+        site_heads={n.task.key: network_head("cnn-s", 4) for n in mine},
     )
     parts = replace(
         network_generator.parts, bundles={"cnn-s": replace(bundle, fitted_priors=fitted_priors)}
@@ -205,7 +204,7 @@ def test_networks_of_other_views_are_packed_and_taken_where_the_camera_is_anothe
         [apart(c.tensors, family_head.SITE)[1] for c in made.candidates] for made in (same, other)
     ]
     assert not any(sites[0]) and not any(sites[1][1:])
-    site = family_head.from_tensors(sites[1][0], 4, Layout(64, ()))
+    site = family_network.head_from_tensors(sites[1][0], "cnn-s", 4)
     assert (site.weight.argmax(axis=1) == np.arange(4)).all()
     first, second = (_tensors(made, "network")["head.weight"].ravel() for made in (same, other))
     assert np.corrcoef(first, second)[0, 1] < -0.5
