@@ -2,9 +2,10 @@
 
 Run with ``python -m bench.known_kinds --home HOME --datasets SETS``. The operator has records of a
 kind; a plant of that kind has twenty records a class of its own, of which some are labelled, under
-the operator's camera or under a strong one that nobody has seen. It releases alone. ``--home`` is a
-home whose zoo has the training part of data sets, as ``bench.family_sets --out DIR`` cuts them;
-``--datasets`` is that folder, and plants are cut from the other part.
+the operator's camera or under a strong one that nobody has seen; or behind sensors. It releases
+alone. ``--home`` is a home of images or of windows whose zoo has the training part of data sets, as
+``bench.family_sets --out DIR`` cuts them; ``--datasets`` is that folder, and plants are cut from
+the other part.
 
 Judged: local-only; what comes, and what the plant's model selection keeps, with the family's
 network beside the encoder and without it; and how often the family is found. A plant without
@@ -20,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import plants
-from bench.networks import Cell, Cut, cut
+from bench import networks, plants, window_networks
+from bench.networks import Cell, Cut
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
 from bench.selected import family_at, inputs_for, plant_trunk, right, selected
@@ -33,9 +34,14 @@ from wg_client.methods.names import LOCAL
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import NotAcceptedError
 from wg_common.inference.hostile_tensors import apart
+from wg_common.modalities.images import Images
+from wg_common.modalities.registry import modality as modality_of
+from wg_common.modalities.windows import Windows
 from wg_common.nets import family_network
+from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
+from wg_common.nets.encoder.window_course import WindowCourse
 from wg_common.wire import canonical
 from wg_server.generator.heads.generate import Generated, Generator, generate, load_generator
 from wg_server.site.home import ServerHome
@@ -44,28 +50,32 @@ FOUND = "found"
 DELIVERED, KEPT = "delivered", "kept"
 HEAD = ", head alone"
 WRONG = "delivered, by another plant's records"
-CAMERA = "new camera"
-CELLS = tuple(
-    Cell(
-        name=f"{where} eps={epsilon:g} n={shots}{'' if named else ', names hidden'}",
-        epsilon=epsilon,
-        shots=shots,
-        same_family=True,
-        camera=1.0 if where == CAMERA else 0.0,
-        named=named,
-    )
+PLACES = {Images.name: "camera", Windows.name: "sensors"}
+"""What stands between a plant's things and its records."""
+
+
+def cells(modality: str) -> Iterator[Cell]:
+    """For plants of a modality."""
     for where, epsilon, shots, named in (
-        (CAMERA, 4.0, 0, True),
-        (CAMERA, 4.0, 5, True),
-        (CAMERA, 4.0, 20, True),
-        (CAMERA, 1.0, 5, True),
-        (CAMERA, 4.0, 5, False),
-        ("same camera", 4.0, 0, True),
-        ("same camera", 4.0, 5, True),
-        ("same camera", 4.0, 20, True),
-        ("same camera", 4.0, 5, False),
-    )
-)
+        ("new", 4.0, 0, True),
+        ("new", 4.0, 5, True),
+        ("new", 4.0, 20, True),
+        ("new", 1.0, 5, True),
+        ("new", 4.0, 5, False),
+        ("same", 4.0, 0, True),
+        ("same", 4.0, 5, True),
+        ("same", 4.0, 20, True),
+        ("same", 4.0, 5, False),
+    ):
+        hidden = "" if named else ", names hidden"
+        yield Cell(
+            name=f"{where} {PLACES[modality]} eps={epsilon:g} n={shots}{hidden}",
+            epsilon=epsilon,
+            shots=shots,
+            same_family=True,
+            camera=1.0 if where == "new" else 0.0,
+            named=named,
+        )
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -82,12 +92,13 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     home = ServerHome(options.home)
     made_by = canonical.sha256_hex(home.generator.read_bytes())[:16]
+    modality = encoders.read_modality(home.read_encoder())
     jobs = [
         (f"{made_by} {name} {seed} {cell.name}", options.home, options.datasets, name, seed, cell)
         for name in owned(home)
         if not options.sets or name in options.sets.split(",")
         for seed in range(options.seeds)
-        for cell in CELLS
+        for cell in cells(modality)
         if options.cells in cell.name
     ]
     found = done(Rows(options.results), _job, jobs, options.processes)
@@ -108,9 +119,11 @@ def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
         return None
     home = ServerHome(folder)
     generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
-    data = cut(datasets, name, seed, cell)
+    windows = encoder.modality == Windows.name
+    of = window_networks.cut_known if windows else networks.cut
+    data = of(datasets, name, seed, cell)
     if len(data.labels) > 1:  # else no class has enough records for a plant and for its tests
-        others = None if cell.shots else cut(datasets, name, abs(seed - 1), cell).own[0]
+        others = None if cell.shots else of(datasets, name, abs(seed - 1), cell).own[0]
         row["scores"] = judge(generator, encoder, data, cell, seed, others)
     return row
 
@@ -133,13 +146,16 @@ def judge(
     for label in range(k):
         rows = np.flatnonzero(truth == label)[: cell.shots]
         labels[rows] = label
-    local = encoder.encode_local(records).astype(np.float64)
+    seen_by = encoder
+    if encoder.modality == Windows.name:
+        seen_by = encoder.with_beside(WindowCourse(len(records[0])))
+    local = seen_by.encode_local(records).astype(np.float64)
     drawn = np.random.default_rng((seed, 92))
     released = plants.release(
         encoder.id, local[:, : encoder.dimension], labels, data.labels, cell.epsilon, drawn
     )
     made = generate(generator, released, [], data.labels, samples=2, seed=seed)
-    test = inputs_for(made, encoder, k, data.test[0], records), data.test[1]
+    test = inputs_for(made, seen_by, k, data.test[0], records), data.test[1]
     scores = {FOUND: float(any(c.source == SAME_FAMILY for c in made.candidates))}
     trunk = plant_trunk(encoder, local)
     for ending, variant in (("", made), (HEAD, _without_network(made))):
@@ -152,14 +168,21 @@ def judge(
             head = head_from_tensors(first.tensors)
         scores[DELIVERED + ending] = right(head, test)
         if others is not None and first.source == SAME_FAMILY and variant is made:
-            seen = encoder.encode_local(others).astype(np.float64)
+            seen = seen_by.encode_local(others).astype(np.float64)
             away = family_at(encoder, seen, plant_trunk(encoder, seen), k, others)
             view, head = away(first.tensors)
-            there = inputs_for(made, encoder, k, data.test[0], others)
+            there = inputs_for(made, seen_by, k, data.test[0], others)
             scores[WRONG] = right(view.outward(head), (there, data.test[1]))
         try:
             outcome = selected(
-                variant, trunk, labels, encoder.dimension, own=True, others=False, family=family
+                variant,
+                trunk,
+                labels,
+                encoder.dimension,
+                own=True,
+                others=False,
+                learners=modality_of(encoder.modality).learners,
+                family=family,
             )
         except NotAcceptedError:  # no label, and nobody knows the plant's kind: it has no model
             scores[KEPT + ending] = 1 / k

@@ -39,15 +39,18 @@ def run(options: argparse.Namespace) -> None:
     if options.family_sets is None:
         print("No --family-sets: heads through the product and whole networks are left out")
         return
-    own = [f"--datasets={options.family_sets}", seeds, f"--cells={NEW_CAMERA}"]
-    product = [f"--home={options.home}", f"--sets={sets}"]
-    known_kinds.main([*own, *product, *_table(options.table, "product")])
-    whole = [f"--family-home={options.home}", "--architecture=cnn-m", "--brief"]
-    networks.main([*own, *whole, f"--steps={_STEPS}", *_table(options.table, "cnn-m")])
+    own = [f"--datasets={options.family_sets}", seeds]
+    behind = [*own, f"--cells={NEW_CAMERA}"]
+    product = [*behind, f"--home={options.home}", f"--sets={sets}"]
+    known_kinds.main([*product, *_table(options.table, "product-images")])
+    whole = [*behind, f"--family-home={options.home}", "--architecture=cnn-m", "--brief"]
+    networks.main([*whole, f"--steps={_STEPS}", *_table(options.table, "cnn-m")])
     if options.windows_home is not None:
+        product = [*own, f"--home={options.windows_home}", "--cells=new sensors"]
+        known_kinds.main([*product, *_table(options.table, "product-windows")])
         windows = [f"--family-home={options.windows_home}", f"--family-sets={options.family_sets}"]
-        behind = [f"--datasets={options.datasets}", seeds, f"--cells={NEW_SENSORS}"]
-        window_networks.main([*windows, *behind, *_table(options.table, "cnn1d-m")])
+        other = [f"--datasets={options.datasets}", seeds, f"--cells={NEW_SENSORS}"]
+        window_networks.main([*windows, *other, *_table(options.table, "cnn1d-m")])
 
 
 def _table(path: Path | None, part: str) -> list[str]:

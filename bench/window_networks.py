@@ -128,7 +128,16 @@ def cut(options: argparse.Namespace, name: str, seed: int, cell: Cell) -> Cut | 
             return None
         labels, parts, _ = found
         return Cut(labels, parts[1], parts[0], tuple(parts[2:]))
-    data = networks.cut(options.family_sets, name, seed, replace(cell, camera=0.0))
+    return cut_known(options.family_sets, name, seed, cell)
+
+
+def cut_known(sets: Path, name: str, seed: int, cell: Cell) -> Cut:
+    """A plant of a kind that the operator knows, from the test part of a set.
+
+    Args:
+        sets: Folder of ``bench.family_sets``.
+    """
+    data = networks.cut(sets, name, seed, replace(cell, camera=0.0))
     if not cell.camera:
         return data
     own, test = (np.stack(list(part[0])).astype(np.float64) for part in (data.own, data.test))

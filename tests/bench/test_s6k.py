@@ -51,9 +51,9 @@ def test_all_parts_with_homes_of_both_records(
     monkeypatch.setattr(sys, "argv", ["generator", *words.split()])
     generator.main()
     names = [name.removeprefix("bench.") for name, _ in called]
-    assert names == ["camera", "camera", "known_kinds", "networks", "window_networks"]
+    assert names == ["camera"] * 2 + ["known_kinds", "networks", "known_kinds", "window_networks"]
     homes = [str(getattr(o, "family_home", None) or o.home) for _, o in called]
-    assert homes == ["A", "B", "A", "A", "B"]
+    assert homes == ["A", "B", "A", "A", "B", "B"]
     assert len({options.table for _, options in called}) == len(called)
     assert all(options.table.parent == Path("t") for _, options in called)
     for _, options in called[2:]:
@@ -62,7 +62,8 @@ def test_all_parts_with_homes_of_both_records(
 
 def test_cells_that_the_parts_are_asked_for_are_theirs() -> None:
     for cells, asked in (
-        (known_kinds.CELLS, s6k.NEW_CAMERA),
+        (list(known_kinds.cells("images")), s6k.NEW_CAMERA),
+        (list(known_kinds.cells("windows")), "new sensors"),
         (networks.CELLS, s6k.NEW_CAMERA),
         (window_networks.CELLS, s6k.NEW_SENSORS),
     ):

@@ -98,7 +98,6 @@ def _checked(
 ) -> Posterior | None:
     """Refuse tensors that are not of the architecture; the posterior, if there is one."""
     from wg_common.nets import assembly, family_network
-    from wg_common.nets.encoder.trunk import trunk_of
 
     features, classes = plant.features, len(manifest.labels)
     posterior: Posterior | None = None
@@ -109,10 +108,6 @@ def _checked(
                 posterior = posteriors.from_tensors(values, classes, columns)
                 continue
             if candidate.source == SAME_FAMILY and not whole:
-                if not trunk_of(plant.data.modality).comparable:
-                    raise DecodeError(
-                        f"source {SAME_FAMILY!r} is of heads that all plants can stand on"
-                    )
                 _family_head(plant, values, classes)
                 continue
             if whole:

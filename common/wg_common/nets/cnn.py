@@ -81,4 +81,6 @@ def prepared(images: Images) -> NDArray[np.uint8]:
     return found
 
 
-NETWORK = Kind(trunk=Cnn, prepare=prepared, last=("blocks.3.", "blocks.4.", "project"))
+NETWORK = Kind(
+    trunk=Cnn, prepare=prepared, last=("blocks.3.", "blocks.4.", "project"), site_norms=True
+)

@@ -91,6 +91,7 @@ class Kind:
         borrowed: Layer whose tensors are the encoder's, where there is a ``base``; may be empty.
         weights: SHA-256 of the public weights below the base, that both sides have of a package.
         label: What makes a record its input, in an exported file; empty: the encoder's trunk.
+        site_norms: Whether sites standardise its group norms (``wg_common.nets.site_norms``).
     """
 
     trunk: Callable[[int, int], nn.Module]
@@ -103,6 +104,7 @@ class Kind:
     borrowed: str = ""
     weights: str = ""
     label: str = ""
+    site_norms: bool = False
 
 
 def kind(architecture: str) -> Kind:

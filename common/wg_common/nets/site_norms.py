@@ -66,17 +66,20 @@ class SiteNorm(nn.GroupNorm):
 
 
 def channels(architecture: str) -> int:
-    """Channels of all group norms of an architecture's trunk together, N; 0 where it has none."""
+    """Channels of all norms together that sites standardise, N; 0 for most architectures."""
     with torch.device("meta"):
-        return sum(norm.num_channels for _, _, norm in _norms(network.build_trunk(architecture)))
+        norms = install(architecture, network.build_trunk(architecture))
+    return sum(norm.num_channels for norm in norms)
 
 
-def install(trunk: nn.Module) -> list[SiteNorm]:
+def install(architecture: str, trunk: nn.Module) -> list[SiteNorm]:
     """Put site norms in the place of a trunk's group norms, for batches of one site.
 
-    Names and weights stay.
+    Names and weights stay. An architecture whose sites standardise no norms keeps them all.
     """
-    found = []
+    found: list[SiteNorm] = []
+    if not network.kind(architecture).site_norms:
+        return found
     for parent, name, norm in _norms(trunk):
         found.append(SiteNorm(norm))
         setattr(parent, name, found[-1])
@@ -133,7 +136,7 @@ def at_site(architecture: str, tensors: Tensors, typical: Floats, batch: Tensor)
             says are enough.
     """
     trunk = network.load_trunk(architecture, tensors)
-    norms = install(trunk)
+    norms = install(architecture, trunk)
     unfold(norms, typical)
     with torch.inference_mode():
         trunk(batch)

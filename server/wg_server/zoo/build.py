@@ -301,8 +301,7 @@ def _family_heads(
 
 def _own_families(plan: ZooPlan, wanted: Sequence[TaskSpec]) -> list[TaskSpec]:
     """The first task of each of the operator's families that has a head of its own."""
-    shown = plan.own_sites and trunk_of(plan.modality).comparable
-    return family_heads.wanted(wanted) if shown else []
+    return family_heads.wanted(wanted) if plan.own_sites else []
 
 
 _LOADED: dict[tuple[str, str], encoders.Encoder] = {}

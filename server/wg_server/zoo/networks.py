@@ -315,7 +315,7 @@ def fine_tune_at_sites(
         site needs to standardise it by its own records.
     """
     trunk = trunks.channels_last(network.load_trunk(architecture, base))
-    norms = site_norms.install(trunk)
+    norms = site_norms.install(architecture, trunk)
     layout = Layout(network.feature_count(architecture), ())
     first = list(itertools.islice(sites, _PROBED))
     features, _ = _seen(trunk, norms, first)

@@ -9,52 +9,49 @@ from torch import nn
 
 from wg_common.nets import network, site_norms
 
-ARCHITECTURES = ("cnn-s", "cnn1d-s")
+NET = "cnn-s"
 
 
-def _batch(architecture: str, n: int, seed: int) -> torch.Tensor:
+def _batch(n: int, seed: int) -> torch.Tensor:
     rng = np.random.default_rng(seed)
-    if architecture == "cnn-s":
-        records = list(rng.integers(0, 256, (n, 24, 24, 3)).astype(np.uint8))
-    else:
-        records = list(rng.normal(size=(n, 2, 64)).astype(np.float32).cumsum(axis=2))
-    return network.as_input(torch.from_numpy(network.prepared(architecture, records)))
+    records = list(rng.integers(0, 256, (n, 24, 24, 3)).astype(np.uint8))
+    return network.as_input(torch.from_numpy(network.prepared(NET, records)))
 
 
-def _tensors(architecture: str) -> dict[str, np.ndarray]:
+def _tensors() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
-    found = network.draw_trunk(architecture, rng)
+    found = network.draw_trunk(NET, rng)
     return {
         name: value + rng.normal(0, 0.2, value.shape).astype(np.float32) * (value.ndim == 1)
         for name, value in found.items()
     }
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_channels_are_those_of_the_trunk_s_group_norms(architecture: str) -> None:
-    trunk = network.build_trunk(architecture)
+def test_channels_are_those_of_the_trunk_s_group_norms() -> None:
+    trunk = network.build_trunk(NET)
     plain = [module for module in trunk.modules() if isinstance(module, nn.GroupNorm)]
-    assert site_norms.channels(architecture) == sum(norm.num_channels for norm in plain) > 0
+    assert site_norms.channels(NET) == sum(norm.num_channels for norm in plain) > 0
     names = list(trunk.state_dict())
-    assert len(site_norms.install(trunk)) == len(plain)
+    assert len(site_norms.install(NET, trunk)) == len(plain)
     assert list(trunk.state_dict()) == names
 
 
-def test_a_trunk_without_group_norms_has_no_channels() -> None:
-    assert site_norms.channels("lite0") == 0
+@pytest.mark.parametrize("other", ["cnn1d-s", "lite0"])
+def test_sites_standardise_no_norms_of_other_architectures(other: str) -> None:
+    assert site_norms.channels(other) == 0
+    assert site_norms.install(other, network.build_trunk(other)) == []
     assert site_norms.measured([]).shape == (2, 0)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there(architecture: str) -> None:
-    tensors, batch = _tensors(architecture), _batch(architecture, 12, 3)
-    trunk = network.load_trunk(architecture, tensors)
-    norms = site_norms.install(trunk)
+def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there() -> None:
+    tensors, batch = _tensors(), _batch(12, 3)
+    trunk = network.load_trunk(NET, tensors)
+    norms = site_norms.install(NET, trunk)
     with torch.inference_mode():
         seen = trunk(batch)
     site = site_norms.measured(norms)
     site_norms.fold(norms, site)
-    plain = network.load_trunk(architecture, network.trunk_tensors(trunk))
+    plain = network.load_trunk(NET, network.trunk_tensors(trunk))
     with torch.inference_mode():
         torch.testing.assert_close(plain(batch), seen, atol=1e-3, rtol=1e-3)
     site_norms.unfold(norms, site)
@@ -62,47 +59,46 @@ def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there(architecture:
         np.testing.assert_allclose(value, tensors[name], atol=1e-5)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_site_makes_its_own_trunk_of_that_for_a_typical_one(architecture: str) -> None:
+def test_a_site_makes_its_own_trunk_of_that_for_a_typical_one() -> None:
     """Whatever site is called typical, it is the same."""
-    tensors, batch = _tensors(architecture), _batch(architecture, 12, 3)
-    trunk = network.load_trunk(architecture, tensors)
-    norms = site_norms.install(trunk)
+    tensors, batch = _tensors(), _batch(12, 3)
+    trunk = network.load_trunk(NET, tensors)
+    norms = site_norms.install(NET, trunk)
     rng = np.random.default_rng(5)
-    typical = rng.normal(0, 0.3, (2, site_norms.channels(architecture)))
+    typical = rng.normal(0, 0.3, (2, site_norms.channels(NET)))
     site_norms.fold(norms, typical)
     sent = network.trunk_tensors(trunk)
-    made = site_norms.at_site(architecture, sent, typical, batch)
+    made = site_norms.at_site(NET, sent, typical, batch)
     rest = np.zeros_like(typical)
-    same = site_norms.at_site(architecture, tensors, rest, batch)
+    same = site_norms.at_site(NET, tensors, rest, batch)
     assert made.keys() == tensors.keys()
     for name in made:
         np.testing.assert_allclose(made[name], same[name], atol=1e-4)
 
 
 def test_brightness_and_contrast_of_a_site_are_taken_out() -> None:
-    tensors = _tensors("cnn-s")
-    batch = _batch("cnn-s", 24, 4)
+    tensors = _tensors()
+    batch = _batch(24, 4)
     dimmed = 40 + 0.3 * batch
-    rest = np.zeros((2, site_norms.channels("cnn-s")))
+    rest = np.zeros((2, site_norms.channels(NET)))
 
     def seen(of: torch.Tensor) -> np.ndarray:
-        trunk = network.load_trunk("cnn-s", site_norms.at_site("cnn-s", tensors, rest, of))
+        trunk = network.load_trunk(NET, site_norms.at_site(NET, tensors, rest, of))
         with torch.inference_mode():
             return np.asarray(trunk(of).numpy())
 
     def plain(of: torch.Tensor) -> np.ndarray:
         with torch.inference_mode():
-            return np.asarray(network.load_trunk("cnn-s", tensors)(of).numpy())
+            return np.asarray(network.load_trunk(NET, tensors)(of).numpy())
 
     moved, before = np.abs(seen(dimmed) - seen(batch)), np.abs(plain(dimmed) - plain(batch))
     assert moved.mean() < before.mean() / 2
 
 
 def test_sites_of_one_batch_are_standardised_apart() -> None:
-    trunk = network.load_trunk("cnn-s", _tensors("cnn-s"))
-    norms = site_norms.install(trunk)
-    one, other = _batch("cnn-s", 6, 1), _batch("cnn-s", 6, 2) * 0.2
+    trunk = network.load_trunk(NET, _tensors())
+    norms = site_norms.install(NET, trunk)
+    one, other = _batch(6, 1), _batch(6, 2) * 0.2
     with torch.inference_mode():
         each = torch.cat([trunk(one), trunk(other)])
         with site_norms.together(norms, 2):

@@ -35,8 +35,6 @@ class EncoderTrunk(nn.Module):
         local_norm: Median norm of what public records have along them, in clip radii.
         local_blocks: Sizes of the blocks of further local features that ``read`` gives. They have
             no public scale: a plant scales each by how much its own records vary.
-        comparable: Whether local features that have a public scale mean the same at all sites, so
-            that heads on them may travel.
     """
 
     label: ClassVar[str]
@@ -47,7 +45,6 @@ class EncoderTrunk(nn.Module):
     whitening: ClassVar[float] = 0.25
     local_norm: ClassVar[float] = 2.0
     local_blocks: ClassVar[tuple[int, ...]] = ()
-    comparable: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod

@@ -89,7 +89,6 @@ class WindowTrunk(EncoderTrunk):
     width = WIDTH
     directions = 400
     local_blocks = (window_kernels.WIDTH, WIDTH)
-    comparable = False
 
     kernels: Tensor
     signs: Tensor
