@@ -235,13 +235,20 @@ def _family(
     labels: Sequence[str],
     without: Collection[int],
 ) -> FamilyMean | None:
-    """The networks of the plant's family: for the zoo's own views, or augmented by domain shift."""
+    """The networks of the plant's family: for the zoo's own views, or augmented by domain shift.
+
+    The latter where the plant stands behind another camera, and wherever sites standardise norms:
+    such networks are no worse at the operator's own camera (docs/decisions/0175).
+    """
     index, augmented = fitted_priors.index, fitted_priors.augmented
     family_match = find_family(fitted_priors, estimate, labels, set(without))
     if family_match is None or family_match.share < _OUT_OF_FAMILY:
         return None
     keys = [index.keys[entry] for entry in family_match.entries]
-    if family_match.shifted > SHIFT_LIKELY and augmented and set(keys) <= set(augmented.keys):
+    heads = [fitted_priors.site_heads[key] for key in keys if key in fitted_priors.site_heads]
+    everywhere = len(heads) == len(keys) and all(head.norms.size for head in heads)
+    elsewhere = everywhere or family_match.shifted > SHIFT_LIKELY
+    if elsewhere and augmented and set(keys) <= set(augmented.keys):
         entries = np.array([augmented.keys.index(key) for key in keys])
         step = augmented.starts[entries] - index.starts[family_match.entries]
         matched = family_match.matched + step[:, None]
