@@ -138,7 +138,7 @@ def cut_known(sets: Path, name: str, seed: int, cell: Cell) -> Cut:
         sets: Folder of ``bench.family_sets``.
     """
     data = networks.cut(sets, name, seed, replace(cell, camera=0.0))
-    if not cell.camera:
+    if not cell.camera or not len(data.own[0]):
         return data
     own, test = (np.stack(list(part[0])).astype(np.float64) for part in (data.own, data.test))
     rng = np.random.default_rng((seed, 62))
