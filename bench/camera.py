@@ -103,7 +103,7 @@ def judge(encoder: Encoder, cut: CameraSet) -> Scores:
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
     scores: Scores = {}
     zoo, labels = cut.zoo.astype(np.float32), cut.zoo_y.astype(np.int64)
-    family, _ = fit(Sites(zoo, labels), len(cut.names), layout)
+    family = fit(Sites(list(zoo), list(labels)), len(cut.names), layout)
     _product(encoder, cut, layout, family, scores)
     if not len(cut.few):  # Windows
         return scores
@@ -152,11 +152,12 @@ def _lacking(
     zoo: NDArray[np.float32], labels: NDArray[np.int64], classes: int, layout: Layout
 ) -> tuple[FamilyHead, FamilyHead]:
     """The family's head without made-up cameras, and without standardising by site."""
-    one, _ = fit(Sites(zoo[::10], labels[::10]), classes, layout)
+    one = fit(Sites(list(zoo[::10]), list(labels[::10])), classes, layout)
     # Records that are dealt anew make sites that are all alike.
     order = np.random.default_rng(4).permutation(labels.size)
     dealt = zoo.reshape(labels.size, -1)[order].reshape(zoo.shape)
-    alike, _ = fit(Sites(dealt, labels.ravel()[order].reshape(labels.shape)), classes, layout)
+    mixed = labels.ravel()[order].reshape(labels.shape)
+    alike = fit(Sites(list(dealt), list(mixed)), classes, layout)
     return one, replace(alike, records=np.array([np.inf]))
 
 

@@ -142,10 +142,7 @@ def judge(
         others: Records of the plant of another seed; None: they have no part.
     """
     k, (records, truth) = len(data.labels), data.own
-    labels = np.full(len(truth), -1)
-    for label in range(k):
-        rows = np.flatnonzero(truth == label)[: cell.shots]
-        labels[rows] = label
+    labels = _labelled(truth, cell.shots)
     seen_by = encoder
     if encoder.modality == Windows.name:
         seen_by = encoder.with_beside(WindowCourse(len(records[0])))
@@ -191,6 +188,14 @@ def judge(
         if LOCAL in outcome.models:
             scores[LOCAL] = right(outcome.models[LOCAL].head, test)
     return scores
+
+
+def _labelled(truth: NDArray[np.int64], shots: int) -> NDArray[np.int64]:
+    """The first labels of each class; -1 for the others."""
+    labels = np.full(len(truth), -1)
+    for label in np.unique(truth):
+        labels[np.flatnonzero(truth == label)[:shots]] = label
+    return labels
 
 
 def _without_network(made: Generated) -> Generated:

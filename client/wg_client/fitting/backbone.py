@@ -80,8 +80,8 @@ def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> T
     from wg_common.nets import network, site_norms
 
     own = {name: value for name, value in tensors.items() if name.startswith(network.TRUNK)}
-    typical = tensors.get(f"{SITE}norms", np.zeros((2, 0)))
-    if typical.size:
+    typical = tensors.get(f"{SITE}norms")
+    if typical is not None:
         few = batch[site_norms.some(len(batch), batch[0].size)]
         records = network.as_input(torch.from_numpy(few))
         own = dict(site_norms.at_site(architecture, own, typical.astype(np.float64), records))

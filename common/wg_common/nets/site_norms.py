@@ -135,6 +135,8 @@ def at_site(architecture: str, tensors: Tensors, typical: Floats, batch: Tensor)
         batch: Records of the one site, labelled or not, as a trunk takes them. Those that ``some``
             says are enough.
     """
+    if not typical.size:
+        return {k: v for k, v in tensors.items() if k.startswith(network.TRUNK)}
     trunk = network.load_trunk(architecture, tensors)
     norms = install(architecture, trunk)
     unfold(norms, typical)

@@ -189,6 +189,7 @@ class _Pipeline:
         self.progress(plan.steps, "writing the model card")
         codec, gate = objective.finish()
         owned = list(family_heads.entries(Store(self.home.zoo), data.encoder))
+        networks = self._family_networks(owned)
         parts = Parts(
             encoder=data.encoder,
             architecture=architecture,
@@ -197,14 +198,20 @@ class _Pipeline:
             priors=data.fitted_priors.priors,
             zoo_index=retrieval.with_neighbour_distance(data.fitted_priors.zoo_index),
             operator_families=operator_heads.collect(
-                data.tasks, self._family_heads(owned), self._family_networks(owned)
+                data.tasks,
+                self._family_heads(owned),
+                {family: network for family, (_, network) in networks.items()},
             ),
             names=data.fitted_priors.names,
         )
         packed = pack(parts)
         known = {
             "training": {**state.figures(), "plan": canonical.to_builtins(plan), "gate": gate},
-            "own_families": {entry.family: entry.figures for entry in owned},
+            "own_families": {
+                entry.family: entry.figures
+                | ({"network": networks[entry.family][0]} if entry.family in networks else {})
+                for entry in owned
+            },
         }
         figures = begin(_head_figures, plan, data, parts, objective.codec)
         return _Heads(packed, known, figures)
@@ -221,8 +228,11 @@ class _Pipeline:
 
     def _family_networks(
         self, owned: Sequence[family_heads.FamilyHeadEntry]
-    ) -> dict[str, FamilyNetwork]:
-        """Networks that stand beside heads of the operator's families, if the zoo has such."""
+    ) -> dict[str, tuple[str, FamilyNetwork]]:
+        """Networks that stand beside heads of the operator's families, if the zoo has such.
+
+        Each with its accuracy of held-out records at made-up sites.
+        """
         kind = modality(encoders.read_modality(self.home.read_encoder()))
         wanted, zoo = kind.family_network, Store(self.home.zoo)
         if not wanted or not bases.base_path(self.home.zoo, wanted).is_file():
@@ -235,7 +245,8 @@ class _Pipeline:
                 made = zoo_networks.read(zoo, entry)
                 trunk = {k: v for k, v in made.shifted.items() if k.startswith(TRUNK)}
                 if made.site_head is not None:
-                    found[entry.family] = FamilyNetwork(wanted, trunk, made.site_head)
+                    network = FamilyNetwork(wanted, trunk, made.site_head)
+                    found[entry.family] = entry.at_sites, network
         return found
 
     def _networks(self, data: TrainingData, heads: str) -> dict[str, Any] | None:

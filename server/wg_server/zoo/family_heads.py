@@ -30,19 +30,19 @@ from wg_server.zoo import heads, sources
 from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import ENTRY_LIMIT, Zoo
 
-VERSION = 1  # Of how heads are made; those of another one are made again
+VERSION = 2  # Of how heads are made; those of another one are made again
 _RECORDS = 30  # Records at a made-up site, about: as many of each class
 _DIRECTIONS = 256  # Principal directions of standardised features that a head is fitted on
 _PENALTY = 0.04
 """Of half the squared weights on them at unit variance, in units of the loss of all records."""
 _PRINCIPAL = 2000  # Records whose principal directions are taken, about
-_HELD_OUT = 5  # Each so many-th site is held out of the head that figures are of
+_HELD_OUT = 5  # Each so many-th site, and record of a class, is held out of figures' head
 _TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Right answers at made-up sites that are held out.
+    """Right answers of records that are held out, at made-up sites that are.
 
     Attributes:
         alike: Of features that are standardised alike at all sites.
@@ -55,15 +55,15 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sites:
-    """Local features of one family's records at made-up sites. C sites of n records each.
+    """Local features of one family's records at made-up sites.
 
     Attributes:
-        local: float32 ``[C, n, D]``.
-        labels: ``[C, n]``.
+        local: Of each site, float32 ``[n, D]``.
+        labels: Of each site, ``[n]``.
     """
 
-    local: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    local: Sequence[NDArray[np.float32]]
+    labels: Sequence[NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +78,8 @@ class FamilyHeadEntry:
         scaled: Number of local features that have a public scale.
         blocks: Sizes of the blocks of the others.
         sites: Number of made-up sites.
-        figures: Right answers at held-out sites, decimal strings, by the names of
-            ``Figures``.
+        figures: Right answers of held-out records at held-out sites, decimal strings, by the names
+            of ``Figures``.
         sha256: Of the object, hex.
     """
 
@@ -113,7 +113,9 @@ def made(encoder: Encoder, spec: TaskSpec, sites: int) -> tuple[bytes, FamilyHea
     """Show a family's records at made-up sites, encode them, and fit: an object and its record."""
     task = sources.load(replace(spec, sites=1))
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
-    head, figures = fit(_seen(encoder, task, spec, sites), len(task.names), layout)
+    seen, held = _seen(encoder, task, spec, sites)
+    classes = len(task.names)
+    head, figures = fit(seen, classes, layout), judged(seen, held, classes, layout)
     data = safetensors.numpy.save(head.tensors())
     return data, FamilyHeadEntry(
         task=spec.key(encoder.id),
@@ -158,74 +160,90 @@ def read(zoo: Zoo, entry: FamilyHeadEntry) -> tuple[Layout, FamilyHead]:
     return layout, family_head.from_tensors(tensors, entry.classes, layout)
 
 
-def fit(sites: Sites, classes: int, layout: Layout) -> tuple[FamilyHead, Figures]:
-    """The head of a family, and what it is worth at held-out sites.
+def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
+    """The head of a family.
 
     Args:
-        sites: At least ten.
+        sites: At least two.
         classes: K.
     """
-    out = np.arange(len(sites.local)) % _HELD_OUT == _HELD_OUT - 1
-    rest = _fit(Sites(sites.local[~out], sites.labels[~out]), classes, layout)
-    alike = replace(rest, records=np.array([np.inf]))  # no site's own records count
-    held = list(zip(sites.local[out], sites.labels[out], strict=True))
-    found = [
-        float(np.mean([_right(head, local, y, layout) for local, y in held]))
-        for head in (alike, rest)
-    ]
-    return _fit(sites, classes, layout), Figures(alike=found[0], standardised=found[1])
-
-
-def _fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
     each = _moments(sites.local, layout)
-    count, records = sites.labels.shape
-    scale = np.stack([block_scale(np.exp(spread), layout.sizes) for spread in each[:, 1]])
-    x = sites.local[..., layout.start :] - each[:, 0, None].astype(np.float32)
-    x *= scale[:, None].astype(np.float32)
-    rows = np.linspace(0, count * records - 1, min(count * records, _PRINCIPAL)).astype(np.int64)
-    flat = x.reshape(count * records, -1)
+    flat = np.concatenate(
+        [
+            (local[:, layout.start :] - mean.astype(np.float32))
+            * block_scale(np.exp(spread), layout.sizes).astype(np.float32)
+            for local, (mean, spread) in zip(sites.local, each, strict=True)
+        ]
+    )
+    rows = np.linspace(0, len(flat) - 1, min(len(flat), _PRINCIPAL)).astype(np.int64)
     some = flat[rows].astype(np.float64)
     _, vectors = principal(some, min(_DIRECTIONS, *some.shape))
-    z, labels = flat @ vectors.astype(np.float32), sites.labels.ravel()
+    z, labels = flat @ vectors.astype(np.float32), np.concatenate(sites.labels)
     weight, bias = heads.fit_head(z, labels, classes, penalty=_PENALTY * len(z))
     return FamilyHead(*typical_site(sites.local, layout), weight=weight @ vectors.T, bias=bias)
 
 
-def typical_site(local: NDArray[np.float32], layout: Layout) -> tuple[Floats, Floats]:
+def judged(sites: Sites, held: NDArray[np.bool_], classes: int, layout: Layout) -> Figures:
+    """What a head of a family is worth: at sites, and of records, that it was not fitted on.
+
+    Args:
+        sites: At least ten.
+        held: Records that are held out, wherever they are seen, ``[C, n]``.
+        classes: K.
+    """
+    every = list(zip(sites.local, sites.labels, held, strict=True))
+    out = every[_HELD_OUT - 1 :: _HELD_OUT]
+    rest = [one for number, one in enumerate(every, 1) if number % _HELD_OUT]
+    shown = Sites([local[~h] for local, _, h in rest], [labels[~h] for _, labels, h in rest])
+    fitted = fit(shown, classes, layout)
+    alike = replace(fitted, records=np.array([np.inf]))  # no site's own records count
+    found = []
+    for head in (alike, fitted):
+        right: list[NDArray[np.bool_]] = []
+        for local, labels, h in out:
+            weight, bias = head.at(local, layout)
+            right.append((local[h] @ weight.T + bias).argmax(axis=1) == labels[h])
+        found.append(float(np.concatenate(right).mean()))
+    return Figures(alike=found[0], standardised=found[1])
+
+
+def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[Floats, Floats]:
     """What ``FamilyHead`` calls ``reference`` and ``records``.
 
     Args:
-        local: Of C sites with n records each, ``[C, n, D]``.
+        local: Of each site, ``[n, D]``.
     """
     each = _moments(local, layout)
     within = float(np.exp(2 * each[:, 1]).mean())
-    between = float(each[:, 0].var(axis=0, ddof=1).mean()) - within / local.shape[1]
+    count = float(np.mean([len(one) for one in local]))
+    between = float(each[:, 0].var(axis=0, ddof=1).mean()) - within / count
     return each.mean(axis=0), np.array([within / max(between, _TINY * within)])
 
 
-def _moments(local: NDArray[np.float32], layout: Layout) -> Floats:
+def _moments(local: Sequence[NDArray[np.float32]], layout: Layout) -> Floats:
     """Of each site, ``[C, 2, B]``."""
     return np.stack([moments(one, layout) for one in local])
 
 
-def _right(
-    head: FamilyHead, local: NDArray[np.float32], labels: NDArray[np.int64], layout: Layout
-) -> float:
-    weight, bias = head.at(local, layout)
-    return heads.accuracy(weight, bias, local, labels)
+def _seen(
+    encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int
+) -> tuple[Sites, NDArray[np.bool_]]:
+    """Local features of the records at made-up sites, each class as often at each of them.
 
-
-def _seen(encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int) -> Sites:
-    """Local features of the records at made-up sites, each class as often at each of them."""
-    local, labels = [], []
+    And which of these records are held out of figures.
+    """
+    local, shown = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
     each = max(2, _RECORDS // len(of_class))
     for site in range(sites):
         rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
         rows = np.concatenate([np.resize(rng.permutation(own), each) for own in of_class])
         local.append(encoder.encode_batched(sources.at_site(task, rows, site, rng)))
-        labels.append(task.labels[rows])
-    return Sites(np.stack(local), np.stack(labels))
+        shown.append(rows)
+    out = np.zeros(len(task.labels), bool)
+    for own in of_class:
+        out[own[min(_HELD_OUT, len(own)) - 1 :: _HELD_OUT]] = len(own) > 1
+    return Sites(local, [task.labels[rows] for rows in shown]), out[np.stack(shown)]
 
 
 def _decoded(path: Path) -> FamilyHeadEntry:

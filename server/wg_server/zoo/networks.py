@@ -62,6 +62,8 @@ _TOGETHER = 2
 """Made-up sites in a batch."""
 _PROBED = 50
 """Made-up sites of a probe, which also say what a typical one is."""
+_JUDGED = 20
+"""Made-up sites that a network of such is judged at."""
 _TINY = 1e-6
 """Added to a variance before its root is taken."""
 _PENALTY = 30.0
@@ -85,6 +87,8 @@ class NetworkEntry:
         labels: Class names, in the order of head rows.
         probe: Held-out accuracy of a linear probe on the base, decimal string.
         accuracy: Held-out accuracy of the network, decimal string.
+        at_sites: Accuracy of the network of made-up sites, of records held out of its training at
+            sites of their own, decimal string; empty: there is none.
         sha256: Of the object, hex.
     """
 
@@ -96,6 +100,7 @@ class NetworkEntry:
     labels: tuple[str, ...]
     probe: str
     accuracy: str
+    at_sites: str = ""
     sha256: str
 
 
@@ -337,7 +342,7 @@ def fine_tune_at_sites(
         optimiser.step()
     features, typical = _seen(trunk, norms, first)
     head = NetworkHead(
-        *family_heads.typical_site(features, layout),
+        *family_heads.typical_site(list(features), layout),
         weight=weight.detach().numpy().astype(np.float64) * math.sqrt(layout.scaled),
         bias=bias.detach().numpy().astype(np.float64),
         norms=typical,
@@ -408,10 +413,12 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
     probe, tensors = tuned(0), tuned(steps)
     shifted: dict[str, Array] = {}
     head: dict[str, Array] = {}
+    at_sites = ""
     if entry.task.own and catalogue.known(architecture).domain_shift:
         sites = made_up_sites(architecture, task, train, rng)
         longer = _STEPS_SHIFTED * steps
         found, site_head = fine_tune_at_sites(architecture, base, sites, classes, steps=longer)
+        at_sites = f"{_right_at_sites(architecture, found, site_head, task, held, rng):.4f}"
         shifted, head = network.own(architecture, found), site_head.tensors()
     data = safetensors.numpy.save(
         {
@@ -433,9 +440,30 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
         labels=entry.labels,
         probe=f"{accuracy(architecture, probe, images[held], labels[held]):.4f}",
         accuracy=f"{accuracy(architecture, tensors, images[held], labels[held]):.4f}",
+        at_sites=at_sites,
         sha256=zoo.put(data),
     )
     atomic.write_bytes(_record(zoo.root, entry.key, architecture), canonical.encode(record))
+
+
+def _right_at_sites(
+    architecture: str,
+    tensors: dict[str, Array],
+    head: NetworkHead,
+    task: sources.Task,
+    rows: NDArray[np.intp],
+    rng: np.random.Generator,
+) -> float:
+    """Accuracy of a network of made-up sites at some more of them; NaN without records."""
+    layout, found = Layout(network.feature_count(architecture), ()), []
+    for site in range(_JUDGED if len(rows) else 0):
+        batch = network.prepared(architecture, sources.at_site(task, rows, site, rng))
+        seen = network.as_input(torch.from_numpy(batch))
+        trunk = dict(site_norms.at_site(architecture, tensors, head.norms, seen))
+        features = network.features(network.load_trunk(architecture, trunk), batch)
+        weight, bias = head.at(features, layout)
+        found.append(heads.accuracy(weight, bias, features, task.labels[rows]))
+    return float(np.mean(found)) if found else float("nan")
 
 
 def _record(root: Path, key: str, architecture: str) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from wg_common.errors import ConfigError
 from wg_common.inference.family_head import Layout
 from wg_common.settings import parse
-from wg_server.zoo.family_heads import Sites, fit
+from wg_server.zoo.family_heads import Sites, fit, judged
 from wg_server.zoo.plan import ZooPlan
 
 LAYOUT = Layout(3, (8, 6))
@@ -21,15 +21,17 @@ def _sites(count: int, seed: int = 0) -> Sites:
     labels = np.tile(np.repeat(np.arange(3), 8), (count, 1))
     local = means[labels] + rng.normal(size=(count, 24, 17))
     local = local * np.exp(rng.normal(0, 0.5, (count, 1, 17))) + rng.normal(0, 6, (count, 1, 17))
-    return Sites(local.astype(np.float32), labels)
+    return Sites(list(local.astype(np.float32)), list(labels))
 
 
 def test_standardised_features_are_worth_their_while_at_held_out_sites() -> None:
-    head, figures = fit(_sites(20), 3, LAYOUT)
+    sites = _sites(20)
+    head = fit(sites, 3, LAYOUT)
+    figures = judged(sites, np.arange(24) % 5 == np.full((20, 1), 4), 3, LAYOUT)
     assert figures.standardised > 0.9 > figures.alike
     assert head.weight.shape == (3, 14)
     assert 0 < head.records[0] < 1  # sites differ by more than records do
-    again, _ = fit(_sites(20), 3, LAYOUT)
+    again = fit(_sites(20), 3, LAYOUT)
     np.testing.assert_array_equal(again.weight, head.weight)
 
 
@@ -37,3 +39,17 @@ def test_too_few_made_up_sites_are_refused() -> None:
     plan = "seed: 1\nown_sites: 9\nsources: [{kind: procedural, families: 1}]\n"
     with pytest.raises(ConfigError, match="own_sites: 9, expected 10"):
         parse(plan.encode(), ZooPlan, "plan")
+
+
+def test_figures_are_of_records_that_no_fit_has_seen() -> None:
+    """Where features say only which record it is, a head is right by heart, and no more."""
+    rng = np.random.default_rng(4)
+    records = rng.normal(size=(30, 17)).astype(np.float32)
+    labels = np.arange(30) % 2
+    shown = [rng.permutation(30)[:20] for _ in range(30)]
+    sites = Sites([records[rows] for rows in shown], [labels[rows] for rows in shown])
+    held = np.stack(shown) % 10 < 2
+    none = np.zeros_like(held)
+    none[4::5] = True  # judged are all records of held-out sites; the fit has seen them elsewhere
+    assert judged(sites, none, 2, LAYOUT).standardised > 0.75
+    assert judged(sites, held, 2, LAYOUT).standardised < 0.7

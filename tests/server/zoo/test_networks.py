@@ -127,6 +127,7 @@ def test_own_images_have_a_network_of_made_up_sites_too(tmp_path: Path) -> None:
         network = networks.read(zoo, entry)
         assert bool(network.shifted) == tasks[entry.task].own
         assert (network.site_head is None) == (not tasks[entry.task].own)
+        assert bool(entry.at_sites) == tasks[entry.task].own
         if network.shifted:
             assert {n: v.shape for n, v in network.shifted.items()} == {
                 n: v.shape for n, v in network.tensors.items()

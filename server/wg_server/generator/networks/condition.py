@@ -247,8 +247,8 @@ def _family(
     keys = [index.keys[entry] for entry in family_match.entries]
     heads = [fitted_priors.site_heads[key] for key in keys if key in fitted_priors.site_heads]
     everywhere = len(heads) == len(keys) and all(head.norms.size for head in heads)
-    elsewhere = everywhere or family_match.shifted > SHIFT_LIKELY
-    if elsewhere and augmented and set(keys) <= set(augmented.keys):
+    wanted = everywhere or family_match.shifted > SHIFT_LIKELY
+    if wanted and augmented and set(keys) <= set(augmented.keys):
         entries = np.array([augmented.keys.index(key) for key in keys])
         step = augmented.starts[entries] - index.starts[family_match.entries]
         matched = family_match.matched + step[:, None]
