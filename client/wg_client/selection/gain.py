@@ -25,7 +25,8 @@ has more right answers: a model that is never sure has a lower log loss than one
 surely wrong. Of those the one furthest above is kept. How many errors depends on what was known
 before: two of what others' noisy releases say of the classes (``standard_errors``), none of a head
 that was learnt from labelled records of this kind of plant (``standard_errors_own_kind``); measured
-in docs/decisions/0211.
+in docs/decisions/0211. Where none are asked, right answers must only be no fewer: ten records that
+both get right cannot show more (docs/decisions/0185).
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """
@@ -46,6 +47,7 @@ As a correlation of right answers (beta-binomial): the accuracy on new records i
 variance ``BETWEEN * p * (1 - p)`` about that on old ones. Measured on development sites
 (docs/decisions/0139, 0221)."""
 COVERAGE = 0.95
+_ROUNDING = 1e-9
 UNCHECKED = 0.37, 0.59, 0.91
 """Accuracy of models that were kept without a label at development sites, where other sites had
 released: a tenth of sites is below the first, half below the second, a tenth above the third
@@ -75,13 +77,12 @@ class Gain:
         return self.log_loss - standard_errors * self.log_loss_se
 
     def shown(self, standard_errors: float) -> bool:
-        """Whether the rule keeps the model: a gain is shown, and right answers are more."""
-        return self.above(standard_errors) > 0 and self.more
+        """Whether the rule keeps the model: a gain is shown, and right answers are enough."""
+        return self.above(standard_errors) > 0 and self.enough(standard_errors)
 
-    @property
-    def more(self) -> bool:
-        """Whether right answers are more, beyond rounding."""
-        return self.mean > 1e-9
+    def enough(self, standard_errors: float) -> bool:
+        """Whether right answers are more (where no errors are asked: no fewer), beyond rounding."""
+        return self.mean > (_ROUNDING if standard_errors > 0 else -_ROUNDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,10 @@ def test_more_standard_errors_keep_less_and_fewer_right_answers_nothing() -> Non
     assert _gain(losses).shown(1.0) and not _gain(losses).shown(10.0)
     assert not _gain(losses, np.full(30, -0.1)).shown(1.0)
     assert _gain(losses, np.array([1.0, 1.0, -1.0] + [0.0] * 27)).shown(1.0)
-    assert not _gain(losses, np.array([1.0, -1.0] + [0.0] * 28)).shown(1.0)  # as many are not more
+    as_many = _gain(losses, np.array([1.0, -1.0] + [0.0] * 28))
+    assert not as_many.shown(1.0)
+    assert as_many.shown(0.0)  # a head of the plant's own kind
+    assert not _gain(losses, np.array([1.0, -1.0, -1.0] + [0.0] * 27)).shown(0.0)
     assert not _gain(np.array([3.0] + [0.0] * 19)).shown(1.0)  # one lucky record
 
 

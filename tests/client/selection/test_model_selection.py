@@ -225,7 +225,7 @@ def test_a_head_of_the_plants_own_kind_need_only_be_better() -> None:
     others = _select(x, y, [("s", "diffusion", head)])
     own = _select(x, y, [("s", "kin", head)])
     gain = own.comparisons[GENERATED].gain
-    assert 0 < gain.log_loss < 2 * gain.log_loss_se and gain.more
+    assert 0 < gain.log_loss < 2 * gain.log_loss_se and gain.mean > 0
     assert others.kept == LOCAL and own.kept != LOCAL
     asked = {
         finding.figures["standard_errors"] for finding in own.findings if finding.code == "WG-F01"

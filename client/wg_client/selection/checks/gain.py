@@ -3,6 +3,7 @@
 from wg_client.methods.base import correctness
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
+from wg_client.selection.gain import Gain
 from wg_common.language import text
 
 CODE = "WG-F01"
@@ -43,9 +44,16 @@ def check(comparison: Comparison) -> Finding | None:
             asked=asked,
             right=100 * gain.mean,
             sd=100 * gain.sd,
-            more="" if gain.more else text(", and they must be more"),
+            more=_wanted(gain, asked),
         ),
     )
+
+
+def _wanted(gain: Gain, asked: float) -> str:
+    """What is wanted of right answers; empty if it is so."""
+    if gain.enough(asked):
+        return ""
+    return text(", and they must be more") if asked > 0 else text(", and they must be no fewer")
 
 
 def _of_one_class(comparison: Comparison) -> Finding:
