@@ -17,8 +17,11 @@ from pathlib import Path
 
 from bench import camera, known_kinds, networks, window_networks
 
+from wg_server.site.home import ServerHome
+
 NEW_CAMERA = "new camera"  # In the names of cells of images
-NEW_SENSORS = "other sensors"
+NEW_SENSORS = "new sensors"
+_OTHER_SENSORS = "other sensors"  # The same in ``bench.window_networks``
 _STEPS = "0,20,200"
 
 
@@ -43,14 +46,25 @@ def run(options: argparse.Namespace) -> None:
     behind = [*own, f"--cells={NEW_CAMERA}"]
     product = [*behind, f"--home={options.home}", f"--sets={sets}"]
     known_kinds.main([*product, *_table(options.table, "product-images")])
-    whole = [*behind, f"--family-home={options.home}", "--architecture=cnn-m", "--brief"]
-    networks.main([*whole, f"--steps={_STEPS}", *_table(options.table, "cnn-m")])
-    if options.windows_home is not None:
-        product = [*own, f"--home={options.windows_home}", "--cells=new sensors"]
-        known_kinds.main([*product, *_table(options.table, "product-windows")])
-        windows = [f"--family-home={options.windows_home}", f"--family-sets={options.family_sets}"]
-        other = [f"--datasets={options.datasets}", seeds, f"--cells={NEW_SENSORS}"]
-        window_networks.main([*windows, *other, *_table(options.table, "cnn1d-m")])
+    if _has_networks(options.home):
+        whole = [*behind, f"--family-home={options.home}", "--architecture=cnn-m", "--brief"]
+        networks.main([*whole, f"--steps={_STEPS}", *_table(options.table, "cnn-m")])
+    if options.windows_home is None:
+        return
+    product = [*own, f"--home={options.windows_home}", f"--cells={NEW_SENSORS}"]
+    known_kinds.main([*product, *_table(options.table, "product-windows")])
+    if _has_networks(options.windows_home):
+        whole = [f"--family-home={options.windows_home}", f"--family-sets={options.family_sets}"]
+        other = [f"--datasets={options.datasets}", seeds, f"--cells={_OTHER_SENSORS}"]
+        window_networks.main([*whole, *other, *_table(options.table, "cnn1d-m")])
+
+
+def _has_networks(home: Path) -> bool:
+    """Whether a home's generator makes whole networks; says so where it does not."""
+    found = ServerHome(home).networks.is_file()
+    if not found:
+        print(f"{home}: makes no whole networks; they are left out")
+    return found
 
 
 def _table(path: Path | None, part: str) -> list[str]:

@@ -49,6 +49,7 @@ def test_all_parts_with_homes_of_both_records(
 ) -> None:
     words = "--scenario S6k --home A --windows-home B --family-sets C --table t/x.md --seeds 4"
     monkeypatch.setattr(sys, "argv", ["generator", *words.split()])
+    monkeypatch.setattr(s6k, "_has_networks", lambda _: True)
     generator.main()
     names = [name.removeprefix("bench.") for name, _ in called]
     assert names == ["camera"] * 2 + ["known_kinds", "networks", "known_kinds", "window_networks"]
@@ -63,9 +64,9 @@ def test_all_parts_with_homes_of_both_records(
 def test_cells_that_the_parts_are_asked_for_are_theirs() -> None:
     for cells, asked in (
         (list(known_kinds.cells("images")), s6k.NEW_CAMERA),
-        (list(known_kinds.cells("windows")), "new sensors"),
+        (list(known_kinds.cells("windows")), s6k.NEW_SENSORS),
         (networks.CELLS, s6k.NEW_CAMERA),
-        (window_networks.CELLS, s6k.NEW_SENSORS),
+        (window_networks.CELLS, s6k._OTHER_SENSORS),
     ):
         chosen = [cell for cell in cells if asked in cell.name]
         assert chosen
@@ -81,3 +82,15 @@ def test_without_sets_of_the_operators_the_rivals_alone(
     generator.main()
     assert [name for name, _ in called] == ["bench.camera"]
     assert "left out" in capsys.readouterr().out
+
+
+def test_a_home_without_whole_networks_is_left_out_of_their_parts(
+    called: list[tuple[str, argparse.Namespace]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    words = f"--scenario S6k --home {tmp_path} --windows-home {tmp_path} --family-sets C"
+    monkeypatch.setattr(sys, "argv", ["generator", *words.split()])
+    generator.main()
+    names = [name.removeprefix("bench.") for name, _ in called]
+    assert names == ["camera", "camera", "known_kinds", "known_kinds"]
