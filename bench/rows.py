@@ -36,7 +36,7 @@ class Rows:
 def judged(
     rows: Rows, work: Callable[[Job], Row | None], jobs: Sequence[Job], processes: int
 ) -> list[Row]:
-    """Do what is not done yet, over processes; the rows that have scores.
+    """Do what is not done yet, over processes; the rows of all of these jobs that have scores.
 
     Args:
         work: From a job, whose first part is its key, to a row; None where its data set is not
@@ -48,7 +48,8 @@ def judged(
             if row is not None:
                 rows.add(row)
             print(job[0] if row is not None else f"{job[0]}: not here, left out", flush=True)
-    return [row for row in rows.of() if row["scores"]]
+    asked = {job[0] for job in jobs}
+    return [row for row in rows.of() if row["key"] in asked and row["scores"]]
 
 
 def write_table(text: str, path: Path | None) -> None:
