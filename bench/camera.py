@@ -75,7 +75,7 @@ def main(words: Sequence[str] | None = None) -> None:
             continue
         cut = camera_sets.load(encoder, options.datasets, name, options.cache, options.sites)
         if cut is None:
-            print(f"{name}: not here, left out")
+            print(f"{name}: not here, or too few records; left out")
             continue
         found[name] = judge(encoder, cut)
         results.parent.mkdir(parents=True, exist_ok=True)

@@ -156,7 +156,10 @@ def picture_statistics(image: NDArray[np.uint8]) -> list[float]:
 
 
 def load(encoder: Encoder, root: Path, name: str, cache: Path, sites: int) -> CameraSet | None:
-    """A data set's features, from the cache or made now; None if the set is not there."""
+    """A data set's features, from the cache or made now.
+
+    None if the set is not there, or no two of its classes have records for all sides.
+    """
     path = cache / f"camera-{name}-{sites}-{encoder.id[:16]}-v{_VERSION}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as archive:
@@ -165,6 +168,8 @@ def load(encoder: Encoder, root: Path, name: str, cache: Path, sites: int) -> Ca
     if arrays is None:
         return None
     found = _encoded(encoder, arrays, sites)
+    if found is None:
+        return None
     cache.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(".half.npz")
     np.savez(half, **{f.name: getattr(found, f.name) for f in fields(CameraSet)})
@@ -188,12 +193,14 @@ def _arrays(root: Path, name: str) -> dict[str, Array] | None:
     return found
 
 
-def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSet:
+def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSet | None:
     rng = np.random.default_rng(0)
     records, y = arrays["x"], arrays["y"].astype(np.int64)
     pictured = encoder.modality != Windows.name
     parts, classes = _parts(arrays, y, rng)
     k = len(classes)
+    if k < 2:
+        return None
 
     def draw(part: NDArray[np.bool_], most: int, r: np.random.Generator) -> NDArray[np.intp]:
         return np.concatenate(
