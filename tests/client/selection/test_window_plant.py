@@ -12,6 +12,7 @@ import safetensors
 import safetensors.torch
 import torch
 from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
+from tests.client.families import family_head
 
 from wg_client.data import plant as plants
 from wg_client.data.dataset import SiteData
@@ -21,14 +22,14 @@ from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import fine_tune
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.release.preview import check
 from wg_client.selection.apply import apply_package
 from wg_client.site.local_encoder import LocalEncoderConfig
-from wg_common.catalogue import DIMENSION
+from wg_common.catalogue import DIMENSION, SAME_FAMILY
 from wg_common.errors import DataError, DecodeError, VerificationError
 from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
@@ -132,13 +133,31 @@ def test_a_package_is_applied_and_predicts_windows(
     assert row.label == LABELS[2]
 
 
-def test_a_head_of_the_family_is_refused_since_the_plant_turns_local_features_by_its_own_records(
-    window_plant: TestPlant, good: LinearHead
+def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
+    window_plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
-    columns = load_encoder(window_plant.home.encoder.read_bytes()).local_dimension
-    wide = {"k": (good.padded(columns), "kin")}
-    with pytest.raises(DecodeError, match="candidate k: source 'kin'"):
-        apply_package(window_plant.home, window_plant.package(wide, architecture="window-head"))
+    """Its own learners have the course of its windows beside these features."""
+    encoder = load_encoder(window_plant.home.encoder.read_bytes())
+    family = family_head(window_plant.home.encoder.read_bytes(), 3), SAME_FAMILY
+    candidates: dict[str, Any] = {"kin": family, "s": (good, "diffusion")}
+    package = window_plant.package(candidates, architecture="window-head")
+    manifest = apply_package(window_plant.home, package).manifest
+    models = {entry.name: entry for entry in manifest.models}
+    assert (models[GENERATED].origin, models[GENERATED].source) == ("kin", SAME_FAMILY)
+    tensors = store.load_tensors(window_plant.home, manifest, GENERATED)
+    assert tensors["head.weight"].shape == (3, encoder.local_dimension + 32)
+    assert not tensors["head.weight"][:, encoder.local_dimension :].any()
+    rng = np.random.default_rng(6)
+    np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
+    data = predict.load_records(tmp_path / "new.csv", LABELS, split=None)
+    features = predict.encode_records(window_plant.home, manifest, data)
+    for name in (GENERATED, GENERATED_FINETUNED):
+        rows = predict.predict(window_plant.home, manifest, name, features, data.names)
+        assert len(rows) == 1
+    short = candidates | {"kin": ({k: v[..., 1:] for k, v in family[0].items()}, SAME_FAMILY)}
+    with pytest.raises(DecodeError, match="candidate kin: family head"):
+        wrong = window_plant.package(short, architecture="window-head")
+        apply_package(window_plant.home, wrong)
 
 
 def test_images_are_refused_where_the_encoder_is_for_windows(
