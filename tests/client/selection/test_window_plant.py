@@ -139,11 +139,11 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     """Its own learners have the course of its windows beside these features."""
     encoder = load_encoder(window_plant.home.encoder.read_bytes())
     family = family_head(window_plant.home.encoder.read_bytes(), 3), SAME_FAMILY
-    candidates: dict[str, Any] = {"kin": family, "s": (good, "diffusion")}
+    candidates: dict[str, Any] = {"k": family, "s": (good, "diffusion")}
     package = window_plant.package(candidates, architecture="window-head")
     manifest = apply_package(window_plant.home, package).manifest
     models = {entry.name: entry for entry in manifest.models}
-    assert (models[GENERATED].origin, models[GENERATED].source) == ("kin", SAME_FAMILY)
+    assert (models[GENERATED].origin, models[GENERATED].source) == ("k", SAME_FAMILY)
     tensors = store.load_tensors(window_plant.home, manifest, GENERATED)
     assert tensors["head.weight"].shape == (3, encoder.local_dimension + 32)
     assert not tensors["head.weight"][:, encoder.local_dimension :].any()
@@ -154,8 +154,8 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     for name in (GENERATED, GENERATED_FINETUNED):
         rows = predict.predict(window_plant.home, manifest, name, features, data.names)
         assert len(rows) == 1
-    short = candidates | {"kin": ({k: v[..., 1:] for k, v in family[0].items()}, SAME_FAMILY)}
-    with pytest.raises(DecodeError, match="candidate kin: family head"):
+    short = candidates | {"k": ({k: v[..., 1:] for k, v in family[0].items()}, SAME_FAMILY)}
+    with pytest.raises(DecodeError, match="candidate k: family head"):
         wrong = window_plant.package(short, architecture="window-head")
         apply_package(window_plant.home, wrong)
 
