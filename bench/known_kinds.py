@@ -25,7 +25,7 @@ from bench import networks, plants, window_networks
 from bench.networks import Cell, Cut
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
-from bench.selected import family_at, inputs_for, plant_trunk, right, selected
+from bench.selected import family_at, inputs_for, network_of, plant_trunk, right, selected
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
@@ -143,9 +143,7 @@ def judge(
     """
     k, (records, truth) = len(data.labels), data.own
     labels = _labelled(truth, cell.shots)
-    seen_by = encoder
-    if encoder.modality == Windows.name:
-        seen_by = encoder.with_beside(WindowCourse(len(records[0])))
+    seen_by = _at_plant(encoder, records)
     local = seen_by.encode_local(records).astype(np.float64)
     drawn = np.random.default_rng((seed, 92))
     released = plants.release(
@@ -156,6 +154,9 @@ def judge(
     scores = {FOUND: float(any(c.source == SAME_FAMILY for c in made.candidates))}
     trunk = plant_trunk(encoder, local)
     for ending, variant in (("", made), (HEAD, _without_network(made))):
+        if ending and network_of(made.candidates[0].tensors, encoder, k, records) is None:
+            scores |= {name + HEAD: scores[name] for name in (DELIVERED, KEPT)}
+            continue  # it is the same
         family = family_at(encoder, local, trunk, k, records)
         first = variant.candidates[0]
         if first.source == SAME_FAMILY:
@@ -188,6 +189,12 @@ def judge(
         if LOCAL in outcome.models:
             scores[LOCAL] = right(outcome.models[LOCAL].head, test)
     return scores
+
+
+def _at_plant(encoder: Encoder, records: Records) -> Encoder:
+    """The encoder of a plant of windows has their course beside it."""
+    windows = encoder.modality == Windows.name
+    return encoder.with_beside(WindowCourse(len(records[0]))) if windows else encoder
 
 
 def _labelled(truth: NDArray[np.int64], shots: int) -> NDArray[np.int64]:

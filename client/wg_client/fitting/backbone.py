@@ -82,7 +82,7 @@ def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> T
     own = {name: value for name, value in tensors.items() if name.startswith(network.TRUNK)}
     typical = tensors.get(f"{SITE}norms")
     if typical is not None:
-        few = batch[site_norms.some(len(batch), batch[0].size)]
+        few = batch[site_norms.some(len(batch))]
         records = network.as_input(torch.from_numpy(few))
         own = dict(site_norms.at_site(architecture, own, typical.astype(np.float64), records))
     values = network.features(network.load_trunk(architecture, own), batch)

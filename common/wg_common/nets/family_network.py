@@ -68,7 +68,7 @@ class FamilyNetwork:
             records: Valid images of the site, labelled or not, at least one.
             settings: Of the encoder's trunk.
         """
-        few = [records[row] for row in site_norms.some(len(records), 3 * PIXELS**2)]
+        few = [records[row] for row in site_norms.some(len(records))]
         batch = _pooled(trunks.encoder_batch(few, pixels := _pixels(settings)), pixels)
         trunk = site_norms.at_site(self.architecture, self.trunk, self.head.norms, batch)
         return replace(self, trunk=trunk)

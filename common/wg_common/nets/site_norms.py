@@ -29,8 +29,6 @@ Floats = NDArray[np.float64]
 
 _MEASURED = 256
 """Records at most that say what a site's channels are: a norm sees hundreds of places of each."""
-_NUMBERS = 1 << 24
-"""Numbers in them at most: long windows of many channels need memory."""
 _TINY = 1e-5
 """Added to a variance before its root is taken."""
 
@@ -146,15 +144,9 @@ def at_site(architecture: str, tensors: Tensors, typical: Floats, batch: Tensor)
     return network.trunk_tensors(trunk)
 
 
-def some(count: int, size: int) -> NDArray[np.intp]:
-    """Which of a site's records are measured, evenly chosen.
-
-    Args:
-        count: Number of the records.
-        size: Numbers in one of them.
-    """
-    most = min(count, _MEASURED, max(1, _NUMBERS // size))
-    return np.linspace(0, count - 1, most).astype(np.intp)
+def some(count: int) -> NDArray[np.intp]:
+    """Which of so many records of a site are measured, evenly chosen."""
+    return np.linspace(0, count - 1, min(count, _MEASURED)).astype(np.intp)
 
 
 def _parts(

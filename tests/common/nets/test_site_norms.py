@@ -107,12 +107,9 @@ def test_sites_of_one_batch_are_standardised_apart() -> None:
     torch.testing.assert_close(both, each, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("count", "size", "rows"),
-    [(3, 10, 3), (1000, 10, 256), (1000, 1 << 20, 16), (5, 1 << 30, 1)],
-)
-def test_no_more_records_are_measured_than_fit(count: int, size: int, rows: int) -> None:
-    found = site_norms.some(count, size)
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (3, 3), (1000, 256)])
+def test_no_more_records_are_measured_than_are_enough(count: int, rows: int) -> None:
+    found = site_norms.some(count)
     assert len(found) == rows
     assert found[0] == 0
-    assert found[-1] < count
+    assert found[-1] == count - 1
