@@ -166,11 +166,7 @@ def judge(
             head = head_from_tensors(first.tensors)
         scores[DELIVERED + ending] = right(head, test)
         if others is not None and first.source == SAME_FAMILY and variant is made:
-            seen = seen_by.encode_local(others).astype(np.float64)
-            away = family_at(encoder, seen, plant_trunk(encoder, seen), k, others)
-            view, head = away(first.tensors)
-            there = inputs_for(made, seen_by, k, data.test[0], others)
-            scores[WRONG] = right(view.outward(head), (there, data.test[1]))
+            scores[WRONG] = _misled(encoder, made, data, others)
         try:
             outcome = selected(
                 variant,
@@ -195,6 +191,16 @@ def _at_plant(encoder: Encoder, records: Records) -> Encoder:
     """The encoder of a plant of windows has their course beside it."""
     windows = encoder.modality == Windows.name
     return encoder.with_beside(WindowCourse(len(records[0]))) if windows else encoder
+
+
+def _misled(encoder: Encoder, made: Generated, data: Cut, others: Records) -> float:
+    """Accuracy of what comes, standardised by another plant's records."""
+    k, seen_by = len(data.labels), _at_plant(encoder, others)
+    local = seen_by.encode_local(others).astype(np.float64)
+    family = family_at(encoder, local, plant_trunk(encoder, local), k, others)
+    view, head = family(made.candidates[0].tensors)
+    seen = inputs_for(made, seen_by, k, data.test[0], others)
+    return right(view.outward(head), (seen, data.test[1]))
 
 
 def _labelled(truth: NDArray[np.int64], shots: int) -> NDArray[np.int64]:
