@@ -11,15 +11,15 @@ from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.network_tuning import NetworkTuner
-from wg_client.fitting.standardised import HeadBeside, family_view
+from wg_client.fitting.standardised import family_view
 from wg_client.methods import names
-from wg_client.methods.base import Candidate, LabelledRecords, Package
+from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.site.config import AcceptanceConfig
 from wg_common import streams
 from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
 from wg_common.inference import family_head
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.family_head import Layout
 from wg_common.inference.hostile_tensors import apart
 from wg_common.inference.posterior import from_tensors
 from wg_common.modalities.images import Images
@@ -109,10 +109,9 @@ def family_at(
 
     def seen(tensors: Mapping[str, NDArray[np.float32]]) -> tuple[Trunk, LinearHead]:
         own, _ = apart(tensors, family_network.PREFIX)
-        head, beside = family_head.from_tensors(own, classes, layout), None
+        head = family_head.from_tensors(own, classes, layout)
         network = network_of(tensors, encoder, classes, records)
-        if network is not None:
-            beside = HeadBeside(network[0], network[1].features(records))
+        beside = [] if network is None else network.heads()
         return family_view(head, local, layout, trunk, encoder.dimension, beside)
 
     return seen
@@ -120,21 +119,23 @@ def family_at(
 
 def network_of(
     tensors: Mapping[str, NDArray[np.float32]], encoder: Encoder, classes: int, own: Records
-) -> tuple[FamilyHead, family_network.TrunkBeside] | None:
-    """The network that came with a family's head, at a plant: its own head, its trunk at work."""
+) -> PlantNetwork | None:
+    """The networks that came with a family's head, at a plant."""
     _, further = apart(tensors, family_network.PREFIX)
     if not further:
         return None
     wanted = modality(encoder.modality).family_network
-    found = family_network.from_tensors(further, wanted, classes).at(own, encoder.settings)
-    module = family_network.TrunkBeside(found.architecture, found.trunk, encoder.settings)
-    return found.head, module
+    several = family_network.unpacked(further, wanted, classes)
+    found = tuple(each.at(own, encoder.settings) for each in several)
+    tensors = family_network.trunk_tensors(found)
+    module = family_network.TrunkBeside(wanted, tensors, encoder.settings)
+    return PlantNetwork(found, module, module.features(own))
 
 
 def inputs_for(
     made: Generated, encoder: Encoder, classes: int, records: Records, own: Records
 ) -> Floats:
-    """What heads stand on, of any records: local features, and those of a network that came.
+    """What heads stand on, of any records: local features, and those of networks that came.
 
     Args:
         own: All of the plant's records.
@@ -143,7 +144,7 @@ def inputs_for(
     for candidate in made.candidates:
         if candidate.source == SAME_FAMILY:
             network = network_of(candidate.tensors, encoder, classes, own)
-            parts += [] if network is None else [network[1].features(records)]
+            parts += [] if network is None else [network.module.features(records)]
     return np.hstack(parts).astype(np.float64)
 
 

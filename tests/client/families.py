@@ -19,17 +19,17 @@ def family_head(encoder_package: bytes, classes: int) -> dict[str, NDArray[np.fl
     return head(Layout(encoder.scaled_dimension, encoder.local_blocks), classes).tensors()
 
 
-def beside(classes: int) -> FamilyNetwork:
-    """A network of random weights."""
-    trunk = network.draw_trunk(ARCHITECTURE, np.random.default_rng(7))
-    return FamilyNetwork(ARCHITECTURE, trunk, network_head(ARCHITECTURE, classes))
+def beside(classes: int) -> list[FamilyNetwork]:
+    """Two networks of random weights."""
+    trunks = [network.draw_trunk(ARCHITECTURE, np.random.default_rng(seed)) for seed in (7, 8)]
+    return [FamilyNetwork(ARCHITECTURE, t, network_head(ARCHITECTURE, classes)) for t in trunks]
 
 
 def network_head(architecture: str, classes: int) -> NetworkHead:
     """As ``head``, on a network's features; its norms are at rest at a typical site."""
     plain = head(Layout(network.feature_count(architecture), ()), classes)
-    norms = np.zeros((2, site_norms.channels(architecture)))
-    return NetworkHead(plain.reference, plain.records, plain.weight, plain.bias, norms)
+    rest = {name: np.zeros(shape) for name, shape in site_norms.shapes(architecture).items()}
+    return NetworkHead(plain.reference, plain.records, plain.weight, plain.bias, **rest)
 
 
 def head(layout: Layout, classes: int) -> FamilyHead:

@@ -5,11 +5,12 @@ directions of the same features (``feature_scaling``). The logits of the head st
 further features, as loud as the released ones, so that training goes on from the head in a space
 that is no poorer than that of a model of the plant's own (docs/decisions/0159).
 
-Where a network of the family came with the head, its features stand behind the local ones, and its
-logits beside the head's: training goes on from the mean of both, which is one of log odds
-(docs/decisions/0169).
+Where networks of the family came with the head, their features stand behind the local ones, and
+their logits beside the head's: training goes on from the mean of all, which is one of log odds
+(docs/decisions/0169, 0190).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +82,7 @@ def family_view(
     layout: Layout,
     own: Trunk,
     released: int,
-    beside: HeadBeside | None = None,
+    beside: Sequence[HeadBeside] = (),
 ) -> tuple[Trunk, LinearHead]:
     """What the head of a family stands on at a plant, and the head.
 
@@ -89,14 +90,14 @@ def family_view(
         local: Local features of all of the plant's records, ``[n, D]``.
         layout: Of the shared encoder's local features; those of a local encoder come behind.
         released: Number of features that are released; they come first.
-        beside: The family's network, whose features come behind all of these.
+        beside: The family's networks, whose features come behind all of these.
     """
     shared = local[:, : layout.scaled + sum(layout.blocks)]
     heads = [LinearHead(*family.at(shared, layout))]
     width, seen = local.shape[1], local.astype(np.float64)
-    if beside is not None:
-        own_head, further = beside.at(), beside.features.shape[1]
-        seen = np.hstack([seen, beside.features])
+    for each in beside:
+        own_head, further = each.at(), each.features.shape[1]
+        seen = np.hstack([seen, each.features])
         heads.append(LinearHead(np.pad(own_head.weight, ((0, 0), (width, 0))), own_head.bias))
         width += further
     heads = [head.padded(width) for head in heads]

@@ -19,6 +19,7 @@ from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.learners import LDA
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local
+from wg_client.fitting.standardised import HeadBeside
 from wg_common import streams
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference.posterior import Posterior
@@ -162,17 +163,28 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlantNetwork:
-    """The network of the plant's family, that came with the family's head.
+    """The networks of the plant's family, that came with the family's head.
 
     Attributes:
-        found: The network.
-        module: Its trunk, at work.
-        features: Of all of the plant's records, ``[n, F]``.
+        found: These M, with their trunks for the plant.
+        module: The trunks, at work.
+        features: Of all of the plant's records, ``[n, M F]``.
     """
 
-    found: FamilyNetwork
+    found: tuple[FamilyNetwork, ...]
     module: TrunkBeside
     features: NDArray[np.float32]
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Of the trunks, as models are kept with them."""
+        from wg_common.nets import family_network
+
+        return family_network.trunk_tensors(self.found)
+
+    def heads(self) -> list[HeadBeside]:
+        """Their heads, each on its part of the features."""
+        parts = np.split(self.features, len(self.found), axis=1)
+        return [HeadBeside(each.head, part) for each, part in zip(self.found, parts, strict=True)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

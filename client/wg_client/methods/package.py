@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wg_client.data.plant import Plant, Progress
 from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
-from wg_client.fitting.standardised import HeadBeside, family_view
+from wg_client.fitting.standardised import family_view
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_common import catalogue, streams
 from wg_common.catalogue import BASE, HEAD_BIAS, POSTERIOR, SAME_FAMILY
@@ -135,9 +135,7 @@ def _candidates(
         own = tensors[c.name]
         if c.source == SAME_FAMILY and not whole:
             family, _ = _family_head(plant, own, len(manifest.labels))
-            beside = None
-            if network is not None:
-                beside = HeadBeside(network.found.head, network.features)
+            beside = [] if network is None else network.heads()
             seen = family_view(family, features.local, layout, encoder, features.dimension, beside)
             found.append(Candidate(c.name, c.source, *seen))
         elif c.source != POSTERIOR:
@@ -147,32 +145,30 @@ def _candidates(
 
 def _family_head(
     plant: Plant, tensors: Tensors, classes: int
-) -> tuple[FamilyHead, FamilyNetwork | None]:
-    """A head of the plant's family, and the network that came with it, if one did."""
+) -> tuple[FamilyHead, tuple[FamilyNetwork, ...]]:
+    """A head of the plant's family, and the networks that came with it."""
     from wg_common.nets import family_network
 
     own, further = apart(tensors, family_network.PREFIX)
     head = family_head.from_tensors(own, classes, _layout(plant))
-    if not further:
-        return head, None
     wanted = modality(plant.data.modality).family_network
-    return head, family_network.from_tensors(further, wanted, classes)
+    return head, family_network.unpacked(further, wanted, classes)
 
 
 def _network(
     plant: Plant, manifest: WeightsManifest, tensors: Mapping[str, Tensors]
 ) -> PlantNetwork | None:
-    """The network of the plant's family, seen through the plant's records."""
+    """The networks of the plant's family, seen through the plant's records."""
     from wg_common.nets.encoder import package as encoders
-    from wg_common.nets.family_network import TrunkBeside
+    from wg_common.nets.family_network import TrunkBeside, trunk_tensors
 
     for c in manifest.candidates:
         if c.source == SAME_FAMILY:
             _, found = _family_head(plant, tensors[c.name], len(manifest.labels))
-            if found is not None:
+            if found:
                 _, settings = encoders.unpack(plant.encoder_package)
-                own = found.at(plant.data.records, settings)
-                module = TrunkBeside(own.architecture, own.trunk, settings)
+                own = tuple(each.at(plant.data.records, settings) for each in found)
+                module = TrunkBeside(own[0].architecture, trunk_tensors(own), settings)
                 return PlantNetwork(own, module, module.features(plant.data.records))
     return None
 

@@ -45,11 +45,11 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFile:
-    """The network of the plant's family that stands beside the encoder.
+    """The networks of the plant's family that stand beside the encoder.
 
     Attributes:
         architecture: Name in the catalogue.
-        sha256: Of the safetensors file of its trunk, hex.
+        sha256: Of the safetensors file of their trunks, hex.
     """
 
     architecture: str

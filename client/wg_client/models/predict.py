@@ -197,7 +197,7 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
 def load_network(
     home: ClientHome, manifest: ModelsManifest, encoder: Encoder | None
 ) -> TrunkBeside | None:
-    """The network that heads of a package stand on beside the encoder; None: there is none.
+    """The networks that heads of a package stand on beside the encoder; None: there are none.
 
     Args:
         encoder: What they stand on; None for whole networks.

@@ -5,7 +5,7 @@
     models/PACKAGE/manifest.json          provenance, findings, what was kept and why
     models/PACKAGE/MODEL.safetensors      weights of each model
     models/PACKAGE/novelty.safetensors    what tells new records from known ones
-    models/PACKAGE/network.safetensors    trunk of the network beside the encoder, if there is one
+    models/PACKAGE/network.safetensors    trunks of networks beside the encoder, if there are any
     models/adoption.json                  which of them is in use; see ``adoption``
 
 Everything here is private to the plant: accuracies and findings come from its records.
@@ -133,7 +133,9 @@ def load_novelty(
 def load_network(
     home: ClientHome, manifest: ModelsManifest
 ) -> dict[str, NDArray[np.float32]] | None:
-    """Trunk of the network beside the encoder; None if the package has none.
+    """Trunks of the networks beside the encoder, numbered; None if the package has none.
+
+    What was kept before two of them came has one, without a number.
 
     Raises:
         VerificationError: The file is not the one that was written.
@@ -141,7 +143,8 @@ def load_network(
     if manifest.network is None:
         return None
     path = folder(home, manifest.package_id) / f"{NETWORK}.safetensors"
-    return _load(path, manifest.network.sha256, _NETWORK_LIMIT)
+    found = _load(path, manifest.network.sha256, _NETWORK_LIMIT)
+    return {name if name[0].isdigit() else f"0.{name}": value for name, value in found.items()}
 
 
 def _load(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:

@@ -195,9 +195,9 @@ def _record(
     local = None if catalogue.known(package.architecture).whole else plant.local_encoder
     beside = None
     if network is not None:
-        files[store.NETWORK] = dict(network.found.trunk)
+        files[store.NETWORK] = network.tensors()
         beside = NetworkFile(
-            architecture=network.found.architecture,
+            architecture=network.found[0].architecture,
             sha256=canonical.sha256_hex(store.pack(files[store.NETWORK])),
         )
     manifest = kind_for(local, beside)(

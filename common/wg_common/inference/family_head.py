@@ -25,7 +25,7 @@ from wg_common.inference.block_scale import block_scale
 
 Floats = NDArray[np.float64]
 
-_LARGEST = 50.0  # Magnitude of a log spread; more would overflow in what is computed from it
+_LARGEST = 50.0  # Magnitude of a logarithm; more would overflow in what is computed from it
 _LEAST = 1e-6  # Added to a spread before its logarithm is taken
 
 
@@ -99,12 +99,20 @@ class FamilyHead:
 class NetworkHead(FamilyHead):
     """On features of a network, whose norms each site standardises as well.
 
+    With what makes a site's trunk of that for a typical site (``wg_common.nets.site_norms``): N
+    channels of all its norms, c of the first one, R numbers between them.
+
     Attributes:
-        norms: Mean, and logarithm of the spread, of a norm's channel at a typical site, ``[2, N]``
-            (``wg_common.nets.site_norms``).
+        norms: Mean, and logarithm of the spread, of a norm's channel at a typical site, ``[2, N]``.
+        inner: From a site's ``[2 c]`` of the first norm, and a one, to the R numbers before their
+            tanh, ``[R, 2 c + 1]``.
+        outer: From these, and a one, to the logarithm of a factor on each channel's affine map,
+            and to a shift of it, ``[2 N, R + 1]``.
     """
 
     norms: Floats
+    inner: Floats
+    outer: Floats
 
 
 TENSORS = tuple(f.name for f in fields(NetworkHead))
@@ -136,14 +144,22 @@ def from_tensors(
 
 
 def network_head(
-    tensors: Mapping[str, NDArray[np.floating]], classes: int, features: int, channels: int
+    tensors: Mapping[str, NDArray[np.floating]],
+    classes: int,
+    features: int,
+    further: Mapping[str, tuple[int, ...]],
 ) -> NetworkHead:
-    """Read what ``NetworkHead.tensors`` wrote, for K classes, F features and N channels of norms.
+    """Read what ``NetworkHead.tensors`` wrote, for K classes and F features.
+
+    Args:
+        further: Shapes of the arrays beyond a head's (``wg_common.nets.site_norms.shapes``).
 
     Raises:
         DecodeError: As above.
     """
-    values = _checked(tensors, classes, Layout(features, ()), {"norms": (2, channels)})
+    values = _checked(tensors, classes, Layout(features, ()), further)
+    _within("log spread", values["norms"][1])
+    _within("change of a norm", np.abs(values["outer"]).sum(axis=1))
     return NetworkHead(**values)
 
 
@@ -162,11 +178,14 @@ def _checked(
         **further,
     }
     values = hostile_tensors.checked("family head", tensors, shapes)
-    spreads = [values[name][1] for name in ("reference", *further)]
-    records, largest = float(values["records"][0]), float(np.abs(np.concatenate(spreads)).max())
-    if records < 0 or largest > _LARGEST:
-        raise DecodeError(
-            f"family head: records {records:g}, log spread {largest:g};"
-            f" expected 0 or more, and at most {_LARGEST:g}"
-        )
+    records = float(values["records"][0])
+    if records < 0:
+        raise DecodeError(f"family head: records {records:g}; expected 0 or more")
+    _within("log spread", values["reference"][1])
     return values
+
+
+def _within(what: str, values: Floats) -> None:
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > _LARGEST:
+        raise DecodeError(f"family head: {what} {largest:g}; expected at most {_LARGEST:g}")

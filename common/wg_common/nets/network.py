@@ -199,6 +199,11 @@ def build_trunk(architecture: str) -> nn.Module:
     return found.trunk(catalogue.known(architecture).width, found.features)
 
 
+def trunk_only(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
+    """The tensors of a network without its head's."""
+    return {name: value for name, value in tensors.items() if name.startswith(TRUNK)}
+
+
 def trunk_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     """Names (with prefix) and shapes of the trunk's tensors, in the network's order."""
     with torch.device("meta"):

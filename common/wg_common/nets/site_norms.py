@@ -6,14 +6,21 @@ before the norm's affine map, so that all layers see sites alike. This is the ad
 Li et al. (Pattern Recognition 80, 2018), with one difference: the trunk is *trained* so, by made-up
 sites (``wg_server.zoo.networks``), as in Chang et al. (CVPR 2019).
 
-Both are affine maps of a channel: for one site they are one, and its trunk is an ordinary one. What
-travels is the trunk of a typical site, and that site's means and spreads, from which every site
-makes its own trunk (``at_site``). One record never changes another's output afterwards.
+What is taken out says what the camera is, and the best network behind a noisy camera is another one
+than behind a sharp one. So the means and spreads behind the first norm, of edges and patches, are a
+condition: of them a few numbers make a factor and a shift for every channel of all norms
+(``Modulation``, as in Perez et al., AAAI 2018; docs/decisions/0190).
+
+All of these are affine maps of a channel: for one site they are one, and its trunk is an ordinary
+one. What travels is the trunk of a typical site and what makes every site's trunk of it
+(``wg_common.inference.family_head.NetworkHead``, ``at_site``). One record never changes another's
+output afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -22,15 +29,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.inference.family_head import NetworkHead
 from wg_common.nets import network
 from wg_common.nets.network import Tensors
 
 Floats = NDArray[np.float64]
 
+RANK = 16
+"""Numbers that a site's condition is turned into."""
 _MEASURED = 256
 """Records at most that say what a site's channels are: a norm sees hundreds of places of each."""
 _TINY = 1e-5
 """Added to a variance before its root is taken."""
+_LEAST = 0.05
+"""Added to the spread of a number over sites before it is divided by it."""
 
 
 class SiteNorm(nn.GroupNorm):
@@ -39,6 +51,9 @@ class SiteNorm(nn.GroupNorm):
     Attributes:
         sites: Number of sites in a batch; as many records of each, one site after another.
         seen: Mean and log spread of the channels at each site of the last batch, ``[sites, 2, c]``.
+        heard: Is told of these before they are used; None: nobody is.
+        change: Log factor on, and shift of, the affine map at each site, ``[sites, 2, c]``; None:
+            there is none.
     """
 
     seen: Tensor
@@ -47,6 +62,8 @@ class SiteNorm(nn.GroupNorm):
         super().__init__(norm.num_groups, norm.num_channels, norm.eps)
         self.weight, self.bias = norm.weight, norm.bias
         self.sites = 1
+        self.heard: Callable[[Tensor], None] | None = None
+        self.change: Tensor | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         """The same shape, ``[n, c, ...]``."""
@@ -57,90 +74,160 @@ class SiteNorm(nn.GroupNorm):
         spread = (each.var(dim=over, keepdim=True, unbiased=False) + _TINY).sqrt()
         both = torch.stack([mean.detach(), spread.detach().log()], dim=1)
         self.seen = both.reshape(self.sites, 2, self.num_channels)
-        alike = ((each - mean) / spread).flatten(0, 1)
-        shape = (1, -1, *(1,) * (alike.ndim - 2))
-        out: Tensor = alike * self.weight.view(shape) + self.bias.view(shape)
-        return out
+        if self.heard is not None:
+            self.heard(self.seen)
+        weight, bias = self.weight.expand(self.sites, -1), self.bias.expand(self.sites, -1)
+        if self.change is not None:
+            weight, bias = weight * self.change[:, 0].exp(), bias + self.change[:, 1]
+        shape = (self.sites, 1, self.num_channels, *(1,) * (each.ndim - 3))
+        out: Tensor = (each - mean) / spread * weight.view(shape) + bias.view(shape)
+        return out.flatten(0, 1)
 
 
-def channels(architecture: str) -> int:
-    """Channels of all norms together that sites standardise, N; 0 for most architectures."""
+class Modulation(nn.Module):
+    """What a site's first norm says of the affine maps of all norms. At first it says nothing.
+
+    Args:
+        first: Channels c of the first norm.
+        total: Channels N of all norms.
+        rng: Draws the weights.
+    """
+
+    def __init__(self, first: int, total: int, rng: np.random.Generator) -> None:
+        super().__init__()
+        drawn = rng.uniform(-1, 1, (RANK, 2 * first + 1)) / math.sqrt(2 * first)
+        self.inner = nn.Parameter(torch.from_numpy(drawn.astype(np.float32)))
+        self.outer = nn.Parameter(torch.zeros(2 * total, RANK + 1))
+
+    def look_at(self, seen: Tensor) -> None:
+        """Start from numbers that are alike: standardise by sites, of which ``[C, 2, c]`` are seen.
+
+        Means and spreads go into the weights.
+        """
+        flat = seen.flatten(1)
+        with torch.no_grad():
+            self.inner[:, :-1] /= flat.std(dim=0) + _LEAST
+            self.inner[:, -1] -= self.inner[:, :-1] @ flat.mean(dim=0)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Log factors and shifts ``[sites, 2, N]`` from ``[sites, 2, c]`` of the first norm."""
+        hidden = torch.tanh(F.linear(seen.flatten(1), self.inner[:, :-1], self.inner[:, -1]))
+        found = F.linear(hidden, self.outer[:, :-1], self.outer[:, -1])
+        return found.view(len(seen), 2, -1)
+
+
+class SiteNorms:
+    """All norms of a trunk that sites standardise, in the trunk's order.
+
+    Attributes:
+        norms: These.
+        modulation: What changes their affine maps by the first one; None: nothing does.
+    """
+
+    def __init__(self, norms: list[SiteNorm]) -> None:
+        self.norms = norms
+        self.modulation: Modulation | None = None
+
+    def modulated(self, by: Modulation) -> None:
+        """Have the first norm change the affine maps of all."""
+        self.modulation = by
+        self.norms[0].heard = self._tell
+
+    @contextmanager
+    def together(self, sites: int) -> Iterator[None]:
+        """Within it batches are of so many sites."""
+        for norm in self.norms:
+            norm.sites = sites
+        try:
+            yield
+        finally:
+            for norm in self.norms:
+                norm.sites = 1
+
+    def measured(self) -> Floats:
+        """Mean and log spread ``[2, N]`` of the one site of the last batch."""
+        if not self.norms:
+            return np.zeros((2, 0))
+        found = np.concatenate([norm.seen[0].numpy() for norm in self.norms], axis=1)
+        return found.astype(np.float64)
+
+    def fold(self, site: Floats) -> None:
+        """Change weights so that plain norms do at one site what site norms do there.
+
+        Args:
+            site: Of that site, ``[2, N]``, from ``measured``.
+        """
+        with torch.no_grad():
+            for norm, (mean, spread), (log_factor, shift) in self._parts(site):
+                norm.weight.mul_(log_factor.exp() / spread.exp())
+                norm.bias.add_(shift - norm.weight * mean)
+
+    def unfold(self, site: Floats) -> None:
+        """The other way round."""
+        with torch.no_grad():
+            for norm, (mean, spread), (log_factor, shift) in self._parts(site):
+                norm.bias.sub_(shift - norm.weight * mean)
+                norm.weight.mul_(spread.exp() / log_factor.exp())
+
+    def _tell(self, seen: Tensor) -> None:
+        if self.modulation is not None:
+            sizes = [norm.num_channels for norm in self.norms]
+            for norm, change in zip(
+                self.norms, self.modulation(seen).split(sizes, dim=2), strict=True
+            ):
+                norm.change = change
+
+    def _parts(self, site: Floats) -> Iterator[tuple[SiteNorm, Tensor, Tensor]]:
+        """Each norm with its means and log spreads, and with its log factors and shifts."""
+        sizes = [norm.num_channels for norm in self.norms]
+        seen = torch.from_numpy(site).float()
+        changes = torch.zeros_like(seen)
+        if self.modulation is not None:
+            changes = self.modulation(seen[None, :, : sizes[0]])[0]
+        parts = (torch.split(each, sizes, dim=1) for each in (seen, changes))
+        yield from zip(self.norms, *parts, strict=True)
+
+
+def shapes(architecture: str) -> dict[str, tuple[int, ...]]:
+    """Of the arrays of a ``NetworkHead`` beyond a head; empty ones for most architectures."""
     with torch.device("meta"):
-        norms = install(architecture, network.build_trunk(architecture))
-    return sum(norm.num_channels for norm in norms)
+        norms = install(architecture, network.build_trunk(architecture)).norms
+    total, first = sum(norm.num_channels for norm in norms), sum(n.num_channels for n in norms[:1])
+    rank = RANK if norms else 0
+    return {"norms": (2, total), "inner": (rank, 2 * first + 1), "outer": (2 * total, rank + 1)}
 
 
-def install(architecture: str, trunk: nn.Module) -> list[SiteNorm]:
+def install(architecture: str, trunk: nn.Module) -> SiteNorms:
     """Put site norms in the place of a trunk's group norms, for batches of one site.
 
     Names and weights stay. An architecture whose sites standardise no norms keeps them all.
     """
     found: list[SiteNorm] = []
-    if not network.kind(architecture).site_norms:
-        return found
-    for parent, name, norm in _norms(trunk):
-        found.append(SiteNorm(norm))
-        setattr(parent, name, found[-1])
-    return found
+    if network.kind(architecture).site_norms:
+        for parent, name, norm in _norms(trunk):
+            found.append(SiteNorm(norm))
+            setattr(parent, name, found[-1])
+    return SiteNorms(found)
 
 
-@contextmanager
-def together(norms: Sequence[SiteNorm], sites: int) -> Iterator[None]:
-    """Within it batches are of so many sites."""
-    for norm in norms:
-        norm.sites = sites
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.sites = 1
-
-
-def measured(norms: Sequence[SiteNorm]) -> Floats:
-    """Mean and log spread ``[2, N]`` of the one site of the last batch."""
-    if not norms:
-        return np.zeros((2, 0))
-    return np.concatenate([norm.seen[0].numpy() for norm in norms], axis=1).astype(np.float64)
-
-
-def fold(norms: Sequence[SiteNorm], site: Floats) -> None:
-    """Change weights so that plain norms do at one site what site norms do there.
-
-    Args:
-        norms: From ``install``.
-        site: Of that site, ``[2, N]``, from ``measured``.
-    """
-    with torch.no_grad():
-        for norm, (mean, spread) in _parts(norms, site):
-            norm.weight.div_(spread)
-            norm.bias.sub_(norm.weight * mean)
-
-
-def unfold(norms: Sequence[SiteNorm], site: Floats) -> None:
-    """The other way round."""
-    with torch.no_grad():
-        for norm, (mean, spread) in _parts(norms, site):
-            norm.bias.add_(norm.weight * mean)
-            norm.weight.mul_(spread)
-
-
-def at_site(architecture: str, tensors: Tensors, typical: Floats, batch: Tensor) -> Tensors:
+def at_site(architecture: str, tensors: Tensors, head: NetworkHead, batch: Tensor) -> Tensors:
     """The ``trunk.*`` tensors for one site, of those for a typical one.
 
     Args:
         tensors: For a typical site; others than the trunk's are ignored.
-        typical: Of that site, ``[2, N]``.
+        head: What came with them.
         batch: Records of the one site, labelled or not, as a trunk takes them. Those that ``some``
             says are enough.
     """
-    if not typical.size:
-        return {k: v for k, v in tensors.items() if k.startswith(network.TRUNK)}
+    if not head.norms.size:
+        return network.trunk_only(tensors)
     trunk = network.load_trunk(architecture, tensors)
     norms = install(architecture, trunk)
-    unfold(norms, typical)
-    with torch.inference_mode():
+    norms.modulated(_modulation(head))
+    norms.unfold(head.norms)
+    with torch.no_grad():
         trunk(batch)
-    fold(norms, measured(norms))
+    norms.fold(norms.measured())
     return network.trunk_tensors(trunk)
 
 
@@ -149,15 +236,13 @@ def some(count: int) -> NDArray[np.intp]:
     return np.linspace(0, count - 1, min(count, _MEASURED)).astype(np.intp)
 
 
-def _parts(
-    norms: Sequence[SiteNorm], site: Floats
-) -> Iterator[tuple[SiteNorm, tuple[Tensor, Tensor]]]:
-    """Each norm with its channels' means and spreads."""
-    start = 0
-    for norm in norms:
-        part = torch.from_numpy(site[:, start : start + norm.num_channels]).float()
-        start += norm.num_channels
-        yield norm, (part[0], part[1].exp())
+def _modulation(head: NetworkHead) -> Modulation:
+    first, total = (head.inner.shape[1] - 1) // 2, head.norms.shape[1]
+    found = Modulation(first, total, np.random.default_rng(0))
+    with torch.no_grad():
+        found.inner.copy_(torch.from_numpy(head.inner))
+        found.outer.copy_(torch.from_numpy(head.outer))
+    return found
 
 
 def _norms(trunk: nn.Module) -> list[tuple[nn.Module, str, nn.GroupNorm]]:

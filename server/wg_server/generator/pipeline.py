@@ -28,7 +28,7 @@ from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.family_network import FamilyNetwork
-from wg_common.nets.network import TRUNK
+from wg_common.nets.network import trunk_only
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.generator import baselines
@@ -200,7 +200,7 @@ class _Pipeline:
             operator_families=operator_heads.collect(
                 data.tasks,
                 self._family_heads(owned),
-                {family: network for family, (_, network) in networks.items()},
+                {family: several for family, (_, several) in networks.items()},
             ),
             names=data.fitted_priors.names,
         )
@@ -228,10 +228,10 @@ class _Pipeline:
 
     def _family_networks(
         self, owned: Sequence[family_heads.FamilyHeadEntry]
-    ) -> dict[str, tuple[str, FamilyNetwork]]:
+    ) -> dict[str, tuple[str, Sequence[FamilyNetwork]]]:
         """Networks that stand beside heads of the operator's families, if the zoo has such.
 
-        Each with its accuracy of held-out records at made-up sites.
+        With the first one's accuracy of held-out records at made-up sites.
         """
         kind = modality(encoders.read_modality(self.home.read_encoder()))
         wanted, zoo = kind.family_network, Store(self.home.zoo)
@@ -239,14 +239,14 @@ class _Pipeline:
             return {}
         _, base = bases.read_base(self.home.zoo, wanted)
         tasks = {entry.task for entry in owned}
-        found = {}
+        found: dict[str, tuple[str, Sequence[FamilyNetwork]]] = {}
         for entry in zoo_networks.networks(zoo, wanted, base):
             if entry.task in tasks:
                 made = zoo_networks.read(zoo, entry)
-                trunk = {k: v for k, v in made.shifted.items() if k.startswith(TRUNK)}
-                if made.site_head is not None:
-                    network = FamilyNetwork(wanted, trunk, made.site_head)
-                    found[entry.family] = entry.at_sites, network
+                trunk = trunk_only(made.shifted)
+                if made.site_head is not None and made.another is not None:
+                    first = FamilyNetwork(wanted, trunk, made.site_head)
+                    found[entry.family] = entry.at_sites, (first, made.another)
         return found
 
     def _networks(self, data: TrainingData, heads: str) -> dict[str, Any] | None:

@@ -14,7 +14,9 @@ entry are measured on.
 Of the operator's own images and windows there is a second network in the object, which has seen
 the same records at made-up sites (docs/decisions/0210). It is there for a typical site, with all
 that a site needs to standardise its norms and its features by its own records
-(``wg_common.inference.family_head.NetworkHead``, docs/decisions/0169, 0175).
+(``wg_common.inference.family_head.NetworkHead``, docs/decisions/0169, 0175). Of the architecture
+that stands beside families' heads there is one more of these, made likewise at other made-up sites:
+both err on other records (docs/decisions/0190).
 """
 
 import itertools
@@ -36,8 +38,11 @@ from wg_common.errors import DecodeError
 from wg_common.inference import hostile_tensors
 from wg_common.inference.block_scale import FLOOR
 from wg_common.inference.family_head import Layout, NetworkHead
+from wg_common.modalities.registry import modality
 from wg_common.nets import family_network, network, site_norms
 from wg_common.nets.encoder import image_trunk as trunks
+from wg_common.nets.family_network import FamilyNetwork
+from wg_common.nets.site_norms import Modulation, SiteNorms
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.zoo import bases, family_heads, heads, sources
@@ -45,11 +50,13 @@ from wg_server.zoo.plan import NetworksPlan, TaskSpec
 from wg_server.zoo.store import ENTRY_LIMIT, Entry, Zoo
 
 HELD_LIMIT = 64
-VERSION = 3  # Of how networks are made; those of another one are made again
+VERSION = 4  # Of how networks are made; those of another one are made again
 _SHIFTED = "elsewhere/"
 """Prefix of the tensors of the network with domain-shift augmentation."""
 _HEAD = "site-head/"
 """Prefix of its head on features that a site standardises."""
+_ANOTHER = "another/"
+"""Prefix of one more such network, with its head."""
 _INPUTS = "images"
 """Name of the held-out records in an object, whatever they are."""
 _BATCH = 48
@@ -115,6 +122,7 @@ class Network:
         inputs: These records, from ``network.prepared``.
         shifted: As ``tensors``, with domain-shift augmentation; empty if there are none.
         site_head: Of ``shifted``, for sites that standardise norms and features; None without it.
+        another: One more like ``shifted``; None if there is none.
     """
 
     tensors: dict[str, Array]
@@ -123,6 +131,7 @@ class Network:
     inputs: network.Batch
     shifted: dict[str, Array]
     site_head: NetworkHead | None = None
+    another: FamilyNetwork | None = None
 
 
 def wanted(specs: Sequence[TaskSpec], plan: NetworksPlan) -> list[tuple[str, TaskSpec]]:
@@ -213,12 +222,15 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
         held, inputs = tensors.pop("held").astype(np.int64), tensors.pop(_INPUTS)
         tensors, shifted = hostile_tensors.apart(tensors, _SHIFTED)
         tensors, head = hostile_tensors.apart(tensors, _HEAD)
+        tensors, more = hostile_tensors.apart(tensors, _ANOTHER)
     except (KeyError, ValueError) as error:
         raise DecodeError(f"object {entry.sha256}: not a network of the zoo: {error}") from error
-    site_head = None
+    site_head, another, classes = None, None, len(entry.labels)
     if head:
-        site_head = family_network.head_from_tensors(head, entry.architecture, len(entry.labels))
-    return Network(tensors, features, held, inputs, shifted, site_head)
+        site_head = family_network.head_from_tensors(head, entry.architecture, classes)
+    if more:
+        another = family_network.from_tensors(more, entry.architecture, classes)
+    return Network(tensors, features, held, inputs, shifted, site_head, another)
 
 
 def fine_tune(
@@ -301,12 +313,13 @@ def fine_tune_at_sites(
     classes: int,
     *,
     steps: int,
+    rng: np.random.Generator,
 ) -> tuple[dict[str, Array], NetworkHead]:
     """LP-FT from a base, with norms and features that each site standardises by its own records.
 
     So the trunk need not make features that are the same at all sites, and learns more of classes
     in as many steps. No step sees a site again: a network learns 200 sites by heart
-    (docs/decisions/0163).
+    (docs/decisions/0163). Norms are also changed by what the first one says of a site.
 
     Args:
         architecture: Of the base.
@@ -314,6 +327,7 @@ def fine_tune_at_sites(
         sites: Batches ``[m, ...]`` and labels ``[m]``; from ``made_up_sites``.
         classes: K.
         steps: Of the fine-tuning.
+        rng: Draws the weights of what changes norms.
 
     Returns:
         The whole network's tensors, in which all sites are taken for a typical one, and what a
@@ -323,49 +337,74 @@ def fine_tune_at_sites(
     norms = site_norms.install(architecture, trunk)
     layout = Layout(network.feature_count(architecture), ())
     first = list(itertools.islice(sites, _PROBED))
-    features, _ = _seen(trunk, norms, first)
+    features, seen = _seen(trunk, norms, first)
+    if norms.norms:
+        norms.modulated(_modulation(norms, seen, rng))
     start = _standardised(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
     labels = np.concatenate([of for _, of in first])
     probe = heads.fit_head(start, labels, classes, penalty=_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
-    optimiser = torch.optim.AdamW([*trunk.parameters(), weight, bias], lr=_RATE, weight_decay=1e-4)
+    further = [] if norms.modulation is None else norms.modulation.parameters()
+    parameters = [*trunk.parameters(), weight, bias, *further]
+    optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-4)
     for step in range(steps):
         _pace(optimiser, step, steps)
         batches, of = zip(*itertools.islice(sites, _TOGETHER), strict=True)
         joined = torch.from_numpy(np.concatenate(batches))
-        with site_norms.together(norms, _TOGETHER):
+        with norms.together(_TOGETHER):
             out = torch.stack(trunk(network.as_input(joined)).chunk(_TOGETHER))
         logits = _standardised(out) @ weight.T + bias
         loss = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    features, typical = _seen(trunk, norms, first)
+    features, seen = _seen(trunk, norms, first)
     head = NetworkHead(
         *family_heads.typical_site(list(features), layout),
         weight=weight.detach().numpy().astype(np.float64) * math.sqrt(layout.scaled),
         bias=bias.detach().numpy().astype(np.float64),
-        norms=typical,
+        norms=seen.mean(axis=0),
+        **_inner_and_outer(norms),
     )
-    site_norms.fold(norms, typical)
+    norms.fold(head.norms)
     found = network.trunk_tensors(trunk)
     plain = head.typical(layout)
     found[HEAD_WEIGHT], found[HEAD_BIAS] = (part.astype(np.float32) for part in plain)
     return found, head
 
 
+def _modulation(
+    norms: SiteNorms, seen: NDArray[np.float64], rng: np.random.Generator
+) -> Modulation:
+    """A new one, for sites where norms are ``[C, 2, N]``."""
+    first = norms.norms[0].num_channels
+    found = Modulation(first, seen.shape[-1], rng)
+    found.look_at(torch.from_numpy(seen[:, :, :first].astype(np.float32)))
+    return found
+
+
+def _inner_and_outer(norms: SiteNorms) -> dict[str, NDArray[np.float64]]:
+    """Of a modulation; empty arrays if there is none."""
+    made = norms.modulation
+    if made is None:
+        return {"inner": np.zeros((0, 1)), "outer": np.zeros((0, 1))}
+    return {
+        name: value.detach().numpy().astype(np.float64) for name, value in made.named_parameters()
+    }
+
+
 def _seen(
     trunk: torch.nn.Module,
-    norms: Sequence[site_norms.SiteNorm],
+    norms: SiteNorms,
     sites: Sequence[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Features ``[C, m, F]`` at each site, and what norms ``[2, N]`` are there on average."""
+    """Features ``[C, m, F]`` at each site, and what norms ``[C, 2, N]`` are there."""
     features, found = [], []
     for batch, _ in sites:
-        with torch.inference_mode():
+        with torch.no_grad():
             features.append(trunk(network.as_input(torch.from_numpy(batch))).numpy())
-        found.append(site_norms.measured(norms))
-    return np.stack(features), np.mean(found, axis=0)
+        found.append(norms.measured())
+    return np.stack(features), np.stack(found)
 
 
 def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
@@ -411,20 +450,28 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
         return fine_tune(architecture, base, seen, y, classes, steps=steps, rng=rng)
 
     probe, tensors = tuned(0), tuned(steps)
+
+    def tuned_at_sites() -> tuple[dict[str, Array], NetworkHead]:
+        sites, longer = made_up_sites(architecture, task, train, rng), _STEPS_SHIFTED * steps
+        return fine_tune_at_sites(architecture, base, sites, classes, steps=longer, rng=rng)
+
     shifted: dict[str, Array] = {}
     head: dict[str, Array] = {}
-    at_sites = ""
-    if entry.task.own and catalogue.known(architecture).domain_shift:
-        sites = made_up_sites(architecture, task, train, rng)
-        longer = _STEPS_SHIFTED * steps
-        found, site_head = fine_tune_at_sites(architecture, base, sites, classes, steps=longer)
+    more: dict[str, Array] = {}
+    at_sites, kind = "", catalogue.known(architecture)
+    if entry.task.own and kind.domain_shift:
+        found, site_head = tuned_at_sites()
         at_sites = f"{_right_at_sites(architecture, found, site_head, task, held, rng):.4f}"
         shifted, head = network.own(architecture, found), site_head.tensors()
+        if architecture == modality(kind.modality).family_network:
+            found, another = tuned_at_sites()
+            more = FamilyNetwork(architecture, network.trunk_only(found), another).tensors()
     data = safetensors.numpy.save(
         {
             **network.own(architecture, tensors),
             **{_SHIFTED + name: tensor for name, tensor in shifted.items()},
             **{_HEAD + name: tensor for name, tensor in head.items()},
+            **{_ANOTHER + name: tensor for name, tensor in more.items()},
             "base_features": network.features(
                 network.load_trunk(architecture, base), images
             ).astype(np.float16),
@@ -459,7 +506,7 @@ def _right_at_sites(
     for site in range(_JUDGED if len(rows) else 0):
         batch = network.prepared(architecture, sources.at_site(task, rows, site, rng))
         seen = network.as_input(torch.from_numpy(batch))
-        trunk = dict(site_norms.at_site(architecture, tensors, head.norms, seen))
+        trunk = dict(site_norms.at_site(architecture, tensors, head, seen))
         features = network.features(network.load_trunk(architecture, trunk), batch)
         weight, bias = head.at(features, layout)
         found.append(heads.accuracy(weight, bias, features, task.labels[rows]))

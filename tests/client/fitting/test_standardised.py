@@ -51,7 +51,7 @@ def test_logits_of_a_network_beside_the_encoder_are_averaged_with_those_of_the_h
     local, beside = (rng.normal(5, 3, (30, width)).astype(np.float32) for width in (15, 8))
     more = rng.normal(5, 3, (7, 23))
     own = encoder_trunk(local, RELEASED, layout.scaled, layout.blocks)
-    trunk, head = family_view(family, local, layout, own, RELEASED, HeadBeside(other, beside))
+    trunk, head = family_view(family, local, layout, own, RELEASED, [HeadBeside(other, beside)])
     np.testing.assert_allclose(trunk.inward(np.hstack([local, beside])), trunk.features, atol=1e-6)
     np.testing.assert_allclose(own.inward(np.hstack([local, beside])), own.features, atol=1e-6)
     one, two = (LinearHead(*family.at(local, layout)), LinearHead(*other.at(beside, Layout(8, ()))))

@@ -23,6 +23,7 @@ from wg_client.models.export import SUFFIXES, export_model
 from wg_client.selection.apply import apply_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import VerificationError
+from wg_common.nets import family_network
 from wg_common.nets.assembly import build_model
 from wg_common.nets.encoder.module import load_encoder
 
@@ -62,7 +63,7 @@ def test_a_network_beside_the_encoder_is_in_the_file(
     make_plant: MakePlant, encoder_package: bytes, tmp_path: Path
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
-    both = family_head(encoder_package, 3) | beside(3).tensors()
+    both = family_head(encoder_package, 3) | family_network.packed(beside(3))
     manifest = apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
     images = _images(4)
     records = list(images.transpose(0, 2, 3, 1))

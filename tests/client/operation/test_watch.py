@@ -19,6 +19,7 @@ from wg_client.selection.apply import apply_package
 from wg_common import errors
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import DecodeError
+from wg_common.nets import family_network
 from wg_common.wire import canonical
 
 __all__ = ["here"]
@@ -69,7 +70,7 @@ def test_a_model_beside_a_network_of_its_family_is_watched_too(
 ) -> None:
     monkeypatch.setattr(drift, "PERMUTATIONS", 99)
     plant = make_plant({0: 8, 1: 8, 2: 8})
-    both = family_head(encoder_package, 3) | beside(3).tensors()
+    both = family_head(encoder_package, 3) | family_network.packed(beside(3))
     manifest = apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
     for number, name in enumerate((GENERATED, LOCAL)):
         adoption.use(plant.home, manifest, name, "test")

@@ -26,6 +26,7 @@ from wg_client.release import preview
 from wg_client.selection.apply import apply_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import ConfigError, DataError
+from wg_common.nets import family_network
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -86,7 +87,7 @@ def test_a_model_beside_a_network_of_its_family_is_loaded_and_trained_on(
     make_plant: MakePlant, encoder_package: bytes
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
-    both = family_head(encoder_package, 3) | beside(3).tensors()
+    both = family_head(encoder_package, 3) | family_network.packed(beside(3))
     apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)}))
     rng = np.random.default_rng(4)
     records = [record for label in range(3) for record in pictures(rng, label, 4)]

@@ -26,6 +26,7 @@ from wg_common.errors import (
     VerificationError,
     WgError,
 )
+from wg_common.nets import family_network
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import protocol, signing
 
@@ -86,8 +87,8 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
 ) -> None:
     plant, classes = make_plant({0: 4, 1: 4, 2: 4}), len(good_head.bias)
-    network = beside(classes)
-    both = family_head(encoder_package, classes) | network.tensors()
+    networks = beside(classes)
+    both = family_head(encoder_package, classes) | family_network.packed(networks)
     manifest = apply_package(
         plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads})
     ).manifest
@@ -95,7 +96,9 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     local = load_encoder(encoder_package).local_dimension
     for name in (GENERATED, GENERATED_FINETUNED, GENERATED_AVERAGED):
         tensors = store.load_tensors(plant.home, manifest, name)
-        assert tensors["head.weight"].shape[1] == local + len(network.head.weight[0])
+        assert tensors["head.weight"].shape[1] == local + sum(
+            each.head.weight.shape[1] for each in networks
+        )
         assert np.abs(tensors["head.weight"][:, local:]).max() > 0
     records = predict.load_records(Path(plant.config.data.path), LABELS, split=None)
     inputs = predict.encode_records(plant.home, manifest, records)
@@ -103,7 +106,8 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
         rows = predict.predict(plant.home, manifest, name, inputs, records.names)
         assert len(rows) == len(records.names)
     found = store.load_network(plant.home, manifest)
-    assert found is not None and found.keys() == network.trunk.keys()
+    assert found is not None
+    assert found.keys() == {f"{i}.{name}" for i, each in enumerate(networks) for name in each.trunk}
     path = store.folder(plant.home, manifest.package_id) / "network.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationError, match="network"):
@@ -113,12 +117,15 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"network.trunk.project.bias": np.full(64, np.nan, np.float32)},
-        {"network.trunk.project.bias": np.zeros(63, np.float32)},
-        {"network.trunk.more": np.zeros(1, np.float32)},
-        {"network.weight": np.zeros((2, 64), np.float32)},
-        {"network.records": -np.ones(1, np.float32)},
+        {"network.1.trunk.project.bias": np.full(64, np.nan, np.float32)},
+        {"network.0.trunk.project.bias": np.zeros(63, np.float32)},
+        {"network.0.trunk.more": np.zeros(1, np.float32)},
+        {"network.1.weight": np.zeros((2, 64), np.float32)},
+        {"network.0.records": -np.ones(1, np.float32)},
+        {"network.1.outer": np.full((416, 17), 9, np.float32)},
+        {"network.0.more": np.zeros(1, np.float32)},
         {"network.more": np.zeros(1, np.float32)},
+        {"network.3.trunk.more": np.zeros(1, np.float32)},
     ],
 )
 def test_a_network_that_is_none_is_refused(
@@ -129,8 +136,8 @@ def test_a_network_that_is_none_is_refused(
     wrong: dict[str, NDArray[np.float32]],
 ) -> None:
     plant, classes = make_plant({0: 4, 1: 4}), len(good_head.bias)
-    both = family_head(encoder_package, classes) | beside(classes).tensors() | wrong
-    with pytest.raises(DecodeError, match=r"network of the family|family head|not finite"):
+    both = family_head(encoder_package, classes) | family_network.packed(beside(classes)) | wrong
+    with pytest.raises(DecodeError, match=r"networks? of the family|family head|not finite"):
         apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads}))
     assert _nothing_was_made(plant)
 

@@ -118,14 +118,14 @@ def test_a_family_s_network_is_standardised_by_the_plant_s_records(
     data = predict.load_records(Path(plant.config.data.path), LABELS, split=None)
     batch = network.prepared(NET, data.records)
     seen = network.as_input(torch.from_numpy(batch))
-    trunk = site_norms.at_site(NET, good, site.norms, seen)
+    trunk = site_norms.at_site(NET, good, site, seen)
     for name, value in trunk.items():
         np.testing.assert_allclose(tensors[name], value, atol=1e-5)
     features = network.features(network.load_trunk(NET, trunk), batch)
     weight, _ = site.at(features, layout)
     cosine = (weight * tensors["head.weight"]).sum() / np.linalg.norm(weight)
     assert cosine / np.linalg.norm(tensors["head.weight"]) == pytest.approx(1, abs=1e-4)
-    for part, shape in (("weight", (2, DIMENSION)), ("norms", (2, 3))):
+    for part, shape in (("weight", (2, DIMENSION)), ("norms", (2, 3)), ("outer", (2, 3))):
         wrong = {**first, f"site.{part}": np.zeros(shape, np.float32)}
         with pytest.raises(DecodeError, match="family head"):
             _apply(plant, {"network": (wrong, SAME_FAMILY), **weights})

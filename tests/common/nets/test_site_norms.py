@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from wg_common.inference.family_head import FamilyHead, NetworkHead
 from wg_common.nets import network, site_norms
+from wg_common.nets.site_norms import Modulation, SiteNorms
 
 NET = "cnn-s"
 
@@ -27,60 +29,113 @@ def _tensors() -> dict[str, np.ndarray]:
     }
 
 
-def test_channels_are_those_of_the_trunk_s_group_norms() -> None:
+def _modulated(norms: SiteNorms, seed: int = 5) -> Modulation:
+    """One that has learnt something."""
+    rng = np.random.default_rng(seed)
+    found = Modulation(norms.norms[0].num_channels, _size(), rng)
+    with torch.no_grad():
+        found.outer.copy_(torch.from_numpy(rng.normal(0, 0.1, found.outer.shape)))
+    norms.modulated(found)
+    return found
+
+
+def _size() -> int:
+    return site_norms.shapes(NET)["norms"][1]
+
+
+def _head(typical: np.ndarray, modulation: Modulation | None = None) -> NetworkHead:
+    """At rest but for norms."""
+    further = {name: np.zeros(shape) for name, shape in site_norms.shapes(NET).items()}
+    if modulation is not None:
+        further |= {k: v.detach().numpy() for k, v in modulation.named_parameters()}
+    plain = FamilyHead(np.zeros((2, 64)), np.ones(1), np.zeros((2, 64)), np.zeros(2))
+    own = (plain.reference, plain.records, plain.weight, plain.bias)
+    return NetworkHead(*own, **{**further, "norms": typical})
+
+
+def test_what_is_sent_has_the_size_of_the_trunk_s_group_norms() -> None:
     trunk = network.build_trunk(NET)
     plain = [module for module in trunk.modules() if isinstance(module, nn.GroupNorm)]
-    assert site_norms.channels(NET) == sum(norm.num_channels for norm in plain) > 0
+    total, first = sum(norm.num_channels for norm in plain), plain[0].num_channels
+    rank = site_norms.RANK
+    assert site_norms.shapes(NET) == {
+        "norms": (2, total),
+        "inner": (rank, 2 * first + 1),
+        "outer": (2 * total, rank + 1),
+    }
     names = list(trunk.state_dict())
-    assert len(site_norms.install(NET, trunk)) == len(plain)
+    assert len(site_norms.install(NET, trunk).norms) == len(plain) > 0
     assert list(trunk.state_dict()) == names
 
 
 @pytest.mark.parametrize("other", ["cnn1d-s", "lite0"])
 def test_sites_standardise_no_norms_of_other_architectures(other: str) -> None:
-    assert site_norms.channels(other) == 0
-    assert site_norms.install(other, network.build_trunk(other)) == []
-    assert site_norms.measured([]).shape == (2, 0)
+    assert not any(np.prod(shape) for shape in site_norms.shapes(other).values())
+    norms = site_norms.install(other, network.build_trunk(other))
+    assert norms.norms == []
+    assert norms.measured().shape == (2, 0)
 
 
-def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there() -> None:
+@pytest.mark.parametrize("changed", [False, True])
+def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there(changed: bool) -> None:
     tensors, batch = _tensors(), _batch(12, 3)
     trunk = network.load_trunk(NET, tensors)
     norms = site_norms.install(NET, trunk)
-    with torch.inference_mode():
+    with torch.no_grad():
+        before = trunk(batch)
+        if changed:
+            _modulated(norms)
         seen = trunk(batch)
-    site = site_norms.measured(norms)
-    site_norms.fold(norms, site)
+    assert torch.allclose(before, seen) != changed
+    site = norms.measured()
+    norms.fold(site)
     plain = network.load_trunk(NET, network.trunk_tensors(trunk))
     with torch.inference_mode():
         torch.testing.assert_close(plain(batch), seen, atol=1e-3, rtol=1e-3)
-    site_norms.unfold(norms, site)
+    norms.unfold(site)
     for name, value in network.trunk_tensors(trunk).items():
         np.testing.assert_allclose(value, tensors[name], atol=1e-5)
+
+
+def test_a_modulation_that_has_learnt_nothing_changes_nothing_whatever_sites_were_seen() -> None:
+    trunk, batch = network.load_trunk(NET, _tensors()), _batch(12, 3)
+    norms = site_norms.install(NET, trunk)
+    with torch.no_grad():
+        before = trunk(batch)
+        found = Modulation(norms.norms[0].num_channels, _size(), np.random.default_rng(1))
+        seen = torch.from_numpy(np.random.default_rng(2).normal(3, 2, (9, 2, 8))).float()
+        raw = found.inner[:, :-1].clone()
+        found.look_at(seen)
+        norms.modulated(found)
+        torch.testing.assert_close(trunk(batch), before)
+    flat = seen.flatten(1)
+    alike = (flat - flat.mean(dim=0)) / (flat.std(dim=0) + 0.05)
+    inner = flat @ found.inner[:, :-1].T + found.inner[:, -1]
+    torch.testing.assert_close(inner - inner.mean(dim=0), alike @ raw.T, atol=1e-4, rtol=1e-4)
 
 
 def test_a_site_makes_its_own_trunk_of_that_for_a_typical_one() -> None:
     """Whatever site is called typical, it is the same."""
     tensors, batch = _tensors(), _batch(12, 3)
-    trunk = network.load_trunk(NET, tensors)
-    norms = site_norms.install(NET, trunk)
-    rng = np.random.default_rng(5)
-    typical = rng.normal(0, 0.3, (2, site_norms.channels(NET)))
-    site_norms.fold(norms, typical)
-    sent = network.trunk_tensors(trunk)
-    made = site_norms.at_site(NET, sent, typical, batch)
-    rest = np.zeros_like(typical)
-    same = site_norms.at_site(NET, tensors, rest, batch)
-    assert made.keys() == tensors.keys()
-    for name in made:
-        np.testing.assert_allclose(made[name], same[name], atol=1e-4)
+    made = []
+    for seed in (5, 6):
+        trunk = network.load_trunk(NET, tensors)
+        norms = site_norms.install(NET, trunk)
+        modulation = _modulated(norms)
+        typical = np.random.default_rng(seed).normal(0, 0.3, (2, _size()))
+        norms.fold(typical)
+        sent = network.trunk_tensors(trunk)
+        made.append(site_norms.at_site(NET, sent, _head(typical, modulation), batch))
+    assert made[0].keys() == tensors.keys()
+    for name in tensors:
+        np.testing.assert_allclose(made[0][name], made[1][name], atol=1e-4)
 
 
 def test_brightness_and_contrast_of_a_site_are_taken_out() -> None:
     tensors = _tensors()
     batch = _batch(24, 4)
     dimmed = 40 + 0.3 * batch
-    rest = np.zeros((2, site_norms.channels(NET)))
+    rest = _head(np.zeros((2, _size())))
 
     def seen(of: torch.Tensor) -> np.ndarray:
         trunk = network.load_trunk(NET, site_norms.at_site(NET, tensors, rest, of))
@@ -95,15 +150,16 @@ def test_brightness_and_contrast_of_a_site_are_taken_out() -> None:
     assert moved.mean() < before.mean() / 2
 
 
-def test_sites_of_one_batch_are_standardised_apart() -> None:
+def test_sites_of_one_batch_are_standardised_and_changed_apart() -> None:
     trunk = network.load_trunk(NET, _tensors())
     norms = site_norms.install(NET, trunk)
+    _modulated(norms)
     one, other = _batch(6, 1), _batch(6, 2) * 0.2
-    with torch.inference_mode():
+    with torch.no_grad():
         each = torch.cat([trunk(one), trunk(other)])
-        with site_norms.together(norms, 2):
+        with norms.together(2):
             both = trunk(torch.cat([one, other]))
-        assert [norm.sites for norm in norms] == [1] * len(norms)
+        assert [norm.sites for norm in norms.norms] == [1] * len(norms.norms)
     torch.testing.assert_close(both, each, atol=1e-4, rtol=1e-4)
 
 

@@ -12,6 +12,7 @@ import pytest
 from wg_common.catalogue import known
 from wg_common.errors import ConfigError
 from wg_common.inference.family_head import Layout
+from wg_common.modalities.images import Images
 from wg_common.nets import network as whole_networks
 from wg_common.nets.encoder.module import load_encoder
 from wg_server.generator.networks.entries import load_networks
@@ -99,7 +100,9 @@ def test_loaded_networks_are_base_and_delta_exactly(built: ServerHome) -> None:
 
 
 @pytest.mark.slow
-def test_own_images_have_a_network_of_made_up_sites_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", ["cnn-s", "cnn-m"])
+def test_own_images_have_networks_of_made_up_sites_too(tmp_path: Path, architecture: str) -> None:
+    """One, and of the architecture that stands beside families' heads another one."""
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (40, 16, 16)).astype(np.uint8), np.repeat([0, 1], 20)
     np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b"]))
@@ -113,21 +116,30 @@ def test_own_images_have_a_network_of_made_up_sites_too(tmp_path: Path) -> None:
         network_steps=2,
     )
     plan = PLANS["cnn-s"]
+    assert plan.networks is not None
+    plan = replace(plan, networks=replace(plan.networks, architectures=(architecture,)))
     home = ServerHome(tmp_path / "home")
     told: list[tuple[int, str]] = []
     plan = replace(plan, sources=(*plan.sources, own))
     build(home, plan, workers=1, progress=lambda done, words: told.append((done, words)))
     said = [words for _, words in told]
-    longest = said.index("cnn-s npz-0")  # has two networks to train, and begins before the others
-    assert said[longest - 1] in ("base cnn-s", "head of npz-0")
+    longest = said.index(
+        f"{architecture} npz-0"
+    )  # has two networks to train, and begins before the others
+    assert said[longest - 1] in (f"base {architecture}", "head of npz-0")
     zoo = Zoo(home.zoo)
-    base, base_id = bases.read_base(home.zoo, "cnn-s")
+    base, base_id = bases.read_base(home.zoo, architecture)
     tasks = {entry.key: entry.task for entry in zoo.entries()}
-    for entry in networks.networks(zoo, "cnn-s", base_id):
+    for entry in networks.networks(zoo, architecture, base_id):
         network = networks.read(zoo, entry)
         assert bool(network.shifted) == tasks[entry.task].own
         assert (network.site_head is None) == (not tasks[entry.task].own)
         assert bool(entry.at_sites) == tasks[entry.task].own
+        pair = tasks[entry.task].own and architecture == Images.family_network
+        assert (network.another is not None) == pair
+        if network.another is not None:
+            trunk = network.another.trunk
+            assert all(np.any(trunk[n] != network.shifted[n]) for n in base)
         if network.shifted:
             assert {n: v.shape for n, v in network.shifted.items()} == {
                 n: v.shape for n, v in network.tensors.items()
@@ -135,7 +147,7 @@ def test_own_images_have_a_network_of_made_up_sites_too(tmp_path: Path) -> None:
             different = [np.any(network.shifted[n] != network.tensors[n]) for n in base]
             assert all(different)
     loaded = _tasks(zoo)
-    as_is, shifted = load_networks(zoo, loaded, weight_plan("cnn-s", "whole"), base, base_id)
+    as_is, shifted = load_networks(zoo, loaded, weight_plan(architecture, "whole"), base, base_id)
     assert len(as_is) == 3
     assert [network.task.family for network in shifted] == ["npz-0"]
 
@@ -217,7 +229,9 @@ def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen
     base = whole_networks.draw_trunk("cnn-s", np.random.default_rng(0))
     rng = np.random.default_rng(2)
     sites = networks.made_up_sites("cnn-s", _stripes(60, 1), np.arange(60), rng)
-    made, head = networks.fine_tune_at_sites("cnn-s", base, sites, 2, steps=60)
+    made, head = networks.fine_tune_at_sites(
+        "cnn-s", base, sites, 2, steps=60, rng=np.random.default_rng(4)
+    )
     new, layout = _stripes(40, 3), Layout(64, ())
     trunk = whole_networks.load_trunk("cnn-s", made)
     for gain in (1.0, 0.8):

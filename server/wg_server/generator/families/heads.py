@@ -35,17 +35,17 @@ class OperatorFamilies(Entries):
     Attributes:
         layout: Of local features.
         heads: By family.
-        networks: By family, of some of those with heads; all of one architecture.
+        networks: By family, of some of those with heads; all of one architecture. At least one.
     """
 
     layout: Layout
     heads: Mapping[str, FamilyHead]
-    networks: Mapping[str, FamilyNetwork] = field(default_factory=dict)
+    networks: Mapping[str, Sequence[FamilyNetwork]] = field(default_factory=dict)
 
     @property
     def architecture(self) -> str:
         """Of the networks; empty if there are none."""
-        return next((each.architecture for each in self.networks.values()), "")
+        return next((each[0].architecture for each in self.networks.values()), "")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays by name, for a package; names, families and layout are stored beside them."""
@@ -53,7 +53,7 @@ class OperatorFamilies(Entries):
         for number, family in enumerate(sorted(self.heads)):
             own = self.heads[family].tensors()
             if family in self.networks:
-                own |= self.networks[family].tensors()
+                own |= family_network.packed(self.networks[family])
             found |= {f"heads.{number}.{name}": value for name, value in own.items()}
         return found
 
@@ -61,7 +61,7 @@ class OperatorFamilies(Entries):
 def collect(
     tasks: Sequence[ZooTask],
     heads: Mapping[str, tuple[Layout, FamilyHead]],
-    networks: Mapping[str, FamilyNetwork],
+    networks: Mapping[str, Sequence[FamilyNetwork]],
 ) -> OperatorFamilies | None:
     """The operator's families of a zoo; None if it has no heads of any.
 
@@ -84,9 +84,10 @@ def collect(
         layout=layout,
         heads=found,
         networks={
-            family: each
-            for family, each in networks.items()
-            if family in found and len(each.head.weight) == len(found[family].weight)
+            family: several
+            for family, several in networks.items()
+            if family in found
+            and all(len(each.head.weight) == len(found[family].weight) for each in several)
         },
     )
 
@@ -128,7 +129,7 @@ def read(
         own, network = apart(own, family_network.PREFIX)
         heads[family] = family_head.from_tensors(own, classes, layout)
         if network:
-            networks[family] = family_network.from_tensors(network, architecture, classes)
+            networks[family] = family_network.unpacked(network, architecture, classes)
     if left:
         raise wrong
     return OperatorFamilies(
@@ -143,8 +144,8 @@ def read(
 
 def head_for(
     own: OperatorFamilies, priors: Priors, estimate: Prediction, labels: Sequence[str]
-) -> tuple[FamilyHead, FamilyNetwork | None] | None:
-    """The head of the plant's family, if the operator has it, and its network, if there is one.
+) -> tuple[FamilyHead, Sequence[FamilyNetwork]] | None:
+    """The head of the plant's family, if the operator has it, and its networks, if there are any.
 
     Args:
         own: From ``collect``.
@@ -161,8 +162,8 @@ def head_for(
     best = int(np.argmax(found.weights))
     entry = int(found.entries[best])
     family = own.families[entry]
-    head, network = own.heads.get(family), own.networks.get(family)
+    head, networks = own.heads.get(family), own.networks.get(family, ())
     rows = found.matched[best] - own.bounds[entry]
     if head is None or len(head.weight) <= rows.max():
         return None
-    return head.of_classes(rows), None if network is None else network.of_classes(rows)
+    return head.of_classes(rows), [network.of_classes(rows) for network in networks]

@@ -18,6 +18,7 @@ from wg_common import atomic
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, POSTERIOR, SAME_FAMILY, CandidateSource
 from wg_common.errors import DataError, VerificationError
 from wg_common.inference.posterior import SiteEvidence, no_evidence, without_classes
+from wg_common.nets import family_network
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
 from wg_server.generator.diffusion import flow
@@ -80,7 +81,7 @@ class GeneratedCandidate:
         source: As in ``wg_common.wire.weights_package.Candidate``.
         tensors: Of the architecture ``lite0-head``. Of two sources they are what a plant finishes
             with its own records: of ``kin`` a ``wg_common.inference.family_head``'s, and a
-            ``wg_common.nets.family_network``'s if there is one, of ``posterior`` those of a
+            ``wg_common.nets.family_network``'s if there are any, of ``posterior`` those of a
             ``wg_common.inference.posterior.Posterior``.
         nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
     """
@@ -213,13 +214,13 @@ def _answers(
 def _handed_on(
     parts: Parts, estimate: Prediction, labels: tuple[str, ...]
 ) -> list[GeneratedCandidate]:
-    """Head and network of the operator's family that the plant is of, if it is of one."""
+    """Head and networks of the operator's family that the plant is of, if it is of one."""
     own = parts.operator_families
     found = None if own is None else operator_heads.head_for(own, parts.priors, estimate, labels)
     if found is None:
         return []
-    head, network = found
-    tensors = head.tensors() | ({} if network is None else network.tensors())
+    head, networks = found
+    tensors = head.tensors() | family_network.packed(networks)
     return [GeneratedCandidate(SAME_FAMILY, SAME_FAMILY, tensors, 0.0)]
 
 

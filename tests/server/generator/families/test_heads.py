@@ -97,8 +97,10 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
     np.testing.assert_allclose(head.bias, [3, 2, 1, 0])
     assert bool(network) == (f"family-{family}" in NETWORKS)
     if network:
-        read = family_network.from_tensors(network, "cnn-m", 4)
-        np.testing.assert_array_equal(read.head.weight, np.eye(4, 64)[::-1])
+        read = family_network.unpacked(network, "cnn-m", 4)
+        assert len(read) == len(NETWORKS[OWN[0]])
+        for each in read:
+            np.testing.assert_array_equal(each.head.weight, np.eye(4, 64)[::-1])
 
 
 def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world: World) -> None:
@@ -150,8 +152,8 @@ def test_the_operators_families_go_through_the_package(owner: Generator) -> None
         {"owned": OWN[::-1]},
         {"heads.0.weight": np.zeros((3, LOCAL), np.float32)},
         {"heads.0.more": np.zeros(1, np.float32)},
-        {"heads.0.network.trunk.more": np.zeros(1, np.float32)},
-        {"heads.1.network.bias": np.zeros(4, np.float32)},
+        {"heads.0.network.0.trunk.more": np.zeros(1, np.float32)},
+        {"heads.1.network.0.bias": np.zeros(4, np.float32)},
         {"heads.2.bias": np.zeros(4, np.float32)},
     ],
 )
