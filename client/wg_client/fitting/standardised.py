@@ -6,8 +6,8 @@ further features, as loud as the released ones, so that training goes on from th
 that is no poorer than that of a model of the plant's own (docs/decisions/0159).
 
 Where networks of the family came with the head, their features stand behind the local ones, and
-their logits beside the head's: training goes on from the mean of all, which is one of log odds
-(docs/decisions/0169, 0190).
+the mean of their logits beside the head's: training goes on from the mean of both, which is one of
+log odds (docs/decisions/0169, 0190).
 """
 
 from collections.abc import Sequence
@@ -93,14 +93,10 @@ def family_view(
         beside: The family's networks, whose features come behind all of these.
     """
     shared = local[:, : layout.scaled + sum(layout.blocks)]
-    heads = [LinearHead(*family.at(shared, layout))]
-    width, seen = local.shape[1], local.astype(np.float64)
-    for each in beside:
-        own_head, further = each.at(), each.features.shape[1]
-        seen = np.hstack([seen, each.features])
-        heads.append(LinearHead(np.pad(own_head.weight, ((0, 0), (width, 0))), own_head.bias))
-        width += further
-    heads = [head.padded(width) for head in heads]
+    seen = np.hstack([local, *(each.features for each in beside)]).astype(np.float64)
+    heads = [LinearHead(*family.at(shared, layout)).padded(seen.shape[1])]
+    if beside:
+        heads.append(_mean([each.at() for each in beside], local.shape[1]))
     classes, size = len(family.bias), _size(local[:, :released])
     loudness = np.repeat([size / _size(head.logits(seen)) for head in heads], classes)
     stacked = LinearHead(
@@ -111,6 +107,17 @@ def family_view(
     weight = np.hstack([np.zeros((classes, own.features.shape[1])), mean])
     features = np.hstack([own.features, loudness * stacked.logits(seen)])
     return Trunk(features, scaling=view), LinearHead(weight, np.zeros(classes))
+
+
+def _mean(heads: Sequence[LinearHead], columns: int) -> LinearHead:
+    """One head whose logits are the mean of some, on their features one behind the other.
+
+    Args:
+        columns: Number of other features before them.
+    """
+    weight = np.hstack([head.weight for head in heads]) / len(heads)
+    bias = np.mean([head.bias for head in heads], axis=0)
+    return LinearHead(np.pad(weight, ((0, 0), (columns, 0))), bias)
 
 
 def _size(features: NDArray[np.floating]) -> float:
