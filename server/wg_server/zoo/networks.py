@@ -6,10 +6,8 @@
     zoo/networks/KEY-ARCHITECTURE.json       what it is, and its object's hash
     zoo/objects/SHA256.safetensors           its tensors, and records held out of its training
 
-Fine-tuning is LP-FT (Kumar et al., ICLR 2022): a linear probe first, then everything, at a rate
-that warms up and falls to nothing (docs/decisions/0163). A fifth of a task's records are held out,
-at most ``HELD_LIMIT``; they are what the generator's functional loss and every accuracy of the
-entry are measured on.
+A fifth of a task's records are held out of fine-tuning (``fine_tuning``), at most ``HELD_LIMIT``;
+they are what the generator's functional loss and every accuracy of the entry are measured on.
 
 Of the operator's own images and windows there is a second network in the object, which has seen
 the same records at made-up sites (docs/decisions/0210). It is there for a typical site, with all
@@ -19,8 +17,6 @@ that stands beside families' heads there is one more of these, made likewise at 
 both err on other records (docs/decisions/0190).
 """
 
-import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,24 +24,25 @@ from pathlib import Path
 import numpy as np
 import safetensors
 import safetensors.numpy
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from wg_common import atomic, catalogue, streams
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import DecodeError
 from wg_common.inference import hostile_tensors
-from wg_common.inference.block_scale import FLOOR
-from wg_common.inference.family_head import Layout, NetworkHead
+from wg_common.inference.family_head import NetworkHead
 from wg_common.modalities.registry import modality
-from wg_common.nets import family_network, network, site_norms
-from wg_common.nets.encoder import image_trunk as trunks
+from wg_common.nets import family_network, network
 from wg_common.nets.family_network import FamilyNetwork
-from wg_common.nets.site_norms import Modulation, SiteNorms
 from wg_common.streams import Stream
 from wg_common.wire import canonical
-from wg_server.zoo import bases, family_heads, heads, sources
+from wg_server.zoo import bases, sources
+from wg_server.zoo.fine_tuning import (
+    accuracy,
+    accuracy_at_sites,
+    fine_tune,
+    fine_tune_at_sites,
+    made_up_sites,
+)
 from wg_server.zoo.plan import NetworksPlan, TaskSpec
 from wg_server.zoo.store import ENTRY_LIMIT, Entry, Zoo
 
@@ -59,22 +56,8 @@ _ANOTHER = "another/"
 """Prefix of one more such network, with its head."""
 _INPUTS = "images"
 """Name of the held-out records in an object, whatever they are."""
-_BATCH = 48
-_WARM_UP = 30
-_RATE = 2e-3
-"""Peak, after the warm-up; a cosine takes it to nothing."""
 _STEPS_SHIFTED = 2
 """Steps of a network with domain-shift augmentation, in those of one without."""
-_TOGETHER = 2
-"""Made-up sites in a batch."""
-_PROBED = 50
-"""Made-up sites of a probe, which also say what a typical one is."""
-_JUDGED = 20
-"""Made-up sites that a network of such is judged at."""
-_TINY = 1e-6
-"""Added to a variance before its root is taken."""
-_PENALTY = 30.0
-"""Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
 Array = NDArray[np.float32]
 BaseJob = tuple[Path, list[Entry], str, NetworksPlan, int]
 """The zoo's folder, tasks, architecture, plan and seed."""
@@ -233,208 +216,6 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
     return Network(tensors, features, held, inputs, shifted, site_head, another)
 
 
-def fine_tune(
-    architecture: str,
-    base: dict[str, Array],
-    images: network.Batch,
-    labels: NDArray[np.int64],
-    classes: int,
-    *,
-    steps: int,
-    rng: np.random.Generator,
-) -> dict[str, Array]:
-    """LP-FT from a base: of what the trunk has for parameters, and the head.
-
-    Args:
-        architecture: Of the base.
-        base: Its tensors.
-        images: Or windows, n of them; from ``network.prepared``.
-        labels: ``[n]``.
-        classes: K.
-        steps: Of the fine-tuning; 0 leaves a linear probe.
-        rng: Draws batches.
-
-    Returns:
-        The whole network's tensors.
-    """
-    trunk = network.load_trunk(architecture, base)
-    before = network.features(trunk, images)
-    weight, bias = heads.fit_head(before, labels, classes, penalty=_PENALTY)
-    head = torch.nn.Linear(before.shape[1], classes)
-    model = trunks.channels_last(network.NetworkModel(trunk, head))
-    with torch.no_grad():
-        model.head.weight.copy_(torch.from_numpy(weight))
-        model.head.bias.copy_(torch.from_numpy(bias))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=1e-4)
-    for step in range(steps):
-        _pace(optimiser, step, steps)
-        rows = rng.permutation(len(images))[:_BATCH]
-        loss = F.cross_entropy(
-            model(torch.from_numpy(images[rows])), torch.from_numpy(labels[rows])
-        )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    found = network.trunk_tensors(trunk)
-    found[HEAD_WEIGHT] = model.head.weight.detach().numpy().copy()
-    found[HEAD_BIAS] = model.head.bias.detach().numpy().copy()
-    return found
-
-
-def made_up_sites(
-    architecture: str, task: sources.Task, rows: NDArray[np.intp], rng: np.random.Generator
-) -> Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]]:
-    """Some of a task's records at one made-up site after another, without end.
-
-    Args:
-        architecture: Of the network that they are for.
-        task: The task.
-        rows: Records that may be seen; classes are equally often at a site, as far as possible.
-        rng: Draws sites and records.
-
-    Yields:
-        A batch ``[m, ...]`` and its labels ``[m]``.
-    """
-    labels = task.labels[rows]
-    of_class = [rows[labels == label] for label in np.unique(labels)]
-    count = _BATCH // _TOGETHER
-    each = -(-count // len(of_class))
-    for site in itertools.count():
-        drawn = np.concatenate([np.resize(rng.permutation(own), each) for own in of_class])
-        seen = rng.permutation(drawn)[:count]
-        shown = sources.at_site(task, seen, site, rng)
-        yield network.prepared(architecture, shown), task.labels[seen]
-
-
-def fine_tune_at_sites(
-    architecture: str,
-    base: dict[str, Array],
-    sites: Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]],
-    classes: int,
-    *,
-    steps: int,
-    rng: np.random.Generator,
-) -> tuple[dict[str, Array], NetworkHead]:
-    """LP-FT from a base, with norms and features that each site standardises by its own records.
-
-    So the trunk need not make features that are the same at all sites, and learns more of classes
-    in as many steps. No step sees a site again: a network learns 200 sites by heart
-    (docs/decisions/0163). Norms are also changed by what the first one says of a site.
-
-    Args:
-        architecture: Of the base.
-        base: Its tensors.
-        sites: Batches ``[m, ...]`` and labels ``[m]``; from ``made_up_sites``.
-        classes: K.
-        steps: Of the fine-tuning.
-        rng: Draws the weights of what changes norms.
-
-    Returns:
-        The whole network's tensors, in which all sites are taken for a typical one, and what a
-        site needs to standardise it by its own records.
-    """
-    trunk = trunks.channels_last(network.load_trunk(architecture, base))
-    norms = site_norms.install(architecture, trunk)
-    layout = Layout(network.feature_count(architecture), ())
-    first = list(itertools.islice(sites, _PROBED))
-    features, seen = _seen(trunk, norms, first)
-    if norms.norms:
-        norms.modulated(_modulation(norms, seen, rng))
-    start = _standardised(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
-    labels = np.concatenate([of for _, of in first])
-    probe = heads.fit_head(start, labels, classes, penalty=_PENALTY)
-    weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
-    further = [] if norms.modulation is None else norms.modulation.parameters()
-    parameters = [*trunk.parameters(), weight, bias, *further]
-    optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-4)
-    for step in range(steps):
-        _pace(optimiser, step, steps)
-        batches, of = zip(*itertools.islice(sites, _TOGETHER), strict=True)
-        joined = torch.from_numpy(np.concatenate(batches))
-        with norms.together(_TOGETHER):
-            out = torch.stack(trunk(network.as_input(joined)).chunk(_TOGETHER))
-        logits = _standardised(out) @ weight.T + bias
-        loss = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    features, seen = _seen(trunk, norms, first)
-    head = NetworkHead(
-        *family_heads.typical_site(list(features), layout),
-        weight=weight.detach().numpy().astype(np.float64) * math.sqrt(layout.scaled),
-        bias=bias.detach().numpy().astype(np.float64),
-        norms=seen.mean(axis=0),
-        **_inner_and_outer(norms),
-    )
-    norms.fold(head.norms)
-    found = network.trunk_tensors(trunk)
-    plain = head.typical(layout)
-    found[HEAD_WEIGHT], found[HEAD_BIAS] = (part.astype(np.float32) for part in plain)
-    return found, head
-
-
-def _modulation(
-    norms: SiteNorms, seen: NDArray[np.float64], rng: np.random.Generator
-) -> Modulation:
-    """A new one, for sites where norms are ``[C, 2, N]``."""
-    first = norms.norms[0].num_channels
-    found = Modulation(first, seen.shape[-1], rng)
-    found.look_at(torch.from_numpy(seen[:, :, :first].astype(np.float32)))
-    return found
-
-
-def _inner_and_outer(norms: SiteNorms) -> dict[str, NDArray[np.float64]]:
-    """Of a modulation; empty arrays if there is none."""
-    made = norms.modulation
-    if made is None:
-        return {"inner": np.zeros((0, 1)), "outer": np.zeros((0, 1))}
-    return {
-        name: value.detach().numpy().astype(np.float64) for name, value in made.named_parameters()
-    }
-
-
-def _seen(
-    trunk: torch.nn.Module,
-    norms: SiteNorms,
-    sites: Sequence[tuple[NDArray[np.generic], NDArray[np.int64]]],
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Features ``[C, m, F]`` at each site, and what norms ``[C, 2, N]`` are there."""
-    features, found = [], []
-    for batch, _ in sites:
-        with torch.no_grad():
-            features.append(trunk(network.as_input(torch.from_numpy(batch))).numpy())
-        found.append(norms.measured())
-    return np.stack(features), np.stack(found)
-
-
-def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
-    """Warm up, then follow half a cosine down (Loshchilov and Hutter, ICLR 2017, equation 5)."""
-    falling = (1 + math.cos(math.pi * step / steps)) / 2
-    for group in optimiser.param_groups:
-        group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * falling
-
-
-def _standardised(features: torch.Tensor) -> torch.Tensor:
-    """Features ``[C, m, F]``, standardised by site as ``FamilyHead`` does; of variance F."""
-    mean = features.mean(dim=1, keepdim=True)
-    spread = (features.var(dim=1, keepdim=True, unbiased=False) + _TINY).sqrt()
-    inverse = 1 / (spread + FLOOR * spread.mean(dim=-1, keepdim=True))
-    loud = (spread * inverse).square().mean(dim=-1, keepdim=True).sqrt()
-    return (features - mean) * inverse / loud
-
-
-def accuracy(
-    architecture: str,
-    tensors: dict[str, Array],
-    images: network.Batch,
-    labels: NDArray[np.int64],
-) -> float:
-    """Share of records that a network gets right; NaN without records."""
-    found = network.features(network.load_trunk(architecture, tensors), images)
-    logits = found @ tensors[HEAD_WEIGHT].T + tensors[HEAD_BIAS]
-    return float((logits.argmax(axis=1) == labels).mean()) if len(labels) else float("nan")
-
-
 def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> None:
     base, base_id = bases.read_base(zoo.root, architecture)
     task = sources.load(entry.task)
@@ -461,7 +242,7 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
     at_sites, kind = "", catalogue.known(architecture)
     if entry.task.own and kind.domain_shift:
         found, site_head = tuned_at_sites()
-        at_sites = f"{_right_at_sites(architecture, found, site_head, task, held, rng):.4f}"
+        at_sites = f"{accuracy_at_sites(architecture, found, site_head, task, held, rng):.4f}"
         shifted, head = network.own(architecture, found), site_head.tensors()
         if architecture == modality(kind.modality).family_network:
             found, another = tuned_at_sites()
@@ -491,26 +272,6 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
         sha256=zoo.put(data),
     )
     atomic.write_bytes(_record(zoo.root, entry.key, architecture), canonical.encode(record))
-
-
-def _right_at_sites(
-    architecture: str,
-    tensors: dict[str, Array],
-    head: NetworkHead,
-    task: sources.Task,
-    rows: NDArray[np.intp],
-    rng: np.random.Generator,
-) -> float:
-    """Accuracy of a network of made-up sites at some more of them; NaN without records."""
-    layout, found = Layout(network.feature_count(architecture), ()), []
-    for site in range(_JUDGED if len(rows) else 0):
-        batch = network.prepared(architecture, sources.at_site(task, rows, site, rng))
-        seen = network.as_input(torch.from_numpy(batch))
-        trunk = dict(site_norms.at_site(architecture, tensors, head, seen))
-        features = network.features(network.load_trunk(architecture, trunk), batch)
-        weight, bias = head.at(features, layout)
-        found.append(heads.accuracy(weight, bias, features, task.labels[rows]))
-    return float(np.mean(found)) if found else float("nan")
 
 
 def _record(root: Path, key: str, architecture: str) -> Path:

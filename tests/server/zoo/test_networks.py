@@ -19,7 +19,7 @@ from wg_server.generator.networks.entries import load_networks
 from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.site.home import ServerHome
-from wg_server.zoo import bases, networks, sources
+from wg_server.zoo import bases, fine_tuning, networks, sources
 from wg_server.zoo.build import build, steps
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
 from wg_server.zoo.store import Zoo
@@ -217,7 +217,7 @@ def _stripes(count: int, seed: int) -> sources.Task:
 
 def test_made_up_sites_see_each_class_as_often_and_some_see_records_as_they_are() -> None:
     task, rng = _stripes(30, 1), np.random.default_rng(2)
-    sites = list(itertools.islice(networks.made_up_sites("cnn-s", task, np.arange(20), rng), 11))
+    sites = list(itertools.islice(fine_tuning.made_up_sites("cnn-s", task, np.arange(20), rng), 11))
     for _, labels in sites:
         assert (np.sort(labels) == np.repeat([0, 1], 12)).all()
     seen = {image.tobytes() for image in whole_networks.prepared("cnn-s", task.records[:20])}
@@ -228,8 +228,8 @@ def test_made_up_sites_see_each_class_as_often_and_some_see_records_as_they_are(
 def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen() -> None:
     base = whole_networks.draw_trunk("cnn-s", np.random.default_rng(0))
     rng = np.random.default_rng(2)
-    sites = networks.made_up_sites("cnn-s", _stripes(60, 1), np.arange(60), rng)
-    made, head = networks.fine_tune_at_sites(
+    sites = fine_tuning.made_up_sites("cnn-s", _stripes(60, 1), np.arange(60), rng)
+    made, head = fine_tuning.fine_tune_at_sites(
         "cnn-s", base, sites, 2, steps=60, rng=np.random.default_rng(4)
     )
     new, layout = _stripes(40, 3), Layout(64, ())
@@ -237,7 +237,7 @@ def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen
     for gain in (1.0, 0.8):
         dark = [(gain * record).astype(np.uint8) for record in new.records]
         seen = whole_networks.prepared("cnn-s", dark)
-        assert networks.accuracy("cnn-s", made, seen, new.labels) > 0.9
+        assert fine_tuning.accuracy("cnn-s", made, seen, new.labels) > 0.9
         features = whole_networks.features(trunk, seen)
         weight, bias = head.at(features, layout)
         assert ((features @ weight.T + bias).argmax(axis=1) == new.labels).mean() > 0.9
