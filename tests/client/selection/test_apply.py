@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from wg_common.errors import (
 )
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.wire import protocol, signing
+from wg_common.wire import canonical, protocol, signing
 
 
 @pytest.fixture
@@ -112,6 +113,25 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationError, match="network"):
         predict.encode_records(plant.home, manifest, records)
+
+
+def test_a_network_that_was_kept_when_one_came_is_read(
+    make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
+) -> None:
+    plant, classes = make_plant({0: 4, 1: 4, 2: 4}), len(good_head.bias)
+    both = family_head(encoder_package, classes) | family_network.packed(beside(classes))
+    manifest: Any = apply_package(
+        plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads})
+    ).manifest
+    found = store.load_network(plant.home, manifest)
+    assert found is not None
+    data = store.pack({name[2:]: value for name, value in found.items() if name.startswith("0.")})
+    (store.folder(plant.home, manifest.package_id) / "network.safetensors").write_bytes(data)
+    file = replace(manifest.network, sha256=canonical.sha256_hex(data))
+    before = replace(manifest, family_network=file)
+    module = predict.load_network(plant.home, before, load_encoder(encoder_package))
+    assert module is not None
+    assert module.width == beside(classes)[0].head.weight.shape[1]
 
 
 @pytest.mark.parametrize(
