@@ -124,7 +124,7 @@ def network_of(
     _, further = apart(tensors, family_network.PREFIX)
     if not further:
         return None
-    wanted = modality(encoder.modality).family_network
+    wanted = modality(encoder.modality).family_networks
     several = family_network.unpacked(further, wanted, classes)
     found = tuple(each.at(own, encoder.settings) for each in several)
     tensors = family_network.trunk_tensors(found)

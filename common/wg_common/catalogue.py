@@ -116,6 +116,11 @@ NETWORKS: dict[str, ArchitectureSpec] = {
 }
 """Whole networks. 24, 82 and 476 thousand parameters; 39 and 82 thousand; 3.4 and 22.7 million, of
 which 51 and 23 thousand are the network's own and the rest the public base's."""
+BESIDE: dict[str, ArchitectureSpec] = {
+    spec.name: spec
+    for spec in (ArchitectureSpec("lite0-low", "images", (), module="wg_common.nets.lite0_low"),)
+}
+"""Networks that stand beside heads of a family and are nothing else. 259 thousand parameters."""
 
 
 def architectures() -> dict[str, ArchitectureSpec]:
@@ -137,6 +142,11 @@ def known(name: str) -> ArchitectureSpec:
     if name not in found:
         raise ConfigError(f"architecture {name!r}: expected one of {', '.join(found)}")
     return found[name]
+
+
+def network(name: str) -> ArchitectureSpec:
+    """The same, or a network of ``BESIDE``; raises likewise."""
+    return BESIDE.get(name) or known(name)
 
 
 def check_plan(name: str) -> WeightPlan:

@@ -55,6 +55,7 @@ class Stream(StrEnum):
     BASE_RECORDS = "task.base-records"
     NETWORK = "task.network"
     SHEET = "task.sheet"
+    NETWORK_BESIDE = "task.network-beside"
     # Of a zoo's plan: (seed, number).
     BASE = "zoo.base"
     # Of a plant: fixed seeds, so that a plant gets the same model each time.
@@ -102,6 +103,7 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.BASE_RECORDS: 9,
     Stream.NETWORK: 10,
     Stream.SHEET: 11,
+    Stream.NETWORK_BESIDE: 12,
     Stream.BASE: 31,
     Stream.SELECTION_FOLDS: 20240501,
     Stream.RANDOM_START: 7,

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.family_head import FamilyHead, Layout, NetworkHead
+from wg_common.modalities.images import Images
 from wg_common.nets import network, site_norms
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.family_network import FamilyNetwork
 
-ARCHITECTURE = "cnn-m"
+ARCHITECTURES = Images.family_networks
 
 
 def family_head(encoder_package: bytes, classes: int) -> dict[str, NDArray[np.float32]]:
@@ -20,9 +21,15 @@ def family_head(encoder_package: bytes, classes: int) -> dict[str, NDArray[np.fl
 
 
 def beside(classes: int) -> list[FamilyNetwork]:
-    """Two networks of random weights."""
-    trunks = [network.draw_trunk(ARCHITECTURE, np.random.default_rng(seed)) for seed in (7, 8)]
-    return [FamilyNetwork(ARCHITECTURE, t, network_head(ARCHITECTURE, classes)) for t in trunks]
+    """One of each architecture that stands beside heads, of random weights."""
+    return [
+        FamilyNetwork(
+            name,
+            network.draw_trunk(name, np.random.default_rng(7)),
+            network_head(name, classes),
+        )
+        for name in ARCHITECTURES
+    ]
 
 
 def network_head(architecture: str, classes: int) -> NetworkHead:

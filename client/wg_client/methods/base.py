@@ -166,9 +166,9 @@ class PlantNetwork:
     """The networks of the plant's family, that came with the family's head.
 
     Attributes:
-        found: These M, with their trunks for the plant.
+        found: These, with their trunks for the plant.
         module: The trunks, at work.
-        features: Of all of the plant's records, ``[n, M F]``.
+        features: Of all of the plant's records, ``[n, F]``, of one after the other.
     """
 
     found: tuple[FamilyNetwork, ...]
@@ -183,7 +183,7 @@ class PlantNetwork:
 
     def heads(self) -> list[HeadBeside]:
         """Their heads, each on its part of the features."""
-        parts = np.split(self.features, len(self.found), axis=1)
+        parts = np.split(self.features, np.cumsum(self.module.widths)[:-1], axis=1)
         return [HeadBeside(each.head, part) for each, part in zip(self.found, parts, strict=True)]
 
 

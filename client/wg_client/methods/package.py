@@ -151,7 +151,7 @@ def _family_head(
 
     own, further = apart(tensors, family_network.PREFIX)
     head = family_head.from_tensors(own, classes, _layout(plant))
-    wanted = modality(plant.data.modality).family_network
+    wanted = modality(plant.data.modality).family_networks
     return head, family_network.unpacked(further, wanted, classes)
 
 
@@ -168,7 +168,8 @@ def _network(
             if found:
                 _, settings = encoders.unpack(plant.encoder_package)
                 own = tuple(each.at(plant.data.records, settings) for each in found)
-                module = TrunkBeside(own[0].architecture, trunk_tensors(own), settings)
+                names = [each.architecture for each in own]
+                module = TrunkBeside(names, trunk_tensors(own), settings)
                 return PlantNetwork(own, module, module.features(plant.data.records))
     return None
 

@@ -48,12 +48,17 @@ class NetworkFile:
     """The networks of the plant's family that stand beside the encoder.
 
     Attributes:
-        architecture: Name in the catalogue.
+        architecture: Their names in the catalogue, in order, with plus signs between them.
         sha256: Of the safetensors file of their trunks, hex.
     """
 
     architecture: str
     sha256: str
+
+    @property
+    def architectures(self) -> list[str]:
+        """Their names."""
+        return self.architecture.split("+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

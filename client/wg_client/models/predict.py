@@ -210,7 +210,7 @@ def load_network(
     trunk = store.load_network(home, manifest)
     if trunk is None or manifest.network is None or encoder is None:
         return None
-    return TrunkBeside(manifest.network.architecture, trunk, encoder.settings)
+    return TrunkBeside(manifest.network.architectures, trunk, encoder.settings)
 
 
 def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs) -> Floats:

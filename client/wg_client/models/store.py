@@ -133,9 +133,7 @@ def load_novelty(
 def load_network(
     home: ClientHome, manifest: ModelsManifest
 ) -> dict[str, NDArray[np.float32]] | None:
-    """Trunks of the networks beside the encoder, numbered; None if the package has none.
-
-    What was kept before two of them came has one, without a number.
+    """Trunks of the networks beside the encoder; None if the package has none.
 
     Raises:
         VerificationError: The file is not the one that was written.
@@ -143,8 +141,7 @@ def load_network(
     if manifest.network is None:
         return None
     path = folder(home, manifest.package_id) / f"{NETWORK}.safetensors"
-    found = _load(path, manifest.network.sha256, _NETWORK_LIMIT)
-    return {name if name[0].isdigit() else f"0.{name}": value for name, value in found.items()}
+    return _load(path, manifest.network.sha256, _NETWORK_LIMIT)
 
 
 def _load(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:

@@ -197,7 +197,7 @@ def _record(
     if network is not None:
         files[store.NETWORK] = network.tensors()
         beside = NetworkFile(
-            architecture=network.found[0].architecture,
+            architecture="+".join(each.architecture for each in network.found),
             sha256=canonical.sha256_hex(store.pack(files[store.NETWORK])),
         )
     manifest = kind_for(local, beside)(

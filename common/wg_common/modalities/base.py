@@ -63,8 +63,9 @@ class Modality(ABC):
         resized: Whether all records are brought to one size before a network sees them.
         head: Name of the architecture that is a head on this modality's encoder.
         trunk: Module of the encoder's trunk; it has a ``TRUNK``.
-        family_network: Architecture of the operator's networks that stand beside heads of plants of
-            its families (``wg_common.nets.family_network``); empty: none do.
+        family_networks: Architectures of the operator's networks that stand beside heads of plants
+            of its families (``wg_common.nets.family_network``). The first is one that a zoo's plan
+            may name; the others are made where it does.
         column: Of a table each of whose rows is a record: the column that holds it (``cells``).
             Empty: there are no such tables.
         standard_errors: By how many of its standard errors what others' statistics made must be
@@ -83,7 +84,7 @@ class Modality(ABC):
     resized: ClassVar[bool] = False
     head: ClassVar[str]
     trunk: ClassVar[str]
-    family_network: ClassVar[str] = ""
+    family_networks: ClassVar[tuple[str, ...]] = ()
     column: ClassVar[str] = ""
     standard_errors: ClassVar[float] = 2.0
     learners: ClassVar[tuple[str, ...]] = ("lda",)

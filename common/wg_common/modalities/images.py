@@ -59,7 +59,7 @@ class Images(Modality):
     resized = True
     head = "lite0-head"
     trunk = "wg_common.nets.encoder.image_trunk"
-    family_network = "cnn-m"
+    family_networks = ("cnn-m", "lite0-low")
 
     def __init__(self, bits: int = 16) -> None:
         """Prepare to read images.

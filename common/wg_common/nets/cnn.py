@@ -82,5 +82,5 @@ def prepared(images: Images) -> NDArray[np.uint8]:
 
 
 NETWORK = Kind(
-    trunk=Cnn, prepare=prepared, last=("blocks.3.", "blocks.4.", "project"), site_norms=True
+    trunk=Cnn, prepare=prepared, last=("blocks.3.", "blocks.4.", "project"), site_norms=16
 )

@@ -4,17 +4,18 @@ The encoder is frozen, so no head on it sees more than ImageNet's features show 
 camera. A small network that the operator trained end to end on own records of the family, at
 made-up sites without end, sees other things. Its norms and its features are standardised by each
 plant's own records (``wg_common.nets.site_norms``, ``wg_common.inference.family_head``), and its
-logits stand beside those of the family's head (docs/decisions/0169, 0175). Two that learnt from
-other made-up sites err on other records, so that two come (docs/decisions/0190).
+logits stand beside those of the family's head (docs/decisions/0169, 0175). A small network that
+learnt all from the family's records, and the first blocks of ImageNet's, err on other records, so
+that one of each comes (docs/decisions/0195).
 
-As tensors: ``network.0.trunk.*`` as the architecture names them, and ``network.0.`` before the
-names of a ``NetworkHead`` on its features; ``network.1.`` for the next one.
+As tensors: ``network.ARCHITECTURE.trunk.*`` as the architecture names them, and
+``network.ARCHITECTURE.`` before the names of a ``NetworkHead`` on its features.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,8 +35,6 @@ from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.trunk import Records
 
 PREFIX = "network."  # Of all their tensors
-MEMBER_LIMIT = 4
-"""Networks of one family that stand beside its head."""
 _BATCH = 64
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -46,7 +45,7 @@ class FamilyNetwork:
     """A trunk, and the family's head on its features, for K classes.
 
     Attributes:
-        architecture: Name in the catalogue, of a whole network that does not stand on the encoder.
+        architecture: Name in the catalogue, of a network that does not stand on the encoder.
         trunk: Its ``trunk.*`` tensors.
         head: On its F features, standardised; with what its norms are at a typical site.
     """
@@ -81,29 +80,37 @@ class TrunkBeside(nn.Module):
     """A family's networks on the batch of images that the encoder sees: M trunks, side by side.
 
     Args:
-        architecture: Name in the catalogue, of a whole network for images.
-        tensors: ``0.trunk.*`` of the first one, and so on; from ``trunk_tensors``.
+        architectures: That there may be, by their names in the catalogue; all for images.
+        tensors: ``ARCHITECTURE.trunk.*`` of each; from ``trunk_tensors``.
         settings: Of the encoder's trunk.
 
     Raises:
-        DecodeError: They are not numbered from 0 on, or too many.
+        DecodeError: One is of another architecture.
     """
 
-    def __init__(self, architecture: str, tensors: Tensors, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, architectures: Sequence[str], tensors: Tensors, settings: Mapping[str, str]
+    ) -> None:
         super().__init__()
         self.pixels = _pixels(settings)
+        members = _members(tensors, architectures)
         self.trunks = nn.ModuleList(
-            trunks.channels_last(network.load_trunk(architecture, own)) for own in _members(tensors)
+            trunks.channels_last(network.load_trunk(name, own)) for name, own in members.items()
         )
-        self.width = network.feature_count(architecture) * len(self.trunks)
+        self.widths = [network.feature_count(name) for name in members]
+
+    @property
+    def width(self) -> int:
+        """Number of their features."""
+        return sum(self.widths)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Features ``[n, M F]`` of images ``[n, 3, pixels, pixels]``, 0 to 255."""
+        """Features ``[n, width]`` of images ``[n, 3, pixels, pixels]``, 0 to 255."""
         seen = _pooled(batch, self.pixels)
         return torch.cat([trunk(seen) for trunk in self.trunks], dim=1)
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
-        """Features ``[n, M F]`` of valid images; what is not finite counts as 0."""
+        """Features ``[n, width]`` of valid images; what is not finite counts as 0."""
         rest = iter(records)
         found: list[NDArray[np.float32]] = []
         while (chunk := list(itertools.islice(rest, _BATCH))) or not found:
@@ -124,21 +131,35 @@ def _pooled(batch: Tensor, pixels: int) -> Tensor:
 
 def packed(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.float32]]:
     """The tensors of a family's networks in a package."""
-    return {PREFIX + name: value for name, value in _numbered([n.tensors() for n in networks])}
+    return {
+        f"{PREFIX}{each.architecture}.{name}": value
+        for each in networks
+        for name, value in each.tensors().items()
+    }
 
 
 def trunk_tensors(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.float32]]:
     """What a ``TrunkBeside`` of them is made of."""
-    return dict(_numbered([network.trunk for network in networks]))
+    return {
+        f"{each.architecture}.{name}": value
+        for each in networks
+        for name, value in each.trunk.items()
+    }
 
 
-def unpacked(tensors: Tensors, architecture: str, classes: int) -> tuple[FamilyNetwork, ...]:
+def unpacked(
+    tensors: Tensors, architectures: Sequence[str], classes: int
+) -> tuple[FamilyNetwork, ...]:
     """Read what ``packed`` wrote, without ``PREFIX``; no tensors are no networks.
+
+    Args:
+        architectures: That there may be.
 
     Raises:
         DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
     """
-    return tuple(from_tensors(own, architecture, classes) for own in _members(tensors))
+    members = _members(tensors, architectures)
+    return tuple(from_tensors(own, name, classes) for name, own in members.items())
 
 
 def from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork:
@@ -147,8 +168,6 @@ def from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNet
     Raises:
         DecodeError: As above.
     """
-    if not architecture:
-        raise DecodeError("network of the family: records of this modality have none")
     trunk = network.trunk_only(tensors)
     head = {k: v for k, v in tensors.items() if k not in trunk}
     shapes = network.trunk_shapes(architecture)
@@ -170,21 +189,15 @@ def head_from_tensors(tensors: Tensors, architecture: str, classes: int) -> Netw
     return family_head.network_head(tensors, classes, features, site_norms.shapes(architecture))
 
 
-def _numbered(each: Sequence[Tensors]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for number, tensors in enumerate(each):
-        for name, value in tensors.items():
-            yield f"{number}.{name}", value
-
-
-def _members(tensors: Tensors) -> list[dict[str, NDArray[np.float32]]]:
-    """The other way round."""
+def _members(
+    tensors: Tensors, architectures: Sequence[str]
+) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Tensors of each network, by architecture, in the order of these."""
     found: dict[str, dict[str, NDArray[np.float32]]] = {}
     for name, value in tensors.items():
-        number, _, own = name.partition(".")
-        found.setdefault(number, {})[own] = value
-    wanted = [str(number) for number in range(len(found))]
-    if sorted(found) != wanted or len(found) > MEMBER_LIMIT:
-        raise DecodeError(
-            f"networks of the family: expected tensors of at most {MEMBER_LIMIT}, numbered from 0"
-        )
-    return [found[number] for number in wanted]
+        architecture, _, own = name.partition(".")
+        found.setdefault(architecture, {})[own] = value
+    if other := sorted(set(found) - set(architectures)):
+        expected = ", ".join(architectures) or "none"
+        raise DecodeError(f"networks of the family: {other[0]!r}, expected {expected}")
+    return {name: found[name] for name in architectures if name in found}

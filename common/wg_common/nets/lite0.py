@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from wg_common.errors import ConfigError
 from wg_common.modalities.images import PIXELS
 from wg_common.nets import cnn
+from wg_common.nets.channel_scale import ChannelScale
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.network import Kind
@@ -161,19 +162,6 @@ class _Projection(nn.Module):
         return F.linear(raw, self.weight, self.bias)
 
 
-class _Norm(nn.Module):
-    """Scale and shift of each channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x * self.weight[:, None, None] + self.bias[:, None, None]
-        return out
-
-
 class _Layer(nn.Module):
     """A frozen convolution with its parts."""
 
@@ -192,7 +180,7 @@ class _Layer(nn.Module):
             self.core = nn.Parameter(torch.zeros(RANK, RANK))
             self.register_buffer("left", conv.left, persistent=False)
             self.register_buffer("right", conv.right, persistent=False)
-        self.norm = _Norm(len(conv.offset))
+        self.norm = ChannelScale(len(conv.offset))
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.conv2d(

@@ -88,10 +88,12 @@ class Kind:
         deployed: From a trunk and a head to the network that is exported.
         inputs: Valid records as one batch for it; None for ``prepare``.
         base: From the encoder to the public base; None for a base that the zoo trains.
+        published: What training starts from, of a kind that needs neither; ``trunk.*`` tensors.
         borrowed: Layer whose tensors are the encoder's, where there is a ``base``; may be empty.
         weights: SHA-256 of the public weights below the base, that both sides have of a package.
         label: What makes a record its input, in an exported file; empty: the encoder's trunk.
-        site_norms: Whether sites standardise its group norms (``wg_common.nets.site_norms``).
+        site_norms: Where sites standardise its norms (``wg_common.nets.site_norms``): of how many
+            numbers the changes of these are made; 0 where none is.
     """
 
     trunk: Callable[[int, int], nn.Module]
@@ -101,10 +103,11 @@ class Kind:
     deployed: Callable[[nn.Module, nn.Linear], nn.Module] = NetworkModel
     inputs: Callable[[Records], Batch] | None = None
     base: Callable[[Encoder], Tensors] | None = None
+    published: Callable[[], dict[str, NDArray[np.float32]]] | None = None
     borrowed: str = ""
     weights: str = ""
     label: str = ""
-    site_norms: bool = False
+    site_norms: int = 0
 
 
 def kind(architecture: str) -> Kind:
@@ -113,7 +116,7 @@ def kind(architecture: str) -> Kind:
     Raises:
         ConfigError: No such architecture, or it is a head on the encoder.
     """
-    module = catalogue.known(architecture).module
+    module = catalogue.network(architecture).module
     found = getattr(importlib.import_module(module), "NETWORK", None) if module else None
     if not isinstance(found, Kind):
         raise ConfigError(f"architecture {architecture}: is not a whole network")
@@ -178,7 +181,7 @@ def prepared(architecture: str, records: Records) -> Batch:
     Raises:
         DataError: A record has another type or shape.
     """
-    return kind(architecture).prepare(_Checked(catalogue.known(architecture).modality, records))
+    return kind(architecture).prepare(_Checked(catalogue.network(architecture).modality, records))
 
 
 def exported_inputs(architecture: str, records: Records) -> Batch:
@@ -196,7 +199,7 @@ def as_input(batch: Tensor) -> Tensor:
 def build_trunk(architecture: str) -> nn.Module:
     """A trunk of whatever weights torch gives it."""
     found = kind(architecture)
-    return found.trunk(catalogue.known(architecture).width, found.features)
+    return found.trunk(catalogue.network(architecture).width, found.features)
 
 
 def trunk_only(tensors: Tensors) -> dict[str, NDArray[np.float32]]:

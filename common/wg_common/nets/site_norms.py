@@ -1,4 +1,4 @@
-"""Group norms whose outputs each site standardises by its own records, and what is sent of them.
+"""Norms whose outputs each site standardises by its own records, and what is sent of them.
 
 What a camera changes of an image, the channels of a small network carry from layer to layer. Each
 site takes the mean and the spread of every channel over its own records out behind each norm,
@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,24 +32,28 @@ from torch import Tensor, nn
 
 from wg_common.inference.family_head import NetworkHead
 from wg_common.nets import network
+from wg_common.nets.channel_scale import ChannelScale
 from wg_common.nets.network import Tensors
 
 Floats = NDArray[np.float64]
+Norm = nn.GroupNorm | ChannelScale
 
-RANK = 16
-"""Numbers that a site's condition is turned into."""
 _MEASURED = 256
 """Records at most that say what a site's channels are: a norm sees hundreds of places of each."""
 _TINY = 1e-5
-"""Added to a variance before its root is taken."""
+"""Added to a variance behind a group norm before its root is taken."""
+_BATCH_NORM = 1e-3
+"""The same of a batch norm whose affine part alone is left: EfficientNet's was trained with it."""
 _LEAST = 0.05
 """Added to the spread of a number over sites before it is divided by it."""
 
 
-class SiteNorm(nn.GroupNorm):
-    """A group norm that standardises its channels over each site's records.
+class SiteNorm(nn.Module):
+    """A norm that standardises its channels over each site's records, before its affine map.
 
     Attributes:
+        weight: Of the affine map, ``[c]``.
+        bias: The same.
         sites: Number of sites in a batch; as many records of each, one site after another.
         seen: Mean and log spread of the channels at each site of the last batch, ``[sites, 2, c]``.
         heard: Is told of these before they are used; None: nobody is.
@@ -58,30 +63,47 @@ class SiteNorm(nn.GroupNorm):
 
     seen: Tensor
 
-    def __init__(self, norm: nn.GroupNorm) -> None:
-        super().__init__(norm.num_groups, norm.num_channels, norm.eps)
+    def __init__(self, norm: Norm) -> None:
+        super().__init__()
         self.weight, self.bias = norm.weight, norm.bias
+        self.first: Callable[[Tensor], Tensor] | None = None
+        self.tiny = _BATCH_NORM
+        if isinstance(norm, nn.GroupNorm):
+            self.first = partial(F.group_norm, num_groups=norm.num_groups, eps=norm.eps)
+            self.tiny = _TINY
         self.sites = 1
         self.heard: Callable[[Tensor], None] | None = None
         self.change: Tensor | None = None
 
+    @property
+    def channels(self) -> int:
+        """Their number c."""
+        return len(self.weight)
+
     def forward(self, input: Tensor) -> Tensor:
         """The same shape, ``[n, c, ...]``."""
-        found = F.group_norm(input, self.num_groups, eps=self.eps)
-        each = torch.stack(found.chunk(self.sites))  # [sites, m, c, ...]
-        over = (1, *range(3, each.ndim))
-        mean = each.mean(dim=over, keepdim=True)
-        spread = (each.var(dim=over, keepdim=True, unbiased=False) + _TINY).sqrt()
-        both = torch.stack([mean.detach(), spread.detach().log()], dim=1)
-        self.seen = both.reshape(self.sites, 2, self.num_channels)
+        each = (input if self.first is None else self.first(input)).chunk(self.sites)
         if self.heard is not None:
-            self.heard(self.seen)
+            self.heard(torch.stack([self._moments(part) for part in each]))
         weight, bias = self.weight.expand(self.sites, -1), self.bias.expand(self.sites, -1)
         if self.change is not None:
             weight, bias = weight * self.change[:, 0].exp(), bias + self.change[:, 1]
-        shape = (self.sites, 1, self.num_channels, *(1,) * (each.ndim - 3))
-        out: Tensor = (each - mean) / spread * weight.view(shape) + bias.view(shape)
-        return out.flatten(0, 1)
+        found, seen = [], []
+        for part, own, shift in zip(each, weight, bias, strict=True):
+            # A batch norm that is always in training: a site is its batch.
+            out, mean, inverse = torch.native_batch_norm(
+                part, own, shift, None, None, True, 0.0, self.tiny
+            )
+            found.append(out)
+            seen.append(torch.stack([mean.detach(), -inverse.detach().log()]))
+        self.seen = torch.stack(seen)
+        return torch.cat(found)
+
+    def _moments(self, part: Tensor) -> Tensor:
+        """Mean and log spread ``[2, c]`` of one site."""
+        over = (0, *range(2, part.ndim))
+        variance, mean = torch.var_mean(part.detach(), dim=over, correction=0)
+        return torch.stack([mean, (variance + self.tiny).log() / 2])
 
 
 class Modulation(nn.Module):
@@ -90,14 +112,15 @@ class Modulation(nn.Module):
     Args:
         first: Channels c of the first norm.
         total: Channels N of all norms.
+        rank: Numbers R between them.
         rng: Draws the weights.
     """
 
-    def __init__(self, first: int, total: int, rng: np.random.Generator) -> None:
+    def __init__(self, first: int, total: int, rank: int, rng: np.random.Generator) -> None:
         super().__init__()
-        drawn = rng.uniform(-1, 1, (RANK, 2 * first + 1)) / math.sqrt(2 * first)
+        drawn = rng.uniform(-1, 1, (rank, 2 * first + 1)) / math.sqrt(2 * first)
         self.inner = nn.Parameter(torch.from_numpy(drawn.astype(np.float32)))
-        self.outer = nn.Parameter(torch.zeros(2 * total, RANK + 1))
+        self.outer = nn.Parameter(torch.zeros(2 * total, rank + 1))
 
     def look_at(self, seen: Tensor) -> None:
         """Start from numbers that are alike: standardise by sites, of which ``[C, 2, c]`` are seen.
@@ -171,7 +194,7 @@ class SiteNorms:
 
     def _tell(self, seen: Tensor) -> None:
         if self.modulation is not None:
-            sizes = [norm.num_channels for norm in self.norms]
+            sizes = [norm.channels for norm in self.norms]
             for norm, change in zip(
                 self.norms, self.modulation(seen).split(sizes, dim=2), strict=True
             ):
@@ -179,7 +202,7 @@ class SiteNorms:
 
     def _parts(self, site: Floats) -> Iterator[tuple[SiteNorm, Tensor, Tensor]]:
         """Each norm with its means and log spreads, and with its log factors and shifts."""
-        sizes = [norm.num_channels for norm in self.norms]
+        sizes = [norm.channels for norm in self.norms]
         seen = torch.from_numpy(site).float()
         changes = torch.zeros_like(seen)
         if self.modulation is not None:
@@ -192,13 +215,13 @@ def shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     """Of the arrays of a ``NetworkHead`` beyond a head; empty ones for most architectures."""
     with torch.device("meta"):
         norms = install(architecture, network.build_trunk(architecture)).norms
-    total, first = sum(norm.num_channels for norm in norms), sum(n.num_channels for n in norms[:1])
-    rank = RANK if norms else 0
+    total, first = sum(norm.channels for norm in norms), sum(n.channels for n in norms[:1])
+    rank = network.kind(architecture).site_norms
     return {"norms": (2, total), "inner": (rank, 2 * first + 1), "outer": (2 * total, rank + 1)}
 
 
 def install(architecture: str, trunk: nn.Module) -> SiteNorms:
-    """Put site norms in the place of a trunk's group norms, for batches of one site.
+    """Put site norms in the place of a trunk's norms, for batches of one site.
 
     Names and weights stay. An architecture whose sites standardise no norms keeps them all.
     """
@@ -237,19 +260,19 @@ def some(count: int) -> NDArray[np.intp]:
 
 
 def _modulation(head: NetworkHead) -> Modulation:
-    first, total = (head.inner.shape[1] - 1) // 2, head.norms.shape[1]
-    found = Modulation(first, total, np.random.default_rng(0))
+    rank, inputs = head.inner.shape
+    found = Modulation((inputs - 1) // 2, head.norms.shape[1], rank, np.random.default_rng(0))
     with torch.no_grad():
         found.inner.copy_(torch.from_numpy(head.inner))
         found.outer.copy_(torch.from_numpy(head.outer))
     return found
 
 
-def _norms(trunk: nn.Module) -> list[tuple[nn.Module, str, nn.GroupNorm]]:
-    """Each group norm, with the module that it is in and its name there, in the trunk's order."""
+def _norms(trunk: nn.Module) -> list[tuple[nn.Module, str, Norm]]:
+    """Each norm, with the module that it is in and its name there, in the trunk's order."""
     return [
         (parent, name, child)
         for parent in trunk.modules()
         for name, child in parent.named_children()
-        if isinstance(child, nn.GroupNorm)
+        if isinstance(child, Norm)
     ]

@@ -234,7 +234,7 @@ class _Pipeline:
         With the first one's accuracy of held-out records at made-up sites.
         """
         kind = modality(encoders.read_modality(self.home.read_encoder()))
-        wanted, zoo = kind.family_network, Store(self.home.zoo)
+        wanted, zoo = next(iter(kind.family_networks), ""), Store(self.home.zoo)
         if not wanted or not bases.base_path(self.home.zoo, wanted).is_file():
             return {}
         _, base = bases.read_base(self.home.zoo, wanted)
@@ -244,9 +244,9 @@ class _Pipeline:
             if entry.task in tasks:
                 made = zoo_networks.read(zoo, entry)
                 trunk = trunk_only(made.shifted)
-                if made.site_head is not None and made.another is not None:
+                if made.site_head is not None:
                     first = FamilyNetwork(wanted, trunk, made.site_head)
-                    found[entry.family] = entry.at_sites, (first, made.another)
+                    found[entry.family] = entry.at_sites, (first, *made.beside)
         return found
 
     def _networks(self, data: TrainingData, heads: str) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from wg_server.zoo import family_heads, heads, sources
 
 _BATCH = 48
 _WARM_UP = 30
-_RATE = 2e-3
+RATE = 2e-3
 """Peak, after the warm-up; a cosine takes it to nothing."""
 _TOGETHER = 2
 """Made-up sites in a batch."""
@@ -70,9 +70,9 @@ def fine_tune(
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
         model.head.bias.copy_(torch.from_numpy(bias))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-4)
     for step in range(steps):
-        _pace(optimiser, step, steps)
+        _pace(optimiser, step, steps, RATE)
         rows = rng.permutation(len(images))[:_BATCH]
         loss = F.cross_entropy(
             model(torch.from_numpy(images[rows])), torch.from_numpy(labels[rows])
@@ -119,6 +119,7 @@ def fine_tune_at_sites(
     *,
     steps: int,
     rng: np.random.Generator,
+    rate: float = RATE,
 ) -> tuple[dict[str, Array], NetworkHead]:
     """LP-FT from a base, with norms and features that each site standardises by its own records.
 
@@ -133,6 +134,7 @@ def fine_tune_at_sites(
         classes: K.
         steps: Of the fine-tuning.
         rng: Draws the weights of what changes norms.
+        rate: Peak of the learning rate.
 
     Returns:
         The whole network's tensors, in which all sites are taken for a typical one, and what a
@@ -143,17 +145,16 @@ def fine_tune_at_sites(
     layout = Layout(network.feature_count(architecture), ())
     first = list(itertools.islice(sites, _PROBED))
     features, seen = _seen(trunk, norms, first)
-    if norms.norms:
-        norms.modulated(_modulation(norms, seen, rng))
+    _modulate(norms, seen, network.kind(architecture).site_norms, rng)
     start = _standardised(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
     labels = np.concatenate([of for _, of in first])
     probe = heads.fit_head(start, labels, classes, penalty=_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
     further = [] if norms.modulation is None else norms.modulation.parameters()
     parameters = [*trunk.parameters(), weight, bias, *further]
-    optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=1e-4)
     for step in range(steps):
-        _pace(optimiser, step, steps)
+        _pace(optimiser, step, steps, rate)
         loss = _loss_at_sites(trunk, norms, (weight, bias), itertools.islice(sites, _TOGETHER))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -168,8 +169,7 @@ def fine_tune_at_sites(
     )
     norms.fold(head.norms)
     found = network.trunk_tensors(trunk)
-    plain = head.typical(layout)
-    found[HEAD_WEIGHT], found[HEAD_BIAS] = (part.astype(np.float32) for part in plain)
+    found[HEAD_WEIGHT], found[HEAD_BIAS] = (v.astype(np.float32) for v in head.typical(layout))
     return found, head
 
 
@@ -188,14 +188,15 @@ def _loss_at_sites(
     return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
 
 
-def _modulation(
-    norms: SiteNorms, seen: NDArray[np.float64], rng: np.random.Generator
-) -> Modulation:
-    """A new one, for sites where norms are ``[C, 2, N]``."""
-    first = norms.norms[0].num_channels
-    found = Modulation(first, seen.shape[-1], rng)
-    found.look_at(torch.from_numpy(seen[:, :, :first].astype(np.float32)))
-    return found
+def _modulate(
+    norms: SiteNorms, seen: NDArray[np.float64], rank: int, rng: np.random.Generator
+) -> None:
+    """Have norms, if there are any, changed by the first; at some sites they are ``[C, 2, N]``."""
+    if norms.norms:
+        first = norms.norms[0].channels
+        found = Modulation(first, seen.shape[-1], rank, rng)
+        found.look_at(torch.from_numpy(seen[:, :, :first].astype(np.float32)))
+        norms.modulated(found)
 
 
 def _inner_and_outer(norms: SiteNorms) -> dict[str, NDArray[np.float64]]:
@@ -222,11 +223,11 @@ def _seen(
     return np.stack(features), np.stack(found)
 
 
-def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
+def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int, rate: float) -> None:
     """Warm up, then follow half a cosine down (Loshchilov and Hutter, ICLR 2017, equation 5)."""
     falling = (1 + math.cos(math.pi * step / steps)) / 2
     for group in optimiser.param_groups:
-        group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * falling
+        group["lr"] = rate * min(1.0, (step + 1) / _WARM_UP) * falling
 
 
 def _standardised(features: torch.Tensor) -> torch.Tensor:

@@ -12,9 +12,9 @@ they are what the generator's functional loss and every accuracy of the entry ar
 Of the operator's own images and windows there is a second network in the object, which has seen
 the same records at made-up sites (docs/decisions/0210). It is there for a typical site, with all
 that a site needs to standardise its norms and its features by its own records
-(``wg_common.inference.family_head.NetworkHead``, docs/decisions/0169, 0175). Of the architecture
-that stands beside families' heads there is one more of these, made likewise at other made-up sites:
-both err on other records (docs/decisions/0190).
+(``wg_common.inference.family_head.NetworkHead``, docs/decisions/0169, 0175). With the architecture
+that stands beside families' heads comes what else stands there, trained likewise from published
+weights (docs/decisions/0195).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from wg_common import atomic, catalogue, streams
-from wg_common.errors import DecodeError
+from wg_common.errors import ConfigError, DecodeError
 from wg_common.inference import hostile_tensors
 from wg_common.inference.family_head import NetworkHead
 from wg_common.modalities.registry import modality
@@ -47,15 +47,15 @@ from wg_server.zoo.plan import NetworksPlan, TaskSpec
 from wg_server.zoo.store import ENTRY_LIMIT, Entry, Zoo
 
 HELD_LIMIT = 64
-VERSION = 4  # Of how networks are made; those of another one are made again
+VERSION = 5  # Of how networks are made; those of another one are made again
 _SHIFTED = "elsewhere/"
 """Prefix of the tensors of the network with domain-shift augmentation."""
 _HEAD = "site-head/"
 """Prefix of its head on features that a site standardises."""
-_ANOTHER = "another/"
-"""Prefix of one more such network, with its head."""
 _INPUTS = "images"
 """Name of the held-out records in an object, whatever they are."""
+_PUBLISHED_RATE = 1e-3
+"""Peak of the learning rate of published weights, which have less to learn."""
 _STEPS_SHIFTED = 2
 """Steps of a network with domain-shift augmentation, in those of one without."""
 Array = NDArray[np.float32]
@@ -105,7 +105,7 @@ class Network:
         inputs: These records, from ``network.prepared``.
         shifted: As ``tensors``, with domain-shift augmentation; empty if there are none.
         site_head: Of ``shifted``, for sites that standardise norms and features; None without it.
-        another: One more like ``shifted``; None if there is none.
+        beside: What stands beside it under a head of the family.
     """
 
     tensors: dict[str, Array]
@@ -114,7 +114,7 @@ class Network:
     inputs: network.Batch
     shifted: dict[str, Array]
     site_head: NetworkHead | None = None
-    another: FamilyNetwork | None = None
+    beside: tuple[FamilyNetwork, ...] = ()
 
 
 def wanted(specs: Sequence[TaskSpec], plan: NetworksPlan) -> list[tuple[str, TaskSpec]]:
@@ -205,15 +205,14 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
         held, inputs = tensors.pop("held").astype(np.int64), tensors.pop(_INPUTS)
         tensors, shifted = hostile_tensors.apart(tensors, _SHIFTED)
         tensors, head = hostile_tensors.apart(tensors, _HEAD)
-        tensors, more = hostile_tensors.apart(tensors, _ANOTHER)
+        tensors, beside = hostile_tensors.apart(tensors, family_network.PREFIX)
     except (KeyError, ValueError) as error:
         raise DecodeError(f"object {entry.sha256}: not a network of the zoo: {error}") from error
-    site_head, another, classes = None, None, len(entry.labels)
+    site_head, classes = None, len(entry.labels)
     if head:
         site_head = family_network.head_from_tensors(head, entry.architecture, classes)
-    if more:
-        another = family_network.from_tensors(more, entry.architecture, classes)
-    return Network(tensors, features, held, inputs, shifted, site_head, another)
+    further = family_network.unpacked(beside, _beside(entry.architecture), classes)
+    return Network(tensors, features, held, inputs, shifted, site_head, further)
 
 
 def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> None:
@@ -238,21 +237,21 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
 
     shifted: dict[str, Array] = {}
     head: dict[str, Array] = {}
-    more: dict[str, Array] = {}
+    beside: list[FamilyNetwork] = []
     at_sites, kind = "", catalogue.known(architecture)
     if entry.task.own and kind.domain_shift:
         found, site_head = tuned_at_sites()
         at_sites = f"{accuracy_at_sites(architecture, found, site_head, task, held, rng):.4f}"
         shifted, head = network.own(architecture, found), site_head.tensors()
-        if architecture == modality(kind.modality).family_network:
-            found, another = tuned_at_sites()
-            more = FamilyNetwork(architecture, network.trunk_only(found), another).tensors()
+        beside = [
+            _from_published(name, entry, task, train, steps) for name in _beside(architecture)
+        ]
     data = safetensors.numpy.save(
         {
             **network.own(architecture, tensors),
             **{_SHIFTED + name: tensor for name, tensor in shifted.items()},
             **{_HEAD + name: tensor for name, tensor in head.items()},
-            **{_ANOTHER + name: tensor for name, tensor in more.items()},
+            **family_network.packed(beside),
             "base_features": network.features(
                 network.load_trunk(architecture, base), images
             ).astype(np.float16),
@@ -272,6 +271,28 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
         sha256=zoo.put(data),
     )
     atomic.write_bytes(_record(zoo.root, entry.key, architecture), canonical.encode(record))
+
+
+def _beside(architecture: str) -> tuple[str, ...]:
+    """Architectures of networks that are made where one of this architecture is."""
+    first, *others = modality(catalogue.known(architecture).modality).family_networks or ("",)
+    return tuple(others) if architecture == first else ()
+
+
+def _from_published(
+    architecture: str, entry: Entry, task: sources.Task, train: NDArray[np.intp], steps: int
+) -> FamilyNetwork:
+    """A network that published weights become at made-up sites."""
+    make = network.kind(architecture).published
+    if make is None:
+        raise ConfigError(f"{architecture}: has no published weights")
+    spec = entry.task
+    rng = streams.rng(Stream.NETWORK_BESIDE, spec.seed, spec.family, spec.site)
+    sites = made_up_sites(architecture, task, train, rng)
+    found, head = fine_tune_at_sites(
+        architecture, make(), sites, len(task.names), steps=steps, rng=rng, rate=_PUBLISHED_RATE
+    )
+    return FamilyNetwork(architecture, network.trunk_only(found), head)
 
 
 def _record(root: Path, key: str, architecture: str) -> Path:

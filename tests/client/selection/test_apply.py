@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from wg_common.errors import (
 )
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.wire import canonical, protocol, signing
+from wg_common.wire import protocol, signing
 
 
 @pytest.fixture
@@ -108,44 +107,27 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
         assert len(rows) == len(records.names)
     found = store.load_network(plant.home, manifest)
     assert found is not None
-    assert found.keys() == {f"{i}.{name}" for i, each in enumerate(networks) for name in each.trunk}
+    assert found.keys() == {
+        f"{each.architecture}.{name}" for each in networks for name in each.trunk
+    }
     path = store.folder(plant.home, manifest.package_id) / "network.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationError, match="network"):
         predict.encode_records(plant.home, manifest, records)
 
 
-def test_a_network_that_was_kept_when_one_came_is_read(
-    make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
-) -> None:
-    plant, classes = make_plant({0: 4, 1: 4, 2: 4}), len(good_head.bias)
-    both = family_head(encoder_package, classes) | family_network.packed(beside(classes))
-    manifest: Any = apply_package(
-        plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads})
-    ).manifest
-    found = store.load_network(plant.home, manifest)
-    assert found is not None
-    data = store.pack({name[2:]: value for name, value in found.items() if name.startswith("0.")})
-    (store.folder(plant.home, manifest.package_id) / "network.safetensors").write_bytes(data)
-    file = replace(manifest.network, sha256=canonical.sha256_hex(data))
-    before = replace(manifest, family_network=file)
-    module = predict.load_network(plant.home, before, load_encoder(encoder_package))
-    assert module is not None
-    assert module.width == beside(classes)[0].head.weight.shape[1]
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"network.1.trunk.project.bias": np.full(64, np.nan, np.float32)},
-        {"network.0.trunk.project.bias": np.zeros(63, np.float32)},
-        {"network.0.trunk.more": np.zeros(1, np.float32)},
-        {"network.1.weight": np.zeros((2, 64), np.float32)},
-        {"network.0.records": -np.ones(1, np.float32)},
-        {"network.1.outer": np.full((416, 17), 9, np.float32)},
-        {"network.0.more": np.zeros(1, np.float32)},
+        {"network.cnn-m.trunk.project.bias": np.full(64, np.nan, np.float32)},
+        {"network.cnn-m.trunk.project.bias": np.zeros(63, np.float32)},
+        {"network.cnn-m.trunk.more": np.zeros(1, np.float32)},
+        {"network.lite0-low.weight": np.zeros((2, 240), np.float32)},
+        {"network.lite0-low.records": -np.ones(1, np.float32)},
+        {"network.cnn-m.outer": np.full((416, 17), 9, np.float32)},
+        {"network.lite0-low.more": np.zeros(1, np.float32)},
         {"network.more": np.zeros(1, np.float32)},
-        {"network.3.trunk.more": np.zeros(1, np.float32)},
+        {"network.cnn-s.trunk.more": np.zeros(1, np.float32)},
     ],
 )
 def test_a_network_that_is_none_is_refused(

@@ -12,6 +12,7 @@ from wg_common.nets import network, site_norms
 from wg_common.nets.site_norms import Modulation, SiteNorms
 
 NET = "cnn-s"
+RANK = network.kind(NET).site_norms
 
 
 def _batch(n: int, seed: int) -> torch.Tensor:
@@ -32,7 +33,7 @@ def _tensors() -> dict[str, np.ndarray]:
 def _modulated(norms: SiteNorms, seed: int = 5) -> Modulation:
     """One that has learnt something."""
     rng = np.random.default_rng(seed)
-    found = Modulation(norms.norms[0].num_channels, _size(), rng)
+    found = Modulation(norms.norms[0].channels, _size(), RANK, rng)
     with torch.no_grad():
         found.outer.copy_(torch.from_numpy(rng.normal(0, 0.1, found.outer.shape)))
     norms.modulated(found)
@@ -57,11 +58,10 @@ def test_what_is_sent_has_the_size_of_the_trunk_s_group_norms() -> None:
     trunk = network.build_trunk(NET)
     plain = [module for module in trunk.modules() if isinstance(module, nn.GroupNorm)]
     total, first = sum(norm.num_channels for norm in plain), plain[0].num_channels
-    rank = site_norms.RANK
     assert site_norms.shapes(NET) == {
         "norms": (2, total),
-        "inner": (rank, 2 * first + 1),
-        "outer": (2 * total, rank + 1),
+        "inner": (RANK, 2 * first + 1),
+        "outer": (2 * total, RANK + 1),
     }
     names = list(trunk.state_dict())
     assert len(site_norms.install(NET, trunk).norms) == len(plain) > 0
@@ -102,7 +102,7 @@ def test_a_modulation_that_has_learnt_nothing_changes_nothing_whatever_sites_wer
     norms = site_norms.install(NET, trunk)
     with torch.no_grad():
         before = trunk(batch)
-        found = Modulation(norms.norms[0].num_channels, _size(), np.random.default_rng(1))
+        found = Modulation(norms.norms[0].channels, _size(), RANK, np.random.default_rng(1))
         seen = torch.from_numpy(np.random.default_rng(2).normal(3, 2, (9, 2, 8))).float()
         raw = found.inner[:, :-1].clone()
         found.look_at(seen)

@@ -13,6 +13,7 @@ from wg_common.catalogue import known
 from wg_common.errors import ConfigError
 from wg_common.inference.family_head import Layout
 from wg_common.modalities.images import Images
+from wg_common.nets import lite0_low
 from wg_common.nets import network as whole_networks
 from wg_common.nets.encoder.module import load_encoder
 from wg_server.generator.networks.entries import load_networks
@@ -102,7 +103,7 @@ def test_loaded_networks_are_base_and_delta_exactly(built: ServerHome) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["cnn-s", "cnn-m"])
 def test_own_images_have_networks_of_made_up_sites_too(tmp_path: Path, architecture: str) -> None:
-    """One, and of the architecture that stands beside families' heads another one."""
+    """With the one that stands beside families' heads comes what else stands there."""
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (40, 16, 16)).astype(np.uint8), np.repeat([0, 1], 20)
     np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b"]))
@@ -135,11 +136,13 @@ def test_own_images_have_networks_of_made_up_sites_too(tmp_path: Path, architect
         assert bool(network.shifted) == tasks[entry.task].own
         assert (network.site_head is None) == (not tasks[entry.task].own)
         assert bool(entry.at_sites) == tasks[entry.task].own
-        pair = tasks[entry.task].own and architecture == Images.family_network
-        assert (network.another is not None) == pair
-        if network.another is not None:
-            trunk = network.another.trunk
-            assert all(np.any(trunk[n] != network.shifted[n]) for n in base)
+        first, *others = Images.family_networks
+        beside = others if tasks[entry.task].own and architecture == first else []
+        assert [each.architecture for each in network.beside] == beside
+        for each in network.beside:
+            before = lite0_low.base()
+            assert each.trunk.keys() == before.keys()
+            assert all(np.any(each.trunk[n] != before[n]) for n in before)
         if network.shifted:
             assert {n: v.shape for n, v in network.shifted.items()} == {
                 n: v.shape for n, v in network.tensors.items()

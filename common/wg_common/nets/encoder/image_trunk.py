@@ -44,8 +44,8 @@ _CLASSES = 1000
 _FINE_WEIGHT = 2.0
 """Standard deviation of what the classifier reads, in those of a stage: they are ten."""
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+CHANNELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of a pixel's channels, of 0 to 1, that the network was trained at."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -63,12 +63,12 @@ class Stages(nn.Module):
     def __init__(self, net: Any = None) -> None:
         super().__init__()
         if net is None:
-            net = published_weights.network(NAME, _weights())
+            net = imagenet()
         self.stem = _plain(fuse_conv_bn_eval(net._conv_stem, net._bn0))
         self.blocks = nn.ModuleList(_fuse(block) for block in net._blocks)
         self.head = _plain(fuse_conv_bn_eval(net._conv_head, net._bn1))
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(CHANNELS[0]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(CHANNELS[1]).view(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
 
@@ -335,6 +335,11 @@ def _plain(conv: Any) -> nn.Module:
     )
     out.load_state_dict({"weight": F.pad(conv.weight, (more, 0, more, 0)), "bias": conv.bias})
     return out
+
+
+def imagenet() -> Any:
+    """The network with ImageNet's weights; errors as of ``published_weights.load``."""
+    return published_weights.network(NAME, _weights())
 
 
 def _weights() -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ A plant releases 64 numbers of a record and learns on many more, which stay with
 operator's own need no noise and no release, so that heads can be fitted on *all* local features of
 them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Plants of such a family,
 found by ``families.match``, get the head, and standardise their own features for it. Where the
-zoo has a whole network of the family that saw made-up sites, it comes with the head
+zoo has networks of the family that saw made-up sites, they come with the head
 (``wg_common.nets.family_network``).
 """
 
@@ -35,17 +35,12 @@ class OperatorFamilies(Entries):
     Attributes:
         layout: Of local features.
         heads: By family.
-        networks: By family, of some of those with heads; all of one architecture. At least one.
+        networks: By family, of some of those with heads. At least one.
     """
 
     layout: Layout
     heads: Mapping[str, FamilyHead]
     networks: Mapping[str, Sequence[FamilyNetwork]] = field(default_factory=dict)
-
-    @property
-    def architecture(self) -> str:
-        """Of the networks; empty if there are none."""
-        return next((each[0].architecture for each in self.networks.values()), "")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays by name, for a package; names, families and layout are stored beside them."""
@@ -98,13 +93,13 @@ def read(
     families: Sequence[str],
     owned: Sequence[str],
     layout: Layout,
-    architecture: str,
+    architectures: Sequence[str],
 ) -> OperatorFamilies:
     """Read ``OperatorFamilies.arrays``.
 
     Args:
         owned: Families with heads, in order.
-        architecture: Of their networks; empty if there are none.
+        architectures: That their networks may have.
 
     Raises:
         DecodeError: They do not fit together.
@@ -129,7 +124,7 @@ def read(
         own, network = apart(own, family_network.PREFIX)
         heads[family] = family_head.from_tensors(own, classes, layout)
         if network:
-            networks[family] = family_network.unpacked(network, architecture, classes)
+            networks[family] = family_network.unpacked(network, architectures, classes)
     if left:
         raise wrong
     return OperatorFamilies(

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wg_common.catalogue import known
 from wg_common.errors import DecodeError
 from wg_common.inference.family_head import Layout
+from wg_common.modalities.registry import modality
 from wg_server.generator import container
 from wg_server.generator.families import heads as operator_families
 from wg_server.generator.families.heads import OperatorFamilies
@@ -104,9 +106,7 @@ def unpack(data: bytes) -> Parts:
                 **{name: tensors[f"memory.{name}"] for name in _INDEX},
                 nearest=float(document["nearest"]),
             ),
-            operator_families=_operator_families(tensors, document[_OWN])
-            if _OWN in document
-            else None,
+            operator_families=_operator_families(tensors, document) if _OWN in document else None,
             names=NameMap(**{name: _numpy(tensors[f"{_NAMED}.{name}"]) for name in _MAP})
             if f"{_NAMED}.{_MAP[0]}" in tensors
             else None,
@@ -120,12 +120,14 @@ def _described(own: OperatorFamilies) -> dict[str, Any]:
         "owned": sorted(own.heads),
         "scaled": own.layout.scaled,
         "blocks": list(own.layout.blocks),
-        "network": own.architecture,
     }
 
 
-def _operator_families(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) -> OperatorFamilies:
-    if "owned" not in named:
+def _operator_families(
+    tensors: Mapping[str, Tensor], document: Mapping[str, Any]
+) -> OperatorFamilies:
+    named = document[_OWN]
+    if "owned" not in named or "network" in named:
         raise DecodeError(
             f"{_KEY}: its heads of the operator's families are of an older program;"
             " run zoo build, which adds what is missing, and train"
@@ -133,8 +135,8 @@ def _operator_families(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) 
     arrays = {k: v.numpy() for k, v in container.under(tensors, f"{_OWN}.").items()}
     names, families, owned = (tuple(map(str, named[k])) for k in ("names", "families", "owned"))
     layout = Layout(int(named["scaled"]), tuple(map(int, named["blocks"])))
-    architecture = str(named.get("network", ""))
-    return operator_families.read(arrays, names, families, owned, layout, architecture)
+    beside = modality(known(str(document["architecture"])).modality).family_networks
+    return operator_families.read(arrays, names, families, owned, layout, beside)
 
 
 _KEY = "generator"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.client.families import beside
+from tests.client.families import ARCHITECTURES, beside
 
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import DecodeError
@@ -97,10 +97,11 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
     np.testing.assert_allclose(head.bias, [3, 2, 1, 0])
     assert bool(network) == (f"family-{family}" in NETWORKS)
     if network:
-        read = family_network.unpacked(network, "cnn-m", 4)
+        read = family_network.unpacked(network, ARCHITECTURES, 4)
         assert len(read) == len(NETWORKS[OWN[0]])
         for each in read:
-            np.testing.assert_array_equal(each.head.weight, np.eye(4, 64)[::-1])
+            features = each.head.weight.shape[1]
+            np.testing.assert_array_equal(each.head.weight, np.eye(4, features)[::-1])
 
 
 def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world: World) -> None:
@@ -152,8 +153,9 @@ def test_the_operators_families_go_through_the_package(owner: Generator) -> None
         {"owned": OWN[::-1]},
         {"heads.0.weight": np.zeros((3, LOCAL), np.float32)},
         {"heads.0.more": np.zeros(1, np.float32)},
-        {"heads.0.network.0.trunk.more": np.zeros(1, np.float32)},
-        {"heads.1.network.0.bias": np.zeros(4, np.float32)},
+        {"heads.0.network.cnn-m.trunk.more": np.zeros(1, np.float32)},
+        {"heads.1.network.cnn-m.bias": np.zeros(4, np.float32)},
+        {"heads.1.network.lite0.bias": np.zeros(4, np.float32)},
         {"heads.2.bias": np.zeros(4, np.float32)},
     ],
 )
@@ -165,13 +167,18 @@ def test_arrays_that_do_not_fit_together_are_refused(
     text: dict[str, Any] = {"names": good.names, "families": good.families, "owned": OWN}
     given = {**good.arrays(), **text, **wrong}
     names, families, owned = (given.pop(name) for name in text)
-    with pytest.raises(DecodeError, match=r"operator's families|family head|network of the family"):
-        heads.read(given, names, families, owned, LAYOUT, "cnn-m")
+    with pytest.raises(
+        DecodeError, match=r"operator's families|family head|networks? of the family"
+    ):
+        heads.read(given, names, families, owned, LAYOUT, ARCHITECTURES)
 
 
-def test_heads_of_an_older_program_are_refused_and_say_what_to_do(owner: Generator) -> None:
+@pytest.mark.parametrize("before", [("families", "names"), ("network", "names", "owned")])
+def test_heads_of_an_older_program_are_refused_and_say_what_to_do(
+    owner: Generator, before: tuple[str, ...]
+) -> None:
     packed = package.pack(owner.parts)
     tensors, document = container.unpack(packed, "generator")
-    del document["own_kinds"]["owned"]
+    document["own_kinds"] = dict.fromkeys(before, "cnn-m")
     with pytest.raises(DecodeError, match="run zoo build"):
         package.unpack(container.pack(tensors, "generator", document))

@@ -1,0 +1,143 @@
+"""The first eight blocks of EfficientNet-Lite0, of which every weight is a family's own.
+
+It stands beside heads of a family and is nothing else (``wg_common.nets.family_network``). The
+operator trains it from ImageNet's weights at made-up sites. Batch norms become norms that each site
+standardises (``site_norms``): a trunk that has seen a million photographs learns from a few hundred
+records what a network of nothing does not (docs/decisions/0195).
+
+Records are of 64 pixels, so that the last map has a side of four. The two stages that ``READ`` has
+give their features: mean and deviation over space, as the encoder's stages do
+(``encoder.image_trunk``). What travels is the whole trunk, a quarter of a million numbers.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wg_common.nets import cnn
+from wg_common.nets.channel_scale import ChannelScale
+from wg_common.nets.encoder import image_trunk as trunks
+from wg_common.nets.network import TRUNK, Kind
+
+READ = (4, 7)  # Blocks whose maps are features
+_STEM = 32
+_BLOCKS = (
+    (16, 3, 1, 1),
+    (24, 3, 2, 6),
+    (24, 3, 1, 6),
+    (40, 5, 2, 6),
+    (40, 5, 1, 6),
+    (80, 3, 2, 6),
+    (80, 3, 1, 6),
+    (80, 3, 1, 6),
+)
+"""Channels, side of the kernel, stride and expansion of each block."""
+FEATURES = 2 * sum(_BLOCKS[block][0] for block in READ)
+
+
+class Low(nn.Module):
+    """Images ``[n, 3, 64, 64]``, 0 to 255, to features ``[n, FEATURES]``."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, values in zip(("mean", "std"), trunks.CHANNELS, strict=True):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+        self.stem = _Layer(3, _STEM, 3, stride=2)
+        self.blocks = nn.ModuleList()
+        channels = _STEM
+        for out, side, stride, expansion in _BLOCKS:
+            self.blocks.append(_Block(channels, out, side, stride, expansion))
+            channels = out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features ``[n, FEATURES]``."""
+        x = F.relu6(self.stem((images / 255.0 - self.mean) / self.std))
+        found: list[Tensor] = []
+        for number, block in enumerate(self.blocks):
+            x = block(x)  # [n, c, h, w]
+            if number in READ:
+                found += trunks.statistics(x)
+        return torch.cat(found, dim=1)
+
+
+class _Layer(nn.Module):
+    """A convolution and its norm."""
+
+    def __init__(
+        self, inputs: int, outputs: int, side: int, *, stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__()
+        # With a stride of two as TensorFlow pads, whose network it is: more on the right and below.
+        self.pads = [] if stride == 1 else [side // 2 - 1, side // 2] * 2
+        around = 0 if self.pads else side // 2
+        self.conv = nn.Conv2d(
+            inputs, outputs, side, stride=stride, padding=around, groups=groups, bias=False
+        )
+        self.norm = ChannelScale(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(self.conv(F.pad(x, self.pads) if self.pads else x))
+        return out
+
+
+class _Block(nn.Module):
+    """One inverted residual block."""
+
+    def __init__(self, inputs: int, outputs: int, side: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        inner = inputs * expansion
+        self.expand = _Layer(inputs, inner, 1) if expansion > 1 else None
+        self.depthwise = _Layer(inner, inner, side, stride=stride, groups=inner)
+        self.project = _Layer(inner, outputs, 1)
+        self.skip = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.expand is None else F.relu6(self.expand(x))
+        y = self.project(F.relu6(self.depthwise(y)))
+        out: Tensor = y + x if self.skip else y
+        return out
+
+
+def base() -> dict[str, NDArray[np.float32]]:
+    """The ``trunk.*`` tensors of ImageNet's weights, for norms that a site standardises.
+
+    Raises:
+        ConfigError: The package of the weights is missing, or is another one.
+    """
+    public = trunks.imagenet()
+    found = {f"stem.{name}": value for name, value in _layer(public._conv_stem, public._bn0)}
+    for number, block in enumerate(public._blocks[: len(_BLOCKS)]):
+        layers = {
+            "expand": (getattr(block, "_expand_conv", None), getattr(block, "_bn0", None)),
+            "depthwise": (block._depthwise_conv, block._bn1),
+            "project": (block._project_conv, block._bn2),
+        }
+        for layer, (conv, norm) in layers.items():
+            if conv is not None:
+                for name, value in _layer(conv, norm):
+                    found[f"blocks.{number}.{layer}.{name}"] = value
+    return {TRUNK + name: value.detach().numpy().copy() for name, value in found.items()}
+
+
+def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
+    """Tensors of a ``_Layer``."""
+    return [
+        ("conv.weight", conv.weight),
+        ("norm.weight", norm.weight),
+        ("norm.bias", norm.bias),
+    ]
+
+
+def _trunk(width: int, features: int) -> Low:
+    """There is one of it: neither says anything."""
+    return Low()
+
+
+NETWORK = Kind(trunk=_trunk, prepare=cnn.prepared, features=FEATURES, published=base, site_norms=8)
