@@ -1,7 +1,4 @@
-"""Delivered heads, trained on and averaged with local-only.
-
-``Ensemble``: other sites' classes around the plant's own mean. ``FamilyEnsemble``: a head of the
-plant's own kind.
+"""Other sites' classes around the plant's own mean, trained on and averaged with local-only.
 
 Two models that err on different records are better together than the better of them: no choice has
 to be made from a handful of labels. Both have logits at their best temperature, so that an even
@@ -18,7 +15,7 @@ from wg_client.fitting.fitted import Fitted, OutOfFold
 from wg_client.fitting.folds import Folds, tempered
 from wg_client.fitting.leave_class_out import BaseHead
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods import generated, names
+from wg_client.methods import names
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
@@ -48,28 +45,6 @@ class Ensemble:
         if np.bincount(records.labels, minlength=records.classes).min() > 1:
             average = averaged(local, fitted, records.folds)
         return Model(trunk=trunk, fitted=average or fitted, origin=POSTERIOR)
-
-
-class FamilyEnsemble:
-    """A head of the plant's own kind, trained on, and averaged with local-only."""
-
-    name = names.GENERATED_AVERAGED
-    title = "generated + local training, averaged with local-only"
-    reference = False
-
-    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
-        """See ``Method``; None for whole networks, and where a class has fewer than two records."""
-        local = records.local
-        counts = np.bincount(records.labels, minlength=records.classes)
-        if local is None or records.tuner or not package.family or counts.min() < 2:
-            return None
-        model = generated.FINETUNED.fit(records, package)
-        if model is None or not model.of_kind:
-            return None
-        # What a family's head stands on begins with what local-only does (fitting.standardised).
-        width = model.fitted.head.weight.shape[1]
-        average = averaged(_padded(local, width), model.fitted, records.folds)
-        return None if average is None else replace(model, fitted=average)
 
 
 def mean_aligned(posterior: Posterior, unlabelled: Floats) -> BaseHead:
@@ -108,15 +83,6 @@ def averaged(one: Fitted, two: Fitted, folds: Folds) -> Fitted | None:
         out_of_fold=OutOfFold(logits=logits, inner=inner, labels=a.labels),
         held_out=_held_out(one, two, factor),
         chosen_without=None,
-    )
-
-
-def _padded(fitted: Fitted, width: int) -> Fitted:
-    held = fitted.held_out
-    return replace(
-        fitted,
-        head=fitted.head.padded(width),
-        held_out=held and (lambda repeat, fold: held(repeat, fold).padded(width)),
     )
 
 

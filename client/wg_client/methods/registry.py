@@ -2,7 +2,7 @@
 
 from wg_client.methods import contributed, generated
 from wg_client.methods.base import Method
-from wg_client.methods.ensemble import Ensemble, FamilyEnsemble
+from wg_client.methods.ensemble import Ensemble
 from wg_client.methods.local_only import LocalOnly
 from wg_client.methods.posterior_head import PosteriorHead
 from wg_client.methods.random_init import RandomInit
@@ -13,7 +13,6 @@ METHODS: tuple[Method, ...] = (
     generated.AS_DELIVERED,
     PosteriorHead(),
     generated.FINETUNED,
-    FamilyEnsemble(),
     contributed.AS_DELIVERED,
     contributed.FINETUNED,
     Ensemble(),

@@ -20,7 +20,7 @@ from wg_client.fitting.fitted import OutOfFold
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
 from wg_client.methods import registry as methods
 from wg_client.methods.base import LabelledRecords, Model, Package, correctness
-from wg_client.methods.names import LOCAL
+from wg_client.methods.names import GENERATED_FINETUNED, LOCAL
 from wg_client.models.manifest import Finding
 from wg_client.selection import gain
 from wg_client.selection.checks import registry as checks
@@ -122,7 +122,7 @@ def select_model(
             records=records,
         )
     passed = {name: found for name, found in comparisons.items() if name not in blocked}
-    asked = {name: found.asked for name, found in comparisons.items()}
+    asked = {name: comparisons[name].asked for name in _in_question(comparisons)}
     kept, by_rule = _best(passed, asked)
     alone = None if package.encoder is None else records.fit_local(package.encoder)
     alone_judged = None if alone is None else alone.out_of_fold
@@ -206,6 +206,17 @@ def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
     return np.asarray(np.mean(losses, axis=0))
 
 
+def _in_question(comparisons: Mapping[str, Comparison]) -> list[str]:
+    """What the rule chooses from: of the plant's own kind the model that is trained on, if any is.
+
+    How much of what was delivered it keeps, its own cross-validation has chosen already. To choose
+    once more, by the same few labels, is to choose by chance (docs/decisions/0198).
+    """
+    own = {name for name, found in comparisons.items() if found.model.of_kind}
+    rest = own - {GENERATED_FINETUNED} if GENERATED_FINETUNED in own else set()
+    return [name for name in comparisons if name not in rest]
+
+
 def _best(passed: Mapping[str, Comparison], asked: Mapping[str, float]) -> tuple[str, bool]:
     """What is kept of models that nothing blocks, and whether the rule says so.
 
@@ -215,7 +226,7 @@ def _best(passed: Mapping[str, Comparison], asked: Mapping[str, float]) -> tuple
     gains = {name: found.gain.log_loss for name, found in passed.items() if found.one_class}
     if gains:
         return max(gains, key=lambda name: gains[name]), False
-    return _chosen({name: found.gain for name, found in passed.items()}, asked), True
+    return _chosen({name: passed[name].gain for name in asked if name in passed}, asked), True
 
 
 def _chosen(gains: Mapping[str, Gain], asked: Mapping[str, float]) -> str:

@@ -13,7 +13,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant
 from tests.client.families import beside, family_head
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import GENERATED, GENERATED_AVERAGED, GENERATED_FINETUNED, LOCAL
+from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.selection.apply import apply_package
 from wg_client.site.config import AcceptanceConfig, PrivacyConfig
@@ -78,7 +78,7 @@ def test_a_head_of_the_plant_s_kind_stands_on_its_standardised_features(
     applied = apply_package(plant.home, plant.package({"kin": family, **heads}))
     models = {entry.name: entry for entry in applied.manifest.models}
     assert (models[GENERATED].origin, models[GENERATED].source) == ("kin", SAME_FAMILY)
-    for name in (GENERATED, GENERATED_FINETUNED, GENERATED_AVERAGED):
+    for name in (GENERATED, GENERATED_FINETUNED):
         tensors = store.load_tensors(plant.home, applied.manifest, name)
         assert tensors["head.weight"].shape[1] == load_encoder(encoder_package).local_dimension
 
@@ -94,7 +94,7 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     ).manifest
     assert manifest == store.read_manifest(plant.home, manifest.package_id)
     local = load_encoder(encoder_package).local_dimension
-    for name in (GENERATED, GENERATED_FINETUNED, GENERATED_AVERAGED):
+    for name in (GENERATED, GENERATED_FINETUNED):
         tensors = store.load_tensors(plant.home, manifest, name)
         assert tensors["head.weight"].shape[1] == local + sum(
             each.head.weight.shape[1] for each in networks

@@ -22,7 +22,6 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.network_tuning import fine_tune
 from wg_client.methods.names import (
     GENERATED,
-    GENERATED_AVERAGED,
     GENERATED_FINETUNED,
     LOCAL,
     RANDOM,
@@ -188,7 +187,6 @@ def test_a_network_of_the_family_is_judged_whoever_has_released(
     manifest = _apply(plant, found, **changes)
     names = {entry.name for entry in manifest.models}
     assert (GENERATED_FINETUNED in names) == judged
-    assert GENERATED_AVERAGED not in names
     assert manifest.accepted == judged
 
 

@@ -127,7 +127,7 @@ def _operator_families(
     tensors: Mapping[str, Tensor], document: Mapping[str, Any]
 ) -> OperatorFamilies:
     named = document[_OWN]
-    if "owned" not in named or "network" in named:
+    if "owned" not in named or named.get("network"):
         raise DecodeError(
             f"{_KEY}: its heads of the operator's families are of an older program;"
             " run zoo build, which adds what is missing, and train"
