@@ -122,7 +122,7 @@ def select_model(
             records=records,
         )
     passed = {name: found for name, found in comparisons.items() if name not in blocked}
-    asked = {name: comparisons[name].asked for name in _in_question(comparisons)}
+    asked = {name: found.asked for name, found in comparisons.items()}
     kept, by_rule = _best(passed, asked)
     alone = None if package.encoder is None else records.fit_local(package.encoder)
     alone_judged = None if alone is None else alone.out_of_fold
@@ -206,17 +206,6 @@ def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
     return np.asarray(np.mean(losses, axis=0))
 
 
-def _in_question(comparisons: Mapping[str, Comparison]) -> list[str]:
-    """What the rule chooses from: of the plant's own kind the model that is trained on, if any is.
-
-    How much of what was delivered it keeps, its own cross-validation has chosen already. To choose
-    once more, by the same few labels, is to choose by chance (docs/decisions/0198).
-    """
-    own = {name for name, found in comparisons.items() if found.model.of_kind}
-    rest = own - {GENERATED_FINETUNED} if GENERATED_FINETUNED in own else set()
-    return [name for name in comparisons if name not in rest]
-
-
 def _best(passed: Mapping[str, Comparison], asked: Mapping[str, float]) -> tuple[str, bool]:
     """What is kept of models that nothing blocks, and whether the rule says so.
 
@@ -226,14 +215,23 @@ def _best(passed: Mapping[str, Comparison], asked: Mapping[str, float]) -> tuple
     gains = {name: found.gain.log_loss for name, found in passed.items() if found.one_class}
     if gains:
         return max(gains, key=lambda name: gains[name]), False
-    return _chosen({name: passed[name].gain for name in asked if name in passed}, asked), True
+    own = {name for name, found in passed.items() if found.model.of_kind}
+    return _chosen({name: found.gain for name, found in passed.items()}, asked, own), True
 
 
-def _chosen(gains: Mapping[str, Gain], asked: Mapping[str, float]) -> str:
-    """The rule: the model furthest above what is asked of it, or local-only."""
+def _chosen(gains: Mapping[str, Gain], asked: Mapping[str, float], own: Collection[str]) -> str:
+    """The rule: the model furthest above what is asked of it, or local-only.
+
+    Of models of the plant's own kind the one that was trained on stands for all, where it may be
+    kept. How much of what was delivered it keeps, its own cross-validation has chosen already. To
+    choose once more, by the same few labels, is to choose by chance (docs/decisions/0198).
+    """
     better = {
         name: found.above(asked[name]) for name, found in gains.items() if found.shown(asked[name])
     }
+    if GENERATED_FINETUNED in own and GENERATED_FINETUNED in better:
+        rest = set(own) - {GENERATED_FINETUNED}
+        better = {name: value for name, value in better.items() if name not in rest}
     return max(better, key=lambda name: better[name], default=LOCAL)
 
 
@@ -247,6 +245,7 @@ def _selected(
         records: The plant's.
         asked: Standard errors by which those that may be kept must be better.
     """
+    own = {name for name in asked if models[name].of_kind}
     judged = {name: models[name].fitted.out_of_fold for name in (LOCAL, *asked)}
     found = {name: each for name, each in judged.items() if each is not None}
     if LOCAL not in found:
@@ -265,7 +264,7 @@ def _selected(
                 )
                 for name in asked
             }
-            logits[repeat, ~known] = found[_chosen(gains, asked)].logits[repeat, ~known]
+            logits[repeat, ~known] = found[_chosen(gains, asked, own)].logits[repeat, ~known]
     return OutOfFold(logits=logits, inner=inner, labels=labels)
 
 
