@@ -26,7 +26,8 @@ surely wrong. Of those the one furthest above is kept. How many errors depends o
 before: two of what others' noisy releases say of the classes (``standard_errors``), none of a head
 that was learnt from labelled records of this kind of plant (``standard_errors_own_kind``); measured
 in docs/decisions/0211. Where none are asked, right answers must only be no fewer: ten records that
-both get right cannot show more (docs/decisions/0185).
+both get right cannot show more (docs/decisions/0185). Of that kind the model trained on stands for
+what was delivered, where it may be kept (docs/decisions/0198).
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """

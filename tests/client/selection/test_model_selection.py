@@ -235,8 +235,8 @@ def test_a_head_of_the_plants_own_kind_need_only_be_better() -> None:
     assert _select(x, y, [("s", "kin", head)], strict).kept == LOCAL
 
 
-def test_of_its_own_kind_the_head_that_is_trained_on_is_kept_or_none() -> None:
-    """However much better the head as delivered looks: the one trained on could have stayed it."""
+def test_of_its_own_kind_the_head_that_is_trained_on_stands_for_the_one_as_delivered() -> None:
+    """However much better that looks: the one trained on could have stayed it."""
     means = _world(6)
     x, y = _draw(means, 4, 1, range(K))
     outcome = _select(x, y, [("s", "kin", _good(means))])
@@ -244,3 +244,12 @@ def test_of_its_own_kind_the_head_that_is_trained_on_is_kept_or_none() -> None:
     assert gains[GENERATED].shown(0.0) and gains[GENERATED_FINETUNED].shown(0.0)
     assert gains[GENERATED].log_loss > gains[GENERATED_FINETUNED].log_loss
     assert outcome.kept == GENERATED_FINETUNED
+
+
+def test_where_the_head_trained_on_may_not_be_kept_the_one_as_delivered_still_may() -> None:
+    means = _world(6)
+    x, y = _draw(means, 6, 7, range(K))
+    outcome = _select(x, y, [("s", "kin", _good(means))])
+    gains = {name: outcome.comparisons[name].gain for name in (GENERATED, GENERATED_FINETUNED)}
+    assert gains[GENERATED].shown(0.0) and not gains[GENERATED_FINETUNED].shown(0.0)
+    assert outcome.kept == GENERATED
