@@ -78,7 +78,7 @@ _MODULES = {
 }  # fmt: skip
 _HARMLESS = {"importlib.metadata", "importlib.resources"}
 _BY_NAME = {
-    "wg_common.nets.network": "module = catalogue.known(architecture).module",
+    "wg_common.nets.network": "module = catalogue.network(architecture).module",
     "wg_common.nets.encoder.trunk": "module = modality(name).trunk",
 }
 """Modules that import another of ours by its name, and where it is from: the program's tables."""
