@@ -120,7 +120,7 @@ BESIDE: dict[str, ArchitectureSpec] = {
     spec.name: spec
     for spec in (ArchitectureSpec("lite0-low", "images", (), module="wg_common.nets.lite0_low"),)
 }
-"""Networks that stand beside heads of a family and are nothing else. 259 thousand parameters."""
+"""Networks that stand beside heads of a family and are nothing else. 254 thousand parameters."""
 
 
 def architectures() -> dict[str, ArchitectureSpec]:
@@ -145,7 +145,7 @@ def known(name: str) -> ArchitectureSpec:
 
 
 def network(name: str) -> ArchitectureSpec:
-    """The same, or a network of ``BESIDE``; raises likewise."""
+    """A network of ``BESIDE``, or an architecture that one may ask for; raises as ``known``."""
     return BESIDE.get(name) or known(name)
 
 

@@ -230,8 +230,8 @@ def _chosen(gains: Mapping[str, Gain], asked: Mapping[str, float], own: Collecti
         name: found.above(asked[name]) for name, found in gains.items() if found.shown(asked[name])
     }
     if GENERATED_FINETUNED in own and GENERATED_FINETUNED in better:
-        rest = set(own) - {GENERATED_FINETUNED}
-        better = {name: value for name, value in better.items() if name not in rest}
+        others = set(own) - {GENERATED_FINETUNED}
+        better = {name: value for name, value in better.items() if name not in others}
     return max(better, key=lambda name: better[name], default=LOCAL)
 
 

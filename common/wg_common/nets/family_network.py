@@ -159,15 +159,11 @@ def unpacked(
         DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
     """
     members = _members(tensors, architectures)
-    return tuple(from_tensors(own, name, classes) for name, own in members.items())
+    return tuple(_from_tensors(own, name, classes) for name, own in members.items())
 
 
-def from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork:
-    """Read what ``FamilyNetwork.tensors`` wrote.
-
-    Raises:
-        DecodeError: As above.
-    """
+def _from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork:
+    """Read what ``FamilyNetwork.tensors`` wrote; errors as of ``unpacked``."""
     trunk = network.trunk_only(tensors)
     head = {k: v for k, v in tensors.items() if k not in trunk}
     shapes = network.trunk_shapes(architecture)
@@ -180,11 +176,7 @@ def from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNet
 
 
 def head_from_tensors(tensors: Tensors, architecture: str, classes: int) -> NetworkHead:
-    """The head of a network of a family, from its tensors.
-
-    Raises:
-        DecodeError: As above.
-    """
+    """The head of a network of a family, from its tensors; errors as of ``unpacked``."""
     features = network.feature_count(architecture)
     return family_head.network_head(tensors, classes, features, site_norms.shapes(architecture))
 
@@ -199,5 +191,8 @@ def _members(
         found.setdefault(architecture, {})[own] = value
     if other := sorted(set(found) - set(architectures)):
         expected = ", ".join(architectures) or "none"
-        raise DecodeError(f"networks of the family: {other[0]!r}, expected {expected}")
+        raise DecodeError(
+            f"networks of the family: {other[0]!r}, expected {expected}; what another version made"
+            " is not read: fetch a new package"
+        )
     return {name: found[name] for name in architectures if name in found}

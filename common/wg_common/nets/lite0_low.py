@@ -53,7 +53,7 @@ class Low(nn.Module):
         self.blocks = nn.ModuleList()
         channels = _STEM
         for out, side, stride, expansion in _BLOCKS:
-            self.blocks.append(_Block(channels, out, side, stride, expansion))
+            self.blocks.append(_block(channels, out, side, stride, expansion))
             channels = out
 
     def forward(self, images: Tensor) -> Tensor:
@@ -87,22 +87,14 @@ class _Layer(nn.Module):
         return out
 
 
-class _Block(nn.Module):
-    """One inverted residual block."""
-
-    def __init__(self, inputs: int, outputs: int, side: int, stride: int, expansion: int) -> None:
-        super().__init__()
-        inner = inputs * expansion
-        self.expand = _Layer(inputs, inner, 1) if expansion > 1 else None
-        self.depthwise = _Layer(inner, inner, side, stride=stride, groups=inner)
-        self.project = _Layer(inner, outputs, 1)
-        self.skip = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x))
-        y = self.project(F.relu6(self.depthwise(y)))
-        out: Tensor = y + x if self.skip else y
-        return out
+def _block(inputs: int, outputs: int, side: int, stride: int, expansion: int) -> trunks.Block:
+    inner = inputs * expansion
+    return trunks.Block(
+        _Layer(inputs, inner, 1) if expansion > 1 else None,
+        _Layer(inner, inner, side, stride=stride, groups=inner),
+        _Layer(inner, outputs, 1),
+        skip=stride == 1 and inputs == outputs,
+    )
 
 
 def base() -> dict[str, NDArray[np.float32]]:

@@ -54,6 +54,8 @@ class SiteNorm(nn.Module):
     Attributes:
         weight: Of the affine map, ``[c]``.
         bias: The same.
+        grouped: What a group norm does before; None where there was a batch norm.
+        tiny: Added to a variance before its root is taken.
         sites: Number of sites in a batch; as many records of each, one site after another.
         seen: Mean and log spread of the channels at each site of the last batch, ``[sites, 2, c]``.
         heard: Is told of these before they are used; None: nobody is.
@@ -66,10 +68,10 @@ class SiteNorm(nn.Module):
     def __init__(self, norm: Norm) -> None:
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias
-        self.first: Callable[[Tensor], Tensor] | None = None
+        self.grouped: Callable[[Tensor], Tensor] | None = None
         self.tiny = _BATCH_NORM
         if isinstance(norm, nn.GroupNorm):
-            self.first = partial(F.group_norm, num_groups=norm.num_groups, eps=norm.eps)
+            self.grouped = partial(F.group_norm, num_groups=norm.num_groups, eps=norm.eps)
             self.tiny = _TINY
         self.sites = 1
         self.heard: Callable[[Tensor], None] | None = None
@@ -82,7 +84,7 @@ class SiteNorm(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """The same shape, ``[n, c, ...]``."""
-        each = (input if self.first is None else self.first(input)).chunk(self.sites)
+        each = (input if self.grouped is None else self.grouped(input)).chunk(self.sites)
         if self.heard is not None:
             self.heard(torch.stack([self._moments(part) for part in each]))
         weight, bias = self.weight.expand(self.sites, -1), self.bias.expand(self.sites, -1)

@@ -231,16 +231,15 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
 
     probe, tensors = tuned(0), tuned(steps)
 
-    def tuned_at_sites() -> tuple[dict[str, Array], NetworkHead]:
-        sites, longer = made_up_sites(architecture, task, train, rng), _STEPS_SHIFTED * steps
-        return fine_tune_at_sites(architecture, base, sites, classes, steps=longer, rng=rng)
-
     shifted: dict[str, Array] = {}
     head: dict[str, Array] = {}
     beside: list[FamilyNetwork] = []
     at_sites, kind = "", catalogue.known(architecture)
     if entry.task.own and kind.domain_shift:
-        found, site_head = tuned_at_sites()
+        sites, longer = made_up_sites(architecture, task, train, rng), _STEPS_SHIFTED * steps
+        found, site_head = fine_tune_at_sites(
+            architecture, base, sites, classes, steps=longer, rng=rng
+        )
         at_sites = f"{accuracy_at_sites(architecture, found, site_head, task, held, rng):.4f}"
         shifted, head = network.own(architecture, found), site_head.tensors()
         beside = [

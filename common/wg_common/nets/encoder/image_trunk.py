@@ -270,8 +270,8 @@ def channels_last(module: M) -> M:
     return module
 
 
-class _Block(nn.Module):
-    """One inverted residual block with its norms folded into its convolutions."""
+class Block(nn.Module):
+    """One inverted residual block, of layers that are a convolution and its norm."""
 
     def __init__(
         self, expand: nn.Module | None, depthwise: nn.Module, project: nn.Module, skip: bool
@@ -283,6 +283,7 @@ class _Block(nn.Module):
         self.skip = skip
 
     def forward(self, x: Tensor) -> Tensor:
+        """Another map: smaller, or of the same shape with a skip."""
         y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
         y = self.project(F.relu6(self.depthwise(y), inplace=True))
         out: Tensor = y + x if self.skip else y
@@ -296,7 +297,7 @@ def _interval(project: nn.Module) -> tuple[Tensor, Tensor]:
     return bias + terms.clamp(max=0).sum(dim=1), bias + terms.clamp(min=0).sum(dim=1)
 
 
-def _fuse(block: Any) -> _Block:
+def _fuse(block: Any) -> Block:
     expand = getattr(block, "_expand_conv", None)
     depthwise = fuse_conv_bn_eval(block._depthwise_conv, block._bn1)
     project = fuse_conv_bn_eval(block._project_conv, block._bn2)
@@ -305,7 +306,7 @@ def _fuse(block: Any) -> _Block:
     stride = block._block_args.stride
     one = stride == 1 or stride == [1]
     same = block._block_args.input_filters == block._block_args.output_filters
-    return _Block(
+    return Block(
         None if expand is None else _plain(expand),
         _plain(depthwise),
         _plain(project),
