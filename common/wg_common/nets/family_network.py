@@ -9,7 +9,8 @@ learnt all from the family's records, and the first blocks of ImageNet's, err on
 that one of each comes (docs/decisions/0195).
 
 As tensors: ``network.ARCHITECTURE.trunk.*`` as the architecture names them, and
-``network.ARCHITECTURE.`` before the names of a ``NetworkHead`` on its features.
+``network.ARCHITECTURE.`` before the names of a ``NetworkHead`` on its features. In a package
+trunks, and what a site makes of them, are of float16: half the bytes, and the same answers.
 """
 
 from __future__ import annotations
@@ -130,12 +131,29 @@ def _pooled(batch: Tensor, pixels: int) -> Tensor:
 
 
 def packed(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a family's networks in a package."""
+    """The tensors of a family's networks, beside those of its head."""
     return {
         f"{PREFIX}{each.architecture}.{name}": value
         for each in networks
         for name, value in each.tensors().items()
     }
+
+
+def in_half(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.floating]]:
+    """As ``packed``, for a package: what does not grow with the classes is of float16.
+
+    A tensor with a number that float16 has not, beyond 65,504, stays as it is.
+    """
+    large = {
+        f"{PREFIX}{each.architecture}.{name}"
+        for each in networks
+        for name in (*each.trunk, *site_norms.shapes(each.architecture))
+    }
+    found: dict[str, NDArray[np.floating]] = {}
+    for name, value in packed(networks).items():
+        fits = name in large and np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max
+        found[name] = value.astype(np.float16) if fits else value
+    return found
 
 
 def trunk_tensors(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.float32]]:

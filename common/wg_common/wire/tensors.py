@@ -1,7 +1,8 @@
-"""Named float32 tensors in a safetensors file, read in place and strictly.
+"""Named tensors in a safetensors file, read in place and strictly.
 
-The format: 8 bytes of header length, a JSON header that says where each tensor lies, the numbers.
-It is read here, because that project's own reader wants a file that holds nothing else, and lets a
+Numbers are float32; a weights package may hold float16 as well, which need half the bytes. The
+format: 8 bytes of header length, a JSON header that says where each tensor lies, the numbers. It
+is read here, because that project's own reader wants a file that holds nothing else, and lets a
 header say more than this one: every byte belongs to one tensor, and there are no notes.
 """
 
@@ -23,6 +24,9 @@ PIECE = 4 << 20
 HEADER_LIMIT = 16 << 20  # Largest header of a safetensors file, in bytes
 _LENGTH = struct.Struct("<Q")
 
+SINGLE: np.dtype[np.floating] = np.dtype("<f4")
+HALF: np.dtype[np.floating] = np.dtype("<f2")
+
 Array = NDArray[np.float32]
 
 
@@ -32,11 +36,17 @@ class Place:
 
     offset: int
     shape: tuple[int, ...]
+    dtype: np.dtype[np.floating]
 
     @property
     def count(self) -> int:
         """Number of its entries."""
         return math.prod(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.dtype.itemsize * self.count
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,23 +55,30 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     data_offsets: tuple[int, int]
 
 
-def pack(tensors: Mapping[str, Array]) -> bytes:
-    """A safetensors file of these tensors."""
+def pack(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
+    """A safetensors file of these tensors: float16 as it is, all else as float32."""
     return safetensors.numpy.save(
-        {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
+        {
+            name: np.ascontiguousarray(value, np.float16 if value.dtype == HALF else np.float32)
+            for name, value in tensors.items()
+        }
     )
 
 
-def places(stream: BinaryIO, offset: int, size: int, *, what: str) -> dict[str, Place]:
+def places(
+    stream: BinaryIO, offset: int, size: int, *, what: str, half: bool = False
+) -> dict[str, Place]:
     """Where each tensor lies in a safetensors file that is a part of a stream.
 
     Args:
         offset: Where in it the file begins.
         size: Its bytes.
+        half: Whether it may hold float16.
 
     Raises:
-        DecodeError: It is none, of other numbers than float32, or has bytes that are no tensor's.
+        DecodeError: It is none, of other numbers, or has bytes that are no tensor's.
     """
+    known = {"F32": SINGLE, "F16": HALF} if half else {"F32": SINGLE}
     problem = f"{what}: not a safetensors file"
     stream.seek(offset)
     prefix = stream.read(min(_LENGTH.size, size))
@@ -75,12 +92,13 @@ def places(stream: BinaryIO, offset: int, size: int, *, what: str) -> dict[str, 
     found: dict[str, Place] = {}
     position = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
-        if entry.dtype != "F32" or any(side < 0 for side in entry.shape):
-            raise DecodeError(f"{what}: tensor {name!r} is not finite float32")
+        if entry.dtype not in known or any(side < 0 for side in entry.shape):
+            raise DecodeError(f"{what}: tensor {name!r} is not of {' or '.join(known)} numbers")
         begin, end = entry.data_offsets
-        if begin != position or end - begin != 4 * math.prod(entry.shape):
+        place = Place(offset + start + begin, entry.shape, known[entry.dtype])
+        if begin != position or end - begin != place.size:
             raise DecodeError(f"{problem}: tensor {name!r} lies at {begin} to {end}")
-        found[name] = Place(offset + start + begin, entry.shape)
+        found[name] = place
         position = end
     if start + position != size:
         raise DecodeError(f"{problem}: {size - start - position} bytes belong to no tensor")
@@ -95,11 +113,11 @@ def check_finite(stream: BinaryIO, found: Mapping[str, Place], *, what: str) -> 
     """
     for name, place in found.items():
         stream.seek(place.offset)
-        left = 4 * place.count
+        left = place.size
         while left > 0:
             piece = stream.read(min(PIECE, left))
-            if not np.isfinite(np.frombuffer(piece, np.dtype("<f4"))).all():
-                raise DecodeError(f"{what}: tensor {name!r} is not finite float32")
+            if not np.isfinite(np.frombuffer(piece, place.dtype)).all():
+                raise DecodeError(f"{what}: tensor {name!r} is not finite")
             left -= len(piece)
 
 
@@ -110,7 +128,7 @@ def read(stream: BinaryIO, place: Place, *, what: str) -> Array:
         DecodeError: The file became shorter.
     """
     stream.seek(place.offset)
-    data = stream.read(4 * place.count)
-    if len(data) != 4 * place.count:
+    data = stream.read(place.size)
+    if len(data) != place.size:
         raise DecodeError(f"{what}: cut short while it was used")
-    return np.frombuffer(data, np.dtype("<f4")).astype(np.float32).reshape(place.shape)
+    return np.frombuffer(data, place.dtype).astype(np.float32).reshape(place.shape)

@@ -98,7 +98,7 @@ def _verified(
         raise VerificationError(
             f"{_WHAT}: tensors hash to {found}, the manifest says {manifest.tensors_sha256}"
         )
-    places = tensors.places(stream, body.offset, body.size, what=_WHAT)
+    places = tensors.places(stream, body.offset, body.size, what=_WHAT, half=True)
     tensors.check_finite(stream, places, what=_WHAT)
     return manifest, weights_package.by_candidate(manifest, places)
 

@@ -14,6 +14,7 @@ from wg_common import cli
 from wg_common.errors import EXIT_NOT_ACCEPTED, EXIT_OK
 from wg_server.cli.options import home_option, plan_option
 from wg_server.generator import pipeline
+from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.scores import against_others
 from wg_server.generator.plan import read_plan
 from wg_server.generator.training import compute, distributed
@@ -100,6 +101,7 @@ def _table(card: dict[str, Any], home: ServerHome) -> list[str]:
     for name, rows in card["scenarios"].items():
         own, other, value = against_others(rows)
         lines.append(f"  {name}: {own:.3f}, best other {value:.3f} ({other})")
+    lines += [f"  {ablation.words(row)}" for row in ablation.rows(card)]
     lines += [f"loses: {line}" for line in card["loses"]] or ["loses nowhere by over a point"]
     lines += [f"alarm: {line}" for line in card["alarms"]]
     for check in card["checks"]:

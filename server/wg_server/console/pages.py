@@ -21,7 +21,7 @@ from wg_server.campaigns.wording import Speaker
 from wg_server.console import views
 from wg_server.console.views import Alert, CampaignRow
 from wg_server.console.web import NotFound, Visit
-from wg_server.generator.evaluation import gate
+from wg_server.generator.evaluation import ablation, gate
 from wg_server.generator.evaluation.checks import read_checks
 from wg_server.generator.evaluation.scores import against_others
 from wg_server.site import progress
@@ -191,10 +191,11 @@ def _card(home: ServerHome, kind: str) -> Mapping[str, Any] | None:
             "card": card,
             "checks": checks,
             "scenarios": scenarios,
+            "ablation": ablation.rows(card),
             "passes": card.get("generator") == identity and all(each.passed for each in checks),
         }
     except (WgError, OSError, ValueError, KeyError, TypeError, AttributeError):
-        found |= {"card": None, "checks": [], "scenarios": [], "passes": False}
+        found |= {"card": None, "checks": [], "scenarios": [], "ablation": [], "passes": False}
     return found
 
 

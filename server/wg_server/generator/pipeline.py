@@ -32,8 +32,8 @@ from wg_common.nets.network import trunk_only
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.generator import baselines
+from wg_server.generator.evaluation import ablation, codec_fidelity, head_card, network_card
 from wg_server.generator.evaluation import checks as card_checks
-from wg_server.generator.evaluation import codec_fidelity, head_card, network_card
 from wg_server.generator.evaluation.retrieval_weight import measure_weight
 from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.heads.codec import Codec
@@ -128,6 +128,9 @@ class _Heads:
     def written(self, home: ServerHome) -> dict[str, Any]:
         """Write package and card; the card."""
         document = {"generator": self.identity, **self.known, **self.figures()}
+        document["ablation"] = ablation.table(
+            document["scenarios"][ablation.SCENARIO], list(document["own_families"].values())
+        )
         checks = card_checks.head_checks(document)
         _write(home.generator, self.packed, home.model_card, document, checks)
         return document

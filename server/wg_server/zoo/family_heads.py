@@ -10,7 +10,7 @@ none are left out. Each tenth made-up site sees them as they are; the others eac
 of its own (``Modality.augment_site``), of every strength up to the strongest.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -45,10 +45,13 @@ class Figures:
     """Right answers of records that are held out, at made-up sites that are.
 
     Attributes:
-        alike: Of features that are standardised alike at all sites.
-        standardised: Of features that each site standardises.
+        one_camera: Of a head that has seen records as they are and no made-up camera or sensors,
+            on features that each site standardises.
+        alike: Of the family's head, on features that are standardised alike at all sites.
+        standardised: Of the family's head, on features that each site standardises.
     """
 
+    one_camera: float
     alike: float
     standardised: float
 
@@ -164,7 +167,7 @@ def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
     """The head of a family.
 
     Args:
-        sites: At least two.
+        sites: At least one.
         classes: K.
     """
     each = _moments(sites.local, layout)
@@ -193,18 +196,24 @@ def judged(sites: Sites, held: NDArray[np.bool_], classes: int, layout: Layout) 
     """
     every = list(zip(sites.local, sites.labels, held, strict=True))
     out = every[_HELD_OUT - 1 :: _HELD_OUT]
-    rest = [one for number, one in enumerate(every, 1) if number % _HELD_OUT]
-    shown = Sites([local[~h] for local, _, h in rest], [labels[~h] for _, labels, h in rest])
-    fitted = fit(shown, classes, layout)
+    rest = {n: each for n, each in enumerate(every) if (n + 1) % _HELD_OUT}
+
+    def fitted_at(some: Iterable[int]) -> FamilyHead:
+        shown = [(local[~h], labels[~h]) for local, labels, h in map(rest.__getitem__, some)]
+        return fit(Sites(*zip(*shown, strict=True)), classes, layout)
+
+    fitted = fitted_at(rest)
+    plain = fitted_at(filter(sources.shown_as_they_are, rest))
+    one_camera = replace(plain, records=fitted.records)
     alike = replace(fitted, records=np.array([np.inf]))  # no site's own records count
     found = []
-    for head in (alike, fitted):
+    for head in (one_camera, alike, fitted):
         right: list[NDArray[np.bool_]] = []
         for local, labels, h in out:
             weight, bias = head.at(local, layout)
             right.append((local[h] @ weight.T + bias).argmax(axis=1) == labels[h])
         found.append(float(np.concatenate(right).mean()))
-    return Figures(alike=found[0], standardised=found[1])
+    return Figures(one_camera=found[0], alike=found[1], standardised=found[2])
 
 
 def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[Floats, Floats]:
@@ -216,7 +225,7 @@ def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[
     each = _moments(local, layout)
     within = float(np.exp(2 * each[:, 1]).mean())
     count = float(np.mean([len(one) for one in local]))
-    between = float(each[:, 0].var(axis=0, ddof=1).mean()) - within / count
+    between = float(each[:, 0].var(axis=0, ddof=min(1, len(each) - 1)).mean()) - within / count
     return each.mean(axis=0), np.array([within / max(between, _TINY * within)])
 
 

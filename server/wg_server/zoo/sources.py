@@ -117,13 +117,18 @@ def at_site(
     """Domain-shift augmentation: some of a task's records as a made-up site sees them.
 
     Args:
-        site: Its number; each tenth sees records as they are.
+        site: Its number; some see records as they are (``shown_as_they_are``).
     """
     records = [task.records[row] for row in rows]
-    if site % _AS_THEY_ARE == 0:
+    if shown_as_they_are(site):
         return records
     strength = float(rng.uniform(*_STRENGTHS))
     return modality_of(task.modality).augment_site(records, strength, rng)
+
+
+def shown_as_they_are(site: int) -> bool:
+    """Whether a made-up site has the camera or sensors of the records themselves."""
+    return site % _AS_THEY_ARE == 0
 
 
 def fashion_folder(path: str = "") -> Path | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +23,11 @@ ONE, OTHER = ARCHITECTURES
 
 
 def _of_package() -> Tensors:
-    cut = len(family_network.PREFIX)
-    return {name[cut:]: value for name, value in family_network.packed(beside(3)).items()}
+    return _without_prefix(family_network.packed(beside(3)))
+
+
+def _without_prefix(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(family_network.PREFIX): value for name, value in tensors.items()}
 
 
 def _records(count: int) -> list[NDArray[np.uint8]]:
@@ -39,6 +44,28 @@ def test_what_is_packed_is_read_again() -> None:
             np.testing.assert_array_equal(value, other.tensors()[name])
     assert family_network.unpacked({}, ARCHITECTURES, 3) == ()
     assert family_network.unpacked({}, (), 3) == ()
+
+
+def test_in_half_precision_networks_take_half_the_bytes() -> None:
+    sent = beside(3)
+    half, whole = family_network.in_half(sent), family_network.packed(sent)
+    assert half.keys() == whole.keys()
+    assert sum(v.nbytes for v in half.values()) < 0.51 * sum(v.nbytes for v in whole.values())
+    read = family_network.unpacked(_without_prefix(half), ARCHITECTURES, 3)
+    for one, other in zip(sent, read, strict=True):
+        for name, value in one.tensors().items():
+            np.testing.assert_allclose(value, other.tensors()[name], rtol=6e-4, atol=4e-8)
+
+
+def test_what_half_precision_has_no_number_for_stays_as_it_is() -> None:
+    """Nothing becomes infinite."""
+    one = beside(3)[0]
+    name = next(iter(one.trunk))
+    large = {**one.trunk, name: np.full_like(one.trunk[name], 65505 * 1.01)}
+    found = family_network.in_half([dataclasses.replace(one, trunk=large)])
+    kept = found[f"{family_network.PREFIX}{ONE}.{name}"]
+    assert kept.dtype == np.float32
+    np.testing.assert_array_equal(kept, large[name])
 
 
 def _module(*several: FamilyNetwork) -> TrunkBeside:

@@ -133,10 +133,11 @@ BODIES: list[bytes] = [
     safetensors.numpy.save({}),
     safetensors.numpy.save({"x": np.full(2, np.nan, np.float32)}),
     safetensors.numpy.save({"x": np.ones(2, np.float64)}),
+    safetensors.numpy.save({"x": np.ones(2, np.float16)}),
 ]
 
 
-@pytest.mark.parametrize("body", BODIES, ids=["noise", "empty", "nan", "float64"])
+@pytest.mark.parametrize("body", BODIES, ids=["noise", "empty", "nan", "float64", "float16"])
 def test_tensors_that_are_not_finite_float32_are_refused(body: bytes) -> None:
     with pytest.raises(DecodeError, match="contribution"):
         cf.decode_contribution(signed(manifest(body), body), PUBLIC)

@@ -44,6 +44,10 @@ def single(values: list[float]) -> np.ndarray:
     return np.array(values, np.float32)
 
 
+def half(values: list[float]) -> np.ndarray:
+    return np.array(values, np.float16)
+
+
 def manifest(tensors: bytes, names: tuple[str, ...] = ("mean", "base")) -> WeightsManifest:
     return WeightsManifest(
         package_id="00" * 16,
@@ -82,6 +86,16 @@ def test_candidates_come_back_bit_for_bit(read: Read) -> None:
             np.testing.assert_array_equal(found[name][part], value)
 
 
+def test_half_precision_takes_half_the_bytes_and_is_read_as_float32(read: Read) -> None:
+    given = {"mean": {"w": half([1, -65504, 6e-8])}, "base": {"w": single([1 / 3])}}
+    body = weights_package.pack_tensors(given)
+    assert len(weights_package.pack_tensors({"a": {"w": half([0] * 1000)}})) < 2200
+    _, found = read(package(body), KEY.public_key())
+    for name, parts in given.items():
+        assert found[name]["w"].dtype == np.float32
+        np.testing.assert_array_equal(found[name]["w"], parts["w"].astype(np.float32))
+
+
 def test_every_flipped_byte_is_found(read: Read) -> None:
     data = package(weights_package.pack_tensors(heads()))
     for position in range(len(data)):
@@ -101,7 +115,9 @@ def test_another_servers_package_is_refused(read: Read) -> None:
     ("tensors", "want_error"),
     [
         ({"mean/w": single([np.nan]), "base/w": single([0])}, "finite"),
-        ({"mean/w": np.array([1], np.float64), "base/w": single([0])}, "float32"),
+        ({"mean/w": half([np.inf]), "base/w": single([0])}, "finite"),
+        ({"mean/w": half([65504, np.nan]), "base/w": single([0])}, "finite"),
+        ({"mean/w": np.array([1], np.float64), "base/w": single([0])}, "F32 or F16"),
         ({"mean/w": single([1]), "other/w": single([0])}, "no candidate"),
         ({"mean/w": single([1])}, "without tensors: base"),
         ({"mean": single([1]), "base/w": single([0])}, "no candidate"),
@@ -139,6 +155,7 @@ def test_tensors_other_than_the_manifests_are_not_signed() -> None:
     "header",
     [
         {"mean/w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 8]}},  # longer than its shape
+        {"mean/w": {"dtype": "F16", "shape": [2], "data_offsets": [0, 8]}},
         {"mean/w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}},  # a gap before it
         {"mean/w": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}},
         {"mean/w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], "more": 1}},

@@ -26,6 +26,7 @@ from wg_server.console.app import console_routes
 from wg_server.console.messages import Speech
 from wg_server.console.sessions import Sessions
 from wg_server.console.views import Source
+from wg_server.generator.evaluation import ablation
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import operators
@@ -318,6 +319,27 @@ def test_a_generator_whose_card_fails_is_accepted_by_its_id(
     assert home.config().accept_generator == identity
     assert "accepted by an operator" in operator.get("/generator").text
     assert acts(store)[-1] == ("accept", identity)
+
+
+def test_the_generator_s_page_says_what_each_part_is_worth(
+    operator: Operator, home: ServerHome, token: str
+) -> None:
+    home.generator.parent.mkdir(exist_ok=True)
+    home.generator.write_bytes(b"a generator")
+    families = [{"alike": "0.5", "standardised": "0.7"}, {"alike": "0.5", "standardised": "0.8"}]
+    check = {"name": "gain", "value": 0.1, "relation": ">=", "bound": 0.5}
+    card = {"generator": "0" * 64, "checks": [check], "ablation": ablation.table({}, families)}
+    home.model_card.write_text(json.dumps(card))
+    operator.login(token)
+    assert re.search(r"standardised by each site, minus alike.*\+25\.0 ± 5\.0.*>2<", page(operator))
+    operator.get("/language?to=ja&at=/console/generator")
+    assert "拠点ごとの標準化" in page(operator)
+    home.model_card.write_text(json.dumps(card | {"ablation": [{"part": "x"}]}))
+    assert "+25.0" not in page(operator), "a damaged card shows nothing"
+
+
+def page(operator: Operator) -> str:
+    return operator.get("/generator").text
 
 
 def test_both_languages_have_the_same_figures_in_every_text() -> None:

@@ -19,6 +19,7 @@ from wg_common.wire import canonical
 from wg_server.cli.train import train as command
 from wg_server.generator import pipeline as training
 from wg_server.generator.baselines import BASELINES
+from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.head_card import GENERATED, SHUFFLED
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.codec import fit_codec
@@ -115,6 +116,10 @@ def test_the_card_scores_every_rival_on_families_held_out(card: dict[str, object
         # A baseline whose weights are not finite would silently answer with the first class.
         assert rows["meta-base"]["accuracy"] > rows["base"]["accuracy"]
     assert isinstance(card["loses"], list)
+    rows, mixed = ablation.rows(card), scenarios[ablation.SCENARIO]
+    assert len(rows) == 4, "a zoo without own families has the parts of what is made from releases"
+    assert rows[0]["points"] == 100 * mixed["closed-form"]["network_minus"]
+    assert rows[2]["points"] == -100 * mixed["sample-mean"]["network_minus"]
 
 
 class _Killed(Exception):

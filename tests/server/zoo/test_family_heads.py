@@ -35,6 +35,17 @@ def test_standardised_features_are_worth_their_while_at_held_out_sites() -> None
     np.testing.assert_array_equal(again.weight, head.weight)
 
 
+def test_a_head_of_one_camera_has_seen_none_of_the_made_up_ones() -> None:
+    """Where every made-up camera turns all features round, it is wrong at each of them."""
+    seen = _sites(20)
+    turned = [local if n % 10 == 0 else -local for n, local in enumerate(seen.local)]
+    held = np.arange(24) % 5 == np.full((20, 1), 4)
+    figures = judged(Sites(turned, seen.labels), held, 3, LAYOUT)
+    assert figures.standardised > 0.7 > 0.2 > figures.one_camera
+    alone = judged(Sites(seen.local[:10], seen.labels[:10]), held[:10], 3, LAYOUT)
+    assert alone.one_camera > 0.6  # one site is enough to fit on
+
+
 def test_too_few_made_up_sites_are_refused() -> None:
     plan = "seed: 1\nown_sites: 9\nsources: [{kind: procedural, families: 1}]\n"
     with pytest.raises(ConfigError, match="own_sites: 9, expected 10"):

@@ -43,7 +43,7 @@ POSTERIOR_CLASSES = 256
 _COLLAPSE = 1e-3  # Mean distance between samples, over the zoo's, below which they are the same
 COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
 
-Tensors = dict[str, NDArray[np.float32]]
+Tensors = dict[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,7 +220,7 @@ def _handed_on(
     if found is None:
         return []
     head, networks = found
-    tensors = head.tensors() | family_network.packed(networks)
+    tensors = head.tensors() | family_network.in_half(networks)
     return [GeneratedCandidate(SAME_FAMILY, SAME_FAMILY, tensors, 0.0)]
 
 

@@ -97,6 +97,7 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
     np.testing.assert_allclose(head.bias, [3, 2, 1, 0])
     assert bool(network) == (f"family-{family}" in NETWORKS)
     if network:
+        assert sum(value.nbytes for value in network.values()) < 1e6
         read = family_network.unpacked(network, ARCHITECTURES, 4)
         assert len(read) == len(NETWORKS[OWN[0]])
         for each in read:
