@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--quick", action="store_true", help="six data sets, one seed, fewer cells")
     parser.add_argument("--only-table", action="store_true", help="judge nothing, only write")
+    parser.add_argument("--against", type=Path, help="results of before: print the differences")
     parser.add_argument("--scenario", choices=("S6k",), help="known kinds, unseen cameras alone")
     parser.add_argument("--windows-home", type=Path, help="S6k: a home of sensor windows")
     parser.add_argument("--family-sets", type=Path, help="S6k: folder of bench.family_sets")
@@ -62,6 +63,9 @@ def main() -> None:
     command = "python -m bench.generator --home HOME" + (" --quick" if options.quick else "")
     title = f"Generator {generator.id[:16]}; `{command}`"
     write_table("\n".join(tables.table(found, title)), options.table)
+    if options.against:
+        before = [r for r in Rows(options.against).of() if not r["key"].startswith(prefix)]
+        print("\n".join(tables.against(found, before)))
     if options.plots:
         tables.plots(found, options.plots)
 

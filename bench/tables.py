@@ -164,6 +164,40 @@ def table(rows: Sequence[Row], title: str) -> Iterator[str]:
     yield from _whole_scenarios(results)
 
 
+def against(rows: Sequence[Row], before: Sequence[Row]) -> Iterator[str]:
+    """Scores minus those of other rows for the same plants, by cell and by scenario.
+
+    Args:
+        rows: Of one generator and version of the benchmark.
+        before: Of any other one. A plant is a data set, a draw and a cell.
+    """
+    known = {_plant(row): row["scores"] for row in before}
+    both = [
+        row | {"scores": row["scores"] | {f"{m} before": v for m, v in known[_plant(row)].items()}}
+        for row in rows
+        if _plant(row) in known
+    ]
+    results, methods = Results(both), ("network", "closed-form", names.LOCAL, SELECTOR)
+    kept = [(SELECTOR, names.LOCAL), (f"{SELECTOR} before", f"{names.LOCAL} before")]
+    pairs = [(method, f"{method} before") for method in methods] + kept
+
+    def row(what: str, cells: Sequence[str]) -> Sequence[object]:
+        runs = [results.size(cell) for cell in cells]
+        size = f"{sum(run for run, _ in runs)}, {max(sets for _, sets in runs)}"
+        return what, size, *(results.pooled(cells, *pair) for pair in pairs)
+
+    yield from _paired("Minus the same plants of other rows")
+    header = ("cell", "runs, sets", *methods, "selector − local-only", "the same before")
+    lines = [row(c, [c]) for cells in results.scenarios.values() for c in cells]
+    lines += [row(f"all of {name}", cells) for name, cells in results.scenarios.items()]
+    yield from markdown(header, lines)
+
+
+def _plant(row: Row) -> str:
+    """Data set, draw and cell: the key without version and generator."""
+    return str(row["key"]).split(" ", 2)[2]
+
+
 def _accuracies(
     results: Results, scenario: str, cells: Sequence[str], methods: Sequence[str], what: str
 ) -> Iterator[str]:

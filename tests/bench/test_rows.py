@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from bench import tables
 from bench.rows import Row, Rows, judged
 
 Job = tuple[str, Path]
@@ -30,3 +31,23 @@ def test_rows_that_nobody_asked_for_are_in_no_table(tmp_path: Path) -> None:
     rows = Rows(tmp_path / "rows.jsonl")
     rows.add({"key": "another", "scores": {"a": 0.0}})
     assert [row["key"] for row in judged(rows, work, [("one", tmp_path)], 1)] == ["one"]
+
+
+def test_plants_are_held_against_the_same_ones_of_before() -> None:
+    """By data set, draw and cell, whatever version and generator made the rows."""
+    cell = "S1 few labels eps=4 n=5"
+    now, then = {"selector": 0.7, "local-only": 0.5}, {"selector": 0.4, "local-only": 0.5}
+    rows = [_row("v2 aa one 0", cell, now), _row("v2 aa two 0", cell, now)]
+    before = [_row("v1 bb one 0", cell, then), _row("v1 bb two 1", cell, then)]
+    text = "\n".join(tables.against(rows, before))
+    assert f"| {cell} | 1, 1 |  |  | +0.0 ± nan | +30.0 ± nan | +20.0 ± nan | -10.0 ± nan |" in text
+    assert "all of S1 few labels | 1, 1 |" in text
+
+
+def _row(plant: str, cell: str, scores: dict[str, float]) -> Row:
+    return {
+        "key": f"{plant} {cell}",
+        "dataset": plant.split()[2],
+        "cell": cell,
+        "scores": scores,
+    }

@@ -28,7 +28,7 @@ from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.zoo import heads, sources
 from wg_server.zoo.plan import TaskSpec
-from wg_server.zoo.store import ENTRY_LIMIT, Zoo
+from wg_server.zoo.store import Zoo, record
 
 VERSION = 2  # Of how heads are made; those of another one are made again
 _RECORDS = 30  # Records at a made-up site, about: as many of each class
@@ -105,11 +105,9 @@ def wanted(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
 
 def has(zoo: Zoo, spec: TaskSpec, encoder: str, sites: int) -> bool:
     """Whether the head of a family is there, of so many made-up sites."""
-    path = _record(zoo.root, spec.key(encoder))
-    if not path.is_file():
-        return False
-    found = _decoded(path)
-    return (found.version, found.sites) == (VERSION, sites)
+    path = _path(zoo.root, spec.key(encoder))
+    found = record(path, FamilyHeadEntry, VERSION) if path.is_file() else None
+    return found is not None and found.sites == sites
 
 
 def made(encoder: Encoder, spec: TaskSpec, sites: int) -> tuple[bytes, FamilyHeadEntry]:
@@ -136,7 +134,7 @@ def made(encoder: Encoder, spec: TaskSpec, sites: int) -> tuple[bytes, FamilyHea
 def write(zoo: Zoo, data: bytes, entry: FamilyHeadEntry) -> None:
     """Store an object and its record."""
     zoo.put(data)
-    atomic.write_bytes(_record(zoo.root, entry.task), canonical.encode(entry))
+    atomic.write_bytes(_path(zoo.root, entry.task), canonical.encode(entry))
 
 
 def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyHeadEntry]:
@@ -146,8 +144,8 @@ def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyHeadEntry]:
         DecodeError: A record is damaged; the message names the file.
     """
     for path in sorted((zoo.root / _FOLDER).glob("*.json")):
-        found = _decoded(path)
-        if (found.encoder, found.version) == (encoder, VERSION):
+        found = record(path, FamilyHeadEntry, VERSION)
+        if found is not None and found.encoder == encoder:
             yield found
 
 
@@ -255,13 +253,8 @@ def _seen(
     return Sites(local, [task.labels[rows] for rows in shown]), out[np.stack(shown)]
 
 
-def _decoded(path: Path) -> FamilyHeadEntry:
-    data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
-    return canonical.decode(FamilyHeadEntry, data, what=str(path))
-
-
 _FOLDER = "family_heads"
 
 
-def _record(root: Path, key: str) -> Path:
+def _path(root: Path, key: str) -> Path:
     return root / _FOLDER / f"{key}.json"

@@ -44,7 +44,7 @@ from wg_server.zoo.fine_tuning import (
     made_up_sites,
 )
 from wg_server.zoo.plan import NetworksPlan, TaskSpec
-from wg_server.zoo.store import ENTRY_LIMIT, Entry, Zoo
+from wg_server.zoo.store import Entry, Zoo, record
 
 HELD_LIMIT = 64
 VERSION = 5  # Of how networks are made; those of another one are made again
@@ -186,9 +186,8 @@ def networks(zoo: Zoo, architecture: str, base: str) -> Iterator[NetworkEntry]:
         DecodeError: A record is damaged; the message names the file.
     """
     for path in sorted((zoo.root / "networks").glob(f"*-{architecture}.json")):
-        data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
-        entry = canonical.decode(NetworkEntry, data, what=str(path))
-        if (entry.base, entry.version) == (base, VERSION):
+        entry = record(path, NetworkEntry, VERSION)
+        if entry is not None and entry.base == base:
             yield entry
 
 
@@ -258,7 +257,7 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
             _INPUTS: images[held],
         }
     )
-    record = NetworkEntry(
+    made = NetworkEntry(
         task=entry.key,
         architecture=architecture,
         base=base_id,
@@ -269,7 +268,7 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
         at_sites=at_sites,
         sha256=zoo.put(data),
     )
-    atomic.write_bytes(_record(zoo.root, entry.key, architecture), canonical.encode(record))
+    atomic.write_bytes(_path(zoo.root, entry.key, architecture), canonical.encode(made))
 
 
 def _beside(architecture: str) -> tuple[str, ...]:
@@ -294,14 +293,11 @@ def _from_published(
     return FamilyNetwork(architecture, network.trunk_only(found), head)
 
 
-def _record(root: Path, key: str, architecture: str) -> Path:
+def _path(root: Path, key: str, architecture: str) -> Path:
     return root / "networks" / f"{key}-{architecture}.json"
 
 
 def _has(root: Path, key: str, architecture: str) -> bool:
     """Whether a task's network is there, made as networks are made now."""
-    path = _record(root, key, architecture)
-    if not path.is_file():
-        return False
-    data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
-    return canonical.decode(NetworkEntry, data, what=str(path)).version == VERSION
+    path = _path(root, key, architecture)
+    return path.is_file() and record(path, NetworkEntry, VERSION) is not None

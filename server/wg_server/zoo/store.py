@@ -13,7 +13,7 @@ its object, and a build that was killed loses at most the entry in work.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors
@@ -27,6 +27,8 @@ from wg_server.zoo.plan import TaskSpec
 
 OBJECT_LIMIT = 1 << 30
 ENTRY_LIMIT = 256 << 10
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,3 +162,15 @@ def pack(weights: Weights) -> bytes:
         "bias": weights.bias,
     }
     return safetensors.numpy.save(tensors)
+
+
+def record(path: Path, kind: type[T], version: int) -> T | None:
+    """A record of what can be made again; None if it is of another version, and made anew.
+
+    Raises:
+        DecodeError: It is damaged; the message names the file.
+    """
+    data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
+    if canonical.version_of(data, what=str(path)) != version:
+        return None
+    return canonical.decode(kind, data, what=str(path))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from wg_common.errors import ConfigError, DataError, VerificationError
+from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_common.inference.family_head import Layout
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.settings import parse
@@ -216,6 +216,17 @@ sources:
     (found,) = family_heads.entries(zoo, encoder.id)
     assert found == entry
     assert not list(family_heads.entries(zoo, "another"))
+    (path,) = (tmp_path / "family_heads").glob("*.json")
+    written = path.read_text()
+    path.write_text('{"of":"other fields","version":1}')
+    assert not family_heads.has(zoo, spec, encoder.id, 10), (
+        "what another version wrote is made anew"
+    )
+    assert not list(family_heads.entries(zoo, encoder.id))
+    path.write_text(written.replace('"classes"', '"class"'))
+    with pytest.raises(DecodeError, match="json"):
+        family_heads.has(zoo, spec, encoder.id, 10)
+    path.write_text(written)
     layout, head = family_heads.read(zoo, entry)
     assert layout == Layout(encoder.scaled_dimension, encoder.local_blocks)
     task = sources.load(spec)
