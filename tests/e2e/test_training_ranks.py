@@ -32,7 +32,7 @@ def test_two_ranks_train_whole_networks_as_one_does(tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
     plan.write_bytes(msgspec.yaml.encode(canonical.to_builtins(TRAINING)))
     words = ["train", "--home", str(both.root), "--plan", str(plan), "--device", "cpu", "--json"]
-    first, second = ended(start(words, 2), 240)
+    first, second = ended(start(words, 2))
     assert first[0] == second[0] == 0, first[2] + second[2]
     assert not second[1]
     printed = json.loads(first[1])

@@ -84,7 +84,7 @@ def _wait_for(path: Path, processes: Sequence[subprocess.Popen[str]]) -> None:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[_Site, dict[str, object]]:
     """Trained by two ranks, and the card that the first one printed."""
     site = _site(tmp_path_factory.mktemp("pair") / "home")
-    first, second = ended(start([*site.words, "--json"], 2), 120)
+    first, second = ended(start([*site.words, "--json"], 2))
     # 6: the weights are there, and a card of twelve steps fails.
     assert {first[0], second[0]} <= {0, 6}, first[2] + second[2]
     assert not second[1] and not second[2], "the second rank spoke"
@@ -114,11 +114,11 @@ def test_when_a_rank_is_killed_the_other_ends_and_two_more_go_on(
     processes = start(site.words, 2)
     _wait_for(site.checkpoint, processes)
     processes[1].kill()
-    (code, _, errors), _ = ended(processes, 60)
+    (code, _, errors), _ = ended(processes)
     assert code == PeerError.exit_code
     assert "rank 0 of 2: another process of this training is gone or hangs" in errors
     assert site.checkpoint.is_file()
-    assert {code for code, _, _ in ended(start(site.words, 2), 120)} <= {0, 6}
+    assert {code for code, _, _ in ended(start(site.words, 2))} <= {0, 6}
     assert site.home.generator.read_bytes() == pair[0].home.generator.read_bytes()
     assert not site.checkpoint.exists()
 
@@ -134,9 +134,9 @@ def test_no_rank_waits_for_ever(way: signal.Signals, tmp_path: Path) -> None:
         assert set(_listens(process.pid)) <= {"0100007F"}, "127.0.0.1 as Linux writes it"
     victim, other = processes if way == signal.SIGKILL else processes[::-1]
     victim.send_signal(way)
-    (code, _, errors), *_ = ended([other], 60)
+    (code, _, errors), *_ = ended([other])
     victim.kill()
-    ended([victim], 10)
+    ended([victim])
     assert code == PeerError.exit_code
     assert "gone or hangs" in errors
 
@@ -169,7 +169,7 @@ def test_ranks_with_other_plans_both_refuse(tmp_path: Path) -> None:
     other.write_text(PLAN.replace("seed: 7", "seed: 8"))
     words = [word if word != str(site.plan) else "{plan}" for word in site.words]
     processes = start(words, 2, {"{plan}": [str(site.plan), str(other)]})
-    for code, _, errors in ended(processes, 60):
+    for code, _, errors in ended(processes):
         assert code == ConfigError.exit_code
         assert "not the same at rank 1 as at rank 0" in errors
 
