@@ -14,6 +14,7 @@ from tests.e2e.fleet_support import make_home
 from tests.e2e.test_networks import TRAINING, ZOO
 from tests.server.generator.ranked import ended, start
 
+from wg_common.errors import EXIT_NOT_ACCEPTED, EXIT_OK
 from wg_common.wire import canonical
 from wg_server.generator.pipeline import train
 from wg_server.site.home import ServerHome
@@ -33,7 +34,9 @@ def test_two_ranks_train_whole_networks_as_one_does(tmp_path: Path) -> None:
     plan.write_bytes(msgspec.yaml.encode(canonical.to_builtins(TRAINING)))
     words = ["train", "--home", str(both.root), "--plan", str(plan), "--device", "cpu", "--json"]
     first, second = ended(start(words, 2))
-    assert first[0] == second[0] == 0, first[2] + second[2]
+    passes = card["passes"] and card["networks"]["passes"]  # four steps seldom make a good card
+    assert first[0] == (EXIT_OK if passes else EXIT_NOT_ACCEPTED), first[2] + second[2]
+    assert second[0] == EXIT_OK, "the first rank alone speaks of the card"
     assert not second[1]
     printed = json.loads(first[1])
     assert printed["networks"]["training"]["computed"] == {"cpu, fp32, 2 processes": 4}
