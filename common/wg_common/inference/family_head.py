@@ -116,6 +116,8 @@ class NetworkHead(FamilyHead):
 
 
 TENSORS = tuple(f.name for f in fields(NetworkHead))
+OF_NORMS = TENSORS[len(fields(FamilyHead)) :]
+"""Those that say what norms are at a site; they do not grow with the classes."""
 SITE = "site."
 """Before their names among the tensors of a whole network: of a head on its features."""
 

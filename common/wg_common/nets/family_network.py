@@ -144,16 +144,16 @@ def in_half(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.floating]
 
     A tensor with a number that float16 has not, beyond 65,504, stays as it is.
     """
-    large = {
-        f"{PREFIX}{each.architecture}.{name}"
-        for each in networks
-        for name in (*each.trunk, *site_norms.shapes(each.architecture))
+    return {
+        name: value.astype(np.float16) if _can_be_half(name, value) else value
+        for name, value in packed(networks).items()
     }
-    found: dict[str, NDArray[np.floating]] = {}
-    for name, value in packed(networks).items():
-        fits = name in large and np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max
-        found[name] = value.astype(np.float16) if fits else value
-    return found
+
+
+def _can_be_half(name: str, value: NDArray[np.float32]) -> bool:
+    own = name.removeprefix(PREFIX).partition(".")[2]
+    large = own.startswith(network.TRUNK) or own in family_head.OF_NORMS
+    return large and bool(np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max)
 
 
 def trunk_tensors(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.float32]]:
