@@ -82,6 +82,10 @@ def besieged(
         queue = CampaignQueue(store.engine)
         wait_until(lambda: queue.show(campaign.id).finished is not None, "the campaign")
         wait_until(lambda: all(site.applied() for site in fleet.sites), "applying")
+        # A process that is told to stop before it listens to signals is ended by them.
+        signs = ["ready: ", *("online as " for _ in fleet.sites)]
+        up = list(zip(victims, signs, strict=True))
+        wait_until(lambda: all(sign in victim.said() for victim, sign in up), "starting again")
         # Nobody has anything left to do: another few questions for work change nothing.
         time.sleep(3)
         assert [victim.terminate() for victim in victims[1:]] == [0] * len(fleet.sites)
