@@ -74,6 +74,11 @@ class ArchitectureSpec:
         """Whether its tensors hold a trunk of their own, rather than a head on the encoder."""
         return bool(self.module)
 
+    @property
+    def all_own(self) -> bool:
+        """Whether all its weights are trained, rather than a few changes of published ones."""
+        return self.whole and "whole" in self.plans
+
     def widest(self, plan: str) -> WeightPlan:
         """A weight plan by name, or the widest that there is of one that is wider.
 

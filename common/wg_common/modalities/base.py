@@ -126,6 +126,10 @@ class Modality(ABC):
             rng: Source of the site and its noise.
         """
 
+    def augment_record(self, record: Record, rng: np.random.Generator) -> Record:
+        """A record as it might have been made at the same site at another time; here as it is."""
+        return record
+
     @abstractmethod
     def example(self, shape: tuple[int, int]) -> Record:
         """A made-up record whose first two sides are these."""

@@ -245,7 +245,8 @@ def _seen(
     for site in range(sites):
         rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
         rows = np.concatenate([np.resize(rng.permutation(own), each) for own in of_class])
-        local.append(encoder.encode_batched(sources.at_site(task, rows, site, rng)))
+        records = sources.at_site(task.some(rows), task.modality, site, rng)
+        local.append(encoder.encode_batched(records))
         shown.append(rows)
     out = np.zeros(len(task.labels), bool)
     for own in of_class:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.inference.block_scale import FLOOR
 from wg_common.inference.family_head import Layout, NetworkHead
+from wg_common.modalities.registry import modality
 from wg_common.nets import network, site_norms
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.site_norms import Modulation, SiteNorms
@@ -89,7 +90,7 @@ def fine_tune(
 def made_up_sites(
     architecture: str, task: sources.Task, rows: NDArray[np.intp], rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]]:
-    """Some of a task's records at one made-up site after another, without end.
+    """Some of a task's records, varied, at one made-up site after another, without end.
 
     Args:
         architecture: Of the network that they are for.
@@ -100,14 +101,15 @@ def made_up_sites(
     Yields:
         A batch ``[m, ...]`` and its labels ``[m]``.
     """
-    labels = task.labels[rows]
+    labels, kind = task.labels[rows], modality(task.modality)
     of_class = [rows[labels == label] for label in np.unique(labels)]
     count = _BATCH // _TOGETHER
     each = -(-count // len(of_class))
     for site in itertools.count():
         drawn = np.concatenate([np.resize(rng.permutation(own), each) for own in of_class])
         seen = rng.permutation(drawn)[:count]
-        shown = sources.at_site(task, seen, site, rng)
+        varied = [kind.augment_record(record, rng) for record in task.some(seen)]
+        shown = sources.at_site(varied, task.modality, site, rng)
         yield network.prepared(architecture, shown), task.labels[seen]
 
 
@@ -262,7 +264,9 @@ def accuracy_at_sites(
     """Accuracy of a network of made-up sites at some more of them; NaN without records."""
     layout, found = Layout(network.feature_count(architecture), ()), []
     for site in range(_JUDGED if len(rows) else 0):
-        batch = network.prepared(architecture, sources.at_site(task, rows, site, rng))
+        batch = network.prepared(
+            architecture, sources.at_site(task.some(rows), task.modality, site, rng)
+        )
         seen = network.as_input(torch.from_numpy(batch))
         trunk = dict(site_norms.at_site(architecture, tensors, head, seen))
         features = network.features(network.load_trunk(architecture, trunk), batch)

@@ -73,6 +73,10 @@ class Task:
     licence: str
     modality: str
 
+    def some(self, rows: NDArray[np.intp]) -> list[Record]:
+        """Its records of these rows."""
+        return [self.records[row] for row in rows]
+
 
 def available(plan: ZooPlan) -> ZooPlan:
     """The plan without the optional sources that this machine lacks; each is logged.
@@ -112,18 +116,19 @@ def load(spec: TaskSpec) -> Task:
 
 
 def at_site(
-    task: Task, rows: NDArray[np.intp], site: int, rng: np.random.Generator
+    records: list[Record], modality: str, site: int, rng: np.random.Generator
 ) -> list[Record]:
-    """Domain-shift augmentation: some of a task's records as a made-up site sees them.
+    """Domain-shift augmentation: records as a made-up site sees them.
 
     Args:
+        records: Of one modality.
+        modality: Its name.
         site: Its number; some see records as they are (``shown_as_they_are``).
     """
-    records = [task.records[row] for row in rows]
     if shown_as_they_are(site):
         return records
     strength = float(rng.uniform(*_STRENGTHS))
-    return modality_of(task.modality).augment_site(records, strength, rng)
+    return modality_of(modality).augment_site(records, strength, rng)
 
 
 def shown_as_they_are(site: int) -> bool:

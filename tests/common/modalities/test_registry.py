@@ -103,6 +103,13 @@ def test_a_site_sees_records_of_several_shapes_in_their_order(name: str) -> None
         assert [each.shape for each in seen] == [(2, 64), (1, 50), (1, 50), (2, 64)]
 
 
+@pytest.mark.parametrize("name", MODALITIES)
+def test_a_record_of_another_time_is_still_one(name: str) -> None:
+    found, rng = modality(name), np.random.default_rng(5)
+    for record in RECORDS[name]:
+        found.check(found.augment_record(record, rng))
+
+
 def test_the_content_is_values_type_and_shape() -> None:
     record = np.arange(6, dtype=np.uint8).reshape(2, 3)
     others = [record.reshape(3, 2), record.astype(np.int8), record + np.uint8(1)]

@@ -131,6 +131,7 @@ class NetworkPriors:
         augmented: Networks of tasks of the index that have seen the records through other sites'
             cameras too (domain-shift augmentation); None if there are none.
         site_heads: Of these, on features that a site standardises, by their task's key.
+        everywhere: Whether these serve behind the operator's own camera or sensors too.
     """
 
     priors: Priors
@@ -140,6 +141,7 @@ class NetworkPriors:
     retrieval_weight: float = 1.0
     augmented: RetrievalIndex | None = None
     site_heads: Mapping[str, NetworkHead] = field(default_factory=dict)
+    everywhere: bool = True
 
 
 def network_condition(
@@ -237,17 +239,15 @@ def _family(
 ) -> FamilyMean | None:
     """The networks of the plant's family: for the zoo's own views, or augmented by domain shift.
 
-    The latter where the plant stands behind another camera, and wherever sites standardise norms:
-    such networks are no worse at the operator's own camera (docs/decisions/0175).
+    The latter are no worse behind the operator's own camera or sensors, but for those of which few
+    weights are trained: these come where the plant's are likely to be others (docs/decisions/0201).
     """
     index, augmented = fitted_priors.index, fitted_priors.augmented
     family_match = find_family(fitted_priors, estimate, labels, set(without))
     if family_match is None or family_match.share < _OUT_OF_FAMILY:
         return None
     keys = [index.keys[entry] for entry in family_match.entries]
-    heads = [fitted_priors.site_heads[key] for key in keys if key in fitted_priors.site_heads]
-    everywhere = len(heads) == len(keys) and all(head.norms.size for head in heads)
-    wanted = everywhere or family_match.shifted > SHIFT_LIKELY
+    wanted = fitted_priors.everywhere or family_match.shifted > SHIFT_LIKELY
     if wanted and augmented and set(keys) <= set(augmented.keys):
         entries = np.array([augmented.keys.index(key) for key in keys])
         step = augmented.starts[entries] - index.starts[family_match.entries]

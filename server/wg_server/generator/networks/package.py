@@ -193,6 +193,7 @@ def _bundle(
             weight,
             augmented,
             _site_heads(name, container.under(tensors, f"{_SITE}."), augmented),
+            catalogue.known(name).all_own,
         ),
         Decoder(wanted, codec, base),
         float(row["nearest"]),

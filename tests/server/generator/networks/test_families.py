@@ -174,7 +174,8 @@ def test_domain_shift_decides_which_of_a_family_s_networks_are_taken(
     codec = zoo.decoder.codec
     mine = [n for n in zoo.networks if n.task.family in ("family-3", "family-6")]
     others = [replace(n, rows=n.rows + 1, tokens=_doubled(n.tokens)) for n in reversed(mine)]
-    known = replace(zoo.fitted_priors, augmented=build_index(others, codec))
+    everywhere = replace(zoo.fitted_priors, augmented=build_index(others, codec))
+    known = replace(everywhere, everywhere=False)
     site = site_evidence(world.release(6, 2, epsilon=None, shots=30), LABELS)
     tokens, estimate = condition(generator.parts.fitted_priors, [site])
     centres = known.index.centres[[f == "family-6" for f in known.index.families]]
@@ -184,6 +185,9 @@ def test_domain_shift_decides_which_of_a_family_s_networks_are_taken(
     same, _ = network_condition(zoo.fitted_priors, tokens, here, LABELS)
     assert usual.family is not None and same.family is not None
     np.testing.assert_array_equal(usual.family.latents, same.family.latents)
+    always, _ = network_condition(everywhere, tokens, here, LABELS)
+    assert always.family is not None
+    np.testing.assert_allclose(always.family.latents, 2 * same.family.latents, atol=1e-4)
     away = replace(here, centre=here.centre + 3.0)
     assert _family_match(known, away).shifted > SHIFT_LIKELY
     found, _ = network_condition(known, tokens, away, LABELS)
