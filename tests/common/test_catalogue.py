@@ -67,3 +67,9 @@ def test_what_is_not_in_it_is_refused(name: str) -> None:
 def test_a_head_is_not_a_whole_network() -> None:
     with pytest.raises(ConfigError, match="lite0-head: is not a whole network"):
         network.kind("lite0-head")
+
+
+def test_of_published_networks_a_few_changes_are_trained() -> None:
+    few = {name for name in catalogue.NETWORKS if not catalogue.known(name).all_own}
+    assert few == {"lite0", "minilm"}
+    assert not catalogue.known("lite0-head").all_own

@@ -126,22 +126,22 @@ class NetworkPriors:
         regression: To heads on the base.
         index: Networks of the zoo.
         spread: How sites of one family in the index differ.
+        everywhere: Whether ``augmented`` serve behind the operator's own camera or sensors too.
         retrieval_weight: Of neighbours, for out-of-family sites, 0 to 1: at 0 the prior is the
             closed form on the base.
         augmented: Networks of tasks of the index that have seen the records through other sites'
             cameras too (domain-shift augmentation); None if there are none.
         site_heads: Of these, on features that a site standardises, by their task's key.
-        everywhere: Whether these serve behind the operator's own camera or sensors too.
     """
 
     priors: Priors
     regression: FeatureRegression
     index: RetrievalIndex
     spread: Spread
+    everywhere: bool
     retrieval_weight: float = 1.0
     augmented: RetrievalIndex | None = None
     site_heads: Mapping[str, NetworkHead] = field(default_factory=dict)
-    everywhere: bool = True
 
 
 def network_condition(

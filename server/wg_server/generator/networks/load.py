@@ -55,9 +55,9 @@ def load_zoos(
             fit_regression(networks),
             index,
             match.measure(index, priors),
+            catalogue.known(name).all_own,
             augmented=build_index(augmented, codec) if augmented else None,
             site_heads={one.task.key: one.site_head for one in augmented if one.site_head},
-            everywhere=catalogue.known(name).all_own,
         )
         found[name] = NetworkZoo(networks, known, Decoder(parts, codec, base))
     return found

@@ -95,6 +95,7 @@ def make_zoos(
                 fit_regression(networks),
                 index,
                 match.measure(index, priors),
+                everywhere=True,
             ),
             Decoder(plan, codec, network.draw_trunk(architecture, np.random.default_rng(5))),
         )

@@ -50,7 +50,9 @@ def zoo(zoo_tasks: list[ZooTask], generator: Generator) -> NetworkZoo:
     )
     base = whole_networks.draw_trunk(NAME, np.random.default_rng(5))
     index, priors = build_index(networks, codec), generator.parts.priors
-    known = NetworkPriors(priors, fit_regression(networks), index, match.measure(index, priors))
+    known = NetworkPriors(
+        priors, fit_regression(networks), index, match.measure(index, priors), everywhere=True
+    )
     return NetworkZoo(networks, known, Decoder(PLAN, codec, base))
 
 
