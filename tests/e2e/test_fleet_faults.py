@@ -23,10 +23,6 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-import sqlalchemy as sa
-from alembic import command as alembic
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from tests.e2e import fleet_support
 from tests.e2e.fleet_support import (
     FAST,
@@ -40,7 +36,7 @@ from tests.e2e.fleet_support import (
     start_campaign,
     wait_until,
 )
-from tests.e2e.test_fleet_processes import ROOT, answers, models, process
+from tests.e2e.test_fleet_processes import answers, models, process
 
 from wg_client.connection import link, transport
 from wg_client.fleet import enrolment, flower, inbox
@@ -54,9 +50,7 @@ from wg_common.wire import fleet, protocol
 from wg_common.wire.protocol import WITNESS_PATH
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
-from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
-from wg_server.store.database import open_engine
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
@@ -433,63 +427,6 @@ def test_enrolment_between_versions_says_which_side_to_update(
     monkeypatch.setattr(enrolment, "EnrolmentRequest", newer)
     with pytest.raises(PeerError, match=r"refused \(400\).*version 3, this program speaks 2"):
         enrolment.enrol(ClientHome(tmp_path / "plant"), protocol.encode_token(token))
-
-
-def earlier_revisions() -> list[str]:
-    """Every schema that a store may have, but the newest."""
-    config = Config()
-    config.set_main_option(
-        "script_location", str(ROOT / "server" / "wg_server" / "store" / "migrations")
-    )
-    config.set_main_option("path_separator", "os")
-    found = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
-    assert found[0] == schema.HEAD
-    return found[1:]
-
-
-@pytest.mark.parametrize("revision", ["none", *earlier_revisions()])
-def test_a_store_of_an_earlier_version_serves_after_an_upgrade_at_the_start(
-    tmp_path: Path, revision: str
-) -> None:
-    home = make_home(tmp_path / "server")
-    url = f"sqlite:///{home.database}"
-    for path in home.database.parent.glob(home.database.name + "*"):
-        path.unlink()
-    home.database.touch()
-    engine = sa.create_engine(url)
-    if revision != "none":
-        config = Config()
-        config.set_main_option(
-            "script_location", str(ROOT / "server" / "wg_server" / "store" / "migrations")
-        )
-        config.set_main_option("path_separator", "os")
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            alembic.upgrade(config, revision)
-            table = sa.Table("site", sa.MetaData(), autoload_with=connection)
-            row = {
-                column.name: "" if isinstance(column.type, sa.String) else 0
-                for column in table.columns
-                if not column.nullable
-            }
-            connection.execute(table.insert().values({**row, "name": "old", "state": "revoked"}))
-    engine.dispose()
-    with running(home):
-        with Store.open(home) as store:
-            assert [site.name for site in store.sites()] == ([] if revision == "none" else ["old"])
-        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        with plant.running():
-            check_once(home, plant, finished(home, start_campaign(home, ["plant-a"])))
-
-
-def test_a_server_refuses_a_store_of_a_later_version(tmp_path: Path) -> None:
-    home = make_home(tmp_path / "server")
-    engine = open_engine(home.database_url)
-    with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    engine.dispose()
-    with pytest.raises(ConfigError, match="newer weightgate"):
-        Store.open(home)
 
 
 # ----------------------------------------------------------------------------------- disks in parts

@@ -25,7 +25,6 @@ from wg_common.wire.statistics_file import CoveredStatistics, StatisticsManifest
 from wg_server.campaigns import plausibility
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import WitnessPolicy
-from wg_server.store import quarantine
 from wg_server.store.releases import StoredRelease
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -146,14 +145,12 @@ def newest_releases(
 ) -> dict[str, Release]:
     """Every site's newest release that is used, by its id.
 
-    Releases that came before there was a test are tested first. One that cannot be opened any more
-    is left out, and named in the log.
+    One that cannot be opened any more is left out, and named in the log.
 
     Args:
         opened: Releases that were opened before, by id; these are not opened again.
         apart_from: A site whose releases are left out.
     """
-    quarantine.examine_untested(store, lambda stored: _reasons(open_release(stored)))
     found = {}
     for release_id in store.newest_ids(encoder=encoder, apart_from=apart_from):
         try:

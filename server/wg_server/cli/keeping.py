@@ -1,14 +1,13 @@
-"""``wg-server backup``, ``restore``, ``rotate-authority``, ``upgrade``: kept for years."""
+"""``wg-server backup``, ``restore``, ``rotate-authority``: kept for years."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wg_common import cli, errors
+from wg_common import cli
 from wg_common.backup.options import key_options, seal_options
 from wg_common.wire import canonical
 from wg_server.cli.options import home_option, this_user, when
@@ -18,7 +17,6 @@ from wg_server.store.sites import Store
 
 if TYPE_CHECKING:
     from wg_common.backup.archive import Key, Seal
-    from wg_server.operation.upgrade import Upgraded
 
 
 @click.command()
@@ -95,33 +93,4 @@ def rotate_authority(home: ServerHome, as_json: bool) -> None:
         f"CA {done.before} is retired; its key is deleted",
         "join tokens that were made before name the old one: make them again",
         f"next: wg-server backup --home {home.root} ...",
-    )
-
-
-@click.command()
-@home_option
-@cli.json_option
-def upgrade(home: ServerHome, as_json: bool) -> int:
-    """Take a home over from an earlier version: bring it up to date, and say what to do by hand.
-
-    With the server stopped. Ends with code 3 if something is to be done before it can serve.
-    """
-    from wg_server.operation import upgrade as upgrading
-
-    found = upgrading.upgrade(home)
-    cli.show(canonical.to_builtins(found), _upgrade_lines(home, found), as_json)
-    return errors.EXIT_CONFIG if found.stops else errors.EXIT_OK
-
-
-def _upgrade_lines(home: ServerHome, found: Upgraded) -> Iterator[str]:
-    if found.before == found.now:
-        yield f"store: schema {found.now}, as this version wants it"
-    else:
-        yield f"store: from schema {found.before or 'none'} to {found.now}"
-    if found.copy:
-        yield f"store: as it was: {found.copy}"
-    for each in found.findings:
-        yield f"! {each}"
-    yield (
-        f"next: wg-server serve --home {home.root}" if not found.stops else "not ready to serve yet"
     )

@@ -26,7 +26,6 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("operation", "Serve the fleet: listeners and campaign worker."),
     "sites": ("sites", "List the sites."),
     "train": ("train", "Train the generator on the zoo."),
-    "upgrade": ("keeping", "Take a home over from an earlier version."),
     "witness": ("airgap", "Take a statistics file in and cosign its ledger."),
     "zoo": ("zoo", "Public tasks and their trained weights."),
 }

@@ -26,7 +26,7 @@ def releases() -> None:
 @cli.json_option
 def list_releases(home: ServerHome, everything: bool, as_json: bool) -> None:
     """List releases that are not used, newest first, and why."""
-    standings: tuple[Standing, ...] = () if everything else ("untested", "quarantined", "rejected")
+    standings: tuple[Standing, ...] = () if everything else ("quarantined", "rejected")
     with Store.open(home) as store:
         found = quarantine.notes(store, *standings)
     if as_json:

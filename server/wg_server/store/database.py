@@ -16,6 +16,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from wg_common import __version__
 from wg_common.errors import ConfigError, StorageError
 from wg_server.store import schema
 
@@ -33,25 +34,12 @@ def open_engine(url: str) -> Engine:
     What the engine cannot read or write later is a ``StorageError``.
 
     Raises:
-        ConfigError: The database cannot be opened, or was written by a newer program.
+        ConfigError: The database cannot be opened, or is of another program's schema.
     """
     engine = _connect(url)
     with _closed_on_error(engine):
         _migrate(engine)
     return engine
-
-
-def schema_of(url: str) -> str:
-    """The schema of a database, which is left as it is; empty: it holds none.
-
-    Raises:
-        ConfigError: The database cannot be opened.
-    """
-    engine = _connect(url)
-    with _closed_on_error(engine), reading(engine) as connection:
-        found = _version(connection) or ""
-    engine.dispose()
-    return found
 
 
 @contextmanager
@@ -233,9 +221,10 @@ def _migrate(engine: Engine) -> None:
     config.set_main_option("path_separator", "os")
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
+        shown = engine.url.render_as_string(hide_password=True)
         raise ConfigError(
-            f"database: schema {found}, this program knows up to {schema.HEAD}:"
-            " it was written by a newer weightgate"
+            f"database {shown}: schema {found}, this program (weightgate {__version__}) wants"
+            f" {schema.HEAD}: use the version that wrote it, or restore a backup of this one"
         )
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":

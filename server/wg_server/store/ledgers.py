@@ -136,27 +136,28 @@ def begin_log(
     origin = request.ledger_origin
     known = connection.execute(sa.select(table).where(table.c.origin == origin)).first()
     named = beginning.predecessor
-    values = {
-        "genesis": beginning.genesis,
-        "predecessor": named.origin if named else "",
-        "predecessor_checkpoint": named.checkpoint if named else "",
-    }
     if known is None:
-        values |= {"site": request.site, "key": request.ledger_key}
-        connection.execute(table.insert().values(origin=origin, first_seen=now, **values))
+        connection.execute(
+            table.insert().values(
+                origin=origin,
+                site=request.site,
+                key=request.ledger_key,
+                genesis=beginning.genesis,
+                predecessor=named.origin if named else "",
+                predecessor_checkpoint=named.checkpoint if named else "",
+                first_seen=now,
+            )
+        )
         return
     if known.site != request.site:
         raise RefusedError("enrolment: another site uses this ledger")
-    if known.key and known.key != request.ledger_key:
+    if known.key != request.ledger_key:
         raise RefusedError(
             "enrolment: this ledger is known with another key: finish 'wg-client rotate-key' first,"
             " or give the ledger up with 'wg-client compromise'"
         )
-    if known.genesis and known.genesis != beginning.genesis:
+    if known.genesis != beginning.genesis:
         raise RefusedError("enrolment: this ledger is known with another beginning")
-    connection.execute(
-        table.update().where(table.c.origin == origin).values(key=request.ledger_key, **values)
-    )
 
 
 def cosign(

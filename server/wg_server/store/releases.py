@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Engine
 from wg_common.errors import ConfigError, VerificationError
 from wg_server.store import database, schema
 
-Standing = Literal["untested", "plausible", "quarantined", "accepted", "rejected"]
+Standing = Literal["plausible", "quarantined", "accepted", "rejected"]
 """Of a release: ``plausible`` and ``accepted`` (by the operator) ones are used."""
 USED = ("plausible", "accepted")
 

@@ -17,13 +17,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    text,
 )
 
 from wg_common.ledger.entries import NAME_LIMIT
 from wg_common.wire import protocol
 
-HEAD = "0006"  # Newest migration; a store with another one is upgraded when it is opened
+HEAD = "0001"  # Newest migration; a store of an earlier one is migrated when it is opened
 
 metadata = MetaData()
 
@@ -135,7 +134,7 @@ campaign = Table(
     Column("state", String(16), nullable=False, default="queued"),
     Column("reason", Text, nullable=False, default=""),
     Column("finished", Float),
-    Column("about", String(32), nullable=False, server_default=text("''")),  # empty, or a campaign
+    Column("about", String(32), nullable=False, default=""),  # empty, or a campaign
 )
 
 task = Table(

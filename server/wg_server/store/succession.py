@@ -37,8 +37,8 @@ class SeenLog:
     Attributes:
         origin: Origin of its checkpoints.
         site: The site.
-        key: Its signing key as known last, hex; empty if it was replaced before logs were kept.
-        genesis: Leaf hash of its first entry, hex; empty if it enrolled before that was asked.
+        key: Its signing key as known last, hex.
+        genesis: Leaf hash of its first entry, hex.
         predecessor: Origin of the log that its first entry names, or empty.
         predecessor_checkpoint: The checkpoint that it names, or empty.
         first_seen: When the site enrolled with it, Unix time.
@@ -154,7 +154,7 @@ def _names_the_end(log: SeenLog, before: SeenLog) -> bool:
         last = checkpoints.decode(before.checkpoint or b"")[0]
         if named.size == last.size:
             return named.root == last.root
-        if named.size < last.size or not before.key:
+        if named.size < last.size:
             return False
         checkpoints.verify(
             note, before.origin, signing.public_from_bytes(bytes.fromhex(before.key))

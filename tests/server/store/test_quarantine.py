@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from prometheus_client import generate_latest
 from tests.server.campaigns.nodes import enrol, stored
 from tests.server.campaigns.test_isolation import HOSTILE, campaign
 from tests.server.cli.test_cli import document, run
 
-from wg_common.errors import DecodeError, VerificationError
+from wg_common.errors import VerificationError
 from wg_common.wire.fleet import Envelope
-from wg_server.campaigns import intake, plausibility
+from wg_server.campaigns import intake
 from wg_server.console.metrics import Metrics
 from wg_server.site.home import ServerHome
-from wg_server.store import database, quarantine
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
@@ -103,57 +98,3 @@ def test_a_site_whose_newest_release_is_held_is_remembered_by_the_one_before(sto
     store.add_release(held(release_id="later", received=2.0))
     (remembered,) = store.newest_ids(encoder="e", apart_from="")
     assert store.release(remembered).received == 1.0
-
-
-def test_releases_of_a_store_of_before_are_looked_at_before_they_are_used(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of three old releases one is plausible, one is not, and one is damaged."""
-    store_of_before(database_url)
-
-    def reasons(found: str) -> tuple[str, ...]:
-        return ("too long",) if found == "implausible" else ()
-
-    def opened(release: StoredRelease) -> Any:
-        if release.data == b"damaged":
-            raise DecodeError("not a release")
-        return intake.Release(None, release.data.decode())  # type: ignore[arg-type]
-
-    monkeypatch.setattr(intake, "open_release", opened)
-    monkeypatch.setattr(plausibility, "reasons", reasons)
-    with Store(database.open_engine(database_url)) as store:
-        assert {note.standing for note in quarantine.notes(store)} == {"untested"}
-        assert conditioning(store) == []
-        found = intake.releases_of_others(store, encoder="e", apart_from="")
-        assert [str(each.statistics) for each in found] == ["plausible"]
-        notes = {note.site: (note.standing, note.reasons) for note in quarantine.notes(store)}
-    assert notes == {
-        "plausible": ("plausible", ""),
-        "implausible": ("quarantined", "too long"),
-        "damaged": ("quarantined", "cannot be opened: not a release"),
-    }
-
-
-def store_of_before(url: str) -> None:
-    """A store as the schema before made it, with a release of three sites."""
-    config = Config()
-    folder = Path(database.__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder))
-    config.set_main_option("path_separator", "os")
-    engine = sa.create_engine(sa.make_url(url.replace("postgresql://", "postgresql+psycopg://")))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
-        for name in ("plausible", "implausible", "damaged"):
-            values = {"name": name, "data": name.encode()}
-            connection.execute(
-                sa.text("INSERT INTO site VALUES (:name, 'enrolled', '', '', '', '', 0.0, 0.0)"),
-                values,
-            )
-            connection.execute(
-                sa.text(
-                    "INSERT INTO release VALUES (:name, :name, 'e', '1', '1e-5', 1.0, 'k', :data)"
-                ),
-                values,
-            )
-    engine.dispose()

@@ -9,9 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from wg_client.site import identity
 from wg_client.site.home import ClientHome
@@ -26,7 +23,7 @@ from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest
 from wg_server.fleet.enrolment import Enrolment, make_token
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
-from wg_server.store import database, succession
+from wg_server.store import succession
 from wg_server.store.sites import Store
 
 SITE = "plant-a"
@@ -235,46 +232,6 @@ def test_a_known_ledger_under_another_key_is_refused(central: Central) -> None:
     signing.save(plant.ledger_key, new)
     with pytest.raises(RefusedError, match="rotate-key"):
         central.enrol(plant)
-
-
-def test_a_store_of_before_tells_what_it_knows(database_url: str) -> None:
-    """Two sites of an old store: one with one ledger, one whose ledger had replaced another."""
-    old_store(database_url)
-    with Store(database.open_engine(database_url)) as store:
-        logs = store.logs()
-        said = succession.of_sites(store.sites(), logs)
-    assert said == {"plant-a": FIRST, "plant-b": BUDGET_UNKNOWN}
-    assert [log.origin for log in logs["plant-b"]] == ["w/b/1", "w/b/2"]
-    assert logs["plant-b"][0].key == "" and logs["plant-a"][0].key == "aa" * 32
-
-
-def old_store(url: str) -> None:
-    """A store as the first schema made it, with sites, a replaced ledger, and an invitation."""
-    folder = Path(database.__file__).parent / "migrations"
-    config = Config()
-    config.set_main_option("script_location", str(folder))
-    config.set_main_option("path_separator", "os")
-    engine = sa.create_engine(sa.make_url(url.replace("postgresql://", "postgresql+psycopg://")))
-    site = "INSERT INTO site VALUES (:name, :state, 'n', 's', :origin, :key, :enrolled, 0.0)"
-    note = checkpoints.sign(checkpoints.Checkpoint("w", 7, bytes(32)), [signing.generate()])
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        for name, state, origin, key in (
-            ("plant-a", "enrolled", "w/a/1", "aa" * 32),
-            ("plant-b", "enrolled", "w/b/2", "bb" * 32),
-            ("plant-c", "invited", "", ""),
-        ):
-            connection.execute(
-                sa.text(site),
-                {"name": name, "state": state, "origin": origin, "key": key, "enrolled": 9.0},
-            )
-        for origin, owner in (("w/a/1", "plant-a"), ("w/b/1", "plant-b"), ("w/b/2", "plant-b")):
-            connection.execute(
-                sa.text("INSERT INTO witness VALUES (:origin, :site, :note, 7, 5.0)"),
-                {"origin": origin, "site": owner, "note": note.encode()},
-            )
-    engine.dispose()
 
 
 def ledger_again(plant: ClientHome) -> Ledger:
