@@ -133,13 +133,16 @@ def certificate_expiry(home: ClientHome) -> float:
 
 
 def renewal_due(home: ClientHome, now: float) -> bool:
-    """Whether two thirds of the certificate's life are over, or its authority is replaced."""
+    """Whether a third of the certificate's life is over, or its authority is replaced.
+
+    So early that a plant may be off for the other two thirds, at any time, and still renew.
+    """
     certificate = _load_certificate(atomic.read_bytes(home.certificate, limit=1 << 16))
     if not authority.issued_by(certificate, authority.read_root(home)):
         return True
     start = certificate.not_valid_before_utc.timestamp()
     end = certificate.not_valid_after_utc.timestamp()
-    return now > start + (end - start) * 2 / 3
+    return now > start + (end - start) / 3
 
 
 def _open_ledger(

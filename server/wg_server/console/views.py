@@ -29,7 +29,7 @@ from wg_server.store.queue import CampaignQueue
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
-ENDS_SOON = 2 * 86400.0
+ENDS_SOON = 7 * 86400.0
 """A site's certificate that ends within this, or a quarter of its life, was not renewed in time."""
 SERVER_ENDS_SOON = {"server": 30 * 86400.0, "authority": 180 * 86400.0}
 BACKUP_SECONDS = 2 * 86400.0  # A backup that is older is called old

@@ -61,7 +61,9 @@ class ServerConfig:
         console_url: Where browsers find the console behind a proxy with TLS, as in
             ``https://wg.example.org``. Empty: on this machine alone, or through a tunnel to it.
         database: SQLAlchemy URL; a SQLite file in the home folder when empty.
-        certificate_hours: Life of a plant's TLS certificate.
+        certificate_hours: Life of a plant's TLS certificate. A node renews it when a third of it is
+            over, so that a plant may be off for the other two at any time. Revoking does not wait
+            for its end.
         body_limit: Largest request body that the fleet listener reads, bytes.
         inline_bytes: Packages up to this size travel in a message; larger ones are offered, and
             fetched in ranges.
@@ -93,7 +95,7 @@ class ServerConfig:
     admin_port: int
     console_url: str = ""
     database: str = ""
-    certificate_hours: int = 168
+    certificate_hours: int = 720
     body_limit: int = 16 << 20
     inline_bytes: int = protocol.INLINE_LIMIT
     chunk_bytes: int = 4 << 20
