@@ -39,11 +39,13 @@ from wg_server.operation import backup as server_backup
 from wg_server.site.home import ServerHome
 from wg_server.store import succession
 from wg_server.store.campaigns import Campaign
+from wg_server.store.operators import Actor
 from wg_server.store.sites import Store
 
 IDENTITY = pyrage.x25519.Identity.generate()
 SEAL = Seal(recipients=(str(IDENTITY.to_public()),))
 KEY = Key(identity=str(IDENTITY))
+ACTOR = Actor("aiko", "command")
 
 
 def renew(plant: Plant) -> None:
@@ -69,7 +71,7 @@ def lost_and_restored(
             original = finished(first, campaign)
             renew(plants[0])
         second = ServerHome(folder / "restored" / "server")
-        server_backup.restore(folder / "backup", second, KEY)
+        server_backup.restore(folder / "backup", second, KEY, ACTOR)
         with running(second):
             again = finished(second, campaign)
             renew(plants[0])  # its certificate is newer than the backup

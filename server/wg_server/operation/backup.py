@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from wg_common import atomic, locks
@@ -24,6 +25,7 @@ from wg_common.errors import ConfigError
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup, Recovery
 from wg_server.store import copying
+from wg_server.store.operators import Actor, record
 from wg_server.store.sites import Store
 
 KIND = "server"
@@ -57,12 +59,19 @@ def write(home: ServerHome, out: Path, seal: Seal, *, now: float | None = None) 
 
 
 def restore(
-    path: Path, home: ServerHome, key: Key, *, database: str = "", now: float | None = None
+    path: Path,
+    home: ServerHome,
+    key: Key,
+    actor: Actor,
+    *,
+    database: str = "",
+    now: float | None = None,
 ) -> Manifest:
     """Make a home from a backup. It is whole or not there.
 
     Args:
         home: The new home; its folder is empty or not there.
+        actor: Who restores it, for the operators' log.
         database: SQLAlchemy URL of an empty database, if not the one of the backup's
             configuration; ``sqlite`` for a file in the home.
         now: Unix time.
@@ -88,8 +97,10 @@ def restore(
             (folder / _STORE).unlink()
         else:
             atomic.move(folder / _STORE, made.database)
-        Store.open(made).close()  # brought up to date, and readable
+        with Store.open(made) as store:  # brought up to date, and readable
+            record(store, actor, "restore", done.name, _utc(done.created), until)
         Recovery(since=done.created, until=int(until)).save(made)
+        LastBackup(created=done.created).save(made)
     return done
 
 
@@ -98,6 +109,10 @@ def changing_keys(home: ServerHome) -> Iterator[None]:
     """One process changes the keys of a home, or copies them; a second one waits."""
     with locks.hold(home.root / ".keys.lock"):
         yield
+
+
+def _utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _named(home: ServerHome, path: Path) -> Source:

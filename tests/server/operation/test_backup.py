@@ -18,11 +18,14 @@ from wg_server.operation import backup
 from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup, Recovery
+from wg_server.store import operators
+from wg_server.store.operators import Actor
 from wg_server.store.sites import Store
 
 IDENTITY = pyrage.x25519.Identity.generate()
 SEAL = Seal(recipients=(str(IDENTITY.to_public()),))
 KEY = Key(identity=str(IDENTITY))
+ACTOR = Actor("aiko", "command")
 
 
 def run(*words: object) -> Any:
@@ -51,10 +54,9 @@ def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path:
     before = files(home.root)
     assert LastBackup.load(home) == LastBackup(created=100)
     other = ServerHome(tmp_path / "new" / "server")
-    backup.restore(tmp_path / "b", other, KEY, now=200.0)
+    backup.restore(tmp_path / "b", other, KEY, ACTOR, now=200.0)
     after = files(other.root)
-    for only in ("zoo/entries/task.json", "backup.json"):
-        assert before.pop(only)
+    assert before.pop("zoo/entries/task.json")
     assert after.pop("recovery.json") and after == before
     assert Recovery.load(other) == Recovery(since=100, until=200)
     with Store.open(other) as store:
@@ -63,11 +65,25 @@ def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path:
     assert not [path for path in home.root.iterdir() if path.name.startswith(".backup")]
 
 
+def test_a_restore_is_in_the_operators_log_and_keeps_the_time_of_the_backup(
+    home: ServerHome, tmp_path: Path
+) -> None:
+    backup.write(home, tmp_path / "b", SEAL, now=1_795_000_000.0)
+    other = ServerHome(tmp_path / "new")
+    backup.restore(tmp_path / "b", other, KEY, ACTOR, now=1_795_086_400.0)
+    assert LastBackup.load(other) == LastBackup(created=1_795_000_000)
+    with Store.open(other) as store:
+        (found,) = operators.entries(store, limit=9)
+        assert operators.broken_at(store) is None
+    assert (found.operator, found.action, found.subject) == ("aiko", "restore", "central")
+    assert (found.at, found.detail) == (1_795_086_400.0, "2026-11-18 11:06:40Z")
+
+
 def test_a_home_that_is_there_is_not_touched(home: ServerHome, tmp_path: Path) -> None:
     backup.write(home, tmp_path / "b", SEAL)
     before = files(home.root)
     with pytest.raises(ConfigError, match="there already"):
-        backup.restore(tmp_path / "b", home, KEY)
+        backup.restore(tmp_path / "b", home, KEY, ACTOR)
     assert files(home.root) == before
 
 
@@ -78,15 +94,15 @@ def test_a_store_moves_to_postgresql_and_back(
         store.invite("plant-a", "secret", 1.0)
     backup.write(home, tmp_path / "b", SEAL)
     moved, back = ServerHome(tmp_path / "moved"), ServerHome(tmp_path / "back")
-    backup.restore(tmp_path / "b", moved, KEY, database=postgres_cluster)
+    backup.restore(tmp_path / "b", moved, KEY, ACTOR, database=postgres_cluster)
     assert not moved.database.exists()
     with pytest.raises(ConfigError, match="holds a store already"):
         backup.restore(
-            tmp_path / "b", ServerHome(tmp_path / "again"), KEY, database=postgres_cluster
+            tmp_path / "b", ServerHome(tmp_path / "again"), KEY, ACTOR, database=postgres_cluster
         )
     assert not (tmp_path / "again").exists()
     backup.write(moved, tmp_path / "c", SEAL)
-    backup.restore(tmp_path / "c", back, KEY, database="sqlite")
+    backup.restore(tmp_path / "c", back, KEY, ACTOR, database="sqlite")
     with Store.open(back) as store:
         assert [site.name for site in store.sites()] == ["plant-a"]
 
@@ -131,7 +147,7 @@ def test_keys_do_not_change_while_they_are_copied(
     monkeypatch.setattr(archive, "write", slow)
     backup.write(home, tmp_path / "b", SEAL)
     rotation.join()
-    backup.restore(tmp_path / "b", ServerHome(tmp_path / "new"), KEY)
+    backup.restore(tmp_path / "b", ServerHome(tmp_path / "new"), KEY, ACTOR)
     for name in ("keys/signing.key", "keys/witness.key"):
         assert files(tmp_path / "new")[name] == before[name] != files(home.root)[name]
 
@@ -140,5 +156,5 @@ def test_a_backup_without_a_store_is_refused(home: ServerHome, tmp_path: Path) -
     sources = [("server.yaml", home.config_file)]
     archive.write(tmp_path / "b", sources, SEAL, kind="server", name="central", created=0)
     with pytest.raises(ConfigError, match="without a store"):
-        backup.restore(tmp_path / "b", ServerHome(tmp_path / "new"), KEY)
+        backup.restore(tmp_path / "b", ServerHome(tmp_path / "new"), KEY, ACTOR)
     assert zipfile.is_zipfile(tmp_path / "b") and not (tmp_path / "new").exists()
