@@ -29,9 +29,7 @@ def invite(visit: Visit, form: Form) -> Response:
     home, store = visit.source.home, visit.source.store
     with recorded(store, visit.session.actor, "enroll", name, "again" if again else ""):
         token = make_token(home, store, name, seconds, replace=again)
-    return visit.render(
-        "invited", site=name, token=protocol.encode_token(token), expires=token.expires
-    )
+    return visit.render("invited", token=token, word=protocol.encode_token(token))
 
 
 def revoke(visit: Visit, form: Form) -> Response:

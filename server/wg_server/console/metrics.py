@@ -172,8 +172,8 @@ class _Scraped(Collector):
         per_site: dict[str, tuple[str, Callable[[Site], float]]] = {
             "site_online": ("Whether a site's node is connected.", lambda s: s.name in online),
             "site_last_seen_timestamp_seconds": (
-                "A site's last request that was let in.",
-                lambda s: s.last_seen,
+                "A site's last request that was let in; its enrolment, until there is one.",
+                lambda s: max(s.last_seen, s.enrolled),
             ),
             "site_certificate_expiry_timestamp_seconds": (
                 "End of a site's newest certificate.",

@@ -89,6 +89,18 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def file_of(engine: Engine) -> tuple[int, int] | None:
+    """Device and inode of a SQLite database; None on PostgreSQL, or where no file lies there."""
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or not name:
+        return None
+    try:
+        found = Path(name).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def first(engine: Engine, query: sa.Select[Any]) -> sa.Row[Any] | None:
     """The first row that a query finds, if any."""
     with reading(engine) as connection:

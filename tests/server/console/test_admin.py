@@ -108,6 +108,42 @@ def test_a_full_disk_and_a_certificate_that_ended_are_not_ready(
     assert not all(probe.ask() for probe in probes)  # what cannot be read is not good
 
 
+@pytest.mark.parametrize("then", ["away", "another", "empty"])
+def test_a_database_file_that_is_gone_is_not_ready(
+    home: ServerHome, store: Store, then: str
+) -> None:
+    (database,) = [
+        probe
+        for probe in probes_of(home, store, lambda: True, disk_floor=1)
+        if probe.name == "database"
+    ]
+    assert database.ask()
+    copy = home.database.with_suffix(".moved")
+    home.database.rename(copy)
+    if then == "another":
+        home.database.write_bytes(copy.read_bytes())
+    elif then == "empty":
+        home.database.touch()
+    assert not database.ask()
+    copy.replace(home.database)
+    assert database.ask()
+
+
+def test_a_site_of_today_was_seen_when_it_enrolled(
+    home: ServerHome, store: Store, client_of: Client
+) -> None:
+    """The rule that a site was not seen for a day must not fire before its first day is over."""
+    enrol(store, "plant-a")
+    enrol(store, "plant-b")
+    with store.engine.begin() as connection:  # one is new, one enrolled again after months
+        table = schema.site
+        connection.execute(table.update().values(enrolled=900.0))
+        connection.execute(table.update().where(table.c.name == "plant-a").values(last_seen=0.0))
+    found = series(client_of(admin_app("secret", metrics_of(home, store).registry, ())))
+    for site in ("plant-a", "plant-b"):
+        assert found[f"weightgate_site_last_seen_timestamp_seconds{{site={site}}}"] == 900
+
+
 def test_series_are_bounded_by_enrolment_and_counters_count(
     home: ServerHome, store: Store, tmp_path: Path, client_of: Client
 ) -> None:

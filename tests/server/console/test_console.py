@@ -21,6 +21,7 @@ from tests.server.reported import quality_campaign
 
 from wg_common import translations
 from wg_common.language import CODES
+from wg_common.wire import canonical, protocol
 from wg_server.console import messages, sessions, web
 from wg_server.console.app import console_routes
 from wg_server.console.messages import Speech
@@ -268,10 +269,14 @@ def test_quality_is_shown_for_each_site_and_together_in_both_languages(
     assert 'id="quality"' not in other
 
 
-def test_a_join_token_is_shown_once(operator: Operator, store: Store, token: str) -> None:
+def test_a_join_token_is_shown_once_with_the_encoders_hash(
+    operator: Operator, store: Store, token: str
+) -> None:
     operator.login(token)
     found = operator.post("/sites/invite", csrf=operator.csrf, site="plant-c", hours="2")
-    assert "wg1" in found.text or "join" in found.text
+    (word,) = re.findall(r"wgj[0-9]\.[\w-]+", found.text)
+    assert f"<code>{protocol.decode_token(word).encoder}</code>" in found.text
+    assert protocol.decode_token(word).encoder == canonical.sha256_hex(b"a public encoder")
     assert found.headers["cache-control"] == "no-store"
     assert store.site("plant-c").state == "invited"
     assert ("enroll", "plant-c") in acts(store)
