@@ -116,7 +116,7 @@ def test_a_revoked_plant_is_out_at_once_and_comes_back_with_its_ledger(
         lambda: witness_once(plant),
         lambda: run(client, "renew", "--home", plant.home.root),
     ):
-        with pytest.raises(PeerError, match="403"):
+        with pytest.raises(PeerError, match="revoked this site"):
             ask()
     word = run(operator, "enroll", "--home", server.root, plant.site)["token"]
     old_key = plant.home.tls_key.read_bytes()

@@ -197,6 +197,12 @@ def clock_skew(response: httpx.Response, now: float | None = None) -> float | No
 
 def explain_status(response: httpx.Response, now: float | None = None) -> str:
     """Say what an error status means; a 401 with a wrong clock is called a wrong clock."""
+    if response.headers.get(protocol.WHY_HEADER) == protocol.REVOKED:
+        return (
+            "the operator revoked this site, and the server takes nothing from it. Ask the operator"
+            " for a join token (wg-server enroll), and run 'wg-client init --replace': ledger and"
+            " budget stay as they are"
+        )
     skew = clock_skew(response, now)
     if response.status_code == 401 and skew is not None and abs(skew) > CLOCK_TOLERANCE_SECONDS:
         where = "ahead of" if skew > 0 else "behind"
@@ -204,8 +210,8 @@ def explain_status(response: httpx.Response, now: float | None = None) -> str:
     return {
         401: "the server does not know this node (yet)",
         404: "the server has no such thing for this site",
-        403: "the server refused this site: revoked, or the certificate belongs to another key; or"
-        " its campaign has ended",
+        403: "the server refused this site: the certificate or node key is not the one that it"
+        " enrolled with last; or its campaign has ended",
         413: "the server refused a message as too large",
         426: "the server needs another version",
         429: "the server asks for fewer requests",
@@ -218,6 +224,8 @@ def _read(
     """One request; its answer is uncompressed and bounded, see ``transport``."""
     try:
         with client.stream(method, path, content=body, headers=headers) as response:
+            if protocol.WHY_HEADER in response.headers:
+                raise PeerError(explain_status(response))
             return response.status_code, b"".join(response.iter_bytes())
     except httpx.HTTPError as error:
         raise PeerError(f"{client.base_url.host}: {describe(error)}") from error

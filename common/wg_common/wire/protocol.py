@@ -44,6 +44,9 @@ WITNESS_PATH = "/wg/v1/witness"
 ROTATE_PATH = "/wg/v1/rotate"
 PACKAGE_PATH = "/wg/v1/packages"  # Followed by a slash and a delivery's request id
 
+WHY_HEADER = "weightgate-why"  # Of an answer 403: why, in one word
+REVOKED = "revoked"  # The operator shut the site out that the certificate is of
+
 TOKEN_PREFIX = "wgj2."  # noqa: S105 - a prefix, not a secret
 _EARLIER_TOKEN_PREFIX = "wgj1."  # noqa: S105
 TOKEN_LIMIT = 4 << 10

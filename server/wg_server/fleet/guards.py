@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wg_common import logs
 from wg_common.errors import StorageError
+from wg_common.wire import protocol
 from wg_server.fleet.adoption import Adoption
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -170,7 +171,10 @@ class Identify(Guard):
         site = await run_in_threadpool(self._look_up, der) if der else None
         if site is None:
             await asyncio.sleep(PAUSE_SECONDS)
-            await PlainTextResponse("not an enrolled site\n", 403)(scope, receive, send)
+            revoked = der and await run_in_threadpool(self._store.is_revoked, _fingerprint(der))
+            headers = {protocol.WHY_HEADER: protocol.REVOKED} if revoked else None
+            response = PlainTextResponse("not an enrolled site\n", 403, headers)
+            await response(scope, receive, send)
             return
         scope["state"][SITE_STATE] = site
         with logs.about(site=site.name):
@@ -178,7 +182,7 @@ class Identify(Guard):
 
     def _look_up(self, der: bytes) -> Site | None:
         now = time.time()
-        site = self._store.authenticate(hashlib.sha256(der).hexdigest(), now)
+        site = self._store.authenticate(_fingerprint(der), now)
         if site is None and self._adoption is not None:
             site = self._adoption.site_of(der, now)
         if site is not None:
@@ -194,6 +198,10 @@ class Identify(Guard):
                 return
             due, self._unwritten, self._written = self._unwritten, {}, now
         self._store.saw(due)
+
+
+def _fingerprint(der: bytes) -> str:
+    return hashlib.sha256(der).hexdigest()
 
 
 class RateLimit(Guard):

@@ -31,6 +31,7 @@ class Store(LedgerTable, ReleaseTable):
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._file = database.file_of(engine)
 
     @classmethod
     def open(cls, home: ServerHome) -> Self:
@@ -196,6 +197,16 @@ class Store(LedgerTable, ReleaseTable):
         row = database.first(self.engine, query)
         return None if row is None else Site(**row._mapping)
 
+    def is_revoked(self, fingerprint: str) -> bool:
+        """Whether a client certificate is of a site that the operator shut out."""
+        sites, certificates = schema.site, schema.certificate
+        query = (
+            sa.select(sites.c.name)
+            .join(certificates, certificates.c.site == sites.c.name)
+            .where(certificates.c.fingerprint == fingerprint, sites.c.state == "revoked")
+        )
+        return database.first(self.engine, query) is not None
+
     def saw(self, seen: Mapping[str, float]) -> None:
         """Remember when sites were last heard of: Unix time, by name."""
         table = schema.site
@@ -215,8 +226,11 @@ class Store(LedgerTable, ReleaseTable):
         return [Site(**row._mapping) for row in database.rows(self.engine, query)]
 
     def answers(self) -> bool:
-        """Whether the database can be read now."""
-        return self.forks() >= 0
+        """Whether the database can be read now, and is the file that was opened.
+
+        One that was moved away or replaced is read on as it was, and lost with the process.
+        """
+        return database.file_of(self.engine) == self._file and self.forks() >= 0
 
     def certificate_expiries(self) -> dict[str, float]:
         """When the newest certificate that is not revoked expires, by site."""

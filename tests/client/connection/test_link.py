@@ -40,7 +40,7 @@ def test_a_server_without_a_date_is_not_blamed_on_the_clock() -> None:
 
 
 def test_every_status_has_words() -> None:
-    assert "revoked" in link.explain_status(response(403), NOON)
+    assert "not the one that it enrolled with" in link.explain_status(response(403), NOON)
     assert "418" in link.explain_status(response(418), NOON)
 
 

@@ -51,6 +51,17 @@ def ask(
     headers: Headers = (),
     method: str = "POST",
 ) -> int:
+    return int(answered(app, state, headers=headers, method=method)["status"])
+
+
+def answered(
+    app: Any,
+    state: dict[str, Any] | None = None,
+    *,
+    headers: Headers = (),
+    method: str = "POST",
+) -> Any:
+    """What begins the answer."""
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -67,7 +78,18 @@ def ask(
         "state": {} if state is None else state,
     }
     asyncio.run(app(scope, receive, send))
-    return int(sent[0]["status"])
+    return sent[0]
+
+
+def test_a_revoked_site_is_told_so_and_nobody_else_is(store: Store) -> None:
+    app, words = Identify(Recorder(), store), []
+    for name in ("plant-a", "plant-b"):
+        enrol(store, name, name.encode())
+    store.revoke("plant-b", time.time())
+    for name in ("plant-a", "plant-b", "nobody"):
+        answer = answered(app, {PEER_STATE: name.encode()})
+        words.append((answer["status"], dict(answer["headers"]).get(b"weightgate-why")))
+    assert words == [(200, None), (403, b"revoked"), (403, None)]
 
 
 def test_a_store_that_cannot_be_read_is_answered_503(monkeypatch: pytest.MonkeyPatch) -> None:
