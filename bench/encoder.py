@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=6)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    plan = sources.available(read_plan(Path(options.plan)))
+    plan = read_plan(Path(options.plan))
     options.cache.mkdir(parents=True, exist_ok=True)
     public = _kept(options.cache / f"{plan.modality}-fit.npz", lambda: _public(plan))
     priors = _kept(options.cache / f"{plan.modality}-priors.npz", lambda: _prior_tasks(plan))

@@ -11,6 +11,7 @@ from demo import stories
 from demo.federation import Federation
 from demo.languages import chosen, option
 from demo.processes import CommandFailed, processes, start_clean
+from wg_common.errors import WgError
 from wg_common.language import Language, text
 
 OUT = Path(__file__).parent / "out"
@@ -36,7 +37,7 @@ def main() -> int:
                 running, options.out, options.data, quick=options.quick, speak=speak
             )
             summary = federation.run()
-    except (CommandFailed, OSError) as error:
+    except (CommandFailed, WgError, OSError) as error:
         said = speak(text("demo failed: {error}", error=error))
         console.print(said, style="red", highlight=False, markup=False, soft_wrap=True)
         return 1
@@ -55,6 +56,9 @@ def _show(summary: dict[str, Any], out: Path, speak: Language) -> None:
     shown.print()
     for path in sorted([*out.glob("*.html"), *out.glob("*/report.html"), out / "summary.json"]):
         Console().print(str(path), highlight=False, soft_wrap=True)
+    shown.print()
+    for sentence in stories.not_shown(summary):
+        shown.print(speak(sentence), highlight=False)
 
 
 if __name__ == "__main__":

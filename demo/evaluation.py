@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from demo import stories
 from demo.plants import Plant
+from wg_client.data.dataset import SiteData
 from wg_client.methods.names import LOCAL, RANDOM
 from wg_client.models import adoption, predict, store
-from wg_client.models.manifest import ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common import catalogue
 from wg_common.errors import ConfigError
@@ -46,17 +46,26 @@ def evaluate(root: Path, plant: Plant) -> dict[str, Any]:
         "test_records": len(records),
     }
     home = ClientHome(root)
+    right, kept = answers(home, records)
+    network = None if kept is None else _network(home, kept)
+    return found | figures(right, kept, records.labels, plant) | {"network": network}
+
+
+def answers(home: ClientHome, records: SiteData) -> tuple[dict[str, Right], str | None]:
+    """Right answers of each of a plant's models, and which one is in use; none without a package.
+
+    A plant has none where nobody knew anything of its classes.
+    """
     try:
         manifest, kept = adoption.in_use(home)
-    except ConfigError:  # nobody knew anything of its classes
-        return found | figures({}, None, records.labels, plant) | {"network": None}
+    except ConfigError:
+        return {}, None
     seen = predict.encode_records(home, manifest, records)
     right = {
         entry.name: predict.logits(home, manifest, entry.name, seen).argmax(1) == records.labels
         for entry in manifest.models
     }
-    network = _network(home, manifest, kept)
-    return found | figures(right, kept, records.labels, plant) | {"network": network}
+    return right, kept
 
 
 def figures(
@@ -95,8 +104,9 @@ def figures(
     }
 
 
-def _network(home: ClientHome, manifest: ModelsManifest, kept: str) -> dict[str, Any] | None:
+def _network(home: ClientHome, kept: str) -> dict[str, Any] | None:
     """The size of a whole network; None for a head on the encoder."""
+    manifest, _ = adoption.in_use(home)
     if not catalogue.known(manifest.architecture).whole:
         return None
     tensors = store.load_tensors(home, manifest, kept)

@@ -6,7 +6,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from multiprocessing import get_context
@@ -100,14 +100,17 @@ class Federation:
             self._enrol(plants, device)
             self._running.wait("train")
             self._accept()
+        if not ServerHome(self._server).networks.is_file():  # the zoo has too few for the device
+            plants = tuple(connected)
+        offline = [plant for plant in plants if plant is device]
         with self._step(text("statistics out, weights in")):
             for plant in connected:
                 self._running.start(
                     plant.name, "wg-client", "run", "--home", self._home(plant), "--once",
                     aside=True,  # the device comes last: it compares whole networks
                 )  # fmt: skip
-            campaign = self._asked(connected, device)
-            traffic = {device.name: self._applied(device)}
+            campaign = self._asked(connected, offline)
+            traffic = {plant.name: self._applied(plant) for plant in offline}
             traffic |= self._delivered(campaign, connected)
         with self._step(text("test on unseen records")):
             results = self._evaluate(plants)
@@ -117,8 +120,9 @@ class Federation:
         summary = {
             "stories": [result["story"] for result in results],
             "plants": results,
+            "quick": self._quick,
             "source": cut.source,
-            "generator": self._generator(connected),
+            "generator": self._generator(connected, results),
             "seconds": _rounded(self._seconds),
             "processor_seconds": _rounded(self._processor),
             "versions": {
@@ -192,7 +196,8 @@ class Federation:
     def _accept(self) -> None:
         """Accept by name each generator whose own model card fails, as an operator would."""
         home = ServerHome(self._server)
-        for path in (home.model_card, home.networks_card):
+        cards = (home.model_card, home.networks_card)
+        for path in (card for card in cards if card.is_file()):
             card = json.loads(path.read_text("utf-8"))
             failed = [check["name"] for check in card["checks"] if not check["passed"]]
             if failed:
@@ -204,18 +209,21 @@ class Federation:
                 )
                 self._running.run("wg-server", "accept", "--home", home.root, card["generator"])
 
-    def _asked(self, plants: list[Plant], device: Plant) -> str:
-        """Start the campaign, and make weights of the device's file meanwhile; its name."""
-        started, _ = self._running.run_all(
+    def _asked(self, plants: list[Plant], offline: list[Plant]) -> str:
+        """Start the campaign, and make weights of files meanwhile; its name."""
+        started, *_ = self._running.run_all(
             (
                 "wg-server", "campaign", "start", "--home", self._server,
                 "--epsilon", EPSILON, "--delta", DELTA, "--purpose", "demonstration",
                 "--sites", ",".join(plant.name for plant in plants), "--json",
             ),
-            (
-                "wg-server", "generate", "--home", self._server,
-                "--statistics", self._sent(device), "--out", self._received(device),
-                "--architecture", ARCHITECTURE,
+            *(
+                (
+                    "wg-server", "generate", "--home", self._server,
+                    "--statistics", self._sent(plant), "--out", self._received(plant),
+                    "--architecture", ARCHITECTURE,
+                )
+                for plant in offline
             ),
         )  # fmt: skip
         return str(json.loads(started)["id"])
@@ -286,13 +294,17 @@ class Federation:
             for each in map(json.loads, found)
         ]
 
-    def _generator(self, plants: list[Plant]) -> dict[str, Any]:
+    def _generator(
+        self, plants: list[Plant], results: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
         """The generator in figures, and how long it takes to make one plant's candidates."""
         home = ServerHome(self._server)
         card = json.loads(home.model_card.read_text("utf-8"))
+        served = {result["name"] for result in results if result["kept_source"] is not None}
         distances = [
             float(distance)
             for plant in plants
+            if plant.name in served
             for name, distance in self._distances(plant).items()
             if name.startswith("sample")
         ]

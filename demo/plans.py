@@ -40,7 +40,7 @@ def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
     )
     networks = NetworksPlan(
         architectures=(ARCHITECTURE,),
-        families=3,
+        families=3 if quick else 4,
         sites=2 if quick else 1,
         steps=30 if quick else 100,
         base_tasks=16 if quick else 30,

@@ -96,7 +96,7 @@ def page(
     return environment.get_template("report.html.j2").render(
         summary=summary,
         cards=[_card(plant, pictures[plant["name"]], speak) for plant in plants],
-        notes=stories.notes(summary),
+        notes=(*stories.notes(summary), *stories.not_shown(summary)),
         models=_models(plants),
         scatter=_scatter(rows),
         size=(_WIDE, _HIGH),

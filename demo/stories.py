@@ -212,6 +212,34 @@ def notes(
     )
 
 
+def not_shown(summary: Mapping[str, Any]) -> Iterator[Text]:
+    """What a run left out, in sentences; that nothing is missing, where it is so."""
+    untold = [found for found in STORIES if found.key not in summary["stories"]]
+    for found in untold:
+        yield text(
+            "Not shown: {title}. The operator's zoo has too few whole networks; the end of"
+            " logs/train.log says what to do.",
+            title=found.title,
+        )
+    without = list(without_model(summary["plants"]))
+    yield from without
+    if summary["quick"]:
+        yield text(
+            "Not shown: what weightgate can do. This was the short form, and its figures say only"
+            " that every step works."
+        )
+    if not (untold or without or summary["quick"]):
+        yield text("All five stories are told.")
+
+
+def without_model(plants: Sequence[Result]) -> Iterator[Text]:
+    """Of each plant that got no model, that it did not."""
+    for plant in plants:
+        if plant["kept_source"] is None:
+            name = plant["name"]
+            yield text("Not shown: what a model does for plant {name}. It got none.", name=name)
+
+
 def key(name: str) -> str:
     """A model's name in ``summary.json``."""
     return name.replace("-", "_")

@@ -23,12 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 from demo import stories
-from demo.evaluation import figures
+from demo.evaluation import answers, figures
 from demo.languages import chosen, option
 from demo.processes import CommandFailed, Processes, free_port, processes, start_clean
-from wg_client.models import adoption, predict
+from wg_client.models import predict
 from wg_client.site.home import ClientHome
 from wg_common import atomic
+from wg_common.errors import WgError
 from wg_common.language import ENGLISH, Language, Text, text
 from wg_common.nets.encoder import sentences
 from wg_server.site.home import ServerHome
@@ -161,7 +162,7 @@ def main() -> int:
         start_clean(options.out)
         with processes(options.out / "logs") as running:
             results = run(running, options.out, speak)
-    except CommandFailed as error:
+    except (CommandFailed, WgError, OSError) as error:
         said = speak(text("demo failed: {error}", error=error))
         console.print(said, style="red", highlight=False, markup=False, soft_wrap=True)
         return 1
@@ -257,14 +258,8 @@ def _campaign(
 
 def _judged(folder: Path, plant: Plant) -> dict[str, Any]:
     """Accuracy on the plant's test file, which no command has read so far."""
-    home = ClientHome(folder)
-    manifest, kept = adoption.in_use(home)
     records = predict.load_records(plant.test, plant.classes, split=None)
-    features = predict.encode_records(home, manifest, records)
-    right = {
-        entry.name: predict.logits(home, manifest, entry.name, features).argmax(1) == records.labels
-        for entry in manifest.models
-    }
+    right, kept = answers(ClientHome(folder), records)
     vectors = sentences.embed([str(record) for record in records.records])
     nearest = (vectors @ sentences.embed(plant.classes).T).argmax(axis=1)
     return {
@@ -334,6 +329,8 @@ def _show(results: list[dict[str, Any]], out: Path, speak: Language) -> None:
     shown.print()
     for path in sorted([*out.glob("*/report.html"), out / "summary.json"]):
         Console().print(str(path), highlight=False, soft_wrap=True)
+    for sentence in stories.without_model(results):
+        shown.print(speak(sentence), highlight=False)
 
 
 if __name__ == "__main__":

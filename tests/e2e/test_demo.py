@@ -16,8 +16,11 @@ from demo.plans import ARCHITECTURE, write_plans
 from demo.plants import industrial, usual
 from demo.processes import CommandFailed, processes
 
+from wg_server.generator.networks.load import FEWEST
 from wg_server.generator.plan import read_plan as read_training
+from wg_server.zoo import networks
 from wg_server.zoo.plan import read_plan as read_zoo
+from wg_server.zoo.plan import tasks
 
 ROOT = Path(__file__).parents[2]
 
@@ -169,4 +172,5 @@ def test_plans_have_the_operators_records_and_the_devices_network(tmp_path: Path
         assert found.sources[-1].path == str(cut.own)
         assert found.networks is not None
         assert found.networks.architectures == (ARCHITECTURE,)
+        assert len(networks.wanted(tasks(found), found.networks)) >= FEWEST
         read_training(training)

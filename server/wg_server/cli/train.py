@@ -16,6 +16,7 @@ from wg_server.cli.options import home_option, plan_option
 from wg_server.generator import pipeline
 from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.scores import against_others
+from wg_server.generator.networks.load import FEWEST
 from wg_server.generator.plan import read_plan
 from wg_server.generator.training import compute, distributed
 from wg_server.site.home import ServerHome
@@ -85,6 +86,12 @@ def train(
         networks = card["networks"]
         lines += [f"whole networks {networks['generator']}", *_table(networks, home)]
         lines.append(f"model card {home.networks_card}")
+    lines += [
+        f"no generator of {name}: the zoo has {count} such networks, and {FEWEST} are the fewest to"
+        " learn from; raise networks.families or networks.sites in the zoo's plan, build it again"
+        f" (wg-server zoo build --home {home.root} --plan FILE), and train again"
+        for name, count in card["too_few_networks"].items()
+    ]
     passes = card["passes"] and (card["networks"] is None or card["networks"]["passes"])
     if passes:
         lines.append(f"next: wg-server serve --home {home.root}")

@@ -15,7 +15,7 @@ from wg_common.wire import canonical
 from wg_server.cli.options import home_option, plan_option
 from wg_server.site.home import ServerHome
 from wg_server.site.progress import Noted
-from wg_server.zoo import contributions, devices, sheets, sources
+from wg_server.zoo import contributions, devices, sheets
 from wg_server.zoo.build import build, steps
 from wg_server.zoo.plan import read_plan
 from wg_server.zoo.store import Entry, Zoo
@@ -42,7 +42,7 @@ def build_command(
     home: ServerHome, plan: Path | None, workers: int, ray: str | None, device: str, as_json: bool
 ) -> None:
     """Build the zoo; run again, it goes on where it stopped."""
-    wanted = sources.available(read_plan(plan))
+    wanted = read_plan(plan)
     count = steps(wanted)
     with (
         cli.progress("zoo", count) as bar,

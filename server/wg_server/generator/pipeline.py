@@ -167,9 +167,9 @@ class _Pipeline:
         with beside.opened(self.plan.workers) as begin:
             heads = self._heads(data, architecture, checkpoint, begin)
             identity = "" if heads is None else heads.identity
-            networks = self._networks(data, group.from_first(identity.encode()).decode())
+            networks, scarce = self._networks(data, group.from_first(identity.encode()).decode())
             document = {} if heads is None else heads.written(self.home)
-        document["networks"] = networks
+        document |= {"networks": networks, "too_few_networks": scarce}
         if group.first:
             checkpoint.unlink(missing_ok=True)
         return group.document_of_first(document)
@@ -252,16 +252,23 @@ class _Pipeline:
                     found[entry.family] = entry.at_sites, (first, *made.beside)
         return found
 
-    def _networks(self, data: TrainingData, heads: str) -> dict[str, Any] | None:
-        """Train and pack a generator of networks; its card on the first rank, if there are any."""
+    def _networks(
+        self, data: TrainingData, heads: str
+    ) -> tuple[dict[str, Any] | None, dict[str, int]]:
+        """Train and pack a generator of networks.
+
+        Returns:
+            Its card on the first rank, if there are any; and of architectures of which the zoo has
+            too few to learn from, how many.
+        """
         plan, how, first = self.plan.networks, self.how, self.how.process_group.first
         if first:
             self._network_progress(0, "reading whole networks")
-        zoos = load_zoos(self.home.zoo, plan, data.tasks, data.fitted_priors.priors)
+        zoos, scarce = load_zoos(self.home.zoo, plan, data.tasks, data.fitted_priors.priors)
         if not zoos:
             if first:
                 self.home.networks.unlink(missing_ok=True)
-            return None
+            return None, scarce
         if first:
             self._network_progress(0, "weighing retrieved networks")
         groups = _family_groups(data, zoos, self.plan.seed)
@@ -281,7 +288,7 @@ class _Pipeline:
         checkpoint = self.home.networks.with_suffix(".checkpoint")
         state = loop.train(objective, plan, checkpoint, identity, self._network_progress, how)
         if not first:
-            return None
+            return None, scarce
         self._network_progress(plan.steps, "writing the card of whole networks")
         objective.finish()
         bundles = {
@@ -304,7 +311,7 @@ class _Pipeline:
         checks = network_card.checks(document)
         _write(self.home.networks, packed, self.home.networks_card, document, checks)
         checkpoint.unlink(missing_ok=True)
-        return document
+        return document, scarce
 
 
 def _head_figures(

@@ -5,8 +5,6 @@ every read has a limit. Pictures above ``SIDE`` are made smaller as they are rea
 """
 
 import functools
-import gzip
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from wg_common.errors import DataError
 from wg_common.modalities import cells
 from wg_common.modalities.arrays import read_labelled
-from wg_common.modalities.base import DAMAGE, Record, read_file
+from wg_common.modalities.base import Record, read_file
 from wg_common.modalities.images import Images
 
 Pictures = NDArray[np.uint8]
@@ -189,30 +187,3 @@ def read_table(path: str) -> Archive:
     labels = np.array([number[said[row].strip()] for row in kept], dtype=np.int64)
     records = list(table.records.take(kept))
     return Archive(records, labels, names, table.records.modality.name)
-
-
-def read_idx(folder: Path, images: str, labels: str, names: tuple[str, ...]) -> Archive:
-    """Two IDX files (the format of MNIST), plain or with ``.gz``.
-
-    Raises:
-        DataError: They are missing, or are not what their headers say.
-    """
-    x, y = _idx(folder, images, 3), _idx(folder, labels, 1)
-    if len(x) != len(y) or (len(y) and int(y.max()) >= len(names)):
-        raise DataError(f"{folder}: {len(x)} pictures, {len(y)} labels of {len(names)} classes")
-    return Archive(list(x), y.astype(np.int64), names)
-
-
-def _idx(folder: Path, name: str, dimensions: int) -> Pictures:
-    plain, packed = folder / name, folder / f"{name}.gz"
-    path = plain if plain.is_file() else packed
-    try:
-        with plain.open("rb") if path == plain else gzip.open(packed, "rb") as stream:
-            data = stream.read(MEMBER_LIMIT + 1)
-    except DAMAGE as error:
-        raise DataError(f"{path}: {error}") from error
-    header = 4 + 4 * dimensions
-    shape = struct.unpack_from(f">{dimensions}I", data, 4) if len(data) >= header else ()
-    if data[:4] != bytes((0, 0, 8, dimensions)) or int(np.prod(shape)) != len(data) - header:
-        raise DataError(f"{path}: not an IDX file of bytes in {dimensions} dimensions")
-    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)

@@ -81,7 +81,7 @@ def build(
         PeerError: No Ray cluster answers, or it failed.
         VerificationError: A contribution does not hold.
     """
-    plan = sources.available(plan)
+    sources.check_present(plan)
     wanted = tasks(plan)
     if ray is None:
         device = devices.choose(device)

@@ -22,7 +22,6 @@ Kind = Literal[
     "procedural",
     "procedural-windows",
     "procedural-texts",
-    "fashion-mnist",
     "torchvision",
     "npz",
     "folder",
@@ -36,7 +35,6 @@ _MODALITIES: dict[Kind, str] = {
     "procedural-windows": "windows",
     "procedural-texts": "texts",
     "table": "texts",
-    "fashion-mnist": "images",
     "torchvision": "images",
     "folder": "images",
     "archive": "images",
@@ -83,18 +81,17 @@ class SourcePlan:
 
     Attributes:
         kind: ``procedural``, ``procedural-windows`` (sensor windows), ``procedural-texts``,
-            ``table`` (texts: CSV or JSON lines with columns text and label), ``fashion-mnist``
-            (skipped with a log line where it is not installed), ``torchvision`` (a data set that
-            lies at ``path``; skipped with a log line where it does not), ``npz`` (arrays x, y,
-            classes; x may be sensor windows), ``folder`` (one sub-folder a class), ``archive`` (a
-            zip or tar of such a folder), or
-            ``contributions`` (a folder of ``.wgc`` files of enrolled sites; makes no tasks).
+            ``table`` (texts: CSV or JSON lines with columns text and label), ``torchvision`` (a
+            data set that lies at ``path``; nothing is downloaded), ``npz`` (arrays x, y, classes;
+            x may be sensor windows), ``folder`` (one sub-folder a class), ``archive`` (a zip or
+            tar of such a folder), or ``contributions`` (a folder of ``.wgc`` files of enrolled
+            sites; makes no tasks).
         families: Number of kinds of plants; for files, of class subsets. Not for contributions.
         sites: Sites of each family: the same classes, other records, another camera.
         per_class: Records of each class at each site.
         strength: How far a site's camera is from a clean one, 0 to 1.
         only: For the procedural kinds: draw families of this kind only; empty for all kinds.
-        path: For all but the procedural kinds; optional for ``fashion-mnist``.
+        path: For all but the procedural kinds.
         name: Name in provenance; the kind when empty. For ``torchvision`` the data set's class.
         licence: Licence in provenance; needed where ``path`` is.
         network_steps: Fine-tuning steps of its whole networks; 0 for ``networks.steps`` where

@@ -5,9 +5,6 @@ a camera or sensors of its own (``Modality.augment_site``); the first site of a 
 records as they are.
 """
 
-import dataclasses
-import functools
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,32 +19,11 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.streams import Stream
 from wg_server.zoo import archives, packed, torchvision_sets
-from wg_server.zoo.plan import SourcePlan, TaskSpec, ZooPlan
+from wg_server.zoo.plan import TaskSpec, ZooPlan
 from wg_server.zoo.procedural import families
 from wg_server.zoo.procedural_text import families as text_families
 from wg_server.zoo.procedural_windows import families as window_families
 
-log = logging.getLogger(__name__)
-
-_FASHION = (
-    "t-shirt",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle-boot",
-)
-_FASHION_FOLDERS = (
-    "/usr/share/datasets/fashion-mnist",
-    "/usr/share/dataset-fashion-mnist",
-    "~/.cache/torch/datasets/FashionMNIST/raw",
-    "~/.cache/torchvision/FashionMNIST/raw",
-    "~/data/FashionMNIST/raw",
-)
 _STRENGTHS = 0.3, 1.0  # Strengths of made-up sites
 _AS_THEY_ARE = 10  # Each so many-th made-up site has no camera of its own
 _LEAST = 5  # Fewest records of a class at a site
@@ -78,24 +54,21 @@ class Task:
         return [self.records[row] for row in rows]
 
 
-def available(plan: ZooPlan) -> ZooPlan:
-    """The plan without the optional sources that this machine lacks; each is logged.
+def check_present(plan: ZooPlan) -> None:
+    """Refuse a plan that names files which this machine lacks, before anything is made of it.
 
     Raises:
-        ConfigError: Nothing is left, or torchvision has no data set of a source's name.
+        ConfigError: A source's files are not at its path, or torchvision has no data set of its
+            name; the message says which.
     """
-    kept: list[SourcePlan] = []
     for source in plan.sources:
-        if source.kind == "fashion-mnist" and fashion_folder(source.path) is None:
-            log.info("zoo: Fashion-MNIST is not installed; its tasks are left out")
-            continue
-        if source.kind == "torchvision" and not torchvision_sets.present(source.name, source.path):
-            log.info("zoo: %s is not at %s; its tasks are left out", source.name, source.path)
-            continue
-        kept.append(source)
-    if not kept:
-        raise ConfigError("zoo: none of the plan's sources is on this machine")
-    return dataclasses.replace(plan, sources=tuple(kept))
+        if source.kind == "torchvision":
+            torchvision_sets.check_present(source.name, source.path)
+        elif source.path and not Path(source.path).exists():
+            raise ConfigError(
+                f"source {source.name or source.kind}: nothing is at {source.path}; put it there,"
+                " or take the source out of the plan"
+            )
 
 
 def load(spec: TaskSpec) -> Task:
@@ -104,15 +77,13 @@ def load(spec: TaskSpec) -> Task:
     Raises:
         DataError: A file is missing or is not what the plan says.
     """
-    if spec.kind in _LIBRARIES:
-        return _rendered(spec, _LIBRARIES[spec.kind])
-    if spec.kind == "fashion-mnist":
-        return _cut(spec, _fashion(spec.path), "MIT")
+    if spec.kind in RENDERED:
+        return _rendered(spec, RENDERED[spec.kind])
     if spec.kind == "torchvision":
         archive = torchvision_sets.read(spec.name, spec.path)
     else:
         archive = _READERS[spec.kind](spec.path)
-    return _cut(spec, archive, spec.licence)
+    return _cut(spec, archive)
 
 
 def at_site(
@@ -136,15 +107,6 @@ def shown_as_they_are(site: int) -> bool:
     return site % _AS_THEY_ARE == 0
 
 
-def fashion_folder(path: str = "") -> Path | None:
-    """Where Fashion-MNIST's IDX files lie, if anywhere."""
-    for name in (path,) if path else _FASHION_FOLDERS:
-        folder = Path(name).expanduser()
-        if any((folder / f"train-images-idx3-ubyte{end}").is_file() for end in ("", ".gz")):
-            return folder
-    return None
-
-
 def _rendered(spec: TaskSpec, library: ModuleType) -> Task:
     """A site of a family of a procedural library."""
     if spec.only and spec.only not in library.KINDS:
@@ -165,7 +127,7 @@ def _rendered(spec: TaskSpec, library: ModuleType) -> Task:
     )
 
 
-def _cut(spec: TaskSpec, archive: archives.Archive, licence: str) -> Task:
+def _cut(spec: TaskSpec, archive: archives.Archive) -> Task:
     """One family's class subset, one site's records, as that site sees them."""
     rng = streams.rng(Stream.CLASS_SUBSET, spec.seed, spec.family)
     total = len(archive.names)
@@ -192,17 +154,9 @@ def _cut(spec: TaskSpec, archive: archives.Archive, licence: str) -> Task:
         labels=np.array(labels, dtype=np.int64),
         names=tuple(archive.names[c] for c in classes),
         family=f"{spec.name}-{spec.family}",
-        licence=licence,
+        licence=spec.licence,
         modality=archive.modality,
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _fashion(path: str) -> archives.Archive:
-    folder = fashion_folder(path)
-    if folder is None:
-        raise DataError("Fashion-MNIST: no IDX files found")
-    return archives.read_idx(folder, "train-images-idx3-ubyte", "train-labels-idx1-ubyte", _FASHION)
 
 
 _READERS = {
@@ -211,7 +165,7 @@ _READERS = {
     "archive": packed.read_packed,
     "table": archives.read_table,
 }
-_LIBRARIES: Mapping[str, ModuleType] = {
+RENDERED: Mapping[str, ModuleType] = {
     "procedural": families,
     "procedural-windows": window_families,
     "procedural-texts": text_families,

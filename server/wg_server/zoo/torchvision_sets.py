@@ -49,18 +49,20 @@ def check_name(name: str) -> None:
         )
 
 
-def present(name: str, root: str) -> bool:
-    """Whether a set is there.
+def check_present(name: str, root: str) -> None:
+    """Refuse a set that is not on this machine.
 
     Raises:
-        ConfigError: Torchvision has no such set.
+        ConfigError: It is not at its root, or torchvision has no such set.
     """
     check_name(name)
     try:
         _open(name, root)
-    except (RuntimeError, OSError):
-        return False
-    return True
+    except (RuntimeError, OSError) as error:
+        raise ConfigError(
+            f"source {name}: torchvision finds no such data set at {root}; nothing is downloaded:"
+            " put it there, or take the source out of the plan"
+        ) from error
 
 
 @functools.lru_cache(maxsize=2)

@@ -237,9 +237,15 @@ def test_training_says_with_its_code_whether_the_cards_pass(
         empty: dict[str, Any] = {"scenarios": {}, "loses": [], "alarms": [], "checks": []}
         return {"generator": "ab" * 32, "passes": passes, **empty}
 
-    found = {**card(heads), "networks": None if networks is None else card(networks)}
+    found = {
+        **card(heads),
+        "networks": None if networks is None else card(networks),
+        "too_few_networks": {"cnn-m": 7} if networks is None else {},
+    }
     monkeypatch.setattr("wg_server.generator.pipeline.train", lambda *words, **named: found)
     got, out, _ = run(capsys, "train", "--home", home.root)
     assert got == code
     assert ("next: wg-server serve" in out) == (code == 0)
     assert (f"wg-server accept --home {home.root} abab" in out) == (code == 6)
+    few = "no generator of cnn-m: the zoo has 7 such networks" in out
+    assert few == ("raise networks.families" in out) == (networks is None)

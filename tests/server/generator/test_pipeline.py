@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from click.testing import CliRunner
 from tests.server.generator.conftest import DIMENSION
 
 from wg_common import atomic
 from wg_common.errors import ConfigError
+from wg_common.nets import network
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.wire import canonical
@@ -31,6 +33,7 @@ from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.simulation import prefetch
 from wg_server.generator.simulation.episodes import NO_NOISE, Plants, Scenario
 from wg_server.site.home import ServerHome
+from wg_server.zoo import bases
 from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 
@@ -102,7 +105,8 @@ def test_training_writes_a_package_that_its_card_names(
     home: ServerHome, card: dict[str, object]
 ) -> None:
     assert load_generator(home.generator).id == card["generator"]
-    heads = {key: value for key, value in card.items() if key != "networks"}
+    beyond = ("networks", "too_few_networks")
+    heads = {key: value for key, value in card.items() if key not in beyond}
     assert json.loads(home.model_card.read_text()) == heads
     assert not home.generator.with_name(training.CHECKPOINT).exists()
 
@@ -140,6 +144,19 @@ def test_interrupted_training_ends_with_the_same_weights(
         training.train(other, PLAN, progress=kill)
     assert other.generator.with_name(training.CHECKPOINT).exists()
     assert training.train(other, PLAN, progress=_silent)["generator"] == card["generator"]
+
+
+def test_an_architecture_with_too_few_networks_is_counted_and_not_trained(
+    tmp_path: Path, zoo_tasks: list[ZooTask]
+) -> None:
+    home = ServerHome(tmp_path)
+    _fill(home, zoo_tasks)
+    trunk = network.draw_trunk("cnn-s", np.random.default_rng(1))
+    atomic.write_bytes(bases.base_path(home.zoo, "cnn-s"), safetensors.numpy.save(trunk))
+    card = training.train(home, replace(PLAN, steps=1, episodes=2), progress=_silent)
+    assert card["networks"] is None
+    assert card["too_few_networks"] == {"cnn-s": 0}
+    assert not home.networks_card.exists()
 
 
 def test_an_empty_zoo_is_refused(tmp_path: Path, zoo_tasks: list[ZooTask]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import os
 import stat
@@ -18,7 +17,9 @@ import pytest
 from PIL import Image
 
 from wg_common.errors import ConfigError, DataError
+from wg_server.site.home import ServerHome
 from wg_server.zoo import archives, packed, sources, torchvision_sets
+from wg_server.zoo.build import build
 from wg_server.zoo.plan import SourcePlan, ZooPlan, tasks
 
 
@@ -27,7 +28,6 @@ def _forget() -> None:
     for cached in (archives.read_folder, packed.read_packed, archives.read_npz):
         cached.cache_clear()
     torchvision_sets.read.cache_clear()
-    sources._fashion.cache_clear()
 
 
 def _plan(kind: str, path: Path, **more: object) -> ZooPlan:
@@ -282,53 +282,21 @@ def test_arrays_that_are_not_as_they_should_be_are_named(
         archives.read_npz(str(tmp_path / "a.npz"))
 
 
-def _write_idx(folder: Path, name: str, array: np.ndarray, *, packed: bool) -> None:
+def _write_idx(folder: Path, name: str, array: np.ndarray) -> None:
     header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
-    data = header + array.astype(np.uint8).tobytes()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (f"{name}.gz" if packed else name)
-    path.write_bytes(gzip.compress(data) if packed else data)
-
-
-def _mnist(folder: Path, *, packed: bool) -> Path:
-    rng = np.random.default_rng(1)
-    images, labels = rng.integers(0, 256, (200, 28, 28)), np.arange(200) % 10
-    _write_idx(folder, "train-images-idx3-ubyte", images, packed=packed)
-    _write_idx(folder, "train-labels-idx1-ubyte", labels, packed=packed)
-    return folder
-
-
-@pytest.mark.parametrize("packed", [True, False])
-def test_fashion_mnist_is_read_where_it_is_installed(packed: bool, tmp_path: Path) -> None:
-    plan = _plan("fashion-mnist", _mnist(tmp_path / "raw", packed=packed))
-    assert sources.available(plan) == plan
-    task = sources.load(tasks(plan)[0])
-    assert task.licence == "MIT"
-    assert task.names[:2] == ("t-shirt", "trouser") and len(task.names) == 10
-    assert len(task.records) == 80 and task.records[0].shape == (28, 28)
-
-
-def test_fashion_mnist_is_left_out_where_it_is_not(tmp_path: Path) -> None:
-    left = sources.available(_plan("fashion-mnist", tmp_path)).sources
-    assert [source.kind for source in left] == ["procedural"]
-
-
-@pytest.mark.parametrize("cut", [0, 3, 10, 17, 500])
-def test_a_cut_idx_file_is_refused(cut: int, tmp_path: Path) -> None:
-    folder = _mnist(tmp_path / "raw", packed=False)
-    path = folder / "train-images-idx3-ubyte"
-    path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(DataError, match="not an IDX file"):
-        sources.load(tasks(_plan("fashion-mnist", folder))[0])
+    (folder / name).write_bytes(header + array.astype(np.uint8).tobytes())
 
 
 def test_a_torchvision_set_is_read_from_its_root(tmp_path: Path) -> None:
-    _mnist(tmp_path / "KMNIST" / "raw", packed=False)
+    images = np.random.default_rng(1).integers(0, 256, (200, 28, 28))
     raw = tmp_path / "KMNIST" / "raw"
-    _write_idx(raw, "t10k-images-idx3-ubyte", np.zeros((1, 28, 28)), packed=False)
-    _write_idx(raw, "t10k-labels-idx1-ubyte", np.zeros(1), packed=False)
+    _write_idx(raw, "train-images-idx3-ubyte", images)
+    _write_idx(raw, "train-labels-idx1-ubyte", np.arange(200) % 10)
+    _write_idx(raw, "t10k-images-idx3-ubyte", np.zeros((1, 28, 28)))
+    _write_idx(raw, "t10k-labels-idx1-ubyte", np.zeros(1))
     plan = _plan("torchvision", tmp_path, name="KMNIST")
-    assert sources.available(plan) == plan
+    sources.check_present(plan)
     task = sources.load(tasks(plan)[0])
     assert task.family == "KMNIST-0" and task.licence == "test"
     assert len(task.names) == 10 and task.records[0].shape == (28, 28)
@@ -341,19 +309,27 @@ def test_a_torchvision_set_of_pictures_is_read_from_its_root(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["KMNIST", "SVHN", "EuroSAT", "DTD", "STL10"])
-def test_a_torchvision_set_that_is_absent_is_left_out_and_said(
-    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_torchvision_set_that_is_absent_is_named_and_never_left_out(
+    name: str, tmp_path: Path
 ) -> None:
-    caplog.set_level("INFO")
-    left = sources.available(_plan("torchvision", tmp_path, name=name)).sources
-    assert [source.kind for source in left] == ["procedural"]
-    assert f"{name} is not at {tmp_path}" in caplog.text
+    with pytest.raises(ConfigError, match=f"source {name}: .* no such data set at {tmp_path}"):
+        sources.check_present(_plan("torchvision", tmp_path, name=name))
+
+
+@pytest.mark.parametrize("kind", ["npz", "folder", "archive", "contributions"])
+def test_files_that_are_absent_are_named_before_anything_is_made(kind: str, tmp_path: Path) -> None:
+    families = 0 if kind == "contributions" else 2
+    plan = _plan(kind, tmp_path / "gone", name="castings", families=families)
+    home = ServerHome(tmp_path / "home")
+    with pytest.raises(ConfigError, match=f"source castings: nothing is at {tmp_path}/gone"):
+        build(home, plan, workers=1, progress=lambda done, words: None)
+    assert not home.root.exists()
 
 
 @pytest.mark.parametrize("name", ["CIFAR10", "os", "", "VisionDataset", "FakeData"])
 def test_a_torchvision_set_that_is_not_known_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected one of"):
-        sources.available(_plan("torchvision", tmp_path, name=name))
+        sources.check_present(_plan("torchvision", tmp_path, name=name))
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "link out", "link to itself"])

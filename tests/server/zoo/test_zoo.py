@@ -1,5 +1,7 @@
 import dataclasses
 import json
+from collections import Counter
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ from wg_common.inference.family_head import Layout
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.settings import parse
 from wg_server.cli.zoo import zoo as group
+from wg_server.generator.networks.load import FEWEST
 from wg_server.site.home import ServerHome
 from wg_server.zoo import family_heads, heads, sources
 from wg_server.zoo.build import build
+from wg_server.zoo.networks import wanted
 from wg_server.zoo.plan import (
     OWN_STEPS,
     NetworksPlan,
@@ -91,9 +95,24 @@ def test_show_is_one_json_document(home: ServerHome) -> None:
     assert document["sources"]["procedural"]["records"] == 320
 
 
-def test_packaged_plans_can_be_read() -> None:
-    for name in (None, Path("default"), Path("demo"), Path("quick")):
-        assert tasks(read_plan(name))
+PACKAGED = sorted(
+    Path(path.name).stem for path in (resources.files("wg_server.zoo") / "plans").iterdir()
+)
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_a_packaged_plan_needs_nothing_but_what_pip_installs(name: str) -> None:
+    plan = read_plan(Path(name))
+    assert {source.kind for source in plan.sources} <= set(sources.RENDERED)
+    assert tasks(plan)
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_a_packaged_plan_has_enough_networks_or_none(name: str) -> None:
+    plan = read_plan(Path(name))
+    if plan.networks is not None:
+        counts = Counter(architecture for architecture, _ in wanted(tasks(plan), plan.networks))
+        assert min(counts.values()) >= FEWEST
 
 
 @pytest.mark.parametrize(

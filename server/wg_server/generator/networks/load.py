@@ -25,7 +25,7 @@ FEWEST = 8
 
 def load_zoos(
     root: Path, plan: NetworkTraining, tasks: Sequence[ZooTask], priors: Priors
-) -> dict[str, NetworkZoo]:
+) -> tuple[dict[str, NetworkZoo], dict[str, int]]:
     """Architectures of which a zoo has enough networks, by name.
 
     Args:
@@ -34,11 +34,16 @@ def load_zoos(
         tasks: The zoo's.
         priors: Of the generator of heads.
 
+    Returns:
+        What is learnt from; and of architectures with fewer networks than ``FEWEST``, how many
+        there are.
+
     Raises:
         ConfigError: An architecture has no such weight plan.
         DecodeError: A stored base or network is damaged.
     """
-    found = {}
+    found: dict[str, NetworkZoo] = {}
+    scarce: dict[str, int] = {}
     for name in sorted(catalogue.NETWORKS):
         if not bases.base_path(root, name).is_file():
             continue
@@ -46,6 +51,7 @@ def load_zoos(
         parts = weight_plan(name, catalogue.known(name).widest(plan.weight_plan))
         networks, augmented = load_networks(stores.Zoo(root), tasks, parts, base, base_id)
         if len(networks) < FEWEST:
+            scarce[name] = len(networks)
             continue
         names = [part.name for part in parts.parts]
         codec = fit_layer_codec(names, [one.tokens for one in networks], plan.latent)
@@ -60,4 +66,4 @@ def load_zoos(
             site_heads={one.task.key: one.site_head for one in augmented if one.site_head},
         )
         found[name] = NetworkZoo(networks, known, Decoder(parts, codec, base))
-    return found
+    return found, scarce
