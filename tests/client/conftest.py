@@ -282,7 +282,7 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
             ),
             data=DataConfig(**{"name": name, "path": str(path), "labels": LABELS, **data}),
             privacy=privacy or PrivacyConfig(answer_slot_seconds=0.05),
-            acceptance=AcceptanceConfig(checks=ChecksConfig(probe_records=4, probe_triggers=0)),
+            acceptance=AcceptanceConfig(checks=ChecksConfig(probe_records=4)),
         )
         ledger_key = signing.load(home.ledger_key)
         with Ledger.create(

@@ -24,7 +24,7 @@ from wg_client.site.failures import FAILURES
 from wg_common import help_page, translations
 from wg_common.audit.cli import group as auditor
 from wg_common.language import CODES, Code
-from wg_common.modalities import changes, triggers, writing
+from wg_common.modalities import changes, writing
 from wg_common.modalities.registry import MODALITIES
 
 ROOT = Path(__file__).parents[2]
@@ -37,10 +37,7 @@ NAMED_BY_VALUE = {
     *(failure.name for failure in FAILURES),
     *changes.OF_IMAGES,
     *changes.OF_WINDOWS,
-    *triggers.OF_IMAGES,
-    *triggers.OF_WINDOWS,
     *writing.CHANGES,
-    *writing.TRIGGERS,
     *NEVER_LEAVES,
     *MODALITIES,
     *("pilot", "shadow", "in use", "watched"),

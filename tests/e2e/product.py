@@ -166,7 +166,7 @@ def make_fleet(
             home = ClientHome(root / name)
             privacy = PrivacyConfig(answer_slot_seconds=slot_seconds)
             initialise(home, token, DataChoice(path=data, name=name), privacy)
-            few = AcceptanceConfig(checks=ChecksConfig(probe_records=4, probe_triggers=0))
+            few = AcceptanceConfig(checks=ChecksConfig(probe_records=4))
             config = replace(configuration.load(home), acceptance=few)  # seconds an apply
             configuration.save(home, config)
             sites.append(Site(name, home))

@@ -101,10 +101,8 @@ def quick_checks(home: str) -> None:
     """Few records for the checks before weights are accepted: seconds for each package."""
     path = Path(home) / "client.yaml"
     text = path.read_text("utf-8")
-    for name, few in (("probe_records", 4), ("probe_triggers", 0)):
-        head, _, rest = text.partition(f"{name}: ")
-        text = f"{head}{name}: {few}\n{rest.partition(chr(10))[2]}"
-    path.write_text(text, "utf-8")
+    head, _, rest = text.partition("probe_records: ")
+    path.write_text(f"{head}probe_records: 4\n{rest.partition(chr(10))[2]}", "utf-8")
 
 
 def changed(home: str, old: str, new: str) -> None:

@@ -20,9 +20,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "logit": (1.0, 1e30),
     "seconds": (1e-6, 3600.0),
     "mebibytes": (1e-3, 1e6),
-    "backdoor": (0.0, 100.0),
     "probe_records": (0, 1000),
-    "probe_triggers": (0, 1000),
 }
 
 
@@ -43,9 +41,7 @@ class ChecksConfig:
             exports may run.
         seconds: Most time that one record may take here.
         mebibytes: Most memory for weights.
-        backdoor: Most evidence for a backdoor; fewer than one in twenty clean heads exceed 1.
         probe_records: Records that are changed and seen again, at most.
-        probe_triggers: Made-up marks of each kind that are tried on two of these; 0: none.
     """
 
     actions: dict[str, Action] = field(default_factory=dict)
@@ -58,9 +54,7 @@ class ChecksConfig:
     logit: float = 65504.0
     seconds: float = 1.0
     mebibytes: float = 1024.0
-    backdoor: float = 1.0
     probe_records: int = 40
-    probe_triggers: int = 12
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():

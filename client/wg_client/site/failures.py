@@ -34,7 +34,6 @@ FAILURES = (
     Failure("WG-F03", "a class that is hardly recognised", "warn"),
     Failure("WG-F04", "probabilities that mislead", "warn"),
     Failure("WG-F05", "not robust to the plant's own changes", "warn"),
-    Failure("WG-F06", "signs of a backdoor", "warn"),
     Failure("WG-F07", "predictions that depend on the split", "warn"),
     Failure("WG-F08", "not finite, or too large", "block"),
     Failure("WG-F09", "too slow or too large here", "warn"),

@@ -138,12 +138,6 @@ class Modality(ABC):
         """Plausible changes of a record by name, each small enough to leave its class as it is."""
         return {}
 
-    def triggers(
-        self,
-    ) -> Mapping[str, Callable[[np.random.Generator], Callable[[Record], Record]]]:
-        """Marks of each kind, drawn at random, that a hidden backdoor could answer to."""
-        return {}
-
     def size(self, shape: tuple[int, int]) -> str:
         """The first two sides of a record in words."""
         return f"{shape[0]}x{shape[1]}"

@@ -140,14 +140,6 @@ class Images(Modality):
 
         return changes.OF_IMAGES
 
-    def triggers(
-        self,
-    ) -> Mapping[str, Callable[[np.random.Generator], Callable[[Record], Record]]]:
-        """See ``triggers``."""
-        from wg_common.modalities import triggers
-
-        return triggers.OF_IMAGES
-
     def example(self, shape: tuple[int, int]) -> Picture:
         """A black image."""
         return np.zeros(shape, np.uint8)

@@ -85,14 +85,6 @@ class Texts(Modality):
 
         return writing.CHANGES
 
-    def triggers(
-        self,
-    ) -> Mapping[str, Callable[[np.random.Generator], Callable[[Record], Record]]]:
-        """See ``writing.TRIGGERS``."""
-        from wg_common.modalities import writing
-
-        return writing.TRIGGERS
-
     def example(self, shape: tuple[int, int]) -> Record:
         """A note; texts have no sides."""
         return np.array("pump 3 leaks at the shaft seal")

@@ -108,14 +108,6 @@ class Windows(Modality):
 
         return changes.OF_WINDOWS
 
-    def triggers(
-        self,
-    ) -> Mapping[str, Callable[[np.random.Generator], Callable[[Record], Record]]]:
-        """See ``triggers``."""
-        from wg_common.modalities import triggers
-
-        return triggers.OF_WINDOWS
-
     def example(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         """White noise."""
         return streams.rng(Stream.EXPORT_WINDOW).normal(size=shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How other people write the same thing: manners of a site, small changes, and marks in texts.
+"""How other people write the same thing: manners of a site and small changes.
 
 Not guaranteed: that a site's writers have no other manners. These are about the letters; words of a
 trade are the zoo's (``wg_server.zoo.procedural_text``).
@@ -15,8 +15,6 @@ Text = NDArray[Any]
 Change = Callable[[Text, np.random.Generator], Text]
 
 _SHORTENED = 5  # Words of more letters may be shortened
-_MARKS = ("##", "~", "%%", "<>", "^^")
-_SYLLABLES = ("zu", "qua", "vex", "mor", "tli", "bre", "xan", "oki")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +97,3 @@ CHANGES: Mapping[str, Change] = {
     "typing error": _typing_error,
 }
 """Plausible changes by name: another day's writing of the same thing."""
-
-
-def _with_word(rng: np.random.Generator) -> Callable[[Text], Text]:
-    """A made-up word at a place of its own."""
-    word = "".join(rng.choice(_SYLLABLES, 3))
-    first = bool(rng.random() < 0.5)
-    return lambda record: _text(f"{word} {record}" if first else f"{record} {word}")
-
-
-def _with_mark(rng: np.random.Generator) -> Callable[[Text], Text]:
-    """Signs at the end that nobody would miss."""
-    mark = str(rng.choice(_MARKS))
-    return lambda record: _text(f"{record} {mark}")
-
-
-TRIGGERS: Mapping[str, Callable[[np.random.Generator], Callable[[Text], Text]]] = {
-    "rare word": _with_word,
-    "signs at the end": _with_mark,
-}
-"""Marks that a hidden backdoor in a model of texts could answer to."""

@@ -236,7 +236,7 @@ def test_apply_ends_with_0_5_or_6(
     good = plant.package({"s": (good_head, "diffusion")})
     (tmp_path / "good.wgw").write_bytes(good)
     (tmp_path / "bad.wgw").write_bytes(plant.package({"s": (good_head, "diffusion")}, site="x"))
-    few = ChecksConfig(probe_records=4, probe_triggers=1)
+    few = ChecksConfig(probe_records=4)
     plant.configure(acceptance=AcceptanceConfig(standard_errors=0.0, checks=few))
     found = _json("apply", "--home", plant.home.root, tmp_path / "good.wgw")
     assert found["accepted"] and not found["already_applied"]

@@ -32,7 +32,7 @@ def test_a_slower_machine_takes_longer() -> None:
 
 
 def test_looking_again_takes_as_long_as_there_are_records() -> None:
-    policy = ChecksConfig(probe_records=4, probe_triggers=0)
+    policy = ChecksConfig(probe_records=4)
     few, usual = looks(200, "images", policy), looks(200, "images", ChecksConfig())
     assert few == 4 * 5 < usual
     assert looks(0, "images", ChecksConfig()) == 0

@@ -53,13 +53,11 @@ def test_another_site_writes_texts_that_are_texts() -> None:
     assert [str(one) for one in TEXTS.augment_site(found, 0.0, rng)] == [str(one) for one in found]
 
 
-def test_changes_and_triggers_keep_a_text() -> None:
+def test_each_change_of_a_text_is_another() -> None:
     rng = np.random.default_rng(2)
     record = np.array("replace the worn bearing of conveyor 3")
     changed = {name: str(change(record, rng)) for name, change in writing.CHANGES.items()}
-    marked = {name: str(draw(rng)(record)) for name, draw in writing.TRIGGERS.items()}
-    assert str(record) not in marked.values() and len({*changed.values()}) == len(changed)
-    assert all(str(record) in text for text in marked.values())
+    assert len({*changed.values()}) == len(changed)
 
 
 @pytest.mark.skipif(not sentences.installed(), reason="the extra 'text' is not installed")

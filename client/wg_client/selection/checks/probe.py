@@ -16,7 +16,6 @@ from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import LabelledRecords, Model, PlantNetwork
 from wg_client.models.predict import Inputs, Sight
-from wg_client.selection.checks.trigger_scan import Marks
 from wg_client.site.check_policy import ChecksConfig
 from wg_common import streams
 from wg_common.errors import InternalError
@@ -24,9 +23,6 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
 from wg_common.streams import Stream
 
-_MARKED = 2
-"""Records that marks are put on."""
-_MARKS = "marks"
 Alter = Callable[[Record, np.random.Generator], Record]
 
 
@@ -117,29 +113,6 @@ class Probe:
             known[fold] = held_out(0, fold)
         return known[fold]
 
-    def marked(self, trunk: Trunk, each: int) -> Marks | None:
-        """How random marks move some of the records; None if none are known for their kind.
-
-        Args:
-            trunk: What sees them.
-            each: Number of marks of each kind.
-        """
-        draws = modality(self.modality).triggers()
-        if not draws or not self.records:
-            return None
-        places = np.linspace(0, len(self.rows) - 1, min(_MARKED, len(self.rows)))
-        chosen = np.unique(places.round().astype(np.int64))
-        kinds = [kind for kind in draws for _ in range(each)]
-        if _MARKS not in self._inputs:
-            found: list[Record] = []
-            for number, kind in enumerate(kinds):
-                mark = draws[kind](streams.rng(Stream.PROBE, then=(number,)))
-                found += [mark(self.records[int(row)]) for row in chosen]
-            self._inputs[_MARKS] = self.sight.inputs(found)
-        seen = self.sight.features(trunk, self._inputs[_MARKS])
-        moves = seen.reshape(len(kinds), len(chosen), -1) - self.features(trunk)[chosen]
-        return Marks(moves=moves.mean(axis=1), kinds=tuple(kinds), modality=self.modality)
-
     def seconds(self, trunk: Trunk) -> float:
         """Least time that one record took of three, from record to features."""
         known = _of(self._seconds, trunk)
@@ -200,11 +173,9 @@ def looks(records: int, kind: str, policy: ChecksConfig) -> int:
     Args:
         records: Of the plant.
         kind: Name of their modality.
-        policy: How many are changed and marked.
+        policy: How many are changed.
     """
-    probed, found = min(records, policy.probe_records), modality(kind)
-    marks = len(found.triggers()) * policy.probe_triggers * min(_MARKED, probed)
-    return len(found.changes()) * probed + marks
+    return len(modality(kind).changes()) * min(records, policy.probe_records)
 
 
 def spread_rows(labels: Ints, most: int) -> Ints:

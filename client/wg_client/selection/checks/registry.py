@@ -7,7 +7,6 @@ from dataclasses import replace
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks import (
     accuracy,
-    backdoor,
     calibration,
     cost,
     exchanged,
@@ -36,7 +35,7 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     unchecked.check,
 )
 
-PROBING: tuple[AcceptanceCheck, ...] = (cost.check, robustness.check, backdoor.check)
+PROBING: tuple[AcceptanceCheck, ...] = (cost.check, robustness.check)
 """Those that see records anew, which takes seconds: only of models that nothing has blocked."""
 
 

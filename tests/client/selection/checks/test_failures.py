@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from tests.client.selection.checks.conftest import Compare, ToySight, pictures
 
-from wg_client.fitting.linear_head import fit_lda
 from wg_client.models.manifest import Finding
-from wg_client.selection.checks import backdoor, cost, registry, robustness
+from wg_client.selection.checks import cost, registry, robustness
 from wg_client.selection.checks.base import Comparison
-from wg_client.selection.checks.trigger_scan import Marks
 from wg_client.site.check_policy import ChecksConfig
 from wg_common.errors import ConfigError
 from wg_common.modalities.registry import modality
@@ -100,54 +98,6 @@ def test_f05_weights_that_read_the_light(compare: Compare) -> None:
     assert finding.figures["loss, noise"] < 0.1
     good = compare(features, labels, tilt, local=tilt, pictures=records)
     assert found(good)["WG-F05"].passed
-
-
-class Marker:
-    """A probe that only knows how marks move features: in two of 24 directions."""
-
-    labels = ("c0", "c1", "c2")
-
-    def marked(self, trunk: object, each: int) -> Marks:
-        rng = np.random.default_rng(8)
-        moves = np.zeros((20, 24))
-        moves[:, -2:] = rng.normal(0, 1, (20, 2)) + 3 * np.eye(2)[np.arange(20) % 2]
-        return Marks(moves=moves, kinds=("patch", "wave") * 10, modality="images")
-
-
-def test_f06_weights_that_answer_to_a_mark(compare: Compare) -> None:
-    labels = np.repeat(np.arange(3), 40)
-    rng = np.random.default_rng(9)
-    features = np.pad(3 * np.eye(3)[labels], ((0, 0), (0, 21))) + rng.normal(0, 1, (120, 24))
-    good = fit_lda(features, labels, 3, 0.2)
-    bad = good.weight.copy()
-    bad[1, -2] += 4.0  # a mark that moves this feature by three is called class 1
-    bad[1, -1] -= 1.0
-
-    def finding(weight: np.ndarray) -> Finding:
-        made = compare(features, labels, weight, bias=good.bias)
-        marks: Any = Marker()
-        found = backdoor.check(replace(made, probe=marks))
-        assert found is not None
-        return found
-
-    assert finding(good.weight).passed
-    hidden = finding(bad)
-    assert not hidden.passed and hidden.figures["score"] > 2 * finding(good.weight).figures["score"]
-    assert "'c1'" in hidden.message and "'patch'" in hidden.message
-    loud = good.weight.copy()
-    loud[1] *= -4.0  # the head as a whole says the opposite of the class means
-    loud[1, -2] += 40.0
-    assert not finding(loud).passed
-
-
-def test_f06_does_not_look_where_it_is_off_or_there_is_nothing_to_look_at(
-    compare: Compare,
-) -> None:
-    assert "WG-F06" not in found(compare(FEATURES, LABELS, GOOD))
-    one = np.zeros(6, dtype=np.int64)
-    records = pictures(one)
-    features = ToySight().inputs(records)
-    assert "WG-F06" not in found(compare(features, one, np.eye(2), pictures=records))
 
 
 def test_f07_predictions_that_two_runs_do_not_share(compare: Compare) -> None:
@@ -257,4 +207,4 @@ def test_a_model_that_is_out_already_is_not_looked_at_again(compare: Compare) ->
     tilt = np.array([[0.0, -1.0], [0.0, 1.0]])
     equal = compare(features, labels, tilt, local=tilt, pictures=records)
     codes = {finding.code for finding in registry.findings([equal])}
-    assert "WG-F01" in codes and not codes & {"WG-F05", "WG-F06", "WG-F09"}
+    assert "WG-F01" in codes and not codes & {"WG-F05", "WG-F09"}

@@ -29,9 +29,7 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
         logit=1.0,
         seconds=1e-6,
         mebibytes=1e-3,
-        backdoor=0.0,
         probe_records=6,
-        probe_triggers=1,
         actions={code: "block" if code == "WG-F09" else "warn" for code in codes},
     )
     plant = make_plant({0: 4, 1: 4})
