@@ -5,7 +5,7 @@ says which), other sites release, the home's generator answers, and the plant se
 records that no part of it saw tell what is kept over local-only, how often a kept model is more
 than two points worse, and how often the interval that the plant is told holds the accuracy on them.
 Finished runs are kept in ``--results`` (JSON lines), so that a run goes on where it stopped. Each
-has what the rule saw, record by record: ``bench.rules`` judges other rules by the same runs.
+has what the rule saw, record by record.
 """
 
 import argparse

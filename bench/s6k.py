@@ -3,19 +3,18 @@
 ``python -m bench.generator --scenario S6k --home HOME`` calls this. Each part is a benchmark of its
 own, which can be run alone, and of which rows that are done are kept:
 
-* ``bench.camera``: heads of images, and of windows, beside the rivals that are told of a camera;
 * ``bench.known_kinds``: heads through the whole product;
 * ``bench.networks``: ``cnn-m``;
 * ``bench.window_networks``: ``cnn1d-m``.
 
-The first needs a home with an encoder. The others need a home whose zoo has the training part of
-data sets, as ``bench.family_sets`` cuts them, and that folder.
+They need a home whose zoo has the training part of data sets, as ``bench.family_sets`` cuts them,
+and that folder.
 """
 
 import argparse
 from pathlib import Path
 
-from bench import camera, known_kinds, networks, window_networks
+from bench import known_kinds, networks, window_networks
 
 from wg_server.site.home import ServerHome
 
@@ -32,16 +31,9 @@ def run(options: argparse.Namespace) -> None:
         options: Those of ``bench.generator``: ``home``, ``windows_home``, ``family_sets``,
             ``datasets``, ``cache``, ``sets``, ``table``, ``seeds``.
     """
-    sets, seeds = options.sets or "", f"--seeds={options.seeds}"
-    shared = [f"--datasets={options.datasets}", f"--cache={options.cache}"]
-    for home, records in ((options.home, "images"), (options.windows_home, "windows")):
-        if home is not None:
-            chosen = [f"--sets={sets}"] if sets and records == "images" else []
-            where = _table(options.table, f"heads-{records}")
-            camera.main([f"--home={home}", *shared, *chosen, *where])
     if options.family_sets is None:
-        print("No --family-sets: heads through the product and whole networks are left out")
-        return
+        raise SystemExit("--scenario S6k needs --family-sets, a folder of bench.family_sets")
+    sets, seeds = options.sets or "", f"--seeds={options.seeds}"
     own = [f"--datasets={options.family_sets}", seeds]
     behind = [*own, f"--cells={NEW_CAMERA}"]
     product = [*behind, f"--home={options.home}", f"--sets={sets}"]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from bench import camera, generator, known_kinds, networks, s6k, window_networks
+from bench import generator, known_kinds, networks, s6k, window_networks
 
-PARTS = (camera, known_kinds, networks, window_networks)
+PARTS = (known_kinds, networks, window_networks)
 
 
 class _Parsed(Exception):
@@ -52,12 +52,12 @@ def test_all_parts_with_homes_of_both_records(
     monkeypatch.setattr(s6k, "_has_networks", lambda _: True)
     generator.main()
     names = [name.removeprefix("bench.") for name, _ in called]
-    assert names == ["camera"] * 2 + ["known_kinds", "networks", "known_kinds", "window_networks"]
+    assert names == ["known_kinds", "networks", "known_kinds", "window_networks"]
     homes = [str(getattr(o, "family_home", None) or o.home) for _, o in called]
-    assert homes == ["A", "B", "A", "A", "B", "B"]
+    assert homes == ["A", "A", "B", "B"]
     assert len({options.table for _, options in called}) == len(called)
     assert all(options.table.parent == Path("t") for _, options in called)
-    for _, options in called[2:]:
+    for _, options in called:
         assert options.seeds == 4
 
 
@@ -73,15 +73,13 @@ def test_cells_that_the_parts_are_asked_for_are_theirs() -> None:
         assert all(cell.same_family and cell.camera for cell in chosen)
 
 
-def test_without_sets_of_the_operators_the_rivals_alone(
-    called: list[tuple[str, argparse.Namespace]],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_without_sets_of_the_operators_nothing_is_judged(
+    called: list[tuple[str, argparse.Namespace]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["generator", "--scenario", "S6k", "--home", "A"])
-    generator.main()
-    assert [name for name, _ in called] == ["bench.camera"]
-    assert "left out" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="--family-sets"):
+        generator.main()
+    assert not called
 
 
 def test_a_home_without_whole_networks_is_left_out_of_their_parts(
@@ -93,4 +91,4 @@ def test_a_home_without_whole_networks_is_left_out_of_their_parts(
     monkeypatch.setattr(sys, "argv", ["generator", *words.split()])
     generator.main()
     names = [name.removeprefix("bench.") for name, _ in called]
-    assert names == ["camera", "camera", "known_kinds", "known_kinds"]
+    assert names == ["known_kinds", "known_kinds"]

@@ -18,7 +18,7 @@ LARGE_EPSILON = 20.0  # From here on a promise is none: e^20, five hundred milli
 HEAD_PAYS = 700.0
 """Labelled records of a class, times epsilon, from which on a head is worth more to other plants.
 
-The least that is right at most measured sites: ``python -m bench.contributions``."""
+The least that is right at most measured sites."""
 _DELTA_SHARE = 0.1
 _SHOWN = 5
 
