@@ -34,7 +34,7 @@ from wg_server.generator.heads.generate import Generated
 
 SELECTOR = "selector"
 THEN_LOCAL = ", then local"
-AS_DELIVERED = (names.RANDOM, names.GENERATED)  # Methods that tables show among delivered heads
+AS_DELIVERED = (names.GENERATED,)  # Methods that tables show among delivered heads
 
 
 def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> Trunk:
@@ -92,7 +92,6 @@ def selected(
         ),
         Package(
             candidates=candidates,
-            reference=Candidate("", "", trunk, zeros(k, width)),
             posterior=from_tensors(posterior, k, dimension),
             own_release=own,
             others_released=others,
@@ -178,7 +177,6 @@ def selected_network(
     )
     package = Package(
         candidates=candidates,
-        reference=base,
         own_release=own and not others,
         others_released=others,
     )

@@ -92,7 +92,7 @@ def _job(job: tuple[str, Path, Path | None, str, int, int, str]) -> Row | None:
     if method == "logistic":
         x, z = (sentences.embed(texts).astype(np.float64) for texts in (own, tests))
     else:
-        net = minilm.Plain()
+        net = minilm.MiniLm()
         if method == "setfit":
             train(net, own, y[rows], seed)
         x, z = features(net, own), features(net, tests)
@@ -121,7 +121,7 @@ def _local(
     return right(trunk.outward(head), (z.astype(np.float64), test[1]))
 
 
-def features(net: minilm.Plain, texts: Sequence[str]) -> Floats:
+def features(net: minilm.MiniLm, texts: Sequence[str]) -> Floats:
     """Unit vectors of texts, ``[n, 384]``."""
     with torch.inference_mode():
         parts = [net(_batch(texts[i : i + _CHUNK])).numpy() for i in range(0, len(texts), _CHUNK)]
@@ -145,7 +145,7 @@ def pairs(y: Ints, rng: np.random.Generator) -> list[tuple[int, int, float]]:
     return [found[place] for place in rng.permutation(len(found))]
 
 
-def train(net: minilm.Plain, texts: Sequence[str], y: Ints, seed: int) -> None:
+def train(net: minilm.MiniLm, texts: Sequence[str], y: Ints, seed: int) -> None:
     """One epoch over pairs of texts, of all blocks."""
 
     def vectors(rows: Sequence[int]) -> torch.Tensor:

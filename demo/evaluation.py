@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from demo import stories
 from demo.plants import Plant
 from wg_client.data.dataset import SiteData
-from wg_client.methods.names import LOCAL, RANDOM
+from wg_client.methods.names import LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.site.home import ClientHome
 from wg_common import catalogue
@@ -91,7 +91,7 @@ def figures(
                 "alone": float(local[rows].mean()),
                 "kept": float(chosen[rows].mean()),
             }
-    others = [float(found.mean()) for name, found in right.items() if name not in (LOCAL, RANDOM)]
+    others = [float(found.mean()) for name, found in right.items() if name != LOCAL]
     return {
         "alone": None if local is None else float(local.mean()),
         "kept": None if chosen is None else float(chosen.mean()),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from demo import stories
-from wg_client.methods.names import LOCAL, RANDOM
+from wg_client.methods.names import LOCAL
 from wg_client.methods.registry import METHODS
 from wg_common.language import ENGLISH, Language, Text, text
 
@@ -165,8 +165,7 @@ def _models(plants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             ],
         }
         for method in METHODS
-        if method.name != RANDOM
-        and any(stories.key(method.name) in plant["accuracy"] for plant in plants)
+        if any(stories.key(method.name) in plant["accuracy"] for plant in plants)
     ]
 
 

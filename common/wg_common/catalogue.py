@@ -57,7 +57,7 @@ class ArchitectureSpec:
         module: Of a whole network: its module. Empty: a head on the encoder.
         width: Channels of the first layer of a whole network; larger ones have more.
         domain_shift: Whether the zoo trains a second network on the operator's own records, with
-            domain-shift augmentation; not measured for texts (docs/decisions/0163).
+            domain-shift augmentation.
         base_steps: Steps of the public base's training, over the zoo plan's.
     """
 
@@ -110,17 +110,10 @@ NETWORKS: dict[str, ArchitectureSpec] = {
             width=32,
             domain_shift=True,
         ),
-        ArchitectureSpec(
-            "minilm",
-            "texts",
-            ("head", "norm", "low-rank"),
-            module="wg_common.nets.minilm",
-            width=384,
-        ),
     )
 }
-"""Whole networks. 24, 82 and 476 thousand parameters; 39 and 82 thousand; 3.4 and 22.7 million, of
-which 51 and 23 thousand are the network's own and the rest the public base's."""
+"""Whole networks. 24, 82 and 476 thousand parameters; 39 and 82 thousand; 3.4 million, of which
+51 thousand are the network's own and the rest the public base's."""
 BESIDE: dict[str, ArchitectureSpec] = {
     spec.name: spec
     for spec in (ArchitectureSpec("lite0-low", "images", (), module="wg_common.nets.lite0_low"),)

@@ -54,13 +54,11 @@ class Stream(StrEnum):
     ENCODER_RECORDS = "task.encoder-records"
     BASE_RECORDS = "task.base-records"
     NETWORK = "task.network"
-    SHEET = "task.sheet"
     NETWORK_BESIDE = "task.network-beside"
     # Of a zoo's plan: (seed, number).
     BASE = "zoo.base"
     # Of a plant: fixed seeds, so that a plant gets the same model each time.
     SELECTION_FOLDS = "plant.selection-folds"
-    RANDOM_START = "plant.random-start"
     FINE_TUNING = "plant.fine-tuning"
     PROBE = "plant.probe"
     NOVELTY = "plant.novelty"
@@ -102,11 +100,9 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.ENCODER_RECORDS: 8,
     Stream.BASE_RECORDS: 9,
     Stream.NETWORK: 10,
-    Stream.SHEET: 11,
     Stream.NETWORK_BESIDE: 12,
     Stream.BASE: 31,
     Stream.SELECTION_FOLDS: 20240501,
-    Stream.RANDOM_START: 7,
     Stream.FINE_TUNING: 7,
     Stream.PROBE: 8,
     Stream.NOVELTY: 9,
@@ -114,13 +110,6 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.AUDIT_PICTURES: 0,
     Stream.EXPORT_WINDOW: 0,
 }
-SAME_KEY = frozenset({frozenset({Stream.RANDOM_START, Stream.FINE_TUNING})})
-"""Streams of one group with one number, left so for the same bits as before.
-
-One draws a head and the other orders batches. No number that is drawn from one is compared with the
-other's. Between groups, ``family.site`` of site
-4 and ``task.records`` of site 2 are one stream too, as likewise harmless.
-"""
 
 
 def key(stream: Stream, *seed: int, then: Sequence[int] = ()) -> tuple[int, ...]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import Candidate, LabelledRecords, Package
@@ -23,14 +21,12 @@ def selected(
     named: Sequence[Named],
     classes: int,
     *,
-    reference: LinearHead | None = None,
     policy: AcceptanceConfig | None = None,
     units: list[str] | None = None,
     **package: Any,
 ) -> Outcome:
     """Select a model of candidates on records ``[n, d]`` with labels ``[n]``, -1 without one."""
     trunk, policy = Trunk(x), policy or AcceptanceConfig()
-    zero = LinearHead(np.zeros((classes, x.shape[1])), np.zeros(classes))
     return select_model(
         LabelledRecords(
             all_labels=y,
@@ -41,7 +37,6 @@ def selected(
         ),
         Package(
             candidates=[Candidate(name, source, trunk, head) for name, source, head in named],
-            reference=Candidate("", "", trunk, reference or zero),
             **package,
         ),
         policy,

@@ -35,7 +35,6 @@ def test_it_says_what_each_architecture_takes() -> None:
         "cnn1d-s": "windows",
         "cnn1d-m": "windows",
         "lite0": "images",
-        "minilm": "texts",
     }
 
 
@@ -71,5 +70,5 @@ def test_a_head_is_not_a_whole_network() -> None:
 
 def test_of_published_networks_a_few_changes_are_trained() -> None:
     few = {name for name in catalogue.NETWORKS if not catalogue.known(name).all_own}
-    assert few == {"lite0", "minilm"}
+    assert few == {"lite0"}
     assert not catalogue.known("lite0-head").all_own

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.client.conftest import TestPlant, plant_maker
+from tests.common.nets.random_tensors import initial_tensors
 
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
@@ -25,7 +26,6 @@ from wg_common.catalogue import ArchitectureSpec
 from wg_common.errors import DecodeError
 from wg_common.modalities.base import Modality
 from wg_common.modalities.registry import MODALITIES
-from wg_common.nets import assembly
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
 from wg_common.nets.encoder.package import read_modality
@@ -258,7 +258,7 @@ def test_a_plant_works_with_an_architecture_of_one_file(
     plant: TestPlant, command: Command, tmp_path: Path
 ) -> None:
     command("freeze", "--home", plant.home.root)
-    base = assembly.initial_tensors("counts-net", 3, 8, np.random.default_rng(5))
+    base = initial_tensors("counts-net", 3, 8, np.random.default_rng(5))
     package = plant.package({"base": (base, "base")}, architecture="counts-net", plan="whole")
     weights = tmp_path / "network.wgw"
     weights.write_bytes(package)

@@ -193,7 +193,6 @@ class Package:
 
     Attributes:
         candidates: Delivered heads, in the server's order.
-        reference: Random weights, for the report.
         posterior: What it says of class means without this plant; None if nothing.
         own_release: Whether candidates were made from a release of this plant's records. Then these
             records cannot judge them. The posterior and heads of the plant's family are of others.
@@ -204,7 +203,6 @@ class Package:
     """
 
     candidates: Sequence[Candidate]
-    reference: Candidate
     posterior: Posterior | None = None
     own_release: bool = False
     others_released: bool = True

@@ -1,6 +1,5 @@
 """Names of the methods, as manifests, model files and commands have them. They never change."""
 
-RANDOM = "random-init"
 LOCAL = "local-only"
 GENERATED = "generated"
 POSTERIOR_HEAD = "completed"

@@ -50,8 +50,6 @@ def read_package(
             network is missing.
         ConfigError: The architecture cannot stand on this encoder, or its package is missing.
     """
-    from wg_common.nets import assembly  # torch: seconds to import, only when needed
-
     features, architecture = plant.features, manifest.architecture
     layout = _layout(plant)
     rest = features.local.shape[1] - layout.scaled - sum(layout.blocks)
@@ -69,11 +67,9 @@ def read_package(
     candidates = _candidates(plant, manifest, tensors, view, encoder, network)
     if whole:
         public = _base(candidates, manifest.package_id)
-    classes, rng = len(manifest.labels), streams.rng(Stream.RANDOM_START)
-    random = assembly.initial_tensors(architecture, classes, features.dimension, rng)
     records = LabelledRecords(
         all_labels=plant.data.labels,
-        classes=classes,
+        classes=len(manifest.labels),
         public=public,
         units=plant.data.units,
         unseen_share=plant.config.acceptance.unseen_share,
@@ -82,7 +78,6 @@ def read_package(
     )
     package = Package(
         candidates=candidates,
-        reference=_candidate("", "", random, view(random)),
         posterior=None if whole else posterior,
         # Networks are made without the plant's class sums where other sites have released.
         own_release=bool(manifest.own_release) and not (whole and manifest.memory_releases),

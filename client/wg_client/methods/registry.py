@@ -5,10 +5,8 @@ from wg_client.methods.base import Method
 from wg_client.methods.ensemble import Ensemble
 from wg_client.methods.local_only import LocalOnly
 from wg_client.methods.posterior_head import PosteriorHead
-from wg_client.methods.random_init import RandomInit
 
 METHODS: tuple[Method, ...] = (
-    RandomInit(),
     LocalOnly(),
     generated.AS_DELIVERED,
     PosteriorHead(),

@@ -9,8 +9,7 @@ A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
 ``wg_common.nets.encoder.window_trunk.prepare`` makes them of a window; a whole network has ``[n, C,
 D]``, from ``wg_common.nets.cnn1d.prepared``. In ONNX only n is free; the other sizes are those of
 the plant's first window, and stand in the metadata. A head for texts has vectors ``[n, 512]`` of
-``wg_common.nets.encoder.sentences.embed``; the metadata name the package (``trunk``). ``minilm`` is
-a plain MiniLM and has numbers of pieces of words ``[n, 128]``, from ``wg_common.nets.minilm``.
+``wg_common.nets.encoder.sentences.embed``; the metadata name the package (``trunk``).
 
 ========= =============================================== ===================================
 format    content                                         reading it

@@ -4,7 +4,6 @@ The template draws them with plain HTML and SVG, so that they follow the page's 
 and its fonts, in print and in the dark.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,36 +117,6 @@ class Drawing:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     reference: float | None = None
-
-
-def curves(
-    named: Sequence[tuple[str, Sequence[float]]], steps: Sequence[int], reference: float | None
-) -> Drawing:
-    """Accuracy 0..1 against steps, which stand at the logarithm of one more."""
-    values = [value for _, accuracies in named for value in accuracies]
-    low = math.floor(10 * min([*values, 1.0 if reference is None else reference])) / 10
-    last = math.log1p(steps[-1])
-
-    def x(step: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * math.log1p(step) / last, 1)
-
-    lines = tuple(
-        _line(
-            name,
-            [
-                (x(s), _y(a, low), f"{s}: {100 * a:.1f} %")
-                for s, a in zip(steps, found, strict=True)
-            ],
-        )
-        for name, found in named
-    )
-    shown = [step for step in steps if step not in (2, 20, 100)]
-    return Drawing(
-        lines,
-        tuple(Tick(x(step), str(step)) for step in shown),
-        _percents(low),
-        None if reference is None else _y(reference, low),
-    )
 
 
 def reliability(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Drawing:

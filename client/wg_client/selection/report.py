@@ -20,10 +20,9 @@ from wg_client.methods.names import LOCAL
 from wg_client.models import adoption
 from wg_client.models.manifest import Finding, ModelsManifest
 from wg_client.release.budget import Spend, read_spend
-from wg_client.selection import charts, learning_curves
+from wg_client.selection import charts
 from wg_client.selection.checks import robustness
 from wg_client.selection.first_screen import FirstScreen, first_screen
-from wg_client.selection.learning_curves import Curve
 from wg_client.selection.model_selection import Outcome
 from wg_client.site.failures import FAILURES
 from wg_client.site.home import ClientHome
@@ -87,7 +86,6 @@ def page_context(
     labelled = len(outcome.records.labels)
     judged = outcome.out_of_fold(outcome.kept)
     names = plant.data.label_names
-    curves = learning_curves.curves(outcome)
     table = (
         [] if judged is None else charts.confusion(judged.predictions, outcome.labels, len(names))
     )
@@ -108,10 +106,6 @@ def page_context(
         "rows_of_classes": _label_rows(plant, outcome),
         "accuracies": _accuracies(outcome),
         "gains": _gains(outcome),
-        "curves": _curves(outcome, curves),
-        "curve_names": [curve.name for curve in curves],
-        "unjudged_start": any(not curve.judged for curve in curves),
-        "reached": learning_curves.reached(curves),
         "confusion": table if len(names) <= charts.MATRIX_LIMIT else [],
         "mistakes": _mistakes(table, names),
         "reliability": (
@@ -152,15 +146,6 @@ def _gains(outcome: Outcome) -> charts.Rows | None:
         ends = 100 * (found.mean - half), 100 * (found.mean + half)
         values.append((_title(name), shown, 100 * found.mean, *ends))
     return charts.bars(values, 0.0, "+.1f", zero=False) if values else None
-
-
-def _curves(outcome: Outcome, found: Sequence[Curve]) -> charts.Drawing | None:
-    if not found:
-        return None
-    local = outcome.models[LOCAL].fitted
-    right = float((local.predictions == outcome.labels).mean())
-    named = [(_title(curve.name), curve.accuracy) for curve in found]
-    return charts.curves(named, learning_curves.STEPS, right)
 
 
 def _robustness(outcome: Outcome) -> charts.Rows | None:

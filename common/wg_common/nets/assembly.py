@@ -90,26 +90,6 @@ def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: 
             raise DecodeError(f"{architecture}: tensor {name!r} is not finite float32")
 
 
-def initial_tensors(
-    architecture: str, classes: int, dimension: int, rng: np.random.Generator
-) -> dict[str, NDArray[np.float32]]:
-    """A random start: the reference that every other candidate should beat.
-
-    Args:
-        classes: K.
-        dimension: d.
-    """
-    shapes = tensor_shapes(architecture, classes, dimension)
-    trunk = {}
-    if known(architecture).whole:
-        trunk = networks.own(architecture, networks.draw_trunk(architecture, rng))
-    weight = rng.normal(0, shapes[HEAD_WEIGHT][1] ** -0.5, shapes[HEAD_WEIGHT])
-    return trunk | {
-        HEAD_WEIGHT: weight.astype(np.float32),
-        HEAD_BIAS: np.zeros(shapes[HEAD_BIAS], np.float32),
-    }
-
-
 def build_model(
     architecture: str,
     encoder: Encoder | None,

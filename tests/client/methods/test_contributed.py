@@ -45,7 +45,6 @@ def selected(
         LabelledRecords(all_labels=y, classes=classes, public=trunk),
         Package(
             candidates=[Candidate("base", "base", trunk, zeros), *given],
-            reference=Candidate("", "", trunk, zeros),
             own_release=True,
             others_released=others,
         ),
@@ -110,10 +109,7 @@ def test_with_labels_of_one_class_it_is_not_kept_before_what_many_say() -> None:
     many = Candidate("network", "network", trunk, RIGHT.padded(WIDTH))
     outcome = select_model(
         LabelledRecords(all_labels=one, classes=K, public=trunk),
-        Package(
-            candidates=[many, Candidate("contribution-0", "contribution", trunk, flatterer)],
-            reference=many,
-        ),
+        Package(candidates=[many, Candidate("contribution-0", "contribution", trunk, flatterer)]),
         AcceptanceConfig(),
     )
     assert {CONTRIBUTED, CONTRIBUTED_FINETUNED} <= set(outcome.comparisons)

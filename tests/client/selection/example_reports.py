@@ -57,7 +57,6 @@ def _outcome(case: str, classes: int) -> Outcome:
         y,
         [("sample-0", "diffusion", noise if case == "own" else good)],
         classes,
-        reference=noise,
         own_release=case == "own",
     )
 

@@ -51,7 +51,7 @@ def _select(
     policy: AcceptanceConfig | None = None,
     units: list[str] | None = None,
 ) -> Outcome:
-    return selected(x, y, named, K, reference=_random(0), policy=policy, units=units)
+    return selected(x, y, named, K, policy=policy, units=units)
 
 
 def test_good_weights_are_kept_and_help() -> None:

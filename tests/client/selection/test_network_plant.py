@@ -24,7 +24,6 @@ from wg_client.methods.names import (
     GENERATED,
     GENERATED_FINETUNED,
     LOCAL,
-    RANDOM,
 )
 from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
@@ -99,7 +98,6 @@ def test_a_good_network_is_kept_and_every_model_is_a_whole_network(
     inputs = predict.encode_records(plant.home, manifest, data)
     found = {row.model: row for row in predict.evaluate(plant.home, manifest, inputs, data)}
     assert found[manifest.kept].accuracy > found[LOCAL].accuracy + 0.05
-    assert found[RANDOM].accuracy < 0.6
     rows = predict.predict(plant.home, manifest, "kept", inputs, data.names)
     right = [row.label == LABELS[label] for row, label in zip(rows, data.labels, strict=True)]
     assert np.mean(right) == pytest.approx(found[manifest.kept].accuracy)

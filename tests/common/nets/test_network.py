@@ -7,17 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.common.nets.random_tensors import initial_tensors
 
 from wg_common import catalogue
 from wg_common.errors import ConfigError, DataError, DecodeError
-from wg_common.nets import assembly, minilm, network
+from wg_common.nets import assembly, network
 
 LABELS = ("a", "b", "c")
-NEEDS_MINILM = pytest.mark.skipif(not minilm.installed(), reason=f"no {minilm.PACKAGE}")
-INSTALLED = [
-    pytest.param(name, marks=NEEDS_MINILM) if name == "minilm" else name
-    for name in catalogue.NETWORKS
-]
 SMALL = ("cnn-s", "cnn1d-s")
 
 
@@ -42,7 +38,6 @@ def _records(architecture: str, count: int) -> list[Any]:
         ("cnn1d-s", 20_000, 45_000),
         ("cnn1d-m", 60_000, 100_000),
         ("lite0", 50_000, 55_000),
-        pytest.param("minilm", 22_000, 26_000, marks=NEEDS_MINILM),
     ],
 )
 def test_sizes_are_those_of_the_registry(architecture: str, low: int, high: int) -> None:
@@ -50,7 +45,7 @@ def test_sizes_are_those_of_the_registry(architecture: str, low: int, high: int)
     assert low < sum(int(np.prod(shape)) for shape in shapes.values()) < high
 
 
-@pytest.mark.parametrize("architecture", INSTALLED)
+@pytest.mark.parametrize("architecture", list(catalogue.NETWORKS))
 def test_tensors_survive_the_module(architecture: str) -> None:
     tensors = network.draw_trunk(architecture, _rng())
     again = network.trunk_tensors(network.load_trunk(architecture, tensors))
@@ -60,7 +55,7 @@ def test_tensors_survive_the_module(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", SMALL)
 def test_model_is_head_on_features(architecture: str) -> None:
-    tensors = assembly.initial_tensors(architecture, 3, 64, _rng())
+    tensors = initial_tensors(architecture, 3, 64, _rng())
     model = assembly.build_model(architecture, None, tensors, LABELS)
     batch = network.prepared(architecture, _records(architecture, 5))
     features = network.features(network.load_trunk(architecture, tensors), batch)
@@ -113,14 +108,14 @@ def test_prepared_takes_images_of_any_size_and_colour() -> None:
 
 @pytest.mark.parametrize("architecture", SMALL)
 def test_a_missing_or_misshapen_tensor_is_named(architecture: str) -> None:
-    tensors = assembly.initial_tensors(architecture, 3, 64, _rng())
+    tensors = initial_tensors(architecture, 3, 64, _rng())
     del tensors["trunk.blocks.0.conv.weight"]
     with pytest.raises(DecodeError, match=r"trunk\.blocks\.0\.conv\.weight"):
         assembly.check_tensors(architecture, tensors, 3, 64)
 
 
 def test_a_head_needs_its_encoder() -> None:
-    tensors = assembly.initial_tensors("lite0-head", 3, 64, _rng())
+    tensors = initial_tensors("lite0-head", 3, 64, _rng())
     with pytest.raises(ConfigError, match="encoder"):
         assembly.build_model("lite0-head", None, tensors, LABELS)
 
@@ -137,5 +132,4 @@ def test_the_registry_says_what_each_architecture_takes() -> None:
         "cnn1d-s": "windows",
         "cnn1d-m": "windows",
         "lite0": "images",
-        "minilm": "texts",
     }

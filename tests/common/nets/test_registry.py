@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from tests.common.nets.random_tensors import initial_tensors
 
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import assembly
@@ -19,7 +20,7 @@ def encoder() -> encoders.Encoder:
 
 def test_the_model_is_the_head_on_the_features(encoder: encoders.Encoder) -> None:
     rng = np.random.default_rng(1)
-    tensors = assembly.initial_tensors("lite0-head", 3, 8, rng)
+    tensors = initial_tensors("lite0-head", 3, 8, rng)
     model = assembly.build_model("lite0-head", encoder, tensors, ["a", "b", "c"])
     images = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     with torch.inference_mode():
@@ -30,9 +31,7 @@ def test_the_model_is_the_head_on_the_features(encoder: encoders.Encoder) -> Non
 
 
 def test_initial_tensors_depend_on_the_seed_alone() -> None:
-    one, two = (
-        assembly.initial_tensors("lite0-head", 3, 8, np.random.default_rng(5)) for _ in range(2)
-    )
+    one, two = (initial_tensors("lite0-head", 3, 8, np.random.default_rng(5)) for _ in range(2))
     assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
@@ -46,7 +45,7 @@ def test_initial_tensors_depend_on_the_seed_alone() -> None:
     ],
 )
 def test_tensors_of_another_form_are_refused(change: dict[str, np.ndarray]) -> None:
-    good = assembly.initial_tensors("lite0-head", 3, 8, np.random.default_rng(0))
+    good = initial_tensors("lite0-head", 3, 8, np.random.default_rng(0))
     with pytest.raises(DecodeError, match="lite0-head"):
         assembly.check_tensors("lite0-head", {**good, **change}, 3, 8)
 

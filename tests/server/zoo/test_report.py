@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 from tests.server.enrolling import UNSEEN
 
 from wg_common.errors import ConfigError, DecodeError, VerificationError
@@ -230,15 +229,3 @@ def test_a_file_that_does_not_hold_is_refused(
 def test_a_zoo_that_is_not_there_is_named(tmp_path: Path, home: ServerHome) -> None:
     with pytest.raises(ConfigError, match="run zoo build"):
         points.load(Zoo(tmp_path), home.encoder_id())
-
-
-def test_a_sheet_shows_each_kind_that_a_plan_draws(tmp_path: Path) -> None:
-    plan = tmp_path / "zoo.yaml"
-    plan.write_text("seed: 1\nsources: [{kind: procedural, families: 9, only: digits}]")
-    words = ["sheet", "--plan", str(plan), "--out", str(tmp_path / "out"), "--families", "2"]
-    result = CliRunner().invoke(group, [*words, "--classes", "4", "--json"])
-    (path,) = json.loads(result.stdout)["files"]
-    with Image.open(path) as picture:
-        assert Path(path).name == "digits.png"
-        assert picture.size == (4 * 66 - 2, 2 * 136 - 6)
-        assert np.asarray(picture).std() > 10

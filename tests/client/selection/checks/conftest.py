@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.fitted import Fitted, OutOfFold
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.base import Candidate, LabelledRecords, Model, Package, correctness
+from wg_client.methods.base import LabelledRecords, Model, Package, correctness
 from wg_client.selection import gain
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.checks.probe import Probe
@@ -111,7 +111,7 @@ def compare() -> Compare:
             local=other if labelled else None,
             gain=estimate,
             records=records,
-            package=Package(candidates=[], reference=Candidate("", "", trunk, other.fitted.head)),
+            package=Package(candidates=[]),
             policy=AcceptanceConfig(checks=ChecksConfig(**policy)),
             probe=probe,
         )

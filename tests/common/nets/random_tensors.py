@@ -1,0 +1,30 @@
+"""Tensors at random, for tests of what takes tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, known
+from wg_common.nets import network
+from wg_common.nets.assembly import tensor_shapes
+
+
+def initial_tensors(
+    architecture: str, classes: int, dimension: int, rng: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
+    """Tensors of an architecture, at random.
+
+    Args:
+        classes: K.
+        dimension: d.
+    """
+    shapes = tensor_shapes(architecture, classes, dimension)
+    trunk = {}
+    if known(architecture).whole:
+        trunk = network.own(architecture, network.draw_trunk(architecture, rng))
+    weight = rng.normal(0, shapes[HEAD_WEIGHT][1] ** -0.5, shapes[HEAD_WEIGHT])
+    return trunk | {
+        HEAD_WEIGHT: weight.astype(np.float32),
+        HEAD_BIAS: np.zeros(shapes[HEAD_BIAS], np.float32),
+    }
