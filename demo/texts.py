@@ -2,7 +2,7 @@
 
 The notes are rendered (``wg_server.zoo.procedural_text``), as those of the zoo are, from phrases
 that zoo and plants share; so the figures flatter, and say only that everything works. What real
-texts give stands in ``docs/benchmark-text.md``. No family and no site of the demo is in the zoo.
+texts give stands in ``docs/benchmark.md``. No family and no site of the demo is in the zoo.
 """
 
 import argparse
@@ -48,7 +48,7 @@ _NAMES = text(
 )
 _MADE_UP = text(
     "The notes are made up by the product's own library, as those of its training are: so the"
-    " figures flatter. docs/benchmark-text.md has figures of real notes."
+    " figures flatter. docs/benchmark.md has figures of real notes."
 )
 
 console = Console(stderr=True)
