@@ -9,7 +9,7 @@ cell with labels, without anything of the server: ``minirocket-ridge`` is MiniRo
 al., arXiv 2012.08791) with ridge regression on the plant's own raw windows, ``minirocket-local``
 the same features under the plant's own learners, ``raw-ridge`` ridge regression on the encoder's
 raw features before their projection, and ``scaled-local`` local-only as it was before kernels were
-among the local features (docs/decisions/0086).
+among the local features.
 """
 
 import argparse

@@ -17,7 +17,7 @@ there as a whole or not at all; ``freeze`` makes them.
 
 The commitment of a version is an HMAC under the site's secret of 32 random bytes, the *salt*, and
 of the records in sorted order: two versions of equal content have different commitments, and
-only the plant can tell (docs/decisions/0098).
+only the plant can tell.
 """
 
 import hashlib

@@ -6,8 +6,7 @@ of what tells photographs apart. The plant divides each by how much its own reco
 gives each block the same variance, and takes the leading principal directions of all blocks. The
 released features stand beside them, and quietly, since the blocks say all that they say. No label
 is looked at, so held-out predictions stay honest. Every model is learnt on scaled features, and its
-head is turned back into one on local features, which is what is kept, exported and run
-(docs/decisions/0134).
+head is turned back into one on local features, which is what is kept, exported and run.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Ways to fit a linear head on labelled records, alone or around the logits of a base head.
 
 Alone: shrunk linear discriminants. On images and windows they were better than ridge and logistic
-regression, and than a choice among all three (docs/decisions/0135); on texts logistic regression
-is better (docs/decisions/0216). Around a base head with logits b, the head is
+regression, and than a choice among all three; on texts logistic regression
+is better. Around a base head with logits b, the head is
 ``s * b + fitted part``: a logistic regression that has ``s * b`` as an offset, so that its penalty
 pulls towards the base, or discriminants that are fitted by themselves and added, a product of
 experts. At s = 0 the base head is ignored.

@@ -3,7 +3,7 @@
 Expectation-maximisation (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1977) for a mixture of
 one Gaussian a class, all of one variance in every direction. What the head says of a record is its
 prior, times the shares of classes among the records. Records count in part only
-(``TEMPER``, docs/decisions/0149): where most are of one class, or some classes have none, what is
+(``TEMPER``): where most are of one class, or some classes have none, what is
 one cluster would be split.
 """
 

@@ -3,11 +3,11 @@
 The head stands on local features that the plant standardises; what the plant learns on are other
 directions of the same features (``feature_scaling``). The logits of the head stand beside these as
 further features, as loud as the released ones, so that training goes on from the head in a space
-that is no poorer than that of a model of the plant's own (docs/decisions/0159).
+that is no poorer than that of a model of the plant's own.
 
 Where networks of the family came with the head, their features stand behind the local ones, and
 the mean of their logits beside the head's: training goes on from the mean of both, which is one of
-log odds (docs/decisions/0169, 0190).
+log odds.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ command that was cut off after the token was spent is finished by running it aga
 *What changes.* ``replace``: TLS and node keys, certificate, and what the server says of itself.
 Statistics key, ledger and its key stay: releases that were made stay good. ``compromise``: all
 keys, and the ledger: a new log under a new origin, whose first entry holds the old one's last
-checkpoint and all that was spent (decision 0028). Data set, policy and the secret of the data
+checkpoint and all that was spent. Data set, policy and the secret of the data
 commitment stay, and so does the encoder, unless the owner names another. The old log is kept as
 ``ledger-ORIGIN.sqlite`` for auditors. A home that shares the ledger of another one (``sharing``) is
 replaced only: its server learns that ledger as it is now.

@@ -115,7 +115,7 @@ class DeliveredMethod:
         """Choose, and train where that is asked.
 
         The trunk is left alone where a declared class has no records: steps on the others cost what
-        the delivered head knows of it (docs/decisions/0055).
+        the delivered head knows of it.
         """
         eligible = [c for c in package.candidates if c.source in self.sources]
         family = [c for c in eligible if c.source == SAME_FAMILY]

@@ -2,8 +2,7 @@
 
 Empirical Bayes (``wg_common.inference.posterior``), for plants without any label: their records say
 where the plant's mean is, and where clusters are (``fitting.mixture``). Where there are labels,
-training on from the same means (``ensemble``) was better at every number of them
-(docs/decisions/0166).
+training on from the same means (``ensemble``) was better at every number of them.
 """
 
 import numpy as np

@@ -48,7 +48,7 @@ Charge = Callable[[PrivacyEvent], None]
 SAMPLING_PROBABILITY = 1.0
 STEPS = 100
 LARGEST_RATE = 30.0
-"""Of one step: on rendered sites longer ones overshoot at any noise (docs/decisions/0173)."""
+"""Of one step: on rendered sites longer ones overshoot at any noise."""
 
 _MULTIPLIER_STEP = 1e-3
 _MULTIPLIER_LIMIT = 1e3
@@ -145,7 +145,7 @@ def plan_for(
     Full batches and a fixed number of steps (De et al. 2022, arXiv 2204.13650): the noise of
     all steps together does not depend on their number. And a step that grows with epsilon (the
     linear scaling rule of Panda et al. 2022, arXiv 2212.04486): the noise of all steps leaves each
-    weight with a standard deviation of one. Nothing is tuned on records (docs/decisions/0173).
+    weight with a standard deviation of one. Nothing is tuned on records.
 
     Args:
         learning_rate: As in the plan; 0: by the rule above, at most ``LARGEST_RATE``.

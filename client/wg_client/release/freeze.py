@@ -5,8 +5,8 @@
 that happens to the data folder can be seen in an answer.
 
 A freeze makes a new version even of equal data: a new salt, so another commitment, an entry on the
-ledger, and new charges. The ledger shows that a plant froze, and not what changed
-(docs/decisions/0098). So freeze on a schedule, not because something changed.
+ledger, and new charges. The ledger shows that a plant froze, and not what changed. So freeze on a
+schedule, not because something changed.
 
 *Resume.* What was encoded before a crash or Ctrl-C is kept by content (``encoded``); the next
 freeze reads and hashes every record again, and encodes only what is missing.

@@ -6,7 +6,7 @@ never leaves; nothing is refused for it.
 ``head_pays`` is the rule by which a plant chooses between class sums and a head by DP-SGD. Noise on
 either falls as epsilon times the records of a class; class sums are better where it is large, since
 the server knows how classes of other sites lie, and a head where it is small, since it learns from
-all features together (docs/decisions/0174).
+all features together.
 """
 
 import math

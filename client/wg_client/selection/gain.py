@@ -24,10 +24,9 @@ kept unless a delivered model's gain is more than so many of its standard errors
 has more right answers: a model that is never sure has a lower log loss than one that is sometimes
 surely wrong. Of those the one furthest above is kept. How many errors depends on what was known
 before: two of what others' noisy releases say of the classes (``standard_errors``), none of a head
-that was learnt from labelled records of this kind of plant (``standard_errors_own_kind``); measured
-in docs/decisions/0211. Where none are asked, right answers must only be no fewer: ten records that
-both get right cannot show more (docs/decisions/0185). Of that kind the model trained on stands for
-what was delivered, where it may be kept (docs/decisions/0198).
+that was learnt from labelled records of this kind of plant (``standard_errors_own_kind``).
+Where none are asked, right answers must only be no fewer: ten records that both get right cannot
+show more. Of that kind the model trained on stands for what was delivered, where it may be kept.
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """
@@ -45,14 +44,12 @@ BETWEEN = 0.03
 """Spread of a model's accuracy between what a site labelled and what it meets later.
 
 As a correlation of right answers (beta-binomial): the accuracy on new records is spread with
-variance ``BETWEEN * p * (1 - p)`` about that on old ones. Measured on development sites
-(docs/decisions/0139, 0221)."""
+variance ``BETWEEN * p * (1 - p)`` about that on old ones. Measured on development sites."""
 COVERAGE = 0.95
 _ROUNDING = 1e-9
 UNCHECKED = 0.37, 0.59, 0.91
 """Accuracy of models that were kept without a label at development sites, where other sites had
-released: a tenth of sites is below the first, half below the second, a tenth above the third
-(docs/decisions/0141)."""
+released: a tenth of sites is below the first, half below the second, a tenth above the third."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +173,7 @@ def accuracy(right: Floats, groups: Ints, rise: float = 0.0) -> Accuracy:
     are, since a site changes, and fewer by the squared ratio of the normal to Student's quantile
     where units are so few that their spread is uncertain.
     The model in use has learnt from all records, those judged from all but a fold: the upper end is
-    higher by what the last fold that was added has brought (docs/decisions/0167).
+    higher by what the last fold that was added has brought.
 
     Args:
         right: Share of repeats in which each judged record was right, ``[m]``.

@@ -156,7 +156,7 @@ def _comparisons(
 ) -> dict[str, Comparison]:
     """Each model that is judged; without any label there is nothing to compare it with.
 
-    Where nothing is known of the classes, nothing is judged (docs/decisions/0166, 0213) but what
+    Where nothing is known of the classes, nothing is judged but what
     another plant gave.
     """
     references = {method.name for method in methods.METHODS if method.reference}
@@ -224,7 +224,7 @@ def _chosen(gains: Mapping[str, Gain], asked: Mapping[str, float], own: Collecti
 
     Of models of the plant's own kind the one that was trained on stands for all, where it may be
     kept. How much of what was delivered it keeps, its own cross-validation has chosen already. To
-    choose once more, by the same few labels, is to choose by chance (docs/decisions/0198).
+    choose once more, by the same few labels, is to choose by chance.
     """
     better = {
         name: found.above(asked[name]) for name, found in gains.items() if found.shown(asked[name])

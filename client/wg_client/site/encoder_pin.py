@@ -4,7 +4,7 @@ The server makes the encoder, and the encoder sees every record before noise is 
 is the owner who says which one: its SHA-256 is in the join token, which the operator hands over
 outside the network; ``init`` shows it, or takes it as an option; ``client.yaml`` keeps it
 (``data.encoder``), and the file is checked against it at every use. Enrolling again brings another
-encoder only where the owner names it (docs/decisions/0102).
+encoder only where the owner names it.
 
 Not guaranteed: that a confirmed encoder is a good one. Its range is bounded
 (``wg_common.nets.encoder.package``), and its features are clipped and noised like any other's.

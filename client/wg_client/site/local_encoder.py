@@ -1,10 +1,10 @@
 """``data.local_encoder``: the second encoder that a plant's owner chose for the plant alone.
 
 One that comes as a package, by its name: of images, or of English texts. Or the course of windows,
-which ``init`` writes here for a plant that has them (docs/decisions/0208). Or an ONNX file with all
+which ``init`` writes here for a plant that has them. Or an ONNX file with all
 that is needed to read it: its hash, how images enter, and the licence that the owner has it under.
 The owner confirms the hash by writing it here; the file is checked against it before anything
-parses it, at each use (``wg_common.nets.encoder.onnx_file``; docs/decisions/0206).
+parses it, at each use (``wg_common.nets.encoder.onnx_file``).
 """
 
 import math

@@ -1,8 +1,7 @@
 """How much a feature counts that has no public scale: by how much a site's own records vary in it.
 
 Features come in blocks. Each is divided by its spread plus a share of its block's mean spread, so
-that a feature that hardly varies does not become noise, and each block has the same variance
-(docs/decisions/0134).
+that a feature that hardly varies does not become noise, and each block has the same variance.
 """
 
 from collections.abc import Sequence

@@ -3,8 +3,7 @@
 Sites of one family show the same classes through other cameras. The mean and the spread of a local
 feature over a site's records are its camera's more than its classes', and need no label. Each site
 takes them out, and then one head, fitted at the operator on own records under hundreds of cameras
-(``wg_server.zoo.family_heads``), fits them all. Nothing more than before is released
-(docs/decisions/0158).
+(``wg_server.zoo.family_heads``), fits them all. Nothing more than before is released.
 
 Not guaranteed: anything, where a site's classes are in other proportions than at the operator. The
 plant compares what comes out with a model of its own.

@@ -69,9 +69,9 @@ class Modality(ABC):
         column: Of a table each of whose rows is a record: the column that holds it (``cells``).
             Empty: there are no such tables.
         standard_errors: By how many of its standard errors what others' statistics made must be
-            better at a new plant (``acceptance.standard_errors``, docs/decisions/0211, 0213).
+            better at a new plant (``acceptance.standard_errors``).
         learners: Kinds of learners that a plant's own model is chosen from: ``lda``, discriminants;
-            ``logistic``, logistic regression (docs/decisions/0135, 0216).
+            ``logistic``, logistic regression.
         beside: Whether its files may lie beside records of another modality, and are none then.
     """
 

@@ -4,9 +4,9 @@ The encoder is frozen, so no head on it sees more than ImageNet's features show 
 camera. A small network that the operator trained end to end on own records of the family, at
 made-up sites without end, sees other things. Its norms and its features are standardised by each
 plant's own records (``wg_common.nets.site_norms``, ``wg_common.inference.family_head``), and its
-logits stand beside those of the family's head (docs/decisions/0169, 0175). A small network that
+logits stand beside those of the family's head. A small network that
 learnt all from the family's records, and the first blocks of ImageNet's, err on other records, so
-that one of each comes (docs/decisions/0195).
+that one of each comes.
 
 As tensors: ``network.ARCHITECTURE.trunk.*`` as the architecture names them, and
 ``network.ARCHITECTURE.`` before the names of a ``NetworkHead`` on its features. In a package

@@ -3,7 +3,7 @@
 It stands beside heads of a family and is nothing else (``wg_common.nets.family_network``). The
 operator trains it from ImageNet's weights at made-up sites. Batch norms become norms that each site
 standardises (``site_norms``): a trunk that has seen a million photographs learns from a few hundred
-records what a network of nothing does not (docs/decisions/0195).
+records what a network of nothing does not.
 
 Records are of 64 pixels, so that the last map has a side of four. The two stages that ``READ`` has
 give their features: mean and deviation over space, as the encoder's stages do

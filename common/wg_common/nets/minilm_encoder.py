@@ -1,7 +1,7 @@
 """MiniLM as a local encoder: what the public network says of a text, which stays at one plant.
 
 The shared encoder of texts knows words in many languages and not their order. A plant whose notes
-are English may add MiniLM's 384 numbers (``wg_common.nets.minilm``; docs/decisions/0215), of which
+are English may add MiniLM's 384 numbers (``wg_common.nets.minilm``), of which
 nothing is released.
 """
 

@@ -9,7 +9,7 @@ sites (``wg_server.zoo.fine_tuning``), as in Chang et al. (CVPR 2019).
 What is taken out says what the camera is, and the best network behind a noisy camera is another one
 than behind a sharp one. So the means and spreads behind the first norm, of edges and patches, are a
 condition: of them a few numbers make a factor and a shift for every channel of all norms
-(``Modulation``, as in Perez et al., AAAI 2018; docs/decisions/0190).
+(``Modulation``, as in Perez et al., AAAI 2018).
 
 All of these are affine maps of a channel: for one site they are one, and its trunk is an ordinary
 one. What travels is the trunk of a typical site and what makes every site's trunk of it

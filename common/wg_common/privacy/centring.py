@@ -33,7 +33,7 @@ from wg_common.privacy.schema import StatisticsSchema
 Integers = NDArray[np.int64]
 
 TYPICAL = Fraction(4, 5)
-"""Length of a site's mean, clip radii: .48 to .97 over twelve public sets (decisions/0110)."""
+"""Length of a site's mean, clip radii: .48 to .97 over twelve public sets."""
 TYPICAL_VARIANCE = Fraction(1, 25)  # Squared relative spread of it
 LONGEST = Fraction(15, 16)  # No site's mean is taken to be longer, clip radii
 

@@ -9,7 +9,7 @@ mapped to ``K + 1`` numbers, and a data set to the sum over its privacy units::
 A record without a label adds nothing. The weight w puts the noise on a grid that is fine enough.
 
 *Guarantee.* Every number of a unit lies from 0 to ``w * unit_cap``, so one unit more or less moves
-the whole by at most ``sqrt(K + 1) * w * unit_cap`` in L2, exactly (docs/decisions/0207). It holds
+the whole by at most ``sqrt(K + 1) * w * unit_cap`` in L2, exactly. It holds
 only if what a head calls a record depends on that record alone, to the last bit, and libraries add
 in another order for another number of rows. So features and heads are rounded to integers whose
 products and sums stay below 2^53: a double holds each of them, and every order gives the same.

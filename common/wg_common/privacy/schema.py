@@ -257,7 +257,7 @@ def default_schema(
     unit_rule: Literal["record", "weight", "cap"] = "record",
     unit_cap: int = 1,
 ) -> StatisticsSchema:
-    """The schema with the block shares that were found good (docs/decisions/0012, 0110).
+    """The schema with the block shares that were found good.
 
     Args:
         encoder: SHA-256 of the public encoder package, hex.

@@ -5,7 +5,7 @@ missing. Sentences on where a site stands are in ``wg_server.campaigns.wording``
 never markup: pages escape it.
 
 Why an operator's action failed, and what the operators' log says beside it, is kept in English and
-told by its shape, as plants' errors are (docs/decisions/0197).
+told by its shape, as plants' errors are.
 """
 
 from functools import cache

@@ -7,7 +7,7 @@
 
 A contribution is a head and nothing else: it has neither records nor features, so no episode can
 be drawn from it and no distance measured in its features. It therefore stands apart from
-``zoo/entries`` and training does not see it (``docs/decisions/0035``).
+``zoo/entries`` and training does not see it.
 
 *Guarantee.* What stands here was signed by the key of a site that was enrolled when the file came,
 fits the encoder and architecture of the zoo, and claims no less than its event costs.

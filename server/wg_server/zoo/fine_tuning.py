@@ -1,7 +1,7 @@
 """LP-FT of whole networks in the zoo: on records as they are, and at made-up sites.
 
 LP-FT (Kumar et al., ICLR 2022) is a linear probe first, then everything, here at a rate that warms
-up and falls to nothing (docs/decisions/0163).
+up and falls to nothing.
 """
 
 import itertools
@@ -126,8 +126,8 @@ def fine_tune_at_sites(
     """LP-FT from a base, with norms and features that each site standardises by its own records.
 
     So the trunk need not make features that are the same at all sites, and learns more of classes
-    in as many steps. No step sees a site again: a network learns 200 sites by heart
-    (docs/decisions/0163). Norms are also changed by what the first one says of a site.
+    in as many steps. No step sees a site again: a network learns 200 sites by heart. Norms are also
+    changed by what the first one says of a site.
 
     Args:
         architecture: Of the base.

@@ -10,11 +10,11 @@ A fifth of a task's records are held out of fine-tuning (``fine_tuning``), at mo
 they are what the generator's functional loss and every accuracy of the entry are measured on.
 
 Of the operator's own images and windows there is a second network in the object, which has seen
-the same records at made-up sites (docs/decisions/0210). It is there for a typical site, with all
+the same records at made-up sites. It is there for a typical site, with all
 that a site needs to standardise its norms and its features by its own records
-(``wg_common.inference.family_head.NetworkHead``, docs/decisions/0169, 0175). With the architecture
+(``wg_common.inference.family_head.NetworkHead``). With the architecture
 that stands beside families' heads comes what else stands there, trained likewise from published
-weights (docs/decisions/0195).
+weights.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

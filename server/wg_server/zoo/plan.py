@@ -16,7 +16,7 @@ DEFAULT = "default"
 
 OWN_STEPS = 1000
 """Fine-tuning steps of networks of the operator's own files: plants of the family get these weights
-as they are (docs/decisions/0075), and sixty steps leave most of what the records say unlearnt."""
+as they are, and sixty steps leave most of what the records say unlearnt."""
 
 Kind = Literal[
     "procedural",

@@ -13,8 +13,7 @@ def check(comparison: Comparison) -> Finding | None:
     """Passed if the gain in log loss is more than the policy's standard errors above zero.
 
     With records of one class it is passed, too, if most of these are recognised, also by what was
-    delivered: local-only names no other class, and nothing else can be checked
-    (docs/decisions/0162).
+    delivered: local-only names no other class, and nothing else can be checked.
     """
     if comparison.local is None:
         return None

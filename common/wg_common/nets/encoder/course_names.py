@@ -10,7 +10,7 @@ from wg_common.modalities.windows import MAX_CHANNELS
 
 COURSE = "window-course"
 STEPS = 16  # Parts of a window; 8 and 32 were no better
-LOUDNESS = 0.5  # Of the course, where other blocks of local features have 1 (docs/decisions/0208)
+LOUDNESS = 0.5  # Of the course, where other blocks of local features have 1
 LICENCE = "Apache-2.0"  # The project's own: there are no weights
 _NAME = re.compile(COURSE + r"-([1-9][0-9]{0,2})")
 

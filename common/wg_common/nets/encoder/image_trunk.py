@@ -3,7 +3,7 @@
 The *coarse* scale is half the side of the image: mean and standard deviation over space of five
 intermediate stages, and the mean of the last feature map. The *fine* scale is the image: the mean
 of the last feature map. Stages tell textures and small marks, the last map at the size that the
-network was trained near tells objects (docs/decisions/0030, 0132).
+network was trained near tells objects.
 
 The last map of the fine scale is read as ImageNet's own classifier reads it, where a projection is
 fitted (``Trunk.reading``): what separates a thousand public classes is what the classes of a plant
@@ -183,7 +183,7 @@ class Trunk(EncoderTrunk):
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """The last map of the fine scale by its length, and all stages of either scale.
 
-        From the passes that give raw features (docs/decisions/0134).
+        From the passes that give raw features.
         """
         coarse, fine = self.stages(F.avg_pool2d(records, 2)), self.stages(records)
         last = fine[:, -LAST:]

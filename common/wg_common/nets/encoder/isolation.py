@@ -8,7 +8,7 @@ number of rows or threads, and may start at another place in memory of another a
 So whatever may be released is computed with one record at a time, in tensors that hold nothing
 else, by one thread, from memory of torch's own, which begins at a multiple of 64 bytes. Then the
 instructions and what they are given are functions of record and encoder: neither place nor company
-is among their arguments, whatever the processor's rounding (docs/decisions/0101).
+is among their arguments, whatever the processor's rounding.
 
 Not guaranteed: equal bits on another kind of processor, or with another version of torch.
 """

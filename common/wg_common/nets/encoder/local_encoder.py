@@ -3,7 +3,7 @@
 The shared encoder is the same at all sites, since what is released stands on it. Features of
 records that stay on site are free of privacy, so a plant may add those of another network: one more
 block of local features, behind the others, which the plant scales as it does every block
-(``Encoder.beside``; docs/decisions/0205). Releases, the zoo and delivered weights know nothing of
+(``Encoder.beside``). Releases, the zoo and delivered weights know nothing of
 it.
 
 Of a network each row is divided by its length, as the last map of the shared encoder is. So no

@@ -4,16 +4,16 @@ There is one for each modality. A package says in its metadata which it is for (
 where it is not named). What differs between modalities is in its trunk (``trunk.EncoderTrunk``).
 
 Features are ``clip((raw - mean) @ projection)``: the directions that tell public *classes* apart,
-with those in which whole data sets differ shrunk, scaled, and clipped to an L2 norm of 1
-(docs/decisions/0060, 0132). The clip is part of the encoder, so that a head sees the very features
+with those in which whole data sets differ shrunk, scaled, and clipped to an L2 norm of 1. The clip
+is part of the encoder, so that a head sees the very features
 whose sums a plant releases; it costs no accuracy down to the tenth percentile of public norms, and
-halves the noise (docs/decisions/0030).
+halves the noise.
 
 Beside these few numbers, which are made to be released, a record has many *local features* for what
 never leaves a plant: the released ones, and the leading directions of the raw features. They cost
-no privacy, and local learning on them is five to eight points more accurate (docs/decisions/0071).
+no privacy, and local learning on them is five to eight points more accurate.
 A third kind has no public scale, and is scaled by each plant: what a trunk reads beside or in front
-of the projection (``EncoderTrunk.read``; docs/decisions/0086, 0134).
+of the projection (``EncoderTrunk.read``).
 
 The package is a safetensors file; its SHA-256 is the encoder's id, and it names the trunk's
 weights by hash. Nothing private ever enters: a plant receives the package when it enrols.

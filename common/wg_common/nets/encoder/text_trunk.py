@@ -24,7 +24,7 @@ class TextTrunk(EncoderTrunk):
     batch = 32
     directions = 448
     # Cosines are what these vectors were trained for: local learners see them nearly as they are,
-    # and hardly hear the released features (docs/decisions/0216).
+    # and hardly hear the released features.
     whitening = 0.0
     local_norm = 8.0
 

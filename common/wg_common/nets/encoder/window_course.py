@@ -3,8 +3,7 @@
 The shared encoder says how often and how strongly something happens in a window, and hardly when.
 What happens at which hour of a day, or at which part of a press's stroke, is told by the means of
 each channel in 16 parts of the window. They have no scale in common, and another plant's windows
-begin elsewhere, so that nothing of them is released: a plant adds them as a local encoder
-(docs/decisions/0208).
+begin elsewhere, so that nothing of them is released: a plant adds them as a local encoder.
 
 Nothing here is random or learnt.
 """

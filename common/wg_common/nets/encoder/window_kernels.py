@@ -4,7 +4,7 @@ The 84 kernels of MiniRocket (Dempster et al. 2021, arXiv 2012.08791) at seven d
 a few channels added up in their own units. MiniRocket pools a response by shares above thresholds
 that it takes from training data. Here it is pooled by quantiles in units of its root mean square,
 and by the logarithm of that, so that nothing is fitted: the columns are one public function for
-every plant, whatever its units (docs/decisions/0086). Level is seen at the ends of a window, where
+every plant, whatever its units. Level is seen at the ends of a window, where
 zeros follow.
 
 Columns have no scale in common, since units have none: a plant scales each by how much its own

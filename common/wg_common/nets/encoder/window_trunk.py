@@ -124,7 +124,7 @@ class WindowTrunk(EncoderTrunk):
         return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Kernels over mixed channels, and the raw features themselves (docs/decisions/0134)."""
+        """Kernels over mixed channels, and the raw features themselves."""
         raw = self(records)
         return raw, (self.unscaled(records), raw)
 

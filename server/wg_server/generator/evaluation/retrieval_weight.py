@@ -2,7 +2,7 @@
 
 The mean of similar zoo networks helps where families resemble each other, as rendered images do. It
 harms where they do not: kinds of machines have little in common, and a mean of their networks is
-worse than the base (docs/decisions/0087). Only plants of families that the zoo lacks decide: the
+worse than the base. Only plants of families that the zoo lacks decide: the
 others get the networks of their family.
 """
 

@@ -31,7 +31,7 @@ LIKELY = 0.5
 """Probability of a family from which on a plant is taken to belong to it."""
 SHIFT_LIKELY = 0.05
 """Probability of domain shift from which on weights trained with domain-shift augmentation come
-first: they cost a point or two without a shift, and win many with one (docs/decisions/0089)."""
+first: they cost a point or two without a shift, and win many with one."""
 _TEMPER = 0.5  # Exponent of the likelihoods
 _NAMES = 10.0
 """Log odds for a family with all of the plant's class names; with the square of their share."""
@@ -220,8 +220,8 @@ def match_own_first(
     """A plant's family among those of own records that have most of its names, or else among all.
 
     Rendered families are many and share their names, and no real plant is of one. Where names say
-    nothing, they are what keeps a plant of another kind from an own family that is a little like it
-    (docs/decisions/0170).
+    nothing, they are what keeps a plant of another kind from an own family that is a little like
+    it.
 
     Args:
         own: Numbers of the entries of own records.

@@ -249,7 +249,7 @@ def read_releases(
     Args:
         own: The site's release, if it made one.
         own_classes: Whether the site's own class sums have a part in it, or only the mean of all
-            its records. Then its labels may judge what is made (docs/decisions/0140).
+            its records. Then its labels may judge what is made.
 
     Raises:
         DataError: No labels, or statistics of another encoder.

@@ -1,4 +1,4 @@
-"""The codec of layer parts: PCA of deltas from the base, part by part (docs/decisions/0126).
+"""The codec of layer parts: PCA of deltas from the base, part by part.
 
 It is not centred: the latent zero is the base. Each direction is scaled to unit mean square, so
 that one diffusion serves parts and sizes of any scale. What it keeps of the *function* is measured

@@ -240,7 +240,7 @@ def _family(
     """The networks of the plant's family: for the zoo's own views, or augmented by domain shift.
 
     The latter are no worse behind the operator's own camera or sensors, but for those of which few
-    weights are trained: these come where the plant's are likely to be others (docs/decisions/0201).
+    weights are trained: these come where the plant's are likely to be others.
     """
     index, augmented = fitted_priors.index, fitted_priors.augmented
     family_match = find_family(fitted_priors, estimate, labels, set(without))

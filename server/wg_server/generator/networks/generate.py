@@ -2,7 +2,7 @@
 
 Candidates in the order in which the server would try them: ``network`` (deterministic; nearly the
 family's networks where the plant is of a family of the zoo, and its source says so; behind another
-camera with the family's head on features that the plant standardises, docs/decisions/0169),
+camera with the family's head on features that the plant standardises),
 ``sample-mean``, ``closed-form`` (the regression's head on the base), ``sample-i`` (diffusion),
 ``retrieval`` (mean of the five most similar zoo networks) and ``base`` (the public base under a
 head without a preference, from which the plant can always start alone).
@@ -165,8 +165,7 @@ def _condition(
 
     A plant with labels judges them. So where other sites have released, its own class sums say of
     which family it is, and have no other part in it: the rest is of others, and of the mean of all
-    of its records (docs/decisions/0140). Where none has, a network of its family is of that alone
-    (docs/decisions/0212).
+    of its records. Where none has, a network of its family is of that alone.
     """
     parts = generator.heads.parts
     evidence = generate.read_releases(parts, own, others, labels)

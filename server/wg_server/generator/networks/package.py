@@ -243,7 +243,7 @@ def _read_index(
 
 _KEY = "networks"
 _CODEC = "pca"
-"""The codec of a package of version 4; the other that there was is in decisions/0066."""
+"""The codec of a package of version 4."""
 _REGRESSION = ("deviations", "centre", "whitener")
 _INDEX, _AUGMENTED, _SITE = "shelf", "elsewhere", "site"
 _NAMES = ("names", "families", "keys")

@@ -10,7 +10,7 @@ predicted from the other sites.
 A plant's mean is known badly from few noisy records, and not at all without any. An error in it
 moves all records of the plant alike, so that a head meets it like a larger spread within classes:
 its covariance is added to theirs. How sites of a kind differ in their means is read off the other
-sites (docs/decisions/0092).
+sites.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from wg_common.inference.posterior import Means, Posterior, SiteEvidence
 
 Floats = NDArray[np.float64]
 
-SITE_RATIO = 0.15  # Variance of a class at a site over that of the class (docs/decisions/0070)
+SITE_RATIO = 0.15  # Variance of a class at a site over that of the class
 
 _EIGENVALUE_FLOOR = 0.25  # Least eigenvalue of T, in units of their mean
 RIDGE = 2.0  # Share of the mean variance added to within-class covariances before they are inverted

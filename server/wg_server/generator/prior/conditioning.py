@@ -20,7 +20,7 @@ from wg_server.generator.prior.fitted import FittedPriors
 
 Array = NDArray[np.float32]
 
-ZOO_SHARE = 0.2  # Share of the zoo in the prior head (docs/decisions/0034, 0092)
+ZOO_SHARE = 0.2  # Share of the zoo in the prior head
 
 CLASS_VECTORS = 4
 CLASS_SCALARS = 5
@@ -128,7 +128,7 @@ def prior_mixture(
     """The prior head: BLUP's head mixed with the mean of the nearest zoo rows of each class.
 
     BLUP knows this plant; the zoo knows how trained rows differ from discriminants. Their errors
-    have little in common (docs/decisions/0034).
+    have little in common.
 
     Returns:
         Weight ``[K, d]``, centred, mean length 1, and bias ``[K]`` of ``features - centre``.

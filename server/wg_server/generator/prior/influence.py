@@ -7,7 +7,7 @@ the additional variance is estimated by the method of moments of random-effects 
 (DerSimonian and Laird 1986, *Controlled Clinical Trials* 7(3)), with a class in place of a study.
 A site's own is the lower median over all other sites: fewer than half of them can neither make a
 site look odd nor an odd site look usual. It is added to the site's noise, so that a site counts
-less the more it disagrees, and its pull, the product of both, is bounded (docs/decisions/0120).
+less the more it disagrees, and its pull, the product of both, is bounded.
 
 The identity of a site plays no part. All of this is post-processing of releases, and free.
 """

@@ -4,7 +4,7 @@ Noisy counts say little of a class with few records (at epsilon 1 their standard
 40). So a site's records per class are inferred from the counts and from the energy of the class
 sums together, by empirical Bayes, and whether a class is present is a posterior probability. In a
 centred release the energy is that of the sum over all records, and a class mean is the public
-centre plus the mean deviation from it, so that the centre adds no noise (docs/decisions/0111).
+centre plus the mean deviation from it, so that the centre adds no noise.
 
 Everything is post-processing: free, and deterministic.
 """

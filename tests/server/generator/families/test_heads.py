@@ -113,7 +113,7 @@ def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world
 def test_rendered_families_with_the_names_of_an_own_one_have_no_say(
     generator: Generator, tasks: list[ZooTask], world: World
 ) -> None:
-    """Twenty rendered families have digits; no real plant is of one (docs/decisions/0165)."""
+    """Twenty rendered families have digits; no real plant is of one."""
     names = _names("family-2")
     alike = [replace(task, labels=names) for task in tasks]
     owner = Generator(
