@@ -27,7 +27,6 @@ CHANGES = (
     "a migration",
     "a value of the plant's policy",
     "a limit",
-    "a decision",
 )
 SECTION = re.compile(r"^(##+) (.+)$", re.MULTILINE)
 ROOM = re.compile(r"^\| (\d+) \| \[`(\w+)`\]\(\.\./([^)]+)\) \| (.+) \|$", re.MULTILINE)

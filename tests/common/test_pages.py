@@ -50,11 +50,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_links_are_found() -> None:
-    assert sum(1 for page in PAGES for _ in links(page)) > 300
+    assert sum(1 for page in PAGES for _ in links(page)) > 120
 
 
 def test_files_and_modules_that_pages_name_are_there() -> None:
-    """Decision records and the change log name what was there when they were written."""
+    """The change log names what was there when it was written."""
     sources = {
         f"/{path.relative_to(ROOT).as_posix()}"
         for part in ("common", "server", "client", "tests", "bench", "demo")
@@ -62,7 +62,7 @@ def test_files_and_modules_that_pages_name_are_there() -> None:
     }
     found = 0
     for page in PAGES:
-        if page.parent.name == "decisions" or page.name == "CHANGELOG.md":
+        if page.name == "CHANGELOG.md":
             continue
         text = page.read_text("utf-8")
         for file in FILE.findall(text):

@@ -128,7 +128,6 @@ ALLOWED: Mapping[tuple[str, str], str] = {
 
 SKIPPED = (
     "CHANGELOG.md",
-    "docs/decisions/",
     "server/wg_server/store/migrations/",
     "bench/results/",
 )
