@@ -189,6 +189,7 @@ def write_package(home: ServerHome, path: Path, size: int) -> Path:
         container.Section("manifest", len(text), canonical.sha256_hex(text)),
         container.Section("signature", len(signature), canonical.sha256_hex(signature)),
         container.Section("tensors", raw.stat().st_size, digest.hexdigest()),
+        container.Section("checkpoint", 0, canonical.sha256_hex(b"")),
     ]
     with path.open("wb") as out, raw.open("rb") as tensors:
         out.write(container.encode_header(WEIGHTS_KIND, weights_package.VERSION, tuple(rows)))

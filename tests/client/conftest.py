@@ -166,6 +166,11 @@ class TestPlant:
         self.config = replace(self.config, **sections)
         configuration.save(self.home, self.config)
 
+    def confirm(self, encoder: bytes) -> None:
+        """Put another encoder in the place of the home's, confirmed by its owner."""
+        self.home.encoder.write_bytes(encoder)
+        self.configure(data=replace(self.config.data, encoder=self.encoder))
+
     def freeze(self, **words: Any) -> Frozen:
         """Freeze the data set as it is now."""
         return freezing.freeze(self.home, load=remembering, **words)
@@ -268,6 +273,7 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
             home.root / "data.npz", counts or {0: 8, 1: 8, 2: 8}, seed=3, labels=LABELS
         )
         home.encoder.write_bytes(encoder_package)
+        encoder_id = canonical.sha256_hex(encoder_package)
         public = identity.create(home, name)
         server, witness = signing.generate(), signing.generate()
         signing.save(home.root / "test-witness.pem", witness)
@@ -280,7 +286,9 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
                 witness_name=WITNESS,
                 witness_key=signing.public_bytes(witness).hex(),
             ),
-            data=DataConfig(**{"name": name, "path": str(path), "labels": LABELS, **data}),
+            data=DataConfig(
+                **{"name": name, "path": str(path), "labels": LABELS, "encoder": encoder_id, **data}
+            ),
             privacy=privacy or PrivacyConfig(answer_slot_seconds=0.05),
             acceptance=AcceptanceConfig(checks=ChecksConfig(probe_records=4)),
         )

@@ -104,15 +104,11 @@ PROSE: Mapping[str, tuple[str, str]] = {
 }
 """Telling phrases, as regular expressions, with the word and what is said instead."""
 
-_KEY = "a key of client.yaml of earlier programs"
 _TENSOR = "the name of a layer, which is the name of its tensors in a package"
 _CARD = "a line of model cards of earlier generators"
 _BATTERY = "the list of old words that the glossary may not have"
 ALLOWED: Mapping[tuple[str, str], str] = {
-    ("client/wg_client/site/config.py", "caution"): _KEY,
-    ("tests/client/site/test_config.py", "caution"): _KEY,
     ("tests/server/generator/evaluation/test_scores.py", "skeleton"): _CARD,
-    ("client/wg_client/models/manifest.py", "nats"): "a key of models manifests, version 1",
     ("server/wg_server/generator/diffusion/transformer.py", "memory"): _TENSOR,
     ("server/wg_server/generator/heads/denoiser.py", "memory"): _TENSOR,
     ("server/wg_server/zoo/procedural/boards.py", "bridge"): "a solder bridge, the defect",

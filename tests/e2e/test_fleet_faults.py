@@ -44,8 +44,7 @@ from wg_client.fleet.interface import Handlers
 from wg_client.fleet.node import run_node
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
-from wg_client.site.policy import check_query
-from wg_common.errors import ConfigError, DecodeError, PeerError, PolicyRefused, StorageError
+from wg_common.errors import ConfigError, DecodeError, PeerError, StorageError
 from wg_common.wire import fleet, protocol
 from wg_common.wire.protocol import WITNESS_PATH
 from wg_server.fleet.enrolment import make_token
@@ -400,32 +399,19 @@ def test_a_node_of_another_version_is_told_so_on_both_sides(
     assert plant.steps == []
 
 
-def test_a_query_of_another_version_is_refused_and_charges_nothing(
-    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(DecodeError, match=r"expected one word beginning with 'wgj2\.'"):
-        protocol.decode_token("wgj3.e30")
-    with pytest.raises(DecodeError, match=r"earlier version.*update the server"):
-        protocol.decode_token("wgj1.e30")
-    query = protocol.StatisticsQuery(
-        version=2, request_id="0" * 32, site="plant-a", encoder="e", epsilon="1", delta="1e-5",
-        purpose="p", expires=int(time.time()) + 60,
-    )  # fmt: skip
-    with pytest.raises(PolicyRefused, match="version 2, expected 1"):
-        check_query(configuration.load(plant.home), query, encoder="e", now=time.time())
-
-
 def test_enrolment_between_versions_says_which_side_to_update(
     server: ServerHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Store.open(server) as store:
         token = make_token(server, store, "plant-x", 600.0)
+    with pytest.raises(DecodeError, match=r"expected one word beginning with 'wgj1\.'"):
+        protocol.decode_token("wgj2.e30")
     later = protocol.encode_token(replace(token, version=2))
-    with pytest.raises(DecodeError, match=r"join token: of protocol version 2.*update the older"):
+    with pytest.raises(DecodeError, match=r"join token: version 2.*update the older"):
         enrolment.enrol(ClientHome(tmp_path / "plant"), later)
-    newer = partial(protocol.EnrolmentRequest, version=3)
+    newer = partial(protocol.EnrolmentRequest, version=2)
     monkeypatch.setattr(enrolment, "EnrolmentRequest", newer)
-    with pytest.raises(PeerError, match=r"refused \(400\).*version 3, this program speaks 2"):
+    with pytest.raises(PeerError, match=r"refused \(400\).*version 2, this program reads 1"):
         enrolment.enrol(ClientHome(tmp_path / "plant"), protocol.encode_token(token))
 
 

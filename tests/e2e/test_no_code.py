@@ -366,7 +366,7 @@ def test_the_node_declines_every_record_that_is_not_ours(
             wait_until(lambda: online(state[0]), "the node")
             with state[0].run() as run:
                 for name, content in records(canary).items():
-                    for kind in sorted(fleet.ANSWERED):
+                    for kind in sorted(fleet.APP.message_types):
                         reply = answer(run, send(run, state[0], plant, kind, content))
                         assert (reply.envelope, reply.error) == (None, fleet.MALFORMED), name
                 for kind in (

@@ -131,7 +131,10 @@ class PlantAnswers:
                 witness_key=signing.public_bytes(witness).hex(),
             ),
             data=DataConfig(
-                name="line-1", path=str(world.elsewhere / "data.npz"), labels=("bad", "good")
+                name="line-1",
+                path=str(world.elsewhere / "data.npz"),
+                labels=("bad", "good"),
+                encoder=canonical.sha256_hex(b"a public encoder"),
             ),
             privacy=PrivacyConfig(answer_slot_seconds=0.05),
         )

@@ -45,12 +45,9 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     """
     from wg_client.release import freeze as freezing
     from wg_client.site import config as configuration
-    from wg_client.site import encoder_pin
 
     config = configuration.load(home)
     source = Path(config.data.path)
-    if reminder := encoder_pin.reminder(home, config):
-        note(reminder)
     with freezing_bar() as stage:
         found = freezing.look(home, stage=stage)
     if refused := say_refusal(found, set_aside, allow_empty, source, as_json):

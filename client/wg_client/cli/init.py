@@ -267,7 +267,7 @@ def _enrol_again(
     config = reenrolment.replace(home, token, encoder=encoder)
     try:
         plants.ready_snapshot(home)
-    except errors.ConfigError as error:  # another encoder, or a home of before
+    except errors.ConfigError as error:  # another encoder
         note(str(error))
     show(
         {

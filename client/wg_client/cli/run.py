@@ -45,15 +45,12 @@ def run(home: ClientHome, once: bool, as_json: bool, log_format: str) -> None:
     from wg_client.release.query import answer_query
     from wg_client.selection.apply import apply_package
     from wg_client.site import config as configuration
-    from wg_client.site import encoder_pin
     from wg_common.ledger import charging
 
     charging.code_digest()  # of the code as it is now, not of an upgrade while this runs
     config = configuration.load(home)
     answer_time.check_answers(config, plants.ready_snapshot(home))
     logs.use(log_format, hidden=(config.data.path,))
-    if reminder := encoder_pin.reminder(home, config):
-        logging.getLogger(__name__).warning("%s", reminder)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -70,17 +70,13 @@ class Link:
         """
         return self._ask("renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), witness.OK)[1]
 
-    def authority(self) -> bytes | None:
+    def authority(self) -> bytes:
         """Certificates (PEM) of the server's authority, and of those before it; see ``authority``.
-
-        None: the server is of an earlier version.
 
         Raises:
             PeerError: The server cannot be reached or refuses.
         """
         status, found = get(self._client, protocol.AUTHORITY_PATH)
-        if status == 404:
-            return None
         if status != witness.OK:
             raise PeerError(f"authority: the server answered {status}")
         return found

@@ -39,7 +39,7 @@ from wg_client.data.inspection import Duplicate
 from wg_client.site.home import ClientHome
 from wg_client.site.local_encoder import LocalEncoderPin
 from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError, VerificationError, raised_as
+from wg_common.errors import ConfigError, VerificationError, raised_as
 from wg_common.ledger.commitment import commit
 from wg_common.modalities.registry import modality
 from wg_common.privacy.centring import Centre
@@ -48,7 +48,6 @@ from wg_common.privacy.schema import StatisticsSchema
 from wg_common.wire import canonical
 
 VERSION = 1
-VERSION_WITH_LOCAL = 2
 MANIFEST = "manifest.json"
 STATISTICS = "statistics.bin"
 FEATURES = "features.array"
@@ -90,6 +89,8 @@ class SnapshotManifest:
         features_sha256: SHA-256 of ``features.array``, hex.
         records_sha256: SHA-256 of ``records.npz``, hex.
         listing_sha256: SHA-256 of ``listing.json``, hex.
+        local_encoder: The plant's local encoder, whose features are the last of the local ones;
+            null: none.
     """
 
     version: int = VERSION
@@ -107,22 +108,10 @@ class SnapshotManifest:
     features_sha256: str
     records_sha256: str
     listing_sha256: str
+    local_encoder: LocalEncoderPin | None = None
 
     def __post_init__(self) -> None:
         modality(self.modality)  # of a later version: not one that is guessed
-
-    @property
-    def local_encoder(self) -> LocalEncoderPin | None:
-        """The plant's local encoder, whose features are the last of the local ones."""
-        return getattr(self, "beside", None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestWithLocal(SnapshotManifest):
-    """Version 2: of a snapshot with features of a local encoder; others stay of version 1."""
-
-    version: int = VERSION_WITH_LOCAL
-    beside: LocalEncoderPin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,15 +332,8 @@ def load(folder: Path, sha256: str | None = None) -> Snapshot:
     data = atomic.read_bytes(path, limit=MANIFEST_LIMIT)
     if sha256 is not None and canonical.sha256_hex(data) != sha256:
         raise VerificationError(f"{path}: changed since it was frozen; {_again(folder)}")
-    return Snapshot(folder, _manifest(data, str(path)))
-
-
-def _manifest(data: bytes, what: str) -> SnapshotManifest:
-    version = canonical.version_of(data, what=what)
-    kinds = {VERSION: SnapshotManifest, VERSION_WITH_LOCAL: ManifestWithLocal}
-    if version not in kinds:
-        raise DecodeError(f"{what}: version {version}, this program reads {VERSION_WITH_LOCAL}")
-    return canonical.decode(kinds[version], data, what=what, limit=MANIFEST_LIMIT)
+    manifest = canonical.decode(SnapshotManifest, data, what=str(path), limit=MANIFEST_LIMIT)
+    return Snapshot(folder, manifest)
 
 
 def point(home: ClientHome, snapshot: Snapshot) -> None:

@@ -40,8 +40,6 @@ def follow(home: ClientHome, connection: Link) -> bool:
     """
     pinned = read_root(home)
     data = connection.authority()
-    if data is None:
-        return False
     try:
         root = newest_root(pinned, data, datetime.datetime.now(datetime.UTC))
     except (DecodeError, VerificationError) as error:

@@ -213,7 +213,7 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
     if status != 200:
         words = body[:200].decode("utf-8", "replace").strip()
         raise PeerError(f"enrolment: the server refused ({status}): {words}")
-    return protocol.decode_enrolment(
+    return canonical.decode(
         EnrolmentReply, body, what="enrolment reply", limit=transport.REPLY_LIMIT
     )
 

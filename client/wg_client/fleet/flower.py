@@ -181,7 +181,7 @@ class Session:
         run_id = message.head.metadata.run_id
         if self._app_of(run_id) != fleet.APP_HASH:
             raise Declined(fleet.APP_MISMATCH)
-        if message.kind not in allowed or message.kind not in fleet.ANSWERED:
+        if message.kind not in allowed:
             raise Declined(fleet.TYPE_DENIED)
         contents: dict[str, bytes] = {}
         left = self._options.max_bytes

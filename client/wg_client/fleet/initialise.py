@@ -135,11 +135,13 @@ def initialise(
     path = choice.path
     if refused := freezing.why_not(found, set_aside=skip, allow_empty=empty, source=path):
         raise refused
+    named = check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     data = DataConfig(
         name=choice.name or "data",
         path=str(path.resolve()),
         labels=found.data.label_names,
+        encoder=named.encoder,
         unit_column=choice.unit_column,
         reading=choice.reading,
         local_encoder=choice.local_encoder
@@ -147,7 +149,6 @@ def initialise(
     )
     if data.local_encoder is not None:
         local_encoder.load(data.local_encoder, found.data.modality)
-    named = check_token(token, encoder)
     shared = share(home, choice, privacy, named.site)
     check_room(home, len(found.data))
     see = partial(_see, found, path, confirm)

@@ -161,11 +161,10 @@ def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | 
     found = protocol.decode_token(token.strip())
     if found.site != config.site:
         raise ConfigError(f"join token: for site {found.site!r}, this home is {config.site!r}")
-    kept = encoder_pin.confirmed(home, config)
-    encoder_pin.check_same(kept, found.encoder, encoder)
+    encoder_pin.check_same(config.data.encoder, found.encoder, encoder)
 
     def look(package: bytes) -> None:
-        if found.encoder != kept:  # enrolment has held the package against the token
+        if found.encoder != config.data.encoder:  # enrolment has held the package against the token
             from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
 
             load_encoder(package)

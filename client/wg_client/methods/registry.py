@@ -18,5 +18,5 @@ METHODS: tuple[Method, ...] = (
 
 
 def title(name: str) -> str:
-    """The title of a method; its name, if an older program made the model by one that is gone."""
+    """The title of a method; a name that is no method's stands for itself."""
     return next((method.title for method in METHODS if method.name == name), name)

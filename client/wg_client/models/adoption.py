@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 FILE = "adoption.json"
-BEFORE = "current.json"  # Where homes made before there was a history say which model is in use
 PROGRAM = "weightgate"  # Who decided where no person did
 _LIMIT = 16 << 20
 _BACK = 20  # Most models that a rollback can go back by
@@ -91,23 +90,13 @@ def read(home: ClientHome) -> Adoption:
     """The history; empty before the first package.
 
     Raises:
-        DecodeError: The file is damaged, or of a later version.
+        DecodeError: The file is damaged, or of another version.
     """
     path = home.models / FILE
     if path.is_file():
         data = atomic.read_bytes(path, limit=_LIMIT)
-        found = canonical.decode(Adoption, data, what=str(path), limit=_LIMIT)
-        if found.version != VERSION:
-            raise DecodeError(f"{path}: version {found.version}, this program reads {VERSION}")
-        return found
-    old = home.models / BEFORE
-    if not old.is_file():
-        return Adoption()
-    data = atomic.read_bytes(old, limit=_LIMIT)
-    chosen = canonical.decode(Chosen, data, what=str(old), limit=_LIMIT)
-    why = _BEFORE
-    first = Change(when=0, what="use", by=PROGRAM, subject=chosen, why=why, in_use=chosen)
-    return Adoption(changes=(first,))
+        return canonical.decode(Adoption, data, what=str(path), limit=_LIMIT)
+    return Adoption()
 
 
 def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
@@ -181,7 +170,6 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
 
 
 _FIRST = template("the first model")
-_BEFORE = template("in use before there was a history")
 _BY_HAND = template("chosen by hand")
 _AFTER_SHADOW = template("after its shadow")
 _BACK_TO = template("back to the one before")

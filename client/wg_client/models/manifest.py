@@ -1,22 +1,13 @@
-"""The manifest of a package's models: where they come from, what was found, and what was kept.
+"""The manifest of a package's models: where they come from, what was found, and what was kept."""
 
-Version 3; 4 where models stand on a local encoder, too, 5 where they stand on a network of the
-plant's family, 6 where on both. Version 2 did not say what failing a check means (every check
-blocked), nor when a call is sure or a record new. Version 1 had the figures of one check, under
-``evidence``. All are read.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from functools import partial
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from wg_client.methods.names import LOCAL
 from wg_client.site.local_encoder import LocalEncoderPin
-from wg_common.errors import ConfigError, DecodeError
-from wg_common.wire import canonical
+from wg_common.errors import ConfigError
 
-VERSION = 3
+VERSION = 1
 KEPT = "kept"  # In place of a model's name: the model that was kept
 
 
@@ -93,8 +84,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Provenance:
-    """What all versions have.
+class ModelsManifest:
+    """Provenance of the models of one package.
 
     Attributes:
         package_id: The package's id, hex.
@@ -114,8 +105,17 @@ class _Provenance:
         gain: Estimated gain of the kept model over local-only; 0 for local-only itself.
         models: The models.
         nearest_zoo_distances: Of each delivered candidate, as the package says.
+        findings: What the acceptance checks say of each model but the references.
+        sure: Least probability of a sure call, of each model that was judged out of fold; above 1
+            if no call can be.
+        novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
+        local_encoder: The local encoder whose features the models stand on, beside the shared
+            encoder's; null: none.
+        network: The networks of the plant's family that heads may stand on, beside the encoder;
+            null: none.
     """
 
+    version: int = VERSION
     package_id: str
     package_sha256: str
     request_id: str
@@ -133,38 +133,11 @@ class _Provenance:
     gain: float
     models: tuple[ModelEntry, ...]
     nearest_zoo_distances: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsManifest(_Provenance):
-    """Provenance of the models of one package.
-
-    Attributes:
-        findings: What the acceptance checks say of each model but the references.
-        sure: Least probability of a sure call, of each model that was judged out of fold; above 1
-            if no call can be.
-        novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
-    """
-
-    version: int = VERSION
     findings: tuple[Finding, ...]
     sure: dict[str, float] = field(default_factory=dict)
     novelty: str = ""
-
-    def __post_init__(self) -> None:
-        expected = VERSION + (self.local_encoder is not None) + 2 * (self.network is not None)
-        if self.version != expected:
-            raise DecodeError(f"models manifest: version {self.version}, expected {expected}")
-
-    @property
-    def local_encoder(self) -> LocalEncoderPin | None:
-        """The local encoder whose features the models stand on, beside the shared encoder's."""
-        return getattr(self, "beside", None)
-
-    @property
-    def network(self) -> NetworkFile | None:
-        """The network of the plant's family that heads may stand on, beside the encoder."""
-        return getattr(self, "family_network", None)
+    local_encoder: LocalEncoderPin | None = None
+    network: NetworkFile | None = None
 
     @property
     def accepted(self) -> bool:
@@ -179,124 +152,3 @@ class ModelsManifest(_Provenance):
                 return model
         known = ", ".join([KEPT, *(model.name for model in self.models)])
         raise ConfigError(f"model {name!r}: package {self.package_id[:16]} has {known}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _WithLocal(ModelsManifest):
-    version: int = 4
-    beside: LocalEncoderPin
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _WithNetwork(ModelsManifest):
-    version: int = 5
-    family_network: NetworkFile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _WithBoth(ModelsManifest):
-    version: int = 6
-    beside: LocalEncoderPin
-    family_network: NetworkFile
-
-
-def kind_for(
-    local: LocalEncoderPin | None, network: NetworkFile | None
-) -> Callable[..., ModelsManifest]:
-    """Makes a manifest of models that stand on these two, or on one of them, or on neither.
-
-    It takes the attributes of ``ModelsManifest`` but the version.
-    """
-    if local is None:
-        return ModelsManifest if network is None else partial(_WithNetwork, family_network=network)
-    if network is None:
-        return partial(_WithLocal, beside=local)
-    return partial(_WithBoth, beside=local, family_network=network)
-
-
-def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
-    """Read a manifest of any version.
-
-    Args:
-        data: Its bytes.
-        limit: Largest accepted size in bytes.
-
-    Raises:
-        DecodeError: It is none, or of a version that is not known here.
-    """
-    version = canonical.version_of(data, what=what)
-    if version == 1:
-        return _upgraded(canonical.decode(_Version1, data, what=what, limit=limit))
-    if version == 2:
-        old = canonical.decode(_Version2, data, what=what, limit=limit)
-        findings = tuple(
-            Finding(
-                model=item.model,
-                code=item.code,
-                passed=item.passed,
-                figures=item.figures,
-                message=item.message,
-            )
-            for item in old.findings
-        )
-        return ModelsManifest(**_shared(old), findings=findings)
-    kinds: dict[int, type[ModelsManifest]] = {4: _WithLocal, 5: _WithNetwork, 6: _WithBoth}
-    return canonical.decode(kinds.get(version, ModelsManifest), data, what=what, limit=limit)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Evidence:
-    """A model against local-only in version 1; ``nats`` is the gain in log loss."""
-
-    name: str
-    gain: float
-    sd: float
-    lower: float
-    accepted: bool
-    nats: float
-    unseen_recall: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Version1(_Provenance):
-    version: int
-    evidence: tuple[_Evidence, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Finding2:
-    model: str
-    code: str
-    passed: bool
-    figures: dict[str, float]
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Version2(_Provenance):
-    version: int
-    findings: tuple[_Finding2, ...]
-
-
-def _upgraded(old: _Version1) -> ModelsManifest:
-    findings = tuple(
-        Finding(
-            model=item.name,
-            code="WG-F01",
-            passed=item.accepted,
-            figures={
-                "gain": item.gain,
-                "sd": item.sd,
-                "lower": item.lower,
-                "log_loss_gain": item.nats,
-                "unseen_recall": item.unseen_recall,
-            },
-            message="",
-        )
-        for item in old.evidence
-    )
-    return ModelsManifest(**_shared(old), findings=findings)
-
-
-def _shared(old: _Provenance) -> dict[str, Any]:
-    return {field.name: getattr(old, field.name) for field in fields(_Provenance)}

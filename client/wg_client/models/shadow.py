@@ -18,7 +18,6 @@ from wg_client.models.predict import Inputs, Prediction
 from wg_client.site import locks
 from wg_client.site.home import ClientHome
 from wg_common import atomic
-from wg_common.errors import DecodeError
 from wg_common.wire import canonical
 
 VERSION = 1
@@ -72,7 +71,7 @@ def read(home: ClientHome) -> Comparison | None:
     """What came of the shadow that there is; None if there is none.
 
     Raises:
-        DecodeError: The file is damaged, or of a later version.
+        DecodeError: The file is damaged, or of another version.
     """
     state = adoption.read(home).now
     if state.in_use is None or state.shadow is None:
@@ -83,8 +82,6 @@ def read(home: ClientHome) -> Comparison | None:
         return fresh
     data = atomic.read_bytes(path, limit=_LIMIT)
     found = canonical.decode(Comparison, data, what=str(path), limit=_LIMIT)
-    if found.version != VERSION:
-        raise DecodeError(f"{path}: version {found.version}, this program reads {VERSION}")
     same = (found.in_use, found.shadow) == (fresh.in_use, fresh.shadow)
     return found if same else fresh
 

@@ -21,7 +21,6 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_client.models import manifest as manifests
 from wg_client.models.manifest import ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common import atomic
@@ -90,7 +89,7 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
-    return manifests.decode(data, what=str(path), limit=_MANIFEST_LIMIT)
+    return canonical.decode(ModelsManifest, data, what=str(path), limit=_MANIFEST_LIMIT)
 
 
 def all_manifests(home: ClientHome) -> list[ModelsManifest]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from wg_client.models import adoption
 from wg_client.site.home import ClientHome
 from wg_common import atomic
-from wg_common.errors import DecodeError
 from wg_common.wire import canonical
 
 VERSION = 1
@@ -59,17 +58,14 @@ def read(home: ClientHome) -> History:
     """What was watched so far.
 
     Raises:
-        DecodeError: The file is damaged, or of a later version.
+        DecodeError: The file is damaged, or of another version.
     """
     path = home.root / FILE
     if not path.is_file():
         return History()
-    found = canonical.decode(
+    return canonical.decode(
         History, atomic.read_bytes(path, limit=_LIMIT), what=str(path), limit=_LIMIT
     )
-    if found.version != VERSION:
-        raise DecodeError(f"{path}: version {found.version}, this program reads {VERSION}")
-    return found
 
 
 def add(home: ClientHome, past: History, batch: Batch) -> None:

@@ -104,7 +104,9 @@ def _plant(labels: tuple[str, ...], encoder: bytes, load: LoadEncoder) -> Iterat
                 witness_name=WITNESS,
                 witness_key=raw.hex(),
             ),
-            data=DataConfig(name=SITE, path=str(data), labels=labels),
+            data=DataConfig(
+                name=SITE, path=str(data), labels=labels, encoder=canonical.sha256_hex(encoder)
+            ),
             privacy=PrivacyConfig(cap_epsilon=_CAP, max_request_epsilon=_ASKED),
         )
         ledger_key = signing.load(home.ledger_key)

@@ -26,7 +26,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +41,6 @@ from wg_client.data.inspection import Inspection, Stage, decode, inspect
 from wg_client.data.snapshot import (
     FrozenRecords,
     Listing,
-    ManifestWithLocal,
     Snapshot,
     SnapshotManifest,
 )
@@ -226,7 +224,6 @@ def _new_folder(home: ClientHome) -> Iterator[Path]:
             shutil.rmtree(left)
         folder.mkdir(mode=0o700)
         yield folder
-        shutil.rmtree(home.root / "cache", ignore_errors=True)  # features, in homes of before
     except OSError as error:
         raise StorageError(f"{home.snapshots}: cannot be written: {error.strerror}") from error
     finally:
@@ -245,10 +242,7 @@ def _manifest(
     """The next manifest, with a new salt."""
     salt = secrets.token_bytes(snapshots.SALT_BYTES)
     chosen = config.data.local_encoder
-    kind: Callable[..., SnapshotManifest] = SnapshotManifest
-    if chosen is not None:
-        kind = partial(ManifestWithLocal, beside=chosen.pin)
-    return kind(
+    return SnapshotManifest(
         number=_next_number(home),
         created=created,
         dataset=config.data.name,
@@ -263,6 +257,7 @@ def _manifest(
         features_sha256=hashes[snapshots.FEATURES],
         records_sha256=hashes[snapshots.RECORDS],
         listing_sha256=hashes[snapshots.LISTING],
+        local_encoder=None if chosen is None else chosen.pin,
     )
 
 

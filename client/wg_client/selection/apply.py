@@ -24,7 +24,6 @@ from wg_client.models.manifest import (
     ModelEntry,
     ModelsManifest,
     NetworkFile,
-    kind_for,
 )
 from wg_client.selection.checks import probe as probes
 from wg_client.selection.checks.probe import Probe
@@ -192,7 +191,6 @@ def _record(
         files = {name: networks.own(package.architecture, file) for name, file in files.items()}
     models = [_entry(name, outcome, files[name], sources) for name in outcome.models]
     kept = outcome.comparisons.get(outcome.kept)
-    local = None if catalogue.known(package.architecture).whole else plant.local_encoder
     beside = None
     if network is not None:
         files[store.NETWORK] = network.tensors()
@@ -200,7 +198,7 @@ def _record(
             architecture="+".join(each.architecture for each in network.found),
             sha256=canonical.sha256_hex(store.pack(files[store.NETWORK])),
         )
-    manifest = kind_for(local, beside)(
+    manifest = ModelsManifest(
         package_id=package.package_id,
         package_sha256=digest,
         request_id=package.request_id,
@@ -219,6 +217,8 @@ def _record(
         models=tuple(models),
         findings=tuple(replace(each, message=plain(each.message)) for each in outcome.findings),
         sure=_sure(outcome, plant.config.prediction.wrong),
+        local_encoder=None if catalogue.known(package.architecture).whole else plant.local_encoder,
+        network=beside,
         nearest_zoo_distances={
             candidate.name: candidate.nearest_zoo_distance for candidate in package.candidates
         },

@@ -102,10 +102,9 @@ class DataConfig:
         path: Folder, ``.npz`` file, or table of texts.
         labels: Public label domain, in the order of class rows. Declared, never counted: a class
             without a record may stand here, and means "it can occur".
+        encoder: SHA-256 of the encoder that the owner confirmed, hex; see ``encoder_pin``.
         unit_column: Column (``records.csv``, a log) or array (``.npz``) that names the privacy unit
             of a record, or null: each record is its own unit. Of logs also ``file``, ``interval``.
-        encoder: SHA-256 of the encoder that the owner confirmed, hex; see ``encoder_pin``. Empty
-            in homes that were made before it stood here.
         budget: ``site``: this data set draws on the one budget of the site, whatever its name.
             ``separate``: its units are in no other data set of the site; ``freeze`` checks that.
         reading: How files are read.
@@ -116,8 +115,8 @@ class DataConfig:
     name: str
     path: str
     labels: tuple[str, ...]
+    encoder: str
     unit_column: str | None = None
-    encoder: str = ""
     budget: Budget = "site"
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     good: tuple[str, ...] | None = None
@@ -132,7 +131,7 @@ class DataConfig:
                 f"data.unit_column: {self.unit_column!r}: the ledger calls a single record"
                 f" {RECORD!r}; give the column another name, or write null if each record is a unit"
             )
-        if self.encoder and not protocol.SHA256.fullmatch(self.encoder):
+        if not protocol.SHA256.fullmatch(self.encoder):
             raise ConfigError(f"data.encoder: {self.encoder!r}, expected 64 lower-case hex digits")
 
 
@@ -408,7 +407,6 @@ def load(home: ClientHome) -> ClientConfig:
     # A second time, every scalar as it is written; its work was bounded by the first.
     words = yaml.BaseLoader(data.decode("utf-8")).get_single_data()
     try:
-        document = _without_retired(document)
         config = typed.convert(_with_exact_numbers(document, words), ClientConfig)
     except msgspec.ValidationError as error:
         hint = _HINT if "Expected `str" in str(error) else ""
@@ -417,26 +415,6 @@ def load(home: ClientHome) -> ClientConfig:
         raise ConfigError(f"{home.config}: {error}") from error
     settings.check_known(document, config, what=str(home.config))
     return config
-
-
-_RETIRED = {"caution": 0.5, "prior_records": 10.0}
-"""Keys of ``acceptance`` of earlier programs, and what they wrote of their own."""
-
-
-def _without_retired(document: object) -> object:
-    """A configuration of an earlier program without keys that nobody has set."""
-    found = document.get("acceptance") if isinstance(document, dict) else None
-    if not (isinstance(document, dict) and isinstance(found, dict)):
-        return document
-    for name, default in _RETIRED.items():
-        if found.get(name, default) != default:
-            raise ConfigError(
-                f"acceptance.{name}: {found[name]}: there is no such limit any more; delete the"
-                " line, and set acceptance.standard_errors if its default of"
-                f" {AcceptanceConfig().standard_errors:g} does not suit you"
-            )
-    kept = {name: value for name, value in found.items() if name not in _RETIRED}
-    return {**document, "acceptance": kept}
 
 
 _HINT = (

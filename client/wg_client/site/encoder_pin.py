@@ -18,7 +18,6 @@ from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import UsageError, VerificationError
-from wg_common.language import text
 from wg_common.wire import canonical
 
 ENCODER_LIMIT = 256 << 20
@@ -94,42 +93,17 @@ def check_same(confirmed: str, encoder: str, named: str | None) -> None:
         )
 
 
-def confirmed(home: ClientHome, config: ClientConfig) -> str:
-    """Hash that the owner confirmed, hex; in a home of before there was one, its encoder's."""
-    return config.data.encoder or canonical.sha256_hex(_read(home))
-
-
 def load(home: ClientHome, config: ClientConfig) -> bytes:
     """Bytes of the home's encoder package; their SHA-256 is the encoder's id.
 
     Raises:
         VerificationError: It is not the encoder that the owner confirmed.
     """
-    package = _read(home)
+    package = atomic.read_bytes(home.encoder, limit=ENCODER_LIMIT)
     found = canonical.sha256_hex(package)
-    if config.data.encoder not in ("", found):
+    if config.data.encoder != found:
         raise VerificationError(
             f"{home.encoder}: encoder {found}, {home.config.name} has {config.data.encoder} as"
             " confirmed (data.encoder): bring the file back, or enrol again"
         )
     return package
-
-
-def reminder(home: ClientHome, config: ClientConfig) -> str | None:
-    """What to tell the owner of a home of before hashes were confirmed; None where one is.
-
-    Such a home goes on with the encoder that it has: that came over the connection that the
-    owner's join token vouched for. ``client.yaml`` is the owner's to write.
-    """
-    if config.data.encoder:
-        return None
-    return text(
-        "{path}: this home was made before encoders were confirmed. Compare its hash with the"
-        " operator's, and write it under data: encoder: {encoder}",
-        path=home.config,
-        encoder=confirmed(home, config),
-    )
-
-
-def _read(home: ClientHome) -> bytes:
-    return atomic.read_bytes(home.encoder, limit=ENCODER_LIMIT)

@@ -7,7 +7,7 @@ data: a refusal must not be a side channel.
 from wg_client.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
 from wg_common.errors import ConfigError, DecodeError, PolicyRefused
 from wg_common.wire import fleet, protocol
-from wg_common.wire.protocol import PROTOCOL_VERSION, QualityQuery, StatisticsQuery
+from wg_common.wire.protocol import QualityQuery, StatisticsQuery
 
 PURPOSE_LIMIT = 1000
 
@@ -56,8 +56,6 @@ def check_quality(config: ClientConfig, query: QualityQuery, *, encoder: str, no
 
 
 def _check_asked(config: ClientConfig, query: StatisticsQuery, *, encoder: str, now: float) -> None:
-    if query.version != PROTOCOL_VERSION:
-        raise PolicyRefused(f"query: version {query.version}, expected {PROTOCOL_VERSION}")
     if query.site != config.site:
         raise PolicyRefused(f"query: for site {query.site!r}, this is {config.site!r}")
     try:

@@ -208,8 +208,6 @@ def read_about(path: Path, *, kind: str) -> About:
     with _opened(path) as outer:
         data = _member(path, outer, ABOUT)
     about = canonical.decode(About, data, what=f"{path}: {ABOUT}", limit=KEY_LIMIT)
-    if about.version != VERSION:
-        raise DecodeError(f"{path}: version {about.version}, this program reads {VERSION}")
     if about.kind != kind:
         raise DecodeError(f"{path}: a backup of a {about.kind}, expected of a {kind}")
     return about
@@ -366,8 +364,8 @@ def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> File:
 
 
 def _check(path: Path, manifest: Manifest, found: Sequence[File], kind: str) -> None:
-    if manifest.version != VERSION or manifest.kind != kind:
-        raise DecodeError(f"{path}: {MANIFEST}: of a {manifest.kind}, version {manifest.version}")
+    if manifest.kind != kind:
+        raise DecodeError(f"{path}: {MANIFEST}: of a {manifest.kind}, expected of a {kind}")
     if tuple(found) != manifest.files:
         named, have = {each.path for each in manifest.files}, {each.path for each in found}
         odd = sorted(named ^ have)[:3] or [

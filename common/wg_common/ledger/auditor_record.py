@@ -115,10 +115,6 @@ class ServerRecord:
     sites: tuple[SiteRecord, ...]
 
     def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise DecodeError(
-                f"server record: version {self.version}, this program reads {VERSION}"
-            )
         _text("server", self.server)
         _text("witness name", self.witness_name)
         _key("witness key", self.witness_key)

@@ -35,8 +35,6 @@ class BudgetOf:
     ledger_key: str
 
     def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise DecodeError(f"{BUDGET_OF}: version {self.version}, this program reads {VERSION}")
         if not Path(self.home).is_absolute():
             raise DecodeError(f"{BUDGET_OF}: home {self.home!r}, expected an absolute path")
 

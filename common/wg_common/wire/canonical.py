@@ -4,7 +4,8 @@ Records are frozen dataclasses of strings, integers below 2^53, booleans, tuples
 records; they are encoded as RFC 8785 canonical JSON. Real numbers travel as decimal strings,
 since canonical JSON has no exact ones. Decoding is strict by construction: a document is accepted
 only if encoding what was understood gives back the same bytes, so an unknown field, a duplicate
-key, a second spelling of a number or white space is refused.
+key, a second spelling of a number or white space is refused. A record whose class has a field
+``version`` is of the version that is its default, or refused with both numbers.
 
 Not guaranteed: that a record's values make sense; each record checks that in ``__post_init__``.
 """
@@ -33,7 +34,7 @@ def encode(record: object) -> bytes:
 
 
 def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) -> T:
-    """Decode canonical bytes into a record, or refuse them.
+    """Decode canonical bytes into a record of this program's version, or refuse them.
 
     Args:
         data: The bytes, from a hostile place.
@@ -41,10 +42,16 @@ def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) 
         limit: Largest accepted size in bytes.
 
     Raises:
-        DecodeError: Too large, not JSON, wrong types, unknown fields, or not canonical.
+        DecodeError: Too large, of another version, not JSON, wrong types, unknown fields, or not
+            canonical.
     """
     if len(data) > limit:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {limit} are accepted")
+    wanted = _version(kind)
+    if wanted is not None and (version := version_of(data, what=what)) != wanted:
+        raise DecodeError(
+            f"{what}: version {version}, this program reads {wanted}: update the older program"
+        )
     record = decode_part(kind, data, what=what)
     try:
         again = encode(record)
@@ -69,6 +76,12 @@ def decode_part(kind: type[T], data: bytes, *, what: str) -> T:
 
 class _Versioned(msgspec.Struct):
     version: int
+
+
+def _version(kind: object) -> int | None:
+    """The version of a kind of record: its field's default; None where it has no such field."""
+    field = getattr(kind, "__dataclass_fields__", {}).get("version")
+    return field.default if field is not None and isinstance(field.default, int) else None
 
 
 def version_of(data: bytes, *, what: str) -> int:

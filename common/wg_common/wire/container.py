@@ -99,15 +99,21 @@ def layout(
     return _layout(stream.read(_PREFIX_LIMIT), total, kind, version, names)
 
 
-def read_version(stream: BinaryIO, *, kind: str) -> int:
-    """Version of an open file, by its header alone.
+def section(stream: BinaryIO, span: Span, *, kind: str, limit: int) -> bytes:
+    """One section of an open file.
 
     Raises:
-        DecodeError: It is no container of this kind.
+        DecodeError: It is larger than ``limit`` bytes, or does not match its hash.
     """
-    total = stream.seek(0, os.SEEK_END)
-    stream.seek(0)
-    return _header(stream.read(_PREFIX_LIMIT), total, kind)[0].version
+    if span.size > limit:
+        raise DecodeError(
+            f"{kind} file: section {span.name!r} of {span.size} bytes, at most {limit} are accepted"
+        )
+    stream.seek(span.offset)
+    data = stream.read(span.size)
+    if canonical.sha256_hex(data) != span.sha256:
+        raise DecodeError(f"{kind} file: section {span.name!r} does not match its hash")
+    return data
 
 
 def _layout(

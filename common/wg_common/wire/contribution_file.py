@@ -79,7 +79,6 @@ class ContributionManifest:
     software: str = SOFTWARE
 
     def __post_init__(self) -> None:
-        _require(self.version == VERSION, "version", self.version, str(VERSION))
         check_site_name(self.site)
         for name in (
             "dataset",

@@ -70,11 +70,8 @@ class AppManifest:
 APP = AppManifest(
     "weightgate/fleet",
     protocol.PROTOCOL_VERSION,
-    (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE),
+    tuple(sorted(protocol.MESSAGE_TYPES)),
 )
-ANSWERED = frozenset({*APP.message_types, protocol.EVALUATE_METRICS})
-"""Messages that this program can answer. A quality report is none that both sides must agree on: a
-plant of an earlier version says that it does not answer this type."""
 APP_HASH = canonical.sha256_hex(canonical.encode(APP))
 
 

@@ -8,13 +8,11 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import TypeVar
 
 from wg_common.errors import DecodeError
 from wg_common.wire import canonical
 
 PROTOCOL_VERSION = 1
-ENROLMENT_VERSION = 2  # Of enrolment: since 2 a site shows the first entry of its ledger
 
 QUERY_STATISTICS = "query.statistics"
 TRAIN_FINETUNE = "train.finetune"
@@ -47,11 +45,8 @@ PACKAGE_PATH = "/wg/v1/packages"  # Followed by a slash and a delivery's request
 WHY_HEADER = "weightgate-why"  # Of an answer 403: why, in one word
 REVOKED = "revoked"  # The operator shut the site out that the certificate is of
 
-TOKEN_PREFIX = "wgj2."  # noqa: S105 - a prefix, not a secret
-_EARLIER_TOKEN_PREFIX = "wgj1."  # noqa: S105
+TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
 TOKEN_LIMIT = 4 << 10
-
-T = TypeVar("T")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 RELEASE_ID_LIMIT = 64
@@ -96,19 +91,6 @@ def check_number_length(text: str, what: str) -> str:
     if len(text) > NUMBER_LIMIT:
         raise DecodeError(f"{what}: {len(text)} characters, at most {NUMBER_LIMIT} are accepted")
     return text
-
-
-def check_version(version: int, what: str, *, known: int = PROTOCOL_VERSION) -> None:
-    """Refuse a record of another version than the known one, and say what to do.
-
-    Raises:
-        DecodeError: It is one.
-    """
-    if version != known:
-        raise DecodeError(
-            f"{what}: of protocol version {version}, this program speaks {known}:"
-            " update the older side"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +245,7 @@ class EnrolmentRequest:
         checkpoint: The ledger's signed checkpoint of size 1.
     """
 
-    version: int = ENROLMENT_VERSION
+    version: int = PROTOCOL_VERSION
     site: str
     secret: str
     csr_pem: str
@@ -307,7 +289,7 @@ class EnrolmentReply:
             a larger one of this ledger already.
     """
 
-    version: int = ENROLMENT_VERSION
+    version: int = PROTOCOL_VERSION
     certificate_pem: str
     ca_pem: str
     fleet_url: str
@@ -317,19 +299,6 @@ class EnrolmentReply:
     witness_key: str
     encoder: str
     cosignature: str
-
-
-def decode_enrolment(kind: type[T], data: bytes, *, what: str, limit: int) -> T:
-    """Read an enrolment request or reply; one of another version is called that.
-
-    Raises:
-        DecodeError: It is none, or of another version.
-    """
-    if len(data) > limit:
-        raise DecodeError(f"{what}: {len(data)} bytes, at most {limit} are accepted")
-    version = canonical.version_of(data, what=what)
-    check_version(version, what, known=ENROLMENT_VERSION)
-    return canonical.decode(kind, data, what=what, limit=limit)
 
 
 def encode_token(token: JoinToken) -> str:
@@ -344,11 +313,6 @@ def decode_token(text: str) -> JoinToken:
     Raises:
         DecodeError: The text is no token of this version.
     """
-    if text.startswith(_EARLIER_TOKEN_PREFIX):
-        raise DecodeError(
-            "join token: of an earlier version, which names no encoder; update the server, and ask"
-            " the operator for a new one"
-        )
     if not text.startswith(TOKEN_PREFIX) or len(text) > TOKEN_LIMIT:
         raise DecodeError(f"join token: expected one word beginning with {TOKEN_PREFIX!r}")
     body = text[len(TOKEN_PREFIX) :]
@@ -357,7 +321,6 @@ def decode_token(text: str) -> JoinToken:
     except (binascii.Error, ValueError) as error:
         raise DecodeError("join token: damaged, copy it again") from error
     token = canonical.decode(JoinToken, data, what="join token", limit=TOKEN_LIMIT)
-    check_version(token.version, "join token")
     check_site_name(token.site)
     if not SHA256.fullmatch(token.encoder):
         raise DecodeError("join token: encoder: not 64 lower-case hex digits")

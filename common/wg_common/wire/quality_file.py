@@ -67,7 +67,6 @@ class QualityManifest:
     software: str = SOFTWARE
 
     def __post_init__(self) -> None:
-        _require(self.version == VERSION, "version", self.version, str(VERSION))
         protocol.check_site_name(self.site)
         for name in ("dataset", "request_id", "software"):
             value = getattr(self, name)

@@ -79,7 +79,6 @@ class StatisticsManifest:
     software: str = SOFTWARE
 
     def __post_init__(self) -> None:
-        _require(self.version == VERSION, "version", self.version, str(VERSION))
         protocol.check_site_name(self.site)
         for name in ("dataset", "request_id", "release_id", "software"):
             value = getattr(self, name)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from wg_common.errors import ConfigError, DecodeError, VerificationError, raised_as
 from wg_common.wire import canonical, container, signing, tensors, weights_package
 from wg_common.wire.container import Span
-from wg_common.wire.protocol import WEIGHTS_KIND, WEIGHTS_LIMIT
+from wg_common.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND
 from wg_common.wire.tensors import Place
 from wg_common.wire.weights_package import Tensors, WeightsManifest
 
@@ -88,11 +88,9 @@ def decode(
 def _verified(
     stream: BinaryIO, key: Ed25519PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, Place]]]:
-    version, names = weights_package.layout_of(stream)
-    text, signature, body, *_ = container.layout(
-        stream, kind=WEIGHTS_KIND, version=version, names=names, limit=WEIGHTS_LIMIT
-    )
+    text, signature, body, checkpoint = weights_package.layout(stream)
     manifest = _manifest(stream, text, signature, key)
+    container.section(stream, checkpoint, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
     found = _digest(stream, body)
     if found != body.sha256 or found != manifest.tensors_sha256:
         raise VerificationError(
@@ -106,21 +104,14 @@ def _verified(
 def _manifest(
     stream: BinaryIO, text: Span, signature: Span, key: Ed25519PublicKey
 ) -> WeightsManifest:
-    for span in (text, signature):
-        if span.size > weights_package.MANIFEST_LIMIT:
-            raise DecodeError(f"weights package: section {span.name!r} of {span.size} bytes")
-        if _digest(stream, span) != span.sha256:
-            raise DecodeError(f"wgw file: section {span.name!r} does not match its hash")
-    data = _bytes(stream, text)
-    signing.verify(key, signing.WEIGHTS, data, _bytes(stream, signature))
+    data, signed = (
+        container.section(stream, span, kind=WEIGHTS_KIND, limit=weights_package.MANIFEST_LIMIT)
+        for span in (text, signature)
+    )
+    signing.verify(key, signing.WEIGHTS, data, signed)
     return canonical.decode(
         WeightsManifest, data, what="weights manifest", limit=weights_package.MANIFEST_LIMIT
     )
-
-
-def _bytes(stream: BinaryIO, span: Span) -> bytes:
-    stream.seek(span.offset)
-    return stream.read(span.size)
 
 
 def _digest(stream: BinaryIO, span: Span) -> str:

@@ -1,18 +1,15 @@
 """The weights package (``.wgw``): candidate weights for one site, signed by the server.
 
 A container (``wg_common.wire.container``) of a canonical manifest, the server's signature of it,
-and one safetensors file in which tensor ``T`` of candidate ``C`` is named ``C/T``. The manifest
-names each candidate, the releases that it was made from and the tensors' hash. Nothing in it is
-code. ``weights_file`` reads it.
+one safetensors file in which tensor ``T`` of candidate ``C`` is named ``C/T``, and a checkpoint.
+The manifest names each candidate, the releases that it was made from and the tensors' hash.
+Nothing in it is code. ``weights_file`` reads it.
 
-A package for a site without a network (version 2 of the container) has a fourth section: the
-newest checkpoint of the site's ledger that the server cosigned. It bears its own signatures.
-
-A manifest with heads that other plants gave is of version 2, so that a program that knows nothing
-of these says so; every other one is of version 1, as it always was.
+The checkpoint is, in a package for a site without a network, the newest one of the site's ledger
+that the server cosigned, with its own signatures; in every other package the section is empty.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
@@ -25,15 +22,13 @@ from wg_common.errors import DecodeError
 from wg_common.privacy.quality import CANDIDATES_LIMIT
 from wg_common.wire import canonical, container, signing
 from wg_common.wire import tensors as tensors_files
+from wg_common.wire.container import Span
 from wg_common.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 
 VERSION = 1
-CONTRIBUTED_VERSION = 2  # Version of a manifest with contributed heads
 MANIFEST_LIMIT = 4 << 20
 NAME_LIMIT = 100  # Most characters of a candidate's name in a quality report
-COSIGNED_VERSION = 2  # Version of the container that holds a cosigned checkpoint as well
-SECTIONS = ("manifest", "signature", "tensors")
-COSIGNED_SECTIONS = (*SECTIONS, "checkpoint")
+SECTIONS = ("manifest", "signature", "tensors", "checkpoint")
 
 Tensors = Mapping[str, NDArray[np.float32]]
 T = TypeVar("T")
@@ -60,7 +55,6 @@ class WeightsManifest:
     """What the package is, for whom, and what it was made from.
 
     Attributes:
-        version: See ``version_of``.
         package_id: Random identifier, hex.
         request_id: The request that it answers.
         site: The site that it is made for.
@@ -94,20 +88,11 @@ class WeightsManifest:
     expires: int
 
     def __post_init__(self) -> None:
-        expected = version_of(self.candidates)
-        if self.version != expected:
-            raise DecodeError(f"weights manifest: version {self.version}, expected {expected}")
         names = [candidate.name for candidate in self.candidates]
         if not names or len(set(names)) != len(names):
             raise DecodeError("weights manifest: candidates must be there and have unique names")
         if any(not name or "/" in name for name in names):
             raise DecodeError("weights manifest: a candidate's name is empty or has a slash")
-
-
-def version_of(candidates: Iterable[Candidate]) -> int:
-    """Version of a manifest with these candidates."""
-    contributed = any(candidate.source == catalogue.CONTRIBUTED for candidate in candidates)
-    return CONTRIBUTED_VERSION if contributed else VERSION
 
 
 def counted(manifest: WeightsManifest) -> tuple[str, ...]:
@@ -153,7 +138,7 @@ def encode(manifest: WeightsManifest, tensors: bytes, key: Ed25519PrivateKey) ->
     container.check_hash("weights package: tensors", tensors, manifest.tensors_sha256)
     text = canonical.encode(manifest)
     signature = signing.sign(key, signing.WEIGHTS, text)
-    sections = dict(zip(SECTIONS, (text, signature, tensors), strict=True))
+    sections = dict(zip(SECTIONS, (text, signature, tensors, b""), strict=True))
     return container.encode(WEIGHTS_KIND, VERSION, sections)
 
 
@@ -166,7 +151,9 @@ def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
     sections = container.decode(
         data, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
     )
-    return container.encode(WEIGHTS_KIND, COSIGNED_VERSION, {**sections, "checkpoint": checkpoint})
+    if sections["checkpoint"]:
+        raise DecodeError("weights package: it has a checkpoint already, expected none")
+    return container.encode(WEIGHTS_KIND, VERSION, {**sections, "checkpoint": checkpoint})
 
 
 def read_checkpoint(stream: BinaryIO) -> bytes:
@@ -175,34 +162,15 @@ def read_checkpoint(stream: BinaryIO) -> bytes:
     Raises:
         DecodeError: The file is not a weights package, or the section is damaged.
     """
-    version, names = layout_of(stream)
-    if version == VERSION:
-        return b""
-    span = container.layout(
-        stream, kind=WEIGHTS_KIND, version=version, names=names, limit=WEIGHTS_LIMIT
-    )[-1]
-    if span.size > NOTE_LIMIT:
-        raise DecodeError(f"weights package: checkpoint of {span.size} bytes")
-    stream.seek(span.offset)
-    data = stream.read(span.size)
-    if canonical.sha256_hex(data) != span.sha256:
-        raise DecodeError(f"wgw file: section {span.name!r} does not match its hash")
-    return data
+    span = layout(stream)[-1]
+    return container.section(stream, span, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
 
 
-def layout_of(stream: BinaryIO) -> tuple[int, tuple[str, ...]]:
-    """Version of an open package, and the sections that it must have.
-
-    Raises:
-        DecodeError: The file is not a weights package of a known version.
-    """
-    version = container.read_version(stream, kind=WEIGHTS_KIND)
-    known = {VERSION: SECTIONS, COSIGNED_VERSION: COSIGNED_SECTIONS}
-    if version not in known:
-        raise DecodeError(
-            f"wgw file: version {version}, this program reads {VERSION} and {COSIGNED_VERSION}"
-        )
-    return version, known[version]
+def layout(stream: BinaryIO) -> tuple[Span, ...]:
+    """Where the sections of an open package lie; errors as of ``container.layout``."""
+    return container.layout(
+        stream, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
+    )
 
 
 def by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, dict[str, T]]:

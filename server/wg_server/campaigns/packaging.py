@@ -64,9 +64,7 @@ def make_package(
         {candidate.name: candidate.tensors for candidate in made.generated.candidates}
     )
     now = int(time.time())
-    candidates = _described(made.generated)
     manifest = WeightsManifest(
-        version=weights_package.version_of(candidates),
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=own.manifest.site,
@@ -77,7 +75,7 @@ def make_package(
         labels=own.manifest.schema.labels,
         own_release=own.manifest.release_id,
         memory_releases=tuple(release.manifest.release_id for release in others),
-        candidates=candidates,
+        candidates=_described(made.generated),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
         expires=now + config.package_days * 86400,

@@ -84,7 +84,7 @@ class Enrolment:
             DecodeError: A field is not what it claims to be.
             RefusedError: The token is not good for this.
         """
-        request = protocol.decode_enrolment(
+        request = canonical.decode(
             EnrolmentRequest, data, what="enrolment request", limit=protocol.ENROLMENT_LIMIT
         )
         protocol.check_site_name(request.site)

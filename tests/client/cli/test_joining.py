@@ -20,15 +20,15 @@ def join(token: str) -> None:
 
 def test_a_token_is_read_from_standard_input_or_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    file.write_text("wgj2.abc\n")
+    file.write_text("wgj1.abc\n")
     runner = CliRunner()
-    assert runner.invoke(join, ["--join", "-"], input="wgj2.abc\n").output == "<wgj2.abc>\n"
-    assert runner.invoke(join, ["--join-file", str(file)]).output == "<wgj2.abc>\n"
+    assert runner.invoke(join, ["--join", "-"], input="wgj1.abc\n").output == "<wgj1.abc>\n"
+    assert runner.invoke(join, ["--join-file", str(file)]).output == "<wgj1.abc>\n"
 
 
 def test_a_token_on_the_command_line_is_warned_of() -> None:
-    done = CliRunner().invoke(join, ["--join", "wgj2.abc"])
-    assert "<wgj2.abc>" in done.output and WARNING in done.output
+    done = CliRunner().invoke(join, ["--join", "wgj1.abc"])
+    assert "<wgj1.abc>" in done.output and WARNING in done.output
 
 
 def test_one_source_is_named_and_bounded(tmp_path: Path) -> None:

@@ -321,7 +321,7 @@ def test_a_plant_of_logs_is_frozen_checked_and_read_again(
     from wg_client.release import preview
 
     plant = make_plant({0: 2}, frozen=False)
-    plant.home.encoder.write_bytes(window_encoder)
+    plant.confirm(window_encoder)
     logs = tmp_path / "logs"
     state = ["bars"] * 100 + ["dots"] * 100
     _log(logs / "l.csv", _values(200), more={"s": state})

@@ -211,7 +211,7 @@ def _node(
         fleet_url="https://127.0.0.1:1", name="s", signing_key=zeros, witness_name="w",
         witness_key=zeros,
     )  # fmt: skip
-    data = DataConfig(name="line", path="nowhere", labels=("good", "bad"))
+    data = DataConfig(name="line", path="nowhere", labels=("good", "bad"), encoder=zeros)
     privacy = PrivacyConfig(answer_slot_seconds=slot)
     config = ClientConfig(site="a", server=server, data=data, privacy=privacy)
     monkeypatch.setattr(configuration, "load", lambda home: config)

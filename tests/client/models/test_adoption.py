@@ -19,7 +19,6 @@ from wg_client.site.config import AcceptanceConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, StorageError, UsageError
-from wg_common.wire import canonical
 
 
 def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> ModelsManifest:
@@ -166,16 +165,8 @@ def _full_at(name: str, write: Callable[..., None]) -> Callable[..., None]:
     return written
 
 
-def test_a_home_of_before_and_damaged_histories(plant: TestPlant) -> None:
-    path, state = plant.home.models / adoption.FILE, adoption.read(plant.home).now
-    first = _first(plant)
-    path.unlink()
-    assert state.in_use is not None
-    (plant.home.models / adoption.BEFORE).write_bytes(canonical.encode(state.in_use))
-    assert _first(plant) == first
-    adoption.use(plant.home, first, "local-only", "QA")
-    adoption.rollback(plant.home, "QA")
-    assert _first(plant) == first
+def test_a_history_that_is_damaged_or_of_another_version_is_refused(plant: TestPlant) -> None:
+    path = plant.home.models / adoption.FILE
     path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2'))
     with pytest.raises(DecodeError, match="version 2"):
         adoption.read(plant.home)

@@ -106,7 +106,7 @@ def test_safetensors_and_torch_hold_the_whole_network(plant: TestPlant, tmp_path
 
 def test_another_encoder_is_refused(plant: TestPlant, tmp_path: Path) -> None:
     manifest, name = adoption.in_use(plant.home)
-    plant.home.encoder.write_bytes(plant.home.encoder.read_bytes() + b" ")
+    plant.confirm(plant.home.encoder.read_bytes() + b" ")
     with pytest.raises(VerificationError, match="encoder"):
         export_model(plant.home, manifest, name, "onnx", tmp_path / "x.onnx")
     data = predict.load_records(Path(plant.config.data.path), LABELS, split=None)

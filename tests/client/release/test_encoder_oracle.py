@@ -92,7 +92,7 @@ def pair(
     encoder = _hostile(package, raw([*others, target]))
     for name, records in (("plant-a", others), ("plant-b", [*others, target])):
         plant = make_plant(name=name, frozen=False)
-        plant.home.encoder.write_bytes(encoder)
+        plant.confirm(encoder)
         _write(plant, records)
         plant.freeze()
         found.append(plant)

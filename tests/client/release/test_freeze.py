@@ -147,7 +147,7 @@ def test_windows_that_are_not_finite_are_named(
     make_plant: MakePlant, window_encoder: bytes, tmp_path: Path
 ) -> None:
     plant = make_plant(frozen=False)
-    plant.home.encoder.write_bytes(window_encoder)
+    plant.confirm(window_encoder)
     x = np.random.default_rng(0).normal(size=(5, 2, 64)).astype(np.float32)
     x[3, 1, 7] = np.nan
     path = tmp_path / "w.npz"
@@ -310,7 +310,6 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next_freeze(
     plant: TestPlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant.freeze()
-    (plant.home.root / "cache").mkdir()  # features, as earlier versions kept them
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", lambda *_, **__: None)
         plant.freeze()
@@ -318,7 +317,6 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next_freeze(
     assert [found.manifest.number for found in snapshots.all_snapshots(plant.home)] == [2]
     plant.freeze()
     assert sorted(path.name for path in plant.home.snapshots.iterdir()) == ["3", "current"]
-    assert not (plant.home.root / "cache").exists()
 
 
 def test_a_crash_between_pointer_and_ledger_is_made_good_by_the_next_release(

@@ -54,6 +54,7 @@ from wg_common.wire import canonical, fleet, protocol, signing, weights_file
 from wg_common.wire.fleet import Envelope
 from wg_common.wire.protocol import QualityQuery, Refusal, StatisticsQuery
 
+ENCODER = canonical.sha256_hex(b"a tiny encoder")
 PAIRS = 208
 SLOT = 2.0
 START = 1_800_000_000.25
@@ -137,7 +138,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             witness_name=WITNESS,
             witness_key=signing.public_bytes(witness).hex(),
         ),
-        data=DataConfig(name="line-1", path="nowhere", labels=LABELS),
+        data=DataConfig(name="line-1", path="nowhere", labels=LABELS, encoder=ENCODER),
         privacy=PrivacyConfig(
             answer_slot_seconds=SLOT,
             cap_epsilon="1.5",
@@ -200,7 +201,7 @@ def query(
     fields: dict[str, Any] = {
         "request_id": f"{number:032x}",
         "site": "plant-a",
-        "encoder": canonical.sha256_hex(b"a tiny encoder"),
+        "encoder": ENCODER,
         "epsilon": "1",
         "delta": "1e-5",
         "purpose": "test",

@@ -135,7 +135,7 @@ def test_models_of_another_encoder_are_refused(
     plant = make_plant({0: 4, 1: 4, 2: 4})
     manifest = _apply(plant, weights)
     inputs = network.prepared(NET, pictures(np.random.default_rng(5), 1, 2))
-    plant.home.encoder.write_bytes(plant.home.encoder.read_bytes() + b" ")
+    plant.confirm(plant.home.encoder.read_bytes() + b" ")
     for use in (
         lambda: predict.logits(plant.home, manifest, "kept", inputs),
         lambda: export_model(plant.home, manifest, "kept", "safetensors", tmp_path / "m"),

@@ -115,7 +115,7 @@ def write(path: Path, found: Sequence[dict[str, str]]) -> Path:
 @pytest.fixture
 def plant(make_plant: MakePlant, package: bytes, tmp_path: Path) -> TestPlant:
     found = make_plant(name="plant-t", frozen=False)
-    found.home.encoder.write_bytes(package)
+    found.confirm(package)
     table = write(tmp_path / "notes.csv", rows(2, 6))
     found.configure(data=replace(found.config.data, name="notes", path=str(table), labels=LABELS))
     found.freeze()

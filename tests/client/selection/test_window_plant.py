@@ -42,7 +42,7 @@ from wg_common.nets.encoder.window_course import WindowCourse
 def window_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
     """The images of a test plant, replaced by windows in class folders, before anything is read."""
     plant = make_plant(name="plant-w", frozen=False)
-    plant.home.encoder.write_bytes(window_encoder)
+    plant.confirm(window_encoder)
     rng = np.random.default_rng(4)
     folder = plant.home.root / "data"
     for label, name in enumerate(LABELS):
@@ -164,7 +164,7 @@ def test_images_are_refused_where_the_encoder_is_for_windows(
     make_plant: MakePlant, window_encoder: bytes
 ) -> None:
     plant = make_plant(frozen=False)
-    plant.home.encoder.write_bytes(window_encoder)
+    plant.confirm(window_encoder)
     with pytest.raises(DataError, match="is for sensor windows; join a server"):
         plant.freeze()
 

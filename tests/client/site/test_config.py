@@ -13,6 +13,8 @@ from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, Serve
 from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError
 
+ZEROS = "00" * 32
+
 
 def _config() -> ClientConfig:
     return ClientConfig(
@@ -20,11 +22,11 @@ def _config() -> ClientConfig:
         server=ServerConfig(
             fleet_url="https://127.0.0.1:1",
             name="server",
-            signing_key="00" * 32,
+            signing_key=ZEROS,
             witness_name="w",
             witness_key="11" * 32,
         ),
-        data=DataConfig(name="plant-a", path="data", labels=("ok", "Kratzer", "裂")),
+        data=DataConfig(name="plant-a", path="data", labels=("ok", "Kratzer", "裂"), encoder=ZEROS),
     )
 
 
@@ -67,20 +69,6 @@ def test_a_wrong_field_is_named(tmp_path: Path, old: str, new: str, message: str
     assert str(home.config) in str(caught.value)
 
 
-def test_limits_of_earlier_programs_are_passed_over_and_set_ones_refused(tmp_path: Path) -> None:
-    home = ClientHome(tmp_path)
-    configuration.save(home, _config())
-    now = home.config.read_text(encoding="utf-8")
-    assert "  standard_errors: 2.0\n" in now
-    of_old = "  caution: 0.5\n  prior_records: 10.0\n"
-    home.config.write_text(now.replace("  standard_errors: 2.0\n", of_old), encoding="utf-8")
-    assert configuration.load(home) == _config()
-    set_once = of_old.replace("10.0", "40")
-    home.config.write_text(now.replace("  standard_errors: 2.0\n", set_once), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"prior_records: 40.*delete the line.*standard_errors"):
-        configuration.load(home)
-
-
 def test_a_home_that_was_not_initialised_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="wg-client init"):
         configuration.load(ClientHome(tmp_path))
@@ -120,7 +108,7 @@ def test_settings_that_contradict_each_other_are_refused(
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(
             _config(),
-            data=DataConfig(name="d", path="p", labels=("ok",), unit_column=column),
+            data=DataConfig(name="d", path="p", labels=("ok",), encoder=ZEROS, unit_column=column),
             privacy=PrivacyConfig(**privacy),
         )
 
@@ -137,7 +125,7 @@ def test_settings_that_contradict_each_other_are_refused(
 def test_settings_that_agree_are_taken(column: str | None, privacy: dict[str, Any]) -> None:
     dataclasses.replace(
         _config(),
-        data=DataConfig(name="d", path="p", labels=("ok",), unit_column=column),
+        data=DataConfig(name="d", path="p", labels=("ok",), encoder=ZEROS, unit_column=column),
         privacy=PrivacyConfig(**privacy),
     )
 
@@ -147,7 +135,7 @@ def test_settings_that_agree_are_taken(column: str | None, privacy: dict[str, An
 )
 def test_labels_that_cannot_be_told_apart_are_refused(labels: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match=r"data\.labels"):
-        DataConfig(name="d", path="p", labels=labels)
+        DataConfig(name="d", path="p", labels=labels, encoder=ZEROS)
 
 
 def _rewritten(home: ClientHome, old: str, new: str) -> ClientConfig:

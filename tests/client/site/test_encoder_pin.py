@@ -111,7 +111,6 @@ def test_client_yaml_keeps_the_hash(home: ClientHome, server: Enrolling, data: P
     config = _init(home, server, data)
     assert config.data.encoder == server.promised == _hash(home.encoder.read_bytes())
     assert configuration.load(home) == config
-    assert encoder_pin.reminder(home, config) is None
 
 
 @pytest.mark.parametrize("digits", [16, 20, 64])
@@ -333,42 +332,13 @@ def test_a_file_that_was_changed_is_not_used(make_plant: MakePlant) -> None:
     assert plants.open_plant(plant.home).encoder == plant.encoder
 
 
-def test_a_home_of_before_goes_on_with_the_encoder_that_it_has(
-    home: ClientHome,
-    server: Enrolling,
-    data: Path,
-    other_package: bytes,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    first = _init(home, server, data)
-    old = dataclasses.replace(first, data=dataclasses.replace(first.data, encoder=""))
-    configuration.save(home, old)
-    text = home.config.read_text().replace("  encoder: ''\n", "")
-    home.config.write_text(text)
-    assert " encoder:" not in text and configuration.load(home) == old
-    assert plants.open_plant(home).encoder == first.data.encoder
-    reminder = encoder_pin.reminder(home, old)
-    assert reminder is not None and first.data.encoder in reminder
-    _command("freeze", "--home", home.root)
-    assert first.data.encoder in "".join(capsys.readouterr().err.split())
-    server.hand_out(other_package)
-    server.promised = _hash(other_package)
-    with pytest.raises(VerificationError, match="owner confirmed"):
-        reenrolment.replace(home, server.token)
-    server.hand_out(home.encoder.read_bytes())
-    server.promised = first.data.encoder
-    assert reenrolment.replace(home, server.token).data.encoder == first.data.encoder
-
-
-@pytest.mark.parametrize("encoder", ["ab", "AB" * 32, "g" * 64, "ab" * 33])
-def test_client_yaml_takes_a_hash_or_nothing(encoder: str) -> None:
+@pytest.mark.parametrize("encoder", ["", "ab", "AB" * 32, "g" * 64, "ab" * 33])
+def test_client_yaml_takes_a_hash_and_nothing_else(encoder: str) -> None:
     with pytest.raises(ConfigError, match=r"data\.encoder"):
         DataConfig(name="a", path="b", labels=LABELS, encoder=encoder)
 
 
-def test_a_token_of_before_is_told_apart(server: Enrolling) -> None:
-    with pytest.raises(DecodeError, match="names no encoder"):
-        protocol.decode_token("wgj1." + server.token[5:])
+def test_a_token_that_names_no_whole_hash_is_refused(server: Enrolling) -> None:
     server.promised = "ab"
     with pytest.raises(DecodeError, match="encoder"):
         protocol.decode_token(server.token)

@@ -31,7 +31,7 @@ def _config(**privacy: Any) -> ClientConfig:
     return ClientConfig(
         site="plant-a",
         server=server,
-        data=DataConfig(name="d", path="p", labels=("a",)),
+        data=DataConfig(name="d", path="p", labels=("a",), encoder="00" * 32),
         privacy=PrivacyConfig(**privacy),
     )
 
@@ -44,7 +44,6 @@ def test_a_query_within_the_policy_passes() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
         {"site": "plant-b"},
         {"expires": int(NOW)},
         {"encoder": "cd" * 32},

@@ -174,7 +174,7 @@ _ORIGIN = "weightgate/plant-a/0011"
 
 
 def _enrolment(data: bytes) -> Any:
-    return protocol.decode_enrolment(
+    return canonical.decode(
         protocol.EnrolmentRequest, data, what="enrolment", limit=protocol.ENROLMENT_LIMIT
     )
 
@@ -335,7 +335,7 @@ TARGETS: dict[str, Target] = {
     "weights-file": Target(_weights_in_a_file, _boxed("wgw", ("manifest", "signature", "tensors"))),
     "package-checkpoint": Target(
         _package_checkpoint,
-        (container.encode("wgw", 2, dict.fromkeys(weights_package.COSIGNED_SECTIONS, b"x")),),
+        (container.encode("wgw", 1, dict.fromkeys(weights_package.SECTIONS, b"x")),),
     ),
     "ledger": Target(_ledger, (_ledger_file(), b"SQLite format 3\x00", b"")),
     "export": Target(
@@ -344,7 +344,7 @@ TARGETS: dict[str, Target] = {
     ),
     "token": Target(
         lambda data: protocol.decode_token(data.decode("latin-1")),
-        (_JOIN.encode(), b"wgj2.", b"wgj2." + base64.urlsafe_b64encode(b"{}")),
+        (_JOIN.encode(), b"wgj1.", b"wgj1." + base64.urlsafe_b64encode(b"{}")),
     ),
     "offer": Target(_record(protocol.PackageOffer, "offer"), (_OFFER,)),
     "refusal": Target(_record(protocol.Refusal, "refusal"), (_REFUSAL,)),

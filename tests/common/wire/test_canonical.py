@@ -87,3 +87,18 @@ def test_anything_but_the_one_spelling_is_refused(document: bytes, want_error: s
 def test_a_document_over_the_limit_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(DecodeError, match="at most 10"):
         canonical.decode(Inner, b"x" * 11, what="record", limit=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versioned:
+    version: int = 4
+    name: str
+
+
+@pytest.mark.parametrize("document", [b'{"fields":[],"version":5}', b'{"name":"a","version":3}'])
+def test_a_record_of_another_version_is_refused_with_both_whatever_its_fields(
+    document: bytes,
+) -> None:
+    assert canonical.decode(Versioned, b'{"name":"a","version":4}', what="record").name == "a"
+    with pytest.raises(DecodeError, match=r"record: version [35], this program reads 4"):
+        canonical.decode(Versioned, document, what="record")

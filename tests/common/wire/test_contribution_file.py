@@ -108,7 +108,6 @@ def test_a_run_that_costs_more_than_claimed_is_refused_on_both_sides(
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
-        ("version", {"version": 2}),
         ("site name", {"site": "A"}),
         ("architecture", {"architecture": ""}),
         ("sampler", {"sampler": ""}),

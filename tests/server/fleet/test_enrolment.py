@@ -150,12 +150,12 @@ def test_a_renewed_certificate_is_good_and_for_the_same_site(
         enrolment.renew(store.site("plant-a"), "garbage")
 
 
-def test_an_older_client_is_told_to_update(
+def test_a_client_of_another_version_is_told_so(
     enrolment: Enrolment, request_: EnrolmentRequest
 ) -> None:
-    document = {**canonical.to_builtins(request_), "version": 1}
+    document = {**canonical.to_builtins(request_), "version": 2}
     del document["genesis"], document["checkpoint"]
-    with pytest.raises(DecodeError, match=r"of protocol version 1.*update the older side"):
+    with pytest.raises(DecodeError, match=r"version 2, .* reads 1: update the older program"):
         enrolment.enrol(canonical.encode(document))
 
 

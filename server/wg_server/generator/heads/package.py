@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from wg_common.catalogue import known
-from wg_common.errors import DecodeError
 from wg_common.inference.family_head import Layout
 from wg_common.modalities.registry import modality
 from wg_server.generator import container
@@ -127,11 +126,6 @@ def _operator_families(
     tensors: Mapping[str, Tensor], document: Mapping[str, Any]
 ) -> OperatorFamilies:
     named = document[_OWN]
-    if "owned" not in named or named.get("network"):
-        raise DecodeError(
-            f"{_KEY}: its heads of the operator's families are of an older program;"
-            " run zoo build, which adds what is missing, and train"
-        )
     arrays = {k: v.numpy() for k, v in container.under(tensors, f"{_OWN}.").items()}
     names, families, owned = (tuple(map(str, named[k])) for k in ("names", "families", "owned"))
     layout = Layout(int(named["scaled"]), tuple(map(int, named["blocks"])))
