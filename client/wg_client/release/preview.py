@@ -335,7 +335,7 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
         "sums": text("at most {noise:.3g} feature units an entry", noise=empty.sum_std),
         "moments": text(
             "{noise:.3g} feature units an entry",
-            noise=float(np.max(empty.moment_std, initial=0)),
+            noise=empty.moment_std,
         ),
     }
     blocks = tuple(

@@ -157,7 +157,6 @@ def audit_schema() -> StatisticsSchema:
         labels=tuple(f"class-{number}" for number in range(CANARIES)),
         clip_radius=1.0,
         bits=14,
-        moments="centre",
         shares=(third, third, third),
         unit_rule="cap",
         unit_cap=1,

@@ -30,7 +30,7 @@ CONTRIBUTION_SUFFIX = ".wgc"
 QUALITY_SUFFIX = ".wgq"
 SUFFIXES = (".wgs", CONTRIBUTION_SUFFIX, QUALITY_SUFFIX)
 
-_SCHEMA_VERSIONS = (1, 2)
+_SCHEMA_VERSION = 1
 _NO_RECORD = (
     msgspec.MsgspecError,
     rfc8785.CanonicalizationError,
@@ -60,7 +60,6 @@ class _Schema(msgspec.Struct):
     labels: list[str]
     clip_radius: str
     bits: int
-    moments: str
     count_weight: int
     sum_weight: int
     moment_weight: int
@@ -71,18 +70,16 @@ class _Schema(msgspec.Struct):
     def layout(self) -> Layout:
         """The layout that the schema implies."""
         classes = len(self.labels)
-        length, _ = rederive.MOMENTS.get(self.moments, (lambda d: 0, None))
         return Layout(
             blocks=(
                 BlockShare("counts", classes + 1, self.count_weight),
                 BlockShare("sums", classes * self.dimension, self.sum_weight),
-                BlockShare("moments", length(self.dimension), self.moment_weight),
+                BlockShare("moments", self.dimension, self.moment_weight),
             ),
             labels=classes,
             bits=self.bits,
             dimension=self.dimension,
             cap=self.unit_cap,
-            moments=self.moments,
         )
 
 
@@ -254,8 +251,10 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
     sections = statistics_file.FILE.sections(payload)
     manifest = _manifest(_Statistics, sections["manifest"], statistics_file.MANIFEST_LIMIT)
     schema, mechanism = manifest.schema, charge.mechanism
-    if schema.version not in _SCHEMA_VERSIONS:
-        raise VerificationError(f"file: schema version {schema.version} is unknown to this auditor")
+    if schema.version != _SCHEMA_VERSION:
+        raise VerificationError(
+            f"file: schema version {schema.version}, this auditor reads {_SCHEMA_VERSION}"
+        )
     noise = _noise(manifest, charge, schema)
     length = sum(block.length for block in schema.layout.blocks)
     if len(sections["integers"]) != 8 * length:
@@ -317,7 +316,7 @@ def _noise(
 ) -> tuple[Row, ...]:
     """What a release with Gaussian noise says of it, and what its layout implies."""
     mechanism, layout = charge.mechanism, found.layout
-    (sensitivity,) = rederive.sensitivities(layout)
+    sensitivity = rederive.sensitivity_squared(layout)
     if found.unit_rule != "cap" and found.unit_cap != 1:
         raise VerificationError(f"file: unit cap {found.unit_cap}, expected 1")
     rule = rederive.RULES.get(found.unit_rule, "").format(cap=found.unit_cap)

@@ -5,12 +5,11 @@ in code of its own: nothing of ``privacy.schema``, ``mechanism``, ``calibration`
 ``ledger.charging`` is used, so one mistake or lie is not believed twice. For a joint release with
 ``S = 2^bits`` grid units to a clip radius and weights a, b, c::
 
-    sensitivity^2 = (a^2 + b^2 S^2 + c^2 M) cap^2      mu^2 = sensitivity^2 / sigma^2
+    sensitivity^2 = (a^2 + (b^2 + c^2) S^2) cap^2      mu^2 = sensitivity^2 / sigma^2
     rho = mu^2 / 2           delta(epsilon) = Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - ...)
 
-with M by kind of moments (table ``MOMENTS``). A quality report counts labelled records, and for
-each of K candidates those that it calls by their label, with one weight w, so that a unit moves
-each of K + 1 numbers by at most ``w cap``::
+A quality report counts labelled records, and for each of K candidates those that it calls by their
+label, with one weight w, so that a unit moves each of K + 1 numbers by at most ``w cap``::
 
     sensitivity^2 = (K + 1) w^2 cap^2
 
@@ -30,15 +29,6 @@ from wg_common.ledger.entries import Charge
 from wg_common.ledger.statement import BlockShare
 
 UNITS = 40  # mu^2 is counted in 2^-40 on a ledger, rounded up
-
-MOMENTS: dict[str, tuple[Callable[[int], int], Callable[[int], int]]] = {
-    "none": (lambda d: 0, lambda s2: 0),
-    "mean": (lambda d: d, lambda s2: s2),
-    "centre": (lambda d: d, lambda s2: s2),
-    "diagonal": (lambda d: 2 * d, lambda s2: 2 * s2**2),
-    "second": (lambda d: d * (d + 1) // 2, lambda s2: 1024**2 * s2**2),
-}
-"""Kinds of moments: number of entries by dimension, and bound M on a record's |m|^2 by S^2."""
 
 RULES: dict[str, str] = {
     "record": "each record is a unit",
@@ -68,7 +58,6 @@ class Layout:
         bits: log2 of S.
         dimension: Number of features.
         cap: Most records of one unit that count.
-        moments: Kind of moments; empty if only their number of entries is known.
     """
 
     blocks: tuple[BlockShare, ...]
@@ -76,14 +65,10 @@ class Layout:
     bits: int
     dimension: int
     cap: int
-    moments: str = ""
 
 
-def sensitivities(layout: Layout) -> set[int]:
+def sensitivity_squared(layout: Layout) -> int:
     """Squared add-or-remove sensitivity of a joint release or quality report, squared grid units.
-
-    More than one where a number of entries fits two kinds of moments, which happens at dimensions
-    1 and 3 only.
 
     Raises:
         VerificationError: The blocks are no joint release of this dimension and these labels, and
@@ -91,33 +76,28 @@ def sensitivities(layout: Layout) -> set[int]:
     """
     names = tuple(block.name for block in layout.blocks)
     if names == QUALITY:
-        return {_answers(layout)}
+        return _answers(layout)
     if names != ("counts", "sums", "moments"):
         raise VerificationError(f"blocks {names}, expected counts, sums and moments")
     _check_grid(layout.bits, layout.dimension)
     counts, sums, moments = layout.blocks
-    for block, length in ((counts, layout.labels + 1), (sums, layout.labels * layout.dimension)):
+    for block, length in (
+        (counts, layout.labels + 1),
+        (sums, layout.labels * layout.dimension),
+        (moments, layout.dimension),
+    ):
         if block.length != length:
             raise VerificationError(
                 f"block {block.name} has {block.length} entries, expected {length} for "
                 f"{layout.labels} labels and dimension {layout.dimension}"
             )
-    kinds = [layout.moments] if layout.moments else list(MOMENTS)
-    s2 = 1 << 2 * layout.bits
-    found = set()
-    for kind in kinds:
-        if kind not in MOMENTS:
-            raise VerificationError(f"kind of moments {kind!r} is unknown to this auditor")
-        entries_of, bound = MOMENTS[kind]
-        if entries_of(layout.dimension) == moments.length:
-            record = counts.weight**2 + sums.weight**2 * s2 + moments.weight**2 * bound(s2)
-            found.add(record * layout.cap**2)
-    if not found or not counts.weight or bool(sums.weight) != bool(sums.length):
+    if not (counts.weight and moments.weight) or bool(sums.weight) != bool(sums.length):
         raise VerificationError(
             f"blocks {', '.join(f'{b.name} {b.length} x {b.weight}' for b in layout.blocks)} are "
             f"no release of {layout.labels} labels and dimension {layout.dimension}"
         )
-    return found
+    linear = (sums.weight**2 + moments.weight**2) << 2 * layout.bits
+    return (counts.weight**2 + linear) * layout.cap**2
 
 
 def is_quality(charge: Charge) -> bool:
@@ -206,12 +186,10 @@ def _answers(layout: Layout) -> int:
 
 def _gaussian(charge: Charge) -> None:
     mechanism = charge.mechanism
-    possible = sensitivities(layout_of(charge))
-    stated = mechanism.sensitivity_squared
-    if stated not in map(str, possible):
+    implied, stated = sensitivity_squared(layout_of(charge)), mechanism.sensitivity_squared
+    if stated != str(implied):
         raise VerificationError(
-            f"states a squared sensitivity of {stated[:80]}, its blocks imply "
-            f"{' or '.join(map(str, sorted(possible)))}"
+            f"states a squared sensitivity of {stated[:80]}, its blocks imply {implied}"
         )
     units = mu_squared_units(int(stated), sigma(mechanism.sigma))
     if charge.event.mu_squared != str(units):

@@ -144,9 +144,7 @@ def statistics_request(
         schema,
         sigma,
         terms,
-        name="two discrete Gaussians over exact integers, sums about a centre from the first"
-        if schema.centred
-        else "joint discrete Gaussian over exact integers",
+        name="two discrete Gaussians over exact integers, sums about a centre from the first",
         encoder=schema.encoder,
         labels=schema.labels,
         unprotected=("label domain", "clip radius", "encoder", "feature projection"),

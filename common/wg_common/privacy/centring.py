@@ -1,7 +1,7 @@
 """Where class sums are centred: a public function of what was released first.
 
 Features of one site lie around the site's own mean, which takes up most of their norm and tells no
-class from another. So a centred release spends a part of its budget on counts and on the sum over
+class from another. So a release spends a part of its budget on counts and on the sum over
 all records, and sums what is left of each record about a centre C, clipped to a smaller radius r:
 noise is proportional to r, not to the whole clip radius (docs/centred-release.md).
 
@@ -54,20 +54,18 @@ class Centre:
 
 
 def origin(schema: StatisticsSchema) -> Centre:
-    """The centre of sums that are not centred."""
+    """The origin: what sums are taken about before a centre is known, or where it is noise."""
     point = np.zeros(schema.dimension, dtype=np.int64)
     return Centre(point, schema.grid, schema.sum_weight)
 
 
 def of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
-    """What the sums of a whole release are taken about; the origin if they are not centred.
+    """What the sums of a whole release are taken about.
 
     Args:
         integers: int64 ``[schema.length]``, as released.
         sigma: Standard deviation of the noise, grid units; 0 without noise.
     """
-    if not schema.centred:
-        return origin(schema)
     counts, _, moments = schema.blocks
     return centre(schema, integers[: counts.size], integers[moments.offset :], sigma)
 

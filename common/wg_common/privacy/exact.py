@@ -23,11 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from wg_common.errors import DataError
 from wg_common.privacy import centring
 from wg_common.privacy.centring import Centre
-from wg_common.privacy.schema import (
-    SECOND_DIAGONAL,
-    SECOND_OFF_DIAGONAL,
-    StatisticsSchema,
-)
+from wg_common.privacy.schema import StatisticsSchema
 
 Integers = NDArray[np.int64]
 
@@ -145,22 +141,9 @@ def _total(
         [
             counts.weight * count,
             (about.weight * by_class[:classes]).ravel(),
-            (moments.weight * _moments(schema, q)).ravel(),
+            moments.weight * q.sum(axis=0),
         ]
     )
-
-
-def _moments(schema: StatisticsSchema, q: Integers) -> Integers:
-    """The sum of m(q) over records, in the block's shape."""
-    if schema.moments == "none":
-        return np.zeros(0, dtype=np.int64)
-    if schema.moments in ("mean", "centre"):
-        return np.asarray(q.sum(axis=0))
-    if schema.moments == "diagonal":
-        return np.stack([schema.grid * q.sum(axis=0), (q * q).sum(axis=0)])
-    rows, columns = np.triu_indices(schema.dimension)
-    weight = np.where(rows == columns, SECOND_DIAGONAL, SECOND_OFF_DIAGONAL).astype(np.int64)
-    return np.asarray(weight * (q.T @ q)[rows, columns])
 
 
 def _groups(units: Sequence[str]) -> list[Integers]:

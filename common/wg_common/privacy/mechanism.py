@@ -4,7 +4,7 @@
 removing one privacy unit, and so is ``release`` of ``exact_statistics`` about a fixed centre: a
 discrete Gaussian on the integers is no weaker than the continuous one up to a term that vanishes
 once sigma is many grid units (Canonne, Kamath and Steinke 2020), and here it is at least
-``SIGMA_MINIMUM``. A centred release is two such mechanisms of one sigma, the second chosen by the
+``SIGMA_MINIMUM``. A release is two such mechanisms of one sigma, the second chosen by the
 output of the first; their squared mu add up (docs/centred-release.md).
 
 Noise from numpy or torch is not private even with a secure generator: floating-point outputs tell
@@ -108,7 +108,7 @@ def release_statistics(
 
     Args:
         exact: int64 [schema.length], from ``exact_statistics``, about the origin.
-        about: The same data set's about a centre; not called unless the schema is centred.
+        about: The same data set's about a centre; not called where there are no labels.
         sigma: From ``sigma_for``, grid units.
         sampler: Adds the noise; another one than OpenDP's in tests only.
 
@@ -136,8 +136,6 @@ def in_parts(
         sigma: Standard deviation of the noise, from which a centre is found; 0 without noise.
         noise: From exact to released integers; called for each part.
     """
-    if not schema.centred:
-        return noise(exact)
     counts, middle, moments = schema.blocks
     first = noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))
     if not middle.size:

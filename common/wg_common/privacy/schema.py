@@ -3,29 +3,14 @@
 A record with features ``phi`` (quantised to integers ``q``, see ``exact``) and class ``y`` is
 mapped to one integer vector, and a data set to the sum over its privacy units::
 
-    v(y, q) = [ a * e_y  |  b * e_y (x) q  |  c * m(q) ]
+    v(y, q) = [ a * e_y  |  b * e_y (x) q  |  c * q ]
                 counts        sums            moments
 
 ``S = 2^bits`` grid units are one clip radius R, so ``|q|^2 <= S^2`` holds in exact integers. The
 counts block has one entry for each label and a last one for records without a label: a record is
 in exactly one of them, hence the extra entry costs nothing. A record without a label has no sums.
 
-======== ======================== ============ ====================
-moments  m(q)                     shape        bound M on |m(q)|^2
-======== ======================== ============ ====================
-none     (nothing)                (0,)         0
-mean     q                        (d,)         S^2
-centre   q                        (d,)         S^2
-diagonal (S * q, q * q)           (2, d)       2 * S^4
-second   w_ij * q_i * q_j, i <= j (d(d+1)/2,)  w_ii^2 * S^4
-======== ======================== ============ ====================
-
-*Diagonal*: ``|S q|^2 <= S^4``, and ``sum q_i^4 <= (sum q_i^2)^2 <= S^4``. *Second*: with
-``w_ii = 1024`` and ``w_ij = 1448``, ``w_ij^2 <= 2 w_ii^2``, so ``|m|^2 <= w_ii^2 * |q q^T|_F^2 =
-w_ii^2 * |q|^4``. All bounds are attained by ``q = S e_1``.
-
-*Centre* is version 2, and what new releases are; the other kinds are version 1, and stay readable.
-Such a release has two parts. Counts and moments are released first. From what was released follow a
+A release has two parts. Counts and moments are released first. From what was released follow a
 point C and a radius r (see ``centring``), and the sums are released second, of deviations::
 
     b' * e_y (x) clip(q - C, r)        with the integer b' = floor(b * S / r)
@@ -40,19 +25,15 @@ integer. Nothing here says anything about noise; see ``mechanism``.
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from wg_common import numbers
 from wg_common.errors import DecodeError
 
-VERSION = 2
-
-SECOND_DIAGONAL = 1024
-SECOND_OFF_DIAGONAL = 1448
-"""Integer weights of the second moment's entries: isometric from below, 1448^2 <= 2 * 1024^2."""
+VERSION = 1
 
 CLIP_RADIUS = 1.0  # L2 length to which the public encoders clip features, in feature units
 
@@ -61,7 +42,6 @@ COORDINATE_LIMIT = 1 << 62
 
 CAPACITY_MINIMUM = 1 << 20  # Every schema can hold at least this many records
 
-Moments = Literal["none", "mean", "centre", "diagonal", "second"]
 BlockName = Literal["counts", "sums", "moments", "labelled", "right"]
 
 _BITS = range(4, 21)
@@ -72,34 +52,9 @@ _WEIGHT_LIMIT = 1 << 53
 _HEX = re.compile(r"[0-9a-f]{2,128}")
 
 
-class _Kind(NamedTuple):
-    """One kind of moments: a row of the table above, with ``s`` for S and ``d`` features.
-
-    Attributes:
-        shape: Of the block.
-        largest: Most that a record can add to an entry.
-        bound: M, the bound on ``|m(q)|^2``.
-        shares: Of the squared sensitivity, for counts, sums and moments, in percent.
-    """
-
-    shape: Callable[[int], tuple[int, ...]]
-    largest: Callable[[int], int]
-    bound: Callable[[int], int]
-    shares: tuple[int, int, int]
-
-
-_KINDS: dict[Moments, _Kind] = {
-    "none": _Kind(lambda d: (0,), lambda s: 0, lambda s: 0, (1, 99, 0)),
-    "mean": _Kind(lambda d: (d,), lambda s: s, lambda s: s**2, (1, 94, 5)),
-    "centre": _Kind(lambda d: (d,), lambda s: s, lambda s: s**2, (5, 75, 20)),
-    "diagonal": _Kind(lambda d: (2, d), lambda s: s**2, lambda s: 2 * s**4, (1, 89, 10)),
-    "second": _Kind(
-        lambda d: (d * (d + 1) // 2,),
-        lambda s: SECOND_DIAGONAL * s**2,
-        lambda s: SECOND_DIAGONAL**2 * s**4,
-        (1, 69, 30),
-    ),
-}
+_SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
+"""Of the squared sensitivity, for counts, sums and moments."""
+_MOMENT_WEIGHT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +84,15 @@ class StatisticsSchema:
     """Layout, grid and privacy unit of a release. Everything in it is public.
 
     Attributes:
-        version: 2 if ``moments`` is ``centre``, else 1.
         encoder: SHA-256 of the public encoder package, hex.
         dimension: Number d of features.
         labels: Public label domain, in order; may be empty.
         clip_radius: L2 radius R to which features are clipped, decimal string, feature units.
         bits: log2 of the number S of grid units in one clip radius.
-        moments: Kind of the moments block.
         count_weight: a.
-        sum_weight: b; 0 exactly when there are no labels. With ``centre`` the least weight of an
-            entry of the sums: ``centring`` says by which they were multiplied.
-        moment_weight: c; 0 exactly when ``moments`` is ``none``.
+        sum_weight: b, the least weight of an entry of the sums: ``centring`` says by which they
+            were multiplied. 0 exactly when there are no labels.
+        moment_weight: c.
         unit_rule: How a privacy unit with several records counts: ``record`` (each record is a
             unit), ``weight`` (each of its m records with weight 1/m), or ``cap`` (its first
             ``unit_cap`` records).
@@ -152,7 +105,6 @@ class StatisticsSchema:
     labels: tuple[str, ...]
     clip_radius: str
     bits: int
-    moments: Moments
     count_weight: int
     sum_weight: int
     moment_weight: int
@@ -160,8 +112,7 @@ class StatisticsSchema:
     unit_cap: int
 
     def __post_init__(self) -> None:
-        expected = VERSION if self.moments == "centre" else 1
-        _require(self.version == expected, "version", self.version, f"{expected}")
+        _require(self.version == VERSION, "version", self.version, f"{VERSION}")
         _require(bool(_HEX.fullmatch(self.encoder)), "encoder", self.encoder, "lower-case hex")
         _require(0 < self.dimension <= _DIMENSION_LIMIT, "dimension", self.dimension, "1 to 2^16")
         _require(len(self.labels) <= _LABEL_LIMIT, "labels", len(self.labels), "at most 2^14")
@@ -176,7 +127,7 @@ class StatisticsSchema:
         for name, weight, needed in (
             ("count_weight", self.count_weight, True),
             ("sum_weight", self.sum_weight, bool(self.labels)),
-            ("moment_weight", self.moment_weight, self.moments != "none"),
+            ("moment_weight", self.moment_weight, True),
         ):
             good = 0 < weight < _WEIGHT_LIMIT if needed else weight == 0
             _require(good, name, weight, "1 to 2^53 - 1" if needed else "0")
@@ -189,11 +140,6 @@ class StatisticsSchema:
             self.capacity,
             "weights and bits that leave room for 2^20 records in 64 bits",
         )
-
-    @property
-    def centred(self) -> bool:
-        """Whether sums are released second, about a centre that follows from the rest."""
-        return self.moments == "centre"
 
     @property
     def grid(self) -> int:
@@ -209,10 +155,9 @@ class StatisticsSchema:
     def blocks(self) -> tuple[Block, Block, Block]:
         """The blocks of the released vector: counts, sums, moments."""
         classes, d = len(self.labels), self.dimension
-        shape = _KINDS[self.moments].shape(d)
         counts = Block("counts", 0, (classes + 1,), self.count_weight)
         sums = Block("sums", counts.size, (classes, d), self.sum_weight)
-        moments = Block("moments", counts.size + sums.size, shape, self.moment_weight)
+        moments = Block("moments", counts.size + sums.size, (d,), self.moment_weight)
         return counts, sums, moments
 
     @property
@@ -223,14 +168,8 @@ class StatisticsSchema:
     @property
     def capacity(self) -> int:
         """How many records fit before an exact statistic could leave 64 bits."""
-        s = self.grid
-        moment = self.moment_weight * _KINDS[self.moments].largest(s)
-        return COORDINATE_LIMIT // max(self.count_weight, self.sum_weight * s, moment)
-
-    @property
-    def moment_bound(self) -> int:
-        """M: greatest squared length of one record's moments, without their weight."""
-        return _KINDS[self.moments].bound(self.grid)
+        linear = max(self.sum_weight, self.moment_weight) * self.grid
+        return COORDINATE_LIMIT // max(self.count_weight, linear)
 
     def sensitivity_squared(self) -> int:
         """Largest squared L2 change, in squared grid units, by one privacy unit more or less.
@@ -238,11 +177,8 @@ class StatisticsSchema:
         Attained, unless the rule is ``weight`` and a unit has several records. What replacing one
         unit by another costs is in docs/privacy-argument.md.
         """
-        record = (
-            self.count_weight**2
-            + self.sum_weight**2 * self.grid**2
-            + self.moment_weight**2 * self.moment_bound
-        )
+        linear = (self.sum_weight**2 + self.moment_weight**2) * self.grid**2
+        record = self.count_weight**2 + linear
         return record * self.unit_cap**2
 
 
@@ -253,7 +189,6 @@ def default_schema(
     labels: Sequence[str],
     clip_radius: float,
     bits: int = 14,
-    moments: Moments = "centre",
     unit_rule: Literal["record", "weight", "cap"] = "record",
     unit_cap: int = 1,
 ) -> StatisticsSchema:
@@ -270,17 +205,13 @@ def default_schema(
     Raises:
         DecodeError: An argument is out of its range.
     """
-    count_share, sum_share, moment_share = (Fraction(x, 100) for x in _KINDS[moments].shares)
     return schema_with_shares(
         encoder=encoder,
         dimension=dimension,
         labels=labels,
         clip_radius=clip_radius,
         bits=bits,
-        moments=moments,
-        shares=(count_share, sum_share, moment_share)
-        if labels
-        else (count_share, Fraction(0), 1 - count_share),
+        shares=_SHARES if labels else (_SHARES[0], Fraction(0), 1 - _SHARES[0]),
         unit_rule=unit_rule,
         unit_cap=unit_cap,
     )
@@ -293,15 +224,14 @@ def schema_with_shares(
     labels: Sequence[str],
     clip_radius: float,
     bits: int,
-    moments: Moments,
     shares: tuple[Fraction, Fraction, Fraction],
     unit_rule: Literal["record", "weight", "cap"] = "record",
     unit_cap: int = 1,
 ) -> StatisticsSchema:
     """A schema whose blocks take given shares of the squared sensitivity.
 
-    The weights are found in exact arithmetic, so every machine finds the same ones: the weight of
-    linear moments is 256 and of quadratic ones 1, and the others are rounded down to match.
+    The weights are found in exact arithmetic, so every machine finds the same ones: that of the
+    moments is 256, and the others are rounded down to match.
 
     Args:
         encoder: SHA-256 of the public encoder package, hex.
@@ -318,23 +248,16 @@ def schema_with_shares(
     _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
     count_share, sum_share, moment_share = shares
     s2 = 1 << (2 * bits)
-    if moments == "none":
-        moment_weight = 0
-        total = (1 << 16) * s2 / sum_share if labels else Fraction(1 << 40)
-    else:
-        moment_weight = 256 if moments in ("mean", "centre") else 1
-        total = moment_weight**2 * _KINDS[moments].bound(1 << bits) / moment_share
+    total = _MOMENT_WEIGHT**2 * s2 / moment_share
     return StatisticsSchema(
-        version=VERSION if moments == "centre" else 1,
         encoder=encoder,
         dimension=dimension,
         labels=tuple(labels),
         clip_radius=repr(float(clip_radius)),
         bits=bits,
-        moments=moments,
         count_weight=max(1, math.isqrt(math.floor(count_share * total))),
         sum_weight=max(1, math.isqrt(math.floor(sum_share * total / s2))) if labels else 0,
-        moment_weight=moment_weight,
+        moment_weight=_MOMENT_WEIGHT,
         unit_rule=unit_rule,
         unit_cap=unit_cap,
     )

@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from wg_common.errors import DecodeError
 from wg_common.privacy import centring
 from wg_common.privacy.centring import Centre
-from wg_common.privacy.schema import (
-    SECOND_DIAGONAL,
-    SECOND_OFF_DIAGONAL,
-    Block,
-    StatisticsSchema,
-)
+from wg_common.privacy.schema import Block, StatisticsSchema
 
 Array = NDArray[np.float64]
 
@@ -69,7 +64,7 @@ class NoisyStatistics:
         return self.sigma * self._sum_unit
 
     def centre(self) -> Array:
-        """What the sums are taken about, [d], feature units; zeros if they are not centred.
+        """What the sums are taken about, [d], feature units.
 
         It is known to the last digit: noise moved it, but there is none on it.
         """
@@ -81,19 +76,13 @@ class NoisyStatistics:
         return self.schema.radius * self._about.radius / self.schema.grid
 
     def moments(self) -> Array:
-        """Sums over all records, with and without a label.
-
-        Returns:
-            none: [0]. mean, centre: sum of phi, [d]. diagonal: sum of phi and sum of phi * phi,
-            [2, d]. second: sum of phi phi^T, symmetric, [d, d]. Feature units, or their squares.
-        """
-        return self._unfold(self._block(2)) * self._moment_unit
+        """Sum of clipped features over records with and without a label, [d], feature units."""
+        return self._block(2) * self._moment_unit
 
     @property
-    def moment_std(self) -> Array:
-        """Standard deviation of the noise on each entry of ``moments()``, same shape."""
-        shape = (self.schema.dimension,) * 2 if self.schema.moments == "second" else None
-        return np.broadcast_to(self.sigma * self._moment_unit, shape or self.schema.blocks[2].shape)
+    def moment_std(self) -> float:
+        """Standard deviation of the noise on an entry of ``moments()``, feature units."""
+        return self.sigma * self._moment_unit
 
     def _block(self, number: int) -> Array:
         block: Block = self.schema.blocks[number]
@@ -111,26 +100,5 @@ class NoisyStatistics:
         return centring.of_release(self.schema, self.integers, self.sigma)
 
     @property
-    def _moment_unit(self) -> Array:
-        """Natural units of one grid unit, in a shape that broadcasts to that of ``moments()``."""
-        schema = self.schema
-        if schema.moments == "none":
-            return np.ones(1)
-        step = schema.radius / schema.grid
-        if schema.moments in ("mean", "centre"):
-            return np.full(1, step / schema.moment_weight)
-        if schema.moments == "diagonal":
-            rows = np.array([step / schema.grid, step**2])
-            return rows[:, None] / schema.moment_weight
-        weight = np.full((schema.dimension,) * 2, float(SECOND_OFF_DIAGONAL))
-        np.fill_diagonal(weight, SECOND_DIAGONAL)
-        return np.asarray(step**2 / (schema.moment_weight * weight))
-
-    def _unfold(self, flat: Array) -> Array:
-        if self.schema.moments != "second":
-            return flat
-        rows, columns = np.triu_indices(self.schema.dimension)
-        matrix = np.zeros((self.schema.dimension,) * 2)
-        matrix[rows, columns] = flat
-        matrix[columns, rows] = flat
-        return matrix
+    def _moment_unit(self) -> float:
+        return self.schema.radius / (self.schema.moment_weight * self.schema.grid)

@@ -90,15 +90,14 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
                 f"all class sums together are {whole / most:.3g} times as long as counts and noise"
                 " allow"
             )
-    if moments.size:
-        unit = schema.moment_weight * math.sqrt(schema.moment_bound)
-        length = float(np.sqrt(np.square(values[moments.offset :]).sum()))
-        most = float(_limit(unit * records.total, moments.size, sigma, x))
-        if length > most:
-            found.append(
-                f"the sum over all records is {length / most:.3g} times as long as"
-                f" {released.sum():.0f} records and the noise allow"
-            )
+    unit = schema.moment_weight * schema.grid
+    length = float(np.sqrt(np.square(values[moments.offset :]).sum()))
+    most = float(_limit(unit * records.total, moments.size, sigma, x))
+    if length > most:
+        found.append(
+            f"the sum over all records is {length / most:.3g} times as long as"
+            f" {released.sum():.0f} records and the noise allow"
+        )
     return tuple(found)
 
 
@@ -109,7 +108,6 @@ def _layout(schema: StatisticsSchema) -> list[str]:
         dimension=schema.dimension,
         labels=schema.labels,
         clip_radius=CLIP_RADIUS,
-        moments=schema.moments,
         unit_rule=schema.unit_rule,
         unit_cap=schema.unit_cap,
     )

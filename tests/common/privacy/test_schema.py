@@ -15,20 +15,12 @@ from tests.common.privacy import replace_one
 
 from wg_common.errors import DecodeError
 from wg_common.privacy.exact import UNLABELLED, exact_statistics
-from wg_common.privacy.schema import (
-    SECOND_DIAGONAL,
-    SECOND_OFF_DIAGONAL,
-    Moments,
-    StatisticsSchema,
-    default_schema,
-    schema_with_shares,
-)
+from wg_common.privacy.schema import StatisticsSchema, default_schema, schema_with_shares
 from wg_common.wire import canonical
 
 Float = NDArray[np.float64]
 Data = tuple[Float, NDArray[np.int64], list[str] | None]
 
-KINDS: tuple[Moments, ...] = ("none", "mean", "centre", "diagonal", "second")
 RULES: tuple[tuple[Any, int], ...] = (("record", 1), ("weight", 1), ("cap", 1), ("cap", 3))
 DOMAINS: tuple[tuple[str, ...], ...] = (("a", "b", "c"), ("only",), ())
 D = 5
@@ -45,34 +37,31 @@ def make(**changes: Any) -> StatisticsSchema:
 
 
 def variants() -> list[StatisticsSchema]:
-    """Every kind of moments, unit rule and domain; the size in use; coarse and fine grids."""
+    """Every unit rule and domain; the size in use; coarse and fine grids."""
     found = [
-        make(moments=moments, unit_rule=rule, unit_cap=cap, labels=labels)
-        for moments, (rule, cap), labels in itertools.product(KINDS, RULES, DOMAINS)
+        make(unit_rule=rule, unit_cap=cap, labels=labels)
+        for (rule, cap), labels in itertools.product(RULES, DOMAINS)
     ]
-    ten = tuple(f"class-{number}" for number in range(10))
-    found += [make(moments=moments, dimension=64, labels=ten) for moments in KINDS]
+    found.append(make(dimension=64, labels=tuple(f"class-{number}" for number in range(10))))
     third = (Fraction(1, 3), Fraction(1, 3), Fraction(1, 3))
-    for moments, bits in itertools.product(KINDS[1:], (4, 10, 17)):
-        if (moments, bits) != ("second", 17):  # does not fit 64 bits, and is refused
-            found.append(
-                schema_with_shares(
-                    encoder="ab",
-                    dimension=D,
-                    labels=("a", "b", "c"),
-                    clip_radius=2.5,
-                    bits=bits,
-                    moments=moments,
-                    shares=third,
-                )
-            )
+    found += [
+        schema_with_shares(
+            encoder="ab",
+            dimension=D,
+            labels=("a", "b", "c"),
+            clip_radius=2.5,
+            bits=bits,
+            shares=third,
+        )
+        for bits in (4, 10, 17)
+    ]
     return found
 
 
 def name_of(schema: StatisticsSchema) -> str:
     rule = f"{schema.unit_rule}{schema.unit_cap}"
     size = f"{len(schema.labels)}x{schema.dimension}"
-    return f"{schema.moments}-{rule}-{size}-{schema.bits}bits"
+    return f"{rule}-{size}-{schema.bits}bits"
 
 
 every_variant = pytest.mark.parametrize("schema", variants(), ids=name_of)
@@ -178,37 +167,17 @@ def test_the_add_remove_sensitivity_is_attained(schema: StatisticsSchema) -> Non
 
 
 def test_the_replace_one_sensitivity_is_attained_by_opposite_records_of_one_class() -> None:
-    schema = make(moments="diagonal")
+    schema = make()
     x = np.zeros((2, D))
     x[:, 0] = schema.radius, -schema.radius
     one, other = (exact_statistics(schema, row[None], np.array([0])) for row in x)
     assert square(one - other) == replace_one.sensitivity_squared(schema)
 
 
-@pytest.mark.parametrize("moments", KINDS)
-def test_replacing_costs_at_most_twice_and_root_two_with_large_moments(moments: Moments) -> None:
-    schema = make(moments=moments)
+@every_variant
+def test_replacing_costs_at_most_twice(schema: StatisticsSchema) -> None:
     once, twice = schema.sensitivity_squared(), replace_one.sensitivity_squared(schema)
     assert 2 * once <= twice <= 4 * once
-    if moments == "second":
-        a2, b2, c2 = schema.count_weight**2, schema.sum_weight**2, SECOND_DIAGONAL**2
-        s2 = schema.grid**2
-        heavy = schema_with_shares(
-            encoder="ab",
-            dimension=D,
-            labels=("a",),
-            clip_radius=1.0,
-            bits=10,
-            moments="second",
-            shares=(Fraction(3, 10), Fraction(35, 100), Fraction(35, 100)),
-        )
-        a2, b2, s2 = heavy.count_weight**2, heavy.sum_weight**2, heavy.grid**2
-        assert (b2 * s2) ** 2 <= 2 * a2 * c2 * s2**2 * 2  # b^2 <= 2ac, squared, in grid units
-        assert replace_one.sensitivity_squared(heavy) == 2 * heavy.sensitivity_squared()
-
-
-def test_second_moment_weights_are_isometric_from_below() -> None:
-    assert SECOND_OFF_DIAGONAL**2 <= 2 * SECOND_DIAGONAL**2 < (SECOND_OFF_DIAGONAL + 1) ** 2
 
 
 @every_variant
@@ -220,18 +189,12 @@ def test_blocks_cover_the_vector_once(schema: StatisticsSchema) -> None:
     assert position == schema.length
 
 
-@pytest.mark.parametrize("moments", KINDS)
-def test_default_shares_are_what_was_decided(moments: Moments) -> None:
-    schema = make(moments=moments)
+def test_default_shares_are_what_was_decided() -> None:
+    schema = make()
     s2 = schema.grid**2
     total = Fraction(schema.sensitivity_squared())
-    counts = float(schema.count_weight**2 / total)
-    sums = float(schema.sum_weight**2 * s2 / total)
-    expected = {"none": 0.99, "mean": 0.94, "centre": 0.75, "diagonal": 0.89, "second": 0.69}[
-        moments
-    ]
-    assert counts == pytest.approx(0.05 if moments == "centre" else 0.01, rel=0.02)
-    assert sums == pytest.approx(expected, rel=0.01)
+    assert float(schema.count_weight**2 / total) == pytest.approx(0.05, rel=0.02)
+    assert float(schema.sum_weight**2 * s2 / total) == pytest.approx(0.75, rel=0.01)
 
 
 @every_variant
@@ -253,9 +216,7 @@ def test_a_schema_survives_the_wire(schema: StatisticsSchema) -> None:
 
 
 BAD: list[dict[str, Any]] = [
-    {"version": 1},
-    {"version": 3},
-    {"moments": "mean"},
+    {"version": 2},
     {"encoder": "XY"},
     {"encoder": ""},
     {"dimension": 0},
@@ -277,7 +238,6 @@ BAD: list[dict[str, Any]] = [
     {"moment_weight": 0},
     {"moment_weight": 1 << 40},
     {"labels": ()},
-    {"moments": "none"},
     {"unit_cap": 0},
     {"unit_cap": 2},
     {"unit_rule": "cap", "unit_cap": 1 << 20},
@@ -291,13 +251,13 @@ def test_a_schema_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> Non
         StatisticsSchema(**(fields | changes))
 
 
-@given(st.sampled_from(KINDS), st.integers(4, 16), st.integers(1, 40), st.integers(0, 12))
+@given(st.integers(4, 16), st.integers(1, 40), st.integers(0, 12))
 def test_any_default_schema_keeps_the_sensitivity_formula(
-    moments: Moments, bits: int, dimension: int, classes: int
+    bits: int, dimension: int, classes: int
 ) -> None:
     labels = tuple(str(i) for i in range(classes))
     try:
-        schema = make(moments=moments, bits=bits, dimension=dimension, labels=labels)
+        schema = make(bits=bits, dimension=dimension, labels=labels)
     except DecodeError as error:
         assert "capacity" in str(error) or "weight" in str(error)
         return

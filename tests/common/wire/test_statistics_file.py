@@ -50,24 +50,6 @@ def test_a_release_comes_back_as_it_was() -> None:
     assert sf.encode_release(found, statistics.integers, KEY) == data
 
 
-def test_a_release_of_the_first_version_is_still_read() -> None:
-    schema = default_schema(
-        encoder="ab" * 32, dimension=2, labels=("a", "b"), clip_radius=2.0, moments="diagonal"
-    )
-    assert (schema.version, SCHEMA.version) == (1, 2)
-    integers = np.arange(schema.length, dtype=np.int64)
-    first = manifest(
-        schema=schema,
-        sigma=sigma_for(schema, 1.0, 1e-5).hex(),
-        sensitivity_squared=str(schema.sensitivity_squared()),
-        integers_sha256=canonical.sha256_hex(sf.integers_to_bytes(integers)),
-    )
-    found, statistics = sf.decode_release(sf.encode_release(first, integers, KEY), PUBLIC)
-    assert found == first
-    assert statistics.moments().shape == (2, 2)
-    assert not statistics.centre().any()
-
-
 def test_integers_travel_in_little_endian_order() -> None:
     assert sf.integers_to_bytes(np.array([1, -2], dtype=np.int64)) == (
         b"\x01" + bytes(7) + b"\xfe" + b"\xff" * 7

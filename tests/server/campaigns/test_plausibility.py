@@ -20,15 +20,9 @@ ENCODER = "ab" * 32
 LABELS = ("good", "scratch", "dent")
 DELTA = 1e-5
 
-Moments = Literal["none", "mean", "centre", "diagonal", "second"]
 
-
-def schema_of(
-    moments: Moments = "centre", labels: tuple[str, ...] = LABELS, dimension: int = D
-) -> StatisticsSchema:
-    return default_schema(
-        encoder=ENCODER, dimension=dimension, labels=labels, clip_radius=1.0, moments=moments
-    )
+def schema_of(labels: tuple[str, ...] = LABELS, dimension: int = D) -> StatisticsSchema:
+    return default_schema(encoder=ENCODER, dimension=dimension, labels=labels, clip_radius=1.0)
 
 
 def extreme(count: int, classes: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -58,14 +52,11 @@ def test_honest_releases_pass_however_few_or_many_records_they_are_of(
         assert plausibility.reasons(release(schema_of(), epsilon, count, seed, classes=1)) == ()
 
 
-@pytest.mark.parametrize("moments", ["none", "mean", "centre", "diagonal", "second"])
 @pytest.mark.parametrize("labels", [(), ("one",), LABELS])
-def test_honest_releases_of_every_kind_pass(moments: Moments, labels: tuple[str, ...]) -> None:
-    if moments == "none" and not labels:
-        return
+def test_honest_releases_of_every_label_domain_pass(labels: tuple[str, ...]) -> None:
     for count in (0, 1, 500):
         for epsilon in (0.5, 8.0):
-            found = release(schema_of(moments, labels), epsilon, count, count)
+            found = release(schema_of(labels), epsilon, count, count)
             assert plausibility.reasons(found) == ()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.audit import empirical, rederive
+from wg_common.audit import empirical
 from wg_common.audit.installed.plant import Floats, Integers, Opened
 from wg_common.privacy import centring
 from wg_common.privacy.schema import StatisticsSchema
@@ -76,11 +76,10 @@ def scores(chosen: NDArray[np.bool_], files: Sequence[Opened], q: Integers) -> I
 def _squared_reach(schema: StatisticsSchema) -> dict[str, int]:
     """How far one record can move each block, and all of them, squared grid units."""
     s2 = 1 << 2 * schema.bits
-    _, bound = rederive.MOMENTS[schema.moments]
     reach = {
         "counts": schema.count_weight**2,
         "sums": schema.sum_weight**2 * s2,
-        "moments": schema.moment_weight**2 * bound(s2),
+        "moments": schema.moment_weight**2 * s2,
     }
     return {**reach, ALL: sum(reach.values())}
 

@@ -2,9 +2,8 @@
 
 Noisy counts say little of a class with few records (at epsilon 1 their standard deviation is about
 40). So a site's records per class are inferred from the counts and from the energy of the class
-sums together, by empirical Bayes, and whether a class is present is a posterior probability. In a
-centred release the energy is that of the sum over all records, and a class mean is the public
-centre plus the mean deviation from it, so that the centre adds no noise.
+sum over all records, by empirical Bayes, and whether a class is present is a posterior probability.
+A class mean is the public centre plus the mean deviation from it, so that the centre adds no noise.
 
 Everything is post-processing: free, and deterministic.
 """
@@ -20,7 +19,6 @@ from wg_common.privacy.statistics import NoisyStatistics
 
 Floats = NDArray[np.float64]
 
-_NORM_SQUARED = 0.6  # Typical squared norm of a class mean, in squared clip radii, over the zoo
 _DEVIATION_SQUARED = 0.3
 """Typical squared deviation of a class mean from the centre, in squared radii of the sums."""
 _GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
@@ -87,24 +85,17 @@ def _typical_count(statistics: NoisyStatistics) -> float:
 
 
 def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
-    """The squared length of the sums, which grows with the records of a class.
+    """The squared length of the sum over all records, which grows with the records of a class.
 
     Returns:
         The energy less that of the noise; for each count of the grid the variance of its noise and
         its expected value; and the relative spread of that value between sites.
     """
     schema, k = statistics.schema, len(statistics.schema.labels)
-    if schema.centred:
-        total, std = statistics.moments(), float(statistics.moment_std[0])
-        size = schema.dimension
-        records = k * _GRID + _extra(statistics)
-        expected = (records * float(centring.TYPICAL) * schema.radius) ** 2
-        doubt = 2 * float(centring.TYPICAL_VARIANCE) ** 0.5
-    else:
-        total, std = statistics.sums(), statistics.sum_std
-        size = k * schema.dimension
-        expected = k * _GRID**2 * _NORM_SQUARED * schema.radius**2
-        doubt = 0.6
+    total, std, size = statistics.moments(), statistics.moment_std, schema.dimension
+    records = k * _GRID + _extra(statistics)
+    expected = (records * float(centring.TYPICAL) * schema.radius) ** 2
+    doubt = 2 * float(centring.TYPICAL_VARIANCE) ** 0.5
     noise = 2 * size * std**4 + 4 * std**2 * expected
     return float(np.square(total).sum()) - size * std**2, noise, expected, doubt
 
@@ -125,8 +116,8 @@ def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
         return (counts > 0.5).astype(np.float64)
     d = sums.shape[1]
     var, count_var = statistics.sum_std**2, statistics.count_std**2
-    share = _DEVIATION_SQUARED if statistics.schema.centred else _NORM_SQUARED
-    signal = np.maximum(n, typical / 2) ** 2 * share * statistics.sum_radius**2 / d
+    scale = _DEVIATION_SQUARED * statistics.sum_radius**2 / d
+    signal = np.maximum(n, typical / 2) ** 2 * scale
     energy = (sums**2).sum(axis=1)
     gain = energy / 2 * (1 / var - 1 / (var + signal)) - d / 2 * np.log1p(signal / var)
     spread = count_var + (_SPREAD * typical) ** 2
@@ -138,13 +129,8 @@ def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
 def _domain(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
     """Mean over all records, its noise variance, and the number of records."""
     schema = statistics.schema
-    if schema.moments not in ("mean", "centre", "diagonal"):
-        return np.zeros(schema.dimension), np.inf, 1.0
-    moments, std = statistics.moments(), statistics.moment_std
-    first = moments[0] if schema.moments == "diagonal" else moments
-    noise = float(np.asarray(std).ravel()[0])
     unlabelled = statistics.unlabelled()
     prior = max(total, 1.0) ** 2
     extra = max(0.0, unlabelled) * prior / (prior + statistics.count_std**2)
     n = max(total + extra if schema.labels else unlabelled, 1.0)
-    return first / n, (noise / n) ** 2, n
+    return statistics.moments() / n, (statistics.moment_std / n) ** 2, n
