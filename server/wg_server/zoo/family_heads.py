@@ -30,7 +30,7 @@ from wg_server.zoo import heads, sources
 from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import Zoo, record
 
-VERSION = 2  # Of how heads are made; those of another one are made again
+VERSION = 1  # Of how heads are made; those of another one are made again
 _RECORDS = 30  # Records at a made-up site, about: as many of each class
 _DIRECTIONS = 256  # Principal directions of standardised features that a head is fitted on
 _PENALTY = 0.04

@@ -47,7 +47,7 @@ from wg_server.zoo.plan import NetworksPlan, TaskSpec
 from wg_server.zoo.store import Entry, Zoo, record
 
 HELD_LIMIT = 64
-VERSION = 6  # Of how networks are made; those of another one are made again
+VERSION = 1  # Of how networks are made; those of another one are made again
 _SHIFTED = "elsewhere/"
 """Prefix of the tensors of the network with domain-shift augmentation."""
 _HEAD = "site-head/"

@@ -41,8 +41,6 @@ _MODALITIES: dict[Kind, str] = {
 }
 """Of kinds of sources whose records are of one modality."""
 _FILES = ("torchvision", "npz", "folder", "archive", "table", CONTRIBUTIONS)
-_OWN_VERSION = 3
-"""Version of tasks of files: they have heads on all local features, and a second network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +248,6 @@ def tasks(plan: ZooPlan) -> list[TaskSpec]:
     """All tasks of a plan: sites of one family are neighbours."""
     return [
         TaskSpec(
-            version=_OWN_VERSION if source.kind in _FILES else 1,
             seed=plan.seed + 7919 * number,
             kind=source.kind,
             family=family,

@@ -237,7 +237,7 @@ sources:
     assert not list(family_heads.entries(zoo, "another"))
     (path,) = (tmp_path / "family_heads").glob("*.json")
     written = path.read_text()
-    path.write_text('{"of":"other fields","version":1}')
+    path.write_text('{"of":"other fields","version":9}')
     assert not family_heads.has(zoo, spec, encoder.id, 10), (
         "what another version wrote is made anew"
     )

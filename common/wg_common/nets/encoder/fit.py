@@ -110,7 +110,7 @@ def _metadata(
     return {
         "format": "weightgate-encoder",
         "version": str(VERSION),
-        **({} if modality == Images.name else {"modality": modality}),  # as packages always were
+        "modality": modality,
         "trunk": trunk.label,
         "trunk_sha256": trunk.digest(),
         **(trunk.settings() if settings is None else settings),

@@ -23,14 +23,13 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError, VerificationError
-from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.privacy.schema import CLIP_RADIUS
 from wg_common.wire import canonical
 
-VERSION = 2
+VERSION = 1
 PACKAGE_LIMIT = 16 << 20
 RANGE = 1e12  # Largest value that a feature may have for any record before it is clipped
 
@@ -38,12 +37,12 @@ TENSORS = ("mean", "projection", "local")
 
 
 def modality_of(metadata: Mapping[str, str]) -> str:
-    """What an encoder of this metadata encodes: images, where it names nothing.
+    """What an encoder of this metadata encodes.
 
     Raises:
         DecodeError: No modality that is known here.
     """
-    return modality(str(metadata.get("modality", Images.name))[:64]).name
+    return modality(str(metadata.get("modality"))[:64]).name
 
 
 def read_modality(data: bytes) -> str:

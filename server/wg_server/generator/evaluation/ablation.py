@@ -58,7 +58,7 @@ def table(
 
 
 def rows(card: Mapping[str, Any]) -> list[Row]:
-    """Those of a card; of one that was made before there were any, none.
+    """Those of a card; none where it has none.
 
     Raises:
         KeyError, TypeError, ValueError: They are none.

@@ -2,7 +2,7 @@
 
 Network (the moving average), codec, priors, of the zoo what novelty and retrieval are measured
 against, and heads of the operator's families if it has any. Its SHA-256 is the generator's id. The
-model card lies beside it as JSON. Names inside the file are older than those of this program.
+model card lies beside it as JSON.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from wg_server.generator.prior.fitted import FittedPriors
 from wg_server.generator.prior.names import NameMap
 from wg_server.generator.prior.retrieval import ZooIndex
 
-VERSION = 3
+VERSION = 1
 PACKAGE_LIMIT = 512 << 20
 FORMAT = "weightgate-generator"
 

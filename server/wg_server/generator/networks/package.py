@@ -2,7 +2,7 @@
 
 It holds the denoiser and, for each architecture, base, codec, feature-space regression and
 retrieval index. It names the generator of heads that it stands on: priors and conditions come from
-there. Names inside the file are older than those of this program, and stay.
+there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from wg_server.generator.networks.neighbours import RetrievalIndex
 from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.blup import Priors
 
-VERSION = 4
+VERSION = 1
 FORMAT = "weightgate-networks"
 PACKAGE_LIMIT = 2 << 30
 

@@ -110,7 +110,7 @@ def load(
             )
             mine = document["identity"] == identity
     except DecodeError as error:
-        log.warning("%s: damaged or of an older version, training starts anew: %s", path, error)
+        log.warning("%s: damaged or of another version, training starts anew: %s", path, error)
         return TrainingState()
     if not mine:
         log.info("%s: of another plan, zoo or version of the program; training starts anew", path)
