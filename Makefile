@@ -1,4 +1,4 @@
-# Everything that CI calls. `make setup` needs Python 3.11+, pip and make.
+# Everything that CI calls. `make setup` needs Python 3.11+ with venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ LOCKED ?=
 TORCH := 'torch>=2.6,<2.14' 'torchvision>=0.21,<0.29'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo demo-quick test test-slow test-browser docs fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
+.PHONY: setup demo test test-slow test-browser docs fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
@@ -30,9 +30,6 @@ endif
 IN := $(if $(findstring command,$(origin LANGUAGE)),--language $(LANGUAGE))
 demo: setup
 	$(BIN)/python -m demo$(if $(filter text,$(MODALITY)),.texts) $(if $(DATA),--data $(DATA)) $(IN)
-
-demo-quick: setup
-	$(BIN)/python -m demo --quick $(IN)
 
 # One thread a process: three workers fill two cores, since many tests wait for other processes.
 test: setup

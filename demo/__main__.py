@@ -25,7 +25,6 @@ def main() -> int:
     parser.add_argument(
         "--data", type=Path, help="folder of industrial data sets, instead of what ships with us"
     )
-    parser.add_argument("--quick", action="store_true", help="smaller zoo and shorter training")
     parser.add_argument("--out", type=Path, default=OUT, help="where everything is written")
     option(parser)
     options = parser.parse_args()
@@ -33,9 +32,7 @@ def main() -> int:
     try:
         start_clean(options.out)
         with processes(options.out / "logs") as running:
-            federation = Federation(
-                running, options.out, options.data, quick=options.quick, speak=speak
-            )
+            federation = Federation(running, options.out, options.data, speak=speak)
             summary = federation.run()
     except (CommandFailed, WgError, OSError) as error:
         said = speak(text("demo failed: {error}", error=error))

@@ -50,7 +50,6 @@ class Federation:
         running: Starts the commands.
         out: Where everything is written.
         data: Folder of industrial data sets; None for what ships with us.
-        quick: Whether only to show that everything works.
         speak: The language of what the terminal and ``report.html`` say.
     """
 
@@ -60,13 +59,11 @@ class Federation:
         out: Path,
         data: Path | None,
         *,
-        quick: bool,
         speak: Language = ENGLISH,
     ) -> None:
         self._running = running
         self._out = out
         self._data = data
-        self._quick = quick
         self._speak = speak
         self._server = out / "server"
         self._seconds: dict[str, float] = {}
@@ -76,7 +73,7 @@ class Federation:
         """Run every step and return the summary."""
         with self._step(text("plants' data")):
             cut = self._cut()
-            zoo_plan, training_plan = write_plans(self._out, cut, quick=self._quick)
+            zoo_plan, training_plan = write_plans(self._out, cut)
         plants = cut.plants
         connected = [plant for plant in plants if plant.story != EDGE]
         [device] = [plant for plant in plants if plant.story == EDGE]
@@ -120,7 +117,6 @@ class Federation:
         summary = {
             "stories": [result["story"] for result in results],
             "plants": results,
-            "quick": self._quick,
             "source": cut.source,
             "generator": self._generator(connected, results),
             "seconds": _rounded(self._seconds),

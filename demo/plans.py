@@ -17,16 +17,14 @@ ARCHITECTURE = "cnn-s"
 """Of the small device."""
 
 
-def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
+def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path]:
     """Write the plan of the zoo and that of the training; JSON is YAML too.
 
     Args:
         folder: Where to.
         cut: Has the operator's records.
-        quick: Whether only to show that everything works.
     """
-    name = Path("quick" if quick else "demo")
-    zoo, training = read_plan(name), read_training(name)
+    zoo, training = read_plan(Path("demo")), read_training(Path("demo"))
     own = SourcePlan(
         kind="npz",
         name=cut.kind,
@@ -36,37 +34,24 @@ def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
         sites=1,
         per_class=1000,
         strength=0.0,
-        network_steps=30 if quick else 100,
+        network_steps=100,
     )
     networks = NetworksPlan(
         architectures=(ARCHITECTURE,),
-        families=3 if quick else 4,
-        sites=2 if quick else 1,
-        steps=30 if quick else 100,
-        base_tasks=16 if quick else 30,
+        families=4,
+        sites=1,
+        steps=100,
+        base_tasks=30,
         base_images=32,
-        base_steps=40 if quick else 250,
+        base_steps=250,
     )
-    sources = zoo.sources
-    if not quick:  # half the families, since the demo is to end in four minutes
-        sources = tuple(replace(one, families=(one.families + 1) // 2) for one in sources)
-    zoo = replace(
-        zoo,
-        sources=(*sources, own),
-        networks=networks,
-        own_sites=zoo.own_sites if quick else 30,
-    )
+    # Half the families, since the demo is to end in four minutes.
+    sources = tuple(replace(one, families=(one.families + 1) // 2) for one in zoo.sources)
+    zoo = replace(zoo, sources=(*sources, own), networks=networks, own_sites=30)
     section = replace(
-        training.networks,
-        steps=10 if quick else 30,
-        width=64,
-        depth=2,
-        evaluate_every=5 if quick else 15,
-        episodes=8 if quick else 16,
+        training.networks, steps=30, width=64, depth=2, evaluate_every=15, episodes=16
     )
-    training = replace(training, networks=section)
-    if not quick:
-        training = replace(training, steps=150, episodes=24, workers=1)
+    training = replace(training, networks=section, steps=150, episodes=24, workers=1)
     paths = folder / "zoo.json", folder / "training.json"
     for path, plan in zip(paths, (zoo, training), strict=True):
         atomic.write_bytes(path, json.dumps(canonical.to_builtins(plan), indent=1).encode())

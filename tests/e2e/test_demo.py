@@ -42,7 +42,7 @@ def alive_with(text: str) -> list[str]:
 def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
     out = tmp_path / "out"
     demo = subprocess.Popen(
-        [sys.executable, "-m", "demo", "--quick", "--out", str(out)],
+        [sys.executable, "-m", "demo", "--out", str(out)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path, number: in
 def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     found = subprocess.run(
-        [sys.executable, "-m", "demo", "--quick", "--out", str(tmp_path)],
+        [sys.executable, "-m", "demo", "--out", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -166,11 +166,10 @@ def test_plants_have_the_labels_of_their_stories(tmp_path: Path) -> None:
 
 def test_plans_have_the_operators_records_and_the_devices_network(tmp_path: Path) -> None:
     cut = usual(tmp_path, 1)
-    for quick in (True, False):
-        zoo, training = write_plans(tmp_path, cut, quick=quick)
-        found = read_zoo(zoo)
-        assert found.sources[-1].path == str(cut.own)
-        assert found.networks is not None
-        assert found.networks.architectures == (ARCHITECTURE,)
-        assert len(networks.wanted(tasks(found), found.networks)) >= FEWEST
-        read_training(training)
+    zoo, training = write_plans(tmp_path, cut)
+    found = read_zoo(zoo)
+    assert found.sources[-1].path == str(cut.own)
+    assert found.networks is not None
+    assert found.networks.architectures == (ARCHITECTURE,)
+    assert len(networks.wanted(tasks(found), found.networks)) >= FEWEST
+    read_training(training)

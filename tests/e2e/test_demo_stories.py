@@ -104,7 +104,6 @@ def summary() -> dict[str, Any]:
     return {
         "stories": [found["story"] for found in plants],
         "plants": plants,
-        "quick": False,
         "source": "Made up.",
         "generator": {
             "parameters": 123_456,
@@ -215,14 +214,12 @@ def test_the_last_lines_say_what_was_not_shown_and_why() -> None:
     assert list(stories.not_shown(found)) == ["All five stories are told."]
     found["stories"].remove("edge-device")
     found["plants"][2]["kept_source"] = None
-    found["quick"] = True
-    device, without, short = stories.not_shown(found)
+    device, without = stories.not_shown(found)
     assert "A small device" in device and "too few whole networks" in device
     assert "plant foundry" in without
-    assert "short form" in short
     assert "「小さな機器」" in JAPAN(device)
     page = rendered(found)
-    assert all(said in words(page) for said in (device, without, short))
+    assert all(said in words(page) for said in (device, without))
 
 
 @pytest.mark.parametrize(
