@@ -49,7 +49,7 @@ ACTOR = Actor("aiko", "command")
 
 
 def renew(plant: Plant) -> None:
-    enrolment.renew(plant.home, configuration.load(plant.home).server.fleet_url, plant.site)
+    enrolment.renew(plant.home, configuration.load(plant.home))
 
 
 def lost_and_restored(

@@ -13,8 +13,6 @@ from tests.e2e.fleet_support import (
     Plant,
     enrol_plant,
     finished,
-    make_home,
-    running,
     start_campaign,
     wait_until,
 )
@@ -32,7 +30,6 @@ from wg_common.wire import canonical, protocol, signing
 from wg_common.wire.protocol import KeyRotation
 from wg_server.cli.main import main_group as operator
 from wg_server.fleet.enrolment import make_token
-from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.site import Site
@@ -344,34 +341,3 @@ def test_the_command_that_runs_while_a_node_does_waits_for_its_release(
         rotation.rotate_key(plant.home)
         assert finished(server, queued).finished is not None
     assert campaign(server, plant, epsilon="0.25").state == "done"
-
-
-@pytest.mark.slow
-def test_a_server_with_new_keys_is_believed_after_enrolling_again(tmp_path: Path) -> None:
-    server = make_home(tmp_path / "server")
-    with running(server):
-        plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")
-        first = campaign(server, plant)
-        with pytest.raises(ConfigError, match="another process"):
-            rotate_keys(server)
-    old = configuration.load(plant.home).server
-    waiting = start_campaign(server, [plant.site])
-    with pytest.raises(ConfigError, match="still open"):
-        rotate_keys(server)
-    run(operator, "campaign", "cancel", "--home", server.root, waiting.id)
-    made = run(operator, "rotate-keys", "--home", server.root)
-    assert len(list((server.root / "keys" / "retired").iterdir())) == 2
-    with running(server):
-        unknown = campaign(server, plant, seconds=15.0)  # asked again until then
-        assert unknown.state == "partial" and unknown.tasks[0].code == "unavailable"
-        (plant.home.outbox).mkdir(exist_ok=True)
-        (plant.home.outbox / "r.wgs").write_bytes(b"proofs under the old key")
-        word = token(server, plant.site)
-        run(client, "init", "--home", plant.home.root, "--replace", "--join", word)
-        new = configuration.load(plant.home).server
-        assert (new.signing_key, new.witness_key) == (made["signing_key"], made["witness_key"])
-        assert new.signing_key != old.signing_key
-        assert not list(plant.home.outbox.glob("*.wgs"))
-        again = campaign(server, plant)
-    assert again.state == "done" and again.tasks[0].release_id == first.tasks[0].release_id
-    assert audited(server, plant).to_json()["charges"] == 1

@@ -20,7 +20,7 @@ def renew(home: ClientHome, as_json: bool) -> None:
     from wg_client.site import config as configuration
 
     config = configuration.load(home)
-    enrolment.renew(home, config.server.fleet_url, config.site)
+    enrolment.renew(home, config)
     expires = enrolment.certificate_expiry(home)
     when = datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     document = {"site": config.site, "certificate_expires": expires}

@@ -70,16 +70,13 @@ class Link:
         """
         return self._ask("renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), witness.OK)[1]
 
-    def authority(self) -> bytes:
-        """Certificates (PEM) of the server's authority, and of those before it; see ``authority``.
+    def trust(self, pins: bytes) -> bytes:
+        """Say what is pinned here (``Pins``), and get what is to be believed today (``Trust``).
 
         Raises:
             PeerError: The server cannot be reached or refuses.
         """
-        status, found = get(self._client, protocol.AUTHORITY_PATH)
-        if status != witness.OK:
-            raise PeerError(f"authority: the server answered {status}")
-        return found
+        return self._ask("trust", protocol.TRUST_PATH, pins, witness.OK)[1]
 
     def package(self, request_id: str, start: int, stop: int) -> Iterator[bytes]:
         """Fetch bytes ``[start, stop)`` of a package, in pieces; fewer if the line is cut.

@@ -17,29 +17,29 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from wg_client.connection.link import Link
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.wire.handover import LINKS_LIMIT, way
 
 log = logging.getLogger(__name__)
 
-LINKS_LIMIT = 16  # Most changes of the authority that a plant follows at once
 _PEM_LIMIT = 64 << 10
 
 
-def follow(home: ClientHome, connection: Link) -> bool:
+def follow(home: ClientHome, data: bytes) -> bool:
     """Pin the server's authority of today; whether it is another one than before.
 
     One that the pinned root does not vouch for is named in the log, and changes nothing.
 
+    Args:
+        data: As of ``newest_root``.
+
     Raises:
         ConfigError: The pinned root is missing or damaged.
-        PeerError: The server cannot be reached.
         StorageError: The disk cannot be written.
     """
     pinned = read_root(home)
-    data = connection.authority()
     try:
         root = newest_root(pinned, data, datetime.datetime.now(datetime.UTC))
     except (DecodeError, VerificationError) as error:
@@ -48,9 +48,13 @@ def follow(home: ClientHome, connection: Link) -> bool:
     if root == pinned:
         return False
     atomic.write_bytes(home.ca_certificate, root.public_bytes(serialization.Encoding.PEM))
-    digest = root.fingerprint(hashes.SHA256()).hex()
-    log.info("the server has a new authority, which the old one vouches for: %s", digest)
+    log.info("the server has a new authority, which the old one vouches for: %s", fingerprint(root))
     return True
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of a certificate in DER, hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def read_root(home: ClientHome) -> x509.Certificate:
@@ -86,13 +90,13 @@ def newest_root(pinned: x509.Certificate, data: bytes, now: datetime.datetime) -
         raise DecodeError(f"authority: {len(links)} links, at most {LINKS_LIMIT} are followed")
     if root == pinned:
         return root
-    here = pinned
-    for _ in links:
-        if here.public_key() == root.public_key():
-            break
-        here = next((each for each in links if _vouches(here, each, now)), here)
-        links = [each for each in links if each != here]
-    if here.public_key() != root.public_key() or not _vouches(root, root, now):
+    found = way(
+        pinned,
+        links,
+        follow=lambda here, link: link if _vouches(here, link, now) else None,
+        arrived=lambda here: here.public_key() == root.public_key(),
+    )
+    if found is None or not _vouches(root, root, now):
         raise VerificationError(
             "authority: the server names one that the pinned authority does not vouch for; nothing"
             " was changed. Ask the operator; if the authority was replaced after a theft, enrol"

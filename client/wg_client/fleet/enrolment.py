@@ -23,8 +23,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from wg_client.connection import link, transport
-from wg_client.fleet import authority
+from wg_client.fleet import authority, trust
 from wg_client.site import identity, sharing
+from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
@@ -111,7 +112,7 @@ def enrol(
     return Enrolment(token.site, request.ledger_origin, reply, encoder)
 
 
-def renew(home: ClientHome, fleet_url: str, site: str) -> None:
+def renew(home: ClientHome, config: ClientConfig) -> None:
     """Replace the TLS client certificate by a fresh one for the same key.
 
     The server's authority of today is pinned first, where the pinned one vouches for it.
@@ -120,9 +121,9 @@ def renew(home: ClientHome, fleet_url: str, site: str) -> None:
         PeerError: The server cannot be reached or refuses.
         VerificationError: What came back is no certificate for this key.
     """
-    with link.Link.open(home, fleet_url) as connection:
-        authority.follow(home, connection)
-        pem = connection.renew(identity.csr(home, site))
+    with link.Link.open(home, config.server.fleet_url) as connection:
+        trust.follow(home, config, connection)
+        pem = connection.renew(identity.csr(home, config.site))
     atomic.write_bytes(home.certificate, _check_certificate(pem, home))
 
 

@@ -14,10 +14,11 @@ from functools import partial
 import httpx
 
 from wg_client.connection import cosigning, link
-from wg_client.fleet import authority, enrolment
+from wg_client.fleet import enrolment, trust
 from wg_client.fleet.answers import Answers
 from wg_client.fleet.applier import Applier
 from wg_client.fleet.flower import Session
+from wg_client.fleet.inbox import Inbox
 from wg_client.fleet.interface import Declined, Handlers, NodeOptions
 from wg_client.fleet.slot import Slot, Stopped
 from wg_client.site import config as configuration
@@ -28,6 +29,7 @@ from wg_common import errors, logs
 from wg_common.ledger.cosigned import RolledBack
 from wg_common.ledger.witness import WitnessRefused
 from wg_common.wire import fleet, protocol
+from wg_common.wire.handover import Handover
 
 log = logging.getLogger(__name__)
 
@@ -79,16 +81,13 @@ class Node:
         self._config = configuration.load(home)
         self._allowed = frozenset(self._config.privacy.message_types)
         self._backoff = options.backoff_seconds
+        self._online = False
         self._look_again = 0.0
         self._check_in_again = 0.0
-        self._answers = Answers(
-            home,
-            self._config,
-            handlers,
-            stop,
-            backoff_seconds=options.backoff_seconds,
-        )
+        self._handlers = handlers
+        self._answers = self._answering()
         self._renew_again = 0.0
+        self._trouble = ""
         self.site = self._config.site
         self.contact = ContactFile(home)
 
@@ -107,8 +106,13 @@ class Node:
         try:
             self._renew()
             self._check_in()
-            url, on_beat = self._config.server.fleet_url, partial(self.contact.say, "connected")
+            url = self._config.server.fleet_url
+
+            def on_beat() -> None:
+                self.contact.say("connected", self._trouble)
+
             with Session(self._home, url, self._options, on_beat) as session:
+                self._online = True
                 log.info("online as %s", self._config.site)
                 on_beat()
                 asked = time.monotonic()
@@ -134,6 +138,8 @@ class Node:
         except Exception:  # whatever the server sent, the node must outlive it
             log.exception("internal error")
             self._pause("internal error")
+        finally:
+            self._online = False
 
     def serve_one(self, session: Session) -> bool:
         """Answer one message; ``False`` if there is none.
@@ -175,7 +181,7 @@ class Node:
         if now < self._renew_again or not enrolment.renewal_due(self._home, time.time()):
             return False
         try:
-            enrolment.renew(self._home, self._config.server.fleet_url, self._config.site)
+            enrolment.renew(self._home, self._config)
         except (errors.PeerError, errors.StorageError, errors.VerificationError) as error:
             log.warning("certificate not renewed: %s", error)
             return False
@@ -189,23 +195,54 @@ class Node:
         return True
 
     def _check_in(self) -> None:
-        """Learn the server's authority; have the ledger cosigned, to find out an older copy of it.
+        """Learn whom to believe; have the ledger cosigned, to find out an older copy of it.
 
         That is before anything can be charged on it.
 
         Raises:
             RolledBack: The server has seen more of the ledger; the node ends.
-            PeerError: The server cannot be reached.
+            PeerError: The server cannot be reached, or its new keys cannot be taken over now.
         """
         self._check_in_again = time.monotonic() + _CHECK_IN_SECONDS
         with link.Link.open(self._home, self._config.server.fleet_url) as connection:
             try:
-                authority.follow(self._home, connection)
+                found = trust.follow(self._home, self._config, connection)
+                links = trust.new_keys(self._config, found)
+                if links:
+                    self._take_over(links)
+                    trust.follow(self._home, self._config, connection)  # the server is told
                 cosigning.check_newest(self._home, self._config, connection.witness)
             except RolledBack:
                 raise
             except (WitnessRefused, errors.ConfigError, errors.VerificationError) as error:
-                log.warning("the ledger is not cosigned, releases wait: %s", error)
+                self._trouble = f"the ledger is not cosigned, releases wait: {error}"
+                log.warning("%s", self._trouble)
+            else:
+                self._trouble = ""
+
+    def _take_over(self, links: list[Handover]) -> None:
+        """Take new keys of the server over, between sessions and with no package to apply.
+
+        A server changes its keys between two runs of its own, so no package under the new ones came
+        in this session; one that waits bears the old signature.
+        """
+        if self._online:
+            raise errors.PeerError("the server has new keys; they are taken over first")
+        if Inbox(self._home).waiting():
+            raise errors.PeerError(
+                "the server has new keys; the packages that wait are applied before that"
+            )
+        self._config = trust.take_over(self._home, self._config, links)
+        self._answers = self._answering()
+
+    def _answering(self) -> Answers:
+        return Answers(
+            self._home,
+            self._config,
+            self._handlers,
+            self._stop,
+            backoff_seconds=self._options.backoff_seconds,
+        )
 
     def _pause(self, reason: str) -> None:
         """Wait after an error, each time up to twice as long, and a random part of it more."""

@@ -174,6 +174,8 @@ class _Looking:
         elif not good:
             why = word.reason if word and word.reason else text("it has not been heard of")
             self._problems.append(text("the node is not connected: {why}", why=why))
+        elif word and word.reason:
+            self._problems.append(text("the node is connected, but {why}", why=word.reason))
 
     def _certificate(self) -> float:
         try:
@@ -205,6 +207,15 @@ class _Looking:
             self._problems.append(f"ledger: {error}")
             return None
         cosigned = {name: size for name, _, size in rows}[self._config.server.witness_name]
+        if cosigned < spend.entries:
+            self._problems.append(
+                text(
+                    "entries of the ledger that {server} has not cosigned: {count}. A node that is"
+                    " connected has it done within the hour; if not, its log says why",
+                    server=self._config.server.name,
+                    count=spend.entries - cosigned,
+                )
+            )
         return Budget(
             epsilon=spend.epsilon,
             cap_epsilon=spend.cap_epsilon,

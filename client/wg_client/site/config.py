@@ -8,6 +8,7 @@ neither of them may decide by itself what a release protects.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import unicodedata
@@ -390,6 +391,23 @@ def save(home: ClientHome, config: ClientConfig) -> None:
     """Write ``client.yaml``; an older one is replaced in one step."""
     text = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, allow_unicode=True)
     atomic.write_bytes(home.config, text.encode("utf-8"), mode=atomic.PRIVATE)
+
+
+def exchange_keys(home: ClientHome, server: ServerConfig) -> ClientConfig:
+    """Pin other keys of the server in ``client.yaml``; all else in it, comments too, stays.
+
+    Returns:
+        The configuration with them.
+    """
+    before = load(home)
+    wanted = dataclasses.replace(before, server=server)
+    text = atomic.read_bytes(home.config, limit=CONFIG_LIMIT).decode("utf-8")
+    text = text.replace(before.server.signing_key, server.signing_key)
+    text = text.replace(before.server.witness_key, server.witness_key)
+    atomic.write_bytes(home.config, text.encode("utf-8"), mode=atomic.PRIVATE)
+    if load(home) != wanted:  # a key that is spelt in another way, such as over two lines
+        save(home, wanted)
+    return wanted
 
 
 def load(home: ClientHome) -> ClientConfig:

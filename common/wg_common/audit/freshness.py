@@ -127,7 +127,10 @@ def _check_extends(history: History, found: OutsideCheckpoint) -> list[tuple[Kno
             f"{source}: covers {head.size} entries, the log given has {state.size}: this copy is "
             "older than the checkpoint"
         )
-    cosigned = histories.cosignatures(found.note, history.anchors.witnesses)
+    roots = {
+        key: witness for witness in history.anchors.witnesses for key in history.successors(witness)
+    }
+    cosigned = [(roots[key], time) for key, time in histories.cosignatures(found.note, roots)]
     signed = heads.held(found.note, state.origin, notes.ED25519, state.keys_at(head.size))
     if not signed and not cosigned:
         raise VerificationError(

@@ -13,6 +13,8 @@ from wg_common.language import Text, text
 from wg_common.ledger import auditor_record
 from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
+from wg_common.ledger.history import History
+from wg_common.wire.handover import WITNESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,12 @@ class ServerFolder:
 
     @property
     def witness(self) -> KnownWitness:
-        """The server as a witness."""
-        return KnownWitness(self.record.witness_name, bytes.fromhex(self.record.witness_key))
+        """The server as a witness, by the first of its keys that led to the one of today."""
+        before = {x.now: x.before for x in self.record.handovers if x.use == WITNESS}
+        key = self.record.witness_key
+        while key in before:
+            key = before.pop(key)
+        return KnownWitness(self.record.witness_name, bytes.fromhex(key))
 
     @property
     def logs(self) -> tuple[LogRecord, ...]:
@@ -42,22 +48,37 @@ class ServerFolder:
         return self.site.logs[: self.site.logs.index(self.log) + 1]
 
     def anchors(self, given: Anchors) -> Anchors:
-        """What was given, and for the rest the server's word.
+        """What was given, and for the rest the server's word."""
+        witnesses = given.witnesses
+        if all(witness.name != self.witness.name for witness in witnesses):
+            witnesses = (*witnesses, self.witness)
+        known = bytes.fromhex(self.log.key) or None
+        return replace(
+            given,
+            ledger_key=given.ledger_key or known,
+            witnesses=witnesses,
+            handovers=self.record.handovers,
+        )
+
+    def check_keys(self, history: History) -> None:
+        """Hold the keys that the log was compared with against those of the server's record.
 
         Raises:
-            VerificationError: The server calls another key by the name of a given witness.
+            VerificationError: The log is signed by another key; or the server calls a key by the
+                name of a given witness that does not follow from the given one.
         """
-        for witness in given.witnesses:
-            if witness.name == self.witness.name and witness != self.witness:
+        keys = [period.public_key.hex() for period in history.state.keys]
+        if self.log.key and self.log.key not in keys:
+            raise VerificationError(
+                f"the log is signed by {keys[-1]}, the server knows it with {self.log.key}"
+            )
+        of_today = KnownWitness(self.witness.name, bytes.fromhex(self.record.witness_key))
+        for witness in history.anchors.witnesses:
+            if witness.name == of_today.name and of_today not in history.successors(witness):
                 raise VerificationError(
                     f"witness {witness.name}: key {witness.public_key.hex()} is given, the "
                     f"server's record says {self.record.witness_key}"
                 )
-        witnesses = given.witnesses
-        if self.witness not in witnesses:
-            witnesses = (*witnesses, self.witness)
-        known = bytes.fromhex(self.log.key) or None
-        return replace(given, ledger_key=given.ledger_key or known, witnesses=witnesses)
 
     def checkpoints(self) -> list[OutsideCheckpoint]:
         """The newest checkpoints of the site that the server has.

@@ -57,7 +57,8 @@ class WitnessView:
         name: Key name.
         key_id: Key ID of its cosignatures, hex.
         public_key: Its key, hex.
-        source: Where the key comes from.
+        source: Where the key that vouches for it comes from.
+        handovers: How many hand-overs lead from that key to it, each signed by the key before.
         size: Entries that it has cosigned; zero if none.
         time: Its newest cosignature in the log, Unix seconds by its clock; zero if none.
     """
@@ -66,6 +67,7 @@ class WitnessView:
     key_id: str
     public_key: str
     source: str
+    handovers: int
     size: int
     time: int
 
@@ -274,10 +276,13 @@ def _witness(view: WitnessView, now: int) -> str:
         else text("has not cosigned")
     )
     return text(
-        "{name} {key} ({source}): {seen}",
+        "{name} {key} ({source}{hops}): {seen}",
         name=view.name,
         key=view.key_id,
         source=view.source,
+        hops=(
+            text(", {count} hand-over(s) from it", count=view.handovers) if view.handovers else ""
+        ),
         seen=seen,
     )
 
@@ -303,15 +308,18 @@ def _views(history: History, given: Anchors) -> Iterator[WitnessView]:
     if anchors.witnesses:
         rows = [(x, GIVEN if x in given.witnesses else SERVERS_WORD) for x in anchors.witnesses]
     else:
-        named = [KnownWitness(w.name, w.public_key) for w in history.state.witnesses]
+        firsts = [w for w in history.state.witnesses if not w.before]
+        named = [KnownWitness(w.name, w.public_key) for w in firsts]
         rows = [(x, LOGS_WORD) for x in dict.fromkeys(named)]
     for witness, source in rows:
         size, moment = history.newest_of(witness)
+        *before, newest = history.successors(witness)
         yield WitnessView(
-            name=witness.name,
-            key_id=witness.key_id,
-            public_key=witness.public_key.hex(),
+            name=newest.name,
+            key_id=newest.key_id,
+            public_key=newest.public_key.hex(),
             source=source,
+            handovers=len(before),
             size=size,
             time=moment,
         )

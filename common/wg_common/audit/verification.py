@@ -32,6 +32,12 @@ from wg_common.ledger.entries import Charge
 from wg_common.ledger.history import History
 from wg_common.ledger.sources import Source
 from wg_common.wire import canonical
+from wg_common.wire import handover as handovers
+
+_USES = {
+    handovers.PACKAGES: text("weights packages"),
+    handovers.WITNESS: text("cosignatures"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,17 @@ class Finding:
                 "uses of releases that were handed out again, free of charge: {count}",
                 count=len(state.reuses),
             )
+        for entry in state.handovers:
+            given = entry.handover
+            yield text(
+                "entry {seq}: the key of {name} for {use} is {now} by the word of the one before,"
+                " {before}",
+                seq=entry.head.seq,
+                name=given.name,
+                use=_USES[given.use],
+                now=given.now,
+                before=given.before,
+            )
         if self.succession.predecessor:
             yield text(
                 "replaces log {log}: {reason}",
@@ -143,8 +160,10 @@ class Finding:
             },
             "lineages": [canonical.to_builtins(account) for account in self.accounts],
             "witnesses": [
-                {"name": w.name, "public_key": w.public_key.hex()} for w in state.witnesses
+                {"name": w.name, "public_key": w.public_key.hex(), "word_of": w.before.hex()}
+                for w in state.witnesses
             ],
+            "handovers": [canonical.to_builtins(entry.handover) for entry in state.handovers],
             "witnessed_size": self.history.witnessed_size,
             "cosigned_checkpoints": len(cosigned),
             "received": [canonical.to_builtins(item) for item in self.received],
@@ -243,7 +262,7 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
         left = old.left
     outside = [freshness.read_checkpoint(found) for found in brought.get("checkpoints", ())]
     if folder is not None:
-        _check_server_key(log.history, folder)
+        folder.check_keys(log.history)
         outside += folder.checkpoints()
     fresh = freshness.judge(
         log.history,
@@ -336,11 +355,3 @@ def _read_previous(
         found = _read(source, replace(anchors, ledger_key=key), paths, others)
     check_alone(found.alone)
     return found
-
-
-def _check_server_key(history: History, folder: ServerFolder) -> None:
-    keys = [period.public_key.hex() for period in history.state.keys]
-    if folder.log.key and folder.log.key not in keys:
-        raise VerificationError(
-            f"the log is signed by {keys[-1]}, the server knows it with {folder.log.key}"
-        )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from wg_common.errors import ConfigError
 from wg_common.ledger import note as notes
+from wg_common.wire.handover import Handover
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,17 @@ class Anchors:
             key that rotations lead to from it, each signed by the key before.
         witnesses: Witnesses by name and key.
         quorum: How many of them must have cosigned; all of them if it is not given.
+        handovers: Words of witnesses' keys that others take their place, beside those on the log.
     """
 
     ledger_key: bytes | None = None
     witnesses: tuple[KnownWitness, ...] = ()
     quorum: int | None = None
+    handovers: tuple[Handover, ...] = ()
 
     def __post_init__(self) -> None:
+        for handover in self.handovers:
+            handover.verify()
         if len(set(self.witnesses)) != len(self.witnesses):
             raise ConfigError("witnesses: one is given twice; each counts once")
         keys = {witness.public_key for witness in self.witnesses}

@@ -19,6 +19,7 @@ from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.wire import canonical
 from wg_common.wire.canonical import Time
+from wg_common.wire.handover import Handover
 from wg_common.wire.protocol import SHA256, check_site_name
 
 VERSION = 1
@@ -105,6 +106,7 @@ class ServerRecord:
         witness_name: Key name of the server as a witness.
         witness_key: Its cosigning key, 32 raw bytes, hex.
         sites: By name.
+        handovers: From earlier keys of its packages and cosignatures to later ones.
     """
 
     version: int = VERSION
@@ -113,6 +115,7 @@ class ServerRecord:
     witness_name: str
     witness_key: str
     sites: tuple[SiteRecord, ...]
+    handovers: tuple[Handover, ...] = ()
 
     def __post_init__(self) -> None:
         _text("server", self.server)

@@ -20,6 +20,7 @@ from wg_common.ledger import statement
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical
 from wg_common.wire.canonical import Count, Time
+from wg_common.wire.handover import Handover
 from wg_common.wire.protocol import SHA256
 
 VERSION = 1
@@ -32,6 +33,7 @@ DATASET = "dataset"
 CHARGE = "charge"
 RELEASE = "release"
 WITNESS = "witness"
+HANDOVER = "handover"
 ROTATION = "rotation"
 AUDIT = "audit"
 DECISION = "decision"
@@ -229,6 +231,19 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyHandover:
+    """A key of the server or of a witness is another one from here, as the one before signed.
+
+    Attributes:
+        handover: Which, and that word. A witness's new key is known to the log from here, as by a
+            ``Witness`` entry.
+    """
+
+    head: Head
+    handover: Handover
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
     """The signing key changes; old and new key both sign that it does.
 
@@ -323,7 +338,18 @@ def check_name(name: str) -> None:
         )
 
 
-Entry = Genesis | Dataset | Charge | Release | Witness | Rotation | Audit | Decision | Reuse
+Entry = (
+    Genesis
+    | Dataset
+    | Charge
+    | Release
+    | Witness
+    | KeyHandover
+    | Rotation
+    | Audit
+    | Decision
+    | Reuse
+)
 
 KINDS: dict[str, type[Entry]] = {
     GENESIS: Genesis,
@@ -331,6 +357,7 @@ KINDS: dict[str, type[Entry]] = {
     CHARGE: Charge,
     RELEASE: Release,
     WITNESS: Witness,
+    HANDOVER: KeyHandover,
     ROTATION: Rotation,
     AUDIT: Audit,
     DECISION: Decision,

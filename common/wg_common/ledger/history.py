@@ -13,7 +13,7 @@ from enrolment), that a witness's key is the witness's (the same), and that no n
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from wg_common import numbers
@@ -28,6 +28,7 @@ from wg_common.ledger.sources import Source
 from wg_common.ledger.state import LedgerState
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import signing
+from wg_common.wire.handover import WITNESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class HeldCosignature:
         name: Key name of the witness.
         public_key: The key under which it holds, 32 raw bytes.
         time: When, by the witness's clock, Unix seconds.
-        known: Whether that key was known from elsewhere. If not, the log itself names the key, and
-            may have made it.
+        known: Whether that key was known from elsewhere, or one that was signed for it. If not, the
+            log itself names the key, and may have made it.
     """
 
     name: str
@@ -125,13 +126,21 @@ class History:
             return self.anchors.covered([self.newest_of(x)[0] for x in self.anchors.witnesses])
         return max((head.size for head in self.heads if head.cosignatures), default=0)
 
+    def successors(self, witness: KnownWitness) -> list[KnownWitness]:
+        """A witness's key, and those that it was handed over to, in their order."""
+        return _successors(witness, self.state, self.anchors)
+
     def newest_of(self, witness: KnownWitness) -> tuple[int, int]:
-        """Largest size that a key cosigned, and its newest time; zeros if it cosigned none."""
+        """Largest size that a witness cosigned, and its newest time; zeros if it cosigned none.
+
+        Under its key, or one that it was handed over to.
+        """
+        keys = self.successors(witness)
         found = [
             (head.size, cosignature.time)
             for head in self.heads
             for cosignature in head.cosignatures
-            if KnownWitness(cosignature.name, cosignature.public_key) == witness
+            if KnownWitness(cosignature.name, cosignature.public_key) in keys
         ]
         return max((size for size, _ in found), default=0), max((t for _, t in found), default=0)
 
@@ -171,7 +180,8 @@ def read(
     _check_ends(state, heads)
     enrolled = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
     known = _by_key_id([*anchors.witnesses, *enrolled])
-    signed = [_signed(note, known, anchors) for _, note in sorted(heads.items())]
+    trusted = {key for each in anchors.witnesses for key in _successors(each, state, anchors)}
+    signed = [_signed(note, known, trusted) for _, note in sorted(heads.items())]
     source.finish(state, len(heads))
     history = History(state, state.frontier.root(), signed, figures, mixed, total, anchors)
     _check_anchors(history)
@@ -253,14 +263,28 @@ def _cosignatures(note: Note, known: _KeyIds) -> list[tuple[KnownWitness, int]]:
     return found
 
 
-def _signed(data: bytes, known: _KeyIds, anchors: Anchors) -> SignedHead:
+def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> list[KnownWitness]:
+    """Each key was signed for by the one before: who believes the first believes the others."""
+    given = [*(entry.handover for entry in state.handovers), *anchors.handovers]
+    after = {
+        (each.name, bytes.fromhex(each.before)): bytes.fromhex(each.now)
+        for each in given
+        if each.use == WITNESS
+    }
+    found = [witness]
+    while (key := after.pop((witness.name, found[-1].public_key), None)) is not None:
+        found.append(KnownWitness(witness.name, key))
+    return found
+
+
+def _signed(data: bytes, known: _KeyIds, trusted: Collection[KnownWitness]) -> SignedHead:
     head, note = checkpoints.decode(data, what="checkpoint")
     try:
         found = _cosignatures(note, known)
     except VerificationError as error:
         raise VerificationError(f"checkpoint of size {head.size}: {error}") from error
     held = (
-        HeldCosignature(witness.name, witness.public_key, time, witness in anchors.witnesses)
+        HeldCosignature(witness.name, witness.public_key, time, witness in trusted)
         for witness, time in found
     )
     return SignedHead(head.size, head.root.hex(), tuple(held))

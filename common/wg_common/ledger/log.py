@@ -24,9 +24,19 @@ from wg_common.ledger import database, entries, heads, merkle
 from wg_common.ledger import note as notes
 from wg_common.ledger.charging import SOFTWARE
 from wg_common.ledger.checkpoint import Checkpoint
-from wg_common.ledger.entries import Entry, Genesis, Head, Predecessor, Rotation, Witness
+from wg_common.ledger.entries import (
+    Entry,
+    Genesis,
+    Head,
+    KeyHandover,
+    Predecessor,
+    Rotation,
+    Witness,
+)
 from wg_common.ledger.state import ROTATION_CONTEXT, LedgerState
+from wg_common.wire import handover as handovers
 from wg_common.wire import signing
+from wg_common.wire.handover import Handover
 
 Step = Callable[[str], None]
 Clock = Callable[[], int]
@@ -197,6 +207,25 @@ class Log:
             return self._append(
                 Witness(head=self._head(entries.WITNESS), name=name, public_key=public_key.hex())
             )
+
+    def hand_over(self, handover: Handover) -> int:
+        """Record that a key of the server, or of a witness, is another one now. Idempotent.
+
+        Returns:
+            Index of its entry.
+
+        Raises:
+            VerificationError: The key before did not sign it, or is not the one of that witness.
+        """
+        with self._writing() as state:
+            for entry in state.handovers:
+                if entry.handover == handover:
+                    return entry.head.seq
+            named = [w for w in state.witnesses if w.name == handover.name]
+            witness = handover.use == handovers.WITNESS
+            if witness and named and named[-1].public_key.hex() == handover.now:
+                return named[-1].seq  # enrolled with it again
+            return self._append(KeyHandover(head=self._head(entries.HANDOVER), handover=handover))
 
     def rotate(self, new_key: Ed25519PrivateKey) -> int:
         """Change the signing key; the checkpoint that says so is signed by both.

@@ -21,6 +21,7 @@ from wg_common.ledger.entries import (
     Decision,
     Entry,
     Genesis,
+    KeyHandover,
     Predecessor,
     Release,
     Reuse,
@@ -30,13 +31,14 @@ from wg_common.ledger.entries import (
 from wg_common.ledger.lineage import ChargeState, LineageState
 from wg_common.ledger.price import check_mechanism
 from wg_common.ledger.statement import check_cap
+from wg_common.wire import handover as handovers
 from wg_common.wire import signing
 
 ROTATION_CONTEXT = "ledger-rotation"
 
 DATASETS_LIMIT = 1 << 14
 """Most DATASET entries of a log: each is compared with the names and contents before it."""
-WITNESSES_LIMIT = 256  # Most WITNESS entries of a log: every checkpoint is compared with each
+WITNESSES_LIMIT = 256  # Most keys of witnesses of a log: every checkpoint is compared with each
 ROTATIONS_LIMIT = 1024  # Most ROTATION entries of a log: every checkpoint is compared with each key
 
 
@@ -50,11 +52,19 @@ class KeyPeriod:
 
 @dataclass(frozen=True, slots=True)
 class WitnessKey:
-    """A witness, known to the log from an index on."""
+    """A key of a witness, known to the log from an index on.
+
+    Attributes:
+        name: Key name of the witness.
+        public_key: 32 raw bytes.
+        seq: Index of the entry that says so.
+        before: The key that signed for this one; empty where the log alone says so.
+    """
 
     name: str
     public_key: bytes
     seq: int
+    before: bytes = b""
 
 
 class LedgerState:
@@ -70,6 +80,7 @@ class LedgerState:
         self.keys: list[KeyPeriod] = []
         self.audit: Audit | None = None
         self.witnesses: list[WitnessKey] = []
+        self.handovers: list[KeyHandover] = []
         self.datasets: dict[str, Dataset] = {}
         self.lineages: dict[str, LineageState] = {}
         self.charges: dict[int, ChargeState] = {}
@@ -188,6 +199,8 @@ class LedgerState:
             self._release(entry)
         elif isinstance(entry, Witness):
             self._witness(entry)
+        elif isinstance(entry, KeyHandover):
+            self._handover(entry)
         elif isinstance(entry, Rotation):
             self._rotation(entry)
         elif isinstance(entry, Audit):
@@ -379,10 +392,25 @@ class LedgerState:
 
     def _witness(self, entry: Witness) -> None:
         notes.check_key_name(entry.name)
-        key = _public_key(entry.public_key, "witness key")
+        self._add_witness(entry.name, _public_key(entry.public_key, "witness key"), b"")
+
+    def _handover(self, entry: KeyHandover) -> None:
+        given = entry.handover
+        given.verify()
+        before, now = bytes.fromhex(given.before), _public_key(given.now, "new key")
+        if len(self.handovers) >= WITNESSES_LIMIT:
+            raise VerificationError(f"more than {WITNESSES_LIMIT} keys are handed over")
+        if given.use == handovers.WITNESS:
+            known = self.witness_keys(given.name)[:1]
+            if known != [before]:
+                raise VerificationError(f"witness {given.name}: {given.before} is not its key")
+            self._add_witness(given.name, now, before)
+        self.handovers.append(entry)
+
+    def _add_witness(self, name: str, key: bytes, before: bytes) -> None:
         if len(self.witnesses) >= WITNESSES_LIMIT:
             raise VerificationError(f"more than {WITNESSES_LIMIT} witnesses are named")
-        self.witnesses.append(WitnessKey(entry.name, key, self.size))
+        self.witnesses.append(WitnessKey(name, key, self.size, before))
 
     def _rotation(self, entry: Rotation) -> None:
         new = _public_key(entry.new_key, "new key")

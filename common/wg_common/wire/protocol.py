@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from wg_common.errors import DecodeError
 from wg_common.wire import canonical
+from wg_common.wire.handover import Handover
 
 PROTOCOL_VERSION = 1
 
@@ -32,12 +33,14 @@ LEDGER_LIMIT = 1 << 30
 MESSAGE_LIMIT = 64 << 10
 NOTE_LIMIT = 64 << 10
 ROTATION_LIMIT = 256 << 10
+TRUST_LIMIT = 256 << 10
+"""Room for the links and hand-overs of more changes than a plant follows."""
 ENROLMENT_LIMIT = 256 << 10
 """A first entry may hold what every lineage of an earlier ledger had spent."""
 
 ENROL_PATH = "/wg/v1/enrol"
 RENEW_PATH = "/wg/v1/renew"
-AUTHORITY_PATH = "/wg/v1/authority"
+TRUST_PATH = "/wg/v1/trust"
 WITNESS_PATH = "/wg/v1/witness"
 ROTATE_PATH = "/wg/v1/rotate"
 PACKAGE_PATH = "/wg/v1/packages"  # Followed by a slash and a delivery's request id
@@ -299,6 +302,43 @@ class EnrolmentReply:
     witness_key: str
     encoder: str
     cosignature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What a plant believes its server by.
+
+    Attributes:
+        authority: SHA-256 of the root certificate that it pins (DER), hex.
+        packages: Raw Ed25519 key of weights packages, hex.
+        witness: Raw Ed25519 key of cosignatures, hex.
+    """
+
+    version: int = PROTOCOL_VERSION
+    authority: str
+    packages: str
+    witness: str
+
+    def __post_init__(self) -> None:
+        for field in ("authority", "packages", "witness"):
+            if not SHA256.fullmatch(getattr(self, field)):
+                raise DecodeError(f"pins: {field}: not 64 lower-case hex digits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What a server is to be believed by today, and how it follows from what it was before.
+
+    Attributes:
+        authority: PEM: the root certificate of today, then links from earlier ones to later ones.
+        pins: Of today.
+        handovers: From earlier keys of packages and cosignatures to later ones.
+    """
+
+    version: int = PROTOCOL_VERSION
+    authority: str
+    pins: Pins
+    handovers: tuple[Handover, ...]
 
 
 def encode_token(token: JoinToken) -> str:

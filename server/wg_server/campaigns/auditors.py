@@ -16,6 +16,7 @@ from wg_common.ledger import auditor_record
 from wg_common.ledger import note as notes
 from wg_common.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_common.wire import canonical, signing
+from wg_server.fleet import trust
 from wg_server.fleet.witness import Witness, witness_name
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
@@ -171,6 +172,7 @@ def export(home: ServerHome, out: Path, names: Sequence[str] = ()) -> list[Expor
         witness_name=witness.name,
         witness_key=signing.public_bytes(witness.public_key).hex(),
         sites=tuple(records),
+        handovers=trust.handovers(home),
     )
     atomic.write_bytes(out / auditor_record.SITES_FILE, auditor_record.encode(whole))
     return done

@@ -52,6 +52,14 @@ def of_site(sight: Sight, now: float, language: Code = ENGLISH.code) -> Reason:
     return _away(Speaker(language), *absence.of_site(sight, now), now) or Reason("")
 
 
+def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
+    """Of a site that has not followed a change of the server's keys: whether it can, and how."""
+    say = Speaker(language)
+    if follows:
+        return Reason(say("keys of before"), say("do start"))
+    return Reason(say("keys not followed"), say("do enrol again"))
+
+
 def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -> str:
     """What a campaign waits for, or how it ended, in one sentence."""
     say = Speaker(language)

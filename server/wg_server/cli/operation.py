@@ -66,19 +66,31 @@ def renew(home: ServerHome, as_json: bool) -> None:
 
 @click.command("rotate-keys")
 @home_option
+@click.option(
+    "--stolen",
+    is_flag=True,
+    help="Or lost: the old keys hand nothing over, and every plant enrols again.",
+)
 @cli.json_option
-def rotate_keys(home: ServerHome, as_json: bool) -> None:
-    """Make new keys for packages and cosignatures. Every plant must enrol again afterwards."""
+def rotate_keys(home: ServerHome, stolen: bool, as_json: bool) -> None:
+    """Make new keys for packages and cosignatures, signed by the old ones. No plant enrols again.
+
+    With the server stopped. Plants take them over when they connect; 'wg-server sites' names those
+    that have not yet.
+    """
     from wg_server.operation import rotation
 
-    with Store.open(home) as store, recorded(store, this_user(), "rotate-keys", "keys"):
-        made = rotation.rotate_keys(home)
+    why = "stolen" if stolen else ""
+    with Store.open(home) as store, recorded(store, this_user(), "rotate-keys", "keys", why):
+        made = rotation.rotate_keys(home, stolen=stolen)
     cli.answer(
         as_json,
         canonical.to_builtins(made),
         f"signing key {made.signing_key}",
         f"witness key {made.witness_key}",
-        "next, for each plant: wg-server enroll --replace, wg-client init --replace",
+        "next, for each plant: wg-server enroll --replace, wg-client init --replace"
+        if stolen
+        else f"next: wg-server backup --home {home.root} ..., then serve: plants follow",
     )
 
 

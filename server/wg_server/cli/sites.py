@@ -10,6 +10,7 @@ from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_common.wire import protocol
 from wg_server.campaigns import absence, reasons
 from wg_server.cli.options import Duration, home_option, this_user, when
+from wg_server.fleet import trust
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine, succession
@@ -51,6 +52,8 @@ def sites(home: ServerHome, as_json: bool) -> None:
         forked = {origin for origin, *_ in store.evidence()}
         said = succession.of_sites(store.sites(), store.logs())
         held = Counter(note.site for note in quarantine.notes(store, "quarantined"))
+        left = trust.left_behind(home, store)
+    behind = {name: reasons.of_keys(follows) for name, follows in left.items()}
     away = {name: reasons.of_site(sight, now) for name, sight in sights.items()}
     if as_json:
         document = [
@@ -66,6 +69,7 @@ def sites(home: ServerHome, as_json: bool) -> None:
                 "quarantined": held[site.name],
                 "away": away[site.name].why,
                 "do": away[site.name].do,
+                "old_keys": behind[site.name].why if site.name in behind else "",
             }
             for site in rows
         ]
@@ -80,6 +84,8 @@ def sites(home: ServerHome, as_json: bool) -> None:
         cli.say(f"    certificate until {when(sights[site.name].certificate or 0)}")
         if away[site.name].why:
             cli.say(f"    {away[site.name].why}; do: {away[site.name].do}")
+        if site.name in behind:
+            cli.say(f"    {behind[site.name].why}; do: {behind[site.name].do}")
     if not rows:
         cli.say(f"no sites yet; next: wg-server enroll --home {home.root} SITE")
     if BUDGET_UNKNOWN in said.values():

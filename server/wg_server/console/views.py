@@ -19,6 +19,7 @@ from wg_server.campaigns.wording import Speaker
 from wg_server.console.messages import Speech
 from wg_server.console.metrics import Online
 from wg_server.console.probes import Probe, expiries
+from wg_server.fleet import trust
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
 from wg_server.store import campaigns, operators, quarantine, succession
@@ -314,8 +315,13 @@ def _of_server(source: Source, speech: Speech, now: float) -> list[Alert]:
 
 def _of_sites(source: Source, speech: Speech, rows: Sequence[SiteRow], now: float) -> list[Alert]:
     found, soon = [], min(ENDS_SOON, source.home.config().certificate_hours * 900.0)
+    behind = trust.left_behind(source.home, source.store)
     for row in rows:
         name, link = row.site.name, f"/sites/{row.site.name}"
+        if name in behind:
+            keys = reasons.of_keys(behind[name], speech.language)
+            words = speech("alert away", site=name, why=keys.why, do=keys.do)
+            found.append(Alert("warn" if behind[name] else "bad", words, link))
         if row.forked:
             found.append(Alert("bad", speech("alert fork", site=name), link))
         if row.budget_unknown:

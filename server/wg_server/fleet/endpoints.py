@@ -1,4 +1,4 @@
-"""Our own routes beside Flower's: the witness, rotation of keys, renewal, the authority of today.
+"""Our own routes beside Flower's: the witness, rotation of keys, renewal, whom to believe today.
 
 All are behind the same guards: by the time they run, the request's site is known.
 """
@@ -12,18 +12,19 @@ from starlette.concurrency import run_in_threadpool
 from wg_common.errors import DecodeError, RefusedError, VerificationError
 from wg_common.ledger import witness as rules
 from wg_common.ledger.witness import WitnessRefused
-from wg_common.wire import protocol
+from wg_common.wire import canonical, protocol
+from wg_server.fleet import trust
 from wg_server.fleet.enrolment import Enrolment
 from wg_server.fleet.guards import SITE_STATE
 from wg_server.fleet.witness import Witness
-from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.store.site import Site
+from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
 
-def routes(home: ServerHome, witness: Witness, enrolment: Enrolment) -> APIRouter:
+def routes(home: ServerHome, store: Store, witness: Witness, enrolment: Enrolment) -> APIRouter:
     """The routes, to be mounted behind the guards."""
     router = APIRouter()
 
@@ -63,9 +64,14 @@ def routes(home: ServerHome, witness: Witness, enrolment: Enrolment) -> APIRoute
             return PlainTextResponse(f"{error}\n", 400)
         return Response(pem, media_type="application/x-pem-file")
 
-    @router.get(protocol.AUTHORITY_PATH)
-    async def authority() -> Response:
-        known = [pki.load_certificate(home.ca_cert), *pki.links(home)]
-        return Response("".join(map(pki.to_pem, known)), media_type="application/x-pem-file")
+    @router.post(protocol.TRUST_PATH)
+    async def believed(request: Request) -> Response:
+        site: Site = getattr(request.state, SITE_STATE)
+        body = await request.body()
+        try:
+            found = await run_in_threadpool(trust.answer, home, store, site.name, body)
+        except DecodeError as error:
+            return PlainTextResponse(f"{error}\n", 400)
+        return Response(canonical.encode(found), media_type="application/json")
 
     return router

@@ -24,6 +24,7 @@ from wg_common.errors import DecodeError, RefusedError
 from wg_common.ledger.witness import WitnessRefused
 from wg_common.wire import canonical, protocol, signing
 from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
+from wg_server.fleet import trust
 from wg_server.fleet.guards import BodyLimit, Unavailable
 from wg_server.fleet.tries import Tries, network_of
 from wg_server.fleet.witness import Witness
@@ -111,6 +112,7 @@ class Enrolment:
                 )
         except WitnessRefused as error:
             raise RefusedError(f"enrolment: ledger: {error}") from error
+        self._store.note_pins(request.site, canonical.encode(trust.of_today(self._home)).decode())
         log.info("enrolled %s", request.site)
         return self._reply(certificate_pem, witness, cosignature)
 

@@ -19,16 +19,15 @@ The order is fixed. A command that was cut off is finished by running it again.
 """
 
 import logging
-import shutil
-import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from wg_common import atomic
-from wg_common.errors import StorageError, raised_as
 from wg_common.wire import key_files
+from wg_server.operation import staged
 from wg_server.operation.backup import changing_keys
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
@@ -58,45 +57,30 @@ def rotate_authority(home: ServerHome) -> RotatedAuthority:
     config = home.config()
     with changing_keys(home):
         folder = home.next_authority
-        if not folder.is_dir():
-            _make(home, folder)
+        staged.prepare(folder, partial(_make, home))
         old = pki.load_certificate(folder / "old.pem")
         kept = home.retired_authorities / f"{pki.fingerprint(old)[:16]}.pem"
         atomic.copy(folder / "old.pem", kept)
-        for name in _PIECES:
-            if (folder / name).exists():
-                atomic.move(folder / name, home.ca_key.with_name(name))
+        staged.install(folder, _PIECES)
         pki.renew_server(home, config)  # its name or hosts may have changed since
-        _remove(folder)
+        staged.discard(folder)
     new = pki.load_certificate(home.ca_cert)
     expires = new.not_valid_after_utc.timestamp()
     return RotatedAuthority(pki.fingerprint(old), pki.fingerprint(new), expires)
 
 
-def _make(home: ServerHome, folder: Path) -> None:
-    """Put all that is new into ``folder``, which is whole or not there."""
+def _make(home: ServerHome, stage: Path) -> None:
+    """Put all that is new into a folder."""
     old_key = key_files.load_ec(home.ca_key)
     old = pki.load_certificate(home.ca_cert)
     name, key = old.subject, ec.generate_private_key(ec.SECP256R1())
     link = pki.authority_certificate(name, key, name, old_key, until=old.not_valid_after_utc)
     root = pki.authority_certificate(name, key, name, key)
-    with raised_as(StorageError, f"{folder}: cannot be made"):
-        stage = Path(tempfile.mkdtemp(prefix=".next.", dir=folder.parent))
-    try:
-        key_files.save(stage / "ca.key", key)
-        _write(stage / "ca.pem", pki.to_pem(root))
-        _write(stage / "links.pem", "".join(map(pki.to_pem, [link, *pki.links(home)])))
-        _write(stage / "old.pem", pki.to_pem(old))
-        atomic.move(stage, folder)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
+    key_files.save(stage / "ca.key", key)
+    _write(stage / "ca.pem", pki.to_pem(root))
+    _write(stage / "links.pem", "".join(map(pki.to_pem, [link, *pki.links(home)])))
+    _write(stage / "old.pem", pki.to_pem(old))
 
 
 def _write(path: Path, text: str) -> None:
     atomic.write_bytes(path, text.encode("ascii"))
-
-
-def _remove(folder: Path) -> None:
-    with raised_as(StorageError, f"{folder}: cannot be removed"):
-        shutil.rmtree(folder)

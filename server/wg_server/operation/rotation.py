@@ -1,21 +1,32 @@
-"""New keys for packages and cosignatures, after which every plant enrols again.
+"""New keys for packages and cosignatures, which the old ones hand over to: no plant enrols again.
 
-Plants pin both keys when they enrol. A new key that an old one vouches for would be worth nothing
-on the day it is needed, when the old one was stolen; so trust is made anew, by a join token for
-each plant. Ledgers, budgets and releases stay as they are.
+Each old key signs once that the new one takes its place, and is deleted. Plants learn that when
+they connect, go from the key that they pin to the one of today, and put it on their ledgers.
+Ledgers, budgets and releases stay as they are.
+
+*Not for stolen keys.* A thief of an old key can hand over, too. After a theft, or where a key is
+lost, no old key says anything, and trust is made anew, by a join token for each plant.
+
+The order is fixed. A command that was cut off is finished by running it again.
 """
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from wg_common import atomic
 from wg_common.errors import ConfigError
-from wg_common.wire import canonical, signing
+from wg_common.wire import canonical, handover, signing
+from wg_server.fleet import trust
+from wg_server.operation import staged
 from wg_server.operation.backup import changing_keys
 from wg_server.operation.serve import alone
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
+
+_KEPT = 2 * handover.LINKS_LIMIT  # Most hand-overs that are kept: plants follow no more of each key
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +37,15 @@ class RotatedKeys:
     witness_key: str
 
 
-def rotate_keys(home: ServerHome) -> RotatedKeys:
+def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
     """Make new signing and witness keys; the old public halves are kept in ``keys/retired``.
+
+    Args:
+        stolen: A thief may have the old keys, or one is lost: they hand nothing over.
 
     Raises:
         ConfigError: A server runs, or a campaign is open: its packages bear the old signature.
+        StorageError: The disk cannot be written; run it again.
     """
     with alone(home), changing_keys(home), Store.open(home) as store:
         open_ones = [c.id for c in CampaignQueue(store.engine).all() if c.state in OPEN_CAMPAIGNS]
@@ -38,11 +53,26 @@ def rotate_keys(home: ServerHome) -> RotatedKeys:
             raise ConfigError(
                 f"campaign {open_ones[0]}: still open; let it end or cancel it before new keys"
             )
-        found = []
-        for path in (home.signing_key, home.witness_key):
-            old, new = signing.public_bytes(signing.load(path)), signing.generate()
-            retired = path.parent / "retired" / f"{path.stem}-{canonical.sha256_hex(old)[:16]}.pub"
-            atomic.write_bytes(retired, f"{old.hex()}\n".encode())
-            signing.save(path, new)
-            found.append(signing.public_bytes(new).hex())
-    return RotatedKeys(*found)
+        folder = home.next_keys
+        staged.prepare(folder, partial(_make, home, stolen))
+        staged.install(folder, (home.handovers.name, home.signing_key.name, home.witness_key.name))
+        staged.discard(folder)
+    keys = (home.signing_key, home.witness_key)
+    return RotatedKeys(*(signing.public_bytes(signing.load(path)).hex() for path in keys))
+
+
+def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
+    """Put all that is new into a folder."""
+    found = [] if stolen else list(trust.handovers(home))
+    for use, name, path in trust.keys(home):
+        new = signing.generate()
+        signing.save(stage / path.name, new)
+        if stolen and not path.is_file():
+            continue  # it is lost
+        old = signing.load(path)
+        public = signing.public_bytes(old)
+        retired = path.parent / "retired" / f"{path.stem}-{canonical.sha256_hex(public)[:16]}.pub"
+        atomic.write_bytes(retired, f"{public.hex()}\n".encode())
+        if not stolen:
+            found.append(handover.sign(use, name, old, new))
+    atomic.write_bytes(stage / home.handovers.name, canonical.encode(found[-_KEPT:]))

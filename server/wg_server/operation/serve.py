@@ -227,7 +227,7 @@ def fleet_app(
         ],
     )
     state.mount(app)
-    app.include_router(routes(home, witness, enrolment))
+    app.include_router(routes(home, store, witness, enrolment))
     app.include_router(package_routes(home, CampaignQueue(store.engine)))
     if metrics is not None:
         metrics.measure(app, "fleet")

@@ -192,6 +192,9 @@ class ServerHome:
     tls_key = _Place("pki/server.key")  # Private key of the listeners
     tls_cert = _Place("pki/server.pem")  # Certificate of the listeners
     signing_key = _Place("keys/signing.key")  # Ed25519 key that signs weights packages
+    handovers = _Place("keys/handovers.json")
+    """What each earlier of these keys said of the next one; not there before the first change."""
+    next_keys = _Place("keys/next")  # New ones that are being put in place
     witness_key = _Place("keys/witness.key")  # Ed25519 key that countersigns ledger checkpoints
     admin_token = _Place("keys/admin.token")  # Bearer token of the admin listener
     lock = _Place("serve.lock")  # Held by the one process that serves this home

@@ -37,6 +37,7 @@ site = Table(
     Column("ledger_key", String(64), nullable=False, default=""),
     Column("enrolled", Float, nullable=False, default=0.0),
     Column("last_seen", Float, nullable=False, default=0.0),
+    Column("pins", Text, nullable=False, default=""),
 )
 
 join_token = Table(

@@ -29,6 +29,8 @@ class Site:
         ledger_key: Ledger checkpoint key, hex.
         enrolled: When it enrolled; 0 before.
         last_seen: When it last made a request that was let through; 0 before.
+        pins: What it believes this server by, as it said last: canonical ``protocol.Pins``; empty:
+            it did not say yet.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Site:
     ledger_key: str
     enrolled: float
     last_seen: float
+    pins: str = ""
 
 
 def known_site(connection: Connection, name: str) -> Site:

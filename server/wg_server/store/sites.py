@@ -215,6 +215,15 @@ class Store(LedgerTable, ReleaseTable):
         with self.engine.begin() as connection:
             connection.execute(change.values(last_seen=sa.bindparam("at")), rows)
 
+    def note_pins(self, site: str, pins: str) -> None:
+        """Remember what a site believes this server by, if it is news."""
+        table = schema.site
+        here = sa.and_(table.c.name == site, table.c.pins != pins)
+        if database.first(self.engine, sa.select(table.c.name).where(here)) is None:
+            return
+        with self.engine.begin() as connection:
+            connection.execute(table.update().where(here).values(pins=pins))
+
     def site(self, name: str) -> Site:
         """One site, or ``ConfigError``."""
         with database.reading(self.engine) as connection:

@@ -44,6 +44,14 @@ def test_every_status_has_words() -> None:
     assert "418" in link.explain_status(response(418), NOON)
 
 
+def test_a_revoked_site_is_told_so_and_what_to_do() -> None:
+    said = link.explain_status(httpx.Response(403, headers={"weightgate-why": "revoked"}))
+    assert "revoked this site" in said and "init --replace" in said
+    assert "revoked" not in link.explain_status(
+        httpx.Response(403, headers={"weightgate-why": "x"})
+    )
+
+
 def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
     home = ClientHome(tmp_path)
     with pytest.raises(ConfigError, match=r"ca\.pem"):

@@ -13,7 +13,8 @@ from wg_client.release.query import answer_query
 from wg_client.site import contact, locks
 from wg_client.site.contact import Contact, ContactFile
 from wg_common import atomic
-from wg_common.wire import canonical
+from wg_common.ledger.store import Ledger
+from wg_common.wire import canonical, signing
 
 __all__ = ["here", "shown"]
 
@@ -38,6 +39,25 @@ def test_one_screen_says_how_a_plant_is_and_what_needs_a_hand(
     # This plant never enrolled: it has no certificate, and nobody started its node.
     assert [line for line in out.splitlines() if line.startswith("!") and "wg-client run" in line]
     assert len(found["problems"]) == 2 and "init --replace" in str(found["problems"])
+
+
+def test_entries_that_the_server_has_not_cosigned_are_named(plant: TestPlant) -> None:
+    assert not [each for each in status.look(plant.home).problems if "cosigned" in each]
+    with Ledger.open(plant.home.ledger, signing.load(plant.home.ledger_key)) as ledger:
+        ledger.enrol_witness("second.example/w", bytes(32))
+    (said,) = (each for each in status.look(plant.home).problems if "cosigned" in each)
+    assert "has not cosigned: 1." in said and plant.config.server.name in said
+
+
+def test_what_a_connected_node_meets_is_said(plant: TestPlant) -> None:
+    said = ContactFile(plant.home)
+    said.say("connected", "the ledger is not cosigned, releases wait: another key")
+    with locks.node(plant.home):
+        found = status.look(plant.home)
+        assert found.connected
+        assert [each for each in found.problems if "connected, but the ledger is not" in each]
+        said.say("connected")
+        assert not [each for each in status.look(plant.home).problems if "connected, but" in each]
 
 
 def test_what_cannot_be_read_is_a_problem_and_no_end(plant: TestPlant, here: Json) -> None:

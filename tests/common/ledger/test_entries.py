@@ -56,6 +56,9 @@ decimals = reals.map(repr)
 NAMED: dict[str, st.SearchStrategy[Any]] = {
     "commitment": digests,
     "payload_sha256": digests,
+    "before": digests,
+    "now": digests,
+    "signature": st.binary(min_size=64, max_size=64).map(bytes.hex),
     "name": st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=40),
     "cap_epsilon": caps,
     "cap_delta": deltas,
@@ -95,6 +98,8 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
     if kind in (str, int):
         return text if kind is str else counts
     inner = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Literal:
+        return st.sampled_from(inner)
     if typing.get_origin(kind) is tuple:
         return st.lists(strategy(inner[0]), max_size=2).map(tuple)
     return st.one_of(st.none(), strategy(inner[0]))

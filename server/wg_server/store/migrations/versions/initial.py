@@ -7,7 +7,7 @@ revision = "0001"
 down_revision = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # long: one call for each table
     """Make the tables."""
     op.create_table(
         "campaign",
@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.Column("ledger_key", sa.String(64), nullable=False),
         sa.Column("enrolled", sa.Float, nullable=False),
         sa.Column("last_seen", sa.Float, nullable=False),
+        sa.Column("pins", sa.Text, nullable=False),
     )
     op.create_table(
         "certificate",

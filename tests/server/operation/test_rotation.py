@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from tests.server.console.test_admin import enrol
+
+from wg_common import atomic
+from wg_common.wire import canonical, handover, signing
+from wg_common.wire.protocol import Pins
+from wg_server.cli.main import main_group
+from wg_server.fleet import trust
+from wg_server.operation.rotation import rotate_keys
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
+
+
+def run(*words: object) -> Any:
+    done = CliRunner().invoke(
+        main_group, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
+    )
+    return json.loads(done.stdout)
+
+
+def follows(home: ServerHome, pins: Pins) -> bool:
+    today = trust.of_today(home)
+    return all(
+        handover.follow_keys(
+            use, name, getattr(pins, use), getattr(today, use), trust.handovers(home)
+        )
+        for use, name, _ in trust.keys(home)
+    )
+
+
+def test_each_key_hands_over_to_the_next_and_is_deleted(home: ServerHome) -> None:
+    seen = [trust.of_today(home)]
+    for _ in range(3):
+        made = rotate_keys(home)
+        seen.append(trust.of_today(home))
+        assert (made.signing_key, made.witness_key) == (seen[-1].packages, seen[-1].witness)
+    assert all(follows(home, pins) for pins in seen[:-1])
+    assert len({pins.packages for pins in seen} | {pins.witness for pins in seen}) == 8
+    kept = [path for path in home.signing_key.parent.rglob("*") if path.is_file()]
+    assert sorted(path.name for path in kept if path.suffix != ".pub") == [
+        "admin.token",
+        "handovers.json",
+        "signing.key",
+        "witness.key",
+    ]
+
+
+def test_stolen_keys_hand_nothing_over(home: ServerHome) -> None:
+    first = trust.of_today(home)
+    rotate_keys(home)
+    second = trust.of_today(home)
+    assert run("rotate-keys", "--home", home.root, "--stolen")
+    for pins in (first, second):
+        with pytest.raises(Exception, match="does not follow"):
+            follows(home, pins)
+    assert trust.handovers(home) == ()
+
+
+class CutOff(Exception):
+    """Ends a command as a power cut does."""
+
+
+@pytest.mark.parametrize("moves", range(5))
+def test_a_change_of_keys_that_was_cut_off_is_finished_by_running_it_again(
+    home: ServerHome, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    before, original, done = trust.of_today(home), atomic.move, 0
+
+    def move(source: Path, target: Path) -> None:
+        nonlocal done
+        if done == moves:
+            raise CutOff
+        done += 1
+        original(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic, "move", move)
+        if moves < 4:
+            with pytest.raises(CutOff):
+                rotate_keys(home)
+        else:
+            patched.setattr("wg_server.operation.staged.discard", cut)
+            with pytest.raises(CutOff):
+                rotate_keys(home)
+    half = trust.of_today(home)
+    assert half == before or moves > 1
+    rotate_keys(home)
+    found = trust.handovers(home)
+    assert [each.use for each in found] == ["packages", "witness"]  # one change, not two
+    assert follows(home, before) and not home.next_keys.exists()
+    assert not [path for path in home.signing_key.parent.iterdir() if path.name[0] == "."]
+    for path in (home.signing_key, home.witness_key):
+        assert path.stat().st_mode & 0o077 == 0
+        assert signing.load(path)
+
+
+def cut(folder: Path) -> None:
+    raise CutOff
+
+
+def test_sites_names_those_that_a_change_left_behind_and_how_they_come_along(
+    home: ServerHome, store: Store
+) -> None:
+    for name in ("plant-a", "plant-b", "plant-c"):
+        enrol(store, name)
+    for name in ("plant-a", "plant-b"):
+        store.note_pins(name, canonical.encode(trust.of_today(home)).decode())
+    assert trust.left_behind(home, store) == {}
+    rotate_keys(home)
+    pins = canonical.encode(trust.of_today(home))
+    trust.answer(home, store, "plant-b", pins)
+    assert trust.left_behind(home, store) == {"plant-a": True}
+    found = {each["site"]: each["old_keys"] for each in run("sites", "--home", home.root)["sites"]}
+    assert "when it connects" in found["plant-a"]
+    assert found["plant-b"] == found["plant-c"] == ""
+    rotate_keys(home, stolen=True)
+    assert trust.left_behind(home, store) == {"plant-a": False, "plant-b": False}
+    done = CliRunner().invoke(main_group, ["sites", "--home", str(home.root)])
+    assert done.stdout.count("did not hand over") == 2
+    store.revoke("plant-a", time.time())
+    assert trust.left_behind(home, store) == {"plant-b": False}
