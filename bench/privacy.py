@@ -11,7 +11,6 @@ from importlib.metadata import version
 
 import numpy as np
 
-from wg_common.audit import empirical
 from wg_common.privacy import accounting, calibration, independent, mechanism
 from wg_common.privacy.events import PrivacyEvent, dp_sgd_event, gaussian_event
 from wg_common.privacy.exact import exact_statistics
@@ -79,12 +78,6 @@ def accountants() -> None:
         )
 
 
-def audit() -> None:
-    started = time.perf_counter()
-    found = empirical.audit(1.0, DELTA)
-    print(f"empirical audit: {time.perf_counter() - started:.1f} s, {found}")
-
-
 def main() -> None:
     packages = ("opendp", "dp-accounting", "prv-accountant", "numpy", "scipy")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
@@ -92,7 +85,6 @@ def main() -> None:
     print(versions)
     releases()
     accountants()
-    audit()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -147,6 +148,14 @@ def progress(title: str, total: int | None) -> Iterator[Bar]:
             yield Bar(lambda done, said: shown.update(task, completed=done, detail=speak(said)))
     else:
         yield Bar(_plain(title, total))
+
+
+@contextmanager
+def timed_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """As ``progress``, with the seconds that it has taken; gives what is told of the steps done."""
+    started = time.monotonic()
+    with progress(title, total) as bar:
+        yield lambda done: bar.update(done, f"{time.monotonic() - started:.0f} s")
 
 
 class Bar:

@@ -104,7 +104,7 @@ def test_numbers_and_settings_are_parsed_in_one_place(trees: dict[str, ast.AST])
                 "privacy/events",
                 "privacy/mechanism",
                 "privacy/schema",
-                "audit/empirical",
+                "audit/installed/reference",
                 "audit/rederive",
             )
         },

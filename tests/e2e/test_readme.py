@@ -69,8 +69,6 @@ def test_the_readmes_commands_run_in_their_order(tmp_path: Path) -> None:
             words = [localised(word, tmp_path) for word in words]
             if words[0] == "wg-server" and words[1] in HANDING_OUT:
                 words += acceptance(tmp_path / "server")
-            if words[:2] == ["wg-audit", "empirical"]:
-                words += ["--repetitions", "200"]  # it has tests of its own
             if line.endswith(" &"):
                 name = words[0]
                 running.start(name, *words)

@@ -8,7 +8,8 @@ import click
 from wg_client.cli.options import home_option, join_options
 from wg_client.site.home import ClientHome
 from wg_common import errors
-from wg_common.cli import json_option, progress, show
+from wg_common.cli import json_option, show, timed_progress
+from wg_common.language import text
 
 
 @click.command()
@@ -132,39 +133,23 @@ def compromise(
 
 @click.command()
 @home_option
-@click.option("--epsilon", type=float, default=1.0, show_default=True, help="The claim to test.")
-@click.option(
-    "--delta", type=float, default=1e-5, show_default=True, help="Delta of the claim to test."
-)
-@click.option("--repetitions", type=int, help="Releases to make; more find smaller violations.")
 @json_option
-def audit(
-    home: ClientHome, epsilon: float, delta: float, repetitions: int | None, as_json: bool
-) -> int:
+def audit(home: ClientHome, as_json: bool) -> int:
     """Try to catch the installed release code, and put the outcome on the ledger.
 
-    Made-up records only; costs no budget; about a minute. Ends with code 5 if the code gives less
-    privacy than it claims; that is recorded as well.
+    Made-up records only; costs no budget; about half a minute. Ends with code 5 if the code gives
+    less privacy than it claims; that is recorded as well.
     """
     from wg_client.release.audit import audit as run
     from wg_common.audit import words
+    from wg_common.audit.installed.probes import Size
 
-    with progress("releases", None) as bar:
-        found = run(
-            home,
-            epsilon,
-            delta,
-            repetitions=repetitions,
-            on_repetition=lambda done: bar.update(done, "of the mechanism"),
-            on_release=lambda done: bar.update(done, "of plants, from files"),
-        )
-    document = {"entry": found.entry, **words.document(found.kernel, found.installed)}
-    lines = [
-        *words.lines(found.kernel, found.installed),
-        f"recorded as ledger entry {found.entry}",
-    ]
-    show(document, lines, as_json)
-    return errors.EXIT_OK if found.passed else errors.EXIT_VERIFICATION
+    size = Size()
+    with timed_progress(text("questions to made-up plants"), size.questions) as answered:
+        report, entry = run(home, size=size, on_question=answered)
+    lines = [*words.lines(report), text("recorded as ledger entry {entry}", entry=entry)]
+    show({"entry": entry, **words.document(report)}, lines, as_json)
+    return errors.EXIT_OK if report.passed else errors.EXIT_VERIFICATION
 
 
 COMMANDS = (renew, witnesses, cosigned, rotate_key, compromise, audit)

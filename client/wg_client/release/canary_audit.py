@@ -1,8 +1,9 @@
-"""Plants for the audit of the installed path: made-up pictures, and the client's own code.
+"""Plants for the empirical audit: made-up pictures, and the client's own code.
 
-Each is a home of its own in a temporary folder: keys, ledger, configuration, and an encoder that is
-fitted on drawn pictures unless a home's encoder is given. Freezing and releasing are those of a
-real plant; a witness of the audit's own cosigns. Nothing of a real plant is read but its encoder.
+Each is a home of its own in a temporary folder: keys, ledger, configuration, and an encoder: one
+that reads features from a picture's bytes, or a home's, or one that is fitted on drawn pictures.
+Freezing and releasing are those of a real plant; a witness of the audit's own cosigns. Nothing of a
+real plant is read but its encoder.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from numpy.typing import NDArray
 from PIL import Image
 
 from wg_client.release import freeze as freezing
@@ -23,20 +25,21 @@ from wg_client.release import query as release_query
 from wg_client.release.freeze import LoadEncoder, load_encoder
 from wg_client.site import config as configuration
 from wg_client.site import identity
-from wg_client.site.config import (
-    UNLABELLED_FOLDER,
-    ClientConfig,
-    DataConfig,
-    PrivacyConfig,
-    ServerConfig,
-)
+from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic, streams
-from wg_common.audit.installed.plant import AuditedPlant, Fresh, Question, Record, Sampler
+from wg_common.audit.installed.plant import (
+    AuditedPlant,
+    Fresh,
+    Question,
+    Record,
+    Sampler,
+    Setup,
+)
+from wg_common.audit.installed.records import features_of
 from wg_common.ledger import witness as witnesses
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import WitnessState
-from wg_common.privacy.mechanism import opendp_sampler
 from wg_common.streams import Stream
 from wg_common.wire import canonical, signing
 from wg_common.wire.protocol import StatisticsQuery
@@ -47,6 +50,7 @@ NOW = 1_700_000_000  # Unix time at which everything happens; the clock shows no
 
 _CAP = "100000"
 _ASKED = "10"
+_UNITS = "unit"
 _PICTURES = 160
 _GROUPS = 4
 _SIDE = 32
@@ -59,13 +63,40 @@ def plants(encoder: bytes | None = None, *, load: LoadEncoder = load_encoder) ->
         encoder: Encoder package; None: one is fitted on drawn pictures.
         load: Loads it; another one than the installed loader in tests only.
     """
-    package = made_up_encoder() if encoder is None else encoder
+
+    @functools.cache
+    def package() -> bytes:
+        return made_up_encoder() if encoder is None else encoder
+
     once = functools.cache(load)
 
-    def fresh(labels: tuple[str, ...]) -> AbstractContextManager[AuditedPlant]:
-        return _plant(labels, package, once)
+    def fresh(setup: Setup) -> AbstractContextManager[AuditedPlant]:
+        if not setup.dimension:
+            return _plant(setup, package(), once)
+        given = _GivenFeatures(dimension=setup.dimension)
+        return _plant(setup, repr(given).encode(), lambda _: given)
 
     return fresh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GivenFeatures:
+    """An encoder whose features are written in the first bytes of a picture."""
+
+    dimension: int
+    modality: str = "images"
+    clip_radius: float = 1.0
+
+    @property
+    def local_dimension(self) -> int:
+        return self.dimension
+
+    @property
+    def scaled_dimension(self) -> int:
+        return self.dimension
+
+    def encode_local(self, records: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return np.stack([features_of(record, self.dimension) for record in records])
 
 
 def made_up_encoder() -> bytes:
@@ -85,11 +116,10 @@ def made_up_encoder() -> bytes:
 
 
 @contextmanager
-def _plant(labels: tuple[str, ...], encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPlant]:
+def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPlant]:
     with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
         home = ClientHome(Path(folder) / "home")
-        data = Path(folder) / "data"
-        data.mkdir()
+        data = Path(folder) / "data.npz"
         home.root.mkdir(mode=0o700)
         atomic.write_bytes(home.encoder, encoder)
         public = identity.create(home, SITE)
@@ -105,9 +135,18 @@ def _plant(labels: tuple[str, ...], encoder: bytes, load: LoadEncoder) -> Iterat
                 witness_key=raw.hex(),
             ),
             data=DataConfig(
-                name=SITE, path=str(data), labels=labels, encoder=canonical.sha256_hex(encoder)
+                name=SITE,
+                path=str(data),
+                labels=setup.labels,
+                encoder=canonical.sha256_hex(encoder),
+                unit_column=None if setup.unit_rule == "record" else _UNITS,
             ),
-            privacy=PrivacyConfig(cap_epsilon=_CAP, max_request_epsilon=_ASKED),
+            privacy=PrivacyConfig(
+                cap_epsilon=_CAP,
+                max_request_epsilon=_ASKED,
+                unit_rule=setup.unit_rule,
+                unit_cap=setup.unit_cap,
+            ),
         )
         ledger_key = signing.load(home.ledger_key)
         with Ledger.create(
@@ -120,7 +159,8 @@ def _plant(labels: tuple[str, ...], encoder: bytes, load: LoadEncoder) -> Iterat
             ledger.enrol_witness(WITNESS, raw)
         configuration.save(home, config)
         memory = _Witness(public.ledger_origin, ledger_key.public_key(), witness)
-        yield CanaryPlant(home.root, home, data, memory, canonical.sha256_hex(encoder), load)
+        sha256 = canonical.sha256_hex(encoder)
+        yield CanaryPlant(home.root, home, data, setup.labels, memory, sha256, load)
 
 
 @dataclass(slots=True)
@@ -130,17 +170,22 @@ class CanaryPlant:
     home: Path
     _home: ClientHome
     _data: Path
+    _labels: tuple[str, ...]
     _witness: Callable[[bytes], bytes]
     _encoder: str
     _load: LoadEncoder
 
-    def freeze(self, records: Sequence[Record]) -> None:
-        """Write the records as class folders of PNG files, and freeze them."""
-        for record in records:
-            path = self._data / (record.label or UNLABELLED_FOLDER) / f"{record.name}.png"
-            path.parent.mkdir(exist_ok=True)
-            Image.fromarray(record.pixels).save(path)
-        freezing.freeze(self._home, load=self._load, now=lambda: NOW)
+    def freeze(self, records: Sequence[Record]) -> str:
+        """Write the records as one ``.npz`` file, and freeze them."""
+        np.savez(
+            self._data,
+            x=np.stack([record.pixels for record in records]),
+            y=np.array([record.label for record in records]),
+            classes=np.array(self._labels),
+            **{_UNITS: np.array([record.unit for record in records])},  # type: ignore[arg-type]  # numpy's stubs are too strict
+        )
+        made = freezing.freeze(self._home, load=self._load, now=lambda: NOW)
+        return made.snapshot.manifest.salt
 
     def release(self, question: Question, sampler: Sampler | None) -> bytes:
         """Answer a question as a plant answers its server."""
@@ -153,13 +198,10 @@ class CanaryPlant:
             purpose="canary audit",
             expires=NOW + 1,
         )
-        return release_query.answer_query(
-            self._home,
-            query,
-            witness=self._witness,
-            sampler=sampler or opendp_sampler,
-            now=lambda: NOW,
+        answer = functools.partial(
+            release_query.answer_query, self._home, query, witness=self._witness, now=lambda: NOW
         )
+        return answer() if sampler is None else answer(sampler=sampler)
 
 
 @dataclass(slots=True)

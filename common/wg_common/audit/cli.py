@@ -13,8 +13,18 @@ import click
 
 from wg_common import __version__, help_page, language, translations
 from wg_common.audit import evidence
-from wg_common.cli import answer, emit, json_option, next_step, note, printable, run, say
-from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
+from wg_common.cli import (
+    answer,
+    emit,
+    json_option,
+    next_step,
+    note,
+    printable,
+    run,
+    say,
+    timed_progress,
+)
+from wg_common.errors import EXIT_OK, EXIT_VERIFICATION, ConfigError
 from wg_common.language import padded, text
 from wg_common.options import OUT_FILE, out_option
 
@@ -137,11 +147,6 @@ def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
 
 
 @group.command()
-@click.option("--epsilon", type=float, default=1.0, show_default=True, help="The claim to test.")
-@click.option(
-    "--delta", type=float, default=1e-5, show_default=True, help="Delta of the claim to test."
-)
-@click.option("--repetitions", type=int, help="Releases to make; more find smaller violations.")
 @click.option(
     "--seed",
     type=int,
@@ -150,31 +155,27 @@ def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
     help="Of what is made up; the same seed makes the same.",
 )
 @json_option
-def empirical(
-    epsilon: float, delta: float, repetitions: int | None, seed: int, as_json: bool
-) -> int:
+def empirical(seed: int, as_json: bool) -> int:
     """Try to catch the installed release code giving less privacy than it claims.
 
-    Tests the mechanism, and, where the plant's program is installed, the whole path from made-up
-    files through snapshot, encoder and release to the file that would leave.
+    Runs plants of its own over made-up records, from files through snapshot, encoder and charge to
+    the file that would leave. Needs the plant's program.
     """
-    from wg_common.audit import empirical as audits
     from wg_common.audit import words
-    from wg_common.audit.installed import audit as installed
-    from wg_common.cli import progress
+    from wg_common.audit.installed import audit as audits
+    from wg_common.audit.installed.probes import Size
 
-    count = audits.REPETITIONS if repetitions is None else repetitions
-    with progress("releases of the mechanism", count) as bar:
-        kernel = audits.audit(
-            epsilon, delta, repetitions=count, seed=seed, on_repetition=bar.update
+    installed = tuple(entry_points(group=PLANTS_GROUP))
+    if len(installed) != 1:
+        raise ConfigError(
+            f"{len(installed)} plant's programs are installed here, one is needed: nothing was"
+            " audited; pip install 'weightgate[client]', or run 'wg-client audit' at a plant"
         )
-    path = None
-    for plants in entry_points(group=PLANTS_GROUP):
-        with progress("releases of plants", None) as bar:
-            path = installed.audit(plants.load()(), seed=seed, on_release=bar.update)
-    found = words.document(kernel, path)
-    answer(as_json, found, *words.lines(kernel, path))
-    return 0 if found["passed"] else EXIT_VERIFICATION
+    size = Size()
+    with timed_progress(text("questions to made-up plants"), size.questions) as answered:
+        report = audits.audit(installed[0].load()(), size=size, seed=seed, on_question=answered)
+    answer(as_json, words.document(report), *words.lines(report))
+    return EXIT_OK if report.passed else EXIT_VERIFICATION
 
 
 @group.command()
@@ -241,7 +242,7 @@ help_page.speak(group, translations.shared)
 
 def main() -> None:
     """Entry point of ``wg-audit``."""
-    run(group, extra="empirical", speaks=translations.shared)
+    run(group, extra="client", speaks=translations.shared)
 
 
 def _exit_code(finding: Finding) -> int:

@@ -4,46 +4,39 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from wg_common.audit.empirical import EmpiricalReport
-from wg_common.audit.installed.audit import InstalledReport
-
-NO_CLIENT = (
-    "the plant's program is not installed here: only the mechanism was audited; at a plant, "
-    "'wg-client audit' goes through files, encoder and release"
-)
+from wg_common.audit.installed.audit import Report
+from wg_common.language import text
 
 
-def lines(kernel: EmpiricalReport, installed: InstalledReport | None) -> Iterator[str]:
+def lines(report: Report) -> Iterator[str]:
     """The findings in words, line by line."""
-    yield (
-        f"mechanism: claimed epsilon {kernel.epsilon:g} at delta {kernel.delta:g}, "
-        f"{kernel.canaries} canaries"
-    )
-    yield f"  lower bound, Clopper-Pearson 95 %:  {kernel.clopper_pearson:.3f}"
-    yield f"  lower bound, parametric 99.9 %:     {kernel.parametric:.3f}"
-    yield f"  a true epsilon from {kernel.detectable:.3f} on would be found"
-    if installed is not None:
+    for check in report.checks:
+        values = {"name": text(check.name), "detail": check.detail}
         yield (
-            f"installed path: {installed.releases} releases from files, "
-            f"claimed epsilon {installed.epsilon:g}, {installed.canaries} canaries"
+            text("holds: {name} ({detail})", **values)
+            if check.passed
+            else text("FAILS: {name} ({detail})", **values)
         )
-        for check in installed.checks:
-            yield f"  {'holds ' if check.passed else 'FAILS '} {check.name}: {check.found}"
-        for score in installed.scores:
-            yield (
-                f"  {'holds ' if score.passed else 'FAILS '} canaries in {score.block}: "
-                f"mu at least {max(score.mu_lower, 0):.3f}, {score.mu_claimed:.3f} is charged"
-            )
-    else:
-        yield NO_CLIENT
-    passed = kernel.passed and (installed is None or installed.passed)
-    yield "passed" if passed else "FAILED: more is released than is claimed"
+    if (bounds := report.bounds) is not None:
+        yield text(
+            "canaries: epsilon is at least {counted} with 95 % confidence, at least {normal} with"
+            " 99.999 % if scores are normal; {claim} is claimed at delta {delta}",
+            counted=f"{bounds.clopper_pearson:.2f}",
+            normal=f"{bounds.parametric:.2f}",
+            claim=f"{report.epsilon:g}",
+            delta=f"{report.delta:g}",
+        )
+        yield text(
+            "noise that is {share} % narrower than charged would be found 99 times in 100",
+            share=f"{100 * report.narrower:.1f}",
+        )
+    yield (
+        text("passed: no violation was found")
+        if report.passed
+        else text("FAILED: more is released than is claimed")
+    )
 
 
-def document(kernel: EmpiricalReport, installed: InstalledReport | None) -> dict[str, Any]:
+def document(report: Report) -> dict[str, Any]:
     """The findings for ``--json``."""
-    return {
-        "passed": kernel.passed and (installed is None or installed.passed),
-        "mechanism": asdict(kernel),
-        "installed": None if installed is None else asdict(installed),
-    }
+    return {"passed": report.passed, **asdict(report)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -13,98 +13,76 @@ from wg_client.cli.main import group
 from wg_client.cli.upkeep import COMMANDS
 from wg_client.release import audit as auditing
 from wg_client.release.query import answer_query
-from wg_common.audit import empirical
 from wg_common.audit.installed import audit as installed
-from wg_common.audit.installed.audit import InstalledReport, Size
+from wg_common.audit.installed.audit import Report
+from wg_common.audit.installed.canaries import Bounds
 from wg_common.audit.installed.plant import Check
+from wg_common.audit.installed.probes import Size
 from wg_common.errors import EXIT_VERIFICATION, ConfigError, UsageError
 from wg_common.ledger import charging, entries, statement
 from wg_common.ledger.store import Ledger
 from wg_common.privacy.calibration import EPSILON_LIMIT
 from wg_common.wire import signing
 
-TINY = Size(classes=8, folders=2)
+TINY = Size(canaries=8, snapshots=2)
 
 
-def found_of_the_path(*, passed: bool = True) -> InstalledReport:
-    """What an audit of the path might find."""
-    return InstalledReport(
+def report(*, passed: bool = True) -> Report:
+    """What an audit might find."""
+    return Report(
         epsilon=4.0,
         delta=1e-5,
-        releases=1,
-        canaries=8,
-        checks=(Check(name="noise", passed=passed, found="as it is"),),
-        scores=(),
-        epsilon_lower=0.0,
-        passed=passed,
+        seed=0,
+        questions=1,
+        checks=(Check(name="noise", passed=passed, detail="as it is"),),
+        bounds=Bounds(
+            canaries=8, mu_claimed=0.92, mu_measured=0.9, clopper_pearson=3.2, parametric=3.1
+        ),
+        narrower=0.01,
     )
-
-
-@pytest.fixture
-def quick_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The audit of the path takes no time; it has tests of its own."""
-    monkeypatch.setattr(installed, "audit", lambda *words, **named: found_of_the_path())
 
 
 def test_an_audit_is_an_entry_of_the_ledger_and_costs_nothing(make_plant: MakePlant) -> None:
     plant = make_plant()
-    found = auditing.audit(plant.home, 1.0, 1e-5, repetitions=50, size=TINY)
+    found, entry = auditing.audit(plant.home, size=TINY)
+    assert found.passed
+    assert found.bounds is not None
     with Ledger.open(plant.home.ledger) as ledger:
-        recorded = entries.decode(ledger.entry(found.entry))
+        recorded = entries.decode(ledger.entry(entry))
         assert ledger.spent(plant.config.data.name).charges == 0
     assert isinstance(recorded, entries.Audit)
     assert recorded.code_sha256 == charging.code_digest()
-    assert recorded.canaries == found.kernel.canaries + found.installed.canaries
-    assert float(recorded.claimed_epsilon) == 1.0
+    assert recorded.canaries == found.bounds.canaries
+    assert float(recorded.claimed_epsilon) == found.epsilon
 
 
-@pytest.mark.usefixtures("quick_path")
-def test_a_charge_names_the_audit_of_the_code_that_makes_it(make_plant: MakePlant) -> None:
+def test_a_charge_names_the_audit_of_the_code_that_makes_it(
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plant = make_plant()
-    found = auditing.audit(plant.home, 1.0, 1e-5, repetitions=50)
+    monkeypatch.setattr(installed, "audit", lambda *words, **named: report())
+    _, entry = auditing.audit(plant.home)
     answer_query(plant.home, plant.query(), witness=plant.witness)
     with Ledger.open(plant.home.ledger) as ledger:
         charges = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
         (charge,) = [each for each in charges if isinstance(each, entries.Charge)]
-        assert charge.assurance.audit_run == str(found.entry)
-        assert float(charge.assurance.empirical_lower_bound) == pytest.approx(
-            found.kernel.clopper_pearson, rel=1e-5
-        )
+        assert charge.assurance.audit_run == str(entry)
+        assert charge.assurance.empirical_lower_bound == "3.2"
         assert ledger.assurance("0" * 64) == statement.Assurance()  # other code was not audited
 
 
-def test_a_path_that_fails_without_noise_is_recorded_as_without_any_guarantee(
+def test_a_failed_audit_is_recorded_as_without_any_guarantee_and_ends_with_its_code(
     make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant = make_plant()
-    monkeypatch.setattr(installed, "audit", lambda *words, **named: found_of_the_path(passed=False))
-    found = auditing.audit(plant.home, 1.0, 1e-5, repetitions=50)
-    assert not found.passed
-    with Ledger.open(plant.home.ledger) as ledger:
-        recorded = entries.decode(ledger.entry(found.entry))
-    assert isinstance(recorded, entries.Audit)
-    assert float(recorded.lower_bound) == EPSILON_LIMIT
-
-
-@pytest.mark.usefixtures("quick_path")
-def test_a_failed_audit_is_recorded_and_ends_with_its_code(
-    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plant = make_plant()
-    original = empirical.audit
-
-    def caught(*words: object, **named: object) -> empirical.EmpiricalReport:
-        found = original(1.0, 1e-5, repetitions=50)
-        return dataclasses.replace(found, passed=False)
-
-    monkeypatch.setattr(empirical, "audit", caught)
-    with Ledger.open(plant.home.ledger) as ledger:
-        size = ledger.size
-    words = ["audit", "--home", str(plant.home.root), "--repetitions", "50", "--json"]
+    monkeypatch.setattr(installed, "audit", lambda *words, **named: report(passed=False))
+    words = ["audit", "--home", str(plant.home.root), "--json"]
     done = CliRunner().invoke(group, words, standalone_mode=False)
     assert done.return_value == EXIT_VERIFICATION
     with Ledger.open(plant.home.ledger) as ledger:
-        assert ledger.size == size + 1
+        recorded = entries.decode(ledger.entry(json.loads(done.stdout)["entry"]))
+    assert isinstance(recorded, entries.Audit)
+    assert float(recorded.lower_bound) == EPSILON_LIMIT
 
 
 def test_an_audit_without_a_ledger_says_so_before_it_starts(
@@ -112,9 +90,9 @@ def test_an_audit_without_a_ledger_says_so_before_it_starts(
 ) -> None:
     plant = make_plant()
     plant.home.ledger.unlink()
-    monkeypatch.setattr(empirical, "audit", lambda *words, **named: pytest.fail("started"))
+    monkeypatch.setattr(installed, "audit", lambda *words, **named: pytest.fail("started"))
     with pytest.raises(ConfigError, match="ledger"):
-        auditing.audit(plant.home, 1.0, 1e-5)
+        auditing.audit(plant.home)
 
 
 @pytest.mark.parametrize("more", [[], ["--replace", "--data", "x"]])

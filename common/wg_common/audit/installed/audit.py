@@ -1,102 +1,77 @@
-"""An audit of the installed path: made-up records as files, through freeze, encoder and release.
+"""The empirical audit: made-up records as files, through freeze, encoder, charge and release.
 
-``empirical`` tests the mechanism's kernel with canaries as feature vectors. What surrounds a sound
-kernel can still leak: a mean that is subtracted before clipping, a radius taken from the data, an
-order of labels by frequency, a count in an identifier, noise that is used twice. This module runs a
-whole plant over folders of pictures that it draws itself, and looks at the files that would leave.
+Plants of the audit's own run the installed code over records whose features the audit chooses, and
+its sampler and its files are held against a computation that shares no code with the client's. So
+what a change does is looked at, and not where it was made:
 
-Three kinds of checks:
+*Exact.* What the sampler is asked to add noise to is, to the last bit, what ``reference`` finds:
+with centres away from the origin, records beyond the clip, without a label, with features that are
+not finite, there twice, and more of them than any part in which the code works; for each unit rule;
+for several snapshots of one plant.
 
-*Metamorphic* (noise replaced by nothing, and the centre by a fixed one, so that each check is
-exact). One record more adds one vector, the same in any company, no longer than the charge's
-sensitivity; the order and the names of files change nothing; permuted labels permute the blocks;
-neighbouring data sets give files of the same size whose manifest and charge agree in every field
-that is not random by nature.
+*Noise.* What files have beyond the reference is as wide as charged, normal, and independent, at
+several epsilons (``noise``).
 
-*Noise* (the installed sampler, watched). What leaves is what was sampled, with the sigma that the
-file states; in each block the noise is as wide as that; no entry is without noise; two releases
-have independent noise, and so have neighbouring entries; identifiers have no fixed part.
+*Order.* When the sampler is asked, another process sees the charge on the disk. A release that was
+cut off keeps its charge; a question that comes again gets the same bytes, no noise and no charge.
 
-*Canaries* (nothing replaced, nothing known but the canaries). Each is alone in its class, in or
-out by a coin. Scores per block, and over all blocks, give lower bounds on epsilon, as ``empirical``
-has them (Dong, Roth and Su 2022; Steinke, Nasr and Jagielski 2023).
+*Nothing else.* All that is not noise is the same for 60 records and for 12,000; salts, commitments
+and identifiers never repeat, also on a clock that stands still. The plant's own encoder reads each
+record by itself. Ledgers verify with their files.
 
-Each plant's ledger is verified, with the files beside it, by code that is not the client's.
+*Canaries* say what an adversary gets: a lower bound on epsilon (``canaries``).
 
-*Not guaranteed*: that there is no bug. A difference that shows only on other records, at other
-sizes, or in how long something takes is not looked for here.
+Whatever cannot be looked at fails: an error of the program under test, a part that does not ask for
+noise, a centre that never leaves the origin.
+
+*Not guaranteed*: that there is no bug. What shows only on other records, in other kinds of
+releases, or in how long something takes is not looked for. Noise that is predictable, but has the
+right distribution and never repeats, passes.
 """
 
-import tempfile
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from wg_common.audit import verification
-from wg_common.audit.installed import canaries, datasets, metamorphic, noise
-from wg_common.audit.installed.canaries import ALL, BlockScore
-from wg_common.audit.installed.plant import (
-    AuditedPlant,
-    Check,
-    Fresh,
-    Frozen,
-    Integers,
-    Opened,
-    Question,
-    Record,
-    Sampler,
-    Watch,
-    Watched,
-    check,
-    opened,
-    watched,
-)
-from wg_common.errors import WgError
-from wg_common.privacy import calibration, mechanism
+from wg_common.audit.installed import canaries as scoring
+from wg_common.audit.installed import noise as noises
+from wg_common.audit.installed import probes
+from wg_common.audit.installed.canaries import Bounds
+from wg_common.audit.installed.plant import Check, Fresh, Sampler
+from wg_common.audit.installed.probes import Probes, Size
+from wg_common.language import template, text
 
-REPEATS = 12  # Releases of one and the same data set
-EPSILON = 4.0
-DELTA = 1e-5
+CANARIES = template("canaries show no more than is charged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """How much is looked at. More canaries find smaller violations.
+class Report:
+    """What the audit found.
 
     Attributes:
-        classes: Labels. Each has at most one canary, so that canaries do not meet in a block.
-        folders: Data sets with a random half of the canaries.
-    """
-
-    classes: int = 96
-    folders: int = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstalledReport:
-    """What the audit of the installed path found.
-
-    Attributes:
-        epsilon: The claim under which the canaries were released.
+        epsilon: The claim that the canaries test.
         delta: Its delta.
-        releases: Files looked at.
-        canaries: Scores a block, members and others.
-        checks: Metamorphic and noise checks.
-        scores: Canaries' scores by block.
-        epsilon_lower: Lower bound on epsilon from all blocks together, 99.9 %.
-        passed: All of it holds.
+        seed: Of what was made up.
+        questions: How often plants were asked.
+        checks: What was looked at.
+        bounds: What canaries say; None if some plant did not answer.
+        narrower: Share by which noise has to be too narrow to be seen 99 times in 100.
     """
 
     epsilon: float
     delta: float
-    releases: int
-    canaries: int
+    seed: int
+    questions: int
     checks: tuple[Check, ...]
-    scores: tuple[BlockScore, ...]
-    epsilon_lower: float
-    passed: bool
+    bounds: Bounds | None
+    narrower: float
+
+    @property
+    def passed(self) -> bool:
+        """All of it was looked at, and holds."""
+        return self.bounds is not None and all(check.passed for check in self.checks)
 
 
 def audit(
@@ -105,125 +80,74 @@ def audit(
     size: Size | None = None,
     seed: int = 0,
     sampler: Sampler | None = None,
-    on_release: Callable[[int], None] | None = None,
-) -> InstalledReport:
-    """Audit the installed path.
+    on_question: Callable[[int], None] | None = None,
+) -> Report:
+    """Audit the installed code.
 
     Args:
-        fresh: Makes plants that run the installed code.
-        sampler: Adds the noise of noisy releases; None: the installed one.
-        on_release: Called with the number of releases made, for a progress bar.
+        fresh: Makes plants that run it.
+        size: How many canaries.
+        seed: Of what is made up; noise comes from the program itself and cannot be repeated.
+        sampler: Adds the noise instead of the installed one; in tests only.
+        on_question: Called with the number of questions answered, 0 first.
     """
-    rng = np.random.default_rng(seed)
-    size = size or Size()
-    labels = tuple(f"class-{number:02}" for number in range(size.classes))
-    run = _Run(fresh, labels, sampler, on_release)
-    sets = datasets.neighbours(rng, labels)
-    neighbours = {name: run.watch(records, 2) for name, records in sets.items()}
-    same = run.watch(sets[datasets.COMPANY], REPEATS)
-    birds = datasets.canaries(rng, labels)
-    chosen = rng.integers(0, 2, (size.folders, size.classes)).astype(bool)
-    files = [run.plain([birds[n] for n in np.flatnonzero(row)]) for row in chosen]
-    checks = [
-        *metamorphic.checks(neighbours, size.classes),
-        noise.identifiers(same),
-        *noise.checks([*neighbours.values(), same]),
-        check("the ledger verifies, and pays for each file", run.refused, "by independent code"),
-    ]
-    scores = list(canaries.scores(chosen, files, run.on_the_grid(birds)))
-    (whole,) = (score for score in scores if score.block == ALL)
-    return InstalledReport(
-        epsilon=EPSILON,
-        delta=DELTA,
-        releases=run.releases,
-        canaries=chosen.size,
+    run = Probes(fresh, np.random.default_rng(seed), size or Size(), sampler, on_question)
+    run.release_twice_frozen_data()
+    run.compare_few_and_many()
+    run.count_units()
+    run.encode_apart()
+    members, others = run.score_canaries()
+    checks = _path_checks(run)
+    bounds, narrower = None, 1.0
+    if not run.wrong[probes.ANSWERED]:
+        checks += noises.checks([run.path, run.crowded])
+        narrower = noises.visible(sum(one.integers.size for one in (*run.path, *run.crowded)))
+        bounds = scoring.bounds(members, others, probes.EPSILON, probes.DELTA)
+        fits = bounds.parametric <= probes.EPSILON
+        above = [] if fits else [f"epsilon is above {bounds.parametric:.3f}"]
+        checks.append(_check(CANARIES, above, text("{count} canaries", count=bounds.canaries)))
+    return Report(
+        epsilon=probes.EPSILON,
+        delta=probes.DELTA,
+        seed=seed,
+        questions=run.questions,
         checks=tuple(checks),
-        scores=tuple(scores),
-        epsilon_lower=calibration.gaussian_epsilon(max(whole.mu_lower, 0.0), DELTA),
-        passed=all(check.passed for check in checks) and all(score.passed for score in scores),
+        bounds=bounds,
+        narrower=narrower,
     )
 
 
-class _Run:
-    """Freezes and asks, and counts the releases."""
-
-    def __init__(
-        self,
-        fresh: Fresh,
-        labels: tuple[str, ...],
-        sampler: Sampler | None,
-        on_release: Callable[[int], None] | None,
-    ) -> None:
-        self._fresh = fresh
-        self._labels = labels
-        self._sampler = sampler
-        self._on_release = on_release
-        self.releases = 0
-        self.refused: list[str] = []
-        self._first: Integers | None = None
-
-    def watch(self, records: Sequence[Record], repeats: int) -> Frozen:
-        """Freeze with a plant of its own; release without noise, then with it, and watch."""
-        with self._fresh(self._labels) as plant:
-            plant.freeze(records)
-            exact = self._watched(plant, 0, Watch(_without_noise, first=self._first))
-            if self._first is None:
-                self._first = exact.parts[0]
-            sampler = self._sampler or mechanism.opendp_sampler
-            noisy = [self._watched(plant, 1 + n, Watch(sampler)) for n in range(repeats)]
-            self._verify(plant, [each.file for each in (exact, *noisy)])
-        return Frozen(exact, tuple(noisy))
-
-    def plain(self, records: Sequence[Record]) -> Opened:
-        """Freeze and release with a plant of its own, as a plant does it."""
-        with self._fresh(self._labels) as plant:
-            plant.freeze(records)
-            file = self._ask(plant, 0, self._sampler)
-            self._verify(plant, [file])
-        return file
-
-    def on_the_grid(self, records: Sequence[Record]) -> Integers:
-        """What records, one of each label in the labels' order, are on the grid, ``[K, d]``.
-
-        Nothing is known of a centre where the first part is all zeros: the sums are about the
-        origin then.
-        """
-        with self._fresh(self._labels) as plant:
-            plant.freeze(records)
-            length = len(self._first) if self._first is not None else 0
-            zeros = np.zeros(length, dtype=np.int64)
-            found = self._watched(plant, 0, Watch(_without_noise, first=zeros))
-        schema, sums = found.file.manifest.schema, found.file.blocks()["sums"]
-        return found.exact[sums].reshape(len(records), -1) // schema.sum_weight
-
-    def _watched(self, plant: AuditedPlant, number: int, watch: Watch) -> Watched:
-        return watched(self._ask(plant, number, watch), watch)
-
-    def _verify(self, plant: AuditedPlant, files: Sequence[Opened]) -> None:
-        """Verify the plant's ledger, and that it pays for what these files say."""
-        with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
-            paths = [Path(folder) / f"{number}.wgs" for number in range(len(files))]
-            for path, file in zip(paths, files, strict=True):
-                path.write_bytes(file.data)
-            try:
-                verification.verify(plant.home, statistics=paths)
-            except WgError as error:
-                self.refused.append(str(error))
-
-    def _ask(self, plant: AuditedPlant, number: int, sampler: Sampler | None) -> Opened:
-        # Each question has an epsilon of its own: an equal one would get the stored bytes. All are
-        # written with four decimals, so that the files have one size.
-        epsilon = EPSILON + (2 * number + 1) / 10_000
-        question = Question(
-            request_id=f"{number:032x}", epsilon=f"{epsilon:.4f}", delta=repr(DELTA)
-        )
-        data = plant.release(question, sampler)
-        self.releases += 1
-        if self._on_release is not None:
-            self._on_release(self.releases)
-        return opened(data)
+def _path_checks(run: Probes) -> list[Check]:
+    if run.questions != run.size.questions:
+        run.wrong[probes.ANSWERED].append(f"{run.questions} of {run.size.questions} questions")
+    if not run.centred:
+        run.wrong[probes.CENTRED].append("all are at the origin")
+    run.wrong[probes.FRESH] += _repeated(run.values)
+    details = {
+        probes.ANSWERED: text("{count} questions", count=run.questions),
+        probes.EXACT: text(
+            "{count} releases of up to {most} records, three unit rules",
+            count=len(run.path),
+            most=probes.MANY,
+        ),
+        probes.CENTRED: text("in {count} releases", count=run.centred),
+        probes.ORDER: text("as another process sees the ledger; repeated and interrupted, too"),
+        probes.EQUAL: text("{few} and {many} records", few=probes.FEW, many=probes.MANY),
+        probes.FRESH: text("{count} snapshots", count=len(run.values["salt"])),
+        probes.ENCODER: text("{count} pictures, together and apart", count=probes.PICTURES),
+        probes.LEDGER: text("by code that is not the client's"),
+    }
+    return [_check(name, run.wrong[name], detail) for name, detail in details.items()]
 
 
-def _without_noise(exact: Integers, sigma: float) -> Integers:
-    del sigma
-    return exact.copy()
+def _check(name: str, wrong: Sequence[str], right: str) -> Check:
+    """A check that holds if nothing is wrong; else it names the first few things."""
+    return Check(name=name, passed=not wrong, detail="; ".join(wrong[:3]) or right)
+
+
+def _repeated(values: dict[str, list[str]]) -> Iterator[str]:
+    for name, words in values.items():
+        if len(set(words)) < len(words):
+            yield f"a {name} is there twice"
+        if any(len(set(letters)) == 1 for letters in itertools.zip_longest(*words)):
+            yield f"a part of every {name} is the same"

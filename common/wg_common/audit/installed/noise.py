@@ -1,75 +1,133 @@
-"""Checks of the noise: as wide as charged, in each entry, never twice; and of identifiers."""
+"""Is what releases have beyond the reference the noise that was charged? As p-values.
+
+Each statistic's distribution is known where the noise is normal and independent, as a discrete
+Gaussian of thousands of grid units is to far beyond these p-values. ``ALARM`` bounds the
+probability that a correct program fails any of these checks: it is divided by the number of checks,
+and within each by the number of its p-values (Bonferroni).
+"""
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from wg_common.audit.installed.plant import SIGMAS, Check, Frozen, check
+from wg_common.audit.installed.plant import Check, Floats, Integers
+from wg_common.language import template, text
+
+ALARM = 1e-5
+POWER = 0.99
 
 
-def identifiers(same: Frozen) -> Check:
-    """Identifiers of one data set's releases have no part that stays."""
-    names = [each.file.manifest.release_id for each in (same.exact, *same.noisy)]
-    sizes = {len(name) for name in names}
-    wrong = [] if len(sizes) == 1 else [f"release ids of {sorted(sizes)} characters"]
-    fixed = [n for n, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) == 1]
-    if fixed:
-        wrong.append(f"characters {fixed[:8]} of release ids stay the same")
-    return check("identifiers say nothing of the data", wrong, f"{len(names)} ids, none fixed")
+@dataclass(frozen=True, slots=True, eq=False)
+class Noise:
+    """What a release has beyond the reference.
+
+    Attributes:
+        sigma: Standard deviation that it states, grid units.
+        blocks: Where each block lies.
+        integers: int64 ``[L]``, grid units.
+    """
+
+    sigma: float
+    blocks: Mapping[str, slice]
+    integers: Integers
+
+    @property
+    def scaled(self) -> Floats:
+        """In standard deviations, ``[L]``."""
+        return self.integers / self.sigma
 
 
-def checks(frozen: Sequence[Frozen]) -> Iterator[Check]:
-    """Hold what releases have beyond the exact statistics against what they state."""
-    noisy = [each for one in frozen for each in one.noisy]
-    every = np.stack([each.noise for each in noisy])
-    blocks, schema = noisy[0].file.blocks(), noisy[0].file.manifest.schema
-    wrong = [
-        f"release {number} is not what the sampler answered"
-        for number, each in enumerate(noisy)
-        if not np.array_equal(each.answered, each.file.integers)
+def checks(groups: Sequence[Sequence[Noise]]) -> list[Check]:
+    """Check the noise of groups of releases; those of one group have one layout."""
+    releases = [one for group in groups for one in group]
+    parts = [one.scaled[part] for one in releases for part in one.blocks.values()]
+    rows = [np.stack([one.scaled for one in group]) for group in groups]
+    everything = np.concatenate([row.ravel() for row in rows])
+    energies = [
+        *((_energy(part), part.size) for part in (*parts, everything)),
+        *((float(x), len(row)) for row in rows for x in (row**2).sum(axis=0)),
     ]
-    wrong += [
-        f"release {number} was sampled with sigma {sigma:.6g}, it states {each.file.sigma:.6g}"
-        for number, each in enumerate(noisy)
-        for sigma in each.sigmas
-        if sigma != each.file.sigma
-    ]
-    yield check("what leaves is what was sampled, as stated", wrong, f"{len(noisy)} releases")
-
-    wrong = []
-    for name, part in blocks.items():
-        values = every[:, part]
-        width = math.sqrt(2 / values.size)
-        if abs(values.var() - 1) > SIGMAS * width:
-            wrong.append(f"{name}: variance {values.var():.3f} of what the charge says")
-        if abs(values.mean()) > SIGMAS / math.sqrt(values.size):
-            wrong.append(f"{name}: the noise has a mean")
-    yield check("the noise of each block is as wide as charged", wrong, f"{every.size} entries")
-
-    energy = (every**2).sum(axis=0)
-    least = _chi_squared_quantile(1e-9 / energy.size, len(every))
-    quiet = np.flatnonzero(energy < least)
-    wrong = [f"entries {quiet[:5].tolist()} have too little noise"] if quiet.size else []
-    yield check("no entry is without noise", wrong, f"{energy.size} entries, {len(every)} times")
-
-    length = every.shape[1]
+    sums = [float(part.sum()) / math.sqrt(part.size) for part in (*parts, everything)]
     shared = [
-        f"releases {a} and {b} share noise"
-        for a, b in itertools.combinations(range(len(every)), 2)
-        if abs(every[a] @ every[b]) > SIGMAS * math.sqrt(length)
+        float(a @ b) / math.sqrt(_energy(a) or 1.0)  # normal, whatever `a` is
+        for row in rows
+        for a, b in itertools.combinations(row, 2)
     ]
-    near = [
-        f"entries {lag} apart share noise"
-        for lag in {1, blocks["counts"].stop, schema.dimension}
-        if abs((every[:, lag:] * every[:, :-lag]).sum())
-        > SIGMAS * math.sqrt(len(every) * (length - lag))
-    ]
-    yield check("noise is never used twice", shared + near, f"{len(every)} releases")
+    families = {
+        template("the noise is as wide as charged, in each block and each entry"): [
+            _chi_squared(value, freedom) for value, freedom in energies
+        ],
+        template("the noise has no mean"): [_normal(value) for value in sums],
+        template("no two releases share noise"): [_normal(value) for value in shared],
+        template("no two entries share noise"): [_repeats(releases)],
+        template("the noise is normal"): [
+            _kolmogorov(everything),
+            *(_beyond(everything, width) for width in (1.0, 2.0, 3.0)),
+        ],
+    }
+    return [_check(name, values, ALARM / len(families)) for name, values in families.items()]
 
 
-def _chi_squared_quantile(probability: float, freedom: int) -> float:
-    from scipy.special import gammaincinv
+def visible(entries: int) -> float:
+    """Share by which noise on so many entries must be too narrow to be seen 99 times in 100."""
+    from scipy.special import ndtri
 
-    return float(2 * gammaincinv(freedom / 2, probability))
+    error = math.sqrt(2 / entries)  # of the mean square
+    return 1 - math.sqrt(max(0.0, 1 - float(ndtri(1 - ALARM / 1e5) + ndtri(POWER)) * error))
+
+
+def _check(name: str, values: Sequence[float], alarm: float) -> Check:
+    least = float(np.min(values)) * len(values)
+    return Check(
+        name=name,
+        passed=least >= alarm,  # false for a NaN
+        detail=text("{count} statistics, p {p}", count=len(values), p=f"{min(least, 1):.2g}"),
+    )
+
+
+def _energy(values: Floats) -> float:
+    return float(values @ values)
+
+
+def _normal(z: float) -> float:
+    return math.erfc(abs(z) / math.sqrt(2))
+
+
+def _chi_squared(value: float, freedom: int) -> float:
+    from scipy.special import chdtr, chdtrc
+
+    return float(2 * min(chdtr(freedom, value), chdtrc(freedom, value)))
+
+
+def _repeats(releases: Sequence[Noise]) -> float:
+    """Of how often two entries of a release have the same noise, up to the sign (Poisson)."""
+    from scipy.special import pdtrc
+
+    expected, number = 0.0, 0
+    for one in releases:
+        values = np.abs(one.integers)
+        pairs = values.size * (values.size - 1) / 2
+        expected += pairs / (math.sqrt(math.pi) * one.sigma)
+        number += values.size - len(np.unique(values))
+    return 1.0 if not number else float(pdtrc(number - 1, expected))
+
+
+def _beyond(values: Floats, width: float) -> float:
+    """Of how many entries are beyond so many standard deviations (binomial)."""
+    from scipy.special import bdtr, bdtrc, ndtr
+
+    number, rate = int((np.abs(values) > width).sum()), 2 * float(ndtr(-width))
+    more = float(bdtrc(number - 1, values.size, rate)) if number else 1.0
+    return min(1.0, 2 * min(more, float(bdtr(number, values.size, rate))))
+
+
+def _kolmogorov(values: Floats) -> float:
+    from scipy.special import kolmogorov, ndtr
+
+    ordered = ndtr(np.sort(values))
+    places = np.arange(len(values) + 1) / len(values)
+    apart = max(float((places[1:] - ordered).max()), float((ordered - places[:-1]).max()))
+    return float(kolmogorov(math.sqrt(len(values)) * apart))

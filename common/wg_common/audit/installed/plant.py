@@ -1,17 +1,17 @@
 """A plant of the audit's own, what it is asked, and what leaves it, taken apart."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import numbers
-from wg_common.errors import DecodeError, VerificationError
-from wg_common.ledger import entries
+from wg_common.errors import DecodeError
+from wg_common.ledger import entries, sources
 from wg_common.ledger.entries import Charge
 from wg_common.wire import statistics_file
 from wg_common.wire.statistics_file import StatisticsManifest
@@ -22,8 +22,23 @@ Sampler = Callable[[Integers, float], Integers]
 
 SIDE = 32  # Pixels of a side of the pictures that are drawn
 
-SIGMAS = 6.0
-"""Standard errors that a statistic may be off: two in 10^9, for a few hundred statistics."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """How a plant is configured.
+
+    Attributes:
+        labels: Its label domain.
+        unit_rule: How the records of a privacy unit count, as of ``StatisticsSchema``.
+        unit_cap: Cap of the rule ``cap``.
+        dimension: Number of features, each a float32 that stands in the first bytes of a picture,
+            so that the audit chooses them; 0: those of the plant's own encoder.
+    """
+
+    labels: tuple[str, ...]
+    unit_rule: Literal["record", "weight", "cap"] = "record"
+    unit_cap: int = 1
+    dimension: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,14 +46,14 @@ class Record:
     """A picture to be written to a file.
 
     Attributes:
-        name: Name of the file, without its ending.
         pixels: uint8 ``[SIDE, SIDE]``.
-        label: One of the plant's labels, or None.
+        label: Index into the plant's labels, or -1.
+        unit: Privacy unit; where each record is one it is not used.
     """
 
-    name: str
     pixels: NDArray[np.uint8]
-    label: str | None
+    label: int
+    unit: str = "unit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,27 +72,37 @@ class AuditedPlant(Protocol):
     def home(self) -> Path:
         """Its home folder, with its ledger."""
 
-    def freeze(self, records: Sequence[Record]) -> None:
-        """Make these records the plant's data set: written as files, then frozen."""
+    def freeze(self, records: Sequence[Record]) -> str:
+        """Make these records the plant's data set: written to a file, then frozen.
+
+        Returns:
+            The salt of the snapshot's commitment.
+        """
 
     def release(self, question: Question, sampler: Sampler | None) -> bytes:
         """Charge and release statistics of the frozen data set; a covered ``.wgs`` file.
 
-        ``sampler`` stands in for the installed one; with None, that one is used.
+        ``sampler`` stands in for the installed one; with None, nothing does.
         """
 
 
-Fresh = Callable[[tuple[str, ...]], AbstractContextManager[AuditedPlant]]
-"""Makes a plant with this label domain, with an empty ledger and keys of its own."""
+Fresh = Callable[[Setup], AbstractContextManager[AuditedPlant]]
+"""Makes a plant with an empty ledger and keys of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One question and its answer: what was asked, whether it holds, and what was found."""
+    """One question and its answer.
+
+    Attributes:
+        name: What was asked, as the property that is to hold.
+        passed: Whether it holds.
+        detail: What was looked at, or what is wrong.
+    """
 
     name: str
     passed: bool
-    found: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,107 +122,50 @@ class Opened:
     integers: Integers
 
     @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return len(self.data)
-
-    @property
     def sigma(self) -> float:
         """Standard deviation that the manifest states, grid units."""
         return numbers.hex_float(self.manifest.sigma)
 
     def blocks(self) -> dict[str, slice]:
         """Where each block lies."""
-        found = self.manifest.schema.blocks
-        return {b.name: slice(b.offset, b.offset + b.size) for b in found if b.size}
+        layout = self.manifest.schema.blocks
+        return {b.name: slice(b.offset, b.offset + b.size) for b in layout if b.size}
 
 
 class Watch:
-    """A sampler that notes what it is asked to add noise to, and what it answers.
+    """A sampler that notes what it is asked to add noise to, and whether that was charged.
 
-    A release asks once for each of its parts; what a later part is about depends on the answer to
-    the first (docs/centred-release.md).
+    A release asks once for each of its parts; what the second part is about depends on the answer
+    to the first (docs/centred-release.md).
     """
 
-    def __init__(self, sampler: Sampler, *, first: Integers | None = None) -> None:
-        """With ``first``, that is the answer to the first part."""
+    def __init__(self, sampler: Sampler, home: Path, request_id: str) -> None:
         self._sampler = sampler
-        self._first = first
-        self.asked: list[Integers] = []
-        self.answered: list[Integers] = []
-        self.sigmas: list[float] = []
+        self._home = home
+        self._request_id = request_id
+        self.parts: list[Integers] = []
+        self.unpaid = 0
 
     def __call__(self, exact: Integers, sigma: float) -> Integers:
         """Answer for the next part."""
-        fixed = self._first if not self.asked else None
-        answer = self._sampler(exact, sigma) if fixed is None else fixed
-        self.asked.append(exact.copy())
-        self.answered.append(answer.copy())
-        self.sigmas.append(sigma)
-        return answer
+        paid = [charge.request_id for charge in charges(self._home)]
+        self.unpaid += self._request_id not in paid
+        self.parts.append(exact.copy())
+        return self._sampler(exact, sigma)
+
+    def asked(self, file: Opened) -> Integers:
+        """What noise was added to, ``[L]`` in the file's order; empty if in no known parts."""
+        if len(self.parts) != 2:
+            return np.zeros(0, dtype=np.int64)
+        first, second = self.parts
+        stop = file.blocks()["counts"].stop
+        return np.concatenate([first[:stop], second, first[stop:]])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Watched:
-    """A release, and what its sampler was asked and answered, in the file's order, ``[L]`` each.
-
-    Attributes:
-        file: The release.
-        exact: What noise was added to. Private at a plant; these records are made up.
-        answered: The same with noise.
-        parts: What noise was added to, part by part as it was asked for.
-        sigmas: Standard deviation of the noise of each part, grid units.
-    """
-
-    file: Opened
-    exact: Integers
-    answered: Integers
-    parts: tuple[Integers, ...]
-    sigmas: tuple[float, ...]
-
-    @property
-    def noise(self) -> Floats:
-        """What the file has beyond the exact integers, over the stated standard deviation."""
-        return (self.file.integers - self.exact) / self.file.sigma
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Frozen:
-    """The releases of one frozen data set.
-
-    Attributes:
-        exact: Without noise; its first part was answered with the same integers in every data set,
-            so that further parts are about the same centre.
-        noisy: With it.
-    """
-
-    exact: Watched
-    noisy: tuple[Watched, ...]
-
-
-def watched(file: Opened, watch: Watch) -> Watched:
-    """Put the parts in the file's order: the sums of a centred release are asked for last.
-
-    Raises:
-        VerificationError: The release left without asking for noise.
-    """
-    if not watch.asked:
-        raise VerificationError("audit: a release left without asking its sampler for noise")
-    return Watched(
-        file=file,
-        exact=_in_order(file, watch.asked),
-        answered=_in_order(file, watch.answered),
-        parts=tuple(watch.asked),
-        sigmas=tuple(watch.sigmas),
-    )
-
-
-def _in_order(file: Opened, parts: Sequence[Integers]) -> Integers:
-    if len(parts) != 2:
-        return np.concatenate(parts)
-    first, second = parts
-    stop = file.blocks()["counts"].stop
-    return np.concatenate([first[:stop], second, first[stop:]])
+def charges(home: Path) -> list[Charge]:
+    """The CHARGE entries that another process sees on the disk."""
+    with closing(sources.open_source(home)) as source:
+        return [entry for entry in sources.stored_entries(source) if isinstance(entry, Charge)]
 
 
 def opened(data: bytes) -> Opened:
@@ -212,8 +180,3 @@ def opened(data: bytes) -> Opened:
     if not isinstance(charge, Charge):
         raise DecodeError(f"charge entry: is a {charge.head.kind} entry")
     return Opened(data, manifest, charge, integers)
-
-
-def check(name: str, wrong: Sequence[str], right: str) -> Check:
-    """A check that holds if nothing is wrong; else it names the first few things."""
-    return Check(name=name, passed=not wrong, found="; ".join(wrong[:3]) or right)
