@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_SECONDS
+
 MISSING = "no chromium on this machine (Debian: apt-get install chromium)"
-PATIENCE_SECONDS = 120.0
 
 
 def program() -> str | None:
@@ -207,4 +208,4 @@ def browser() -> Iterator[Browser]:
             yield opened
         finally:
             opened.close()
-            process.wait(30)
+            process.wait(PATIENCE_SECONDS)

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from tests.browser import axe, chromium
 from tests.browser.chromium import Browser
-from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running, wait_until
+from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running
+from tests.patience import wait_until
 from tests.server.reported import quality_campaign
 
 from wg_common.errors import BudgetExceeded

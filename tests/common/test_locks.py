@@ -18,7 +18,7 @@ import pathlib, sys, time
 from wg_common import locks
 with locks.hold(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from tests.client.conftest import LABELS, pictures, write_npz
-from tests.e2e.fleet_support import healthy, make_home, running, wait_until
+from tests.e2e.fleet_support import healthy, make_home, running
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server.generator.conftest import World
 
 from wg_client.fleet.initialise import DataChoice, initialise
@@ -150,11 +151,10 @@ def make_fleet(
     packages: Packages,
     names: Sequence[str],
     *,
-    message_seconds: int = 20,
     slot_seconds: float = 0.2,
 ) -> Fleet:
     """A server with encoder and generator, and plants that enrolled with it; nothing runs yet."""
-    server = make_home(root / "server", message_seconds=message_seconds)
+    server = make_home(root / "server")
     equip(server, packages)
     sites = []
     with running(server):
@@ -200,22 +200,22 @@ class Command:
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(PATIENCE_SECONDS)
 
     def end(self) -> None:
         """Kill it and whatever it started."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.wait(30)
+        self.wait()
 
     def terminate(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.wait()
 
-    def wait(self, seconds: float) -> int:
+    def wait(self) -> int:
         assert self.process is not None
-        return self.process.wait(seconds)
+        return self.process.wait(PATIENCE_SECONDS)
 
     @property
     def pid(self) -> int:

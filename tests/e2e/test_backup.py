@@ -21,8 +21,8 @@ from tests.e2e.fleet_support import (
     make_home,
     running,
     start_campaign,
-    wait_until,
 )
+from tests.patience import wait_until
 
 from wg_client.cli.main import group as client
 from wg_client.fleet import enrolment, reenrolment

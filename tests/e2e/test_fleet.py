@@ -11,12 +11,13 @@ from tests.e2e.fleet_support import (
     Died,
     Plant,
     enrol_plant,
+    expire,
     finished,
     make_home,
     running,
     start_campaign,
-    wait_until,
 )
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.fleet.inbox import Inbox
 from wg_client.fleet.interface import Handlers
@@ -80,7 +81,7 @@ def test_a_late_plant_holds_nobody_up_is_served_and_makes_the_others_packages_be
 def test_once_ends_after_one_package(server: ServerHome, plant: Plant) -> None:
     with plant.running(once=True) as node:
         finished(server, start_campaign(server, ["plant-a"]))
-        node.join(20)
+        node.join(PATIENCE_SECONDS)
         assert not node.is_alive()
     assert len(plant.applied) == 1
 
@@ -105,7 +106,7 @@ def test_once_reports_why_a_package_was_not_applied(server: ServerHome, plant: P
     node = threading.Thread(target=run)
     node.start()
     done = finished(server, start_campaign(server, ["plant-a"]))
-    node.join(20)
+    node.join(PATIENCE_SECONDS)
     assert [type(each) for each in failures] == [NotAcceptedError]
     assert done.state == "done"  # whether a package was any good is not the server's to know
     assert not Inbox(plant.home).waiting()
@@ -174,7 +175,12 @@ def test_a_site_that_is_away_expires_and_the_campaign_ends(
 ) -> None:
     enrol_plant(server, tmp_path / "plant-b", "plant-b")
     with plant.running():
-        done = finished(server, start_campaign(server, ["plant-a", "plant-b"], seconds=3.0))
+        campaign = start_campaign(server, ["plant-a", "plant-b"])
+        with Store.open(server) as store:
+            queue = CampaignQueue(store.engine)
+            wait_until(lambda: bool(queue.show(campaign.id).tasks[0].release_id), "a release")
+        expire(server, campaign)
+        done = finished(server, campaign)
     assert done.state == "partial"
     assert [task.state for task in done.tasks] == ["delivered", "expired"]
 
@@ -217,10 +223,10 @@ def test_a_package_that_arrived_is_applied_at_the_next_start(
     plant.before_apply = die
     with plant.running() as node:
         done = finished(server, start_campaign(server, ["plant-a"]))
-        node.join(20)
+        node.join(PATIENCE_SECONDS)
     assert plant.applied == []
     with plant.running(once=True) as node:
-        node.join(20)
+        node.join(PATIENCE_SECONDS)
     assert plant.applied == [done.tasks[0].delivery_id]
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 
 from tests.e2e.fleet_support import (
-    PATIENCE_SECONDS,
     Plant,
     finished,
     start_campaign,
-    wait_until,
 )
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_server.site.home import ServerHome
 

@@ -39,8 +39,8 @@ from tests.e2e.fleet_support import (
     make_home,
     running,
     start_campaign,
-    wait_until,
 )
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.connection import link, transport
 from wg_client.fleet import enrolment
@@ -213,10 +213,10 @@ def raw_connection(server: ServerHome, plant: Plant) -> Iterator[ssl.SSLSocket]:
     config = server.config()
     context = link.client_context(plant.home)
     with (
-        socket.create_connection((config.host, config.fleet_port), timeout=10) as raw,
+        socket.create_connection((config.host, config.fleet_port), timeout=PATIENCE_SECONDS) as raw,
         context.wrap_socket(raw, server_hostname=config.host) as connection,
     ):
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_SECONDS)
         yield connection
 
 

@@ -15,8 +15,8 @@ from tests.e2e.fleet_support import (
     enrol_plant,
     finished,
     start_campaign,
-    wait_until,
 )
+from tests.patience import wait_until
 
 from wg_client.fleet import enrolment, node
 from wg_client.site.home import ClientHome

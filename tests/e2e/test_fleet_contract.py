@@ -75,18 +75,15 @@ def test_flowers_stock_client_interoperates_and_gets_no_code(
     server: ServerHome, plant: Plant
 ) -> None:
     key = key_files.load_ec(plant.home.node_key)
-    campaign = start_campaign(server, ["plant-a"], seconds=30.0)
+    campaign = start_campaign(server, ["plant-a"])
     with (
         adding_the_certificate(server, link.client_context(plant.home)) as address,
         http_request_response(
             address, True, authentication_keys=(key, key.public_key()), max_retries=0
         ) as (_, receive, _, get_run, get_fab, *_),
     ):
-        found = None
-        end = time.monotonic() + 20
-        while found is None and time.monotonic() < end:
-            found = receive()
-        assert found is not None
+        while (found := receive()) is None:
+            time.sleep(0.05)
         message, _ = found
         assert message.metadata.message_type == "query.statistics"
         run = get_run(message.metadata.run_id)
@@ -114,7 +111,7 @@ def test_flowers_stock_client_without_a_certificate_is_refused_by_tls(
     )
     address = f"{config.host}:{config.fleet_port}"
     line = [sys.executable, "-c", code, address, str(server.ca_cert), str(plant.home.node_key)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "inside" not in done.stdout
 

@@ -14,8 +14,8 @@ from tests.e2e.fleet_support import (
     enrol_plant,
     finished,
     start_campaign,
-    wait_until,
 )
+from tests.patience import wait_until
 
 from wg_client.cli.main import group as client
 from wg_client.connection import link
@@ -53,12 +53,9 @@ def site_of(server: ServerHome, plant: Plant) -> Site:
         return store.site(plant.site)
 
 
-def campaign(
-    server: ServerHome, plant: Plant, epsilon: str = "1", seconds: float = 600.0
-) -> Campaign:
+def campaign(server: ServerHome, plant: Plant, epsilon: str = "1") -> Campaign:
     with plant.running():
-        asked = start_campaign(server, [plant.site], epsilon=epsilon, seconds=seconds)
-        return finished(server, asked)
+        return finished(server, start_campaign(server, [plant.site], epsilon=epsilon))
 
 
 def witness_once(plant: Plant) -> None:

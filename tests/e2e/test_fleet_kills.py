@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.e2e.fleet_support import start_campaign, wait_until
+from tests.e2e.fleet_support import start_campaign
 from tests.e2e.product import Command, Fleet, Packages, make_fleet, node, serving
+from tests.patience import wait_until
 
 from wg_common.audit import verification
 from wg_server.store.campaigns import Campaign
@@ -69,7 +70,7 @@ def besieged(
     A process lives between 0 and ``life`` seconds. Starting takes three; a campaign alone, twenty,
     or ten if the plant's records are encoded already.
     """
-    campaign = start_campaign(fleet.server, fleet.names(), seconds=600.0)
+    campaign = start_campaign(fleet.server, fleet.names())
     with ExitStack() as stack, Store.open(fleet.server) as store:
         server = stack.enter_context(serving(fleet))
         victims = [server, *(stack.enter_context(node(fleet, site)) for site in fleet.sites)]
@@ -115,7 +116,6 @@ def test_a_campaign_survives_kills_of_both_sides(tmp_path: Path, packages: Packa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(20))
 def test_a_campaign_over_three_plants_survives_ten_kills_of_each_process(
     tmp_path: Path, packages: Packages, seed: int

@@ -20,8 +20,8 @@ from tests.e2e.fleet_support import (
     healthy,
     make_home,
     start_campaign,
-    wait_until,
 )
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.release import freeze as freezing
 from wg_client.site import config as configuration
@@ -37,7 +37,7 @@ def start(program: str, log: Path, *words: object) -> subprocess.Popen[bytes]:
 
 def end(process: subprocess.Popen[bytes]) -> int:
     process.send_signal(signal.SIGTERM)
-    return process.wait()
+    return process.wait(PATIENCE_SECONDS)
 
 
 def lines(log: Path) -> list[dict[str, Any]]:
@@ -89,5 +89,5 @@ def test_an_error_is_a_line_too(tmp_path: Path) -> None:
     home = make_home(tmp_path / "server")
     home.tls_cert.unlink()
     process = start("wg-server", tmp_path / "log", "serve", "--home", home.root)
-    assert process.wait(60) == 3
+    assert process.wait(PATIENCE_SECONDS) == 3
     assert lines(tmp_path / "log")[-1]["level"] == "error"

@@ -6,7 +6,8 @@ import threading
 from typing import Any
 
 import pytest
-from tests.e2e.fleet_support import Plant, finished, start_campaign, wait_until
+from tests.e2e.fleet_support import Plant, finished, start_campaign
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.fleet import flower
 from wg_common.errors import DataError
@@ -21,12 +22,12 @@ def test_polling_and_answering_go_on_while_a_package_is_applied(
 
     def apply_slowly() -> None:
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE_SECONDS)
 
     plant.before_apply = apply_slowly
     with plant.running():
         assert finished(server, start_campaign(server, ["plant-a"])).state == "done"
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE_SECONDS)
         # The first package is being applied; a whole campaign passes meanwhile.
         second = finished(server, start_campaign(server, ["plant-a"], epsilon="0.5"))
         assert second.tasks[0].state == "delivered" and plant.applied == []
@@ -41,12 +42,12 @@ def test_a_node_that_is_stopped_finishes_the_package_that_it_applies(
 
     def apply_slowly() -> None:
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE_SECONDS)
 
     plant.before_apply = apply_slowly
     with plant.running():
         finished(server, start_campaign(server, ["plant-a"]))
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE_SECONDS)
         threading.Timer(0.2, go_on.set).start()  # leaving the block stops the node
     assert len(plant.applied) == 1
     assert not list((plant.home.packages / "waiting").glob("*.wgw"))

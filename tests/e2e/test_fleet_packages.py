@@ -16,8 +16,8 @@ from tests.e2e.fleet_support import (
     make_home,
     running,
     start_campaign,
-    wait_until,
 )
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.connection import link, transport
 from wg_client.fleet import download
@@ -92,7 +92,7 @@ def test_a_large_package_survives_restarts_of_both_sides(
         asked = ranges(plant, monkeypatch, die)
         campaign = start_campaign(server, ["plant-a"])
         with plant.running() as node:
-            node.join(30)
+            node.join(PATIENCE_SECONDS)
     (part,) = (plant.home.packages / "incoming").iterdir()
     assert part.stat().st_size == 300
     again = True
@@ -164,7 +164,7 @@ def packaged(server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch) 
         ranges(plant, patch, die)
         campaign = start_campaign(server, [plant.site])
         with plant.running() as node:
-            node.join(30)
+            node.join(PATIENCE_SECONDS)
     with Store.open(server) as store:
         return CampaignQueue(store.engine).show(campaign.id)
 

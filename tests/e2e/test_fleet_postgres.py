@@ -18,8 +18,8 @@ from tests.e2e.fleet_support import (
     make_home,
     running,
     start_campaign,
-    wait_until,
 )
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server import postgres
 
 from wg_client.site import config as configuration
@@ -67,7 +67,7 @@ def test_a_campaign_survives_the_loss_of_every_connection(
             serve(second, stop=threading.Event())
         plant.before_answer = cut
         with plant.running():
-            campaign = start_campaign(server, ["plant-a"], seconds=120)
+            campaign = start_campaign(server, ["plant-a"])
             wait_until(lambda: bool(plant.applied), "applying")  # not through the database
             done = finished(server, campaign)
     admin.dispose()
@@ -98,7 +98,7 @@ def test_a_second_process_of_a_home_carries_messages_and_the_first_one_leads(
                 rotate_keys(server)
     finally:
         second.send_signal(signal.SIGTERM)
-        second.wait(60)
+        second.wait(PATIENCE_SECONDS)
         log.close()
     assert found.state == "done"
     assert [task.state for task in found.tasks] == ["delivered", "delivered"]

@@ -22,8 +22,8 @@ from tests.e2e.fleet_support import (
     make_home,
     running,
     start_campaign,
-    wait_until,
 )
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_common.wire.statistics_file import decode_covered
 from wg_server.site.home import ServerHome
@@ -44,7 +44,7 @@ def process(*words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             if started.poll() is None:
                 started.kill()
-            started.wait(30)
+            started.wait(PATIENCE_SECONDS)
 
 
 def answers(plant: Plant) -> set[str]:
@@ -69,14 +69,14 @@ def models(plant: Plant) -> int:
 def test_a_node_killed_at_a_step_goes_on_where_it_was(
     server: ServerHome, plant: Plant, step: str
 ) -> None:
-    campaign = start_campaign(server, ["plant-a"], seconds=120.0)
+    campaign = start_campaign(server, ["plant-a"])
     with process("node", plant.home.root, "--die-after", step) as node:
-        assert node.wait(60) == -signal.SIGKILL
+        assert node.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     with plant.ledger() as ledger:
         assert ledger.spent("line-1").charges == 1
     with process("node", plant.home.root, "--once") as node:
         done = finished(server, campaign)
-        assert node.wait(60) == 0
+        assert node.wait(PATIENCE_SECONDS) == 0
     assert done.state == "done"
     assert len(answers(plant)) == 1  # whatever was handed out, it was the same release
     assert models(plant) == 1
@@ -92,16 +92,16 @@ def test_a_server_killed_in_a_campaign_goes_on_where_it_was(tmp_path: Path) -> N
     with process("node", plant.home.root, "--once") as node:
         with process("server", home.root) as first:
             wait_until(lambda: healthy(home), "the server")
-            campaign = start_campaign(home, ["plant-a"], seconds=120.0)
+            campaign = start_campaign(home, ["plant-a"])
             with Store.open(home) as store:
                 queue = CampaignQueue(store.engine)
                 wait_until(lambda: queue.show(campaign.id).tasks[0].messages > 0, "the query")
             first.kill()
         with process("server", home.root) as second:
             done = finished(home, campaign)
-            assert node.wait(60) == 0
+            assert node.wait(PATIENCE_SECONDS) == 0
             second.send_signal(signal.SIGTERM)
-            assert second.wait(30) == 0
+            assert second.wait(PATIENCE_SECONDS) == 0
     assert done.state == "done"
     assert (len(answers(plant)), models(plant)) == (1, 1)
 
@@ -118,7 +118,7 @@ def test_a_campaign_over_three_plants_survives_a_kill_at_any_moment(
         plants = [
             enrol_plant(home, tmp_path / name, name) for name in ("plant-a", "plant-b", "plant-c")
         ]
-        campaign = start_campaign(home, [plant.site for plant in plants], seconds=240.0)
+        campaign = start_campaign(home, [plant.site for plant in plants])
     moment = float(rng.uniform(0.0, 4.0))
     with ExitStack() as first:
         nodes = [first.enter_context(process("node", plant.home.root)) for plant in plants]
@@ -133,7 +133,7 @@ def test_a_campaign_over_three_plants_survives_a_kill_at_any_moment(
                 time.sleep(float(rng.uniform(0.0, 0.3)))
         with ExitStack() as second:
             if victim == "server":
-                main.wait(30)
+                main.wait(PATIENCE_SECONDS)
                 second.enter_context(process("server", home.root))
             else:
                 for plant in plants:
@@ -156,7 +156,7 @@ def test_better_packages_survive_kills_of_the_server(tmp_path: Path, seed: int) 
     with running(home):
         names = ("plant-a", "plant-b", "plant-c")
         plants = [enrol_plant(home, tmp_path / name, name) for name in names]
-        campaign = start_campaign(home, names, seconds=240.0, grace_seconds=0.0)
+        campaign = start_campaign(home, names, grace_seconds=0.0)
     with ExitStack() as stack, Store.open(home) as store:
         queue = CampaignQueue(store.engine)
         main = stack.enter_context(process("server", home.root))
@@ -167,7 +167,7 @@ def test_better_packages_survive_kills_of_the_server(tmp_path: Path, seed: int) 
         for _ in range(3):
             time.sleep(float(rng.uniform(0.0, 3.0)))
             main.kill()
-            main.wait(30)
+            main.wait(PATIENCE_SECONDS)
             main = stack.enter_context(process("server", home.root))
         done = finished(home, campaign)
         wait_until(lambda: all(map(models, plants)), "applying")

@@ -22,8 +22,8 @@ from tests.e2e.fleet_support import (
     package_of,
     running,
     start_campaign,
-    wait_until,
 )
+from tests.patience import wait_until
 
 from wg_client.release import freeze as freezing
 from wg_client.release.quality import answer_quality

@@ -11,13 +11,14 @@ import pytest
 from tests.e2e.fleet_support import (
     Plant,
     enrol_plant,
+    expire,
     finished,
     make_home,
     running,
     start_campaign,
-    wait_until,
 )
 from tests.e2e.test_fleet_keys import CutOff, audited, campaign, run, token
+from tests.patience import wait_until
 
 from wg_client.cli.main import group as client
 from wg_client.fleet import node
@@ -33,6 +34,8 @@ from wg_server.cli.main import main_group as operator
 from wg_server.fleet import trust
 from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerHome
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
 
 
 def wait_for_keys(server: ServerHome, *plants: Plant) -> None:
@@ -187,9 +190,13 @@ def test_after_a_theft_a_plant_is_told_and_enrols_again(tmp_path: Path) -> None:
     assert len(list((server.root / "keys" / "retired").iterdir())) == 2
     with running(server):
         with plant.running():
-            asked = start_campaign(server, [plant.site], seconds=15.0)  # asked again until then
+            asked = start_campaign(server, [plant.site])
             wait_until(lambda: "does not follow" in reason(plant), "the reason")
             assert "init --replace" in " ".join(status.look(plant.home).problems)
+            with Store.open(server) as store:
+                queue = CampaignQueue(store.engine)
+                wait_until(lambda: queue.show(asked.id).tasks[0].code == "unavailable", "an answer")
+            expire(server, asked)  # it would be asked again until then
             unknown = finished(server, asked)
         assert unknown.state == "partial" and unknown.tasks[0].code == "unavailable"
         assert "did not hand over" in left_behind(server)[0]["old_keys"]

@@ -21,8 +21,8 @@ from tests.e2e.fleet_support import (
     healthy,
     make_home,
     start_campaign,
-    wait_until,
 )
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.cli.main import group as client
 from wg_client.fleet import reenrolment
@@ -54,7 +54,7 @@ def apart(home: ServerHome) -> Iterator[ServerHome]:
             yield home
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture

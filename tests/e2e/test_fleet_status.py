@@ -13,8 +13,8 @@ from tests.e2e.fleet_support import (
     make_home,
     running,
     start_campaign,
-    wait_until,
 )
+from tests.patience import wait_until
 
 from wg_client.operation import status
 from wg_client.site import contact

@@ -20,16 +20,17 @@ import pytest
 from demo.processes import Processes, processes
 from pyrage import x25519
 from tests.client.conftest import window_encoder
-from tests.e2e.fleet_support import make_home, running, wait_until
+from tests.e2e.fleet_support import make_home, running
 from tests.e2e.product import Packages, equip
 from tests.e2e.test_readme import pictures
+from tests.patience import wait_until
 from tests.tutorial import Shell, Step, Words, commands, shell, walk
 
 from wg_client.models import store as models
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 ID = "ID"
 __all__ = ["window_encoder"]

@@ -24,12 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tests.patience import PATIENCE_SECONDS
+
 KINDS = {"full": 1, "io": 2, "part": 3, "unread": 4, "killed": 5}
 """As in ``shim.c``: a full disk, EIO, half a write, EIO at a read, the end of the process."""
 KILLED = 77
 FAILED = 3
 UNCAUGHT = 9
-LIMIT_SECONDS = 60
 NEVER = 1 << 40
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -194,7 +195,7 @@ class _Sweep:
         self._told.unlink(missing_ok=True)
         child = os.fork()
         if child == 0:
-            signal.alarm(LIMIT_SECONDS)
+            signal.alarm(int(PATIENCE_SECONDS))
             code = 0
             try:
                 work()

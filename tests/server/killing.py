@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 _WORDS = "from wg_server.cli.main import main; main()"
-_SECONDS = 240
 
 
 def start(words: list[str]) -> subprocess.Popen[bytes]:
@@ -37,7 +37,7 @@ def kill_at(words: list[str], done: Callable[[], int], more: int, delay: float) 
     """
     before = done()
     process = start(words)
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while done() < before + more:
         if process.poll() is not None:
             assert process.returncode in _ENDS
@@ -48,9 +48,7 @@ def kill_at(words: list[str], done: Callable[[], int], more: int, delay: float) 
     children = _children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    while any(_lives(pid) for pid in children):
-        assert time.monotonic() < deadline, "a worker outlived its parent"
-        time.sleep(0.05)
+    wait_until(lambda: not any(map(_lives, children)), "the end of a killed command's workers")
     return True
 
 
@@ -61,7 +59,7 @@ def kill_often(words: list[str], done: Callable[[], int], times: int, seed: int)
     for _ in range(times):
         hits += kill_at(words, done, int(rng.integers(1, 4)), float(rng.uniform(0, 0.3)))
     process = start(words)
-    assert process.wait(_SECONDS) in _ENDS
+    assert process.wait(PATIENCE_SECONDS) in _ENDS
     return hits
 
 

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_SECONDS
+
 MISSING = "no PostgreSQL programs (initdb, postgres), or no driver (psycopg), on this machine"
 _FOLDERS = ("/usr/local/bin", "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
 
@@ -83,7 +85,7 @@ def cluster(*, durable: bool = False) -> Iterator[str]:
 def _wait(process: subprocess.Popen[bytes], folder: Path) -> None:
     import psycopg  # only where there is a server to speak to
 
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             psycopg.connect(f"host={folder} user=wg dbname=postgres").close()

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.client.fleet.test_enrolment import certificate, pem
+from tests.patience import PATIENCE_SECONDS
 
 from wg_client.connection import link, transport
 from wg_client.fleet import enrolment
@@ -54,7 +55,7 @@ def serving(key_file: Path, answer: Answer) -> Iterator[str]:
                     plain, _ = listener.accept()
                 except TimeoutError:
                     continue
-                plain.settimeout(10)
+                plain.settimeout(PATIENCE_SECONDS)
                 try:
                     with context.wrap_socket(plain, server_side=True) as connection:
                         connection.recv(1 << 16)

@@ -13,8 +13,7 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from tests.client.conftest import MakePlant
 from tests.client.connection.test_cosigning import NAME, World, grow, make_world, run
 from tests.client.connection.witness_server import SpecWitness, certificate, consistent, serving
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.cli.main import group
 from wg_client.connection import cosigning, http_witness
@@ -365,7 +365,7 @@ def foreign(tmp_path: Path) -> Iterator[Foreign]:
         tls_before(port, tmp_path) as (url, ca),
         Ledger.create(tmp_path / "ledger.sqlite", origin=origin, key=log_key, site="a") as ledger,
     ):
-        wait(lambda: reachable(port))
+        wait_until(lambda: reachable(port), "the witness")
         ledger.enrol_witness(name, raw)
         yield Foreign(ledger, WitnessConfig(name=name, key=raw.hex(), url=url, ca=str(ca)))
 
@@ -418,14 +418,7 @@ def ended(words: list[str], environment: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
-
-
-def wait(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+        process.wait(PATIENCE_SECONDS)
 
 
 def reachable(port: int) -> bool:

@@ -19,6 +19,7 @@ from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.proto.message_pb2 import Metadata, ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
+from tests.patience import wait_until
 
 from wg_client.connection import link
 from wg_client.fleet import answers, flower, node
@@ -379,7 +380,10 @@ def test_a_heartbeat_goes_out_where_no_question_says_the_same(
     session.node = Node(node_id=1)
     thread = threading.Thread(target=session._heartbeat)
     thread.start()
-    time.sleep(0.2)
+    if beats:
+        wait_until(lambda: bool(sent), "a heartbeat")
+    else:
+        time.sleep(0.2)
     session._quiet.set()
-    thread.join(10)
+    thread.join()
     assert sent == ([flower._BEAT_SECONDS] if beats else [])

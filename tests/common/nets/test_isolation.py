@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.patience import PATIENCE_SECONDS
 
 from wg_common.nets.encoder import image_trunk, isolation, window_trunk
 from wg_common.nets.encoder import module as encoders
@@ -230,16 +231,16 @@ def test_blocks_of_one_thread_that_overlap_do_not_end_each_other() -> None:
     def other() -> None:
         with isolation.one_thread():
             inside.set()
-            go_on.wait(30)
+            go_on.wait(PATIENCE_SECONDS)
 
     worker = threading.Thread(target=other)
     with isolation.one_thread():
         worker.start()
-        assert inside.wait(30)
+        assert inside.wait(PATIENCE_SECONDS)
         assert torch.get_num_threads() == 1
     with isolation.one_thread():  # the other is still inside
         go_on.set()
-        worker.join(30)
+        worker.join(PATIENCE_SECONDS)
         assert torch.get_num_threads() == 1
     with pytest.raises(ZeroDivisionError), isolation.one_thread():
         _ = 1 / 0

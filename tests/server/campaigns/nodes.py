@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from wg_common.wire import canonical
 from wg_common.wire.fleet import Envelope
@@ -158,7 +159,7 @@ class Stage:
 
     def wait(self, campaign: Campaign, done: Callable[[Campaign], bool]) -> Campaign:
         """The campaign when it is so; what a busy machine takes for it does not matter."""
-        limit = time.monotonic() + 120
+        limit = time.monotonic() + PATIENCE_SECONDS
         while not done(found := self.queue.show(campaign.id)):
             assert time.monotonic() < limit, found
             time.sleep(0.005)

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-_HANGS = 600.0  # Seconds: a busy machine is slow, and that is no fault
+from tests.patience import PATIENCE_SECONDS
+
 _WORDS = "from wg_server.cli.main import main; main()"
 
 
@@ -64,7 +65,7 @@ def ended(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str, st
     found = []
     try:
         for process in processes:
-            out, errors = process.communicate(timeout=_HANGS)
+            out, errors = process.communicate(timeout=PATIENCE_SECONDS)
             found.append((process.returncode, out, errors))
     finally:
         for process in processes:

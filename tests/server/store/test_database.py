@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from tests.patience import wait_until
 
 from wg_common.errors import ConfigError, WgError
 from wg_server.store import database, schema
@@ -126,25 +125,18 @@ def test_a_holder_notices_that_its_connection_was_cut(database_url: str) -> None
         with Holder(engine) as held:
             with other.connect() as connection:
                 connection.execute(sa.text(cut))
-            until(held.holds)  # nobody else took it: it is taken again
+            wait_until(held.holds, "the lock")  # nobody else took it: it is taken again
             with other.connect() as connection:
                 connection.execute(sa.text(cut))
             taker = Holder(other)
-            until(taker.holds)  # the server ends a session a moment after it says so
+            # The server ends a session a moment after it says so.
+            wait_until(taker.holds, "the lock")
             with taker:
                 assert not held.holds()
-            until(held.holds)
+            wait_until(held.holds, "the lock")
     finally:
         engine.dispose()
         other.dispose()
-
-
-def until(done: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if done():
-            return
-        time.sleep(0.02)
-    pytest.fail("did not come true in 10 s")
 
 
 def test_a_short_url_means_the_driver_that_we_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from tests.patience import PATIENCE_SECONDS
 
 from wg_common.errors import ConfigError, DataError, PeerError
 from wg_common.settings import parse
@@ -104,7 +105,7 @@ def cluster() -> Iterator[str]:
             break
     yield f"127.0.0.1:{port}"
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def test_a_cluster_builds_the_same_zoo(cluster: str, tmp_path: Path) -> None:

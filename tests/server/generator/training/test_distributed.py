@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from tests.patience import wait_until
 from tests.server.generator.conftest import World
 from tests.server.generator.ranked import ended, free_port, start
 from tests.server.generator.test_pipeline import _fill
@@ -73,11 +73,11 @@ def _site(root: Path, plan: str = PLAN) -> _Site:
 
 
 def _wait_for(path: Path, processes: Sequence[subprocess.Popen[str]]) -> None:
-    deadline = time.monotonic() + 120
-    while not path.is_file():
+    def there() -> bool:
         assert all(process.poll() is None for process in processes), "a rank ended early"
-        assert time.monotonic() < deadline, "no checkpoint"
-        time.sleep(0.01)
+        return path.is_file()
+
+    wait_until(there, "a checkpoint")
 
 
 @pytest.fixture(scope="module")
