@@ -100,7 +100,11 @@ def test_no_client_certificate_outlives_the_authority(home: ServerHome) -> None:
     assert certificate.not_valid_after_utc == ca.not_valid_after_utc
 
 
-@pytest.mark.parametrize("text", ["", "x", request(), "-----BEGIN PUBLIC KEY-----\nAA==\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", request(), "-----BEGIN PUBLIC KEY-----\nAA==\n"],
+    ids=["empty", "a letter", "a request", "a torn key"],
+)
 def test_a_wrong_node_key_is_refused(text: str) -> None:
     with pytest.raises(DecodeError, match="node key"):
         pki.check_node_key(text)
