@@ -372,6 +372,7 @@ class ServerStore:
             store.enrol(
                 request,
                 "node",
+                "tls",
                 time.time(),
                 lambda: ("f", time.time() + 600, None),
                 beginning(ledger),

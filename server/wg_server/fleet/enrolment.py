@@ -1,7 +1,8 @@
 """The enrolment listener: two routes, open to anybody, that lead nowhere without a join token.
 
 ``GET /wg/v1/ca`` gives the CA certificate, which the plant trusts only by the hash in its token.
-``POST /wg/v1/enrol`` spends the token: one certificate for keys that were made at the plant.
+``POST /wg/v1/enrol`` spends the token on keys that were made at the plant. A plant that was cut off
+before it had the answer asks again: while the token lasts, the same keys get a certificate again.
 """
 
 import base64
@@ -90,6 +91,7 @@ class Enrolment:
         )
         protocol.check_site_name(request.site)
         node_key = pki.check_node_key(request.node_public_key).decode("ascii")
+        tls_key = pki.key_digest(pki.read_request(request.csr_pem))
         for field in ("signing_key", "ledger_key"):
             try:
                 signing.public_from_bytes(bytes.fromhex(getattr(request, field)))
@@ -108,7 +110,7 @@ class Enrolment:
         try:
             with witness.evidence(request.ledger_origin, now):
                 certificate_pem, cosignature = self._store.enrol(
-                    request, node_key, now, issue, beginning
+                    request, node_key, tls_key, now, issue, beginning
                 )
         except WitnessRefused as error:
             raise RefusedError(f"enrolment: ledger: {error}") from error

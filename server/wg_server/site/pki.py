@@ -10,6 +10,7 @@ every request, see ``wg_server.fleet.guards``.
 """
 
 import datetime
+import hashlib
 import ipaddress
 import time
 from pathlib import Path
@@ -120,6 +121,22 @@ def issue_client(
         csr_pem: PKCS #10 request, PEM.
 
     Raises:
+        DecodeError: As of ``read_request``.
+    """
+    public = read_request(csr_pem)
+    uri = x509.UniformResourceIdentifier(f"weightgate:site:{site}")
+    return (
+        _leaf(home, site, public, life)
+        .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(_load_authority(home)[1], hashes.SHA256())
+    )
+
+
+def read_request(csr_pem: str) -> ec.EllipticCurvePublicKey:
+    """The public key of a certificate request (PKCS #10, PEM) that was made on site.
+
+    Raises:
         DecodeError: The request is damaged, not signed by its own key, or of another kind of key.
     """
     if len(csr_pem) > CSR_LIMIT:
@@ -134,13 +151,15 @@ def issue_client(
         raise DecodeError("certificate request: not signed by its own key")
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, _CURVES):
         raise DecodeError("certificate request: expected a key on P-256 or P-384")
-    uri = x509.UniformResourceIdentifier(f"weightgate:site:{site}")
-    return (
-        _leaf(home, site, public, life)
-        .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .sign(_load_authority(home)[1], hashes.SHA256())
+    return public
+
+
+def key_digest(key: ec.EllipticCurvePublicKey) -> str:
+    """SHA-256 of a public key (SubjectPublicKeyInfo, DER), hex."""
+    der = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+    return hashlib.sha256(der).hexdigest()
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

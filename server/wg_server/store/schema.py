@@ -47,6 +47,7 @@ join_token = Table(
     Column("site", String(63), ForeignKey("site.name"), nullable=False),
     Column("expires", Float, nullable=False),
     Column("used", Float),
+    Column("keys_sha256", String(64), nullable=False, default=""),  # The keys it was spent on
 )
 
 certificate = Table(

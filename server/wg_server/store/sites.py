@@ -5,7 +5,7 @@ recorded in one transaction. Join tokens are kept as hashes only.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Self, TypeVar
 
 import sqlalchemy as sa
@@ -83,15 +83,21 @@ class Store(LedgerTable, ReleaseTable):
         self,
         request: EnrolmentRequest,
         node_key: str,
+        tls_key: str,
         now: float,
         issue: Callable[[], tuple[str, float, T]],
         beginning: Beginning,
     ) -> tuple[T, bytes]:
         """Spend a join token and record the site's keys, ledger and certificate, or change nothing.
 
+        A site that did not hear the answer asks again: with the same token and the same keys it
+        gets another certificate for them, until the token expires.
+
         Args:
-            request: What the site sent; its secret must be an unused token of its name.
+            request: What the site sent; its secret must be a token of its name that is unused, or
+                was spent on the same keys.
             node_key: The checked node key, PEM.
+            tls_key: SHA-256 of the public key that the certificate is for, hex.
             now: Unix time.
             issue: Makes the certificate: fingerprint, expiry, and what to return.
             beginning: How the site's ledger begins; what its ``cosign`` raises is passed on.
@@ -100,54 +106,49 @@ class Store(LedgerTable, ReleaseTable):
             What ``issue`` and ``cosign`` returned.
 
         Raises:
-            RefusedError: The token is unknown, spent, expired, or of another site; or the ledger
-                is another site's, or known with another key or another beginning.
+            RefusedError: The token is unknown, spent on other keys, expired, or of another site; or
+                the ledger is another site's, or known with another key or another beginning.
         """
         sites, certificates = schema.site, schema.certificate
+        keys = {
+            "node_key": node_key,
+            "signing_key": request.signing_key,
+            "ledger_key": request.ledger_key,
+            "ledger_origin": request.ledger_origin,
+        }
+        digest = _digest_of([tls_key, beginning.genesis, *keys.values()])
         with self.engine.begin() as connection:
-            _spend_token(connection, request, now)
+            again = _spend_token(connection, request, digest, now)
             database.lock_table(connection, sites)  # "nobody else has this key" is about all rows
-            keys = {
-                "node_key": node_key,
-                "signing_key": request.signing_key,
-                "ledger_key": request.ledger_key,
-                "ledger_origin": request.ledger_origin,
-            }
+            if again:
+                _check_enrolled_with(known_site(connection, request.site), keys)
             taken = sa.or_(*(sites.c[name] == key for name, key in keys.items()))
             others = sa.select(sites.c.name).where(sites.c.name != request.site, taken)
             if connection.execute(others).first() is not None:
                 raise RefusedError("enrolment: another site uses one of these keys")
             begin_log(connection, request, beginning, now)
             fingerprint, expires, result = issue()
-            _revoke_certificates(connection, request.site, now)
-            connection.execute(
-                sites.update()
-                .where(sites.c.name == request.site)
-                .values(state="enrolled", enrolled=now, **keys)
-            )
-            connection.execute(
-                certificates.insert().values(
-                    fingerprint=fingerprint, site=request.site, expires=expires
+            if again:
+                _add_certificate(connection, request.site, fingerprint, expires)
+            else:
+                _revoke_certificates(connection, request.site, now)
+                connection.execute(
+                    sites.update()
+                    .where(sites.c.name == request.site)
+                    .values(state="enrolled", enrolled=now, **keys)
                 )
-            )
+                connection.execute(
+                    certificates.insert().values(
+                        fingerprint=fingerprint, site=request.site, expires=expires
+                    )
+                )
             site = known_site(connection, request.site)
             return result, cosign(connection, site, now, beginning.cosign)
 
     def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
         """Record a renewed certificate; older ones stay good until they expire, if they are few."""
-        table = schema.certificate
-        others = sa.and_(table.c.site == site, table.c.fingerprint != fingerprint)
         with self.engine.begin() as connection:
-            connection.execute(
-                table.insert().values(fingerprint=fingerprint, site=site, expires=expires)
-            )
-            newest = (
-                sa.select(table.c.fingerprint)
-                .where(others)
-                .order_by(table.c.expires.desc())
-                .limit(CERTIFICATES_LIMIT - 1)
-            )
-            connection.execute(table.delete().where(others, table.c.fingerprint.not_in(newest)))
+            _add_certificate(connection, site, fingerprint, expires)
 
     def adopt_certificate(self, site: str, fingerprint: str, expires: float) -> bool:
         """Record a certificate that is not known, of a site that is enrolled; whether it was."""
@@ -250,20 +251,49 @@ class Store(LedgerTable, ReleaseTable):
         return {row.site: float(row.expires) for row in found}
 
 
-def _spend_token(connection: Connection, request: EnrolmentRequest, now: float) -> None:
+def _spend_token(
+    connection: Connection, request: EnrolmentRequest, keys_sha256: str, now: float
+) -> bool:
+    """Spend a join token on a site's keys; whether it was spent on these keys before.
+
+    Raises:
+        RefusedError: It is good for nothing, or for other keys.
+    """
     table = schema.join_token
+    this = sa.and_(
+        table.c.secret_sha256 == hash_secret(request.secret), table.c.site == request.site
+    )
     spent = connection.execute(
         table.update()
-        .where(
-            table.c.secret_sha256 == hash_secret(request.secret),
-            table.c.site == request.site,
-            table.c.used.is_(None),
-            table.c.expires > now,
-        )
-        .values(used=now)
+        .where(this, table.c.used.is_(None), table.c.expires > now)
+        .values(used=now, keys_sha256=keys_sha256)
     )
-    if spent.rowcount != 1:
-        raise RefusedError("join token: unknown, used, expired, or of another site")
+    if spent.rowcount == 1:
+        return False
+    token = connection.execute(sa.select(table).where(this)).first()
+    if token is None:
+        raise RefusedError("join token: unknown, or of another site")
+    if token.expires <= now:
+        raise RefusedError(f"join token: expired; {_NEW_TOKEN}")
+    if token.keys_sha256 != keys_sha256:
+        raise RefusedError(f"join token: used already, with other keys than these; {_NEW_TOKEN}")
+    return True
+
+
+_NEW_TOKEN = "ask the operator for a new one ('wg-server enroll --replace')"  # noqa: S105
+
+
+def _check_enrolled_with(site: Site, keys: Mapping[str, str]) -> None:
+    """Refuse a token that enrolled keys which the site does not have any more: ``RefusedError``."""
+    if site.state != "enrolled" or any(getattr(site, name) != key for name, key in keys.items()):
+        raise RefusedError(
+            f"join token: used already, and since then the site changed; {_NEW_TOKEN}"
+        )
+
+
+def _digest_of(words: Iterable[str]) -> str:
+    """SHA-256 of words, each on a line, hex."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def hash_secret(secret: str) -> str:
@@ -276,3 +306,16 @@ def _revoke_certificates(connection: Connection, site: str, now: float) -> None:
     connection.execute(
         table.update().where(table.c.site == site, table.c.revoked.is_(None)).values(revoked=now)
     )
+
+
+def _add_certificate(connection: Connection, site: str, fingerprint: str, expires: float) -> None:
+    table = schema.certificate
+    others = sa.and_(table.c.site == site, table.c.fingerprint != fingerprint)
+    connection.execute(table.insert().values(fingerprint=fingerprint, site=site, expires=expires))
+    newest = (
+        sa.select(table.c.fingerprint)
+        .where(others)
+        .order_by(table.c.expires.desc())
+        .limit(CERTIFICATES_LIMIT - 1)
+    )
+    connection.execute(table.delete().where(others, table.c.fingerprint.not_in(newest)))

@@ -49,7 +49,7 @@ def enrol(store: Store, site: str) -> Ed25519PrivateKey:
         checkpoint="",
     )
     store.invite(site, site, 2e9)
-    store.enrol(request, f"node {site}", 1e9, lambda: (f"f {site}", 2e9, None), UNSEEN)
+    store.enrol(request, f"node {site}", "tls", 1e9, lambda: (f"f {site}", 2e9, None), UNSEEN)
     return key
 
 

@@ -130,7 +130,7 @@ def test_the_listener_answers_two_routes_and_no_other(
     done = client.post(protocol.ENROL_PATH, content=body)
     assert done.status_code == 200
     canonical.decode(EnrolmentReply, done.content, what="reply")
-    assert client.post(protocol.ENROL_PATH, content=body).status_code == 403
+    assert client.post(protocol.ENROL_PATH, content=body).status_code == 200  # as if not heard
     assert client.post(protocol.ENROL_PATH, content=b"x" * (1 << 20)).status_code == 413
     for path in ("/", "/docs", "/metrics", protocol.WITNESS_PATH, protocol.RENEW_PATH):
         assert client.post(path, content=b"").status_code == 404
@@ -148,6 +148,23 @@ def test_a_renewed_certificate_is_good_and_for_the_same_site(
     assert found is not None and found.name == "plant-a"
     with pytest.raises(DecodeError):
         enrolment.renew(store.site("plant-a"), "garbage")
+
+
+def test_a_used_token_is_good_for_the_same_key_alone(
+    store: Store, enrolment: Enrolment, request_: EnrolmentRequest, tmp_path: Path
+) -> None:
+    """A request for a certificate is signed anew each time: what counts is its key."""
+    plant = ClientHome(tmp_path / "plant")
+    enrolment.enrol(canonical.encode(request_))
+    anew = replace(request_, csr_pem=identity.csr(plant, "plant-a"))
+    assert anew != request_
+    pem = enrolment.enrol(canonical.encode(anew)).certificate_pem
+    fresh = pki.fingerprint(x509.load_pem_x509_certificate(pem.encode()))
+    assert store.authenticate(fresh, time.time()) is not None
+    plant.tls_key.unlink()
+    thief = replace(request_, csr_pem=identity.create(plant, "plant-a").csr_pem)
+    with pytest.raises(RefusedError, match="used already, with other keys"):
+        enrolment.enrol(canonical.encode(thief))
 
 
 def test_a_client_of_another_version_is_told_so(

@@ -54,9 +54,7 @@ def site(store: Store, key: Ed25519PrivateKey, ledger: Ledger) -> Site:
         genesis="",
         checkpoint="",
     )
-    store.enrol(
-        request, "node", time.time(), lambda: ("f", time.time() + 60, None), beginning(ledger)
-    )
+    store.enrol(request, "node", "tls", time.time(), lambda: ("f", 2e9, None), beginning(ledger))
     return store.site("plant-a")
 
 

@@ -32,10 +32,17 @@ def request(site: str = "plant-a", secret: str = "s1", keys: str = "k") -> Enrol
     )
 
 
-def enrol(store: Store, asked: EnrolmentRequest, fingerprint: str, now: float = NOW) -> str:
+def enrol(
+    store: Store,
+    asked: EnrolmentRequest,
+    fingerprint: str,
+    now: float = NOW,
+    tls_key: str = "tls key",
+) -> str:
     result, _ = store.enrol(
         asked,
         f"node {asked.signing_key}",
+        tls_key,
         now,
         lambda: (fingerprint, now + 100, "certificate"),
         UNSEEN,
@@ -55,12 +62,40 @@ def enrolled(store: Store) -> Store:
     return store
 
 
-def test_a_token_enrols_its_site_once(store: Store) -> None:
+def test_a_token_enrols_one_set_of_keys(store: Store) -> None:
     store.invite("plant-a", "s1", NOW + 60)
     assert enrol(store, request(), "f1") == "certificate"
-    with pytest.raises(RefusedError, match="used"):
-        enrol(store, request(), "f2")
+    for other in (request(keys="x"), replace(request(), ledger_origin="x")):
+        with pytest.raises(RefusedError, match="used already, with other keys"):
+            enrol(store, other, "f2")
+    with pytest.raises(RefusedError, match="used already, with other keys"):
+        enrol(store, request(), "f2", tls_key="x")
     assert store.authenticate("f2", NOW) is None
+
+
+def test_a_site_that_asks_again_with_its_token_and_keys_is_answered_again(store: Store) -> None:
+    store.invite("plant-a", "s1", NOW + 60)
+    enrol(store, request(), "f1")
+    enrol(store, request(), "f2", NOW + 30)
+    for name in ("f1", "f2"):  # the first answer may have come after all
+        assert store.authenticate(name, NOW + 31) is not None
+    assert store.site("plant-a").enrolled == NOW
+    with pytest.raises(RefusedError, match=r"expired; ask.*enroll --replace"):
+        enrol(store, request(), "f3", NOW + 60)
+
+
+def test_a_used_token_does_not_undo_what_came_after_it(store: Store) -> None:
+    store.invite("plant-a", "s1", NOW + 60)
+    enrol(store, request(), "f1")
+    store.revoke("plant-a", NOW + 1)
+    with pytest.raises(RefusedError, match="then the site changed"):
+        enrol(store, request(), "f2", NOW + 2)
+    store.invite("plant-a", "s2", NOW + 60)
+    enrol(store, request(secret="s2", keys="new"), "f3", NOW + 3)
+    with pytest.raises(RefusedError, match="then the site changed"):
+        enrol(store, request(), "f4", NOW + 4)
+    assert store.authenticate("f1", NOW + 5) is None
+    assert store.authenticate("f3", NOW + 5) is not None
 
 
 @pytest.mark.parametrize(
@@ -84,7 +119,7 @@ def test_a_certificate_that_cannot_be_made_spends_no_token(store: Store) -> None
         raise RefusedError("no")
 
     with pytest.raises(RefusedError, match="no"):
-        store.enrol(request(), "node", NOW, fail, UNSEEN)
+        store.enrol(request(), "node", "tls", NOW, fail, UNSEEN)
     enrol(store, request(), "f1")
 
 
@@ -108,7 +143,7 @@ def test_one_of_many_racing_enrolments_wins(database_url: str, store: Store) -> 
     def attempt(number: int) -> None:
         with Store(open_engine(database_url)) as mine:
             try:
-                outcomes.append(enrol(mine, request(), f"f{number}"))
+                outcomes.append(enrol(mine, request(keys=f"k{number}"), f"f{number}"))
             except RefusedError:
                 outcomes.append("refused")
 

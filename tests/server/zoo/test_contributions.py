@@ -67,7 +67,7 @@ def _enrol(home: ServerHome, key: Ed25519PrivateKey) -> None:
     )
     with Store.open(home) as store:
         store.invite(SITE, "s", 2e9)
-        store.enrol(request, "node", 1e9, lambda: ("f1", 2e9, None), UNSEEN)
+        store.enrol(request, "node", "tls", 1e9, lambda: ("f1", 2e9, None), UNSEEN)
 
 
 @dataclasses.dataclass

@@ -182,7 +182,7 @@ def enrolled(home: ServerHome) -> ServerHome:
     )
     with Store.open(home) as store:
         store.invite("plant-a", "s", 2e9)
-        store.enrol(request, "node", 1e9, lambda: ("f1", 2e9, None), UNSEEN)
+        store.enrol(request, "node", "tls", 1e9, lambda: ("f1", 2e9, None), UNSEEN)
     return home
 
 

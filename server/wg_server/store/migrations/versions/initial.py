@@ -81,6 +81,7 @@ def upgrade() -> None:  # long: one call for each table
         sa.Column("site", sa.String(63), sa.ForeignKey("site.name"), nullable=False),
         sa.Column("expires", sa.Float, nullable=False),
         sa.Column("used", sa.Float),
+        sa.Column("keys_sha256", sa.String(64), nullable=False),
     )
     op.create_table(
         "log",
