@@ -28,6 +28,7 @@ _CONFIRMED = {
     "option": text("as --encoder names it"),
     "answer": text("as you confirmed it"),
     "token": text("as the join token names it: nobody was asked. Compare it with the operator's"),
+    "before": text("as it was when this home was enrolled"),
 }
 
 
@@ -104,6 +105,8 @@ def init(
 ) -> int:
     """Make keys on site, enrol with the server, write client.yaml, and freeze the data set.
 
+    If it is cut off, run it again with the same token: it goes on.
+
     The encoder, which sees every record, comes from the server. The join token names it by its
     hash; on a terminal you are asked whether it is the one that the operator told you.
     """
@@ -138,6 +141,7 @@ def init(
     asked = encoder is None and not as_json and sys.stdin.isatty()
     confirm = _ask_owner if asked else None
     by = "option" if encoder is not None else "answer" if asked else "token"
+    by = "before" if home.config.exists() else by  # a call that was cut off goes on
     with freezing_bar() as stage:
         made = initialise(
             home, token, choice, policy, encoder=encoder, confirm=confirm, found=seen, stage=stage
@@ -243,8 +247,8 @@ def _ask_owner(about: EncoderAbout) -> None:
     if not click.confirm(current()(question), default=False):
         raise errors.RefusedError(
             text(
-                "the encoder was not confirmed: nothing of it is kept. The join token is spent; ask"
-                " the operator for another ('wg-server enroll --replace') when that is settled"
+                "the encoder was not confirmed: nothing of it is kept. When that is settled, run"
+                " this command again; the join token is good for this home until it expires"
             )
         )
 

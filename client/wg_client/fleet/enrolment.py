@@ -8,6 +8,9 @@ the server can hand out that one and no other (``encoder_pin``).
 
 The plant's ledger exists before it enrols: the request shows its first entry, so that the server
 knows how this log began, and which log it replaces, if any.
+
+Keys and ledger are on disk before the request is sent. So a plant that was cut off at any moment
+asks again with the same ones, and while the token lasts the server answers again.
 """
 
 import base64
@@ -29,6 +32,7 @@ from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
+from wg_common.ledger import database
 from wg_common.ledger.entries import Predecessor
 from wg_common.ledger.store import Ledger
 from wg_common.wire import canonical, key_files, protocol, signing
@@ -82,7 +86,10 @@ def enrol(
     """
     token = protocol.decode_token(token_text.strip())
     if token.expires <= time.time():
-        raise ConfigError("join token: expired; ask the operator for a new one")
+        raise ConfigError(
+            "join token: expired; ask the operator for a new one ('wg-server enroll', with"
+            " --replace if this site was enrolled)"
+        )
     ca_pem = _fetch_ca(token)
     public = identity.create(home, token.site)
     with _open_ledger(home, ledger, token.site, predecessor) as opened:
@@ -154,7 +161,7 @@ def _open_ledger(
     if ledger is not None:
         return Ledger.open(ledger, key)
     origin = identity.ledger_origin(site, signing.public_bytes(key))
-    if home.ledger.exists():
+    if database.holds_ledger(home.ledger):
         found = Ledger.open(home.ledger, key)
         if found.origin == origin:
             return found

@@ -2,15 +2,20 @@
 
 The data set is read first, so that a wrong path or a damaged file does not use up the join token;
 ``client.yaml`` is written when all that enrolment gives is there, and the data set is frozen last.
-A home whose freeze was cut off is complete but for that: ``wg-client freeze``.
+
+Whatever cut it off, the same command goes on, until there is a snapshot: without ``client.yaml``
+the site enrols again with the keys and the ledger that are there, which costs nothing and which the
+server answers while the token lasts (``enrolment``); with it, only the freeze is left, which needs
+neither server nor token, and goes on with what was encoded.
 """
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
 from wg_client.data import local_encoder
+from wg_client.data import snapshot as snapshots
 from wg_client.data.dataset import READING, check_modality
 from wg_client.data.inspection import Inspection, Stage, inspect
 from wg_client.data.survey import survey
@@ -34,7 +39,7 @@ from wg_common.errors import ConfigError, StorageError, raised_as
 from wg_common.ledger import place
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.wire import canonical, protocol
+from wg_common.wire import protocol
 from wg_common.wire.protocol import EnrolmentReply, JoinToken
 
 _ROOM = 64 << 20  # Bytes that a home needs beside its records: encoder, ledger, a package
@@ -65,8 +70,8 @@ class DataChoice:
 
 
 def check_new(home: ClientHome) -> None:
-    """Refuse a home that is initialised: ``ConfigError``."""
-    if home.config.exists():
+    """Refuse a home that is initialised, with a snapshot of its data set: ``ConfigError``."""
+    if home.config.exists() and snapshots.newest(home) is not None:
         raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
 
 
@@ -114,17 +119,18 @@ def initialise(
     found: Inspection | None = None,
     stage: Stage | None = None,
 ) -> tuple[ClientConfig, Frozen]:
-    """Make a plant's home.
+    """Make a plant's home, or go on with one that an earlier call was cut off from making.
 
     Args:
-        home: Where; must not hold a ``client.yaml``.
+        home: Where; must not hold a snapshot.
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
         confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
         found: From ``look``; None: look now.
         stage: Told how far reading and encoding are.
 
     Raises:
-        ConfigError: The home is initialised already, or an option is wrong.
+        ConfigError: The home is initialised already, an option is wrong, or is another one than
+            the call before had.
         UsageError: ``encoder`` is no hash.
         DataError: The data set cannot be used.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
@@ -138,7 +144,7 @@ def initialise(
     named = check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     data = DataConfig(
-        name=choice.name or "data",
+        name=choice.name or named.site,
         path=str(path.resolve()),
         labels=found.data.label_names,
         encoder=named.encoder,
@@ -149,21 +155,52 @@ def initialise(
     )
     if data.local_encoder is not None:
         local_encoder.load(data.local_encoder, found.data.modality)
-    shared = share(home, choice, privacy, named.site)
-    check_room(home, len(found.data))
-    see = partial(_see, found, path, confirm)
-    done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
-    pin = canonical.sha256_hex(done.encoder)
-    data = replace(data, name=choice.name or done.site, encoder=pin)
-    config = ClientConfig(
-        site=done.site,
-        server=pinned_server(done.reply),
-        data=data,
-        privacy=privacy,
-        acceptance=AcceptanceConfig(standard_errors=modality(found.data.modality).standard_errors),
-    )
-    configuration.save(home, config)
+    if home.config.exists():
+        config = _enrolled_before(home, named, data, privacy)
+    else:
+        shared = share(home, choice, privacy, named.site)
+        check_room(home, len(found.data))
+        see = partial(_see, found, path, confirm)
+        done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
+        margin = modality(found.data.modality).standard_errors
+        config = ClientConfig(
+            site=done.site,
+            server=pinned_server(done.reply),
+            data=data,
+            privacy=privacy,
+            acceptance=AcceptanceConfig(standard_errors=margin),
+        )
+        configuration.save(home, config)
     return config, freezing.freeze(home, found, set_aside=skip, allow_empty=empty, stage=stage)
+
+
+def _enrolled_before(
+    home: ClientHome, named: JoinToken, data: DataConfig, privacy: PrivacyConfig
+) -> ClientConfig:
+    """The configuration that a call wrote before it was cut off, if it is what this one asks for.
+
+    Raises:
+        ConfigError: It is of another site or encoder, or of other options.
+    """
+    config = configuration.load(home)
+    if (config.site, config.data.encoder) != (named.site, named.encoder):
+        raise ConfigError(
+            f"{home.config}: enrolled as {config.site!r}, and the join token is for {named.site!r},"
+            " or for another encoder; --replace enrols this home again"
+        )
+    wrong = [
+        f"{part}.{one.name}"
+        for part, old, new in (("data", config.data, data), ("privacy", config.privacy, privacy))
+        for one in fields(old)
+        if getattr(old, one.name) != getattr(new, one.name)
+    ]
+    if wrong:
+        raise ConfigError(
+            f"{home.config}: the call that was cut off wrote another {', '.join(wrong)}: 'wg-client"
+            f" freeze --home {home.root}' goes on with what is there; to change it, delete this"
+            " file and run 'init' again"
+        )
+    return config
 
 
 def check_room(home: ClientHome, records: int) -> None:

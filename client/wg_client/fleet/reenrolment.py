@@ -2,7 +2,8 @@
 
 *Crash safety.* All that is new is made in ``successor/`` below the home, with its ``client.yaml``,
 before anything of the home changes. Then each piece takes its place, ``client.yaml`` last. A
-command that was cut off after the token was spent is finished by running it again, with any token.
+command that was cut off is finished by running it again with the same token: it asks with the keys
+that it made before, and the server answers again (``enrolment``).
 
 *What changes.* ``replace``: TLS and node keys, certificate, and what the server says of itself.
 Statistics key, ledger and its key stay: releases that were made stay good. ``compromise``: all
@@ -27,7 +28,8 @@ from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, raised_as
-from wg_common.ledger import place, recovery
+from wg_common.ledger import database, entries, place, recovery
+from wg_common.ledger.entries import Genesis, Predecessor
 from wg_common.ledger.store import DatasetRecord, Ledger
 from wg_common.wire import canonical, protocol, signing
 
@@ -50,6 +52,8 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
     """
 
     def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
+        if (stage.root / place.LEDGER).exists():
+            _fresh(stage)  # of a ``compromise`` that came to nothing
         shared = sharing.pass_on(home, stage)
         atomic.copy(home.signing_key, stage.signing_key, mode=atomic.PRIVATE)
         if not shared:
@@ -80,6 +84,8 @@ def compromise(
             commitment = old.commitment(config.data.name)
         if commitment is None:
             raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
+        if not _succeeds(stage, predecessor):
+            _fresh(stage)
         done = enrolment.enrol(stage, token, predecessor=predecessor, confirm=confirm)
         with Ledger.open(stage.ledger, signing.load(stage.ledger_key)) as ledger:
             ledger.register_dataset(
@@ -107,7 +113,7 @@ def _again(
     with locks.node(home), locks.release(home):
         if not stage.config.exists():
             confirm = _checked(home, config, token, encoder)
-            _fresh(stage)
+            stage.make_private()
             done = enrol(stage, config, confirm)
             data = dataclasses.replace(config.data, encoder=canonical.sha256_hex(done.encoder))
             server = pinned_server(done.reply)
@@ -172,9 +178,17 @@ def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | 
     return look
 
 
+def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
+    """Whether the folder holds a log that replaces the old one as that is now."""
+    if not database.holds_ledger(stage.root / place.LEDGER):
+        return False
+    with Ledger.open(stage.ledger) as ledger:
+        genesis = entries.decode(ledger.entry(0))
+    return isinstance(genesis, Genesis) and genesis.predecessor == predecessor
+
+
 def _fresh(stage: ClientHome) -> None:
-    """An empty folder: what a try left that spent no token, or came to nothing, goes."""
+    """An empty folder: what another try left goes."""
     with raised_as(ConfigError, f"{stage.root}: cannot be made"):
-        if stage.root.exists():
-            shutil.rmtree(stage.root)
-        stage.root.mkdir(mode=0o700)
+        shutil.rmtree(stage.root)
+    stage.make_private()

@@ -13,7 +13,7 @@ outbox      released bytes of a charge, to be sent again after a crash
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from wg_common.errors import ConfigError, StorageError, VerificationError, raised_as
@@ -85,6 +85,18 @@ def create(path: Path) -> sqlite3.Connection:
             database.close()
             raise ConfigError(f"{path}: there is a ledger already")
     return database
+
+
+def holds_ledger(path: Path) -> bool:
+    """Whether there is a ledger in this file: not where a crash left it without an entry.
+
+    Raises:
+        VerificationError: The file is damaged.
+    """
+    if not path.exists():
+        return False
+    with explained(path), closing(connect(path)) as database:
+        return bool(database.execute("select count(*) from sqlite_schema").fetchone()[0])
 
 
 def install_schema(database: sqlite3.Connection) -> None:

@@ -1,0 +1,81 @@
+"""``wg-client init`` in a process of its own that kills itself (-9) at a named moment.
+
+Usage: python -m tests.e2e.init_process MOMENT WORDS...
+
+MOMENT is one of ``MOMENTS``; any other word kills nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Just before or just after the ``count``-th call of a function of the product.
+
+    Attributes:
+        place: Module, and the function in it, or a class and its method.
+    """
+
+    place: str
+    after: bool = True
+    count: int = 1
+
+
+MOMENTS = {
+    "records read": Moment("wg_client.fleet.initialise:look"),
+    "one key": Moment("wg_common.wire.key_files:save"),
+    "all keys": Moment("wg_client.site.identity:create"),
+    "an empty ledger": Moment("wg_common.ledger.database:install_schema", after=False),
+    "a ledger": Moment("wg_common.ledger.store:Ledger.create"),
+    "the answer": Moment("wg_client.connection.link:post"),
+    "the witness on the ledger": Moment("wg_common.ledger.store:Ledger.enrol_witness"),
+    "enrolled": Moment("wg_client.fleet.initialise:enrol"),
+    "client.yaml": Moment("wg_client.site.config:save"),
+    "half encoded": Moment("wg_client.data.encoded:Encoded.add"),
+    "a snapshot that is not in use": Moment("wg_client.data.snapshot:point", after=False),
+    "a snapshot that the ledger does not know": Moment("wg_client.data.snapshot:point"),
+}
+
+
+def stop_at(moment: Moment, stop: Any, patch: Any = setattr) -> None:
+    """Have ``stop`` called at a moment; ``patch`` takes an object, a name and a value."""
+    module, _, name = moment.place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *classes, name = name.split(".")
+    for found in classes:
+        owner = getattr(owner, found)
+    # A class method is bound to its class already; a function takes whatever it is called with.
+    function, calls = getattr(owner, name), 0
+
+    def stopping(*words: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == moment.count and not moment.after:
+            stop()
+        result = function(*words, **options)
+        if calls == moment.count and moment.after:
+            stop()
+        return result
+
+    patch(owner, name, stopping)
+
+
+def main() -> None:
+    moment, *words = sys.argv[1:]
+    if moment in MOMENTS:
+        stop_at(MOMENTS[moment], lambda: os.kill(os.getpid(), signal.SIGKILL))
+    from wg_client.cli.main import group
+    from wg_common import cli
+
+    cli.run(group, ["init", *words])
+
+
+if __name__ == "__main__":
+    main()
