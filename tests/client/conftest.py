@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
+from wg_client.data.inspection import Inspection
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.release import freeze as freezing
 from wg_client.release.freeze import Frozen
@@ -170,6 +171,10 @@ class TestPlant:
         """Put another encoder in the place of the home's, confirmed by its owner."""
         self.home.encoder.write_bytes(encoder)
         self.configure(data=replace(self.config.data, encoder=self.encoder))
+
+    def look(self) -> Inspection:
+        """What of the data set can be frozen."""
+        return freezing.look(self.home, load=remembering)
 
     def freeze(self, **words: Any) -> Frozen:
         """Freeze the data set as it is now."""

@@ -102,13 +102,13 @@ def say_refusal(
                     "message": str(refused),
                     "exit_code": refused.exit_code,
                 },
-                "problems": canonical.to_builtins((*found.shared, *found.problems)),
+                "problems": canonical.to_builtins(found.problems),
                 "duplicates": canonical.to_builtins(found.duplicates),
                 "hints": list(found.hints),
             }
         )
     else:
-        for line in named(CANNOT, (*found.shared, *found.problems)):
+        for line in named(CANNOT, found.problems):
             say(line)
     note(text("error: {message}", message=printable(current().error(str(refused)))))
     return refused.exit_code

@@ -40,7 +40,8 @@ def survey_cells(
     n = len(found.records)
     said = [dataset.composed(cell.strip()) for cell in found.columns.get(_LABEL, [""] * n)]
     units = list(found.columns[unit_column]) if unit_column else None
-    sides = found.columns.get(_SPLIT)
+    sides = None if split is None else found.columns.get(_SPLIT)
+    parts = ("", "0") if split == 0 else (str(split),)
     if labels is None:
         labels = sorted({label for label in said if label})
         check_case(table, labels)
@@ -50,13 +51,14 @@ def survey_cells(
     kept: list[int] = []
     problems: list[dataset.Problem] = []
     for row in range(n):
-        if split is not None and sides is not None and sides[row].strip() != str(split):
-            continue
-        reason = ""
-        if said[row] and said[row] not in index:
-            reason = dataset.undeclared(said[row], labels)
-        elif units is not None and not units[row].strip():
-            reason = f"column {unit_column!r} is empty: no privacy unit"
+        reason = found.problems.get(row, "")
+        if not reason:
+            if sides is not None and sides[row].strip() not in parts:
+                continue
+            if said[row] and said[row] not in index:
+                reason = dataset.undeclared(said[row], labels)
+            elif units is not None and not units[row].strip():
+                reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason:
             problems.append(dataset.Problem(name=found.records.names[row], reason=reason))
         else:

@@ -25,6 +25,7 @@ from wg_common.modalities.registry import modality as modality_of
 RECORD_LIMIT = 1_000_000
 RECORDS_CSV = "records.csv"
 UNLABELLED = -1
+_SHOWN = 80  # Most characters of a label in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -203,7 +204,8 @@ def listed(names: Sequence[str]) -> str:
 
 def undeclared(label: str, domain: Sequence[str]) -> str:
     """What is said of a label outside the domain."""
-    return f"label {label!r} is not declared; declared are {listed(domain)}"
+    shown = repr(label if len(label) <= _SHOWN else f"{label[:_SHOWN]}...")
+    return f"label {shown} is not declared; declared are {listed(domain)}"
 
 
 def check_count(path: Path, count: int) -> None:

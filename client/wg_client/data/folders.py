@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data.dataset import (
+    RECORDS_CSV,
     UNLABELLED,
     Problem,
     SiteData,
@@ -119,7 +120,7 @@ def survey_folder(
             label = index.get(composed(entry.name), UNLABELLED)
             for inner in _below(entry):
                 _sort_in(path, inner, label, found)
-    _set_tables_aside(path, found)
+    _set_tables_aside(path, found, modality)
     return finish(path, found, domain, modality, reading, with_units=False)
 
 
@@ -177,8 +178,11 @@ def listing(folder: Path) -> list[Path]:
 
 
 def inside(root: Path, entry: Path) -> bool:
-    """Whether a path stays below ``root`` when all links are followed."""
-    return entry.resolve().is_relative_to(root.resolve())
+    """Whether a path stays below ``root`` when all links are followed, and they lead somewhere."""
+    try:
+        return entry.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return False
 
 
 def printable_name(name: str) -> str:
@@ -235,7 +239,9 @@ def _sort_in(root: Path, entry: Path, label: int, found: Found) -> None:
         found.problems.append(Problem(name=shown, reason="its name is not UTF-8"))
         return
     if not inside(root, entry):
-        found.strays.append(Problem(name=name, reason="a link that leads out of the folder"))
+        found.strays.append(
+            Problem(name=name, reason="a link that leads out of the folder, or in a circle")
+        )
     elif not entry.is_file():
         reason = "a link to a folder" if entry.is_dir() else "not a file"
         found.strays.append(Problem(name=name, reason=reason))
@@ -246,16 +252,20 @@ def _sort_in(root: Path, entry: Path, label: int, found: Found) -> None:
         found.labels.append(label)
 
 
-def _set_tables_aside(root: Path, found: Found) -> None:
-    """A text beside other records is none; nor is a CSV file that lies alone beside images."""
-    texts = lies_beside(found.paths)
+def _set_tables_aside(root: Path, found: Found, modality: str | None) -> None:
+    """A text beside other records is none; nor is a CSV file that lies alone beside images.
+
+    Where the modality is known, a file of another one says nothing about the others.
+    """
+    texts = lies_beside(found.paths) if modality is None else set()
     for row in reversed(range(len(found.paths))):
         path = found.paths[row]
         if path in texts:
             name = str(path.relative_to(root))
             found.strays.append(Problem(name=name, reason="a text beside other records"))
             del found.paths[row], found.labels[row]
-    if not any(modality_name(path) == Images.name for path in found.paths):
+    kinds = {modality_name(path) for path in found.paths} if modality is None else {modality}
+    if Images.name not in kinds:
         return
     for row in reversed(range(len(found.paths))):
         path = found.paths[row]
@@ -271,6 +281,8 @@ _TABLE = (
 
 
 def _no_record(entry: Path) -> str:
+    if entry.name == RECORDS_CSV:
+        return "no table of records: its first line has no columns file and label"
     advice = _ADVICE.get(entry.suffix.lower(), "")
     return f"no file of {registry.listed('title', 'or')}" + (f": {advice}" if advice else "")
 

@@ -2,19 +2,19 @@
 
 The content of a record is its decoded values, whatever file they came from. With the unit rule
 ``record`` a content is one privacy unit, however many files hold it: it is kept once. The rules
-below look at the files of one content alone, so that one record more or less changes nothing about
-any other:
+below look at the files of one content alone, and at one unit alone where units have several
+records, so that one record, or one unit, more or less changes nothing about any other:
 
 * the same content under two labels: none of its files is kept, and all are problems;
 * the same content, also without a label: the labelled one counts;
-* the same content under one label, within one unit: it counts once, and is named.
+* the same content under one label: it counts once, and is named.
 
-With units of several records a content in two units is a problem of the data set as a whole, and
-stays one (``shared``): joining the units, or leaving the content out of both, would let one unit
-more change what another unit adds to the statistics, and the sensitivity would not hold.
+So a content that is in two units counts in each, as if the other were not there. To join the units,
+or to leave the content out of both, would let one unit more change what another one adds to the
+statistics, and the sensitivity would not hold.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from wg_common.errors import DataError
 from wg_common.modalities.base import Record, content_digest
 
 _STEP = 64
+_NAME = 40  # Most characters of a unit in a message
 
 Stage = Callable[[str, int, int], None]  # Called with (what is done, records done, records in all)
 
@@ -48,7 +49,6 @@ class Inspection:
         shapes: int64 ``[n, 2]``: first two sides of each record, 0 where it has one only.
         problems: What cannot be used, and why; all of it.
         duplicates: What counts once with another record.
-        shared: Contents that are in two privacy units; nothing is frozen while there are any.
         hints: What a person should know, and nothing is refused for.
     """
 
@@ -57,7 +57,6 @@ class Inspection:
     shapes: NDArray[np.int64]
     problems: tuple[Problem, ...]
     duplicates: tuple[Duplicate, ...]
-    shared: tuple[Problem, ...]
     hints: tuple[str, ...] = ()
 
 
@@ -85,14 +84,14 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
             shapes[row] = one, two
         if stage is not None and ((row + 1) % _STEP == 0 or row + 1 == len(data)):
             stage("read", row + 1, len(data))
-    groups: dict[bytes, list[int]] = {}
+    unit_of = data.units if units and data.units is not None else [""] * len(data)
+    groups: dict[tuple[str, bytes], list[int]] = {}
     for row, digest in digests.items():
-        groups.setdefault(digest, []).append(row)
+        groups.setdefault((unit_of[row], digest), []).append(row)
     kept: list[int] = []
     duplicates: list[Duplicate] = []
-    shared: list[Problem] = []
     for rows in groups.values():
-        _settle(data, rows, units, kept, problems, duplicates, shared)
+        _settle(data, rows, kept, problems, duplicates)
     kept.sort()
     return Inspection(
         data=data.take(kept),
@@ -100,8 +99,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
         shapes=np.array([shapes[row] for row in kept], dtype=np.int64).reshape(-1, 2),
         problems=tuple(problems),
         duplicates=tuple(duplicates),
-        shared=tuple(shared),
-        hints=(*survey.hints, *looks.hints()),
+        hints=(*survey.hints, *looks.hints(), *_in_two_units(groups)),
     )
 
 
@@ -141,25 +139,15 @@ def decoded_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...
 def _settle(
     data: SiteData,
     rows: list[int],
-    units: bool,
     kept: list[int],
     problems: list[Problem],
     duplicates: list[Duplicate],
-    shared: list[Problem],
 ) -> None:
-    """Decide which files of one content count."""
+    """Decide which files of one content, of one unit, count."""
     if len(rows) == 1:
         kept.append(rows[0])
         return
     names = [data.names[row] for row in rows]
-    if units and data.units is not None:
-        found = sorted({data.units[row] for row in rows})
-        if len(found) > 1:
-            shared += [
-                Problem(name=name, reason=f"the same content is in units {', '.join(found[:5])}")
-                for name in names
-            ]
-            return
     labels = sorted({int(data.labels[row]) for row in rows} - {UNLABELLED})
     if len(labels) > 1:
         words = ", ".join(repr(data.label_names[label]) for label in labels)
@@ -174,6 +162,21 @@ def _settle(
     kept.append(first)
     duplicates += [
         Duplicate(name=data.names[row], same_as=data.names[first]) for row in rows if row != first
+    ]
+
+
+def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
+    """What is said of contents that are in several privacy units."""
+    units: dict[bytes, list[str]] = {}
+    for unit, digest in groups:
+        units.setdefault(digest, []).append(unit)
+    several = [found for found in units.values() if len(found) > 1]
+    if not several:
+        return []
+    named = ", ".join(unit[:_NAME] for unit in sorted(several[0])[:5])
+    return [
+        f"{len(several)} contents are in several privacy units, first in {named}: each counts in"
+        " every one of them; if these are one person or part, give them one unit"
     ]
 
 

@@ -4,19 +4,19 @@ Encodings, delimiters and how columns are found: ``wg_common.modalities.tables``
 """
 
 import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wg_client.data import dataset
 from wg_client.data.folders import Found, finish, inside
 from wg_client.site.reading import ReadingConfig
-from wg_common import atomic
 from wg_common.errors import DataError
 from wg_common.modalities import registry, tables
+from wg_common.modalities.base import read_file
 
 CSV_LIMIT = 256 << 20
+_HEADER_LIMIT = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,20 @@ def survey_table(
     found = Found()
     rows = _read(path / dataset.RECORDS_CSV, unit_column, reading, found)
     if labels is None:
-        labels = sorted({row.label for row in rows.values() if row and row.label})
+        labels = sorted(
+            {row.label for row in rows.values() if not isinstance(row, str) and row.label}
+        )
         check_case(path / dataset.RECORDS_CSV, labels)
     if not labels:
-        raise DataError(f"{path / dataset.RECORDS_CSV}: no labels; declare them (--labels a,b,c)")
+        bad = [f"; line {number}: {row}" for number, row in rows.items() if isinstance(row, str)]
+        table = path / dataset.RECORDS_CSV
+        raise DataError(f"{table}: no labels; declare them (--labels a,b,c){''.join(bad[:1])}")
     index = dataset.label_index(labels)
     for number, row in rows.items():
-        reason = _row_problem(path, row, labels, index) if row else "too few columns"
-        if row and not reason and unit_column and not row.unit.strip():
+        reason = row if isinstance(row, str) else _row_problem(path, row, labels, index)
+        if not reason and unit_column and not isinstance(row, str) and not row.unit.strip():
             reason = f"column {unit_column!r} is empty: no privacy unit"
-        if reason or row is None:
+        if reason or isinstance(row, str):
             name = f"{dataset.RECORDS_CSV}: line {number}"
             found.problems.append(dataset.Problem(name=name, reason=reason))
             continue
@@ -62,43 +66,69 @@ def survey_table(
     return finish(path, found, labels, modality, reading, with_units=unit_column is not None)
 
 
+def why_none(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:
+    """Why a file is no table of records, by its first line alone; or nothing."""
+    try:
+        with table.open("rb") as stream:
+            first = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
+        text, _ = tables.decode_table(first, str(table), reading.encoding)
+        _columns(next(_lines(text), (0, []))[1], unit_column, table)
+    except (csv.Error, OSError) as error:
+        return f"not CSV: {error}"
+    except DataError as error:
+        return str(error).removeprefix(f"{table}: ")
+    return ""
+
+
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    return tables.read_rows(text, tables.delimiter_of(text.partition("\n")[0]))
+
+
+def _columns(header: Sequence[str], unit_column: str | None, table: Path) -> list[int]:
+    """Where the columns file, label and that of the unit stand.
+
+    Raises:
+        DataError: One is missing, or stands there twice.
+    """
+    wanted = ["file", "label", *([unit_column] if unit_column else [])]
+    places = []
+    for column in wanted:
+        place = tables.find_column(header, column)
+        if place is None:
+            raise DataError(
+                f"{table}: no column {column!r}; found {dataset.listed(header)}, expected"
+                f" {dataset.listed(wanted)}"
+            )
+        if header.count(header[place]) > 1:
+            raise DataError(f"{table}: column {header[place]!r} stands there twice; keep one")
+        places.append(place)
+    return places
+
+
 def _read(
     table: Path, unit_column: str | None, reading: ReadingConfig, found: Found
-) -> dict[int, _Row | None]:
-    """Lines by their number; None: one that is too short."""
-    data = atomic.read_bytes(table, limit=CSV_LIMIT)
-    encoding = tables.encoding_of(data, str(table), reading.encoding)
+) -> dict[int, _Row | str]:
+    """Rows by the number of their line, or why they cannot be used."""
+    data = read_file(table, CSV_LIMIT)
+    text, encoding = tables.decode_table(data, str(table), reading.encoding)
     if encoding == "cp932" and reading.encoding == tables.AUTO:
         found.hints.append(
             f"{table.name}: read as CP932 (Shift-JIS); if names look wrong, say --encoding"
         )
-    text = data.decode(encoding).removeprefix("\ufeff")
-    wanted = ["file", "label", *([unit_column] if unit_column else [])]
-    delimiter = tables.delimiter_of(text.partition("\n")[0])
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    rows: dict[int, _Row | None] = {}
+    lines, number = _lines(text), 0
+    rows: dict[int, _Row | str] = {}
     try:
-        header = next(reader, [])
-        places = [tables.find_column(header, column) for column in wanted]
-        for column, place in zip(wanted, places, strict=True):
-            if place is None:
-                raise DataError(
-                    f"{table}: no column {column!r}; found {dataset.listed(header)}, expected"
-                    f" {dataset.listed(wanted)}"
-                )
-            if header.count(header[place]) > 1:
-                raise DataError(f"{table}: column {header[place]!r} stands there twice; keep one")
-        columns = [place for place in places if place is not None]
-        for number, cells in enumerate(reader, 2):
-            if not cells:
-                continue
+        columns = _columns(next(lines, (0, []))[1], unit_column, table)
+        for number, cells in lines:
             if len(cells) <= max(columns):
-                rows[number] = None
+                rows[number] = "too few columns"
                 continue
             file, label, *unit = (cells[place] for place in columns)
             rows[number] = _Row(file, dataset.composed(label), unit[0] if unit else "")
+            if not all(map(tables.is_text, cells)):
+                rows[number] = tables.not_in(encoding)
     except csv.Error as error:
-        raise DataError(f"{table}: line {reader.line_num}: not CSV: {error}") from error
+        raise DataError(f"{table}: after line {number}: not CSV: {error}") from error
     return rows
 
 

@@ -4,7 +4,8 @@ Layouts of a folder::
 
     DIR/CLASS/**/image.png           label = name of the first folder; "_unlabelled" has none
     DIR/CLASS/**/window.csv          the same for another modality
-    DIR/records.csv + files          columns file, label and, if named, the unit column
+    DIR/records.csv + files          columns file, label and, if named, the unit column; a file of
+                                     this name with other columns, beside class folders, is a stray
     DIR/image.png                    no labels at all
 
 Further: one ``.npz`` file (``npz_file``), long sensor logs (``sensor_windows``), and tables each of
@@ -22,9 +23,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wg_client.data.cell_table import survey_cells
-from wg_client.data.dataset import READING, RECORDS_CSV, SiteData, Survey, nothing_found
-from wg_client.data.folders import survey_folder
-from wg_client.data.label_table import survey_table
+from wg_client.data.dataset import (
+    READING,
+    RECORDS_CSV,
+    SiteData,
+    Survey,
+    is_record,
+    nothing_found,
+)
+from wg_client.data.folders import listing, survey_folder
+from wg_client.data.label_table import survey_table, why_none
 from wg_client.data.npz_file import survey_npz
 from wg_client.data.sensor_windows import is_log, survey_logs
 from wg_client.site.reading import ReadingConfig
@@ -83,17 +91,25 @@ def survey(
         raise DataError(f"{path}: not there")
     if reading.log is not None:
         return survey_logs(path, labels, unit_column, reading, modality)
-    table = path / RECORDS_CSV if path.is_dir() else path
-    if cells.holds_records(table):
-        return survey_cells(table, labels, unit_column, split, modality, reading)
     if path.is_dir():
-        if (path / RECORDS_CSV).is_file():
+        table = path / RECORDS_CSV
+        # A stray file of this name keeps no class folders, and no empty home, from being read.
+        entries = listing(path)
+        folders = any(entry.is_dir() for entry in entries)
+        stray = unit_column is None and (
+            folders or (modality is not None and not any(map(is_record, entries)))
+        )
+        if cells.holds_records(table, modality if stray else None):
+            return survey_cells(table, labels, unit_column, split, modality, reading)
+        if table.is_file() and not (stray and why_none(table, unit_column, reading)):
             return survey_table(path, labels, unit_column, modality, reading)
         if unit_column is not None:
             raise DataError(
                 f"{path}: unit column {unit_column!r} needs a {RECORDS_CSV} with that column"
             )
         return survey_folder(path, labels, modality, reading)
+    if cells.holds_records(path):
+        return survey_cells(path, labels, unit_column, split, modality, reading)
     if path.suffix.lower() == ".npz" and path.is_file():
         return survey_npz(path, labels, unit_column, split, modality)
     if is_log(path):

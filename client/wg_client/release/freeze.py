@@ -124,16 +124,11 @@ def why_not(
     found: Inspection, *, set_aside: bool, allow_empty: bool, source: Path
 ) -> DataError | None:
     """Why a data set cannot be frozen, or nothing; ``source`` is its folder or file."""
-    wrong = found.shared or (() if set_aside else found.problems)
-    if wrong:
-        mend = (
-            "mend them; what is in two privacy units cannot be set aside"
-            if found.shared
-            else "mend them, or leave them out with --set-aside"
-        )
+    if found.problems and not set_aside:
+        first = found.problems[0]
         return DataError(
-            f"{source}: nothing was frozen: {len(wrong)} records or files cannot be used, first"
-            f" {wrong[0].name}: {wrong[0].reason}; {mend}"
+            f"{source}: nothing was frozen: {len(found.problems)} records or files cannot be used,"
+            f" first {first.name}: {first.reason}; mend them, or leave them out with --set-aside"
         )
     if not len(found.data) and not allow_empty:
         return DataError(

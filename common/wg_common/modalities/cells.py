@@ -3,12 +3,14 @@
 The column that holds the record says of which modality the table is (``Modality.column``). Others
 may name its label, its privacy unit, and its side of a split. Encodings and delimiters are those of
 ``tables``. A cell is made a record when it is asked for; the table itself is in memory.
+
+A row that cannot be used is named, and changes nothing about the others: too few or too many cells,
+no JSON, not in the encoding. A quote that is never closed has no end of its own: that is refused.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,15 +67,21 @@ class CellTable:
         records: The records.
         columns: Others that were asked for and are there, by name, n cells each.
         encoding: What the table was read in.
+        problems: Numbers of rows that cannot be used, and why; their cells are empty.
     """
 
     records: CellRecords
     columns: Mapping[str, Sequence[str]]
     encoding: str
+    problems: Mapping[int, str]
 
 
-def holds_records(path: Path) -> bool:
-    """Whether a file is such a table, by its name, or its first line."""
+def holds_records(path: Path, modality: str | None = None) -> bool:
+    """Whether a file is such a table, by its name, or its first line.
+
+    Args:
+        modality: Of the records; None: of any.
+    """
     if path.suffix.lower() == JSON_LINES:
         return path.is_file()
     if path.suffix.lower() != ".csv" or not path.is_file():
@@ -81,7 +89,8 @@ def holds_records(path: Path) -> bool:
     with path.open("rb") as stream:
         first = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
     try:
-        return _modality(_header(tables.decode_text(first, str(path)))) is not None
+        kind = _modality(_header(tables.decode_text(first, str(path))))
+        return kind is not None and modality in (None, kind.name)
     except (DataError, UnicodeDecodeError):  # half a sign of UTF-16; what it is, is said elsewhere
         return False
 
@@ -97,24 +106,36 @@ def read(path: Path, more: Collection[str] = (), encoding: str = tables.AUTO) ->
         DataError: It cannot be read, or has no column of records; the line is named.
     """
     data = read_file(path, TABLE_LIMIT)
-    found = tables.encoding_of(data, str(path), encoding)
-    text = data.decode(found).removeprefix("\ufeff")
-    rows = list(_objects(text, path) if path.suffix.lower() == JSON_LINES else _rows(text, path))
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    kind = _modality(names)
+    text, found = tables.decode_table(data, str(path), encoding)
+    if path.suffix.lower() == JSON_LINES:
+        rows = list(_objects(text, found))
+        headers = [list(row) for row in rows if not isinstance(row, str)]
+    else:
+        rows = []
+        headers = [_header_and_rows(text, path, found, rows)]
+    kind = next((one for one in map(_modality, headers) if one is not None), None)
     if kind is None:
-        wanted = registry.listed_columns()
-        raise DataError(f"{path}: columns {names[:20]}, expected one of {wanted}")
-    place = tables.find_column(names, kind.column)
-    column = kind.column if place is None else names[place]
-    columns = {}
-    for name in more:
-        at = tables.find_column(names, name)
-        if at is not None:
-            columns[name] = [row.get(names[at], "") for row in rows]
-    cells = [row.get(column, "") for row in rows]
+        names = list(dict.fromkeys(name for header in headers for name in header))[:20]
+        raise DataError(f"{path}: columns {names}, expected one of {registry.listed_columns()}")
+    columns = {
+        name: [_of(row, name) for row in rows]
+        for name in more
+        if any(tables.find_column(header, name) is not None for header in headers)
+    }
+    cells = [_of(row, kind.column) for row in rows]
     called = [f"{path.name}[{row}]" for row in range(len(rows))]
-    return CellTable(CellRecords(kind, cells, called), columns, found)
+    problems = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
+    return CellTable(CellRecords(kind, cells, called), columns, found, problems)
+
+
+def _of(row: dict[str, str] | str, column: str) -> str:
+    """A cell of a row; empty where it has none, or cannot be used."""
+    if isinstance(row, str):
+        return ""
+    if column in row:
+        return row[column]
+    place = tables.find_column(list(row), column)
+    return "" if place is None else list(row.values())[place]
 
 
 def _modality(names: Sequence[str]) -> Modality | None:
@@ -138,39 +159,52 @@ def _header(line: str) -> list[str]:
         return []
 
 
-def _rows(text: str, path: Path) -> Iterator[dict[str, str]]:
-    delimiter = tables.delimiter_of(text.partition("\n")[0])
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+def _header_and_rows(
+    text: str, path: Path, encoding: str, rows: list[dict[str, str] | str]
+) -> list[str]:
+    """The header of a CSV table; adds its rows to ``rows``, or why they cannot be used."""
+    lines = tables.read_rows(text, tables.delimiter_of(text.partition("\n")[0]))
+    number = 0
     try:
-        header = next(reader, [])
+        _, header = next(lines, (0, []))
         if twice := {name for name in header if name and header.count(name) > 1}:
             raise DataError(f"{path}: column {min(twice)!r} stands there twice; keep one")
-        for cells in reader:
-            if not cells:
-                continue
+        for number, cells in lines:
             if len(cells) != len(header):
-                raise DataError(
-                    f"{path}: line {reader.line_num}: {len(cells)} cells, expected {len(header)}"
-                )
-            yield dict(zip(header, cells, strict=True))
+                rows.append(f"line {number}: {len(cells)} cells, expected {len(header)}")
+            elif not all(map(tables.is_text, cells)):
+                rows.append(f"line {number}: {tables.not_in(encoding)}")
+            else:
+                rows.append(dict(zip(header, cells, strict=True)))
     except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: not CSV: {error}") from error
+        raise DataError(f"{path}: after line {number}: not CSV: {error}") from error
+    return header
 
 
-def _objects(text: str, path: Path) -> Iterator[dict[str, str]]:
+def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
+    """Objects of JSON lines, or why they cannot be used."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             found = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: line {number}: not JSON: {error}") from error
+            yield f"line {number}: not JSON: {error}"
+            continue
         if not isinstance(found, dict):
-            raise DataError(f"{path}: line {number}: {type(found).__name__}, expected an object")
-        yield {name: _cell(value, path, number) for name, value in found.items()}
+            yield f"line {number}: {type(found).__name__}, expected an object"
+            continue
+        row = {name: _cell(value) for name, value in found.items()}
+        wrong = next((name for name, cell in row.items() if cell is None), None)
+        if wrong is not None:
+            yield f"line {number}: {type(found[wrong]).__name__}, expected strings"
+        elif all(map(tables.is_text, [*row, *(cell or "" for cell in row.values())])):
+            yield {name: cell or "" for name, cell in row.items()}
+        else:
+            yield f"line {number}: {tables.not_in(encoding)}"
 
 
-def _cell(value: object, path: Path, number: int) -> str:
+def _cell(value: object) -> str | None:
     """A value as a cell: strings, and whole numbers, such as a unit's, as they are written."""
     if value is None:
         return ""
@@ -178,4 +212,4 @@ def _cell(value: object, path: Path, number: int) -> str:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise DataError(f"{path}: line {number}: {type(value).__name__}, expected strings")
+    return None

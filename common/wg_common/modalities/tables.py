@@ -4,13 +4,19 @@ What is read, in this order: a byte order mark (UTF-8, UTF-16), UTF-8, and CP932
 Excel writes in Japan and contains Shift-JIS. A table whose first line has a tab or a semicolon
 outside quotes is delimited by it, and its numbers may have a decimal comma; else by commas.
 
+A table of records is one file of many people's lines, and one of them must not change how the
+others are read: there the encoding is the one that most lines with other signs than ASCII are in,
+and what of a line is not in it stands there as halves of surrogate pairs, for ``is_text`` to find.
+
 Not guaranteed: that bytes in another old encoding are refused. Some are valid CP932; whoever knows
 better names the encoding (``data.reading.encoding``).
 """
 
 import codecs
+import csv
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from wg_common.errors import DataError
 
@@ -49,6 +55,8 @@ _QUOTED = re.compile(r'"[^"]*"')
 _UNIT = re.compile(r"\s*[\[(（].*$")
 _COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
+_HALF = re.compile("[\ud800-\udfff]")
+_FIRST_LINE = 64 << 10  # Most bytes of a table's header
 
 
 def encoding_of(data: bytes, name: str, said: str = AUTO) -> str:
@@ -73,6 +81,64 @@ def encoding_of(data: bytes, name: str, said: str = AUTO) -> str:
             return encoding
     tried = said if said != AUTO else "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)"
     raise DataError(f"{name}: not a text in {tried}; save it as UTF-8, or say its encoding")
+
+
+def decode_table(data: bytes, name: str, said: str = AUTO) -> tuple[str, str]:
+    """A table of records as text, and its encoding; arguments as of ``encoding_of``.
+
+    Raises:
+        DataError: It is none of those that are tried, or its first line is no text.
+    """
+    first = data[:_FIRST_LINE].partition(b"\n")[0]
+    encoding = encoding_of(first, name, said) if said == AUTO else said
+    if encoding in ("utf-8", "cp932") and said == AUTO:
+        encoding = _of_most_lines(data)
+    # Of UTF-16 a lone half of a pair is left as it is; of others, each byte that cannot be.
+    errors = "surrogatepass" if encoding == "utf-16" else "surrogateescape"
+    try:
+        text = data.decode(encoding, errors)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not a text in {encoding}; save it as UTF-8") from error
+    return text.removeprefix("\ufeff"), encoding
+
+
+def is_text(cell: str) -> bool:
+    """Whether all of a cell of ``decode_table`` is in the table's encoding."""
+    return cell.isascii() or not _HALF.search(cell)
+
+
+def not_in(encoding: str) -> str:
+    """What is said of a row that is not a text in the table's encoding."""
+    return f"not a text in {encoding}; save the table as UTF-8, or say its encoding"
+
+
+def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Lines of a CSV text that are not empty, each with the number of its last line in the file.
+
+    Raises:
+        csv.Error: A quote is not closed, or stands where none can be.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # what is too long is said later
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    for cells in reader:
+        if cells:
+            yield reader.line_num, cells
+
+
+def _of_most_lines(data: bytes) -> str:
+    """UTF-8 or CP932: what most lines with signs beyond ASCII are in; UTF-8 where it is even."""
+    votes = 0
+    for line in data.split(b"\n"):
+        if not line.isascii():
+            votes += 1 if _is(line, "utf-8") else -1 if _is(line, "cp932") else 0
+    return "utf-8" if votes >= 0 else "cp932"
+
+
+def _is(line: bytes, encoding: str) -> bool:
+    try:
+        return _PRIVATE.search(line.decode(encoding)) is None or encoding != "cp932"
+    except UnicodeDecodeError:
+        return False
 
 
 def decode_text(data: bytes, name: str, said: str = AUTO) -> str:

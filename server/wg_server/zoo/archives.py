@@ -177,6 +177,8 @@ def read_table(path: str) -> Archive:
         DataError: It cannot be read, or there are not two classes.
     """
     table = cells.read(Path(path), ["label", "split"])
+    for reason in table.problems.values():
+        raise DataError(f"{path}: {reason}")
     n = len(table.records)
     said, sides = (table.columns.get(name, [""] * n) for name in ("label", "split"))
     kept = [row for row in range(n) if said[row].strip() and sides[row].strip() in ("", "0")]

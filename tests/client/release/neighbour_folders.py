@@ -94,6 +94,19 @@ def window(root: Path, rng: np.random.Generator) -> None:
     np.save(root / LABELS[0] / "window.npy", rng.normal(size=(2, 64)))
 
 
+def table(root: Path, rng: np.random.Generator) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "records.csv").write_bytes(b"part,shift,text\nnotes of " + rng.bytes(1000))
+
+
+def linked(root: Path, rng: np.random.Generator) -> None:
+    folder = root / LABELS[rng.integers(3)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one, other in (("a.jpg", "b.jpg"), ("b.jpg", "a.jpg"), ("self", "self")):
+        if not (folder / one).is_symlink():
+            (folder / one).symlink_to(other)
+
+
 CHANGES: tuple[Write, ...] = (
     added,
     removed,
@@ -108,6 +121,8 @@ CHANGES: tuple[Write, ...] = (
     undeclared,
     stray,
     window,
+    table,
+    linked,
 )
 
 
@@ -119,3 +134,27 @@ def folder(root: Path, rng: np.random.Generator) -> None:
     for change in CHANGES:
         if rng.random() < 0.1:
             change(root, rng)
+
+
+HEADER = b"text,label,author\n"
+ODD_ROWS: dict[str, bytes] = {
+    "NUL": b'"the pump \0 leaks",dots,a9\n',
+    "NUL in the label": b"the pump leaks,do\0ts,a9\n",
+    "long": b'"' + b"leak " * 30_000 + b'",dots,a9\n',
+    "long label": b"the pump leaks," + b"x" * 140_000 + b",a9\n",
+    "not UTF-8": b"the p\xffmp leaks,dots,a9\n",
+    "half a sign": "the pump is 傷".encode()[:-1] + b",dots,a9\n",
+    "cells": b"the pump leaks,dots\n",
+    "nothing": b",,\n",
+}
+"""Rows of a table of texts that cannot be used."""
+
+
+def rows(rng: np.random.Generator) -> list[bytes]:
+    """Rows of a table of notes by authors, of several each, in two languages."""
+    things = ("pump", "valve", "ポンプ", "shaft", "弁")
+    return [
+        f"{things[rng.integers(5)]} {number} 傷あり leaks,{LABELS[rng.integers(3)]},"
+        f"a{number // 3}\n".encode()
+        for number in range(12)
+    ]

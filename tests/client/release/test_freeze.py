@@ -229,13 +229,24 @@ def _table(folder: Path, rows: list[tuple[str, str, str]]) -> None:
     (folder / "records.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_a_content_in_two_units_freezes_nothing_even_set_aside(parts: TestPlant) -> None:
+def test_a_content_in_two_units_counts_in_each_as_if_the_other_were_not_there(
+    parts: TestPlant,
+) -> None:
+    """Else one unit more would change what another one adds, and the sensitivity would not hold."""
     folder = _folder(parts)
     rows = [(f"{number}.png", "dots", f"p{number // 2}") for number in range(6)]
-    _table(folder, [*rows, ("0.png", "dots", "p2")])
-    for words in ({}, {"set_aside": True}):
-        with pytest.raises(DataError, match=r"in units p0, p2.*cannot be set aside"):
-            parts.freeze(**words)
+    exact = []
+    for table in (rows[:2], [("0.png", "dots", "p2"), *rows[4:]], [*rows[:2], *rows[4:]]):
+        _table(folder, table)
+        exact.append(parts.freeze().snapshot.statistics())
+    apart = exact[0] + exact[1]
+    _table(folder, [*rows[:2], *rows[4:], ("0.png", "dots", "p2")])
+    found = parts.look()
+    assert found.problems == () and "several privacy units, first in p0, p2" in found.hints[-1]
+    together = parts.freeze()
+    assert together.records == 5 and together.listing.duplicates == ()
+    assert np.array_equal(together.snapshot.statistics(), apart)
+    assert not np.array_equal(apart, exact[2])
     _table(folder, [*rows, ("0.png", "dots", "p0"), ("1.png", "dots", "")])
     frozen = parts.freeze(set_aside=True)
     assert frozen.records == 6 and len(frozen.listing.duplicates) == 1

@@ -9,6 +9,7 @@ quality report are no further apart than the charge says.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,13 +25,19 @@ from numpy.typing import NDArray
 from tests.client.conftest import WITNESS, TestPlant, TestWitness
 from tests.client.release.neighbour_folders import (
     CHANGES,
+    HEADER,
     LABELS,
+    ODD_ROWS,
     Write,
     added,
     corrupt,
     folder,
+    linked,
     picture,
     removed,
+    rows,
+    stray,
+    table,
     undeclared,
 )
 
@@ -75,6 +82,17 @@ class TinyEncoder:
         return np.stack(rows)
 
 
+@dataclass(frozen=True)
+class TinyTexts(TinyEncoder):
+    """Features of a text by itself: eight bytes of its hash."""
+
+    modality: str = "texts"
+
+    def encode_local(self, records: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        digests = [hashlib.sha256(str(record).encode()).digest() for record in records]
+        return np.stack([np.frombuffer(one[:8], np.uint8) / np.float32(700) for one in digests])
+
+
 class Clock:
     """Time that goes by when somebody works or waits."""
 
@@ -108,8 +126,14 @@ class World:
     def member(self, root: Path, data: Path) -> ClientHome:
         shutil.copytree(self.template.root, root)
         home = ClientHome(root)
-        data_config = replace(self.config.data, path=str(data))
-        configuration.save(home, replace(self.config, data=data_config))
+        config = replace(self.config, data=replace(self.config.data, path=str(data)))
+        if data.is_file():  # a table of texts, each with its author
+            config = replace(
+                config,
+                data=replace(config.data, unit_column="author"),
+                privacy=replace(config.privacy, unit_rule="weight"),
+            )
+        configuration.save(home, config)
         return home
 
 
@@ -323,19 +347,19 @@ def outside(
     witness = replace(world.witness, state=None, asked=0)
     outsider = Outsider(home, witness, Clock(), np.random.default_rng(seed), [])
     with patched(monkeypatch, outsider):
-        frozen = freeze(home)
+        frozen = freeze(home, TinyTexts() if data.is_file() else TinyEncoder())
         assert frozen.snapshot.manifest.number == 1
         play(outsider)
         outsider.look_at_ledger()
     return outsider.seen
 
 
-def freeze(home: ClientHome) -> freezing.Frozen:
+def freeze(home: ClientHome, encoder: TinyEncoder | None = None) -> freezing.Frozen:
     return freezing.freeze(
         home,
         set_aside=True,
         allow_empty=True,
-        load=lambda _: TinyEncoder(),
+        load=lambda _: encoder or TinyEncoder(),
         now=lambda: START - 500,
     )
 
@@ -357,7 +381,7 @@ def test_folders_that_differ_in_one_thing_look_alike(
         rng = np.random.default_rng(1000 + pair)
         one, two = tmp_path / f"{pair}" / "one", tmp_path / f"{pair}" / "two"
         folder(one, rng)
-        shutil.copytree(one, two)
+        shutil.copytree(one, two, symlinks=True)
         change = CHANGES[pair % len(CHANGES)]
         change(two, rng)
         seen = [
@@ -372,13 +396,83 @@ def test_folders_that_differ_in_one_thing_look_alike(
     assert words == {"policy", "budget"}
 
 
+def _released(
+    world: World, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[Any], list[NDArray[np.int64]]]:
+    """What is seen outside, and the exact numbers that noise was put on."""
+    exact: list[NDArray[np.int64]] = []
+
+    def play(outsider: Outsider) -> None:
+        campaign(outsider)
+        exact.extend(outsider.exact[:1])  # the others are about a centre that noise moved
+
+    home = data.with_name(f"home-{data.stem}")
+    return outside(world, home, data, monkeypatch, 1, play), exact
+
+
+@pytest.mark.parametrize("name", ODD_ROWS)
+def test_a_row_that_cannot_be_used_leaves_a_release_as_it_would_be_without_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    good = rows(np.random.default_rng(4))
+    found = []
+    for member, lines in enumerate((good, [*good[:5], ODD_ROWS[name], *good[5:]])):
+        data = tmp_path / f"{member}.csv"
+        data.write_bytes(HEADER + b"".join(lines))
+        found.append(_released(world, data, monkeypatch))
+    (seen, exact), (seen_with, exact_with) = found
+    assert seen == seen_with and len(exact) == 1 and exact[0].any()
+    assert np.array_equal(exact, exact_with)
+
+
+def test_all_rows_that_cannot_be_used_together_leave_a_release_as_it_is(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = rows(np.random.default_rng(4))
+    for name, lines in (("without", good), ("with", [*ODD_ROWS.values(), *good])):
+        (tmp_path / f"{name}.csv").write_bytes(HEADER + b"".join(lines))
+    found = [
+        _released(world, tmp_path / f"{name}.csv", monkeypatch) for name in ("without", "with")
+    ]
+    assert found[0][0] == found[1][0]
+    assert np.array_equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("change", [corrupt, stray, table, linked], ids=lambda f: f.__name__)
+def test_a_file_that_cannot_be_used_leaves_a_release_as_it_would_be_without_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Write
+) -> None:
+    rng, found = np.random.default_rng(6), []
+    for number in range(6):
+        picture(tmp_path / "one" / LABELS[number % 3] / f"{number}.png", rng)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    change(tmp_path / "two", rng)
+    found = [_released(world, tmp_path / name, monkeypatch) for name in ("one", "two")]
+    assert found[0][0] == found[1][0]
+    assert np.array_equal(found[0][1], found[1][1])
+
+
+def test_a_content_in_two_units_is_not_seen_outside(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts in both (``inspection``): what it changes is what its own unit may change."""
+    good = rows(np.random.default_rng(4))
+    again = good[0].replace(b",a0", b",a9")
+    for name, lines in (("without", good), ("with", [*good, again])):
+        (tmp_path / f"{name}.csv").write_bytes(HEADER + b"".join(lines))
+    found = [
+        _released(world, tmp_path / f"{name}.csv", monkeypatch) for name in ("without", "with")
+    ]
+    assert found[0][0] == found[1][0]
+
+
 @pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
 def test_a_quality_report_tells_no_more_of_one_record_than_is_charged(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Write
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     folder(one, np.random.default_rng(2000 + CHANGES.index(change)))
-    shutil.copytree(one, two)
+    shutil.copytree(one, two, symlinks=True)
     change(two, np.random.default_rng(3))
     seen, exact, charged = [], [], set()
     for seed, data in enumerate((one, two)):
