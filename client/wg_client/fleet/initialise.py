@@ -23,7 +23,7 @@ from wg_client.fleet.enrolment import enrol
 from wg_client.release import freeze as freezing
 from wg_client.release.freeze import Frozen
 from wg_client.site import config as configuration
-from wg_client.site import encoder_pin, sharing
+from wg_client.site import encoder_pin, locks, sharing
 from wg_client.site.config import (
     AcceptanceConfig,
     ClientConfig,
@@ -160,17 +160,18 @@ def initialise(
     else:
         shared = share(home, choice, privacy, named.site)
         check_room(home, len(found.data))
-        see = partial(_see, found, path, confirm)
-        done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
-        margin = modality(found.data.modality).standard_errors
-        config = ClientConfig(
-            site=done.site,
-            server=pinned_server(done.reply),
-            data=data,
-            privacy=privacy,
-            acceptance=AcceptanceConfig(standard_errors=margin),
-        )
-        configuration.save(home, config)
+        with locks.node(home):
+            see = partial(_see, found, path, confirm)
+            done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
+            margin = modality(found.data.modality).standard_errors
+            config = ClientConfig(
+                site=done.site,
+                server=pinned_server(done.reply),
+                data=data,
+                privacy=privacy,
+                acceptance=AcceptanceConfig(standard_errors=margin),
+            )
+            configuration.save(home, config)
     return config, freezing.freeze(home, found, set_aside=skip, allow_empty=empty, stage=stage)
 
 

@@ -158,8 +158,8 @@ def freeze(
         now: Unix time, seconds.
 
     Raises:
-        ConfigError: The home is not initialised, its ledger has another cap, or its time slot is
-            too short.
+        ConfigError: The home is not initialised, its ledger has another cap, its time slot is too
+            short, or another process freezes.
         DataError: Something cannot be used, or was charged under another budget; nothing changed.
         StorageError: The disk is full; nothing changed.
     """
@@ -184,7 +184,7 @@ def freeze(
         clip_radius=float(encoder.clip_radius),
     )
     kept = Encoded(home, _made_by(config, schema.encoder), encoder.local_dimension)
-    with _new_folder(home) as folder, kept as encoded:
+    with locks.freezing(home), _new_folder(home) as folder, kept as encoded:
         features = _encode(folder, encoder, found, records.contents, encoded, stage)
         exact = _exact(schema, features, found.data, config)
         hashes = _write_parts(folder, exact, records, listing)

@@ -8,7 +8,9 @@ from wg_common import locks
 
 def node(home: ClientHome) -> AbstractContextManager[None]:
     """One process runs this plant's node, or changes its identity; a second one is refused."""
-    return locks.hold(home.root / ".node.lock", busy="another process runs this plant's node")
+    return locks.hold(
+        home.root / ".node.lock", busy="another process runs this plant's node, or enrols it"
+    )
 
 
 def release(home: ClientHome) -> AbstractContextManager[None]:
@@ -17,6 +19,12 @@ def release(home: ClientHome) -> AbstractContextManager[None]:
     The file lies beside the ledger: homes that share one answer one after the other.
     """
     return locks.hold(home.budget / ".release.lock")
+
+
+def freezing(home: ClientHome) -> AbstractContextManager[None]:
+    """One process freezes this plant's data set; a second one is refused."""
+    busy = "another process is freezing this data set; freeze again when it has ended"
+    return locks.hold(home.root / ".freeze.lock", busy=busy)
 
 
 def training(home: ClientHome) -> AbstractContextManager[None]:

@@ -212,6 +212,25 @@ def test_the_same_pixels_in_another_file_format_are_the_same_content(plant: Test
     assert [one.name for one in plant.freeze().listing.duplicates] == ["bars/0.png"]
 
 
+def test_a_second_freeze_at_the_same_time_says_so_and_changes_nothing(
+    make_plant: MakePlant,
+) -> None:
+    plant = make_plant()
+    before = snapshots.current(plant.home)
+    said: list[str] = []
+
+    def second(stage: str, done: int, total: int) -> None:
+        if stage == "encoded" and not said:
+            with pytest.raises(ConfigError, match="another process is freezing") as caught:
+                plant.freeze()
+            said.append(str(caught.value))
+
+    after = plant.freeze(stage=second).snapshot
+    assert said and after.manifest.number == before.manifest.number + 1
+    assert snapshots.current(plant.home) == after
+    after.check()
+
+
 @pytest.fixture
 def parts(make_plant: MakePlant, tmp_path: Path) -> TestPlant:
     """Six images of three parts, in a table."""
