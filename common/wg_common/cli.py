@@ -220,7 +220,7 @@ def _run(group: click.Command, words: list[str], extra: str, speaks: language.Sp
     try:
         result = group.main(args=words, standalone_mode=False)
     except click.exceptions.Abort:
-        return _fail("interrupted", "interrupted", errors.EXIT_INTERRUPTED, as_json)
+        return _fail("interrupted", _INTERRUPTED, errors.EXIT_INTERRUPTED, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         if as_json:
             return _fail("usage", "a command is missing", errors.EXIT_USAGE, as_json)
@@ -235,7 +235,7 @@ def _run(group: click.Command, words: list[str], extra: str, speaks: language.Sp
         said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
         return _fail(error.code, said, error.exit_code, as_json)
     except KeyboardInterrupt:
-        return _fail("interrupted", "interrupted", errors.EXIT_INTERRUPTED, as_json)
+        return _fail("interrupted", _INTERRUPTED, errors.EXIT_INTERRUPTED, as_json)
     except BrokenPipeError:
         return errors.EXIT_OK
     except Exception as error:  # the last resort: a bug must not look like an answer
@@ -247,6 +247,8 @@ def _run(group: click.Command, words: list[str], extra: str, speaks: language.Sp
         return _fail("internal", "a bug in weightgate; the log has the trace", 70, as_json)
     return result if isinstance(result, int) else errors.EXIT_OK
 
+
+_INTERRUPTED = "interrupted: run the same command again to go on"
 
 _KINDS = {
     "usage": template("The command was called wrongly; --help says how."),

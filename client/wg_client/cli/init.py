@@ -123,7 +123,7 @@ def init(
         raise errors.UsageError("--allow-empty: needs --labels")
     choice = DataChoice(
         path=data,
-        labels=None if labels is None else _words(labels),
+        labels=None if labels is None else options.words_of(labels),
         unit_column=unit_column,
         name=name,
         set_aside=set_aside,
@@ -289,10 +289,6 @@ def _enrol_again(
         ],
         as_json,
     )
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 COMMANDS = (init,)

@@ -1,7 +1,9 @@
 """Options that several commands share, and where a join token comes from."""
 
+import codecs
 import contextlib
 import functools
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -112,4 +114,16 @@ def read_token(join: str | None, join_file: Path | None) -> str:
     else:
         note(WARNING)
         return join or ""
-    return data.decode("ascii", "replace").strip()
+    return _text_of(data).strip()
+
+
+def _text_of(token: bytes) -> str:
+    """A token as text: Windows' editors and shells write UTF-16, or UTF-8 with a mark."""
+    if token.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return token.decode("utf-16", "replace")
+    return token.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Words of a list with commas; Japanese and Chinese commas are some, too."""
+    return tuple(word.strip() for word in re.split("[,、，]", text) if word.strip())

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from wg_client.cli.options import words_of
 from wg_client.site.reading import ReadingConfig
 from wg_common.errors import UsageError
 from wg_common.modalities.images import BITS
@@ -103,7 +104,7 @@ def read_reading(
         window_seconds=window,
         hop_seconds=log["hop"],
         rate=log["rate"],
-        channels=None if names is None else tuple(x.strip() for x in names.split(",") if x.strip()),
+        channels=None if names is None else words_of(names),
         time=log["time_column"],
         label=log["label_column"],
         intervals=log["intervals"],

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from wg_client.cli.check import fitted
 from wg_client.cli.freeze import CANNOT, freezing_bar, named
+from wg_client.cli.options import words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
 from wg_client.site.config import RECORD, PrivacyConfig
@@ -97,7 +98,7 @@ def simulate(
     entered = sheets.Figures() if figures is None else sheets.read_figures(figures)
     choice = DataChoice(
         path=data,
-        labels=None if labels is None else tuple(x.strip() for x in labels.split(",") if x.strip()),
+        labels=None if labels is None else words_of(labels),
         unit_column=unit_column,
         reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
     )

@@ -8,7 +8,7 @@ import click
 from click.testing import CliRunner
 
 from wg_client.cli import main as commands
-from wg_client.cli.options import WARNING, join_options
+from wg_client.cli.options import WARNING, join_options, words_of
 from wg_common.errors import ConfigError, DecodeError, UsageError
 
 
@@ -24,6 +24,21 @@ def test_a_token_is_read_from_standard_input_or_a_file(tmp_path: Path) -> None:
     runner = CliRunner()
     assert runner.invoke(join, ["--join", "-"], input="wgj1.abc\n").output == "<wgj1.abc>\n"
     assert runner.invoke(join, ["--join-file", str(file)]).output == "<wgj1.abc>\n"
+
+
+def test_a_token_that_windows_wrote_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    for encoding in ("utf-8-sig", "utf-16", "ascii"):
+        file.write_bytes("wgj2.abc\r\n".encode(encoding))
+        done = CliRunner().invoke(join, ["--join-file", str(file)])
+        assert done.output == "<wgj2.abc>\n"
+        piped = CliRunner().invoke(join, ["--join", "-"], input=file.read_bytes())
+        assert piped.output == "<wgj2.abc>\n"
+
+
+def test_labels_are_parted_by_commas_of_any_script() -> None:
+    for text in ("良品、傷", "良品，傷", "良品, 傷,", " 良品,,傷 "):
+        assert words_of(text) == ("良品", "傷")
 
 
 def test_a_token_on_the_command_line_is_warned_of() -> None:
