@@ -88,8 +88,6 @@ def test_the_commands_of_the_page_run(
         for block in re.findall(r"```console\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
             for line in block.splitlines():
                 words = shlex.split(line.removeprefix("$ wg-client "))
-                if words[0] == "simulate":
-                    words += ["--encoder", str(server.encoder)]
                 # Which model `apply` keeps, the plant's own or another, hangs on its secret order.
                 code = (EXIT_OK, EXIT_NOT_ACCEPTED) if words[0] == "apply" else EXIT_OK
                 said[words[0]], _ = shown(*words, code=code)

@@ -168,17 +168,22 @@ def simulate(
         stage: Told how far encoding is.
 
     Raises:
-        DataError: There is no record.
+        DataError: There is no record, or the encoder tells none from another.
         ConfigError, DecodeError: The encoder cannot be read.
     """
     if not len(found.data):
         why = "".join(f"; {one.name}: {one.reason}" for one in found.problems[:_NAMED])
         raise DataError(f"{choice.path}: no record can be used, nothing can be simulated{why}")
-    loaded = _with_usual(_encoder(encoder, found.data.modality), found)
     data = found.data.take(_drawn(len(found.data)))
+    loaded = _with_usual(_encoder(encoder, data), found)
     started = time.process_time()
     local = _encoded(loaded, data, stage)
     each = (time.process_time() - started) / len(data)
+    if len(data) > 1 and not np.ptp(local, axis=0).any():
+        raise DataError(
+            f"{choice.path}: this encoder sees no difference between any of {len(data)} records, so"
+            " nothing can be judged; give the operator's encoder (--encoder)"
+        )
     facts, accuracy = _judged(loaded, local, data, stage)
     schema = _schema(loaded, data.label_names, privacy)
     units = None if privacy.unit_rule == "record" else data.units
@@ -219,11 +224,12 @@ def _schema(loaded: Encoder, labels: tuple[str, ...], privacy: PrivacyConfig) ->
     )
 
 
-def _encoder(path: Path | None, kind: str) -> Encoder:
+def _encoder(path: Path | None, data: SiteData) -> Encoder:
     from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
 
+    kind = data.modality
     if path is None:
-        return unfitted_encoder(kind, USUAL_DIMENSION)
+        return unfitted_encoder(kind, USUAL_DIMENSION, data.records)
     try:
         loaded = load_encoder(atomic.read_bytes(path, limit=_ENCODER_LIMIT))
     except (DecodeError, VerificationError) as error:

@@ -85,6 +85,28 @@ def fit_encoder(
     return packages.pack(mean, projection, local, metadata)
 
 
+def local_directions(
+    raw: NDArray[np.float32], trunk: type[EncoderTrunk]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Local directions fitted on one data set, without labels, as ``fit_encoder`` fits them.
+
+    Args:
+        raw: Raw features ``[n, WIDTH]``.
+
+    Returns:
+        Mean ``[WIDTH]``; directions ``[WIDTH, m]``, m at most n and ``trunk.directions``. Zero
+        where all records are alike.
+    """
+    x = raw.astype(np.float64)
+    mean = x.mean(axis=0)
+    count = min(trunk.directions, *x.shape)
+    if not np.ptp(x, axis=0).any():
+        return mean.astype(np.float32), np.zeros((x.shape[1], count), np.float32)
+    local, values = _directions(x - mean, trunk.local_weights(), count)
+    local = scaled(x, mean, local * values**-trunk.whitening, trunk.local_norm, 0.5)
+    return mean.astype(np.float32), local.astype(np.float32)
+
+
 def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Floats]:
     """The leading principal directions of standardised and weighted columns.
 
