@@ -140,14 +140,20 @@ def init(
         return refused
     asked = encoder is None and not as_json and sys.stdin.isatty()
     confirm = _ask_owner if asked else None
-    by = "option" if encoder is not None else "answer" if asked else "token"
-    by = "before" if home.config.exists() else by  # a call that was cut off goes on
+    by = _confirmed_by(home, encoder, asked)
     with freezing_bar() as stage:
         made = initialise(
             home, token, choice, policy, encoder=encoder, confirm=confirm, found=seen, stage=stage
         )
     _say_made(home, *made, by, as_json)
     return errors.EXIT_OK
+
+
+def _confirmed_by(home: ClientHome, encoder: str | None, asked: bool) -> str:
+    """Who says which encoder it is: a word of ``_CONFIRMED``."""
+    if home.config.exists():  # a call that was cut off goes on
+        return "before"
+    return "option" if encoder is not None else "answer" if asked else "token"
 
 
 def _policy(

@@ -42,11 +42,7 @@ def survey_cells(
     units = list(found.columns[unit_column]) if unit_column else None
     sides = None if split is None else found.columns.get(_SPLIT)
     parts = ("", "0") if split == 0 else (str(split),)
-    if labels is None:
-        labels = sorted({label for label in said if label})
-        check_case(table, labels)
-    if not labels:
-        raise DataError(f"{table}: no labels; declare them (--labels a,b,c)")
+    labels = _domain(table, labels, said)
     index = dataset.label_index(labels)
     kept: list[int] = []
     problems: list[dataset.Problem] = []
@@ -80,3 +76,17 @@ def survey_cells(
         problems=tuple(problems),
         hints=(hint,) if found.encoding == "cp932" != reading.encoding else (),
     )
+
+
+def _domain(table: Path, labels: Sequence[str] | None, said: Sequence[str]) -> Sequence[str]:
+    """The labels that are declared, or those that the table has.
+
+    Raises:
+        DataError: There are none, or two of the table's may be one class.
+    """
+    if labels is None:
+        labels = sorted({label for label in said if label})
+        check_case(table, labels)
+    if not labels:
+        raise DataError(f"{table}: no labels; declare them (--labels a,b,c)")
+    return labels

@@ -158,21 +158,35 @@ def initialise(
     if home.config.exists():
         config = _enrolled_before(home, named, data, privacy)
     else:
-        shared = share(home, choice, privacy, named.site)
-        check_room(home, len(found.data))
-        with locks.node(home):
-            see = partial(_see, found, path, confirm)
-            done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
-            margin = modality(found.data.modality).standard_errors
-            config = ClientConfig(
-                site=done.site,
-                server=pinned_server(done.reply),
-                data=data,
-                privacy=privacy,
-                acceptance=AcceptanceConfig(standard_errors=margin),
-            )
-            configuration.save(home, config)
+        config = _enrol(home, token, choice, found, data, privacy, confirm)
     return config, freezing.freeze(home, found, set_aside=skip, allow_empty=empty, stage=stage)
+
+
+def _enrol(
+    home: ClientHome,
+    token: str,
+    choice: DataChoice,
+    found: Inspection,
+    data: DataConfig,
+    privacy: PrivacyConfig,
+    confirm: Confirm | None,
+) -> ClientConfig:
+    """Enrol a home that has no ``client.yaml``, and write it; errors as of ``initialise``."""
+    shared = share(home, choice, privacy, protocol.decode_token(token.strip()).site)
+    check_room(home, len(found.data))
+    with locks.node(home):
+        see = partial(_see, found, choice.path, confirm)
+        done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
+        margin = modality(found.data.modality).standard_errors
+        config = ClientConfig(
+            site=done.site,
+            server=pinned_server(done.reply),
+            data=data,
+            privacy=privacy,
+            acceptance=AcceptanceConfig(standard_errors=margin),
+        )
+        configuration.save(home, config)
+    return config
 
 
 def _enrolled_before(

@@ -179,11 +179,7 @@ def simulate(
     started = time.process_time()
     local = _encoded(loaded, data, stage)
     each = (time.process_time() - started) / len(data)
-    if len(data) > 1 and not np.ptp(local, axis=0).any():
-        raise DataError(
-            f"{choice.path}: this encoder sees no difference between any of {len(data)} records, so"
-            " nothing can be judged; give the operator's encoder (--encoder)"
-        )
+    _check_says_something(local, choice.path)
     facts, accuracy = _judged(loaded, local, data, stage)
     schema = _schema(loaded, data.label_names, privacy)
     units = None if privacy.unit_rule == "record" else data.units
@@ -267,6 +263,15 @@ def _encoded(loaded: Encoder, data: SiteData, stage: Stage | None) -> np.ndarray
         if stage is not None:
             stage("encoded", done, len(data))
     return local
+
+
+def _check_says_something(local: np.ndarray, path: Path) -> None:
+    """Refuse features that are the same for all records: ``DataError``."""
+    if len(local) > 1 and not np.ptp(local, axis=0).any():
+        raise DataError(
+            f"{path}: this encoder sees no difference between any of {len(local)} records, so"
+            " nothing can be judged; give the operator's encoder (--encoder)"
+        )
 
 
 def _judged(

@@ -122,10 +122,7 @@ class Store(LedgerTable, ReleaseTable):
             database.lock_table(connection, sites)  # "nobody else has this key" is about all rows
             if again:
                 _check_enrolled_with(known_site(connection, request.site), keys)
-            taken = sa.or_(*(sites.c[name] == key for name, key in keys.items()))
-            others = sa.select(sites.c.name).where(sites.c.name != request.site, taken)
-            if connection.execute(others).first() is not None:
-                raise RefusedError("enrolment: another site uses one of these keys")
+            _check_not_taken(connection, request.site, keys)
             begin_log(connection, request, beginning, now)
             fingerprint, expires, result = issue()
             if again:
@@ -137,11 +134,8 @@ class Store(LedgerTable, ReleaseTable):
                     .where(sites.c.name == request.site)
                     .values(state="enrolled", enrolled=now, **keys)
                 )
-                connection.execute(
-                    certificates.insert().values(
-                        fingerprint=fingerprint, site=request.site, expires=expires
-                    )
-                )
+                row = {"fingerprint": fingerprint, "site": request.site, "expires": expires}
+                connection.execute(certificates.insert().values(row))
             site = known_site(connection, request.site)
             return result, cosign(connection, site, now, beginning.cosign)
 
@@ -281,6 +275,15 @@ def _spend_token(
 
 
 _NEW_TOKEN = "ask the operator for a new one ('wg-server enroll --replace')"  # noqa: S105
+
+
+def _check_not_taken(connection: Connection, site: str, keys: Mapping[str, str]) -> None:
+    """Refuse keys of which another site has one: ``RefusedError``."""
+    sites = schema.site
+    taken = sa.or_(*(sites.c[name] == key for name, key in keys.items()))
+    others = sa.select(sites.c.name).where(sites.c.name != site, taken)
+    if connection.execute(others).first() is not None:
+        raise RefusedError("enrolment: another site uses one of these keys")
 
 
 def _check_enrolled_with(site: Site, keys: Mapping[str, str]) -> None:

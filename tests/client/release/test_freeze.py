@@ -1,5 +1,7 @@
 """Freezing: all that is wrong is named, a version is whole or not there, and content decides."""
 
+# long: a case for each thing that a freeze may meet
+
 from __future__ import annotations
 
 import shutil

@@ -7,6 +7,8 @@ likes. What the answers hold differs by noise, and by what was charged for: the 
 quality report are no further apart than the charge says.
 """
 
+# long: what an outsider sees is made in the file that compares it
+
 from __future__ import annotations
 
 import hashlib
