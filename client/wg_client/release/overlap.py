@@ -129,7 +129,7 @@ def check(home: ClientHome, config: ClientConfig, past: History, records: Frozen
     Raises:
         DataError: Some were; the data set, and how many units are shared with it, are named.
         ConfigError: ``client.yaml`` names another cap than the ledger; or ``separate`` cannot be
-            checked: another data set was charged before there were snapshots.
+            checked: another data set was charged from a snapshot that is gone.
     """
     budget = past.budget_of(config)
     privacy = config.privacy
@@ -161,8 +161,8 @@ def check(home: ClientHome, config: ClientConfig, past: History, records: Frozen
         unknown = {commitment for one, commitment in past.charged if one == name}
         if config.data.budget == "separate" and unknown - known.commitments:
             raise ConfigError(
-                f"data.budget: separate: data set {name!r} was charged before there were"
-                " snapshots, so whether it shares units cannot be known; use 'budget: site'"
+                f"data.budget: separate: data set {name!r} was charged from a snapshot that is"
+                " gone, so whether it shares units cannot be known; use 'budget: site'"
             )
 
 

@@ -500,20 +500,20 @@ def test_a_unit_counts_as_shared_by_its_name_too(parts: TestPlant, tmp_path: Pat
         parts.freeze()
 
 
-def test_separate_cannot_be_declared_beside_data_charged_before_there_were_snapshots(
+def test_separate_cannot_be_declared_beside_data_charged_from_a_snapshot_that_is_gone(
     plant: TestPlant, tmp_path: Path
 ) -> None:
     plant.freeze()
     _ask(plant)
-    shutil.rmtree(plant.home.snapshots)  # as a home of an earlier version
+    shutil.rmtree(plant.home.snapshots)
     other = tmp_path / "other"
     _picture(other / "bars" / "0.png", 99)
     plant.configure(data=replace(plant.config.data, name="b", path=str(other), budget="separate"))
-    with pytest.raises(ConfigError, match="charged before there were snapshots"):
+    with pytest.raises(ConfigError, match="charged from a snapshot that is gone"):
         plant.freeze()
 
 
-def test_the_first_freeze_of_an_old_home_continues_its_lineage(plant: TestPlant) -> None:
+def test_a_freeze_after_snapshots_were_lost_continues_the_lineage(plant: TestPlant) -> None:
     plant.freeze()
     _ask(plant)
     shutil.rmtree(plant.home.snapshots)
