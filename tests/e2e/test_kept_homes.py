@@ -1,0 +1,89 @@
+"""Homes that released versions left behind go on with the code of today.
+
+``tests/homes`` has an archive of each: today's code opens it, predicts with it, makes a release and
+a package from it, serves it and audits it. No step looks at the dates of a certificate, so that
+these tests pass in years to come as well.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.e2e.fleet_support import running
+from tests.homes import make
+
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_common import __version__
+from wg_server.operation.initialise import free_ports
+from wg_server.site.home import ServerHome
+
+ARCHIVES = sorted(make.FOLDER.glob("*.tar.xz"))
+every_version = pytest.mark.parametrize(
+    "root", ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"), indirect=True
+)
+pytestmark = pytest.mark.timeout(1200)  # against hangs: each test starts several commands
+
+
+@pytest.fixture
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The homes, unpacked; the plant is told where its records lie now."""
+    with tarfile.open(request.param) as archive:
+        archive.extractall(tmp_path, filter="data")
+    home = ClientHome(tmp_path / make.PLANT)
+    config = configuration.load(home)
+    data = replace(config.data, path=str(tmp_path / make.DATA / make.RECORDS))
+    configuration.save(home, replace(config, data=data))
+    return tmp_path
+
+
+def test_the_version_of_today_has_an_archive() -> None:
+    assert f"{__version__}.tar.xz" in {path.name for path in ARCHIVES}
+
+
+@every_version
+def test_a_kept_home_predicts_as_it_did(root: Path) -> None:
+    before = json.loads((root / make.DATA / make.PREDICTIONS).read_text())
+    now = make.predictions(root)
+    assert [row["label"] for row in now] == [row["label"] for row in before]
+    assert [row["probability"] for row in now] == pytest.approx(
+        [row["probability"] for row in before], abs=1e-3
+    )
+
+
+@every_version
+def test_a_kept_ledger_and_evidence_are_audited(root: Path) -> None:
+    auditor = root / make.AUDITOR
+    words = auditor / make.LEDGER, "--server", auditor / make.SERVER
+    verdict = make.command("wg-audit", "verify", *words)
+    assert verdict["charges"] == 1, verdict
+    page = root / "audit.html"
+    make.command("wg-audit", "report", *words, "--out", page)
+    assert make.SITE in page.read_text("utf-8")
+
+
+@every_version
+def test_a_kept_home_releases_again_and_is_audited(root: Path) -> None:
+    applied = make.release(root)
+    assert applied["package"], applied
+    home = "--home", root / make.PLANT
+    assert make.command("wg-client", "budget", *home)["charges"] == 2
+    assert make.predictions(root)
+    evidence = root / "evidence"
+    make.command("wg-server", "export", "--home", root / make.SERVER, "--out", evidence)
+    make.command("wg-audit", "verify", root / make.PLANT, "--server", evidence)
+
+
+@every_version
+def test_a_kept_server_serves(root: Path) -> None:
+    home = ServerHome(root / make.SERVER)
+    fleet, enrolment, admin = free_ports("127.0.0.1", 3)
+    config = home.config()
+    home.write_config(replace(config, fleet_port=fleet, enrol_port=enrolment, admin_port=admin))
+    with running(home):
+        (site,) = make.command("wg-server", "sites", "--home", home.root)["sites"]
+    assert (site["site"], site["state"]) == (make.SITE, "enrolled")

@@ -1,0 +1,1 @@
+"""Homes that released versions left behind, and the script that makes those of today's."""

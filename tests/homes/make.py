@@ -1,0 +1,157 @@
+"""Make the homes of a version: a server's, a plant's and an auditor's, by the installed commands.
+
+``python -m tests.homes.make`` writes ``tests/homes/VERSION.tar.xz``, with the smallest zoo and
+generator that go through. Keys, times and noise are new ones each time, so no two runs write the
+same bytes. A version's archive is made again with each change of a format until the version is
+released, and never after: later code must open it.
+
+::
+
+    server/                    home of the server, with the generator that it accepted
+    plant/                     home of the plant, after one release and one package
+    auditor/                   what an auditor gets: ledger.wgl of the plant, server/ of the server
+    data/records.npz           what the plant learned from
+    data/new.npz               other records of it
+    data/predictions.json      what its model in use said of these
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tests.e2e.fleet_support import healthy, wait_until
+
+from wg_common import __version__
+from wg_server.site.home import ServerHome
+from wg_server.zoo.procedural import families
+
+FOLDER = Path(__file__).parent
+SITE = "plant-a"
+SERVER, PLANT, AUDITOR, DATA = "server", "plant", "auditor", "data"
+RECORDS, NEW_RECORDS, PREDICTIONS = "records.npz", "new.npz", "predictions.json"
+LEDGER = "ledger.wgl"
+_BIN = Path(sys.executable).parent
+_WHERE = Path("/tmp/weightgate-homes")  # homes name this path, and none of a machine's own
+_CLASSES, _LEARNED, _NEW = 4, 8, 3  # Classes, and records of each
+_ZOO = """
+seed: 1
+encoder: {images: 200, pixels: 64, dimension: 16}
+sources:
+  - {kind: procedural, families: 9, sites: 2, per_class: 8}
+"""
+_TRAINING = """
+seed: 1
+steps: 8
+width: 16
+depth: 1
+evaluate_every: 4
+episodes: 4
+workers: 0
+"""
+
+
+def command(*words: str | Path, good: tuple[int, ...] = (0,)) -> dict[str, Any]:
+    """Run one of our commands with ``--json``; its document.
+
+    Args:
+        good: Exit codes that are expected.
+    """
+    program, *rest = map(str, words)
+    done = subprocess.run(
+        [_BIN / program, *rest, "--json"], capture_output=True, check=False, text=True
+    )
+    assert done.returncode in good, f"{' '.join(map(str, words))}: {done.stderr}"
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def release(root: Path) -> dict[str, Any]:
+    """One release of the plant, and the package that comes of it, in files; what was applied."""
+    statistics, package = root / "release.wgs", root / "package.wgw"
+    plant = "--home", root / PLANT
+    command("wg-client", "statistics", *plant, "--epsilon", "2", "--out", statistics)
+    files = "--statistics", statistics, "--out", package
+    command("wg-server", "generate", "--home", root / SERVER, *files)
+    applied = command("wg-client", "apply", *plant, package, good=(0, 6))
+    statistics.unlink()
+    package.unlink()
+    return applied
+
+
+def predictions(root: Path) -> list[dict[str, Any]]:
+    """What the plant's model in use says of new records."""
+    found = command("wg-client", "predict", "--home", root / PLANT, root / DATA / NEW_RECORDS)
+    rows: list[dict[str, Any]] = found["results"][0]["predictions"]
+    return rows
+
+
+def make(root: Path) -> None:
+    """The homes of the version that is installed, in an empty folder."""
+    server, plant, auditor = root / SERVER, root / PLANT, root / AUDITOR
+    of_server = "--home", server
+    with tempfile.TemporaryDirectory() as scratch:
+        zoo, training = Path(scratch, "zoo.yaml"), Path(scratch, "training.yaml")
+        zoo.write_text(_ZOO)
+        training.write_text(_TRAINING)
+        command("wg-server", "init", *of_server, "--port", "0")
+        command("wg-server", "zoo", "build", *of_server, "--plan", zoo, "--workers", "1")
+        card = command("wg-server", "train", *of_server, "--plan", training, good=(0, 6))
+    command("wg-server", "accept", *of_server, card["generator"])
+    _write_data(root / DATA)
+    with _serving(server):
+        token = command("wg-server", "enroll", *of_server, SITE)["token"]
+        data = "--data", root / DATA / RECORDS, "--encoder", ServerHome(server).encoder_id()
+        command("wg-client", "init", "--home", plant, "--join", token, *data)
+    release(root)
+    (root / DATA / PREDICTIONS).write_text(json.dumps(predictions(root), indent=1))
+    auditor.mkdir()
+    command("wg-server", "export", *of_server, "--out", auditor / SERVER)
+    command("wg-audit", "export", "--home", plant, "--out", auditor / LEDGER)
+
+
+def _write_data(folder: Path) -> None:
+    """Records of a plant whose family and site no zoo has."""
+    family = families.draw_family((99, 2), "parts")
+    site = families.draw_site(family, 1, strength=0.3)
+    rng = np.random.default_rng(1)
+    folder.mkdir()
+    for name, count in ((RECORDS, _LEARNED), (NEW_RECORDS, _NEW)):
+        labels = np.arange(_CLASSES).repeat(count)
+        x = np.array(families.render(family, site, labels, rng))
+        classes = np.array(family.labels[:_CLASSES])
+        np.savez_compressed(folder / name, x=x, y=labels, classes=classes)
+
+
+@contextmanager
+def _serving(home: Path) -> Iterator[None]:
+    with subprocess.Popen([_BIN / "wg-server", "serve", "--home", home]) as process:
+        try:
+            wait_until(lambda: healthy(ServerHome(home)), "the server")
+            yield
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    """Write the archive of this version."""
+    os.umask(0o077)
+    _WHERE.mkdir()
+    make(_WHERE)
+    with tarfile.open(FOLDER / f"{__version__}.tar.xz", "w:xz", preset=9) as archive:
+        archive.add(_WHERE, arcname=".")
+    shutil.rmtree(_WHERE)
+
+
+if __name__ == "__main__":
+    main()
