@@ -8,6 +8,7 @@ the memory.
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
@@ -127,6 +128,7 @@ def _digest(stream: BinaryIO, span: Span) -> str:
     return digest.hexdigest()
 
 
-def _opened(path: Path) -> BufferedReader:
-    with raised_as(ConfigError, f"{path}: cannot be read"):
-        return path.open("rb")
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
+        yield stream
