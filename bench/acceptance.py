@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import plants, window_plants
+from bench import installed, plants, window_plants
 from bench.methods import Cell, draw
 from bench.plants import DATASETS, QUICK, Floats, Ints, Plants
 from bench.rows import Row, Rows
@@ -29,7 +29,7 @@ from wg_client.selection.checks import registry as checks
 from wg_client.selection.model_selection import Outcome
 from wg_common.errors import NotAcceptedError
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_server.generator.heads.generate import Generator, load_generator
+from wg_server.generator.heads.generate import Generator
 from wg_server.site.home import ServerHome
 
 HARM = 0.02  # A kept model that is so much less accurate than local-only does harm
@@ -97,7 +97,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     home = ServerHome(options.home)
-    generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
+    generator, encoder = installed.heads(home), load_encoder(home.read_encoder())
     rows = Rows(options.results)
     if options.quick and encoder.modality != "windows":
         options.only = options.only or QUICK

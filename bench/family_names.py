@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import plants
+from bench import installed, plants
 from bench.networks import Cell, Cut, cut, labelled
 from bench.rows import Row, write_table
 from bench.selected import SELECTOR, family_at, inputs_for, plant_trunk, right, selected
@@ -26,7 +26,7 @@ from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.methods.names import LOCAL
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_server.generator.heads.generate import Generator, generate, load_generator
+from wg_server.generator.heads.generate import Generator, generate
 from wg_server.generator.prior import names
 from wg_server.site.home import ServerHome
 
@@ -115,7 +115,7 @@ def main() -> None:
     if options.home is None or options.datasets is None:
         parser.error("give --home and --datasets, or --cosines")
     home = ServerHome(options.home)
-    generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
+    generator, encoder = installed.heads(home), load_encoder(home.read_encoder())
     families = generator.parts.operator_families
     owned = [] if families is None else [each.removesuffix("-0") for each in families.heads]
     rows = [

@@ -31,6 +31,7 @@ from wg_client.site.home import ClientHome
 from wg_common import atomic, logs
 from wg_common.errors import PeerError
 from wg_server.campaigns.intake import Release
+from wg_server.generator.versions import Recipe
 from wg_server.operation.serve import serve, signals
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
@@ -124,11 +125,13 @@ def be_server(home: ServerHome, beside: int = 0) -> None:
         serve(home, stop=stop, make_package=make_base, beside=beside)
 
 
-def make_base(home: ServerHome, own: Release, others: Sequence[Release], request_id: str) -> bytes:
+def make_base(
+    home: ServerHome, own: Release, others: Sequence[Release], request_id: str, recipe: Recipe
+) -> bytes:
     """A package of the public base alone, in a process with torch, as the real maker's."""
     import wg_server.generator.heads.generate  # noqa: F401
 
-    return base_package(home, own, others, request_id)
+    return base_package(home, own, others, request_id, recipe)
 
 
 def be_nodes(homes: Sequence[ClientHome]) -> None:

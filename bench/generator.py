@@ -19,13 +19,12 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from bench import jobs, s6k, tables
+from bench import installed, jobs, s6k, tables
 from bench.measure import machine
 from bench.methods import cells
 from bench.plants import DATASETS, QUICK
 from bench.rows import Rows, write_table
 
-from wg_server.generator.heads.generate import load_generator
 from wg_server.site.home import ServerHome
 
 VERSION = 7  # Of the methods and cells; results of another version are not used
@@ -54,7 +53,7 @@ def main() -> None:
         s6k.run(options)
         return
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    generator = load_generator(ServerHome(options.home).generator)
+    generator = installed.heads(ServerHome(options.home))
     rows = Rows(options.results)
     prefix = f"v{VERSION} {generator.id[:16]}"
     if not options.only_table:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench import installed
 from bench.measure import machine, save
 from bench.reference.d2nwg import D2nwg
 from numpy.typing import NDArray
@@ -28,12 +29,12 @@ from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import weights_package
+from wg_server.generator import versions
 from wg_server.generator.heads import batch as batches
-from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
+from wg_server.generator.heads.generate import Generator, SiteRelease, generate
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
     generate_networks,
-    load_networks,
 )
 from wg_server.generator.prior.conditioning import condition
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -52,11 +53,11 @@ def main() -> None:
     found = {"pictures_per_second": rendering(), **encoding()}
     if options.home is not None:
         home = ServerHome(options.home)
-        heads = load_generator(home.generator)
+        heads = installed.heads(home)
         found |= generation(heads)
         found |= package_size(heads, load_encoder(home.read_encoder()))
-        if home.networks.is_file():
-            found |= whole_networks(load_networks(home.networks, heads), found["reference_seconds"])
+        if versions.installed(home).summary.networks:
+            found |= whole_networks(installed.networks(home), found["reference_seconds"])
     found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process: {found['peak_memory_mb']:.0f} MB")
     save("generator_speed", {"machine": machine(), "figures": found})

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from bench import installed
 from bench.methods import TUNED, TUNED_QUICK, Cell, Methods, judge
 from bench.plants import Plants, cut
 from bench.reference.course import Course, course
@@ -22,7 +23,7 @@ from wg_common import streams
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.streams import Stream
 from wg_server.generator import baselines
-from wg_server.generator.heads.generate import Generator, load_generator
+from wg_server.generator.heads.generate import Generator
 from wg_server.site.home import ServerHome
 from wg_server.zoo.workers import pool
 
@@ -73,7 +74,7 @@ class Bench:
 
     @cached_property
     def _generator(self) -> Generator:
-        return load_generator(self._home.generator)
+        return installed.heads(self._home)
 
     @cached_property
     def _encoder(self) -> Encoder:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import networks, plants, window_networks
+from bench import installed, networks, plants, window_networks
 from bench.networks import Cell, Cut
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
@@ -42,8 +42,7 @@ from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.encoder.window_course import WindowCourse
-from wg_common.wire import canonical
-from wg_server.generator.heads.generate import Generated, Generator, generate, load_generator
+from wg_server.generator.heads.generate import Generated, Generator, generate
 from wg_server.site.home import ServerHome
 
 FOUND = "found"
@@ -91,7 +90,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args(words)
     home = ServerHome(options.home)
-    made_by = canonical.sha256_hex(home.generator.read_bytes())[:16]
+    made_by = installed.heads(home).id[:16]
     modality = encoders.read_modality(home.read_encoder())
     jobs = [
         (f"{made_by} {name} {seed} {cell.name}", options.home, options.datasets, name, seed, cell)
@@ -107,7 +106,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def owned(home: ServerHome) -> list[str]:
     """Data sets that the operator has heads of."""
-    families = load_generator(home.generator).parts.operator_families
+    families = installed.heads(home).parts.operator_families
     return [] if families is None else sorted(name.removesuffix("-0") for name in families.heads)
 
 
@@ -118,7 +117,7 @@ def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
     if not (datasets / name / "data.npz").is_file():
         return None
     home = ServerHome(folder)
-    generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
+    generator, encoder = installed.heads(home), load_encoder(home.read_encoder())
     windows = encoder.modality == Windows.name
     of = window_networks.cut_known if windows else networks.cut
     data = of(datasets, name, seed, cell)

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench import plants
+from bench import installed, plants
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
 from bench.selected import own_folds, right, selected_network
@@ -50,12 +50,10 @@ from wg_common.nets import network
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.wire import canonical
-from wg_server.generator.heads.generate import GeneratedCandidate, SiteRelease, load_generator
+from wg_server.generator.heads.generate import GeneratedCandidate, SiteRelease
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
     generate_networks,
-    load_networks,
 )
 from wg_server.site.home import ServerHome
 
@@ -144,7 +142,7 @@ def main(words: Sequence[str] | None = None) -> None:
         home = options.family_home if cell.same_family else options.home
         if home is None or options.cells not in cell.name:
             continue
-        made_by = canonical.sha256_hex(ServerHome(home).networks.read_bytes())[:16]
+        made_by = installed.networks(ServerHome(home)).id[:16]
         plan = itertools.product(
             options.architecture.split(","), plants.DATASETS, range(options.seeds)
         )
@@ -172,7 +170,7 @@ def _job(
     }
     if not (datasets / name / "data.npz").is_file():
         return None
-    generator = load_networks(home.networks, load_generator(home.generator))
+    generator = installed.networks(home)
     families = generator.parts.bundles[architecture].fitted_priors.index.families
     if cell.same_family and not any(family.startswith(name) for family in families):
         return row  # the zoo does not have this kind of plant

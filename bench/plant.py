@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bench import installed
 from bench.acceptance import HARM
 from bench.measure import machine
 from bench.methods import Cell
@@ -48,7 +49,7 @@ from wg_client.selection.gain import Accuracy
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.encoder.window_course import WindowCourse
-from wg_server.generator.heads.generate import Generator, load_generator
+from wg_server.generator.heads.generate import Generator
 from wg_server.site.home import ServerHome
 
 VERSION = 4
@@ -260,7 +261,7 @@ def _judge(job: tuple[str, str, str, int, int, Path, Path, Path]) -> Row | None:
     found, home = cut(root, name), ServerHome(folder)
     if found is None:
         return None
-    encoder, generator = load_encoder(home.read_encoder()), load_generator(home.generator)
+    encoder, generator = load_encoder(home.read_encoder()), installed.heads(home)
     if modality == Windows.name:
         encoder = encoder.with_beside(WindowCourse(found.records.shape[1]))
     path = cache / f"{name}-{encoder.id[:16]}-{VERSION}.npy"
@@ -369,7 +370,7 @@ def main() -> None:
         home = getattr(options, modality)
         if home is None:
             continue
-        prefixes.append(f"p{VERSION} {load_generator(ServerHome(home).generator).id[:16]}")
+        prefixes.append(f"p{VERSION} {installed.heads(ServerHome(home)).id[:16]}")
         jobs += [
             (f"{prefixes[-1]} {name} {n} {seed}", modality, name, n, seed, options.datasets, home)
             for seed in range(options.seeds)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench import known_kinds, networks, window_networks
 
+from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 
 NEW_CAMERA = "new camera"  # In the names of cells of images
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _has_networks(home: Path) -> bool:
     """Whether a home's generator makes whole networks; says so where it does not."""
-    found = ServerHome(home).networks.is_file()
+    found = versions.installed(ServerHome(home)).summary.networks is not None
     if not found:
         print(f"{home}: makes no whole networks; they are left out")
     return found

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench import installed
 from bench.acceptance import undone
 from bench.methods import Cell, draw
 from bench.plants import Plants
@@ -36,7 +37,7 @@ from wg_client.methods.names import LOCAL
 from wg_client.pilot import published
 from wg_common.errors import DataError, NotAcceptedError
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_server.generator.heads.generate import Generator, load_generator
+from wg_server.generator.heads.generate import Generator
 from wg_server.site.home import ServerHome
 
 NETWORKS = (
@@ -121,7 +122,7 @@ def case(
 def run(home: Path, options: argparse.Namespace, rows: Rows) -> None:
     """Judge what is missing."""
     server = ServerHome(home)
-    generator, encoder = load_generator(server.generator), load_encoder(server.read_encoder())
+    generator, encoder = installed.heads(server), load_encoder(server.read_encoder())
     settings = {str(setting): setting for setting in SETTINGS}
     for here, key, name, seed, word in undone(generator, encoder, options, rows, settings):
         setting = settings[word]

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import plants
+from bench import installed, plants
 from bench.plants import Floats, Ints
 from bench.rows import Row, Rows, judged, write_table
 from bench.selected import SELECTOR, right, selected
@@ -39,7 +39,7 @@ from wg_common.inference.posterior import SiteEvidence, from_tensors, posterior_
 from wg_common.modalities.texts import Texts, plain
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
+from wg_server.generator.heads.generate import Generator, SiteRelease, generate
 from wg_server.generator.prior import names
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    identity = load_generator(ServerHome(options.home).generator).id[:16]
+    identity = installed.heads(ServerHome(options.home)).id[:16]
     jobs = [
         (f"{identity} {name} {seed}", options.home, options.datasets, name, seed)
         for name in DATASETS
@@ -147,7 +147,7 @@ def main() -> None:
 @functools.cache
 def _loaded(folder: Path) -> tuple[Generator, Encoder]:
     home = ServerHome(folder)
-    return load_generator(home.generator), load_encoder(home.read_encoder())
+    return installed.heads(home), load_encoder(home.read_encoder())
 
 
 def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:

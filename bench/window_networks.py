@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import minirocket, networks, window_plants
+from bench import installed, minirocket, networks, window_plants
 from bench.networks import Cell, Cut
 from bench.rows import Row, Rows, write_table
 from bench.selected import own_folds, plant_trunk
@@ -30,9 +30,6 @@ from wg_client.fitting.local_models import fit_local
 from wg_common.modalities import sensors
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.window_course import WindowCourse
-from wg_common.wire import canonical
-from wg_server.generator.heads.generate import load_generator
-from wg_server.generator.networks.generate import load_networks
 from wg_server.site.home import ServerHome
 
 STEPS = (0, 20, 60)
@@ -89,8 +86,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _run(home: ServerHome, same_family: bool, options: argparse.Namespace, rows: Rows) -> str:
     """Judge what is not done yet; the beginning of these rows' keys."""
-    made_by = canonical.sha256_hex(home.networks.read_bytes())[:16]
-    generator = load_networks(home.networks, load_generator(home.generator))
+    made_by = installed.networks(home).id[:16]
+    generator = installed.networks(home)
     encoder = load_encoder(home.read_encoder())
     prefix = f"{made_by} {options.architecture} "
     known = generator.parts.bundles[options.architecture].fitted_priors.index.families

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import tables
+from bench import installed, tables
 from bench.measure import machine
 from bench.methods import TUNED_QUICK, Cell, draw, draw_records, scores
 from bench.minirocket import MiniRocket, ridge
@@ -38,7 +38,7 @@ from wg_common.modalities import sensors
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.window_course import WindowCourse
-from wg_server.generator.heads.generate import Generator, load_generator
+from wg_server.generator.heads.generate import Generator
 from wg_server.site.home import ServerHome
 
 VERSION = 5
@@ -103,7 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(options.home)
-    generator = load_generator(home.generator)
+    generator = installed.heads(home)
     rows = Rows(options.results)
     prefix = f"w{VERSION} {generator.id[:16]}"
     if not options.only_table:

@@ -28,6 +28,7 @@ from wg_common import atomic
 from wg_common.catalogue import HEAD_WEIGHT
 from wg_common.language import CODES, ENGLISH, Language, Text, text
 from wg_common.wire import signing, statistics_file, weights_file
+from wg_server.generator import versions
 from wg_server.generator.heads.generate import generate, load_generator
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
@@ -97,7 +98,8 @@ class Federation:
             self._enrol(plants, device)
             self._running.wait("train")
             self._accept()
-        if not ServerHome(self._server).networks.is_file():  # the zoo has too few for the device
+        if not versions.installed(ServerHome(self._server)).summary.networks:
+            # The zoo has too few for the device.
             plants = tuple(connected)
         offline = [plant for plant in plants if plant is device]
         with self._step(text("statistics out, weights in")):
@@ -190,20 +192,17 @@ class Federation:
         )
 
     def _accept(self) -> None:
-        """Accept by name each generator whose own model card fails, as an operator would."""
+        """Install the generator that was trained, whatever its card says, as an operator would."""
         home = ServerHome(self._server)
-        cards = (home.model_card, home.networks_card)
-        for path in (card for card in cards if card.is_file()):
-            card = json.loads(path.read_text("utf-8"))
-            failed = [check["name"] for check in card["checks"] if not check["passed"]]
-            if failed:
-                self._say(
-                    text(
-                        "accepted for the demonstration although its card fails: {failed}",
-                        failed=", ".join(failed),
-                    )
+        version = versions.present(home)[0]
+        if failed := [check.name for check in version.failed()]:
+            self._say(
+                text(
+                    "accepted for the demonstration although its card fails: {failed}",
+                    failed=", ".join(failed),
                 )
-                self._running.run("wg-server", "accept", "--home", home.root, card["generator"])
+            )
+            self._running.run("wg-server", "generator", "use", "--home", home.root, version.id)
 
     def _asked(self, plants: list[Plant], offline: list[Plant]) -> str:
         """Start the campaign, and make weights of files meanwhile; its name."""
@@ -295,7 +294,7 @@ class Federation:
     ) -> dict[str, Any]:
         """The generator in figures, and how long it takes to make one plant's candidates."""
         home = ServerHome(self._server)
-        card = json.loads(home.model_card.read_text("utf-8"))
+        card = versions.installed(home).card
         served = {result["name"] for result in results if result["kept_source"] is not None}
         distances = [
             float(distance)
@@ -323,7 +322,7 @@ class Federation:
         key = signing.load(ClientHome(self._home(plant)).signing_key).public_key()
         _, own = statistics_file.decode_release(covered.release, key)
         home = ServerHome(self._server)
-        generator = load_generator(home.generator)
+        generator = load_generator(versions.installed(home).heads)
         start = time.monotonic()
         generate(generator, own, (), plant.classes, samples=home.config().samples, seed=SEED)
         return time.monotonic() - start

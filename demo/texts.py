@@ -32,6 +32,7 @@ from wg_common import atomic
 from wg_common.errors import WgError
 from wg_common.language import ENGLISH, Language, Text, text
 from wg_common.nets.encoder import sentences
+from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural_text import families
 
@@ -185,15 +186,15 @@ def run(running: Processes, out: Path, speak: Language = ENGLISH) -> list[dict[s
     running.run("wg-server", "zoo", "build", "--home", server, "--plan", "text-quick")
     # 6: the card fails, and the demo accepts the generator by name
     running.run("wg-server", "train", "--home", server, "--plan", "demo", allowed=(0, 6))
-    accept = _acceptance(server, speak)
+    _accept(running, server, speak)
     _rule(text("enrol the plants"), speak)
-    running.start("server", "wg-server", "serve", "--home", server, *accept)
+    running.start("server", "wg-server", "serve", "--home", server)
     running.wait_for("server", "ready")
     _enrol(running, server, out, found)
     _rule(text("statistics out, weights in"), speak)
     for plant in found:
         running.start(plant.name, "wg-client", "run", "--home", out / plant.name, "--once")
-    _campaign(running, server, found, accept)
+    _campaign(running, server, found)
     _rule(text("test on unseen notes, audit"), speak)
     results = []
     told = running.run_all(*(("wg-audit", "verify", out / each.name, "--json") for each in found))
@@ -210,13 +211,14 @@ def _rule(name: Text, speak: Language) -> None:
     console.rule(f"[bold]{speak(name)}", align="left")
 
 
-def _acceptance(server: Path, speak: Language) -> tuple[str, ...]:
-    """Options that accept the generator by name, if its own model card fails."""
-    card = json.loads(ServerHome(server).model_card.read_text("utf-8"))
-    if card["passes"]:
-        return ()
-    console.print(speak(text("generator accepted for the demonstration although its card fails")))
-    return ("--accept-generator", str(card["generator"]))
+def _accept(running: Processes, server: Path, speak: Language) -> None:
+    """Install the generator that was trained, if its own model card fails."""
+    version = versions.present(ServerHome(server))[0]
+    if version.failed():
+        console.print(
+            speak(text("generator accepted for the demonstration although its card fails"))
+        )
+        running.run("wg-server", "generator", "use", "--home", server, version.id)
 
 
 def _enrol(running: Processes, server: Path, out: Path, found: list[Plant]) -> None:
@@ -236,13 +238,11 @@ def _enrol(running: Processes, server: Path, out: Path, found: list[Plant]) -> N
     )  # fmt: skip
 
 
-def _campaign(
-    running: Processes, server: Path, found: list[Plant], accept: tuple[str, ...]
-) -> None:
+def _campaign(running: Processes, server: Path, found: list[Plant]) -> None:
     """Ask every plant and deliver to every plant."""
     started = running.json(
         "wg-server", "campaign", "start", "--home", server, "--epsilon", EPSILON, "--delta", DELTA,
-        "--purpose", "demonstration", "--sites", ",".join(plant.name for plant in found), *accept,
+        "--purpose", "demonstration", "--sites", ",".join(plant.name for plant in found),
     )  # fmt: skip
     while True:
         running.check()

@@ -5,7 +5,6 @@ network and the D2NWG reference read the same ones. Baselines are kept the same 
 interrupted benchmark goes on with what is finished.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from wg_common import atomic, streams
 from wg_common.errors import InternalError
 from wg_common.streams import Stream
 from wg_common.wire import canonical
+from wg_server.generator import versions
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.batch import Targets
 from wg_server.generator.heads.denoiser import Batch
@@ -85,7 +85,7 @@ class Course:
 
 def course(home: ServerHome, folder: Path) -> Course:
     """The material of a trained home, by the plan on its model card."""
-    card = json.loads(home.model_card.read_text("utf-8"))
+    card = versions.installed(home).card
     plan = msgspec.convert(card["training"]["plan"], type=GeneratorPlan)
     encoder = home.encoder_id()
     tasks = load_tasks(Zoo(home.zoo), encoder)

@@ -17,6 +17,10 @@ from wg_client.site.home import ClientHome
 from wg_common.wire import protocol
 from wg_common.wire.protocol import StatisticsQuery
 from wg_server.fleet.enrolment import make_token
+from wg_server.generator import versions
+from wg_server.generator.pipeline import train
+from wg_server.generator.plan import GeneratorPlan
+from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
 
@@ -28,6 +32,14 @@ def without_encoder(root: Path) -> ServerHome:
     server = make_home(root)
     server.encoder.unlink()
     return server
+
+
+def trained(server: ServerHome, plan: GeneratorPlan) -> Version:
+    """Train, and install what came out of it, whatever its card says."""
+    card = train(server, plan, progress=lambda *_: None)
+    version = versions.read(server, card["version"])
+    versions.use(server, version)
+    return version
 
 
 def plant_data(path: Path, families: Any, kind: str, *, shown: int, held: int) -> tuple[str, ...]:

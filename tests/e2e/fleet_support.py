@@ -20,6 +20,7 @@ from typing import Literal
 import httpx
 import numpy as np
 from numpy.typing import NDArray
+from tests.server.generators import install
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.fleet import enrolment
@@ -55,6 +56,8 @@ from wg_common.wire.weights_package import Candidate, WeightsManifest
 from wg_server.campaigns.intake import Release
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.fleet.enrolment import make_token
+from wg_server.generator import versions
+from wg_server.generator.versions import Recipe
 from wg_server.operation.initialise import free_ports, initialise
 from wg_server.operation.serve import serve
 from wg_server.site.home import ServerConfig, ServerHome
@@ -73,7 +76,7 @@ FAST = NodeOptions(
 def make_home(
     root: Path, *, message_seconds: int = 600, requests_per_second: int = 50, name: str = "central"
 ) -> ServerHome:
-    """A new server home on free ports, with a stand-in for the encoder package."""
+    """A new server home on free ports, with stand-ins for the packages of encoder and generator."""
     home = ServerHome(root)
     fleet, enrol, admin = free_ports("127.0.0.1", 3)
     config = ServerConfig(
@@ -88,11 +91,12 @@ def make_home(
     initialise(home, config)
     home.encoder.parent.mkdir(parents=True, exist_ok=True)
     home.encoder.write_bytes(b"a public encoder")
+    install(home)
     return home
 
 
 def base_package(
-    home: ServerHome, own: Release, others: Sequence[Release], request_id: str
+    home: ServerHome, own: Release, others: Sequence[Release], request_id: str, recipe: Recipe
 ) -> bytes:
     """A signed package that offers one candidate, the public base."""
     schema = own.manifest.schema
@@ -369,9 +373,12 @@ def start_campaign(
     seconds: float = 3600.0,
     grace_seconds: float = 600.0,
 ) -> Campaign:
+    recipe = versions.ready(home)
     with Store.open(home) as store:
         return CampaignQueue(store.engine).add(
             sites,
+            generator=recipe.generator,
+            architecture=recipe.architecture,
             epsilon=epsilon,
             delta="1e-5",
             purpose="test",

@@ -24,6 +24,7 @@ from tests.client.conftest import LABELS, pictures, write_npz
 from tests.e2e.fleet_support import healthy, make_home, running
 from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server.generator.conftest import World
+from tests.server.generators import install
 
 from wg_client.fleet.initialise import DataChoice, initialise
 from wg_client.models import store as model_store
@@ -139,11 +140,9 @@ class Packages:
 
 
 def equip(server: ServerHome, packages: Packages) -> None:
-    """Give a server encoder and generator; the operator accepts the generator without a card."""
+    """Give a server encoder and generator."""
     atomic.write_bytes(server.encoder, packages.encoder)
-    atomic.write_bytes(server.generator, packages.generator)
-    accepted = canonical.sha256_hex(packages.generator)
-    server.write_config(replace(server.config(), accept_generator=accepted))
+    install(server, packages.generator)
 
 
 def make_fleet(

@@ -33,6 +33,7 @@ from wg_common.wire import fleet
 from wg_server.campaigns import absence, auditors, quality, reasons
 from wg_server.campaigns.intake import Release
 from wg_server.campaigns.starting import Order
+from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome
 from wg_server.store import quality as table
 from wg_server.store.campaigns import Campaign
@@ -54,7 +55,9 @@ class Bands:
         return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), dtype=np.float32)
 
 
-def two_heads(home: ServerHome, own: Release, others: Sequence[Release], request_id: str) -> bytes:
+def two_heads(
+    home: ServerHome, own: Release, others: Sequence[Release], request_id: str, recipe: Recipe
+) -> bytes:
     """A package with a head that is always right, and one that always calls the last class."""
     right = np.eye(len(LABELS), DIMENSION, dtype=np.float32)
     heads = {

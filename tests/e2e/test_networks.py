@@ -9,8 +9,9 @@ from tests.e2e import file_support
 
 from wg_client.models import predict
 from wg_client.selection.apply import apply_package
-from wg_common.errors import PolicyRefused
+from wg_common.errors import ConfigError
 from wg_server.campaigns.airgap import generate_from_file
+from wg_server.generator import versions
 from wg_server.generator.heads.generate import load_generator
 from wg_server.generator.networks.generate import load_networks
 from wg_server.generator.networks.plan import NetworkTraining
@@ -67,26 +68,21 @@ def test_whole_networks_go_all_the_way_without_a_network(tmp_path: Path) -> None
     data_file = tmp_path / "data.npz"
     labels = file_support.plant_data(data_file, families, "parts", shown=6, held=4)
     plant = file_support.enrolled(server, tmp_path / "plant", data_file)
-    card = train(server, TRAINING, progress=lambda *_: None)["networks"]
+    card = train(server, TRAINING, progress=lambda *_: None)
+    version = versions.read(server, card["version"])
+    card = card["networks"]
     assert card["architectures"] == {"cnn-m": 12, "cnn-s": 12, "lite0": 12}
-    heads = load_generator(server.generator)
-    networks = load_networks(server.networks, heads)
+    networks = load_networks(version.networks, load_generator(version.heads))
     assert card["generator"] == networks.id
 
     statistics = tmp_path / "plant.wgs"
     file_support.release(server, plant, statistics)
-    if not card["passes"]:
-        with pytest.raises(PolicyRefused, match="model card fails"):
-            generate_from_file(server, statistics, tmp_path / "no.wgw", architecture="cnn-s")
+    with pytest.raises(ConfigError, match="for another encoder"):
+        generate_from_file(server, statistics, tmp_path / "no.wgw", architecture="cnn-s")
+    versions.use(server, version)
     for architecture in ("cnn-s", "cnn-m", "lite0"):  # one release serves every size
         package = tmp_path / f"{architecture}.wgw"
-        generate_from_file(
-            server,
-            statistics,
-            package,
-            architecture=architecture,
-            accept_generator=networks.id,
-        )
+        generate_from_file(server, statistics, package, architecture=architecture)
         applied = apply_package(plant, package)
         assert applied.manifest.architecture == architecture
         assert applied.manifest.generator == networks.id

@@ -16,6 +16,7 @@ from tests.server.generator.ranked import ended, start
 
 from wg_common.errors import EXIT_NOT_ACCEPTED, EXIT_OK
 from wg_common.wire import canonical
+from wg_server.generator import versions
 from wg_server.generator.pipeline import train
 from wg_server.site.home import ServerHome
 from wg_server.zoo.build import build
@@ -41,7 +42,8 @@ def test_two_ranks_train_whole_networks_as_one_does(tmp_path: Path) -> None:
     printed = json.loads(first[1])
     assert printed["networks"]["training"]["computed"] == {"cpu, fp32, 2 processes": 4}
     assert printed["networks"]["architectures"] == card["networks"]["architectures"]
-    for one, two in ((alone.generator, both.generator), (alone.networks, both.networks)):
+    made, again = versions.read(alone, card["version"]), versions.read(both, printed["version"])
+    for one, two in ((made.heads, again.heads), (made.networks, again.networks)):
         expected, found = (safetensors.numpy.load_file(path) for path in (one, two))
         assert found.keys() == expected.keys()
         for name, value in expected.items():

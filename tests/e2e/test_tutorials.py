@@ -29,6 +29,8 @@ from tests.tutorial import Shell, Step, Words, commands, shell, walk
 from wg_client.models import store as models
 from wg_client.site.home import ClientHome
 from wg_common import atomic
+from wg_server.generator import versions
+from wg_server.site.home import ServerHome
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -322,8 +324,8 @@ def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None
 
         def accepted(words: Words) -> None:
             scene.run(quick(words), (0, 6))
-            card = json.loads(Path("server/generator/model-card.json").read_text("utf-8"))
-            scene.run(["wg-server", "accept", "--home", "server", card["generator"]])
+            (version,) = versions.present(ServerHome(Path("server")))
+            scene.run(["wg-server", "generator", "use", "--home", "server", version.id])
 
         def serve(words: Words) -> None:
             started.start("server", *[word for word in words if word != "&"])

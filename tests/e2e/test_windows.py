@@ -14,10 +14,7 @@ from wg_client.models.manifest import KEPT
 from wg_client.selection.apply import apply_package
 from wg_client.site import config as configuration
 from wg_server.campaigns.airgap import generate_from_file
-from wg_server.generator.heads.generate import load_generator
-from wg_server.generator.networks.generate import load_networks
 from wg_server.generator.networks.plan import NetworkTraining
-from wg_server.generator.pipeline import train
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
@@ -64,13 +61,11 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     data_file = tmp_path / "data.npz"
     labels = file_support.plant_data(data_file, families, "rotating", shown=8, held=4)
     plant = file_support.enrolled(server, tmp_path / "plant", data_file)
-    card = train(server, TRAINING, progress=lambda *_: None)
-    assert card["architecture"] == "window-head"
+    version = file_support.trained(server, TRAINING)
+    assert version.card["architecture"] == "window-head"
     statistics, package = tmp_path / "plant.wgs", tmp_path / "plant.wgw"
     file_support.release(server, plant, statistics)
-    made = generate_from_file(
-        server, statistics, package, accept_generator=load_generator(server.generator).id
-    )
+    made = generate_from_file(server, statistics, package)
     assert made.site == file_support.SITE
 
     applied = apply_package(plant, package)
@@ -84,16 +79,9 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     assert right > 1.2 / len(labels)
     assert plant.report.is_file()
 
-    assert card["networks"]["architectures"] == {"cnn1d-m": 12, "cnn1d-s": 12}
-    networks = load_networks(server.networks, load_generator(server.generator))
+    assert version.card["networks"]["architectures"] == {"cnn1d-m": 12, "cnn1d-s": 12}
     for architecture in ("cnn1d-s", "cnn1d-m"):  # the same release serves whole networks
-        generate_from_file(
-            server,
-            statistics,
-            package,
-            architecture=architecture,
-            accept_generator=networks.id,
-        )
+        generate_from_file(server, statistics, package, architecture=architecture)
         applied = apply_package(plant, package)
         assert applied.manifest.architecture == architecture
         inputs = predict.encode_records(plant, applied.manifest, data)

@@ -17,9 +17,18 @@ STRIDES = {
     "inbox": 11,
     "models": 7,
     "store": 17,
+    "generator": 5,
 }
 """In the default suite every so many calls are hit, in a run of seconds; in the slow one all."""
-CALLS = {"files": 25, "ledger": 120, "answer": 200, "freeze": 200, "inbox": 100, "models": 60}
+CALLS = {
+    "files": 25,
+    "ledger": 120,
+    "answer": 200,
+    "freeze": 200,
+    "inbox": 100,
+    "models": 60,
+    "generator": 20,
+}
 """A part of the calls that each makes: fewer would mean that the shim does not see them."""
 
 

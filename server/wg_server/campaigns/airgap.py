@@ -3,7 +3,6 @@
 import secrets
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from wg_common import atomic
@@ -13,7 +12,7 @@ from wg_common.wire import protocol, weights_package
 from wg_server.campaigns import intake, packaging
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.fleet.witness import Witness
-from wg_server.generator.evaluation import gate
+from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
@@ -68,24 +67,19 @@ def generate_from_file(
     source: Path,
     out: Path,
     *,
-    make_package: MakePackage | None = None,
-    accept_generator: str = "",
+    make_package: MakePackage = packaging.make_package,
     architecture: str = "",
 ) -> Made:
     """Verify and keep the release in ``source``, and write a package for its site to ``out``.
 
     Raises:
-        ConfigError: A file is missing, or the site is not enrolled.
+        ConfigError: A file is missing, the site is not enrolled, or no generator is installed that
+            makes this architecture.
         DecodeError: ``source`` is not a statistics file.
-        VerificationError: It does not hold, or is in quarantine.
-        PolicyRefused: The generator's model card fails, and it is not accepted by name.
+        VerificationError: It does not hold, or is in quarantine; or the generator is damaged.
         WitnessRefused: The site's ledger contradicts what was seen of it before.
     """
-    make = make_package or partial(
-        packaging.make_package, accept_generator=accept_generator, architecture=architecture
-    )
-    if make_package is None:  # before the release is taken in
-        gate.check(home, accept=accept_generator, architecture=architecture)
+    recipe = versions.ready(home, architecture)  # before the release is taken in
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
     encoder = home.encoder_id()
     with Store.open(home) as store:
@@ -95,12 +89,7 @@ def generate_from_file(
         others = intake.releases_of_others(store, encoder=encoder, apart_from=own.site)
         checkpoint = witness.attest(store.site(own.site))
     request_id = secrets.token_hex(16)
-    package = make(
-        home,
-        intake.open_release(own),
-        others,
-        request_id,
-    )
+    package = make_package(home, intake.open_release(own), others, request_id, recipe)
     # Without the checkpoint the plant could not know that it was cosigned.
     package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)

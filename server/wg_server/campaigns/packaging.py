@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wg_common import catalogue
-from wg_common.errors import ConfigError
+from wg_common.errors import VerificationError
 from wg_common.wire import canonical, signing, weights_package
 from wg_common.wire.weights_package import Candidate, WeightsManifest
 from wg_server.campaigns.intake import Release
-from wg_server.generator.evaluation import gate
+from wg_server.generator import versions
+from wg_server.generator.versions import Recipe, Version
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-MakePackage = Callable[[ServerHome, Release, Sequence[Release], str], bytes]
+MakePackage = Callable[[ServerHome, Release, Sequence[Release], str, Recipe], bytes]
 """Makes the signed bytes of a ``.wgw`` for the site of the release: as ``make_package``."""
 
 
@@ -36,9 +37,7 @@ def make_package(
     own: Release,
     others: Sequence[Release],
     request_id: str,
-    *,
-    accept_generator: str = "",
-    architecture: str = "",
+    recipe: Recipe,
 ) -> bytes:
     """Generate candidates for the site of ``own`` and pack them, signed.
 
@@ -46,18 +45,16 @@ def make_package(
         others: Releases of other sites; free post-processing of what they released.
         request_id: Logical id of the delivery; also the seed, so that the same request over the
             same releases gives the same weights.
-        accept_generator: Id of a generator that the operator accepts whatever its card says.
-        architecture: Of the weights; empty for what ``server.yaml`` says, or else a head.
+        recipe: Which generator makes weights of which architecture.
 
     Raises:
-        ConfigError: There is no trained generator of this architecture.
-        PolicyRefused: Its model card fails, and it is not accepted by name.
-        VerificationError: The model card is another generator's.
+        ConfigError: The generator is not there, or does not make this architecture.
+        DecodeError: It cannot be read.
+        VerificationError: It is damaged.
     """
-    config = home.config()
-    wanted = architecture or config.architecture
-    gate.check(home, accept=accept_generator, architecture=wanted)
-    made = _generate(home, own, others, wanted, seed=int(request_id[:8], 16))
+    config, version = home.config(), versions.read(home, recipe.generator)
+    version.require(recipe.architecture)
+    made = _generate(home, version, own, others, recipe, seed=int(request_id[:8], 16))
     for alarm in made.generated.report.alarms:
         log.warning("package for %s: %s", own.manifest.site, alarm)
     tensors = weights_package.pack_tensors(
@@ -68,7 +65,7 @@ def make_package(
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=own.manifest.site,
-        architecture=made.architecture,
+        architecture=recipe.architecture,
         plan=made.plan,
         encoder=own.manifest.schema.encoder,
         generator=made.generator,
@@ -96,40 +93,49 @@ def _described(generated: Generated) -> tuple[Candidate, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What was generated, by which generator (SHA-256, hex), of which architecture and plan."""
+    """What was generated, by which package (SHA-256, hex), of which plan."""
 
     generated: Generated
     generator: str
-    architecture: str
     plan: str
 
 
 def _generate(
-    home: ServerHome, own: Release, others: Sequence[Release], wanted: str, *, seed: int
+    home: ServerHome,
+    version: Version,
+    own: Release,
+    others: Sequence[Release],
+    recipe: Recipe,
+    *,
+    seed: int,
 ) -> _Made:
     from wg_server.campaigns import contributed  # torch is slow to import
     from wg_server.generator.heads import generate as generation
     from wg_server.generator.networks import generate as networks
 
-    heads = generation.load_generator(home.generator)
+    heads = generation.load_generator(version.heads)
+    if heads.id != version.summary.generator:
+        raise VerificationError(f"{version.heads}: not the package that its model card names")
     labels, samples = own.manifest.schema.labels, home.config().samples
     releases = [
         generation.SiteRelease(release.manifest.site, release.statistics) for release in others
     ]
-    if wanted and catalogue.known(wanted).whole:
-        generator = networks.load_networks(home.networks, heads)
+    wanted = catalogue.known(recipe.architecture)
+    if wanted.whole:
+        generator = networks.load_networks(version.networks, heads)
         generated = networks.generate_networks(
-            generator, wanted, own.statistics, releases, labels, samples=samples, seed=seed
+            generator,
+            recipe.architecture,
+            own.statistics,
+            releases,
+            labels,
+            samples=samples,
+            seed=seed,
         )
-        plan = catalogue.known(wanted).widest(generator.parts.weight_plan)
-        return _Made(generated, generator.id, wanted, plan)
-    if wanted not in ("", heads.parts.architecture):
-        raise ConfigError(
-            f"architecture {wanted}: the home's generator makes {heads.parts.architecture}"
-        )
+        return _Made(generated, generator.id, wanted.widest(generator.parts.weight_plan))
     generated = generation.generate(
         heads, own.statistics, releases, labels, samples=samples, seed=seed
     )
     given = contributed.candidates(home, heads.parts, own.manifest.site, labels)
     generated = replace(generated, candidates=(*generated.candidates, *given))
-    return _Made(generated, heads.id, heads.parts.architecture, catalogue.HEAD_PLAN)
+    return _Made(generated, heads.id, catalogue.HEAD_PLAN)

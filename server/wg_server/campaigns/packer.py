@@ -17,6 +17,7 @@ from wg_server.campaigns import intake
 from wg_server.campaigns.intake import Release
 from wg_server.campaigns.isolation import isolated
 from wg_server.campaigns.packaging import MakePackage
+from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, Task
 from wg_server.store.queue import CampaignQueue
@@ -135,7 +136,8 @@ class Packer:
         own = intake.open_release(stored)
         everybody = self._everybody(campaign.encoder)
         others = [release for release in everybody if release.manifest.site != task.site]
-        data = self._make_package(self._home, own, others, task.delivery_id)
+        recipe = Recipe.of(campaign)
+        data = self._make_package(self._home, own, others, task.delivery_id, recipe)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return canonical.sha256_hex(data)

@@ -12,6 +12,9 @@ from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.wording import Speaker
 from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
 
+GENERATOR = "generator"
+"""Why a site's part ended: the generator of its campaign cannot be used."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -145,11 +148,12 @@ def _ended(say: Speaker, task: Task, sight: Sight, now: float) -> Reason:
             else say("left out now", why=away.why)
         )
         return Reason(why, say("do, retry", do=away.do))
-    if task.state in ("refused", "expired"):
-        why = say.of_plant(task.code) or ""
-    else:
+    if task.state == "failed":  # a word of this server's own, whatever plants mean by it
         why = say(_WHY.get(task.code, ""))
-    do = say(_DO.get(task.code, "do log"))
+        do = say(_DO[task.code] if task.code in _WHY and task.code in _DO else "do log")
+    else:
+        why = say.of_plant(task.code) or ""
+        do = say(_DO.get(task.code, "do log"))
     return Reason(why or say("error", code=task.code), say("do, retry", do=do))
 
 
@@ -179,6 +183,7 @@ _AWAY = frozenset(
 _WHY = {
     intake.QUARANTINED: "why quarantined",
     quality.IMPLAUSIBLE: "why implausible",
+    GENERATOR: "why generator",
     "revoked": "why revoked",
     "tries": "why tries",
     "verification": "why verification",
@@ -198,6 +203,7 @@ _DO = {
     absence.NOT_FETCHED: "do not-fetched",
     intake.QUARANTINED: "do quarantined",
     quality.IMPLAUSIBLE: "do implausible",
+    GENERATOR: "do generator",
     "revoked": "do revoked",
     "budget": "do budget",
     "policy": "do policy",

@@ -1,11 +1,12 @@
-"""Queueing a campaign as an operator asks for it, by a command or on a page."""
+"""Queueing a campaign, and trying a site again, as an operator asks for it: command or page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wg_common import numbers
-from wg_common.errors import ConfigError
-from wg_server.generator.evaluation import gate
+from wg_common.errors import ConfigError, WgError
+from wg_server.generator import versions
+from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, new_id
@@ -55,22 +56,22 @@ class Order:
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {whom}"
 
 
-def start(home: ServerHome, store: Store, order: Order, *, accept_generator: str = "") -> Campaign:
-    """Queue a campaign; a running server works on it, if it accepts the generator too.
+def start(home: ServerHome, store: Store, order: Order) -> Campaign:
+    """Queue a campaign; its packages are made with the generator that is installed now.
 
     Raises:
-        ConfigError: A site is not enrolled, or there is no encoder yet.
-        PolicyRefused: The generator's model card fails, and it is not accepted by name.
-        VerificationError: The model card is another generator's.
+        ConfigError: A site is not enrolled, there is no encoder yet, or no generator is installed
+            that makes what ``server.yaml`` asks for.
+        DecodeError: The generator's model card cannot be read.
+        VerificationError: The generator is damaged.
     """
-    if home.generator.is_file():
-        gate.check(home, accept=accept_generator)
     default = home.config().campaign_hours * 3600.0
     enrolled = [site.name for site in store.sites() if site.state == "enrolled"]
     if not (order.sites or enrolled):
         raise ConfigError(
             f"campaign: no site is enrolled yet; run 'wg-server enroll --home {home.root} SITE'"
         )
+    recipe = versions.ready(home)
     return CampaignQueue(store.engine).add(
         order.sites or enrolled,
         epsilon=order.epsilon,
@@ -82,4 +83,30 @@ def start(home: ServerHome, store: Store, order: Order, *, accept_generator: str
         min_sites=order.min_sites,
         grace_seconds=order.grace_seconds,
         campaign_id=order.id,
+        generator=recipe.generator,
+        architecture=recipe.architecture,
+    )
+
+
+def retry(home: ServerHome, store: Store, campaign_id: str, site: str) -> Campaign:
+    """Try one site again, as ``CampaignQueue.retry``.
+
+    Where the generator that the campaign began with is gone or damaged it goes on with the one that
+    is installed.
+
+    Raises:
+        ConfigError: As of ``CampaignQueue.retry``, or no generator can be used.
+        DecodeError: The generator's model card cannot be read.
+        VerificationError: The generator is damaged.
+    """
+    queue = CampaignQueue(store.engine)
+    found = queue.show(campaign_id)
+    recipe = Recipe.of(found)
+    if not found.about:
+        try:
+            versions.check(home, recipe)
+        except WgError:
+            recipe = versions.ready(home)
+    return queue.retry(
+        campaign_id, site, generator=recipe.generator, architecture=recipe.architecture
     )

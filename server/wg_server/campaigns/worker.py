@@ -16,17 +16,21 @@ from collections import Counter
 from collections.abc import Mapping
 
 from wg_common import logs
-from wg_common.errors import ConfigError, StorageError
-from wg_server.campaigns import absence, schedule
+from wg_common.errors import ConfigError, InternalError, StorageError, WgError
+from wg_server.campaigns import absence, reasons, schedule
 from wg_server.campaigns.exchange import Ask, Exchange
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.packer import Packer
 from wg_server.campaigns.phases import asking, collecting, delivering
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.witness import Witness
+from wg_server.generator import versions
+from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store import operators
 from wg_server.store.campaigns import OPEN_TASKS, Campaign, Task
 from wg_server.store.database import Holder
+from wg_server.store.operators import Actor
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -160,9 +164,14 @@ class CampaignWorker:
                     found = self._found(campaign_id, sites)
                 except StorageError:
                     raise  # a full disk or a lost database: all wait, and fail by their deadlines
+                except WgError as error:  # its generator: nothing else is read from a file here
+                    log.warning("campaign %s: %s", campaign_id, error)
+                    self._failed(campaign_id, str(error), reasons.GENERATOR)
+                    continue
                 except Exception:
                     log.exception("campaign %s: internal error", campaign_id)
-                    self._failed(campaign_id)
+                    why = "internal error; see the server's log"
+                    self._failed(campaign_id, why, InternalError.code)
                     continue
             self._failures.pop(campaign_id, None)
             if found is None:
@@ -188,17 +197,21 @@ class CampaignWorker:
             return None
         return campaign if campaign.state == "running" else None
 
-    def _failed(self, campaign_id: str) -> None:
-        """Something else than this campaign may pass, too; a bug comes back."""
+    def _failed(self, campaign_id: str, reason: str, code: str) -> None:
+        """End a campaign that failed again and again; nobody is asked for it meanwhile."""
         self._failures[campaign_id] += 1
         if self._holder is None:
             return
         if self._failures[campaign_id] >= WORK_TRIES:
             del self._failures[campaign_id]
-            self._queue.finish(campaign_id, reason="internal error; see the server's log")
+            self._finish(campaign_id, reason=reason, code=code)
 
     def _advance(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:
-        """Take one campaign as far as it goes by itself: as it is then, or nothing if it ended."""
+        """Take one campaign as far as it goes by itself: as it is then, or nothing if it ended.
+
+        Raises:
+            WgError: The generator that it began with cannot be used.
+        """
         while True:
             try:
                 campaign = self._queue.show(campaign_id)
@@ -211,6 +224,8 @@ class CampaignWorker:
                 return None
             if campaign.state != "running":
                 return None
+            if campaign.generator:
+                versions.check(self._home, Recipe.of(campaign))
             if not self._tidy_up(campaign, sites):
                 return campaign
 
@@ -240,10 +255,15 @@ class CampaignWorker:
             log.warning("campaign %s: %s is left out: %s", campaign.id, task.site, code)
             self._queue.update(campaign.id, task.site, state="expired", code=code, figure=figure)
 
-    def _finish(self, campaign_id: str) -> None:
-        ended = self._queue.finish(campaign_id)
+    def _finish(self, campaign_id: str, *, reason: str = "", code: str = "") -> None:
+        ended = self._queue.finish(campaign_id, reason=reason, code=code)
         self._delete_expired()
-        log.info("campaign %s: %s", campaign_id, ended.state)
+        if ended.state != "failed":
+            log.info("campaign %s: %s", campaign_id, ended.state)
+            return
+        log.error("campaign %s: failed: %s", campaign_id, ended.reason)
+        actor = Actor(self._config.name, "server")
+        operators.record(self._store, actor, "campaign failed", campaign_id, ended.reason)
 
     def _delete_expired(self) -> None:
         """Delete the files of packages that have expired; no plant would take them any more."""

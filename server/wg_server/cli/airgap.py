@@ -8,7 +8,7 @@ from wg_common import catalogue, cli
 from wg_common.options import out_option
 from wg_common.wire import canonical
 from wg_server.campaigns import airgap
-from wg_server.cli.options import accept_option, home_option
+from wg_server.cli.options import home_option
 from wg_server.site.home import ServerHome
 
 _statistics_option = click.option(
@@ -29,24 +29,16 @@ _statistics_option = click.option(
     type=click.Choice(list(catalogue.architectures())),
     help="Of the weights, for the home's kind of records. What server.yaml says if not given.",
 )
-@accept_option
 @cli.json_option
 def generate(
     home: ServerHome,
     source: Path,
     out: Path,
     architecture: str | None,
-    accept_generator: str,
     as_json: bool,
 ) -> None:
     """Make a weights package from a statistics file, without a network."""
-    made = airgap.generate_from_file(
-        home,
-        source,
-        out,
-        accept_generator=accept_generator,
-        architecture=architecture or "",
-    )
+    made = airgap.generate_from_file(home, source, out, architecture=architecture or "")
     said = f"{out}: {made.bytes} bytes for {made.site}, from {made.others} other releases"
     then = f"next: carry {out} to the plant, and there: wg-client apply --home HOME {out.name}"
     cli.answer(as_json, canonical.to_builtins(made), said, then)

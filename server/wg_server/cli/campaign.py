@@ -14,9 +14,9 @@ from wg_common.wire.quality_file import Counts
 from wg_server.campaigns import absence, quality, reasons, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.quality import Report
-from wg_server.campaigns.starting import Order, start
+from wg_server.campaigns.starting import Order, retry, start
 from wg_server.campaigns.wording import Speaker
-from wg_server.cli.options import Duration, accept_option, home_option, this_user, when
+from wg_server.cli.options import Duration, home_option, this_user, when
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import SERVED_TASKS, Campaign
 from wg_server.store.operators import recorded
@@ -64,7 +64,6 @@ def campaign() -> None:
     help="How long to wait for the other sites after that.",
 )
 @_wait_option
-@accept_option
 @cli.json_option
 def campaign_start(
     home: ServerHome,
@@ -77,12 +76,12 @@ def campaign_start(
     min_sites: int | None,
     grace: float,
     wait: bool,
-    accept_generator: str,
     as_json: bool,
 ) -> None:
-    """Queue a campaign; a running server works on it, if it accepts the generator too.
+    """Queue a campaign; a running server works on it.
 
-    Any number of campaigns go on beside one another.
+    Its packages are made with the generator that is installed now, whatever is installed later. Any
+    number of campaigns go on beside one another.
     """
     with Store.open(home) as store:
         order = Order(
@@ -96,7 +95,7 @@ def campaign_start(
             grace_seconds=grace,
         )
         with recorded(store, this_user(), "campaign start", order.id, order.summary):
-            found = start(home, store, order, accept_generator=accept_generator)
+            found = start(home, store, order)
         _started(store, found, home, wait, as_json)
 
 
@@ -206,7 +205,10 @@ def campaign_retry(home: ServerHome, campaign_id: str, site: str, as_json: bool)
 
     A release that it made already is used; nothing is charged twice for it.
     """
-    _change(home, "campaign retry", CampaignQueue.retry, as_json, campaign_id, site)
+    with Store.open(home) as store:
+        with recorded(store, this_user(), "campaign retry", campaign_id, site):
+            found = retry(home, store, campaign_id, site)
+        _show(store, found, as_json)
 
 
 def _started(
@@ -231,12 +233,16 @@ def _started(
 
 
 def _change(
-    home: ServerHome, action: str, change: Callable[..., Campaign], as_json: bool, *words: str
+    home: ServerHome,
+    action: str,
+    change: Callable[[CampaignQueue, str], Campaign],
+    as_json: bool,
+    campaign_id: str,
 ) -> None:
     """Change a campaign, under this user's name, and show it."""
     with Store.open(home) as store:
-        with recorded(store, this_user(), action, *words):
-            found = change(CampaignQueue(store.engine), *words)
+        with recorded(store, this_user(), action, campaign_id):
+            found = change(CampaignQueue(store.engine), campaign_id)
         _show(store, found, as_json)
 
 

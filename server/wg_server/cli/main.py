@@ -7,13 +7,13 @@ import click
 from wg_common import cli
 
 _COMMANDS: dict[str, tuple[str, str]] = {
-    "accept": ("acceptance", "Use a generator although its model card fails."),
     "backup": ("keeping", "Write the home into one encrypted file, while it serves."),
     "campaign": ("campaign", "Ask sites for statistics, and deliver weights made from them."),
     "checkpoint": ("auditors", "Print the newest cosigned checkpoint of a site."),
     "enroll": ("sites", "Print a one-time join token for SITE."),
     "export": ("auditors", "Write all that an auditor needs."),
     "generate": ("airgap", "Make a weights package from a statistics file, without a network."),
+    "generator": ("generators", "List generators, and install one of them."),
     "init": ("operation", "Make a home: certificate authority, keys, database, server.yaml."),
     "keys": ("auditors", "Print the keys that others verify with."),
     "operators": ("operators", "Who may use the console, and what operators did."),

@@ -7,7 +7,7 @@ import click
 
 from wg_common import cli, logs
 from wg_common.wire import canonical
-from wg_server.cli.options import accept_option, home_option, this_user, when
+from wg_server.cli.options import home_option, this_user, when
 from wg_server.operation.initialise import free_ports, initialise
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
@@ -96,7 +96,6 @@ def rotate_keys(home: ServerHome, stolen: bool, as_json: bool) -> None:
 
 @click.command()
 @home_option
-@accept_option
 @click.option(
     "--beside",
     type=click.IntRange(1, 65533),
@@ -104,7 +103,7 @@ def rotate_keys(home: ServerHome, stolen: bool, as_json: bool) -> None:
     help="Carry messages beside the process that serves this home, on PORT and the two after it.",
 )
 @cli.log_option
-def serve(home: ServerHome, accept_generator: str, beside: int | None, log_format: str) -> None:
+def serve(home: ServerHome, beside: int | None, log_format: str) -> None:
     """Serve the fleet: listeners and campaign worker. SIGTERM ends it cleanly."""
     from wg_server.operation import serve as serving  # Flower and FastAPI are slow to import
 
@@ -113,4 +112,4 @@ def serve(home: ServerHome, accept_generator: str, beside: int | None, log_forma
         logging.getLogger(name).setLevel(logging.WARNING)
     stop = threading.Event()
     with serving.signals(stop):
-        serving.serve(home, stop=stop, accept_generator=accept_generator, beside=beside or 0)
+        serving.serve(home, stop=stop, beside=beside or 0)

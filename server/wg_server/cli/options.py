@@ -22,12 +22,6 @@ home_option = click.option(
     required=True,
     help="The server's home folder.",
 )
-accept_option = click.option(
-    "--accept-generator",
-    metavar="ID",
-    default="",
-    help="Use the generator of this id although its model card fails.",
-)
 plan_option = click.option(
     "--plan",
     type=click.Path(path_type=Path),

@@ -12,8 +12,8 @@ import click
 
 from wg_common import cli
 from wg_common.errors import EXIT_NOT_ACCEPTED, EXIT_OK
-from wg_server.cli.options import home_option, plan_option
-from wg_server.generator import pipeline
+from wg_server.cli.options import home_option, plan_option, this_user
+from wg_server.generator import pipeline, versions
 from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.scores import against_others
 from wg_server.generator.networks.load import FEWEST
@@ -21,6 +21,9 @@ from wg_server.generator.plan import read_plan
 from wg_server.generator.training import compute, distributed
 from wg_server.site.home import ServerHome
 from wg_server.site.progress import Noted
+from wg_server.store.operators import recorded
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
 from wg_server.zoo import devices
 
 
@@ -51,14 +54,17 @@ from wg_server.zoo import devices
 def train(
     home: ServerHome, plan: Path | None, device: str, precision: str, wait: float, as_json: bool
 ) -> int:
-    """Train the generator on the zoo; interrupted, it goes on where it stopped.
+    """Train a generator on the zoo, and install it; interrupted, it goes on where it stopped.
 
-    Ends with code 6 if a model card fails: the generator is there, and must be accepted by name.
-    Under torchrun several processes train together; the first one writes and speaks.
+    If a model card fails it ends with code 6, and the generator of before stays installed:
+    'wg-server generator use' installs the new one all the same. Under torchrun several processes
+    train together; the first one writes and speaks.
     """
     wanted = read_plan(plan)
     rank_info = distributed.read_rank_info(os.environ)
     speaks = rank_info.rank == 0
+    if speaks:
+        home.config()  # a home without one fails now, and not at the end
     with contextlib.ExitStack() as shown:
         progress: Callable[[int, str], None] = _nothing
         if speaks:
@@ -77,25 +83,37 @@ def train(
         )
     if not speaks:
         return EXIT_OK
-    lines = [
-        f"generator {card['generator']}",
-        *_table(card, home),
-        f"model card {home.model_card}",
-    ]
+    version = versions.read(home, card["version"])
+    passes = not version.failed()
+    with Store.open(home) as store:
+        if passes:
+            with recorded(store, this_user(), "generator use", version.id):
+                versions.use(home, version)
+        running = CampaignQueue(store.engine).generators()
+        pruned = versions.prune(home, {version.id, *running})
+    short = version.id[: versions.SHORT_ID]
+    lines = [f"generator {version.id}", *_table(card)]
     if card["networks"] is not None:
-        networks = card["networks"]
-        lines += [f"whole networks {networks['generator']}", *_table(networks, home)]
-        lines.append(f"model card {home.networks_card}")
+        lines += ["whole networks:", *_table(card["networks"])]
     lines += [
         f"no generator of {name}: the zoo has {count} such networks, and {FEWEST} are the fewest to"
         " learn from; raise networks.families or networks.sites in the zoo's plan, build it again"
         f" (wg-server zoo build --home {home.root} --plan FILE), and train again"
         for name, count in card["too_few_networks"].items()
     ]
-    passes = card["passes"] and (card["networks"] is None or card["networks"]["passes"])
+    lines += [f"deleted: generator {name[: versions.SHORT_ID]}" for name in pruned]
     if passes:
-        lines.append(f"next: wg-server serve --home {home.root}")
-    cli.answer(as_json, card, *lines)
+        lines += [
+            f"generator {short}: installed; campaigns begin with it from now on",
+            f"next: wg-server serve --home {home.root}",
+        ]
+    else:
+        lines += [
+            f"generator {short}: not installed, since its model card fails; what was installed"
+            " stays in use",
+            f"next: train on a larger zoo, or: wg-server generator use --home {home.root} {short}",
+        ]
+    cli.answer(as_json, {**card, "installed": passes, "deleted": pruned}, *lines)
     return EXIT_OK if passes else EXIT_NOT_ACCEPTED
 
 
@@ -103,7 +121,7 @@ def _nothing(_done: int, _detail: str) -> None:
     """Progress of a process that does not speak."""
 
 
-def _table(card: dict[str, Any], home: ServerHome) -> list[str]:
+def _table(card: dict[str, Any]) -> list[str]:
     lines = ["share right on families never seen, as generated (the card has every method):"]
     for name, rows in card["scenarios"].items():
         own, other, value = against_others(rows)
@@ -115,10 +133,5 @@ def _table(card: dict[str, Any], home: ServerHome) -> list[str]:
         lines.append(
             f"{'passes' if check['passed'] else 'FAILS'}: {check['name']}: {check['value']:.4g},"
             f" required {check['relation']} {check['bound']:g}"
-        )
-    if not card["passes"]:
-        lines.append(
-            "the card fails: serve, campaign and generate refuse this generator, unless it is"
-            f" accepted by name: wg-server accept --home {home.root} {card['generator'][:16]}"
         )
     return lines

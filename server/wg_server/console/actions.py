@@ -8,10 +8,11 @@ from starlette.responses import Response
 from wg_common import numbers
 from wg_common.errors import ConfigError
 from wg_common.wire import protocol
+from wg_server.campaigns import starting
 from wg_server.campaigns.starting import Order, start
 from wg_server.console.web import Form, NotFound, Visit, field
 from wg_server.fleet.enrolment import make_token
-from wg_server.generator.evaluation import gate
+from wg_server.generator import versions
 from wg_server.store import quarantine
 from wg_server.store.campaigns import Campaign
 from wg_server.store.operators import recorded
@@ -94,23 +95,22 @@ def change_campaign(visit: Visit, form: Form) -> Response:
 
 def retry(visit: Visit, form: Form) -> Response:
     """Try one site of a campaign again."""
-    queue = CampaignQueue(visit.source.store.engine)
-    known = queue.show(visit.request.path_params["id"]).id
+    home, store = visit.source.home, visit.source.store
+    known = CampaignQueue(store.engine).show(visit.request.path_params["id"]).id
     name = protocol.check_site_name(field(form, "site"))
-    with recorded(visit.source.store, visit.session.actor, "campaign retry", known, name):
-        queue.retry(known, name)
+    with recorded(store, visit.session.actor, "campaign retry", known, name):
+        starting.retry(home, store, known, name)
     return visit.done(f"/campaigns/{known}", "retry")
 
 
-def accept_generator(visit: Visit, form: Form) -> Response:
-    """Use a generator whose card fails, if its id was typed."""
-    identity = field(form, "id")
-    gate.check_acceptance(identity)
-    _confirmed(form, identity[: gate.ID_LENGTH])
+def use_generator(visit: Visit, form: Form) -> Response:
+    """Install a generator, if its id was typed."""
     home, store = visit.source.home, visit.source.store
-    with recorded(store, visit.session.actor, "accept", identity):
-        gate.accept(home, identity)
-    return visit.done("/generator", "accept")
+    version = versions.find(home, field(form, "id"))
+    _confirmed(form, version.id[: versions.SHORT_ID])
+    with recorded(store, visit.session.actor, "generator use", version.id):
+        versions.use(home, version)
+    return visit.done("/generator", "use")
 
 
 _STANDINGS: dict[str, tuple[Standing, str]] = {

@@ -46,7 +46,7 @@ def console_routes(source: Source) -> list[BaseRoute]:
         "/campaigns": actions.start_campaign,
         "/campaigns/{id}/retry": actions.retry,
         "/campaigns/{id}/{word}": actions.change_campaign,
-        "/generator/accept": actions.accept_generator,
+        "/generator/use": actions.use_generator,
     }
     inner: list[BaseRoute] = [
         Route("/login", login_page, methods=["GET"]),

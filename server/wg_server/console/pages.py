@@ -1,29 +1,26 @@
 """The console's pages. They read, and change nothing; what changes something is in ``actions``."""
 
-import json
 import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from starlette.responses import Response
 
-from wg_common import atomic
 from wg_common.errors import ConfigError, WgError
-from wg_common.wire import canonical
 from wg_common.wire.protocol import check_site_name
-from wg_server.campaigns import reasons
 from wg_server.campaigns.wording import Speaker
 from wg_server.console import views
-from wg_server.console.views import Alert, CampaignRow
+from wg_server.console.views import Alert
 from wg_server.console.web import NotFound, Visit
-from wg_server.generator.evaluation import ablation, gate
+from wg_server.generator import versions
+from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.checks import read_checks
 from wg_server.generator.evaluation.scores import against_others
+from wg_server.generator.versions import Pointer
 from wg_server.site import progress
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
@@ -32,8 +29,6 @@ from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
 from wg_server.zoo.plan import CONTRIBUTIONS
 from wg_server.zoo.store import Zoo
-
-KINDS = ("heads", "networks")  # Of generators
 
 
 def overview(visit: Visit) -> Response:
@@ -105,11 +100,10 @@ def campaign(visit: Visit) -> Response:
         found = CampaignQueue(visit.source.store.engine).show(visit.request.path_params["id"])
     except ConfigError as error:
         raise NotFound(str(error)) from error
-    states: Counter[str] = Counter(task.state for task in found.tasks)
     say = Speaker(visit.speech.language)
     return visit.render(
         "campaign",
-        row=CampaignRow(found, reasons.of_campaign(found, now, visit.speech.language), states),
+        row=views.campaign_row(visit.speech, found, now),
         parts_of=views.parts(visit.source, visit.speech, found, now),
         quality=views.quality_rows(visit.source, visit.speech, found),
         hint=say("quality of"),
@@ -131,7 +125,7 @@ def generator(visit: Visit) -> Response:
     work = [progress.read(path) for path in (home.training_progress, home.zoo_progress)]
     return visit.render(
         "generator",
-        cards=[card for card in (_card(home, kind) for kind in KINDS) if card],
+        versions=_versions(visit),
         zoo=_zoo(home),
         work=[each for each in work if each is not None and each.state != "done"],
         runs=lambda each: each.runs(now),
@@ -155,33 +149,47 @@ def audit(visit: Visit) -> Response:
 
 
 def _of_generator(visit: Visit) -> list[Alert]:
-    """Whether weights can be made."""
+    """Whether campaigns can be started."""
     home, speech = visit.source.home, visit.speech
     if not home.encoder.is_file():
         return [Alert("bad", speech("alert no zoo"), "/generator")]
-    if not home.generator.is_file():
-        return [Alert("bad", speech("alert no generator"), "/generator")]
-    cards = [_card(home, kind) for kind in KINDS]
-    if any(card and not card["passes"] and not card["accepted"] for card in cards):
-        return [Alert("bad", speech("alert generator"), "/generator")]
+    try:
+        versions.ready(home)
+    except WgError as error:
+        words = speech("alert generator", why=speech.error(str(error)))
+        return [Alert("bad", words, "/generator")]
     return []
 
 
-def _card(home: ServerHome, kind: str) -> Mapping[str, Any] | None:
-    """What a page shows of a generator; None: there is none."""
-    path, card_path = {
-        "heads": (home.generator, home.model_card),
-        "networks": (home.networks, home.networks_card),
-    }[kind]
-    if not path.is_file():
-        return None
-    identity = _identity(path, path.stat().st_mtime_ns)
-    accepted = any(
-        identity.startswith(one) for one in gate.accepted_ids(home.config().accept_generator)
-    )
-    found: dict[str, Any] = {"kind": kind, "id": identity, "accepted": accepted}
+def _versions(visit: Visit) -> list[Mapping[str, Any]]:
+    """What the page shows of each generator, the installed one first."""
+    home = visit.source.home
     try:
-        card = json.loads(atomic.read_bytes(card_path, limit=gate.CARD_LIMIT))
+        now = versions.pointer(home)
+    except WgError:
+        now = Pointer()
+    in_use = CampaignQueue(visit.source.store.engine).generators()
+    rows = [
+        {
+            "id": version.id,
+            "created": version.summary.created,
+            "standing": {now.version: "installed", now.before: "before"}.get(version.id, ""),
+            "running": version.id in in_use,
+            "cards": [
+                _card(kind, card)
+                for kind, card in (("heads", version.card), ("networks", version.card["networks"]))
+                if card
+            ],
+        }
+        for version in versions.present(home)
+    ]
+    return sorted(rows, key=lambda row: row["standing"] != "installed")
+
+
+def _card(kind: str, card: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a page shows of a model card; one whose content is damaged shows nothing."""
+    found: dict[str, Any] = {"kind": kind}
+    try:
         checks = read_checks(card)
         scenarios = [
             (name, *against_others(rows))
@@ -192,17 +200,11 @@ def _card(home: ServerHome, kind: str) -> Mapping[str, Any] | None:
             "checks": checks,
             "scenarios": scenarios,
             "ablation": ablation.rows(card),
-            "passes": card.get("generator") == identity and all(each.passed for each in checks),
+            "passes": all(each.passed for each in checks),
         }
-    except (WgError, OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (WgError, ValueError, KeyError, TypeError, AttributeError):
         found |= {"card": None, "checks": [], "scenarios": [], "ablation": [], "passes": False}
     return found
-
-
-@lru_cache(4)
-def _identity(path: Path, changed: int) -> str:
-    """A generator's id; its file is read again when it has changed."""
-    return canonical.sha256_hex(atomic.read_bytes(path, limit=gate.PACKAGE_LIMIT))
 
 
 def _zoo(home: ServerHome) -> Mapping[str, Any] | None:

@@ -225,14 +225,15 @@ def history(source: Source, speech: Speech, site: Site) -> list[Event]:
 
 def campaign_rows(source: Source, speech: Speech, now: float) -> list[CampaignRow]:
     """The newest campaigns, newest first."""
-    return [
-        CampaignRow(
-            each,
-            reasons.of_campaign(each, now, speech.language),
-            Counter(task.state for task in each.tasks),
-        )
-        for each in CampaignQueue(source.store.engine).all(CAMPAIGNS_SHOWN)
-    ]
+    found = CampaignQueue(source.store.engine).all(CAMPAIGNS_SHOWN)
+    return [campaign_row(speech, each, now) for each in found]
+
+
+def campaign_row(speech: Speech, campaign: Campaign, now: float) -> CampaignRow:
+    """A campaign at a glance."""
+    summary = reasons.of_campaign(campaign, now, speech.language)
+    said = speech.error(summary) if campaign.reason else summary
+    return CampaignRow(campaign, said, Counter(task.state for task in campaign.tasks))
 
 
 def parts(source: Source, speech: Speech, campaign: Campaign, now: float) -> list[PartRow]:
@@ -298,7 +299,7 @@ def alerts(
 def _of_server(source: Source, speech: Speech, now: float) -> list[Alert]:
     home, found = source.home, []
     for probe in source.probes:
-        if not probe.ask():
+        if probe.name != "generator" and not probe.ask():  # of that the page says why
             found.append(Alert("bad", speech(f"alert probe {probe.name}"), "/help"))
     for name, end in expiries(home).items():
         if end - now < SERVER_ENDS_SOON[name]:

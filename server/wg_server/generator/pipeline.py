@@ -11,18 +11,16 @@ Both trainings are the same loop (``training.loop``). Of several processes each 
 its share of every step; the first one alone evaluates, writes and makes the model cards. The
 checkpoint of heads stays until networks are done: a training that is killed while it learns
 networks does not learn heads again. The card of heads is made beside the training of networks, and
-both packages are written at the end.
+both packages are written at the end, as one new version (``versions``). Nothing is installed here.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from wg_common import __version__, atomic, catalogue, streams
+from wg_common import __version__, catalogue, streams
 from wg_common.errors import ConfigError
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
@@ -31,7 +29,7 @@ from wg_common.nets.family_network import FamilyNetwork
 from wg_common.nets.network import trunk_only
 from wg_common.streams import Stream
 from wg_common.wire import canonical
-from wg_server.generator import baselines
+from wg_server.generator import baselines, versions
 from wg_server.generator.evaluation import ablation, codec_fidelity, head_card, network_card
 from wg_server.generator.evaluation import checks as card_checks
 from wg_server.generator.evaluation.retrieval_weight import measure_weight
@@ -58,8 +56,6 @@ from wg_server.zoo import networks as zoo_networks
 from wg_server.zoo.store import Zoo as Store
 from wg_server.zoo.workers import threads
 
-CHECKPOINT = "checkpoint.safetensors"
-
 
 def train(
     home: ServerHome,
@@ -71,7 +67,9 @@ def train(
     rank_info: distributed.RankInfo = distributed.RankInfo(),  # noqa: B008 - frozen
     wait: float = distributed.SECONDS,
 ) -> dict[str, Any]:
-    """Train a generator on the home's zoo, write its package, and return its model card.
+    """Train a generator on the home's zoo, write it as a new version, and return its model card.
+
+    Beside the card the result has ``version``, the id of what was written.
 
     Args:
         home: The server's home. Of several ranks only the first writes to it.
@@ -125,15 +123,21 @@ class _Heads:
         """Of the package."""
         return canonical.sha256_hex(self.packed)
 
-    def written(self, home: ServerHome) -> dict[str, Any]:
-        """Write package and card; the card."""
+    def card(self) -> dict[str, Any]:
+        """The complete card."""
         document = {"generator": self.identity, **self.known, **self.figures()}
         document["ablation"] = ablation.table(
             document["scenarios"][ablation.SCENARIO], list(document["own_families"].values())
         )
-        checks = card_checks.head_checks(document)
-        _write(home.generator, self.packed, home.model_card, document, checks)
-        return document
+        return _checked(document, card_checks.head_checks(document))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Networks:
+    """A packed generator of whole networks, and its card."""
+
+    packed: bytes
+    card: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,7 @@ class _Pipeline:
     how: Compute
 
     def run(self) -> dict[str, Any]:
-        """Make both generators, and return the card of heads with that of networks in it."""
+        """Make both generators and write them; the card of heads with that of networks in it."""
         group = self.how.process_group
         encoder = self.home.read_encoder()
         identity = canonical.sha256_hex(encoder)
@@ -162,21 +166,28 @@ class _Pipeline:
             folds=self.plan.folds,
             projection=encoders.projection_of_texts(encoder),
         )
-        checkpoint = self.home.generator.with_name(CHECKPOINT)
         architecture = modality(encoders.read_modality(encoder)).head
         with beside.opened(self.plan.workers) as begin:
-            heads = self._heads(data, architecture, checkpoint, begin)
+            heads = self._heads(data, architecture, begin)
             identity = "" if heads is None else heads.identity
             networks, scarce = self._networks(data, group.from_first(identity.encode()).decode())
-            document = {} if heads is None else heads.written(self.home)
-        document |= {"networks": networks, "too_few_networks": scarce}
-        if group.first:
-            checkpoint.unlink(missing_ok=True)
+            document = {} if heads is None else self._written(heads, networks, scarce)
         return group.document_of_first(document)
 
-    def _heads(
-        self, data: TrainingData, architecture: str, checkpoint: Path, begin: beside.Begin
-    ) -> _Heads | None:
+    def _written(
+        self, heads: _Heads, networks: _Networks | None, scarce: Mapping[str, int]
+    ) -> dict[str, Any]:
+        """Write what was made as one version; its card, and the version's id."""
+        whole = {"networks": networks.card if networks else None, "too_few_networks": scarce}
+        card = {**heads.card(), **whole}
+        version = versions.write(
+            self.home, card, heads.packed, networks.packed if networks else None
+        )
+        for path in (self.home.checkpoint, self.home.networks_checkpoint):
+            path.unlink(missing_ok=True)
+        return {**version.card, "version": version.id}
+
+    def _heads(self, data: TrainingData, architecture: str, begin: beside.Begin) -> _Heads | None:
         """Train and pack a generator of heads, and begin its card; on the first rank."""
         plan, how = self.plan, self.how
         objective = HeadObjective(data, plan, plan.seed, workers=plan.workers, how=how)
@@ -186,7 +197,7 @@ class _Pipeline:
         how.process_group.check_same(
             "plan, zoo, precision or version", f"{identity} {how.precision} {__version__}"
         )
-        state = loop.train(objective, plan, checkpoint, identity, self.progress, how)
+        state = loop.train(objective, plan, self.home.checkpoint, identity, self.progress, how)
         if not how.process_group.first:
             return None
         self.progress(plan.steps, "writing the model card")
@@ -252,22 +263,18 @@ class _Pipeline:
                     found[entry.family] = entry.at_sites, (first, *made.beside)
         return found
 
-    def _networks(
-        self, data: TrainingData, heads: str
-    ) -> tuple[dict[str, Any] | None, dict[str, int]]:
+    def _networks(self, data: TrainingData, heads: str) -> tuple[_Networks | None, dict[str, int]]:
         """Train and pack a generator of networks.
 
         Returns:
-            Its card on the first rank, if there are any; and of architectures of which the zoo has
-            too few to learn from, how many.
+            It and its card on the first rank, if there are any; and of architectures of which the
+            zoo has too few to learn from, how many.
         """
         plan, how, first = self.plan.networks, self.how, self.how.process_group.first
         if first:
             self._network_progress(0, "reading whole networks")
         zoos, scarce = load_zoos(self.home.zoo, plan, data.tasks, data.fitted_priors.priors)
         if not zoos:
-            if first:
-                self.home.networks.unlink(missing_ok=True)
             return None, scarce
         if first:
             self._network_progress(0, "weighing retrieved networks")
@@ -285,7 +292,7 @@ class _Pipeline:
         objective = NetworkObjective(
             zoos, plants, (groups[0], groups[1]), plan, self.plan.seed, how=how
         )
-        checkpoint = self.home.networks.with_suffix(".checkpoint")
+        checkpoint = self.home.networks_checkpoint
         state = loop.train(objective, plan, checkpoint, identity, self._network_progress, how)
         if not first:
             return None, scarce
@@ -308,10 +315,7 @@ class _Pipeline:
             },
             **_network_figures(self.plan, data, zoos, objective.model, groups[2]),
         }
-        checks = network_card.checks(document)
-        _write(self.home.networks, packed, self.home.networks_card, document, checks)
-        checkpoint.unlink(missing_ok=True)
-        return document, scarce
+        return _Networks(packed, _checked(document, network_card.checks(document))), scarce
 
 
 def _head_figures(
@@ -331,6 +335,7 @@ def _head_figures(
         "architecture": parts.architecture,
         "parameters": sum(p.numel() for p in parts.denoiser.parameters()),
         "zoo": {
+            "sha256": canonical.sha256_hex("".join(sorted(t.key for t in data.tasks)).encode()),
             "tasks": len(data.tasks),
             "train_families": len(data.split.train),
             "validation_families": list(data.split.validation),
@@ -409,19 +414,14 @@ def _weigh_retrieval(
     }
 
 
-def _write(
-    path: Path,
-    packed: bytes,
-    card: Path,
-    document: dict[str, Any],
-    checks: Sequence[card_checks.Check],
-) -> None:
-    """Complete a card with its checks, and write package and card."""
-    document["checks"] = [check.document() for check in checks]
-    document["passes"] = all(check.passed for check in checks)
-    document["alarms"] = card_checks.alarms(document)
-    atomic.write_bytes(path, packed)
-    atomic.write_bytes(card, json.dumps(document, indent=2, sort_keys=True).encode())
+def _checked(document: dict[str, Any], checks: Sequence[card_checks.Check]) -> dict[str, Any]:
+    """A card with its checks, and what they come to."""
+    return {
+        **document,
+        "checks": [check.document() for check in checks],
+        "passes": all(check.passed for check in checks),
+        "alarms": card_checks.alarms(document),
+    }
 
 
 def _identity(plan: TrainingPlan, **others: Any) -> str:

@@ -22,6 +22,7 @@ from wg_common import atomic, locks
 from wg_common.backup import archive
 from wg_common.backup.archive import Key, Manifest, Seal, Source
 from wg_common.errors import ConfigError
+from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup, Recovery
 from wg_server.store import copying
@@ -30,8 +31,8 @@ from wg_server.store.sites import Store
 
 KIND = "server"
 _STORE = "store.sqlite"
-_FOLDERS = ("pki", "keys", "packages")
-_PUBLIC = ("encoder", "generator", "model_card", "networks", "networks_card")
+_FOLDERS = ("pki", "keys", "packages", "generator/versions")
+_PUBLIC = ("encoder", "installed_generator")
 
 
 def write(home: ServerHome, out: Path, seal: Seal, *, now: float | None = None) -> Manifest:
@@ -45,7 +46,7 @@ def write(home: ServerHome, out: Path, seal: Seal, *, now: float | None = None) 
     """
     created = int(time.time() if now is None else now)
     config = home.config()
-    with changing_keys(home), archive.scratch(home.root) as scratch:
+    with changing_keys(home), versions.changing(home), archive.scratch(home.root) as scratch:
         with Store.open(home) as store:
             copying.copy_out(store.engine, scratch / _STORE)
         sources: list[Source] = [(_STORE, scratch / _STORE), _named(home, home.config_file)]

@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from wg_common import atomic, locks
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, WgError
 from wg_server.campaigns import packaging
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.worker import CampaignWorker
@@ -39,7 +39,7 @@ from wg_server.fleet.listener import Listener, server_context
 from wg_server.fleet.packages import package_routes
 from wg_server.fleet.watch import Watch
 from wg_server.fleet.witness import Witness
-from wg_server.generator.evaluation import gate
+from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.site.recovery import Recovery
 from wg_server.store.database import Holder
@@ -63,8 +63,7 @@ def serve(
     home: ServerHome,
     *,
     stop: threading.Event,
-    make_package: MakePackage | None = None,
-    accept_generator: str = "",
+    make_package: MakePackage = packaging.make_package,
     beside: int = 0,
 ) -> None:
     """Serve until ``stop``.
@@ -72,30 +71,24 @@ def serve(
     Args:
         stop: Ends it.
         make_package: Makes a package for a site.
-        accept_generator: Id of a generator that is used whatever its card says.
         beside: Fleet port of a process beside the one that serves this home, on PostgreSQL;
             enrolment and probes are on the two ports after it. It carries messages to the nodes
             that are connected to it; the other one alone leads campaigns and makes packages.
 
     Raises:
         ConfigError: The home is not initialised, is served already, or a port is taken.
-        PolicyRefused: The generator's model card fails, and it is not accepted by name.
-        VerificationError: The model card is another generator's.
     """
     config = home.config()
     ports = _ports(config, beside)
     _raise_file_limit()
-    if home.generator.is_file():
-        gate.check(home, accept=accept_generator)
     _warn_of_gaps(home)
-    make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
     with ExitStack() as stack:
         stack.enter_context(_beside(home, beside) if beside else only_one(home))
         store = stack.enter_context(Store.open(home))
         holder = None if beside else stack.enter_context(Holder(store.engine))
         witness = Witness.of(home, store)
         state = FleetState()
-        worker = CampaignWorker(home, config, store, state, witness, make, holder)
+        worker = CampaignWorker(home, config, store, state, witness, make_package, holder)
         probes = probes_of(home, store, lambda: worker.alive, disk_floor=config.disk_floor_bytes)
         metrics = Metrics(home, store, probes, state.online)
         stack.enter_context(_counted(metrics.handler()))
@@ -172,11 +165,11 @@ def _warn_of_gaps(home: ServerHome) -> None:
         log.warning(
             "no zoo yet: no plant can enrol; run 'wg-server zoo build --home %s'", home.root
         )
-    elif not home.generator.is_file():
-        log.warning(
-            "no generator yet: campaigns can ask, and not deliver; run 'wg-server train --home %s'",
-            home.root,
-        )
+        return
+    try:
+        versions.ready(home)
+    except WgError as error:
+        log.warning("no campaign can be started: %s", error)
 
 
 def _raise_file_limit() -> None:

@@ -79,8 +79,6 @@ class ServerConfig:
         threads: Threads for generation.
         architecture: Of the weights that campaigns deliver: a name of ``wg_common.catalogue``;
             heads when empty.
-        accept_generator: Id of a generator whose weights are handed out whatever its model card
-            says; at least its first 16 digits. Several have spaces between them.
         witnesses: Witnesses of plants' ledgers beside this server.
         witness_quorum: How many of all, this server counted as one, must have cosigned the ledger
             of a release that is taken in. One: nothing is asked of the others.
@@ -107,7 +105,6 @@ class ServerConfig:
     samples: int = 4
     threads: int = 1
     architecture: str = ""
-    accept_generator: str = ""
     witnesses: tuple[WitnessPolicy, ...] = ()
     witness_quorum: int = 1
 
@@ -202,13 +199,11 @@ class ServerHome:
     """SQLite database of sites, campaigns and releases, unless the configuration has a URL."""
     zoo = _Place("zoo")  # Folder of the zoo
     encoder = _Place(f"zoo/{ENCODER}")  # The public encoder package, made by `zoo build`
-    generator = _Place("generator/generator.safetensors")
-    """The trained generator; its model card lies beside it."""
-    model_card = _Place("generator/model-card.json")
-    """What the generator is worth, as its training measured it."""
-    networks = _Place("generator/networks.safetensors")
-    """The generator of whole networks; it stands on ``generator``."""
-    networks_card = _Place("generator/networks-card.json")  # Its model card
+    generator_versions = _Place("generator/versions")
+    """Generators with their model cards, a folder each (``wg_server.generator.versions``)."""
+    installed_generator = _Place("generator/installed.json")  # Which of them is in use
+    checkpoint = _Place("generator/checkpoint.safetensors")  # Of a training of heads under way
+    networks_checkpoint = _Place("generator/networks.checkpoint")  # Of one of whole networks
     training_progress = _Place("generator/progress.json")  # How far a training got
     zoo_progress = _Place("zoo/progress.json")  # How far building the zoo got
     packages = _Place("packages")  # Weights packages, by request

@@ -113,6 +113,9 @@ class Campaign:
         reason: Why it failed, if it did.
         finished: When it ended.
         about: Id of the campaign whose packages this one asks about; empty: it makes packages.
+        generator: Id of the version that its packages are made with, whatever is installed since;
+            empty where none are made.
+        architecture: Of the weights in its packages; empty where none are made.
         tasks: One for each site.
     """
 
@@ -132,6 +135,8 @@ class Campaign:
     reason: str
     finished: float | None
     about: str = ""
+    generator: str = ""
+    architecture: str = ""
     tasks: tuple[Task, ...]
 
     def task(self, site: str) -> Task:

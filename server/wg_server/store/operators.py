@@ -28,12 +28,12 @@ DETAIL_LIMIT = 500  # Most characters that an entry says of a detail
 
 _PAGE = 500
 
-Through = Literal["console", "command"]
+Through = Literal["console", "command", "server"]
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something: an operator at the console, or a user of this machine by a command."""
+    """Who does something: an operator at the console, a user by a command, or the server itself."""
 
     name: str
     through: Through
@@ -62,7 +62,7 @@ class LogEntry:
         id: Its number, from 1, without gaps.
         at: When, Unix time.
         operator: Who.
-        through: ``console`` or ``command``.
+        through: ``console``, ``command``, or ``server``: what ended by itself.
         action: What, one word or two; ``failed`` for the end of the entry before.
         subject: To which site, campaign, release or generator.
         detail: What else is to be known.

@@ -61,6 +61,8 @@ class CampaignQueue:
         grace_seconds: float = GRACE_SECONDS,
         campaign_id: str = "",
         about: str = "",
+        generator: str = "",
+        architecture: str = "",
         subjects: Sequence[Subject] = (),
         now: float | None = None,
     ) -> Campaign:
@@ -95,6 +97,8 @@ class CampaignQueue:
                     min_sites=min_sites,
                     grace_seconds=grace_seconds,
                     about=about,
+                    generator=generator,
+                    architecture=architecture,
                 )
             )
             connection.execute(
@@ -141,6 +145,19 @@ class CampaignQueue:
             ).one()
         messages, received, sent = map(int, sums)
         return Totals(campaigns, tasks, messages, received, sent)
+
+    def generators(self) -> set[str]:
+        """Ids of the generators that campaigns use which have not ended."""
+        table = schema.campaign
+        query = sa.select(table.c.generator).where(table.c.state.in_(OPEN_CAMPAIGNS)).distinct()
+        return {str(row.generator) for row in database.rows(self._engine, query)} - {""}
+
+    def newest_failed(self) -> float | None:
+        """When a campaign failed last, if one did."""
+        table = schema.campaign
+        query = sa.select(sa.func.max(table.c.finished).label("newest"))
+        row = database.first(self._engine, query.where(table.c.state == "failed"))
+        return None if row is None or row.newest is None else float(row.newest)
 
     def oldest_queued(self) -> float | None:
         """When the oldest campaign was queued that nobody has begun, if there is one."""
@@ -243,8 +260,18 @@ class CampaignQueue:
             _set_campaign(connection, campaign_id, state=state, paused_at=0.0)
             return campaigns.load(connection, campaign_id)
 
-    def retry(self, campaign_id: str, site: str, now: float | None = None) -> Campaign:
+    def retry(
+        self,
+        campaign_id: str,
+        site: str,
+        *,
+        generator: str = "",
+        architecture: str = "",
+        now: float | None = None,
+    ) -> Campaign:
         """Try one site again whose part ended without a package, also after the campaign ended.
+
+        Packages that are still to be made are made with ``generator``, if one is given.
 
         A site whose time was over is asked under the id of before: what a person there decided
         since then holds. One that refused or failed is asked under a new id: where its release of
@@ -278,9 +305,13 @@ class CampaignQueue:
                 .where(table.c.campaign == campaign_id, table.c.site == site)
                 .values(again)
             )
+            values: dict[str, object] = {}
+            if generator:
+                values |= {"generator": generator, "architecture": architecture}
             if found.state not in OPEN_CAMPAIGNS:
-                started = found.started or now
-                values = {"state": "running", "reason": "", "finished": None, "started": started}
+                values |= {"state": "running", "reason": "", "finished": None}
+                values["started"] = found.started or now
+            if values:
                 _set_campaign(connection, campaign_id, **values)
             return campaigns.load(connection, campaign_id)
 
@@ -308,20 +339,29 @@ class CampaignQueue:
                     )
                 )
 
-    def finish(self, campaign_id: str, reason: str = "") -> Campaign:
-        """End a campaign: what is still open in it expires, or is cancelled or failed."""
+    def finish(self, campaign_id: str, *, reason: str = "", code: str = "") -> Campaign:
+        """End a campaign: what is still open in it expires, or is cancelled or failed.
+
+        Args:
+            reason: Why it failed; empty: it did not, unless it served nobody and failed at a site.
+            code: One word for that, of each part that was open.
+        """
         with self._engine.begin() as connection:
             found = campaigns.load(connection, campaign_id, lock=True)
             if found.state not in OPEN_CAMPAIGNS:
                 return found
-            served = all(task.state in SERVED_TASKS or task.served for task in found.tasks)
+            served = [task.state in SERVED_TASKS or bool(task.served) for task in found.tasks]
+            failed = [task.code for task in found.tasks if task.state == "failed"]
+            if not any(served) and failed and not reason:
+                codes = ", ".join(sorted(set(failed)))
+                reason = f"no site was served, and {len(failed)} of {len(served)} failed: {codes}"
             if found.state == "cancelling":
-                state = "cancelled"
+                state, reason = "cancelled", ""
             elif reason:
                 state = "failed"
             else:
-                state = "done" if served else "partial"
-            _finish(connection, campaign_id, state, reason, time.time())
+                state = "done" if all(served) else "partial"
+            _finish(connection, campaign_id, state, reason, time.time(), code)
             return campaigns.load(connection, campaign_id)
 
     def update(
@@ -402,13 +442,15 @@ def _waiting(campaign_id: str, site: str, now: float) -> dict[str, object]:
     return {"campaign": campaign_id, "site": site, **ids, "updated": now}
 
 
-def _finish(connection: Connection, campaign_id: str, state: str, reason: str, now: float) -> None:
+def _finish(
+    connection: Connection, campaign_id: str, state: str, reason: str, now: float, code: str = ""
+) -> None:
     table = schema.task
     rest = {"cancelled": "cancelled", "failed": "failed"}.get(state, "expired")
     connection.execute(
         table.update()
         .where(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
-        .values(state=_ending(rest), updated=now)
+        .values(state=_ending(rest), updated=now, **({"code": code} if code else {}))
     )
     _set_campaign(connection, campaign_id, state=state, reason=reason, finished=now)
 

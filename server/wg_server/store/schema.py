@@ -137,6 +137,8 @@ campaign = Table(
     Column("reason", Text, nullable=False, default=""),
     Column("finished", Float),
     Column("about", String(32), nullable=False, default=""),  # empty, or a campaign
+    Column("generator", String(64), nullable=False, default=""),
+    Column("architecture", String(64), nullable=False, default=""),
 )
 
 task = Table(

@@ -79,5 +79,15 @@ GIVEN = [
     _given("site", "revoke", "--home", "HOME", "x", data=b"", program=server, said=("sites",)),
     _given("name", "enroll", "--home", "HOME", "A B", data=b"", program=server, said=("'A B'",)),
     _given("no database", "sites", "--home", "GONE", data=b"", program=server, said=("restore",)),
-    _given("id", "accept", "--home", "HOME", "ab", data=b"", program=server, said=("'ab'", "16")),
+    _given(
+        "id",
+        "generator",
+        "use",
+        "--home",
+        "HOME",
+        "ab",
+        data=b"",
+        program=server,
+        said=("'ab'", "generator list"),
+    ),
 ]

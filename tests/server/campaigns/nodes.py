@@ -22,6 +22,7 @@ from wg_common.wire.protocol import Delivery, Receipt, Refusal, StatisticsQuery
 from wg_server.campaigns import intake, worker
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.fleet.adapter import Reply
+from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
@@ -106,12 +107,14 @@ class Stage:
 
     Attributes:
         packages: Site, delivery and others' sites of every package that was made, in order.
+        generators: What each of them was made with.
     """
 
     home: ServerHome
     store: Store
     nodes: Nodes
     packages: list[tuple[str, str, tuple[str, ...]]] = dataclasses.field(default_factory=list)
+    generators: list[str] = dataclasses.field(default_factory=list)
     before_package: Callable[[str], None] = lambda site: None
 
     @property
@@ -133,10 +136,18 @@ class Stage:
             },
         )
 
-    def make(self, home: ServerHome, own: Any, others: Sequence[Any], request_id: str) -> bytes:
+    def make(
+        self,
+        home: ServerHome,
+        own: Any,
+        others: Sequence[Any],
+        request_id: str,
+        recipe: Recipe,
+    ) -> bytes:
         self.before_package(own.manifest.site)
         names = tuple(sorted(each.manifest.site for each in others))
         self.packages.append((own.manifest.site, request_id, names))
+        self.generators.append(recipe.generator)
         return b"package"
 
     @contextlib.contextmanager

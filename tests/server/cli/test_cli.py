@@ -11,14 +11,16 @@ from typing import Any
 import click
 import pytest
 from tests.server.campaigns.nodes import enrol
+from tests.server.generators import candidate, install
 
 from wg_common import cli
-from wg_common.errors import EXIT_INTERRUPTED, ConfigError, PolicyRefused
+from wg_common.errors import EXIT_INTERRUPTED
 from wg_common.wire import canonical, protocol
+from wg_server.campaigns.starting import Order, start
 from wg_server.cli.main import main_group
-from wg_server.generator.evaluation import gate
+from wg_server.generator import versions
 from wg_server.site.home import ServerHome
-from wg_server.store import schema
+from wg_server.store import operators, schema
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
@@ -80,6 +82,7 @@ def test_revoke_shuts_a_site_out(capsys: pytest.CaptureFixture[str], home: Serve
 def test_campaign_start_needs_enrolled_sites_and_numbers(
     capsys: pytest.CaptureFixture[str], home: ServerHome
 ) -> None:
+    install(home)
     for words, wanted, message in (
         ((), 3, "no site is enrolled yet"),
         (("--sites", "plant-a"), 3, "not enrolled: plant-a"),
@@ -96,33 +99,34 @@ def test_campaign_start_needs_enrolled_sites_and_numbers(
     assert document(capsys, "campaign", "list", "--home", home.root) == {"campaigns": []}
 
 
-def test_a_generator_is_accepted_once(capsys: pytest.CaptureFixture[str], home: ServerHome) -> None:
-    code, _, err = run(capsys, "accept", "--home", home.root, "ab" * 8)
-    assert code == 3 and "not this home's" in err
-    code, _, err = run(capsys, "accept", "--home", home.root, "short")
-    assert code == 3 and "16 to 64 hexadecimal digits" in err
-    ids = []
-    for path in (home.generator, home.networks):
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(path.name.encode())
-        identity = canonical.sha256_hex(path.read_bytes())
-        ids.append(identity)
-        for _ in range(2):  # again changes nothing
-            found = document(capsys, "accept", "--home", home.root, identity[:16])
-            assert found["generator"] == identity
-    assert gate.accepted_ids(home.config().accept_generator) == ids
-    assert gate.check(home) == ids[0]
-    assert gate.check(home, architecture="cnn-m") == ids[1]
-    home.generator.write_bytes(b"another training")
-    with pytest.raises(PolicyRefused):
-        gate.check(home)
-
-
-def test_a_whole_network_that_no_training_made_is_explained(home: ServerHome) -> None:
-    home.generator.parent.mkdir(exist_ok=True)
-    home.generator.write_bytes(b"heads")
-    with pytest.raises(ConfigError, match="makes heads alone, and cnn-m is a whole network"):
-        gate.check(home, architecture="cnn-m")
+def test_a_generator_is_listed_installed_and_taken_back(
+    capsys: pytest.CaptureFixture[str], home: ServerHome
+) -> None:
+    code, _, err = run(capsys, "generator", "use", "--home", home.root, "ab" * 8)
+    assert code == 3 and "no id begins so" in err
+    code, _, err = run(capsys, "generator", "rollback", "--home", home.root)
+    assert code == 3 and "no generator was installed before" in err
+    first, second = install(home, b"first"), candidate(home, b"second", passes=False)
+    code, out, _ = run(capsys, "generator", "list", "--home", home.root)
+    assert code == 0
+    rows = {line[:16]: line for line in out.splitlines() if line[:1] != " "}
+    assert rows[first.id[:16]].endswith("passes  installed")
+    assert rows[second.id[:16]].endswith("fails") and "copies: 0.9, required <= 0.1" in out
+    for _ in range(2):  # again changes nothing
+        found = document(capsys, "generator", "use", "--home", home.root, second.id[:16])
+        assert found["installed"] == second.id and found["before"] == first.id
+        assert found["failed"] == ["copies: 0.9, required <= 0.1"]
+    for version in (first, second):
+        found = document(capsys, "generator", "rollback", "--home", home.root)
+        assert found["installed"] == versions.installed(home).id == version.id
+    found = document(capsys, "generator", "list", "--home", home.root)
+    assert (found["installed"], found["before"]) == (second.id, first.id) and not found["wrong"]
+    with Store.open(home) as store:
+        acts = [(entry.action, entry.subject) for entry in operators.entries(store, limit=9)]
+    assert acts[:2] == [("generator use", second.id), ("generator use", first.id)]
+    second.heads.write_bytes(b"damaged")
+    code, out, _ = run(capsys, "generator", "list", "--home", home.root)
+    assert code == 0 and "! " in out and "not the package that its model card names" in out
 
 
 def test_an_interrupt_of_waiting_says_that_the_campaign_goes_on(
@@ -132,6 +136,7 @@ def test_an_interrupt_of_waiting_says_that_the_campaign_goes_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("wg_server.cli.campaign.time.sleep", interrupt)
+    install(home)
     site = {"name": "plant-a", "state": "enrolled", "ledger_origin": "a", "ledger_key": ""}
     rest: dict[str, object] = {"node_key": "", "signing_key": "", "enrolled": 0.0, "last_seen": 0.0}
     with Store.open(home) as store, store.engine.begin() as connection:
@@ -162,6 +167,7 @@ def test_a_campaign_is_steered_from_the_command_line(
     capsys: pytest.CaptureFixture[str], home: ServerHome, store: Store
 ) -> None:
     enrol(store, ["plant-a", "plant-b"])
+    install(home)
     rows = document(capsys, "sites", "--home", home.root)["sites"]
     assert [row["away"] for row in rows] == ["it never connected"] * 2
     assert "it never connected; do: start" in run(capsys, "sites", "--home", home.root)[1]
@@ -222,30 +228,43 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     assert "heavy: []" in done.stdout
 
 
-@pytest.mark.parametrize(("heads", "networks", "code"), [
-    (True, None, 0), (False, None, 6), (True, True, 0), (True, False, 6),
-])  # fmt: skip
-def test_training_says_with_its_code_whether_the_cards_pass(
+@pytest.mark.parametrize(("passes", "code"), [(True, 0), (False, 6)])
+def test_a_training_is_installed_only_where_its_card_passes(
     capsys: pytest.CaptureFixture[str],
     home: ServerHome,
     monkeypatch: pytest.MonkeyPatch,
-    heads: bool,
-    networks: bool | None,
+    passes: bool,
     code: int,
 ) -> None:
-    def card(passes: bool) -> dict[str, Any]:
-        empty: dict[str, Any] = {"scenarios": {}, "loses": [], "alarms": [], "checks": []}
-        return {"generator": "ab" * 32, "passes": passes, **empty}
+    oldest, before, used, last = (install(home, name) for name in (b"1", b"2", b"3", b"4"))
+    other = candidate(home, b"another training", passes=False)
+    with Store.open(home) as store:
+        enrol(store, ["plant-a"])
+        versions.use(home, used)
+        start(home, store, Order(sites=["plant-a"]))
+        versions.use(home, last)
+        versions.use(home, before)
+        versions.use(home, last)
+    few = {"too_few_networks": {"cnn-m": 7}} if passes else {"too_few_networks": {}}
+    empty: dict[str, Any] = {"scenarios": {}, "loses": [], "alarms": [], **few}
 
-    found = {
-        **card(heads),
-        "networks": None if networks is None else card(networks),
-        "too_few_networks": {"cnn-m": 7} if networks is None else {},
-    }
-    monkeypatch.setattr("wg_server.generator.pipeline.train", lambda *words, **named: found)
+    def train(*words: Any, **named: Any) -> dict[str, Any]:
+        version = candidate(home, b"new", passes=passes, **empty)
+        return {**version.card, "version": version.id}
+
+    monkeypatch.setattr("wg_server.generator.pipeline.train", train)
     got, out, _ = run(capsys, "train", "--home", home.root)
+    digest = canonical.sha256_hex(b"new")
+    (new,) = (v for v in versions.present(home) if v.summary.generator == digest)
     assert got == code
-    assert ("next: wg-server serve" in out) == (code == 0)
-    assert (f"wg-server accept --home {home.root} abab" in out) == (code == 6)
-    few = "no generator of cnn-m: the zoo has 7 such networks" in out
-    assert few == ("raise networks.families" in out) == (networks is None)
+    assert versions.installed(home).id == (new.id if passes else last.id)
+    use = f"wg-server generator use --home {home.root} {new.id[:16]}"
+    assert (use in out) == (not passes)
+    assert ("next: wg-server serve" in out) == passes
+    said = "no generator of cnn-m: the zoo has 7 such networks" in out
+    assert said == ("raise networks.families" in out) == passes
+    # The one before the installed one is kept, and what a campaign uses.
+    kept = {new.id, used.id, last.id} | (set() if passes else {before.id})
+    assert {version.id for version in versions.present(home)} == kept
+    for gone in {oldest.id, before.id, other.id} - kept:
+        assert f"deleted: generator {gone[:16]}" in out

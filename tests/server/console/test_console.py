@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 import shutil
 import time
@@ -17,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 from tests.common.test_catalogues import COMMON, shapes
 from tests.server.console.test_admin import enrol
+from tests.server.generators import candidate, install
 from tests.server.reported import quality_campaign
 
 from wg_common import translations
@@ -27,6 +27,7 @@ from wg_server.console.app import console_routes
 from wg_server.console.messages import Speech
 from wg_server.console.sessions import Sessions
 from wg_server.console.views import Source
+from wg_server.generator import versions
 from wg_server.generator.evaluation import ablation
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
@@ -211,8 +212,9 @@ def test_sessions_are_bounded(store: Store, token: str, monkeypatch: pytest.Monk
 
 
 def test_a_campaign_is_started_paused_resumed_and_cancelled(
-    operator: Operator, store: Store, token: str
+    operator: Operator, home: ServerHome, store: Store, token: str
 ) -> None:
+    install(home)
     for name in ("plant-a", "plant-b"):
         enrol(store, name)
     operator.login(token)
@@ -307,40 +309,52 @@ def test_the_readers_language_is_kept_and_leads_nowhere_else(
         assert operator.get(f"/language?to=en&at={at}").headers["location"] == "/console/"
 
 
-def test_a_generator_whose_card_fails_is_accepted_by_its_id(
+def test_a_generator_whose_card_fails_is_installed_by_its_id(
     operator: Operator, home: ServerHome, store: Store, token: str
 ) -> None:
-    home.generator.parent.mkdir(exist_ok=True)
-    home.generator.write_bytes(b"a generator")
     check = {"name": "<i>gain</i>", "value": 0.1, "relation": ">=", "bound": 0.5}
-    home.model_card.write_text(json.dumps({"generator": "0" * 64, "checks": [check]}))
+    version = candidate(home, checks=[check])
     operator.login(token)
-    text = operator.get("/generator").text
+    assert "no generator is installed; of" in html.unescape(operator.get("/").text)
+    text = page(operator)
     assert "fails" in text and "&lt;i&gt;gain" in text
     identity = re.findall(r'name="id" value="([0-9a-f]{64})"', text)[0]
     for typed, code in (("0" * 16, 409), (identity[:16], 303)):
-        found = operator.post("/generator/accept", csrf=operator.csrf, id=identity, confirm=typed)
+        found = operator.post("/generator/use", csrf=operator.csrf, id=identity, confirm=typed)
         assert found.status_code == code
-    assert home.config().accept_generator == identity
-    assert "accepted by an operator" in operator.get("/generator").text
-    assert acts(store)[-1] == ("accept", identity)
+    assert versions.installed(home).id == identity == version.id
+    assert "installed" in page(operator) and "generator/use" not in page(operator)
+    assert acts(store)[-1] == ("generator use", identity)
+
+
+def test_a_generator_that_is_damaged_is_on_the_overview(
+    operator: Operator, home: ServerHome, token: str
+) -> None:
+    version = install(home)
+    version.heads.write_bytes(b"another package")
+    operator.login(token)
+    assert "not the package that its model card names" in operator.get("/").text
+    operator.get("/language?to=ja&at=/console/")
+    assert "モデルカードと一致しません" in operator.get("/").text
 
 
 def test_the_generator_s_page_says_what_each_part_is_worth(
     operator: Operator, home: ServerHome, token: str
 ) -> None:
-    home.generator.parent.mkdir(exist_ok=True)
-    home.generator.write_bytes(b"a generator")
     families = [{"alike": "0.5", "standardised": "0.7"}, {"alike": "0.5", "standardised": "0.8"}]
-    check = {"name": "gain", "value": 0.1, "relation": ">=", "bound": 0.5}
-    card = {"generator": "0" * 64, "checks": [check], "ablation": ablation.table({}, families)}
-    home.model_card.write_text(json.dumps(card))
+    install(home, ablation=ablation.table({}, families))
     operator.login(token)
     assert re.search(r"standardised by each site, minus alike.*\+25\.0 ± 5\.0.*>2<", page(operator))
     operator.get("/language?to=ja&at=/console/generator")
     assert "拠点ごとの標準化" in page(operator)
-    home.model_card.write_text(json.dumps(card | {"ablation": [{"part": "x"}]}))
-    assert "+25.0" not in page(operator), "a damaged card shows nothing"
+
+
+def test_a_card_whose_content_is_damaged_shows_nothing(
+    operator: Operator, home: ServerHome, token: str
+) -> None:
+    install(home, ablation=[{"part": "x"}])
+    operator.login(token)
+    assert "There is no model card." in page(operator)
 
 
 def page(operator: Operator) -> str:
@@ -366,7 +380,7 @@ def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
     assert {key for key in ENGLISH if key not in quoted and not key.startswith(stems)} == set()
 
 
-_MORE = ("through ", "work ", "card ")
+_MORE = ("through ", "work ", "card ", "generator ")
 """Beginnings of keys that are put together."""
 
 
@@ -387,8 +401,9 @@ def test_every_shape_of_an_error_is_in_the_sources() -> None:
 
 
 def test_the_log_is_told_in_the_reader_s_language(
-    operator: Operator, store: Store, token: str
+    operator: Operator, home: ServerHome, store: Store, token: str
 ) -> None:
+    install(home)
     enrol(store, "plant-a")
     operator.login(token)
     fields = {"epsilon": "1", "delta": "1e-5", "purpose": "初回"}

@@ -12,6 +12,7 @@ from tests.server.generator.test_pipeline import _fill
 from tests.server.killing import kill_at, kill_often
 
 from wg_server.generator import pipeline as training
+from wg_server.generator import versions
 from wg_server.generator.plan import read_plan
 from wg_server.site.home import ServerHome
 
@@ -41,11 +42,10 @@ def _prepared(root: Path) -> tuple[ServerHome, list[str]]:
 def _checkpoints(home: ServerHome) -> Callable[[], int]:
     """Counts versions of the checkpoint that were seen, and the finished generator as many."""
     seen: set[int] = set()
-    path = home.generator.with_name(training.CHECKPOINT)
 
     def count() -> int:
         with contextlib.suppress(FileNotFoundError):
-            seen.add(path.stat().st_mtime_ns)
+            seen.add(home.checkpoint.stat().st_mtime_ns)
         return len(seen)
 
     return count
@@ -53,7 +53,13 @@ def _checkpoints(home: ServerHome) -> Callable[[], int]:
 
 def _trained(home: ServerHome, words: list[str]) -> bytes:
     training.train(home, read_plan(Path(words[-1])), progress=lambda _done, _detail: None)
-    return home.generator.read_bytes()
+    return _heads(home)
+
+
+def _heads(home: ServerHome) -> bytes:
+    """The package of the one version that a home has."""
+    (version,) = versions.present(home)
+    return version.heads.read_bytes()
 
 
 def test_a_training_killed_once_ends_with_the_same_bytes(tmp_path: Path) -> None:
@@ -61,8 +67,8 @@ def test_a_training_killed_once_ends_with_the_same_bytes(tmp_path: Path) -> None
     expected = _trained(whole, words)
     killed, words = _prepared(tmp_path / "killed")
     assert kill_at(words, _checkpoints(killed), 1, 0.0)
-    assert killed.generator.with_name(training.CHECKPOINT).is_file()
-    assert not killed.generator.is_file()
+    assert killed.checkpoint.is_file()
+    assert not versions.present(killed)
     assert _trained(killed, words) == expected
 
 
@@ -72,4 +78,4 @@ def test_a_training_killed_many_times_ends_with_the_same_bytes(tmp_path: Path) -
     expected = _trained(whole, words)
     killed, words = _prepared(tmp_path / "killed")
     assert kill_often(words, _checkpoints(killed), 5, seed=2) >= 3
-    assert killed.generator.read_bytes() == expected
+    assert _heads(killed) == expected

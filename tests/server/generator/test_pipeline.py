@@ -20,6 +20,7 @@ from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.wire import canonical
 from wg_server.cli.train import train as command
 from wg_server.generator import pipeline as training
+from wg_server.generator import versions
 from wg_server.generator.baselines import BASELINES
 from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.head_card import GENERATED, SHUFFLED
@@ -32,7 +33,8 @@ from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.simulation import prefetch
 from wg_server.generator.simulation.episodes import NO_NOISE, Plants, Scenario
-from wg_server.site.home import ServerHome
+from wg_server.operation.initialise import initialise
+from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.zoo import bases
 from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
@@ -55,6 +57,7 @@ def _silent(_done: int, _detail: str) -> None:
 
 
 def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
+    initialise(home, ServerConfig(fleet_port=1, enrol_port=2, admin_port=3))
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
     package = fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, settings={"pixels": "64"})
     atomic.write_bytes(home.encoder, package)
@@ -104,11 +107,12 @@ def card(home: ServerHome) -> dict[str, object]:
 def test_training_writes_a_package_that_its_card_names(
     home: ServerHome, card: dict[str, object]
 ) -> None:
-    assert load_generator(home.generator).id == card["generator"]
-    beyond = ("networks", "too_few_networks")
-    heads = {key: value for key, value in card.items() if key not in beyond}
-    assert json.loads(home.model_card.read_text()) == heads
-    assert not home.generator.with_name(training.CHECKPOINT).exists()
+    version = versions.read(home, str(card["version"]))
+    assert load_generator(version.heads).id == card["generator"]
+    assert {**version.card, "version": version.id} == card
+    version.verify()
+    assert not home.checkpoint.exists()
+    assert not versions.pointer(home).version, "installing is another step"
 
 
 def test_the_card_scores_every_rival_on_families_held_out(card: dict[str, object]) -> None:
@@ -142,7 +146,7 @@ def test_interrupted_training_ends_with_the_same_weights(
 
     with pytest.raises(_Killed):
         training.train(other, PLAN, progress=kill)
-    assert other.generator.with_name(training.CHECKPOINT).exists()
+    assert other.checkpoint.exists() and not versions.present(other)
     assert training.train(other, PLAN, progress=_silent)["generator"] == card["generator"]
 
 
@@ -156,7 +160,6 @@ def test_an_architecture_with_too_few_networks_is_counted_and_not_trained(
     card = training.train(home, replace(PLAN, steps=1, episodes=2), progress=_silent)
     assert card["networks"] is None
     assert card["too_few_networks"] == {"cnn-s": 0}
-    assert not home.networks_card.exists()
 
 
 def test_an_empty_zoo_is_refused(tmp_path: Path, zoo_tasks: list[ZooTask]) -> None:
@@ -173,10 +176,16 @@ def test_the_command_prints_one_document(
     plan.write_text("steps: 2\nbatch: 2\nwidth: 16\ndepth: 1\nepisodes: 2\nworkers: 0\n")
     words = ["--home", str(home.root), "--plan", str(plan), "--json"]
     words += ["--device", "cpu", "--precision", "bf16"]
+    before = versions.read(home, str(card["version"]))
+    versions.use(home, before)
     result = CliRunner().invoke(command, words, catch_exceptions=False)
-    training = json.loads(result.stdout)["training"]
-    assert training["steps"] == 2
-    assert training["computed"] == {"cpu, bf16, 1 process": 2}
+    document = json.loads(result.stdout)
+    assert document["training"]["steps"] == 2
+    assert document["training"]["computed"] == {"cpu, bf16, 1 process": 2}
+    passes = not versions.read(home, document["version"]).failed()
+    assert document["installed"] == passes
+    assert (versions.installed(home).id == before.id) == (not passes)
+    before.verify()  # what was installed is as it was
 
 
 def test_packaged_plans_can_be_read() -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import pyrage
 import pytest
 from click.testing import CliRunner
+from tests.server.generators import install
 
 from wg_common.backup import archive
 from wg_common.backup.archive import Key, Seal
 from wg_common.errors import ConfigError
 from wg_server.cli.main import main_group
+from wg_server.generator import versions
 from wg_server.operation import backup
 from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerHome
@@ -63,6 +65,19 @@ def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path:
         assert [site.name for site in store.sites()] == ["plant-a"]
     assert other.root.stat().st_mode & 0o077 == 0
     assert not [path for path in home.root.iterdir() if path.name.startswith(".backup")]
+
+
+def test_generators_come_back_with_which_is_installed(home: ServerHome, tmp_path: Path) -> None:
+    before, now = install(home, b"before"), install(home, b"now", b"networks", passes=False)
+    (home.generator_versions / ("ab" * 32)).mkdir()  # of a training that was killed
+    backup.write(home, tmp_path / "b", SEAL)
+    other = ServerHome(tmp_path / "new")
+    backup.restore(tmp_path / "b", other, KEY, ACTOR)
+    assert versions.pointer(other) == versions.Pointer(version=now.id, before=before.id)
+    assert versions.ready(other, "cnn-m").generator == now.id
+    assert {version.id for version in versions.present(other)} == {before.id, now.id}
+    for version in versions.present(other):
+        version.verify()
 
 
 def test_a_restore_is_in_the_operators_log_and_keeps_the_time_of_the_backup(

@@ -21,6 +21,7 @@ from tests.server.generator.test_pipeline import _fill
 
 from wg_common.errors import ConfigError, PeerError
 from wg_server.generator import pipeline as training
+from wg_server.generator import versions
 from wg_server.generator.plan import read_plan
 from wg_server.generator.training import distributed
 from wg_server.site.home import ServerHome
@@ -55,13 +56,16 @@ class _Site:
 
     @property
     def checkpoint(self) -> Path:
-        return self.home.generator.with_name(training.CHECKPOINT)
+        return self.home.checkpoint
 
     def alone(self) -> dict[str, object]:
         return training.train(self.home, read_plan(self.plan), progress=lambda _done, _detail: None)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        return safetensors.numpy.load(self.home.generator.read_bytes())
+        return safetensors.numpy.load(self.heads())
+
+    def heads(self) -> bytes:
+        return versions.present(self.home)[0].heads.read_bytes()
 
 
 def _site(root: Path, plan: str = PLAN) -> _Site:
@@ -119,7 +123,7 @@ def test_when_a_rank_is_killed_the_other_ends_and_two_more_go_on(
     assert "rank 0 of 2: another process of this training is gone or hangs" in errors
     assert site.checkpoint.is_file()
     assert {code for code, _, _ in ended(start(site.words, 2))} <= {0, 6}
-    assert site.home.generator.read_bytes() == pair[0].home.generator.read_bytes()
+    assert site.heads() == pair[0].heads()
     assert not site.checkpoint.exists()
 
 

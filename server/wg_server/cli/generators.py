@@ -1,0 +1,105 @@
+"""``wg-server generator``: which generators there are, and which one campaigns begin with."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from wg_common import cli
+from wg_common.errors import ConfigError, DecodeError, WgError
+from wg_server.cli.options import home_option, this_user, when
+from wg_server.generator import versions
+from wg_server.generator.versions import SHORT_ID, Pointer, Version
+from wg_server.site.home import ServerHome
+from wg_server.store.operators import recorded
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
+
+
+@click.group()
+def generator() -> None:
+    """List generators, and install one of them."""
+
+
+@generator.command("list")
+@home_option
+@cli.json_option
+def list_generators(home: ServerHome, as_json: bool) -> None:
+    """List generators, newest first, and what their model cards say."""
+    with Store.open(home) as store:
+        in_use = CampaignQueue(store.engine).generators()
+    try:
+        now = versions.pointer(home)
+    except DecodeError:
+        now = Pointer()
+    try:
+        versions.ready(home)
+        wrong = ""
+    except WgError as error:
+        wrong = str(error)
+    rows = [_row(version, now, in_use) for version in versions.present(home)]
+    document = {"installed": now.version, "before": now.before, "wrong": wrong, "versions": rows}
+    cli.show(document, _lines(rows, wrong), as_json)
+
+
+@generator.command("use")
+@home_option
+@click.argument("version_id", metavar="ID")
+@cli.json_option
+def use(home: ServerHome, version_id: str, as_json: bool) -> None:
+    """Install the generator of this ID, also where its model card fails.
+
+    ID is the first sixteen digits, as 'wg-server train' and 'list' print them. Campaigns that have
+    begun go on with the generator that they began with.
+    """
+    _install(home, versions.find(home, version_id), as_json)
+
+
+@generator.command("rollback")
+@home_option
+@cli.json_option
+def rollback(home: ServerHome, as_json: bool) -> None:
+    """Install the generator that was installed before; a second time undoes it."""
+    before = versions.pointer(home).before
+    if not before:
+        raise ConfigError(f"{home.root}: no generator was installed before this one")
+    _install(home, versions.read(home, before), as_json)
+
+
+def _install(home: ServerHome, version: Version, as_json: bool) -> None:
+    failed = [str(check) for check in version.failed()]
+    with Store.open(home) as store, recorded(store, this_user(), "generator use", version.id):
+        versions.use(home, version)
+    lines = [f"generator {version.id[:SHORT_ID]}: installed; campaigns begin with it from now on"]
+    lines += [f"its model card fails: {check}" for check in failed]
+    document = {"installed": version.id, "before": versions.pointer(home).before, "failed": failed}
+    cli.answer(as_json, document, *lines, f"next: wg-server campaign start --home {home.root}")
+
+
+def _row(version: Version, now: Pointer, in_use: set[str]) -> Mapping[str, Any]:
+    try:
+        failed = [str(check) for check in version.failed()]
+    except DecodeError as error:
+        failed = [str(error)]
+    return {
+        "id": version.id,
+        "installed": version.id == now.version,
+        "before": version.id == now.before,
+        "running": version.id in in_use,
+        "created": version.summary.created,
+        "architectures": list(version.architectures),
+        "encoder": version.summary.encoder,
+        "heads": version.summary.generator,
+        "networks": version.summary.networks.generator if version.summary.networks else None,
+        "failed": failed,
+    }
+
+
+def _lines(rows: list[Mapping[str, Any]], wrong: str) -> Iterator[str]:
+    for row in rows:
+        standing = ", ".join(name for name in ("installed", "before", "running") if row[name])
+        passes = "fails" if row["failed"] else "passes"
+        yield f"{row['id'][:SHORT_ID]}  {when(row['created'])}  {passes:6}  {standing}".rstrip()
+        yield from (f"    {check}" for check in row["failed"])
+    if wrong:
+        yield f"! {wrong}"

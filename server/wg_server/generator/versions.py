@@ -1,0 +1,398 @@
+"""Generators on disk: versions that are complete and never change, and which one is installed.
+
+::
+
+    generator/versions/ID/heads.safetensors     the generator of heads
+    generator/versions/ID/networks.safetensors  that of whole networks, if the zoo has such
+    generator/versions/ID/card.json             both model cards; ID is the SHA-256 of this file
+    generator/installed.json                    the version in use, and the one before it
+
+A card names the SHA-256 of its packages, the encoder and the zoo that they were made for, and is
+written last: a folder without one is what a killed training left behind. Installing a version is
+one atomic write of ``installed.json``. Packages of a campaign are made with the version that it
+began with, so that nothing which happens to ``installed.json`` touches it.
+
+A version whose card fails is installed only at the operator's word. That does not protect from an
+operator who edits a card: cards are theirs. Needs neither torch nor the packages' content.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from wg_common import atomic, locks
+from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
+from wg_common.wire import canonical, weights_file
+from wg_server.generator.evaluation.checks import Check, read_checks
+from wg_server.site.home import ServerHome
+from wg_server.store.campaigns import Campaign
+
+CARD_LIMIT = 4 << 20
+SHORT_ID = 16  # Digits of an id that are shown, and that an operator types
+_POINTER_LIMIT = 1 << 10
+_CARD = "card.json"
+_HEADS = "heads.safetensors"
+_NETWORKS = "networks.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What the packages of a campaign are made with.
+
+    Attributes:
+        generator: Id of a version.
+        architecture: Of the weights, a name of ``wg_common.catalogue``.
+    """
+
+    generator: str
+    architecture: str
+
+    @classmethod
+    def of(cls, campaign: Campaign) -> Self:
+        """What a campaign began with."""
+        return cls(generator=campaign.generator, architecture=campaign.architecture)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """Which versions are installed; an empty id: none.
+
+    Attributes:
+        version: Id of the version that new campaigns begin with.
+        before: Id of the one that was installed before it, for ``rollback``.
+    """
+
+    version: str = ""
+    before: str = ""
+
+
+class _Networks(msgspec.Struct, frozen=True):
+    """What must stand on the card of whole networks."""
+
+    generator: str
+    architectures: dict[str, int]
+
+
+class _Card(msgspec.Struct, frozen=True):
+    """What must stand on a card."""
+
+    generator: str
+    encoder: str
+    architecture: str
+    created: int
+    networks: _Networks | None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One generator.
+
+    Attributes:
+        id: SHA-256 of its card, hex.
+        folder: Where it lies.
+        card: The model card of heads, with that of whole networks, or None, as ``networks``.
+        summary: What the card says that the program relies on.
+    """
+
+    id: str
+    folder: Path
+    card: Mapping[str, Any]
+    summary: _Card
+
+    @property
+    def heads(self) -> Path:
+        """Package of the generator of heads."""
+        return self.folder / _HEADS
+
+    @property
+    def networks(self) -> Path:
+        """Package of the generator of whole networks, which may not be there."""
+        return self.folder / _NETWORKS
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Architectures of which it makes weights."""
+        whole = self.summary.networks.architectures if self.summary.networks else ()
+        return (self.summary.architecture, *sorted(whole))
+
+    def failed(self) -> list[Check]:
+        """Checks of its cards that do not hold.
+
+        Raises:
+            DecodeError: A card has no checks that can be read.
+        """
+        cards = [self.card] + ([self.card["networks"]] if self.summary.networks else [])
+        return [check for card in cards for check in read_checks(card) if not check.passed]
+
+    def verify(self) -> None:
+        """Hold its packages against its card.
+
+        Raises:
+            ConfigError: A package is not there.
+            VerificationError: A package is not the one that the card names.
+        """
+        wanted = {self.heads: self.summary.generator}
+        if self.summary.networks:
+            wanted[self.networks] = self.summary.networks.generator
+        for path, digest in wanted.items():
+            if _digest(path) != digest:
+                raise VerificationError(
+                    f"{path}: not the package that its model card names; restore it from a backup,"
+                    " or use another generator"
+                )
+
+    def require(self, architecture: str) -> None:
+        """Check that it makes weights of an architecture; ``ConfigError`` if it does not."""
+        if architecture not in self.architectures:
+            raise ConfigError(
+                f"generator {self.id[:SHORT_ID]}: makes {', '.join(self.architectures)}, and not"
+                f" {architecture}: build the zoo with a plan that has its networks, and train again"
+            )
+
+
+def write(
+    home: ServerHome, card: Mapping[str, Any], heads: bytes, networks: bytes | None
+) -> Version:
+    """Write a new version; nothing is installed by that.
+
+    Args:
+        card: The model card of heads, with that of networks, or None, as ``networks``.
+        heads: Package of the generator of heads.
+        networks: Package of the generator of whole networks, if there is one.
+
+    Raises:
+        StorageError: The disk cannot be written.
+    """
+    document = {**card, "created": int(time.time())}
+    data = json.dumps(document, indent=2, sort_keys=True).encode()
+    identity = canonical.sha256_hex(data)
+    folder = home.generator_versions / identity
+    with changing(home):
+        atomic.write_bytes(folder / _HEADS, heads)
+        if networks is not None:
+            atomic.write_bytes(folder / _NETWORKS, networks)
+        atomic.write_bytes(folder / _CARD, data)
+    return read(home, identity)
+
+
+def read(home: ServerHome, identity: str) -> Version:
+    """A version by its whole id.
+
+    Raises:
+        ConfigError: It is not there.
+        DecodeError: Its card cannot be read.
+        VerificationError: Its card is not the one that it had.
+    """
+    folder = home.generator_versions / identity
+    path = folder / _CARD
+    if not identity or not path.is_file():
+        raise ConfigError(
+            f"generator {identity[:SHORT_ID]}: not in {home.generator_versions}; see 'wg-server"
+            " generator list'"
+        )
+    card, named = _read_card(path, identity, path.stat().st_mtime_ns)
+    return Version(identity, folder, card, named)
+
+
+def present(home: ServerHome) -> list[Version]:
+    """All versions whose card can be read, newest first."""
+    found = []
+    for identity in _complete(home):
+        try:
+            found.append(read(home, identity))
+        except (DecodeError, VerificationError):
+            continue  # `train` deletes it
+    return sorted(found, key=lambda each: (-each.summary.created, each.id))
+
+
+def find(home: ServerHome, prefix: str) -> Version:
+    """The version whose id begins so, with eight digits at least.
+
+    Raises:
+        ConfigError: There is none, or more than one.
+        DecodeError: Its card cannot be read.
+        VerificationError: Its card is not the one that it had.
+    """
+    names = [name for name in _complete(home) if len(prefix) >= 8 and name.startswith(prefix)]
+    if len(names) != 1:
+        raise ConfigError(
+            f"generator {prefix!r}: no id begins so; see 'wg-server generator list --home"
+            f" {home.root}'"
+        )
+    return read(home, names[0])
+
+
+def pointer(home: ServerHome) -> Pointer:
+    """Which versions are installed.
+
+    Raises:
+        ConfigError: ``installed.json`` cannot be read.
+        DecodeError: It is damaged.
+    """
+    path = home.installed_generator
+    if not path.is_file():
+        return Pointer()
+    data = atomic.read_bytes(path, limit=_POINTER_LIMIT)
+    return canonical.decode(Pointer, data, what=str(path), limit=_POINTER_LIMIT)
+
+
+def installed(home: ServerHome) -> Version:
+    """The version that is installed.
+
+    Raises:
+        ConfigError: None is, or it is not there.
+        DecodeError: Its card cannot be read.
+        VerificationError: Its card is not the one that it had.
+    """
+    identity = pointer(home).version
+    if identity:
+        return read(home, identity)
+    candidates = present(home)
+    if not candidates:
+        raise ConfigError(f"no generator yet; run 'wg-server train --home {home.root}'")
+    newest = candidates[0]
+    why = "; ".join(str(check) for check in newest.failed()) or "nobody has installed it"
+    raise ConfigError(
+        f"no generator is installed; of {newest.id[:SHORT_ID]}: {why}. Train on a larger zoo, or"
+        f" run 'wg-server generator use --home {home.root} {newest.id[:SHORT_ID]}'"
+    )
+
+
+def ready(home: ServerHome, architecture: str = "") -> Recipe:
+    """What a campaign that begins now makes its packages with.
+
+    Args:
+        architecture: Of the weights; empty for what ``server.yaml`` says, or else a head.
+
+    Raises:
+        ConfigError: No version is installed, or it does not make this architecture, or is for
+            another encoder than the home's.
+        DecodeError: Its card cannot be read.
+        VerificationError: It is damaged.
+    """
+    version = installed(home)
+    _check_encoder(home, version)
+    wanted = architecture or home.config().architecture or version.summary.architecture
+    recipe = Recipe(generator=version.id, architecture=wanted)
+    check(home, recipe)
+    return recipe
+
+
+def check(home: ServerHome, recipe: Recipe) -> Version:
+    """The version of a recipe, if packages can be made with it.
+
+    Raises:
+        ConfigError: It is not there, or does not make this architecture.
+        DecodeError: Its card cannot be read.
+        VerificationError: It is damaged.
+    """
+    version = read(home, recipe.generator)
+    version.require(recipe.architecture)
+    version.verify()
+    return version
+
+
+def use(home: ServerHome, version: Version) -> None:
+    """Install a version, whatever its card says; the one before is kept for ``rollback``.
+
+    Raises:
+        ConfigError: It is for another encoder than the home's, or a package is not there.
+        VerificationError: It is damaged.
+        StorageError: The disk cannot be written; the version of before stays installed.
+    """
+    _check_encoder(home, version)
+    with changing(home):
+        version.verify()
+        try:
+            now = pointer(home)
+        except DecodeError:
+            now = Pointer()
+        if now.version != version.id:
+            _point(home, Pointer(version=version.id, before=now.version))
+
+
+def prune(home: ServerHome, needed: Collection[str]) -> list[str]:
+    """Delete all versions but those that are installed, were before, or are needed.
+
+    Args:
+        needed: Ids to keep besides: of open campaigns, and of what was trained just now.
+
+    Returns:
+        Ids of complete versions that are gone.
+
+    Raises:
+        StorageError: One cannot be deleted.
+    """
+    with changing(home):
+        now = pointer(home)
+        keep = {now.version, now.before, *needed}
+        gone = [name for name in _complete(home) if name not in keep]
+        for folder in _folders(home):
+            if folder.name not in keep:
+                with raised_as(StorageError, f"{folder}: cannot be deleted"):
+                    (folder / _CARD).unlink(missing_ok=True)  # first: what is left is no version
+                    shutil.rmtree(folder)
+    return gone
+
+
+@contextmanager
+def changing(home: ServerHome) -> Iterator[None]:
+    """One process writes, installs, deletes or copies versions; a second one waits."""
+    with raised_as(StorageError, f"{home.generator_versions}: cannot be written"):
+        home.generator_versions.mkdir(parents=True, exist_ok=True)
+    with locks.hold(home.generator_versions / ".lock"):
+        yield
+
+
+def _check_encoder(home: ServerHome, version: Version) -> None:
+    if version.summary.encoder != home.encoder_id():
+        raise ConfigError(
+            f"generator {version.id[:SHORT_ID]}: for another encoder than {home.encoder}; run"
+            f" 'wg-server train --home {home.root}'"
+        )
+
+
+def _point(home: ServerHome, target: Pointer) -> None:
+    atomic.write_bytes(home.installed_generator, canonical.encode(target))
+
+
+def _folders(home: ServerHome) -> Sequence[Path]:
+    root = home.generator_versions
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+def _complete(home: ServerHome) -> list[str]:
+    return [folder.name for folder in _folders(home) if (folder / _CARD).is_file()]
+
+
+@lru_cache(16)
+def _read_card(path: Path, identity: str, changed: int) -> tuple[Mapping[str, Any], _Card]:
+    """A card, which is read again only when its file was touched."""
+    data = atomic.read_bytes(path, limit=CARD_LIMIT)
+    if canonical.sha256_hex(data) != identity:
+        raise VerificationError(f"{path}: its SHA-256 is not the name of its folder")
+    try:
+        card = json.loads(data)
+        return card, msgspec.convert(card, _Card)
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise DecodeError(f"{path}: not a model card: {error}") from error
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a package, which is read again only when its file was touched."""
+    with raised_as(ConfigError, f"{path}: cannot be read"):
+        status = path.stat()
+    return _digest_of(path, status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+@lru_cache(16)
+def _digest_of(path: Path, changed: int, size: int, inode: int) -> str:
+    return weights_file.sha256(path)

@@ -1,0 +1,130 @@
+"""A campaign goes on with the generator that it began with, or ends before a plant is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from tests.server.campaigns.nodes import Nodes, Stage, make_stage, states
+from tests.server.generators import candidate, install
+
+from wg_common.errors import ConfigError, PolicyRefused
+from wg_server.campaigns import absence, reasons, starting
+from wg_server.campaigns.starting import Order
+from wg_server.generator import versions
+from wg_server.site.home import ServerHome
+from wg_server.store import operators
+from wg_server.store.sites import Store
+
+
+@pytest.fixture
+def stage(home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return make_stage(home, store, monkeypatch, Nodes())
+
+
+def test_without_a_generator_nobody_is_asked(stage: Stage) -> None:
+    with pytest.raises(ConfigError, match="no generator yet"):
+        starting.start(stage.home, stage.store, Order())
+    candidate(stage.home, passes=False)
+    with pytest.raises(ConfigError, match="no generator is installed"):
+        starting.start(stage.home, stage.store, Order())
+    stage.home.write_config(dataclasses.replace(stage.home.config(), architecture="cnn-m"))
+    install(stage.home)
+    with pytest.raises(ConfigError, match="and not cnn-m"):
+        starting.start(stage.home, stage.store, Order())
+    assert stage.queue.all() == [] and stage.nodes.asked == []
+
+
+def test_a_campaign_goes_on_with_its_generator_over_a_retrain_and_a_restart(stage: Stage) -> None:
+    """Of the three sites one is away until the generator was exchanged and the server restarted."""
+    first = install(stage.home, b"first")
+    stage.nodes.away = {"plant-c"}
+    campaign = starting.start(stage.home, stage.store, Order(grace_seconds=0.0))
+    with stage.working():
+        stage.wait(campaign, lambda found: found.task("plant-b").state == "delivered")
+    second = install(stage.home, b"second", passes=False)
+    assert versions.prune(stage.home, stage.queue.generators()) == []
+    stage.home.write_config(dataclasses.replace(stage.home.config(), architecture="cnn-m"))
+    stage.nodes.away = set()
+    with stage.working():
+        found = stage.wait(campaign, lambda found: found.finished is not None)
+    assert states(found) == dict.fromkeys(("plant-a", "plant-b", "plant-c"), ("delivered", ""))
+    assert found.state == "done" and found.architecture == "lite0-head"
+    assert set(stage.generators) == {first.id}
+    install(stage.home, b"third")
+    assert stage.queue.generators() == set()
+    assert versions.prune(stage.home, stage.queue.generators()) == [first.id]
+    assert versions.pointer(stage.home).before == second.id
+
+
+def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_asked(
+    stage: Stage,
+) -> None:
+    version = install(stage.home)
+    stage.nodes.away = {"plant-b", "plant-c"}
+    order = Order(min_sites=2, grace_seconds=0.0)
+    campaign = starting.start(stage.home, stage.store, order)
+    with stage.working():
+        stage.wait(campaign, lambda found: found.task("plant-a").state == "released")
+    version.heads.write_bytes(b"damaged")
+    stage.nodes.away = set()
+    with stage.working():
+        found = stage.wait(campaign, lambda found: found.finished is not None)
+    assert stage.nodes.asked == [("plant-a", "query")]
+    assert found.state == "failed" and not stage.packages
+    assert "not the package that its model card names" in found.reason
+    assert reasons.of_campaign(found, 0.0) == found.reason
+    for task in found.tasks:
+        assert (task.state, task.code) == ("failed", reasons.GENERATOR)
+        said = reasons.of_task(found, task, absence.sights(stage.store)[task.site], 0.0)
+        assert said.why == "the generator that the campaign began with cannot be used"
+        assert said.do.startswith("wg-server generator list")
+    (entry,) = operators.entries(stage.store, limit=9)
+    assert (entry.operator, entry.through) == (stage.home.config().name, "server")
+    assert (entry.action, entry.subject) == ("campaign failed", campaign.id)
+    assert entry.detail == found.reason
+    assert stage.queue.newest_failed() == found.finished
+
+
+def test_after_that_a_retry_goes_on_with_what_is_installed_and_asks_nobody_twice(
+    stage: Stage,
+) -> None:
+    version = install(stage.home)
+    order = Order(min_sites=3, grace_seconds=0.0)
+    campaign = starting.start(stage.home, stage.store, order)
+    stage.nodes.away = {"plant-c"}
+    with stage.working():
+        stage.wait(campaign, lambda found: found.task("plant-b").state == "released")
+        version.heads.unlink()
+        stage.wait(campaign, lambda found: found.finished is not None)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        starting.retry(stage.home, stage.store, campaign.id, "plant-a")
+    after = install(stage.home, b"after")
+    for site in ("plant-a", "plant-b", "plant-c"):
+        starting.retry(stage.home, stage.store, campaign.id, site)
+    stage.nodes.away = set()
+    with stage.working():
+        found = stage.wait(campaign, lambda found: found.finished is not None)
+    assert found.state == "done" and found.reason == ""
+    assert set(stage.generators) == {after.id} == {found.generator}
+    questions = [site for site, kind in stage.nodes.asked if kind == "query"]
+    assert sorted(questions) == ["plant-a", "plant-b", "plant-c"]
+
+
+def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage: Stage) -> None:
+    install(stage.home)
+
+    def refuse(site: str) -> None:
+        raise PolicyRefused("no package for this site")
+
+    stage.before_package = refuse
+    campaign = starting.start(stage.home, stage.store, Order())
+    with stage.working():
+        found = stage.wait(campaign, lambda found: found.finished is not None)
+    assert (found.state, found.reason) == (
+        "failed",
+        "no site was served, and 3 of 3 failed: policy",
+    )
+    first, *_ = found.tasks
+    said = reasons.of_task(found, first, absence.sights(stage.store)[first.site], 0.0)
+    assert said.do == "see the server's log for this site; then wg-server campaign retry"

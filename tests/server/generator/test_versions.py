@@ -1,0 +1,220 @@
+"""Versions of the generator: complete or not there, never changed, and one of them installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.server.generators import BAD, GOOD, candidate, card, install
+
+from wg_common import atomic, cli
+from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError
+from wg_common.wire import canonical
+from wg_server.cli.main import main_group
+from wg_server.generator import versions
+from wg_server.generator.evaluation.checks import Check, read_checks
+from wg_server.generator.versions import Recipe
+from wg_server.site.home import ServerHome
+
+
+def test_what_is_written_can_be_read_and_is_not_installed(home: ServerHome) -> None:
+    made = candidate(home, b"heads", b"networks")
+    assert versions.find(home, made.id[:16]) == versions.read(home, made.id) == made
+    assert made.heads.read_bytes() == b"heads" and made.networks.read_bytes() == b"networks"
+    assert made.id == canonical.sha256_hex((made.folder / "card.json").read_bytes())
+    assert made.architectures == ("lite0-head", "cnn-m")
+    assert versions.pointer(home) == versions.Pointer()
+    assert versions.present(home) == [made]
+
+
+def test_a_campaign_needs_an_installed_generator_and_the_message_says_how(
+    home: ServerHome,
+) -> None:
+    with pytest.raises(ConfigError, match=f"wg-server train --home {home.root}"):
+        versions.ready(home)
+    made = candidate(home, passes=False)
+    with pytest.raises(ConfigError, match=r"copies: 0\.9, required <= 0\.1") as refused:
+        versions.ready(home)
+    assert f"wg-server generator use --home {home.root} {made.id[:16]}" in str(refused.value)
+    versions.use(home, made)
+    assert versions.ready(home) == Recipe(generator=made.id, architecture="lite0-head")
+
+
+def test_what_a_card_says_of_itself_does_not_count(home: ServerHome) -> None:
+    lying = {**BAD.document(), "passed": True}
+    assert [str(check) for check in candidate(home, checks=[lying]).failed()] == [str(BAD)]
+
+
+def test_a_failing_card_of_networks_fails_the_whole(home: ServerHome) -> None:
+    whole = card(home, b"heads", b"networks")["networks"] | {"checks": [BAD.document()]}
+    document = card(home, b"heads", b"networks") | {"networks": whole}
+    assert versions.write(home, document, b"heads", b"networks").failed() == [BAD]
+
+
+def test_the_one_before_is_kept_and_comes_back(home: ServerHome) -> None:
+    first, second, third = (install(home, name) for name in (b"1", b"2", b"3"))
+    assert versions.pointer(home) == versions.Pointer(version=third.id, before=second.id)
+    versions.use(home, versions.read(home, versions.pointer(home).before))
+    assert versions.pointer(home) == versions.Pointer(version=second.id, before=third.id)
+    assert set(versions.prune(home, {first.id})) == set()
+    assert versions.prune(home, set()) == [first.id]
+    assert not first.folder.exists()
+    assert {each.id for each in versions.present(home)} == {second.id, third.id}
+
+
+def test_half_a_version_is_none_and_is_swept(home: ServerHome) -> None:
+    folder = home.generator_versions / ("ab" * 32)
+    folder.mkdir(parents=True)
+    (folder / "heads.safetensors").write_bytes(b"half")
+    assert versions.present(home) == []
+    with pytest.raises(ConfigError, match="no id begins so"):
+        versions.find(home, "ab" * 8)
+    assert versions.prune(home, set()) == []
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_disk_that_fills_up_leaves_what_was_installed(
+    home: ServerHome, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    before = install(home, b"before", b"networks")
+    writes: list[Path] = []
+    write = atomic.write_bytes
+
+    def full(path: Path, data: bytes, **more: int) -> None:
+        if len(writes) == step:
+            raise StorageError(f"{path}: No space left on device")
+        writes.append(path)
+        write(path, data, **more)
+
+    monkeypatch.setattr(atomic, "write_bytes", full)
+    with pytest.raises(StorageError):
+        install(home, b"after", b"networks")
+    assert len(writes) == step
+    assert versions.ready(home).generator == before.id
+
+
+@pytest.mark.parametrize("path", ["heads.safetensors", "networks.safetensors"])
+def test_a_package_that_was_changed_makes_nothing(home: ServerHome, path: str) -> None:
+    made = install(home, b"heads", b"networks")
+    recipe = versions.ready(home)
+    (made.folder / path).write_bytes(b"changed")
+    for attempt in (versions.ready, lambda where: versions.check(where, recipe)):
+        with pytest.raises(VerificationError, match="not the package that its model card names"):
+            attempt(home)
+    (made.folder / path).unlink()
+    with pytest.raises(ConfigError):
+        versions.ready(home)
+
+
+def test_a_card_that_was_changed_makes_nothing(home: ServerHome) -> None:
+    made = install(home)
+    (made.folder / "card.json").write_text(json.dumps(card(home, b"heads", passes=False)))
+    with pytest.raises(VerificationError, match="not the name of its folder"):
+        versions.ready(home)
+    assert versions.present(home) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"generator": 1}',
+        b'{"generator":"a","encoder":"b","architecture":"c","created":1,"networks":{}}',
+    ],
+)
+def test_a_card_that_is_none_is_refused(home: ServerHome, data: bytes) -> None:
+    identity = canonical.sha256_hex(data)
+    atomic.write_bytes(home.generator_versions / identity / "card.json", data)
+    with pytest.raises(DecodeError):
+        versions.read(home, identity)
+    assert versions.present(home) == []
+    assert versions.prune(home, set()) == [identity]
+
+
+@pytest.mark.parametrize("prefix", ["", "yes", "ab" * 3, "../../../x", "ab" * 33])
+def test_only_the_beginning_of_one_id_names_a_version(home: ServerHome, prefix: str) -> None:
+    candidate(home)
+    with pytest.raises(ConfigError, match="no id begins so"):
+        versions.find(home, prefix)
+
+
+def test_a_generator_for_another_encoder_is_not_installed(home: ServerHome) -> None:
+    made = install(home)
+    home.encoder.write_bytes(b"the encoder of another zoo")
+    for attempt in (versions.ready, lambda where: versions.use(where, made)):
+        with pytest.raises(ConfigError, match="for another encoder"):
+            attempt(home)
+    # What began with it goes on: its sites were asked with the encoder of before.
+    assert versions.check(home, Recipe(generator=made.id, architecture="lite0-head")) == made
+
+
+def test_an_architecture_that_is_not_made_is_named(home: ServerHome) -> None:
+    install(home)
+    with pytest.raises(ConfigError, match="makes lite0-head, and not cnn-m: build the zoo"):
+        versions.ready(home, "cnn-m")
+    install(home, b"heads", b"networks")
+    assert versions.ready(home, "cnn-m").architecture == "cnn-m"
+
+
+def test_a_damaged_pointer_is_told_and_can_be_written_anew(home: ServerHome) -> None:
+    made = install(home)
+    home.installed_generator.write_bytes(b"{")
+    with pytest.raises(DecodeError):
+        versions.ready(home)
+    versions.use(home, made)
+    assert versions.ready(home).generator == made.id
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"checks": []},
+        {"checks": [{"name": "x", "value": "much", "relation": ">="}]},
+        {"checks": [{"name": "x", "value": 1, "relation": "!=", "bound": 0}]},
+    ],
+)
+def test_checks_that_cannot_be_read_do_not_pass(document: dict[str, object]) -> None:
+    with pytest.raises(DecodeError):
+        read_checks(document)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_value_that_is_not_finite_never_passes(value: float) -> None:
+    for relation in (">=", "<="):
+        assert not Check(name="x", value=value, relation=relation, bound=0.0).passed
+
+
+def test_a_bound_itself_passes() -> None:
+    for relation in (">=", "<="):
+        assert Check(name="x", value=0.5, relation=relation, bound=0.5).passed
+
+
+def test_checks_survive_the_card(home: ServerHome) -> None:
+    made = candidate(home, checks=[GOOD.document(), BAD.document()])
+    assert list(read_checks(made.card)) == [GOOD, BAD]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("campaign", "start"), ("generate", "--statistics", "none.wgs", "--out", "none.wgw")],
+)
+def test_every_command_that_hands_weights_out_needs_a_generator(
+    capsys: pytest.CaptureFixture[str], home: ServerHome, words: tuple[str, ...]
+) -> None:
+    def message() -> str:
+        with pytest.raises(SystemExit) as info:
+            cli.run(main_group, [*words, "--home", str(home.root)])
+        assert info.value.code == 3
+        return capsys.readouterr().err
+
+    made = candidate(home, passes=False)
+    if words[0] == "generate":
+        assert "no generator is installed" in message()
+    versions.use(home, made)
+    assert "no generator is installed" not in message()
