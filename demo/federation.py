@@ -30,6 +30,7 @@ from wg_common.language import CODES, ENGLISH, Language, Text, text
 from wg_common.wire import signing, statistics_file, weights_file
 from wg_server.generator import versions
 from wg_server.generator.heads.generate import generate, load_generator
+from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 
@@ -98,8 +99,7 @@ class Federation:
             self._enrol(plants, device)
             self._running.wait("train")
             self._accept()
-        if not versions.installed(ServerHome(self._server)).summary.networks:
-            # The zoo has too few for the device.
+        if not self._installed().summary.networks:  # the zoo has too few for the device
             plants = tuple(connected)
         offline = [plant for plant in plants if plant is device]
         with self._step(text("statistics out, weights in")):
@@ -190,6 +190,10 @@ class Federation:
                 cap=cost["cap_epsilon"],
             )
         )
+
+    def _installed(self) -> Version:
+        """The generator that is in use."""
+        return versions.installed(ServerHome(self._server))
 
     def _accept(self) -> None:
         """Install the generator that was trained, whatever its card says, as an operator would."""
@@ -293,8 +297,7 @@ class Federation:
         self, plants: list[Plant], results: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         """The generator in figures, and how long it takes to make one plant's candidates."""
-        home = ServerHome(self._server)
-        card = versions.installed(home).card
+        card = self._installed().card
         served = {result["name"] for result in results if result["kept_source"] is not None}
         distances = [
             float(distance)
@@ -322,7 +325,7 @@ class Federation:
         key = signing.load(ClientHome(self._home(plant)).signing_key).public_key()
         _, own = statistics_file.decode_release(covered.release, key)
         home = ServerHome(self._server)
-        generator = load_generator(versions.installed(home).heads)
+        generator = load_generator(self._installed().heads)
         start = time.monotonic()
         generate(generator, own, (), plant.classes, samples=home.config().samples, seed=SEED)
         return time.monotonic() - start

@@ -14,9 +14,9 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from tests.common.ledger.conftest import ORIGIN, Site
+from tests.faults.exchange import GeneratorExchange
 from tests.faults.sweep import Scenario, World
 from tests.server.enrolling import beginning
-from tests.server.generators import candidate, install
 
 from wg_client.data import snapshot as snapshots
 from wg_client.fleet.inbox import Inbox
@@ -37,7 +37,6 @@ from wg_common.ledger.witness import WitnessState
 from wg_common.wire import canonical, signing
 from wg_common.wire.protocol import Delivery, EnrolmentRequest, StatisticsQuery
 from wg_server.fleet.witness import Witness
-from wg_server.generator import versions
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig as Central
 from wg_server.site.home import ServerHome
@@ -452,35 +451,6 @@ class ServerStore:
             data=b"a release" * 5_000,
             standing="plausible",
         )
-
-
-class GeneratorExchange:
-    """A new generator is written beside the one in use, installed, and an old one deleted."""
-
-    def prepare(self, world: World) -> None:
-        home = ServerHome(world.disk / "server")
-        initialise(home, Central(name="central", fleet_port=1, enrol_port=2, admin_port=3))
-        atomic.write_bytes(home.encoder, b"a public encoder")
-        for heads in (b"oldest", b"old"):
-            install(home, heads * 5_000)
-
-    def act(self, world: World) -> bytes:
-        home = ServerHome(world.disk / "server")
-        version = candidate(home, b"new" * 5_000)
-        versions.use(home, version)
-        versions.prune(home, ())
-        return version.id.encode()
-
-    def check(self, world: World, given: bytes | None) -> None:
-        home = ServerHome(world.disk / "server")
-        version = versions.check(home, versions.ready(home))
-        heads = version.heads.read_bytes()
-        assert heads == b"new" * 5_000 or (given is None and heads == b"old" * 5_000)
-        assert given in (None, version.id.encode())
-        before = versions.read(home, versions.pointer(home).before)
-        before.verify()
-        self.act(world)
-        assert len(versions.present(home)) == 2
 
 
 class Careless:

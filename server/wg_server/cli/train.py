@@ -83,16 +83,9 @@ def train(
         )
     if not speaks:
         return EXIT_OK
-    version = versions.read(home, card["version"])
-    passes = not version.failed()
-    with Store.open(home) as store:
-        if passes:
-            with recorded(store, this_user(), "generator use", version.id):
-                versions.use(home, version)
-        running = CampaignQueue(store.engine).generators()
-        pruned = versions.prune(home, {version.id, *running})
-    short = version.id[: versions.SHORT_ID]
-    lines = [f"generator {version.id}", *_table(card)]
+    passes, pruned = _take_over(home, card["version"])
+    short = card["version"][: versions.SHORT_ID]
+    lines = [f"generator {card['version']}", *_table(card)]
     if card["networks"] is not None:
         lines += ["whole networks:", *_table(card["networks"])]
     lines += [
@@ -115,6 +108,22 @@ def train(
         ]
     cli.answer(as_json, {**card, "installed": passes, "deleted": pruned}, *lines)
     return EXIT_OK if passes else EXIT_NOT_ACCEPTED
+
+
+def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
+    """Install a new generator if its card passes, and delete old ones.
+
+    Returns:
+        Whether it is installed, and ids of those that are gone.
+    """
+    version = versions.read(home, identity)
+    passes = not version.failed()
+    with Store.open(home) as store:
+        if passes:
+            with recorded(store, this_user(), "generator use", version.id):
+                versions.use(home, version)
+        running = CampaignQueue(store.engine).generators()
+        return passes, versions.prune(home, {version.id, *running})
 
 
 def _nothing(_done: int, _detail: str) -> None:

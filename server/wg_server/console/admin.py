@@ -40,12 +40,13 @@ def admin_app(
         return _word(all(probe.ask() for probe in probes if probe.restart))
 
     def readyz(request: Request) -> Response:
-        found = {probe.name: probe.ask() for probe in probes}
-        lines = [f"{name}: {'ok' if good else 'failing'}\n" for name, good in found.items()]
-        return PlainTextResponse("".join(lines), 200 if all(found.values()) else 503)
+        found = {probe: probe.ask() for probe in probes}
+        lines = [f"{probe.name}: {'ok' if good else 'failing'}\n" for probe, good in found.items()]
+        ready = all(good for probe, good in found.items() if probe.essential)
+        return PlainTextResponse("".join(lines), 200 if ready else 503)
 
     def healthz(request: Request) -> Response:
-        return _word(all(probe.ask() for probe in probes))
+        return _word(all(probe.ask() for probe in probes if probe.essential))
 
     def metrics(request: Request) -> Response:
         given = request.headers.get("authorization", "")

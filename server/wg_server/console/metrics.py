@@ -207,6 +207,12 @@ class _Scraped(Collector):
             "When the oldest campaign was queued that is not begun; none: all are.",
             [] if oldest is None else [({}, oldest)],
         )
+        failed = queue.newest_failed()
+        yield _gauge(
+            "failed_campaign_newest_timestamp_seconds",
+            "When a campaign failed last; none: none did.",
+            [] if failed is None else [({}, failed)],
+        )
 
 
 def _gauge(

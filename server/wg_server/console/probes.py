@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wg_common.errors import WgError
+from wg_server.generator import versions
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
@@ -24,11 +25,14 @@ class Probe:
         name: Of what is asked, one word.
         good: Answers.
         restart: Whether a new start is the cure.
+        essential: Whether plants cannot be served where it fails. One that is not leaves the server
+            ready: a load balancer must not keep plants away from it.
     """
 
     name: str
     good: Callable[[], bool]
     restart: bool = False
+    essential: bool = True
 
     def ask(self) -> bool:
         """The answer; no, where it cannot be had."""
@@ -52,7 +56,13 @@ def probes_of(
         Probe("database", store.answers),
         Probe("disk", lambda: shutil.disk_usage(home.root).free >= disk_floor),
         Probe("certificate", lambda: min(expiries(home).values()) > time.time()),
+        Probe("generator", lambda: _usable(home), essential=False),
     )
+
+
+def _usable(home: ServerHome) -> bool:
+    """Whether packages can be made with the generator that is installed, if one is."""
+    return not versions.pointer(home).version or bool(versions.ready(home))
 
 
 def expiries(home: ServerHome) -> dict[str, float]:

@@ -28,7 +28,7 @@ from typing import Any, Self
 
 import msgspec
 
-from wg_common import atomic, locks
+from wg_common import atomic, locks, typed
 from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
 from wg_common.wire import canonical, weights_file
 from wg_server.generator.evaluation.checks import Check, read_checks
@@ -381,7 +381,7 @@ def _read_card(path: Path, identity: str, changed: int) -> tuple[Mapping[str, An
         raise VerificationError(f"{path}: its SHA-256 is not the name of its folder")
     try:
         card = json.loads(data)
-        return card, msgspec.convert(card, _Card)
+        return card, typed.convert(card, _Card)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise DecodeError(f"{path}: not a model card: {error}") from error
 
