@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ from wg_common.errors import ConfigError, DecodeError, StorageError, raised_as
 PRIVATE = 0o600
 PUBLIC = 0o644
 _PIECE = 1 << 20
+_READING = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
+"""O_NONBLOCK: opening a pipe that nobody writes to would wait for ever. Systems lack some."""
 
 
 @contextmanager
@@ -64,14 +69,31 @@ def copy(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
         shutil.copyfileobj(data, stream, _PIECE)
 
 
-def read_bytes(path: Path, *, limit: int) -> bytes:
-    """Read a whole file of at most ``limit`` bytes.
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; nothing else is waited for, or read without end.
 
     Raises:
-        ConfigError: The file is missing or cannot be read.
+        ConfigError: The file is missing, cannot be read, or is a folder, pipe, socket or device.
+    """
+    with raised_as(ConfigError, f"{path}: cannot be read"):
+        handle = os.open(path, _READING)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise ConfigError(f"{path}: cannot be read: not a regular file")
+            return os.fdopen(handle, "rb")
+        except BaseException:
+            os.close(handle)
+            raise
+
+
+def read_bytes(path: Path, *, limit: int) -> bytes:
+    """Read a whole regular file of at most ``limit`` bytes.
+
+    Raises:
+        ConfigError: The file is missing, cannot be read, or is not a regular file.
         DecodeError: The file is larger than ``limit``.
     """
-    with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
+    with raised_as(ConfigError, f"{path}: cannot be read"), open_regular(path) as stream:
         data = stream.read(limit + 1)
     if len(data) > limit:
         raise DecodeError(f"{path}: larger than {limit} bytes")

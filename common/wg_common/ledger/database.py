@@ -27,18 +27,28 @@ HANDED_OUT = 2
 """Bit of ``heads.cosigned``: it left in a file or a request, so a witness may have cosigned it
 without this ledger's knowing."""
 
-_SCHEMA = """
-create table entries(seq integer primary key, entry blob not null, hash blob not null) strict;
-create table heads(size integer primary key, note blob not null, cosigned integer not null) strict;
-create table outbox(charge integer primary key, payload blob not null) strict;
-"""
+_TABLES = {
+    "entries": "seq integer primary key, entry blob not null, hash blob not null",
+    "heads": "size integer primary key, note blob not null, cosigned integer not null",
+    "outbox": "charge integer primary key, payload blob not null",
+}
+_SCHEMA = [
+    ("table", name, f"CREATE TABLE {name}({columns}) strict") for name, columns in _TABLES.items()
+]
+"""Rows of ``sqlite_schema``, whole: a view or trigger could do anything when it is read."""
 _TYPES = {
     "entries": {"seq": "integer", "entry": "blob", "hash": "blob"},
     "heads": {"size": "integer", "note": "blob", "cosigned": "integer"},
     "outbox": {"charge": "integer", "payload": "blob"},
 }
 """What a strict table holds, unless its pages or its schema were changed from outside."""
-_DAMAGED = ("malformed", "not a database", "corrupt")
+_DAMAGED = ("malformed", "not a database", "corrupt", "interrupted", "too big")
+_VALUE_LIMIT = 128 << 20  # Largest value that is read from a file, in bytes
+_WORK_STEP = 100_000
+_WORK_FREE, _WORK_A_BYTE = 20_000_000, 20
+"""SQLite operations that reading a whole file may take: so many, and so many more for each byte.
+
+Reading an honest ledger takes about one for ten bytes, a handful of times."""
 
 
 @contextmanager
@@ -101,8 +111,8 @@ def holds_ledger(path: Path) -> bool:
 
 def install_schema(database: sqlite3.Connection) -> None:
     """Make the tables, inside the caller's transaction."""
-    for statement in _SCHEMA.strip().split(";\n"):
-        database.execute(statement.rstrip(";"))
+    for _, _, statement in _SCHEMA:
+        database.execute(statement)
     database.execute(f"pragma application_id = {APPLICATION_ID}")
     database.execute(f"pragma user_version = {SCHEMA_VERSION}")
 
@@ -141,7 +151,11 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise ConfigError(f"{path}: there is no ledger")
     uri = path.absolute().as_uri()
-    wal = path.with_name(path.name + "-wal")
+    beside = [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")]
+    for other in beside:
+        if other.exists() and not other.is_file():
+            raise ConfigError(f"{other}: cannot be read: not a regular file")
+    wal = beside[0]
     with explained(path):
         database = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=BUSY_SECONDS)
         try:
@@ -156,6 +170,20 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
             database.close()
             raise
     return database
+
+
+def bound_work(path: Path, database: sqlite3.Connection) -> None:
+    """End a query of a stranger's file that would go on for ever, as one on a damaged file."""
+    size = path.stat().st_size
+    left = (_WORK_FREE + _WORK_A_BYTE * size) // _WORK_STEP
+
+    def end() -> bool:
+        nonlocal left
+        left -= 1
+        return left < 0
+
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_LIMIT)
+    database.set_progress_handler(end, _WORK_STEP)
 
 
 def check_format(path: Path, database: sqlite3.Connection) -> None:
@@ -173,6 +201,11 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
     if version != SCHEMA_VERSION:
         raise ConfigError(f"{path}: ledger format {version}, this program reads {SCHEMA_VERSION}")
     with explained(path):
+        schema = database.execute("select type, name, sql from sqlite_schema order by name")
+        if schema.fetchmany(len(_SCHEMA) + 1) != _SCHEMA:
+            raise VerificationError(
+                f"{path}: the ledger's file is damaged: its tables are not those of a ledger"
+            )
         for table, columns in _TYPES.items():
             wrong = " or ".join(f"typeof({name}) <> '{kind}'" for name, kind in columns.items())
             found = database.execute(f"select 1 from {table} where {wrong} limit 1")  # noqa: S608 - constants

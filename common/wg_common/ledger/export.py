@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Self, TypeVar
 
 from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError, VerificationError, raised_as
+from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, entries, merkle
 from wg_common.ledger.state import LedgerState
@@ -130,6 +130,7 @@ def write(ledger: Path, out: Path) -> ExportManifest:
     """
     connection = database.connect_to_read(ledger)
     try:
+        database.bound_work(ledger, connection)
         database.check_format(ledger, connection)
         with database.explained(ledger), atomic.writing(out) as target:
             connection.execute("begin")
@@ -184,8 +185,7 @@ class ExportReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with raised_as(ConfigError, f"{path}: cannot be read"):
-            self._stream: BinaryIO = path.open("rb")
+        self._stream: BinaryIO = atomic.open_regular(path)
         try:
             spans = container.layout(
                 self._stream, kind=LEDGER_KIND, version=VERSION, names=SECTIONS, limit=LEDGER_LIMIT

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from wg_common import atomic
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, entries, merkle, place
@@ -38,7 +39,7 @@ def open_source(path: Path) -> Source:
     """A ledger file, an export, or the home folder of a client.
 
     Raises:
-        ConfigError: None of these is there.
+        ConfigError: None of these is there, or it is no regular file.
         DecodeError: The file is neither.
     """
     ledger = place.ledger_file(path) if path.is_dir() else path
@@ -72,6 +73,7 @@ class _DatabaseSource:
         self._path = path
         self._db = database.connect_to_read(path)
         try:
+            database.bound_work(path, self._db)
             database.check_format(path, self._db)
             with database.explained(path):
                 self._db.execute("begin")
@@ -157,8 +159,5 @@ class _ExportSource:
 
 
 def _is_sqlite(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(16) == b"SQLite format 3\x00"
-    except OSError:
-        return False
+    with atomic.open_regular(path) as stream:
+        return stream.read(16) == b"SQLite format 3\x00"
