@@ -44,9 +44,9 @@ from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.mechanism import release_statistics, sigma_for
 from wg_common.privacy.schema import default_schema
 from wg_common.wire import canonical, protocol, signing, weights_file, weights_package
+from wg_common.wire.covered import CoveredStatistics
 from wg_common.wire.protocol import StatisticsQuery
 from wg_common.wire.statistics_file import (
-    CoveredStatistics,
     StatisticsManifest,
     encode_covered,
     encode_release,

@@ -48,6 +48,7 @@ from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, PeerError, VerificationError
 from wg_common.wire import fleet, key_files, protocol, statistics_file
+from wg_common.wire.covered import CoveredStatistics
 from wg_common.wire.protocol import WITNESS_PATH
 from wg_common.wire.statistics_file import encode_covered
 from wg_server.fleet import adapter, listener
@@ -323,7 +324,7 @@ def test_an_uncovered_release_is_refused(server: ServerHome, plant: Plant) -> No
     def tampered(*args: object, **kwargs: object) -> bytes:
         covered = statistics_file.decode_covered(honest(*args, **kwargs))  # type: ignore[arg-type]
         # The release of a charge, sent with the proof of another entry.
-        forged = statistics_file.CoveredStatistics(
+        forged = CoveredStatistics(
             covered.release,
             covered.charge_entry,
             covered.release_entry,

@@ -34,7 +34,7 @@ from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import ConfigError, DataError, InternalError, PolicyRefused
 from wg_common.nets.encoder import isolation
 from wg_common.privacy import accounting, calibration, mechanism
-from wg_common.privacy.events import PrivacyEvent, dp_sgd_event
+from wg_common.privacy.events import NOISE_MULTIPLIER_MINIMUM, PrivacyEvent, dp_sgd_event
 from wg_common.privacy.exact import quantise
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class DpTrainingPlan:
         ):
             if not good:
                 raise ConfigError(f"DP training plan: {name} is {getattr(self, name)!r}")
-        if self.noise_multiplier < mechanism.NOISE_MULTIPLIER_MINIMUM:
+        if self.noise_multiplier < NOISE_MULTIPLIER_MINIMUM:
             raise PolicyRefused(f"noise multiplier {self.noise_multiplier!r} protects nothing")
 
     @property
@@ -161,7 +161,7 @@ def plan_for(
             accounting.epsilon([dp_sgd_event(sampling_probability, sigma, steps)], delta) <= epsilon
         )
 
-    low = math.ceil(mechanism.NOISE_MULTIPLIER_MINIMUM / _MULTIPLIER_STEP) - 1
+    low = math.ceil(NOISE_MULTIPLIER_MINIMUM / _MULTIPLIER_STEP) - 1
     high = 1000
     while not enough(high):
         low, high = high, 2 * high

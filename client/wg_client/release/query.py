@@ -58,6 +58,7 @@ from wg_common.privacy.mechanism import (
 )
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.wire import canonical, protocol, signing, statistics_file
+from wg_common.wire.covered import CoveredStatistics
 from wg_common.wire.protocol import StatisticsQuery
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ class Kind(Generic[Q]):
     price: Callable[[ClientHome, ClientConfig, Snapshot, Q], tuple[ChargeRequest, Pack]]
     suffix: str
     limit: int
-    encode: Callable[[statistics_file.CoveredStatistics], bytes]
+    encode: Callable[[CoveredStatistics], bytes]
 
 
 def answer(
@@ -338,7 +339,7 @@ def _cover(
         if cosigning.leads_to(waiting, ledger.size):
             return atomic.read_bytes(waiting, limit=kind.limit)
         cosigning.hand_out(ledger, config)
-    covered = statistics_file.CoveredStatistics(
+    covered = CoveredStatistics(
         release=payload,
         charge_entry=ledger.entry(charged.seq),
         release_entry=ledger.entry(released.seq),

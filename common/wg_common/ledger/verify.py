@@ -24,8 +24,9 @@ from wg_common.ledger.witness import WitnessRequest, requests_of
 from wg_common.privacy.quality import QualityLayout
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.wire import canonical, quality_file, signing, statistics_file
+from wg_common.wire.covered import CoveredStatistics
 from wg_common.wire.quality_file import QualityManifest
-from wg_common.wire.statistics_file import CoveredStatistics, StatisticsManifest
+from wg_common.wire.statistics_file import StatisticsManifest
 
 Check = Callable[[Charge, bytes], None]
 """Holds a charge against the released bytes; raises ``VerificationError``."""

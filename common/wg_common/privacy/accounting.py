@@ -16,8 +16,13 @@ from typing import Any
 
 from wg_common.errors import PolicyRefused
 from wg_common.privacy import calibration
-from wg_common.privacy.events import MU_SQUARED_UNIT, RUNS_LIMIT, STEPS_LIMIT, PrivacyEvent
-from wg_common.privacy.mechanism import NOISE_MULTIPLIER_MINIMUM
+from wg_common.privacy.events import (
+    MU_SQUARED_UNIT,
+    NOISE_MULTIPLIER_MINIMUM,
+    RUNS_LIMIT,
+    STEPS_LIMIT,
+    PrivacyEvent,
+)
 
 _INTERVAL = 2e-4
 """Discretisation of privacy losses; with connected dots the error is of second order in it."""

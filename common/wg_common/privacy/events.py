@@ -23,6 +23,9 @@ RUNS_LIMIT = 64
 """Most pairs of sampling probability and noise that one budget may hold: each is one numerical
 distribution for an accountant to make and to compose."""
 
+NOISE_MULTIPLIER_MINIMUM = 0.1
+"""Below this sigma over sensitivity nothing is protected, and PLD accounting needs gigabytes."""
+
 SAMPLING_MINIMUM = 1e-9  # Least sampling probability of a DP-SGD run
 
 MULTIPLIER_RANGE = (1e-3, 1e6)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from wg_common.errors import InternalError, PolicyRefused
 from wg_common.privacy import calibration, centring
 from wg_common.privacy.centring import Centre
-from wg_common.privacy.events import MU_SQUARED_UNIT
+from wg_common.privacy.events import MU_SQUARED_UNIT, NOISE_MULTIPLIER_MINIMUM
 from wg_common.privacy.schema import StatisticsSchema
 
 Integers = NDArray[np.int64]
@@ -40,9 +40,6 @@ class Bounded(Protocol):
     def sensitivity_squared(self) -> int:
         """Largest squared L2 change by one privacy unit, squared grid units."""
 
-
-NOISE_MULTIPLIER_MINIMUM = 0.1
-"""Below this sigma over sensitivity nothing is protected, and PLD accounting needs gigabytes."""
 
 SIGMA_MINIMUM = 64.0
 """Grid units: a coarser grid costs delta (3.7 units: 3.5 %; 373 units: nothing)."""

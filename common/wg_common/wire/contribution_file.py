@@ -24,14 +24,11 @@ from wg_common import __version__, numbers
 from wg_common.errors import DecodeError, VerificationError, WgError
 from wg_common.privacy import accounting
 from wg_common.privacy.events import PrivacyEvent
-from wg_common.wire import container
+from wg_common.wire import container, protocol
 from wg_common.wire import tensors as tensors_files
-from wg_common.wire.protocol import check_site_name
 from wg_common.wire.signed_file import SignedFile
 
 VERSION = 1
-CONTRIBUTION_KIND = "wgc"
-CONTRIBUTION_LIMIT = 256 << 20
 MANIFEST_LIMIT = 1 << 20
 SIGNATURE_CONTEXT = "contribution"
 SOFTWARE = f"weightgate/{__version__}"
@@ -79,7 +76,7 @@ class ContributionManifest:
     software: str = SOFTWARE
 
     def __post_init__(self) -> None:
-        check_site_name(self.site)
+        protocol.check_site_name(self.site)
         for name in (
             "dataset",
             "request_id",
@@ -104,10 +101,10 @@ class ContributionManifest:
 
 
 FILE = SignedFile(
-    kind=CONTRIBUTION_KIND,
+    kind=protocol.CONTRIBUTION_KIND,
     version=VERSION,
     body="tensors",
-    limit=CONTRIBUTION_LIMIT,
+    limit=protocol.CONTRIBUTION_LIMIT,
     manifest=ContributionManifest,
     manifest_limit=MANIFEST_LIMIT,
     what="contribution manifest",

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from wg_common import __version__, numbers
 from wg_common.privacy.quality import QualityLayout
 from wg_common.wire import container, protocol, signing, statistics_file
+from wg_common.wire import covered as covered_files
+from wg_common.wire.covered import CoveredStatistics
 from wg_common.wire.signed_file import SignedFile
-from wg_common.wire.statistics_file import CoveredStatistics
 from wg_common.wire.weights_package import NAME_LIMIT
 
 VERSION = 1
-COVERED_KIND = "wgq-covered"
 MANIFEST_LIMIT = 256 << 10
 SOFTWARE = f"weightgate/{__version__}"
 
@@ -157,7 +157,7 @@ def decode_report(data: bytes, public_key: Ed25519PublicKey) -> tuple[QualityMan
 
 def encode_covered(covered: CoveredStatistics) -> bytes:
     """Pack what travels."""
-    return statistics_file.encode_covered(covered, kind=COVERED_KIND)
+    return covered_files.encode(covered, covered_files.QUALITY_KIND)
 
 
 def decode_covered(data: bytes) -> CoveredStatistics:
@@ -166,7 +166,7 @@ def decode_covered(data: bytes) -> CoveredStatistics:
     Raises:
         DecodeError: The bytes are not a covered report.
     """
-    return statistics_file.decode_covered(data, kind=COVERED_KIND, limit=protocol.QUALITY_LIMIT)
+    return covered_files.decode(data, covered_files.QUALITY_KIND, protocol.QUALITY_LIMIT)
 
 
 def _check_names(names: tuple[str, ...]) -> None:

@@ -16,6 +16,14 @@ STATISTICS = "statistics"
 WEIGHTS = "weights"
 QUALITY = "quality"
 
+_FIELD = 2**255 - 19
+_ORDER_EIGHT = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER = {0, 1, _ORDER_EIGHT, _FIELD - _ORDER_EIGHT, _FIELD - 1, _FIELD, _FIELD + 1}
+"""y-coordinates of the points of order 1, 2, 4 and 8, as RFC 8032 encodes them (section 5.1.2).
+
+Under such a key a signature that nobody made holds: the identity's, for any message.
+"""
+
 
 def generate() -> Ed25519PrivateKey:
     """Make a key from the operating system's random source."""
@@ -46,8 +54,10 @@ def public_from_bytes(raw: bytes) -> Ed25519PublicKey:
     """A public key from its 32 raw bytes.
 
     Raises:
-        DecodeError: The bytes are no key.
+        DecodeError: The bytes are no key, or one of small order.
     """
+    if int.from_bytes(raw, "little") & ((1 << 255) - 1) in _SMALL_ORDER:
+        raise DecodeError("public key: a point of small order, under which anybody can sign")
     try:
         return Ed25519PublicKey.from_public_bytes(raw)
     except ValueError as error:

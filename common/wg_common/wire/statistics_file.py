@@ -28,20 +28,14 @@ from wg_common.privacy.mechanism import Bounded, sigma_for
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import container, protocol, signing
+from wg_common.wire import covered as covered_files
+from wg_common.wire.covered import CoveredStatistics
 from wg_common.wire.signed_file import SignedFile
 
 VERSION = 1
-COVERED_KIND = "wgs-covered"
 MANIFEST_LIMIT = 4 << 20
 SOFTWARE = f"weightgate/{__version__}"
 
-_COVERED_SECTIONS = (
-    "release",
-    "charge_entry",
-    "release_entry",
-    "charge_proof",
-    "release_proof",
-)
 _TEXT_LIMIT = 4096
 
 
@@ -132,25 +126,6 @@ def check_noise(what: str, found: _Priced, layout: Bounded) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class CoveredStatistics:
-    """A release with its ledger entries and proofs, as raw bytes.
-
-    Attributes:
-        release: Bytes of the release, as in the outbox.
-        charge_entry: Canonical bytes of the CHARGE entry.
-        release_entry: Canonical bytes of the RELEASE entry.
-        charge_proof: C2SP ``tlog-proof`` of the CHARGE entry.
-        release_proof: C2SP ``tlog-proof`` of the RELEASE entry.
-    """
-
-    release: bytes
-    charge_entry: bytes
-    release_entry: bytes
-    charge_proof: bytes
-    release_proof: bytes
-
-
 def integers_to_bytes(integers: NDArray[np.int64]) -> bytes:
     """Little-endian 64-bit two's complement, in order."""
     return np.ascontiguousarray(integers, dtype="<i8").tobytes()
@@ -207,31 +182,18 @@ def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]
     return manifest, _integers(manifest, FILE.sections(data)["integers"])
 
 
-def encode_covered(covered: CoveredStatistics, *, kind: str = COVERED_KIND) -> bytes:
+def encode_covered(covered: CoveredStatistics) -> bytes:
     """Pack what travels."""
-    parts = (
-        covered.release,
-        covered.charge_entry,
-        covered.release_entry,
-        covered.charge_proof,
-        covered.release_proof,
-    )
-    sections = dict(zip(_COVERED_SECTIONS, parts, strict=True))
-    return container.encode(kind, VERSION, sections)
+    return covered_files.encode(covered, covered_files.STATISTICS_KIND)
 
 
-def decode_covered(
-    data: bytes, *, kind: str = COVERED_KIND, limit: int = protocol.STATISTICS_LIMIT
-) -> CoveredStatistics:
+def decode_covered(data: bytes) -> CoveredStatistics:
     """Unpack what travels. Nothing is verified yet but the container's own hashes.
 
     Raises:
         DecodeError: The bytes are not a covered release.
     """
-    sections = container.decode(
-        data, kind=kind, version=VERSION, names=_COVERED_SECTIONS, limit=limit
-    )
-    return CoveredStatistics(**sections)
+    return covered_files.decode(data, covered_files.STATISTICS_KIND, protocol.STATISTICS_LIMIT)
 
 
 _TOLERANCE = 1e-9

@@ -21,7 +21,8 @@ from wg_common.ledger import proof, verify
 from wg_common.ledger.note import Note
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import signing, statistics_file
-from wg_common.wire.statistics_file import CoveredStatistics, StatisticsManifest
+from wg_common.wire.covered import CoveredStatistics
+from wg_common.wire.statistics_file import StatisticsManifest
 from wg_server.campaigns import plausibility
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import WitnessPolicy

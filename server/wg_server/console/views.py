@@ -11,7 +11,7 @@ from wg_common.errors import WgError
 from wg_common.ledger import entries as ledger
 from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_common.wire import quality_file, statistics_file
-from wg_common.wire.statistics_file import CoveredStatistics
+from wg_common.wire.covered import CoveredStatistics
 from wg_server.campaigns import absence, quality, reasons, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.reasons import Reason

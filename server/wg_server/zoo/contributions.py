@@ -24,7 +24,7 @@ from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import ConfigError, DataError, VerificationError
 from wg_common.nets.encoder import module as encoders
 from wg_common.privacy.events import PrivacyEvent
-from wg_common.wire import canonical, contribution_file, signing
+from wg_common.wire import canonical, contribution_file, protocol, signing
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
 from wg_server.zoo.plan import CONTRIBUTIONS, SourcePlan, ZooPlan
@@ -98,7 +98,7 @@ def take_in(home: ServerHome, plan: ZooPlan, encoder: str) -> int:
     with Store.open(home) as store:
         for source in wanted:
             for path in _files(source):
-                data = atomic.read_bytes(path, limit=contribution_file.CONTRIBUTION_LIMIT)
+                data = atomic.read_bytes(path, limit=protocol.CONTRIBUTION_LIMIT)
                 name = canonical.sha256_hex(data)
                 if name in known or name in new:
                     continue
@@ -145,7 +145,7 @@ def file(zoo: Path, record: StoredContribution) -> bytes:
         VerificationError: The file is not the one that was taken in.
     """
     path = _path(zoo, record.sha256, SUFFIX)
-    data = atomic.read_bytes(path, limit=contribution_file.CONTRIBUTION_LIMIT)
+    data = atomic.read_bytes(path, limit=protocol.CONTRIBUTION_LIMIT)
     found = canonical.sha256_hex(data)
     if found != record.sha256:
         raise VerificationError(f"{path}: SHA-256 {found}, expected {record.sha256}")

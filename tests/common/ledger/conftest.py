@@ -23,7 +23,8 @@ from wg_common.privacy.schema import StatisticsSchema, default_schema
 from wg_common.wire import canonical, contribution_file, signing, statistics_file
 from wg_common.wire import tensors as tensors_files
 from wg_common.wire.contribution_file import ContributionManifest
-from wg_common.wire.statistics_file import CoveredStatistics, StatisticsManifest
+from wg_common.wire.covered import CoveredStatistics
+from wg_common.wire.statistics_file import StatisticsManifest
 
 DELTA = "1e-5"
 WITNESS = "server.example/witness"

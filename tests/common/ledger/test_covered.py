@@ -11,7 +11,7 @@ import pytest
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import entries, proof, verify, witness
 from wg_common.ledger.store import Ledger
-from wg_common.wire.statistics_file import CoveredStatistics
+from wg_common.wire.covered import CoveredStatistics
 
 if TYPE_CHECKING:
     from tests.common.ledger.conftest import Site

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.privacy.events import dp_sgd_event, gaussian_event
-from wg_common.wire import canonical, container, signing
+from wg_common.wire import canonical, container, protocol, signing
 from wg_common.wire import contribution_file as cf
 from wg_common.wire import tensors as tensors_files
 
@@ -48,7 +48,7 @@ def signed(record: Any, body: bytes) -> bytes:
     text = canonical.encode(record)
     signature = signing.sign(KEY, cf.SIGNATURE_CONTEXT, text)
     parts = {"manifest": text, "signature": signature, "tensors": body}
-    return container.encode(cf.CONTRIBUTION_KIND, 1, parts)
+    return container.encode(protocol.CONTRIBUTION_KIND, 1, parts)
 
 
 def test_a_contribution_comes_back_as_it_was() -> None:

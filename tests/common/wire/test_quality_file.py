@@ -12,8 +12,9 @@ from wg_common.errors import DecodeError, VerificationError
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.quality import CANDIDATES_LIMIT, WEIGHT, QualityLayout
 from wg_common.wire import canonical, container, protocol, quality_file, signing
+from wg_common.wire.covered import CoveredStatistics
 from wg_common.wire.quality_file import Counts, QualityManifest
-from wg_common.wire.statistics_file import CoveredStatistics, integers_to_bytes
+from wg_common.wire.statistics_file import integers_to_bytes
 
 KEY = signing.generate()
 INTEGERS = np.array([120, 85, 40], dtype=np.int64) * WEIGHT

@@ -15,6 +15,7 @@ from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.schema import default_schema
 from wg_common.wire import canonical, container, signing
 from wg_common.wire import statistics_file as sf
+from wg_common.wire.covered import CoveredStatistics
 
 KEY = signing.generate()
 PUBLIC = KEY.public_key()
@@ -161,7 +162,7 @@ PARTS = st.binary(max_size=200)
 def test_covered_statistics_come_back_as_they_were(
     parts: tuple[bytes, bytes, bytes, bytes, bytes],
 ) -> None:
-    covered = sf.CoveredStatistics(*parts)
+    covered = CoveredStatistics(*parts)
     data = sf.encode_covered(covered)
     assert sf.decode_covered(data) == covered
     assert sf.encode_covered(sf.decode_covered(data)) == data
@@ -169,7 +170,7 @@ def test_covered_statistics_come_back_as_they_were(
 
 def test_a_release_is_not_taken_for_a_covered_one_nor_the_reverse() -> None:
     release = sf.encode_release(manifest(), INTEGERS, KEY)
-    covered = sf.encode_covered(sf.CoveredStatistics(release, b"a", b"b", b"c", b"d"))
+    covered = sf.encode_covered(CoveredStatistics(release, b"a", b"b", b"c", b"d"))
     with pytest.raises(DecodeError, match="kind"):
         sf.decode_covered(release)
     with pytest.raises(DecodeError, match="kind"):

@@ -22,10 +22,11 @@ from wg_common.ledger.store import DatasetRecord, Ledger
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.quality import WEIGHT, QualityLayout
 from wg_common.wire import canonical, protocol, quality_file, signing, weights_package
+from wg_common.wire.covered import CoveredStatistics
 from wg_common.wire.fleet import Envelope
 from wg_common.wire.protocol import QualityQuery
 from wg_common.wire.quality_file import Counts, QualityManifest
-from wg_common.wire.statistics_file import CoveredStatistics, integers_to_bytes
+from wg_common.wire.statistics_file import integers_to_bytes
 from wg_common.wire.weights_package import Candidate, WeightsManifest
 from wg_server.campaigns import quality, reasons
 from wg_server.campaigns.intake import Asked

@@ -20,6 +20,7 @@ from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.settings import parse
 from wg_common.wire import canonical, signing
 from wg_common.wire import statistics_file as sf
+from wg_common.wire.covered import CoveredStatistics
 from wg_common.wire.protocol import EnrolmentRequest
 from wg_server.cli.zoo import zoo as group
 from wg_server.operation.initialise import initialise
@@ -162,7 +163,7 @@ def _file(home: ServerHome, path: Path, domain: Domain) -> Path:
         integers_sha256=canonical.sha256_hex(sf.integers_to_bytes(statistics.integers)),
     )
     release = sf.encode_release(manifest, statistics.integers, KEY)
-    path.write_bytes(sf.encode_covered(sf.CoveredStatistics(release, b"a", b"b", b"c", b"d")))
+    path.write_bytes(sf.encode_covered(CoveredStatistics(release, b"a", b"b", b"c", b"d")))
     return path
 
 
