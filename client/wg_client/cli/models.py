@@ -252,7 +252,9 @@ def _named(file: Path) -> Iterator[None]:
         yield
     except errors.DecodeError as error:
         if _is_package(file):
-            raise errors.VerificationError(f"{file}: damaged on its way: {error}") from error
+            raise errors.VerificationError(
+                f"{file}: damaged on its way, or made like this: {error}"
+            ) from error
         raise errors.DecodeError(f"{file}: {error}") from error
     except errors.VerificationError as error:
         raise errors.VerificationError(f"{file}: {error}") from error

@@ -7,6 +7,7 @@ at the end held after every charge. The epsilons that charges state are checked 
 vectorised evaluation of the closed form (Balle and Wang 2018, Theorem 8).
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -123,6 +124,12 @@ class AloneFigures:
 
     gaussian: StatedFigures = field(default_factory=StatedFigures)
     runs: dict[tuple[PrivacyEvent, str, str], int] = field(default_factory=dict)
+
+    @property
+    def largest_delta(self) -> float:
+        """The largest delta that a charge states for itself; zero if there is none."""
+        runs = (float(delta) for _, _, delta in self.runs)
+        return max(itertools.chain(self.gaussian.delta, runs), default=0.0)
 
     def add(self, charge: Charge) -> None:
         """Check a charge against its blocks, and keep what it says that it costs.

@@ -70,6 +70,7 @@ def verify(path: Path, as_json: bool, **brought: Any) -> int:
         )
     )
     speak = language.current()
+    say(f"  {printable(speak(found.headline()))}")
 
     def shown(sentence: str) -> str:
         return printable(speak(sentence))  # names in it are strangers'

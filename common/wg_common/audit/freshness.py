@@ -22,6 +22,9 @@ from wg_common.ledger.history import History
 from wg_common.ledger.note import Note
 from wg_common.wire.protocol import NOTE_LIMIT
 
+CLOCK_TOLERANCE = 300
+"""Seconds by which a witness's clock may be ahead of the auditor's."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutsideCheckpoint:
@@ -93,15 +96,23 @@ def judge(
         max_age: Oldest newest cosignature that is accepted, seconds.
 
     Raises:
-        VerificationError: The log is older than a checkpoint, or another one; or too long ago was
-            it cosigned.
+        VerificationError: The log is older than a checkpoint, or another one; or it was cosigned
+            too long ago, or in the future.
     """
     anchors = history.anchors
-    times = {witness: history.newest_of(witness)[1] for witness in anchors.witnesses}
+    cosigned = {witness: history.newest_of(witness) for witness in anchors.witnesses}
     for found in outside:
         for witness, time in _check_extends(history, found):
-            times[witness] = max(times[witness], time)
-    newest = anchors.covered(list(times.values()))
+            cosigned[witness] = max(cosigned[witness], (found.head.size, time))
+    for witness, (_, time) in cosigned.items():
+        if time > now + CLOCK_TOLERANCE:
+            raise VerificationError(
+                f"age: {witness.name} cosigned {time - now} s after this machine's clock: its clock"
+                " or this one is wrong"
+            )
+    # Who lags behind the others cannot know what came after.
+    size = anchors.covered([size for size, _ in cosigned.values()])
+    newest = anchors.covered([time if at >= size else 0 for at, time in cosigned.values()])
     fresh = Freshness(
         checked=now,
         newest=newest or None,

@@ -1,13 +1,14 @@
 """Files that a server received, held against the charges that paid for them.
 
 The manifest is read here by its own few fields, not by the record that the client writes, and what
-it implies is derived by ``rederive``. A file that is not covered, or that was made with less noise,
-a larger sensitivity or for another purpose than its charge says, is refused.
+it implies is derived by ``rederive``. A file that no log given covers, or that was made with less
+noise, a larger sensitivity or for another purpose than its charge says, is refused. A release
+counts once, however many copies of its file there are.
 """
 
 import io
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,16 +22,14 @@ from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import entries, merkle
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.history import History
+from wg_common.ledger.lineage import ChargeState
 from wg_common.ledger.statement import BlockShare
-from wg_common.wire import canonical, contribution_file, quality_file, statistics_file, tensors
-from wg_common.wire.protocol import QUALITY_LIMIT, STATISTICS_LIMIT
-from wg_common.wire.statistics_file import CoveredStatistics
-
-CONTRIBUTION_SUFFIX = ".wgc"
-QUALITY_SUFFIX = ".wgq"
-SUFFIXES = (".wgs", CONTRIBUTION_SUFFIX, QUALITY_SUFFIX)
+from wg_common.wire import canonical, container, protocol, tensors
+from wg_common.wire import covered as covered_files
+from wg_common.wire.covered import CoveredStatistics
 
 _SCHEMA_VERSION = 1
+_FILE_VERSION = 1
 _NO_RECORD = (
     msgspec.MsgspecError,
     rfc8785.CanonicalizationError,
@@ -39,18 +38,44 @@ _NO_RECORD = (
 )
 
 T = TypeVar("T")
-Charges = Callable[[int], Charge]
 Row = tuple[str, object, object]
 """What is compared: its name, as the ledger has it, as the file has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A file that the server received, and the RELEASE entry that covers it."""
+    """A file that the server received, the log that covers it, and the index of the RELEASE."""
 
     file: str
     sha256: str
+    origin: str
     release: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLog:
+    """A log that holds, and its CHARGE entries by index."""
+
+    history: History
+    charge: Callable[[int], Charge]
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What came of comparing files with logs.
+
+    Attributes:
+        received: Each release whose file was compared, by its log's origin and its own index.
+        elsewhere: Charges that files bring of logs that were not given: by origin, then index.
+        entries_elsewhere: Indices of entries that such files show, by origin.
+        uncovered: Names of contributions that no log given covers. A contribution does not say
+            which log it is of.
+    """
+
+    received: dict[tuple[str, int], Received] = field(default_factory=dict)
+    elsewhere: dict[str, dict[int, Charge]] = field(default_factory=dict)
+    entries_elsewhere: dict[str, set[int]] = field(default_factory=dict)
+    uncovered: list[str] = field(default_factory=list)
 
 
 class _Schema(msgspec.Struct):
@@ -147,109 +172,156 @@ class _Contribution(msgspec.Struct):
     tensors_sha256: str
 
 
-def files(paths: Iterable[Path]) -> list[Path]:
-    """Each file, and what a folder holds of files that plants send."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(x for x in path.iterdir() if x.suffix in SUFFIXES)
-        else:
-            found.append(path)
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FileKind:
+    """How a kind of file is packed: a signed release, and for most what covers it around it."""
+
+    kind: str
+    body: str
+    limit: int
+    manifest_limit: int
+    covered: str = ""
+
+
+_STATISTICS = _FileKind(
+    kind=protocol.STATISTICS_KIND,
+    body="integers",
+    limit=protocol.STATISTICS_LIMIT,
+    manifest_limit=4 << 20,
+    covered=covered_files.STATISTICS_KIND,
+)
+_QUALITY = _FileKind(
+    kind=protocol.QUALITY_KIND,
+    body="integers",
+    limit=protocol.QUALITY_LIMIT,
+    manifest_limit=256 << 10,
+    covered=covered_files.QUALITY_KIND,
+)
+_CONTRIBUTION = _FileKind(
+    kind=protocol.CONTRIBUTION_KIND,
+    body="tensors",
+    limit=protocol.CONTRIBUTION_LIMIT,
+    manifest_limit=1 << 20,
+)
+_BY_SUFFIX = {".wgs": _STATISTICS, ".wgq": _QUALITY, ".wgc": _CONTRIBUTION}
+
+
+def listed(folder: Path) -> tuple[list[Path], list[Path]]:
+    """What a folder holds of files that plants send, and what else it holds."""
+    files: list[Path] = []
+    unread: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        (files if path.suffix in _BY_SUFFIX and path.is_file() else unread).append(path)
+    return files, unread
 
 
 def match(
-    history: History,
-    charges: Charges,
-    paths: Iterable[Path],
-    *,
-    others: Collection[str] = (),
-) -> tuple[list[Received], list[Path]]:
+    logs: Sequence[GivenLog], paths: Iterable[Path], not_given: Collection[str]
+) -> Comparison:
     """Match each file with the one RELEASE entry that covers it, and with that entry's charge.
 
     Args:
-        history: The verified log.
-        charges: Gives the CHARGE entry of an index.
+        logs: The verified logs of the site.
         paths: Covered statistics (``.wgs``), quality reports (``.wgq``), contributions (``.wgc``).
-
-    Returns:
-        Files that this log covers, and files that belong to an earlier log: statistics that say
-        so, and, if there is one, contributions that this log does not cover.
+        not_given: Origins of logs of the site that are known and were not given.
 
     Raises:
-        DecodeError: A file is neither.
+        ConfigError: A file cannot be read, or is not a regular file.
+        DecodeError: A file is none of these.
         VerificationError: A file is not covered by exactly one release, or differs from its charge.
     """
-    by_hash: dict[str, list[int]] = {}
-    for state in history.state.charges.values():
-        if state.release is not None:
-            by_hash.setdefault(state.payload_sha256, []).append(state.seq)
-    matched, left = [], []
+    by_hash: dict[str, list[tuple[GivenLog, ChargeState]]] = {}
+    for log in logs:
+        for state in log.history.state.charges.values():
+            if state.release is not None:
+                by_hash.setdefault(state.payload_sha256, []).append((log, state))
+    comparison = Comparison()
     for path in paths:
         try:
-            found = _match(history, charges, by_hash, path, others)
-            if found is None:
-                left.append(path)
-            else:
-                matched.append(found)
+            _match(comparison, by_hash, path, not_given)
         except DecodeError as error:
             raise DecodeError(f"{path}: {error}") from error
         except VerificationError as error:
             raise VerificationError(f"{path}: {error}") from error
-    return matched, left
+    return comparison
 
 
 def _match(
-    history: History,
-    charges: Charges,
-    by_hash: dict[str, list[int]],
+    comparison: Comparison,
+    by_hash: dict[str, list[tuple[GivenLog, ChargeState]]],
     path: Path,
-    others: Collection[str],
-) -> Received | None:
-    covered: CoveredStatistics | None = None
-    if path.suffix == CONTRIBUTION_SUFFIX:
-        data = atomic.read_bytes(path, limit=contribution_file.CONTRIBUTION_LIMIT)
-    elif path.suffix == QUALITY_SUFFIX:
-        data = atomic.read_bytes(path, limit=QUALITY_LIMIT)
-        covered = quality_file.decode_covered(data)
-    else:
-        data = atomic.read_bytes(path, limit=STATISTICS_LIMIT)
-        covered = statistics_file.decode_covered(data)
+    not_given: Collection[str],
+) -> None:
+    kind = _BY_SUFFIX.get(path.suffix, _STATISTICS)
+    data = atomic.read_bytes(path, limit=kind.limit)
+    covered = covered_files.decode(data, kind.covered, kind.limit) if kind.covered else None
     payload = data if covered is None else covered.release
     digest = canonical.sha256_hex(payload)
-    found = by_hash.get(digest, [])
-    if not found and others and (covered is None or _origin(covered.charge_entry) in others):
-        return None
-    if len(found) != 1:
-        raise VerificationError(f"covered by {len(found)} RELEASE entries, expected exactly one")
-    state = history.state.charges[found[0]]
-    release = state.release if state.release is not None else -1
-    charge = charges(state.seq)
+    covering = by_hash.get(digest, [])
+    if not covering and not_given and _is_elsewhere(comparison, covered, path, not_given):
+        return
+    if len(covering) != 1:
+        raise VerificationError(f"covered by {len(covering)} RELEASE entries, expected exactly one")
+    log, state = covering[0]
     try:
-        if covered is None:
-            _check_contribution(payload, charge, history.state.site)
-        else:
-            leaves = history.state.leaves
-            for name, entry, seq in (
-                ("charge", covered.charge_entry, state.seq),
-                ("release", covered.release_entry, release),
-            ):
-                if merkle.leaf_hash(entry) != leaves[seq]:
-                    raise VerificationError(f"carries another {name} entry than entry {seq}")
-            check = _check_quality if path.suffix == QUALITY_SUFFIX else _check_statistics
-            check(payload, charge, history.state.site)
+        if covered is not None:
+            _check_entries(covered, log.history, state)
+        _check(kind, payload, log.charge(state.seq), log.history.state.site)
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
-    return Received(path.name, digest, release)
+    origin, release = log.history.state.origin, -1 if state.release is None else state.release
+    comparison.received.setdefault((origin, release), Received(path.name, digest, origin, release))
 
 
-def _origin(entry: bytes) -> str:
-    return entries.decode(entry, what="charge entry").head.origin
+def _is_elsewhere(
+    comparison: Comparison,
+    covered: CoveredStatistics | None,
+    path: Path,
+    not_given: Collection[str],
+) -> bool:
+    """Whether a file can be of a log that was not given; if so, keep what it shows of that log."""
+    if covered is None:
+        comparison.uncovered.append(path.name)
+        return True
+    charge = entries.decode(covered.charge_entry, what="charge entry")
+    origin = charge.head.origin
+    if origin not in not_given or not isinstance(charge, Charge):
+        return False
+    release = entries.decode(covered.release_entry, what="release entry")
+    comparison.elsewhere.setdefault(origin, {})[charge.head.seq] = charge
+    shown = comparison.entries_elsewhere.setdefault(origin, set())
+    shown |= {charge.head.seq, release.head.seq}
+    return True
 
 
-def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
-    sections = statistics_file.FILE.sections(payload)
-    manifest = _manifest(_Statistics, sections["manifest"], statistics_file.MANIFEST_LIMIT)
+def _check_entries(covered: CoveredStatistics, history: History, state: ChargeState) -> None:
+    leaves = history.state.leaves
+    for name, entry, seq in (
+        ("charge", covered.charge_entry, state.seq),
+        ("release", covered.release_entry, state.release),
+    ):
+        if seq is None or merkle.leaf_hash(entry) != leaves[seq]:
+            raise VerificationError(f"carries another {name} entry than entry {seq}")
+
+
+def _check(kind: _FileKind, payload: bytes, charge: Charge, site: str) -> None:
+    sections = container.decode(
+        payload,
+        kind=kind.kind,
+        version=_FILE_VERSION,
+        names=("manifest", "signature", kind.body),
+        limit=kind.limit,
+    )
+    document, body = sections["manifest"], sections[kind.body]
+    if kind is _CONTRIBUTION:
+        _check_contribution(_manifest(_Contribution, document, kind), body, charge, site)
+    elif kind is _QUALITY:
+        _check_quality(_manifest(_Quality, document, kind), body, charge, site)
+    else:
+        _check_statistics(_manifest(_Statistics, document, kind), body, charge, site)
+
+
+def _check_statistics(manifest: _Statistics, body: bytes, charge: Charge, site: str) -> None:
     schema, mechanism = manifest.schema, charge.mechanism
     if schema.version != _SCHEMA_VERSION:
         raise VerificationError(
@@ -257,10 +329,8 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
         )
     noise = _noise(manifest, charge, schema)
     length = sum(block.length for block in schema.layout.blocks)
-    if len(sections["integers"]) != 8 * length:
-        raise VerificationError(
-            f"file: {len(sections['integers'])} bytes of integers, its schema has {8 * length}"
-        )
+    if len(body) != 8 * length:
+        raise VerificationError(f"file: {len(body)} bytes of integers, its schema has {8 * length}")
     _same(
         *noise,
         ("encoder", mechanism.encoder, schema.encoder),
@@ -268,29 +338,25 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
         ("clip radius", mechanism.clip_radius, schema.clip_radius),
         ("dimension", mechanism.dimension, schema.dimension),
         ("labels", charge.guarantee.labels, tuple(schema.labels)),
-        ("hash of integers", canonical.sha256_hex(sections["integers"]), manifest.integers_sha256),
+        ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
         *_common(manifest, charge, site),
     )
 
 
-def _check_quality(payload: bytes, charge: Charge, site: str) -> None:
-    sections = quality_file.FILE.sections(payload)
-    manifest = _manifest(_Quality, sections["manifest"], quality_file.MANIFEST_LIMIT)
+def _check_quality(manifest: _Quality, body: bytes, charge: Charge, site: str) -> None:
     found, mechanism = manifest.layout, charge.mechanism
     _same(
         *_noise(manifest, charge, found),
         ("encoder", mechanism.encoder, manifest.encoder),
         ("package", mechanism.name.rpartition(" of package ")[2], manifest.package_sha256),
         ("number of candidates", found.candidates, len(manifest.candidates)),
-        ("bytes of integers", 8 * (1 + found.candidates), len(sections["integers"])),
-        ("hash of integers", canonical.sha256_hex(sections["integers"]), manifest.integers_sha256),
+        ("bytes of integers", 8 * (1 + found.candidates), len(body)),
+        ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
         *_common(manifest, charge, site),
     )
 
 
-def _check_contribution(payload: bytes, charge: Charge, site: str) -> None:
-    sections = contribution_file.FILE.sections(payload)
-    manifest = _manifest(_Contribution, sections["manifest"], contribution_file.MANIFEST_LIMIT)
+def _check_contribution(manifest: _Contribution, body: bytes, charge: Charge, site: str) -> None:
     mechanism, event = charge.mechanism, charge.event
     run = f"{manifest.sampler}, q = {event.sampling_probability}, {event.steps} steps"
     _same(
@@ -298,11 +364,11 @@ def _check_contribution(payload: bytes, charge: Charge, site: str) -> None:
         ("subsampling", mechanism.subsampling, run),
         ("encoder", mechanism.encoder, manifest.encoder),
         ("labels", charge.guarantee.labels, tuple(manifest.labels)),
-        ("hash of tensors", canonical.sha256_hex(sections["tensors"]), manifest.tensors_sha256),
+        ("hash of tensors", canonical.sha256_hex(body), manifest.tensors_sha256),
         *_common(manifest, charge, site),
     )
     blocks = {block.name: block.length for block in mechanism.blocks}
-    _same(("tensors", blocks, _tensors(sections["tensors"])))
+    _same(("tensors", blocks, _tensors(body)))
 
 
 def _tensors(data: bytes) -> dict[str, int]:
@@ -356,14 +422,16 @@ def _short(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def _manifest(kind: type[T], data: bytes, limit: int) -> T:
+def _manifest(record: type[T], data: bytes, kind: _FileKind) -> T:
     """Read the fields that are compared; the document must be canonical, so that it is unique."""
-    if len(data) > limit:
-        raise DecodeError(f"manifest: {len(data)} bytes, at most {limit} are accepted")
+    if len(data) > kind.manifest_limit:
+        raise DecodeError(
+            f"manifest: {len(data)} bytes, at most {kind.manifest_limit} are accepted"
+        )
     try:
         document = typed.decode_json(data, object)
         if canonical.encode(document) != data:
             raise DecodeError("manifest: not canonical (RFC 8785)")
-        return typed.convert(document, kind)
+        return typed.convert(document, record)
     except _NO_RECORD as error:
         raise DecodeError(f"manifest: {error}") from error

@@ -37,6 +37,17 @@ RULES: dict[str, str] = {
 }
 """How charges of a joint release say how a unit's records count, by rule of the schema."""
 
+MECHANISMS = re.compile(
+    "joint discrete Gaussian over exact integers"
+    "|two discrete Gaussians over exact integers, sums about a centre from the first"
+    "|discrete Gaussian over exact counts of right answers of package [0-9a-f]{64}"
+)
+"""How charges name a mechanism whose noise is a Gaussian on integers: these words and no others."""
+
+SAMPLER = "poisson/os-csprng"
+TRAINING = "DP-SGD of a linear head on frozen features; "
+"""How charges name Poisson sampling by the operating system's coins, and the training on it."""
+
 QUALITY = ("labelled", "right")  # Blocks of a quality report
 
 RECORD = "record"  # The unit that a charge must name where each record counts by itself
@@ -186,6 +197,11 @@ def _answers(layout: Layout) -> int:
 
 def _gaussian(charge: Charge) -> None:
     mechanism = charge.mechanism
+    if not MECHANISMS.fullmatch(mechanism.name) or mechanism.subsampling != "none":
+        raise VerificationError(
+            f"mechanism {mechanism.name[:80]!r} with subsampling {mechanism.subsampling[:80]!r} is "
+            "unknown to this auditor"
+        )
     implied, stated = sensitivity_squared(layout_of(charge)), mechanism.sensitivity_squared
     if stated != str(implied):
         raise VerificationError(
@@ -228,11 +244,14 @@ def _dp_sgd(charge: Charge) -> None:
             f"charges a noise multiplier of {event.noise_multiplier}, but sigma "
             f"{mechanism.sigma} is not that of 2^{mechanism.bits} grid units"
         )
-    run = f", q = {event.sampling_probability}, {event.steps} steps"
-    if not mechanism.subsampling.endswith(run):
+    run = f"{SAMPLER}, q = {event.sampling_probability}, {event.steps} steps"
+    if mechanism.subsampling != run:
         raise VerificationError(
-            f"charges {run[2:]}, its mechanism says {mechanism.subsampling[:200]!r}"
+            f"charges q = {event.sampling_probability}, {event.steps} steps of {SAMPLER}, its"
+            f" mechanism says {mechanism.subsampling[:200]!r}"
         )
+    if not mechanism.name.startswith(TRAINING):
+        raise VerificationError(f"mechanism {mechanism.name[:80]!r} is unknown to this auditor")
 
 
 _EVENTS: dict[str, Callable[[Charge], None]] = {"gaussian": _gaussian, "dp-sgd": _dp_sgd}

@@ -95,10 +95,25 @@ class ServerFolder:
             found.append(freshness.read_checkpoint(path, _file(path.name)))
         return [x for x in found if x.head.origin == self.log.origin]
 
-    def files(self) -> list[Path]:
-        """Files that the server received from the site."""
+    def contents(self) -> "Contents":
+        """What lies in the folder: of this site, and what an export would not have written."""
         folder = self.path / self.site.site
-        return received.files([folder]) if folder.is_dir() else []
+        files, others = received.listed(folder) if folder.is_dir() else ([], [])
+        logs = [x for x in others if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
+        written = {folder / auditor_record.CHECKPOINT_FILE, self.path / auditor_record.SITES_FILE}
+        written |= {self.path / site.site for site in self.record.sites if site is not self.site}
+        above = [x for x in sorted(self.path.iterdir()) if x != folder]
+        unread = [x for x in (*others, *above) if x not in written and x not in logs]
+        return Contents(files, logs, unread)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Files that the server received, logs that it was shown, and what is neither."""
+
+    files: list[Path]
+    logs: list[Path]
+    unread: list[Path]
 
 
 def _file(name: str) -> Text:

@@ -2,12 +2,14 @@
 
 A verification is worth what it was compared with. Everything that came from outside is named with
 its source: *given* by the auditor, *the server's word* (from its exported folder), or *the log's
-own word*, which proves nothing. What was not checked is said in words.
+own word*, which proves nothing. What was not checked is said in words, and a log of which anything
+was not checked that could have been is not simply verified.
 """
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from wg_common.audit.freshness import Freshness
 from wg_common.audit.server_folder import ServerFolder
@@ -30,6 +32,31 @@ _PAST = text(
 )
 
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
+_NAMES = 5  # Most names of files that one line shows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Releases and the files of them.
+
+    Attributes:
+        released: Number of releases on all logs that were given: each was charged.
+        compared: Number of releases whose file was compared with its charge.
+        elsewhere: Number of releases whose file is of a log that was not given.
+        uncovered: Names of contributions that no log given covers.
+        unread: Names of what lies in the evidence and was not read.
+    """
+
+    released: int
+    compared: int
+    elsewhere: int = 0
+    uncovered: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> int:
+        """Number of releases whose file is not there."""
+        return self.released - self.compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +105,7 @@ class Verdict:
 
     Attributes:
         word: ``verified``; ``holds by itself`` if no key came from elsewhere; ``partly verified``
-            if only the ledger's key or only witnesses' did; or what is wrong.
+            if anything else was not checked that could be; or what is wrong.
         ledger_key: Which key.
         witnesses: Each witness: those known by key, or else those that the log names.
         cosigned_by: How many known witnesses have cosigned.
@@ -87,8 +114,10 @@ class Verdict:
         entries: Number of entries.
         freshness: How new this copy is known to be.
         succession: What is known of logs before this one.
-        received: Number of received files that were matched with their charges.
-        problems: Why it is not simply verified.
+        released: Number of releases that were charged, on all logs that were given.
+        received: Number of releases whose received file was compared with its charge.
+        missing: Number of releases whose file is not there.
+        problems: Why it is not verified.
         not_checked: What was not compared with anything.
     """
 
@@ -101,9 +130,34 @@ class Verdict:
     entries: int
     freshness: Freshness
     succession: Succession
+    released: int
     received: int
+    missing: int
     problems: tuple[str, ...]
     not_checked: tuple[str, ...]
+
+    def headline(self) -> str:
+        """What was compared, in one line: releases, files, and on whose word each key rests."""
+        words = list(dict.fromkeys(x.source for x in self.witnesses))
+        return text(
+            "releases charged {released}, files compared {compared}, files missing {missing};"
+            " ledger key: {ledger}; witnesses: {witnesses}",
+            released=self.released,
+            compared=self.received,
+            missing=self.missing,
+            ledger=self.ledger_key.source,
+            witnesses=listed(words, ", ") if words else text("none"),
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """The headline for programs."""
+        return {
+            "releases_charged": self.released,
+            "files_compared": self.received,
+            "files_missing": self.missing,
+            "ledger_key": self.ledger_key.source,
+            "witnesses": {x.name: x.source for x in self.witnesses},
+        }
 
     def lines(self) -> list[tuple[str, str]]:
         """For people: a word, and what there is to say about it."""
@@ -116,11 +170,6 @@ class Verdict:
             (text("freshness"), self._freshness()),
             (text("log before"), self._succession()),
         ]
-        if self.received:
-            said = text(
-                "{count} received, each covered once, and as its charge says", count=self.received
-            )
-            rows.append((text("files"), said))
         return rows
 
     def _key(self) -> str:
@@ -173,11 +222,12 @@ class Verdict:
         if found.unnamed:
             return text("BUDGET UNKNOWN: not on its account: {logs}", logs=", ".join(found.unnamed))
         if found.predecessor:
-            how = (
-                text("checked against it")
-                if found.checked
-                else text("inherited spend by its own word")
-            )
+            if found.predecessor in found.checked:
+                how = text("checked against it")
+            elif found.predecessor in found.open_ended:
+                how = text("not checked: whether the log given is all of it")
+            else:
+                how = text("not checked: inherited spend by its own word")
             return text("{log}, {how}", log=found.predecessor, how=how)
         if found.status == "first":
             return text("none, {source}", source=SERVERS_WORD)
@@ -191,8 +241,7 @@ def verdict(
     folder: ServerFolder | None,
     fresh: Freshness,
     succession: Succession,
-    received: int,
-    left: int,
+    files: Files,
     unchecked: int,
 ) -> Verdict:
     """Put together what was compared.
@@ -202,8 +251,7 @@ def verdict(
         given: Keys that the auditor gave.
         folder: The server's folder, if it was given.
         succession: What is known of logs before.
-        received: Number of received files that were matched.
-        left: Number of received files that belong to logs that were not given.
+        files: What was released, and what of it was compared.
         unchecked: Number of stated epsilons of DP-SGD runs that were not recomputed.
     """
     problems = [
@@ -220,8 +268,9 @@ def verdict(
         )
     views = tuple(_views(history, given))
     known = [view for view in views if view.source != LOGS_WORD]
+    open_questions = tuple(_not_checked(history, fresh, succession, files, unchecked))
     return Verdict(
-        word=problems[0].partition(":")[0] if problems else _word(history.anchors),
+        word=problems[0].partition(":")[0] if problems else _word(history.anchors, open_questions),
         ledger_key=_ledger_key(history, given),
         witnesses=views,
         cosigned_by=sum(view.size > 0 for view in known),
@@ -230,11 +279,11 @@ def verdict(
         entries=history.state.size,
         freshness=fresh,
         succession=succession,
-        received=received,
+        released=files.released,
+        received=files.compared,
+        missing=files.missing,
         problems=tuple(problems),
-        not_checked=tuple(
-            _not_checked(history, fresh, succession, received, left, unchecked, folder)
-        ),
+        not_checked=(*open_questions, _PAST),
     )
 
 
@@ -259,9 +308,10 @@ def utc(seconds: int) -> str:
         return f"{seconds} s"
 
 
-def _word(anchors: Anchors) -> str:
-    known = (anchors.ledger_key is not None) + bool(anchors.needed)
-    return (text("holds by itself"), text("partly verified"), text("verified"))[known]
+def _word(anchors: Anchors, open_questions: tuple[str, ...]) -> str:
+    if anchors.ledger_key is None and not anchors.needed:
+        return text("holds by itself")
+    return text("partly verified") if open_questions else text("verified")
 
 
 def _witness(view: WitnessView, now: int) -> str:
@@ -326,14 +376,9 @@ def _views(history: History, given: Anchors) -> Iterator[WitnessView]:
 
 
 def _not_checked(
-    history: History,
-    fresh: Freshness,
-    succession: Succession,
-    received: int,
-    left: int,
-    unchecked: int,
-    folder: ServerFolder | None,
+    history: History, fresh: Freshness, succession: Succession, files: Files, unchecked: int
 ) -> Iterator[str]:
+    """What could have been compared with something from elsewhere, and was not."""
     anchors = history.anchors
     if anchors.ledger_key is None:
         yield _WHOSE
@@ -347,21 +392,42 @@ def _not_checked(
             "that there is no newer copy: no checkpoint came by another way (--checkpoint,"
             " --server)"
         )
-    if succession.stated:
+    for log in succession.not_given:
         yield text(
-            "what log {log} had spent: the inherited spend is its successor's own word"
+            "what log {log} had spent: it was not given, and nobody showed {count} of its entries"
             " (--previous)",
-            log=succession.stated,
+            log=log.origin,
+            count=log.entries,
         )
-    if succession.status == "not checked":
-        yield text("whether the site had another log before this one (--server)")
-    if not received and folder is None:
+    for origin in succession.open_ended:
         yield text(
-            "that what the server received is on this log, as it was charged (--statistics,"
-            " --server)"
+            "that log {log} ended where its successor says: no checkpoint of it came by another"
+            " way (--checkpoint, --server)",
+            log=origin,
         )
-    if left:
-        yield text("{count} received file(s) of the site's other logs (--previous)", count=left)
+    if not succession.listed:
+        yield text("whether the site had other logs (--server)")
+    if files.missing:
+        yield text(
+            "what {count} of the releases were: their files are not there (--statistics, --server)",
+            count=files.missing,
+        )
+    if files.elsewhere:
+        yield text(
+            "{count} received file(s) of the site's other logs (--previous)", count=files.elsewhere
+        )
+    if files.uncovered:
+        yield text(
+            "which log paid for contributions that no log given covers: {names}",
+            names=_names(files.uncovered),
+        )
+    if files.unread:
+        yield text("what is not read in the evidence: {names}", names=_names(files.unread))
     if unchecked:
         yield text("{count} stated epsilons of DP-SGD charges", count=unchecked)
-    yield _PAST
+
+
+def _names(names: tuple[str, ...]) -> str:
+    more = len(names) - _NAMES
+    shown = ", ".join(names[:_NAMES])
+    return text("{names} and {count} more", names=shown, count=more) if more > 0 else shown

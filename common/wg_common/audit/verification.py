@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -19,15 +19,16 @@ from wg_common.audit.accounts import (
     worst,
 )
 from wg_common.audit.freshness import Freshness
-from wg_common.audit.received import Received, files, match
-from wg_common.audit.server_folder import ServerFolder
+from wg_common.audit.received import Comparison, GivenLog, Received, listed, match
+from wg_common.audit.server_folder import Contents, ServerFolder
 from wg_common.audit.succession import Succession
-from wg_common.audit.verdict import Verdict, verdict
+from wg_common.audit.verdict import Files, Verdict, verdict
 from wg_common.errors import VerificationError
 from wg_common.language import text
 from wg_common.ledger import history as histories
 from wg_common.ledger import sources
 from wg_common.ledger.anchors import NOTHING, Anchors
+from wg_common.ledger.auditor_record import CHECKPOINT_FILE
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.history import History
 from wg_common.ledger.sources import Source
@@ -38,6 +39,8 @@ _USES = {
     handovers.PACKAGES: text("weights packages"),
     handovers.WITNESS: text("cosignatures"),
 }
+
+DELTA_NOTED = 1e-4  # A larger delta gets a remark
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Finding:
         burned: Charges without a release.
         received: Files of the server that were matched with their charges.
         unchecked: Stated epsilons of DP-SGD runs that were not recomputed.
+        largest_delta: Largest delta of a budget, or that a charge states for itself.
         fresh: How new this copy is known to be.
         succession: What is known of logs before this one.
         verdict: All that was compared, and what was not, in words.
@@ -69,6 +73,7 @@ class Finding:
     burned: list[Burned]
     received: list[Received]
     unchecked: int
+    largest_delta: float
     fresh: Freshness
     succession: Succession
     verdict: Verdict
@@ -95,6 +100,12 @@ class Finding:
             )
         if self.burned:
             yield text("charges without a release (burned): {count}", count=len(self.burned))
+        if self.largest_delta > DELTA_NOTED:
+            yield text(
+                "delta is up to {delta:g}: with that probability there is no protection at all;"
+                " usual are values far below one in the number of people or parts",
+                delta=self.largest_delta,
+            )
         if len(self.accounts) > 1:
             yield text(
                 "{count} lineages have budgets of their own: if they share people or parts,"
@@ -166,6 +177,7 @@ class Finding:
             "handovers": [canonical.to_builtins(entry.handover) for entry in state.handovers],
             "witnessed_size": self.history.witnessed_size,
             "cosigned_checkpoints": len(cosigned),
+            "headline": self.verdict.figures(),
             "received": [canonical.to_builtins(item) for item in self.received],
             "decisions": [
                 {
@@ -213,10 +225,10 @@ class Brought(TypedDict, total=False):
     Attributes:
         statistics: Files that the server received (``.wgs``, ``.wgq``, ``.wgc``), or folders of
             them: each must be covered by exactly one RELEASE entry, and be what its charge says.
-        previous: The log that this one replaced, then the one before that, and so on: their
-            spend must have been inherited, and the same witnesses must have cosigned them.
+        previous: Logs that the site had before: their spend must have been inherited, and the
+            same witnesses must have cosigned them.
         checkpoints: Checkpoints that were got by another way: the log must extend each; one of
-            another log of the site must be the one that this log replaced.
+            another log of the site must be one that this log replaced.
         server: Folder that ``wg-server export`` wrote: keys, checkpoints, received files and
             earlier logs of the site, by the server's word.
         max_age: Largest age of the newest cosignature, seconds.
@@ -242,86 +254,123 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
         DecodeError: It is no log.
         VerificationError: Something does not hold; the message says which entry or proof.
     """
-    with closing(sources.open_source(path)) as source:
-        site, origin = sources.identity(source)
-        server = brought.get("server")
-        folder = server_folder.open_folder(server, site, origin) if server else None
-        known = folder.anchors(anchors) if folder else anchors
-        others = {log.origin for log in folder.site.logs} - {origin} if folder else set()
-        paths = [*files(brought.get("statistics", ())), *(folder.files() if folder else [])]
-        log = _read(source, known, paths, others)
-        if (log.history.state.site, log.history.state.origin) != (site, origin):
-            raise VerificationError(f"{path}: was changed while it was read")
-    received, left = list(log.received), log.left
-    previous = []
-    for earlier in brought.get("previous", ()):
-        old = _read_previous(earlier, known, folder, left, others)
-        others -= {old.history.state.origin}
-        previous.append(old.history)
-        received += old.received
-        left = old.left
-    outside = [freshness.read_checkpoint(found) for found in brought.get("checkpoints", ())]
-    if folder is not None:
-        folder.check_keys(log.history)
-        outside += folder.checkpoints()
-    fresh = freshness.judge(
-        log.history,
-        [x for x in outside if x.head.origin == origin],
-        now=brought.get("now", int(time.time())),
-        max_age=brought.get("max_age"),
-    )
-    before = succession.judge(
-        log.history,
-        logs=folder.logs if folder else None,
-        others=[x for x in outside if x.head.origin != origin],
-        previous=previous,
-    )
-    return _finding(log, anchors, folder, (fresh, before), received, len(left))
-
-
-def _finding(
-    log: _ReadLog,
-    given: Anchors,
-    folder: ServerFolder | None,
-    judged: tuple[Freshness, Succession],
-    received: list[Received],
-    left: int,
-) -> Finding:
-    """What the log cost, and what it was compared with."""
-    history, (fresh, before) = log.history, judged
-    figures = accounts(history)
-    unchecked = check_alone(log.alone) + check_stated(history)
-    burned = [Burned(x.seq, x.request_id, x.dataset) for x in history.state.burned()]
+    with ExitStack() as opened:
+        evidence = _gather(opened, path, anchors, brought)
+    log, folder, comparison = evidence.log, evidence.folder, evidence.comparison
+    fresh, before = _compare_from_outside(evidence, brought)
+    figures = accounts(log.history)
+    logs = evidence.logs
+    unchecked = check_stated(log.history) + sum(check_alone(x.alone) for x in logs)
     words = verdict(
-        history,
-        given=given,
+        log.history,
+        given=anchors,
         folder=folder,
         fresh=fresh,
         succession=before,
-        received=len(received),
-        left=left,
+        files=Files(
+            released=sum(not c.open for x in logs for c in x.history.state.charges.values()),
+            compared=len(comparison.received),
+            elsewhere=sum(map(len, comparison.elsewhere.values())),
+            uncovered=tuple(comparison.uncovered),
+            unread=tuple(evidence.unread),
+        ),
         unchecked=unchecked,
     )
-    return Finding(history, figures, burned, received, unchecked, fresh, before, words)
+    deltas = (*(x.alone.largest_delta for x in logs), *(x.delta for x in figures))
+    return Finding(
+        history=log.history,
+        accounts=figures,
+        burned=[Burned(x.seq, x.request_id, x.dataset) for x in log.history.state.burned()],
+        received=list(comparison.received.values()),
+        unchecked=unchecked,
+        largest_delta=max(deltas),
+        fresh=fresh,
+        succession=before,
+        verdict=words,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _ReadLog:
-    """A log that holds, what its charges say for themselves, and files that it covers or not."""
+    """A log that holds, what its charges say for themselves, and its CHARGE entries by index."""
 
     history: History
     alone: AloneFigures
-    received: list[Received]
-    left: list[Path]
+    charge: Callable[[int], Charge]
 
 
-def _read(source: Source, anchors: Anchors, paths: list[Path], others: Collection[str]) -> _ReadLog:
-    alone = AloneFigures()
-    history = histories.read(source, anchors, alone.add)
-    received, left = match(
-        history, _charges(source), paths, others=set(others) - {history.state.origin}
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """The log, the site's other logs by origin, the server's folder, and files held against them.
+
+    Attributes:
+        unread: Names of what lies in the evidence and was not read.
+    """
+
+    log: _ReadLog
+    earlier: dict[str, _ReadLog]
+    folder: ServerFolder | None
+    comparison: Comparison
+    unread: list[str]
+
+    @property
+    def logs(self) -> list[_ReadLog]:
+        """Every log that was given."""
+        return [self.log, *self.earlier.values()]
+
+
+def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -> _Evidence:
+    """Read every log, each by itself, and hold the files against them."""
+    source = opened.enter_context(closing(sources.open_source(path)))
+    site, origin = sources.identity(source)
+    server = brought.get("server")
+    folder = server_folder.open_folder(server, site, origin) if server else None
+    known = folder.anchors(anchors) if folder else anchors
+    log = _read(source, known)
+    if (log.history.state.site, log.history.state.origin) != (site, origin):
+        raise VerificationError(f"{path}: was changed while it was read")
+    contents = folder.contents() if folder else Contents([], [], [])
+    earlier: dict[str, _ReadLog] = {}
+    for before in (*brought.get("previous", ()), *contents.logs):
+        found = _read_earlier(opened, before, known, folder)
+        if found.history.state.origin != origin:
+            earlier.setdefault(found.history.state.origin, found)
+    logs = [log, *earlier.values()]
+    paths, unread = _files(brought.get("statistics", ()), contents)
+    elsewhere = succession.named_before([x.history for x in logs])
+    elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
+    comparison = match(
+        [GivenLog(x.history, x.charge) for x in logs], paths, elsewhere - {origin, *earlier}
     )
-    return _ReadLog(history, alone, received, left)
+    return _Evidence(log, earlier, folder, comparison, unread)
+
+
+def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshness, Succession]:
+    """Hold the log against checkpoints, a clock, and the site's other logs."""
+    history, folder = evidence.log.history, evidence.folder
+    outside = [freshness.read_checkpoint(found) for found in brought.get("checkpoints", ())]
+    if folder is not None:
+        folder.check_keys(history)
+        outside += folder.checkpoints()
+    fresh = freshness.judge(
+        history,
+        [x for x in outside if x.head.origin == history.state.origin],
+        now=brought.get("now", int(time.time())),
+        max_age=brought.get("max_age"),
+    )
+    before = succession.judge(
+        history,
+        earlier={name: found.history for name, found in evidence.earlier.items()},
+        records=folder.logs if folder else None,
+        outside=[x for x in outside if x.head.origin != history.state.origin],
+        comparison=evidence.comparison,
+    )
+    return fresh, before
+
+
+def _read(source: Source, anchors: Anchors) -> _ReadLog:
+    alone = AloneFigures()
+    return _ReadLog(histories.read(source, anchors, alone.add), alone, _charges(source))
 
 
 def _charges(source: Source) -> Callable[[int], Charge]:
@@ -340,18 +389,25 @@ def _charges(source: Source) -> Callable[[int], Charge]:
     return charge
 
 
-def _read_previous(
-    path: Path,
-    anchors: Anchors,
-    folder: ServerFolder | None,
-    paths: list[Path],
-    others: Collection[str],
+def _read_earlier(
+    opened: ExitStack, path: Path, anchors: Anchors, folder: ServerFolder | None
 ) -> _ReadLog:
-    """The log before: it, too, must be the one that the witnesses saw, under its own key."""
-    with closing(sources.open_source(path)) as source:
-        _, origin = sources.identity(source)
-        log = folder.site.log(origin) if folder else None
-        key = (bytes.fromhex(log.key) or None) if log else None
-        found = _read(source, replace(anchors, ledger_key=key), paths, others)
-    check_alone(found.alone)
-    return found
+    """A log before: it, too, must be the one that the witnesses saw, under its own key."""
+    source = opened.enter_context(closing(sources.open_source(path)))
+    _, origin = sources.identity(source)
+    record = folder.site.log(origin) if folder else None
+    key = (bytes.fromhex(record.key) or None) if record else None
+    return _read(source, replace(anchors, ledger_key=key))
+
+
+def _files(statistics: Iterable[Path], contents: Contents) -> tuple[list[Path], list[str]]:
+    """Files to compare, and names of what else the folders hold."""
+    files, unread = list(contents.files), list(contents.unread)
+    for path in statistics:
+        if path.is_dir():
+            more, others = listed(path)
+            files += more
+            unread += [x for x in others if x.name != CHECKPOINT_FILE and x not in contents.logs]
+        else:
+            files.append(path)
+    return files, list(dict.fromkeys(x.name for x in unread))

@@ -5,6 +5,7 @@
     sites.json              this record, canonical JSON
     SITE/checkpoint.note    newest checkpoint of the site's log that the server cosigned
     SITE/*.wgs, *.wgq, *.wgc  files that the server received from the site, as they came
+    SITE/*.wgl              logs that the site replaced, as it showed them when it enrolled again
 
 It is the server's word, and no more: an auditor who takes keys from it trusts the server for them.
 Checkpoints in it are signed by the site's log, so the server cannot invent one.
@@ -25,6 +26,7 @@ from wg_common.wire.protocol import SHA256, check_site_name
 VERSION = 1
 SITES_FILE = "sites.json"
 CHECKPOINT_FILE = "checkpoint.note"
+LOG_SUFFIX = ".wgl"
 RECORD_LIMIT = 16 << 20
 
 FIRST: Final = "first"

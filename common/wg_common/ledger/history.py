@@ -131,18 +131,18 @@ class History:
         return _successors(witness, self.state, self.anchors)
 
     def newest_of(self, witness: KnownWitness) -> tuple[int, int]:
-        """Largest size that a witness cosigned, and its newest time; zeros if it cosigned none.
+        """Largest size that a witness cosigned, and when; zeros if it cosigned none.
 
         Under its key, or one that it was handed over to.
         """
         keys = self.successors(witness)
-        found = [
+        found = (
             (head.size, cosignature.time)
             for head in self.heads
             for cosignature in head.cosignatures
             if KnownWitness(cosignature.name, cosignature.public_key) in keys
-        ]
-        return max((size for size, _ in found), default=0), max((t for _, t in found), default=0)
+        )
+        return max(found, default=(0, 0))
 
 
 def read(

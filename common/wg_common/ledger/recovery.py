@@ -40,13 +40,17 @@ def predecessor(path: Path, reason: str) -> Predecessor:
     )
 
 
-def verify_succession(new: History, old: History) -> None:
+def verify_succession(new: LedgerState, old: History) -> None:
     """Check that a log inherited everything that its predecessor had spent.
+
+    Args:
+        new: The log, or its first entry alone.
+        old: The predecessor, whole.
 
     Raises:
         VerificationError: It names another predecessor, an older state of it, or less spend.
     """
-    genesis = new.state.genesis
+    genesis = new.genesis
     found = genesis.predecessor if genesis else None
     if found is None:
         raise VerificationError("entry 0: names no predecessor")

@@ -18,7 +18,7 @@ from wg_common.errors import DecodeError, WgError
 from wg_common.ledger import auditor_record, entries
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.store import Ledger
-from wg_common.wire import container, contribution_file, statistics_file
+from wg_common.wire import container, contribution_file, quality_file, statistics_file
 
 if TYPE_CHECKING:
     from tests.common.audit.conftest import Exported
@@ -108,14 +108,20 @@ def made(site: Site) -> tuple[Charge, dict[str, bytes], Charge, dict[str, bytes]
     return one, release, two, contribution
 
 
+def check_statistics(data: bytes, charge: Charge) -> None:
+    received._check(received._STATISTICS, data, charge, "plant-a")
+
+
+def check_contribution(data: bytes, charge: Charge) -> None:
+    received._check(received._CONTRIBUTION, data, charge, "plant-a")
+
+
 def test_a_manifest_of_any_values_is_refused_in_our_words(site: Site) -> None:
     one, release, two, contribution = made(site)
-    received._check_statistics(container.encode("wgs", 1, release), one, "plant-a")
-    received._check_contribution(container.encode("wgc", 1, contribution), two, "plant-a")
-    hold_against(release, "wgs", lambda data: received._check_statistics(data, one, "plant-a"))
-    hold_against(
-        contribution, "wgc", lambda data: received._check_contribution(data, two, "plant-a")
-    )
+    check_statistics(container.encode("wgs", 1, release), one)
+    check_contribution(container.encode("wgc", 1, contribution), two)
+    hold_against(release, "wgs", lambda data: check_statistics(data, one))
+    hold_against(contribution, "wgc", lambda data: check_contribution(data, two))
 
 
 def hold_against(sections: dict[str, bytes], kind: str, check: Callable[[bytes], None]) -> None:
@@ -143,14 +149,15 @@ def hold_against(sections: dict[str, bytes], kind: str, check: Callable[[bytes],
 )
 def test_a_manifest_that_nests_deeply_is_refused(manifest: bytes) -> None:
     with pytest.raises(DecodeError, match="manifest"):
-        received._manifest(received._Statistics, manifest, 1 << 20)
+        received._manifest(received._Statistics, manifest, received._STATISTICS)
 
 
 def test_a_manifest_or_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -> None:
     limit = statistics_file.MANIFEST_LIMIT
     with pytest.raises(DecodeError, match="at most"):
-        received._manifest(received._Statistics, b" " * (limit + 1), limit)
-    assert limit >= contribution_file.MANIFEST_LIMIT
+        received._manifest(received._Statistics, b" " * (limit + 1), received._STATISTICS)
+    limits = [kind.manifest_limit for kind in received._BY_SUFFIX.values()]
+    assert limits == [limit, quality_file.MANIFEST_LIMIT, contribution_file.MANIFEST_LIMIT]
 
 
 def test_a_servers_record_of_any_values_is_refused_in_our_words(

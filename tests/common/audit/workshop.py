@@ -30,8 +30,8 @@ from wg_common.ledger.store import Ledger, rounded_up
 from wg_common.privacy import events
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical, container, signing, statistics_file
+from wg_common.wire.covered import CoveredStatistics
 from wg_common.wire.protocol import LEDGER_KIND
-from wg_common.wire.statistics_file import CoveredStatistics
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -131,7 +131,7 @@ def test_a_new_log_inherits_the_spend(site: Site, ledger: Ledger, tmp_path: Path
         with pytest.raises(BudgetExceeded):
             new.charge(site.request("r3", "2.4"))
     found = read(tmp_path / "new.sqlite")
-    recovery.verify_succession(found, read(site.path))
+    recovery.verify_succession(found.state, read(site.path))
 
 
 def test_a_successor_s_renamed_data_keep_their_spend(
@@ -150,9 +150,9 @@ def test_a_successor_of_an_older_state_is_found(site: Site, ledger: Ledger, tmp_
     new = read(tmp_path / "new.sqlite")
     site.release(ledger, "r2", "0.5")
     with pytest.raises(VerificationError, match="another checkpoint"):
-        recovery.verify_succession(new, read(site.path))
+        recovery.verify_succession(new.state, read(site.path))
     with pytest.raises(VerificationError, match="names no predecessor"):
-        recovery.verify_succession(read(site.path), new)
+        recovery.verify_succession(read(site.path).state, new)
 
 
 def test_a_successor_that_forgets_spend_is_found(
@@ -169,7 +169,7 @@ def test_a_successor_that_forgets_spend_is_found(
         predecessor=cheap,
     ).close()
     with pytest.raises(VerificationError, match="another spend"):
-        recovery.verify_succession(read(tmp_path / "new.sqlite"), read(site.path))
+        recovery.verify_succession(read(tmp_path / "new.sqlite").state, read(site.path))
 
 
 def test_a_successor_needs_a_new_origin_and_a_signed_checkpoint(
