@@ -267,7 +267,8 @@ class Federation:
     def _audit(self, plants: tuple[Plant, ...]) -> list[dict[str, Any]]:
         """What an auditor finds who has each plant's ledger and the server's folder."""
         evidence = self._out / "evidence"
-        self._running.run("wg-server", "export", "--home", self._server, "--out", evidence)
+        sites = [word for plant in plants for word in ("--site", plant.name)]
+        self._running.run("wg-server", "export", "--home", self._server, "--out", evidence, *sites)
         homes = [self._home(plant) for plant in plants]
         found = self._running.run_all(
             *(

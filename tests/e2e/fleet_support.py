@@ -20,8 +20,8 @@ from typing import Literal
 import httpx
 import numpy as np
 from numpy.typing import NDArray
-from tests.server.generators import install
 from tests.patience import PATIENCE_SECONDS, wait_until
+from tests.server.generators import install
 
 from wg_client.fleet import enrolment
 from wg_client.fleet.interface import (

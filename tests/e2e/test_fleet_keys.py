@@ -284,7 +284,7 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     assert finding["origin"] == after.ledger_origin
     # With the server's export nothing is left but what no log can show.
     folder = plant.home.root.parent / "for-auditors"
-    assert run(operator, "export", "--home", server.root, "--out", folder)
+    assert run(operator, "export", "--home", server.root, "--out", folder, "--site", plant.site)
     found = verification.verify(
         plant.home.root, server=folder, previous=[old], max_age=86_400
     ).verdict

@@ -126,7 +126,7 @@ def test_plants_that_opted_in_report_and_an_auditor_proves_it(tmp_path: Path) ->
         assert std < 5 and report.conditioned
         assert len({each.data for each in table.reports(store.engine, "plant-a")}) == 1
     folder = tmp_path / "evidence"
-    auditors.export(server, folder)
+    auditors.export(server, folder, ["plant-a"])
     with open_plant.ledger() as ledger:
         ledger.export(tmp_path / "plant-a.wgl")
     found = verification.verify(tmp_path / "plant-a.wgl", server=folder)

@@ -110,7 +110,7 @@ def test_two_servers_serve_one_plant_under_one_budget(
     assert len(one.accounts) == 1 and set(one.accounts[0].datasets) == {"line-1", "line-2"}
     for each, name in ((server, "here"), (other_server, "there")):
         folder = tmp_path / name
-        run(operator, "export", "--home", each.root, "--out", folder)
+        run(operator, "export", "--home", each.root, "--out", folder, "--site", plant.site)
         found = run(auditor, "verify", plant.home.root, "--server", folder)
         assert found["verified"] and len(found["received"]) == 1, found
 

@@ -6,7 +6,9 @@ from wg_common.ledger import merkle
 from wg_common.ledger.store import Ledger
 from wg_server.store.succession import Beginning
 
-UNSEEN = Beginning(genesis="00" * 32, predecessor=None, cosign=lambda known: (b"0", 1, b""))
+UNSEEN = Beginning(
+    genesis="00" * 32, predecessor=None, replaced=None, cosign=lambda known: (b"0", 1, b"")
+)
 """Leaves a memory that is no checkpoint."""
 
 
@@ -16,5 +18,6 @@ def beginning(ledger: Ledger) -> Beginning:
     return Beginning(
         genesis=merkle.leaf_hash(ledger.entry(0)).hex(),
         predecessor=None,
+        replaced=None,
         cosign=lambda known: (known or first, 1, b""),
     )

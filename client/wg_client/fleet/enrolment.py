@@ -7,7 +7,8 @@ and nobody but the token's server can answer. The token carries the SHA-256 of t
 the server can hand out that one and no other (``encoder_pin``).
 
 The plant's ledger exists before it enrols: the request shows its first entry, so that the server
-knows how this log began, and which log it replaces, if any.
+knows how this log began. A ledger that replaces another shows that one whole, so that the server
+sees that all of its spend was inherited; no released number is in it.
 
 Keys and ledger are on disk before the request is sent. So a plant that was cut off at any moment
 asks again with the same ones, and while the token lasts the server answers again.
@@ -32,8 +33,9 @@ from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
-from wg_common.ledger import database
-from wg_common.ledger.entries import Predecessor
+from wg_common.ledger import database, entries
+from wg_common.ledger import export as exports
+from wg_common.ledger.entries import Genesis, Predecessor
 from wg_common.ledger.store import Ledger
 from wg_common.wire import canonical, key_files, protocol, signing
 from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
@@ -65,6 +67,7 @@ def enrol(
     *,
     ledger: Path | None = None,
     predecessor: Predecessor | None = None,
+    replaced: Path | None = None,
     confirm: Callable[[bytes], None] | None = None,
 ) -> Enrolment:
     """Enrol this home with a join token, and write certificate, CA and encoder into it.
@@ -75,6 +78,7 @@ def enrol(
         home: The home; keys and a ledger that are not there are made.
         ledger: The plant's ledger, if it is not the home's own.
         predecessor: The ledger that a new one replaces after a compromise.
+        replaced: That ledger's file; without it, the one that was kept beside the plant's ledger.
         confirm: Called with the encoder package before anything that came is written; raises
             where it is not wanted.
 
@@ -104,6 +108,7 @@ def enrol(
             ledger_key=public.ledger_key,
             genesis=opened.entry(0).decode(),
             checkpoint=first.decode(),
+            replaced=_show_replaced(opened, replaced or ledger or home.ledger),
         )
         reply = _exchange(token, ca_pem, request)
         certificate, encoder = _check_reply(reply, token, home)
@@ -151,6 +156,46 @@ def renewal_due(home: ClientHome, now: float) -> bool:
     start = certificate.not_valid_before_utc.timestamp()
     end = certificate.not_valid_after_utc.timestamp()
     return now > start + (end - start) / 3
+
+
+def kept_name(origin: str) -> str:
+    """File name of a ledger of this origin that was replaced and is kept for auditors."""
+    return f"ledger-{origin.rpartition('/')[2]}.sqlite"
+
+
+def _show_replaced(ledger: Ledger, beside: Path) -> str:
+    """Export of the ledger that this one replaces, base64; empty if there is none.
+
+    Args:
+        beside: The ledger that is replaced, or one beside which it is kept.
+
+    Raises:
+        ConfigError: It is larger than a server takes.
+        VerificationError: It does not hold.
+    """
+    first = entries.decode(ledger.entry(0))
+    if not isinstance(first, Genesis) or first.predecessor is None:
+        return ""
+    for path in (beside.with_name(kept_name(first.predecessor.origin)), beside):
+        if path.is_file():
+            with Ledger.open(path) as found:
+                if found.origin == first.predecessor.origin:
+                    return _export(path)
+    return ""
+
+
+def _export(ledger: Path) -> str:
+    with tempfile.TemporaryDirectory(prefix="wg-replaced-") as folder:
+        path = Path(folder) / "replaced.wgl"
+        exports.write(ledger, path)
+        size = path.stat().st_size
+        if size > protocol.REPLACED_LOG_LIMIT:
+            raise ConfigError(
+                f"{ledger}: {size} bytes as an export, a server takes at most"
+                f" {protocol.REPLACED_LOG_LIMIT} of a ledger that is replaced"
+            )
+        data = atomic.read_bytes(path, limit=protocol.REPLACED_LOG_LIMIT)
+    return base64.b64encode(data).decode("ascii")
 
 
 def _open_ledger(
@@ -216,7 +261,10 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
         path = Path(folder) / "ca.pem"
         path.write_bytes(ca_pem)
         context = link.pinned_context(path)
-    with transport.open_client(token.enrol_url, context) as client:
+    seconds = transport.TRANSFER_SECONDS if request.replaced else transport.CALL_SECONDS
+    with transport.open_client(token.enrol_url, context, seconds=seconds) as client:
+        # Who shows it may send more than a stranger may.
+        client.headers["authorization"] = f"Bearer {token.secret}"
         status, body = link.post(client, protocol.ENROL_PATH, canonical.encode(request))
     if status != 200:
         words = body[:200].decode("utf-8", "replace").strip()

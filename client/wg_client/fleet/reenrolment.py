@@ -86,7 +86,9 @@ def compromise(
             raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
         if not _succeeds(stage, predecessor):
             _fresh(stage)
-        done = enrolment.enrol(stage, token, predecessor=predecessor, confirm=confirm)
+        done = enrolment.enrol(
+            stage, token, predecessor=predecessor, replaced=home.ledger, confirm=confirm
+        )
         with Ledger.open(stage.ledger, signing.load(stage.ledger_key)) as ledger:
             ledger.register_dataset(
                 DatasetRecord(
@@ -143,7 +145,7 @@ def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
 
 def _keep_old(home: ClientHome) -> None:
     with Ledger.open(home.ledger) as old:
-        name = f"ledger-{old.origin.rpartition('/')[2]}.sqlite"
+        name = enrolment.kept_name(old.origin)
     for path in home.root.glob("ledger.sqlite*"):
         atomic.move(path, home.root / path.name.replace("ledger.sqlite", name))
     log.info("the old ledger is kept as %s", name)

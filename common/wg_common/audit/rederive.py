@@ -38,8 +38,7 @@ RULES: dict[str, str] = {
 """How charges of a joint release say how a unit's records count, by rule of the schema."""
 
 MECHANISMS = re.compile(
-    "joint discrete Gaussian over exact integers"
-    "|two discrete Gaussians over exact integers, sums about a centre from the first"
+    "two discrete Gaussians over exact integers, sums about a centre from the first"
     "|discrete Gaussian over exact counts of right answers of package [0-9a-f]{64}"
 )
 """How charges name a mechanism whose noise is a Gaussian on integers: these words and no others."""

@@ -38,6 +38,7 @@ ROTATION_LIMIT = 256 << 10
 TRUST_LIMIT = 256 << 10
 """Room for the links and hand-overs of more changes than a plant follows."""
 ENROLMENT_LIMIT = 256 << 10
+REPLACED_LOG_LIMIT = 32 << 20  # Largest export of a replaced ledger that a site can show
 """A first entry may hold what every lineage of an earlier ledger had spent."""
 
 ENROL_PATH = "/wg/v1/enrol"
@@ -248,6 +249,8 @@ class EnrolmentRequest:
         ledger_key: Raw Ed25519 key that signs the ledger's checkpoints, hex.
         genesis: First entry of the ledger, canonical JSON: the log can have no other beginning.
         checkpoint: The ledger's signed checkpoint of size 1.
+        replaced: Export of the ledger that the first entry names, base64; empty if it names none,
+            or the export is not there.
     """
 
     version: int = PROTOCOL_VERSION
@@ -260,6 +263,7 @@ class EnrolmentRequest:
     ledger_key: str
     genesis: str
     checkpoint: str
+    replaced: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

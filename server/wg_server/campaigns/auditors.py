@@ -126,12 +126,12 @@ def newest_checkpoint(home: ServerHome, site: str) -> bytes:
         return Witness.of(home, store).attest(store.site(site))
 
 
-def export(home: ServerHome, out: Path, names: Sequence[str] = ()) -> list[Exported]:
+def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
     """Write a folder for auditors; see ``wg_common.ledger.auditor_record``.
 
     Args:
         out: The folder; must be empty or missing.
-        names: Sites; all that enrolled if none is named.
+        names: Sites; nothing of any other is written.
 
     Raises:
         ConfigError: The folder holds something, or a site is not known or never enrolled.
@@ -142,13 +142,11 @@ def export(home: ServerHome, out: Path, names: Sequence[str] = ()) -> list[Expor
     done, records = [], []
     with Store.open(home) as store:
         witness = Witness.of(home, store)
-        sites = [store.site(name) for name in sorted(set(names))] or store.sites()
+        sites = [store.site(name) for name in sorted(set(names))]
         logs = store.logs()
         for site in sites:
             if site.name not in logs:
-                if names:
-                    raise ConfigError(f"site {site.name}: {site.state}, it never enrolled")
-                continue
+                raise ConfigError(f"site {site.name}: {site.state}, it never enrolled")
             folder = out / site.name
             size = 0
             if store.witnessed(site.ledger_origin) is not None:
@@ -204,7 +202,7 @@ def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
 
 
 def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> int:
-    """Statistics files, quality reports and contributions of a site, as they came."""
+    """Statistics files, quality reports and contributions of a site, and its earlier logs."""
     count = 0
     for release in store.releases(site.name):
         name = canonical.sha256_hex(release.data)[:32]
@@ -213,6 +211,9 @@ def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> in
     for data in {report.data for report in quality.reports(store.engine, site.name)}:
         atomic.write_bytes(folder / f"{canonical.sha256_hex(data)[:32]}.wgq", data)
         count += 1
+    for origin, data in store.replaced_logs(site.name).items():
+        name = canonical.sha256_hex(origin.encode())[:32]
+        atomic.write_bytes(folder / f"{name}{auditor_record.LOG_SUFFIX}", data)
     for record in contributions.stored(home.zoo):
         if record.site == site.name:
             data = contributions.file(home.zoo, record)

@@ -61,10 +61,17 @@ def keys(home: ServerHome, as_json: bool) -> None:
     required=True,
     help="The folder to write; empty or new.",
 )
-@click.argument("sites", nargs=-1)
+@click.option(
+    "--site",
+    "sites",
+    metavar="NAME",
+    multiple=True,
+    required=True,
+    help="The site; repeat it for others. The folder holds nothing of any other site.",
+)
 @cli.json_option
 def export(home: ServerHome, out: Path, sites: tuple[str, ...], as_json: bool) -> None:
-    """Write what an auditor needs of SITES (default: all): keys, checkpoints, received files.
+    """Write what an auditor needs of a site: keys, checkpoints, received files, earlier ledgers.
 
     An auditor gives the folder to 'wg-audit verify --server'.
     """

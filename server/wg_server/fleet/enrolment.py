@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wg_common import typed
 from wg_common.errors import DecodeError, RefusedError
@@ -44,6 +45,9 @@ TRIES_A_TOKEN = 10
 """Most enrolment requests with one token in a minute, from wherever. Its secret has 256 bits: this
 bounds work, not guessing."""
 ADDRESSES_LIMIT = 4096  # Most addresses whose tries are remembered
+REQUEST_LIMIT = protocol.ENROLMENT_LIMIT + protocol.REPLACED_LOG_LIMIT * 4 // 3
+"""Largest enrolment request, in bytes: with a replaced ledger in base64."""
+_SECONDS, _LOG_SECONDS = 20.0, 600.0  # Longest time for a request's body
 _PEM = "application/x-pem-file"
 
 
@@ -87,7 +91,7 @@ class Enrolment:
             RefusedError: The token is not good for this.
         """
         request = canonical.decode(
-            EnrolmentRequest, data, what="enrolment request", limit=protocol.ENROLMENT_LIMIT
+            EnrolmentRequest, data, what="enrolment request", limit=REQUEST_LIMIT
         )
         protocol.check_site_name(request.site)
         node_key = pki.check_node_key(request.node_public_key).decode("ascii")
@@ -97,10 +101,15 @@ class Enrolment:
                 signing.public_from_bytes(bytes.fromhex(getattr(request, field)))
             except ValueError as error:
                 raise DecodeError(f"enrolment request: {field}: not hex") from error
-        genesis, predecessor, first = succession.read_first_entry(request)
+        ledger, first = succession.read_first_entry(request)
         now = time.time()
         witness = Witness.of(self._home, self._store)
-        beginning = Beginning(genesis, predecessor, partial(witness.begin, request, first, now))
+        beginning = Beginning(
+            ledger.prev.hex(),
+            ledger.genesis.predecessor if ledger.genesis else None,
+            succession.read_replaced(request, ledger),
+            partial(witness.begin, request, first, now),
+        )
 
         def issue() -> tuple[str, float, str]:
             certificate = pki.issue_client(self._home, request.site, request.csr_pem, self._life)
@@ -175,9 +184,25 @@ class Enrolment:
             ],
             middleware=[
                 Middleware(Unavailable),
-                Middleware(BodyLimit, limit=protocol.ENROLMENT_LIMIT, seconds=20.0),
+                Middleware(_EnrolmentLimit, store=self._store),
             ],
         )
+
+
+class _EnrolmentLimit(BodyLimit):
+    """Bounds a request; one with a replaced ledger is taken from who holds a join token."""
+
+    def __init__(self, app: ASGIApp, store: Store) -> None:
+        super().__init__(app, protocol.ENROLMENT_LIMIT, seconds=_SECONDS)
+        self._store = store
+        self._larger = BodyLimit(app, REQUEST_LIMIT, seconds=_LOG_SECONDS)
+
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+        secret = dict(scope["headers"]).get(b"authorization", b"").removeprefix(b"Bearer ")
+        if secret and await run_in_threadpool(self._store.invites, secret.decode("latin-1")):
+            await self._larger(scope, receive, send)
+        else:
+            await super()._judge(scope, receive, send)
 
 
 class _Secret(msgspec.Struct):

@@ -11,10 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_common.errors import RefusedError
+from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import merkle
+from wg_common.ledger.witness import FORBIDDEN, WitnessRefused
 from wg_common.wire.protocol import EnrolmentRequest
 from wg_server.store import database, schema
 from wg_server.store.site import Site, find_site
-from wg_server.store.succession import Beginning, SeenLog
+from wg_server.store.succession import Beginning, ReplacedLog, SeenLog
 
 T = TypeVar("T")
 
@@ -92,6 +95,12 @@ class LedgerTable:
             found.setdefault(row.site, []).append(SeenLog(**row._mapping))
         return found
 
+    def replaced_logs(self, site: str) -> dict[str, bytes]:
+        """Exports of the ledgers that a site replaced, by origin."""
+        table = schema.replaced_log
+        query = sa.select(table).where(table.c.site == site).order_by(table.c.origin)
+        return {row.origin: bytes(row.data) for row in database.rows(self.engine, query)}
+
     def witnessed(self, origin: str) -> bytes | None:
         """The last checkpoint cosigned for a ledger."""
         query = sa.select(schema.witness.c.checkpoint).where(schema.witness.c.origin == origin)
@@ -132,6 +141,8 @@ def begin_log(
     connection: Connection, request: EnrolmentRequest, beginning: Beginning, now: float
 ) -> None:
     """Remember the ledger that a site enrols with, unless it contradicts what is known of it."""
+    if beginning.replaced is not None:
+        _keep_replaced(connection, request.site, beginning.replaced)
     table = schema.log
     origin = request.ledger_origin
     known = connection.execute(sa.select(table).where(table.c.origin == origin)).first()
@@ -166,7 +177,13 @@ def cosign(
     now: float,
     decide: Callable[[bytes | None], tuple[bytes, int, T]],
 ) -> T:
-    """Let ``decide`` see the last checkpoint, and store the new one; within a transaction."""
+    """Let ``decide`` see the last checkpoint, and store the new one; within a transaction.
+
+    Raises:
+        WitnessRefused: The ledger replaces one that was cosigned here and never shown whole, so
+            nobody knows that it inherits what that one spent.
+    """
+    _check_shown(connection, site.ledger_origin)
     table = schema.witness
     row = connection.execute(sa.select(table).where(table.c.origin == site.ledger_origin)).first()
     checkpoint, size, result = decide(None if row is None else row.checkpoint)
@@ -180,3 +197,50 @@ def cosign(
             table.update().where(table.c.origin == site.ledger_origin).values(**values)
         )
     return result
+
+
+def _keep_replaced(connection: Connection, site: str, replaced: ReplacedLog) -> None:
+    """Keep a ledger that a site showed, unless it is another one than was cosigned here."""
+    table, witness = schema.replaced_log, schema.witness
+    known = connection.execute(
+        sa.select(witness).where(witness.c.origin == replaced.origin)
+    ).first()
+    if known is not None:
+        if known.site != site:
+            raise RefusedError("enrolment: the ledger that is replaced is another site's")
+        head = checkpoints.decode(bytes(known.checkpoint))[0]
+        size = min(head.size, len(replaced.leaves))
+        if size == head.size and merkle.root(list(replaced.leaves[:size])) != head.root:
+            raise RefusedError(
+                f"enrolment: the ledger that is replaced has another root at {size} entries than"
+                " was cosigned here"
+            )
+    values = {"site": site, "size": len(replaced.leaves), "data": replaced.data}
+    kept = connection.execute(
+        sa.select(table.c.site, table.c.size).where(table.c.origin == replaced.origin)
+    ).first()
+    if kept is None:
+        connection.execute(table.insert().values(origin=replaced.origin, **values))
+    elif kept.site != site:
+        raise RefusedError("enrolment: the ledger that is replaced is another site's")
+    elif kept.size < len(replaced.leaves):
+        connection.execute(table.update().where(table.c.origin == replaced.origin).values(**values))
+
+
+def _check_shown(connection: Connection, origin: str) -> None:
+    """Whether the ledger that this one replaces was shown, if anything was released on it here."""
+    log, witness, replaced = schema.log, schema.witness, schema.replaced_log
+    query = (
+        sa.select(log.c.predecessor)
+        .join(witness, witness.c.origin == log.c.predecessor)
+        .outerjoin(replaced, replaced.c.origin == log.c.predecessor)
+        .where(log.c.origin == origin, witness.c.size > 1, replaced.c.origin.is_(None))
+    )
+    missing = connection.execute(query).first()
+    if missing is not None:
+        raise WitnessRefused(
+            FORBIDDEN,
+            f"ledger {origin} replaces {missing.predecessor}, which was not shown: what it spent"
+            " cannot be checked; put its file back beside the new one and run 'wg-client init"
+            " --replace' with a new token",
+        )

@@ -83,6 +83,16 @@ log = Table(
     Index("log_by_site", "site", "first_seen"),
 )
 
+replaced_log = Table(
+    "replaced_log",
+    metadata,
+    Column("origin", String(protocol.ORIGIN_LIMIT), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("replaced_log_by_site", "site"),
+)
+
 trouble = Table(
     "trouble",
     metadata,

@@ -5,6 +5,7 @@ recorded in one transaction. Join tokens are kept as hashes only.
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Self, TypeVar
 
@@ -78,6 +79,14 @@ class Store(LedgerTable, ReleaseTable):
                     secret_sha256=hash_secret(secret), site=site, expires=expires
                 )
             )
+
+    def invites(self, secret: str) -> bool:
+        """Whether a join token has this secret, and has not expired."""
+        table = schema.join_token
+        query = sa.select(table.c.site).where(
+            table.c.secret_sha256 == hash_secret(secret), table.c.expires > time.time()
+        )
+        return database.first(self.engine, query) is not None
 
     def enrol(
         self,

@@ -11,17 +11,29 @@ names its predecessor      each other log of the site is named, directly or thro
 budget unknown             some other log of the site is not
 ========================== =====================================================================
 
-Not guaranteed: that the spend which a first entry carries over is right; that needs the old log,
-and is what ``wg-audit verify --previous`` checks.
+A site that replaces a log shows it: the server reads it, refuses a first entry that inherits less
+than that log spent, and keeps it for auditors.
 """
 
+import base64
+import binascii
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
-from wg_common.errors import DecodeError, VerificationError
+from wg_common.errors import DecodeError, RefusedError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import merkle
-from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR, Succession
+from wg_common.ledger import history as histories
+from wg_common.ledger import merkle, recovery, sources
+from wg_common.ledger.auditor_record import (
+    BUDGET_UNKNOWN,
+    FIRST,
+    LOG_SUFFIX,
+    NAMES_PREDECESSOR,
+    Succession,
+)
 from wg_common.ledger.entries import Predecessor
 from wg_common.ledger.note import Note
 from wg_common.ledger.state import LedgerState
@@ -56,12 +68,28 @@ class SeenLog:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacedLog:
+    """A log that a site showed when it replaced it, and whose whole spend the new one inherits.
+
+    Attributes:
+        origin: Its origin.
+        leaves: Leaf hashes of its entries.
+        data: Its export.
+    """
+
+    origin: str
+    leaves: Sequence[bytes]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Beginning:
     """How a log begins, as its site says when it enrols.
 
     Attributes:
         genesis: Leaf hash of the first entry, hex.
         predecessor: The log that it replaces, if any.
+        replaced: That log, if the site showed it.
         cosign: Takes the checkpoint of this log that the server remembers, and returns what to
             remember, its size and the cosignature's line; raises where the log cannot have begun
             like this.
@@ -69,14 +97,15 @@ class Beginning:
 
     genesis: str
     predecessor: Predecessor | None
+    replaced: ReplacedLog | None
     cosign: Callable[[bytes | None], tuple[bytes, int, bytes]]
 
 
-def read_first_entry(request: EnrolmentRequest) -> tuple[str, Predecessor | None, Note]:
+def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
     """Check the first entry of the ledger that a site enrols with, and its checkpoint.
 
     Returns:
-        Leaf hash of the entry, hex; the log that it replaces; the signed checkpoint of size 1.
+        The ledger as of that entry, and the signed checkpoint of size 1.
 
     Raises:
         DecodeError: They are not what they claim to be, or not of this site, log and key.
@@ -103,8 +132,38 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[str, Predecessor | None
     ):
         if got != want:
             raise DecodeError(f"{what}: ledger: {field} is {got!r}, expected {want!r}")
-    predecessor = state.genesis.predecessor if state.genesis else None
-    return merkle.leaf_hash(data).hex(), predecessor, note
+    return state, note
+
+
+def read_replaced(request: EnrolmentRequest, first: LedgerState) -> ReplacedLog | None:
+    """Read the log that a site shows because its new one replaces it; none if it shows none.
+
+    Args:
+        first: The new log as of its first entry.
+
+    Raises:
+        DecodeError: It is no export of a ledger.
+        RefusedError: It does not hold, or the first entry inherits other spend than it has.
+    """
+    if not request.replaced:
+        return None
+    what = "enrolment request: replaced"
+    try:
+        data = base64.b64decode(request.replaced, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError(f"{what}: not base64") from error
+    with tempfile.TemporaryDirectory(prefix="wg-replaced-") as folder:
+        path = Path(folder) / f"replaced{LOG_SUFFIX}"
+        path.write_bytes(data)
+        try:
+            with closing(sources.open_source(path)) as source:
+                history = histories.read(source)
+            recovery.verify_succession(first, history)
+        except DecodeError as error:
+            raise DecodeError(f"{what}: {error}") from error
+        except VerificationError as error:
+            raise RefusedError(f"enrolment: the ledger that is replaced: {error}") from error
+    return ReplacedLog(history.state.origin, history.state.leaves, data)
 
 
 def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:

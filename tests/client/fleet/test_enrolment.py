@@ -92,7 +92,12 @@ class Server:
         return httpx.Response(self.status, content=canonical.encode(self.reply))
 
     def open_client(
-        self, base_url: str, context: ssl.SSLContext, *, limit: int = transport.REPLY_LIMIT
+        self,
+        base_url: str,
+        context: ssl.SSLContext,
+        *,
+        limit: int = transport.REPLY_LIMIT,
+        seconds: float = transport.CALL_SECONDS,
     ) -> httpx.Client:
         trusted = context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
         assert context.minimum_version == ssl.TLSVersion.TLSv1_3

@@ -85,7 +85,6 @@ def test_a_site_that_never_enrolled_has_no_checkpoint(
     assert code == 3 and "no checkpoint" in err
     with pytest.raises(ConfigError, match="never enrolled"):
         auditors.export(central.home, central.folder / "out", [SITE])
-    assert auditors.export(central.home, central.folder / "other") == []
 
 
 def test_keys_are_printed_as_the_auditor_takes_them(
@@ -109,7 +108,7 @@ def test_an_export_holds_checkpoints_and_every_file_as_it_came(central: Central)
     for received, data in enumerate(files):
         keep_file(central.store, data, float(received))
     out = central.folder / "out"
-    (done,) = auditors.export(central.home, out)
+    (done,) = auditors.export(central.home, out, [SITE])
     assert (done.site, done.files, done.logs, done.succession) == (SITE, 2, 1, FIRST)
     assert sorted(path.read_bytes() for path in (out / SITE).glob("*.wgs")) == sorted(files)
     record = auditor_record.read(out)
@@ -122,7 +121,7 @@ def test_an_export_holds_checkpoints_and_every_file_as_it_came(central: Central)
         assert (log.origin, log.key) == (ledger.origin, ledger.public_key.hex())
         assert done.checkpoint_size == ledger.size
     with pytest.raises(ConfigError, match="empty folder"):
-        auditors.export(central.home, out)
+        auditors.export(central.home, out, [SITE])
 
 
 def test_an_export_names_the_earlier_ledger_and_that_its_budget_is_unknown(
@@ -134,7 +133,7 @@ def test_an_export_names_the_earlier_ledger_and_that_its_budget_is_unknown(
     central.enrol(idle)
     central.enrol(new)
     out = central.folder / "out"
-    code, text, _ = run(capsys, "export", "--home", central.home.root, "--out", out, SITE)
+    code, text, _ = run(capsys, "export", "--home", central.home.root, "--out", out, "--site", SITE)
     assert code == 0 and "BUDGET UNKNOWN" in text
     found = auditor_record.read(out).site(SITE)
     assert found is not None
@@ -153,7 +152,7 @@ def test_a_site_of_before_that_was_never_cosigned_is_exported_without_a_checkpoi
     central.enrol(central.plant("one"))
     with central.store.engine.begin() as connection:
         connection.execute(schema.witness.delete())
-    (done,) = auditors.export(central.home, central.folder / "out")
+    (done,) = auditors.export(central.home, central.folder / "out", [SITE])
     assert (done.checkpoint_size, done.succession) == (0, FIRST)
     assert not (central.folder / "out" / SITE).exists()
     found = auditor_record.read(central.folder / "out").site(SITE)
@@ -200,7 +199,8 @@ def test_the_auditor_reads_what_the_server_exports(
     new = central.folder / "new.wgl"
     exports.write(plant.ledger, new)
     evidence, note = central.folder / "evidence", central.folder / "note"
-    assert run(capsys, "export", "--home", central.home.root, "--out", evidence)[0] == 0
+    words = ("export", "--home", central.home.root, "--site", SITE, "--out")
+    assert run(capsys, *words, evidence)[0] == 0
     assert run(capsys, "checkpoint", "--home", central.home.root, SITE, "--out", note)[0] == 0
     code, text, _ = audit(capsys, new, "--server", evidence, "--max-age", "1d")
     assert code == 0 and text.startswith("verified")
@@ -208,15 +208,15 @@ def test_the_auditor_reads_what_the_server_exports(
     given = ["--ledger-key", keys.sites[0].ledger_key]
     given += ["--witness-key", f"{keys.witness_name}={keys.witness_key}", "--checkpoint", str(note)]
     assert audit(capsys, new, *given)[0] == 0
-    for words in (("--server", evidence), given):
-        code, _, err = audit(capsys, old, *words)
+    for brought in (("--server", evidence), given):
+        code, _, err = audit(capsys, old, *brought)
         assert code == 5 and "older" in err
 
     fresh = central.plant("two")
     central.enrol(fresh)
     central.work(fresh)
     later = central.folder / "later"
-    assert run(capsys, "export", "--home", central.home.root, "--out", later)[0] == 0
+    assert run(capsys, *words, later)[0] == 0
     code, text, _ = audit(capsys, fresh.ledger, "--server", later)
     assert code == 5 and text.startswith("budget unknown")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,15 +17,18 @@ from wg_client.site.home import ClientHome
 from wg_common.errors import RefusedError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, recovery
+from wg_common.ledger import export as exports
 from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
+from wg_common.ledger.charging import ChargeRequest
 from wg_common.ledger.entries import Predecessor
-from wg_common.ledger.store import Ledger
+from wg_common.ledger.store import DatasetRecord, Ledger
+from wg_common.ledger.witness import WitnessRefused
 from wg_common.wire import canonical, signing
 from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest
 from wg_server.fleet.enrolment import Enrolment, make_token
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
-from wg_server.store import succession
+from wg_server.store import schema, succession
 from wg_server.store.sites import Store
 
 SITE = "plant-a"
@@ -36,6 +41,7 @@ class Central:
     home: ServerHome
     store: Store
     folder: Path
+    shows: Path | None = None  # The ledger that the next request shows
 
     def plant(self, name: str, predecessor: Predecessor | None = None) -> ClientHome:
         """A plant's home with its keys and ledger, and nothing else."""
@@ -64,7 +70,15 @@ class Central:
                 ledger_key=public.ledger_key,
                 genesis=ledger.entry(0).decode(),
                 checkpoint=ledger.first_checkpoint().decode(),
+                replaced=self._shown(),
             )
+
+    def _shown(self) -> str:
+        if self.shows is None:
+            return ""
+        path = self.folder / "shown.wgl"
+        exports.write(self.shows, path)
+        return base64.b64encode(path.read_bytes()).decode()
 
     def enrol(self, plant: ClientHome) -> EnrolmentReply:
         enrolment = Enrolment(self.home, self.home.config(), self.store)
@@ -150,6 +164,7 @@ def test_a_successor_that_names_the_last_checkpoint_or_a_later_one_is_known(
         if number == 2:  # more than the server saw
             with ledger_of(plant) as ledger:
                 grow(ledger)
+        central.shows = plant.ledger
         plant = central.plant(str(number), recovery.predecessor(plant.ledger, "key lost"))
         central.enrol(plant)
         assert central.said() == NAMES_PREDECESSOR
@@ -161,6 +176,8 @@ def test_a_successor_of_an_older_state_is_a_budget_unknown(central: Central) -> 
     central.enrol(old)
     central.work(old)
     named = recovery.predecessor(old.ledger, "key lost")
+    central.shows = central.folder / "backup.sqlite"
+    shutil.copy(old.ledger, central.shows)
     central.work(old)
     central.enrol(central.plant("two", named))
     assert central.said() == BUDGET_UNKNOWN
@@ -172,8 +189,10 @@ def test_a_predecessor_that_goes_on_after_it_was_named_is_a_budget_unknown(
     old = central.plant("one")
     central.enrol(old)
     central.work(old)
+    central.shows = old.ledger
     new = central.plant("two", recovery.predecessor(old.ledger, "key lost"))
     central.enrol(new)
+    central.shows = None
     central.work(new)
     central.enrol(old)
     assert central.said() == BUDGET_UNKNOWN  # the new one spent as well
@@ -187,11 +206,12 @@ def test_a_successor_of_one_of_two_is_a_budget_unknown(central: Central) -> None
         plant = central.plant(name)
         central.enrol(plant)
         central.work(plant)
+    central.shows = plant.ledger
     central.enrol(central.plant("three", recovery.predecessor(plant.ledger, "key lost")))
     assert central.said() == BUDGET_UNKNOWN
 
 
-def test_a_forged_checkpoint_of_the_predecessor_is_a_budget_unknown(central: Central) -> None:
+def test_a_forged_checkpoint_of_the_predecessor_is_refused(central: Central) -> None:
     old = central.plant("one")
     central.enrol(old)
     central.work(old)
@@ -200,8 +220,83 @@ def test_a_forged_checkpoint_of_the_predecessor_is_a_budget_unknown(central: Cen
     key = signing.generate()
     forged = checkpoints.sign(replace(head, size=head.size + 5), [key]).encode().decode()
     named = replace(named, checkpoint=forged, key=signing.public_bytes(key).hex())
-    central.enrol(central.plant("two", named))
-    assert central.said() == BUDGET_UNKNOWN
+    new = central.plant("two", named)
+    for central.shows in (None, old.ledger):
+        with pytest.raises(RefusedError, match=r"was not shown|replaces log|another checkpoint"):
+            central.enrol(new)
+
+
+def spent(central: Central) -> ClientHome:
+    """A plant whose ledger has spent something that the server cosigned."""
+    plant = central.plant("one")
+    central.enrol(plant)
+    with ledger_of(plant) as ledger:
+        ledger.register_dataset(
+            DatasetRecord(name="parts", commitment="ab" * 32, cap_epsilon="8", cap_delta="1e-5")
+        )
+        ledger.accountant = lambda events, delta: 1.0
+        ledger.charge(site_request())
+    central.work(plant)
+    return plant
+
+
+def site_request() -> ChargeRequest:
+    from tests.common.ledger.conftest import Site
+
+    return Site(Path()).request("r1", "1")
+
+
+def test_a_successor_that_inherits_less_than_the_log_before_spent_is_refused(
+    central: Central,
+) -> None:
+    old = spent(central)
+    central.shows = old.ledger
+    true = recovery.predecessor(old.ledger, "key lost")
+    less = tuple(replace(spend, events=(), charges=0) for spend in true.spends)
+    for name, spends in (("none", ()), ("nothing", less)):
+        lie = central.plant(name, replace(true, spends=spends))
+        with pytest.raises(RefusedError, match="inherits another spend than the old log had"):
+            central.enrol(lie)
+    with pytest.raises(RefusedError, match="was not shown"):
+        central.shows = None
+        central.enrol(central.plant("unseen", replace(true, spends=())))
+    central.shows = old.ledger
+    honest = central.plant("honest", true)
+    central.enrol(honest)
+    assert central.said() == NAMES_PREDECESSOR
+    central.shows = None
+    central.enrol(honest)  # it was shown before
+    central.work(honest)
+
+
+def test_a_log_of_other_entries_than_were_cosigned_is_not_what_was_replaced(
+    central: Central,
+) -> None:
+    old = spent(central)
+    with ledger_of(old) as ledger:
+        size = ledger.size
+    other = central.folder / "other.sqlite"
+    public = identity.public(old, SITE)
+    with Ledger.create(
+        other, origin=public.ledger_origin, key=signing.load(old.ledger_key), site=SITE
+    ) as ledger:
+        while ledger.size < size:
+            grow(ledger)
+    central.shows = other
+    lie = central.plant("two", recovery.predecessor(other, "key lost"))
+    with pytest.raises(RefusedError, match="another root"):
+        central.enrol(lie)
+
+
+def test_a_successor_whose_log_before_was_never_shown_is_not_cosigned(central: Central) -> None:
+    old = spent(central)
+    central.shows = old.ledger
+    new = central.plant("two", recovery.predecessor(old.ledger, "key lost"))
+    central.enrol(new)
+    with central.store.engine.begin() as connection:
+        connection.execute(schema.replaced_log.delete())
+    with pytest.raises(WitnessRefused, match="was not shown"):
+        central.work(new)
 
 
 def test_a_predecessor_that_was_never_seen_here_is_a_budget_unknown(central: Central) -> None:

@@ -97,6 +97,14 @@ def upgrade() -> None:  # long: one call for each table
     )
     op.create_index("log_by_site", "log", ["site", "first_seen"])
     op.create_table(
+        "replaced_log",
+        sa.Column("origin", sa.String(255), primary_key=True),
+        sa.Column("site", sa.String(63), sa.ForeignKey("site.name"), nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("replaced_log_by_site", "replaced_log", ["site"])
+    op.create_table(
         "quality",
         sa.Column("campaign", sa.String(32), sa.ForeignKey("campaign.id"), primary_key=True),
         sa.Column("site", sa.String(63), sa.ForeignKey("site.name"), primary_key=True),
