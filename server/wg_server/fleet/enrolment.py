@@ -198,8 +198,10 @@ class _EnrolmentLimit(BodyLimit):
         self._larger = BodyLimit(app, REQUEST_LIMIT, seconds=_LOG_SECONDS)
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
-        secret = dict(scope["headers"]).get(b"authorization", b"").removeprefix(b"Bearer ")
-        if secret and await run_in_threadpool(self._store.invites, secret.decode("latin-1")):
+        headers = dict(scope["headers"])
+        secret = headers.get(b"authorization", b"").removeprefix(b"Bearer ").decode("latin-1")
+        large = len(headers.get(b"content-length", b"")) >= len(str(protocol.ENROLMENT_LIMIT))
+        if large and secret and await run_in_threadpool(self._store.invites, secret):
             await self._larger(scope, receive, send)
         else:
             await super()._judge(scope, receive, send)

@@ -228,13 +228,13 @@ def _keep_replaced(connection: Connection, site: str, replaced: ReplacedLog) -> 
 
 
 def _check_shown(connection: Connection, origin: str) -> None:
-    """Whether the ledger that this one replaces was shown, if anything was released on it here."""
+    """Whether the ledger that this one replaces was shown, if it is known here."""
     log, witness, replaced = schema.log, schema.witness, schema.replaced_log
     query = (
         sa.select(log.c.predecessor)
         .join(witness, witness.c.origin == log.c.predecessor)
         .outerjoin(replaced, replaced.c.origin == log.c.predecessor)
-        .where(log.c.origin == origin, witness.c.size > 1, replaced.c.origin.is_(None))
+        .where(log.c.origin == origin, replaced.c.origin.is_(None))
     )
     missing = connection.execute(query).first()
     if missing is not None:

@@ -179,3 +179,19 @@ def test_a_client_of_another_version_is_told_so(
 def test_an_unknown_secret_is_refused(enrolment: Enrolment, request_: EnrolmentRequest) -> None:
     with pytest.raises(RefusedError, match="join token"):
         enrolment.enrol(canonical.encode(replace(request_, secret="guess")))
+
+
+def test_a_large_request_is_taken_from_who_holds_a_token_and_from_nobody_else(
+    enrolment: Enrolment,
+    request_: EnrolmentRequest,
+    client_of: Callable[[ASGIApp], httpx.Client],
+) -> None:
+    client = client_of(enrolment.app())
+    body = canonical.encode(replace(request_, replaced="A" * protocol.ENROLMENT_LIMIT))
+    path = protocol.ENROL_PATH
+    assert client.post(path, content=body).status_code == 413
+    for secret, status in (("00" * 32, 413), (request_.secret, 400)):
+        headers = {"authorization": f"Bearer {secret}"}
+        assert client.post(path, content=body, headers=headers).status_code == status
+    answer = client.post(path, content=b"x" * (enrolments.REQUEST_LIMIT + 1), headers=headers)
+    assert answer.status_code == 413
