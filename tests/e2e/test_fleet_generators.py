@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.e2e import fleet_support
-from tests.e2e.fleet_support import enrol_plant, finished, make_home, running, wait_until
+from tests.e2e.fleet_support import enrol_plant, finished, make_home, running
 from tests.e2e.product import DIMENSION, generator_package
+from tests.patience import wait_until
 from tests.server.generators import candidate, install
 
 from wg_common.errors import ConfigError, VerificationError

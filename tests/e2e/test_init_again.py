@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from tests.client.conftest import LABELS, fitted_encoder, write_npz
-from tests.e2e.fleet_support import PATIENCE_SECONDS, wait_until
 from tests.e2e.init_process import MOMENTS, Moment, stop_at
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.cli.main import group
 from wg_client.connection import link

@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.e2e.fleet_support import healthy, wait_until
+from tests.e2e.fleet_support import healthy
+from tests.patience import wait_until
 
 from wg_common import __version__
 from wg_server.site.home import ServerHome
