@@ -88,12 +88,7 @@ def enrol(
         VerificationError: The server, or the encoder, is not the one that the token names.
         PeerError: The server cannot be reached or refuses.
     """
-    token = protocol.decode_token(token_text.strip())
-    if token.expires <= time.time():
-        raise ConfigError(
-            "join token: expired; ask the operator for a new one ('wg-server enroll', with"
-            " --replace if this site was enrolled)"
-        )
+    token = _read_token(token_text)
     ca_pem = _fetch_ca(token)
     public = identity.create(home, token.site)
     with _open_ledger(home, ledger, token.site, predecessor) as opened:
@@ -196,6 +191,17 @@ def _export(ledger: Path) -> str:
             )
         data = atomic.read_bytes(path, limit=protocol.REPLACED_LOG_LIMIT)
     return base64.b64encode(data).decode("ascii")
+
+
+def _read_token(text: str) -> JoinToken:
+    """A join token that has not expired; ``DecodeError`` or ``ConfigError``."""
+    token = protocol.decode_token(text.strip())
+    if token.expires <= time.time():
+        raise ConfigError(
+            "join token: expired; ask the operator for a new one ('wg-server enroll', with"
+            " --replace if this site was enrolled)"
+        )
+    return token
 
 
 def _open_ledger(

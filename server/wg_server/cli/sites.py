@@ -34,7 +34,7 @@ def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: 
         cli.emit({"site": site, "token": text, "expires": token.expires, "encoder": token.encoder})
     else:
         cli.say(text)
-        cli.note(f"good once, until {when(token.expires)}")
+        cli.note(f"good for one home, until {when(token.expires)}")
         cli.note(f"encoder {token.encoder}: tell the plant's owner, who is asked for it")
         cli.note(
             "next, at the plant: wg-client init --home HOME --join-file FILE --data FOLDER, with"
