@@ -108,7 +108,7 @@ def make(root: Path) -> None:
         command("wg-server", "init", *of_server, "--port", "0")
         command("wg-server", "zoo", "build", *of_server, "--plan", zoo, "--workers", "1")
         card = command("wg-server", "train", *of_server, "--plan", training, good=(0, 6))
-    command("wg-server", "accept", *of_server, card["generator"])
+    command("wg-server", "generator", "use", *of_server, card["version"])
     _write_data(root / DATA)
     with _serving(server):
         token = command("wg-server", "enroll", *of_server, SITE)["token"]
@@ -117,7 +117,7 @@ def make(root: Path) -> None:
     release(root)
     (root / DATA / PREDICTIONS).write_text(json.dumps(predictions(root), indent=1))
     auditor.mkdir()
-    command("wg-server", "export", *of_server, "--out", auditor / SERVER)
+    command("wg-server", "export", *of_server, "--site", SITE, "--out", auditor / SERVER)
     command("wg-audit", "export", "--home", plant, "--out", auditor / LEDGER)
 
 
