@@ -68,13 +68,16 @@ def test_a_kept_ledger_and_evidence_are_audited(root: Path) -> None:
 
 @every_version
 def test_a_kept_home_releases_again_and_is_audited(root: Path) -> None:
+    home = "--home", root / make.PLANT
+    make.command("wg-client", "statistics", *home, "--epsilon", "1", "--out", root / "old.wgs")
+    make.command("wg-client", "freeze", *home)  # the records lie elsewhere now
     applied = make.release(root)
     assert applied["package"], applied
-    home = "--home", root / make.PLANT
-    assert make.command("wg-client", "budget", *home)["charges"] == 2
+    assert make.command("wg-client", "budget", *home)["charges"] == 3
     assert make.predictions(root)
     evidence = root / "evidence"
-    make.command("wg-server", "export", "--home", root / make.SERVER, "--out", evidence)
+    server = "--home", root / make.SERVER
+    make.command("wg-server", "export", *server, "--site", make.SITE, "--out", evidence)
     make.command("wg-audit", "verify", root / make.PLANT, "--server", evidence)
 
 
