@@ -1,8 +1,8 @@
 """Homes that released versions left behind go on with the code of today.
 
 ``tests/homes`` has an archive of each: today's code opens it, predicts with it, makes a release and
-a package from it, serves it and audits it. No step looks at the dates of a certificate, so that
-these tests pass in years to come as well.
+a package from it, serves it and audits it. Only readiness looks at the dates of a certificate, and
+is given the time at which it was made, so that these tests pass in years to come as well.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.e2e.fleet_support import running
@@ -19,7 +20,9 @@ from tests.homes import make
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
 from wg_common import __version__
+from wg_server.console import probes
 from wg_server.operation.initialise import free_ports
+from wg_server.site import pki
 from wg_server.site.home import ServerHome
 
 ARCHIVES = sorted(make.FOLDER.glob("*.tar.xz"))
@@ -82,8 +85,10 @@ def test_a_kept_home_releases_again_and_is_audited(root: Path) -> None:
 
 
 @every_version
-def test_a_kept_server_serves(root: Path) -> None:
+def test_a_kept_server_serves(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = ServerHome(root / make.SERVER)
+    made = pki.load_certificate(home.tls_cert).not_valid_before_utc.timestamp()
+    monkeypatch.setattr(probes, "time", SimpleNamespace(time=lambda: made))
     fleet, enrolment, admin = free_ports("127.0.0.1", 3)
     config = home.config()
     home.write_config(replace(config, fleet_port=fleet, enrol_port=enrolment, admin_port=admin))
