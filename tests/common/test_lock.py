@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"torch", "torchvision", "weightgate"}  # builds by machine, and ourselves
 OPTIONAL = {"ray"}  # an extra that CI does not install
+
+
+def requirements(apart_from: Collection[str] = ()) -> list[str]:
+    """What ``pyproject.toml`` asks for, apart from some extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].items()
+    lines = [line for extra, lines in extras if extra not in apart_from for line in lines]
+    return [*project["dependencies"], *lines]
 
 
 def locked() -> dict[str, str]:
@@ -23,12 +33,8 @@ def locked() -> dict[str, str]:
 
 
 def test_every_requirement_is_locked_at_a_version_that_it_allows() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    asked = [*project["dependencies"]]
-    for extra, lines in project["optional-dependencies"].items():
-        asked += lines if extra not in OPTIONAL else []
     found = locked()
-    for line in asked:
+    for line in requirements(apart_from=OPTIONAL):
         requirement = Requirement(line)
         name = canonicalize_name(requirement.name)
         if name in ELSEWHERE or (requirement.marker and not requirement.marker.evaluate()):
@@ -44,3 +50,22 @@ def test_everything_that_is_locked_has_hashes_and_comes_from_an_index() -> None:
         if "==" in block.splitlines()[0]:
             assert "--hash=sha256:" in block, block.splitlines()[0]
     assert "://" not in text and " @ " not in text
+
+
+def test_the_table_of_versions_stands_at_each_lower_bound_and_within_each_upper_one() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    ran = {
+        row[0]: row[1:] for row in re.findall(r"^\| ([\w-]+) \| (\d\S*) \| (\d\S*) \|$", page, re.M)
+    }
+    bounded = [
+        requirement
+        for requirement in map(Requirement, requirements())
+        if requirement.name != "weightgate" and requirement.specifier
+    ]
+    assert len(bounded) > 40
+    for requirement in bounded:
+        lowest, newest = ran[canonicalize_name(requirement.name)]
+        assert newest in requirement.specifier, requirement
+        for bound in requirement.specifier:
+            if bound.operator == ">=":
+                assert Version(bound.version) == Version(lowest), f"{requirement}: make test-bounds"
