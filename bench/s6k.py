@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench import known_kinds, networks, window_networks
 
+from wg_common.errors import ConfigError
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 
@@ -54,7 +55,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _has_networks(home: Path) -> bool:
     """Whether a home's generator makes whole networks; says so where it does not."""
-    found = versions.installed(ServerHome(home)).summary.networks is not None
+    try:
+        found = versions.installed(ServerHome(home)).summary.networks is not None
+    except ConfigError:  # it has no generator at all
+        found = False
     if not found:
         print(f"{home}: makes no whole networks; they are left out")
     return found
