@@ -209,7 +209,12 @@ def _line(words: Sequence[str | Path]) -> list[str]:
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    """End a command and what it started: its whole process group."""
+    """End a command and what it started: its whole process group.
+
+    Nothing is sent for a command that has ended: its number may be another's by now.
+    """
+    if process.poll() is not None:
+        return
     for number in (signal.SIGTERM, signal.SIGKILL):
         end = time.monotonic() + STOP_SECONDS
         try:
