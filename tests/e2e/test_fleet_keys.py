@@ -208,7 +208,7 @@ def test_a_plant_that_went_on_between_rotating_and_telling_is_heard(
         rotation.rotate_key(plant.home, on_step=step)
     witness_once(plant)  # the rotation's own checkpoint has both signatures
     with plant.ledger() as ledger:
-        ledger.enrol_witness("another", bytes(32))
+        ledger.enrol_witness("another", signing.public_bytes(signing.generate()))
     with pytest.raises(PeerError, match="403"):
         witness_once(plant)
     done = rotation.rotate_key(plant.home)

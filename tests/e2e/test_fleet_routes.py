@@ -342,6 +342,6 @@ def test_the_admin_listener_tells_a_stranger_that_it_works_and_no_more(
             assert call(client, each, headers={"authorization": "Bearer x"}) == expected
         assert client.get("/healthz").text == client.get("/livez").text == "ok\n"
         said = client.get("/readyz").text
-        assert said == "worker: ok\ndatabase: ok\ndisk: ok\ncertificate: ok\n"
+        assert said == "worker: ok\ndatabase: ok\ndisk: ok\ncertificate: ok\ngenerator: ok\n"
         for each in fleet_routes():
             assert call(client, each) == 404, each.path

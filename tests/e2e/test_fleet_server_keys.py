@@ -96,7 +96,7 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
         assert finding.history.witnessed_size == finding.history.state.size
         assert sum("by the word of the one before" in x for x in finding.remarks) == 4
     folder = tmp_path / "for-auditors"
-    assert run(operator, "export", "--home", server.root, "--out", folder)
+    assert run(operator, "export", "--home", server.root, "--site", "plant-a", "--out", folder)
     assert verification.verify(plant.home.root, server=folder, max_age=86_400).passed
 
 

@@ -86,7 +86,7 @@ YAML = [
     _yaml("no labels", "labels:\n  - bars\n  - dots\n  - rings", "labels: []", "1 to 1000"),
     _yaml("site name", "site: plant-a", "site: Plant_A", "site name"),
     _yaml("version", "version: 1", "version: 2", "version: 2", "reads 1"),
-    _yaml("encoder", "encoder: ''", "encoder: zz", "data.encoder", "64"),
+    _yaml("encoder", "\n  encoder: ", "\n  encoder: zz", "data.encoder", "64"),
     _yaml("bits", "bits: 16", "bits: 11", "data.reading.bits: 11", "[8, 10, 12, 14, 16]"),
     _yaml("encoding", "encoding: auto", "encoding: ebcdic", "data.reading.encoding", "cp932"),
     _yaml("log", "log: null", "log: {rate: 0}", "log"),

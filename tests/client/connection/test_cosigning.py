@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 from tests.client.conftest import MakePlant, TestPlant
+from tests.server.generators import install
 
 from wg_client.cli.main import group
 from wg_client.connection import cosigning
@@ -102,6 +103,7 @@ def make_world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> 
     signing.save(server.signing_key, plant.server_key)
     server.encoder.parent.mkdir()
     server.encoder.write_bytes(plant.home.encoder.read_bytes())
+    install(server)
     found = World(plant, server, tmp_path, good_head)
     found.pin()
     public = identity.public(plant.home, "plant-a")

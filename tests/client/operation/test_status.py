@@ -44,7 +44,7 @@ def test_one_screen_says_how_a_plant_is_and_what_needs_a_hand(
 def test_entries_that_the_server_has_not_cosigned_are_named(plant: TestPlant) -> None:
     assert not [each for each in status.look(plant.home).problems if "cosigned" in each]
     with Ledger.open(plant.home.ledger, signing.load(plant.home.ledger_key)) as ledger:
-        ledger.enrol_witness("second.example/w", bytes(32))
+        ledger.enrol_witness("second.example/w", signing.public_bytes(signing.generate()))
     (said,) = (each for each in status.look(plant.home).problems if "cosigned" in each)
     assert "has not cosigned: 1." in said and plant.config.server.name in said
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tests.client.conftest import MakePlant, TestPlant
 
 from wg_client.data import snapshot as snapshots
-from wg_client.data.survey import survey
+from wg_client.data.survey import load_dataset, survey
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
 from wg_client.models import predict
 from wg_client.models.export import export_model
@@ -214,7 +214,6 @@ def test_folders_of_text_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("text,label\na,b,c\n", "line 2: 3 cells, expected 2"),
         ('text,label\n"a,b\n', "not CSV"),
         ("text,label\nhum,\n", "no labels; declare them"),
         ("text,label\nhum,Noise\nhiss,noise\n", "differ in case"),
@@ -232,7 +231,7 @@ def test_what_is_not_json_lines_is_named(tmp_path: Path) -> None:
     for line, said in (("[1]", "expected an object"), ('{"text": 1.5}', "float"), ("{", "JSON")):
         table.write_text(f'{{"text": "hum", "label": "a"}}\n{line}\n', encoding="utf-8")
         with pytest.raises(DataError, match=f"line 2: .*{said}"):
-            survey(table, None)
+            load_dataset(table)
 
 
 def test_images_and_windows_import_nothing_of_texts() -> None:

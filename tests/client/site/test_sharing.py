@@ -30,16 +30,15 @@ from wg_common.ledger import place
 from wg_common.wire import protocol, signing
 from wg_common.wire.protocol import EnrolmentReply, JoinToken
 
-TOKEN = protocol.encode_token(
-    JoinToken(
-        site="plant-a",
-        enrol_url="https://127.0.0.1:1",
-        ca_sha256="00" * 32,
-        secret="11" * 32,
-        expires=int(time.time()) + 600,
-        encoder="00" * 32,
-    )
+JOIN = JoinToken(
+    site="plant-a",
+    enrol_url="https://127.0.0.1:1",
+    ca_sha256="00" * 32,
+    secret="11" * 32,
+    expires=int(time.time()) + 600,
+    encoder="00" * 32,
 )
+TOKEN = protocol.encode_token(JOIN)
 SMALL = PrivacyConfig(cap_epsilon="1.5", max_request_epsilon="1.5", answer_slot_seconds=0.05)
 
 
@@ -224,7 +223,8 @@ def test_init_makes_a_home_on_another_homes_budget(
     monkeypatch.setattr(initialise, "enrol", enrol)
     data = write_npz(tmp_path / "more.npz", {0: 4, 1: 4}, seed=9, labels=LABELS)
     home = tmp_path / "new"
-    words = ["init", "--home", home, "--join", TOKEN, "--data", data, "--name", "sounds"]
+    token = protocol.encode_token(dataclasses.replace(JOIN, encoder=first.encoder))
+    words = ["init", "--home", home, "--join", token, "--data", data, "--name", "sounds"]
     with pytest.raises(SystemExit) as done:
         cli.run(group, [*map(str, words), "--budget-of", str(first.home.root), "--json"])
     assert done.value.code == 0, capfd.readouterr()
