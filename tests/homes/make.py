@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -43,7 +42,6 @@ SERVER, PLANT, AUDITOR, DATA = "server", "plant", "auditor", "data"
 RECORDS, NEW_RECORDS, PREDICTIONS = "records.npz", "new.npz", "predictions.json"
 LEDGER = "ledger.wgl"
 _BIN = Path(sys.executable).parent
-_WHERE = Path("/tmp/weightgate-homes")  # homes name this path, and none of a machine's own
 _CLASSES, _LEARNED, _NEW = 4, 8, 3  # Classes, and records of each
 _ZOO = """
 seed: 1
@@ -147,11 +145,10 @@ def _serving(home: Path) -> Iterator[None]:
 def main() -> None:
     """Write the archive of this version."""
     os.umask(0o077)
-    _WHERE.mkdir()
-    make(_WHERE)
-    with tarfile.open(FOLDER / f"{__version__}.tar.xz", "w:xz", preset=9) as archive:
-        archive.add(_WHERE, arcname=".")
-    shutil.rmtree(_WHERE)
+    with tempfile.TemporaryDirectory(prefix="weightgate-homes-") as folder:
+        make(Path(folder))
+        with tarfile.open(FOLDER / f"{__version__}.tar.xz", "w:xz", preset=9) as archive:
+            archive.add(folder, arcname=".")
 
 
 if __name__ == "__main__":

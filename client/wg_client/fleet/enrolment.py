@@ -173,8 +173,8 @@ def _show_replaced(ledger: Ledger, beside: Path) -> str:
         return ""
     for path in (beside.with_name(kept_name(first.predecessor.origin)), beside):
         if path.is_file():
-            with Ledger.open(path) as found:
-                if found.origin == first.predecessor.origin:
+            with Ledger.open(path) as replaced_ledger:
+                if replaced_ledger.origin == first.predecessor.origin:
                     return _export(path)
     return ""
 
