@@ -27,8 +27,8 @@ from wg_client.fitting.linear_head import log_loss
 from wg_client.methods.names import LOCAL
 from wg_client.selection.checks import registry as checks
 from wg_client.selection.model_selection import Outcome
-from wg_common.errors import NotAcceptedError
 from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_core.errors import NotAcceptedError
 from wg_server.generator.heads.generate import Generator
 from wg_server.site.home import ServerHome
 

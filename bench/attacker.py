@@ -30,12 +30,12 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from tests.e2e.fleet_support import make_home
 
-from wg_client.connection import link, transport
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common.errors import WgError
-from wg_common.ledger.store import DatasetRecord, Ledger
-from wg_common.wire import key_files, protocol, signing
+from wg_core.connection import link, transport
+from wg_core.errors import WgError
+from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import key_files, protocol, signing
 from wg_server.operation.serve import signals
 from wg_server.site.home import ServerHome
 

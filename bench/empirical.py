@@ -7,8 +7,8 @@ what did not hold. By design a run raises an alarm with a probability of at most
 import sys
 import time
 
+from wg_audit.installed import audit as installed
 from wg_client.release import canary_audit
-from wg_common.audit.installed import audit as installed
 
 RUNS = 200
 

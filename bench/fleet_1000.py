@@ -28,13 +28,13 @@ from bench.fleet_processes import be_nodes, be_server, node_processes, start
 from tests.e2e.fleet_support import enrol_plant, make_home, start_campaign
 from tests.server import postgres
 
-from wg_client.fleet import interface
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common.ledger.entries import Charge
-from wg_common.ledger.entries import decode as decode_entry
-from wg_common.wire.protocol import QUERY_STATISTICS
-from wg_common.wire.statistics_file import decode_covered
+from wg_core.fleet import interface
+from wg_core.ledger.entries import Charge
+from wg_core.ledger.entries import decode as decode_entry
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire.protocol import QUERY_STATISTICS
+from wg_core.wire.statistics_file import decode_covered
 from wg_server.fleet import enrolment
 from wg_server.operation import serve as serving
 from wg_server.operation.initialise import free_ports

@@ -25,11 +25,11 @@ from tests.e2e.fleet_support import (
     healthy,
 )
 
-from wg_client.fleet.interface import Handlers
-from wg_client.fleet.node import run_node
-from wg_client.site.home import ClientHome
-from wg_common import atomic, logs
-from wg_common.errors import PeerError
+from wg_core import atomic, logs
+from wg_core.errors import PeerError
+from wg_core.fleet.interface import Handlers
+from wg_core.fleet.node import run_node
+from wg_core.site.home import ClientHome
 from wg_server.campaigns.intake import Release
 from wg_server.generator.versions import Recipe
 from wg_server.operation.serve import serve, signals

@@ -26,9 +26,9 @@ from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIG
 from flwr.supercore.date import now
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
 
-from wg_client.connection import link
-from wg_client.site.home import ClientHome
-from wg_common.wire import key_files
+from wg_core.connection import link
+from wg_core.site.home import ClientHome
+from wg_core.wire import key_files
 from wg_server.site.home import ServerHome
 
 POLL_SECONDS = 60.0  # A quiet node's pause between two questions for work

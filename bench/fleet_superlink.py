@@ -46,7 +46,7 @@ from flwr.supernode.fleet_http_connection import http_request_response
 from sqlalchemy.exc import OperationalError
 from tests.e2e.fleet_support import make_home
 
-from wg_common.wire import fleet
+from wg_core.wire import fleet
 from wg_server.operation.initialise import free_ports
 
 MODULE = "bench.fleet_superlink"

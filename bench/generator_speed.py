@@ -19,16 +19,16 @@ from bench.measure import machine, save
 from bench.reference.d2nwg import D2nwg
 from numpy.typing import NDArray
 
+from wg_common import weights_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets.encoder import image_trunk, window_trunk
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_common.privacy import mechanism
-from wg_common.privacy.schema import default_schema
-from wg_common.privacy.simulate import simulate_statistics
-from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.wire import weights_package
+from wg_core.privacy import mechanism
+from wg_core.privacy.schema import default_schema
+from wg_core.privacy.simulate import simulate_statistics
+from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator import versions
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.generate import Generator, SiteRelease, generate

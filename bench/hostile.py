@@ -39,7 +39,7 @@ from bench import attacker as attackers
 from bench import fleet_processes, measure
 from tests.e2e.fleet_support import make_home, start_campaign
 
-from wg_client.site.home import ClientHome
+from wg_core.site.home import ClientHome
 from wg_server.site.home import ServerHome
 
 MEMORY_TARGET_MB = 600

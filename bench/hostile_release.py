@@ -34,7 +34,7 @@ from bench.plants import Floats, Images, Ints
 
 from wg_common.inference import posterior as posteriors
 from wg_common.modalities import cameras
-from wg_common.privacy.statistics import NoisyStatistics
+from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
 from wg_server.generator.heads.generate import OTHER_SITES_LIMIT
 from wg_server.generator.prior import blup, influence

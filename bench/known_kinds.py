@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.methods.names import LOCAL
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.errors import NotAcceptedError
 from wg_common.inference.hostile_tensors import apart
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
@@ -42,6 +41,7 @@ from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.encoder.window_course import WindowCourse
+from wg_core.errors import NotAcceptedError
 from wg_server.generator.heads.generate import Generated, Generator, generate
 from wg_server.site.home import ServerHome
 

@@ -31,13 +31,14 @@ from tests.e2e.fleet_support import (
     start_campaign,
 )
 
-from wg_client.fleet.interface import Handlers
-from wg_client.fleet.node import run_node
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common.wire import canonical, container, signing, weights_file, weights_package
-from wg_common.wire.protocol import WEIGHTS_KIND
-from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_common import weights_file, weights_package
+from wg_common.weights_package import Candidate, WeightsManifest
+from wg_core.fleet.interface import Handlers
+from wg_core.fleet.node import run_node
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, container, signing
+from wg_core.wire.protocol import WEIGHTS_KIND
 from wg_server.operation.serve import signals
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue

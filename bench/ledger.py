@@ -20,15 +20,15 @@ from pathlib import Path
 
 from bench import measure
 
-from wg_common.ledger import charging, export, witness
-from wg_common.ledger.commitment import commit
-from wg_common.ledger.store import DatasetRecord, Ledger
-from wg_common.ledger.witness import WitnessState
-from wg_common.privacy import calibration
-from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
-from wg_common.privacy.mechanism import sigma_for
-from wg_common.privacy.schema import default_schema
-from wg_common.wire import signing
+from wg_core.ledger import charging, export, witness
+from wg_core.ledger.commitment import commit
+from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.witness import WitnessState
+from wg_core.privacy import calibration
+from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
+from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.schema import default_schema
+from wg_core.wire import signing
 
 DELTA = "1e-5"
 WITNESS = "bench.example/witness"
@@ -138,7 +138,7 @@ VERIFY = """
 import json, resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
-from wg_common.audit import verification
+from wg_audit import verification
 found = verification.verify(Path(sys.argv[1]))
 print(json.dumps({"seconds": time.perf_counter() - start,
     "cpu_seconds": time.process_time(), "entries": found.history.state.size,

@@ -31,7 +31,7 @@ from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local
 from wg_client.selection.model_selection import Outcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
-from wg_common.privacy.statistics import NoisyStatistics
+from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator import baselines
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.generate import Generated, Generator, SiteRelease, generate

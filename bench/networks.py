@@ -49,7 +49,7 @@ from wg_common.modalities import cameras
 from wg_common.nets import network
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
-from wg_common.privacy.statistics import NoisyStatistics
+from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.heads.generate import GeneratedCandidate, SiteRelease
 from wg_server.generator.networks.generate import (
     NetworkGenerator,

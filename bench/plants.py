@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DataError
 from wg_common.modalities import cameras
 from wg_common.nets.encoder.module import Encoder
-from wg_common.privacy import mechanism
-from wg_common.privacy.schema import default_schema
-from wg_common.privacy.simulate import simulate_statistics
-from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.wire import canonical
+from wg_core.errors import DataError
+from wg_core.privacy import mechanism
+from wg_core.privacy.schema import default_schema
+from wg_core.privacy.simulate import simulate_statistics
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.wire import canonical
 
 DELTA = 1e-5
 CLASSES = 10

@@ -11,10 +11,10 @@ from importlib.metadata import version
 
 import numpy as np
 
-from wg_common.privacy import accounting, calibration, independent, mechanism
-from wg_common.privacy.events import PrivacyEvent, dp_sgd_event, gaussian_event
-from wg_common.privacy.exact import exact_statistics
-from wg_common.privacy.schema import default_schema
+from wg_core.privacy import accounting, calibration, independent, mechanism
+from wg_core.privacy.events import PrivacyEvent, dp_sgd_event, gaussian_event
+from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.schema import default_schema
 
 DELTA = 1e-5
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import known_kinds, networks, window_networks
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 

@@ -15,7 +15,6 @@ from wg_client.fitting.standardised import family_view
 from wg_client.methods import names
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_client.selection.model_selection import Outcome, select_model
-from wg_client.site.config import AcceptanceConfig
 from wg_common import streams
 from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
 from wg_common.inference import family_head
@@ -25,11 +24,12 @@ from wg_common.inference.posterior import from_tensors
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality
 from wg_common.nets import family_network
-from wg_common.nets.encoder.course_names import STEPS
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.encoder.window_course import WindowCourse
 from wg_common.streams import Stream
+from wg_core.site.config import AcceptanceConfig
+from wg_core.site.encoder_names import STEPS
 from wg_server.generator.heads.generate import Generated
 
 SELECTOR = "selector"

@@ -35,8 +35,8 @@ from bench.tables import markdown
 from wg_client.fitting.local_models import fit_local
 from wg_client.methods.names import LOCAL
 from wg_client.pilot import published
-from wg_common.errors import DataError, NotAcceptedError
 from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_core.errors import DataError, NotAcceptedError
 from wg_server.generator.heads.generate import Generator
 from wg_server.site.home import ServerHome
 

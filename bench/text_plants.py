@@ -32,13 +32,13 @@ from sklearn.linear_model import LogisticRegression
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, LOCAL
-from wg_client.site.config import AcceptanceConfig
 from wg_common.catalogue import POSTERIOR
-from wg_common.errors import NotAcceptedError
 from wg_common.inference.posterior import SiteEvidence, from_tensors, posterior_head
 from wg_common.modalities.texts import Texts, plain
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_core.errors import NotAcceptedError
+from wg_core.site.config import AcceptanceConfig
 from wg_server.generator.heads.generate import Generator, SiteRelease, generate
 from wg_server.generator.prior import names
 from wg_server.generator.prior.site_statistics import site_evidence

@@ -12,9 +12,9 @@ from demo.plants import Plant
 from wg_client.data.dataset import SiteData
 from wg_client.methods.names import LOCAL
 from wg_client.models import adoption, predict, store
-from wg_client.site.home import ClientHome
 from wg_common import catalogue
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
+from wg_core.site.home import ClientHome
 
 Right = NDArray[np.bool_]
 """Of each test record, whether a model is right."""

@@ -23,11 +23,12 @@ from demo.plans import ARCHITECTURE, write_plans
 from demo.plants import EDGE, Cut, Plant, industrial, usual
 from demo.processes import CommandFailed, Processes, free_port
 from wg_client.models import adoption
-from wg_client.site.home import ClientHome
-from wg_common import atomic
+from wg_common import weights_file
 from wg_common.catalogue import HEAD_WEIGHT
-from wg_common.language import CODES, ENGLISH, Language, Text, text
-from wg_common.wire import signing, statistics_file, weights_file
+from wg_core import atomic
+from wg_core.language import CODES, ENGLISH, Language, Text, text
+from wg_core.site.home import ClientHome
+from wg_core.wire import signing, statistics_file
 from wg_server.generator import versions
 from wg_server.generator.heads.generate import generate, load_generator
 from wg_server.generator.versions import Version

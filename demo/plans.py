@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from demo.plants import Cut
-from wg_common import atomic
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.wire import canonical
 from wg_server.generator.plan import read_plan as read_training
 from wg_server.zoo.plan import NetworksPlan, SourcePlan, read_plan
 

@@ -27,11 +27,11 @@ from demo.evaluation import answers, figures
 from demo.languages import chosen, option
 from demo.processes import CommandFailed, Processes, free_port, processes, start_clean
 from wg_client.models import predict
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.errors import WgError
-from wg_common.language import ENGLISH, Language, Text, text
 from wg_common.nets.encoder import sentences
+from wg_core import atomic
+from wg_core.errors import WgError
+from wg_core.language import ENGLISH, Language, Text, text
+from wg_core.site.home import ClientHome
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural_text import families

@@ -15,10 +15,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from wg_common import atomic, streams
-from wg_common.errors import InternalError
+from wg_common import streams
 from wg_common.streams import Stream
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.errors import InternalError
+from wg_core.wire import canonical
 from wg_server.generator import versions
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.batch import Targets

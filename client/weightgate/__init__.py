@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from weightgate.plant import Plant
 from wg_client.models.predict import Prediction
 from wg_client.release.preview import Check
-from wg_common import __version__
-from wg_common.errors import WgError
+from wg_core import __version__
+from wg_core.errors import WgError
 
 if TYPE_CHECKING:
     from weightgate.classifier import Classifier

@@ -23,8 +23,8 @@ from wg_client.models import predict, store
 from wg_client.models.calls import is_whole
 from wg_client.models.manifest import ModelsManifest
 from wg_common import streams
-from wg_common.errors import ConfigError, DataError
 from wg_common.streams import Stream
+from wg_core.errors import ConfigError, DataError
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types

@@ -18,11 +18,11 @@ from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.models.predict import Prediction
 from wg_client.release import preview
 from wg_client.release.preview import Check
-from wg_client.site import config as configuration
-from wg_client.site.config import ClientConfig
-from wg_client.site.home import ClientHome
-from wg_common.errors import ConfigError, DataError
 from wg_common.modalities import registry
+from wg_core.errors import ConfigError, DataError
+from wg_core.site import config as configuration
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
 
 Records = str | Path | Sequence[str | Path] | Sequence[NDArray[Any]] | NDArray[Any]
 """A file or folder, several of them, or records as arrays.

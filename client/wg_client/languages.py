@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from wg_common import translations
-from wg_common.language import Code, Language
+from wg_core.language import Code, Language
 
 PLANT = Path(__file__).parent / "locale"
 

@@ -1,3 +1,1 @@
-"""What server, client and auditor share: privacy, ledger, packages, protocol, errors."""
-
-__version__ = "0.1.0"
+"""What plant and server share beside the core: modalities, networks, inference, languages."""

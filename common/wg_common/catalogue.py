@@ -10,16 +10,14 @@ A *weight plan* says which part of a network is generated; the rest is the publi
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from wg_common.errors import ConfigError
 from wg_common.modalities.registry import MODALITIES
+from wg_core.errors import ConfigError
 
 WeightPlan = Literal["head", "norm", "low-rank", "layers", "whole"]
 WEIGHT_PLANS: Final[tuple[WeightPlan, ...]] = ("head", "norm", "low-rank", "layers", "whole")
 """From the narrowest to the widest; what each generates: ``wg_server.generator.networks``."""
 HEAD_PLAN: Final = "head"
 
-DIMENSION: Final = 64
-"""Usual number of features that an encoder releases, and of small networks that it teaches."""
 
 HEAD_WEIGHT: Final = "head.weight"
 HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in every architecture

@@ -1,7 +1,7 @@
 """The shell that every command shares: ``--json``, logs on standard error, exit codes, progress.
 
 A command module builds a click group and calls ``run(group)``. Errors of the tree in
-``wg_common.errors`` become one message and their exit code; anything else is a bug, and says so.
+``wg_core.errors`` become one message and their exit code; anything else is a bug, and says so.
 With ``--json`` on the command line an error, too, is one JSON document on standard output.
 """
 
@@ -20,8 +20,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wg_common import errors, language, logs
-from wg_common.language import template
+from wg_core import errors, language, logs
+from wg_core.language import template
 
 PRIVATE_UMASK = 0o077
 """What our commands write is for their user alone, whatever the shell's umask says."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import click
 
-from wg_common.language import (
+from wg_core.language import (
     ENGLISH,
     Language,
     Speaks,

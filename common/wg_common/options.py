@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from wg_common import numbers
-from wg_common.errors import DecodeError
+from wg_core import numbers
+from wg_core.errors import DecodeError
 
 
 class OutFile(click.ParamType[Path]):

@@ -19,7 +19,7 @@ from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running
 from tests.patience import wait_until
 from tests.server.reported import quality_campaign
 
-from wg_common.errors import BudgetExceeded
+from wg_core.errors import BudgetExceeded
 from wg_server.site.home import ServerHome
 from wg_server.store import operators
 from wg_server.store.queue import CampaignQueue

@@ -13,16 +13,16 @@ from tests.browser import axe, chromium
 from tests.browser.chromium import Browser
 from tests.client.conftest import LABELS, fitted_encoder, write_npz
 from tests.client.selection.example_reports import CASES, context
-from tests.common.ledger.conftest import Site
+from tests.core.ledger.conftest import Site
 from tests.e2e import test_demo_stories
 from tests.server.zoo.test_report import home
 
+from wg_audit import verification
+from wg_audit.report import render as render_audit
 from wg_client.cli.main import group
 from wg_client.languages import speaks
 from wg_client.selection.report import render
-from wg_common.audit import verification
-from wg_common.audit.report import render as render_audit
-from wg_common.language import CODES, Language
+from wg_core.language import CODES, Language
 from wg_server.site.home import ServerHome
 from wg_server.zoo_report.page import report
 

@@ -20,26 +20,27 @@ from wg_client.data.inspection import Inspection
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.release import freeze as freezing
 from wg_client.release.freeze import Frozen
-from wg_client.site import config as configuration
-from wg_client.site import identity
-from wg_client.site.check_policy import ChecksConfig
-from wg_client.site.config import (
+from wg_common import weights_package
+from wg_common.modalities.base import content_digest
+from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.module import Encoder, load_encoder, raw_features
+from wg_common.weights_package import Candidate, WeightsManifest
+from wg_core.ledger import witness as witnesses
+from wg_core.ledger.store import Ledger
+from wg_core.ledger.witness import WitnessState
+from wg_core.site import config as configuration
+from wg_core.site import identity
+from wg_core.site.check_policy import ChecksConfig
+from wg_core.site.config import (
     AcceptanceConfig,
     ClientConfig,
     DataConfig,
     PrivacyConfig,
     ServerConfig,
 )
-from wg_client.site.home import ClientHome
-from wg_common.ledger import witness as witnesses
-from wg_common.ledger.store import Ledger
-from wg_common.ledger.witness import WitnessState
-from wg_common.modalities.base import content_digest
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import Encoder, load_encoder, raw_features
-from wg_common.wire import canonical, signing, weights_package
-from wg_common.wire.protocol import StatisticsQuery
-from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, signing
+from wg_core.wire.protocol import StatisticsQuery
 
 LABELS = ("bars", "dots", "rings")
 WITNESS = "test-witness"

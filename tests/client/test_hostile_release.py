@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.client.conftest import MakePlant
-from tests.client.connection.test_cosigning import make_world
+from tests.core.connection.test_cosigning import make_world
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.release.query import answer_query
-from wg_common.errors import VerificationError
-from wg_common.privacy.mechanism import Integers, opendp_sampler
+from wg_core.errors import VerificationError
+from wg_core.privacy.mechanism import Integers, opendp_sampler
+from wg_core.release.query import answer_query
 from wg_server.store import quarantine
 from wg_server.store.sites import Store
 

@@ -10,9 +10,9 @@ import pytest
 
 from wg_common import catalogue
 from wg_common.catalogue import CandidateSource, WeightPlan
-from wg_common.errors import ConfigError
 from wg_common.modalities.registry import MODALITIES
 from wg_common.nets import network
+from wg_core.errors import ConfigError
 
 
 def test_the_catalogue_needs_no_torch() -> None:

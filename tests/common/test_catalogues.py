@@ -16,16 +16,16 @@ import jinja2
 import pytest
 from jinja2 import nodes
 
+from wg_audit.cli import group as auditor
 from wg_client.cli.main import group
 from wg_client.languages import PLANT, speaks
 from wg_client.methods.registry import METHODS
 from wg_client.release.preview import NEVER_LEAVES
-from wg_client.site.failures import FAILURES
 from wg_common import help_page, translations
-from wg_common.audit.cli import group as auditor
-from wg_common.language import CODES, Code
 from wg_common.modalities import changes, writing
 from wg_common.modalities.registry import MODALITIES
+from wg_core.language import CODES, Code
+from wg_core.site.failures import FAILURES
 
 ROOT = Path(__file__).parents[2]
 CLIENT, COMMON = ROOT / "client/wg_client", ROOT / "common/wg_common"

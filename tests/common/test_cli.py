@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from wg_common import cli, errors
+from wg_common import cli
+from wg_core import errors
 
 
 def group(action: Callable[[], object]) -> click.Group:

@@ -6,8 +6,8 @@ import re
 import typing
 from pathlib import Path
 
-from wg_common.ledger import entries
-from wg_common.wire import weights_package
+from wg_common import weights_package
+from wg_core.ledger import entries
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/glossary.md").read_text("utf-8")

@@ -19,7 +19,7 @@ SOURCES = sorted(
     path for part in ("common", "server", "client") for path in (ROOT / part).rglob("*.py")
 )
 FLOWER_ADAPTERS = {
-    "client/wg_client/fleet/flower.py",
+    "common/wg_core/fleet/flower.py",
     "server/wg_server/fleet/adapter.py",
     "server/wg_server/fleet/link_state.py",
     "server/wg_server/fleet/pipeline.py",
@@ -140,7 +140,7 @@ def test_records_are_built_in_one_place(trees: dict[str, ast.AST]) -> None:
     users = {
         n for n, tree in trees.items() if any(function in builders for _, function in calls(tree))
     }
-    assert users == {"common/wg_common/typed.py"}
+    assert users == {"common/wg_core/typed.py"}
 
 
 POSIX = {"fcntl", "grp", "posix", "pwd", "resource", "syslog", "termios"}

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from wg_audit.cli import group as audit
 from wg_client.cli.main import group as client
-from wg_common.audit.cli import group as audit
 from wg_server.cli.main import main_group as server
 
 

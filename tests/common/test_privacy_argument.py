@@ -9,10 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from tests.common.privacy import replace_one
+from tests.core.privacy import replace_one
 
-from wg_common.privacy import calibration, mechanism
-from wg_common.privacy.schema import default_schema
+from wg_core.privacy import calibration, mechanism
+from wg_core.privacy.schema import default_schema
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docs" / "privacy-argument.md").read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ from tests.common.test_catalogues import OTHERS
 
 from wg_client.languages import PLANT, speaks
 from wg_common import translations
-from wg_common.errors import DecodeError
-from wg_common.language import ENGLISH, Code, text
+from wg_core.errors import DecodeError
+from wg_core.language import ENGLISH, Code, text
 from wg_server.campaigns import wording
 from wg_server.console import messages
 
@@ -178,9 +178,7 @@ def test_a_catalogue_that_is_cut_off_is_refused_or_its_entries_are_whole(write: 
         assert set(found) < whole or end >= len(data.rstrip()), end
 
 
-@pytest.mark.parametrize(
-    "program", ["wg_client.cli.main", "wg_common.audit.cli", "wg_server.cli.main"]
-)
+@pytest.mark.parametrize("program", ["wg_client.cli.main", "wg_audit.cli", "wg_server.cli.main"])
 @pytest.mark.parametrize("code", ["en", "ja"])
 def test_english_reads_no_catalogue(program: str, code: str) -> None:
     speaks_japanese = code == "ja" and program != "wg_server.cli.main"

@@ -112,7 +112,7 @@ ALLOWED: Mapping[tuple[str, str], str] = {
     ("server/wg_server/generator/diffusion/transformer.py", "memory"): _TENSOR,
     ("server/wg_server/generator/heads/denoiser.py", "memory"): _TENSOR,
     ("server/wg_server/zoo/procedural/boards.py", "bridge"): "a solder bridge, the defect",
-    ("tests/common/ledger/test_processes.py", "contest"): "processes that race for one ledger",
+    ("tests/core/ledger/test_processes.py", "contest"): "processes that race for one ledger",
     ("tests/common/test_glossary.py", "contest"): _BATTERY,
     ("tests/common/test_glossary.py", "entrant"): _BATTERY,
     ("tests/common/test_glossary.py", "skeleton"): _BATTERY,

@@ -9,7 +9,8 @@ import click
 import pytest
 from tests.common.test_catalogues import in_context
 
-from wg_common import cli, language, options, translations
+from wg_common import cli, options, translations
+from wg_core import language
 
 WRONG_CALLS = in_context(translations.COMMON, "ja", "wrong call")
 

@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.fleet_support import make_home
 
 from wg_client.cli.main import group as client
-from wg_common import errors
+from wg_core import errors
 from wg_server.cli.main import main_group as server
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -11,11 +11,11 @@ import numpy as np
 from tests.e2e.fleet_support import make_home, running
 
 from wg_client.fleet.initialise import DataChoice, initialise
-from wg_client.release.query import answer_query
-from wg_client.site.config import PrivacyConfig
-from wg_client.site.home import ClientHome
-from wg_common.wire import protocol
-from wg_common.wire.protocol import StatisticsQuery
+from wg_core.release.query import answer_query
+from wg_core.site.config import PrivacyConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import protocol
+from wg_core.wire.protocol import StatisticsQuery
 from wg_server.fleet.enrolment import make_token
 from wg_server.generator import versions
 from wg_server.generator.pipeline import train

@@ -19,13 +19,14 @@ from pathlib import Path
 
 from tests.e2e.fleet_support import FAST, answer_synthetic, base_package
 
-from wg_client.fleet.interface import Handlers, Witness
-from wg_client.fleet.node import run_node
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.wire import signing, weights_file
-from wg_common.wire.protocol import StatisticsQuery
+from wg_common import weights_file
+from wg_core import atomic
+from wg_core.fleet.interface import Handlers, Witness
+from wg_core.fleet.node import run_node
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import signing
+from wg_core.wire.protocol import StatisticsQuery
 from wg_server.operation.serve import serve, signals
 from wg_server.site.home import ServerHome
 

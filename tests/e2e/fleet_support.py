@@ -24,35 +24,36 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server.generators import install
 
 from wg_client.fleet import enrolment
-from wg_client.fleet.interface import (
+from wg_common import weights_file, weights_package
+from wg_common.weights_package import Candidate, WeightsManifest
+from wg_core.fleet.interface import (
     AnswerQuality,
     Handlers,
     NodeOptions,
     Witness,
     no_quality,
 )
-from wg_client.fleet.node import run_node
-from wg_client.site import config as configuration
-from wg_client.site import sharing
-from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig
-from wg_client.site.config import ServerConfig as Pinned
-from wg_client.site.home import ClientHome
-from wg_common.ledger.charging import statistics_request
-from wg_common.ledger.cosigned import RolledBack
-from wg_common.ledger.store import DatasetRecord, Ledger
-from wg_common.privacy.exact import exact_statistics
-from wg_common.privacy.mechanism import release_statistics, sigma_for
-from wg_common.privacy.schema import default_schema
-from wg_common.wire import canonical, protocol, signing, weights_file, weights_package
-from wg_common.wire.covered import CoveredStatistics
-from wg_common.wire.protocol import StatisticsQuery
-from wg_common.wire.statistics_file import (
+from wg_core.fleet.node import run_node
+from wg_core.ledger.charging import statistics_request
+from wg_core.ledger.cosigned import RolledBack
+from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.mechanism import release_statistics, sigma_for
+from wg_core.privacy.schema import default_schema
+from wg_core.site import config as configuration
+from wg_core.site import sharing
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
+from wg_core.site.config import ServerConfig as Pinned
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, protocol, signing
+from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.protocol import StatisticsQuery
+from wg_core.wire.statistics_file import (
     StatisticsManifest,
     encode_covered,
     encode_release,
     integers_to_bytes,
 )
-from wg_common.wire.weights_package import Candidate, WeightsManifest
 from wg_server.campaigns.intake import Release
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.fleet.enrolment import make_token

@@ -30,17 +30,17 @@ class Moment:
 
 MOMENTS = {
     "records read": Moment("wg_client.fleet.initialise:look"),
-    "one key": Moment("wg_common.wire.key_files:save"),
-    "all keys": Moment("wg_client.site.identity:create"),
-    "an empty ledger": Moment("wg_common.ledger.database:install_schema", after=False),
-    "a ledger": Moment("wg_common.ledger.store:Ledger.create"),
-    "the answer": Moment("wg_client.connection.link:post"),
-    "the witness on the ledger": Moment("wg_common.ledger.store:Ledger.enrol_witness"),
+    "one key": Moment("wg_core.wire.key_files:save"),
+    "all keys": Moment("wg_core.site.identity:create"),
+    "an empty ledger": Moment("wg_core.ledger.database:install_schema", after=False),
+    "a ledger": Moment("wg_core.ledger.store:Ledger.create"),
+    "the answer": Moment("wg_core.connection.link:post"),
+    "the witness on the ledger": Moment("wg_core.ledger.store:Ledger.enrol_witness"),
     "enrolled": Moment("wg_client.fleet.initialise:enrol"),
-    "client.yaml": Moment("wg_client.site.config:save"),
+    "client.yaml": Moment("wg_core.site.config:save"),
     "half encoded": Moment("wg_client.data.encoded:Encoded.add"),
-    "a snapshot that is not in use": Moment("wg_client.data.snapshot:point", after=False),
-    "a snapshot that the ledger does not know": Moment("wg_client.data.snapshot:point"),
+    "a snapshot that is not in use": Moment("wg_core.snapshot:point", after=False),
+    "a snapshot that the ledger does not know": Moment("wg_core.snapshot:point"),
 }
 
 

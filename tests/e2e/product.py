@@ -28,16 +28,16 @@ from tests.server.generators import install
 
 from wg_client.fleet.initialise import DataChoice, initialise
 from wg_client.models import store as model_store
-from wg_client.site import config as configuration
-from wg_client.site.check_policy import ChecksConfig
-from wg_client.site.config import AcceptanceConfig, PrivacyConfig
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.ledger.store import Ledger, Spent
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import raw_features
-from wg_common.wire import canonical, protocol, signing
-from wg_common.wire.statistics_file import decode_covered
+from wg_core import atomic
+from wg_core.ledger.store import Ledger, Spent
+from wg_core.site import config as configuration
+from wg_core.site.check_policy import ChecksConfig
+from wg_core.site.config import AcceptanceConfig, PrivacyConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, protocol, signing
+from wg_core.wire.statistics_file import decode_covered
 from wg_server.fleet.enrolment import make_token
 from wg_server.generator.heads import codec, package
 from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig

@@ -25,14 +25,15 @@ from tests.e2e.fleet_support import (
 from tests.patience import wait_until
 
 from wg_client.cli.main import group as client
-from wg_client.fleet import enrolment, reenrolment
+from wg_client.fleet import reenrolment
 from wg_client.operation import backup as plant_backup
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
 from wg_common.backup.archive import Key, Seal
-from wg_common.errors import ConfigError, VerificationError
-from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
-from wg_common.wire import protocol
+from wg_core.errors import ConfigError, VerificationError
+from wg_core.fleet import certificate
+from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import protocol
 from wg_server.campaigns import auditors
 from wg_server.fleet.enrolment import make_token
 from wg_server.operation import backup as server_backup
@@ -49,7 +50,7 @@ ACTOR = Actor("aiko", "command")
 
 
 def renew(plant: Plant) -> None:
-    enrolment.renew(plant.home, configuration.load(plant.home))
+    certificate.renew(plant.home, configuration.load(plant.home))
 
 
 def lost_and_restored(
@@ -194,7 +195,7 @@ def test_a_note_that_is_old_or_of_another_ledger_proves_nothing(
     note.write_bytes(auditors.newest_checkpoint(server, plant.site))
     later = time.time() + 2 * plant_backup.NOTE_SECONDS
     with monkeypatch.context() as patched:
-        patched.setattr("wg_client.connection.cosigning.time.time", lambda: later)
+        patched.setattr("wg_core.connection.cosigning.time.time", lambda: later)
         with pytest.raises(VerificationError, match="48 h ago"):
             plant_backup.restore(tmp_path / "b", new, KEY, checkpoint=note)
     assert not new.root.exists()

@@ -19,8 +19,8 @@ from rich.console import Console
 from tests.common.test_catalogues import OTHERS, ROOT, has_words, in_context, said, values
 
 from wg_client.methods.names import GENERATED_FINETUNED, LOCAL, POSTERIOR_HEAD
-from wg_common import language
-from wg_common.language import ENGLISH, Code, Language
+from wg_core import language
+from wg_core.language import ENGLISH, Code, Language
 
 JAPAN = speaks("ja")
 JARGON = re.compile(

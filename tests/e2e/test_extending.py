@@ -21,15 +21,16 @@ from tests.common.nets.random_tensors import initial_tensors
 
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
-from wg_common import catalogue, cli, errors
+from wg_common import catalogue, cli
 from wg_common.catalogue import ArchitectureSpec
-from wg_common.errors import DecodeError
 from wg_common.modalities.base import Modality
 from wg_common.modalities.registry import MODALITIES
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
 from wg_common.nets.encoder.package import read_modality
-from wg_common.settings import parse
+from wg_core import errors
+from wg_core.errors import DecodeError
+from wg_core.settings import parse
 from wg_server.site.home import ServerHome
 from wg_server.zoo import family_heads, networks
 from wg_server.zoo.bases import read_base
@@ -43,7 +44,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from wg_common.errors import DataError
+from wg_core.errors import DataError
 from wg_common.modalities.base import Modality
 from wg_common.nets.encoder.trunk import EncoderTrunk
 

@@ -19,10 +19,7 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_client.fleet.inbox import Inbox
-from wg_client.fleet.interface import Handlers
-from wg_client.fleet.node import run_node
-from wg_common.errors import (
+from wg_core.errors import (
     BudgetExceeded,
     ConfigError,
     DataError,
@@ -31,6 +28,9 @@ from wg_common.errors import (
     PolicyRefused,
     WgError,
 )
+from wg_core.fleet.inbox import Inbox
+from wg_core.fleet.interface import Handlers
+from wg_core.fleet.node import run_node
 from wg_server.operation.serve import serve
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue

@@ -42,15 +42,15 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_client.connection import link, transport
 from wg_client.fleet import enrolment
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common.errors import ConfigError, PeerError, VerificationError
-from wg_common.wire import fleet, key_files, protocol, statistics_file
-from wg_common.wire.covered import CoveredStatistics
-from wg_common.wire.protocol import WITNESS_PATH
-from wg_common.wire.statistics_file import encode_covered
+from wg_core.connection import link, transport
+from wg_core.errors import ConfigError, PeerError, VerificationError
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import fleet, key_files, protocol, statistics_file
+from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.protocol import WITNESS_PATH
+from wg_core.wire.statistics_file import encode_covered
 from wg_server.fleet import adapter, listener
 from wg_server.fleet.adapter import FleetRun
 from wg_server.fleet.enrolment import make_token

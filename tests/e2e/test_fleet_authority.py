@@ -18,11 +18,12 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import wait_until
 
-from wg_client.fleet import enrolment, node
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.errors import ConfigError, VerificationError
-from wg_common.wire import protocol
+from wg_client.fleet import enrolment
+from wg_core import atomic
+from wg_core.errors import ConfigError, VerificationError
+from wg_core.fleet import certificate, node
+from wg_core.site.home import ClientHome
+from wg_core.wire import protocol
 from wg_server.cli.main import main_group
 from wg_server.fleet.enrolment import make_token
 from wg_server.operation import authority as operation
@@ -52,7 +53,7 @@ def knows(server: ServerHome, plant: Plant) -> bool:
 
 def moved(server: ServerHome, plant: Plant) -> bool:
     """Whether it has a certificate of that authority as well."""
-    return knows(server, plant) and not enrolment.renewal_due(plant.home, time.time())
+    return knows(server, plant) and not certificate.renewal_due(plant.home, time.time())
 
 
 @pytest.mark.slow

@@ -25,11 +25,11 @@ from tests.e2e.fleet_support import (
     start_campaign,
 )
 
-from wg_client.connection import link
-from wg_client.fleet import enrolment
-from wg_common.errors import DecodeError
-from wg_common.wire import fleet, key_files
-from wg_common.wire.protocol import StatisticsQuery
+from wg_core.connection import link
+from wg_core.errors import DecodeError
+from wg_core.fleet import certificate
+from wg_core.wire import fleet, key_files
+from wg_core.wire.protocol import StatisticsQuery
 from wg_server.campaigns import airgap
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
@@ -120,9 +120,9 @@ def test_a_node_renews_its_certificate_before_it_runs_out(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = plant.home.certificate.read_bytes()
-    assert not enrolment.renewal_due(plant.home, time.time())
-    assert enrolment.renewal_due(plant.home, time.time() + 20 * 3600)
-    monkeypatch.setattr(enrolment, "renewal_due", lambda home, now: True)
+    assert not certificate.renewal_due(plant.home, time.time())
+    assert certificate.renewal_due(plant.home, time.time() + 20 * 3600)
+    monkeypatch.setattr(certificate, "renewal_due", lambda home, now: True)
     with plant.running():
         assert finished(server, start_campaign(server, ["plant-a"])).state == "done"
     after = plant.home.certificate.read_bytes()

@@ -38,15 +38,16 @@ from tests.e2e.fleet_support import (
 from tests.e2e.test_fleet_processes import answers, models, process
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_client.connection import link, transport
-from wg_client.fleet import enrolment, flower, inbox
-from wg_client.fleet.interface import Handlers
-from wg_client.fleet.node import run_node
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common.errors import ConfigError, DecodeError, PeerError, StorageError
-from wg_common.wire import fleet, protocol
-from wg_common.wire.protocol import WITNESS_PATH
+from wg_client.fleet import enrolment
+from wg_core.connection import link, transport
+from wg_core.errors import ConfigError, DecodeError, PeerError, StorageError
+from wg_core.fleet import flower, inbox
+from wg_core.fleet.interface import Handlers
+from wg_core.fleet.node import run_node
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import fleet, protocol
+from wg_core.wire.protocol import WITNESS_PATH
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
@@ -394,7 +395,7 @@ def test_a_node_of_another_version_is_told_so_on_both_sides(
     assert (done.tasks[0].state, done.tasks[0].code) == ("refused", fleet.APP_MISMATCH)
     told = [record for record in caplog.records if "update the older side" in record.getMessage()]
     assert {record.name for record in told} == {
-        "wg_client.fleet.node",
+        "wg_core.fleet.node",
         "wg_server.campaigns.exchange",
     }
     assert plant.steps == []

@@ -12,8 +12,9 @@ from tests.e2e.product import DIMENSION, generator_package
 from tests.patience import wait_until
 from tests.server.generators import candidate, install
 
-from wg_common.errors import ConfigError, VerificationError
-from wg_common.wire import signing, weights_file
+from wg_common import weights_file
+from wg_core.errors import ConfigError, VerificationError
+from wg_core.wire import signing
 from wg_server.campaigns import packaging, starting
 from wg_server.campaigns.starting import Order
 from wg_server.generator import versions

@@ -17,17 +17,18 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import wait_until
 
+from wg_audit import verification
 from wg_client.cli.main import group as client
-from wg_client.connection import link
-from wg_client.fleet import enrolment, node, reenrolment, rotation
-from wg_client.site import config as configuration
-from wg_common import atomic
-from wg_common.audit import verification
-from wg_common.errors import ConfigError, PeerError
-from wg_common.ledger.anchors import Anchors, KnownWitness
-from wg_common.ledger.store import Ledger
-from wg_common.wire import canonical, protocol, signing
-from wg_common.wire.protocol import KeyRotation
+from wg_client.fleet import reenrolment, rotation
+from wg_core import atomic
+from wg_core.connection import link
+from wg_core.errors import ConfigError, PeerError
+from wg_core.fleet import certificate, node
+from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.store import Ledger
+from wg_core.site import config as configuration
+from wg_core.wire import canonical, protocol, signing
+from wg_core.wire.protocol import KeyRotation
 from wg_server.cli.main import main_group as operator
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
@@ -80,7 +81,7 @@ def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) ->
     before = plant.home.certificate.read_bytes()
     done = run(client, "renew", "--home", plant.home.root)
     assert plant.home.certificate.read_bytes() != before
-    assert done["certificate_expires"] == enrolment.certificate_expiry(plant.home)
+    assert done["certificate_expires"] == certificate.expiry(plant.home)
     witness_once(plant)
     with Store.open(server) as store:
         assert store.certificate_expiries()[plant.site] == done["certificate_expires"]
@@ -95,7 +96,7 @@ def test_a_session_that_outlives_its_certificate_renews_it(
     with plant.running():
         wait_until(lambda: site_of(server, plant).last_seen > 0, "the node")
         monkeypatch.setattr(
-            enrolment, "renewal_due", lambda home, now: home.certificate.read_bytes() == before
+            certificate, "renewal_due", lambda home, now: home.certificate.read_bytes() == before
         )
         wait_until(lambda: plant.home.certificate.read_bytes() != before, "the renewal")
         assert finished(server, start_campaign(server, [plant.site])).state == "done"

@@ -19,7 +19,7 @@ from tests.e2e.fleet_support import start_campaign
 from tests.e2e.product import Command, Fleet, Packages, make_fleet, node, serving
 from tests.patience import wait_until
 
-from wg_common.audit import verification
+from wg_audit import verification
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store

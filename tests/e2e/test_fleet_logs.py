@@ -24,7 +24,7 @@ from tests.e2e.fleet_support import (
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.release import freeze as freezing
-from wg_client.site import config as configuration
+from wg_core.site import config as configuration
 
 PROGRAMS = Path(sys.executable).parent
 

@@ -9,9 +9,9 @@ import pytest
 from tests.e2e.fleet_support import Plant, finished, start_campaign
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_client.fleet import flower
-from wg_common.errors import DataError
-from wg_common.privacy import timing
+from wg_core.errors import DataError
+from wg_core.fleet import flower
+from wg_core.privacy import timing
 from wg_server.site.home import ServerHome
 
 

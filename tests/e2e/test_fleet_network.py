@@ -31,7 +31,7 @@ from tests.e2e.product import (
 )
 from tests.patience import wait_until
 
-from wg_common.wire import protocol
+from wg_core.wire import protocol
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store

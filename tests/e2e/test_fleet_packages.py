@@ -19,12 +19,12 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_client.connection import link, transport
-from wg_client.fleet import download
-from wg_client.site import config as configuration
-from wg_client.site.config import LimitsConfig
-from wg_common.errors import PeerError
-from wg_common.wire import fleet, protocol
+from wg_core.connection import link, transport
+from wg_core.errors import PeerError
+from wg_core.fleet import download
+from wg_core.site import config as configuration
+from wg_core.site.config import LimitsConfig
+from wg_core.wire import fleet, protocol
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue

@@ -22,8 +22,8 @@ from tests.e2e.fleet_support import (
 from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server import postgres
 
-from wg_client.site import config as configuration
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
+from wg_core.site import config as configuration
 from wg_server.operation.initialise import free_ports
 from wg_server.operation.rotation import rotate_keys
 from wg_server.operation.serve import serve

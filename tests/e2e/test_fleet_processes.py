@@ -25,7 +25,7 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_common.wire.statistics_file import decode_covered
+from wg_core.wire.statistics_file import decode_covered
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store

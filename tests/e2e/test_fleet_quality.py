@@ -25,11 +25,11 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import wait_until
 
+from wg_audit import verification
 from wg_client.release import freeze as freezing
 from wg_client.release.quality import answer_quality
-from wg_client.site import config as configuration
-from wg_common.audit import verification
-from wg_common.wire import fleet
+from wg_core.site import config as configuration
+from wg_core.wire import fleet
 from wg_server.campaigns import absence, auditors, quality, reasons
 from wg_server.campaigns.intake import Release
 from wg_server.campaigns.starting import Order

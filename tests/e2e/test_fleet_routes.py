@@ -33,11 +33,11 @@ from starlette.routing import Mount, Route
 from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running
 from tests.e2e.test_fleet_attacks import activate, node_client
 
-from wg_client.connection import link, transport
 from wg_client.fleet import enrolment
-from wg_client.site import identity
-from wg_client.site.home import ClientHome
-from wg_common.wire import key_files, protocol
+from wg_core.connection import link, transport
+from wg_core.site import identity
+from wg_core.site.home import ClientHome
+from wg_core.wire import key_files, protocol
 from wg_server.console.web import ROOT
 from wg_server.fleet import guards
 from wg_server.fleet.enrolment import CA_PATH, make_token

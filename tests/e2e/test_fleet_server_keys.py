@@ -20,16 +20,16 @@ from tests.e2e.fleet_support import (
 from tests.e2e.test_fleet_keys import CutOff, audited, campaign, run, token
 from tests.patience import wait_until
 
+from wg_audit import verification
 from wg_client.cli.main import group as client
-from wg_client.fleet import node
-from wg_client.fleet import trust as believing
 from wg_client.operation import status
-from wg_client.site import config as configuration
-from wg_client.site import contact
-from wg_client.site.home import ClientHome
-from wg_common.audit import verification
-from wg_common.errors import ConfigError, StorageError
-from wg_common.ledger.anchors import Anchors, KnownWitness
+from wg_core.errors import ConfigError, StorageError
+from wg_core.fleet import node
+from wg_core.fleet import trust as believing
+from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.site import config as configuration
+from wg_core.site import contact
+from wg_core.site.home import ClientHome
 from wg_server.cli.main import main_group as operator
 from wg_server.fleet import trust
 from wg_server.operation.rotation import rotate_keys

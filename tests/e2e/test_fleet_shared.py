@@ -24,16 +24,16 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import PATIENCE_SECONDS, wait_until
 
+from wg_audit import verification
+from wg_audit.cli import group as auditor
 from wg_client.cli.main import group as client
 from wg_client.fleet import reenrolment
-from wg_client.release.query import open_ledger
-from wg_client.site import config as configuration
-from wg_common.audit import verification
-from wg_common.audit.cli import group as auditor
-from wg_common.errors import ConfigError
-from wg_common.ledger.anchors import Anchors, KnownWitness
-from wg_common.ledger.store import DatasetRecord
-from wg_common.wire import protocol, signing
+from wg_core.errors import ConfigError
+from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.store import DatasetRecord
+from wg_core.release.query import open_ledger
+from wg_core.site import config as configuration
+from wg_core.wire import protocol, signing
 from wg_server.cli.main import main_group as operator
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome

@@ -17,8 +17,8 @@ from tests.e2e.fleet_support import (
 from tests.patience import wait_until
 
 from wg_client.operation import status
-from wg_client.site import contact
-from wg_client.site.home import ClientHome
+from wg_core.site import contact
+from wg_core.site.home import ClientHome
 from wg_server.site.home import ServerHome
 
 

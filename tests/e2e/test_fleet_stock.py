@@ -33,8 +33,8 @@ from tests.e2e.product import BIN, Command, seams
 from tests.e2e.test_fleet_contract import pump
 from tests.patience import wait_until
 
-from wg_client.connection import link
-from wg_common.wire import key_files
+from wg_core.connection import link
+from wg_core.wire import key_files
 from wg_server.fleet.adapter import FleetState
 from wg_server.operation import serve as serving
 from wg_server.operation.initialise import free_ports

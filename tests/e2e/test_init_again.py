@@ -17,15 +17,15 @@ from tests.e2e.init_process import MOMENTS, Moment, stop_at
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.cli.main import group
-from wg_client.connection import link
-from wg_client.data import snapshot as snapshots
 from wg_client.release import freeze
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common.errors import ConfigError, PeerError
-from wg_common.ledger import entries
-from wg_common.ledger.store import Ledger
-from wg_common.wire import protocol, signing
+from wg_core import snapshot as snapshots
+from wg_core.connection import link
+from wg_core.errors import ConfigError, PeerError
+from wg_core.ledger import entries
+from wg_core.ledger.store import Ledger
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import protocol, signing
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store

@@ -17,9 +17,9 @@ import pytest
 from tests.e2e.fleet_support import running
 from tests.homes import make
 
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common import __version__
+from wg_core import __version__
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
 from wg_server.console import probes
 from wg_server.operation.initialise import free_ports
 from wg_server.site import pki

@@ -9,7 +9,7 @@ from tests.e2e import file_support
 
 from wg_client.models import predict
 from wg_client.selection.apply import apply_package
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.campaigns.airgap import generate_from_file
 from wg_server.generator import versions
 from wg_server.generator.heads.generate import load_generator

@@ -52,14 +52,14 @@ from tests.e2e.fleet_support import (
 from tests.patience import wait_until
 
 from wg_client.fleet.initialise import DataChoice, initialise
-from wg_client.fleet.interface import NodeOptions
-from wg_client.site.config import PrivacyConfig
-from wg_client.site.home import ClientHome
 from wg_common import catalogue
-from wg_common.errors import ConfigError, DecodeError
 from wg_common.modalities.registry import MODALITIES
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.wire import fleet, key_files, protocol
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.fleet.interface import NodeOptions
+from wg_core.site.config import PrivacyConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import fleet, key_files, protocol
 from wg_server.fleet import adapter
 from wg_server.fleet.adapter import FleetRun, FleetState
 from wg_server.fleet.enrolment import make_token
@@ -204,8 +204,8 @@ def test_the_node_takes_from_flower_what_it_needs_and_no_loader_of_apps() -> Non
         for module, tree in trees.items()
         if any(name.split(".")[0] == "flwr" for name, _ in imported(tree))
     }
-    assert users == {"wg_client.fleet.flower"}
-    tree = trees["wg_client.fleet.flower"]
+    assert users == {"wg_core.fleet.flower"}
+    tree = trees["wg_core.fleet.flower"]
     used = {name for name, _ in imported(tree) if name.startswith("flwr")}
     assert used <= _FLOWER, used - _FLOWER
     names = {found.id for found in ast.walk(tree) if isinstance(found, ast.Name)}

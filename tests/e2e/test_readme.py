@@ -14,8 +14,8 @@ import pytest
 from demo.processes import Processes, processes
 from PIL import Image
 
+from wg_audit.cli import group as auditor
 from wg_client.cli.main import group as client
-from wg_common.audit.cli import group as auditor
 from wg_server.cli.main import main_group as operator
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome

@@ -18,12 +18,13 @@ from tests.client.conftest import pictures, waves
 from tests.e2e.fleet_support import make_home, running
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_common.errors import EXIT_CONFIG, EXIT_NOT_ACCEPTED
+from wg_common import weights_package
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
-from wg_common.wire import protocol, signing, weights_package
-from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_common.weights_package import Candidate, WeightsManifest
+from wg_core.errors import EXIT_CONFIG, EXIT_NOT_ACCEPTED
+from wg_core.wire import protocol, signing
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store

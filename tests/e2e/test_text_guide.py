@@ -18,15 +18,16 @@ from tests.e2e.fleet_support import make_home, running
 
 from wg_client.data.survey import survey
 from wg_client.fitting.linear_head import fit_lda, scaling
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common.errors import EXIT_NOT_ACCEPTED, EXIT_OK
+from wg_common import weights_package
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
-from wg_common.wire import protocol, signing, weights_package
-from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_common.weights_package import Candidate, WeightsManifest
+from wg_core.errors import EXIT_NOT_ACCEPTED, EXIT_OK
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import protocol, signing
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store

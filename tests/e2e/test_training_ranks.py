@@ -14,8 +14,8 @@ from tests.e2e.fleet_support import make_home
 from tests.e2e.test_networks import TRAINING, ZOO
 from tests.server.generator.ranked import ended, start
 
-from wg_common.errors import EXIT_NOT_ACCEPTED, EXIT_OK
-from wg_common.wire import canonical
+from wg_core.errors import EXIT_NOT_ACCEPTED, EXIT_OK
+from wg_core.wire import canonical
 from wg_server.generator import versions
 from wg_server.generator.pipeline import train
 from wg_server.site.home import ServerHome

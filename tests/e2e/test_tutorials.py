@@ -27,8 +27,8 @@ from tests.patience import wait_until
 from tests.tutorial import Shell, Step, Words, commands, shell, walk
 
 from wg_client.models import store as models
-from wg_client.site.home import ClientHome
-from wg_common import atomic
+from wg_core import atomic
+from wg_core.site.home import ClientHome
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 

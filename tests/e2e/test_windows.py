@@ -12,7 +12,7 @@ from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
 from wg_client.selection.apply import apply_package
-from wg_client.site import config as configuration
+from wg_core.site import config as configuration
 from wg_server.campaigns.airgap import generate_from_file
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.plan import GeneratorPlan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.faults.sweep import World
 from tests.server.generators import candidate, install
 
-from wg_common import atomic
+from wg_core import atomic
 from wg_server.generator import versions
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome

@@ -13,29 +13,29 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from tests.common.ledger.conftest import ORIGIN, Site
+from tests.core.ledger.conftest import ORIGIN, Site
 from tests.faults.exchange import GeneratorExchange
 from tests.faults.sweep import Scenario, World
 from tests.server.enrolling import beginning
 
-from wg_client.data import snapshot as snapshots
-from wg_client.fleet.inbox import Inbox
+from wg_audit import verification
 from wg_client.models import adoption
 from wg_client.models import store as models
 from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.release.freeze import freeze
-from wg_client.release.query import answer_query
-from wg_client.site import config as configuration
-from wg_client.site import identity
-from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.audit import verification
-from wg_common.ledger import witness as witnesses
-from wg_common.ledger.store import Ledger
-from wg_common.ledger.witness import WitnessState
-from wg_common.wire import canonical, signing
-from wg_common.wire.protocol import Delivery, EnrolmentRequest, StatisticsQuery
+from wg_core import atomic
+from wg_core import snapshot as snapshots
+from wg_core.fleet.inbox import Inbox
+from wg_core.ledger import witness as witnesses
+from wg_core.ledger.store import Ledger
+from wg_core.ledger.witness import WitnessState
+from wg_core.release.query import answer_query
+from wg_core.site import config as configuration
+from wg_core.site import identity
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, signing
+from wg_core.wire.protocol import Delivery, EnrolmentRequest, StatisticsQuery
 from wg_server.fleet.witness import Witness
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig as Central

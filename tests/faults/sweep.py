@@ -190,7 +190,7 @@ class _Sweep:
 
     def _fork(self, work: Callable[[], None]) -> int:
         """Do something in a process of its own: 0, ``FAILED`` for a clear error, or another."""
-        from wg_common.errors import WgError
+        from wg_core.errors import WgError
 
         self._told.unlink(missing_ok=True)
         child = os.fork()

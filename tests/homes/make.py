@@ -32,7 +32,7 @@ import numpy as np
 from tests.e2e.fleet_support import healthy
 from tests.patience import wait_until
 
-from wg_common import __version__
+from wg_core import __version__
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wg_common.ledger import merkle
-from wg_common.ledger.store import Ledger
+from wg_core.ledger import merkle
+from wg_core.ledger.store import Ledger
 from wg_server.store.succession import Beginning
 
 UNSEEN = Beginning(

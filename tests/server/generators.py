@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wg_common.wire import canonical
+from wg_core.wire import canonical
 from wg_server.generator import versions
 from wg_server.generator.evaluation.checks import Check
 from wg_server.generator.versions import Version

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from wg_common.privacy.mechanism import sigma_for
-from wg_common.privacy.quality import WEIGHT, QualityLayout
-from wg_common.wire import canonical, quality_file, signing
-from wg_common.wire.covered import CoveredStatistics
-from wg_common.wire.quality_file import QualityManifest
-from wg_common.wire.statistics_file import integers_to_bytes
+from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.quality import WEIGHT, QualityLayout
+from wg_core.wire import canonical, quality_file, signing
+from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.quality_file import QualityManifest
+from wg_core.wire.statistics_file import integers_to_bytes
 from wg_server.store.campaigns import Campaign
 from wg_server.store.quality import StoredReport, Subject
 from wg_server.store.queue import CampaignQueue

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.options import home_option
-from wg_client.site.home import ClientHome
-from wg_common import cli, errors
+from wg_common import cli
 from wg_common.cli import json_option, next_step, show
-from wg_common.language import text
-from wg_common.wire import canonical
+from wg_core import errors
+from wg_core.language import text
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.models.adoption import Change, Chosen
@@ -135,9 +136,9 @@ def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[Mod
     Raises:
         ConfigError: There is none, or several packages begin with this.
     """
-    from wg_client.fleet.inbox import Inbox
     from wg_client.models import adoption, store
     from wg_client.models.manifest import KEPT
+    from wg_core.fleet.inbox import Inbox
 
     home.require()
     if not store.all_manifests(home) and Inbox(home).waiting():

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.options import delta_option, epsilon_option, home_option
-from wg_client.site.config import HUMAN, RECORD
-from wg_client.site.home import ClientHome
-from wg_common import errors
 from wg_common.cli import json_option, next_step, say, show
-from wg_common.language import current, listed, padded, text, wrapped
-from wg_common.wire import canonical
+from wg_core import errors
+from wg_core.language import current, listed, padded, text, wrapped
+from wg_core.site.config import HUMAN, RECORD
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.data.local_encoder import LocalEncoderSight
@@ -129,7 +129,7 @@ def _local_lines(local: LocalEncoderSight | None, records: int | None) -> Iterat
 def _looking(found: Check, home: ClientHome) -> float:
     from wg_client.fitting.cost import look_seconds, measured_speed
     from wg_client.selection.checks.probe import looks
-    from wg_client.site import config
+    from wg_core.site import config
 
     policy = config.load(home).acceptance.checks
     count = looks(found.data.records, found.data.modality, policy)
@@ -181,7 +181,7 @@ def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:
 
 
 def _who_decides(home: ClientHome) -> Iterator[str]:
-    from wg_client.site import config
+    from wg_core.site import config
 
     yield text("who decides:")
     if config.load(home).privacy.approve == HUMAN:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli.options import allow_empty_option, home_option, set_aside_option
-from wg_client.site.home import ClientHome
-from wg_common import cli, errors
+from wg_common import cli
 from wg_common.cli import emit, json_option, next_step, note, printable, say, show
-from wg_common.language import current, template, text
-from wg_common.wire import canonical
+from wg_core import errors
+from wg_core.language import current, template, text
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.data.inspection import Inspection
@@ -44,7 +45,7 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     is a new version of the data set, whose releases are charged anew.
     """
     from wg_client.release import freeze as freezing
-    from wg_client.site import config as configuration
+    from wg_core.site import config as configuration
 
     config = configuration.load(home)
     source = Path(config.data.path)

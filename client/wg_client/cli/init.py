@@ -11,17 +11,17 @@ import click
 from wg_client.cli import options
 from wg_client.cli.freeze import freeze_document, freezing_bar, frozen_lines, say_refusal
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
-from wg_client.site.config import ClientConfig, PrivacyConfig, default_request_epsilon
-from wg_client.site.home import ClientHome
-from wg_client.site.local_encoder import read as read_local_encoder
-from wg_client.site.reading import LogConfig
-from wg_common import errors
 from wg_common.cli import json_option, next_step, note, say, show
-from wg_common.language import current, text
+from wg_core import errors
+from wg_core.language import current, text
+from wg_core.site.config import ClientConfig, PrivacyConfig, default_request_epsilon
+from wg_core.site.home import ClientHome
+from wg_core.site.local_encoder import read as read_local_encoder
+from wg_core.site.reading import LogConfig
 
 if TYPE_CHECKING:
+    from wg_client.fleet.encoder_about import EncoderAbout
     from wg_client.release.freeze import Frozen
-    from wg_client.site.encoder_pin import EncoderAbout
 
 _DEFAULT = PrivacyConfig()
 _CONFIRMED = {
@@ -166,7 +166,7 @@ def _policy(
     max_epsilon: str | None,
 ) -> PrivacyConfig:
     """What ``client.yaml`` is to hold of the policy: the options, or the defaults."""
-    from wg_client.site import config as configuration
+    from wg_core.site import config as configuration
 
     default = _DEFAULT
     if budget_of is not None:
@@ -267,8 +267,8 @@ def _enrol_again(
     budget_of: Path | None,
     as_json: bool,
 ) -> None:
-    from wg_client.data import plant as plants
     from wg_client.fleet import reenrolment
+    from wg_core import snapshot as snapshots
 
     if budget_of is not None:
         raise errors.UsageError("--budget-of: for a new home; a budget cannot be moved")
@@ -276,7 +276,7 @@ def _enrol_again(
         raise errors.UsageError("--data: the data set of a home that is enrolled again stays")
     config = reenrolment.replace(home, token, encoder=encoder)
     try:
-        plants.ready_snapshot(home)
+        snapshots.ready_snapshot(home)
     except errors.ConfigError as error:  # another encoder
         note(str(error))
     show(

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.options import home_option
-from wg_client.site.home import ClientHome
-from wg_common import errors
 from wg_common.backup.options import key_options, seal_options
 from wg_common.cli import json_option, show
-from wg_common.language import text
 from wg_common.options import out_option
-from wg_common.wire import canonical
+from wg_core import errors
+from wg_core.language import text
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.operation.status import Status

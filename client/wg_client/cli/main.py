@@ -1,4 +1,4 @@
-"""``wg-client``: what a plant engineer touches. ``wg_common.errors`` has the exit codes.
+"""``wg-client``: what a plant engineer touches. ``wg_core.errors`` has the exit codes.
 
 Heavy imports (torch, flwr) happen inside the commands that need them, so that
 ``--help`` and ``budget`` answer at once.
@@ -21,7 +21,8 @@ from wg_client.cli import (
     watch,
 )
 from wg_client.languages import speaks
-from wg_common import __version__, cli, help_page, language
+from wg_common import cli, help_page
+from wg_core import __version__, language
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

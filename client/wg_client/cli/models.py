@@ -12,12 +12,13 @@ import click
 from wg_client.cli import adoption
 from wg_client.cli.adoption import chosen
 from wg_client.cli.options import heat_maps_option, home_option, model_option, package_option
-from wg_client.site.home import ClientHome
-from wg_common import cli, errors
+from wg_common import cli
 from wg_common.cli import json_option, next_step, note, show
-from wg_common.language import Text, text
 from wg_common.options import OUT_FILE
-from wg_common.wire import canonical, container, protocol
+from wg_core import errors
+from wg_core.language import Text, text
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, container, protocol
 
 if TYPE_CHECKING:
     from wg_client.models.manifest import ModelEntry

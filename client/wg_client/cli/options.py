@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from wg_client.languages import speaks
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common import atomic, language
 from wg_common.cli import note
-from wg_common.errors import DecodeError, UsageError, WgError
 from wg_common.options import DELTA, EPSILON
-from wg_common.wire import protocol
+from wg_core import atomic, language
+from wg_core.errors import DecodeError, UsageError, WgError
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import protocol
 
 STDIN = "-"
 WARNING = (

@@ -10,20 +10,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wg_client.site import config as configuration
-from wg_client.site.config import UNLABELLED_FOLDER
-from wg_client.site.home import ClientHome
-from wg_common import atomic, cli
-from wg_common.errors import DataError
-from wg_common.language import text
-from wg_common.wire import canonical
+from wg_common import cli
+from wg_core import atomic
+from wg_core.errors import DataError
+from wg_core.language import text
+from wg_core.site import config as configuration
+from wg_core.site.config import UNLABELLED_FOLDER
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.data.dataset import Problem, SiteData
+    from wg_client.data.dataset import SiteData
     from wg_client.models.calls import Judge
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.predict import Accuracy, Prediction
     from wg_client.models.shadow import Difference
+    from wg_core.snapshot import Problem
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -7,10 +7,8 @@ from typing import Any
 import click
 
 from wg_client.cli.options import words_of
-from wg_client.site.reading import ReadingConfig
-from wg_common.errors import UsageError
-from wg_common.modalities.images import BITS
-from wg_common.modalities.tables import AUTO, ENCODINGS
+from wg_core.errors import UsageError
+from wg_core.site.reading import AUTO, BITS, ENCODINGS, ReadingConfig
 
 _OPTIONS = (
     click.option(

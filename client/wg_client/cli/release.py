@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from wg_client.cli.options import by_option, delta_option, epsilon_option, home_option
-from wg_client.site.home import ClientHome
-from wg_common import atomic
 from wg_common.cli import json_option, show
-from wg_common.language import text
 from wg_common.options import out_option
-from wg_common.wire import canonical, protocol
+from wg_core import atomic
+from wg_core.language import text
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, protocol
 
 
 @click.command()
@@ -40,14 +40,15 @@ def statistics(
 ) -> None:
     """Charge and write one release to a file, for a server that is not connected."""
     from wg_client.data import plant as plants
-    from wg_client.release import approval
-    from wg_client.release.budget import read_spend
-    from wg_client.release.query import answer_query, open_ledger
-    from wg_client.site import config as configuration
-    from wg_client.site import locks, policy
+    from wg_core import snapshot as snapshots
+    from wg_core.release import approval
+    from wg_core.release.budget import read_spend
+    from wg_core.release.query import answer_query, open_ledger
+    from wg_core.site import config as configuration
+    from wg_core.site import locks, policy
 
     config = configuration.load(home)
-    plants.ready_snapshot(home)
+    snapshots.ready_snapshot(home)
     query = protocol.StatisticsQuery(
         request_id=secrets.token_hex(16),
         site=config.site,
@@ -120,7 +121,7 @@ def contribute(
 ) -> None:
     """Charge, train a head with DP-SGD, and write it to a file for the server's zoo."""
     from wg_client.release import contribution as contributing
-    from wg_client.site import config as configuration
+    from wg_core.site import config as configuration
 
     privacy = configuration.load(home).privacy
     request = contributing.ContributionRequest(
@@ -145,8 +146,8 @@ def contribute(
 @json_option
 def budget(home: ClientHome, as_json: bool) -> None:
     """Show what left, what it cost, and what is left of the budget."""
-    from wg_client.release.budget import read_spend
-    from wg_client.site import config as configuration
+    from wg_core.release.budget import read_spend
+    from wg_core.site import config as configuration
 
     config = configuration.load(home)
     spend = read_spend(home, config)
@@ -204,8 +205,8 @@ def _write(
     home: ClientHome, out: Path, data: bytes, paid: str, about: dict[str, Any], as_json: bool
 ) -> None:
     """Write the file of a release, and say what it is and what is spent now."""
-    from wg_client.release.budget import read_spend
-    from wg_client.site import config as configuration
+    from wg_core.release.budget import read_spend
+    from wg_core.site import config as configuration
 
     atomic.write_bytes(out, data)
     spend = read_spend(home, configuration.load(home))

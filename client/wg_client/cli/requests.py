@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli.options import home_option
-from wg_client.site.home import ClientHome
 from wg_common.cli import json_option, next_step, show
-from wg_common.language import text
-from wg_common.wire import canonical
-from wg_common.wire.protocol import QualityQuery
+from wg_core.language import text
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
+from wg_core.wire.protocol import QualityQuery
 
 if TYPE_CHECKING:
-    from wg_client.release.approval import Waiting
-    from wg_common.ledger.entries import Decision
+    from wg_core.ledger.entries import Decision
+    from wg_core.release.approval import Waiting
 
 _ID = click.argument("request_id", metavar="ID")
 _STATES = {
@@ -45,7 +45,7 @@ def requests() -> None:
 @json_option
 def list_requests(home: ClientHome, as_json: bool) -> None:
     """List requests that came and have not expired, and what was decided."""
-    from wg_client.release import approval
+    from wg_core.release import approval
 
     rows = [_document(home, one) for one in approval.waiting(home, time.time())]
     nothing = text("no requests")
@@ -79,7 +79,8 @@ def list_requests(home: ClientHome, as_json: bool) -> None:
 @json_option
 def show_request(home: ClientHome, request_id: str, as_json: bool) -> None:
     """Show one request: what would leave, and what it would cost. Sends nothing."""
-    from wg_client.release import approval, preview
+    from wg_client.release import preview
+    from wg_core.release import approval
 
     one = approval.find(home, request_id, time.time())
     query = one.query
@@ -116,9 +117,9 @@ def deny(home: ClientHome, request_id: str, name: str, as_json: bool) -> None:
 
 
 def _decide(home: ClientHome, request_id: str, name: str, approved: bool, as_json: bool) -> None:
-    from wg_client.release import approval
-    from wg_client.release.query import open_ledger
-    from wg_client.site import locks
+    from wg_core.release import approval
+    from wg_core.release.query import open_ledger
+    from wg_core.site import locks
 
     config = _config(home)
     one = approval.find(home, request_id, time.time())
@@ -144,22 +145,22 @@ def _decide(home: ClientHome, request_id: str, name: str, approved: bool, as_jso
 
 def _counts(home: ClientHome, query: QualityQuery) -> dict[str, Any]:
     """What a quality report would hold, in public figures: it costs what other releases do."""
-    from wg_client.data import plant as plants
     from wg_client.release import quality
+    from wg_core import snapshot as snapshots
 
-    found = quality.counted(home, _config(home), plants.ready_snapshot(home), query)
+    found = quality.counted(home, _config(home), snapshots.ready_snapshot(home), query)
     return {"integers": len(found.names) + 1, "candidates": found.names}
 
 
 def _config(home: ClientHome) -> Any:
-    from wg_client.site import config as configuration
+    from wg_core.site import config as configuration
 
     return configuration.load(home)
 
 
 def _document(home: ClientHome, one: Waiting) -> dict[str, Any]:
     """A request, and what became of it."""
-    from wg_common.ledger.store import Ledger
+    from wg_core.ledger.store import Ledger
 
     config, query = _config(home), one.query
     with Ledger.open(home.ledger) as ledger:

@@ -12,10 +12,11 @@ import click
 
 from wg_client.cli.models import kept_lines
 from wg_client.cli.options import home_option
-from wg_client.site.home import ClientHome
-from wg_common import cli, logs
-from wg_common.errors import UsageError
-from wg_common.language import text
+from wg_common import cli
+from wg_core import logs
+from wg_core.errors import UsageError
+from wg_core.language import text
+from wg_core.site.home import ClientHome
 
 if TYPE_CHECKING:
     from wg_client.selection.apply import AppliedModel
@@ -37,19 +38,19 @@ def run(home: ClientHome, once: bool, as_json: bool, log_format: str) -> None:
     """
     if as_json and not once:
         raise UsageError("--json: with --once alone; a node that goes on has --log-format json")
-    from wg_client.data import plant as plants
-    from wg_client.fleet.interface import Handlers
-    from wg_client.fleet.node import run_node
-    from wg_client.release import answer_time
     from wg_client.release.quality import answer_quality
-    from wg_client.release.query import answer_query
     from wg_client.selection.apply import apply_package
-    from wg_client.site import config as configuration
-    from wg_common.ledger import charging
+    from wg_core import snapshot as snapshots
+    from wg_core.fleet.interface import Handlers
+    from wg_core.fleet.node import run_node
+    from wg_core.ledger import charging
+    from wg_core.release import answer_time
+    from wg_core.release.query import answer_query
+    from wg_core.site import config as configuration
 
     charging.code_digest()  # of the code as it is now, not of an upgrade while this runs
     config = configuration.load(home)
-    answer_time.check_answers(config, plants.ready_snapshot(home))
+    answer_time.check_answers(config, snapshots.ready_snapshot(home))
     logs.use(log_format, hidden=(config.data.path,))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

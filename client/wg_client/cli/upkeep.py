@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 
 from wg_client.cli.options import home_option, join_options
-from wg_client.site.home import ClientHome
-from wg_common import errors
 from wg_common.cli import json_option, show, timed_progress
-from wg_common.language import text
+from wg_core import errors
+from wg_core.fleet import certificate
+from wg_core.language import text
+from wg_core.site.home import ClientHome
 
 
 @click.command()
@@ -17,12 +18,11 @@ from wg_common.language import text
 @json_option
 def renew(home: ClientHome, as_json: bool) -> None:
     """Get a fresh TLS certificate now. A running node does so by itself when it is due."""
-    from wg_client.fleet import enrolment
-    from wg_client.site import config as configuration
+    from wg_core.site import config as configuration
 
     config = configuration.load(home)
-    enrolment.renew(home, config)
-    expires = enrolment.certificate_expiry(home)
+    certificate.renew(home, config)
+    expires = certificate.expiry(home)
     when = datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     document = {"site": config.site, "certificate_expires": expires}
     show(document, [f"{home.certificate}: good until {when}"], as_json)
@@ -37,9 +37,9 @@ def cosigned(home: ClientHome, file: Path, as_json: bool) -> None:
 
     A weights package carries one too, and 'wg-client apply' keeps it.
     """
-    from wg_client.connection import cosigning
-    from wg_common import atomic
-    from wg_common.wire.protocol import NOTE_LIMIT
+    from wg_core import atomic
+    from wg_core.connection import cosigning
+    from wg_core.wire.protocol import NOTE_LIMIT
 
     data = atomic.read_bytes(file, limit=NOTE_LIMIT)
     try:
@@ -58,8 +58,8 @@ def cosigned(home: ClientHome, file: Path, as_json: bool) -> None:
 @json_option
 def witnesses(home: ClientHome, as_json: bool) -> None:
     """Show who witnesses the ledger, and what a new witness's operator must be given."""
-    from wg_client.connection import cosigning
-    from wg_client.site import config as configuration
+    from wg_core.connection import cosigning
+    from wg_core.site import config as configuration
 
     config = configuration.load(home)
     origin, vkey, size, rows = cosigning.status(home, config)
@@ -111,7 +111,7 @@ def compromise(
     Stop the node first. Every key of the plant is made anew.
     """
     from wg_client.fleet import reenrolment
-    from wg_client.release.budget import read_spend
+    from wg_core.release.budget import read_spend
 
     config = reenrolment.compromise(home, token, reason, encoder=encoder)
     spend = read_spend(home, config)
@@ -140,9 +140,9 @@ def audit(home: ClientHome, as_json: bool) -> int:
     Made-up records only; costs no budget; about half a minute. Ends with code 5 if the code gives
     less privacy than it claims; that is recorded as well.
     """
+    from wg_audit import words
+    from wg_audit.installed.probes import Size
     from wg_client.release.audit import audit as run
-    from wg_common.audit import words
-    from wg_common.audit.installed.probes import Size
 
     size = Size()
     with timed_progress(text("questions to made-up plants"), size.questions) as answered:

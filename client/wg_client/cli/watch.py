@@ -10,12 +10,13 @@ import click
 
 from wg_client.cli.check import fitted
 from wg_client.cli.options import home_option
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common import cli, errors
+from wg_common import cli
 from wg_common.cli import json_option, next_step, note, printable, show
-from wg_common.language import padded, text
-from wg_common.wire import canonical
+from wg_core import errors
+from wg_core.language import padded, text
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.operation.watch import Watch

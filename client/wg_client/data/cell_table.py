@@ -11,9 +11,10 @@ import numpy as np
 
 from wg_client.data import dataset
 from wg_client.data.label_table import check_case
-from wg_client.site.reading import ReadingConfig
-from wg_common.errors import DataError
 from wg_common.modalities import cells
+from wg_core.errors import DataError
+from wg_core.site.reading import ReadingConfig
+from wg_core.snapshot import Problem
 
 _LABEL, _SPLIT = "label", "split"
 
@@ -45,7 +46,7 @@ def survey_cells(
     labels = _domain(table, labels, said)
     index = dataset.label_index(labels)
     kept: list[int] = []
-    problems: list[dataset.Problem] = []
+    problems: list[Problem] = []
     for row in range(n):
         reason = found.problems.get(row, "")
         if not reason:
@@ -56,7 +57,7 @@ def survey_cells(
             elif units is not None and not units[row].strip():
                 reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason:
-            problems.append(dataset.Problem(name=found.records.names[row], reason=reason))
+            problems.append(Problem(name=found.records.names[row], reason=reason))
         else:
             kept.append(row)
     dataset.check_count(table, len(kept))

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.record_files import LogRecords, RecordFiles
-from wg_client.site.reading import ReadingConfig
-from wg_common.errors import DataError
 from wg_common.modalities import cells, registry
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
+from wg_core.errors import DataError
+from wg_core.site.reading import ReadingConfig
+from wg_core.snapshot import Problem
 
 RECORD_LIMIT = 1_000_000
 RECORDS_CSV = "records.csv"
@@ -72,19 +73,6 @@ class SiteData:
             units=None if self.units is None else tuple(self.units[index] for index in kept),
             rows=None if self.rows is None else self.rows[list(kept)],
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something in the data set that cannot be used.
-
-    Attributes:
-        name: The file, relative to the folder, or a row of it.
-        reason: Why not.
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

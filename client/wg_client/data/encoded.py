@@ -16,10 +16,10 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.snapshot import DIGEST_BYTES
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.errors import StorageError, raised_as
+from wg_core import atomic
+from wg_core.errors import StorageError, raised_as
+from wg_core.site.home import ClientHome
+from wg_core.snapshot import DIGEST_BYTES
 
 FOLDER = ".encoded"
 

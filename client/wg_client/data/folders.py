@@ -14,7 +14,6 @@ import numpy as np
 from wg_client.data.dataset import (
     RECORDS_CSV,
     UNLABELLED,
-    Problem,
     SiteData,
     Survey,
     check_count,
@@ -30,11 +29,12 @@ from wg_client.data.dataset import (
     undeclared,
 )
 from wg_client.data.record_files import RecordFiles
-from wg_client.site.config import UNLABELLED_FOLDER
-from wg_client.site.reading import ReadingConfig
-from wg_common.errors import DataError, raised_as
 from wg_common.modalities import registry
 from wg_common.modalities.images import Images
+from wg_core.errors import DataError, raised_as
+from wg_core.site.config import UNLABELLED_FOLDER
+from wg_core.site.reading import ReadingConfig
+from wg_core.snapshot import Problem
 
 _SPLITS = frozenset(
     ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "holdout")

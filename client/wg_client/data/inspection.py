@@ -20,23 +20,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.dataset import UNLABELLED, Problem, SiteData, Survey
+from wg_client.data.dataset import UNLABELLED, SiteData, Survey
 from wg_client.data.looks import Looks
-from wg_common.errors import DataError
 from wg_common.modalities.base import Record, content_digest
+from wg_core.errors import DataError
+from wg_core.snapshot import Duplicate, Problem
 
 _STEP = 64
 _NAME = 40  # Most characters of a unit in a message
 
 Stage = Callable[[str, int, int], None]  # Called with (what is done, records done, records in all)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Duplicate:
-    """A record that does not count, since another one of the same content does."""
-
-    name: str
-    same_as: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from wg_client.data.dataset import listed
 from wg_client.data.sensor_log import SensorLog, seconds
-from wg_client.site.reading import LogConfig
-from wg_common import atomic
-from wg_common.errors import DataError
 from wg_common.modalities import tables
+from wg_core import atomic
+from wg_core.errors import DataError
+from wg_core.site.reading import LogConfig
 
 FILE, INTERVAL = "file", "interval"
 """Units that need no column: all windows of one log, and of one interval."""

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from wg_client.data import dataset
 from wg_client.data.folders import Found, finish, inside
-from wg_client.site.reading import ReadingConfig
-from wg_common.errors import DataError
 from wg_common.modalities import registry, tables
 from wg_common.modalities.base import read_file
+from wg_core.errors import DataError
+from wg_core.site.reading import AUTO, ReadingConfig
+from wg_core.snapshot import Problem
 
 CSV_LIMIT = 256 << 20
 _HEADER_LIMIT = 64 << 10
@@ -58,7 +59,7 @@ def survey_table(
             reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason or isinstance(row, str):
             name = f"{dataset.RECORDS_CSV}: line {number}"
-            found.problems.append(dataset.Problem(name=name, reason=reason))
+            found.problems.append(Problem(name=name, reason=reason))
             continue
         found.paths.append(path / row.file)
         found.labels.append(index.get(row.label, dataset.UNLABELLED))
@@ -111,7 +112,7 @@ def _read(
     """Rows by the number of their line, or why they cannot be used."""
     data = read_file(table, CSV_LIMIT)
     text, encoding = tables.decode_table(data, str(table), reading.encoding)
-    if encoding == "cp932" and reading.encoding == tables.AUTO:
+    if encoding == "cp932" and reading.encoding == AUTO:
         found.hints.append(
             f"{table.name}: read as CP932 (Shift-JIS); if names look wrong, say --encoding"
         )

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.site.config import ClientConfig
-from wg_client.site.local_encoder import LocalEncoderConfig
-from wg_common.errors import ConfigError
 from wg_common.modalities.images import ENCODER_PIXELS, Images
 from wg_common.modalities.registry import modality
 from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
-from wg_common.nets.encoder.course_names import course_name
+from wg_core.errors import ConfigError
+from wg_core.site.config import ClientConfig
+from wg_core.site.encoder_names import course_name
+from wg_core.site.local_encoder import LocalEncoderConfig
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.local_encoder import LocalEncoder

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import dataset
-from wg_common.errors import DataError
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Modality, Record
+from wg_core.errors import DataError
+from wg_core.snapshot import Problem
 
 
 def survey_npz(
@@ -62,7 +63,7 @@ def survey_npz(
             rows=good,
         ),
         problems=tuple(
-            dataset.Problem(name=f"{path.name}[{row}]", reason=reasons[int(row)])
+            Problem(name=f"{path.name}[{row}]", reason=reasons[int(row)])
             for row in keep
             if int(row) in reasons
         ),

@@ -17,22 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import local_encoder
-from wg_client.data import snapshot as snapshots
 from wg_client.data.dataset import RECORDS_CSV, SiteData, reader
 from wg_client.data.sensor_windows import LogReader
-from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot
-from wg_client.site import config as configuration
-from wg_client.site import encoder_pin
-from wg_client.site.config import ClientConfig
-from wg_client.site.home import ClientHome
-from wg_client.site.local_encoder import LocalEncoderPin
-from wg_client.site.reading import ReadingConfig
-from wg_common.errors import ConfigError, DataError, VerificationError
 from wg_common.modalities import cells
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Record, content_digest
-from wg_common.privacy.schema import StatisticsSchema, default_schema
-from wg_common.wire import canonical
+from wg_core import snapshot as snapshots
+from wg_core.errors import ConfigError, DataError, VerificationError
+from wg_core.privacy.schema import StatisticsSchema
+from wg_core.site import config as configuration
+from wg_core.site import encoder_pin
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.site.local_encoder import LocalEncoderPin
+from wg_core.site.reading import ReadingConfig
+from wg_core.snapshot import FrozenRecords, Listing, Snapshot
+from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_common.nets.encoder.module import Encoder
@@ -122,7 +122,7 @@ def open_plant(home: ClientHome) -> Plant:
     package = encoder_pin.load(home, config)
     encoder = canonical.sha256_hex(package)
     snapshot = snapshots.current(home)
-    check_snapshot(config, snapshot, encoder=encoder)
+    snapshots.check_snapshot(config, snapshot, encoder=encoder)
     records, listing, manifest = snapshot.records(), snapshot.listing(), snapshot.manifest
     reading = config.data.reading
     frozen = StoredRecords(listing, records, manifest.modality, home.load_secret(), reading)
@@ -148,66 +148,6 @@ def open_plant(home: ClientHome) -> Plant:
         encoder=encoder,
         encoder_package=package,
     )
-
-
-def ready_snapshot(home: ClientHome) -> Snapshot:
-    """The snapshot in use, if releases can be made from it under today's settings.
-
-    Raises:
-        ConfigError: There is none, or it was made under other settings; says what to do.
-    """
-    config = configuration.load(home)
-    snapshot = snapshots.current(home)
-    package = encoder_pin.load(home, config)
-    check_snapshot(config, snapshot, encoder=canonical.sha256_hex(package))
-    return snapshot
-
-
-def schema_for(
-    config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
-) -> StatisticsSchema:
-    """Layout of this plant's releases: its public label domain, the encoder, fixed shares."""
-    privacy = config.privacy
-    return default_schema(
-        encoder=encoder,
-        dimension=dimension,
-        labels=config.data.labels,
-        clip_radius=clip_radius,
-        unit_rule=privacy.unit_rule,
-        unit_cap=privacy.unit_cap,
-    )
-
-
-def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) -> None:
-    """Refuse a snapshot that was made under other settings than today's.
-
-    Raises:
-        ConfigError: It was; what differs is named.
-    """
-    manifest = snapshot.manifest
-    schema = manifest.schema
-    today = schema_for(
-        config, encoder=encoder, dimension=schema.dimension, clip_radius=schema.radius
-    )
-    for what, got, want in (
-        ("data.name", manifest.dataset, config.data.name),
-        ("data.labels", schema.labels, config.data.labels),
-        ("data.unit_column", manifest.unit_column, config.data.unit_column or ""),
-        ("the encoder", schema.encoder, encoder),
-        ("data.local_encoder", manifest.local_encoder, _pin(config)),
-        ("privacy.unit_rule", schema.unit_rule, config.privacy.unit_rule),
-        ("the schema of releases", schema, today),
-    ):
-        if got != want:
-            raise ConfigError(
-                f"{snapshot.folder}: snapshot {manifest.number} was made before {what} changed; run"
-                f" 'wg-client freeze --home {snapshot.folder.parent.parent}'"
-            )
-
-
-def _pin(config: ClientConfig) -> LocalEncoderPin | None:
-    chosen = config.data.local_encoder
-    return None if chosen is None else chosen.pin
 
 
 def pinned_encoder(home: ClientHome, wanted: str, local: LocalEncoderPin | None = None) -> Encoder:
@@ -236,7 +176,7 @@ def pinned_encoder(home: ClientHome, wanted: str, local: LocalEncoderPin | None 
     if local is None:
         return encoder
     config = configuration.load(home)
-    named = _pin(config)
+    named = config.data.local_pin
     if named is None:
         raise ConfigError(
             f"{home.config}: the model stands on the local encoder {local}, and data.local_encoder"
@@ -252,7 +192,7 @@ def pinned_encoder(home: ClientHome, wanted: str, local: LocalEncoderPin | None 
 
 def statistics_schema(plant: Plant) -> StatisticsSchema:
     """Layout of this plant's releases."""
-    return schema_for(
+    return snapshots.schema_for(
         plant.config,
         encoder=plant.encoder,
         dimension=plant.features.dimension,

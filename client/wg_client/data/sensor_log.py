@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DataError
 from wg_common.modalities import tables
 from wg_common.modalities.base import DAMAGE
+from wg_core.errors import DataError
 
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".wav"})
 LOG_LIMIT = 4 << 30  # Largest file of a log, in bytes

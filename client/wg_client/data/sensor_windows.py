@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from wg_client.data.dataset import (
     RECORD_LIMIT,
     UNLABELLED,
-    Problem,
     SiteData,
     Survey,
     check_modality,
@@ -38,11 +37,12 @@ from wg_client.data.folders import inside, listing
 from wg_client.data.intervals import FILE, INTERVAL, Interval, read_intervals, rows_of
 from wg_client.data.record_files import LogRecords
 from wg_client.data.sensor_log import SUFFIXES, SensorLog, Wanted, read_log
-from wg_client.site.config import UNLABELLED_FOLDER
-from wg_client.site.reading import LogConfig, ReadingConfig
-from wg_common.errors import ConfigError, DataError
 from wg_common.modalities.base import Record
 from wg_common.modalities.windows import Windows
+from wg_core.errors import ConfigError, DataError
+from wg_core.site.config import UNLABELLED_FOLDER
+from wg_core.site.reading import LogConfig, ReadingConfig
+from wg_core.snapshot import Problem
 
 CACHE_BYTES = 512 << 20  # Logs that are held in memory, at most, beside the one that is read
 

@@ -35,9 +35,9 @@ from wg_client.data.folders import listing, survey_folder
 from wg_client.data.label_table import survey_table, why_none
 from wg_client.data.npz_file import survey_npz
 from wg_client.data.sensor_windows import is_log, survey_logs
-from wg_client.site.reading import ReadingConfig
-from wg_common.errors import DataError
 from wg_common.modalities import cells
+from wg_core.errors import DataError
+from wg_core.site.reading import ReadingConfig
 
 _ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz"}
 

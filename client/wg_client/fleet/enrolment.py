@@ -23,22 +23,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 
-from wg_client.connection import link, transport
-from wg_client.fleet import authority, trust
-from wg_client.site import identity, sharing
-from wg_client.site.config import ClientConfig
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
-from wg_common.ledger import database, entries
-from wg_common.ledger import export as exports
-from wg_common.ledger.entries import Genesis, Predecessor
-from wg_common.ledger.store import Ledger
-from wg_common.wire import canonical, key_files, protocol, signing
-from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
+from wg_core import atomic
+from wg_core.connection import link, transport
+from wg_core.errors import ConfigError, DecodeError, PeerError, VerificationError
+from wg_core.fleet import certificate
+from wg_core.ledger import database, entries
+from wg_core.ledger import export as exports
+from wg_core.ledger.entries import Genesis, Predecessor
+from wg_core.ledger.store import Ledger
+from wg_core.site import identity, sharing
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, protocol, signing
+from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 
 CA_PATH = "/wg/v1/ca"
 CA_LIMIT = 64 << 10  # Largest answer to the request for the CA certificate, in bytes
@@ -106,7 +104,7 @@ def enrol(
             replaced=_show_replaced(opened, replaced or ledger or home.ledger),
         )
         reply = _exchange(token, ca_pem, request)
-        certificate, encoder = _check_reply(reply, token, home)
+        client_certificate, encoder = _check_reply(reply, token, home)
         if confirm is not None:
             confirm(encoder)
         sharing.check_witness(home, reply.witness_name, reply.witness_key)
@@ -114,43 +112,9 @@ def enrol(
         if reply.cosignature:
             opened.add_cosignature(first + reply.cosignature.encode(), reply.witness_name)
     atomic.write_bytes(home.ca_certificate, ca_pem)
-    atomic.write_bytes(home.certificate, certificate)
+    atomic.write_bytes(home.certificate, client_certificate)
     atomic.write_bytes(home.encoder, encoder)
     return Enrolment(token.site, request.ledger_origin, reply, encoder)
-
-
-def renew(home: ClientHome, config: ClientConfig) -> None:
-    """Replace the TLS client certificate by a fresh one for the same key.
-
-    The server's authority of today is pinned first, where the pinned one vouches for it.
-
-    Raises:
-        PeerError: The server cannot be reached or refuses.
-        VerificationError: What came back is no certificate for this key.
-    """
-    with link.Link.open(home, config.server.fleet_url) as connection:
-        trust.follow(home, config, connection)
-        pem = connection.renew(identity.csr(home, config.site))
-    atomic.write_bytes(home.certificate, _check_certificate(pem, home))
-
-
-def certificate_expiry(home: ClientHome) -> float:
-    """When the TLS client certificate expires, Unix seconds."""
-    certificate = _load_certificate(atomic.read_bytes(home.certificate, limit=1 << 16))
-    return certificate.not_valid_after_utc.timestamp()
-
-
-def renewal_due(home: ClientHome, now: float) -> bool:
-    """Whether a third of the certificate's life is over, or its authority is replaced.
-
-    So early that a plant may be off for the other two thirds, at any time, and still renew.
-    """
-    certificate = _load_certificate(atomic.read_bytes(home.certificate, limit=1 << 16))
-    if not authority.issued_by(certificate, authority.read_root(home)):
-        return True
-    start = certificate.not_valid_before_utc.timestamp()
-    end = certificate.not_valid_after_utc.timestamp()
-    return now > start + (end - start) / 3
 
 
 def kept_name(origin: str) -> str:
@@ -243,7 +207,7 @@ def _fetch_ca(token: JoinToken) -> bytes:
             f" {token.ca_sha256[:16]}…: this is not the server that made the token"
         )
     pem = ssl.DER_cert_to_PEM_cert(der).encode("ascii")
-    _load_certificate(pem)
+    certificate.load(pem)
     return pem
 
 
@@ -282,10 +246,10 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
 
 def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> tuple[bytes, bytes]:
     """The client certificate (PEM, nothing beside it) and the encoder."""
-    ca = _load_certificate(reply.ca_pem.encode("ascii", "replace"))
+    ca = certificate.load(reply.ca_pem.encode("ascii", "replace"))
     if ca.fingerprint(hashes.SHA256()).hex() != token.ca_sha256:
         raise VerificationError("enrolment reply: another CA than the join token names")
-    certificate = _check_certificate(reply.certificate_pem.encode("ascii", "replace"), home)
+    pem = certificate.check(reply.certificate_pem.encode("ascii", "replace"), home)
     for field in ("server_key", "witness_key"):
         try:
             signing.public_from_bytes(bytes.fromhex(getattr(reply, field)))
@@ -301,21 +265,4 @@ def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> t
             f"enrolment reply: encoder {found}, the join token names {token.encoder}: this is not"
             " the encoder that the operator promised; ask for a new token"
         )
-    return certificate, encoder
-
-
-def _check_certificate(pem: bytes, home: ClientHome) -> bytes:
-    """The certificate alone, as PEM, if it is for this home's key."""
-    certificate = _load_certificate(pem)
-    kind = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    own = key_files.load_ec(home.tls_key).public_key().public_bytes(*kind)
-    if certificate.public_key().public_bytes(*kind) != own:
-        raise VerificationError("the server returned a certificate for another key")
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _load_certificate(pem: bytes) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise DecodeError("not a PEM certificate") from error
+    return pem, encoder

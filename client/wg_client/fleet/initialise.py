@@ -15,32 +15,33 @@ from functools import partial
 from pathlib import Path
 
 from wg_client.data import local_encoder
-from wg_client.data import snapshot as snapshots
 from wg_client.data.dataset import READING, check_modality
 from wg_client.data.inspection import Inspection, Stage, inspect
 from wg_client.data.survey import survey
+from wg_client.fleet import encoder_about
+from wg_client.fleet.encoder_about import Confirm
 from wg_client.fleet.enrolment import enrol
 from wg_client.release import freeze as freezing
 from wg_client.release.freeze import Frozen
-from wg_client.site import config as configuration
-from wg_client.site import encoder_pin, locks, sharing
-from wg_client.site.config import (
+from wg_common.modalities.registry import modality
+from wg_common.nets.encoder.module import load_encoder
+from wg_core import snapshot as snapshots
+from wg_core.errors import ConfigError, StorageError, raised_as
+from wg_core.ledger import place
+from wg_core.site import config as configuration
+from wg_core.site import encoder_pin, locks, sharing
+from wg_core.site.config import (
     AcceptanceConfig,
     ClientConfig,
     DataConfig,
     PrivacyConfig,
     ServerConfig,
 )
-from wg_client.site.encoder_pin import Confirm
-from wg_client.site.home import ClientHome
-from wg_client.site.local_encoder import LocalEncoderConfig
-from wg_client.site.reading import ReadingConfig
-from wg_common.errors import ConfigError, StorageError, raised_as
-from wg_common.ledger import place
-from wg_common.modalities.registry import modality
-from wg_common.nets.encoder.module import load_encoder
-from wg_common.wire import protocol
-from wg_common.wire.protocol import EnrolmentReply, JoinToken
+from wg_core.site.home import ClientHome
+from wg_core.site.local_encoder import LocalEncoderConfig
+from wg_core.site.reading import ReadingConfig
+from wg_core.wire import protocol
+from wg_core.wire.protocol import EnrolmentReply, JoinToken
 
 _ROOM = 64 << 20  # Bytes that a home needs beside its records: encoder, ledger, a package
 _ROOM_A_RECORD = 16 << 10  # Bytes of features and digests for one record, at most
@@ -241,7 +242,7 @@ def _see(found: Inspection, path: Path, confirm: Confirm | None, package: bytes)
     if len(found.data):
         check_modality(records, found.data.modality, path)
     if confirm is not None:
-        confirm(encoder_pin.about(package))
+        confirm(encoder_about.about(package))
 
 
 def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: str) -> bool:

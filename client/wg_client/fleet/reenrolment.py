@@ -22,16 +22,16 @@ from collections.abc import Callable
 from wg_client.fleet import enrolment
 from wg_client.fleet.enrolment import Enrolment
 from wg_client.fleet.initialise import pinned_server
-from wg_client.site import config as configuration
-from wg_client.site import encoder_pin, locks, sharing
-from wg_client.site.config import ClientConfig
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.errors import ConfigError, raised_as
-from wg_common.ledger import database, entries, place, recovery
-from wg_common.ledger.entries import Genesis, Predecessor
-from wg_common.ledger.store import DatasetRecord, Ledger
-from wg_common.wire import canonical, protocol, signing
+from wg_core import atomic
+from wg_core.errors import ConfigError, raised_as
+from wg_core.ledger import database, entries, place, recovery
+from wg_core.ledger.entries import Genesis, Predecessor
+from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.site import config as configuration
+from wg_core.site import encoder_pin, locks, sharing
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, protocol, signing
 
 log = logging.getLogger(__name__)
 

@@ -19,19 +19,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wg_client.connection import link
-from wg_client.site import config as configuration
-from wg_client.site import locks, sharing
-from wg_client.site.config import ClientConfig
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.errors import PeerError, VerificationError
-from wg_common.ledger import place
-from wg_common.ledger import witness as witnesses
-from wg_common.ledger.place import BudgetOf
-from wg_common.ledger.store import Ledger
-from wg_common.wire import canonical, signing
-from wg_common.wire.protocol import KeyRotation
+from wg_core import atomic
+from wg_core.connection import link
+from wg_core.errors import PeerError, VerificationError
+from wg_core.ledger import place
+from wg_core.ledger import witness as witnesses
+from wg_core.ledger.place import BudgetOf
+from wg_core.ledger.store import Ledger
+from wg_core.site import config as configuration
+from wg_core.site import locks, sharing
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, signing
+from wg_core.wire.protocol import KeyRotation
 
 log = logging.getLogger(__name__)
 

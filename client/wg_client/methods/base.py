@@ -150,7 +150,7 @@ class Candidate:
 
     Attributes:
         name: Its name in the package.
-        source: As in ``wg_common.wire.weights_package.Candidate``.
+        source: As in ``wg_common.weights_package.Candidate``.
         trunk: What its head stands on.
         head: Its head over the declared label domain.
     """

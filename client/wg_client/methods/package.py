@@ -12,16 +12,16 @@ from wg_client.fitting.standardised import family_view
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_common import catalogue, streams
 from wg_common.catalogue import BASE, HEAD_BIAS, POSTERIOR, SAME_FAMILY
-from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.inference.hostile_tensors import apart
 from wg_common.inference.posterior import Posterior
 from wg_common.modalities.registry import modality
-from wg_common.nets.encoder.course_names import loudness_of
 from wg_common.streams import Stream
-from wg_common.wire.weights_package import WeightsManifest
+from wg_common.weights_package import WeightsManifest
+from wg_core.errors import DecodeError
+from wg_core.site.encoder_names import loudness_of
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.fitting.network_tuning import NetworkTuner

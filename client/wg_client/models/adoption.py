@@ -16,14 +16,14 @@ from typing import Literal
 
 from wg_client.models import store
 from wg_client.models.manifest import KEPT, ModelsManifest
-from wg_client.site import config as configuration
-from wg_client.site import locks
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError, UsageError
-from wg_common.language import template
-from wg_common.ledger.entries import check_name
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError, UsageError
+from wg_core.language import template
+from wg_core.ledger.entries import check_name
+from wg_core.site import config as configuration
+from wg_core.site import locks
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 log = logging.getLogger(__name__)
 

@@ -26,11 +26,11 @@ from wg_client.models.heat_map import PatchBank
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
 from wg_client.models.predict import Inputs, Prediction, Sight
-from wg_client.site import config as configuration
-from wg_client.site.check_policy import PredictionConfig
-from wg_client.site.home import ClientHome
 from wg_common import catalogue
 from wg_common.modalities.base import Record
+from wg_core.site import config as configuration
+from wg_core.site.check_policy import PredictionConfig
+from wg_core.site.home import ClientHome
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder

@@ -37,20 +37,20 @@ import torch
 from torch import nn
 
 from wg_client.data import plant as plants
-from wg_client.data import snapshot as snapshots
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import load_network
-from wg_client.site.home import ClientHome
-from wg_common import atomic
 from wg_common.catalogue import ArchitectureSpec, known
-from wg_common.errors import DataError, VerificationError
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import modality
 from wg_common.nets import network
 from wg_common.nets.assembly import build_model
 from wg_common.nets.encoder.module import Encoder
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core import snapshot as snapshots
+from wg_core.errors import DataError, VerificationError
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 Format = Literal["safetensors", "onnx", "torch"]
 SUFFIXES: dict[Format, str] = {"safetensors": ".safetensors", "onnx": ".onnx", "torch": ".pt"}

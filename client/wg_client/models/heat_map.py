@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
-from wg_common.errors import DecodeError
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.streams import Stream
+from wg_core.errors import DecodeError
 
 PATCHES = 1000  # Patches in the bank
 CHANNELS = 1024  # Most channels of a patch

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wg_client.methods.names import LOCAL
-from wg_client.site.local_encoder import LocalEncoderPin
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
+from wg_core.site.local_encoder import LocalEncoderPin
 
 VERSION = 1
 KEPT = "kept"  # In place of a model's name: the model that was kept

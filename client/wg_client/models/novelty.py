@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import Ints
 from wg_common import streams
-from wg_common.errors import DecodeError
 from wg_common.inference.discriminants import principal
 from wg_common.streams import Stream
+from wg_core.errors import DecodeError
 
 FEATURES = 512  # Most features that are looked at; the first of a record are the released ones
 BANK = 500  # Most records that new ones are held against

@@ -31,11 +31,11 @@ from wg_client.fitting.backbone import Tensors, Trunk, network_trunk
 from wg_client.fitting.linear_head import Floats, head_from_tensors
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
-from wg_client.site.home import ClientHome
-from wg_common.errors import DataError
 from wg_common.modalities import cells
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import listed
+from wg_core.errors import DataError
+from wg_core.site.home import ClientHome
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.methods.base import PlantNetwork

@@ -15,10 +15,10 @@ from wg_client.models import adoption, predict, store
 from wg_client.models.adoption import Chosen
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import Inputs, Prediction
-from wg_client.site import locks
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.site import locks
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 VERSION = 1
 FILE = "shadow.json"

@@ -22,10 +22,10 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from wg_client.models.manifest import ModelsManifest
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.errors import DecodeError, StorageError, VerificationError, raised_as
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.errors import DecodeError, StorageError, VerificationError, raised_as
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 MANIFEST = "manifest.json"
 _PACKAGE_ID = re.compile(r"[0-9a-f]{16,128}")

@@ -14,17 +14,17 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from wg_client.connection import cosigning, link
-from wg_client.site import config as configuration
-from wg_client.site import locks
-from wg_client.site.home import ClientHome
-from wg_common import atomic
 from wg_common.backup import archive
 from wg_common.backup.archive import Key, Manifest, Seal, Source
-from wg_common.errors import StorageError, VerificationError
-from wg_common.ledger import place
-from wg_common.ledger.cosigned import RolledBack
-from wg_common.wire.protocol import NOTE_LIMIT
+from wg_core import atomic
+from wg_core.connection import cosigning, link
+from wg_core.errors import StorageError, VerificationError
+from wg_core.ledger import place
+from wg_core.ledger.cosigned import RolledBack
+from wg_core.site import config as configuration
+from wg_core.site import locks
+from wg_core.site.home import ClientHome
+from wg_core.wire.protocol import NOTE_LIMIT
 
 KIND = "plant"
 NOTE_SECONDS = 24 * 3600

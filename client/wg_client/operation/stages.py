@@ -6,9 +6,9 @@
 from dataclasses import dataclass
 
 from wg_client.models import adoption
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 
 VERSION = 1
 FILE = "watch.json"

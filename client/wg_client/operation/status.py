@@ -7,20 +7,20 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from wg_client.connection import cosigning
-from wg_client.data import snapshot as snapshots
-from wg_client.fleet import enrolment
-from wg_client.fleet.inbox import Inbox
 from wg_client.models import adoption
 from wg_client.operation import stages
-from wg_client.release.budget import read_spend
-from wg_client.site import config as configuration
-from wg_client.site import contact, locks
-from wg_client.site.config import ClientConfig
-from wg_client.site.contact import Contact
-from wg_client.site.home import ClientHome
-from wg_common.errors import ConfigError, WgError
-from wg_common.language import text
+from wg_core import snapshot as snapshots
+from wg_core.connection import cosigning
+from wg_core.errors import ConfigError, WgError
+from wg_core.fleet import certificate
+from wg_core.fleet.inbox import Inbox
+from wg_core.language import text
+from wg_core.release.budget import read_spend
+from wg_core.site import config as configuration
+from wg_core.site import contact, locks
+from wg_core.site.config import ClientConfig
+from wg_core.site.contact import Contact
+from wg_core.site.home import ClientHome
 
 _DAY = 86400.0
 
@@ -179,8 +179,8 @@ class _Looking:
 
     def _certificate(self) -> float:
         try:
-            end = enrolment.certificate_expiry(self._home)
-            due = enrolment.renewal_due(self._home, self._now)
+            end = certificate.expiry(self._home)
+            due = certificate.renewal_due(self._home, self._now)
         except WgError as error:
             self._problems.append(
                 text("{error}; ask for a token, and run wg-client init --replace", error=error)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
-from wg_client.data.dataset import Problem, SiteData
+from wg_client.data.dataset import SiteData
 from wg_client.data.inspection import decoded_parts
 from wg_client.data.plant import Plant
 from wg_client.models import adoption, calls, drift, novelty, predict
@@ -27,10 +27,11 @@ from wg_client.operation import stages
 from wg_client.operation.stages import Batch, History
 from wg_client.release import preview
 from wg_client.release.preview import CostSight
-from wg_client.site.home import ClientHome
 from wg_common import streams
-from wg_common.errors import DataError
 from wg_common.streams import Stream
+from wg_core.errors import DataError
+from wg_core.site.home import ClientHome
+from wg_core.snapshot import Problem
 
 FALSE_ALARMS = 0.01  # Chance that a batch of records like the frozen ones raises an alarm
 TESTS = 3  # How many tests share that chance

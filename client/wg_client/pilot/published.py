@@ -24,8 +24,8 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import typed
-from wg_common.errors import DataError, DecodeError
+from wg_core import typed
+from wg_core.errors import DataError, DecodeError
 
 VERSION = 1
 FILE = "published.json"

@@ -13,9 +13,9 @@ import jinja2
 
 from wg_client.pilot.published import Published, Steps
 from wg_client.pilot.simulation import Price, Simulation
-from wg_common import __version__, atomic, settings
-from wg_common.errors import ConfigError
-from wg_common.language import Language, text
+from wg_core import __version__, atomic, settings
+from wg_core.errors import ConfigError
+from wg_core.language import Language, text
 
 _FIGURES_LIMIT = 64 << 10
 _HOUR = 3600.0

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wg_client.data import local_encoder
-from wg_client.data.dataset import Problem, SiteData
+from wg_client.data.dataset import SiteData
 from wg_client.data.inspection import Inspection, Stage, decoded_parts
-from wg_client.data.snapshot import exact_sums
 from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.cost import learning_cost, measured_speed
 from wg_client.fitting.linear_head import Ints
@@ -33,15 +32,16 @@ from wg_client.pilot.published import Expected, Facts
 from wg_client.release.preview import Departure, departure
 from wg_client.selection import gain
 from wg_client.selection.gain import Accuracy
-from wg_client.site.config import AcceptanceConfig, PrivacyConfig
-from wg_common import atomic
-from wg_common.errors import DataError, DecodeError, VerificationError
 from wg_common.modalities.registry import modality
-from wg_common.privacy import accounting, mechanism
-from wg_common.privacy.events import gaussian_event
-from wg_common.privacy.schema import StatisticsSchema, default_schema
-from wg_common.wire import canonical, signing, statistics_file
-from wg_common.wire.statistics_file import StatisticsManifest
+from wg_core import atomic
+from wg_core.errors import DataError, DecodeError, VerificationError
+from wg_core.privacy import accounting, mechanism
+from wg_core.privacy.events import gaussian_event
+from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.site.config import AcceptanceConfig, PrivacyConfig
+from wg_core.snapshot import Problem, exact_sums
+from wg_core.wire import canonical, signing, statistics_file
+from wg_core.wire.statistics_file import StatisticsManifest
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder

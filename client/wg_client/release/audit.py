@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from functools import partial
 
+from wg_audit.installed import audit as installed
+from wg_audit.installed.audit import Report
+from wg_audit.installed.probes import Size
 from wg_client.data.plant import load_encoder_package
 from wg_client.release import canary_audit
-from wg_client.release.query import open_ledger
-from wg_client.site import locks
-from wg_client.site.home import ClientHome
-from wg_common.audit.installed import audit as installed
-from wg_common.audit.installed.audit import Report
-from wg_common.audit.installed.probes import Size
-from wg_common.ledger import charging, entries
-from wg_common.privacy.calibration import EPSILON_LIMIT
+from wg_core.ledger import charging, entries
+from wg_core.privacy.calibration import EPSILON_LIMIT
+from wg_core.release.query import open_ledger
+from wg_core.site import locks
+from wg_core.site.home import ClientHome
 
 
 def audit(

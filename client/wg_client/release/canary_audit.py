@@ -20,15 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from numpy.typing import NDArray
 from PIL import Image
 
-from wg_client.release import freeze as freezing
-from wg_client.release import query as release_query
-from wg_client.release.freeze import LoadEncoder, load_encoder
-from wg_client.site import config as configuration
-from wg_client.site import identity
-from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
-from wg_client.site.home import ClientHome
-from wg_common import atomic, streams
-from wg_common.audit.installed.plant import (
+from wg_audit.installed.plant import (
     AuditedPlant,
     Fresh,
     Question,
@@ -36,13 +28,22 @@ from wg_common.audit.installed.plant import (
     Sampler,
     Setup,
 )
-from wg_common.audit.installed.records import features_of
-from wg_common.ledger import witness as witnesses
-from wg_common.ledger.store import Ledger
-from wg_common.ledger.witness import WitnessState
+from wg_audit.installed.records import features_of
+from wg_client.release import freeze as freezing
+from wg_client.release.freeze import LoadEncoder, load_encoder
+from wg_common import streams
 from wg_common.streams import Stream
-from wg_common.wire import canonical, signing
-from wg_common.wire.protocol import StatisticsQuery
+from wg_core import atomic
+from wg_core.ledger import witness as witnesses
+from wg_core.ledger.store import Ledger
+from wg_core.ledger.witness import WitnessState
+from wg_core.release import query as release_query
+from wg_core.site import config as configuration
+from wg_core.site import identity
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, signing
+from wg_core.wire.protocol import StatisticsQuery
 
 SITE = "canary-audit"
 WITNESS = "canary-audit/witness"
@@ -165,7 +166,7 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
 
 @dataclass(slots=True)
 class CanaryPlant:
-    """One plant of the audit; see ``wg_common.audit.installed.plant.AuditedPlant``."""
+    """One plant of the audit; see ``wg_audit.installed.plant.AuditedPlant``."""
 
     home: Path
     _home: ClientHome

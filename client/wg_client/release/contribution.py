@@ -22,24 +22,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant
-from wg_client.release import approval, dp_training
+from wg_client.release import dp_training
 from wg_client.release.dp_training import DpTrainingPlan, plan_for
-from wg_client.release.query import current_snapshot, open_ledger, plain
-from wg_client.site import config as configuration
-from wg_client.site import locks
-from wg_client.site.config import ClientConfig
-from wg_client.site.home import ClientHome
-from wg_client.site.policy import check_release
-from wg_common.errors import InternalError, VerificationError
-from wg_common.ledger.charging import ChargeRequest, DpSgdMechanism, dp_sgd_request
-from wg_common.ledger.store import Charged, Ledger
 from wg_common.modalities.registry import modality
-from wg_common.privacy import mechanism
-from wg_common.privacy.events import PrivacyEvent
-from wg_common.wire import canonical, signing
-from wg_common.wire.contribution_file import ContributionManifest, encode_contribution
-from wg_common.wire.protocol import StatisticsQuery
-from wg_common.wire.tensors import pack as pack_tensors
+from wg_core.errors import InternalError, VerificationError
+from wg_core.ledger.charging import ChargeRequest, DpSgdMechanism, dp_sgd_request
+from wg_core.ledger.store import Charged, Ledger
+from wg_core.privacy import mechanism
+from wg_core.privacy.events import PrivacyEvent
+from wg_core.release import approval
+from wg_core.release.query import current_snapshot, open_ledger, plain
+from wg_core.site import config as configuration
+from wg_core.site import locks
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.site.policy import check_release
+from wg_core.wire import canonical, signing
+from wg_core.wire.contribution_file import ContributionManifest, encode_contribution
+from wg_core.wire.protocol import StatisticsQuery
+from wg_core.wire.tensors import pack as pack_tensors
 
 log = logging.getLogger(__name__)
 

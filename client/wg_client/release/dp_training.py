@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
-from wg_common.errors import ConfigError, DataError, InternalError, PolicyRefused
 from wg_common.nets.encoder import isolation
-from wg_common.privacy import accounting, calibration, mechanism
-from wg_common.privacy.events import NOISE_MULTIPLIER_MINIMUM, PrivacyEvent, dp_sgd_event
-from wg_common.privacy.exact import quantise
+from wg_core.errors import ConfigError, DataError, InternalError, PolicyRefused
+from wg_core.privacy import accounting, calibration, mechanism
+from wg_core.privacy.events import NOISE_MULTIPLIER_MINIMUM, PrivacyEvent, dp_sgd_event
+from wg_core.privacy.exact import quantise
 
 logger = logging.getLogger(__name__)
 

@@ -33,31 +33,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import local_encoder
-from wg_client.data import plant as plants
-from wg_client.data import snapshot as snapshots
 from wg_client.data.dataset import SiteData, nothing_found
 from wg_client.data.encoded import Encoded
 from wg_client.data.inspection import Inspection, Stage, decode, inspect
-from wg_client.data.snapshot import (
+from wg_client.data.survey import survey
+from wg_common.modalities.base import content_digest
+from wg_core import atomic
+from wg_core import snapshot as snapshots
+from wg_core.errors import ConfigError, DataError, StorageError
+from wg_core.ledger.store import Ledger
+from wg_core.privacy.schema import StatisticsSchema
+from wg_core.release import overlap
+from wg_core.release.answer_time import check_slot
+from wg_core.release.query import open_ledger
+from wg_core.site import config as configuration
+from wg_core.site import encoder_pin, locks
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.snapshot import (
     FrozenRecords,
     Listing,
     Snapshot,
     SnapshotManifest,
 )
-from wg_client.data.survey import survey
-from wg_client.release import overlap
-from wg_client.release.answer_time import check_slot
-from wg_client.release.query import open_ledger
-from wg_client.site import config as configuration
-from wg_client.site import encoder_pin, locks
-from wg_client.site.config import ClientConfig
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.errors import ConfigError, DataError, StorageError
-from wg_common.ledger.store import Ledger
-from wg_common.modalities.base import content_digest
-from wg_common.privacy.schema import StatisticsSchema
-from wg_common.wire import canonical
+from wg_core.wire import canonical
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
@@ -177,7 +176,7 @@ def freeze(
         pass  # before the long work, and once more after it
     names, left_out, twice = found.data.names, found.problems, found.duplicates
     listing = Listing(path=config.data.path, names=names, set_aside=left_out, duplicates=twice)
-    schema = plants.schema_for(
+    schema = snapshots.schema_for(
         config,
         encoder=canonical.sha256_hex(package),
         dimension=encoder.dimension,

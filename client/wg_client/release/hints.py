@@ -12,7 +12,7 @@ all features together.
 import math
 from collections.abc import Mapping
 
-from wg_common.language import text
+from wg_core.language import text
 
 LARGE_EPSILON = 20.0  # From here on a promise is none: e^20, five hundred million times likelier
 HEAD_PAYS = 700.0

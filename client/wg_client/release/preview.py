@@ -19,17 +19,17 @@ from wg_client.data.survey import survey
 from wg_client.fitting.cost import LearningCost, learning_cost, measured_speed
 from wg_client.release.freeze import file_stamp
 from wg_client.release.hints import hints
-from wg_client.release.query import charge_request, plain
-from wg_client.site import config as configuration
-from wg_client.site import encoder_pin
-from wg_client.site.home import ClientHome
-from wg_common.errors import DataError
-from wg_common.language import text
-from wg_common.ledger.store import Ledger
 from wg_common.modalities.registry import listed, modality
-from wg_common.privacy import accounting
-from wg_common.privacy.schema import StatisticsSchema
-from wg_common.privacy.statistics import NoisyStatistics
+from wg_core.errors import DataError
+from wg_core.language import text
+from wg_core.ledger.store import Ledger
+from wg_core.privacy import accounting
+from wg_core.privacy.schema import StatisticsSchema
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.release.query import charge_request, plain
+from wg_core.site import config as configuration
+from wg_core.site import encoder_pin
+from wg_core.site.home import ClientHome
 
 BYTES_PER_INTEGER = 8
 NEVER_LEAVES = (

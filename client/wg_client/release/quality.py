@@ -3,7 +3,7 @@
 The order is that of every answer, and so are its steps and what a crash means
 (``release.query``). Counted are the heads of the package as they were delivered, on the features
 that are released; nothing is fitted, chosen or calibrated with a record, so that one record moves
-each count by one at most (``wg_common.privacy.quality``). What a plant finishes with all of its
+each count by one at most (``wg_core.privacy.quality``). What a plant finishes with all of its
 records (the posterior head, a head of its family) has no such bound, and is not counted.
 
 *Guarantee.* As of ``release.query``. A plant without labels answers as any other: its counts are
@@ -22,30 +22,23 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from wg_client.data.snapshot import Snapshot
-from wg_client.release.query import Kind, Pack, answer, plain
-from wg_client.site.config import ClientConfig
-from wg_client.site.home import ClientHome
-from wg_client.site.policy import check_quality
-from wg_common import catalogue, numbers
-from wg_common.errors import DecodeError, VerificationError
-from wg_common.ledger.charging import ChargeRequest, quality_request
+from wg_common import catalogue, weights_file, weights_package
 from wg_common.modalities.registry import modality
-from wg_common.privacy import mechanism
-from wg_common.privacy.mechanism import Sampler, sigma_for
-from wg_common.privacy.quality import QualityLayout, exact_counts, right_answers
-from wg_common.wire import (
-    canonical,
-    protocol,
-    quality_file,
-    signing,
-    statistics_file,
-    weights_file,
-    weights_package,
-)
-from wg_common.wire.protocol import QualityQuery
-from wg_common.wire.quality_file import QualityManifest
-from wg_common.wire.weights_package import Tensors
+from wg_common.weights_package import Tensors
+from wg_core import numbers
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.ledger.charging import ChargeRequest, quality_request
+from wg_core.privacy import mechanism
+from wg_core.privacy.mechanism import Sampler, sigma_for
+from wg_core.privacy.quality import QualityLayout, exact_counts, right_answers
+from wg_core.release.query import Kind, Pack, answer, plain
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.site.policy import check_quality
+from wg_core.snapshot import Snapshot
+from wg_core.wire import canonical, protocol, quality_file, signing, statistics_file
+from wg_core.wire.protocol import QualityQuery
+from wg_core.wire.quality_file import QualityManifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

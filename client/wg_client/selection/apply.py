@@ -5,6 +5,7 @@ package that was applied before is not trained again: its stored result is retur
 expired. A crash before the models' folder is in place leaves nothing; afterwards, a complete one.
 """
 
+import io
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.connection import cosigning
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant, Progress
 from wg_client.methods.base import PlantNetwork
@@ -29,13 +29,15 @@ from wg_client.selection.checks import probe as probes
 from wg_client.selection.checks.probe import Probe
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.selection.report import write_report
-from wg_client.site.home import ClientHome
-from wg_client.site.policy import check_message_type
-from wg_common import atomic, catalogue
-from wg_common.errors import ConfigError, DecodeError, VerificationError, raised_as
-from wg_common.language import Text, plain
-from wg_common.wire import canonical, protocol, signing, weights_file
-from wg_common.wire.weights_package import Tensors, WeightsManifest
+from wg_common import catalogue, weights_file, weights_package
+from wg_common.weights_package import Tensors, WeightsManifest
+from wg_core import atomic
+from wg_core.connection import cosigning
+from wg_core.errors import ConfigError, DecodeError, VerificationError, raised_as
+from wg_core.language import Text, plain
+from wg_core.site.home import ClientHome
+from wg_core.site.policy import check_message_type
+from wg_core.wire import canonical, protocol, signing
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,17 @@ class AppliedModel:
     def accepted(self) -> bool:
         """Whether delivered weights were kept, in any form."""
         return self.manifest.accepted
+
+
+def keep_cosignature(home: ClientHome, source: bytes | Path) -> int | None:
+    """Keep the cosignature that a verified package may carry; see ``cosigning.keep``."""
+    name = source if isinstance(source, Path) else "package"
+    with (
+        raised_as(ConfigError, f"{name}: cannot be read"),
+        io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream,
+    ):
+        signed = weights_package.read_checkpoint(stream)
+    return cosigning.keep(home, signed) if signed else None
 
 
 def apply_package(
@@ -86,7 +99,7 @@ def apply_package(
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
     source = _small(source)
     package, tensors = verify(plant, source)
-    cosigning.keep_from_package(home, source)
+    keep_cosignature(home, source)
     digest = (
         weights_file.sha256(source) if isinstance(source, Path) else canonical.sha256_hex(source)
     )

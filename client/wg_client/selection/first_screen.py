@@ -12,11 +12,11 @@ import numpy as np
 from wg_client.data.plant import Plant
 from wg_client.methods import registry
 from wg_client.models.manifest import Finding
-from wg_client.release.budget import Spend
 from wg_client.selection import defects, gain
 from wg_client.selection.defects import Figures, Share
 from wg_client.selection.model_selection import Outcome
-from wg_common.language import Text, listed, template, text
+from wg_core.language import Text, listed, template, text
+from wg_core.release.budget import Spend
 
 _ROUGH = 0.1
 """Width of an interval from which the page says that figures are rough: ten in a hundred."""

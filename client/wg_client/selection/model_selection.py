@@ -27,9 +27,9 @@ from wg_client.selection.checks import registry as checks
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.checks.probe import Probe
 from wg_client.selection.gain import Accuracy, Gain, Unseen
-from wg_client.site.config import AcceptanceConfig
-from wg_common.errors import NotAcceptedError
-from wg_common.language import Text, joined, text
+from wg_core.errors import NotAcceptedError
+from wg_core.language import Text, joined, text
+from wg_core.site.config import AcceptanceConfig
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -19,15 +19,15 @@ from wg_client.methods import registry
 from wg_client.methods.names import LOCAL
 from wg_client.models import adoption
 from wg_client.models.manifest import Finding, ModelsManifest
-from wg_client.release.budget import Spend, read_spend
 from wg_client.selection import charts
 from wg_client.selection.checks import robustness
 from wg_client.selection.first_screen import FirstScreen, first_screen
 from wg_client.selection.model_selection import Outcome
-from wg_client.site.failures import FAILURES
-from wg_client.site.home import ClientHome
-from wg_common import __version__, atomic, language
-from wg_common.language import Language, Text, text
+from wg_core import __version__, atomic, language
+from wg_core.language import Language, Text, text
+from wg_core.release.budget import Spend, read_spend
+from wg_core.site.failures import FAILURES
+from wg_core.site.home import ClientHome
 
 _MISTAKES = 12
 """Pairs of classes that are listed where there are too many for a table."""

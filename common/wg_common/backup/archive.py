@@ -34,9 +34,9 @@ from typing import IO, Any, BinaryIO, Literal, cast
 
 import pyrage
 
-from wg_common import __version__, atomic
-from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
-from wg_common.wire import canonical
+from wg_core import __version__, atomic
+from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
+from wg_core.wire import canonical
 
 VERSION = 1
 ABOUT, ARCHIVE, IDENTITY, MANIFEST = "about.json", "home.tar.age", "identity.age", "manifest.json"

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from wg_common import atomic
-from wg_common.errors import DecodeError, UsageError
+from wg_core import atomic
+from wg_core.errors import DecodeError, UsageError
 
 _STDIN = "-"
 _LIMIT = 64 << 10

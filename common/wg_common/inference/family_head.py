@@ -18,9 +18,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DecodeError
 from wg_common.inference import hostile_tensors
 from wg_common.inference.block_scale import block_scale
+from wg_core.errors import DecodeError
 
 Floats = NDArray[np.float64]
 

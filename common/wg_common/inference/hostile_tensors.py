@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DecodeError
+from wg_core.errors import DecodeError
 
 Tensors = Mapping[str, NDArray[np.float32]]
 

@@ -29,9 +29,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DecodeError, VerificationError
 from wg_common.inference import hostile_tensors
 from wg_common.inference.discriminants import centred, lda
+from wg_core.errors import DecodeError, VerificationError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DataError
 from wg_common.modalities import registry
 from wg_common.modalities.base import DAMAGE, Modality, Record
+from wg_core.errors import DataError
 
 NPZ_LIMIT = 8 << 30  # Largest sum of a `.npz` file's arrays, unpacked, in bytes
 

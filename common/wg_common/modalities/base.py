@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DataError
+from wg_core.errors import DataError
 
 Record = NDArray[Any]
 

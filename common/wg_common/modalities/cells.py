@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from wg_common.errors import DataError
 from wg_common.modalities import registry, tables
 from wg_common.modalities.base import Modality, Record, read_file
+from wg_core.errors import DataError
+from wg_core.site.reading import AUTO
 
 TABLE_LIMIT = 256 << 20  # Largest table that is read, in bytes
 JSON_LINES = ".jsonl"
@@ -95,12 +96,12 @@ def holds_records(path: Path, modality: str | None = None) -> bool:
         return False
 
 
-def read(path: Path, more: Collection[str] = (), encoding: str = tables.AUTO) -> CellTable:
+def read(path: Path, more: Collection[str] = (), encoding: str = AUTO) -> CellTable:
     """Read a table.
 
     Args:
         more: Names of further columns, which need not be there.
-        encoding: One of ``tables.ENCODINGS``.
+        encoding: One of ``wg_core.site.reading.ENCODINGS``.
 
     Raises:
         DataError: It cannot be read, or has no column of records; the line is named.

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DataError
 from wg_common.modalities.base import DAMAGE, Modality, Record
+from wg_core.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,7 +35,6 @@ MAX_SIDE = 1024  # Longer images are reduced to this side; encoders see far less
 FILE_LIMIT = 4 * MAX_PIXELS + (1 << 20)
 """Bytes of the largest image that is accepted, in four channels, with its header."""
 
-BITS = (8, 10, 12, 14, 16)  # Bits that an image of 16 bits per pixel may hold
 _PAGED = frozenset({"TIFF", "WEBP", "PNG"})
 _SMALLEST = 8  # Shortest side of an image of the zoo: cameras need some pixels
 _GRAY = frozenset({"1", "L", "LA"})
@@ -65,7 +64,8 @@ class Images(Modality):
         """Prepare to read images.
 
         Args:
-            bits: Of ``BITS``: how many of a pixel's 16 bits a file's camera fills.
+            bits: How many of a pixel's 16 bits the camera fills: one of
+                ``wg_core.site.reading.BITS``.
         """
         self.bits = bits
 

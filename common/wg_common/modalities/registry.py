@@ -1,10 +1,10 @@
 """The modalities, one line each."""
 
-from wg_common.errors import DecodeError
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
+from wg_core.errors import DecodeError
 
 MODALITIES: dict[str, Modality] = {found.name: found for found in (Images(), Windows(), Texts())}
 

@@ -18,11 +18,9 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 
-from wg_common.errors import DataError
+from wg_core.errors import DataError
+from wg_core.site.reading import AUTO
 
-ENCODINGS = ("auto", "utf-8", "utf-16", "cp932", "cp1252", "latin-1", "gb18030", "big5", "euc-kr")
-"""Names that a configuration may give."""
-AUTO = ENCODINGS[0]
 TIME_NAMES = frozenset(
     [
         "time",
@@ -64,7 +62,7 @@ def encoding_of(data: bytes, name: str, said: str = AUTO) -> str:
 
     Args:
         data: The text, or its beginning up to the end of a line.
-        said: One of ``ENCODINGS``.
+        said: One of ``wg_core.site.reading.ENCODINGS``.
 
     Raises:
         DataError: It is none of those that are tried, or not the one that was said.

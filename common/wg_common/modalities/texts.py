@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from wg_common.errors import DataError
 from wg_common.modalities import tables
 from wg_common.modalities.base import Modality, Record
+from wg_core.errors import DataError
 
 MAX_CHARACTERS = 4096  # Longest text that is accepted, in characters
 _WHITE = frozenset(" \t\n\r\v\f")

@@ -15,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
-from wg_common.errors import DataError
 from wg_common.modalities import tables
 from wg_common.modalities.base import DAMAGE, Modality, Record
 from wg_common.streams import Stream
+from wg_core.errors import DataError
+from wg_core.site.reading import MAX_CHANNELS, MAX_TIME, MIN_TIME
 
-MAX_CHANNELS = 128
-MIN_TIME = 8
-MAX_TIME = 100_000
 MAX_VALUE = 1e15  # Largest magnitude: squares and their sums must stay finite in float32
 NPY_LIMIT = 8 * MAX_CHANNELS * MAX_TIME + 4096
 """Bytes of the largest window that is accepted, in float64, with its header."""

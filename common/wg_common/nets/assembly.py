@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, known
-from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import network as networks
 from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.nets.encoder.module import Encoder, EncoderModule
 from wg_common.nets.family_network import TrunkBeside
+from wg_core.errors import ConfigError, DecodeError
 
 Tensors = Mapping[str, NDArray[np.float32]]
 

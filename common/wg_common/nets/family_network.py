@@ -26,7 +26,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.errors import DecodeError
 from wg_common.inference import family_head, hostile_tensors
 from wg_common.inference.family_head import NetworkHead
 from wg_common.modalities.base import Record
@@ -34,6 +33,7 @@ from wg_common.modalities.images import ENCODER_PIXELS, PIXELS
 from wg_common.nets import network, site_norms
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.trunk import Records
+from wg_core.errors import DecodeError
 
 PREFIX = "network."  # Of all their tensors
 _BATCH = 64

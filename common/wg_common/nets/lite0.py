@@ -34,13 +34,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.errors import ConfigError
 from wg_common.modalities.images import PIXELS
 from wg_common.nets import cnn
 from wg_common.nets.channel_scale import ChannelScale
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.network import Kind
+from wg_core.errors import ConfigError
 
 FIRST = 8  # First block with parts
 RANK = 32

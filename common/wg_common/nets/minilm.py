@@ -25,11 +25,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common import atomic
-from wg_common.errors import ConfigError, VerificationError
 from wg_common.modalities.base import Record
 from wg_common.nets import extra
-from wg_common.nets.encoder.published_weights import MINILM_SHA256
+from wg_core import atomic
+from wg_core.errors import ConfigError, VerificationError
+from wg_core.site.encoder_names import MINILM_SHA256
 
 FEATURES: Final = 384
 TOKENS: Final = 128

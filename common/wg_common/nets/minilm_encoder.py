@@ -14,7 +14,7 @@ from wg_common.modalities.base import Record
 from wg_common.nets import minilm
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder.local_encoder import LocalEncoder
-from wg_common.nets.encoder.published_weights import MINILM
+from wg_core.site.encoder_names import MINILM
 
 
 class MiniLmEncoder(LocalEncoder):

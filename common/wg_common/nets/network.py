@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common import catalogue
-from wg_common.catalogue import DIMENSION, HEAD_BIAS, HEAD_WEIGHT
-from wg_common.errors import ConfigError
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
+from wg_core.errors import ConfigError
+from wg_core.privacy.schema import DIMENSION
 
 TRUNK = "trunk."  # Prefix of the trunk's tensors
 _BATCH = 64

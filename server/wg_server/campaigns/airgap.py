@@ -5,10 +5,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_common import atomic
-from wg_common.errors import DecodeError, VerificationError
-from wg_common.ledger.witness import WitnessState
-from wg_common.wire import protocol, weights_package
+from wg_common import weights_package
+from wg_core import atomic
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.ledger.witness import WitnessState
+from wg_core.wire import protocol
 from wg_server.campaigns import intake, packaging
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.fleet.witness import Witness

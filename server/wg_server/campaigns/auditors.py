@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_common import atomic
-from wg_common.errors import ConfigError
-from wg_common.ledger import auditor_record
-from wg_common.ledger import note as notes
-from wg_common.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
-from wg_common.wire import canonical, signing
+from wg_core import atomic
+from wg_core.errors import ConfigError
+from wg_core.ledger import auditor_record
+from wg_core.ledger import note as notes
+from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
+from wg_core.wire import canonical, signing
 from wg_server.fleet import trust
 from wg_server.fleet.witness import Witness, witness_name
 from wg_server.site import pki
@@ -127,7 +127,7 @@ def newest_checkpoint(home: ServerHome, site: str) -> bytes:
 
 
 def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
-    """Write a folder for auditors; see ``wg_common.ledger.auditor_record``.
+    """Write a folder for auditors; see ``wg_core.ledger.auditor_record``.
 
     Args:
         out: The folder; must be empty or missing.

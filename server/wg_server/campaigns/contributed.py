@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from wg_common import numbers
 from wg_common.catalogue import CONTRIBUTED, HEAD_BIAS, HEAD_WEIGHT
-from wg_common.errors import WgError
+from wg_core import numbers
+from wg_core.errors import WgError
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine
 from wg_server.store.sites import Store

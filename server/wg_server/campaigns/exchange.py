@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wg_common import logs
-from wg_common.wire import canonical, fleet
-from wg_common.wire.fleet import Envelope
-from wg_common.wire.protocol import Refusal
+from wg_core import logs
+from wg_core.wire import canonical, fleet
+from wg_core.wire.fleet import Envelope
+from wg_core.wire.protocol import Refusal
 from wg_server.campaigns.isolation import isolated
 from wg_server.campaigns.phases import Phase
 from wg_server.fleet.adapter import LOST, FleetRun, FleetState, Reply

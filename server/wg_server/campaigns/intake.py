@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from wg_common import numbers
-from wg_common.errors import ConfigError, VerificationError, WgError
-from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import proof, verify
-from wg_common.ledger.note import Note
-from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.wire import signing, statistics_file
-from wg_common.wire.covered import CoveredStatistics
-from wg_common.wire.statistics_file import StatisticsManifest
+from wg_core import numbers
+from wg_core.errors import ConfigError, VerificationError, WgError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import proof, verify
+from wg_core.ledger.note import Note
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.wire import signing, statistics_file
+from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.statistics_file import StatisticsManifest
 from wg_server.campaigns import plausibility
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import WitnessPolicy

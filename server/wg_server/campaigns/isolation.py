@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from wg_common.errors import InternalError, StorageError, WgError
+from wg_core.errors import InternalError, StorageError, WgError
 from wg_server.store.queue import CampaignQueue
 
 log = logging.getLogger(__name__)

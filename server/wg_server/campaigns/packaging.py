@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from wg_common import catalogue
-from wg_common.errors import VerificationError
-from wg_common.wire import canonical, signing, weights_package
-from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_common import catalogue, weights_package
+from wg_common.weights_package import Candidate, WeightsManifest
+from wg_core.errors import VerificationError
+from wg_core.wire import canonical, signing
 from wg_server.campaigns.intake import Release
 from wg_server.generator import versions
 from wg_server.generator.versions import Recipe, Version

@@ -10,9 +10,10 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from wg_common import atomic, logs
-from wg_common.errors import ConfigError, StorageError, WgError
-from wg_common.wire import canonical, weights_file
+from wg_common import weights_file
+from wg_core import atomic, logs
+from wg_core.errors import ConfigError, StorageError, WgError
+from wg_core.wire import canonical
 from wg_server.campaigns import intake
 from wg_server.campaigns.intake import Release
 from wg_server.campaigns.isolation import isolated

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError, VerificationError, raised_as
-from wg_common.wire import canonical, fleet, protocol
-from wg_common.wire.fleet import Envelope
-from wg_common.wire.protocol import (
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError, VerificationError, raised_as
+from wg_core.wire import canonical, fleet, protocol
+from wg_core.wire.fleet import Envelope
+from wg_core.wire.protocol import (
     Delivery,
     PackageOffer,
     QualityQuery,
@@ -40,7 +40,7 @@ class Phase:
 
     Attributes:
         state: Of the tasks whose sites are asked.
-        kind: Message type, one of ``wg_common.wire.protocol``.
+        kind: Message type, one of ``wg_core.wire.protocol``.
         request: Logical id of what a site is asked.
         patience: Seconds that an answer may take beyond the life of a message.
         envelope: The message to a site; ``asked`` of its task is set.

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.privacy import centring
-from wg_common.privacy.schema import CLIP_RADIUS, StatisticsSchema, default_schema
-from wg_common.privacy.statistics import NoisyStatistics
+from wg_core.privacy import centring
+from wg_core.privacy.schema import CLIP_RADIUS, StatisticsSchema, default_schema
+from wg_core.privacy.statistics import NoisyStatistics
 
 FALSE_ALARMS = 1e-6  # Largest probability that an honest release is called implausible
 

@@ -12,12 +12,13 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from wg_common import numbers
-from wg_common.errors import ConfigError, DecodeError, VerificationError, WgError
-from wg_common.language import Code
-from wg_common.ledger import verify
-from wg_common.wire import quality_file, signing, weights_file, weights_package
-from wg_common.wire.quality_file import Counts, QualityManifest
+from wg_common import weights_file, weights_package
+from wg_core import numbers
+from wg_core.errors import ConfigError, DecodeError, VerificationError, WgError
+from wg_core.language import Code
+from wg_core.ledger import verify
+from wg_core.wire import quality_file, signing
+from wg_core.wire.quality_file import Counts, QualityManifest
 from wg_server.campaigns import intake
 from wg_server.campaigns.intake import Asked
 from wg_server.campaigns.plausibility import FALSE_ALARMS

@@ -5,8 +5,8 @@ For command lines and pages; the sentences are in ``wording``. Nothing here deci
 
 from dataclasses import dataclass
 
-from wg_common.language import ENGLISH, Code
-from wg_common.wire import fleet
+from wg_core.language import ENGLISH, Code
+from wg_core.wire import fleet
 from wg_server.campaigns import absence, intake, quality, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.wording import Speaker
@@ -191,7 +191,7 @@ _WHY = {
     "internal": "why internal",
     "config": "why config",
 }
-"""Words of this server's own; those of plants are in ``wg_common.wire.fleet``."""
+"""Words of this server's own; those of plants are in ``wg_core.wire.fleet``."""
 
 _DO = {
     absence.CERTIFICATE: "do certificate-expired",

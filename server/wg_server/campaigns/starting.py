@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wg_common import numbers
-from wg_common.errors import ConfigError, WgError
+from wg_core import numbers
+from wg_core.errors import ConfigError, WgError
 from wg_server.generator import versions
 from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome

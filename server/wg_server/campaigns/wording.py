@@ -2,14 +2,14 @@
 
 They stand in the catalogues of ``locale`` with a key each, in both languages, so that none can be
 missing. Commands are written as they are typed. Among them are the words of plants
-(``wg_common.wire.fleet``), as ``plant CODE``.
+(``wg_core.wire.fleet``), as ``plant CODE``.
 """
 
 from pathlib import Path
 
 from wg_common import translations
-from wg_common.language import Code
-from wg_common.wire import fleet
+from wg_core.language import Code
+from wg_core.wire import fleet
 
 FOLDER = Path(__file__).parent / "locale"
 KIND = "reason"

@@ -15,8 +15,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from wg_common import logs
-from wg_common.errors import ConfigError, InternalError, StorageError, WgError
+from wg_core import logs
+from wg_core.errors import ConfigError, InternalError, StorageError, WgError
 from wg_server.campaigns import absence, reasons, schedule
 from wg_server.campaigns.exchange import Ask, Exchange
 from wg_server.campaigns.packaging import MakePackage

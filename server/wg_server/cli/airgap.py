@@ -6,7 +6,7 @@ import click
 
 from wg_common import catalogue, cli
 from wg_common.options import out_option
-from wg_common.wire import canonical
+from wg_core.wire import canonical
 from wg_server.campaigns import airgap
 from wg_server.cli.options import home_option
 from wg_server.site.home import ServerHome

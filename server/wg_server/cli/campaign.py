@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 
 from wg_common import cli
-from wg_common.errors import PeerError
 from wg_common.options import DELTA, EPSILON
-from wg_common.wire import canonical
-from wg_common.wire.quality_file import Counts
+from wg_core.errors import PeerError
+from wg_core.wire import canonical
+from wg_core.wire.quality_file import Counts
 from wg_server.campaigns import absence, quality, reasons, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.quality import Report

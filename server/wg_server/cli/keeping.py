@@ -9,7 +9,7 @@ import click
 
 from wg_common import cli
 from wg_common.backup.options import key_options, seal_options
-from wg_common.wire import canonical
+from wg_core.wire import canonical
 from wg_server.cli.options import home_option, this_user, when
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import recorded

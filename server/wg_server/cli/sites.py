@@ -6,8 +6,8 @@ from collections import Counter
 import click
 
 from wg_common import cli
-from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
-from wg_common.wire import protocol
+from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
+from wg_core.wire import protocol
 from wg_server.campaigns import absence, reasons
 from wg_server.cli.options import Duration, home_option, this_user, when
 from wg_server.fleet import trust

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from starlette.responses import Response
 
-from wg_common import numbers
-from wg_common.errors import ConfigError
-from wg_common.wire import protocol
+from wg_core import numbers
+from wg_core.errors import ConfigError
+from wg_core.wire import protocol
 from wg_server.campaigns import starting
 from wg_server.campaigns.starting import Order, start
 from wg_server.console.web import Form, NotFound, Visit, field

@@ -10,8 +10,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from wg_common.errors import ConfigError, WgError
-from wg_common.wire.protocol import check_site_name
+from wg_core.errors import ConfigError, WgError
+from wg_core.wire.protocol import check_site_name
 from wg_server.campaigns.wording import Speaker
 from wg_server.console import views
 from wg_server.console.views import Alert

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wg_common.errors import WgError
+from wg_core.errors import WgError
 from wg_server.generator import versions
 from wg_server.site import pki
 from wg_server.site.home import ServerHome

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wg_common import numbers
-from wg_common.errors import WgError
-from wg_common.ledger import entries as ledger
-from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
-from wg_common.wire import quality_file, statistics_file
-from wg_common.wire.covered import CoveredStatistics
+from wg_core import numbers
+from wg_core.errors import WgError
+from wg_core.ledger import entries as ledger
+from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
+from wg_core.wire import quality_file, statistics_file
+from wg_core.wire.covered import CoveredStatistics
 from wg_server.campaigns import absence, quality, reasons, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.reasons import Reason

@@ -66,9 +66,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import Scope
 
-from wg_common.errors import DecodeError, InternalError
-from wg_common.wire import fleet, protocol
-from wg_common.wire.fleet import Envelope
+from wg_core.errors import DecodeError, InternalError
+from wg_core.wire import fleet, protocol
+from wg_core.wire.fleet import Envelope
 from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
 from wg_server.fleet.link_state import NodeMessages
 from wg_server.fleet.pipeline import FleetApi
@@ -90,7 +90,7 @@ class Reply:
     Attributes:
         message_id: Flower's id of the message that is answered.
         envelope: The answer's content, if it has one.
-        error: Else why not: a word of ``wg_common.wire.fleet``, or ``lost`` (the node went away or
+        error: Else why not: a word of ``wg_core.wire.fleet``, or ``lost`` (the node went away or
             the message expired: ask again).
     """
 
@@ -220,7 +220,7 @@ class FleetRun:
 
         Args:
             site: The site; its node must have been online once.
-            kind: Message type, one of ``wg_common.wire.protocol``.
+            kind: Message type, one of ``wg_core.wire.protocol``.
             seconds: How long it is good for.
 
         Returns:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.fleet.listener import Listener, server_context
 from wg_server.site import pki
 from wg_server.site.home import ServerHome

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from wg_common.errors import DecodeError, RefusedError, VerificationError
-from wg_common.ledger import witness as rules
-from wg_common.ledger.witness import WitnessRefused
-from wg_common.wire import canonical, protocol
+from wg_core.errors import DecodeError, RefusedError, VerificationError
+from wg_core.ledger import witness as rules
+from wg_core.ledger.witness import WitnessRefused
+from wg_core.wire import canonical, protocol
 from wg_server.fleet import trust
 from wg_server.fleet.enrolment import Enrolment
 from wg_server.fleet.guards import SITE_STATE

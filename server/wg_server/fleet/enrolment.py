@@ -21,11 +21,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from wg_common import typed
-from wg_common.errors import DecodeError, RefusedError
-from wg_common.ledger.witness import WitnessRefused
-from wg_common.wire import canonical, protocol, signing
-from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
+from wg_core import typed
+from wg_core.errors import DecodeError, RefusedError
+from wg_core.ledger.witness import WitnessRefused
+from wg_core.wire import canonical, protocol, signing
+from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 from wg_server.fleet import trust
 from wg_server.fleet.guards import BodyLimit, Unavailable
 from wg_server.fleet.tries import Tries, network_of

@@ -18,9 +18,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wg_common import logs
-from wg_common.errors import StorageError
-from wg_common.wire import protocol
+from wg_core import logs
+from wg_core.errors import StorageError
+from wg_core.wire import protocol
 from wg_server.fleet.adoption import Adoption
 from wg_server.store.site import Site
 from wg_server.store.sites import Store

@@ -23,7 +23,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from wg_common.errors import ConfigError, raised_as
+from wg_core.errors import ConfigError, raised_as
 from wg_server.fleet.door import CONNECTIONS, Door, Visitor
 from wg_server.fleet.guards import PEER_STATE
 from wg_server.site import pki

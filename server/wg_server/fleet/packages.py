@@ -14,8 +14,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from wg_common.errors import DecodeError
-from wg_common.wire import fleet, protocol
+from wg_core.errors import DecodeError
+from wg_core.wire import fleet, protocol
 from wg_server.fleet.guards import SITE_STATE
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue

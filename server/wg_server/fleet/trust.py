@@ -7,11 +7,11 @@ with all that leads there. So the server knows whom a change of keys has left be
 from collections.abc import Iterator
 from pathlib import Path
 
-from wg_common import atomic
-from wg_common.errors import DecodeError, VerificationError
-from wg_common.wire import canonical, handover, protocol, signing
-from wg_common.wire.handover import Handover, Use
-from wg_common.wire.protocol import Pins, Trust
+from wg_core import atomic
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.wire import canonical, handover, protocol, signing
+from wg_core.wire.handover import Handover, Use
+from wg_core.wire.protocol import Pins, Trust
 from wg_server.fleet.witness import witness_name
 from wg_server.site import pki
 from wg_server.site.home import ServerHome

@@ -9,18 +9,18 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wg_common.errors import ConfigError
-from wg_common.ledger import proof, verify
-from wg_common.ledger import witness as rules
-from wg_common.ledger.note import Note
-from wg_common.ledger.witness import (
+from wg_core.errors import ConfigError
+from wg_core.ledger import proof, verify
+from wg_core.ledger import witness as rules
+from wg_core.ledger.note import Note
+from wg_core.ledger.witness import (
     WitnessFork,
     WitnessRefused,
     WitnessRequest,
     WitnessState,
 )
-from wg_common.wire import canonical, protocol, signing
-from wg_common.wire.protocol import EnrolmentRequest, KeyRotation
+from wg_core.wire import canonical, protocol, signing
+from wg_core.wire.protocol import EnrolmentRequest, KeyRotation
 from wg_server.site.home import ServerConfig, ServerHome, WitnessPolicy
 from wg_server.store.site import Site
 from wg_server.store.sites import Store

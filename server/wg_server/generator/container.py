@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from wg_common.errors import ConfigError, DecodeError
-from wg_common.wire import canonical
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.wire import canonical
 
 Tensors = dict[str, Tensor]
 

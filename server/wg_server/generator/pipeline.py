@@ -20,15 +20,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wg_common import __version__, catalogue, streams
-from wg_common.errors import ConfigError
+from wg_common import catalogue, streams
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.family_network import FamilyNetwork
 from wg_common.nets.network import trunk_only
 from wg_common.streams import Stream
-from wg_common.wire import canonical
+from wg_core import __version__
+from wg_core.errors import ConfigError
+from wg_core.wire import canonical
 from wg_server.generator import baselines, versions
 from wg_server.generator.evaluation import ablation, codec_fidelity, head_card, network_card
 from wg_server.generator.evaluation import checks as card_checks

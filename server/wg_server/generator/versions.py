@@ -28,9 +28,10 @@ from typing import Any, Self
 
 import msgspec
 
-from wg_common import atomic, locks, typed
-from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
-from wg_common.wire import canonical, weights_file
+from wg_common import weights_file
+from wg_core import atomic, locks, typed
+from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
+from wg_core.wire import canonical
 from wg_server.generator.evaluation.checks import Check, read_checks
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign

@@ -25,8 +25,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from wg_common import atomic
-from wg_common.wire import key_files
+from wg_core import atomic
+from wg_core.wire import key_files
 from wg_server.operation import staged
 from wg_server.operation.backup import changing_keys
 from wg_server.site import pki

@@ -18,10 +18,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wg_common import atomic, locks
 from wg_common.backup import archive
 from wg_common.backup.archive import Key, Manifest, Seal, Source
-from wg_common.errors import ConfigError
+from wg_core import atomic, locks
+from wg_core.errors import ConfigError
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup, Recovery

@@ -4,9 +4,9 @@ import errno
 import secrets
 import socket
 
-from wg_common import atomic
-from wg_common.errors import ConfigError, raised_as
-from wg_common.wire import signing
+from wg_core import atomic
+from wg_core.errors import ConfigError, raised_as
+from wg_core.wire import signing
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import database

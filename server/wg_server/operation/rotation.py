@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from wg_common import atomic
-from wg_common.errors import ConfigError
-from wg_common.wire import canonical, handover, signing
+from wg_core import atomic
+from wg_core.errors import ConfigError
+from wg_core.wire import canonical, handover, signing
 from wg_server.fleet import trust
 from wg_server.operation import staged
 from wg_server.operation.backup import changing_keys

@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from wg_common import atomic, locks
-from wg_common.errors import ConfigError, WgError
+from wg_core import atomic, locks
+from wg_core.errors import ConfigError, WgError
 from wg_server.campaigns import packaging
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.worker import CampaignWorker

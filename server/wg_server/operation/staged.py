@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wg_common import atomic
-from wg_common.errors import StorageError, raised_as
+from wg_core import atomic
+from wg_core.errors import StorageError, raised_as
 
 
 def prepare(folder: Path, make: Callable[[Path], None]) -> None:

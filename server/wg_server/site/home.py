@@ -13,10 +13,11 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from wg_common import atomic, catalogue, settings
-from wg_common.errors import ConfigError, DecodeError
-from wg_common.ledger import note as notes
-from wg_common.wire import canonical, protocol, signing
+from wg_common import catalogue
+from wg_core import atomic, settings
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.ledger import note as notes
+from wg_core.wire import canonical, protocol, signing
 
 ENCODER = "encoder.safetensors"  # Name of the encoder package in the zoo's folder
 

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError
-from wg_common.wire import key_files
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.wire import key_files
 from wg_server.site.home import ServerConfig, ServerHome
 
 CA_YEARS = 10

@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_common import atomic
-from wg_common.errors import StorageError, WgError
-from wg_common.wire import canonical
-from wg_common.wire.canonical import Count
+from wg_core import atomic
+from wg_core.errors import StorageError, WgError
+from wg_core.wire import canonical
+from wg_core.wire.canonical import Count
 
 _LIMIT = 16 << 10
 _WRITE_SECONDS = 1.0

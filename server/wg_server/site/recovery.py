@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from wg_common import atomic
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 
 _LIMIT = 4 << 10

@@ -22,7 +22,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.store import database, schema
 
 CampaignState = Literal[

@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from wg_common.errors import ConfigError, StorageError
+from wg_core.errors import ConfigError, StorageError
 from wg_server.store import database, schema
 
 _ROWS = 64

@@ -16,8 +16,8 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from wg_common import __version__
-from wg_common.errors import ConfigError, StorageError
+from wg_core import __version__
+from wg_core.errors import ConfigError, StorageError
 from wg_server.store import schema
 
 _READ = "wg_read_only"

@@ -10,11 +10,11 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from wg_common.errors import RefusedError
-from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import merkle
-from wg_common.ledger.witness import FORBIDDEN, WitnessRefused
-from wg_common.wire.protocol import EnrolmentRequest
+from wg_core.errors import RefusedError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import merkle
+from wg_core.ledger.witness import FORBIDDEN, WitnessRefused
+from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store import database, schema
 from wg_server.store.site import Site, find_site
 from wg_server.store.succession import Beginning, ReplacedLog, SeenLog

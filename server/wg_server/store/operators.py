@@ -18,9 +18,9 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from wg_common.errors import ConfigError, WgError
-from wg_common.ledger.entries import check_name
-from wg_common.wire import canonical
+from wg_core.errors import ConfigError, WgError
+from wg_core.ledger.entries import check_name
+from wg_core.wire import canonical
 from wg_server.store import database, schema
 from wg_server.store.sites import Store, hash_secret
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.store import database, schema
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 import sqlalchemy as sa
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.store import database, schema
 from wg_server.store.releases import Standing
 from wg_server.store.sites import Store

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.store import campaigns, database, quality, schema
 from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, SERVED_TASKS, Campaign
 from wg_server.store.quality import StoredReport, Subject

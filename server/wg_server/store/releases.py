@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from wg_common.errors import ConfigError, VerificationError
+from wg_core.errors import ConfigError, VerificationError
 from wg_server.store import database, schema
 
 Standing = Literal["plausible", "quarantined", "accepted", "rejected"]

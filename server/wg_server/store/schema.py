@@ -19,8 +19,8 @@ from sqlalchemy import (
     Text,
 )
 
-from wg_common.ledger.entries import NAME_LIMIT
-from wg_common.wire import protocol
+from wg_core.ledger.entries import NAME_LIMIT
+from wg_core.wire import protocol
 
 HEAD = "0001"  # Newest migration; a store of an earlier one is migrated when it is opened
 

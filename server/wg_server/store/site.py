@@ -6,7 +6,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.store import schema
 
 SiteState = Literal["invited", "enrolled", "revoked"]

@@ -12,8 +12,8 @@ from typing import Self, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from wg_common.errors import ConfigError, RefusedError
-from wg_common.wire.protocol import EnrolmentRequest
+from wg_core.errors import ConfigError, RefusedError
+from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.site.home import ServerHome
 from wg_server.store import database, schema
 from wg_server.store.ledgers import LedgerTable, begin_log, cosign

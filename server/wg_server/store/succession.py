@@ -23,22 +23,22 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_common.errors import DecodeError, RefusedError, VerificationError
-from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import history as histories
-from wg_common.ledger import merkle, recovery, sources
-from wg_common.ledger.auditor_record import (
+from wg_core.errors import DecodeError, RefusedError, VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import history as histories
+from wg_core.ledger import merkle, recovery, sources
+from wg_core.ledger.auditor_record import (
     BUDGET_UNKNOWN,
     FIRST,
     LOG_SUFFIX,
     NAMES_PREDECESSOR,
     Succession,
 )
-from wg_common.ledger.entries import Predecessor
-from wg_common.ledger.note import Note
-from wg_common.ledger.state import LedgerState
-from wg_common.wire import protocol, signing
-from wg_common.wire.protocol import EnrolmentRequest
+from wg_core.ledger.entries import Predecessor
+from wg_core.ledger.note import Note
+from wg_core.ledger.state import LedgerState
+from wg_core.wire import protocol, signing
+from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store.site import Site
 
 

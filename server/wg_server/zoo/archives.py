@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DataError
 from wg_common.modalities import cells
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Record, read_file
 from wg_common.modalities.images import Images
+from wg_core.errors import DataError
 
 Pictures = NDArray[np.uint8]
 IMAGES = Images()

@@ -23,14 +23,15 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from wg_common import atomic, catalogue, streams
-from wg_common.errors import ConfigError, DecodeError
+from wg_common import catalogue, streams
 from wg_common.nets import network
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.encoder.package import PACKAGE_LIMIT
 from wg_common.streams import Stream
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.wire import canonical
 from wg_server.site.home import ENCODER
 from wg_server.zoo import sources
 from wg_server.zoo.plan import NetworksPlan

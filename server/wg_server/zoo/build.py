@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import atomic, streams
-from wg_common.errors import ConfigError
+from wg_common import streams
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.streams import Stream
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.errors import ConfigError
+from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 from wg_server.zoo import contributions, devices, executors, family_heads, heads, networks, sources
 from wg_server.zoo.plan import TaskSpec, ZooPlan, network_steps, tasks

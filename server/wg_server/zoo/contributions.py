@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import atomic, catalogue
+from wg_common import catalogue
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
-from wg_common.errors import ConfigError, DataError, VerificationError
 from wg_common.nets.encoder import module as encoders
-from wg_common.privacy.events import PrivacyEvent
-from wg_common.wire import canonical, contribution_file, protocol, signing
+from wg_core import atomic
+from wg_core.errors import ConfigError, DataError, VerificationError
+from wg_core.privacy.events import PrivacyEvent
+from wg_core.wire import canonical, contribution_file, protocol, signing
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
 from wg_server.zoo.plan import CONTRIBUTIONS, SourcePlan, ZooPlan

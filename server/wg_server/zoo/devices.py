@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 import torch
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 
 Device = Literal["auto", "cpu", "cuda"]
 NAMES: tuple[str, ...] = get_args(Device)

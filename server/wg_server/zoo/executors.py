@@ -13,8 +13,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from wg_common import __version__
-from wg_common.errors import ConfigError, PeerError, WgError
+from wg_core import __version__
+from wg_core.errors import ConfigError, PeerError, WgError
 from wg_server.zoo import workers as workers_of
 
 J = TypeVar("J")

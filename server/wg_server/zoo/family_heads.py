@@ -18,14 +18,15 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_common import atomic, streams
+from wg_common import streams
 from wg_common.inference import family_head
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal
 from wg_common.inference.family_head import FamilyHead, Floats, Layout, moments
 from wg_common.nets.encoder.module import Encoder
 from wg_common.streams import Stream
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.wire import canonical
 from wg_server.zoo import heads, sources
 from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import Zoo, record

@@ -26,15 +26,16 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_common import atomic, catalogue, streams
-from wg_common.errors import ConfigError, DecodeError
+from wg_common import catalogue, streams
 from wg_common.inference import hostile_tensors
 from wg_common.inference.family_head import NetworkHead
 from wg_common.modalities.registry import modality
 from wg_common.nets import family_network, network
 from wg_common.nets.family_network import FamilyNetwork
 from wg_common.streams import Stream
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.wire import canonical
 from wg_server.zoo import bases, sources
 from wg_server.zoo.fine_tuning import (
     accuracy,

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any, TypeVar
 
-from wg_common.errors import DataError
 from wg_common.modalities.base import DAMAGE
+from wg_core.errors import DataError
 from wg_server.zoo.archives import IMAGES, MEMBER_LIMIT, Archive, Collector, decode
 
 T = TypeVar("T")

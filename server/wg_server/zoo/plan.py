@@ -5,11 +5,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from wg_common import atomic, catalogue, settings
-from wg_common.errors import ConfigError
+from wg_common import catalogue
 from wg_common.modalities.images import ENCODER_PIXELS, Images
 from wg_common.modalities.registry import modality as modality_of
-from wg_common.wire import canonical
+from wg_core import atomic, settings
+from wg_core.errors import ConfigError
+from wg_core.privacy.schema import DIMENSION
+from wg_core.wire import canonical
 
 PLAN_LIMIT = 256 << 10
 DEFAULT = "default"
@@ -56,7 +58,7 @@ class EncoderPlan:
     """
 
     pixels: int = ENCODER_PIXELS
-    dimension: int = catalogue.DIMENSION
+    dimension: int = DIMENSION
     images: int = 14000
     windows: int = 15000
     texts: int = 15000

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
-from wg_common.errors import ConfigError, DataError
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.streams import Stream
+from wg_core.errors import ConfigError, DataError
 from wg_server.zoo import archives, packed, torchvision_sets
 from wg_server.zoo.plan import TaskSpec, ZooPlan
 from wg_server.zoo.procedural import families

@@ -20,9 +20,9 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_common import atomic
-from wg_common.errors import DecodeError, VerificationError
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.wire import canonical
 from wg_server.zoo.plan import TaskSpec
 
 OBJECT_LIMIT = 1 << 30

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from wg_common.errors import ConfigError, DataError
 from wg_common.modalities.base import DAMAGE
+from wg_core.errors import ConfigError, DataError
 from wg_server.zoo.archives import Archive, Collector, smaller
 
 KNOWN: dict[str, dict[str, Any]] = {

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import ConfigError
 from wg_common.inference.discriminants import class_means
+from wg_core.errors import ConfigError
 from wg_server.zoo.store import Entry, Zoo
 
 Floats = NDArray[np.float64]

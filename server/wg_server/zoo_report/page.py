@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from wg_common import __version__
+from wg_core import __version__
 from wg_server.site.home import ServerHome
 from wg_server.zoo import contributions
 from wg_server.zoo.store import Zoo

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from wg_common import atomic
-from wg_common.errors import VerificationError
-from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.wire import protocol, signing, statistics_file
+from wg_core import atomic
+from wg_core.errors import VerificationError
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.wire import protocol, signing, statistics_file
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store

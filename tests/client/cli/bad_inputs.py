@@ -15,7 +15,7 @@ from PIL import Image
 from tests.client.conftest import TestPlant
 
 from wg_client.cli.main import group as client
-from wg_common.wire import protocol
+from wg_core.wire import protocol
 from wg_server.cli.main import main_group as server
 
 

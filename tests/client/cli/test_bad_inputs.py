@@ -21,12 +21,13 @@ from tests.client.cli.bad_inputs import DATA, SERVER_YAML, YAML, Bad, World, joi
 from tests.client.cli.wrong_files import GIVEN
 from tests.client.conftest import TestPlant, plant_maker
 
+from wg_audit.cli import group as auditor
 from wg_client.cli.main import group as client
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.site.config import PrivacyConfig
-from wg_common import cli, errors
-from wg_common.audit.cli import group as auditor
-from wg_common.wire import protocol
+from wg_common import cli
+from wg_core import errors
+from wg_core.site.config import PrivacyConfig
+from wg_core.wire import protocol
 from wg_server.cli.main import main_group as server
 
 DOCUMENTED = {2, 3, 4, 5, 6, 7, 130}
@@ -176,7 +177,7 @@ def _full(world: World) -> None:
     def fail(*_: object, **__: object) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    world.patch.setattr("wg_common.atomic.tempfile.mkstemp", fail)
+    world.patch.setattr("wg_core.atomic.tempfile.mkstemp", fail)
 
 
 def _interrupt(*_: object, **__: object) -> Any:
@@ -239,13 +240,13 @@ DISK = [
     ),
     Bad(
         "interrupt: budget",
-        _interrupted("wg_client.release.budget", "read_spend", "budget"),
+        _interrupted("wg_core.release.budget", "read_spend", "budget"),
         130,
         ("interrupted",),
     ),
     Bad(
         "interrupt: witnesses",
-        _interrupted("wg_client.connection.cosigning", "status", "witnesses"),
+        _interrupted("wg_core.connection.cosigning", "status", "witnesses"),
         130,
         ("interrupted",),
     ),

@@ -17,7 +17,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import store
 from wg_client.selection.apply import apply_package
 from wg_common import cli
-from wg_common.errors import VerificationError
+from wg_core.errors import VerificationError
 
 
 def _run(capfd: pytest.CaptureFixture[str], *words: object) -> Any:

@@ -20,16 +20,17 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, write_
 
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fleet import node
 from wg_client.models import adoption
-from wg_client.release.budget import read_spend
-from wg_client.release.query import answer_query
 from wg_client.selection.apply import apply_package
-from wg_client.site.check_policy import ChecksConfig
-from wg_client.site.config import AcceptanceConfig, PrivacyConfig
-from wg_common import cli, errors, installed_code, logs
-from wg_common.ledger import charging
-from wg_common.ledger.store import Ledger
+from wg_common import cli
+from wg_core import errors, installed_code, logs
+from wg_core.fleet import node
+from wg_core.ledger import charging
+from wg_core.ledger.store import Ledger
+from wg_core.release.budget import read_spend
+from wg_core.release.query import answer_query
+from wg_core.site.check_policy import ChecksConfig
+from wg_core.site.config import AcceptanceConfig, PrivacyConfig
 
 Finished = subprocess.CompletedProcess[str]
 SMALL_BUDGET = PrivacyConfig(cap_epsilon="1.5", max_request_epsilon="1.5")

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tests.client.conftest import MakePlant, TestPlant
 
 from wg_client.cli.main import group
-from wg_client.site import config as configuration
+from wg_core.site import config as configuration
 
 pytestmark = pytest.mark.slow
 ENGLISH = re.compile(r"\b(the|records|would|with|spent|left|next|of)\b")

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from wg_client.cli import main as commands
 from wg_client.cli.options import WARNING, join_options, words_of
-from wg_common.errors import ConfigError, DecodeError, UsageError
+from wg_core.errors import ConfigError, DecodeError, UsageError
 
 
 @click.command()

@@ -10,7 +10,7 @@ from tests.client.conftest import LABELS, MakePlant, write_npz
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.apply import apply_package
-from wg_common import errors
+from wg_core import errors
 
 
 @pytest.fixture

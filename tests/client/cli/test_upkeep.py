@@ -9,20 +9,20 @@ import pytest
 from click.testing import CliRunner
 from tests.client.conftest import MakePlant
 
+from wg_audit.installed import audit as installed
+from wg_audit.installed.audit import Report
+from wg_audit.installed.canaries import Bounds
+from wg_audit.installed.plant import Check
+from wg_audit.installed.probes import Size
 from wg_client.cli.main import group
 from wg_client.cli.upkeep import COMMANDS
 from wg_client.release import audit as auditing
-from wg_client.release.query import answer_query
-from wg_common.audit.installed import audit as installed
-from wg_common.audit.installed.audit import Report
-from wg_common.audit.installed.canaries import Bounds
-from wg_common.audit.installed.plant import Check
-from wg_common.audit.installed.probes import Size
-from wg_common.errors import EXIT_VERIFICATION, ConfigError, UsageError
-from wg_common.ledger import charging, entries, statement
-from wg_common.ledger.store import Ledger
-from wg_common.privacy.calibration import EPSILON_LIMIT
-from wg_common.wire import signing
+from wg_core.errors import EXIT_VERIFICATION, ConfigError, UsageError
+from wg_core.ledger import charging, entries, statement
+from wg_core.ledger.store import Ledger
+from wg_core.privacy.calibration import EPSILON_LIMIT
+from wg_core.release.query import answer_query
+from wg_core.wire import signing
 
 TINY = Size(canaries=8, snapshots=2)
 

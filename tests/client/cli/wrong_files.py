@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.client.cli.bad_inputs import Bad, World
 
-from wg_common.audit.cli import group as auditor
+from wg_audit.cli import group as auditor
 from wg_server.cli.main import main_group as server
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from wg_client.data.survey import load_dataset
-from wg_common.errors import DataError
+from wg_core.errors import DataError
 
 
 def _write(path: Path, value: int, size: tuple[int, int] = (8, 6)) -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from wg_client.data.inspection import inspect
 from wg_client.data.survey import load_dataset, survey
-from wg_client.site.reading import ReadingConfig
-from wg_common.errors import ConfigError, DataError
+from wg_core.errors import ConfigError, DataError
+from wg_core.site.reading import ReadingConfig
 
 
 def _picture(path: Path, value: int = 1) -> Path:

@@ -17,7 +17,6 @@ from tests.common.nets.test_onnx_file import SIDE, model, pooled
 from wg_client.cli.main import group
 from wg_client.data import local_encoder
 from wg_client.data import plant as plants
-from wg_client.data import snapshot as snapshots
 from wg_client.data.encoded import Encoded
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.methods.names import LOCAL
@@ -26,13 +25,14 @@ from wg_client.models.calls import Judge
 from wg_client.models.export import export_model
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.apply import apply_package
-from wg_client.site import config as configuration
-from wg_client.site.local_encoder import LocalEncoderConfig, read
 from wg_common import cli
-from wg_common.errors import ConfigError
 from wg_common.nets.encoder.onnx_file import OnnxEncoder
-from wg_common.nets.encoder.published_weights import LITE2, MINILM
-from wg_common.wire import canonical
+from wg_core import snapshot as snapshots
+from wg_core.errors import ConfigError
+from wg_core.site import config as configuration
+from wg_core.site.encoder_names import LITE2, MINILM
+from wg_core.site.local_encoder import LocalEncoderConfig, read
+from wg_core.wire import canonical
 
 WIDTH = 48
 COUNTS = {0: 6, 1: 6, 2: 6}

@@ -17,9 +17,9 @@ from wg_client.data import sensor_windows
 from wg_client.data.dataset import Survey
 from wg_client.data.inspection import inspect
 from wg_client.data.survey import survey
-from wg_client.site.config import PrivacyConfig
-from wg_client.site.reading import LogConfig, ReadingConfig
-from wg_common.errors import ConfigError, DataError
+from wg_core.errors import ConfigError, DataError
+from wg_core.site.config import PrivacyConfig
+from wg_core.site.reading import LogConfig, ReadingConfig
 
 RATE = 100.0
 LOG = LogConfig(

@@ -13,8 +13,8 @@ from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import NEVER, Ints, LinearHead, log_loss
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import NetworkTuner, Snapshot, fine_tune, lengths_for
-from wg_common.catalogue import DIMENSION
 from wg_common.nets import network
+from wg_core.privacy.schema import DIMENSION
 
 Records = tuple[NDArray[np.uint8], Ints]
 

@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from wg_client.connection import transport
 from wg_client.fleet import enrolment
-from wg_client.site import identity
-from wg_client.site.home import ClientHome
-from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError, WgError
-from wg_common.wire import canonical, key_files, protocol, signing
-from wg_common.wire.protocol import EnrolmentReply, JoinToken
+from wg_core.connection import transport
+from wg_core.errors import ConfigError, DecodeError, PeerError, VerificationError, WgError
+from wg_core.fleet import certificate as certificates
+from wg_core.site import identity
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, key_files, protocol, signing
+from wg_core.wire.protocol import EnrolmentReply, JoinToken
 
 
 def certificate(
@@ -202,7 +203,7 @@ def test_a_plant_may_be_off_for_two_thirds_of_a_certificates_life(
     home: ClientHome, server: Server
 ) -> None:
     with pytest.raises(ConfigError):
-        enrolment.renewal_due(home, time.time())
+        certificates.renewal_due(home, time.time())
     enrolment.enrol(home, server.token)  # good for three hours
-    assert not enrolment.renewal_due(home, time.time() + 0.9 * 3600)
-    assert enrolment.renewal_due(home, time.time() + 1.1 * 3600)
+    assert not certificates.renewal_due(home, time.time() + 0.9 * 3600)
+    assert certificates.renewal_due(home, time.time() + 1.1 * 3600)

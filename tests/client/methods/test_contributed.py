@@ -17,8 +17,8 @@ from wg_client.methods.names import (
     LOCAL,
 )
 from wg_client.selection.model_selection import Outcome, select_model
-from wg_client.site.config import AcceptanceConfig
-from wg_common.errors import NotAcceptedError
+from wg_core.errors import NotAcceptedError
+from wg_core.site.config import AcceptanceConfig
 
 K, D, WIDTH = 4, 8, 12
 MEANS = np.random.default_rng(1).normal(size=(K, D))

@@ -24,8 +24,8 @@ from wg_client.selection import apply as applying
 from wg_client.selection.apply import apply_package
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.errors import DecodeError
 from wg_common.inference.posterior import Posterior, posterior_head
+from wg_core.errors import DecodeError
 
 K, D = 5, 16
 

@@ -15,10 +15,10 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import adoption, store
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.selection.apply import apply_package
-from wg_client.site.config import AcceptanceConfig
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError, StorageError, UsageError
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError, StorageError, UsageError
+from wg_core.site.config import AcceptanceConfig
+from wg_core.site.home import ClientHome
 
 
 def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> ModelsManifest:

@@ -22,10 +22,10 @@ from wg_client.models import adoption, predict, store
 from wg_client.models.export import SUFFIXES, export_model
 from wg_client.selection.apply import apply_package
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.errors import VerificationError
 from wg_common.nets import family_network
 from wg_common.nets.assembly import build_model
 from wg_common.nets.encoder.module import load_encoder
+from wg_core.errors import VerificationError
 
 
 @pytest.fixture

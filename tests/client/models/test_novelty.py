@@ -11,7 +11,7 @@ from wg_client.models import heat_map, novelty
 from wg_client.models.calls import NEVER, sure_above
 from wg_client.models.heat_map import PatchBank
 from wg_client.models.novelty import Novelty
-from wg_common.errors import DecodeError
+from wg_core.errors import DecodeError
 
 K, D = 4, 24
 MEANS = 3 * np.random.default_rng(0).normal(size=(K + 1, D))

@@ -9,12 +9,12 @@ from tests.client.cli.conftest import Json, here, shown
 from tests.client.conftest import MakePlant, TestPlant
 
 from wg_client.operation import status
-from wg_client.release.query import answer_query
-from wg_client.site import contact, locks
-from wg_client.site.contact import Contact, ContactFile
-from wg_common import atomic
-from wg_common.ledger.store import Ledger
-from wg_common.wire import canonical, signing
+from wg_core import atomic
+from wg_core.ledger.store import Ledger
+from wg_core.release.query import answer_query
+from wg_core.site import contact, locks
+from wg_core.site.contact import Contact, ContactFile
+from wg_core.wire import canonical, signing
 
 __all__ = ["here", "shown"]
 
@@ -103,7 +103,7 @@ def test_a_node_that_does_the_same_writes_now_and_then(
 
     monkeypatch.setattr(atomic, "write_bytes", write)
     now = 1000.0
-    monkeypatch.setattr("wg_client.site.contact.time.time", lambda: now)
+    monkeypatch.setattr("wg_core.site.contact.time.time", lambda: now)
     said = ContactFile(plant.home)
     for seconds, state, reason in (
         (0, "connected", ""),

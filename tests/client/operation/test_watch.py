@@ -16,11 +16,11 @@ from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.models import adoption, drift
 from wg_client.operation import stages
 from wg_client.selection.apply import apply_package
-from wg_common import errors
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.errors import DecodeError
 from wg_common.nets import family_network
-from wg_common.wire import canonical
+from wg_core import errors
+from wg_core.errors import DecodeError
+from wg_core.wire import canonical
 
 __all__ = ["here"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from wg_client.pilot import published
 from wg_client.pilot.published import Case, Facts, expected
-from wg_common.errors import DataError
+from wg_core.errors import DataError
 
 FACTS = Facts(kind="images", classes=4, unseen=0, labels=40, local=0.8)
 

@@ -25,8 +25,8 @@ from wg_client.models import adoption
 from wg_client.release import preview
 from wg_client.selection.apply import apply_package
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.errors import ConfigError, DataError
 from wg_common.nets import family_network
+from wg_core.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[3] / "examples"

@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from wg_audit.installed import probes
 from wg_client.data import inspection
-from wg_client.data import snapshot as snapshots
 from wg_client.release import freeze as freezing
-from wg_client.release import query
-from wg_common.audit.installed import probes
 from wg_common.modalities.base import content_digest
 from wg_common.nets.encoder.module import Encoder
-from wg_common.privacy import centring, exact, mechanism
-from wg_common.privacy.schema import StatisticsSchema
-from wg_common.wire import canonical, signing, statistics_file
+from wg_core import snapshot as snapshots
+from wg_core.privacy import centring, exact, mechanism
+from wg_core.privacy.schema import StatisticsSchema
+from wg_core.release import query
+from wg_core.wire import canonical, signing, statistics_file
 
 Integers = NDArray[np.int64]
 Plant = Callable[[pytest.MonkeyPatch], None]

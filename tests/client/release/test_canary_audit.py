@@ -21,17 +21,17 @@ from click.testing import CliRunner
 from tests.client.conftest import remembering
 from tests.client.release.planted_bugs import ALL, changed_noise, halved
 
+from wg_audit import cli
+from wg_audit.installed import audit as installed
+from wg_audit.installed import probes
+from wg_audit.installed.audit import Report
+from wg_audit.installed.plant import Fresh, Setup
+from wg_audit.installed.probes import Size
 from wg_client.release import canary_audit
-from wg_common.audit import cli
-from wg_common.audit.installed import audit as installed
-from wg_common.audit.installed import probes
-from wg_common.audit.installed.audit import Report
-from wg_common.audit.installed.plant import Fresh, Setup
-from wg_common.audit.installed.probes import Size
-from wg_common.errors import EXIT_VERIFICATION, ConfigError
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.privacy import mechanism
-from wg_common.privacy.simulate import simulate_release
+from wg_core.errors import EXIT_VERIFICATION, ConfigError
+from wg_core.privacy import mechanism
+from wg_core.privacy.simulate import simulate_release
 
 SMALL = Size(canaries=8, snapshots=2)
 SEEDS = range(20)
@@ -170,7 +170,7 @@ def test_the_client_is_what_the_command_finds() -> None:
 
 
 def test_a_made_up_encoder_has_public_dimensions() -> None:
-    from wg_common.catalogue import DIMENSION
+    from wg_core.privacy.schema import DIMENSION
 
     encoder = load_encoder(canary_audit.made_up_encoder())
     assert encoder.dimension == DIMENSION

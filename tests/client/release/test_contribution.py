@@ -13,20 +13,21 @@ import pytest
 from numpy.typing import NDArray
 from tests.client.conftest import LABELS, MakePlant, TestPlant
 
+from wg_audit.cli import group as audit_group
 from wg_client.cli.main import group
 from wg_client.release import contribution as contributing
 from wg_client.release import dp_training
 from wg_client.release.contribution import ContributionRequest, contribute
 from wg_client.release.dp_training import DpCheckpoint
-from wg_client.release.query import answer_query
-from wg_client.site.config import PrivacyConfig
-from wg_common import cli, installed_code
-from wg_common.audit.cli import group as audit_group
-from wg_common.errors import InternalError, PolicyRefused
-from wg_common.ledger import charging, entries
-from wg_common.ledger.store import Ledger
-from wg_common.wire import canonical, signing
-from wg_common.wire.contribution_file import FILE, decode_contribution
+from wg_common import cli
+from wg_core import installed_code
+from wg_core.errors import InternalError, PolicyRefused
+from wg_core.ledger import charging, entries
+from wg_core.ledger.store import Ledger
+from wg_core.release.query import answer_query
+from wg_core.site.config import PrivacyConfig
+from wg_core.wire import canonical, signing
+from wg_core.wire.contribution_file import FILE, decode_contribution
 
 Json = Callable[..., Any]
 STEPS = 6

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from wg_client.release import dp_training as dp
-from wg_common.errors import BudgetExceeded, ConfigError, DataError, InternalError, PolicyRefused
-from wg_common.privacy import accounting
-from wg_common.privacy.events import PrivacyEvent
-from wg_common.privacy.mechanism import opendp_sampler
-from wg_common.privacy.simulate import simulate_release
+from wg_core.errors import BudgetExceeded, ConfigError, DataError, InternalError, PolicyRefused
+from wg_core.privacy import accounting
+from wg_core.privacy.events import PrivacyEvent
+from wg_core.privacy.mechanism import opendp_sampler
+from wg_core.privacy.simulate import simulate_release
 
 K, D = 3, 6
 

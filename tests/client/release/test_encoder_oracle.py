@@ -22,13 +22,13 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from wg_client.data import plant as plants
 from wg_client.release import contribution as contributing
 from wg_client.release import dp_training
-from wg_client.release.budget import read_spend
 from wg_client.release.contribution import ContributionRequest, contribute
-from wg_client.release.query import answer_query
 from wg_common.nets.encoder import package as encoder_package
 from wg_common.nets.encoder.module import raw_features
-from wg_common.wire import signing
-from wg_common.wire.statistics_file import decode_covered, decode_release
+from wg_core.release.budget import read_spend
+from wg_core.release.query import answer_query
+from wg_core.wire import signing
+from wg_core.wire.statistics_file import decode_covered, decode_release
 
 Raw = Callable[[Any], NDArray[np.float32]]
 Records = list[NDArray[Any]]

@@ -18,20 +18,20 @@ from PIL import Image
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
 from wg_client.data import plant as plants
-from wg_client.data import snapshot as snapshots
 from wg_client.release import freeze as freezing
-from wg_client.release import overlap
-from wg_client.release.budget import read_spend
 from wg_client.release.preview import check
-from wg_client.release.query import answer_query
-from wg_client.site.config import PrivacyConfig
-from wg_common import atomic
-from wg_common.errors import BudgetExceeded, ConfigError, DataError, StorageError
-from wg_common.ledger import entries
-from wg_common.ledger.store import Ledger
 from wg_common.modalities.base import content_digest
 from wg_common.modalities.images import Images
-from wg_common.privacy.exact import exact_statistics
+from wg_core import atomic
+from wg_core import snapshot as snapshots
+from wg_core.errors import BudgetExceeded, ConfigError, DataError, StorageError
+from wg_core.ledger import entries
+from wg_core.ledger.store import Ledger
+from wg_core.privacy.exact import exact_statistics
+from wg_core.release import overlap
+from wg_core.release.budget import read_spend
+from wg_core.release.query import answer_query
+from wg_core.site.config import PrivacyConfig
 
 UNITS = PrivacyConfig(unit_rule="weight", answer_slot_seconds=0.05)
 

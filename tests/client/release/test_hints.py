@@ -12,7 +12,7 @@ from tests.client.conftest import MakePlant
 
 from wg_client.release.hints import HEAD_PAYS, head_pays, hints
 from wg_client.release.preview import check
-from wg_client.site.config import PrivacyConfig
+from wg_core.site.config import PrivacyConfig
 
 ROOT = Path(__file__).parents[3]
 GOOD: dict[str, Any] = {

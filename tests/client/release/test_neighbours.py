@@ -43,25 +43,26 @@ from tests.client.release.neighbour_folders import (
     undeclared,
 )
 
-from wg_client.connection import link
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fleet import node
-from wg_client.fleet.interface import Handlers, NodeOptions
 from wg_client.release import freeze as freezing
 from wg_client.release import quality
-from wg_client.release import query as release_query
-from wg_client.site import config as configuration
-from wg_client.site import identity
-from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
-from wg_client.site.home import ClientHome
-from wg_common import atomic
-from wg_common.ledger import entries, store
-from wg_common.ledger.store import Ledger
-from wg_common.privacy import mechanism, timing
-from wg_common.privacy.quality import WEIGHT
-from wg_common.wire import canonical, fleet, protocol, signing, weights_file
-from wg_common.wire.fleet import Envelope
-from wg_common.wire.protocol import QualityQuery, Refusal, StatisticsQuery
+from wg_common import weights_file
+from wg_core import atomic
+from wg_core.connection import link
+from wg_core.fleet import node
+from wg_core.fleet.interface import Handlers, NodeOptions
+from wg_core.ledger import entries, store
+from wg_core.ledger.store import Ledger
+from wg_core.privacy import mechanism, timing
+from wg_core.privacy.quality import WEIGHT
+from wg_core.release import query as release_query
+from wg_core.site import config as configuration
+from wg_core.site import identity
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, fleet, protocol, signing
+from wg_core.wire.fleet import Envelope
+from wg_core.wire.protocol import QualityQuery, Refusal, StatisticsQuery
 
 ENCODER = canonical.sha256_hex(b"a tiny encoder")
 PAIRS = 208

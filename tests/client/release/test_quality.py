@@ -13,18 +13,16 @@ from numpy.typing import NDArray
 from tests.client.cli.conftest import Json, run_here
 from tests.client.conftest import LABELS, WITNESS, MakePlant, TestPlant, write_npz
 
-from wg_client.data import snapshot as snapshots
+from wg_audit import verification
+from wg_audit.report import render
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.release import answer_time, quality
-from wg_client.release.budget import read_spend
+from wg_client.release import quality
 from wg_client.release.quality import answer_quality
-from wg_client.release.query import STEPS, answer_query
 from wg_client.selection.apply import apply_package
-from wg_client.site.config import PrivacyConfig, UnitRule
-from wg_common import atomic, translations
-from wg_common.audit import verification
-from wg_common.audit.report import render
-from wg_common.errors import (
+from wg_common import translations, weights_file
+from wg_core import atomic
+from wg_core import snapshot as snapshots
+from wg_core.errors import (
     ApprovalPending,
     BudgetExceeded,
     ConfigError,
@@ -33,12 +31,16 @@ from wg_common.errors import (
     RefusedError,
     VerificationError,
 )
-from wg_common.language import ENGLISH
-from wg_common.ledger import verify
-from wg_common.ledger.store import Ledger
-from wg_common.wire import canonical, protocol, quality_file, signing, weights_file
-from wg_common.wire.protocol import QualityQuery
-from wg_common.wire.quality_file import Counts, QualityManifest
+from wg_core.language import ENGLISH
+from wg_core.ledger import verify
+from wg_core.ledger.store import Ledger
+from wg_core.release import answer_time
+from wg_core.release.budget import read_spend
+from wg_core.release.query import STEPS, answer_query
+from wg_core.site.config import PrivacyConfig, UnitRule
+from wg_core.wire import canonical, protocol, quality_file, signing
+from wg_core.wire.protocol import QualityQuery
+from wg_core.wire.quality_file import Counts, QualityManifest
 
 ALLOWED = PrivacyConfig(
     answer_slot_seconds=0.05,

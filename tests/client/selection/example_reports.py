@@ -14,12 +14,12 @@ from tests.client.selected import selected
 from wg_client.data.plant import Plant
 from wg_client.fitting.linear_head import LinearHead, fit_lda
 from wg_client.models.manifest import ModelEntry, ModelsManifest
-from wg_client.release.budget import ReleaseRow, Spend
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.report import page_context
-from wg_client.site.config import AcceptanceConfig
-from wg_client.site.home import ClientHome
-from wg_common.language import plain
+from wg_core.language import plain
+from wg_core.release.budget import ReleaseRow, Spend
+from wg_core.site.config import AcceptanceConfig
+from wg_core.site.home import ClientHome
 
 D = 24
 ENGLISH = ("ok", "scratch", "dent", "a label that is as long as labels may well become, and longer")

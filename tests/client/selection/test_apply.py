@@ -16,9 +16,10 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.selection.apply import apply_package
-from wg_client.site.config import AcceptanceConfig, PrivacyConfig
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.errors import (
+from wg_common.nets import family_network
+from wg_common.nets.encoder.module import load_encoder
+from wg_core.errors import (
     ConfigError,
     DecodeError,
     NotAcceptedError,
@@ -26,9 +27,8 @@ from wg_common.errors import (
     VerificationError,
     WgError,
 )
-from wg_common.nets import family_network
-from wg_common.nets.encoder.module import load_encoder
-from wg_common.wire import protocol, signing
+from wg_core.site.config import AcceptanceConfig, PrivacyConfig
+from wg_core.wire import protocol, signing
 
 
 @pytest.fixture

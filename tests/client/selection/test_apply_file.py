@@ -9,8 +9,9 @@ from tests.client.conftest import MakePlant
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.apply import apply_package
-from wg_common.errors import ConfigError, VerificationError
-from wg_common.wire import protocol, weights_file
+from wg_common import weights_file
+from wg_core.errors import ConfigError, VerificationError
+from wg_core.wire import protocol
 
 
 @pytest.fixture(autouse=True)

@@ -22,11 +22,11 @@ from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.apply import apply_package
-from wg_common.errors import ConfigError, VerificationError
 from wg_common.modalities.images import PIXELS
 from wg_common.nets import assembly, lite0, network
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_core.errors import ConfigError, VerificationError
 
 NET = "lite0"
 Network = dict[str, NDArray[np.float32]]

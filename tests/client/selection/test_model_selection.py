@@ -11,8 +11,8 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_lda
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.methods.registry import METHODS
 from wg_client.selection.model_selection import Outcome
-from wg_client.site.config import AcceptanceConfig
-from wg_common.errors import NotAcceptedError
+from wg_core.errors import NotAcceptedError
+from wg_core.site.config import AcceptanceConfig
 
 K, D = 5, 16
 

@@ -29,10 +29,11 @@ from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.apply import apply_package
-from wg_common.catalogue import DIMENSION, SAME_FAMILY
-from wg_common.errors import DecodeError
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference.family_head import Layout, site_tensors
 from wg_common.nets import assembly, network, site_norms
+from wg_core.errors import DecodeError
+from wg_core.privacy.schema import DIMENSION
 
 NET = "cnn-s"
 Network = dict[str, NDArray[np.float32]]

@@ -20,23 +20,23 @@ import torch
 from numpy.typing import NDArray
 from tests.client.conftest import MakePlant, TestPlant
 
-from wg_client.data import snapshot as snapshots
 from wg_client.data.survey import load_dataset, survey
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
 from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
 from wg_client.release.preview import check
-from wg_client.release.query import answer_query
 from wg_client.selection.apply import apply_package
-from wg_client.site.local_encoder import LocalEncoderConfig
-from wg_common.errors import ConfigError, DataError
 from wg_common.nets import minilm
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
-from wg_common.nets.encoder.published_weights import MINILM
 from wg_common.nets.minilm_encoder import MiniLmEncoder
+from wg_core import snapshot as snapshots
+from wg_core.errors import ConfigError, DataError
+from wg_core.release.query import answer_query
+from wg_core.site.encoder_names import MINILM
+from wg_core.site.local_encoder import LocalEncoderConfig
 
 ROOT = Path(__file__).parents[3]
 LABELS = ("leak", "noise", "spark")

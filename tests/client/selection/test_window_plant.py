@@ -28,14 +28,15 @@ from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.release.preview import check
 from wg_client.selection.apply import apply_package
-from wg_client.site.local_encoder import LocalEncoderConfig
-from wg_common.catalogue import DIMENSION, SAME_FAMILY
-from wg_common.errors import DataError, DecodeError, VerificationError
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
 from wg_common.nets.encoder import window_trunk
 from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
 from wg_common.nets.encoder.window_course import WindowCourse
+from wg_core.errors import DataError, DecodeError, VerificationError
+from wg_core.privacy.schema import DIMENSION
+from wg_core.site.local_encoder import LocalEncoderConfig
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 
 from wg_common.backup import archive
 from wg_common.backup.archive import Key, Seal
-from wg_common.errors import ConfigError, DecodeError, VerificationError, WgError
-from wg_common.wire import canonical
+from wg_core.errors import ConfigError, DecodeError, VerificationError, WgError
+from wg_core.wire import canonical
 
 IDENTITY = pyrage.x25519.Identity.generate()
 SEAL = Seal(recipients=(str(IDENTITY.to_public()),))

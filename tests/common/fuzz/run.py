@@ -33,7 +33,7 @@ def fuzz_one(name: str, folder: Path, options: list[str]) -> None:
 
     with atheris.instrument_imports(include=["wg_common", "wg_client", "wg_server"]):
         from tests.common.fuzz import targets
-    from wg_common.errors import WgError
+    from wg_core.errors import WgError
 
     target = targets.TARGETS[name]
     for number, seed in enumerate(targets.corpus(name)):

@@ -24,10 +24,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wg_client.data import survey as surveys
 from wg_client.data.sensor_log import Wanted, read_log
-from wg_client.site import config as configuration
-from wg_client.site.home import ClientHome
-from wg_common import numbers, settings
-from wg_common.ledger import (
+from wg_common import weights_file, weights_package
+from wg_common.modalities.images import Images
+from wg_common.modalities.windows import Windows
+from wg_common.nets.encoder import package
+from wg_core import numbers, settings
+from wg_core.ledger import (
     auditor_record,
     checkpoint,
     entries,
@@ -40,11 +42,10 @@ from wg_common.ledger import (
     verify,
     witness,
 )
-from wg_common.ledger.store import DatasetRecord, Ledger
-from wg_common.modalities.images import Images
-from wg_common.modalities.windows import Windows
-from wg_common.nets.encoder import package
-from wg_common.wire import (
+from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import (
     canonical,
     container,
     contribution_file,
@@ -52,8 +53,6 @@ from wg_common.wire import (
     quality_file,
     signing,
     statistics_file,
-    weights_file,
-    weights_package,
 )
 from wg_server.site.home import parse_config
 from wg_server.store import succession

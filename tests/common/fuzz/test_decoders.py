@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.common.fuzz.targets import TARGETS, corpus
 
-from wg_common.errors import WgError
+from wg_core.errors import WgError
 
 EXAMPLES = int(os.environ.get("WEIGHTGATE_FUZZ_EXAMPLES", "100"))
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
+from wg_core.errors import DecodeError
 
 LAYOUT = Layout(4, (6, 5))
 SIZE, CLASSES = 11, 3

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_common.errors import DecodeError, VerificationError
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import (
     Posterior,
@@ -18,6 +17,7 @@ from wg_common.inference.posterior import (
     posterior_head,
     solve,
 )
+from wg_core.errors import DecodeError, VerificationError
 
 K, D = 4, 6
 Floats = NDArray[np.float64]

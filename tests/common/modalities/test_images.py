@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from wg_client.data.record_files import RecordFiles
-from wg_common.errors import DataError
-from wg_common.modalities.images import BITS, MAX_SIDE, Images
+from wg_common.modalities.images import MAX_SIDE, Images
+from wg_core.errors import DataError
+from wg_core.site.reading import BITS
 
 read_image = Images().read
 

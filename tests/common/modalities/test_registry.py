@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from wg_common.errors import DataError, DecodeError
 from wg_common.modalities import registry
 from wg_common.modalities.base import content_digest, read_file
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import MODALITIES, modality
 from wg_common.modalities.windows import Windows
+from wg_core.errors import DataError, DecodeError
 from wg_server.zoo import archives
 
 RNG = np.random.default_rng(0)

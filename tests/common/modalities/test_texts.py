@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_common.errors import ConfigError, DataError, VerificationError
 from wg_common.modalities import writing
 from wg_common.modalities.base import content_digest
 from wg_common.modalities.registry import of_array, of_file
 from wg_common.modalities.texts import MAX_CHARACTERS, Texts
 from wg_common.nets.encoder import sentences
+from wg_core.errors import ConfigError, DataError, VerificationError
 
 TEXTS = Texts()
 

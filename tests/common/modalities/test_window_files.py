@@ -6,8 +6,8 @@ import pytest
 
 from wg_client.data.record_files import RecordFiles
 from wg_client.data.survey import load_dataset
-from wg_common.errors import DataError
 from wg_common.modalities.windows import Windows
+from wg_core.errors import DataError
 
 read_window = Windows().read
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wg_common.errors import DataError
 from wg_common.nets import cnn1d, network
 from wg_common.nets.encoder import window_trunk
+from wg_core.errors import DataError
 
 VIEWS = slice(0, 2 * cnn1d.LENGTH)
 NAME = "cnn1d-s"

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from wg_common.errors import DataError, DecodeError
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.fit import fit_encoder
+from wg_core.errors import DataError, DecodeError
 
 
 @pytest.fixture(scope="module")

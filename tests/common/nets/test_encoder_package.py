@@ -10,11 +10,11 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from tests.common.nets.test_isolation import fitted
 
-from wg_common.errors import VerificationError
 from wg_common.modalities.windows import MAX_VALUE
 from wg_common.nets.encoder import image_trunk, window_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package as encoder_package
+from wg_core.errors import VerificationError
 
 HUGE = float(np.finfo(np.float32).max)
 

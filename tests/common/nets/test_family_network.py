@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from tests.client.families import ARCHITECTURES, beside
 
-from wg_common.errors import DecodeError
 from wg_common.nets import family_network, network
 from wg_common.nets.family_network import FamilyNetwork, TrunkBeside
+from wg_core.errors import DecodeError
 
 Tensors = dict[str, NDArray[np.float32]]
 SETTINGS = {"pixels": "128"}

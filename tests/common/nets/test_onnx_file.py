@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError, WgError
 from wg_common.nets.encoder import onnx_file
 from wg_common.nets.encoder.onnx_file import ImageInput, OnnxEncoder
-from wg_common.wire import canonical
+from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError, WgError
+from wg_core.wire import canonical
 
 SIDE = 32
 IMAGES = ImageInput(pixels=SIDE, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))

@@ -3,11 +3,11 @@ import pytest
 import torch
 from tests.common.nets.random_tensors import initial_tensors
 
-from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import assembly
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.fit import fit_encoder
+from wg_core.errors import ConfigError, DecodeError
 
 
 @pytest.fixture(scope="module")

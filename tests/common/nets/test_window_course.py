@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_common.nets.encoder.course_names import STEPS, channels_of, course_name, digest
 from wg_common.nets.encoder.module import unfitted_encoder
 from wg_common.nets.encoder.window_course import WindowCourse
+from wg_core.site.encoder_names import STEPS, channels_of, course_name, digest
 
 
 def pulse(at: int, channel: int = 0, *, channels: int = 2, time: int = 64) -> np.ndarray:

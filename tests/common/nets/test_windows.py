@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from wg_common.errors import DataError, DecodeError
 from wg_common.nets.encoder import fit, window_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package as encoder_package
 from wg_common.nets.encoder.fit import fit_encoder
+from wg_core.errors import DataError, DecodeError
 
 SHAPES = ((1, 8), (3, 20), (2, 128), (1, 129), (1, 1024), (2, 1500), (5, 2500))
 

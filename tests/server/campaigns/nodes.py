@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from tests.patience import PATIENCE_SECONDS
 
-from wg_common.wire import canonical
-from wg_common.wire.fleet import Envelope
-from wg_common.wire.protocol import Delivery, Receipt, Refusal, StatisticsQuery
+from wg_core.wire import canonical
+from wg_core.wire.fleet import Envelope
+from wg_core.wire.protocol import Delivery, Receipt, Refusal, StatisticsQuery
 from wg_server.campaigns import intake, worker
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.fleet.adapter import Reply

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.server.campaigns.nodes import Nodes, honest, make_stage, refusal
 
-from wg_common.wire import fleet
-from wg_common.wire.fleet import Envelope
+from wg_core.wire import fleet
+from wg_core.wire.fleet import Envelope
 from wg_server.campaigns import exchange
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store

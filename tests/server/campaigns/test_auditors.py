@@ -9,15 +9,15 @@ import pytest
 from tests.server.cli.test_cli import document, run
 from tests.server.store.test_succession import Central, grow, ledger_of
 
+from wg_audit.cli import group as auditor
 from wg_common import cli
-from wg_common.audit.cli import group as auditor
-from wg_common.errors import ConfigError, DecodeError
-from wg_common.ledger import auditor_record
-from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import export as exports
-from wg_common.ledger import note as notes
-from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST
-from wg_common.wire import signing
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.ledger import auditor_record
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import export as exports
+from wg_core.ledger import note as notes
+from wg_core.ledger.auditor_record import BUDGET_UNKNOWN, FIRST
+from wg_core.wire import signing
 from wg_server.campaigns import auditors
 from wg_server.fleet import witness as fleet_witness
 from wg_server.site.home import ServerHome

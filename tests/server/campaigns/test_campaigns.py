@@ -7,8 +7,8 @@ import time
 import pytest
 from tests.server.campaigns.nodes import Nodes, Stage, honest, make_stage, refusal, states, stored
 
-from wg_common.errors import ConfigError, InternalError
-from wg_common.wire.fleet import Envelope
+from wg_core.errors import ConfigError, InternalError
+from wg_core.wire.fleet import Envelope
 from wg_server.campaigns import schedule, worker
 from wg_server.site.home import ServerHome
 from wg_server.store import schema

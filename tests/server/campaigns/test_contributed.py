@@ -10,12 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.server.enrolling import UNSEEN
 
-from wg_common import atomic
-from wg_common.privacy.events import dp_sgd_event
-from wg_common.wire import canonical, signing
-from wg_common.wire.contribution_file import ContributionManifest, encode_contribution
-from wg_common.wire.protocol import EnrolmentRequest
-from wg_common.wire.tensors import pack as pack_tensors
+from wg_core import atomic
+from wg_core.privacy.events import dp_sgd_event
+from wg_core.wire import canonical, signing
+from wg_core.wire.contribution_file import ContributionManifest, encode_contribution
+from wg_core.wire.protocol import EnrolmentRequest
+from wg_core.wire.tensors import pack as pack_tensors
 from wg_server.campaigns import contributed
 from wg_server.generator.prior import retrieval
 from wg_server.site.home import ServerHome

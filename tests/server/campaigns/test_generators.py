@@ -8,7 +8,7 @@ import pytest
 from tests.server.campaigns.nodes import Nodes, Stage, make_stage, states
 from tests.server.generators import candidate, install
 
-from wg_common.errors import ConfigError, PolicyRefused
+from wg_core.errors import ConfigError, PolicyRefused
 from wg_server.campaigns import absence, reasons, starting
 from wg_server.campaigns.starting import Order
 from wg_server.generator import versions

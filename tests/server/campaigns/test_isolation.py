@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 from tests.server.campaigns.nodes import Nodes, make_stage, stored
 
-from wg_common.errors import DecodeError
-from wg_common.wire import canonical, fleet, protocol
-from wg_common.wire.fleet import Envelope
-from wg_common.wire.protocol import Refusal
+from wg_core.errors import DecodeError
+from wg_core.wire import canonical, fleet, protocol
+from wg_core.wire.fleet import Envelope
+from wg_core.wire.protocol import Refusal
 from wg_server.campaigns import intake
 from wg_server.fleet.adapter import FleetRun, Reply
 from wg_server.site.home import ServerHome

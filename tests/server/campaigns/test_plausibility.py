@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from wg_common.privacy import mechanism
-from wg_common.privacy.exact import exact_statistics
-from wg_common.privacy.schema import StatisticsSchema, default_schema
-from wg_common.privacy.simulate import simulate_statistics
-from wg_common.privacy.statistics import NoisyStatistics
+from wg_core.privacy import mechanism
+from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.privacy.simulate import simulate_statistics
+from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
 
 D = 24

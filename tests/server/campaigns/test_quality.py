@@ -15,19 +15,20 @@ import pytest
 from numpy.typing import NDArray
 from tests.server.campaigns.nodes import Nodes, Stage, make_stage, refusal
 
-from wg_common.errors import ConfigError, DecodeError, VerificationError
-from wg_common.ledger import witness as witnesses
-from wg_common.ledger.charging import quality_request
-from wg_common.ledger.store import DatasetRecord, Ledger
-from wg_common.privacy.mechanism import sigma_for
-from wg_common.privacy.quality import WEIGHT, QualityLayout
-from wg_common.wire import canonical, protocol, quality_file, signing, weights_package
-from wg_common.wire.covered import CoveredStatistics
-from wg_common.wire.fleet import Envelope
-from wg_common.wire.protocol import QualityQuery
-from wg_common.wire.quality_file import Counts, QualityManifest
-from wg_common.wire.statistics_file import integers_to_bytes
-from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_common import weights_package
+from wg_common.weights_package import Candidate, WeightsManifest
+from wg_core.errors import ConfigError, DecodeError, VerificationError
+from wg_core.ledger import witness as witnesses
+from wg_core.ledger.charging import quality_request
+from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.quality import WEIGHT, QualityLayout
+from wg_core.wire import canonical, protocol, quality_file, signing
+from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.fleet import Envelope
+from wg_core.wire.protocol import QualityQuery
+from wg_core.wire.quality_file import Counts, QualityManifest
+from wg_core.wire.statistics_file import integers_to_bytes
 from wg_server.campaigns import quality, reasons
 from wg_server.campaigns.intake import Asked
 from wg_server.campaigns.starting import Order

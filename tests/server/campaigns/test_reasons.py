@@ -11,8 +11,8 @@ import pytest
 from tests.server.campaigns.test_schedule import campaign, released, task
 
 from wg_common import translations
-from wg_common.language import CODES
-from wg_common.wire import fleet
+from wg_core.language import CODES
+from wg_core.wire import fleet
 from wg_server.campaigns import absence, reasons, wording
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.wording import Speaker

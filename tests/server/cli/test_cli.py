@@ -14,8 +14,8 @@ from tests.server.campaigns.nodes import enrol
 from tests.server.generators import candidate, install
 
 from wg_common import cli
-from wg_common.errors import EXIT_INTERRUPTED
-from wg_common.wire import canonical, protocol
+from wg_core.errors import EXIT_INTERRUPTED
+from wg_core.wire import canonical, protocol
 from wg_server.campaigns.starting import Order, start
 from wg_server.cli.main import main_group
 from wg_server.generator import versions

@@ -20,8 +20,8 @@ from tests.server.generators import candidate, install
 from tests.server.reported import quality_campaign
 
 from wg_common import translations
-from wg_common.language import CODES
-from wg_common.wire import canonical, protocol
+from wg_core.language import CODES
+from wg_core.wire import canonical, protocol
 from wg_server.console import messages, sessions, web
 from wg_server.console.app import console_routes
 from wg_server.console.messages import Speech

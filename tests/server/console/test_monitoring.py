@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from wg_common import settings
+from wg_core import settings
 from wg_server.console.metrics import Metrics
 from wg_server.console.probes import Probe
 from wg_server.site.home import ServerHome

@@ -13,8 +13,8 @@ from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.superlink.routers.fleet.router import router
 from starlette.requests import Request
 
-from wg_common.errors import DecodeError
-from wg_common.wire import fleet
+from wg_core.errors import DecodeError
+from wg_core.wire import fleet
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.guards import SITE_STATE
 from wg_server.fleet.pipeline import HANDLERS

@@ -11,12 +11,12 @@ import pytest
 from cryptography import x509
 from starlette.types import ASGIApp
 
-from wg_client.site import identity
-from wg_client.site.home import ClientHome
-from wg_common.errors import ConfigError, DecodeError, RefusedError
-from wg_common.ledger.store import Ledger
-from wg_common.wire import canonical, protocol, signing
-from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest
+from wg_core.errors import ConfigError, DecodeError, RefusedError
+from wg_core.ledger.store import Ledger
+from wg_core.site import identity
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, protocol, signing
+from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest
 from wg_server.fleet import enrolment as enrolments
 from wg_server.fleet.enrolment import Enrolment, make_token
 from wg_server.site import pki

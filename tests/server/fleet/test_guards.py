@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.server.enrolling import UNSEEN
 
-from wg_common.errors import StorageError
-from wg_common.wire.protocol import EnrolmentRequest
+from wg_core.errors import StorageError
+from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.fleet import guards
 from wg_server.fleet.guards import (
     PEER_STATE,

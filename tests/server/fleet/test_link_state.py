@@ -7,7 +7,7 @@ import time
 import pytest
 from flwr.app import Message
 
-from wg_common.wire.fleet import Envelope
+from wg_core.wire.fleet import Envelope
 from wg_server.fleet.adapter import FleetRun, FleetState
 from wg_server.fleet.link_state import NodeMessages
 from wg_server.store.site import Site

@@ -9,10 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.server.enrolling import beginning
 
-from wg_common.ledger.store import DatasetRecord, Ledger
-from wg_common.ledger.witness import WitnessFork, WitnessRefused
-from wg_common.wire import signing
-from wg_common.wire.protocol import EnrolmentRequest
+from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.witness import WitnessFork, WitnessRefused
+from wg_core.wire import signing
+from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
 from wg_server.store.ledgers import EVIDENCE_LIMIT

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from wg_common.privacy import mechanism
-from wg_common.privacy.schema import default_schema
-from wg_common.privacy.simulate import simulate_statistics
-from wg_common.privacy.statistics import NoisyStatistics
+from wg_core.privacy import mechanism
+from wg_core.privacy.schema import default_schema
+from wg_core.privacy.simulate import simulate_statistics
+from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.heads.codec import fit_codec
 from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.heads.generate import Generator

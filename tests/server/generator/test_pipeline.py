@@ -12,12 +12,12 @@ import torch
 from click.testing import CliRunner
 from tests.server.generator.conftest import DIMENSION
 
-from wg_common import atomic
-from wg_common.errors import ConfigError
 from wg_common.nets import network
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.errors import ConfigError
+from wg_core.wire import canonical
 from wg_server.cli.train import train as command
 from wg_server.generator import pipeline as training
 from wg_server.generator import versions

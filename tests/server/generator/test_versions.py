@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tests.server.generators import BAD, GOOD, candidate, card, install
 
-from wg_common import atomic, cli
-from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError
-from wg_common.wire import canonical
+from wg_common import cli
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationError
+from wg_core.wire import canonical
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
 from wg_server.generator.evaluation.checks import Check, read_checks

@@ -13,7 +13,7 @@ from tests.server.generators import install
 
 from wg_common.backup import archive
 from wg_common.backup.archive import Key, Seal
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
 from wg_server.operation import backup

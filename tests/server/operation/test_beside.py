@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from wg_common import locks
-from wg_common.errors import ConfigError
+from wg_core import locks
+from wg_core.errors import ConfigError
 from wg_server.operation.rotation import rotate_keys
 from wg_server.operation.serve import alone, serve
 from wg_server.site.home import ServerHome

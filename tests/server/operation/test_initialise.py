@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.operation.initialise import free_ports
 
 

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from tests.server.console.test_admin import enrol
 
-from wg_common import atomic
-from wg_common.wire import canonical, handover, signing
-from wg_common.wire.protocol import Pins
+from wg_core import atomic
+from wg_core.wire import canonical, handover, signing
+from wg_core.wire.protocol import Pins
 from wg_server.cli.main import main_group
 from wg_server.fleet import trust
 from wg_server.operation.rotation import rotate_keys

@@ -11,8 +11,8 @@ import pytest
 from starlette.types import ASGIApp
 from tests.server.campaigns.nodes import enrol
 
-from wg_common.errors import StorageError
-from wg_common.wire import protocol
+from wg_core.errors import StorageError
+from wg_core.wire import protocol
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.enrolment import Enrolment
 from wg_server.fleet.guards import PEER_STATE

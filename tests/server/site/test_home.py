@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.site.home import ServerConfig, ServerHome, parse_config
 
 PORTS = b"fleet_port: 1\nenrol_port: 2\nadmin_port: 3\n"

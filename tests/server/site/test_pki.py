@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from wg_common.errors import ConfigError, DecodeError
+from wg_core.errors import ConfigError, DecodeError
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from wg_common.errors import ConfigError, StorageError
+from wg_core.errors import ConfigError, StorageError
 from wg_server.store import copying, database, schema
 from wg_server.store.database import open_engine
 from wg_server.store.sites import Store

@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from tests.patience import wait_until
 
-from wg_common.errors import ConfigError, WgError
+from wg_core.errors import ConfigError, WgError
 from wg_server.store import database, schema
 from wg_server.store.database import Holder, open_engine, reading
 

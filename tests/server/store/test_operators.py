@@ -5,7 +5,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from wg_common.errors import ConfigError, DecodeError
+from wg_core.errors import ConfigError, DecodeError
 from wg_server.store import operators, schema
 from wg_server.store.operators import Actor
 from wg_server.store.sites import Store

@@ -11,8 +11,8 @@ from tests.server.campaigns.nodes import enrol, stored
 from tests.server.campaigns.test_isolation import HOSTILE, campaign
 from tests.server.cli.test_cli import document, run
 
-from wg_common.errors import VerificationError
-from wg_common.wire.fleet import Envelope
+from wg_core.errors import VerificationError
+from wg_core.wire.fleet import Envelope
 from wg_server.campaigns import intake
 from wg_server.console.metrics import Metrics
 from wg_server.site.home import ServerHome

@@ -5,7 +5,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue

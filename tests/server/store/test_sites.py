@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.server.enrolling import UNSEEN
 
-from wg_common.errors import ConfigError, RefusedError, VerificationError
-from wg_common.wire.protocol import EnrolmentRequest
+from wg_core.errors import ConfigError, RefusedError, VerificationError
+from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store.database import open_engine
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import CERTIFICATES_LIMIT, Store

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from wg_client.site import identity
-from wg_client.site.home import ClientHome
-from wg_common.errors import RefusedError
-from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import entries, recovery
-from wg_common.ledger import export as exports
-from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
-from wg_common.ledger.charging import ChargeRequest
-from wg_common.ledger.entries import Predecessor
-from wg_common.ledger.store import DatasetRecord, Ledger
-from wg_common.ledger.witness import WitnessRefused
-from wg_common.wire import canonical, signing
-from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest
+from wg_core.errors import RefusedError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import entries, recovery
+from wg_core.ledger import export as exports
+from wg_core.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
+from wg_core.ledger.charging import ChargeRequest
+from wg_core.ledger.entries import Predecessor
+from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.witness import WitnessRefused
+from wg_core.site import identity
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, signing
+from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest
 from wg_server.fleet.enrolment import Enrolment, make_token
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
@@ -241,7 +241,7 @@ def spent(central: Central) -> ClientHome:
 
 
 def site_request() -> ChargeRequest:
-    from tests.common.ledger.conftest import Site
+    from tests.core.ledger.conftest import Site
 
     return Site(Path()).request("r1", "1")
 

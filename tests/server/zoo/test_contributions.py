@@ -13,13 +13,13 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.server.enrolling import UNSEEN
 
-from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError
-from wg_common.privacy.events import dp_sgd_event
-from wg_common.settings import parse
-from wg_common.wire import canonical, signing
-from wg_common.wire.contribution_file import ContributionManifest, encode_contribution
-from wg_common.wire.protocol import EnrolmentRequest
-from wg_common.wire.tensors import pack as pack_tensors
+from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
+from wg_core.privacy.events import dp_sgd_event
+from wg_core.settings import parse
+from wg_core.wire import canonical, signing
+from wg_core.wire.contribution_file import ContributionManifest, encode_contribution
+from wg_core.wire.protocol import EnrolmentRequest
+from wg_core.wire.tensors import pack as pack_tensors
 from wg_server.cli.zoo import zoo as group
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome

@@ -16,8 +16,8 @@ import torch
 from click.testing import CliRunner
 from tests.patience import PATIENCE_SECONDS
 
-from wg_common.errors import ConfigError, DataError, PeerError
-from wg_common.settings import parse
+from wg_core.errors import ConfigError, DataError, PeerError
+from wg_core.settings import parse
 from wg_server.cli.zoo import zoo as group
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build as building

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_common.errors import ConfigError
 from wg_common.inference.family_head import Layout
-from wg_common.settings import parse
+from wg_core.errors import ConfigError
+from wg_core.settings import parse
 from wg_server.zoo.family_heads import Sites, fit, judged
 from wg_server.zoo.plan import ZooPlan
 

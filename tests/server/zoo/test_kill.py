@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.server.killing import files, kill_at, kill_often
 
-from wg_common.settings import parse
+from wg_core.settings import parse
 from wg_server.site.home import ServerHome
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import ZooPlan, tasks

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from wg_common.catalogue import known
-from wg_common.errors import ConfigError
 from wg_common.inference.family_head import Layout
 from wg_common.modalities.images import Images
 from wg_common.nets import lite0_low
 from wg_common.nets import network as whole_networks
 from wg_common.nets.encoder.module import load_encoder
+from wg_core.errors import ConfigError
 from wg_server.generator.networks.entries import load_networks
 from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.zoo_tasks import ZooTask

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wg_common.errors import ConfigError, DataError
 from wg_common.modalities.texts import Texts
+from wg_core.errors import ConfigError, DataError
 from wg_server.zoo import archives
 from wg_server.zoo.plan import SourcePlan, ZooPlan, read_plan, tasks
 from wg_server.zoo.procedural_text import families, vocabulary

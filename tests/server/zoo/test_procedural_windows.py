@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wg_common.errors import ConfigError, DataError
 from wg_common.modalities.windows import check_window
+from wg_core.errors import ConfigError, DataError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build, sources
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan, read_plan, tasks

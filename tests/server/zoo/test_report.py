@@ -12,16 +12,16 @@ import pytest
 from click.testing import CliRunner
 from tests.server.enrolling import UNSEEN
 
-from wg_common.errors import ConfigError, DecodeError, VerificationError
-from wg_common.privacy.mechanism import sigma_for
-from wg_common.privacy.schema import default_schema
-from wg_common.privacy.simulate import simulate_statistics
-from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.settings import parse
-from wg_common.wire import canonical, signing
-from wg_common.wire import statistics_file as sf
-from wg_common.wire.covered import CoveredStatistics
-from wg_common.wire.protocol import EnrolmentRequest
+from wg_core.errors import ConfigError, DecodeError, VerificationError
+from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.schema import default_schema
+from wg_core.privacy.simulate import simulate_statistics
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.settings import parse
+from wg_core.wire import canonical, signing
+from wg_core.wire import statistics_file as sf
+from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.cli.zoo import zoo as group
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome

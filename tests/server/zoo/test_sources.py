@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_common.errors import ConfigError, DataError
+from wg_core.errors import ConfigError, DataError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import archives, packed, sources, torchvision_sets
 from wg_server.zoo.build import build

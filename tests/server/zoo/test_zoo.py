@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_common.inference.family_head import Layout
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.settings import parse
+from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
+from wg_core.settings import parse
 from wg_server.cli.zoo import zoo as group
 from wg_server.generator.networks.load import FEWEST
 from wg_server.site.home import ServerHome

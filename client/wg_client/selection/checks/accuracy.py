@@ -6,7 +6,7 @@ from scipy.special import betaincinv
 from wg_client.methods.base import correctness
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
-from wg_common.language import template, text
+from wg_core.language import template, text
 
 CODE = "WG-F02"
 _LIMIT = template(

@@ -7,8 +7,8 @@ from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.probe import Probe
 from wg_client.selection.gain import Gain
-from wg_client.site.config import AcceptanceConfig
-from wg_common.language import text
+from wg_core.language import text
+from wg_core.site.config import AcceptanceConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

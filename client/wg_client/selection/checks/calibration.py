@@ -16,8 +16,8 @@ from wg_client.fitting.linear_head import Floats
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_common import streams
-from wg_common.language import text
 from wg_common.streams import Stream
+from wg_core.language import text
 
 CODE = "WG-F04"
 _BINS = 10

@@ -2,7 +2,7 @@
 
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
-from wg_common.language import text
+from wg_core.language import text
 
 CODE = "WG-F09"
 

@@ -14,7 +14,7 @@ from wg_client.fitting.assignment import best_columns
 from wg_client.methods.base import LabelledRecords
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
-from wg_common.language import text
+from wg_core.language import text
 
 CODE = "WG-F10"
 _MOST = 600.0

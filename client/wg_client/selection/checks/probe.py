@@ -16,12 +16,12 @@ from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import LabelledRecords, Model, PlantNetwork
 from wg_client.models.predict import Inputs, Sight
-from wg_client.site.check_policy import ChecksConfig
 from wg_common import streams
-from wg_common.errors import InternalError
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
 from wg_common.streams import Stream
+from wg_core.errors import InternalError
+from wg_core.site.check_policy import ChecksConfig
 
 Alter = Callable[[Record, np.random.Generator], Record]
 

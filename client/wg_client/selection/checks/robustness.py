@@ -12,8 +12,8 @@ from wg_client.fitting.linear_head import Floats
 from wg_client.methods.base import Model
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
-from wg_common.language import text
 from wg_common.modalities.registry import modality
+from wg_core.language import text
 
 CODE = "WG-F05"
 

@@ -5,7 +5,7 @@ import numpy as np
 from wg_client.methods.base import correctness
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
-from wg_common.language import text
+from wg_core.language import text
 
 CODE = "WG-F03"
 

@@ -13,14 +13,13 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from wg_common.catalogue import DIMENSION
-from wg_common.errors import DataError
 from wg_common.inference.discriminants import principal
 from wg_common.modalities.images import Images
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.package import VERSION
 from wg_common.nets.encoder.trunk import EncoderTrunk, trunk_of
-from wg_common.privacy.schema import CLIP_RADIUS
+from wg_core.errors import DataError
+from wg_core.privacy.schema import CLIP_RADIUS, DIMENSION
 
 _SITE_SHRINKAGE = 4.0
 _CLIP_QUANTILE = 0.25

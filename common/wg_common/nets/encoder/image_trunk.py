@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from wg_common.errors import DecodeError
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import ENCODER_PIXELS
 from wg_common.nets.encoder import published_weights
 from wg_common.nets.encoder.trunk import EncoderTrunk
+from wg_core.errors import DecodeError
 
 NAME = "efficientnet-lite0"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

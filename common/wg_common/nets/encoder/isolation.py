@@ -22,7 +22,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from wg_common.errors import InternalError
+from wg_core.errors import InternalError
 
 ALIGNMENT = 64  # Bytes; what torch's allocator promises on a CPU
 

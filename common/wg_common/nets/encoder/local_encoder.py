@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder import image_trunk, isolation, published_weights
-from wg_common.nets.encoder.published_weights import LITE2, LITE2_SHA256
+from wg_core.site.encoder_names import LITE2, LITE2_SHA256
 
 
 class LocalEncoder(nn.Module):

@@ -34,11 +34,11 @@ from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
-from wg_common.nets.encoder.course_names import loudness_of
 from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, trunk_of
-from wg_common.privacy.schema import CLIP_RADIUS
-from wg_common.wire import canonical
+from wg_core.privacy.schema import CLIP_RADIUS
+from wg_core.site.encoder_names import loudness_of
+from wg_core.wire import canonical
 
 
 class EncoderModule(nn.Module):

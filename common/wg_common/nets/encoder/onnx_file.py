@@ -33,11 +33,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.modalities.base import Record, read_file
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder.local_encoder import LocalEncoder
-from wg_common.wire import canonical
+from wg_core.errors import ConfigError, DecodeError, VerificationError
+from wg_core.wire import canonical
 
 FILE_LIMIT = 512 << 20  # Bytes of the largest file that is read
 ARENA_LIMIT = 2 << 30  # Bytes of tensors at work, the file's own among them

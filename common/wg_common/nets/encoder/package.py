@@ -22,12 +22,12 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_common.errors import DecodeError, VerificationError
 from wg_common.modalities.registry import modality
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder.trunk import trunk_of
-from wg_common.privacy.schema import CLIP_RADIUS
-from wg_common.wire import canonical
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.privacy.schema import CLIP_RADIUS
+from wg_core.wire import canonical
 
 VERSION = 1
 PACKAGE_LIMIT = 16 << 20

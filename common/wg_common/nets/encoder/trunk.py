@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.errors import ConfigError
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
+from wg_core.errors import ConfigError
 
 Records = Sequence[Record] | Record
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder import window_trunk
-from wg_common.nets.encoder.course_names import STEPS, course_name
 from wg_common.nets.encoder.local_encoder import LocalEncoder
+from wg_core.site.encoder_names import STEPS, course_name
 
 
 class WindowCourse(LocalEncoder):

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.modalities.windows import MAX_CHANNELS
+from wg_core.site.reading import MAX_CHANNELS
 
 DILATIONS = (1, 2, 4, 8, 16, 32, 64)
 _SHORT_DILATIONS = 4  # Of these, those that the short grid of 128 samples has room for

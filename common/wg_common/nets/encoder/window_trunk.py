@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common.modalities.base import Record
-from wg_common.modalities.windows import MAX_CHANNELS
 from wg_common.nets.encoder import window_kernels
 from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.encoder.window_kernels import WindowKernels
+from wg_core.site.reading import MAX_CHANNELS
 
 NAME = "windows-3"
 LENGTH = 1024

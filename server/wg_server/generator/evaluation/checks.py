@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from wg_common.errors import DecodeError
+from wg_core.errors import DecodeError
 
 Relation = Literal[">=", "<="]
 

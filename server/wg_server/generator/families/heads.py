@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.inference.hostile_tensors import apart
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
+from wg_core.errors import DecodeError
 from wg_server.generator.families.match import LIKELY, Entries, match_own_first, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask

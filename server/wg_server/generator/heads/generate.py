@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wg_common import atomic
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, POSTERIOR, SAME_FAMILY, CandidateSource
-from wg_common.errors import DataError, VerificationError
 from wg_common.inference.posterior import SiteEvidence, no_evidence, without_classes
 from wg_common.nets import family_network
-from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.errors import DataError, VerificationError
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.wire import canonical
 from wg_server.generator.diffusion import flow
 from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.heads import batch as batches
@@ -78,7 +78,7 @@ class GeneratedCandidate:
 
     Attributes:
         name: Unique among the candidates.
-        source: As in ``wg_common.wire.weights_package.Candidate``.
+        source: As in ``wg_common.weights_package.Candidate``.
         tensors: Of the architecture ``lite0-head``. Of two sources they are what a plant finishes
             with its own records: of ``kin`` a ``wg_common.inference.family_head``'s, and a
             ``wg_common.nets.family_network``'s if there are any, of ``posterior`` those of a

@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common import atomic
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, SAME_FAMILY, CandidateSource
-from wg_common.errors import ConfigError, VerificationError
 from wg_common.inference import family_head
 from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
-from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.wire import canonical
+from wg_core import atomic
+from wg_core.errors import ConfigError, VerificationError
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.wire import canonical
 from wg_server.generator.families.match import LIKELY
 from wg_server.generator.heads import generate
 from wg_server.generator.networks import sampler

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common import catalogue
-from wg_common.errors import DecodeError
 from wg_common.inference.family_head import NetworkHead
 from wg_common.nets import family_network, network
+from wg_core.errors import DecodeError
 from wg_server.generator import container
 from wg_server.generator.families import match
 from wg_server.generator.networks.codec import read_layer_codec

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import catalogue
-from wg_common.errors import ConfigError
 from wg_common.nets import network
+from wg_core.errors import ConfigError
 
 RANK = 4
 Array = NDArray[np.float32]

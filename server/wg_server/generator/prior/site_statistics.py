@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.posterior import SiteEvidence, no_evidence
-from wg_common.privacy import centring
-from wg_common.privacy.statistics import NoisyStatistics
+from wg_core.privacy import centring
+from wg_core.privacy.statistics import NoisyStatistics
 
 Floats = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
-from wg_common.privacy.schema import CLIP_RADIUS
 from wg_common.streams import Stream
+from wg_core.privacy.schema import CLIP_RADIUS
 from wg_server.generator.prior.fitted import FittedPriors, crossfit
 from wg_server.generator.prior.zoo_tasks import Split, ZooTask, split_families
 from wg_server.generator.simulation.episodes import Plants

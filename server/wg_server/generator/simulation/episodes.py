@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from wg_common import streams
 from wg_common.inference.discriminants import scaled
 from wg_common.inference.posterior import no_evidence
-from wg_common.privacy import mechanism
-from wg_common.privacy.schema import StatisticsSchema, default_schema
-from wg_common.privacy.simulate import simulate_statistics
-from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.streams import Stream
+from wg_core.privacy import mechanism
+from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.privacy.simulate import simulate_statistics
+from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.prior.blup import Prediction
 from wg_server.generator.prior.conditioning import Condition, condition
 from wg_server.generator.prior.fitted import FittedPriors

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wg_common import atomic
-from wg_common.errors import DecodeError
+from wg_core import atomic
+from wg_core.errors import DecodeError
 from wg_server.generator import container
 from wg_server.generator.training.distributed import ALONE, ProcessGroup
 

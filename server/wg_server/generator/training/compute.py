@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.generator.training.distributed import ALONE, ProcessGroup, RankInfo, environment
 from wg_server.zoo import devices
 

@@ -29,7 +29,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from wg_common.errors import ConfigError, PeerError
+from wg_core.errors import ConfigError, PeerError
 
 SECONDS = 300.0  # How long a rank waits for the others at a step
 _LONGER = 12  # Times as long where the first rank works alone: validation, model card

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

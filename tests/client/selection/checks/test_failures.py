@@ -12,9 +12,9 @@ from tests.client.selection.checks.conftest import Compare, ToySight, pictures
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks import cost, registry, robustness
 from wg_client.selection.checks.base import Comparison
-from wg_client.site.check_policy import ChecksConfig
-from wg_common.errors import ConfigError
 from wg_common.modalities.registry import modality
+from wg_core.errors import ConfigError
+from wg_core.site.check_policy import ChecksConfig
 
 RNG = np.random.default_rng(1)
 LABELS = np.repeat(np.arange(3), 20)

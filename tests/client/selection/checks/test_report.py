@@ -8,9 +8,9 @@ from tests.client.conftest import MakePlant
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL
 from wg_client.selection.apply import apply_package
-from wg_client.site.check_policy import ChecksConfig
-from wg_client.site.config import AcceptanceConfig
-from wg_client.site.failures import CODES
+from wg_core.site.check_policy import ChecksConfig
+from wg_core.site.config import AcceptanceConfig
+from wg_core.site.failures import CODES
 
 UNLABELLED = "WG-F11"
 

@@ -10,11 +10,11 @@ import pytest
 from tests.client.families import ARCHITECTURES, beside
 
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.errors import DecodeError
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.inference.hostile_tensors import apart
 from wg_common.nets import family_network
+from wg_core.errors import DecodeError
 from wg_server.generator import container
 from wg_server.generator.families import heads
 from wg_server.generator.families.heads import OperatorFamilies, collect

@@ -10,10 +10,10 @@ from tests.server.generator.conftest import World
 from tests.server.generator.networks.conftest import SIZES
 
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.inference import family_head
 from wg_common.inference.hostile_tensors import apart
 from wg_common.nets import assembly, family_network
+from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_server.generator.heads.generate import Generated, SiteRelease
 from wg_server.generator.networks import package
 from wg_server.generator.networks.episodes import NetworkZoo

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.server.generator.networks.conftest import untrained
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.generator.evaluation import checks, network_card
 from wg_server.generator.networks import objective as objectives
 from wg_server.generator.networks.denoiser import Weights, collate

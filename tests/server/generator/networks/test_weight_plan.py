@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wg_common import catalogue
-from wg_common.errors import ConfigError
 from wg_common.nets import lite0, network
+from wg_core.errors import ConfigError
 from wg_server.generator.networks.weight_plan import RANK, weight_plan
 
 Arrays = dict[str, np.ndarray]

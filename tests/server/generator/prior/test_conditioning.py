@@ -12,7 +12,7 @@ from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead
 from wg_common.inference.posterior import no_evidence
-from wg_common.privacy.statistics import NoisyStatistics
+from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.evaluation import head_card
 from wg_server.generator.heads.generate import Generator, SiteRelease, generate
 from wg_server.generator.prior import blup

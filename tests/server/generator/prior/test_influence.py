@@ -10,10 +10,10 @@ import pytest
 from tests.server.generator.conftest import DIMENSION, ENCODER, World
 
 from wg_common.inference.posterior import SiteEvidence
-from wg_common.privacy import mechanism
-from wg_common.privacy.schema import default_schema
-from wg_common.privacy.simulate import simulate_statistics
-from wg_common.privacy.statistics import NoisyStatistics
+from wg_core.privacy import mechanism
+from wg_core.privacy.schema import default_schema
+from wg_core.privacy.simulate import simulate_statistics
+from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.heads.generate import Generator, SiteRelease, read_releases
 from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import Priors

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_common.privacy import mechanism
-from wg_common.privacy.schema import StatisticsSchema, default_schema
-from wg_common.privacy.simulate import simulate_statistics
+from wg_core.privacy import mechanism
+from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.privacy.simulate import simulate_statistics
 from wg_server.generator.prior.site_statistics import site_evidence
 
 D, K = 32, 5

@@ -12,7 +12,7 @@ import torch
 from tests.server.generator.one_device import META, OneDevice
 from tests.server.generator.test_pipeline import PLAN, _fill, _plants, _silent
 
-from wg_common.errors import ConfigError
+from wg_core.errors import ConfigError
 from wg_server.generator import pipeline as training
 from wg_server.generator import versions
 from wg_server.generator.diffusion import flow

@@ -19,7 +19,7 @@ from tests.server.generator.conftest import World
 from tests.server.generator.ranked import ended, free_port, start
 from tests.server.generator.test_pipeline import _fill
 
-from wg_common.errors import ConfigError, PeerError
+from wg_core.errors import ConfigError, PeerError
 from wg_server.generator import pipeline as training
 from wg_server.generator import versions
 from wg_server.generator.plan import read_plan

@@ -1,0 +1,246 @@
+"""What a verified history cost: epsilon of each lineage by two code bases, and what charges said.
+
+``primary`` is dp-accounting's privacy loss distribution (``privacy.accounting``), ``independent``
+is closed-form Gaussian DP or prv-accountant's bracket (``privacy.independent``). They must agree,
+and the primary figure must be under the cap. Since composed epsilon only grows, a cap that holds
+at the end held after every charge. The epsilons that charges state are checked with a third,
+vectorised evaluation of the closed form (Balle and Wang 2018, Theorem 8).
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wg_audit import rederive
+from wg_core.errors import VerificationError
+from wg_core.ledger.entries import Charge
+from wg_core.ledger.history import History, StatedFigures
+from wg_core.privacy import accounting, independent
+from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
+
+AGREEMENT = 1e-3  # Largest difference in epsilon between the two code bases, for Gaussians
+STATED_TOLERANCE = 1e-4  # Relative error allowed in an epsilon that a charge states
+CAP_TOLERANCE = 1e-7
+"""Relative: another machine's arithmetic may differ in the last digits from the site's."""
+ALONE_LOW, ALONE_HIGH = 1e-6, 1e-3
+"""Relative: by how much a charge's own epsilon may be below what it costs, and above."""
+MIXED_LIMIT = 64
+"""Most stated epsilons of lineages with DP-SGD runs that are recomputed, evenly spread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageAccount:
+    """Budget of one lineage at the end of the history.
+
+    Attributes:
+        lineage: Lineage ID.
+        datasets: Data sets that share the budget.
+        charges: Number of charges.
+        burned: Number of charges without a release.
+        mu_squared: Sum of mu^2 of Gaussian charges.
+        dp_sgd_runs: Number of distinct (q, sigma) of DP-SGD runs.
+        delta: Delta of the cap and of all epsilons here.
+        cap_epsilon: The cap.
+        primary: Composed epsilon by dp-accounting.
+        independent: The same by other code; with DP-SGD runs the middle of a bracket.
+        independent_lower: Lower end of the bracket.
+        independent_upper: Upper end of the bracket.
+    """
+
+    lineage: str
+    datasets: tuple[str, ...]
+    charges: int
+    burned: int
+    mu_squared: float
+    dp_sgd_runs: int
+    delta: float
+    cap_epsilon: float
+    primary: float
+    independent: float
+    independent_lower: float
+    independent_upper: float
+
+
+def accounts(history: History) -> list[LineageAccount]:
+    """Compute every lineage's budget, and hold it against its cap.
+
+    Raises:
+        VerificationError: A cap is exceeded, or the two code bases disagree.
+    """
+    state = history.state
+    burned: dict[str, int] = {}
+    for charge in state.burned():
+        identifier = state.lineage(charge.lineage).id
+        burned[identifier] = burned.get(identifier, 0) + 1
+    result = []
+    for lineage in state.lineages.values():
+        events, delta = lineage.events(), float(lineage.cap_delta)
+        bounds = independent.epsilon_bounds(events, delta)
+        account = LineageAccount(
+            lineage=lineage.id,
+            datasets=tuple(lineage.names),
+            charges=lineage.charges,
+            burned=burned.get(lineage.id, 0),
+            mu_squared=float(lineage.mu_squared * MU_SQUARED_UNIT),
+            dp_sgd_runs=len(lineage.runs),
+            delta=delta,
+            cap_epsilon=float(lineage.cap_epsilon),
+            primary=accounting.epsilon(events, delta),
+            independent=bounds.estimate,
+            independent_lower=bounds.lower,
+            independent_upper=bounds.upper,
+        )
+        _check(account)
+        result.append(account)
+    return result
+
+
+def check_stated(history: History) -> int:
+    """Hold the epsilons that charges state against their own events.
+
+    Returns:
+        How many stated figures of lineages with DP-SGD runs were left unchecked.
+
+    Raises:
+        VerificationError: A charge states another epsilon than its events have.
+    """
+    _check_gaussian(history.figures)
+    mixed = history.mixed
+    step = max(1, -(-len(mixed) // MIXED_LIMIT))
+    chosen = mixed[::-1][::step]
+    for figure in chosen:
+        found = accounting.epsilon(figure.events, float(figure.delta))
+        if abs(found - float(figure.epsilon)) > STATED_TOLERANCE * (1 + found):
+            raise VerificationError(
+                f"entry {figure.seq}: states epsilon {figure.epsilon}, its events have {found:.6g}"
+            )
+    return len(mixed) - len(chosen)
+
+
+@dataclass(slots=True)
+class AloneFigures:
+    """What charges say that they cost by themselves, collected one by one."""
+
+    gaussian: StatedFigures = field(default_factory=StatedFigures)
+    runs: dict[tuple[PrivacyEvent, str, str], int] = field(default_factory=dict)
+
+    @property
+    def largest_delta(self) -> float:
+        """The largest delta that a charge states for itself; zero if there is none."""
+        runs = (float(delta) for _, _, delta in self.runs)
+        return max(itertools.chain(self.gaussian.delta, runs), default=0.0)
+
+    def add(self, charge: Charge) -> None:
+        """Check a charge against its blocks, and keep what it says that it costs.
+
+        Raises:
+            VerificationError: It contradicts its blocks (``rederive.check_charge``).
+        """
+        rederive.check_charge(charge)
+        seq, event = charge.head.seq, charge.event
+        for what, text in (("epsilon", charge.epsilon), ("delta", charge.delta)):
+            if not rederive.number(text, f"entry {seq}: {what}") > 0:
+                raise VerificationError(f"entry {seq}: {what} is {text}, expected more than 0")
+        if event.mechanism == "gaussian":
+            self.gaussian.add(seq, event.mu_squared, charge.delta, charge.epsilon)
+        else:
+            self.runs.setdefault((event, charge.epsilon, charge.delta), seq)
+
+
+def check_alone(figures: AloneFigures) -> int:
+    """Hold the epsilon that each charge states for itself against its own event.
+
+    Returns:
+        How many different DP-SGD runs were left unchecked, beyond ``MIXED_LIMIT``.
+
+    Raises:
+        VerificationError: A charge states less than it costs, or, for a Gaussian, more.
+    """
+    columns = _columns(figures.gaussian)
+    if columns is not None:
+        seq, units, delta, stated = columns
+        unit = float(MU_SQUARED_UNIT)
+        too_low = _delta(np.sqrt(units * unit), stated * (1 + ALONE_LOW)) > delta
+        too_high = _delta(np.sqrt((units + 1) * unit), stated * (1 - ALONE_HIGH)) < delta
+        bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | ~(delta < 1))
+        if len(bad):
+            first = int(bad[0])
+            raise VerificationError(
+                f"entry {int(seq[first])}: states epsilon {stated[first]:.6g} at delta "
+                f"{delta[first]:g} for itself, which is not that of mu^2 = "
+                f"{units[first] * unit:.6g}"
+            )
+    runs = list(figures.runs.items())
+    for (event, epsilon, at), index in runs[-MIXED_LIMIT:]:
+        cost = accounting.epsilon([event], float(at))
+        if cost > float(epsilon) * (1 + STATED_TOLERANCE):
+            raise VerificationError(
+                f"entry {index}: states epsilon {epsilon} at delta {at} for itself, its run of "
+                f"{event.steps} steps costs {cost:.6g}"
+            )
+    return max(0, len(runs) - MIXED_LIMIT)
+
+
+def worst(found: list[LineageAccount]) -> LineageAccount | None:
+    """The account that is closest to its cap."""
+    return max(found, key=lambda account: account.primary / account.cap_epsilon, default=None)
+
+
+def _check(account: LineageAccount) -> None:
+    if account.primary > account.cap_epsilon * (1 + CAP_TOLERANCE):
+        raise VerificationError(
+            f"lineage {account.lineage}: epsilon {account.primary:.6g} at delta {account.delta}, "
+            f"the cap is {account.cap_epsilon:g}"
+        )
+    low = account.independent_lower - AGREEMENT
+    high = account.independent_upper + AGREEMENT
+    if not low <= account.primary <= high:
+        raise VerificationError(
+            f"lineage {account.lineage}: epsilon is {account.primary:.6g} by dp-accounting, "
+            f"{account.independent_lower:.6g} to {account.independent_upper:.6g} by other code"
+        )
+
+
+_Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _columns(figures: StatedFigures) -> _Columns | None:
+    """Index, mu^2 in units, delta and epsilon as arrays; none if there are no rows."""
+    if not len(figures.seq):
+        return None
+    return (
+        np.frombuffer(figures.seq, dtype=np.int64),
+        np.frombuffer(figures.mu_squared, dtype=np.float64),
+        np.frombuffer(figures.delta, dtype=np.float64),
+        np.frombuffer(figures.epsilon, dtype=np.float64),
+    )
+
+
+def _check_gaussian(figures: StatedFigures) -> None:
+    columns = _columns(figures)
+    if columns is None:
+        return
+    seq, mu_squared, delta, stated = columns
+    mu = np.sqrt(mu_squared * float(MU_SQUARED_UNIT))
+    margin = STATED_TOLERANCE * (1 + stated)
+    too_low = _delta(mu, stated + margin) > delta
+    lower = stated - margin
+    too_high = (lower > 0) & (_delta(mu, np.maximum(lower, 0)) < delta)
+    bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | (stated < 0))
+    if len(bad):
+        first = int(bad[0])
+        raise VerificationError(
+            f"entry {int(seq[first])}: states epsilon {stated[first]:.6g}, which is not that of "
+            f"mu^2 = {mu[first] ** 2:.6g} at delta {delta[first]:g}"
+        )
+
+
+def _delta(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
+    """Delta of a mu-GDP mechanism at epsilon, elementwise; zero for mu = 0."""
+    from scipy.special import log_ndtr, ndtr
+
+    safe = np.where(mu > 0, mu, 1.0)
+    first = ndtr(safe / 2 - epsilon / safe)
+    second = np.exp(np.minimum(epsilon + log_ndtr(-safe / 2 - epsilon / safe), 0))
+    return np.where(mu > 0, first - second, 0.0)

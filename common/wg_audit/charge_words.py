@@ -1,0 +1,61 @@
+"""Words that charges of this program have, as sentences that can be said in another language.
+
+A charge is evidence: its own words stay on the page as they are on the log. Where a sentence of
+the page speaks of them, it says them in the reader's language. Words of another program stay.
+"""
+
+import functools
+import re
+
+from wg_core.language import listed, template, text
+
+_SHAPES = (
+    template("record"),
+    template("add-remove"),
+    template("each record is a unit"),
+    template("the m records of a unit weigh 1/m each"),
+    template("at most {cap} records of a unit count"),
+    template("gradients of a unit's records are summed, and clipped as one"),
+    template("(epsilon, delta)-DP by Gaussian DP"),
+    template("(epsilon, delta)-DP by privacy loss distributions"),
+    template("joint discrete Gaussian over exact integers"),
+    template("two discrete Gaussians over exact integers, sums about a centre from the first"),
+    template("discrete Gaussian over exact counts of right answers of package {package}"),
+    template("DP-SGD of a linear head on frozen features; {recipe}"),
+    template("dp-accounting {version} PLD, add or remove one"),
+    template("exact integer statistics and an exact discrete sampler"),
+    template("clipped sums on an integer grid and an exact discrete sampler"),
+    template("answers in fixed time slots"),
+    template("made on the site's own request; nobody waits for an answer"),
+    template(
+        "OpenDP's cryptographic generator, in user space (AES CTR-DRBG), seeded by the operating"
+        " system"
+    ),
+    template("sampling coins: operating system; noise: {source}"),
+    template("label domain"),
+    template("clip radius"),
+    template("encoder"),
+    template("feature projection"),
+    template("package and its candidates"),
+    template("training plan"),
+    template("that, when and how often the site releases"),
+)
+
+
+def said(*words: str) -> str:
+    """Words of a charge as a sentence; several are listed."""
+    return listed([_one(each) for each in words])
+
+
+def _one(words: str) -> str:
+    for shape in _SHAPES:
+        found = _pattern(shape).fullmatch(words)
+        if found is not None:
+            return text(shape, **{name: _one(value) for name, value in found.groupdict().items()})
+    return words
+
+
+@functools.cache
+def _pattern(shape: str) -> re.Pattern[str]:
+    """At most one value, at its end or before words that are fixed."""
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(shape)), re.DOTALL)

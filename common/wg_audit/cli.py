@@ -1,0 +1,251 @@
+"""``wg-audit``: the auditor's commands. Offline; neither torch nor flwr.
+
+Everything heavy is imported inside a command, so that the program starts at once.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wg_audit import evidence
+from wg_common import help_page, translations
+from wg_common.cli import (
+    answer,
+    emit,
+    json_option,
+    next_step,
+    note,
+    printable,
+    run,
+    say,
+    timed_progress,
+)
+from wg_common.options import OUT_FILE, out_option
+from wg_core import __version__, language
+from wg_core.errors import EXIT_OK, EXIT_VERIFICATION, ConfigError
+from wg_core.language import padded, text
+
+if TYPE_CHECKING:
+    from wg_audit.verification import Finding
+
+PLANTS_GROUP = "weightgate.audited_plants"
+"""Entry points that make plants for the audit of the installed path; the client has one."""
+
+_PATH = click.Path(path_type=Path)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="wg-audit")
+def group() -> None:
+    """Verify offline what a site released and what it cost, and say on whose word."""
+
+
+@group.command()
+@click.argument("path", type=_PATH)
+@evidence.options
+@json_option
+def verify(path: Path, as_json: bool, **brought: Any) -> int:
+    """Verify PATH: a ledger export (.wgl), or a client's home folder.
+
+    A log proves nothing by its own word alone: bring the keys, and a checkpoint or the server's
+    folder. The verdict says what was compared, and what was not.
+    """
+    finding = evidence.verify(path, **brought)
+    document = finding.to_json()
+    if as_json:
+        emit(document)
+        return _exit_code(finding)
+    found = finding.verdict
+    origin = printable(document["origin"])
+    say(
+        text(
+            "{word}: {entries} entries of {origin} hold together",
+            word=found.word,
+            entries=document["entries"],
+            origin=origin,
+        )
+    )
+    speak = language.current()
+    say(f"  {printable(speak(found.headline()))}")
+
+    def shown(sentence: str) -> str:
+        return printable(speak(sentence))  # names in it are strangers'
+
+    for problem in found.problems:
+        say(text("  NOT VERIFIED  {problem}", problem=shown(problem)))
+    for name, line in found.lines():
+        say(text("  {name}{line}", name=padded(speak(name), 12), line=shown(line)))
+    charges = text(
+        "{charges}, releases {releases}, burned {burned}",
+        charges=document["charges"],
+        releases=document["releases"],
+        burned=document["burned"],
+    )
+    say(text("  {name}{line}", name=padded(speak(text("charges")), 12), line=charges))
+    for account in finding.accounts:
+        line = text(
+            "{names}: epsilon {epsilon:.4f} of {cap:g} at delta {delta:g} (independent code:"
+            " {independent:.4f})",
+            names=printable(", ".join(account.datasets)),
+            epsilon=account.primary,
+            cap=account.cap_epsilon,
+            delta=account.delta,
+            independent=account.independent,
+        )
+        say(text("  {name}{line}", name=padded(speak(text("budget")), 12), line=line))
+    for remark in finding.remarks:
+        note(text("note: {remark}", remark=shown(remark)))
+    for missing in found.not_checked:
+        note(text("not checked: {what}", what=shown(missing)))
+    return _exit_code(finding)
+
+
+@group.command()
+@click.option("--home", type=_FOLDER, required=True, help="The client's home folder.")
+@out_option("The export to write (.wgl).")
+@json_option
+def export(home: Path, out: Path, as_json: bool) -> None:
+    """Write a client's ledger to a file that anyone can verify. Holds no released numbers."""
+    from wg_core.ledger import export as exports
+    from wg_core.ledger import place
+
+    manifest = exports.write(place.ledger_file(home), out)
+    document = {"file": str(out), "origin": manifest.origin, "entries": manifest.entries}
+    answer(
+        as_json,
+        document,
+        text(
+            "{path}: {entries} entries of {origin}",
+            path=out,
+            entries=manifest.entries,
+            origin=manifest.origin,
+        ),
+        next_step("wg-audit verify {path} --server EVIDENCE", path=out),
+    )
+
+
+@group.command()
+@click.argument("path", type=_PATH)
+@out_option("The HTML page to write.")
+@evidence.options
+@json_option
+def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
+    """Verify PATH and write one self-contained HTML page about it, to read, print and file."""
+    from wg_audit.report import render
+    from wg_core import atomic
+
+    finding = evidence.verify(path, **brought)
+    page = render(path, finding, language.current()).encode()
+    atomic.write_bytes(out, page)
+    word = finding.verdict.word
+    document = {**finding.to_json(), "file": str(out), "page_bytes": len(page)}
+    answer(as_json, document, text("{path}: written ({word})", path=out, word=word))
+    return _exit_code(finding)
+
+
+@group.command()
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of what is made up; the same seed makes the same.",
+)
+@json_option
+def empirical(seed: int, as_json: bool) -> int:
+    """Try to catch the installed release code giving less privacy than it claims.
+
+    Runs plants of its own over made-up records, from files through snapshot, encoder and charge to
+    the file that would leave. Needs the plant's program.
+    """
+    from wg_audit import words
+    from wg_audit.installed import audit as audits
+    from wg_audit.installed.probes import Size
+
+    installed = tuple(entry_points(group=PLANTS_GROUP))
+    if len(installed) != 1:
+        raise ConfigError(
+            f"{len(installed)} plant's programs are installed here, one is needed: nothing was"
+            " audited; pip install 'weightgate[client]', or run 'wg-client audit' at a plant"
+        )
+    size = Size()
+    with timed_progress(text("questions to made-up plants"), size.questions) as answered:
+        report = audits.audit(installed[0].load()(), size=size, seed=seed, on_question=answered)
+    answer(as_json, words.document(report), *words.lines(report))
+    return EXIT_OK if report.passed else EXIT_VERIFICATION
+
+
+@group.command()
+@click.argument("path", type=_PATH)
+@click.option("--out", type=OUT_FILE, help="The YAML file to write; standard output if not given.")
+@evidence.options
+@json_option
+def registry(path: Path, out: Path | None, as_json: bool, **brought: Any) -> int:
+    """Verify PATH and write a draft for the Differential Privacy Deployments Registry.
+
+    What the log cannot know is left for a person, and named.
+    """
+    from wg_audit import registry as registries
+    from wg_core import atomic
+
+    finding = evidence.verify(path, **brought)
+    entry = registries.write(path, finding)
+    if out is not None:
+        atomic.write_bytes(out, entry.to_yaml().encode("utf-8"))
+    if as_json:
+        place = None if out is None else str(out)
+        emit({"file": place, "entry": entry.document, "missing": list(entry.missing)})
+        return _exit_code(finding)
+    if out is None:
+        say(entry.to_yaml().rstrip("\n"))
+    else:
+        say(f"{out}: written")
+    for name in entry.missing:
+        note(f"for a person: {name}")
+    return _exit_code(finding)
+
+
+@group.command()
+@click.option("--wheel", type=_PATH, help="A wheel to read instead of what is installed here.")
+@json_option
+def digest(wheel: Path | None, as_json: bool) -> None:
+    """Print the digest of the program's code, which charges state, and the files that it covers.
+
+    The file list is what sha256sum prints, and its SHA-256 is the digest.
+    """
+    from wg_core import installed_code
+
+    found = installed_code.installed() if wheel is None else installed_code.in_wheel(wheel)
+    if as_json:
+        emit(
+            {
+                "code_sha256": found.sha256,
+                "packages": list(found.packages),
+                "files": {file.path: file.sha256 for file in found.files},
+            }
+        )
+        return
+    for file in found.files:
+        say(f"{file.sha256}  {file.path}")
+    missing = [name for name in installed_code.PACKAGES if name not in found.packages]
+    note(f"{len(found.files)} files of {', '.join(found.packages)}; code digest {found.sha256}")
+    if missing:
+        note(f"note: {', '.join(missing)} is not here: a client's charges state another digest")
+
+
+language.add_option(group, translations.shared)
+help_page.speak(group, translations.shared)
+
+
+def main() -> None:
+    """Entry point of ``wg-audit``."""
+    run(group, extra="client", speaks=translations.shared)
+
+
+def _exit_code(finding: Finding) -> int:
+    return EXIT_OK if finding.passed else EXIT_VERIFICATION

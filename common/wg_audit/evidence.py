@@ -1,0 +1,144 @@
+"""Options by which an auditor brings what is known from elsewhere; shared by the commands.
+
+Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from wg_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from wg_audit.verification import Finding
+    from wg_core.ledger.anchors import Anchors, KnownWitness
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PATH = click.Path(path_type=Path)
+_AGE = re.compile(r"([1-9][0-9]{0,4})(d|h|min)", re.ASCII)
+_SECONDS = {"d": 86_400, "h": 3_600, "min": 60}
+
+_OPTIONS = (
+    click.option(
+        "--ledger-key", metavar="HEX", help="The site's ledger key, as the server knows it."
+    ),
+    click.option(
+        "--witness-key",
+        "witness_keys",
+        metavar="NAME=HEX",
+        multiple=True,
+        help="A witness's name and key, as it publishes them; only cosignatures under this key "
+        "count. Repeat it for further witnesses.",
+    ),
+    click.option(
+        "--witnesses",
+        "quorum",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="How many of the known witnesses must have cosigned.  [default: all]",
+    ),
+    click.option(
+        "--checkpoint",
+        "checkpoints",
+        type=_PATH,
+        multiple=True,
+        help="A checkpoint of the site that came by another way (wg-server checkpoint, or a "
+        "witness): this log must extend it.",
+    ),
+    click.option(
+        "--max-age",
+        metavar="AGE",
+        help="Refuse if the newest cosignature by known witnesses is older, such as 7d or 12h.",
+    ),
+    click.option(
+        "--server",
+        type=_PATH,
+        help="The folder that wg-server export wrote: keys, checkpoints, received files and "
+        "earlier logs of the site, by the server's word.",
+    ),
+    click.option(
+        "--statistics",
+        type=_PATH,
+        multiple=True,
+        help="A file that the server received (.wgs, .wgq, .wgc), or a folder of them: each must "
+        "be covered, and be what its charge says.",
+    ),
+    click.option(
+        "--previous",
+        type=_PATH,
+        multiple=True,
+        help="The log that this one replaced: its spend must be inherited. Repeat it for the one "
+        "before that.",
+    ),
+)
+
+
+def options(command: Command) -> Command:
+    """Add all of them to a command, which passes them to ``verify``."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def verify(
+    path: Path,
+    *,
+    ledger_key: str | None,
+    witness_keys: tuple[str, ...],
+    quorum: int | None,
+    max_age: str | None,
+    **files: Any,
+) -> Finding:
+    """Verify a log with what the options say.
+
+    Raises:
+        UsageError: An option cannot be read.
+        WgError: As ``verification.verify``.
+    """
+    from wg_audit import verification
+
+    anchors = _anchors(ledger_key, witness_keys, quorum)
+    age = None if max_age is None else _age(max_age)
+    return verification.verify(path, anchors, max_age=age, **files)
+
+
+def _anchors(ledger_key: str | None, witness_keys: tuple[str, ...], quorum: int | None) -> Anchors:
+    from wg_core.ledger.anchors import Anchors
+
+    return Anchors(
+        ledger_key=None if ledger_key is None else _key(ledger_key, "--ledger-key"),
+        witnesses=tuple(map(_witness, witness_keys)),
+        quorum=quorum,
+    )
+
+
+def _key(text: str, option: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {text[:80]!r} is not hex") from error
+    if len(raw) != 32:
+        raise UsageError(f"{option}: {len(raw)} bytes, expected 32")
+    return raw
+
+
+def _witness(text: str) -> KnownWitness:
+    from wg_core.ledger.anchors import KnownWitness
+
+    name, separator, key = text.rpartition("=")
+    if not separator or not name:
+        raise UsageError(f"--witness-key: {text[:80]!r}, expected NAME=HEX")
+    return KnownWitness(name, _key(key, "--witness-key"))
+
+
+def _age(text: str) -> int:
+    found = _AGE.fullmatch(text)
+    if found is None:
+        raise UsageError(f"--max-age: {text[:80]!r}, expected a number and d, h or min, such as 7d")
+    return int(found[1]) * _SECONDS[found[2]]

@@ -1,0 +1,113 @@
+"""Canaries: each is in a data set or out of it by a coin; can a release tell which?
+
+Scores are inner products of what was released with what the canary would add, in units of the
+stated noise. If a release is mu-GDP as charged, scores with a canary and without are at most as far
+apart as N(mu, 1) and N(0, 1) (Dong, Roth and Su 2022). Canaries lie far beyond the clip, each alone
+in its class and along its own axis: each attains the sensitivity up to rounding, and they are
+orthogonal, so that one release tests many (Steinke, Nasr and Jagielski 2023).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_audit.installed.plant import Floats
+from wg_core.privacy import calibration
+
+CLOPPER_PEARSON_CONFIDENCE = 0.95
+PARAMETRIC_CONFIDENCE = 1 - 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What canaries say of a claim.
+
+    Attributes:
+        canaries: Number of scores, members and others.
+        mu_claimed: mu of the claim.
+        mu_measured: Distance of the two groups' means over their standard deviation.
+        clopper_pearson: Lower bound on epsilon at 95 %, from error counts at a threshold chosen
+            on the other half of the scores: no assumption on the scores' distribution.
+        parametric: Lower bound on epsilon at 99.999 %, taking the scores to be normal.
+    """
+
+    canaries: int
+    mu_claimed: float
+    mu_measured: float
+    clopper_pearson: float
+    parametric: float
+
+
+def bounds(members: Floats, others: Floats, epsilon: float, delta: float) -> Bounds:
+    """Lower bounds on the epsilon of what the scores are from.
+
+    Args:
+        members: Scores with the canary in the data, any order that does not depend on them.
+        others: Scores without it.
+        epsilon: The claim.
+        delta: Of the claim and of the bounds.
+    """
+    from scipy.special import ndtri
+
+    measured = _distance(members, others)
+    n, m = len(members), len(others)
+    # Hedges and Olkin 1985, chapter 5: for independent normal scores.
+    error = math.sqrt(1 / n + 1 / m + measured**2 / (2 * (n + m)))
+    lower = measured - float(ndtri(PARAMETRIC_CONFIDENCE)) * error
+    counted = clopper_pearson_mu(members, others, CLOPPER_PEARSON_CONFIDENCE)
+    return Bounds(
+        canaries=n + m,
+        mu_claimed=calibration.mu(epsilon, delta),
+        mu_measured=measured,
+        clopper_pearson=_epsilon(counted, delta),
+        parametric=_epsilon(lower, delta),
+    )
+
+
+def clopper_pearson_mu(members: Floats, others: Floats, confidence: float) -> float:
+    """Lower confidence bound on mu from a threshold test's error rates.
+
+    The threshold that looks best on the first half of the scores is judged on the second half.
+    With true error rates (alpha, beta) a mechanism is mu-GDP only if ``mu >= z(1 - alpha) -
+    z(beta)``; both rates are bounded from above (Clopper and Pearson 1934).
+
+    Args:
+        members: As of ``bounds``.
+        others: As of ``bounds``.
+        confidence: Of the bound; the error is shared by the two rates.
+    """
+    half, rest = len(members) // 2, len(others) // 2
+    risk = (1 - confidence) / 2
+
+    def bound(inside: Floats, outside: Floats, threshold: float) -> float:
+        from scipy.special import ndtri
+
+        false_alarms = int((outside > threshold).sum())
+        misses = int((inside <= threshold).sum())
+        alpha = _upper_rate(false_alarms, len(outside), risk)
+        beta = _upper_rate(misses, len(inside), risk)
+        return float(-ndtri(alpha) - ndtri(beta))
+
+    first = np.concatenate([members[:half], others[:rest]])
+    thresholds = np.quantile(first, np.linspace(0.02, 0.98, 49))
+    best = max(thresholds, key=lambda t: bound(members[:half], others[:rest], float(t)))
+    return bound(members[half:], others[rest:], float(best))
+
+
+def _distance(members: Floats, others: Floats) -> float:
+    """Difference of means over the pooled standard deviation."""
+    freedom = len(members) + len(others) - 2
+    squares = members.var() * len(members) + others.var() * len(others)
+    return float((members.mean() - others.mean()) / math.sqrt(squares / freedom))
+
+
+def _upper_rate(events: int, trials: int, risk: float) -> float:
+    """Upper Clopper-Pearson bound on a rate."""
+    from scipy.special import betaincinv
+
+    return 1.0 if events == trials else float(betaincinv(events + 1, trials - events, 1 - risk))
+
+
+def _epsilon(mu: float, delta: float) -> float:
+    return calibration.gaussian_epsilon(mu, delta) if mu > 0 else 0.0

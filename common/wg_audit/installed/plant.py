@@ -1,0 +1,182 @@
+"""A plant of the audit's own, what it is asked, and what leaves it, taken apart."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_core import numbers
+from wg_core.errors import DecodeError
+from wg_core.ledger import entries, sources
+from wg_core.ledger.entries import Charge
+from wg_core.wire import statistics_file
+from wg_core.wire.statistics_file import StatisticsManifest
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Sampler = Callable[[Integers, float], Integers]
+
+SIDE = 32  # Pixels of a side of the pictures that are drawn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """How a plant is configured.
+
+    Attributes:
+        labels: Its label domain.
+        unit_rule: How the records of a privacy unit count, as of ``StatisticsSchema``.
+        unit_cap: Cap of the rule ``cap``.
+        dimension: Number of features, each a float32 that stands in the first bytes of a picture,
+            so that the audit chooses them; 0: those of the plant's own encoder.
+    """
+
+    labels: tuple[str, ...]
+    unit_rule: Literal["record", "weight", "cap"] = "record"
+    unit_cap: int = 1
+    dimension: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Record:
+    """A picture to be written to a file.
+
+    Attributes:
+        pixels: uint8 ``[SIDE, SIDE]``.
+        label: Index into the plant's labels, or -1.
+        unit: Privacy unit; where each record is one it is not used.
+    """
+
+    pixels: NDArray[np.uint8]
+    label: int
+    unit: str = "unit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of the plant: a request of its own, and the guarantee, as decimal strings."""
+
+    request_id: str
+    epsilon: str
+    delta: str
+
+
+class AuditedPlant(Protocol):
+    """A plant of the audit's own, which runs the installed code on a fixed clock."""
+
+    @property
+    def home(self) -> Path:
+        """Its home folder, with its ledger."""
+
+    def freeze(self, records: Sequence[Record]) -> str:
+        """Make these records the plant's data set: written to a file, then frozen.
+
+        Returns:
+            The salt of the snapshot's commitment.
+        """
+
+    def release(self, question: Question, sampler: Sampler | None) -> bytes:
+        """Charge and release statistics of the frozen data set; a covered ``.wgs`` file.
+
+        ``sampler`` stands in for the installed one; with None, nothing does.
+        """
+
+
+Fresh = Callable[[Setup], AbstractContextManager[AuditedPlant]]
+"""Makes a plant with an empty ledger and keys of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One question and its answer.
+
+    Attributes:
+        name: What was asked, as the property that is to hold.
+        passed: Whether it holds.
+        detail: What was looked at, or what is wrong.
+    """
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A release, taken apart.
+
+    Attributes:
+        data: The file that would travel.
+        manifest: Its manifest.
+        charge: Its CHARGE entry.
+        integers: int64 ``[L]``.
+    """
+
+    data: bytes
+    manifest: StatisticsManifest
+    charge: Charge
+    integers: Integers
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation that the manifest states, grid units."""
+        return numbers.hex_float(self.manifest.sigma)
+
+    def blocks(self) -> dict[str, slice]:
+        """Where each block lies."""
+        layout = self.manifest.schema.blocks
+        return {b.name: slice(b.offset, b.offset + b.size) for b in layout if b.size}
+
+
+class Watch:
+    """A sampler that notes what it is asked to add noise to, and whether that was charged.
+
+    A release asks once for each of its parts; what the second part is about depends on the answer
+    to the first (docs/centred-release.md).
+    """
+
+    def __init__(self, sampler: Sampler, home: Path, request_id: str) -> None:
+        self._sampler = sampler
+        self._home = home
+        self._request_id = request_id
+        self.parts: list[Integers] = []
+        self.unpaid = 0
+
+    def __call__(self, exact: Integers, sigma: float) -> Integers:
+        """Answer for the next part."""
+        paid = [charge.request_id for charge in charges(self._home)]
+        self.unpaid += self._request_id not in paid
+        self.parts.append(exact.copy())
+        return self._sampler(exact, sigma)
+
+    def asked(self, file: Opened) -> Integers:
+        """What noise was added to, ``[L]`` in the file's order; empty if in no known parts."""
+        if len(self.parts) != 2:
+            return np.zeros(0, dtype=np.int64)
+        first, second = self.parts
+        stop = file.blocks()["counts"].stop
+        return np.concatenate([first[:stop], second, first[stop:]])
+
+
+def charges(home: Path) -> list[Charge]:
+    """The CHARGE entries that another process sees on the disk."""
+    with closing(sources.open_source(home)) as source:
+        return [entry for entry in sources.stored_entries(source) if isinstance(entry, Charge)]
+
+
+def opened(data: bytes) -> Opened:
+    """Take a covered release apart. Signature and proofs are not this audit's matter.
+
+    Raises:
+        DecodeError: The bytes are no covered release.
+    """
+    covered = statistics_file.decode_covered(data)
+    manifest, integers = statistics_file.read_unverified(covered.release)
+    charge = entries.decode(covered.charge_entry)
+    if not isinstance(charge, Charge):
+        raise DecodeError(f"charge entry: is a {charge.head.kind} entry")
+    return Opened(data, manifest, charge, integers)

@@ -1,0 +1,78 @@
+"""Made-up records: pictures, and vectors of the audit's choice written as pictures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wg_audit.installed.plant import SIDE, Floats, Record
+
+STEP = 2.0**-20
+"""Features are multiples of it, so that they are whole numbers to the reference."""
+
+FAR = 4.0  # Length of a canary, clip radii
+_DISTINCT = 64  # Vectors of a data set that is larger
+_SPREAD = 0.6  # Length of the records' common part, and of what each adds to it, clip radii
+
+
+def vector(features: ArrayLike, number: int, label: int, unit: str = "unit") -> Record:
+    """A picture whose first bytes are features, float32; ``number`` makes its content unique."""
+    raw = np.asarray(features, dtype="<f4").tobytes() + number.to_bytes(8, "little")
+    pixels = np.zeros(SIDE * SIDE, dtype=np.uint8)
+    pixels[: len(raw)] = np.frombuffer(raw, dtype=np.uint8)
+    return Record(pixels=pixels.reshape(SIDE, SIDE), label=label, unit=unit)
+
+
+def features_of(pixels: NDArray[np.uint8], dimension: int) -> NDArray[np.float32]:
+    """The features in a picture's first bytes, float32 ``[dimension]``."""
+    return np.frombuffer(pixels.tobytes(), dtype="<f4", count=dimension)
+
+
+def crowd(
+    rng: np.random.Generator, size: int, dimension: int, classes: int, units: int = 0
+) -> list[Record]:
+    """Records around one point away from the origin, a third of them beyond the clip.
+
+    Some have no label, one in each a NaN and an infinite feature, and the last class has no record.
+    Labels are more frequent the smaller they are, but for the first.
+
+    Args:
+        units: Privacy units that the records belong to; 0: one each.
+    """
+    middle = _direction(rng, 1, dimension) * _SPREAD
+    few = middle + _direction(rng, min(size, _DISTINCT), dimension) * _SPREAD
+    few[::3] *= rng.uniform(1.5, 8, (len(few[::3]), 1))
+    few = np.rint(few / STEP) * STEP
+    few[1, 0], few[2, 0] = np.nan, np.inf
+    frequent = [0.1, *(2.0**-k for k in range(classes - 2))]
+    labels = rng.choice(classes - 1, size, p=np.array(frequent) / sum(frequent))
+    labels[rng.random(size) < 0.1] = -1
+    owners = rng.integers(0, units, size) if units else range(size)
+    return [
+        vector(few[n % len(few)], n, int(labels[n]), f"unit-{owner}")
+        for n, owner in enumerate(owners)
+    ]
+
+
+def canaries(count: int) -> list[Record]:
+    """Vectors far beyond the clip, each alone in its class and along its own axis."""
+    return [vector(FAR * row, n, n, f"canary-{n}") for n, row in enumerate(np.eye(count))]
+
+
+def pictures(rng: np.random.Generator, count: int, classes: int) -> Sequence[Record]:
+    """Stripes of random directions, widths and contrasts under grain."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    drawn = []
+    for number in range(count):
+        turn, pitch, phase = rng.uniform(0, np.pi), rng.uniform(1, 10), rng.uniform(0, 2 * np.pi)
+        wave = np.sin(2 * np.pi * pitch * (x * np.cos(turn) + y * np.sin(turn)) + phase)
+        grey = rng.uniform(60, 190) + rng.uniform(10, 70) * wave + rng.normal(0, 12, x.shape)
+        pixels = np.clip(grey, 0, 255).astype(np.uint8)
+        pixels[0, 0] = number  # no two have the same content
+        drawn.append(Record(pixels=pixels, label=number % classes))
+    return drawn
+
+
+def _direction(rng: np.random.Generator, count: int, dimension: int) -> Floats:
+    drawn = rng.normal(size=(count, dimension))
+    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))

@@ -1,0 +1,131 @@
+"""What a data set's exact statistics must be: slowly, in integers, by code of its own.
+
+From the formulas in the docstrings of ``privacy.schema``, ``privacy.exact`` and
+``privacy.centring``, and with none of their code. Features are whole multiples of
+``records.STEP``, so that clipping needs square roots of integers alone.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from wg_audit.installed import records as made_up
+from wg_audit.installed.plant import Integers, Opened, Record, Setup
+from wg_core.errors import VerificationError
+
+_TYPICAL = Fraction(4, 5)
+_LONGEST = Fraction(15, 16)
+
+
+class Reference:
+    """The statistics that a release is to be of.
+
+    Args:
+        setup: Of the plant.
+        records: Of its data set.
+        file: The release; of it are used the weights, and for the centre what is in its first part.
+
+    Raises:
+        VerificationError: The release is of another layout.
+    """
+
+    def __init__(self, setup: Setup, records: Sequence[Record], file: Opened) -> None:
+        schema = file.manifest.schema
+        given = (schema.labels, schema.dimension, float(schema.clip_radius))
+        if given != (setup.labels, setup.dimension, 1.0):
+            raise VerificationError(f"a release of {given[1:]} and {len(schema.labels)} labels")
+        self._setup, self._records, self._schema = setup, records, schema
+        self._grid = 1 << schema.bits
+        self._vectors: dict[tuple[bytes, int], Integers] = {}
+        blocks = file.blocks()
+        self.point, self.radius = self._centre(
+            [int(value) for value in file.integers[blocks["counts"]]],
+            [int(value) for value in file.integers[blocks["moments"]]],
+            Fraction(file.sigma) ** 2,
+        )
+        self._weight = schema.sum_weight * self._grid // self.radius
+
+    def statistics(self) -> Integers:
+        """int64 ``[L]``."""
+        total = np.zeros(self._schema.length, dtype=np.int64)
+        for rows in self._units():
+            whole = sum((self.vector(record) for record in rows), np.zeros_like(total))
+            shared = len(rows) if self._setup.unit_rule == "weight" else 1
+            total += np.sign(whole) * (np.abs(whole) // shared)
+        return total
+
+    def vector(self, record: Record) -> Integers:
+        """What one record adds, int64 ``[L]``."""
+        features = made_up.features_of(record.pixels, self._setup.dimension)
+        key = features.tobytes(), record.label
+        if key not in self._vectors:
+            self._vectors[key] = self._vector(features.tolist(), record.label)
+        return self._vectors[key]
+
+    def _vector(self, features: list[float], label: int) -> Integers:
+        schema, classes, d = self._schema, len(self._setup.labels), self._setup.dimension
+        q = self._on_grid(features)
+        counts = np.zeros(classes + 1, dtype=np.int64)
+        counts[label] = schema.count_weight  # -1: the last, of records without a label
+        sums = np.zeros((classes, d), dtype=np.int64)
+        if label >= 0:
+            apart = _within(
+                [a - b for a, b in zip(q, self.point, strict=True)],
+                self.radius,
+            )
+            sums[label] = [self._weight * value for value in apart]
+        return np.concatenate([counts, sums.ravel(), schema.moment_weight * np.array(q)])
+
+    def _on_grid(self, features: list[float]) -> list[int]:
+        """Clipped to one clip radius and rounded toward zero: S |x| / max(|x|_2, R)."""
+        steps = [round(x / made_up.STEP) if math.isfinite(x) else 0 for x in features]
+        longest = max(_squares(steps), round(1 / made_up.STEP) ** 2)
+        return [_signed(math.isqrt((self._grid * x) ** 2 // longest), x) for x in steps]
+
+    def _units(self) -> Iterable[list[Record]]:
+        """The records that count, unit by unit."""
+        by_unit: dict[str, list[Record]] = {}
+        for record in self._records:
+            own = self._setup.unit_rule == "record"
+            by_unit.setdefault(record.pixels.tobytes().hex() if own else record.unit, []).append(
+                record
+            )
+        limit = None if self._setup.unit_rule == "weight" else self._setup.unit_cap
+        return [rows[:limit] for rows in by_unit.values()]
+
+    def _centre(
+        self, counts: list[int], total: list[int], variance: Fraction
+    ) -> tuple[list[int], int]:
+        energy = _squares(total)
+        signal = math.floor(energy - len(total) * variance)
+        if signal <= 0:
+            return [0] * len(total), self._grid
+        length = math.isqrt(signal)
+        sphere = Fraction(length, self._schema.moment_weight * self._grid)
+        typical = sphere / _TYPICAL
+        spread = typical**2 / 25
+        noise = len(counts) * variance / self._schema.count_weight**2
+        counted = Fraction(sum(counts), self._schema.count_weight)
+        size = max((counted * spread + typical * noise) / (spread + noise), sphere / _LONGEST)
+        mean = math.floor(self._grid * sphere / size)
+        point = [_signed(abs(value) * mean * length // energy, value) for value in total]
+        return point, math.isqrt(self._grid**2 - mean**2)
+
+
+def _within(values: list[int], radius: int) -> list[int]:
+    """A vector no longer than ``radius``: each entry times radius over length, toward zero."""
+    squared = _squares(values)
+    if squared <= radius**2:
+        return values
+    length = math.isqrt(squared - 1) + 1
+    return [_signed(abs(value) * radius // length, value) for value in values]
+
+
+def _squares(values: Iterable[int]) -> int:
+    return sum(value * value for value in values)
+
+
+def _signed(size: int, like: int) -> int:
+    return -size if like < 0 else size

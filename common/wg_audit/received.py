@@ -1,0 +1,437 @@
+"""Files that a server received, held against the charges that paid for them.
+
+The manifest is read here by its own few fields, not by the record that the client writes, and what
+it implies is derived by ``rederive``. A file that no log given covers, or that was made with less
+noise, a larger sensitivity or for another purpose than its charge says, is refused. A release
+counts once, however many copies of its file there are.
+"""
+
+import io
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import rfc8785
+
+from wg_audit import rederive
+from wg_audit.rederive import Layout
+from wg_core import atomic, typed
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.ledger import entries, merkle
+from wg_core.ledger.entries import Charge
+from wg_core.ledger.history import History
+from wg_core.ledger.lineage import ChargeState
+from wg_core.ledger.statement import BlockShare
+from wg_core.wire import canonical, container, protocol, tensors
+from wg_core.wire import covered as covered_files
+from wg_core.wire.covered import CoveredStatistics
+
+_SCHEMA_VERSION = 1
+_FILE_VERSION = 1
+_NO_RECORD = (
+    msgspec.MsgspecError,
+    rfc8785.CanonicalizationError,
+    UnicodeDecodeError,
+    RecursionError,
+)
+
+T = TypeVar("T")
+Row = tuple[str, object, object]
+"""What is compared: its name, as the ledger has it, as the file has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A file that the server received, the log that covers it, and the index of the RELEASE."""
+
+    file: str
+    sha256: str
+    origin: str
+    release: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLog:
+    """A log that holds, and its CHARGE entries by index."""
+
+    history: History
+    charge: Callable[[int], Charge]
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What came of comparing files with logs.
+
+    Attributes:
+        received: Each release whose file was compared, by its log's origin and its own index.
+        elsewhere: Charges that files bring of logs that were not given: by origin, then index.
+        entries_elsewhere: Indices of entries that such files show, by origin.
+        uncovered: Names of contributions that no log given covers. A contribution does not say
+            which log it is of.
+    """
+
+    received: dict[tuple[str, int], Received] = field(default_factory=dict)
+    elsewhere: dict[str, dict[int, Charge]] = field(default_factory=dict)
+    entries_elsewhere: dict[str, set[int]] = field(default_factory=dict)
+    uncovered: list[str] = field(default_factory=list)
+
+
+class _Schema(msgspec.Struct):
+    version: int
+    encoder: str
+    dimension: int
+    labels: list[str]
+    clip_radius: str
+    bits: int
+    count_weight: int
+    sum_weight: int
+    moment_weight: int
+    unit_rule: str
+    unit_cap: int
+
+    @property
+    def layout(self) -> Layout:
+        """The layout that the schema implies."""
+        classes = len(self.labels)
+        return Layout(
+            blocks=(
+                BlockShare("counts", classes + 1, self.count_weight),
+                BlockShare("sums", classes * self.dimension, self.sum_weight),
+                BlockShare("moments", self.dimension, self.moment_weight),
+            ),
+            labels=classes,
+            bits=self.bits,
+            dimension=self.dimension,
+            cap=self.unit_cap,
+        )
+
+
+class _Statistics(msgspec.Struct):
+    schema: _Schema
+    site: str
+    dataset: str
+    request_id: str
+    epsilon: str
+    delta: str
+    sigma: str
+    sensitivity_squared: str
+    purpose: str
+    integers_sha256: str
+
+
+class _Answers(msgspec.Struct):
+    candidates: int
+    weight: int
+    unit_rule: str
+    unit_cap: int
+
+    @property
+    def layout(self) -> Layout:
+        """The layout that the counts imply."""
+        return Layout(
+            blocks=(
+                BlockShare("labelled", 1, self.weight),
+                BlockShare("right", self.candidates, self.weight),
+            ),
+            labels=0,
+            bits=0,
+            dimension=0,
+            cap=self.unit_cap,
+        )
+
+
+class _Quality(msgspec.Struct):
+    layout: _Answers
+    site: str
+    dataset: str
+    request_id: str
+    encoder: str
+    package_sha256: str
+    candidates: list[str]
+    epsilon: str
+    delta: str
+    sigma: str
+    sensitivity_squared: str
+    purpose: str
+    integers_sha256: str
+
+
+class _Contribution(msgspec.Struct):
+    site: str
+    dataset: str
+    request_id: str
+    encoder: str
+    labels: list[str]
+    event: dict[str, str | int]
+    sampler: str
+    epsilon: str
+    delta: str
+    purpose: str
+    tensors_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FileKind:
+    """How a kind of file is packed: a signed release, and for most what covers it around it."""
+
+    kind: str
+    body: str
+    limit: int
+    manifest_limit: int
+    covered: str = ""
+
+
+_STATISTICS = _FileKind(
+    kind=protocol.STATISTICS_KIND,
+    body="integers",
+    limit=protocol.STATISTICS_LIMIT,
+    manifest_limit=4 << 20,
+    covered=covered_files.STATISTICS_KIND,
+)
+_QUALITY = _FileKind(
+    kind=protocol.QUALITY_KIND,
+    body="integers",
+    limit=protocol.QUALITY_LIMIT,
+    manifest_limit=256 << 10,
+    covered=covered_files.QUALITY_KIND,
+)
+_CONTRIBUTION = _FileKind(
+    kind=protocol.CONTRIBUTION_KIND,
+    body="tensors",
+    limit=protocol.CONTRIBUTION_LIMIT,
+    manifest_limit=1 << 20,
+)
+_BY_SUFFIX = {".wgs": _STATISTICS, ".wgq": _QUALITY, ".wgc": _CONTRIBUTION}
+
+
+def listed(folder: Path) -> tuple[list[Path], list[Path]]:
+    """What a folder holds of files that plants send, and what else it holds."""
+    files: list[Path] = []
+    unread: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        (files if path.suffix in _BY_SUFFIX and path.is_file() else unread).append(path)
+    return files, unread
+
+
+def match(
+    logs: Sequence[GivenLog], paths: Iterable[Path], not_given: Collection[str]
+) -> Comparison:
+    """Match each file with the one RELEASE entry that covers it, and with that entry's charge.
+
+    Args:
+        logs: The verified logs of the site.
+        paths: Covered statistics (``.wgs``), quality reports (``.wgq``), contributions (``.wgc``).
+        not_given: Origins of logs of the site that are known and were not given.
+
+    Raises:
+        ConfigError: A file cannot be read, or is not a regular file.
+        DecodeError: A file is none of these.
+        VerificationError: A file is not covered by exactly one release, or differs from its charge.
+    """
+    by_hash: dict[str, list[tuple[GivenLog, ChargeState]]] = {}
+    for log in logs:
+        for state in log.history.state.charges.values():
+            if state.release is not None:
+                by_hash.setdefault(state.payload_sha256, []).append((log, state))
+    comparison = Comparison()
+    for path in paths:
+        try:
+            _match(comparison, by_hash, path, not_given)
+        except DecodeError as error:
+            raise DecodeError(f"{path}: {error}") from error
+        except VerificationError as error:
+            raise VerificationError(f"{path}: {error}") from error
+    return comparison
+
+
+def _match(
+    comparison: Comparison,
+    by_hash: dict[str, list[tuple[GivenLog, ChargeState]]],
+    path: Path,
+    not_given: Collection[str],
+) -> None:
+    kind = _BY_SUFFIX.get(path.suffix, _STATISTICS)
+    data = atomic.read_bytes(path, limit=kind.limit)
+    covered = covered_files.decode(data, kind.covered, kind.limit) if kind.covered else None
+    payload = data if covered is None else covered.release
+    digest = canonical.sha256_hex(payload)
+    covering = by_hash.get(digest, [])
+    if not covering and not_given and _is_elsewhere(comparison, covered, path, not_given):
+        return
+    if len(covering) != 1:
+        raise VerificationError(f"covered by {len(covering)} RELEASE entries, expected exactly one")
+    log, state = covering[0]
+    try:
+        if covered is not None:
+            _check_entries(covered, log.history, state)
+        _check(kind, payload, log.charge(state.seq), log.history.state.site)
+    except VerificationError as error:
+        raise VerificationError(f"entry {state.seq}: {error}") from error
+    origin, release = log.history.state.origin, -1 if state.release is None else state.release
+    comparison.received.setdefault((origin, release), Received(path.name, digest, origin, release))
+
+
+def _is_elsewhere(
+    comparison: Comparison,
+    covered: CoveredStatistics | None,
+    path: Path,
+    not_given: Collection[str],
+) -> bool:
+    """Whether a file can be of a log that was not given; if so, keep what it shows of that log."""
+    if covered is None:
+        comparison.uncovered.append(path.name)
+        return True
+    charge = entries.decode(covered.charge_entry, what="charge entry")
+    origin = charge.head.origin
+    if origin not in not_given or not isinstance(charge, Charge):
+        return False
+    release = entries.decode(covered.release_entry, what="release entry")
+    comparison.elsewhere.setdefault(origin, {})[charge.head.seq] = charge
+    shown = comparison.entries_elsewhere.setdefault(origin, set())
+    shown |= {charge.head.seq, release.head.seq}
+    return True
+
+
+def _check_entries(covered: CoveredStatistics, history: History, state: ChargeState) -> None:
+    leaves = history.state.leaves
+    for name, entry, seq in (
+        ("charge", covered.charge_entry, state.seq),
+        ("release", covered.release_entry, state.release),
+    ):
+        if seq is None or merkle.leaf_hash(entry) != leaves[seq]:
+            raise VerificationError(f"carries another {name} entry than entry {seq}")
+
+
+def _check(kind: _FileKind, payload: bytes, charge: Charge, site: str) -> None:
+    sections = container.decode(
+        payload,
+        kind=kind.kind,
+        version=_FILE_VERSION,
+        names=("manifest", "signature", kind.body),
+        limit=kind.limit,
+    )
+    document, body = sections["manifest"], sections[kind.body]
+    if kind is _CONTRIBUTION:
+        _check_contribution(_manifest(_Contribution, document, kind), body, charge, site)
+    elif kind is _QUALITY:
+        _check_quality(_manifest(_Quality, document, kind), body, charge, site)
+    else:
+        _check_statistics(_manifest(_Statistics, document, kind), body, charge, site)
+
+
+def _check_statistics(manifest: _Statistics, body: bytes, charge: Charge, site: str) -> None:
+    schema, mechanism = manifest.schema, charge.mechanism
+    if schema.version != _SCHEMA_VERSION:
+        raise VerificationError(
+            f"file: schema version {schema.version}, this auditor reads {_SCHEMA_VERSION}"
+        )
+    noise = _noise(manifest, charge, schema)
+    length = sum(block.length for block in schema.layout.blocks)
+    if len(body) != 8 * length:
+        raise VerificationError(f"file: {len(body)} bytes of integers, its schema has {8 * length}")
+    _same(
+        *noise,
+        ("encoder", mechanism.encoder, schema.encoder),
+        ("bits", mechanism.bits, schema.bits),
+        ("clip radius", mechanism.clip_radius, schema.clip_radius),
+        ("dimension", mechanism.dimension, schema.dimension),
+        ("labels", charge.guarantee.labels, tuple(schema.labels)),
+        ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
+        *_common(manifest, charge, site),
+    )
+
+
+def _check_quality(manifest: _Quality, body: bytes, charge: Charge, site: str) -> None:
+    found, mechanism = manifest.layout, charge.mechanism
+    _same(
+        *_noise(manifest, charge, found),
+        ("encoder", mechanism.encoder, manifest.encoder),
+        ("package", mechanism.name.rpartition(" of package ")[2], manifest.package_sha256),
+        ("number of candidates", found.candidates, len(manifest.candidates)),
+        ("bytes of integers", 8 * (1 + found.candidates), len(body)),
+        ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
+        *_common(manifest, charge, site),
+    )
+
+
+def _check_contribution(manifest: _Contribution, body: bytes, charge: Charge, site: str) -> None:
+    mechanism, event = charge.mechanism, charge.event
+    run = f"{manifest.sampler}, q = {event.sampling_probability}, {event.steps} steps"
+    _same(
+        ("event", canonical.to_builtins(event), manifest.event),
+        ("subsampling", mechanism.subsampling, run),
+        ("encoder", mechanism.encoder, manifest.encoder),
+        ("labels", charge.guarantee.labels, tuple(manifest.labels)),
+        ("hash of tensors", canonical.sha256_hex(body), manifest.tensors_sha256),
+        *_common(manifest, charge, site),
+    )
+    blocks = {block.name: block.length for block in mechanism.blocks}
+    _same(("tensors", blocks, _tensors(body)))
+
+
+def _tensors(data: bytes) -> dict[str, int]:
+    """Names of a safetensors file's tensors, and how many numbers each holds; no more is in it."""
+    found = tensors.places(io.BytesIO(data), 0, len(data), what="tensors")
+    return {name: place.count for name, place in found.items()}
+
+
+def _noise(
+    manifest: _Statistics | _Quality, charge: Charge, found: _Schema | _Answers
+) -> tuple[Row, ...]:
+    """What a release with Gaussian noise says of it, and what its layout implies."""
+    mechanism, layout = charge.mechanism, found.layout
+    sensitivity = rederive.sensitivity_squared(layout)
+    if found.unit_rule != "cap" and found.unit_cap != 1:
+        raise VerificationError(f"file: unit cap {found.unit_cap}, expected 1")
+    rule = rederive.RULES.get(found.unit_rule, "").format(cap=found.unit_cap)
+    return (
+        ("mechanism", charge.event.mechanism, "gaussian"),
+        ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
+        ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
+        ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
+        ("blocks", mechanism.blocks, layout.blocks),
+        ("rule of units", charge.guarantee.records_per_unit, rule),
+    )
+
+
+def _common(
+    manifest: _Statistics | _Quality | _Contribution, charge: Charge, site: str
+) -> tuple[Row, ...]:
+    return (
+        ("site", site, manifest.site),
+        ("request id", charge.request_id, manifest.request_id),
+        ("data set", charge.dataset, manifest.dataset),
+        ("epsilon", charge.epsilon, manifest.epsilon),
+        ("delta", charge.delta, manifest.delta),
+        ("purpose", charge.use.purpose, manifest.purpose),
+    )
+
+
+def _same(*rows: Row) -> None:
+    for name, stated, found in rows:
+        if stated != found:
+            raise VerificationError(
+                f"{name} is {_short(stated)} on the ledger, {_short(found)} in the file"
+            )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _manifest(record: type[T], data: bytes, kind: _FileKind) -> T:
+    """Read the fields that are compared; the document must be canonical, so that it is unique."""
+    if len(data) > kind.manifest_limit:
+        raise DecodeError(
+            f"manifest: {len(data)} bytes, at most {kind.manifest_limit} are accepted"
+        )
+    try:
+        document = typed.decode_json(data, object)
+        if canonical.encode(document) != data:
+            raise DecodeError("manifest: not canonical (RFC 8785)")
+        return typed.convert(document, record)
+    except _NO_RECORD as error:
+        raise DecodeError(f"manifest: {error}") from error

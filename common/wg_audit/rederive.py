@@ -1,0 +1,274 @@
+"""What a charge must say, derived again from its own blocks, and from the file that it paid for.
+
+Plain formulas, from the tables in the docstring of ``privacy.schema`` and from docs/privacy pages,
+in code of its own: nothing of ``privacy.schema``, ``mechanism``, ``calibration`` or
+``ledger.charging`` is used, so one mistake or lie is not believed twice. For a joint release with
+``S = 2^bits`` grid units to a clip radius and weights a, b, c::
+
+    sensitivity^2 = (a^2 + (b^2 + c^2) S^2) cap^2      mu^2 = sensitivity^2 / sigma^2
+    rho = mu^2 / 2           delta(epsilon) = Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - ...)
+
+A quality report counts labelled records, and for each of K candidates those that it calls by their
+label, with one weight w, so that a unit moves each of K + 1 numbers by at most ``w cap``::
+
+    sensitivity^2 = (K + 1) w^2 cap^2
+
+For a DP-SGD run a unit's gradient is clipped to S grid units: ``sensitivity = S``,
+``sigma = noise multiplier * S``.
+
+Not shown by this: that the program which ran did what its charge and file say.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from wg_core.errors import VerificationError
+from wg_core.ledger.entries import Charge
+from wg_core.ledger.statement import BlockShare
+
+UNITS = 40  # mu^2 is counted in 2^-40 on a ledger, rounded up
+
+RULES: dict[str, str] = {
+    "record": "each record is a unit",
+    "weight": "the m records of a unit weigh 1/m each",
+    "cap": "at most {cap} records of a unit count",
+}
+"""How charges of a joint release say how a unit's records count, by rule of the schema."""
+
+MECHANISMS = re.compile(
+    "two discrete Gaussians over exact integers, sums about a centre from the first"
+    "|discrete Gaussian over exact counts of right answers of package [0-9a-f]{64}"
+)
+"""How charges name a mechanism whose noise is a Gaussian on integers: these words and no others."""
+
+SAMPLER = "poisson/os-csprng"
+TRAINING = "DP-SGD of a linear head on frozen features; "
+"""How charges name Poisson sampling by the operating system's coins, and the training on it."""
+
+QUALITY = ("labelled", "right")  # Blocks of a quality report
+
+RECORD = "record"  # The unit that a charge must name where each record counts by itself
+
+_BITS = range(4, 33)
+_CAP = re.compile(r"at most ([1-9][0-9]{0,6}) records of a unit count")
+_NUMBER = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}", re.ASCII)
+_RHO_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What the arithmetic of a joint release needs; from a charge, or from a file's schema.
+
+    Attributes:
+        blocks: Counts, sums and moments: name, number of entries, weight.
+        labels: Number of labels.
+        bits: log2 of S.
+        dimension: Number of features.
+        cap: Most records of one unit that count.
+    """
+
+    blocks: tuple[BlockShare, ...]
+    labels: int
+    bits: int
+    dimension: int
+    cap: int
+
+
+def sensitivity_squared(layout: Layout) -> int:
+    """Squared add-or-remove sensitivity of a joint release or quality report, squared grid units.
+
+    Raises:
+        VerificationError: The blocks are no joint release of this dimension and these labels, and
+            no quality report.
+    """
+    names = tuple(block.name for block in layout.blocks)
+    if names == QUALITY:
+        return _answers(layout)
+    if names != ("counts", "sums", "moments"):
+        raise VerificationError(f"blocks {names}, expected counts, sums and moments")
+    _check_grid(layout.bits, layout.dimension)
+    counts, sums, moments = layout.blocks
+    for block, length in (
+        (counts, layout.labels + 1),
+        (sums, layout.labels * layout.dimension),
+        (moments, layout.dimension),
+    ):
+        if block.length != length:
+            raise VerificationError(
+                f"block {block.name} has {block.length} entries, expected {length} for "
+                f"{layout.labels} labels and dimension {layout.dimension}"
+            )
+    if not (counts.weight and moments.weight) or bool(sums.weight) != bool(sums.length):
+        raise VerificationError(
+            f"blocks {', '.join(f'{b.name} {b.length} x {b.weight}' for b in layout.blocks)} are "
+            f"no release of {layout.labels} labels and dimension {layout.dimension}"
+        )
+    linear = (sums.weight**2 + moments.weight**2) << 2 * layout.bits
+    return (counts.weight**2 + linear) * layout.cap**2
+
+
+def is_quality(charge: Charge) -> bool:
+    """Whether a charge pays for a quality report."""
+    return tuple(block.name for block in charge.mechanism.blocks) == QUALITY
+
+
+def check_charge(charge: Charge) -> None:
+    """Hold a charge against its own blocks: sensitivity, sigma, mu^2 and rho, exactly.
+
+    Raises:
+        VerificationError: It states less, or other, than its blocks imply; names the entry.
+    """
+    try:
+        if charge.guarantee.adjacency != "add-remove":
+            raise VerificationError(
+                f"neighbouring relation {charge.guarantee.adjacency!r}, expected add-remove"
+            )
+        if charge.guarantee.records_per_unit == RULES["record"] and (
+            charge.guarantee.unit != RECORD
+        ):
+            raise VerificationError(
+                f"promises something to each {charge.guarantee.unit[:80]!r}, but each record "
+                "counts by itself"
+            )
+        _EVENTS[charge.event.mechanism](charge)
+    except VerificationError as error:
+        raise VerificationError(f"entry {charge.head.seq}: {error}") from error
+
+
+def layout_of(charge: Charge) -> Layout:
+    """The layout that a charge states for a joint release.
+
+    Raises:
+        VerificationError: How it says a unit's records count is unknown.
+    """
+    mechanism, guarantee = charge.mechanism, charge.guarantee
+    return Layout(
+        blocks=mechanism.blocks,
+        labels=len(guarantee.labels),
+        bits=mechanism.bits,
+        dimension=mechanism.dimension,
+        cap=_cap(guarantee.records_per_unit),
+    )
+
+
+def number(text: str, what: str) -> float:
+    """A decimal number, not negative, or ``VerificationError``."""
+    if not _NUMBER.fullmatch(text):
+        raise VerificationError(f"{what} is {text[:80]!r}, expected a decimal number")
+    return float(text)
+
+
+def sigma(text: str) -> float:
+    """A standard deviation, as ``float.hex`` or decimal.
+
+    Raises:
+        VerificationError: It is none, or zero.
+    """
+    value = float.fromhex(text) if _HEX_FLOAT.fullmatch(text) else number(text, "sigma")
+    if not 0 < value < float("inf"):
+        raise VerificationError(f"sigma is {text!r}, expected a positive number")
+    return value
+
+
+def mu_squared_units(sensitivity_squared: int, noise: float) -> int:
+    """``ceil(2^40 sensitivity^2 / sigma^2)``, exact."""
+    top, bottom = noise.as_integer_ratio()
+    return -(-(sensitivity_squared * bottom**2 << UNITS) // top**2)
+
+
+def _answers(layout: Layout) -> int:
+    """Squared sensitivity of a quality report, squared grid units."""
+    labelled, right = layout.blocks
+    if labelled.length != 1 or not right.length or layout.bits or layout.dimension:
+        raise VerificationError(
+            f"blocks labelled {labelled.length} and right {right.length}, {layout.bits} bits and"
+            f" dimension {layout.dimension}, expected 1, at least 1, 0 and 0"
+        )
+    if not labelled.weight or labelled.weight != right.weight:
+        raise VerificationError(
+            f"weights {labelled.weight} and {right.weight}, expected one that is not zero"
+        )
+    return (1 + right.length) * (labelled.weight * layout.cap) ** 2
+
+
+def _gaussian(charge: Charge) -> None:
+    mechanism = charge.mechanism
+    if not MECHANISMS.fullmatch(mechanism.name) or mechanism.subsampling != "none":
+        raise VerificationError(
+            f"mechanism {mechanism.name[:80]!r} with subsampling {mechanism.subsampling[:80]!r} is "
+            "unknown to this auditor"
+        )
+    implied, stated = sensitivity_squared(layout_of(charge)), mechanism.sensitivity_squared
+    if stated != str(implied):
+        raise VerificationError(
+            f"states a squared sensitivity of {stated[:80]}, its blocks imply {implied}"
+        )
+    units = mu_squared_units(int(stated), sigma(mechanism.sigma))
+    if charge.event.mu_squared != str(units):
+        raise VerificationError(
+            f"charges mu^2 = {charge.event.mu_squared} units of 2^-40, sigma {mechanism.sigma} "
+            f"costs {units}"
+        )
+    # Not from the rounded units, of which a small release has few.
+    exact = float(Fraction(int(stated)) / Fraction(sigma(mechanism.sigma)) ** 2) / 2
+    if not abs(number(mechanism.rho, "rho") - exact) <= exact * _RHO_TOLERANCE:
+        raise VerificationError(f"rho is {mechanism.rho}, expected {exact:.9g}")
+
+
+def _dp_sgd(charge: Charge) -> None:
+    mechanism, event = charge.mechanism, charge.event
+    _check_grid(mechanism.bits, mechanism.dimension)
+    classes = len(charge.guarantee.labels)
+    expected = (
+        BlockShare("head.weight", classes * mechanism.dimension, 1),
+        BlockShare("head.bias", classes, 1),
+    )
+    if mechanism.blocks != expected:
+        raise VerificationError(
+            f"trains {', '.join(f'{b.name} {b.length} x {b.weight}' for b in mechanism.blocks)}, "
+            f"expected a head of {classes} classes and dimension {mechanism.dimension}"
+        )
+    grid = 1 << mechanism.bits
+    if mechanism.sensitivity_squared != str(grid**2):
+        raise VerificationError(
+            f"states a squared sensitivity of {mechanism.sensitivity_squared[:80]}, a gradient "
+            f"clipped to 2^{mechanism.bits} grid units has {grid**2}"
+        )
+    multiplier = number(event.noise_multiplier, "noise multiplier")
+    if sigma(mechanism.sigma) != multiplier * grid:
+        raise VerificationError(
+            f"charges a noise multiplier of {event.noise_multiplier}, but sigma "
+            f"{mechanism.sigma} is not that of 2^{mechanism.bits} grid units"
+        )
+    run = f"{SAMPLER}, q = {event.sampling_probability}, {event.steps} steps"
+    if mechanism.subsampling != run:
+        raise VerificationError(
+            f"charges q = {event.sampling_probability}, {event.steps} steps of {SAMPLER}, its"
+            f" mechanism says {mechanism.subsampling[:200]!r}"
+        )
+    if not mechanism.name.startswith(TRAINING):
+        raise VerificationError(f"mechanism {mechanism.name[:80]!r} is unknown to this auditor")
+
+
+_EVENTS: dict[str, Callable[[Charge], None]] = {"gaussian": _gaussian, "dp-sgd": _dp_sgd}
+
+
+def _check_grid(bits: int, dimension: int) -> None:
+    if bits not in _BITS:
+        raise VerificationError(f"bits is {bits}, expected {_BITS.start} to {_BITS.stop - 1}")
+    if dimension < 1:
+        raise VerificationError(f"dimension is {dimension}, expected at least 1")
+
+
+def _cap(words: str) -> int:
+    if words in (RULES["record"], RULES["weight"]):
+        return 1
+    found = _CAP.fullmatch(words)
+    if found is None:
+        raise VerificationError(
+            f"records of a unit count as {words[:80]!r}, which is unknown to this auditor"
+        )
+    return int(found[1])

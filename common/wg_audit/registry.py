@@ -1,0 +1,364 @@
+"""An entry for a public registry of differential privacy deployments, from a verified log.
+
+The fields are those of the Differential Privacy Deployments Registry (registry.opendp.org; schema:
+github.com/opendp/deployments-registry-data, ``schemas/deployments-schema.yaml``, tier 3); ``notes``
+goes through the layers of NIST SP 800-226 (March 2025). What a charge states is copied, what was
+spent is computed anew, and what no log can know is left for a person: such a field begins with
+``BY_A_PERSON`` and is named in ``Entry.missing``. Nothing is guessed, so an entry is a draft.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wg_audit import pyramid, rederive
+from wg_audit.accounts import LineageAccount, worst
+from wg_audit.verification import Finding
+from wg_core.errors import ConfigError, VerificationError
+from wg_core.ledger import entries, sources
+
+BY_A_PERSON = "[to be filled in by a person] "
+TIER = 3
+STATUS = "Draft"
+_STEPS = 10_000  # Steps to one, for an epsilon that is printed
+_SHOWN = 12  # Most distinct values of a field that are written out
+_TEXT = 300  # Most characters of a site's own words that are copied
+_NO_DATE = "1900-01-01"  # The registry's template has it where a date is not known
+_DATE = "deployment.basic.publication_date"
+_SECTOR = "deployment.basic.data_product_sector"
+"""Optional, and left out: the registry's list has no word for manufacturing."""
+_STATISTICS = "Summary statistics"
+_MODEL = "Machine learning model"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A registry entry.
+
+    Attributes:
+        document: As the registry's schema has it.
+        missing: Fields that a person must fill in, dotted.
+    """
+
+    document: dict[str, Any]
+    missing: tuple[str, ...]
+
+    def to_yaml(self) -> str:
+        """The file to hand in, in the order of the registry's template."""
+        return yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True, width=1 << 16)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What charges and other entries say.
+
+    Attributes:
+        words: Distinct values over all charges, by what they are about, in the order of coming.
+        trained: Whether there are DP-SGD runs.
+        counted: Whether there are releases of statistics.
+        reports: How many quality reports were charged.
+        versions: How often each data set was registered.
+        audits: The newest audit, if there is one.
+        newest: The newest charge.
+        first_release: The first release.
+    """
+
+    words: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
+    trained: bool = False
+    counted: bool = False
+    reports: int = 0
+    versions: dict[str, int] = field(default_factory=dict)
+    audits: list[entries.Audit] = field(default_factory=list)
+    newest: entries.Charge | None = None
+    first_release: entries.Release | None = None
+
+    def add(self, what: str, *values: str) -> None:
+        """Take values in."""
+        self.words[what].update(dict.fromkeys(values))
+
+    def __getitem__(self, what: str) -> str:
+        return _list(self.words[what])
+
+
+def write(path: Path, finding: Finding) -> Entry:
+    """Make the entry of a log that was verified.
+
+    Args:
+        path: A client's home, a ledger file or an export.
+        finding: From ``verification.verify`` of that path.
+
+    Raises:
+        ConfigError: The path cannot be read, or nothing was charged on this log.
+        VerificationError: The verdict is not "verified"; there is no entry about such a log.
+    """
+    if not finding.passed:
+        raise VerificationError(f"{path}: {'; '.join(finding.verdict.problems)}")
+    with closing(sources.open_source(path)) as source:
+        seen = _collect(sources.stored_entries(source))
+    if seen.newest is None or seen.first_release is None:
+        raise ConfigError(f"{path}: nothing was released on this log, so there is no deployment")
+    date = _published(finding, seen.first_release)
+    document = _document(finding, seen, seen.newest, date)
+    missing = [*_missing(document, ""), _SECTOR]
+    if date == _NO_DATE:
+        missing.append(_DATE)
+    return Entry(document, tuple(sorted(missing)))
+
+
+def _collect(stored: Iterable[entries.Entry]) -> _Seen:
+    seen = _Seen()
+    for entry in stored:
+        if isinstance(entry, entries.Charge):
+            _take(seen, entry)
+        elif isinstance(entry, entries.Release) and seen.first_release is None:
+            seen.first_release = entry
+        elif isinstance(entry, entries.Dataset):
+            seen.versions[entry.name] = seen.versions.get(entry.name, 0) + 1
+            seen.add("refresh", entry.refresh_rule)
+        elif isinstance(entry, entries.Reuse):
+            seen.add("purposes", entry.purpose)
+            seen.add("recipients", entry.recipient)
+        elif isinstance(entry, entries.Audit):
+            seen.audits = [entry]  # the newest one
+    return seen
+
+
+def _take(seen: _Seen, charge: entries.Charge) -> None:
+    guarantee, mechanism, program = charge.guarantee, charge.mechanism, charge.implementation
+    seen.newest = charge
+    seen.add("units", guarantee.unit)
+    seen.add(
+        "unit_details",
+        f"one {guarantee.unit} ({guarantee.records_per_unit}); neighbouring data sets differ in"
+        f" one such unit, relation {guarantee.adjacency}",
+    )
+    seen.add("labels", ", ".join(guarantee.labels))
+    seen.add("unprotected", *guarantee.unprotected)
+    seen.add("variants", guarantee.variant)
+    seen.add(
+        "mechanisms",
+        f"{mechanism.name}; accountant {mechanism.accountant}; subsampling {mechanism.subsampling}",
+    )
+    seen.add("programs", f"{program.software}, code digest {program.code_sha256}")
+    seen.add("libraries", *(f"{one.name} {one.version}" for one in program.libraries))
+    seen.add(
+        "measures",
+        f"randomness: {program.randomness}; floating point: {program.floating_point}; timing:"
+        f" {program.timing}",
+    )
+    seen.add("prices", f"epsilon {charge.epsilon} at delta {charge.delta}")
+    seen.add("purposes", charge.use.purpose)
+    seen.add("recipients", charge.use.recipient)
+    seen.add("afterwards", charge.use.post_processing)
+    if charge.event.mechanism == "dp-sgd":
+        seen.trained = True
+    elif rederive.is_quality(charge):
+        seen.reports += 1
+    else:
+        seen.counted = True
+
+
+def _document(finding: Finding, seen: _Seen, newest: entries.Charge, date: str) -> dict[str, Any]:
+    name = f"weightgate releases of {_clean(finding.history.state.site)}"
+    return {
+        "url_slug": re.sub(r"[\W_]+", "-", f"{name} {date[:4]}".lower()).strip("-"),
+        "status": STATUS,
+        "tier": TIER,
+        "deployment": {
+            "basic": {
+                "name": name,
+                "data_curators": [f"{BY_A_PERSON}legal name of the plant's owner"],
+                "intended_use": f"As stated on the charges: {seen['purposes']}",
+                "data_product_type": _STATISTICS if seen.counted or seen.reports else _MODEL,
+                "data_product_region": f"{BY_A_PERSON}where the plant is, and whose law applies",
+                "description": _description(seen),
+                "publication_date": date,
+            },
+            "dp_variant": {
+                "variant_name": "Approximate DP",
+                "data_domain": (
+                    "Labelled images or sensor windows of one plant, as features of a public"
+                    f" encoder (sha256 {newest.mechanism.encoder}). Public label domain:"
+                    f" {seen['labels']}"
+                ),
+                "unprotected_quantities": seen["unprotected"],
+            },
+            "privacy_loss": _privacy_loss(finding, seen),
+            "deployment_model": _model(finding, seen),
+            "accounting": {
+                "post_processing": seen["afterwards"],
+                "composition": (
+                    "Adaptive sequential composition of all charges, also of those whose release"
+                    " was never made: sum of squared Gaussian DP parameters, or composed privacy"
+                    " loss distributions where DP-SGD runs are among them. Recomputed for this"
+                    f" entry by two code bases. As charged: {seen['variants']}"
+                ),
+            },
+            "implementation": {
+                "preprocessing_and_hyperparameter_tuning": (
+                    f"{BY_A_PERSON}whether these data guided the choice of labels, unit, cap or"
+                    " encoder. In the program itself none is tuned on private data:"
+                    " noise, clip radius and block weights follow from public settings."
+                ),
+                "mechanisms": (
+                    f"{seen['mechanisms']}. {seen['measures']}."
+                    f" Programs: {seen['programs']}. Libraries: {seen['libraries']}"
+                ),
+                "justification": (
+                    f"{BY_A_PERSON}why this cap and this unit protect enough. The mechanism's own"
+                    " reasons: docs/privacy-argument.md and docs/decisions of the program."
+                ),
+            },
+            "administrative": {
+                "sources": f"{BY_A_PERSON}links; origin of the log: {finding.history.state.origin}",
+                "notes": _notes(finding, seen, newest),
+                "registry_authors": [f"{BY_A_PERSON}who fills in and answers for this entry"],
+            },
+        },
+    }
+
+
+def _description(seen: _Seen) -> str:
+    parts = []
+    if seen.counted:
+        parts.append("noisy counts and sums of features for each class, released jointly")
+    if seen.trained:
+        parts.append("linear classifiers trained by DP-SGD")
+    if seen.reports:
+        parts.append("noisy counts of how often delivered classifiers were right")
+    return (
+        f"Statistics for making neural network weights to measure: {'; and '.join(parts)}. The"
+        " recipient generates weights from them, which the plant checks and fine-tunes on site."
+    )
+
+
+def _privacy_loss(finding: Finding, seen: _Seen) -> dict[str, Any]:
+    top = worst(finding.accounts)
+    if top is None:
+        raise ConfigError("log: charges, but no budget")
+    return {
+        "privacy_unit": seen["units"],
+        "privacy_unit_details": seen["unit_details"],
+        "privacy_parameters": {"epsilon": _up(top.primary), "delta": top.delta},
+        "privacy_parameters_details": (
+            f"Spent in all so far, of the lineage nearest its cap. {_lineages(finding.accounts)}"
+            f" Single charges: {seen['prices']}."
+        ),
+    }
+
+
+def _lineages(found: list[LineageAccount]) -> str:
+    words = [
+        f"{_list(dict.fromkeys(account.datasets))}: epsilon {_up(account.primary):g} of a cap of"
+        f" {account.cap_epsilon:g} at delta {account.delta:g}, {account.charges} charges,"
+        f" {account.burned} of them without a release, sum of mu^2 {account.mu_squared:.6g},"
+        f" {account.dp_sgd_runs} kinds of DP-SGD runs."
+        for account in found[:_SHOWN]
+    ]
+    if len(found) > 1:
+        words.append("If these share units, their epsilons add up.")
+    return " ".join(words)
+
+
+def _model(finding: Finding, seen: _Seen) -> dict[str, Any]:
+    state = finding.history.state
+    releases = sum(not charge.open for charge in state.charges.values())
+    changed = [name for name, count in seen.versions.items() if count > 1]
+    witnesses = _list(dict.fromkeys(one.name for one in state.witnesses)) or "none"
+    return {
+        "model_name": "Federated",
+        "model_name_details": (
+            "Each plant adds noise to its own statistics on site, before anything leaves; within"
+            " the plant this is the central model, towards everybody else no party is trusted."
+        ),
+        "actors": (
+            f"The plant (holds the data; runs the mechanism; signs the log). Recipient:"
+            f" {seen['recipients']} (sees the releases; chooses when to ask, and at which"
+            f" epsilon within the plant's policy; not trusted). Witness: {witnesses} (sees hashes;"
+            " trusted to remember). Other plants (get weights made from these releases; not"
+            " trusted). Auditor (sees the log; trusts keys that it got elsewhere)."
+        ),
+        "release_type": "Many releases" if releases > 1 else "One release",
+        "release_type_details": (
+            f"{releases} releases so far. A spent budget comes back: {seen['refresh']}."
+            " Further requests are refused when the cap is reached."
+        ),
+        "data_source_type": "Dynamic" if changed else "Static",
+        "data_source_type_details": (
+            f"Registered anew after the first time: {_list(dict.fromkeys(changed)) or 'none'}."
+            " A new version of a data set pays from the same budget."
+        ),
+        "access_type": "Interactive",
+        "access_type_details": (
+            "A recipient may ask again, adaptively; what is asked is fixed in its form, and all"
+            " recipients share one budget, so that they may pool what they get. Equal questions"
+            " on an unchanged version get the stored answer."
+        ),
+    }
+
+
+def _notes(finding: Finding, seen: _Seen, newest: entries.Charge) -> str:
+    layers = "\n".join(
+        f"- {layer.name}: {'; '.join(map(_clean, layer.shown))}."
+        + (f" Not shown by the log: {layer.not_shown}" if layer.not_shown else "")
+        for layer in pyramid.layers(finding, newest, seen.audits, seen.reports)
+    )
+    remarks = "\n".join(f"- {_clean(remark)}" for remark in finding.remarks) or "- none"
+    missing = "\n".join(f"- {_clean(words)}" for words in finding.verdict.not_checked)
+    return (
+        f"Made from a verified log of {finding.history.state.size} entries.\n\n"
+        f"Layers of NIST SP 800-226:\n{layers}\n\nWhat the verifier remarked:\n{remarks}\n\n"
+        f"What it did not check:\n{missing}\n"
+    )
+
+
+def _published(finding: Finding, first: entries.Release) -> str:
+    """Day of the first release: by a known witness's clock if there is one, else by the site's."""
+    for head in sorted(finding.history.heads, key=lambda head: head.size):
+        times = [one.time for one in head.cosignatures if one.known]
+        if head.size > first.head.seq and times:
+            return _day(min(times))
+    return _day(first.head.time)
+
+
+def _day(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    except (OverflowError, ValueError, OSError):
+        return _NO_DATE
+
+
+def _up(epsilon: float) -> float:
+    """Rounded up, never down."""
+    return math.ceil(epsilon * _STEPS) / _STEPS
+
+
+def _clean(text: str) -> str:
+    """A site's own words as one printable line of bounded length."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return line if len(line) <= _TEXT else f"{line[:_TEXT]} ..."
+
+
+def _list(values: Iterable[str]) -> str:
+    found = list(values)
+    words = "; ".join(map(_clean, found[:_SHOWN]))
+    return words if len(found) <= _SHOWN else f"{words}; and {len(found) - _SHOWN} more"
+
+
+def _missing(node: object, path: str) -> Iterable[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _missing(value, f"{path}.{key}" if path else key)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _missing(value, path)
+    elif isinstance(node, str) and node.startswith(BY_A_PERSON):
+        yield path

@@ -1,0 +1,149 @@
+"""The auditor's page: one self-contained HTML file about a verified log, to read and to file.
+
+It says nothing that ``verify`` did not check, and draws with inline SVG: no script, no font, no
+image from outside. Times in it are the site's clock unless a witness's cosignature is named.
+"""
+
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from wg_audit import figures, pyramid, rederive
+from wg_audit.accounts import LineageAccount
+from wg_audit.figures import Line, Mark
+from wg_audit.verdict import utc
+from wg_audit.verification import Finding
+from wg_core import __version__, numbers
+from wg_core.language import ENGLISH, Language
+from wg_core.ledger import entries, sources
+from wg_core.ledger.entries import Charge, Entry
+from wg_core.ledger.price import parse_sigma
+
+DETAILS_LIMIT = 200  # Most charges whose fields are written out; the newest ones
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRow:
+    """One charge, as the page shows it."""
+
+    charge: Charge
+    release: int | None
+    payload_sha256: str
+    noise_multiplier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one lineage cost, and the chart of it."""
+
+    account: LineageAccount
+    line: Line
+
+
+def render(
+    path: Path,
+    finding: Finding,
+    speak: Language = ENGLISH,
+) -> str:
+    """Render the page about a log that was verified.
+
+    Args:
+        path: A client's home, a ledger file or an export.
+        finding: From ``verification.verify`` of that path.
+    """
+    with closing(sources.open_source(path)) as source:
+        charges, audits, datasets = _collect(finding, sources.stored_entries(source))
+    state = finding.history.state
+    heads = [head for head in finding.history.heads if head.cosignatures]
+    return _template().render(
+        document=finding.to_json(),
+        finding=finding,
+        verdict=finding.verdict,
+        state=state,
+        budgets=_budgets(finding, charges),
+        charges=charges,
+        detailed=charges[-DETAILS_LIMIT:],
+        audits=audits,
+        decisions=list(state.decisions.values())[-DETAILS_LIMIT:],
+        reuses=list(state.reuses.values())[-DETAILS_LIMIT:],
+        datasets=datasets,
+        heads=heads,
+        timeline=figures.timeline(
+            [(c.time, head.size) for head in heads for c in head.cosignatures]
+        ),
+        layers=pyramid.layers(
+            finding,
+            charges[-1].charge if charges else None,
+            audits,
+            sum(rederive.is_quality(row.charge) for row in charges),
+        ),
+        now=finding.fresh.checked,
+        version=__version__,
+        t=speak.say,
+        say=speak,
+        lang=speak.code,
+    )
+
+
+def _collect(
+    finding: Finding, stored: Iterable[Entry]
+) -> tuple[list[ChargeRow], list[entries.Audit], list[entries.Dataset]]:
+    known = finding.history.state.charges
+    charges: list[ChargeRow] = []
+    audits: list[entries.Audit] = []
+    datasets: list[entries.Dataset] = []
+    for entry in stored:
+        if isinstance(entry, Charge):
+            state = known[entry.head.seq]
+            charges.append(
+                ChargeRow(entry, state.release, state.payload_sha256, _noise_multiplier(entry))
+            )
+        elif isinstance(entry, entries.Audit):
+            audits.append(entry)
+        elif isinstance(entry, entries.Dataset):
+            datasets.append(entry)
+    return charges, audits, datasets
+
+
+def _noise_multiplier(charge: Charge) -> str:
+    if charge.event.mechanism == "dp-sgd":
+        return charge.event.noise_multiplier
+    sensitivity = float(numbers.fraction(charge.mechanism.sensitivity_squared)) ** 0.5
+    return f"{parse_sigma(charge.mechanism.sigma) / sensitivity:.4g}"
+
+
+def _budgets(finding: Finding, charges: list[ChargeRow]) -> list[Budget]:
+    state = finding.history.state
+    budgets = []
+    for account in finding.accounts:
+        mine = [r for r in charges if state.lineage(r.charge.lineage).id == account.lineage]
+        marks = [
+            Mark(
+                row.charge.head.seq,
+                numbers.decimal(row.charge.state.epsilon_after),
+                burned=row.release is None,
+            )
+            for row in mine
+        ]
+        first = numbers.decimal(mine[0].charge.state.epsilon_before) if mine else account.primary
+        line = figures.steps(first, marks, state.size, account.cap_epsilon)
+        budgets.append(Budget(account, line))
+    return budgets
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("wg_audit", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["utc"] = utc
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    environment.filters["short"] = lambda text: f"{text[:12]}…" if len(text) > 14 else text
+    environment.filters["number"] = lambda value: f"{float(value):.4g}"
+    return environment.get_template("report.html.j2")

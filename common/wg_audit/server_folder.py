@@ -1,0 +1,142 @@
+"""The folder that a server exports for auditors, as one log's auditor uses it.
+
+Keys, checkpoints and the history of logs in it are the server's word; the verdict says so.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wg_audit import freshness, received
+from wg_audit.freshness import OutsideCheckpoint
+from wg_core.errors import VerificationError
+from wg_core.language import Text, text
+from wg_core.ledger import auditor_record
+from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
+from wg_core.ledger.history import History
+from wg_core.wire.handover import WITNESS
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFolder:
+    """The part of the folder that speaks of one log.
+
+    Attributes:
+        path: The folder.
+        record: All of the server's record.
+        site: The log's site.
+        log: The log.
+    """
+
+    path: Path
+    record: ServerRecord
+    site: SiteRecord
+    log: LogRecord
+
+    @property
+    def witness(self) -> KnownWitness:
+        """The server as a witness, by the first of its keys that led to the one of today."""
+        before = {x.now: x.before for x in self.record.handovers if x.use == WITNESS}
+        key = self.record.witness_key
+        while key in before:
+            key = before.pop(key)
+        return KnownWitness(self.record.witness_name, bytes.fromhex(key))
+
+    @property
+    def logs(self) -> tuple[LogRecord, ...]:
+        """Logs of the site up to this one, oldest first."""
+        return self.site.logs[: self.site.logs.index(self.log) + 1]
+
+    def anchors(self, given: Anchors) -> Anchors:
+        """What was given, and for the rest the server's word."""
+        witnesses = given.witnesses
+        if all(witness.name != self.witness.name for witness in witnesses):
+            witnesses = (*witnesses, self.witness)
+        known = bytes.fromhex(self.log.key) or None
+        return replace(
+            given,
+            ledger_key=given.ledger_key or known,
+            witnesses=witnesses,
+            handovers=self.record.handovers,
+        )
+
+    def check_keys(self, history: History) -> None:
+        """Hold the keys that the log was compared with against those of the server's record.
+
+        Raises:
+            VerificationError: The log is signed by another key; or the server calls a key by the
+                name of a given witness that does not follow from the given one.
+        """
+        keys = [period.public_key.hex() for period in history.state.keys]
+        if self.log.key and self.log.key not in keys:
+            raise VerificationError(
+                f"the log is signed by {keys[-1]}, the server knows it with {self.log.key}"
+            )
+        of_today = KnownWitness(self.witness.name, bytes.fromhex(self.record.witness_key))
+        for witness in history.anchors.witnesses:
+            if witness.name == of_today.name and of_today not in history.successors(witness):
+                raise VerificationError(
+                    f"witness {witness.name}: key {witness.public_key.hex()} is given, the "
+                    f"server's record says {self.record.witness_key}"
+                )
+
+    def checkpoints(self) -> list[OutsideCheckpoint]:
+        """The newest checkpoints of the site that the server has.
+
+        Raises:
+            DecodeError: A file is no checkpoint.
+        """
+        found = []
+        if self.log.checkpoint:
+            source = _file(auditor_record.SITES_FILE)
+            found.append(freshness.decode_checkpoint(self.log.checkpoint.encode(), source))
+        path = self.path / self.site.site / auditor_record.CHECKPOINT_FILE
+        if path.exists():
+            found.append(freshness.read_checkpoint(path, _file(path.name)))
+        return [x for x in found if x.head.origin == self.log.origin]
+
+    def contents(self) -> "Contents":
+        """What lies in the folder: of this site, and what an export would not have written."""
+        folder = self.path / self.site.site
+        files, others = received.listed(folder) if folder.is_dir() else ([], [])
+        logs = [x for x in others if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
+        written = {folder / auditor_record.CHECKPOINT_FILE, self.path / auditor_record.SITES_FILE}
+        written |= {self.path / site.site for site in self.record.sites if site is not self.site}
+        above = [x for x in sorted(self.path.iterdir()) if x != folder]
+        unread = [x for x in (*others, *above) if x not in written and x not in logs]
+        return Contents(files, logs, unread)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Files that the server received, logs that it was shown, and what is neither."""
+
+    files: list[Path]
+    logs: list[Path]
+    unread: list[Path]
+
+
+def _file(name: str) -> Text:
+    """What to call a file of the folder: it is the server's word."""
+    return text("the server's {file}", file=name)
+
+
+def open_folder(path: Path, site: str, origin: str) -> ServerFolder:
+    """Read the server's record, and find a log in it.
+
+    Raises:
+        ConfigError: The folder is none.
+        DecodeError: The record is damaged.
+        VerificationError: The server does not know the site, or never saw this log of it.
+    """
+    record = auditor_record.read(path)
+    known = record.site(site)
+    if known is None:
+        raise VerificationError(f"{path}: the server knows no site {site!r}")
+    log = known.log(origin)
+    if log is None:
+        seen = ", ".join(x.origin for x in known.logs) or "none"
+        raise VerificationError(
+            f"{path}: the server never saw log {origin} of site {site}; it saw {seen}"
+        )
+    return ServerFolder(path, record, known, log)

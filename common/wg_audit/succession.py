@@ -1,0 +1,289 @@
+"""Which logs had the site before this one, and is all that they spent on this one's account?
+
+A new log starts with an empty budget unless its first entry names the log before it and inherits
+what that had spent. Two things show that this is so. The log before, whole: its last checkpoint is
+one that the server or a witness gave, and its spend is what was inherited. And the list of all logs
+that the server enrolled: nothing in a log can show that there was no other. A log of which only
+files, a checkpoint or a name is there is counted as not given, with its entries that nobody showed.
+"""
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from wg_audit.freshness import OutsideCheckpoint
+from wg_audit.received import Comparison
+from wg_core.errors import VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import merkle
+from wg_core.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR, LogRecord
+from wg_core.ledger.checkpoint import Checkpoint
+from wg_core.ledger.entries import Charge, InheritedSpend, Predecessor
+from wg_core.ledger.history import History, cosignatures
+from wg_core.ledger.recovery import verify_succession
+
+NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class LogNotGiven:
+    """A log of the site that is known and was not given: how many of its entries nobody showed."""
+
+    origin: str
+    entries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succession:
+    """What is known of the site's other logs.
+
+    Attributes:
+        status: ``first``, ``names its predecessor``, ``budget unknown`` or ``not checked``.
+        predecessor: Origin of the log that the first entry names; empty if none.
+        reason: Why that was given up, in the site's words.
+        checked: Origins of logs before this one whose whole spend was inherited.
+        open_ended: Origins of logs before this one that were given, but nothing from outside says
+            that they ended there.
+        not_given: Logs before this one that were not given.
+        unnamed: Origins of logs of this site whose spend is on no account here.
+        listed: Whether the server's list of the site's logs is there.
+    """
+
+    status: str
+    predecessor: str = ""
+    reason: str = ""
+    checked: tuple[str, ...] = ()
+    open_ended: tuple[str, ...] = ()
+    not_given: tuple[LogNotGiven, ...] = ()
+    unnamed: tuple[str, ...] = ()
+    listed: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every log of the site is known, and all that they spent is on this account."""
+        return self.listed and not (self.open_ended or self.not_given or self.unnamed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A predecessor that a first entry names, and that log itself, if it was given."""
+
+    named: Predecessor
+    log: History | None
+
+
+def named_before(logs: Collection[History]) -> set[str]:
+    """Origins of the logs that first entries name."""
+    first = [log.state.genesis for log in logs]
+    return {x.predecessor.origin for x in first if x is not None and x.predecessor is not None}
+
+
+def judge(
+    history: History,
+    *,
+    earlier: Mapping[str, History],
+    records: Sequence[LogRecord] | None,
+    outside: Sequence[OutsideCheckpoint],
+    comparison: Comparison,
+) -> Succession:
+    """Hold the first entry of a log against what is known of the site's other logs.
+
+    Args:
+        history: The verified log.
+        earlier: Other logs of the site, verified, by origin.
+        records: What the server saw of the site, oldest first, up to this log; none if not known.
+        outside: Checkpoints of other logs of the site.
+        comparison: Files that were compared, among them those of logs that were not given.
+
+    Raises:
+        VerificationError: The log before is not inherited as it was.
+    """
+    chain = _chain(history, earlier)
+    whole = not chain or list(chain.values())[-1].log is not None
+    seen = _seen(history, chain, records or (), outside)
+    unnamed = [origin for origin in (*earlier, *seen.unnamed) if origin not in chain]
+    if records:
+        unnamed += _left_out(records, chain, whole=whole)
+    for origin, charges in comparison.elsewhere.items():
+        if chain and (origin in chain or not (whole or origin in unnamed)):
+            link = chain.get(origin) or list(chain.values())[-1]
+            _check_inherits(link.named, charges.values())
+    given = [origin for origin, link in chain.items() if link.log is not None]
+    named = next(iter(chain.values())).named if chain else None
+    return Succession(
+        status=_status(named, unnamed, records),
+        predecessor=named.origin if named else "",
+        reason=named.reason if named else "",
+        checked=tuple(x for x in given if x in seen.ended),
+        open_ended=tuple(x for x in given if x not in seen.ended),
+        not_given=tuple(
+            LogNotGiven(x, size - len(comparison.entries_elsewhere.get(x, ())))
+            for x, size in sorted(seen.sizes.items())
+            if x not in given and x not in unnamed
+        ),
+        unnamed=tuple(dict.fromkeys(unnamed)),
+        listed=records is not None,
+    )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What others saw of the site's other logs.
+
+    Attributes:
+        sizes: Largest known number of entries, by origin.
+        ended: Origins of logs before, of which somebody else than the site says how far they went.
+        unnamed: Origins of checkpoints of logs that no first entry names.
+    """
+
+    sizes: dict[str, int]
+    ended: set[str] = field(default_factory=set)
+    unnamed: list[str] = field(default_factory=list)
+
+
+def _seen(
+    history: History,
+    chain: Mapping[str, _Link],
+    records: Sequence[LogRecord],
+    outside: Sequence[OutsideCheckpoint],
+) -> _Seen:
+    """Hold each log that is named against what others saw of it.
+
+    Raises:
+        VerificationError: It is another log, under another key, or was inherited too early.
+    """
+    seen = _Seen({origin: _named_head(link).size for origin, link in chain.items()})
+    for record in records:
+        link = chain.get(record.origin)
+        if link is not None:
+            _check_key(link, record)
+        if record.checkpoint and record.origin != history.state.origin:
+            head = _decode(record.checkpoint, "server record")
+            seen.sizes[head.origin] = max(head.size, seen.sizes.get(head.origin, 0))
+            if link is not None:
+                _check_covers(link, head, "the server's record")
+                seen.ended.add(head.origin)
+    known = [key for x in history.anchors.witnesses for key in history.successors(x)]
+    for found in outside:
+        head = found.head
+        seen.sizes[head.origin] = max(head.size, seen.sizes.get(head.origin, 0))
+        if head.origin not in chain:
+            seen.unnamed.append(head.origin)
+            continue
+        _check_covers(chain[head.origin], head, found.source)
+        if cosignatures(found.note, known):
+            seen.ended.add(head.origin)
+    return seen
+
+
+def _status(
+    named: Predecessor | None, unnamed: Sequence[str], records: Sequence[LogRecord] | None
+) -> str:
+    if unnamed:
+        return BUDGET_UNKNOWN
+    if named is not None:
+        return NAMES_PREDECESSOR
+    return NOT_CHECKED if records is None else FIRST
+
+
+def _chain(history: History, earlier: Mapping[str, History]) -> dict[str, _Link]:
+    """Each log before, from the newest on, as its successor names it; by origin.
+
+    Raises:
+        VerificationError: One that was given is not inherited as it was.
+    """
+    links: dict[str, _Link] = {}
+    log: History | None = history
+    while log is not None:
+        genesis = log.state.genesis
+        if genesis is None or genesis.predecessor is None:
+            break
+        named = genesis.predecessor
+        if named.origin in links or named.origin == history.state.origin:
+            raise VerificationError(f"entry 0: log {named.origin} comes before itself")
+        before = earlier.get(named.origin)
+        if before is not None:
+            verify_succession(log.state, before)
+        links[named.origin] = _Link(named, before)
+        log = before
+    return links
+
+
+def _left_out(
+    records: Sequence[LogRecord], chain: Mapping[str, _Link], *, whole: bool
+) -> list[str]:
+    """Logs that the server saw before this one, and that no log after them inherits.
+
+    Beyond the logs that were given the server's word is taken: it followed what first entries name.
+    """
+    origins = [record.origin for record in records]
+    oldest = min((origins.index(x) for x in chain if x in origins), default=len(records))
+    return [
+        before.origin
+        for index, (before, after) in enumerate(itertools.pairwise(records))
+        if before.origin not in chain
+        and (whole or index > oldest or after.succession != NAMES_PREDECESSOR)
+    ]
+
+
+def _check_key(link: _Link, record: LogRecord) -> None:
+    known = {bytes.fromhex(link.named.key)}
+    if link.log is not None:
+        known |= {period.public_key for period in link.log.state.keys}
+    if record.key and bytes.fromhex(record.key) not in known:
+        raise VerificationError(
+            f"entry 0: names log {link.named.origin} with key {link.named.key}, the server knows it"
+            f" with {record.key}"
+        )
+
+
+def _check_covers(link: _Link, seen: Checkpoint, source: str) -> None:
+    """The first entry inherits at least what others had seen of the log before."""
+    named = link.named
+    head = _named_head(link)
+    if head.size < seen.size:
+        raise VerificationError(
+            f"entry 0: inherits log {named.origin} as of {head.size} entries, {source} covers "
+            f"{seen.size}: what was spent in between is left out"
+        )
+    root = head.root if head.size == seen.size else None
+    if link.log is not None:
+        root = merkle.root(link.log.state.leaves[: seen.size])
+    if root is not None and root != seen.root:
+        raise VerificationError(
+            f"entry 0: names another log {named.origin} than {source}: two stories were told"
+        )
+
+
+def _check_inherits(named: Predecessor, charges: Collection[Charge]) -> None:
+    """The first entry inherits at least what charges of the log before, in files, say was spent."""
+    for charge in charges:
+        spend = next((x for x in named.spends if _pays(x, charge)), None)
+        state = charge.state
+        count, units = (0, 0) if spend is None else (spend.charges, _units(spend))
+        if count <= state.charges_before or units < int(state.mu_squared_after):
+            raise VerificationError(
+                f"entry 0: inherits {count} charges of mu^2 = {units} units for data set "
+                f"{charge.dataset!r} of log {named.origin}, whose entry {charge.head.seq} is charge"
+                f" {state.charges_before + 1} with {state.mu_squared_after}: spend is left out"
+            )
+
+
+def _pays(spend: InheritedSpend, charge: Charge) -> bool:
+    return (
+        charge.lineage == spend.lineage
+        or charge.commitment in spend.commitments
+        or charge.dataset in spend.names
+    )
+
+
+def _units(spend: InheritedSpend) -> int:
+    return sum(int(event.mu_squared or 0) for event in spend.events)
+
+
+def _named_head(link: _Link) -> Checkpoint:
+    return _decode(link.named.checkpoint, "predecessor's checkpoint")
+
+
+def _decode(text: str, what: str) -> Checkpoint:
+    return checkpoints.decode(text.encode(), what=what)[0]

@@ -1,0 +1,433 @@
+"""The verdict on a log: which keys, which witnesses, how fresh, after which log; and what not.
+
+A verification is worth what it was compared with. Everything that came from outside is named with
+its source: *given* by the auditor, *the server's word* (from its exported folder), or *the log's
+own word*, which proves nothing. What was not checked is said in words, and a log of which anything
+was not checked that could have been is not simply verified.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from wg_audit.freshness import Freshness
+from wg_audit.server_folder import ServerFolder
+from wg_audit.succession import Succession
+from wg_core.language import Text, listed, text
+from wg_core.ledger import note as notes
+from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.history import History
+
+GIVEN = text("given")
+SERVERS_WORD = text("the server's word")
+LOGS_WORD = text("the log's own word")
+_WHOSE = text(
+    "whose log it is: the key is the log's own word; compare it with the key from enrolment"
+    " (--ledger-key)"
+)
+_PAST = text(
+    "that nothing left the site past its ledger, and that the program which ran is the one named:"
+    " no log can show that"
+)
+
+_DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
+_NAMES = 5  # Most names of files that one line shows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Releases and the files of them.
+
+    Attributes:
+        released: Number of releases on all logs that were given: each was charged.
+        compared: Number of releases whose file was compared with its charge.
+        elsewhere: Number of releases whose file is of a log that was not given.
+        uncovered: Names of contributions that no log given covers.
+        unread: Names of what lies in the evidence and was not read.
+    """
+
+    released: int
+    compared: int
+    elsewhere: int = 0
+    uncovered: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> int:
+        """Number of releases whose file is not there."""
+        return self.released - self.compared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerKey:
+    """The key that the log was compared with.
+
+    Attributes:
+        key_id: Key ID of the key that signs the log now, hex.
+        public_key: That key, hex.
+        source: Where the key that vouches for it comes from.
+        rotations: How many rotations lead from that key to it, each signed by both keys.
+    """
+
+    key_id: str
+    public_key: str
+    source: str
+    rotations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessView:
+    """One witness: what it has seen.
+
+    Attributes:
+        name: Key name.
+        key_id: Key ID of its cosignatures, hex.
+        public_key: Its key, hex.
+        source: Where the key that vouches for it comes from.
+        handovers: How many hand-overs lead from that key to it, each signed by the key before.
+        size: Entries that it has cosigned; zero if none.
+        time: Its newest cosignature in the log, Unix seconds by its clock; zero if none.
+    """
+
+    name: str
+    key_id: str
+    public_key: str
+    source: str
+    handovers: int
+    size: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What may be believed, and on whose word.
+
+    Attributes:
+        word: ``verified``; ``holds by itself`` if no key came from elsewhere; ``partly verified``
+            if anything else was not checked that could be; or what is wrong.
+        ledger_key: Which key.
+        witnesses: Each witness: those known by key, or else those that the log names.
+        cosigned_by: How many known witnesses have cosigned.
+        needed: How many had to.
+        cosigned_to: Up to which entry that many have cosigned.
+        entries: Number of entries.
+        freshness: How new this copy is known to be.
+        succession: What is known of logs before this one.
+        released: Number of releases that were charged, on all logs that were given.
+        received: Number of releases whose received file was compared with its charge.
+        missing: Number of releases whose file is not there.
+        problems: Why it is not verified.
+        not_checked: What was not compared with anything.
+    """
+
+    word: str
+    ledger_key: LedgerKey
+    witnesses: tuple[WitnessView, ...]
+    cosigned_by: int
+    needed: int
+    cosigned_to: int
+    entries: int
+    freshness: Freshness
+    succession: Succession
+    released: int
+    received: int
+    missing: int
+    problems: tuple[str, ...]
+    not_checked: tuple[str, ...]
+
+    def headline(self) -> str:
+        """What was compared, in one line: releases, files, and on whose word each key rests."""
+        words = list(dict.fromkeys(x.source for x in self.witnesses))
+        return text(
+            "releases charged {released}, files compared {compared}, files missing {missing};"
+            " ledger key: {ledger}; witnesses: {witnesses}",
+            released=self.released,
+            compared=self.received,
+            missing=self.missing,
+            ledger=self.ledger_key.source,
+            witnesses=listed(words, ", ") if words else text("none"),
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """The headline for programs."""
+        return {
+            "releases_charged": self.released,
+            "files_compared": self.received,
+            "files_missing": self.missing,
+            "ledger_key": self.ledger_key.source,
+            "witnesses": {x.name: x.source for x in self.witnesses},
+        }
+
+    def lines(self) -> list[tuple[str, str]]:
+        """For people: a word, and what there is to say about it."""
+        rows: list[tuple[str, str]] = [
+            (text("ledger key"), self._key()),
+            (text("witnesses"), self._witnesses()),
+        ]
+        rows += [("", _witness(x, self.freshness.checked)) for x in self.witnesses]
+        rows += [
+            (text("freshness"), self._freshness()),
+            (text("log before"), self._succession()),
+        ]
+        return rows
+
+    def _key(self) -> str:
+        key = self.ledger_key
+        hops = text(", {count} rotation(s) from it", count=key.rotations) if key.rotations else ""
+        return text("{key} ({source}{hops})", key=key.key_id, source=key.source, hops=hops)
+
+    def _witnesses(self) -> str:
+        if not self.needed:
+            return text(
+                "none known by key; by the log's own word up to entry {to} of {entries}",
+                to=self.cosigned_to,
+                entries=self.entries,
+            )
+        return text(
+            "{by} of {witnesses} known by key, {needed} needed: cosigned up to entry {to} of"
+            " {entries}",
+            by=self.cosigned_by,
+            witnesses=len(self.witnesses),
+            needed=self.needed,
+            to=self.cosigned_to,
+            entries=self.entries,
+        )
+
+    def _freshness(self) -> str:
+        found = self.freshness
+        parts: list[str] = []
+        if found.age is not None and found.newest is not None:
+            limit = (
+                text("no limit")
+                if found.max_age is None
+                else text("limit {age}", age=duration(found.max_age))
+            )
+            parts.append(
+                text(
+                    "newest cosignature {when} UTC, {age} ago ({limit})",
+                    when=utc(found.newest),
+                    age=duration(found.age),
+                    limit=limit,
+                )
+            )
+        parts += [
+            text("extends the {size} entries of {source}", size=x.size, source=x.source)
+            for x in found.extends
+        ]
+        return listed(parts, "; ") if parts else text("unknown")
+
+    def _succession(self) -> str:
+        found = self.succession
+        if found.unnamed:
+            return text("BUDGET UNKNOWN: not on its account: {logs}", logs=", ".join(found.unnamed))
+        if found.predecessor:
+            if found.predecessor in found.checked:
+                how = text("checked against it")
+            elif found.predecessor in found.open_ended:
+                how = text("not checked: whether the log given is all of it")
+            else:
+                how = text("not checked: inherited spend by its own word")
+            return text("{log}, {how}", log=found.predecessor, how=how)
+        if found.status == "first":
+            return text("none, {source}", source=SERVERS_WORD)
+        return text("not checked")
+
+
+def verdict(
+    history: History,
+    *,
+    given: Anchors,
+    folder: ServerFolder | None,
+    fresh: Freshness,
+    succession: Succession,
+    files: Files,
+    unchecked: int,
+) -> Verdict:
+    """Put together what was compared.
+
+    Args:
+        history: The verified log.
+        given: Keys that the auditor gave.
+        folder: The server's folder, if it was given.
+        succession: What is known of logs before.
+        files: What was released, and what of it was compared.
+        unchecked: Number of stated epsilons of DP-SGD runs that were not recomputed.
+    """
+    problems = [
+        text("budget unknown: log {origin} of this site is not on its account", origin=origin)
+        for origin in succession.unnamed
+    ]
+    if folder is not None and folder.log != folder.site.logs[-1]:
+        problems.append(
+            text(
+                "superseded: the site's log in use is {origin}, by {source}",
+                origin=folder.site.logs[-1].origin,
+                source=SERVERS_WORD,
+            )
+        )
+    views = tuple(_views(history, given))
+    known = [view for view in views if view.source != LOGS_WORD]
+    open_questions = tuple(_not_checked(history, fresh, succession, files, unchecked))
+    return Verdict(
+        word=problems[0].partition(":")[0] if problems else _word(history.anchors, open_questions),
+        ledger_key=_ledger_key(history, given),
+        witnesses=views,
+        cosigned_by=sum(view.size > 0 for view in known),
+        needed=history.anchors.needed,
+        cosigned_to=history.witnessed_size,
+        entries=history.state.size,
+        freshness=fresh,
+        succession=succession,
+        released=files.released,
+        received=files.compared,
+        missing=files.missing,
+        problems=tuple(problems),
+        not_checked=(*open_questions, _PAST),
+    )
+
+
+def duration(seconds: int) -> Text:
+    """A time span for people."""
+    if seconds < 0:
+        return text("-{span}", span=duration(-seconds))
+    if seconds >= _DAY:
+        return text("{days:.3g} d", days=seconds / _DAY)
+    if seconds >= _HOUR:
+        return text("{hours:.3g} h", hours=seconds / _HOUR)
+    if seconds >= _MINUTE:
+        return text("{minutes:.3g} min", minutes=seconds / _MINUTE)
+    return text("{seconds} s", seconds=seconds)
+
+
+def utc(seconds: int) -> str:
+    """A Unix time in UTC, or the number itself where no calendar reaches."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s"
+
+
+def _word(anchors: Anchors, open_questions: tuple[str, ...]) -> str:
+    if anchors.ledger_key is None and not anchors.needed:
+        return text("holds by itself")
+    return text("partly verified") if open_questions else text("verified")
+
+
+def _witness(view: WitnessView, now: int) -> str:
+    seen = (
+        text(
+            "{size} entries, {when} UTC, {age} ago",
+            size=view.size,
+            when=utc(view.time),
+            age=duration(now - view.time),
+        )
+        if view.size
+        else text("has not cosigned")
+    )
+    return text(
+        "{name} {key} ({source}{hops}): {seen}",
+        name=view.name,
+        key=view.key_id,
+        source=view.source,
+        hops=(
+            text(", {count} hand-over(s) from it", count=view.handovers) if view.handovers else ""
+        ),
+        seen=seen,
+    )
+
+
+def _ledger_key(history: History, given: Anchors) -> LedgerKey:
+    state, anchor = history.state, history.anchors.ledger_key
+    keys = [period.public_key for period in state.keys]
+    if anchor is None:
+        source, rotations = LOGS_WORD, 0
+    else:
+        source = GIVEN if given.ledger_key is not None else SERVERS_WORD
+        rotations = len(keys) - 1 - max(i for i, key in enumerate(keys) if key == anchor)
+    return LedgerKey(
+        key_id=notes.key_id(state.origin, notes.ED25519, state.public_key).hex(),
+        public_key=state.public_key.hex(),
+        source=source,
+        rotations=rotations,
+    )
+
+
+def _views(history: History, given: Anchors) -> Iterator[WitnessView]:
+    anchors = history.anchors
+    if anchors.witnesses:
+        rows = [(x, GIVEN if x in given.witnesses else SERVERS_WORD) for x in anchors.witnesses]
+    else:
+        firsts = [w for w in history.state.witnesses if not w.before]
+        named = [KnownWitness(w.name, w.public_key) for w in firsts]
+        rows = [(x, LOGS_WORD) for x in dict.fromkeys(named)]
+    for witness, source in rows:
+        size, moment = history.newest_of(witness)
+        *before, newest = history.successors(witness)
+        yield WitnessView(
+            name=newest.name,
+            key_id=newest.key_id,
+            public_key=newest.public_key.hex(),
+            source=source,
+            handovers=len(before),
+            size=size,
+            time=moment,
+        )
+
+
+def _not_checked(
+    history: History, fresh: Freshness, succession: Succession, files: Files, unchecked: int
+) -> Iterator[str]:
+    """What could have been compared with something from elsewhere, and was not."""
+    anchors = history.anchors
+    if anchors.ledger_key is None:
+        yield _WHOSE
+    if not anchors.witnesses:
+        yield text(
+            "that a witness saw this log: no key of a witness is known from elsewhere"
+            " (--witness-key)"
+        )
+    if not fresh.extends:
+        yield text(
+            "that there is no newer copy: no checkpoint came by another way (--checkpoint,"
+            " --server)"
+        )
+    for log in succession.not_given:
+        yield text(
+            "what log {log} had spent: it was not given, and nobody showed {count} of its entries"
+            " (--previous)",
+            log=log.origin,
+            count=log.entries,
+        )
+    for origin in succession.open_ended:
+        yield text(
+            "that log {log} ended where its successor says: no checkpoint of it came by another"
+            " way (--checkpoint, --server)",
+            log=origin,
+        )
+    if not succession.listed:
+        yield text("whether the site had other logs (--server)")
+    if files.missing:
+        yield text(
+            "what {count} of the releases were: their files are not there (--statistics, --server)",
+            count=files.missing,
+        )
+    if files.elsewhere:
+        yield text(
+            "{count} received file(s) of the site's other logs (--previous)", count=files.elsewhere
+        )
+    if files.uncovered:
+        yield text(
+            "which log paid for contributions that no log given covers: {names}",
+            names=_names(files.uncovered),
+        )
+    if files.unread:
+        yield text("what is not read in the evidence: {names}", names=_names(files.unread))
+    if unchecked:
+        yield text("{count} stated epsilons of DP-SGD charges", count=unchecked)
+
+
+def _names(names: tuple[str, ...]) -> str:
+    more = len(names) - _NAMES
+    shown = ", ".join(names[:_NAMES])
+    return text("{names} and {count} more", names=shown, count=more) if more > 0 else shown

@@ -1,0 +1,413 @@
+"""One verification of a log, from a path and what is known from elsewhere to a finding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from wg_audit import freshness, server_folder, succession
+from wg_audit.accounts import (
+    AloneFigures,
+    LineageAccount,
+    accounts,
+    check_alone,
+    check_stated,
+    worst,
+)
+from wg_audit.freshness import Freshness
+from wg_audit.received import Comparison, GivenLog, Received, listed, match
+from wg_audit.server_folder import Contents, ServerFolder
+from wg_audit.succession import Succession
+from wg_audit.verdict import Files, Verdict, verdict
+from wg_core.errors import VerificationError
+from wg_core.language import text
+from wg_core.ledger import history as histories
+from wg_core.ledger import sources
+from wg_core.ledger.anchors import NOTHING, Anchors
+from wg_core.ledger.auditor_record import CHECKPOINT_FILE
+from wg_core.ledger.entries import Charge
+from wg_core.ledger.history import History
+from wg_core.ledger.sources import Source
+from wg_core.wire import canonical
+from wg_core.wire import handover as handovers
+
+_USES = {
+    handovers.PACKAGES: text("weights packages"),
+    handovers.WITNESS: text("cosignatures"),
+}
+
+DELTA_NOTED = 1e-4  # A larger delta gets a remark
+
+
+@dataclass(frozen=True, slots=True)
+class Burned:
+    """A charge that covers no release."""
+
+    seq: int
+    request_id: str
+    dataset: str
+
+
+@dataclass(slots=True)
+class Finding:
+    """A log that holds, what it cost, and what an auditor may believe of it.
+
+    Attributes:
+        history: The verified history.
+        accounts: Budgets of all lineages.
+        burned: Charges without a release.
+        received: Files of the server that were matched with their charges.
+        unchecked: Stated epsilons of DP-SGD runs that were not recomputed.
+        largest_delta: Largest delta of a budget, or that a charge states for itself.
+        fresh: How new this copy is known to be.
+        succession: What is known of logs before this one.
+        verdict: All that was compared, and what was not, in words.
+    """
+
+    history: History
+    accounts: list[LineageAccount]
+    burned: list[Burned]
+    received: list[Received]
+    unchecked: int
+    largest_delta: float
+    fresh: Freshness
+    succession: Succession
+    verdict: Verdict
+
+    @property
+    def passed(self) -> bool:
+        """Whether the log holds, and no log of the site is known whose spend it leaves out."""
+        return not self.verdict.problems
+
+    @property
+    def remarks(self) -> list[str]:
+        """What holds, but deserves a look."""
+        return list(self._remarks())
+
+    def _remarks(self) -> Iterator[str]:
+        state = self.history.state
+        if not self.history.witnessed_size:
+            yield text("no witness has cosigned: a rolled-back copy would look the same")
+        elif self.history.witnessed_size < state.size:
+            count = state.size - self.history.witnessed_size
+            yield text(
+                "entries not cosigned yet, which can only add to the spend: {count}",
+                count=count,
+            )
+        if self.burned:
+            yield text("charges without a release (burned): {count}", count=len(self.burned))
+        if self.largest_delta > DELTA_NOTED:
+            yield text(
+                "delta is up to {delta:g}: with that probability there is no protection at all;"
+                " usual are values far below one in the number of people or parts",
+                delta=self.largest_delta,
+            )
+        if len(self.accounts) > 1:
+            yield text(
+                "{count} lineages have budgets of their own: if they share people or parts,"
+                " their epsilons add up",
+                count=len(self.accounts),
+            )
+        if state.clock_steps_back:
+            first = ", ".join(map(str, state.clock_steps_back[:5]))
+            yield text("the site's clock stepped back at entries {first}", first=first)
+        if state.decisions:
+            yield self._decisions()
+        if state.reuses:
+            yield text(
+                "uses of releases that were handed out again, free of charge: {count}",
+                count=len(state.reuses),
+            )
+        for entry in state.handovers:
+            given = entry.handover
+            yield text(
+                "entry {seq}: the key of {name} for {use} is {now} by the word of the one before,"
+                " {before}",
+                seq=entry.head.seq,
+                name=given.name,
+                use=_USES[given.use],
+                now=given.now,
+                before=given.before,
+            )
+        if self.succession.predecessor:
+            yield text(
+                "replaces log {log}: {reason}",
+                log=self.succession.predecessor,
+                reason=self.succession.reason,
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that ``wg-audit verify --json`` prints."""
+        state = self.history.state
+        top = worst(self.accounts)
+        cosigned = [head for head in self.history.heads if head.cosignatures]
+        releases = sum(not charge.open for charge in state.charges.values())
+        return {
+            "verified": self.passed,
+            "verdict": canonical.to_builtins(self.verdict),
+            "origin": state.origin,
+            "site": state.site,
+            "entries": state.size,
+            "bytes": self.history.bytes,
+            "root": self.history.root.hex(),
+            "ledger_key": state.public_key.hex(),
+            "keys": len(state.keys),
+            "charges": len(state.charges),
+            "releases": releases,
+            "burned": len(self.burned),
+            "burned_charges": [canonical.to_builtins(item) for item in self.burned],
+            "delta": top.delta if top else None,
+            "epsilon": {
+                "primary": top.primary if top else 0.0,
+                "independent": top.independent if top else 0.0,
+                "independent_lower": top.independent_lower if top else 0.0,
+                "independent_upper": top.independent_upper if top else 0.0,
+                "cap": top.cap_epsilon if top else None,
+                "lineage": top.lineage if top else None,
+            },
+            "lineages": [canonical.to_builtins(account) for account in self.accounts],
+            "witnesses": [
+                {"name": w.name, "public_key": w.public_key.hex(), "word_of": w.before.hex()}
+                for w in state.witnesses
+            ],
+            "handovers": [canonical.to_builtins(entry.handover) for entry in state.handovers],
+            "witnessed_size": self.history.witnessed_size,
+            "cosigned_checkpoints": len(cosigned),
+            "headline": self.verdict.figures(),
+            "received": [canonical.to_builtins(item) for item in self.received],
+            "decisions": [
+                {
+                    "entry": one.head.seq,
+                    "request_id": one.request_id,
+                    "approved": one.approved,
+                    "name": one.name,
+                }
+                for one in state.decisions.values()
+            ],
+            "reuses": [
+                {
+                    "entry": one.head.seq,
+                    "charge": one.charge,
+                    "purpose": one.purpose,
+                    "recipient": one.recipient,
+                }
+                for one in state.reuses.values()
+            ],
+            "remarks": self.remarks,
+        }
+
+    def _decisions(self) -> str:
+        """How many requests people decided, and how many charges nobody did."""
+        state = self.history.state
+        found = list(state.decisions.values())
+        approved = sum(one.approved for one in found)
+        decided = {(one.dataset, one.request_id) for one in found}
+        alone = sum((x.dataset, x.request_id) not in decided for x in state.charges.values())
+        names = ", ".join(sorted({one.name for one in found})[:5])
+        return text(
+            "requests decided by people ({names}): {count}; {approved} approved, {denied} denied;"
+            " charges by policy alone: {alone}",
+            names=names,
+            count=len(found),
+            approved=approved,
+            denied=len(found) - approved,
+            alone=alone,
+        )
+
+
+class Brought(TypedDict, total=False):
+    """What an auditor brings from elsewhere, beside keys.
+
+    Attributes:
+        statistics: Files that the server received (``.wgs``, ``.wgq``, ``.wgc``), or folders of
+            them: each must be covered by exactly one RELEASE entry, and be what its charge says.
+        previous: Logs that the site had before: their spend must have been inherited, and the
+            same witnesses must have cosigned them.
+        checkpoints: Checkpoints that were got by another way: the log must extend each; one of
+            another log of the site must be one that this log replaced.
+        server: Folder that ``wg-server export`` wrote: keys, checkpoints, received files and
+            earlier logs of the site, by the server's word.
+        max_age: Largest age of the newest cosignature, seconds.
+        now: Unix time, seconds; this machine's clock if it is not given.
+    """
+
+    statistics: Iterable[Path]
+    previous: Iterable[Path]
+    checkpoints: Iterable[Path]
+    server: Path | None
+    max_age: int | None
+    now: int
+
+
+def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -> Finding:
+    """Verify a client's home, a ledger file or an export.
+
+    Args:
+        anchors: Keys that are known from elsewhere.
+
+    Raises:
+        ConfigError: A path cannot be read.
+        DecodeError: It is no log.
+        VerificationError: Something does not hold; the message says which entry or proof.
+    """
+    with ExitStack() as opened:
+        evidence = _gather(opened, path, anchors, brought)
+    log, folder, comparison = evidence.log, evidence.folder, evidence.comparison
+    fresh, before = _compare_from_outside(evidence, brought)
+    figures = accounts(log.history)
+    logs = evidence.logs
+    unchecked = check_stated(log.history) + sum(check_alone(x.alone) for x in logs)
+    words = verdict(
+        log.history,
+        given=anchors,
+        folder=folder,
+        fresh=fresh,
+        succession=before,
+        files=Files(
+            released=sum(not c.open for x in logs for c in x.history.state.charges.values()),
+            compared=len(comparison.received),
+            elsewhere=sum(map(len, comparison.elsewhere.values())),
+            uncovered=tuple(comparison.uncovered),
+            unread=tuple(evidence.unread),
+        ),
+        unchecked=unchecked,
+    )
+    deltas = (*(x.alone.largest_delta for x in logs), *(x.delta for x in figures))
+    return Finding(
+        history=log.history,
+        accounts=figures,
+        burned=[Burned(x.seq, x.request_id, x.dataset) for x in log.history.state.burned()],
+        received=list(comparison.received.values()),
+        unchecked=unchecked,
+        largest_delta=max(deltas),
+        fresh=fresh,
+        succession=before,
+        verdict=words,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadLog:
+    """A log that holds, what its charges say for themselves, and its CHARGE entries by index."""
+
+    history: History
+    alone: AloneFigures
+    charge: Callable[[int], Charge]
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """The log, the site's other logs by origin, the server's folder, and files held against them.
+
+    Attributes:
+        unread: Names of what lies in the evidence and was not read.
+    """
+
+    log: _ReadLog
+    earlier: dict[str, _ReadLog]
+    folder: ServerFolder | None
+    comparison: Comparison
+    unread: list[str]
+
+    @property
+    def logs(self) -> list[_ReadLog]:
+        """Every log that was given."""
+        return [self.log, *self.earlier.values()]
+
+
+def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -> _Evidence:
+    """Read every log, each by itself, and hold the files against them."""
+    source = opened.enter_context(closing(sources.open_source(path)))
+    site, origin = sources.identity(source)
+    server = brought.get("server")
+    folder = server_folder.open_folder(server, site, origin) if server else None
+    known = folder.anchors(anchors) if folder else anchors
+    log = _read(source, known)
+    if (log.history.state.site, log.history.state.origin) != (site, origin):
+        raise VerificationError(f"{path}: was changed while it was read")
+    contents = folder.contents() if folder else Contents([], [], [])
+    earlier: dict[str, _ReadLog] = {}
+    for before in (*brought.get("previous", ()), *contents.logs):
+        found = _read_earlier(opened, before, known, folder)
+        if found.history.state.origin != origin:
+            earlier.setdefault(found.history.state.origin, found)
+    logs = [log, *earlier.values()]
+    paths, unread = _files(brought.get("statistics", ()), contents)
+    elsewhere = succession.named_before([x.history for x in logs])
+    elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
+    comparison = match(
+        [GivenLog(x.history, x.charge) for x in logs], paths, elsewhere - {origin, *earlier}
+    )
+    return _Evidence(log, earlier, folder, comparison, unread)
+
+
+def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshness, Succession]:
+    """Hold the log against checkpoints, a clock, and the site's other logs."""
+    history, folder = evidence.log.history, evidence.folder
+    outside = [freshness.read_checkpoint(found) for found in brought.get("checkpoints", ())]
+    if folder is not None:
+        folder.check_keys(history)
+        outside += folder.checkpoints()
+    fresh = freshness.judge(
+        history,
+        [x for x in outside if x.head.origin == history.state.origin],
+        now=brought.get("now", int(time.time())),
+        max_age=brought.get("max_age"),
+    )
+    before = succession.judge(
+        history,
+        earlier={name: found.history for name, found in evidence.earlier.items()},
+        records=folder.logs if folder else None,
+        outside=[x for x in outside if x.head.origin != history.state.origin],
+        comparison=evidence.comparison,
+    )
+    return fresh, before
+
+
+def _read(source: Source, anchors: Anchors) -> _ReadLog:
+    alone = AloneFigures()
+    return _ReadLog(histories.read(source, anchors, alone.add), alone, _charges(source))
+
+
+def _charges(source: Source) -> Callable[[int], Charge]:
+    """CHARGE entries by index, decoded again when the first is asked for."""
+    kept: dict[int, Charge] = {}
+
+    def charge(seq: int) -> Charge:
+        if not kept:
+            kept.update(
+                (entry.head.seq, entry)
+                for entry in sources.stored_entries(source)
+                if isinstance(entry, Charge)
+            )
+        return kept[seq]
+
+    return charge
+
+
+def _read_earlier(
+    opened: ExitStack, path: Path, anchors: Anchors, folder: ServerFolder | None
+) -> _ReadLog:
+    """A log before: it, too, must be the one that the witnesses saw, under its own key."""
+    source = opened.enter_context(closing(sources.open_source(path)))
+    _, origin = sources.identity(source)
+    record = folder.site.log(origin) if folder else None
+    key = (bytes.fromhex(record.key) or None) if record else None
+    return _read(source, replace(anchors, ledger_key=key))
+
+
+def _files(statistics: Iterable[Path], contents: Contents) -> tuple[list[Path], list[str]]:
+    """Files to compare, and names of what else the folders hold."""
+    files, unread = list(contents.files), list(contents.unread)
+    for path in statistics:
+        if path.is_dir():
+            more, others = listed(path)
+            files += more
+            unread += [x for x in others if x.name != CHECKPOINT_FILE and x not in contents.logs]
+        else:
+            files.append(path)
+    return files, list(dict.fromkeys(x.name for x in unread))

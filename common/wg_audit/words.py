@@ -1,0 +1,42 @@
+"""What an audit of the release code found, as lines to read and as a document for programs."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from wg_audit.installed.audit import Report
+from wg_core.language import text
+
+
+def lines(report: Report) -> Iterator[str]:
+    """The findings in words, line by line."""
+    for check in report.checks:
+        values = {"name": text(check.name), "detail": check.detail}
+        yield (
+            text("holds: {name} ({detail})", **values)
+            if check.passed
+            else text("FAILS: {name} ({detail})", **values)
+        )
+    if (bounds := report.bounds) is not None:
+        yield text(
+            "canaries: epsilon is at least {counted} with 95 % confidence, at least {normal} with"
+            " 99.999 % if scores are normal; {claim} is claimed at delta {delta}",
+            counted=f"{bounds.clopper_pearson:.2f}",
+            normal=f"{bounds.parametric:.2f}",
+            claim=f"{report.epsilon:g}",
+            delta=f"{report.delta:g}",
+        )
+        yield text(
+            "noise that is {share} % narrower than charged would be found 99 times in 100",
+            share=f"{100 * report.narrower:.1f}",
+        )
+    yield (
+        text("passed: no violation was found")
+        if report.passed
+        else text("FAILED: more is released than is claimed")
+    )
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The findings for ``--json``."""
+    return {"passed": report.passed, **asdict(report)}

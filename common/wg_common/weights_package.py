@@ -1,0 +1,191 @@
+"""The weights package (``.wgw``): candidate weights for one site, signed by the server.
+
+A container (``wg_core.wire.container``) of a canonical manifest, the server's signature of it,
+one safetensors file in which tensor ``T`` of candidate ``C`` is named ``C/T``, and a checkpoint.
+The manifest names each candidate, the releases that it was made from and the tensors' hash.
+Nothing in it is code. ``weights_file`` reads it.
+
+The checkpoint is, in a package for a site without a network, the newest one of the site's ledger
+that the server cosigned, with its own signatures; in every other package the section is empty.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from wg_common import catalogue
+from wg_core.errors import DecodeError
+from wg_core.privacy.quality import CANDIDATES_LIMIT
+from wg_core.wire import canonical, container, signing
+from wg_core.wire import tensors as tensors_files
+from wg_core.wire.container import Span
+from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
+from wg_core.wire.quality_file import NAME_LIMIT
+
+VERSION = 1
+MANIFEST_LIMIT = 4 << 20
+SECTIONS = ("manifest", "signature", "tensors", "checkpoint")
+
+Tensors = Mapping[str, NDArray[np.float32]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One set of weights among which a plant chooses.
+
+    Attributes:
+        name: Unique in the package; prefix of its tensors.
+        source: How it came about.
+        nearest_zoo_distance: Distance to the nearest zoo entry over the zoo's median
+            nearest-neighbour distance, decimal string.
+    """
+
+    name: str
+    source: catalogue.CandidateSource
+    nearest_zoo_distance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsManifest:
+    """What the package is, for whom, and what it was made from.
+
+    Attributes:
+        package_id: Random identifier, hex.
+        request_id: The request that it answers.
+        site: The site that it is made for.
+        architecture: Name in ``wg_common.catalogue``.
+        plan: Which parts are generated: name of the weight plan, ``catalogue.WeightPlan``.
+        encoder: SHA-256 of the encoder package, hex.
+        generator: SHA-256 of the generator package, hex.
+        labels: Label domain, in the order of class rows.
+        own_release: Release of the site itself that conditioned it, or an empty string.
+        memory_releases: Releases of other sites that conditioned it.
+        candidates: In the order in which the server would try them.
+        tensors_sha256: SHA-256 of the safetensors file, hex.
+        created: Unix time, seconds.
+        expires: Unix time, seconds.
+    """
+
+    version: int = VERSION
+    package_id: str
+    request_id: str
+    site: str
+    architecture: str
+    plan: str
+    encoder: str
+    generator: str
+    labels: tuple[str, ...]
+    own_release: str
+    memory_releases: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    tensors_sha256: str
+    created: int
+    expires: int
+
+    def __post_init__(self) -> None:
+        names = [candidate.name for candidate in self.candidates]
+        if not names or len(set(names)) != len(names):
+            raise DecodeError("weights manifest: candidates must be there and have unique names")
+        if any(not name or "/" in name for name in names):
+            raise DecodeError("weights manifest: a candidate's name is empty or has a slash")
+
+
+def counted(manifest: WeightsManifest) -> tuple[str, ...]:
+    """Names of the candidates that a quality report counts, in order.
+
+    Raises:
+        DecodeError: It holds whole networks; or there are none, or too many, or one has a name that
+            no report can carry.
+    """
+    short = manifest.package_id[:16]
+    if manifest.plan != catalogue.HEAD_PLAN or manifest.architecture in catalogue.NETWORKS:
+        raise DecodeError(
+            f"package {short}: holds whole networks ({manifest.architecture}); quality reports are"
+            " of heads"
+        )
+    names = tuple(c.name for c in manifest.candidates if c.source not in catalogue.FINISHED_ON_SITE)
+    if not 1 <= len(names) <= CANDIDATES_LIMIT:
+        raise DecodeError(
+            f"package {short}: {len(names)} candidates to count, expected 1 to {CANDIDATES_LIMIT}"
+        )
+    if any(len(name) > NAME_LIMIT or not name.isprintable() for name in names):
+        raise DecodeError(f"package {short}: a candidate's name is too long or not printable")
+    return names
+
+
+def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:
+    """One safetensors file of all candidates' tensors."""
+    return tensors_files.pack(
+        {
+            f"{name}/{key}": value
+            for name, tensors in candidates.items()
+            for key, value in tensors.items()
+        }
+    )
+
+
+def encode(manifest: WeightsManifest, tensors: bytes, key: Ed25519PrivateKey) -> bytes:
+    """Sign and pack.
+
+    Raises:
+        VerificationError: ``tensors`` are not those the manifest names.
+    """
+    container.check_hash("weights package: tensors", tensors, manifest.tensors_sha256)
+    text = canonical.encode(manifest)
+    signature = signing.sign(key, signing.WEIGHTS, text)
+    sections = dict(zip(SECTIONS, (text, signature, tensors, b""), strict=True))
+    return container.encode(WEIGHTS_KIND, VERSION, sections)
+
+
+def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
+    """A package with the newest checkpoint of the site's ledger that the server cosigned.
+
+    Raises:
+        DecodeError: ``data`` is not a package, or has a checkpoint already.
+    """
+    sections = container.decode(
+        data, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
+    )
+    if sections["checkpoint"]:
+        raise DecodeError("weights package: it has a checkpoint already, expected none")
+    return container.encode(WEIGHTS_KIND, VERSION, {**sections, "checkpoint": checkpoint})
+
+
+def read_checkpoint(stream: BinaryIO) -> bytes:
+    """The cosigned checkpoint in an open package, or nothing; whether it holds is not checked.
+
+    Raises:
+        DecodeError: The file is not a weights package, or the section is damaged.
+    """
+    span = layout(stream)[-1]
+    return container.section(stream, span, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
+
+
+def layout(stream: BinaryIO) -> tuple[Span, ...]:
+    """Where the sections of an open package lie; errors as of ``container.layout``."""
+    return container.layout(
+        stream, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
+    )
+
+
+def by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, dict[str, T]]:
+    """Sort what belongs to tensor ``C/T`` under candidate ``C`` and name ``T``.
+
+    Raises:
+        DecodeError: A tensor belongs to no candidate, or a candidate has none.
+    """
+    found: dict[str, dict[str, T]] = {candidate.name: {} for candidate in manifest.candidates}
+    for name, value in flat.items():
+        candidate, slash, key_name = name.partition("/")
+        if not slash or candidate not in found:
+            raise DecodeError(f"weights package: tensor {name!r} belongs to no candidate")
+        found[candidate][key_name] = value
+    empty = [name for name, tensors in found.items() if not tensors]
+    if empty:
+        raise DecodeError(f"weights package: candidates without tensors: {', '.join(empty)}")
+    return found

@@ -1,0 +1,117 @@
+"""Files that are either the old or the new one, never half of each; reads with a limit."""
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from wg_core.errors import ConfigError, DecodeError, StorageError, raised_as
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+_PIECE = 1 << 20
+_READING = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
+"""O_NONBLOCK: opening a pipe that nobody writes to would wait for ever. Systems lack some."""
+
+
+@contextmanager
+def writing(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of ``path`` at the end, or vanishes.
+
+    Atomic and durable: temporary file, fsync, rename, fsync of the folder.
+
+    Raises:
+        StorageError: The folder cannot be written or the disk is full; the old file is untouched.
+    """
+    with raised_as(StorageError, f"{path}: cannot be written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                set_mode(stream, mode)
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _settle(path.parent)
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
+    """Write a file; as ``writing``."""
+    with writing(path, mode=mode) as stream:
+        stream.write(data)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a complete file, durably, within one disk.
+
+    Raises:
+        StorageError: It cannot be; the file is where it was.
+    """
+    with raised_as(StorageError, f"{target}: cannot be written"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        _settle(target.parent)
+
+
+def copy(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
+    """Copy a file of any size, in constant memory; as ``writing``."""
+    with writing(target, mode=mode) as stream, source.open("rb") as data:
+        shutil.copyfileobj(data, stream, _PIECE)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; nothing else is waited for, or read without end.
+
+    Raises:
+        ConfigError: The file is missing, cannot be read, or is a folder, pipe, socket or device.
+    """
+    with raised_as(ConfigError, f"{path}: cannot be read"):
+        handle = os.open(path, _READING)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise ConfigError(f"{path}: cannot be read: not a regular file")
+            return os.fdopen(handle, "rb")
+        except BaseException:
+            os.close(handle)
+            raise
+
+
+def read_bytes(path: Path, *, limit: int) -> bytes:
+    """Read a whole regular file of at most ``limit`` bytes.
+
+    Raises:
+        ConfigError: The file is missing, cannot be read, or is not a regular file.
+        DecodeError: The file is larger than ``limit``.
+    """
+    with raised_as(ConfigError, f"{path}: cannot be read"), open_regular(path) as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise DecodeError(f"{path}: larger than {limit} bytes")
+    return data
+
+
+def set_mode(stream: BinaryIO, mode: int) -> None:
+    """Set who may read an open file; Windows has no such modes: there its folder decides."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(stream.fileno(), mode)
+
+
+def _settle(folder: Path) -> None:
+    """Make a rename in ``folder`` durable; Windows opens no folder, and does without."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

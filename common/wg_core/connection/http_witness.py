@@ -1,0 +1,68 @@
+"""Asking a witness that is not the server (c2sp.org/tlog-witness, ``add-checkpoint``).
+
+One POST below the witness's submission prefix. Whoever answers, only a cosignature under the key
+of ``client.yaml`` counts, which the ledger checks: TLS keeps the question from strangers and the
+answer from being held up, no more.
+"""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from wg_core.connection import link, transport
+from wg_core.errors import PeerError
+from wg_core.ledger import witness as rules
+from wg_core.site.config import WitnessConfig
+from wg_core.wire.protocol import NOTE_LIMIT
+
+ADD_CHECKPOINT = "/add-checkpoint"
+
+Ask = Callable[[bytes], bytes]
+"""Takes an ``add-checkpoint`` body and returns cosignature lines, or raises ``WitnessRefused``."""
+
+
+def ask(witness: WitnessConfig) -> Ask:
+    """What asks a witness; each call is a connection of its own.
+
+    Raises:
+        ConfigError: The file of its authority cannot be used.
+    """
+    context = _context(witness)
+
+    def post(request: bytes) -> bytes:
+        try:
+            url = witness.url.rstrip("/")
+            with transport.open_client(url, context, limit=NOTE_LIMIT) as client:
+                status, body = link.post(client, ADD_CHECKPOINT, request)
+        except PeerError as error:
+            raise PeerError(str(error).replace("the server", "the witness")) from error
+        try:
+            return rules.read_reply(status, body)
+        except rules.WitnessRefused as refused:
+            if refused.size is not None or status not in _MEANING:
+                raise
+            raise rules.WitnessRefused(status, _MEANING[status]) from refused
+
+    return post
+
+
+_MEANING = {
+    rules.BAD_REQUEST: "refused the request as malformed (400)",
+    rules.FORBIDDEN: "knows this ledger with another key (403); give its operator the verifier key"
+    " that 'wg-client witnesses' prints",
+    rules.NOT_FOUND: "does not know this ledger (404); give its operator the origin and verifier"
+    " key that 'wg-client witnesses' prints",
+    rules.CONFLICT: "has seen another root of the same size (409): the ledger was copied or edited",
+    rules.UNPROCESSABLE: "finds that the ledger did not grow from what it saw (422): it was copied,"
+    " rolled back or edited",
+}
+
+
+def _context(witness: WitnessConfig) -> ssl.SSLContext:
+    if witness.ca:
+        return link.pinned_context(Path(witness.ca))
+    context = httpx.create_ssl_context(trust_env=False)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -1,0 +1,224 @@
+"""The plant's only way out: HTTPS to the one configured server, pinned CA, client certificate.
+
+Nothing is taken from the environment (``trust_env=False``): no proxy, no other certificate store,
+no netrc. Redirects are not followed. Messages say what to do; a wrong clock is called that.
+"""
+
+import email.utils
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from wg_core.connection import transport
+from wg_core.errors import ConfigError, PeerError
+from wg_core.ledger import witness
+from wg_core.site.home import ClientHome
+from wg_core.wire import protocol
+
+CLOCK_TOLERANCE_SECONDS = 5.0  # Flower refuses a request signed further in the future than this
+
+_ANSWERS = (witness.OK, witness.CONFLICT, witness.UNPROCESSABLE)
+
+
+class Link:
+    """A connection to the server's fleet listener as one enrolled site."""
+
+    def __init__(self, base_url: str, context: ssl.SSLContext) -> None:
+        self._client = transport.open_client(base_url, context, seconds=transport.TRANSFER_SECONDS)
+
+    @classmethod
+    def open(cls, home: ClientHome, fleet_url: str) -> Self:
+        """Open with the home's certificate and pinned CA."""
+        return cls(fleet_url, client_context(home))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def witness(self, request: bytes) -> bytes:
+        """Ask the server to cosign (C2SP tlog-witness, ``add-checkpoint``); returns the line.
+
+        Raises:
+            PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
+            WitnessRefused: It answers 409 (and says what it saw last) or 422 (a bad proof).
+        """
+        return witness.read_reply(*self._ask("witness", protocol.WITNESS_PATH, request, *_ANSWERS))
+
+    def rotate(self, notice: bytes) -> bytes:
+        """Tell the server of the ledger's new key (a ``KeyRotation``); it cosigns under it.
+
+        Raises:
+            PeerError, WitnessRefused: As of ``witness``.
+        """
+        return witness.read_reply(*self._ask("rotation", protocol.ROTATE_PATH, notice, *_ANSWERS))
+
+    def renew(self, csr_pem: str) -> bytes:
+        """Trade a certificate request for a fresh TLS client certificate (PEM).
+
+        Raises:
+            PeerError: The server cannot be reached or refuses.
+        """
+        return self._ask("renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), witness.OK)[1]
+
+    def trust(self, pins: bytes) -> bytes:
+        """Say what is pinned here (``Pins``), and get what is to be believed today (``Trust``).
+
+        Raises:
+            PeerError: The server cannot be reached or refuses.
+        """
+        return self._ask("trust", protocol.TRUST_PATH, pins, witness.OK)[1]
+
+    def package(self, request_id: str, start: int, stop: int) -> Iterator[bytes]:
+        """Fetch bytes ``[start, stop)`` of a package, in pieces; fewer if the line is cut.
+
+        Raises:
+            PeerError: The server cannot be reached, refuses, or answers for another range.
+        """
+        path = f"{protocol.PACKAGE_PATH}/{request_id}"
+        headers = {"range": f"bytes={start}-{stop - 1}"}
+        try:
+            with self._client.stream("GET", path, headers=headers) as response:
+                if response.status_code != 206:
+                    raise PeerError(f"package: {explain_status(response)}")
+                found = response.headers.get("content-range", "")
+                if not found.startswith(f"bytes {start}-"):
+                    raise PeerError(f"package: asked for bytes from {start}, got {found[:60]!r}")
+                yield from response.iter_raw()
+        except httpx.HTTPError as error:
+            raise PeerError(f"package: {describe(error)}") from error
+
+    def _ask(self, what: str, path: str, body: bytes, *good: int) -> tuple[int, bytes]:
+        """Status and body of an answer whose status is one of ``good``."""
+        status, found = post(self._client, path, body)
+        if status not in good:
+            words = found[:200].decode("utf-8", "replace").strip() or "(no text)"
+            raise PeerError(f"{what}: the server answered {status}: {words}")
+        return status, found
+
+
+def post(client: httpx.Client, path: str, body: bytes) -> tuple[int, bytes]:
+    """Send one request and read a bounded reply: status and body.
+
+    Raises:
+        PeerError: The server cannot be reached, or the reply is too large.
+    """
+    return _read(client, "POST", path, body, {"content-type": "application/octet-stream"})
+
+
+def get(client: httpx.Client, path: str) -> tuple[int, bytes]:
+    """Fetch one small document: status and body.
+
+    Raises:
+        PeerError: The server cannot be reached, or the reply is too large.
+    """
+    return _read(client, "GET", path, None, {})
+
+
+def client_context(home: ClientHome) -> ssl.SSLContext:
+    """TLS 1.3 with the pinned CA and this site's certificate.
+
+    Raises:
+        ConfigError: A certificate or key is missing or damaged.
+    """
+    context = pinned_context(home.ca_certificate)
+    try:
+        context.load_cert_chain(home.certificate, home.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"{home.certificate}: the client certificate cannot be used: {error}"
+        ) from error
+    return context
+
+
+def pinned_context(ca_certificate: Path) -> ssl.SSLContext:
+    """TLS 1.3 that trusts one CA certificate and nothing else.
+
+    Raises:
+        ConfigError: The certificate is missing or damaged.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_verify_locations(cafile=ca_certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"{ca_certificate}: the CA certificate cannot be used: {error}"
+        ) from error
+    return context
+
+
+def describe(error: Exception) -> str:
+    """Say what went wrong on the way, for a person."""
+    text = str(error)
+    if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text or "UNKNOWN_CA" in text:
+        return "the server refused this site's certificate"
+    if "certificate has expired" in text or "CERTIFICATE_EXPIRED" in text:
+        return "a certificate has expired (or this machine's clock is wrong)"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"the server's certificate does not verify against the pinned CA: {text}"
+    if "[SYS]" in text or "EOF occurred" in text or "WRONG_VERSION_NUMBER" in text:
+        return (
+            "the connection was closed while TLS began: something else than this server's enrolment"
+            " or fleet port answers there, or the port is the other of the two"
+        )
+    if isinstance(error, httpx.TimeoutException):
+        return "the server did not answer in time"
+    return f"cannot be reached: {text or type(error).__name__}"
+
+
+def clock_skew(response: httpx.Response, now: float | None = None) -> float | None:
+    """Seconds by which this machine's clock is ahead of the server's; none if it does not say."""
+    text = response.headers.get("date")
+    if not text:
+        return None
+    try:
+        then = email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):  # whatever a server calls a date
+        return None
+    return (time.time() if now is None else now) - then
+
+
+def explain_status(response: httpx.Response, now: float | None = None) -> str:
+    """Say what an error status means; a 401 with a wrong clock is called a wrong clock."""
+    if response.headers.get(protocol.WHY_HEADER) == protocol.REVOKED:
+        return (
+            "the operator revoked this site, and the server takes nothing from it. Ask the operator"
+            " for a join token (wg-server enroll), and run 'wg-client init --replace': ledger and"
+            " budget stay as they are"
+        )
+    skew = clock_skew(response, now)
+    if response.status_code == 401 and skew is not None and abs(skew) > CLOCK_TOLERANCE_SECONDS:
+        where = "ahead of" if skew > 0 else "behind"
+        return f"this machine's clock is {abs(skew):.0f} s {where} the server's"
+    return {
+        401: "the server does not know this node (yet)",
+        404: "the server has no such thing for this site",
+        403: "the server refused this site: the certificate or node key is not the one that it"
+        " enrolled with last; or its campaign has ended",
+        413: "the server refused a message as too large",
+        426: "the server needs another version",
+        429: "the server asks for fewer requests",
+    }.get(response.status_code, f"the server answered {response.status_code}")
+
+
+def _read(
+    client: httpx.Client, method: str, path: str, body: bytes | None, headers: dict[str, str]
+) -> tuple[int, bytes]:
+    """One request; its answer is uncompressed and bounded, see ``transport``."""
+    try:
+        with client.stream(method, path, content=body, headers=headers) as response:
+            if protocol.WHY_HEADER in response.headers:
+                raise PeerError(explain_status(response))
+            return response.status_code, b"".join(response.iter_bytes())
+    except httpx.HTTPError as error:
+        raise PeerError(f"{client.base_url.host}: {describe(error)}") from error

@@ -1,0 +1,173 @@
+"""Answers of the node to the server's messages: two kinds of question, and weights packages.
+
+No error text goes back: whatever data, disk, snapshot or a crash cause is one word,
+``unavailable``. The text stays in the plant's log.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from wg_core import logs
+from wg_core.connection import link
+from wg_core.errors import ApprovalPending, DecodeError, VerificationError, WgError
+from wg_core.fleet import download
+from wg_core.fleet.inbox import Inbox
+from wg_core.fleet.interface import Declined, Handlers, Witness
+from wg_core.fleet.slot import Slot, Stopped
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, fleet, protocol
+from wg_core.wire.fleet import Envelope
+from wg_core.wire.protocol import (
+    Delivery,
+    PackageOffer,
+    QualityQuery,
+    Refusal,
+    StatisticsQuery,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Answers:
+    """Answers messages for one home."""
+
+    def __init__(
+        self,
+        home: ClientHome,
+        config: ClientConfig,
+        handlers: Handlers,
+        stop: threading.Event,
+        *,
+        backoff_seconds: float,
+    ) -> None:
+        self._home = home
+        self._config = config
+        self._handlers = handlers
+        self._stop = stop
+        self._backoff_seconds = backoff_seconds
+        self._inbox = Inbox(home)
+
+    def to(self, kind: str, envelope: Envelope, slot: Slot) -> Envelope:
+        """The answer to a message of an allowed type: what was asked for, or a refusal of one word.
+
+        Raises:
+            Declined: It is not a message of this type, or too large.
+            Stopped: The node stops before the answer may leave.
+        """
+        try:
+            if kind == protocol.QUERY_STATISTICS:
+                return self._statistics(envelope, slot)
+            if kind == protocol.EVALUATE_METRICS:
+                return self._quality(envelope, slot)
+            return self._package(envelope)
+        except DecodeError as error:
+            log.warning("malformed message: %s", error)
+            raise Declined(fleet.MALFORMED) from error
+
+    def _statistics(self, envelope: Envelope, slot: Slot) -> Envelope:
+        query = _record(StatisticsQuery, envelope, "query")
+        log.info("request %s: statistics, epsilon %s", query.request_id, query.epsilon)
+        answer = partial(self._handlers.answer_query, self._home, query)
+        return self._answer("statistics", query.request_id, answer, slot)
+
+    def _quality(self, envelope: Envelope, slot: Slot) -> Envelope:
+        query = _record(QualityQuery, envelope, "quality")
+        log.info("request %s: quality, epsilon %s", query.request_id, query.epsilon)
+        answer = partial(self._handlers.answer_quality, self._home, query)
+        return self._answer("quality", query.request_id, answer, slot)
+
+    def _answer(
+        self, kind: fleet.Kind, request_id: str, make: Callable[..., bytes], slot: Slot
+    ) -> Envelope:
+        """The answer to a question, or a refusal of one word."""
+
+        def answer() -> Envelope:
+            with link.Link.open(self._home, self._config.server.fleet_url) as connection:
+                payload = make(witness=server_witness(connection, slot), now=lambda: slot.arrived)
+            log.info("request %s: answered with %d bytes", request_id, len(payload))
+            return Envelope(kind, b"", payload)
+
+        return guarded(request_id, answer, fleet.ANSWER_WORDS)
+
+    def _package(self, envelope: Envelope) -> Envelope:
+        """A package that came in the message, or an offer of one that is fetched in ranges."""
+        if envelope.kind == "offer":
+            found: Delivery | PackageOffer = _record(PackageOffer, envelope, "offer")
+        else:
+            found = _record(Delivery, envelope, "delivery")
+        size = found.size if isinstance(found, PackageOffer) else len(envelope.payload)
+        if size > self._config.limits.max_package_bytes:
+            raise Declined(fleet.TOO_LARGE)
+
+        def receive() -> Envelope:
+            if found.site != self._config.site:
+                raise VerificationError(f"delivery: made for site {found.site!r}")
+            if isinstance(found, PackageOffer):
+                receipt = self._inbox.receive_file(found, partial(self._fetch, found))
+            else:
+                receipt = self._inbox.receive(found, envelope.payload)
+            log.info("request %s: package received", found.request_id)
+            return Envelope("receipt", canonical.encode(receipt))
+
+        return guarded(found.request_id, receive, fleet.DELIVERY_WORDS)
+
+    def _fetch(self, offer: PackageOffer, folder: Path) -> Path:
+        log.info("request %s: fetching %d bytes", offer.request_id, offer.size)
+
+        def pause(tries: int) -> bool:
+            return self._stop.wait(self._backoff_seconds * 2**tries if tries else 0)
+
+        with link.Link.open(self._home, self._config.server.fleet_url) as connection:
+            return download.fetch(
+                offer, folder, partial(connection.package, offer.request_id), pause=pause
+            )
+
+
+def guarded(request_id: str, action: Callable[[], Envelope], words: frozenset[str]) -> Envelope:
+    """Turn an error of a handler into a refusal of one word; the rest stays in the plant's log.
+
+    Args:
+        words: Words that depend on the request, the policy, the budget, the clock and the peer
+            alone. All else is ``unavailable``: data, disk, snapshot, a crash before.
+
+    Raises:
+        DecodeError: The request id is none.
+        Stopped: The node stops.
+    """
+    fleet.check_request_id(request_id)
+    with logs.about(request=request_id):
+        try:
+            return action()
+        except Stopped:
+            raise
+        except WgError as error:
+            if isinstance(error, ApprovalPending):
+                log.info("%s", error)
+            else:
+                log.warning("request %s refused: %s", request_id, error)
+            return _refusal(request_id, error.code if error.code in words else fleet.UNAVAILABLE)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            return _refusal(request_id, fleet.UNAVAILABLE)
+
+
+def server_witness(connection: link.Link, slot: Slot) -> Witness:
+    """Asks the server to cosign, when the slot has ended."""
+    return lambda request: slot.send(partial(connection.witness, request))
+
+
+def _refusal(request_id: str, code: str) -> Envelope:
+    return Envelope("refusal", canonical.encode(Refusal(request_id=request_id, code=code)))
+
+
+def _record(kind: type[T], envelope: Envelope, expected: str) -> T:
+    if envelope.kind != expected:
+        raise DecodeError(f"message: kind {envelope.kind!r}, expected {expected!r}")
+    return canonical.decode(kind, envelope.record, what=expected, limit=protocol.MESSAGE_LIMIT)

@@ -1,0 +1,130 @@
+"""Applying packages on a thread of their own, while the node goes on asking and answering.
+
+How long applying takes depends on the records, so nothing that a server can see waits for it. The
+inbox on disk is the queue: a package waits there until it was applied or set aside, so a crash
+loses none.
+"""
+
+import contextvars
+import errno
+import logging
+import threading
+from pathlib import Path
+from typing import Self
+
+from wg_core.errors import InternalError, StorageError, WgError
+from wg_core.fleet.inbox import Inbox
+from wg_core.fleet.interface import ApplyPackage
+from wg_core.site.home import ClientHome
+
+log = logging.getLogger(__name__)
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+class Applier:
+    """The thread; it runs while this is entered.
+
+    Attributes:
+        failure: Why the last package that was set aside could not be applied.
+        crash: What ended the thread, if anything did.
+    """
+
+    def __init__(
+        self,
+        home: ClientHome,
+        apply_package: ApplyPackage,
+        stop: threading.Event,
+        *,
+        again_seconds: float,
+        once: bool,
+    ) -> None:
+        """Prepare the thread.
+
+        Args:
+            stop: Set by the thread when it crashes, and with ``once`` after one package.
+            again_seconds: Pause before a package that did not fit on the disk is tried again.
+        """
+        self._home = home
+        self._apply_package = apply_package
+        self._inbox = Inbox(home)
+        self._stop = stop
+        self._again_seconds = again_seconds
+        self._once = once
+        self._wake = threading.Event()
+        self._end = threading.Event()
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="wg-apply")
+        self.failure: WgError | None = None
+        self.crash: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._wake.set()  # what came before this process began
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """The package that is being applied is finished first."""
+        self._end.set()
+        self._wake.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """Say that a package may wait."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        pause: float | None = None
+        try:
+            while True:
+                self._wake.wait(pause)
+                self._wake.clear()
+                if self._end.is_set():
+                    return
+                pause = self._apply_waiting()
+        except BaseException as error:  # noqa: BLE001 - it is raised again by ``run_node``
+            self.crash = error
+            self._stop.set()
+
+    def _apply_waiting(self) -> float | None:
+        """Apply packages that are on disk; with ``once``, stop after the first.
+
+        Returns:
+            Seconds after which to try again what did not fit on the disk, if anything.
+        """
+        for path in self._inbox.waiting():
+            if self._end.is_set():
+                return None
+            try:
+                self._apply(path)
+            except StorageError as error:
+                log.error("package %s waits: %s", path.stem, error)
+                return self._again_seconds
+            if self._once:
+                self._stop.set()
+                self._end.set()
+        return None
+
+    def _apply(self, path: Path) -> None:
+        """Apply one package, or set it aside for good."""
+        try:
+            self._apply_package(self._home, path)
+        except StorageError:
+            raise
+        except OSError as error:
+            if error.errno in _DISK:
+                raise StorageError(f"{path}: cannot be applied: {error.strerror}") from error
+            self._reject(path, InternalError(f"{path}: {error}"))
+        except WgError as error:
+            self._reject(path, error)
+        except Exception as error:  # else it would end the node again at every start
+            log.exception("package %s", path.stem)
+            self._reject(path, InternalError(f"{path}: {type(error).__name__}"))
+        else:
+            self._inbox.done(path)
+            log.info("package %s applied", path.stem)
+
+    def _reject(self, path: Path, error: WgError) -> None:
+        kept = self._inbox.reject(path)
+        log.error("package %s not applied: %s (kept at %s)", path.stem, error, kept)
+        self.failure = error

@@ -1,0 +1,72 @@
+"""The plant's TLS client certificate: read, checked against the home's key, renewed in time."""
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from wg_core import atomic
+from wg_core.connection import link
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.fleet import authority, trust
+from wg_core.site import identity
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import key_files
+
+_FILE_LIMIT = 1 << 16
+
+
+def renew(home: ClientHome, config: ClientConfig) -> None:
+    """Replace the TLS client certificate by a fresh one for the same key.
+
+    The server's authority of today is pinned first, where the pinned one vouches for it.
+
+    Raises:
+        PeerError: The server cannot be reached or refuses.
+        VerificationError: What came back is no certificate for this key.
+    """
+    with link.Link.open(home, config.server.fleet_url) as connection:
+        trust.follow(home, config, connection)
+        pem = connection.renew(identity.csr(home, config.site))
+    atomic.write_bytes(home.certificate, check(pem, home))
+
+
+def expiry(home: ClientHome) -> float:
+    """When the TLS client certificate expires, Unix seconds."""
+    certificate = load(atomic.read_bytes(home.certificate, limit=_FILE_LIMIT))
+    return certificate.not_valid_after_utc.timestamp()
+
+
+def renewal_due(home: ClientHome, now: float) -> bool:
+    """Whether a third of the certificate's life is over, or its authority is replaced.
+
+    So early that a plant may be off for the other two thirds, at any time, and still renew.
+    """
+    certificate = load(atomic.read_bytes(home.certificate, limit=_FILE_LIMIT))
+    if not authority.issued_by(certificate, authority.read_root(home)):
+        return True
+    start = certificate.not_valid_before_utc.timestamp()
+    end = certificate.not_valid_after_utc.timestamp()
+    return now > start + (end - start) / 3
+
+
+def check(pem: bytes, home: ClientHome) -> bytes:
+    """The certificate alone, as PEM.
+
+    Raises:
+        DecodeError: It is no certificate.
+        VerificationError: It is not for this home's key.
+    """
+    certificate = load(pem)
+    kind = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    public = key_files.load_ec(home.tls_key).public_key().public_bytes(*kind)
+    if certificate.public_key().public_bytes(*kind) != public:
+        raise VerificationError("the server returned a certificate for another key")
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def load(pem: bytes) -> x509.Certificate:
+    """A certificate from its PEM text, or ``DecodeError``."""
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise DecodeError("not a PEM certificate") from error

@@ -1,0 +1,330 @@
+"""The one module of the client that knows Flower (``flwr==1.42.0``): a session with its Fleet API.
+
+It speaks the Fleet API as an ordinary SuperNode does, but never asks for an app bundle (``GetFab``
+is not called). What a server may send is bounded here: the message type must be on the site's list,
+the run must name the app that is installed, and objects are counted, measured, typed and hashed
+before they are unpacked.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import httpx
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import ErrorCode
+from flwr.common.serde import message_from_proto, message_to_proto, run_from_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    ObjectTree,
+    PullObjectRequest,
+    PushObjectRequest,
+)
+from flwr.proto.node_pb2 import Node
+from flwr.proto.run_pb2 import GetRunRequest
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_id,
+    get_object_tree,
+    get_object_type_from_object_content,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from wg_core.connection import link, transport
+from wg_core.errors import DecodeError
+from wg_core.fleet.interface import Declined, NodeOptions
+from wg_core.site.home import ClientHome
+from wg_core.wire import fleet, key_files
+from wg_core.wire.fleet import Envelope
+
+log = logging.getLogger(__name__)
+
+_SEND_TRIES = 5
+_BEAT_SECONDS = 300.0
+"""Flower's interval of heartbeats: a server that goes by it alone waits for two of them."""
+_QUIET_SECONDS = 90.0
+"""A node whose last answer is so old sends one anyway: it is at work, and asks for none."""
+_LOOK_SECONDS = 5.0
+_FRAME_BYTES = 4096
+_OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that waits at the server: what it is, and the names of its objects."""
+
+    head: Message
+    tree: ObjectTree
+
+    @property
+    def kind(self) -> str:
+        """The message type, as the server says it."""
+        return str(self.head.metadata.message_type)
+
+
+class Session:
+    """One activated node on one connection, with its heartbeat."""
+
+    def __init__(
+        self,
+        home: ClientHome,
+        fleet_url: str,
+        options: NodeOptions,
+        on_beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare a session; ``on_beat`` is called whenever the server said that it is there."""
+        self._options = options
+        self._on_beat = on_beat
+        key = key_files.load_ec(home.node_key)
+        self._public = public_key_to_bytes(key.public_key())
+        client = transport.open_client(
+            "",
+            link.client_context(home),
+            limit=options.max_bytes + _FRAME_BYTES,
+            seconds=transport.TRANSFER_SECONDS,
+        )
+        self._client = FleetClient(
+            fleet_url, client, NodeAuthHttpInterceptor(key, key.public_key())
+        )
+        self._quiet = threading.Event()
+        self._beat = threading.Thread(target=self._heartbeat, name="wg-heartbeat", daemon=True)
+        self._apps: dict[int, str] = {}
+        self._answered = self._beaten = 0.0
+        self.node = Node()
+
+    def __enter__(self) -> Self:
+        try:
+            reply = self._client.ActivateNode(
+                ActivateNodeRequest(public_key=self._public, heartbeat_interval=_BEAT_SECONDS)
+            )
+        except BaseException:
+            self._client.close()
+            raise
+        self.node = Node(node_id=reply.node_id)
+        self._answered = self._beaten = time.monotonic()
+        self._beat.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._quiet.set()
+        self._beat.join(timeout=10)
+        if not isinstance(error, httpx.HTTPError):
+            try:
+                self._client.DeactivateNode(DeactivateNodeRequest(node_id=self.node.node_id))
+            except Exception as problem:  # noqa: BLE001 - the session is over either way
+                log.info("could not say good-bye: %s", type(problem).__name__)
+        self._client.close()
+
+    def pull(self) -> Incoming | None:
+        """The next message, without its content; None if there is none.
+
+        Raises:
+            DecodeError: The message has no list of objects.
+        """
+        reply = self._client.PullMessages(PullMessagesRequest(node=self.node))
+        self._answered = time.monotonic()
+        self._on_beat()
+        if not reply.messages_list:
+            return None
+        if not reply.message_object_trees:
+            raise DecodeError("the server sent a message without its object tree")
+        return Incoming(message_from_proto(reply.messages_list[0]), reply.message_object_trees[0])
+
+    def read(self, message: Incoming, allowed: frozenset[str]) -> Envelope:
+        """Fetch a message's content if it is allowed and for the installed app.
+
+        The server may forget the message then, read or declined.
+
+        Raises:
+            Declined: It is not, it breaks a bound, or it is not one of ours.
+        """
+        try:
+            contents = self._contents(message, allowed)
+        except Declined:
+            self._confirm(message)
+            raise
+        self._confirm(message)
+        try:
+            return _unpack(message, contents)
+        except (KeyError, ValueError, TypeError, DecodeError) as error:
+            log.warning("malformed message: %s", error)
+            raise Declined(fleet.MALFORMED) from error
+
+    def answer(self, message: Incoming, envelope: Envelope) -> None:
+        """Send an answer to a message."""
+        content = RecordDict({fleet.RECORD_NAME: ConfigRecord(dict(envelope.fields()))})
+        self._send(Message(content, reply_to=message.head))
+
+    def decline(self, message: Incoming, reason: str) -> None:
+        """Send one of the words of ``wg_core.wire.fleet.MEANING`` instead of an answer."""
+        error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
+        self._send(Message(error, reply_to=message.head))
+
+    def _contents(self, message: Incoming, allowed: frozenset[str]) -> dict[str, bytes]:
+        """The objects of a message, by name, within all bounds."""
+        run_id = message.head.metadata.run_id
+        if self._app_of(run_id) != fleet.APP_HASH:
+            raise Declined(fleet.APP_MISMATCH)
+        if message.kind not in allowed:
+            raise Declined(fleet.TYPE_DENIED)
+        contents: dict[str, bytes] = {}
+        left = self._options.max_bytes
+        for object_id in _object_ids(message.tree, self._options.max_objects):
+            reply = self._client.PullObject(
+                PullObjectRequest(node=self.node, run_id=run_id, object_id=object_id)
+            )
+            content = reply.object_content
+            left -= len(content)
+            if left < 0:
+                raise Declined(fleet.TOO_LARGE)
+            _check_object(object_id, content)
+            contents[object_id] = content
+        return contents
+
+    def _confirm(self, message: Incoming) -> None:
+        self._client.ConfirmMessageReceived(
+            ConfirmMessageReceivedRequest(
+                node=self.node,
+                run_id=message.head.metadata.run_id,
+                message_object_id=message.head.metadata.message_id,
+            )
+        )
+
+    def _send(self, reply: Message) -> None:
+        """Send a reply, trying again for a while if the line is bad; replies are idempotent."""
+        reply.metadata.__dict__["_message_id"] = reply.object_id
+        for tried in range(1, _SEND_TRIES + 1):
+            try:
+                self._push(reply)
+            except (httpx.TransportError, httpx.HTTPStatusError) as error:
+                refused = isinstance(error, httpx.HTTPStatusError) and (
+                    error.response.status_code < 500
+                )
+                if refused or tried == _SEND_TRIES:
+                    raise
+                time.sleep(self._options.backoff_seconds * 2**tried)
+            else:
+                return
+
+    def _push(self, reply: Message) -> None:
+        with no_object_id_recompute():
+            objects = get_all_nested_objects(reply)
+            head = remove_content_from_message(reply) if reply.has_content() else reply
+            answer = self._client.PushMessages(
+                PushMessagesRequest(
+                    node=self.node,
+                    messages_list=[message_to_proto(head)],
+                    message_object_trees=[get_object_tree(reply)],
+                    clientapp_runtime_list=[0.0],  # how long it took is nobody's business
+                )
+            )
+            for object_id in answer.objects_to_push:
+                if object_id not in objects:
+                    raise DecodeError("the server asked for an object that the reply lacks")
+                self._client.PushObject(
+                    PushObjectRequest(
+                        node=self.node,
+                        run_id=reply.metadata.run_id,
+                        object_id=object_id,
+                        object_content=objects[object_id].deflate(),
+                        session_id=answer.session_id,
+                    )
+                )
+
+    def _app_of(self, run_id: int) -> str:
+        """Hash of the app that a run is for."""
+        if run_id not in self._apps:
+            reply = self._client.GetRun(GetRunRequest(node=self.node, run_id=run_id))
+            self._apps = {run_id: str(run_from_proto(reply.run).fab_hash)}
+        return self._apps[run_id]
+
+    def _heartbeat(self) -> None:
+        """Beat where a question for work does not say the same; it is one less request a minute."""
+        while not self._quiet.wait(_LOOK_SECONDS):
+            now = time.monotonic()
+            if now - self._answered < _QUIET_SECONDS and now - self._beaten < _BEAT_SECONDS:
+                continue
+            self._beaten = now
+            try:
+                self._client.SendNodeHeartbeat(
+                    SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=_BEAT_SECONDS)
+                )
+                self._answered = time.monotonic()
+                self._on_beat()
+            except Exception as error:  # noqa: BLE001 - whatever came back, go on beating
+                log.info("no heartbeat: %s", type(error).__name__)
+
+
+class FleetClient(FleetHttpClient):
+    """Flower's Fleet client over our own HTTP client: nothing from the environment, no redirect.
+
+    Flower's version interceptor is left out: it ends the process when the server says so.
+    """
+
+    def __init__(
+        self, base_url: str, client: httpx.Client, interceptor: NodeAuthHttpInterceptor
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._interceptors = (interceptor,)
+        self._retry_invoker = None
+        self._client = client
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+def _object_ids(tree: ObjectTree, limit: int) -> list[str]:
+    ids: list[str] = []
+    for node in iterate_object_tree(tree):
+        ids.append(node.object_id)
+        if len(ids) > limit:
+            raise Declined(fleet.TOO_LARGE)
+    return ids
+
+
+def _check_object(object_id: str, content: bytes) -> None:
+    """Only the three object types of our messages are unpacked, and only under their own hash."""
+    if get_object_id(content) != object_id:
+        raise Declined(fleet.MALFORMED)
+    try:
+        kind = get_object_type_from_object_content(content)
+    except (ValueError, IndexError) as error:
+        raise Declined(fleet.MALFORMED) from error
+    if kind not in _OBJECT_TYPES:
+        raise Declined(fleet.MALFORMED)
+
+
+def _unpack(message: Incoming, contents: dict[str, bytes]) -> Envelope:
+    """The one record of a message.
+
+    Raises:
+        KeyError, ValueError, TypeError: From Flower: the objects are no message.
+        DecodeError: They are another message, or not one of ours.
+    """
+    head = message.head.metadata
+    found = inflate_object_from_contents(head.message_id, contents)
+    if not isinstance(found, Message) or not found.has_content():
+        raise DecodeError("message: without content")
+    if found.metadata.message_type != message.kind or found.metadata.run_id != head.run_id:
+        raise DecodeError("message: of another type or run than was said")
+    record = found.content.config_records.get(fleet.RECORD_NAME)
+    if record is None or len(found.content) != 1:
+        raise DecodeError("message: expected exactly one record")
+    return fleet.read_envelope(dict(record), what="message")

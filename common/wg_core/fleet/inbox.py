@@ -1,0 +1,130 @@
+"""Weights packages that arrived but were not applied yet, and receipts for those that were.
+
+A package is on disk before its receipt is sent, and it is applied after that; so a plant that
+dies in between applies it when it starts again, and a repeated delivery is answered with the same
+receipt and applied once. That is so as well where another package comes under the same request:
+the first one counts, and its receipt names it.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_core import atomic
+from wg_core.errors import StorageError, VerificationError, raised_as
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, fleet, protocol
+from wg_core.wire.protocol import Delivery, PackageOffer, Receipt
+
+log = logging.getLogger(__name__)
+
+REJECTED_LIMIT = 8  # Most rejected packages that are kept for a person to look at; the oldest go
+REJECTED_BYTES = 4 << 30
+"""Most bytes of rejected packages that are kept; the newest is, whatever its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """The two folders under ``packages/``: what waits, and what was received."""
+
+    home: ClientHome
+
+    @property
+    def _received(self) -> Path:
+        return self.home.packages / "received"
+
+    def receive(self, delivery: Delivery, payload: bytes) -> Receipt:
+        """Put a package on disk, once, and return its receipt.
+
+        Raises:
+            DecodeError: The request id is none.
+            VerificationError: The payload is not the one that the delivery names.
+        """
+        earlier = self._earlier(delivery)
+        if earlier is not None:
+            return earlier
+        found = hashlib.sha256(payload).hexdigest()
+        if found != delivery.package_sha256:
+            raise VerificationError("delivery: the package does not match the hash beside it")
+        atomic.write_bytes(
+            self.home.waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE
+        )
+        return self._give_receipt(delivery)
+
+    def receive_file(self, offer: PackageOffer, fetch: Callable[[Path], Path]) -> Receipt:
+        """Let ``fetch`` bring and verify a large package, once, and return its receipt.
+
+        Raises:
+            DecodeError: The request id is none.
+            VerificationError: As ``fetch``.
+        """
+        earlier = self._earlier(offer)
+        if earlier is not None:
+            return earlier
+        found = fetch(self.home.packages / "incoming")
+        atomic.move(found, self.home.waiting / f"{offer.request_id}.wgw")
+        return self._give_receipt(offer)
+
+    def receipt(self, request_id: str) -> Receipt | None:
+        """The receipt of a request that was delivered, if it was."""
+        path = self._received / fleet.check_request_id(request_id)
+        if not path.is_file():
+            return None
+        data = atomic.read_bytes(path, limit=protocol.MESSAGE_LIMIT)
+        return canonical.decode(Receipt, data, what=str(path))
+
+    def waiting(self) -> list[Path]:
+        """Packages that wait to be applied, oldest first."""
+        found = self.home.waiting.glob("*.wgw")
+        received = [path for path in found if (self._received / path.stem).is_file()]
+        return sorted(received, key=lambda path: path.stat().st_mtime_ns)
+
+    def rejected(self) -> list[Path]:
+        """Packages that were set aside."""
+        return sorted((self.home.packages / "rejected").glob("*.wgw"))
+
+    def done(self, path: Path) -> None:
+        """Forget a package that was applied; the home keeps its own copy.
+
+        Raises:
+            StorageError: The disk cannot be written; it will be applied again, which does nothing.
+        """
+        with raised_as(StorageError, f"{path}: cannot be removed"):
+            path.unlink(missing_ok=True)
+
+    def reject(self, path: Path) -> Path:
+        """Set a package that could not be applied aside, for a person to look at.
+
+        Raises:
+            StorageError: The disk is full or cannot be written.
+        """
+        target = self.home.packages / "rejected" / path.name
+        atomic.move(path, target)
+        with raised_as(StorageError, f"{target.parent}: cannot be written"):
+            self._forget_rejected(target)
+        return target
+
+    def _forget_rejected(self, newest: Path) -> None:
+        """Keep the newest rejected packages, few enough that a server cannot fill the disk."""
+        found = [(path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest]
+        found.sort(key=lambda one: one[0].st_mtime_ns, reverse=True)
+        size = newest.stat().st_size
+        for number, (status, path) in enumerate(found, 1):
+            size += status.st_size
+            if number >= REJECTED_LIMIT or size > REJECTED_BYTES:
+                path.unlink(missing_ok=True)
+
+    def _earlier(self, delivery: Delivery | PackageOffer) -> Receipt | None:
+        fleet.check_request_id(delivery.request_id)
+        earlier = self.receipt(delivery.request_id)
+        if earlier is not None and earlier.package_sha256 != delivery.package_sha256:
+            # A server that was restored from a backup made its package again. The first counts.
+            log.warning("request %s: another package than before; not taken", delivery.request_id)
+        return earlier
+
+    def _give_receipt(self, delivery: Delivery | PackageOffer) -> Receipt:
+        receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
+        atomic.write_bytes(self._received / delivery.request_id, canonical.encode(receipt))
+        return receipt

@@ -1,0 +1,108 @@
+"""Whom a plant believes: its server's authority and keys, and how it follows when they change.
+
+A plant pins a root certificate and two keys: of weights packages, and of cosignatures of its
+ledger. Each that is retired by routine signs for its successor, and the plant goes from what it
+pins to what is used today along these words; ``authority`` has those of certificates. A key that
+changes is put on the ledger with the word of the one before, so that an auditor sees on whose word
+it rests.
+
+What nothing leads to is not believed: that is what enrolling anew is for.
+"""
+
+import logging
+from dataclasses import replace
+
+from wg_core.connection.link import Link
+from wg_core.fleet import authority
+from wg_core.ledger.store import Ledger
+from wg_core.site import config as configuration
+from wg_core.site import locks
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, handover, protocol, signing
+from wg_core.wire.handover import Handover, Use
+from wg_core.wire.protocol import Pins, Trust
+
+log = logging.getLogger(__name__)
+
+
+def follow(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
+    """Tell the server what is pinned here, and pin its authority of today, of which it is told.
+
+    Returns:
+        What the server is to be believed by, as it says; its keys are not taken over yet.
+
+    Raises:
+        ConfigError: The pinned root is missing or damaged.
+        PeerError: The server cannot be reached.
+        DecodeError: Its answer is none.
+        StorageError: The disk cannot be written.
+    """
+    found = _tell(home, config, connection)
+    if authority.follow(home, found.authority.encode()):
+        return _tell(home, config, connection)
+    return found
+
+
+def new_keys(config: ClientConfig, found: Trust) -> list[Handover]:
+    """What leads from the keys that are pinned to those of today, in order; empty: nothing changed.
+
+    Raises:
+        VerificationError: Nothing leads to one of them.
+    """
+    server, today = config.server, found.pins
+    rows: tuple[tuple[Use, str, str, str], ...] = (
+        (handover.PACKAGES, server.name, server.signing_key, today.packages),
+        (handover.WITNESS, server.witness_name, server.witness_key, today.witness),
+    )
+    return [
+        link
+        for use, name, pinned, newest in rows
+        for link in handover.follow_keys(use, name, pinned, newest, found.handovers)
+    ]
+
+
+def take_over(home: ClientHome, config: ClientConfig, links: list[Handover]) -> ClientConfig:
+    """Put new keys on the ledger and pin them; a change that was cut off is done again.
+
+    Files that are covered under the old keys are set aside: they are made anew when asked for, from
+    the same released bytes.
+
+    Args:
+        links: From ``new_keys``.
+
+    Returns:
+        The configuration with the new keys.
+
+    Raises:
+        VerificationError: The ledger does not hold, or a word is not of its witness.
+        StorageError: The disk cannot be written.
+    """
+    keys = {link.use: link.now for link in links}
+    server = replace(
+        config.server,
+        signing_key=keys.get(handover.PACKAGES, config.server.signing_key),
+        witness_key=keys.get(handover.WITNESS, config.server.witness_key),
+    )
+    with (
+        locks.release(home),
+        Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
+    ):
+        for link in links:
+            ledger.hand_over(link)
+        if server.witness_key != config.server.witness_key:
+            home.set_outbox_aside(f"before-witness-{server.witness_key[:16]}")
+        found = configuration.exchange_keys(home, server)
+    for use, key in keys.items():
+        log.info("the server's %s key is %s now, which the one before signed for", use, key)
+    return found
+
+
+def _tell(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
+    pins = Pins(
+        authority=authority.fingerprint(authority.read_root(home)),
+        packages=config.server.signing_key,
+        witness=config.server.witness_key,
+    )
+    data = connection.trust(canonical.encode(pins))
+    return canonical.decode(Trust, data, what="trust", limit=protocol.TRUST_LIMIT)

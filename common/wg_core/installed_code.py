@@ -1,0 +1,173 @@
+"""Which program is this? One digest over all code of the client, installed or in a wheel.
+
+*What it covers.* Every file of ``wg_client`` and ``wg_common`` that Python could load: sources, and
+any compiled module beside them. Each has a line, in the order of paths, and the digest is the
+SHA-256 of these lines::
+
+    SHA-256 in hex, two spaces, path below the packages' folder, line feed
+
+which is what ``sha256sum`` prints. Where the packages lie does not matter, so an installation and
+the wheel that it came from have one digest, and nobody needs this program to compute it
+(``docs/ledger-format.md``).
+
+*What it does not say.* It is the program's own word: a program that was changed to lie can state
+any digest. It is evidence where somebody else reads the files, or where the word of an honest
+machine is compared with a release. Libraries are named by version (``charging.installed``), the
+encoder by the hash of its package; Python's caches and start-up files are not covered.
+"""
+
+import functools
+import hashlib
+import importlib.resources
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from wg_core.errors import ConfigError, DecodeError
+
+PACKAGES = ("wg_client", "wg_common")
+LOADABLE = (".py", ".pyc", ".so", ".pyd", ".dylib")  # Endings of files that Python loads as code
+FILES_LIMIT = 4096
+BYTES_LIMIT = 64 << 20
+_CACHE = "__pycache__"
+_IN_WHEEL = (*PACKAGES, "wg_server", "weightgate")
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFile:
+    """One file: path below the packages' folder, and SHA-256 of its bytes in hex."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeDigest:
+    """A program's code.
+
+    Attributes:
+        sha256: The digest, hex.
+        packages: Packages that were there; ``wg_client`` is missing where only an auditor works.
+        files: What it covers, in the order of paths.
+    """
+
+    sha256: str
+    packages: tuple[str, ...]
+    files: tuple[CodeFile, ...]
+
+
+@functools.cache
+def installed() -> CodeDigest:
+    """The code that is installed here; read once for each process, when first asked for.
+
+    Raises:
+        ConfigError: It cannot be read, or does not lie in plain folders.
+    """
+    found: dict[str, bytes] = {}
+    for package in PACKAGES:
+        folder = _folder(package)
+        if folder is not None:
+            found.update(_read(package, folder))
+    return digest_of(found)
+
+
+def in_wheel(path: Path) -> CodeDigest:
+    """The code that a wheel would install.
+
+    Raises:
+        ConfigError: The file cannot be read.
+        DecodeError: It is no wheel of this program, or larger than one can be.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = _unpack(path, archive)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise DecodeError(f"{path}: not a wheel: {error}") from error
+    return digest_of(found)
+
+
+def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
+    """The digest of files by path; those that Python does not load are left out.
+
+    Args:
+        files: Bytes by path below the packages' folder, with ``/``.
+    """
+    covered = tuple(
+        CodeFile(path, hashlib.sha256(files[path]).hexdigest())
+        for path in sorted(files)
+        if is_code(path)
+    )
+    lines = "".join(f"{file.sha256}  {file.path}\n" for file in covered)
+    present = {file.path.partition("/")[0] for file in covered}
+    return CodeDigest(
+        sha256=hashlib.sha256(lines.encode("utf-8")).hexdigest(),
+        packages=tuple(name for name in PACKAGES if name in present),
+        files=covered,
+    )
+
+
+def is_code(path: str) -> bool:
+    """Whether a path, with ``/``, names a file that Python could load from these packages."""
+    pure = PurePosixPath(path)
+    return pure.parts[0] in PACKAGES and pure.suffix in LOADABLE and _CACHE not in pure.parts
+
+
+def _folder(package: str) -> Path | None:
+    """Where a package lies; found without a loader of code, of which a client has none."""
+    try:
+        place = importlib.resources.files(package)
+    except ModuleNotFoundError:
+        return None
+    if not isinstance(place, Path) or not place.is_dir():
+        raise ConfigError(f"package {package}: lies in {place}, expected one plain folder")
+    return place
+
+
+def _read(package: str, folder: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    try:
+        for place, folders, files in os.walk(folder, onerror=_unreadable):
+            here = Path(place)
+            folders[:] = [name for name in folders if name != _CACHE]
+            for name in folders:
+                if (here / name).is_symlink():
+                    raise ConfigError(f"{here / name}: a link to a folder, expected plain folders")
+            for name in files:
+                path = f"{package}/{(here / name).relative_to(folder).as_posix()}"
+                if is_code(path):
+                    found[path] = (here / name).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return found
+
+
+def _unreadable(error: OSError) -> None:
+    raise error
+
+
+def _unpack(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    members = archive.infolist()
+    if len(members) > FILES_LIMIT:
+        raise DecodeError(f"{path}: {len(members)} files, at most {FILES_LIMIT} are read")
+    size = sum(member.file_size for member in members)
+    if size > BYTES_LIMIT:
+        raise DecodeError(f"{path}: {size} bytes unpacked, at most {BYTES_LIMIT} are read")
+    for member in members:
+        name = member.filename
+        top, inside, _ = name.partition("/")
+        if not inside or not (top in _IN_WHEEL or top.endswith(".dist-info")):
+            raise DecodeError(f"{path}: {name[:80]!r} would be installed outside of our packages")
+        if not is_code(name):
+            continue
+        if name in found or ".." in PurePosixPath(name).parts:
+            raise DecodeError(f"{path}: {name[:80]!r}: twice, or outside of its folder")
+        found[name] = archive.read(member)
+    if not found:
+        raise DecodeError(f"{path}: holds none of {', '.join(PACKAGES)}")
+    return found

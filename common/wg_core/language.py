@@ -1,0 +1,282 @@
+"""Sentences for people, in the language that they read.
+
+A sentence is written once, in English, where it is said: ``text("{count} records", count=3)``. It
+is a ``str`` with its values in place, so that files, logs and ``--json`` hold English. It remembers
+template and values; whoever shows it to a person gives it to a ``Language``, whose catalogue has
+the template in that language. A template that is not there stays English.
+
+``plain`` makes an ordinary string of it, for records that are encoded.
+"""
+
+import itertools
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+import click
+
+Code = Literal["en", "ja"]
+CODES: tuple[Code, ...] = ("en", "ja")
+VARIABLES = ("WEIGHTGATE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+"""Variables of the environment that name a language; the first that is set counts."""
+
+
+class Text(str):
+    """An English sentence that can be said in another language.
+
+    Attributes:
+        template: As for ``str.format``; the key of catalogues.
+        values: By name in the template; they may be sentences themselves.
+    """
+
+    template: str
+    values: Mapping[str, Any]
+
+
+def text(template: str, /, **values: Any) -> Text:
+    """An English sentence with its values in place."""
+    said = Text(template.format(**values))
+    said.template, said.values = template, values
+    return said
+
+
+def template(english: str) -> str:
+    """A template that ``text`` is given later; marks it for the test of catalogues."""
+    return english
+
+
+def joined(*sentences: str) -> Text:
+    """Sentences after one another."""
+    return listed(sentences, " ")
+
+
+def plain(sentence: str) -> str:
+    """The English sentence as an ordinary string."""
+    return str(sentence)
+
+
+class Catalogue(dict[str, str]):
+    """English template -> template in another language, and errors that are told by their shape.
+
+    Attributes:
+        errors: English shape -> template, with the same names. An error is an ordinary string:
+            it is stored, logged and sent in English, and recognised where a person reads it.
+    """
+
+    def __init__(self, sentences: Mapping[str, str], errors: Mapping[str, str]) -> None:
+        super().__init__(sentences)
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language and its catalogue.
+
+    Attributes:
+        code: As in ``lang`` of a page.
+        catalogue: English template -> template in this language.
+    """
+
+    code: Code = "en"
+    catalogue: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, sentence: str) -> str:
+        """The sentence in this language, as far as the catalogue has it; names stay as they are."""
+        if self.code == "en" or not isinstance(sentence, Text):
+            return str(sentence)
+        template = self.catalogue.get(sentence.template) or _listed(self.code, sentence.template)
+        return template.format(**{name: self._value(value) for name, value in _items(sentence)})
+
+    def error(self, sentence: str) -> str:
+        """An error in this language, as far as its shape is known.
+
+        What stands before a colon (a file, a field) stays, where the rest has a shape. Of several
+        ways to read a sentence the one with the most known words counts.
+        """
+        if isinstance(sentence, Text) or not isinstance(self.catalogue, Catalogue):
+            return self(sentence)
+        return self._told(sentence, self.catalogue.errors)[1]
+
+    def _told(self, sentence: str, errors: Mapping[str, str]) -> tuple[int, str]:
+        """Number of letters of an error that are known words, and the error in this language."""
+        best = 0, sentence
+        for start in (0, *(each.end() for each in re.finditer(": ", sentence))):
+            for shape, template in errors.items():
+                found = _shape(shape).fullmatch(sentence, start)
+                if found is None:
+                    continue
+                told = {
+                    name: self._told(value, errors) for name, value in found.groupdict().items()
+                }
+                known = len(_VALUE.sub("", shape)) + sum(letters for letters, _ in told.values())
+                if known >= best[0]:
+                    values = {name: said for name, (_, said) in told.items()}
+                    best = known, sentence[:start] + template.format(**values)
+        return best
+
+    def say(self, template: str, /, **values: Any) -> str:
+        """A sentence in this language; arguments as of ``text``."""
+        return self(text(template, **values))
+
+    def _value(self, value: Any) -> Any:
+        return self(value) if isinstance(value, str) else value
+
+
+_VALUE = re.compile(r"\{(\w+)\}")
+_BETWEEN: Mapping[str, Mapping[str, str]] = {"ja": {", ": "、", "; ": "、"}}
+"""What stands between listed names, by language: for English signs, others."""
+_LIST = re.compile(r"(?:\{n\d+\}([,;] )?)+")
+
+
+def _listed(code: Code, template: str) -> str:
+    """The template of a list (``listed``) with the signs of a language; others as they are."""
+    if not _LIST.fullmatch(template):
+        return template
+    for english, other in _BETWEEN.get(code, {}).items():
+        template = template.replace(english, other)
+    return template
+
+
+@cache
+def _shape(template: str) -> re.Pattern[str]:
+    """What a sentence of a template looks like; values are as short as they can be."""
+    parts = _VALUE.split(template)
+    said = (f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
+    return re.compile("".join(said), re.DOTALL)
+
+
+def _items(sentence: Text) -> Iterator[tuple[str, Any]]:
+    yield from sentence.values.items()
+
+
+ENGLISH = Language()
+Speaks = Callable[[Code], Language]
+"""Gives a language with its catalogue; asked when somebody is spoken to, and not before."""
+_CURRENT: ContextVar[Language] = ContextVar("language", default=ENGLISH)
+
+
+def current() -> Language:
+    """The language of the person at this command."""
+    return _CURRENT.get()
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Code:
+    """The language that the environment names; English where it names none that is known."""
+    found = os.environ if environment is None else environment
+    named = next((found[name] for name in VARIABLES if found.get(name)), "")
+    return next((code for code in CODES if named.lower().startswith(code)), "en")
+
+
+_CHOSEN = "wg_core.language"
+
+
+def add_option(command: click.Command, speaks: Speaks) -> None:
+    """Give a command, and all below it, ``--language``.
+
+    It counts before or behind a subcommand's name; without it ``prefer`` and the environment do.
+    """
+
+    def choose(context: click.Context, _: click.Parameter, value: Code | None) -> None:
+        if value is not None:
+            context.meta[_CHOSEN] = value
+        _CURRENT.set(speaks(context.meta.get(_CHOSEN) or from_environment()))
+
+    option = click.Option(
+        ["--language"],
+        type=click.Choice(CODES),
+        expose_value=False,
+        is_eager=True,
+        callback=choose,
+        help="Of what people read; default: client.yaml's, or the environment's.",
+    )
+    command.params.append(option)
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            add_option(each, speaks)
+
+
+def of_the_call(context: click.Context) -> Code:
+    """The language that the command line names, wherever it stands, or the environment."""
+    return _named() or context.meta.get(_CHOSEN) or from_environment()
+
+
+def _named() -> Code | None:
+    """What ``--language`` says in the words of this process, wherever it stands."""
+    words = _WORDS_OF_THE_CALL.get()
+    for word, following in itertools.pairwise((*words, "")):
+        option, _, value = word.partition("=")
+        if option == "--language":
+            return next((code for code in CODES if code == (value or following)), None)
+    return None
+
+
+_WORDS_OF_THE_CALL: ContextVar[Sequence[str]] = ContextVar("words", default=())
+
+
+def call(words: Sequence[str], speaks: Speaks | None = None) -> None:
+    """Remember the words of a call, and speak its language also where they are wrong.
+
+    ``--help --language ja`` asks for help before the language; a wrong word ends all reading.
+    """
+    _WORDS_OF_THE_CALL.set(tuple(words))
+    if speaks is not None:
+        _CURRENT.set(speaks(_named() or from_environment()))
+
+
+def usage(context: click.Context) -> Text:
+    """The line that says how a command is called."""
+    words = context.command_path, *context.command.collect_usage_pieces(context)
+    return text("Usage: {usage}", usage=" ".join(words))
+
+
+def prefer(code: Code | None, speaks: Speaks) -> None:
+    """Speak a language that a home asks for, unless the command line named one."""
+    context = click.get_current_context(silent=True)
+    if code is not None and (context is None or _CHOSEN not in context.meta):
+        _CURRENT.set(speaks(code))
+
+
+def width(shown: str) -> int:
+    """Columns that a text takes on a terminal: a wide character takes two."""
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c)
+        for c in shown
+    )
+
+
+def padded(shown: str, columns: int) -> str:
+    """The text with blanks up to a number of columns."""
+    return shown + " " * max(columns - width(shown), 0)
+
+
+def wrapped(shown: str, columns: int) -> Iterator[str]:
+    """Lines of at most so many columns; words longer than that stay whole.
+
+    Text with wide characters breaks between any two of them, as Japanese does.
+    """
+    indent = " " * (len(shown) - len(shown.lstrip()) + 4)
+    line = ""
+    for word in _WORDS.findall(shown):
+        if line.strip() and width(line + word.rstrip()) > columns:
+            yield line.rstrip()
+            line = indent + word.lstrip()
+        else:
+            line += word
+    yield line.rstrip()
+
+
+_WIDE = "\u3000-\u30ff\u3400-\u9fff\uff00-\uffef"
+_WORDS = re.compile(rf"\s*(?:[^\s{_WIDE}]+|[{_WIDE}][、。）」]?)\s*")
+"""Pieces that a line is not broken in."""
+
+
+def listed(names: Sequence[str], between: str = ", ") -> Text:
+    """Names after one another, each in the language of the sentence that they stand in."""
+    keys = [f"n{index}" for index in range(len(names))]
+    template = between.join(f"{{{key}}}" for key in keys)
+    return text(template, **dict(zip(keys, names, strict=True)))

@@ -1,0 +1,168 @@
+"""What a server writes down for auditors: which logs of which sites it saw, and how far.
+
+``wg-server export`` writes a folder, ``wg-audit verify --server`` reads it::
+
+    sites.json              this record, canonical JSON
+    SITE/checkpoint.note    newest checkpoint of the site's log that the server cosigned
+    SITE/*.wgs, *.wgq, *.wgc  files that the server received from the site, as they came
+    SITE/*.wgl              logs that the site replaced, as it showed them when it enrolled again
+
+It is the server's word, and no more: an auditor who takes keys from it trusts the server for them.
+Checkpoints in it are signed by the site's log, so the server cannot invent one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.wire import canonical
+from wg_core.wire.canonical import Time
+from wg_core.wire.handover import Handover
+from wg_core.wire.protocol import SHA256, check_site_name
+
+VERSION = 1
+SITES_FILE = "sites.json"
+CHECKPOINT_FILE = "checkpoint.note"
+LOG_SUFFIX = ".wgl"
+RECORD_LIMIT = 16 << 20
+
+FIRST: Final = "first"
+NAMES_PREDECESSOR: Final = "names its predecessor"
+BUDGET_UNKNOWN: Final = "budget unknown"
+
+Succession = Literal["first", "names its predecessor", "budget unknown"]
+
+_TEXT_LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRecord:
+    """One log of a site, as the server saw it.
+
+    Attributes:
+        origin: Origin of its checkpoints.
+        key: Its signing key as known last, 32 raw bytes, hex; empty if the server has forgotten it
+            (a log that was replaced before servers kept their keys).
+        checkpoint: Newest checkpoint that the server cosigned, with signatures, as text; empty if
+            it cosigned none.
+        first_seen: Unix time in seconds at which the site enrolled with it.
+        succession: ``first``: the site's first log. ``names its predecessor``: it carries the last
+            checkpoint of the site's log before, or a later one. ``budget unknown``: it does not, so
+            what the earlier log spent is on no account.
+    """
+
+    origin: str
+    key: str
+    checkpoint: str
+    first_seen: Time
+    succession: Succession
+
+    def __post_init__(self) -> None:
+        _text("origin", self.origin)
+        if self.key:
+            _key("key", self.key)
+        if self.checkpoint:
+            head, _ = checkpoints.decode(self.checkpoint.encode(), what="server record: checkpoint")
+            if head.origin != self.origin:
+                raise DecodeError(
+                    f"server record: checkpoint of log {head.origin!r}, expected {self.origin!r}"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRecord:
+    """One site.
+
+    Attributes:
+        site: Its name.
+        state: ``enrolled``, ``revoked``, or what the server calls it.
+        logs: Every log that the server saw of it, oldest first; the last is the one in use.
+    """
+
+    site: str
+    state: str
+    logs: tuple[LogRecord, ...]
+
+    def __post_init__(self) -> None:
+        check_site_name(self.site)
+        _text("state", self.state)
+        origins = [log.origin for log in self.logs]
+        if len(set(origins)) != len(origins):
+            raise DecodeError(f"server record: site {self.site} has one log twice")
+
+    def log(self, origin: str) -> LogRecord | None:
+        """The log of this origin, if the server saw it."""
+        return next((log for log in self.logs if log.origin == origin), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRecord:
+    """All of it.
+
+    Attributes:
+        server: Name of the server.
+        made: Unix time in seconds, by the server's clock.
+        witness_name: Key name of the server as a witness.
+        witness_key: Its cosigning key, 32 raw bytes, hex.
+        sites: By name.
+        handovers: From earlier keys of its packages and cosignatures to later ones.
+    """
+
+    version: int = VERSION
+    server: str
+    made: Time
+    witness_name: str
+    witness_key: str
+    sites: tuple[SiteRecord, ...]
+    handovers: tuple[Handover, ...] = ()
+
+    def __post_init__(self) -> None:
+        _text("server", self.server)
+        _text("witness name", self.witness_name)
+        _key("witness key", self.witness_key)
+        names = [site.site for site in self.sites]
+        if names != sorted(set(names)):
+            raise DecodeError("server record: sites are not in order of their names, each once")
+
+    def site(self, name: str) -> SiteRecord | None:
+        """A site by name, if the server knows it."""
+        return next((site for site in self.sites if site.site == name), None)
+
+
+def encode(record: ServerRecord) -> bytes:
+    """Bytes of ``sites.json``."""
+    return canonical.encode(record)
+
+
+def decode(data: bytes) -> ServerRecord:
+    """Read ``sites.json``, or ``DecodeError``."""
+    return canonical.decode(ServerRecord, data, what=SITES_FILE, limit=RECORD_LIMIT)
+
+
+def read(folder: Path) -> ServerRecord:
+    """Read the record of a folder that ``wg-server export`` wrote.
+
+    Raises:
+        ConfigError: There is none.
+        DecodeError: It is damaged.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: expected the folder that `wg-server export --out` wrote")
+    return decode(atomic.read_bytes(folder / SITES_FILE, limit=RECORD_LIMIT))
+
+
+def _text(field: str, value: str) -> None:
+    if not 0 < len(value) <= _TEXT_LIMIT:
+        raise DecodeError(
+            f"server record: {field} of {len(value)} characters, expected 1 to {_TEXT_LIMIT}"
+        )
+
+
+def _key(field: str, value: str) -> None:
+    if not SHA256.fullmatch(value):
+        raise DecodeError(
+            f"server record: {field} is {value[:80]!r}, expected 64 lower-case hex digits"
+        )

@@ -1,0 +1,381 @@
+"""Requests to charge a budget: for a release of statistics, and for a DP-SGD run."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
+
+from wg_core import __version__, installed_code
+from wg_core.errors import ConfigError
+from wg_core.ledger import statement
+from wg_core.privacy import events
+from wg_core.privacy.events import PrivacyEvent
+from wg_core.wire import canonical
+
+if TYPE_CHECKING:
+    from wg_core.privacy.quality import QualityLayout
+    from wg_core.privacy.schema import StatisticsSchema
+
+SOFTWARE = f"weightgate {__version__}"
+_LIBRARIES = ("opendp", "dp-accounting", "numpy")
+_TRAINING_LIBRARIES = ("opacus", "torch")
+_TEXT_LIMIT = 4096
+RECORD = "record"  # Unit of a release in which each record counts alone
+_PARTICIPATION = "that, when and how often the site releases"
+_NOISE_SOURCE = (
+    "OpenDP's cryptographic generator, in user space (AES CTR-DRBG), seeded by the operating system"
+)
+_RULES = {
+    "record": "each record is a unit",
+    "weight": "the m records of a unit weigh 1/m each",
+    "cap": "at most {cap} records of a unit count",
+}
+_TRAINING_RULES = {
+    "record": "each record is a unit",
+    "weight": "gradients of a unit's records are summed, and clipped as one",
+    "cap": "gradients of a unit's records are summed, and clipped as one",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRequest:
+    """What is to be charged, for one release. Fields as in ``entries.Charge``."""
+
+    request_id: str
+    dataset: str
+    event: PrivacyEvent
+    epsilon: str
+    delta: str
+    guarantee: statement.Guarantee
+    mechanism: statement.Mechanism
+    implementation: statement.Implementation
+    use: statement.Use
+    assurance: statement.Assurance = field(default_factory=statement.Assurance)
+
+    def __post_init__(self) -> None:
+        statement.check_cap(self.epsilon, self.delta)
+        for name, text in (("request id", self.request_id), ("data set", self.dataset)):
+            if not 0 < len(text) <= _TEXT_LIMIT:
+                raise ConfigError(f"charge: {name} is empty or longer than {_TEXT_LIMIT}")
+
+    def fingerprint(self, commitment: str) -> str:
+        """SHA-256 of what is released under which guarantee: data, mechanism, event."""
+        return canonical.sha256_hex(
+            canonical.encode(
+                {
+                    "commitment": commitment,
+                    "delta": self.delta,
+                    "epsilon": self.epsilon,
+                    "event": canonical.to_builtins(self.event),
+                    "guarantee": canonical.to_builtins(self.guarantee),
+                    "mechanism": canonical.to_builtins(self.mechanism),
+                }
+            )
+        )
+
+
+class Terms(TypedDict):
+    """Under which terms something is charged, whatever it is.
+
+    Attributes:
+        request_id: Logical request.
+        dataset: Registered name of the data set.
+        epsilon: Epsilon of this charge alone, decimal string; at least what its event costs.
+        delta: Its delta, decimal string.
+        purpose: What the release is for.
+        recipient: Who gets it.
+        unit: What a privacy unit is, in the site's words: part, batch, shift; ``record`` where,
+            and only where, each record counts alone, and if it is not given.
+    """
+
+    request_id: str
+    dataset: str
+    epsilon: str
+    delta: str
+    purpose: str
+    recipient: str
+    unit: NotRequired[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpSgdMechanism:
+    """How a linear head is trained by DP-SGD. All of it is public.
+
+    Attributes:
+        event: The run: sampling probability, noise multiplier, steps.
+        encoder: SHA-256 of the public feature encoder, hex.
+        dimension: Number of features.
+        labels: Public label domain.
+        clip_norm: L2 norm to which a unit's gradient is clipped.
+        bits: Grid of the noisy sums: ``2^bits`` steps to the clip norm.
+        recipe: All else that the trained tensors depend on, in words.
+        sampler: How batches are drawn.
+        unit_rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
+    """
+
+    event: PrivacyEvent
+    encoder: str
+    dimension: int
+    labels: tuple[str, ...]
+    clip_norm: float
+    bits: int
+    recipe: str
+    sampler: str
+    unit_rule: str
+
+
+def statistics_request(
+    schema: StatisticsSchema, sigma: float, **terms: Unpack[Terms]
+) -> ChargeRequest:
+    """The request for one joint release of statistics.
+
+    Args:
+        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
+        terms: See ``Terms``.
+
+    Raises:
+        ConfigError: The unit is not what the schema's rule protects.
+    """
+    return _gaussian_request(
+        schema,
+        sigma,
+        terms,
+        name="two discrete Gaussians over exact integers, sums about a centre from the first",
+        encoder=schema.encoder,
+        labels=schema.labels,
+        unprotected=("label domain", "clip radius", "encoder", "feature projection"),
+        bits=schema.bits,
+        clip_radius=schema.clip_radius,
+        dimension=schema.dimension,
+    )
+
+
+def quality_request(
+    layout: QualityLayout,
+    sigma: float,
+    *,
+    encoder: str,
+    package: str,
+    labels: tuple[str, ...],
+    **terms: Unpack[Terms],
+) -> ChargeRequest:
+    """The request for one quality report: counts of right answers of a package's candidates.
+
+    Args:
+        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
+        encoder: SHA-256 of the public feature encoder, hex.
+        package: SHA-256 of the package's file, hex.
+        terms: See ``Terms``.
+
+    Raises:
+        ConfigError: The unit is not what the layout's rule protects.
+    """
+    return _gaussian_request(
+        layout,
+        sigma,
+        terms,
+        name=f"discrete Gaussian over exact counts of right answers of package {package}",
+        encoder=encoder,
+        labels=labels,
+        unprotected=("label domain", "encoder", "package and its candidates"),
+    )
+
+
+def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest:
+    """The request for one DP-SGD run, whose checkpoint may be published.
+
+    Args:
+        terms: See ``Terms``.
+
+    Raises:
+        ConfigError: The event is not that of a DP-SGD run, or the unit not what its rule protects.
+    """
+    event, classes = run.event, len(run.labels)
+    if event.mechanism != "dp-sgd":
+        raise ConfigError(f"charge: mechanism {event.mechanism!r}, expected dp-sgd")
+    mechanism = statement.Mechanism(
+        name=f"DP-SGD of a linear head on frozen features; {run.recipe}",
+        encoder=run.encoder,
+        blocks=(
+            statement.BlockShare("head.weight", classes * run.dimension, 1),
+            statement.BlockShare("head.bias", classes, 1),
+        ),
+        bits=run.bits,
+        clip_radius=repr(run.clip_norm),
+        dimension=run.dimension,
+        sensitivity_squared=str(1 << 2 * run.bits),
+        sigma=(float(event.noise_multiplier) * 2**run.bits).hex(),
+        rho="",
+        accountant=_accountant(),
+        subsampling=f"{run.sampler}, q = {event.sampling_probability}, {event.steps} steps",
+    )
+    guarantee = statement.Guarantee(
+        unit=protected_unit(run.unit_rule, terms.get("unit", RECORD)),
+        adjacency="add-remove",
+        variant="(epsilon, delta)-DP by privacy loss distributions",
+        records_per_unit=_TRAINING_RULES[run.unit_rule],
+        unprotected=(
+            "label domain",
+            "encoder",
+            "feature projection",
+            "training plan",
+            _PARTICIPATION,
+        ),
+        labels=run.labels,
+    )
+    return _request(event, mechanism, guarantee, _training_implementation(), terms)
+
+
+def block_shares(layout: StatisticsSchema | QualityLayout) -> tuple[statement.BlockShare, ...]:
+    """The blocks of a release, in the words of a charge."""
+    return tuple(
+        statement.BlockShare(block.name, block.size, block.weight) for block in layout.blocks
+    )
+
+
+def records_per_unit(schema: StatisticsSchema | QualityLayout) -> str:
+    """How the records of one unit count, in the words of a charge."""
+    return _RULES[schema.unit_rule].format(cap=schema.unit_cap)
+
+
+def protected_unit(rule: str, unit: str) -> str:
+    """The unit that a charge states: the one that its rule protects, whatever a caller says.
+
+    Args:
+        rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
+        unit: The site's word for the unit; ``record`` if a record is one.
+
+    Raises:
+        ConfigError: The rule protects something else. A charge that says "part" while each record
+            counts alone would understate what a part with several records has lost.
+    """
+    if rule == RECORD and unit != RECORD:
+        raise ConfigError(f"charge: the unit is {unit!r}, but the rule protects single records")
+    if rule != RECORD and unit in ("", RECORD):
+        raise ConfigError(f"charge: rule {rule!r} protects units of several records; name the unit")
+    return unit
+
+
+@functools.cache
+def installed() -> statement.Implementation:
+    """The program that is installed here, and what it rests on."""
+    return _implementation(
+        _LIBRARIES,
+        randomness=_NOISE_SOURCE,
+        floating_point="exact integer statistics and an exact discrete sampler",
+        timing="answers in fixed time slots",
+    )
+
+
+@functools.cache
+def _training_implementation() -> statement.Implementation:
+    return _implementation(
+        (*_LIBRARIES, *_TRAINING_LIBRARIES),
+        randomness=f"sampling coins: operating system; noise: {_NOISE_SOURCE}",
+        floating_point="clipped sums on an integer grid and an exact discrete sampler",
+        timing="made on the site's own request; nobody waits for an answer",
+    )
+
+
+def rho(sensitivity_squared: Fraction, sigma: float) -> str:
+    """Zero-concentrated DP parameter ``sensitivity^2 / (2 sigma^2)``, 20 digits."""
+    exact = sensitivity_squared / (2 * Fraction(sigma) ** 2)
+    with localcontext() as context:
+        context.prec = 20
+        return format(Decimal(exact.numerator) / Decimal(exact.denominator), "f")
+
+
+def code_digest() -> str:
+    """SHA-256 over all installed code of client and common part; see ``installed_code``."""
+    return installed_code.installed().sha256
+
+
+def _gaussian_request(
+    layout: StatisticsSchema | QualityLayout,
+    sigma: float,
+    terms: Terms,
+    *,
+    name: str,
+    encoder: str,
+    labels: tuple[str, ...],
+    unprotected: tuple[str, ...],
+    bits: int = 0,
+    clip_radius: str = "0",
+    dimension: int = 0,
+) -> ChargeRequest:
+    """The request for exact integers under discrete Gaussian noise; without features, 0 for them.
+
+    Fields as in ``Mechanism`` and ``Guarantee``.
+    """
+    sensitivity = layout.sensitivity_squared()
+    mechanism = statement.Mechanism(
+        name=name,
+        encoder=encoder,
+        blocks=block_shares(layout),
+        bits=bits,
+        clip_radius=clip_radius,
+        dimension=dimension,
+        sensitivity_squared=str(sensitivity),
+        sigma=sigma.hex(),
+        rho=rho(Fraction(sensitivity), sigma),
+        accountant=_accountant(),
+        subsampling="none",
+    )
+    guarantee = statement.Guarantee(
+        unit=protected_unit(layout.unit_rule, terms.get("unit", RECORD)),
+        adjacency="add-remove",
+        variant="(epsilon, delta)-DP by Gaussian DP",
+        records_per_unit=records_per_unit(layout),
+        unprotected=(*unprotected, _PARTICIPATION),
+        labels=labels,
+    )
+    event = events.gaussian_event(sensitivity, sigma)
+    return _request(event, mechanism, guarantee, installed(), terms)
+
+
+def _request(
+    event: PrivacyEvent,
+    mechanism: statement.Mechanism,
+    guarantee: statement.Guarantee,
+    implementation: statement.Implementation,
+    terms: Terms,
+) -> ChargeRequest:
+    return ChargeRequest(
+        request_id=terms["request_id"],
+        dataset=terms["dataset"],
+        event=event,
+        epsilon=terms["epsilon"],
+        delta=terms["delta"],
+        guarantee=guarantee,
+        mechanism=mechanism,
+        implementation=implementation,
+        use=statement.Use(
+            purpose=terms["purpose"],
+            recipient=terms["recipient"],
+            post_processing="any; costs nothing (post-processing)",
+        ),
+    )
+
+
+def _implementation(libraries: tuple[str, ...], **measures: str) -> statement.Implementation:
+    return statement.Implementation(
+        software=SOFTWARE,
+        code_sha256=code_digest(),
+        libraries=tuple(statement.Library(name, _version(name)) for name in libraries),
+        **measures,
+    )
+
+
+def _accountant() -> str:
+    return f"dp-accounting {_version('dp-accounting')} PLD, add or remove one"
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

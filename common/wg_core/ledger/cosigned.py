@@ -1,0 +1,225 @@
+"""A log with what witnesses have to do with it: checkpoints, cosignatures, proofs.
+
+A witness cosigns the newest checkpoint if it extends the one before. Which checkpoints left, and
+which cosignatures came back, is stored beside the entries: a proof stands in the newest checkpoint
+that was cosigned, and a log that fell behind its witness is found out (c2sp.org/tlog-witness,
+c2sp.org/tlog-proof).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from wg_core.errors import VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import database, heads, merkle
+from wg_core.ledger import note as notes
+from wg_core.ledger.checkpoint import Checkpoint
+from wg_core.ledger.log import Log
+from wg_core.ledger.note import Note
+from wg_core.ledger.proof import Proof
+from wg_core.ledger.witness import WitnessRefused, WitnessRequest
+
+
+class RolledBack(VerificationError):
+    """A witness has seen more of this log than it holds: this is an older copy of it."""
+
+
+class CosignedLog(Log):
+    """An open log and its witnesses. A context manager; not to be shared between threads."""
+
+    def first_checkpoint(self) -> bytes:
+        """A checkpoint of size 1 under the key of today: this log began with this entry."""
+        head = Checkpoint(self.origin, 1, self._state.leaves[0])
+        return checkpoints.sign(head, [self._signing_key()]).encode()
+
+    def consistency(self, old_size: int, new_size: int) -> list[bytes]:
+        """RFC 9162 consistency proof between two sizes of this log.
+
+        Raises:
+            VerificationError: The log never had one of these sizes.
+        """
+        state = self._state
+        if not 0 <= old_size <= new_size <= state.size:
+            raise VerificationError(
+                f"{self._path}: asked to go from size {old_size} to {new_size}, "
+                f"the ledger has {state.size} entries"
+            )
+        return merkle.consistency_proof(state.leaves[:new_size], old_size)
+
+    def hand_out(self) -> None:
+        """Remember that the newest checkpoint leaves: whoever gets it may cosign it unheard."""
+        with self._writing() as state:
+            self._db.execute(
+                "update heads set cosigned = cosigned | ? where size = ?",
+                (database.HANDED_OUT, state.size),
+            )
+
+    def unanswered(self, witness: str) -> list[int]:
+        """Sizes that left above the newest whose cosignature by this witness is here, rising."""
+        low = self.cosigned_size(witness, self._newest_key(witness))
+        with database.explained(self._path):
+            rows = self._db.execute(
+                "select size from heads where cosigned & ? and size > ? order by size",
+                (database.HANDED_OUT, low),
+            ).fetchall()
+        return [int(row[0]) for row in rows]
+
+    def witness_request(self, witness: str, *, old_size: int | None = None) -> WitnessRequest:
+        """The ``add-checkpoint`` request for a witness: the newest checkpoint.
+
+        Args:
+            old_size: What it saw last, if it said so; else the newest whose cosignature is here.
+
+        Raises:
+            VerificationError: ``old_size`` is more than this log ever had.
+        """
+        note = notes.decode(self.checkpoint())
+        size = checkpoints.decode_text(note.text).size
+        if old_size is None:
+            old_size = self.cosigned_size(witness, self._newest_key(witness))
+        path = tuple(self.consistency(old_size, size))
+        return WitnessRequest(old_size=old_size, path=path, note=note)
+
+    def countersign(self, witness: str, call: Callable[[bytes], bytes]) -> bytes:
+        """Get the newest checkpoint cosigned, and keep the cosignature.
+
+        Args:
+            call: Takes an ``add-checkpoint`` body and returns cosignature lines; raises
+                ``WitnessRefused`` if the witness refuses.
+
+        Returns:
+            The cosigned checkpoint.
+
+        Raises:
+            WitnessRefused: The witness does not cosign.
+            RolledBack: The witness has seen more than this ledger holds.
+            VerificationError: The cosignature does not hold.
+        """
+        self.hand_out()
+        request = self._bare_request(witness, None)
+        self._step("checkpoint:signed")
+        try:
+            lines = call(request.encode())
+        except WitnessRefused as refused:
+            if refused.size is None or refused.size == request.old_size:
+                raise
+            if refused.size > self.size:
+                raise RolledBack(
+                    f"{self._path}: witness {witness} has seen {refused.size} entries, the ledger "
+                    f"has {self.size}: it was rolled back or replaced by an older copy. Restore "
+                    "the newest copy; nothing was sent"
+                ) from refused
+            request = self._bare_request(witness, refused.size)
+            lines = call(request.encode())
+        self._step("checkpoint:cosigned")
+        signed = self.add_cosignature(request.note.encode() + lines, witness)
+        self._step("cosignature:stored")
+        return signed
+
+    def add_cosignature(self, signed: bytes, witness: str) -> bytes:
+        """Keep a witness's cosignature of one of this log's checkpoints.
+
+        Args:
+            signed: The checkpoint with its signatures, the witness's among them.
+
+        Returns:
+            The stored checkpoint.
+
+        Raises:
+            VerificationError: It is no checkpoint of this log, or no cosignature of an enrolled
+                key of this witness holds.
+        """
+        head, note = checkpoints.decode(signed, what="cosigned checkpoint")
+        with self._writing() as state:
+            if head.origin != state.origin or head.size > state.size:
+                raise VerificationError(f"checkpoint {head.origin} {head.size} is not of this log")
+            if head.root != merkle.root(state.leaves[: head.size]):
+                raise VerificationError(f"checkpoint of size {head.size} has another root")
+            lines = heads.cosignatures(state, note, witness)
+            row = self._db.execute("select note from heads where size = ?", (head.size,)).fetchone()
+            stored = notes.decode(row[0]) if row else checkpoints.sign(head, [self._signing_key()])
+            merged = stored.replacing(lines).encode()
+            self._db.execute(
+                "insert into heads values (?, ?, ?) on conflict (size) do update"
+                " set note = excluded.note, cosigned = cosigned | excluded.cosigned",
+                (head.size, merged, database.COSIGNED),
+            )
+        return merged
+
+    def inclusion_proof(self, seq: int, *, witness: str) -> bytes:
+        """A ``tlog-proof`` of an entry, in the newest checkpoint that ``witness`` cosigned over it.
+
+        If it cosigned none, in the newest checkpoint, with consistency proofs from every size that
+        it may have cosigned last as extra data: a server that gets them in a file can be the
+        witness.
+
+        Raises:
+            VerificationError: There is no such entry.
+        """
+        state = self._state
+        if not 0 <= seq < state.size:
+            raise VerificationError(f"{self._path}: there is no entry {seq}")
+        note = self._cosigned_above(seq, witness)
+        if note is not None:
+            size = checkpoints.decode_text(note.text).size
+            path = merkle.inclusion_proof(state.leaves[:size], seq)
+            return Proof(index=seq, path=tuple(path), note=note).encode()
+        seen = {self.cosigned_size(witness, key) for key in state.witness_keys(witness)}
+        sizes = sorted({0, *seen, *self.unanswered(witness)})
+        requests = [self.witness_request(witness, old_size=size) for size in sizes]
+        path = merkle.inclusion_proof(state.leaves, seq)
+        extra = b"".join(request.head() for request in requests)
+        return Proof(index=seq, path=tuple(path), note=requests[0].note, extra=extra).encode()
+
+    def newest_cosigned_by(self, witness: str) -> bool:
+        """Whether the newest checkpoint bears a cosignature of a witness's newest key."""
+        return self.cosigned_size(witness, self._newest_key(witness)) == self.size
+
+    def cosigned_size(self, witness: str, key: bytes) -> int:
+        """Size of the newest checkpoint that a witness cosigned under a key; zero if none."""
+        return next((size for size, _ in self._cosigned(key, witness)), 0)
+
+    def covered_by(self, seq: int, witness: str) -> bool:
+        """Whether a checkpoint that ``witness`` cosigned under its newest key covers an entry."""
+        return self._cosigned_above(seq, witness) is not None
+
+    def newest_proof(self, seq: int, *, witness: str, old_size: int | None = None) -> bytes:
+        """A ``tlog-proof`` of an entry in the newest checkpoint, for a witness to cosign it.
+
+        Args:
+            old_size: What it saw last, if it said so.
+        """
+        request = self.witness_request(witness, old_size=old_size)
+        path = merkle.inclusion_proof(self._state.leaves, seq)
+        return Proof(index=seq, path=tuple(path), note=request.note, extra=request.head()).encode()
+
+    # --- inside
+
+    def _bare_request(self, witness: str, old_size: int | None) -> WitnessRequest:
+        """A request without what other witnesses signed: it is nobody else's business."""
+        found = self.witness_request(witness, old_size=old_size)
+        own = heads.own_signatures(self._state, found.note, self._state.size)
+        return replace(found, note=Note(found.note.text, tuple(own)))
+
+    def _newest_key(self, witness: str) -> bytes:
+        """The key of a witness that counts now; empty if it is not enrolled."""
+        keys = self._state.witness_keys(witness)
+        return keys[0] if keys else b""
+
+    def _cosigned(self, key: bytes, witness: str) -> Iterator[tuple[int, Note]]:
+        """Checkpoints that a witness cosigned under this key, newest first."""
+        identifier = notes.key_id(witness, notes.COSIGNATURE, key)
+        with database.explained(self._path):
+            rows = self._db.execute(
+                "select size, note from heads where cosigned & ? order by size desc",
+                (database.COSIGNED,),
+            )
+            for size, data in rows:
+                note = notes.decode(data)
+                if notes.signatures_of(note, witness, identifier):
+                    yield int(size), note
+
+    def _cosigned_above(self, seq: int, witness: str) -> Note | None:
+        for size, note in self._cosigned(self._newest_key(witness), witness):
+            return note if size > seq else None
+        return None

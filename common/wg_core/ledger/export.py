@@ -1,0 +1,318 @@
+"""The ledger export (``.wgl``): everything a verifier needs, and nothing else.
+
+A container (``wg_core.wire.container``) with five sections:
+
+========= ===================================================================================
+manifest  canonical record: origin, site, size, root, keys, witnesses, caps
+entries   canonical bytes of each entry, each ended by a newline (canonical JSON has none)
+hashes    leaf hash of each entry, 32 bytes; redundant, so that damage is traced to one entry
+heads     signed checkpoints by size, one canonical record a line
+proofs    RFC 9162 consistency proofs between successive checkpoints, one record a line
+========= ===================================================================================
+
+Released bytes are not in it. An export is not signed as a whole: its checkpoints are, and the
+manifest is compared with what the entries say. It is written and read as a stream.
+"""
+
+import hashlib
+import itertools
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, Self, TypeVar
+
+from wg_core import atomic
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import database, entries, merkle
+from wg_core.ledger.state import LedgerState
+from wg_core.wire import canonical, container
+from wg_core.wire.container import Section, Span
+from wg_core.wire.protocol import LEDGER_KIND, LEDGER_LIMIT
+
+VERSION = 1
+SECTIONS = ("manifest", "entries", "hashes", "heads", "proofs")
+_HEAD_LIMIT = 128 << 10
+_MANIFEST_LIMIT = 16 << 20
+_BLOCK = 1 << 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedKey:
+    """A signing key (hex), and the smallest size whose checkpoint it signs."""
+
+    from_size: int
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedWitness:
+    """A witness: key name, public key (hex), entry that enrols it."""
+
+    name: str
+    public_key: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedCap:
+    """Policy of one lineage: its cap, and the data sets that share it."""
+
+    lineage: str
+    cap_epsilon: str
+    cap_delta: str
+    refresh_rule: str
+    datasets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportManifest:
+    """What the export holds. Says nothing that the entries do not say."""
+
+    version: int = VERSION
+    origin: str
+    site: str
+    entries: int
+    root: str
+    heads: int
+    keys: tuple[ExportedKey, ...]
+    witnesses: tuple[ExportedWitness, ...]
+    caps: tuple[ExportedCap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedHead:
+    """One signed checkpoint, as text."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedProof:
+    """Consistency proof between two sizes, hashes in hex."""
+
+    old_size: int
+    new_size: int
+    path: tuple[str, ...]
+
+
+def summarise(state: LedgerState, heads: int) -> ExportManifest:
+    """The manifest that belongs to a folded log."""
+    return ExportManifest(
+        origin=state.origin,
+        site=state.site,
+        entries=state.size,
+        root=state.frontier.root().hex(),
+        heads=heads,
+        keys=tuple(ExportedKey(k.from_size, k.public_key.hex()) for k in state.keys),
+        witnesses=tuple(
+            ExportedWitness(w.name, w.public_key.hex(), w.seq) for w in state.witnesses
+        ),
+        caps=tuple(
+            ExportedCap(x.id, x.cap_epsilon, x.cap_delta, x.refresh_rule, tuple(x.names))
+            for x in state.lineages.values()
+        ),
+    )
+
+
+def write(ledger: Path, out: Path) -> ExportManifest:
+    """Export a ledger file. Needs no key; the ledger is only read.
+
+    Entries are folded on the way, so that a broken ledger is not exported.
+
+    Raises:
+        ConfigError: The ledger cannot be read, or the export not be written.
+        VerificationError: The ledger does not hold.
+    """
+    connection = database.connect_to_read(ledger)
+    try:
+        database.bound_work(ledger, connection)
+        database.check_format(ledger, connection)
+        with database.explained(ledger), atomic.writing(out) as target:
+            connection.execute("begin")
+            return _write(connection, target, out.parent)
+    finally:
+        connection.close()
+
+
+def _write(connection: sqlite3.Connection, target: IO[bytes], folder: Path) -> ExportManifest:
+    state = LedgerState()
+    with tempfile.TemporaryFile(dir=folder) as body, tempfile.TemporaryFile(dir=folder) as hashes:
+        for seq, data in connection.execute("select seq, entry from entries order by seq"):
+            if seq != state.size:
+                raise VerificationError(f"entry {state.size} is missing")
+            state.apply(data)
+            body.write(data + b"\n")
+            hashes.write(state.prev)
+        notes = [
+            bytes(note) for (note,) in connection.execute("select note from heads order by size")
+        ]
+        manifest = summarise(state, len(notes))
+        heads = b"".join(canonical.encode(ExportedHead(x.decode())) + b"\n" for x in notes)
+        streams: list[IO[bytes] | bytes] = [
+            canonical.encode(manifest),
+            body,
+            hashes,
+            heads,
+            _proofs(state, notes),
+        ]
+        rows = tuple(
+            Section(name, *_measure(part)) for name, part in zip(SECTIONS, streams, strict=True)
+        )
+        target.write(container.encode_header(LEDGER_KIND, VERSION, rows))
+        for part in streams:
+            for block in _blocks(part):
+                target.write(block)
+    return manifest
+
+
+def _proofs(state: LedgerState, notes: Iterable[bytes]) -> bytes:
+    sizes = [checkpoints.decode(note)[0].size for note in notes]
+    lines = []
+    for old, new in itertools.pairwise(sizes):
+        path = merkle.consistency_proof(state.leaves[:new], old)
+        record = ExportedProof(old, new, tuple(x.hex() for x in path))
+        lines.append(canonical.encode(record) + b"\n")
+    return b"".join(lines)
+
+
+class ExportReader:
+    """An open export. Iterates over entries without holding them; see ``history``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream: BinaryIO = atomic.open_regular(path)
+        try:
+            spans = container.layout(
+                self._stream, kind=LEDGER_KIND, version=VERSION, names=SECTIONS, limit=LEDGER_LIMIT
+            )
+            self._spans = {span.name: span for span in spans}
+            self.manifest = canonical.decode(
+                ExportManifest,
+                self._whole("manifest", _MANIFEST_LIMIT),
+                what="export manifest",
+                limit=_MANIFEST_LIMIT,
+            )
+        except DecodeError as error:
+            self._stream.close()
+            raise DecodeError(f"{path}: {error}") from error
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+        """Each entry's bytes and the hash that the export gives for it.
+
+        Raises:
+            DecodeError: An entry is cut, or their number is not that of the hashes.
+        """
+        span, hashes = self._spans["entries"], self._spans["hashes"]
+        count = self.manifest.entries
+        if hashes.size != count * merkle.HASH_SIZE:
+            raise DecodeError(
+                f"export: {hashes.size} bytes of entry hashes, expected {merkle.HASH_SIZE} for "
+                f"each of {count} entries"
+            )
+        position, index = span.offset, 0
+        end = span.offset + span.size
+        while position < end:
+            self._stream.seek(position)
+            line = self._stream.readline(min(entries.ENTRY_LIMIT + 1, end - position))
+            if not line.endswith(b"\n"):
+                raise DecodeError(f"entry {index}: cut, or longer than {entries.ENTRY_LIMIT}")
+            position += len(line)
+            self._stream.seek(hashes.offset + index * merkle.HASH_SIZE)
+            digest = self._stream.read(merkle.HASH_SIZE)
+            if index >= count:
+                raise DecodeError(f"entry {index}: the manifest says {count} entries")
+            yield line[:-1], digest
+            index += 1
+        if index != count:
+            raise DecodeError(f"entry {index}: is missing, the manifest says {count} entries")
+
+    def heads(self) -> list[bytes]:
+        """Signed checkpoints."""
+        records = self._lines("heads", ExportedHead, "checkpoint")
+        if len(records) != self.manifest.heads:
+            raise DecodeError(
+                f"export: {len(records)} checkpoints, the manifest says {self.manifest.heads}"
+            )
+        return [record.note.encode() for record in records]
+
+    def proofs(self) -> list[ExportedProof]:
+        """Consistency proofs between successive checkpoints."""
+        return self._lines("proofs", ExportedProof, "consistency proof")
+
+    def check_sections(self) -> None:
+        """Compare every section with its hash in the header.
+
+        Raises:
+            VerificationError: One does not match: header or section was changed.
+        """
+        for span in self._spans.values():
+            digest = hashlib.sha256()
+            for block in self._read(span):
+                digest.update(block)
+            if digest.hexdigest() != span.sha256:
+                raise VerificationError(
+                    f"export: section {span.name!r} does not match its hash in the header"
+                )
+
+    def _lines(self, name: str, kind: type[T], what: str) -> list[T]:
+        data = self._whole(name, _MANIFEST_LIMIT * 8)
+        if not data:
+            return []
+        if not data.endswith(b"\n"):
+            raise DecodeError(f"{what} {data.count(bytes([10]))}: cut")
+        return [
+            canonical.decode(kind, line, what=f"{what} {index}", limit=_HEAD_LIMIT)
+            for index, line in enumerate(data[:-1].split(b"\n"))
+        ]
+
+    def _whole(self, name: str, limit: int) -> bytes:
+        span = self._spans[name]
+        if span.size > limit:
+            raise DecodeError(f"export: section {name!r} of {span.size} bytes, at most {limit}")
+        return b"".join(self._read(span))
+
+    def _read(self, span: Span) -> Iterator[bytes]:
+        self._stream.seek(span.offset)
+        left = span.size
+        while left:
+            block = self._stream.read(min(_BLOCK, left))
+            if not block:
+                raise DecodeError(f"export: section {span.name!r} is cut short")
+            left -= len(block)
+            yield block
+
+
+def _measure(part: IO[bytes] | bytes) -> tuple[int, str]:
+    digest = hashlib.sha256()
+    size = 0
+    for block in _blocks(part):
+        digest.update(block)
+        size += len(block)
+    return size, digest.hexdigest()
+
+
+def _blocks(part: IO[bytes] | bytes) -> Iterator[bytes]:
+    if isinstance(part, bytes):
+        yield part
+        return
+    part.seek(0)
+    while block := part.read(_BLOCK):
+        yield block

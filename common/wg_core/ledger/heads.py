@@ -1,0 +1,82 @@
+"""Which signatures a checkpoint must have, given what the log says about keys and witnesses."""
+
+from collections.abc import Iterable
+
+from wg_core.errors import VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import note as notes
+from wg_core.ledger.note import Note, SignatureLine
+from wg_core.ledger.state import LedgerState
+from wg_core.wire import signing
+
+
+def check_head(state: LedgerState, data: bytes) -> None:
+    """Check a stored checkpoint against the entries of its size.
+
+    Raises:
+        VerificationError: It has another root, or no valid signature of the log.
+    """
+    head, note = checkpoints.decode(data, what=f"checkpoint of size {state.size}")
+    found = (head.origin, head.size, head.root)
+    if found != (state.origin, state.size, state.frontier.root()):
+        raise VerificationError(
+            f"checkpoint of size {state.size}: is for {head.origin} at {head.size} with root "
+            f"{head.root.hex()}, the entries up to {state.size - 1} give "
+            f"{state.frontier.root().hex()}: entries were changed"
+        )
+    errors = []
+    for raw in state.keys_at(state.size):
+        try:
+            notes.verify(note, state.origin, signing.public_from_bytes(raw))
+        except VerificationError as error:
+            errors.append(str(error))
+        else:
+            return
+    raise VerificationError(f"checkpoint of size {state.size}: {'; '.join(errors)}")
+
+
+def held(note: Note, name: str, kind: int, keys: Iterable[bytes]) -> list[SignatureLine]:
+    """Signature lines of these keys on a checkpoint, each of which holds.
+
+    Args:
+        kind: Signature type, ``ED25519`` or ``COSIGNATURE`` of ``note``.
+        keys: Raw public keys.
+
+    Raises:
+        VerificationError: One does not hold.
+    """
+    verify = notes.verify if kind == notes.ED25519 else checkpoints.verify_cosignature
+    lines = []
+    for raw in keys:
+        found = notes.signatures_of(note, name, notes.key_id(name, kind, raw))
+        if found:
+            verify(note, name, signing.public_from_bytes(raw))
+            lines += found
+    return lines
+
+
+def own_signatures(state: LedgerState, note: Note, size: int) -> list[SignatureLine]:
+    """Signatures of the log itself on a checkpoint of its own.
+
+    Raises:
+        VerificationError: There is none, or one does not hold.
+    """
+    lines = held(note, state.origin, notes.ED25519, state.keys_at(size))
+    if not lines:
+        raise VerificationError(f"checkpoint of size {size}: not signed by this log")
+    return lines
+
+
+def cosignatures(state: LedgerState, note: Note, witness: str) -> list[SignatureLine]:
+    """Cosignatures of an enrolled witness on a checkpoint.
+
+    Raises:
+        VerificationError: The witness is not enrolled, there is none, or one does not hold.
+    """
+    keys = state.witness_keys(witness)
+    if not keys:
+        raise VerificationError(f"witness {witness!r} is not enrolled")
+    lines = held(note, witness, notes.COSIGNATURE, keys)
+    if not lines:
+        raise VerificationError(f"checkpoint: no cosignature of an enrolled key of {witness}")
+    return lines

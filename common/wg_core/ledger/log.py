@@ -1,0 +1,390 @@
+"""A tamper-evident log in one SQLite file that only grows, and signs what it says.
+
+Every append takes the write lock of the file, folds in what other processes added, checks the
+new entry with the rules that a verifier uses, and commits it with a signed checkpoint of the new
+size in the same transaction. Hence an edit of any stored entry, also the last, breaks a
+signature. ``cosigned`` adds what others sign, and ``store`` what the entries mean for a budget.
+
+Not guaranteed: that the file was not replaced by an older copy of itself. The witness remembers
+(``CosignedLog.countersign`` fails), this module cannot.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wg_core.errors import ConfigError, VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import database, entries, heads, merkle
+from wg_core.ledger import note as notes
+from wg_core.ledger.charging import SOFTWARE
+from wg_core.ledger.checkpoint import Checkpoint
+from wg_core.ledger.entries import (
+    Entry,
+    Genesis,
+    Head,
+    KeyHandover,
+    Predecessor,
+    Rotation,
+    Witness,
+)
+from wg_core.ledger.state import ROTATION_CONTEXT, LedgerState
+from wg_core.wire import handover as handovers
+from wg_core.wire import signing
+from wg_core.wire.handover import Handover
+
+Step = Callable[[str], None]
+Clock = Callable[[], int]
+
+
+class Log:
+    """An open log. A context manager; not to be shared between threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        key: Ed25519PrivateKey | None,
+        clock: Clock | None,
+        on_step: Step | None,
+    ) -> None:
+        self._path = path
+        self._db = connection
+        self._key = key
+        self._clock: Clock = clock or (lambda: int(time.time()))
+        self._step: Step = on_step or (lambda step: None)
+        self._loaded: LedgerState | None = None
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        origin: str,
+        key: Ed25519PrivateKey,
+        site: str,
+        predecessor: Predecessor | None = None,
+        clock: Clock | None = None,
+        on_step: Step | None = None,
+    ) -> Self:
+        """Make a ledger with its genesis entry.
+
+        Args:
+            path: The file; must not hold a ledger.
+            origin: Origin line of its checkpoints, unique to log and key.
+            predecessor: The ledger that this one replaces after a compromise (``recovery``).
+            clock: Unix time in seconds.
+            on_step: Called with the name of each step; lets tests stop a process there.
+
+        Raises:
+            ConfigError: There is a ledger, or the file cannot be made.
+        """
+        notes.check_key_name(origin)
+        connection = database.create(path)
+        self = cls(path, connection, key, clock, on_step)
+        self._loaded = LedgerState()
+        try:
+            with self._transaction():
+                database.install_schema(connection)
+                public = signing.public_bytes(key)
+                head = Head(
+                    kind=entries.GENESIS,
+                    seq=0,
+                    prev="",
+                    origin=origin,
+                    key_id=notes.key_id(origin, notes.ED25519, public).hex(),
+                    time=self._clock(),
+                )
+                genesis = Genesis(
+                    head=head,
+                    site=site,
+                    ledger_key=public.hex(),
+                    software=SOFTWARE,
+                    predecessor=predecessor,
+                )
+                self._append(genesis, [key])
+        except BaseException:
+            connection.close()
+            raise
+        return self
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        key: Ed25519PrivateKey | None = None,
+        *,
+        clock: Clock | None = None,
+        on_step: Step | None = None,
+    ) -> Self:
+        """Open a ledger and check all of it: chain, arithmetic, and every stored checkpoint.
+
+        Without a key it can be read only.
+
+        Raises:
+            ConfigError: There is none, it cannot be read, or the key is not its signing key.
+            VerificationError: It was edited, cut, or is damaged.
+        """
+        connection = database.connect(path) if key is not None else database.connect_to_read(path)
+        self = cls(path, connection, key, clock, on_step)
+        try:
+            database.check_format(path, connection)
+            state = self._state
+            if key is not None and signing.public_bytes(key) != state.public_key:
+                raise ConfigError(
+                    f"{path}: signed by key {state.key_id}, the key given is another one"
+                )
+        except BaseException:
+            connection.close()
+            raise
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def origin(self) -> str:
+        """Origin of the log."""
+        return self._state.origin
+
+    @property
+    def site(self) -> str:
+        """Name of the site."""
+        return self._state.site
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self._state.size
+
+    @property
+    def public_key(self) -> bytes:
+        """Raw public key that signs the log now."""
+        return self._state.public_key
+
+    @property
+    def rotation(self) -> int | None:
+        """Index of the entry that made the signing key what it is; none if it is the first."""
+        keys = self._state.keys
+        return keys[-1].from_size - 1 if len(keys) > 1 else None
+
+    def entry(self, seq: int) -> bytes:
+        """Canonical bytes of an entry, or ``ConfigError``."""
+        with database.explained(self._path):
+            row = self._db.execute("select entry from entries where seq = ?", (seq,)).fetchone()
+        if row is None:
+            raise ConfigError(f"{self._path}: there is no entry {seq}")
+        return bytes(row[0])
+
+    def enrol_witness(self, name: str, public_key: bytes) -> int:
+        """Record a witness and its key. Idempotent.
+
+        Returns:
+            Index of its entry.
+        """
+        notes.check_key_name(name)
+        with self._writing() as state:
+            known = next((w for w in reversed(state.witnesses) if w.name == name), None)
+            if known is not None and known.public_key == public_key:
+                return known.seq
+            return self._append(
+                Witness(head=self._head(entries.WITNESS), name=name, public_key=public_key.hex())
+            )
+
+    def hand_over(self, handover: Handover) -> int:
+        """Record that a key of the server, or of a witness, is another one now. Idempotent.
+
+        Returns:
+            Index of its entry.
+
+        Raises:
+            VerificationError: The key before did not sign it, or is not the one of that witness.
+        """
+        with self._writing() as state:
+            for entry in state.handovers:
+                if entry.handover == handover:
+                    return entry.head.seq
+            named = [w for w in state.witnesses if w.name == handover.name]
+            witness = handover.use == handovers.WITNESS
+            if witness and named and named[-1].public_key.hex() == handover.now:
+                return named[-1].seq  # enrolled with it again
+            return self._append(KeyHandover(head=self._head(entries.HANDOVER), handover=handover))
+
+    def rotate(self, new_key: Ed25519PrivateKey) -> int:
+        """Change the signing key; the checkpoint that says so is signed by both.
+
+        Raises:
+            ConfigError: The ledger was opened without a key.
+        """
+        with self._writing() as state:
+            old_key = self._signing_key()
+            public = signing.public_bytes(new_key)
+            key_id = notes.key_id(state.origin, notes.ED25519, public).hex()
+            head = self._head(entries.ROTATION, key_id=key_id)
+            statement = entries.rotation_statement(head, state.public_key.hex(), public.hex())
+            seq = self._append(
+                Rotation(
+                    head=head,
+                    new_key=public.hex(),
+                    old_signature=signing.sign(old_key, ROTATION_CONTEXT, statement).hex(),
+                    new_signature=signing.sign(new_key, ROTATION_CONTEXT, statement).hex(),
+                ),
+                [old_key, new_key],
+            )
+            self._step("rotation:inserted")
+        self._key = new_key
+        return seq
+
+    def checkpoint(self) -> bytes:
+        """The newest signed checkpoint, with the cosignatures that it has."""
+        state = self._state
+        with database.explained(self._path):
+            row = self._db.execute(
+                "select note from heads where size = ?", (state.size,)
+            ).fetchone()
+        if row is None:
+            raise VerificationError(f"{self._path}: no checkpoint of size {state.size}")
+        return bytes(row[0])
+
+    def heads(self) -> list[bytes]:
+        """Stored checkpoints by size: every one that was cosigned or left, and the newest."""
+        with database.explained(self._path):
+            rows = self._db.execute("select note from heads order by size").fetchall()
+        return [bytes(row[0]) for row in rows]
+
+    # --- inside
+
+    @property
+    def _state(self) -> LedgerState:
+        """The fold over all entries on disk; reads what other processes added."""
+        with database.explained(self._path):
+            if self._loaded is None:
+                self._loaded = self._load()
+            else:
+                self._follow(self._loaded)
+        return self._loaded
+
+    def _load(self) -> LedgerState:
+        state = LedgerState()
+        outside = not self._db.in_transaction
+        if outside:
+            self._db.execute("begin")
+        try:
+            stored = dict(self._db.execute("select size, note from heads").fetchall())
+            for _ in self._fold(state):
+                if state.size in stored:
+                    heads.check_head(state, stored[state.size])
+            newest = max(stored, default=0)
+            if newest > state.size:
+                raise VerificationError(
+                    f"{self._path}: a signed checkpoint has {newest} entries, the ledger has "
+                    f"{state.size}: entries were deleted"
+                )
+            if state.size not in stored:
+                raise VerificationError(
+                    f"{self._path}: entry {state.size - 1}: no signed checkpoint covers it"
+                )
+        finally:
+            if outside:
+                self._db.execute("rollback")
+        return state
+
+    def _follow(self, state: LedgerState) -> None:
+        row = self._db.execute(
+            "select hash from entries where seq = ?", (state.size - 1,)
+        ).fetchone()
+        if row is None or row[0] != state.prev:
+            raise VerificationError(
+                f"{self._path}: entry {state.size - 1} was changed while the ledger was open"
+            )
+        for _ in self._fold(state):
+            pass
+
+    def _fold(self, state: LedgerState) -> Iterator[Entry]:
+        rows = self._db.execute(
+            "select seq, entry, hash from entries where seq >= ? order by seq", (state.size,)
+        )
+        for seq, data, leaf in rows:
+            if seq != state.size:
+                raise VerificationError(f"{self._path}: entry {state.size} is missing")
+            if not isinstance(data, bytes) or merkle.leaf_hash(data) != leaf:
+                raise VerificationError(f"{self._path}: entry {seq} does not match its stored hash")
+            yield state.apply(data)
+        if state.size == 0:
+            raise VerificationError(f"{self._path}: the ledger is empty: entries were deleted")
+
+    @contextmanager
+    def _writing(self) -> Iterator[LedgerState]:
+        """The write lock, with a state that holds everything committed before."""
+        key = signing.public_bytes(self._signing_key())
+        with self._transaction():
+            state = self._state
+            if key != state.public_key:  # rotated by another process since this one opened it
+                raise ConfigError(f"{self._path}: signed by key {state.key_id} now, open it again")
+            yield state
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with database.explained(self._path):
+            self._db.execute("begin immediate")
+            size = self._loaded.size if self._loaded else 0
+            try:
+                yield
+                self._step("transaction:filled")
+                self._db.execute("commit")
+            except BaseException:
+                if self._loaded is None or self._loaded.size != size:
+                    self._loaded = None
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
+                raise
+
+    def _append(self, entry: Entry, keys: list[Ed25519PrivateKey] | None = None) -> int:
+        """Add an entry and the signed checkpoint of the new size, inside a transaction."""
+        state = self._loaded
+        if state is None:
+            raise ConfigError(f"{self._path}: not loaded")
+        data = entries.encode(entry)
+        seq = state.size
+        state.apply(data)
+        self._db.execute("insert into entries values (?, ?, ?)", (seq, data, state.prev))
+        head = Checkpoint(state.origin, state.size, state.frontier.root())
+        note = checkpoints.sign(head, keys or [self._signing_key()])
+        self._db.execute("delete from heads where cosigned = 0")
+        self._db.execute("insert into heads values (?, ?, 0)", (head.size, note.encode()))
+        return seq
+
+    def _head(self, kind: str, *, key_id: str | None = None) -> Head:
+        state = self._loaded
+        if state is None:
+            raise ConfigError(f"{self._path}: not loaded")
+        return Head(
+            kind=kind,
+            seq=state.size,
+            prev=state.prev.hex(),
+            origin=state.origin,
+            key_id=key_id or state.key_id,
+            time=self._clock(),
+        )
+
+    def _signing_key(self) -> Ed25519PrivateKey:
+        if self._key is None:
+            raise ConfigError(f"{self._path}: opened for reading, without the signing key")
+        return self._key

@@ -1,0 +1,190 @@
+"""Merkle trees of RFC 9162, section 2.1: pure functions over leaf hashes, SHA-256.
+
+``Frontier`` holds the O(log n) subtree roots from which the next root follows, so that appending
+an entry does not read the old ones. Proofs are made from the list of leaf hashes and verified
+with the algorithms of sections 2.1.3.2 and 2.1.4.2.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from wg_core.errors import VerificationError
+
+HASH_SIZE = 32
+PROOF_LIMIT = 63  # Most hashes in one proof: trees are below 2^63 leaves
+
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """Hash of a leaf: ``SHA-256(0x00 || entry)``."""
+    return hashlib.sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Hash of an inner node: ``SHA-256(0x01 || left || right)``."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class Frontier:
+    """Roots of the perfect subtrees that make up a growing tree, largest first."""
+
+    __slots__ = ("_roots", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._roots: list[bytes] = []
+
+    def append(self, leaf: bytes) -> None:
+        """Add one leaf hash; amortised one node hash."""
+        self._roots.append(leaf)
+        self.size += 1
+        full = self.size
+        while full % 2 == 0:
+            right = self._roots.pop()
+            self._roots.append(node_hash(self._roots.pop(), right))
+            full //= 2
+
+    def root(self) -> bytes:
+        """Root of the tree so far; SHA-256 of nothing for the empty tree."""
+        if not self._roots:
+            return EMPTY_ROOT
+        result = self._roots[-1]
+        for left in reversed(self._roots[:-1]):
+            result = node_hash(left, result)
+        return result
+
+
+def root(leaves: Sequence[bytes]) -> bytes:
+    """Root over leaf hashes (``MTH`` of section 2.1.1)."""
+    frontier = Frontier()
+    for leaf in leaves:
+        frontier.append(leaf)
+    return frontier.root()
+
+
+def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """Path from leaf ``index`` to the root, leaf's sibling first (``PATH`` of section 2.1.3.1)."""
+    if not 0 <= index < len(leaves):
+        raise IndexError(f"leaf {index} of a tree of {len(leaves)}")
+    path: list[bytes] = []
+    low, high = 0, len(leaves)
+    while high - low > 1:
+        middle = low + _split(high - low)
+        if index < middle:
+            path.append(root(leaves[middle:high]))
+            high = middle
+        else:
+            path.append(root(leaves[low:middle]))
+            low = middle
+    return path[::-1]
+
+
+def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
+    """Proof that the tree of the first ``old_size`` leaves is a prefix (section 2.1.4.1).
+
+    Empty if ``old_size`` is 0 or the whole tree.
+    """
+    if not 0 <= old_size <= len(leaves):
+        raise IndexError(f"old size {old_size} of a tree of {len(leaves)}")
+    if old_size in (0, len(leaves)):
+        return []
+    path: list[bytes] = []
+    low, high = 0, len(leaves)
+    known = True  # the subtree in hand is the whole old tree, whose root the verifier knows
+    while high != old_size:
+        middle = low + _split(high - low)
+        if old_size <= middle:
+            path.append(root(leaves[middle:high]))
+            high = middle
+        else:
+            path.append(root(leaves[low:middle]))
+            low = middle
+            known = False
+    if not known:
+        path.append(root(leaves[low:high]))
+    return path[::-1]
+
+
+def verify_inclusion(
+    leaf: bytes, index: int, size: int, path: Sequence[bytes], expected: bytes
+) -> None:
+    """Check an inclusion proof (section 2.1.3.2).
+
+    Raises:
+        VerificationError: It does not lead from the leaf to the expected root.
+    """
+    if not 0 <= index < size:
+        raise VerificationError(f"inclusion proof: index {index} outside a tree of {size}")
+    position, last, result = index, size - 1, leaf
+    for sibling in path:
+        if last == 0:
+            raise VerificationError("inclusion proof: too long")
+        if position & 1 or position == last:
+            result = node_hash(sibling, result)
+            while position and not position & 1:
+                position >>= 1
+                last >>= 1
+        else:
+            result = node_hash(result, sibling)
+        position >>= 1
+        last >>= 1
+    if last != 0:
+        raise VerificationError("inclusion proof: too short")
+    if result != expected:
+        raise VerificationError(
+            f"inclusion proof: entry {index} leads to root {result.hex()}, "
+            f"expected {expected.hex()}"
+        )
+
+
+def verify_consistency(
+    old_size: int, old_root: bytes, size: int, new_root: bytes, path: Sequence[bytes]
+) -> None:
+    """Check a consistency proof (section 2.1.4.2).
+
+    Raises:
+        VerificationError: The old tree is not shown to be a prefix of the new one.
+    """
+    if not 0 <= old_size <= size:
+        raise VerificationError(f"consistency proof: old size {old_size}, new size {size}")
+    if old_size in (0, size):
+        if path:
+            raise VerificationError("consistency proof: must be empty for these sizes")
+        if old_root != (EMPTY_ROOT if old_size == 0 else new_root):
+            raise VerificationError(f"consistency proof: two roots for size {old_size}")
+        return
+    if not path:
+        raise VerificationError("consistency proof: is missing")
+    steps = list(path)
+    if old_size & (old_size - 1) == 0:
+        steps.insert(0, old_root)
+    position, last = old_size - 1, size - 1
+    while position & 1:
+        position >>= 1
+        last >>= 1
+    old_result = new_result = steps[0]
+    for sibling in steps[1:]:
+        if last == 0:
+            raise VerificationError("consistency proof: too long")
+        if position & 1 or position == last:
+            old_result = node_hash(sibling, old_result)
+            new_result = node_hash(sibling, new_result)
+            while position and not position & 1:
+                position >>= 1
+                last >>= 1
+        else:
+            new_result = node_hash(new_result, sibling)
+        position >>= 1
+        last >>= 1
+    if last != 0:
+        raise VerificationError("consistency proof: too short")
+    if old_result != old_root or new_result != new_root:
+        raise VerificationError(
+            f"consistency proof: the tree of {old_size} is not a prefix of the tree of {size}"
+        )
+
+
+def _split(size: int) -> int:
+    """Largest power of two below ``size`` (which is at least 2)."""
+    return 1 << (size - 1).bit_length() - 1

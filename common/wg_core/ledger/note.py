@@ -1,0 +1,210 @@
+"""Signed notes (c2sp.org/signed-note): text, a blank line, and one line for each signature.
+
+A note may carry signatures of keys that the reader does not know: those are ignored, as the
+specification demands, which leaves room for a second (ML-DSA-44) signature. One from a known
+key that does not hold refuses the whole note.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.wire import signing
+from wg_core.wire.protocol import NOTE_LIMIT
+
+ED25519 = 1  # Signature type: Ed25519 over the text
+COSIGNATURE = 4  # Signature type: timestamped Ed25519 cosignature
+KEY_ID_SIZE = 4
+SIGNATURES_LIMIT = 32
+_DASH = "— "
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureLine:
+    """One signature: who says it signed, with which key, and the signature's bytes."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+    def encode(self) -> str:
+        """The line, without its newline."""
+        body = base64.b64encode(self.key_id + self.signature).decode("ascii")
+        return f"{_DASH}{self.name} {body}"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A text (ending in a newline) and its signatures."""
+
+    text: str
+    signatures: tuple[SignatureLine, ...]
+
+    def encode(self) -> bytes:
+        """The note's bytes."""
+        lines = "".join(f"{line.encode()}\n" for line in self.signatures)
+        return f"{self.text}\n{lines}".encode()
+
+    def with_signatures(self, lines: Iterable[SignatureLine]) -> Note:
+        """The note with more signatures; one that is there already is not repeated."""
+        merged = dict.fromkeys((*self.signatures, *lines))
+        return Note(self.text, tuple(merged))
+
+    def replacing(self, lines: Iterable[SignatureLine]) -> Note:
+        """The note with signatures in the place of earlier ones of the same keys."""
+        new = tuple(lines)
+        keys = {(line.name, line.key_id) for line in new}
+        kept = tuple(x for x in self.signatures if (x.name, x.key_id) not in keys)
+        return Note(self.text, (*kept, *new))
+
+
+def check_key_name(name: str) -> str:
+    """Return a key name, or refuse it: not empty, no space, no plus, no control character.
+
+    Raises:
+        DecodeError: It cannot stand on a signature line.
+    """
+    if not name or any(c.isspace() or c == "+" or ord(c) < 0x20 for c in name):
+        raise DecodeError(f"key name {name!r}: empty, or holds a space, plus or control character")
+    return name
+
+
+def key_id(name: str, kind: int, public_key: bytes) -> bytes:
+    """First four bytes of ``SHA-256(name || 0x0A || type || public key)``."""
+    return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public_key).digest()[:KEY_ID_SIZE]
+
+
+def vkey(name: str, kind: int, public_key: bytes) -> str:
+    """A verifier key in text: name, key ID and base64 of type and key, joined by plus signs."""
+    body = base64.b64encode(bytes([kind]) + public_key).decode("ascii")
+    return f"{check_key_name(name)}+{key_id(name, kind, public_key).hex()}+{body}"
+
+
+def decode_vkey(text: str) -> tuple[str, int, bytes]:
+    """Read a verifier key of an Ed25519 key: name, signature type, 32 raw bytes.
+
+    Raises:
+        DecodeError: It is none, or its key ID is another key's.
+    """
+    what = "verifier key"
+    parts = text.split("+", 2)
+    if len(parts) != 3:
+        raise DecodeError(f"{what}: {text[:80]!r}, expected NAME+KEYID+BASE64")
+    name, identifier, body = parts
+    check_key_name(name)
+    raw = decode_base64(body, what=what)
+    if len(raw) != 33 or raw[0] not in (ED25519, COSIGNATURE):
+        raise DecodeError(f"{what}: {name}: not an Ed25519 key")
+    if key_id(name, raw[0], raw[1:]).hex() != identifier:
+        raise DecodeError(f"{what}: {name}: key id {identifier[:40]!r} is of another key")
+    return name, raw[0], raw[1:]
+
+
+def sign(text: str, name: str, key: Ed25519PrivateKey) -> SignatureLine:
+    """Sign a note's text with an Ed25519 key of type 1."""
+    check_key_name(name)
+    identifier = key_id(name, ED25519, signing.public_bytes(key))
+    return SignatureLine(name, identifier, key.sign(text.encode()))
+
+
+def verify(note: Note, name: str, key: Ed25519PublicKey) -> None:
+    """Check that the note carries a valid signature of this key.
+
+    Raises:
+        VerificationError: There is none, or one of this key does not hold.
+    """
+    identifier = key_id(name, ED25519, signing.public_bytes(key))
+    found = signatures_of(note, name, identifier)
+    if not found:
+        raise VerificationError(f"note: no signature of {name} with key {identifier.hex()}")
+    for line in found:
+        try:
+            key.verify(line.signature, note.text.encode())
+        except InvalidSignature as error:
+            raise VerificationError(f"note: the signature of {name} does not hold") from error
+
+
+def signatures_of(note: Note, name: str, identifier: bytes) -> list[SignatureLine]:
+    """Signature lines that claim this key."""
+    return [x for x in note.signatures if x.name == name and x.key_id == identifier]
+
+
+def decode(data: bytes, *, what: str = "note") -> Note:
+    """Read a note; says nothing about whether its signatures hold.
+
+    Raises:
+        DecodeError: The bytes are not a signed note.
+    """
+    if len(data) > NOTE_LIMIT:
+        raise DecodeError(f"{what}: {len(data)} bytes, at most {NOTE_LIMIT} are accepted")
+    try:
+        whole = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"{what}: not UTF-8") from error
+    if any(ord(c) < 0x20 and c != "\n" for c in whole):
+        raise DecodeError(f"{what}: holds a control character")
+    text, separator, tail = whole.rpartition("\n\n")
+    if not separator or not text:
+        raise DecodeError(f"{what}: no blank line between text and signatures")
+    return Note(text + "\n", decode_lines(tail, what=what))
+
+
+def decode_lines(tail: str, *, what: str = "note") -> tuple[SignatureLine, ...]:
+    """Read signature lines, each ending in a newline; at least one.
+
+    Raises:
+        DecodeError: A line is not a signature line.
+    """
+    if not tail.endswith("\n"):
+        raise DecodeError(f"{what}: does not end in a signature line and a newline")
+    lines = tail[:-1].split("\n")
+    if len(lines) > SIGNATURES_LIMIT:
+        raise DecodeError(f"{what}: {len(lines)} signatures, at most {SIGNATURES_LIMIT}")
+    return tuple(_decode_line(line, what) for line in lines)
+
+
+def decode_base64(word: str, *, what: str) -> bytes:
+    """Decode standard base64 with padding, refusing a second spelling of the same bytes.
+
+    Raises:
+        DecodeError: It is not.
+    """
+    try:
+        data = base64.b64decode(word.encode("ascii"), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError(f"{what}: not base64") from error
+    if base64.b64encode(data).decode("ascii") != word:
+        raise DecodeError(f"{what}: not canonical base64")
+    return data
+
+
+def decode_decimal(word: str, *, what: str) -> int:
+    """Decode an ASCII decimal without leading zeros, below 2^63, or ``DecodeError``."""
+    ascii_digits = word.isascii() and word.isdigit() and len(word) <= 19
+    if not ascii_digits or (word[0] == "0" and word != "0") or int(word) >= 1 << 63:
+        raise DecodeError(f"{what}: {word[:40]!r} is not a plain decimal below 2^63")
+    return int(word)
+
+
+def _decode_line(line: str, what: str) -> SignatureLine:
+    if not line.startswith(_DASH):
+        raise DecodeError(f"{what}: a signature line must begin with an em dash and a space")
+    name, space, body = line[len(_DASH) :].partition(" ")
+    if not space:
+        raise DecodeError(f"{what}: a signature line needs a name and a signature")
+    check_key_name(name)
+    raw = decode_base64(body, what=f"{what}: signature of {name}")
+    if len(raw) <= KEY_ID_SIZE:
+        raise DecodeError(f"{what}: the signature of {name} is too short")
+    return SignatureLine(name, raw[:KEY_ID_SIZE], raw[KEY_ID_SIZE:])

@@ -1,0 +1,84 @@
+"""Where the ledger of a plant's home lies: in the home, or in another home of the same plant.
+
+A plant that joins two servers, one for images and one for sensor windows say, has two homes. Its
+parts are in both data sets, so their budget is one: the second home holds ``budget-of.json``
+instead of a ledger, which names the home whose ledger, ledger key and site secret it uses, and what
+its own server was told of them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.wire import canonical
+
+LEDGER = "ledger.sqlite"
+BUDGET_OF = "budget-of.json"
+VERSION = 1
+_LIMIT = 64 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetOf:
+    """Whose budget a home draws on.
+
+    Attributes:
+        home: Absolute path of the home that holds the ledger.
+        origin: Origin of that ledger, as this home's server knows it.
+        ledger_key: Public key of that ledger, hex, as this home's server knows it.
+    """
+
+    version: int = VERSION
+    home: str
+    origin: str
+    ledger_key: str
+
+    def __post_init__(self) -> None:
+        if not Path(self.home).is_absolute():
+            raise DecodeError(f"{BUDGET_OF}: home {self.home!r}, expected an absolute path")
+
+
+def read(home: Path) -> BudgetOf | None:
+    """Whose budget a home draws on; None: its own.
+
+    Raises:
+        ConfigError: The file cannot be read.
+        DecodeError: It is damaged.
+    """
+    path = home / BUDGET_OF
+    if not path.exists():
+        return None
+    data = atomic.read_bytes(path, limit=_LIMIT)
+    return canonical.decode(BudgetOf, data, what=str(path), limit=_LIMIT)
+
+
+def write(home: Path, budget: BudgetOf) -> None:
+    """Let a home draw on another home's budget."""
+    atomic.write_bytes(home / BUDGET_OF, canonical.encode(budget), mode=atomic.PRIVATE)
+
+
+def ledger_home(home: Path) -> Path:
+    """The home that holds a home's ledger.
+
+    Raises:
+        ConfigError: ``budget-of.json`` names a home that is not there, or that has none itself.
+        DecodeError: ``budget-of.json`` is damaged.
+    """
+    budget = read(home)
+    if budget is None:
+        return home
+    other = Path(budget.home)
+    if not other.is_dir():
+        raise ConfigError(
+            f"{home / BUDGET_OF}: the ledger is in {other}, which is not there; put that home back,"
+            " or write its new place into this file"
+        )
+    if (other / BUDGET_OF).exists():
+        raise ConfigError(f"{home / BUDGET_OF}: {other} has no ledger of its own either")
+    return other
+
+
+def ledger_file(home: Path) -> Path:
+    """The ledger of a home, wherever it lies."""
+    return ledger_home(home) / LEDGER

@@ -1,0 +1,117 @@
+"""Proofs that an entry is in a log (c2sp.org/tlog-proof), as text that travels with the entry.
+
+The optional ``extra`` line is not authenticated. Here it carries, for a site without a network,
+consistency proofs from every size that its witness may have seen last (for each a
+``witness.WitnessRequest`` without the checkpoint), so that a server can witness a checkpoint that
+arrives in a file.
+"""
+
+import base64
+from dataclasses import dataclass
+
+from wg_core.errors import DecodeError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import merkle
+from wg_core.ledger import note as notes
+from wg_core.ledger.checkpoint import Checkpoint
+from wg_core.ledger.note import Note
+
+HEADER = "c2sp.org/tlog-proof@v1"
+PROOF_SIZE_LIMIT = 128 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """Index of an entry, its path to the root, the signed checkpoint, and unauthenticated data.
+
+    Attributes:
+        index: Index of the entry, from zero.
+        path: Hashes from the leaf's sibling to the root's child.
+        note: The signed checkpoint, with its cosignatures.
+        extra: Opaque data, not authenticated; empty if there is none.
+    """
+
+    index: int
+    path: tuple[bytes, ...]
+    note: Note
+    extra: bytes = b""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint that the note's text says."""
+        return checkpoints.decode_text(self.note.text)
+
+    def encode(self) -> bytes:
+        """The proof's text."""
+        extra = f"extra {_base64(self.extra)}\n" if self.extra else ""
+        path = "".join(f"{_base64(digest)}\n" for digest in self.path)
+        head = f"{HEADER}\n{extra}index {self.index}\n{path}\n"
+        return head.encode() + self.note.encode()
+
+    def verify(self, entry: bytes) -> None:
+        """Check that the entry is in the checkpoint's tree; signatures are checked elsewhere.
+
+        Raises:
+            VerificationError: It is not.
+        """
+        head = self.checkpoint
+        merkle.verify_inclusion(
+            merkle.leaf_hash(entry), self.index, head.size, self.path, head.root
+        )
+
+
+def decode(data: bytes, *, what: str = "proof") -> Proof:
+    """Read a proof; says nothing about whether it holds.
+
+    Raises:
+        DecodeError: The bytes are not a proof.
+    """
+    if len(data) > PROOF_SIZE_LIMIT:
+        raise DecodeError(f"{what}: {len(data)} bytes, at most {PROOF_SIZE_LIMIT} are accepted")
+    lines, body = split(data, what=what)
+    if lines[0] != HEADER:
+        raise DecodeError(f"{what}: first line {lines[0][:60]!r}, expected {HEADER!r}")
+    rest = lines[1:]
+    extra = b""
+    if rest and rest[0].startswith("extra "):
+        extra = notes.decode_base64(rest.pop(0)[len("extra ") :], what=f"{what}: extra line")
+        if not extra:
+            raise DecodeError(f"{what}: the extra line is empty")
+    if not rest or not rest[0].startswith("index "):
+        raise DecodeError(f"{what}: no index line")
+    index = notes.decode_decimal(rest.pop(0)[len("index ") :], what=f"{what}: index")
+    _, note = checkpoints.decode(body, what=f"{what}: checkpoint")
+    return Proof(index=index, path=decode_hashes(rest, what=what), note=note, extra=extra)
+
+
+def split(data: bytes, *, what: str) -> tuple[list[str], bytes]:
+    """The lines before the first blank line, and the checkpoint behind it.
+
+    Raises:
+        DecodeError: There is no blank line, or something else than ASCII before it.
+    """
+    head, separator, body = data.partition(b"\n\n")
+    if not separator:
+        raise DecodeError(f"{what}: no blank line before the checkpoint")
+    try:
+        return head.decode("ascii").split("\n"), body
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"{what}: not ASCII before the checkpoint") from error
+
+
+def decode_hashes(lines: list[str], *, what: str) -> tuple[bytes, ...]:
+    """Read one base64 hash of 32 bytes from each line.
+
+    Raises:
+        DecodeError: A line is none, or there are too many.
+    """
+    if len(lines) > merkle.PROOF_LIMIT:
+        raise DecodeError(f"{what}: {len(lines)} hashes, at most {merkle.PROOF_LIMIT}")
+    hashes = tuple(notes.decode_base64(line, what=f"{what}: hash") for line in lines)
+    if any(len(digest) != merkle.HASH_SIZE for digest in hashes):
+        raise DecodeError(f"{what}: a hash is not of {merkle.HASH_SIZE} bytes")
+    return hashes
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,84 @@
+"""After a signing key is lost or stolen: a new log under a new origin that inherits the spend.
+
+The first entry of the new log carries the old one's last checkpoint and what every lineage had
+spent, so that a compromise gives nobody a fresh budget. All that stands on the old log counts,
+also what a thief may have added: that only makes the budget smaller.
+"""
+
+from contextlib import closing
+from pathlib import Path
+
+from wg_core.errors import VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import history as histories
+from wg_core.ledger import sources
+from wg_core.ledger.entries import InheritedSpend, Predecessor
+from wg_core.ledger.history import History
+from wg_core.ledger.state import LedgerState
+
+
+def predecessor(path: Path, reason: str) -> Predecessor:
+    """Read the log to be replaced: its file, an export, or a client's home.
+
+    Args:
+        path: Which. Take the newest copy that the witness has seen.
+        reason: Why it is given up; goes to the new log.
+
+    Raises:
+        VerificationError: It does not hold. Then restore a copy that does, or the last export.
+    """
+    with closing(sources.open_source(path)) as source:
+        history = histories.read(source)
+        checkpoint = source.heads()[-1]
+    state = history.state
+    return Predecessor(
+        origin=state.origin,
+        key=state.public_key.hex(),
+        checkpoint=checkpoint.decode(),
+        reason=reason,
+        spends=_spends(state),
+    )
+
+
+def verify_succession(new: LedgerState, old: History) -> None:
+    """Check that a log inherited everything that its predecessor had spent.
+
+    Args:
+        new: The log, or its first entry alone.
+        old: The predecessor, whole.
+
+    Raises:
+        VerificationError: It names another predecessor, an older state of it, or less spend.
+    """
+    genesis = new.genesis
+    found = genesis.predecessor if genesis else None
+    if found is None:
+        raise VerificationError("entry 0: names no predecessor")
+    if found.origin != old.state.origin or found.key != old.state.public_key.hex():
+        raise VerificationError(
+            f"entry 0: replaces log {found.origin}, the one given is {old.state.origin}"
+        )
+    root = old.heads[-1].root
+    said, _ = checkpoints.decode(found.checkpoint.encode(), what="predecessor's checkpoint")
+    if bytes.fromhex(root) != said.root:
+        raise VerificationError(
+            f"entry 0: carries another checkpoint than the one of {old.state.size} entries "
+            f"with root {root}"
+        )
+    if found.spends != _spends(old.state):
+        raise VerificationError("entry 0: inherits another spend than the old log had")
+
+
+def _spends(state: LedgerState) -> tuple[InheritedSpend, ...]:
+    return tuple(
+        InheritedSpend(
+            lineage=lineage.id,
+            names=tuple(lineage.names),
+            commitments=tuple(lineage.commitments),
+            cap_epsilon=lineage.cap_epsilon,
+            cap_delta=lineage.cap_delta,
+            events=lineage.events(),
+            charges=lineage.charges,
+        )
+        for lineage in state.lineages.values()
+    )

@@ -1,0 +1,448 @@
+"""What a log says so far: a fold over its entries, shared by the writer and every verifier.
+
+``LedgerState.apply`` takes the bytes of the next entry and refuses it unless it follows from all
+before it: index, hash chain, origin, key, lineage and its cap, arithmetic of the budget, one
+release for one charge. The writer applies an entry before it commits it, so it cannot write what
+a verifier would refuse. What ``apply`` does not do: convert budgets to epsilon (slow; see
+``LineageState.events`` and the callers), and check signatures of checkpoints.
+"""
+
+from dataclasses import dataclass
+
+from wg_core import numbers
+from wg_core.errors import DecodeError, VerificationError, WgError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import entries, merkle
+from wg_core.ledger import note as notes
+from wg_core.ledger.entries import (
+    Audit,
+    Charge,
+    Dataset,
+    Decision,
+    Entry,
+    Genesis,
+    KeyHandover,
+    Predecessor,
+    Release,
+    Reuse,
+    Rotation,
+    Witness,
+)
+from wg_core.ledger.lineage import ChargeState, LineageState
+from wg_core.ledger.price import check_mechanism
+from wg_core.ledger.statement import check_cap
+from wg_core.wire import handover as handovers
+from wg_core.wire import signing
+
+ROTATION_CONTEXT = "ledger-rotation"
+
+DATASETS_LIMIT = 1 << 14
+"""Most DATASET entries of a log: each is compared with the names and contents before it."""
+WITNESSES_LIMIT = 256  # Most keys of witnesses of a log: every checkpoint is compared with each
+ROTATIONS_LIMIT = 1024  # Most ROTATION entries of a log: every checkpoint is compared with each key
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPeriod:
+    """A signing key and the sizes of the log whose checkpoints it signs: from this one on."""
+
+    from_size: int
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessKey:
+    """A key of a witness, known to the log from an index on.
+
+    Attributes:
+        name: Key name of the witness.
+        public_key: 32 raw bytes.
+        seq: Index of the entry that says so.
+        before: The key that signed for this one; empty where the log alone says so.
+    """
+
+    name: str
+    public_key: bytes
+    seq: int
+    before: bytes = b""
+
+
+class LedgerState:
+    """The fold. Starts empty; entry 0 must be a genesis."""
+
+    def __init__(self) -> None:
+        self.origin = ""
+        self.site = ""
+        self.genesis: Genesis | None = None
+        self.prev = b""
+        self.frontier = merkle.Frontier()
+        self.leaves: list[bytes] = []
+        self.keys: list[KeyPeriod] = []
+        self.audit: Audit | None = None
+        self.witnesses: list[WitnessKey] = []
+        self.handovers: list[KeyHandover] = []
+        self.datasets: dict[str, Dataset] = {}
+        self.lineages: dict[str, LineageState] = {}
+        self.charges: dict[int, ChargeState] = {}
+        self.decisions: dict[tuple[str, str], Decision] = {}
+        self.reuses: dict[tuple[int, str, str], Reuse] = {}
+        self.clock_steps_back: list[int] = []
+        self._time: int | None = None
+        self._key_id = ""
+        self._alias: dict[str, str] = {}
+        self._registered = 0
+        self._by_request: dict[tuple[str, str], ChargeState] = {}
+        self._by_fingerprint: dict[str, ChargeState] = {}
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self.frontier.size
+
+    @property
+    def public_key(self) -> bytes:
+        """The key that signs from here, 32 raw bytes."""
+        return self.keys[-1].public_key
+
+    @property
+    def key_id(self) -> str:
+        """Its key ID, hex."""
+        return self._key_id
+
+    def _add_key(self, from_size: int, public_key: bytes) -> None:
+        self.keys.append(KeyPeriod(from_size, public_key))
+        self._key_id = notes.key_id(self.origin, notes.ED25519, public_key).hex()
+
+    def keys_at(self, size: int) -> list[bytes]:
+        """Keys that may sign a checkpoint of ``size``: one, or two right after a rotation."""
+        valid = [
+            period.public_key
+            for index, period in enumerate(self.keys)
+            if period.from_size <= size
+            and (index + 1 == len(self.keys) or size <= self.keys[index + 1].from_size)
+        ]
+        return valid[-2:]
+
+    def witness_keys(self, name: str) -> list[bytes]:
+        """Keys of a witness, newest first."""
+        return [w.public_key for w in reversed(self.witnesses) if w.name == name]
+
+    def lineage(self, identifier: str) -> LineageState:
+        """A lineage by ID, or the one it was merged into; else ``VerificationError``."""
+        named = identifier
+        while identifier in self._alias:
+            identifier = self._alias[identifier]
+        if named != identifier:
+            self._alias[named] = identifier  # a chain of merges is walked once
+        if identifier not in self.lineages:
+            raise VerificationError(f"lineage {identifier!r} is unknown")
+        return self.lineages[identifier]
+
+    def by_request(self, dataset: str, request_id: str) -> ChargeState | None:
+        """The charge of a request."""
+        return self._by_request.get((dataset, request_id))
+
+    def by_fingerprint(self, fingerprint: str) -> ChargeState | None:
+        """The newest charge of equal data, schema and guarantee."""
+        return self._by_fingerprint.get(fingerprint)
+
+    def burned(self) -> list[ChargeState]:
+        """Charges without a release, oldest first."""
+        return [charge for charge in self.charges.values() if charge.open]
+
+    def apply(self, data: bytes) -> Entry:
+        """Take the next entry. After an error the state must not be used further.
+
+        Raises:
+            VerificationError: The entry does not follow; the message names its index.
+        """
+        try:
+            entry = entries.decode(data, what=f"entry {self.size}")
+            self._check_head(entry)
+            self._dispatch(entry)
+        except WgError as error:
+            text = str(error)
+            name = f"entry {self.size}"
+            message = text if text.startswith(name) else f"{name}: {text}"
+            raise VerificationError(message) from error
+        leaf = merkle.leaf_hash(data)
+        self.prev = leaf
+        self.leaves.append(leaf)
+        self.frontier.append(leaf)
+        return entry
+
+    def _check_head(self, entry: Entry) -> None:
+        head = entry.head
+        if head.seq != self.size:
+            raise VerificationError(f"has index {head.seq}, expected {self.size}")
+        if head.prev != self.prev.hex():
+            raise VerificationError(
+                f"entry {self.size - 1} or {self.size}: the hash chain breaks between them "
+                f"(prev is {head.prev}, the entry before hashes to {self.prev.hex()})"
+            )
+        if (self.size == 0) != isinstance(entry, Genesis):
+            raise VerificationError(f"kind {head.kind}: the first entry, and only it, is genesis")
+        if self.size and head.origin != self.origin:
+            raise VerificationError(f"origin {head.origin!r}, expected {self.origin!r}")
+        if self._time is not None and head.time < self._time:
+            self.clock_steps_back.append(head.seq)
+        self._time = head.time
+
+    def _dispatch(self, entry: Entry) -> None:
+        if isinstance(entry, Genesis):
+            self._genesis(entry)
+        elif isinstance(entry, Dataset):
+            self._dataset(entry)
+        elif isinstance(entry, Charge):
+            self._charge(entry)
+        elif isinstance(entry, Release):
+            self._release(entry)
+        elif isinstance(entry, Witness):
+            self._witness(entry)
+        elif isinstance(entry, KeyHandover):
+            self._handover(entry)
+        elif isinstance(entry, Rotation):
+            self._rotation(entry)
+        elif isinstance(entry, Audit):
+            self.audit = entry
+        elif isinstance(entry, Decision):
+            self._decision(entry)
+        elif isinstance(entry, Reuse):
+            self._reuse(entry)
+        if entry.head.key_id != self.key_id:
+            raise VerificationError(f"key id {entry.head.key_id}, expected {self.key_id}")
+
+    def _genesis(self, entry: Genesis) -> None:
+        self.genesis = entry
+        self.origin = notes.check_key_name(entry.head.origin)
+        self.site = entry.site
+        self._add_key(1, _public_key(entry.ledger_key, "ledger key"))
+        if entry.predecessor is None:
+            return
+        self._check_predecessor(entry.predecessor)
+        taken: set[str] = set()
+        for spend in entry.predecessor.spends:
+            check_cap(spend.cap_epsilon, spend.cap_delta)
+            keys = {spend.lineage, *(f"name {name}" for name in spend.names), *spend.commitments}
+            if taken & keys:
+                raise VerificationError(
+                    f"inherits {sorted(taken & keys)[0]!r} in two lineages: one spend would be lost"
+                )
+            taken |= keys
+            lineage = LineageState(
+                spend.lineage,
+                spend.cap_epsilon,
+                spend.cap_delta,
+                names=list(spend.names),
+                commitments=list(spend.commitments),
+                charges=spend.charges,
+            )
+            for event in spend.events:
+                lineage.add(event)
+            self.lineages[lineage.id] = lineage
+
+    def _check_predecessor(self, old: Predecessor) -> None:
+        if old.origin == self.origin:
+            raise VerificationError(f"replaces a log of the same origin {old.origin!r}")
+        _, note = checkpoints.decode(old.checkpoint.encode(), what="predecessor's checkpoint")
+        key = signing.public_from_bytes(_public_key(old.key, "predecessor's key"))
+        checkpoints.verify(note, old.origin, key)
+
+    def _dataset(self, entry: Dataset) -> None:
+        self._registered += 1
+        if self._registered > DATASETS_LIMIT:
+            raise VerificationError(f"more than {DATASETS_LIMIT} data sets are registered")
+        if entry.refresh_rule != entries.NEVER:
+            raise VerificationError(f"refresh rule {entry.refresh_rule!r}, expected 'never'")
+        lineage = self._find_lineage(entry)
+        for identifier in entry.inherits:
+            self._merge(self.lineage(identifier), lineage)
+        cap = (lineage.cap_epsilon, lineage.cap_delta)
+        if (entry.cap_epsilon, entry.cap_delta) != cap:
+            raise VerificationError(
+                f"cap ({entry.cap_epsilon}, {entry.cap_delta}), but lineage {lineage.id} "
+                f"has ({cap[0]}, {cap[1]})"
+            )
+        if entry.name not in lineage.names:
+            lineage.names.append(entry.name)
+        if entry.commitment not in lineage.commitments:
+            lineage.commitments.append(entry.commitment)
+        self.datasets[entry.name] = entry
+
+    def _find_lineage(self, entry: Dataset) -> LineageState:
+        """The lineage that the entry names, which must hold all that it cannot escape."""
+        bound = self.bound_lineages(entry.name, entry.commitment)
+        new = entries.lineage_id(self.origin, self.size)
+        if entry.lineage == new:
+            if bound:
+                raise VerificationError(
+                    f"data set {entry.name!r} belongs to lineage {bound[0].id}: no new budget"
+                )
+            if new in self.lineages or new in self._alias:
+                raise VerificationError(f"lineage {new} was there before: no new budget")
+            self.lineages[new] = LineageState(new, entry.cap_epsilon, entry.cap_delta)
+            return self.lineages[new]
+        named = self.lineage(entry.lineage)
+        merged = [named, *map(self.lineage, entry.inherits)]
+        for lineage in bound:
+            if lineage not in merged:
+                raise VerificationError(
+                    f"data set {entry.name!r} belongs to lineage {lineage.id} by its name or its "
+                    f"content: the entry must merge it into {entry.lineage}"
+                )
+        return named
+
+    def bound_lineages(self, name: str, commitment: str) -> list[LineageState]:
+        """The lineages that a data set belongs to: by its name, and by its content.
+
+        If they are two, both have paid for these data, and they can only be one from here.
+        """
+        return [
+            lineage
+            for lineage in self.lineages.values()
+            if name in lineage.names or commitment in lineage.commitments
+        ]
+
+    def _merge(self, source: LineageState, target: LineageState) -> None:
+        if source is target:
+            return
+        if (source.cap_epsilon, source.cap_delta) != (target.cap_epsilon, target.cap_delta):
+            raise VerificationError(f"lineage {source.id} has another cap than {target.id}")
+        for event in source.events():
+            target.add(event)
+        target.charges += source.charges
+        target.names += [name for name in source.names if name not in target.names]
+        target.commitments += [c for c in source.commitments if c not in target.commitments]
+        del self.lineages[source.id]
+        self._alias[source.id] = target.id
+
+    def _decision(self, entry: Decision) -> None:
+        key = (entry.dataset, entry.request_id)
+        if key in self._by_request:
+            raise VerificationError(
+                f"request {entry.request_id!r} is decided after its charge"
+                f" (entry {self._by_request[key].seq})"
+            )
+        self.decisions[key] = entry
+
+    def _reuse(self, entry: Reuse) -> None:
+        charge = self.charges.get(entry.charge)
+        if charge is None or charge.open:
+            raise VerificationError(f"hands out entry {entry.charge} again, which was not released")
+        key = (entry.charge, entry.purpose, entry.recipient)
+        if key in self.reuses:
+            raise VerificationError(
+                f"states a use of entry {entry.charge} again: entry {self.reuses[key].head.seq}"
+            )
+        self.reuses[key] = entry
+
+    def _check_decided(self, entry: Charge) -> None:
+        """A charge of a request that a person decided is what was approved."""
+        decision = self.decisions.get((entry.dataset, entry.request_id))
+        if decision is None:
+            return
+        seq = decision.head.seq
+        if not decision.approved:
+            raise VerificationError(f"request {entry.request_id!r} was denied (entry {seq})")
+        for what, got, want in (
+            ("epsilon", numbers.exact(entry.epsilon), numbers.exact(decision.epsilon)),
+            ("delta", numbers.exact(entry.delta), numbers.exact(decision.delta)),
+            ("purpose", entry.use.purpose, decision.purpose),
+            ("recipient", entry.use.recipient, decision.recipient),
+        ):
+            if got != want:
+                raise VerificationError(f"{what} {got}, entry {seq} approved {want}")
+
+    def _charge(self, entry: Charge) -> None:
+        dataset = self.datasets.get(entry.dataset)
+        if dataset is None:
+            raise VerificationError(f"data set {entry.dataset!r} is not registered")
+        lineage = self.lineage(dataset.lineage)
+        state = entry.state
+        _same("commitment", entry.commitment, dataset.commitment)
+        _same("lineage", entry.lineage, lineage.id)
+        _same("cap epsilon", state.cap_epsilon, lineage.cap_epsilon)
+        _same("cap delta", state.cap_delta, lineage.cap_delta)
+        _same("refresh rule", state.refresh_rule, lineage.refresh_rule)
+        _same("charges before", state.charges_before, lineage.charges)
+        _same("mu squared before", state.mu_squared_before, str(lineage.mu_squared))
+        if (entry.dataset, entry.request_id) in self._by_request:
+            raise VerificationError(f"request {entry.request_id!r} is charged a second time")
+        self._check_decided(entry)
+        check_mechanism(entry)
+        lineage.add(entry.event)
+        lineage.charges += 1
+        _same("mu squared after", state.mu_squared_after, str(lineage.mu_squared))
+        charge = ChargeState(
+            self.size, entry.request_id, entry.dataset, lineage.id, entry.fingerprint
+        )
+        self.charges[self.size] = charge
+        self._by_request[entry.dataset, entry.request_id] = charge
+        self._by_fingerprint[entry.fingerprint] = charge
+
+    def _release(self, entry: Release) -> None:
+        charge = self.charges.get(entry.charge)
+        if charge is None:
+            raise VerificationError(f"releases entry {entry.charge}, which is no charge")
+        if charge.release is not None:
+            raise VerificationError(f"charge {entry.charge} was released at {charge.release}")
+        _same("request", entry.request_id, charge.request_id)
+        charge.release = self.size
+        charge.payload_sha256 = entry.payload_sha256
+
+    def _witness(self, entry: Witness) -> None:
+        notes.check_key_name(entry.name)
+        self._add_witness(entry.name, _public_key(entry.public_key, "witness key"), b"")
+
+    def _handover(self, entry: KeyHandover) -> None:
+        given = entry.handover
+        given.verify()
+        before, now = bytes.fromhex(given.before), _public_key(given.now, "new key")
+        if len(self.handovers) >= WITNESSES_LIMIT:
+            raise VerificationError(f"more than {WITNESSES_LIMIT} keys are handed over")
+        if given.use == handovers.WITNESS:
+            known = self.witness_keys(given.name)[:1]
+            if known != [before]:
+                raise VerificationError(f"witness {given.name}: {given.before} is not its key")
+            self._add_witness(given.name, now, before)
+        self.handovers.append(entry)
+
+    def _add_witness(self, name: str, key: bytes, before: bytes) -> None:
+        if len(self.witnesses) >= WITNESSES_LIMIT:
+            raise VerificationError(f"more than {WITNESSES_LIMIT} witnesses are named")
+        self.witnesses.append(WitnessKey(name, key, self.size, before))
+
+    def _rotation(self, entry: Rotation) -> None:
+        new = _public_key(entry.new_key, "new key")
+        if len(self.keys) > ROTATIONS_LIMIT:
+            raise VerificationError(f"more than {ROTATIONS_LIMIT} rotations")
+        _same("key id", entry.head.key_id, notes.key_id(self.origin, notes.ED25519, new).hex())
+        statement = entries.rotation_statement(entry.head, self.public_key.hex(), entry.new_key)
+        for raw, signature in (
+            (self.public_key, entry.old_signature),
+            (new, entry.new_signature),
+        ):
+            key = signing.public_from_bytes(raw)
+            signing.verify(key, ROTATION_CONTEXT, statement, _unhex(signature, "signature"))
+        self._add_key(self.size + 1, new)
+
+
+def _same(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise VerificationError(f"{what} is {found!r}, expected {expected!r}")
+
+
+def _public_key(text: str, what: str) -> bytes:
+    raw = _unhex(text, what)
+    signing.public_from_bytes(raw)
+    return raw
+
+
+def _unhex(text: str, what: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError as error:
+        raise DecodeError(f"{what}: not hex") from error
+    if raw.hex() != text:
+        raise DecodeError(f"{what}: not lower-case hex")
+    return raw

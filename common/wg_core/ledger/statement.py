@@ -1,0 +1,183 @@
+"""What one charge states: what is promised, how, by which program, what for, and what is spent.
+
+Fields follow the OpenDP Deployments Registry schema and the layers of NIST SP 800-226: guarantee,
+mechanism, implementation, use, state, assurance. None depends on private data. A field's meaning
+never changes (``entries``).
+"""
+
+from dataclasses import dataclass
+
+from wg_core import numbers
+from wg_core.errors import DecodeError
+from wg_core.wire.canonical import Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarantee:
+    """What is promised, about what.
+
+    Attributes:
+        unit: Privacy unit: what may be added or removed without being noticed.
+        adjacency: Neighbouring relation: ``add-remove`` or ``replace-one``.
+        variant: Variant of differential privacy.
+        records_per_unit: How units with several records are treated.
+        unprotected: Quantities that are taken as public.
+        labels: Public label domain.
+    """
+
+    unit: str
+    adjacency: str
+    variant: str
+    records_per_unit: str
+    unprotected: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockShare:
+    """One block of a joint release: name, number of integers, public weight."""
+
+    name: str
+    length: Count
+    weight: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mechanism:
+    """How noise is added; everything that the guarantee's arithmetic needs.
+
+    Attributes:
+        name: Name of the mechanism.
+        encoder: SHA-256 of the public feature encoder, hex; empty if there is none.
+        blocks: Blocks and weights of a joint release.
+        bits: Grid: ``2^bits`` steps to a clip radius.
+        clip_radius: Clip radius R, decimal string.
+        dimension: Number of features.
+        sensitivity_squared: Squared L2 sensitivity in squared grid units, integer or fraction.
+        sigma: Standard deviation of the noise in grid units, decimal string.
+        rho: Zero-concentrated DP parameter ``mu^2 / 2``, decimal string; empty if not Gaussian.
+        accountant: Accountant and version that converted it to (epsilon, delta).
+        subsampling: ``none``, or the sampler.
+    """
+
+    name: str
+    encoder: str
+    blocks: tuple[BlockShare, ...]
+    bits: Count
+    clip_radius: str
+    dimension: Count
+    sensitivity_squared: str
+    sigma: str
+    rho: str
+    accountant: str
+    subsampling: str
+
+    def __post_init__(self) -> None:
+        numbers.decimal(self.clip_radius, what="mechanism: clip radius")
+        numbers.fraction(self.sensitivity_squared, what="mechanism: squared sensitivity")
+        numbers.either_float(self.sigma, what="mechanism: sigma")
+        if self.rho:
+            numbers.decimal(self.rho, what="mechanism: rho")
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library and its version."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Implementation:
+    """Which program did it.
+
+    Attributes:
+        software: Program and version.
+        code_sha256: SHA-256 over its installed code, hex, as ``wg-audit digest`` of that version
+            prints it.
+        libraries: Libraries that it rests on.
+        randomness: Source of randomness.
+        floating_point: Measure against floating-point attacks.
+        timing: Measure against timing attacks.
+    """
+
+    software: str
+    code_sha256: str
+    libraries: tuple[Library, ...]
+    randomness: str
+    floating_point: str
+    timing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What the release is for: purpose, recipient, and what is done with it afterwards."""
+
+    purpose: str
+    recipient: str
+    post_processing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetState:
+    """The lineage's budget before and after a charge.
+
+    Attributes:
+        cap_epsilon: Cap on the composed epsilon, decimal string.
+        cap_delta: Reference delta, at which every epsilon here is given, decimal string.
+        refresh_rule: When the budget comes back.
+        charges_before: Number of charges before this one.
+        mu_squared_before: Sum of mu^2 of Gaussian charges before, units of 2^-40, integer string.
+        mu_squared_after: The same with this charge.
+        epsilon_before: Composed epsilon of all charges before, decimal string, rounded up.
+        epsilon_after: The same with this charge.
+        anchored_size: Size of the newest cosigned checkpoint; zero if there is none.
+        anchored_root: Its root, hex; empty if there is none.
+    """
+
+    cap_epsilon: str
+    cap_delta: str
+    refresh_rule: str
+    charges_before: Count
+    mu_squared_before: str
+    mu_squared_after: str
+    epsilon_before: str
+    epsilon_after: str
+    anchored_size: Count
+    anchored_root: str
+
+    def __post_init__(self) -> None:
+        check_cap(self.cap_epsilon, self.cap_delta)
+        for name in ("mu_squared_before", "mu_squared_after"):
+            numbers.integer(getattr(self, name), what=f"budget state: {name}")
+        for name in ("epsilon_before", "epsilon_after"):
+            numbers.decimal(getattr(self, name), what=f"budget state: {name}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assurance:
+    """What was tested: the last audit run of this code, and the lower bound on epsilon it found.
+
+    Attributes:
+        audit_run: Where the run is recorded (index of an ``audit`` entry), or empty.
+        empirical_lower_bound: Lower bound on epsilon, decimal string, or empty.
+    """
+
+    audit_run: str = ""
+    empirical_lower_bound: str = ""
+
+
+def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
+    """Return a cap's epsilon and delta as numbers, or refuse them.
+
+    Raises:
+        DecodeError: Not decimals, or outside ``0 < epsilon``, ``0 < delta < 1``.
+    """
+    found = (
+        numbers.decimal(epsilon, what="budget cap: epsilon"),
+        numbers.decimal(delta, what="budget cap: delta"),
+    )
+    if not (found[0] > 0 and 0 < found[1] < 1):
+        raise DecodeError(f"budget cap: epsilon {epsilon}, delta {delta} out of range")
+    return found

@@ -1,0 +1,451 @@
+"""The ledger: a log of charges and releases, and the budgets that they draw on.
+
+Order of work for a release: ``charge`` → sample → ``record_release`` (entry and outbox bytes in
+one transaction) → ``countersign`` → send ``outbox`` with ``inclusion_proof``. A crash after the
+charge leaves it open; the same request completes it, since nothing was written or sent. A crash
+after the release sends the stored bytes again. A charge is never refunded.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context, Decimal
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wg_core.errors import BudgetExceeded, ConfigError, RefusedError, VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import database, entries
+from wg_core.ledger.charging import ChargeRequest
+from wg_core.ledger.checkpoint import Checkpoint
+from wg_core.ledger.cosigned import CosignedLog
+from wg_core.ledger.entries import Dataset, Entry, Release
+from wg_core.ledger.lineage import ChargeState, LineageState
+from wg_core.ledger.log import Clock, Step
+from wg_core.ledger.statement import Assurance, BudgetState, Use
+from wg_core.privacy.events import PrivacyEvent
+from wg_core.wire import canonical
+
+Accountant = Callable[[Sequence[PrivacyEvent], float], float]
+
+_ROUND_UP = Context(prec=12, rounding=ROUND_CEILING)
+_EPSILONS_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRecord:
+    """A data set and its budget.
+
+    Attributes:
+        name: Name on the ledger.
+        commitment: Keyed commitment to its content (``commitment.commit``), hex.
+        cap_epsilon: Cap on the composed epsilon, decimal string.
+        cap_delta: Delta at which the cap holds, decimal string.
+        lineage: Name of a registered data set that it continues; empty if its own name or
+            content says so already, or it is new.
+        inherits: Further registered data sets whose records it holds: their spend is added.
+    """
+
+    name: str
+    commitment: str
+    cap_epsilon: str
+    cap_delta: str
+    lineage: str = ""
+    inherits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """A charge on the ledger.
+
+    Attributes:
+        seq: Index of its entry.
+        request_id: The request that was charged.
+        open: Whether its release is still to be made. If not, ``Ledger.outbox`` has the bytes.
+        new: Whether this call charged the budget.
+    """
+
+    seq: int
+    request_id: str
+    open: bool
+    new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A release on the ledger: index of its entry and of its charge, hash of its bytes."""
+
+    seq: int
+    charge: int
+    payload_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a data set's lineage has spent.
+
+    Attributes:
+        dataset: Name of the data set.
+        lineage: Its lineage.
+        events: All charges, composed.
+        charges: Number of charges.
+        burned: Number of charges without a release.
+        epsilon: Composed epsilon at ``cap_delta``.
+        cap_epsilon: Cap, decimal string.
+        cap_delta: Delta of the cap, decimal string.
+    """
+
+    dataset: str
+    lineage: str
+    events: tuple[PrivacyEvent, ...]
+    charges: int
+    burned: int
+    epsilon: float
+    cap_epsilon: str
+    cap_delta: str
+
+
+class Ledger(CosignedLog):
+    """An open ledger. A context manager; not to be shared between threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        key: Ed25519PrivateKey | None,
+        clock: Clock | None,
+        on_step: Step | None,
+    ) -> None:
+        super().__init__(path, connection, key, clock, on_step)
+        self.accountant: Accountant = _dp_accounting  # Composes events to epsilon at a delta
+        self._epsilons: dict[tuple[tuple[PrivacyEvent, ...], str], float] = {}
+
+    def commitment(self, dataset: str) -> str | None:
+        """Commitment of a registered data set, or nothing."""
+        found = self._state.datasets.get(dataset)
+        return found.commitment if found else None
+
+    def find(
+        self, dataset: str, *, request_id: str | None = None, fingerprint: str | None = None
+    ) -> Charged | None:
+        """The charge of a request, or of equal data under an equal guarantee."""
+        state = self._state
+        found: ChargeState | None = None
+        if request_id is not None:
+            found = state.by_request(dataset, request_id)
+        if found is None and fingerprint is not None:
+            found = state.by_fingerprint(fingerprint)
+        return None if found is None else Charged(found.seq, found.request_id, found.open)
+
+    def spent(self, dataset: str) -> Spent:
+        """What the lineage of a data set has spent.
+
+        Raises:
+            ConfigError: The data set is not registered.
+        """
+        state = self._state
+        lineage = state.lineage(self._dataset(dataset).lineage)
+        return Spent(
+            dataset=dataset,
+            lineage=lineage.id,
+            events=lineage.events(),
+            charges=lineage.charges,
+            burned=sum(state.lineage(c.lineage) is lineage for c in state.burned()),
+            epsilon=self._epsilon(lineage.events(), lineage.cap_delta),
+            cap_epsilon=lineage.cap_epsilon,
+            cap_delta=lineage.cap_delta,
+        )
+
+    def outbox(self, charge: int | str) -> bytes | None:
+        """Released bytes of a charge, by its index or its request.
+
+        Raises:
+            VerificationError: The stored bytes are not those of the RELEASE entry.
+        """
+        found = self._charge(charge)
+        if found is None or found.open:
+            return None
+        with database.explained(self._path):
+            row = self._db.execute(
+                "select payload from outbox where charge = ?", (found.seq,)
+            ).fetchone()
+        if row is None or canonical.sha256_hex(row[0]) != found.payload_sha256:
+            raise VerificationError(
+                f"{self._path}: outbox of charge {found.seq} is missing or damaged; it was "
+                "charged and cannot be sent again"
+            )
+        return bytes(row[0])
+
+    def release_of(self, charge: int | str) -> Released | None:
+        """The RELEASE entry of a charge."""
+        found = self._charge(charge)
+        if found is None or found.release is None:
+            return None
+        return Released(found.release, found.seq, found.payload_sha256)
+
+    def register_dataset(self, dataset: DatasetRecord) -> int:
+        """Name a data set, or say that its content changed. Idempotent.
+
+        Data of a registered name or a registered content belongs to that lineage, with all that
+        it spent; a new name does not make a new budget. Where name and content belong to two
+        lineages, these are merged, and all that both spent counts.
+
+        Returns:
+            Index of its entry.
+
+        Raises:
+            ConfigError: Its lineage has another cap, or ``lineage`` names no data set.
+        """
+        with self._writing() as state:
+            known = state.datasets.get(dataset.name)
+            bound = state.bound_lineages(dataset.name, dataset.commitment)
+            sources = [*(self._named_lineage(name) for name in dataset.inherits), *bound]
+            target: LineageState | None = None
+            if dataset.lineage:
+                target = self._named_lineage(dataset.lineage)
+            elif sources:
+                target = bound[0] if bound else sources[0]
+            merged = {x.id for x in sources if x is not target}
+            cap = (dataset.cap_epsilon, dataset.cap_delta)
+            for lineage in (target, *sources):
+                if lineage and (lineage.cap_epsilon, lineage.cap_delta) != cap:
+                    raise ConfigError(
+                        f"data set {dataset.name!r}: cap ({', '.join(cap)}), but its lineage "
+                        f"{lineage.id} has ({lineage.cap_epsilon}, {lineage.cap_delta}) on the "
+                        "ledger; a cap does not change"
+                    )
+            if (
+                known is not None
+                and known.commitment == dataset.commitment
+                and target is not None
+                and state.lineage(known.lineage) is target
+                and not merged
+            ):
+                return known.head.seq
+            entry = Dataset(
+                head=self._head(entries.DATASET),
+                name=dataset.name,
+                commitment=dataset.commitment,
+                lineage=(target.id if target else entries.lineage_id(state.origin, state.size)),
+                inherits=tuple(sorted(merged)),
+                cap_epsilon=dataset.cap_epsilon,
+                cap_delta=dataset.cap_delta,
+                refresh_rule=entries.NEVER,
+            )
+            return self._append(entry)
+
+    def charge(self, request: ChargeRequest) -> Charged:
+        """Charge a budget for one release, before anything is sampled. Idempotent.
+
+        A request that was charged already, or one that asks the same of the same data, gets that
+        charge again: with its release, or open if a crash came before it.
+
+        Raises:
+            BudgetExceeded: The cap of the lineage does not allow it; nothing is written.
+            RefusedError: The request was charged for something else, and is burned.
+            ConfigError: The data set is not registered, or the ledger cannot be written.
+        """
+        self.accountant([], 0.5)  # loads the accountant before the lock is taken
+        with self._writing() as state:
+            dataset = self._dataset(request.dataset)
+            fingerprint = request.fingerprint(dataset.commitment)
+            found = state.by_request(request.dataset, request.request_id)
+            if found is not None and found.open and found.fingerprint != fingerprint:
+                raise RefusedError(
+                    f"request {request.request_id!r} was charged (entry {found.seq}) for other "
+                    "data or another guarantee; that charge is burned, ask with a new id"
+                )
+            found = found or state.by_fingerprint(fingerprint)
+            if found is not None:
+                return Charged(found.seq, found.request_id, found.open)
+            lineage = state.lineage(dataset.lineage)
+            before, after = self._cost(lineage, request.event)
+            if not after <= float(lineage.cap_epsilon):
+                raise BudgetExceeded(
+                    f"data set {request.dataset!r}: epsilon {after:.4g} after this release, the "
+                    f"cap is {lineage.cap_epsilon} at delta {lineage.cap_delta} "
+                    f"({before:.4g} is spent)"
+                )
+            entry = self._charge_entry(request, dataset, lineage, (before, after))
+            self._step("charge:begun")
+            seq = self._append(entry)
+            self._step("charge:inserted")
+        self._step("charge:committed")
+        return Charged(seq, request.request_id, open=True, new=True)
+
+    def record_release(self, charge: int, payload: bytes) -> Released:
+        """Fix the bytes of a charge's one release: entry and outbox in one transaction.
+
+        Raises:
+            RefusedError: The charge has another release already: send that one (``outbox``).
+            ConfigError: There is no such charge, or the ledger cannot be written.
+        """
+        digest = canonical.sha256_hex(payload)
+        with self._writing() as state:
+            found = state.charges.get(charge)
+            if found is None:
+                raise ConfigError(f"{self._path}: entry {charge} is no charge")
+            if found.release is not None:
+                if found.payload_sha256 != digest:
+                    raise RefusedError(
+                        f"charge {charge} has its release already (entry {found.release}); "
+                        "one charge covers one release"
+                    )
+                return Released(found.release, charge, digest)
+            self._step("release:begun")
+            seq = self._append(
+                Release(
+                    head=self._head(entries.RELEASE),
+                    charge=charge,
+                    request_id=found.request_id,
+                    payload_sha256=digest,
+                    payload_size=len(payload),
+                )
+            )
+            self._step("release:inserted")
+            self._db.execute("insert into outbox values (?, ?)", (charge, payload))
+            self._step("release:stored")
+        self._step("release:committed")
+        return Released(seq, charge, digest)
+
+    def record(self, kind: str, make: Callable[..., Entry]) -> int:  # Index of the entry
+        """Record an audit of the release code, or a person's decision; ``make`` takes the head.
+
+        Raises:
+            VerificationError: The request that was decided on was charged already.
+        """
+        with self._writing():
+            return self._append(make(head=self._head(kind)))
+
+    def record_reuse(self, charge: int, use: Use) -> int | None:
+        """State a further use of a release; its index, or None where an entry states it already.
+
+        Raises:
+            VerificationError: The charge has no release.
+        """
+        paid, words = entries.decode(self.entry(charge)), (use.purpose, use.recipient)
+        with self._writing() as state:
+            if (charge, *words) in state.reuses or getattr(paid, "use", None) == use:
+                return None
+            head = self._head(entries.REUSE)
+            return self._append(
+                entries.Reuse(head=head, charge=charge, purpose=words[0], recipient=words[1])
+            )
+
+    def decision(self, dataset: str, request_id: str) -> entries.Decision | None:
+        """The newest decision of a person on a request, if there is one."""
+        return self._state.decisions.get((dataset, request_id))
+
+    def assurance(self, code_sha256: str) -> Assurance:
+        """What the newest audit on this ledger says of a release code; empty if it is of another.
+
+        Args:
+            code_sha256: SHA-256 over the code, hex, as in ``charging.installed``.
+        """
+        audit = self._state.audit
+        if audit is None or audit.code_sha256 != code_sha256:
+            return Assurance()
+        return Assurance(audit_run=str(audit.head.seq), empirical_lower_bound=audit.lower_bound)
+
+    def export(self, path: Path) -> None:
+        """Write everything a verifier needs to a ``.wgl`` file."""
+        from wg_core.ledger import export
+
+        export.write(self._path, path)
+
+    # --- inside
+
+    def _charge_entry(
+        self,
+        request: ChargeRequest,
+        dataset: Dataset,
+        lineage: LineageState,
+        epsilons: tuple[float, float],
+    ) -> entries.Charge:
+        anchor = self._anchor()
+        before, after = map(rounded_up, epsilons)
+        return entries.Charge(
+            head=self._head(entries.CHARGE),
+            request_id=request.request_id,
+            dataset=request.dataset,
+            commitment=dataset.commitment,
+            lineage=lineage.id,
+            fingerprint=request.fingerprint(dataset.commitment),
+            event=request.event,
+            epsilon=request.epsilon,
+            delta=request.delta,
+            guarantee=request.guarantee,
+            mechanism=request.mechanism,
+            implementation=request.implementation,
+            use=request.use,
+            state=BudgetState(
+                cap_epsilon=lineage.cap_epsilon,
+                cap_delta=lineage.cap_delta,
+                refresh_rule=lineage.refresh_rule,
+                charges_before=lineage.charges,
+                mu_squared_before=str(lineage.mu_squared),
+                mu_squared_after=str(lineage.mu_squared + int(request.event.mu_squared)),
+                epsilon_before=before,
+                epsilon_after=after,
+                anchored_size=anchor.size if anchor else 0,
+                anchored_root=anchor.root.hex() if anchor else "",
+            ),
+            assurance=request.assurance,
+        )
+
+    def _anchor(self) -> Checkpoint | None:
+        row = self._db.execute(
+            "select note from heads where cosigned & ? order by size desc limit 1",
+            (database.COSIGNED,),
+        ).fetchone()
+        return checkpoints.decode(row[0])[0] if row else None
+
+    def _cost(self, lineage: LineageState, event: PrivacyEvent) -> tuple[float, float]:
+        spent = lineage.events()
+        after = LineageState(lineage.id, lineage.cap_epsilon, lineage.cap_delta)
+        for one in (*spent, event):
+            after.add(one)
+        delta = lineage.cap_delta
+        return self._epsilon(spent, delta), self._epsilon(after.events(), delta)
+
+    def _epsilon(self, events: tuple[PrivacyEvent, ...], delta: str) -> float:
+        key = (events, delta)
+        if key not in self._epsilons:
+            while len(self._epsilons) >= _EPSILONS_KEPT:
+                self._epsilons.pop(next(iter(self._epsilons)))
+            self._epsilons[key] = self.accountant(events, float(delta))
+        return self._epsilons[key]
+
+    def _dataset(self, name: str) -> Dataset:
+        found = self._state.datasets.get(name)
+        if found is None:
+            raise ConfigError(f"data set {name!r} is not registered on the ledger")
+        return found
+
+    def _named_lineage(self, name: str) -> LineageState:
+        state = self._state
+        if name in state.datasets:
+            return state.lineage(state.datasets[name].lineage)
+        for lineage in state.lineages.values():
+            if name in (lineage.id, *lineage.names):
+                return lineage
+        raise ConfigError(f"lineage: no data set {name!r} on the ledger")
+
+    def _charge(self, charge: int | str) -> ChargeState | None:
+        state = self._state
+        if isinstance(charge, int):
+            return state.charges.get(charge)
+        found = [c for c in state.charges.values() if c.request_id == charge]
+        return found[-1] if found else None
+
+
+def rounded_up(value: float) -> str:
+    """A number as decimal string of 12 digits, rounded up."""
+    return format(_ROUND_UP.create_decimal(Decimal(value)).normalize(_ROUND_UP), "f")
+
+
+def _dp_accounting(events: Sequence[PrivacyEvent], delta: float) -> float:
+    from wg_core.privacy import accounting
+
+    return accounting.epsilon(events, delta)

@@ -1,0 +1,256 @@
+"""Is this release on the ledger? The question a server asks before it uses statistics.
+
+A covered release carries its CHARGE and RELEASE entries, and for each a proof of its place in a
+signed and cosigned checkpoint. What is verified is that this site charged this release, once, in
+the history that the witness has seen. Not guaranteed: that the site sends nothing elsewhere
+without a ledger; that is a matter of its network, not of logging.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from wg_core import numbers
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.ledger import charging, entries, proof
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import note as notes
+from wg_core.ledger.entries import Charge, Entry, Release, Rotation
+from wg_core.ledger.price import check_mechanism, parse_sigma
+from wg_core.ledger.proof import Proof
+from wg_core.ledger.state import ROTATION_CONTEXT
+from wg_core.ledger.witness import WitnessRequest, requests_of
+from wg_core.privacy.quality import QualityLayout
+from wg_core.privacy.schema import StatisticsSchema
+from wg_core.wire import canonical, quality_file, signing, statistics_file
+from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.quality_file import QualityManifest
+from wg_core.wire.statistics_file import StatisticsManifest
+
+Check = Callable[[Charge, bytes], None]
+"""Holds a charge against the released bytes; raises ``VerificationError``."""
+
+E = TypeVar("E", Charge, Release)
+
+
+def check_statistics(charge: Charge, release: bytes) -> None:
+    """Check that a charge is the one that a release of statistics claims.
+
+    Raises:
+        DecodeError: The bytes are no release.
+        VerificationError: It is not.
+    """
+    manifest = statistics_file.FILE.read_manifest(release)
+    schema, mechanism = manifest.schema, charge.mechanism
+    _agree(
+        *_charged(charge, manifest, schema),
+        ("encoder", schema.encoder == mechanism.encoder),
+        ("bits", schema.bits == mechanism.bits),
+        ("clip radius", schema.clip_radius == mechanism.clip_radius),
+        ("dimension", schema.dimension == mechanism.dimension),
+        ("labels", schema.labels == charge.guarantee.labels),
+    )
+
+
+def check_quality(charge: Charge, report: bytes) -> None:
+    """Check that a charge is the one that a quality report claims.
+
+    Raises:
+        DecodeError: The bytes are no report.
+        VerificationError: It is not.
+    """
+    manifest = quality_file.FILE.read_manifest(report)
+    name = charge.mechanism.name
+    _agree(
+        *_charged(charge, manifest, manifest.layout),
+        ("encoder", manifest.encoder == charge.mechanism.encoder),
+        ("package", name.endswith(f" of package {manifest.package_sha256}")),
+    )
+
+
+def verify_covered(
+    covered: CoveredStatistics,
+    *,
+    check: Check = check_statistics,
+    ledger_origin: str,
+    ledger_key: Ed25519PublicKey,
+    witness_name: str | None,
+    witness_key: Ed25519PublicKey | None,
+) -> None:
+    """Check that a ledger entry covers the release.
+
+    The site's signature on the release is not checked here (``statistics_file.decode_release``).
+
+    Args:
+        ledger_origin: Origin of the site's ledger, known from enrolment.
+        ledger_key: Its signing key, known from enrolment or a verified rotation.
+        witness_name: Key name of the witness that must have cosigned; ``None`` only if the
+            caller witnesses the checkpoint itself (``witness_requests``), in the same transaction.
+        check: Holds its charge against what is released.
+
+    Raises:
+        DecodeError: A part is not what it claims to be.
+        VerificationError: The release is not covered.
+    """
+    charge = _entry(covered.charge_entry, Charge, "charge entry")
+    release = _entry(covered.release_entry, Release, "release entry")
+    for name, entry, data, text in (
+        ("charge", charge, covered.charge_entry, covered.charge_proof),
+        ("release", release, covered.release_entry, covered.release_proof),
+    ):
+        found = proof.decode(text, what=f"{name} proof")
+        if entry.head.origin != ledger_origin:
+            raise VerificationError(
+                f"{name} entry: of log {entry.head.origin!r}, expected {ledger_origin!r}"
+            )
+        if found.index != entry.head.seq:
+            raise VerificationError(
+                f"{name} proof: of entry {found.index}, the entry says {entry.head.seq}"
+            )
+        _check_proof(found, data, name, ledger_origin, ledger_key, witness_name, witness_key)
+    _check_pair(charge, release, covered.release)
+    check(charge, covered.release)
+    check_mechanism(charge)
+
+
+def verify_rotation(entry: bytes, found: Proof, *, origin: str, old_key: bytes) -> bytes:
+    """Check that a log changed its signing key, and return the new one, 32 raw bytes.
+
+    The checkpoint's own signature is checked by whoever cosigns it, with the new key.
+
+    Args:
+        old_key: The key that is known; may be the new one already.
+
+    Raises:
+        DecodeError: A part is not what it claims to be.
+        VerificationError: One of the keys did not sign it, or it is not in the log.
+    """
+    rotation = entries.decode(entry, what="rotation entry")
+    if not isinstance(rotation, Rotation):
+        raise VerificationError(f"rotation entry: is a {rotation.head.kind} entry")
+    if rotation.head.origin != origin or found.index != rotation.head.seq:
+        raise VerificationError(
+            f"rotation entry: {rotation.head.seq} of log {rotation.head.origin!r}, expected"
+            f" {found.index} of {origin!r}"
+        )
+    found.verify(entry)
+    try:
+        new_key = bytes.fromhex(rotation.new_key)
+        signatures = [bytes.fromhex(rotation.old_signature), bytes.fromhex(rotation.new_signature)]
+    except ValueError as error:
+        raise DecodeError("rotation entry: a key or signature is not hex") from error
+    if new_key != old_key:
+        statement = entries.rotation_statement(rotation.head, old_key.hex(), new_key.hex())
+        for raw, signature in zip((old_key, new_key), signatures, strict=True):
+            key = signing.public_from_bytes(raw)
+            signing.verify(key, ROTATION_CONTEXT, statement, signature)
+    return new_key
+
+
+def read_new_key(entry: bytes) -> str:
+    """The new key of a ROTATION entry, hex, which is checked elsewhere; else ``DecodeError``."""
+    rotation = entries.decode(entry, what="rotation entry")
+    if not isinstance(rotation, Rotation):
+        raise DecodeError(f"rotation entry: is a {rotation.head.kind} entry")
+    return rotation.new_key
+
+
+def witness_requests(covered: CoveredStatistics) -> tuple[WitnessRequest, ...]:
+    """The ``add-checkpoint`` requests that a release from a site without a network carries.
+
+    Raises:
+        DecodeError: Its proof carries none: the checkpoint was cosigned elsewhere.
+        VerificationError: Its two proofs are for different checkpoints, of which one would stay
+            unwitnessed.
+    """
+    charge = proof.decode(covered.charge_proof, what="charge proof")
+    release = proof.decode(covered.release_proof, what="release proof")
+    if charge.note.text != release.note.text:
+        raise VerificationError(
+            f"release proof: for a checkpoint of size {release.checkpoint.size}, the charge proof"
+            f" for another of size {charge.checkpoint.size}"
+        )
+    return requests_of(release)
+
+
+def is_cosigned(covered: CoveredStatistics, name: str, key: Ed25519PublicKey) -> bool:
+    """Whether the checkpoints claim a cosignature of this key; says not that it holds."""
+    identifier = notes.key_id(name, notes.COSIGNATURE, signing.public_bytes(key))
+    return all(
+        notes.signatures_of(proof.decode(text, what="proof").note, name, identifier)
+        for text in (covered.charge_proof, covered.release_proof)
+    )
+
+
+def _check_proof(
+    found: Proof,
+    data: bytes,
+    name: str,
+    origin: str,
+    key: Ed25519PublicKey,
+    witness_name: str | None,
+    witness_key: Ed25519PublicKey | None,
+) -> None:
+    try:
+        found.verify(data)
+        checkpoints.verify(found.note, origin, key)
+        if witness_name is not None:
+            if witness_key is None:
+                raise VerificationError(f"no key of witness {witness_name} is known")
+            checkpoints.verify_cosignature(found.note, witness_name, witness_key)
+    except VerificationError as error:
+        raise VerificationError(f"{name} proof: {error}") from error
+
+
+def _entry(data: bytes, kind: type[E], what: str) -> E:
+    entry: Entry = entries.decode(data, what=what)
+    if not isinstance(entry, kind):
+        raise VerificationError(f"{what}: is a {entry.head.kind} entry")
+    return entry
+
+
+def _check_pair(charge: Charge, release: Release, payload: bytes) -> None:
+    if release.charge != charge.head.seq:
+        raise VerificationError(
+            f"release entry: releases charge {release.charge}, not {charge.head.seq}"
+        )
+    if release.request_id != charge.request_id:
+        raise VerificationError("release entry: another request than the charge's")
+    digest = canonical.sha256_hex(payload)
+    if digest != release.payload_sha256 or len(payload) != release.payload_size:
+        raise VerificationError(
+            f"release entry: covers bytes with hash {release.payload_sha256}, found {digest}"
+        )
+
+
+def _charged(
+    charge: Charge,
+    manifest: StatisticsManifest | QualityManifest,
+    layout: StatisticsSchema | QualityLayout,
+) -> tuple[tuple[str, bool], ...]:
+    """What holds for every release with Gaussian noise."""
+    mechanism = charge.mechanism
+    found = numbers.fraction(manifest.sensitivity_squared, what="manifest: squared sensitivity")
+    charged = numbers.fraction(
+        mechanism.sensitivity_squared, what="charge entry: squared sensitivity"
+    )
+    return (
+        ("request id", manifest.request_id == charge.request_id),
+        ("data set", manifest.dataset == charge.dataset),
+        ("epsilon", manifest.epsilon == charge.epsilon),
+        ("delta", manifest.delta == charge.delta),
+        ("sigma", parse_sigma(mechanism.sigma) == parse_sigma(manifest.sigma)),
+        ("sensitivity", charged == found),
+        ("mechanism", charge.event.mechanism == "gaussian"),
+        ("neighbouring relation", charge.guarantee.adjacency == "add-remove"),
+        ("blocks", charging.block_shares(layout) == mechanism.blocks),
+        ("rule of units", charging.records_per_unit(layout) == charge.guarantee.records_per_unit),
+        ("purpose", manifest.purpose == charge.use.purpose),
+    )
+
+
+def _agree(*rows: tuple[str, bool]) -> None:
+    for name, good in rows:
+        if not good:
+            raise VerificationError(f"charge entry: {name} is not that of the manifest")

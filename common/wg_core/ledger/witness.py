@@ -1,0 +1,252 @@
+"""What a witness does (c2sp.org/tlog-witness, ``add-checkpoint``), as pure functions.
+
+A witness remembers one checkpoint for each log, the largest that it cosigned, and cosigns only
+what is shown to extend it. ``countersign`` takes that memory and returns the new one: the caller
+reads, calls and stores in one transaction. A signed checkpoint that contradicts the memory is
+kept as evidence: two signed, inconsistent heads prove that the log told two stories.
+
+Not guaranteed: that the witness's own memory was not rolled back.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+
+from wg_core.errors import DecodeError, PeerError, VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import merkle
+from wg_core.ledger import note as notes
+from wg_core.ledger.checkpoint import Checkpoint
+from wg_core.ledger.note import Note
+from wg_core.ledger.proof import Proof, decode_hashes, split
+from wg_core.wire import signing
+
+OK = 200
+BAD_REQUEST = 400
+FORBIDDEN = 403
+NOT_FOUND = 404
+CONFLICT = 409
+UNPROCESSABLE = 422
+SIZE_CONTENT_TYPE = "text/x.tlog.size"
+HANDED_OUT_LIMIT = 16
+"""Checkpoints of one log that may have left in files and wait for a cosignature."""
+_HEADS_LIMIT = 64
+REQUEST_LIMIT = 128 << 10
+_SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
+
+
+class WitnessRefused(PeerError):
+    """The witness does not cosign.
+
+    Attributes:
+        status: HTTP status that says why.
+        size: With 409: the size that the witness saw last, if it says so.
+        body: Body of the HTTP answer.
+    """
+
+    code = "witness"
+
+    def __init__(self, status: int, message: str, *, size: int | None = None) -> None:
+        super().__init__(f"witness: {message}")
+        self.status = status
+        self.size = size
+        self.body = b"" if size is None else f"{size}\n".encode()
+
+
+class WitnessFork(WitnessRefused):
+    """The log signed a head that contradicts one that it signed before.
+
+    Attributes:
+        evidence: The two signed checkpoints; keep them.
+    """
+
+    code = "fork"
+
+    def __init__(self, status: int, message: str, evidence: ForkEvidence) -> None:
+        super().__init__(status, message)
+        self.evidence = evidence
+
+
+@dataclass(frozen=True, slots=True)
+class ForkEvidence:
+    """Two checkpoints signed by the same log, of which the later does not extend the earlier.
+
+    With equal sizes the two roots alone are the proof. With different sizes it is the log's
+    failure to give a consistency proof.
+    """
+
+    earlier: bytes
+    later: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessState:
+    """What a witness remembers of one log: the largest checkpoint it cosigned, as signed note."""
+
+    checkpoint: bytes
+
+    @property
+    def head(self) -> Checkpoint:
+        """The remembered checkpoint."""
+        return checkpoints.decode(self.checkpoint, what="remembered checkpoint")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessRequest:
+    """Body of ``add-checkpoint``: old size, consistency proof, new checkpoint."""
+
+    old_size: int
+    path: tuple[bytes, ...]
+    note: Note
+
+    def head(self) -> bytes:
+        """The part before the checkpoint, with the blank line."""
+        hashes = "".join(f"{base64.b64encode(x).decode('ascii')}\n" for x in self.path)
+        return f"old {self.old_size}\n{hashes}\n".encode()
+
+    def encode(self) -> bytes:
+        """The body."""
+        return self.head() + self.note.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Countersigned:
+    """A cosignature line (with its newline) and what the witness must now remember."""
+
+    line: bytes
+    state: WitnessState
+
+
+def decode_request(data: bytes) -> WitnessRequest:
+    """Read an ``add-checkpoint`` body, or ``DecodeError``."""
+    what = "witness request"
+    if len(data) > REQUEST_LIMIT:
+        raise DecodeError(f"{what}: {len(data)} bytes, at most {REQUEST_LIMIT} are accepted")
+    lines, body = split(data, what=what)
+    if not lines[0].startswith("old "):
+        raise DecodeError(f"{what}: first line {lines[0][:40]!r}, expected 'old SIZE'")
+    old_size = notes.decode_decimal(lines[0][len("old ") :], what=f"{what}: old size")
+    _, note = checkpoints.decode(body, what=f"{what}: checkpoint")
+    return WitnessRequest(old_size=old_size, path=decode_hashes(lines[1:], what=what), note=note)
+
+
+def requests_of(found: Proof) -> tuple[WitnessRequest, ...]:
+    """The ``add-checkpoint`` requests that a proof of a site without a network carries.
+
+    All are for the proof's checkpoint; each leads there from another old size.
+
+    Raises:
+        DecodeError: It carries none (the checkpoint was cosigned elsewhere), or other data.
+    """
+    what = "proof: extra data"
+    if not found.extra:
+        raise DecodeError(f"{what}: none, expected consistency proofs for a witness")
+    heads = found.extra.removesuffix(b"\n\n").split(b"\n\n")
+    if not found.extra.endswith(b"\n\n") or len(heads) > _HEADS_LIMIT:
+        raise DecodeError(f"{what}: not 1 to {_HEADS_LIMIT} heads of witness requests")
+    note = found.note.encode()
+    return tuple(decode_request(head + b"\n\n" + note) for head in heads)
+
+
+def countersign(
+    state: WitnessState | None,
+    request: bytes,
+    *,
+    origin: str,
+    log_key: Ed25519PublicKey,
+    witness_name: str,
+    witness_key: Ed25519PrivateKey,
+    now: int,
+) -> Countersigned:
+    """Cosign a checkpoint that extends what the witness remembers.
+
+    Args:
+        state: What the witness remembers of this log; ``None`` if it never cosigned it.
+        request: Body of ``add-checkpoint``.
+        origin: Origin of the log that the caller is known to own.
+        log_key: Key that the witness trusts for this log.
+        now: Unix time in seconds, by the witness's clock.
+
+    Raises:
+        WitnessRefused: With the HTTP status to answer: 400, 403, 404, 409 or 422.
+        WitnessFork: The refusal comes with evidence to keep.
+    """
+    asked, head = _read(request, origin, log_key)
+    known = state.head if state else None
+    size = known.size if known else 0
+    if known and state and head.size == size and head.root != known.root:
+        raise WitnessFork(
+            CONFLICT,
+            f"two signed roots for size {size} of log {origin}",
+            ForkEvidence(state.checkpoint, asked.note.encode()),
+        )
+    if asked.old_size != size:
+        raise WitnessRefused(
+            CONFLICT, f"old size {asked.old_size}, but size {size} was cosigned last", size=size
+        )
+    try:
+        known_root = known.root if known else merkle.EMPTY_ROOT
+        merkle.verify_consistency(size, known_root, head.size, head.root, asked.path)
+    except VerificationError as error:
+        if state is None:
+            raise WitnessRefused(UNPROCESSABLE, str(error)) from error
+        raise WitnessFork(
+            UNPROCESSABLE, str(error), ForkEvidence(state.checkpoint, asked.note.encode())
+        ) from error
+    identifier = notes.key_id(origin, notes.ED25519, signing.public_bytes(log_key))
+    own = Note(asked.note.text, tuple(notes.signatures_of(asked.note, origin, identifier)))
+    return _signed(own, witness_name, witness_key, now)
+
+
+def _read(
+    request: bytes, origin: str, log_key: Ed25519PublicKey
+) -> tuple[WitnessRequest, Checkpoint]:
+    """A request, and the checkpoint that it is for, which the log has signed."""
+    try:
+        asked = decode_request(request)
+    except DecodeError as error:
+        raise WitnessRefused(BAD_REQUEST, str(error)) from error
+    head = checkpoints.decode_text(asked.note.text)
+    if head.origin != origin:
+        raise WitnessRefused(NOT_FOUND, f"log {head.origin!r} is unknown, expected {origin!r}")
+    try:
+        notes.verify(asked.note, origin, log_key)
+    except VerificationError as error:
+        raise WitnessRefused(FORBIDDEN, str(error)) from error
+    if asked.old_size > head.size:
+        raise WitnessRefused(BAD_REQUEST, f"old size {asked.old_size} above new {head.size}")
+    return asked, head
+
+
+def attest(
+    state: WitnessState, *, witness_name: str, witness_key: Ed25519PrivateKey, now: int
+) -> Countersigned:
+    """Cosign the remembered checkpoint anew: as of now, no larger one of this log was seen."""
+    head, note = checkpoints.decode(state.checkpoint, what="remembered checkpoint")
+    own = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
+    return _signed(own, witness_name, witness_key, now)
+
+
+def read_reply(status: int, body: bytes) -> bytes:
+    """Turn a witness's HTTP answer into cosignature lines.
+
+    Raises:
+        WitnessRefused: The witness did not cosign; after a 409, ``size`` says what it saw last.
+    """
+    if status == OK:
+        return body
+    size = int(body) if status == CONFLICT and _SIZE_BODY.fullmatch(body) else None
+    raise WitnessRefused(status, f"refused with status {status}", size=size)
+
+
+def _signed(note: Note, name: str, key: Ed25519PrivateKey, now: int) -> Countersigned:
+    line = checkpoints.cosign(note, name, key, now)
+    state = WitnessState(note.with_signatures([line]).encode())
+    return Countersigned(f"{line.encode()}\n".encode(), state)

@@ -1,0 +1,117 @@
+"""Numbers that travel as text: the one place where they are parsed, with bounds on the work.
+
+Python's own parsers take what a few bytes ask for: ``Fraction("1e30000000")`` builds an integer of
+twelve megabytes, ``Decimal("1e999999999")`` is cheap until it is compared exactly, ``int`` of a
+long text is quadratic, and ``float`` takes ``nan``, ``_`` and foreign digits. Every parser here
+first matches a grammar of ASCII characters of bounded length, so that a number costs at most
+microseconds and 4,000 bits. Nobody else in the project hands a text from outside to ``int``,
+``float``, ``Decimal`` or ``Fraction``; a test walks the sources.
+
+Not guaranteed: that a value makes sense where it stands; the caller checks its range.
+"""
+
+import math
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+from wg_core.errors import DecodeError
+
+DIGITS_LIMIT = 400
+"""Most digits before, and most after, the point of a decimal: ``1e-300`` written out fits."""
+
+EXPONENT_DIGITS_LIMIT = 3  # Most digits of a decimal's exponent: those of a 64-bit float have three
+
+INTEGER_DIGITS_LIMIT = 100
+"""Most digits of an integer, and of either side of a fraction. A squared sensitivity has 52."""
+
+HEX_FLOAT_LIMIT = 32
+"""Longest ``float.hex``: 13 hex digits after the point, an exponent of four digits."""
+
+_SHOWN = 40
+
+_DECIMAL = re.compile(
+    rf"[0-9]{{1,{DIGITS_LIMIT}}}(\.[0-9]{{1,{DIGITS_LIMIT}}})?"
+    rf"([eE][+-]?[0-9]{{1,{EXPONENT_DIGITS_LIMIT}}})?"
+)
+_INTEGER = re.compile(rf"0|[1-9][0-9]{{0,{INTEGER_DIGITS_LIMIT - 1}}}")
+_HEX_FLOAT = re.compile(r"0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}")
+
+
+def decimal(text: str, *, what: str = "number") -> float:
+    """Read a decimal number as a float: ASCII digits, no sign, no white space, finite.
+
+    Raises:
+        DecodeError: The text is anything else, or too long.
+    """
+    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
+    if not math.isfinite(value):
+        raise DecodeError(f"{what}: found {_short(text)}, expected a decimal number")
+    return value
+
+
+def exact(text: str, *, what: str = "number") -> Decimal:
+    """Read a decimal number exactly. It is within ``decimal``'s grammar and finite as a float.
+
+    Raises:
+        DecodeError: It is not.
+    """
+    decimal(text, what=what)
+    return Decimal(text)
+
+
+def integer(text: str, *, what: str = "number") -> int:
+    """Read a whole number that is not negative, without leading zeros.
+
+    Raises:
+        DecodeError: The text is anything else, or too long.
+    """
+    if not _INTEGER.fullmatch(text):
+        raise DecodeError(
+            f"{what}: found {_short(text)}, expected a whole number of at most"
+            f" {INTEGER_DIGITS_LIMIT} digits"
+        )
+    return int(text)
+
+
+def fraction(text: str, *, what: str = "number") -> Fraction:
+    """Read a whole number or a fraction ``top/bottom`` of two, not negative.
+
+    Raises:
+        DecodeError: The text is anything else, too long, or divides by zero.
+    """
+    top, slash, bottom = text.partition("/")
+    numerator = integer(top, what=what)
+    denominator = integer(bottom, what=what) if slash else 1
+    if not denominator:
+        raise DecodeError(f"{what}: found {_short(text)}, which divides by zero")
+    return Fraction(numerator, denominator)
+
+
+def hex_float(text: str, *, what: str = "number") -> float:
+    """Read ``float.hex`` of a number that is not negative: exactly as Python writes it.
+
+    Raises:
+        DecodeError: The text is another spelling, or not finite.
+    """
+    try:
+        good = len(text) <= HEX_FLOAT_LIMIT and _HEX_FLOAT.fullmatch(text)
+        value = float.fromhex(text) if good else math.nan
+    except OverflowError:
+        value = math.nan
+    if not math.isfinite(value) or value.hex() != text:
+        raise DecodeError(f"{what}: found {_short(text)}, expected a number as float.hex writes it")
+    return value
+
+
+def either_float(text: str, *, what: str = "number") -> float:
+    """Read ``hex_float`` or ``decimal``, whichever it is.
+
+    Raises:
+        DecodeError: It is neither.
+    """
+    return hex_float(text, what=what) if text.startswith("0x") else decimal(text, what=what)
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}... ({len(text)} characters)"

@@ -1,0 +1,112 @@
+"""Analytic calibration of the Gaussian mechanism (Balle and Wang 2018, Theorems 5 and 8).
+
+With ``mu`` the sensitivity over the noise's standard deviation, the mechanism is (epsilon,
+delta)-DP exactly when ``Phi(mu/2 - epsilon/mu) - exp(epsilon) Phi(-mu/2 - epsilon/mu) <= delta``.
+The textbook ``sqrt(2 ln(1.25/delta))/epsilon`` holds below epsilon = 1 only, and is not used.
+
+Results are rounded to the safe side: ``mu`` down, epsilon up.
+"""
+
+import math
+from collections.abc import Callable
+
+from wg_core.errors import ConfigError
+
+EPSILON_LIMIT = 1e4  # No epsilon above this is computed; it would mean nothing
+
+
+def gaussian_delta(mu: float, epsilon: float) -> float:
+    """The exact delta of a mu-GDP Gaussian mechanism at ``epsilon``.
+
+    Args:
+        mu: Sensitivity over standard deviation, not negative.
+        epsilon: Not negative.
+    """
+    from scipy.special import erfcx, ndtr
+
+    _check(mu >= 0, "mu", mu)
+    _check(epsilon >= 0, "epsilon", epsilon)
+    if mu == 0:
+        return 0.0
+    low = mu / 2 - epsilon / mu
+    high = mu / 2 + epsilon / mu
+    # exp(epsilon) Phi(-high) without overflow: epsilon - high^2/2 = -low^2/2.
+    density = math.exp(-(low**2) / 2) / 2
+    first = density * float(erfcx(-low / _ROOT2)) if low < 0 else float(ndtr(low))
+    return max(0.0, first - density * float(erfcx(high / _ROOT2)))
+
+
+def gaussian_epsilon(mu: float, delta: float) -> float:
+    """The smallest epsilon at which a mu-GDP Gaussian mechanism has at most ``delta``.
+
+    Args:
+        mu: Sensitivity over standard deviation, not negative.
+        delta: In (0, 1).
+
+    Returns:
+        Epsilon, rounded up; ``inf`` above ``EPSILON_LIMIT``.
+    """
+    check_delta(delta)
+    _check(mu >= 0, "mu", mu)
+    if gaussian_delta(mu, 0.0) <= delta:
+        return 0.0
+    if gaussian_delta(mu, EPSILON_LIMIT) > delta:
+        return math.inf
+    return _last_true(lambda e: gaussian_delta(mu, e) > delta, 0.0, EPSILON_LIMIT)[1]
+
+
+def mu(epsilon: float, delta: float) -> float:
+    """The largest mu at which a Gaussian mechanism is (epsilon, delta)-DP, rounded down.
+
+    Raises:
+        ConfigError: ``epsilon`` is not in (0, 10^4] or ``delta`` not in (0, 1).
+    """
+    check_epsilon(epsilon)
+    check_delta(delta)
+    top = 1.0
+    while gaussian_delta(top, epsilon) <= delta:
+        top *= 2
+    return _last_true(lambda m: gaussian_delta(m, epsilon) <= delta, 0.0, top)[0]
+
+
+def noise_multiplier(epsilon: float, delta: float) -> float:
+    """The smallest standard deviation over sensitivity that gives (epsilon, delta)-DP."""
+    return math.nextafter(1 / mu(epsilon, delta), math.inf)
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Refuse what is no epsilon.
+
+    Raises:
+        ConfigError: It is not in (0, 10^4].
+    """
+    _check(0 < epsilon <= EPSILON_LIMIT, "epsilon", epsilon)
+
+
+def check_delta(delta: float) -> None:
+    """Refuse what is no delta.
+
+    Raises:
+        ConfigError: It is not in (0, 1).
+    """
+    _check(0 < delta < 1, "delta", delta)
+
+
+_ROOT2 = math.sqrt(2)
+
+
+def _last_true(holds: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
+    """Bisect down to neighbouring numbers: ``holds(low)`` is true, ``holds(high)`` is not."""
+    while True:
+        middle = (low + high) / 2
+        if not low < middle < high:
+            return low, high
+        if holds(middle):
+            low = middle
+        else:
+            high = middle
+
+
+def _check(good: bool, name: str, found: float) -> None:
+    if not good:
+        raise ConfigError(f"{name}: {found!r} is out of range")

@@ -1,0 +1,158 @@
+"""Exact statistics: from features to the integers that a release adds noise to.
+
+Features are clipped in floating point, put on the schema's integer grid (rounded toward zero), and
+their norm is checked again in exact integer arithmetic. From there on everything is integers, so
+that the sensitivity in ``schema`` holds with no rounding term (Mironov 2012 and Casacuberta et al.
+2022 show what goes wrong otherwise).
+
+*Guarantee.* For any two data sets that differ by one privacy unit, the squared L2 distance of the
+results is at most ``schema.sensitivity_squared()``. Edge cases: a coordinate that is NaN or
+infinite counts as 0; a record of zero norm stays zero; an empty data set, and an empty class, give
+zeros; a label of -1 is a record without a label, which is counted as such and enters the moments.
+Each record is treated by itself, down to the last bit: no maximum, mean or norm of the data set is
+ever used. A centre is found from released integers alone; the guarantee holds for any fixed one. It
+starts at the features: whoever computes them must keep to that, too, so that one record more does
+not change the rounding of another's features (fixed batch size, padded).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wg_core.errors import DataError
+from wg_core.privacy import centring
+from wg_core.privacy.centring import Centre
+from wg_core.privacy.schema import StatisticsSchema
+
+Integers = NDArray[np.int64]
+
+UNLABELLED = -1
+
+
+def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:
+    """Clip each row to an L2 norm of ``radius`` and put it on the grid.
+
+    Args:
+        features: [n, d], feature units.
+        radius: Clip radius R, feature units.
+        bits: log2 of the number S of grid units in R.
+
+    Returns:
+        Integers [n, d] with ``sum(q^2) <= S^2`` in each row, exactly.
+    """
+    phi = np.asarray(features, dtype=np.float64)
+    phi = np.where(np.isfinite(phi), phi, 0.0)
+    grid = 1 << bits
+    # First by the largest entry, so that the norm cannot overflow.
+    largest = np.abs(phi).max(axis=1, initial=0.0, keepdims=True)
+    phi = phi * (radius / np.maximum(largest, radius))
+    # Column by column: a library's sum may add in another order for another number of rows, and
+    # a record's last grid unit would depend on its neighbours.
+    squares = np.zeros((len(phi), 1))
+    for column in range(phi.shape[1]):
+        squares += phi[:, column : column + 1] ** 2
+    phi = phi / np.maximum(np.sqrt(squares), radius)  # in clip radii
+    q: Integers = np.trunc(phi * grid).astype(np.int64)
+    while True:
+        over = (q * q).sum(axis=1) > grid * grid
+        if not over.any():
+            return q
+        q[over] -= np.sign(q[over])
+
+
+def exact_statistics(
+    schema: StatisticsSchema,
+    features: ArrayLike,
+    labels: ArrayLike,
+    units: Sequence[str] | None = None,
+    centre: Centre | None = None,
+) -> Integers:
+    """Sum a data set into the schema's integer vector.
+
+    Args:
+        features: [n, d], feature units.
+        labels: Integers [n], indices into ``schema.labels``, or -1 for a record without a label.
+        units: For the rules ``weight`` and ``cap``: the privacy unit of each record. With the
+            rule ``record`` it must be None.
+        centre: What the sums are taken about; None is the origin.
+
+    Returns:
+        int64 [schema.length]. Private: never to be shown, logged, or stored outside a plant's home.
+
+    Raises:
+        DataError: Shapes, labels or units do not fit the schema.
+    """
+    phi, y = _checked(schema, features, labels, units)
+    q = quantise(phi, schema.radius, schema.bits)
+    if units is None:
+        return _total(schema, q, y, centre)
+    groups = _groups(units)
+    if schema.unit_rule == "cap":
+        kept = np.sort(np.concatenate([rows[: schema.unit_cap] for rows in groups] or [_NO_ROWS]))
+        return _total(schema, q[kept], y[kept], centre)
+    single = np.array([rows[0] for rows in groups if len(rows) == 1], dtype=np.int64)
+    result = _total(schema, q[single], y[single], centre)
+    for rows in groups:
+        if len(rows) > 1:
+            whole = _total(schema, q[rows], y[rows], centre)
+            result += _divide_toward_zero(whole, len(rows))
+    return result
+
+
+_NO_ROWS = np.zeros(0, dtype=np.int64)
+
+
+def _checked(
+    schema: StatisticsSchema, features: ArrayLike, labels: ArrayLike, units: Sequence[str] | None
+) -> tuple[NDArray[np.float64], Integers]:
+    phi = np.asarray(features, dtype=np.float64)
+    y = np.asarray(labels)
+    if phi.ndim != 2 or phi.shape[1] != schema.dimension:
+        raise DataError(f"features: shape {phi.shape}, expected (n, {schema.dimension})")
+    if y.shape != phi.shape[:1] or not (y.dtype.kind in "iu" or y.size == 0):
+        raise DataError(f"labels: {y.dtype} of shape {y.shape}, expected integers, one a record")
+    y = y.astype(np.int64)
+    if y.size and (y.min() < UNLABELLED or y.max() >= len(schema.labels)):
+        raise DataError(f"labels: expected -1 to {len(schema.labels) - 1}, found others")
+    if (units is None) != (schema.unit_rule == "record"):
+        raise DataError(
+            f"units: the rule is {schema.unit_rule!r}, units are given: {units is not None}"
+        )
+    if units is not None and len(units) != len(y):
+        raise DataError("units: expected one a record")
+    if len(y) > schema.capacity:
+        raise DataError(f"records: more than the {schema.capacity} that this schema can hold")
+    return phi, y
+
+
+def _total(
+    schema: StatisticsSchema, q: Integers, y: Integers, centre: Centre | None = None
+) -> Integers:
+    """The sum of record vectors, [schema.length]."""
+    about = centring.origin(schema) if centre is None else centre
+    counts, _, moments = schema.blocks
+    classes = len(schema.labels)
+    column = np.where(y == UNLABELLED, classes, y)
+    count = np.bincount(column, minlength=classes + 1).astype(np.int64)
+    by_class = np.zeros((classes + 1, schema.dimension), dtype=np.int64)
+    np.add.at(by_class, column, centring.deviations(q, about))
+    return np.concatenate(
+        [
+            counts.weight * count,
+            (about.weight * by_class[:classes]).ravel(),
+            moments.weight * q.sum(axis=0),
+        ]
+    )
+
+
+def _groups(units: Sequence[str]) -> list[Integers]:
+    """Row numbers of each privacy unit, in the order of the data."""
+    rows: dict[str, list[int]] = {}
+    for row, unit in enumerate(units):
+        rows.setdefault(unit, []).append(row)
+    return [np.array(found, dtype=np.int64) for found in rows.values()]
+
+
+def _divide_toward_zero(value: Integers, divisor: int) -> Integers:
+    return np.asarray(np.sign(value) * (np.abs(value) // divisor))

@@ -1,0 +1,270 @@
+"""The statistics schema: how a release is laid out, and how far one privacy unit moves it.
+
+A record with features ``phi`` (quantised to integers ``q``, see ``exact``) and class ``y`` is
+mapped to one integer vector, and a data set to the sum over its privacy units::
+
+    v(y, q) = [ a * e_y  |  b * e_y (x) q  |  c * q ]
+                counts        sums            moments
+
+``S = 2^bits`` grid units are one clip radius R, so ``|q|^2 <= S^2`` holds in exact integers. The
+counts block has one entry for each label and a last one for records without a label: a record is
+in exactly one of them, hence the extra entry costs nothing. A record without a label has no sums.
+
+A release has two parts. Counts and moments are released first. From what was released follow a
+point C and a radius r (see ``centring``), and the sums are released second, of deviations::
+
+    b' * e_y (x) clip(q - C, r)        with the integer b' = floor(b * S / r)
+
+Whatever C is, a record's part of the sums has a squared norm of at most ``b'^2 r^2 <= b^2 S^2``, as
+if they were not centred: what is charged depends on no C. Noise of one sigma goes on both parts, so
+that their squared mu add up to that of the whole vector (docs/centred-release.md).
+
+*Guarantee.* ``sensitivity_squared`` bounds ``|v(D) - v(D')|^2`` over all neighbours, as an exact
+integer. Nothing here says anything about noise; see ``mechanism``.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from wg_core import numbers
+from wg_core.errors import DecodeError
+
+VERSION = 1
+
+CLIP_RADIUS = 1.0  # L2 length to which the public encoders clip features, in feature units
+
+DIMENSION = 64  # Usual number of features that an encoder releases
+
+COORDINATE_LIMIT = 1 << 62
+"""No exact statistic may pass this: half of what an i64 holds is left to the noise."""
+
+CAPACITY_MINIMUM = 1 << 20  # Every schema can hold at least this many records
+
+BlockName = Literal["counts", "sums", "moments", "labelled", "right"]
+
+_BITS = range(4, 21)
+_DIMENSION_LIMIT = 1 << 16
+_LABEL_LIMIT = 1 << 14
+_LENGTH_LIMIT = 1 << 22
+_WEIGHT_LIMIT = 1 << 53
+_HEX = re.compile(r"[0-9a-f]{2,128}")
+
+
+_SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
+"""Of the squared sensitivity, for counts, sums and moments."""
+_MOMENT_WEIGHT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One contiguous part of the released vector.
+
+    Attributes:
+        name: ``counts``, ``sums`` or ``moments``; of a quality report ``labelled`` or ``right``.
+        offset: Index of its first entry.
+        shape: Its shape, in C order.
+        weight: The integer weight (a, b, c or w) by which its entries were multiplied.
+    """
+
+    name: BlockName
+    offset: int
+    shape: tuple[int, ...]
+    weight: int
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsSchema:
+    """Layout, grid and privacy unit of a release. Everything in it is public.
+
+    Attributes:
+        encoder: SHA-256 of the public encoder package, hex.
+        dimension: Number d of features.
+        labels: Public label domain, in order; may be empty.
+        clip_radius: L2 radius R to which features are clipped, decimal string, feature units.
+        bits: log2 of the number S of grid units in one clip radius.
+        count_weight: a.
+        sum_weight: b, the least weight of an entry of the sums: ``centring`` says by which they
+            were multiplied. 0 exactly when there are no labels.
+        moment_weight: c.
+        unit_rule: How a privacy unit with several records counts: ``record`` (each record is a
+            unit), ``weight`` (each of its m records with weight 1/m), or ``cap`` (its first
+            ``unit_cap`` records).
+        unit_cap: For ``cap``: the largest number of records that count. Otherwise 1.
+    """
+
+    version: int = VERSION
+    encoder: str
+    dimension: int
+    labels: tuple[str, ...]
+    clip_radius: str
+    bits: int
+    count_weight: int
+    sum_weight: int
+    moment_weight: int
+    unit_rule: Literal["record", "weight", "cap"]
+    unit_cap: int
+
+    def __post_init__(self) -> None:
+        _require(self.version == VERSION, "version", self.version, f"{VERSION}")
+        _require(bool(_HEX.fullmatch(self.encoder)), "encoder", self.encoder, "lower-case hex")
+        _require(0 < self.dimension <= _DIMENSION_LIMIT, "dimension", self.dimension, "1 to 2^16")
+        _require(len(self.labels) <= _LABEL_LIMIT, "labels", len(self.labels), "at most 2^14")
+        unique = len(set(self.labels)) == len(self.labels) and all(self.labels)
+        _require(unique, "labels", self.labels, "unique names that are not empty")
+        try:
+            positive = numbers.decimal(self.clip_radius) > 0
+        except DecodeError:
+            positive = False
+        _require(positive, "clip_radius", self.clip_radius, "a positive decimal number")
+        _require(self.bits in _BITS, "bits", self.bits, f"{_BITS.start} to {_BITS.stop - 1}")
+        for name, weight, needed in (
+            ("count_weight", self.count_weight, True),
+            ("sum_weight", self.sum_weight, bool(self.labels)),
+            ("moment_weight", self.moment_weight, True),
+        ):
+            good = 0 < weight < _WEIGHT_LIMIT if needed else weight == 0
+            _require(good, name, weight, "1 to 2^53 - 1" if needed else "0")
+        capped = self.unit_cap == 1 or (self.unit_rule == "cap" and 1 < self.unit_cap < 1 << 20)
+        _require(capped, "unit_cap", self.unit_cap, "1, or with the rule cap up to 2^20")
+        _require(self.length <= _LENGTH_LIMIT, "length", self.length, "at most 2^22 entries")
+        _require(
+            self.capacity >= CAPACITY_MINIMUM,
+            "capacity",
+            self.capacity,
+            "weights and bits that leave room for 2^20 records in 64 bits",
+        )
+
+    @property
+    def grid(self) -> int:
+        """S: grid units in one clip radius."""
+        return 1 << self.bits
+
+    @property
+    def radius(self) -> float:
+        """R: the clip radius in feature units."""
+        return numbers.decimal(self.clip_radius)
+
+    @property
+    def blocks(self) -> tuple[Block, Block, Block]:
+        """The blocks of the released vector: counts, sums, moments."""
+        classes, d = len(self.labels), self.dimension
+        counts = Block("counts", 0, (classes + 1,), self.count_weight)
+        sums = Block("sums", counts.size, (classes, d), self.sum_weight)
+        moments = Block("moments", counts.size + sums.size, (d,), self.moment_weight)
+        return counts, sums, moments
+
+    @property
+    def length(self) -> int:
+        """Number of entries of the released vector."""
+        return sum(block.size for block in self.blocks)
+
+    @property
+    def capacity(self) -> int:
+        """How many records fit before an exact statistic could leave 64 bits."""
+        linear = max(self.sum_weight, self.moment_weight) * self.grid
+        return COORDINATE_LIMIT // max(self.count_weight, linear)
+
+    def sensitivity_squared(self) -> int:
+        """Largest squared L2 change, in squared grid units, by one privacy unit more or less.
+
+        Attained, unless the rule is ``weight`` and a unit has several records. What replacing one
+        unit by another costs is in docs/privacy-argument.md.
+        """
+        linear = (self.sum_weight**2 + self.moment_weight**2) * self.grid**2
+        record = self.count_weight**2 + linear
+        return record * self.unit_cap**2
+
+
+def default_schema(
+    *,
+    encoder: str,
+    dimension: int,
+    labels: Sequence[str],
+    clip_radius: float,
+    bits: int = 14,
+    unit_rule: Literal["record", "weight", "cap"] = "record",
+    unit_cap: int = 1,
+) -> StatisticsSchema:
+    """The schema with the block shares that were found good.
+
+    Args:
+        encoder: SHA-256 of the public encoder package, hex.
+        labels: Public label domain. If it is empty, the share of the sums goes to the moments.
+        clip_radius: L2 clip radius, in feature units.
+        bits: log2 of grid units in one clip radius.
+        unit_rule: How a privacy unit with several records counts.
+        unit_cap: Cap of the rule ``cap``.
+
+    Raises:
+        DecodeError: An argument is out of its range.
+    """
+    return schema_with_shares(
+        encoder=encoder,
+        dimension=dimension,
+        labels=labels,
+        clip_radius=clip_radius,
+        bits=bits,
+        shares=_SHARES if labels else (_SHARES[0], Fraction(0), 1 - _SHARES[0]),
+        unit_rule=unit_rule,
+        unit_cap=unit_cap,
+    )
+
+
+def schema_with_shares(
+    *,
+    encoder: str,
+    dimension: int,
+    labels: Sequence[str],
+    clip_radius: float,
+    bits: int,
+    shares: tuple[Fraction, Fraction, Fraction],
+    unit_rule: Literal["record", "weight", "cap"] = "record",
+    unit_cap: int = 1,
+) -> StatisticsSchema:
+    """A schema whose blocks take given shares of the squared sensitivity.
+
+    The weights are found in exact arithmetic, so every machine finds the same ones: that of the
+    moments is 256, and the others are rounded down to match.
+
+    Args:
+        encoder: SHA-256 of the public encoder package, hex.
+        clip_radius: L2 clip radius, in feature units.
+        bits: log2 of grid units in one clip radius.
+        shares: Of counts, sums and moments; they sum to 1.
+        unit_rule: How a privacy unit with several records counts.
+        unit_cap: Cap of the rule ``cap``.
+
+    Raises:
+        DecodeError: An argument is out of its range.
+    """
+    _require(bits in _BITS, "bits", bits, f"{_BITS.start} to {_BITS.stop - 1}")
+    _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
+    count_share, sum_share, moment_share = shares
+    s2 = 1 << (2 * bits)
+    total = _MOMENT_WEIGHT**2 * s2 / moment_share
+    return StatisticsSchema(
+        encoder=encoder,
+        dimension=dimension,
+        labels=tuple(labels),
+        clip_radius=repr(float(clip_radius)),
+        bits=bits,
+        count_weight=max(1, math.isqrt(math.floor(count_share * total))),
+        sum_weight=max(1, math.isqrt(math.floor(sum_share * total / s2))) if labels else 0,
+        moment_weight=_MOMENT_WEIGHT,
+        unit_rule=unit_rule,
+        unit_cap=unit_cap,
+    )
+
+
+def _require(good: bool, field: str, found: object, expected: str) -> None:
+    if not good:
+        raise DecodeError(f"statistics schema: {field} is {found!r}, expected {expected}")

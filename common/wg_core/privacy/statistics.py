@@ -1,0 +1,104 @@
+"""Noisy statistics in natural units, with the noise that is known to be on them.
+
+This is what the server works with. Everything computed from it is post-processing and free.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_core.errors import DecodeError
+from wg_core.privacy import centring
+from wg_core.privacy.centring import Centre
+from wg_core.privacy.schema import Block, StatisticsSchema
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyStatistics:
+    """One release.
+
+    Attributes:
+        schema: Layout, grid and weights.
+        integers: int64 [schema.length], as released.
+        sigma: Standard deviation of the noise on each entry, grid units; 0 without noise.
+    """
+
+    schema: StatisticsSchema
+    integers: NDArray[np.int64]
+    sigma: float
+
+    def __post_init__(self) -> None:
+        expected = (self.schema.length,)
+        if self.integers.shape != expected or self.integers.dtype != np.int64:
+            raise DecodeError(
+                f"statistics: {self.integers.dtype} of shape {self.integers.shape}, "
+                f"expected int64 of shape {expected}"
+            )
+        if not 0 <= self.sigma < np.inf:
+            raise DecodeError(f"statistics: sigma is {self.sigma!r}")
+
+    def counts(self) -> Array:
+        """Records of each label, [K]; with noise they may be negative."""
+        return self._block(0)[:-1] / self.schema.count_weight
+
+    def unlabelled(self) -> float:
+        """Number of records without a label."""
+        return float(self._block(0)[-1] / self.schema.count_weight)
+
+    @property
+    def count_std(self) -> float:
+        """Standard deviation of the noise on a count."""
+        return self.sigma / self.schema.count_weight
+
+    def sums(self) -> Array:
+        """Sum of clipped deviations from ``centre()`` of each label, [K, d], feature units."""
+        return self._block(1) * self._sum_unit
+
+    @property
+    def sum_std(self) -> float:
+        """Standard deviation of the noise on an entry of a sum, feature units."""
+        return self.sigma * self._sum_unit
+
+    def centre(self) -> Array:
+        """What the sums are taken about, [d], feature units.
+
+        It is known to the last digit: noise moved it, but there is none on it.
+        """
+        return np.asarray(self._about.point * (self.schema.radius / self.schema.grid))
+
+    @property
+    def sum_radius(self) -> float:
+        """Radius to which what is summed was clipped, feature units."""
+        return self.schema.radius * self._about.radius / self.schema.grid
+
+    def moments(self) -> Array:
+        """Sum of clipped features over records with and without a label, [d], feature units."""
+        return self._block(2) * self._moment_unit
+
+    @property
+    def moment_std(self) -> float:
+        """Standard deviation of the noise on an entry of ``moments()``, feature units."""
+        return self.sigma * self._moment_unit
+
+    def _block(self, number: int) -> Array:
+        block: Block = self.schema.blocks[number]
+        part = self.integers[block.offset : block.offset + block.size]
+        return part.reshape(block.shape).astype(np.float64)
+
+    @property
+    def _sum_unit(self) -> float:
+        if not self.schema.labels:
+            return 0.0
+        return self.schema.radius / (self._about.weight * self.schema.grid)
+
+    @functools.cached_property
+    def _about(self) -> Centre:
+        return centring.of_release(self.schema, self.integers, self.sigma)
+
+    @property
+    def _moment_unit(self) -> float:
+        return self.schema.radius / (self.schema.moment_weight * self.schema.grid)

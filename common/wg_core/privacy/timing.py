@@ -1,0 +1,46 @@
+"""Answers in fixed time slots, so that how long the sampler took says nothing.
+
+The discrete Gaussian sampler rejects proposals, and clipping loops over the data: neither runs in
+constant time. An answer is therefore held until the next multiple of a public slot after the
+request. What is left to see is the number of slots, which is one unless the slot is too short.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+from wg_core.errors import ConfigError
+
+SLOT_SECONDS = 10.0
+"""Public default. Sampling takes a small part of it; features are encoded beforehand, when a
+snapshot is frozen."""
+
+
+def hold(
+    started: float,
+    slot: float = SLOT_SECONDS,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Sleep until the end of the current slot.
+
+    Args:
+        started: ``now()`` when the request arrived, before private data was touched.
+        slot: Length of a slot, seconds.
+        now: A monotonic clock, seconds.
+        sleep: Sleeps for at least so many seconds.
+
+    Returns:
+        The number of slots that the answer took, at least 1.
+
+    Raises:
+        ConfigError: ``slot`` is not positive and finite.
+    """
+    if not 0 < slot < math.inf:
+        raise ConfigError(f"time slot: {slot!r} seconds, expected a positive number")
+    slots = max(1, math.ceil((now() - started) / slot))
+    end = started + slots * slot
+    while (left := end - now()) > 0:
+        sleep(left)
+    return slots

@@ -1,0 +1,1 @@
+"""Everything that leaves a plant: charged, sampled, recorded, cosigned, then sent."""

@@ -1,0 +1,189 @@
+"""Requests that a person decides: kept until then, and the decision, with a name, on the ledger.
+
+With ``privacy.approve: human`` a request that the policy allows is kept in ``requests/`` and
+refused with the word ``approval``; the server asks again. ``decide`` writes a DECISION entry; the
+next time the request comes it is answered, if it was approved. What was approved is one request at
+one price, for one purpose and recipient: a charge that differs does not follow from the log.
+
+Not guaranteed: that a decision says nothing of the data. A person may look at them first, and that
+somebody decided, how and when, can be seen by the server. A ledger keeps names for ever, and
+auditors read them: a role is a name, too.
+"""
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+from wg_core import atomic, numbers
+from wg_core.errors import ApprovalPending, ConfigError, PolicyRefused, UsageError, WgError
+from wg_core.ledger import entries
+from wg_core.ledger.entries import Decision, check_name
+from wg_core.ledger.store import Ledger
+from wg_core.site.config import HUMAN, ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, fleet
+from wg_core.wire.protocol import QualityQuery, StatisticsQuery
+
+log = logging.getLogger(__name__)
+
+WAITING_LIMIT = 256  # Most requests that are kept; a server cannot fill the disk
+_FILE_LIMIT = 64 << 10
+_QUALITY = ".quality.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A request that waits for a person.
+
+    Attributes:
+        query: What the server asks.
+        came: When it came first, Unix seconds.
+    """
+
+    query: StatisticsQuery
+    came: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingQuality(Waiting):
+    """A quality question that waits; its purpose is that of the ledger."""
+
+    query: QualityQuery
+
+
+def check(
+    home: ClientHome, config: ClientConfig, ledger: Ledger, query: StatisticsQuery, now: float
+) -> None:
+    """Let a request pass if nobody must decide it, or somebody approved it.
+
+    Raises:
+        ApprovalPending: Nobody has decided yet; the request is kept.
+        PolicyRefused: It was denied, or something else was approved.
+    """
+    if config.privacy.approve != HUMAN:
+        return
+    request_id = query.request_id
+    found = ledger.decision(config.data.name, request_id)
+    if found is None:
+        _keep(home, query, now)
+        raise ApprovalPending(
+            f"request {request_id}: waits for a person; see 'wg-client requests show --home"
+            f" {home.root} {request_id}'"
+        )
+    if not found.approved:
+        raise PolicyRefused(f"request {request_id}: denied by {found.name}")
+    for what, got, want in (
+        ("epsilon", numbers.exact(query.epsilon), numbers.exact(found.epsilon)),
+        ("delta", numbers.exact(query.delta), numbers.exact(found.delta)),
+        ("purpose", query.purpose, found.purpose),
+        ("recipient", config.server.name, found.recipient),
+    ):
+        if got != want:
+            raise PolicyRefused(f"request {request_id}: {what} is {got}, approved was {want}")
+
+
+def decide(
+    config: ClientConfig, ledger: Ledger, query: StatisticsQuery, *, approved: bool, name: str
+) -> Decision:
+    """Write a person's decision to the ledger.
+
+    Args:
+        ledger: Its ledger, held.
+        approved: Whether it may be answered.
+        name: Who decided, or in which role; for ever on the ledger.
+
+    Raises:
+        UsageError: The name is none.
+        VerificationError: The request was charged already.
+    """
+    try:
+        check_name(name)
+    except WgError as error:
+        raise UsageError(f"--by: {error}") from error
+    ledger.record(
+        entries.DECISION,
+        partial(
+            entries.Decision,
+            request_id=query.request_id,
+            dataset=config.data.name,
+            epsilon=query.epsilon,
+            delta=query.delta,
+            purpose=query.purpose,
+            recipient=config.server.name,
+            approved=approved,
+            name=name,
+        ),
+    )
+    found = ledger.decision(config.data.name, query.request_id)
+    if found is None:
+        raise ConfigError(f"request {query.request_id}: the decision was not written")
+    log.info("request %s: %s", query.request_id, "approved" if approved else "denied")
+    return found
+
+
+def by_hand(config: ClientConfig, ledger: Ledger, query: StatisticsQuery, name: str | None) -> None:
+    """The decision of whoever makes a release by a command, where a person must decide.
+
+    Raises:
+        PolicyRefused: Nobody is named.
+        UsageError: The name is none.
+    """
+    if config.privacy.approve != HUMAN:
+        if name is not None:
+            raise UsageError("--by: for plants whose privacy.approve is 'human', found 'policy'")
+        return
+    if name is None:
+        raise PolicyRefused(
+            "privacy.approve is 'human': a person decides each release, and the name goes on the"
+            " ledger; say who: --by NAME"
+        )
+    decide(config, ledger, query, approved=True, name=name)
+
+
+def waiting(home: ClientHome, now: float) -> list[Waiting]:
+    """Requests that are kept, oldest first; what has expired is forgotten.
+
+    Raises:
+        DecodeError: A file of them is damaged.
+    """
+    found = []
+    for path in sorted(home.requests.glob("*.json")):
+        data = atomic.read_bytes(path, limit=_FILE_LIMIT)
+        kind = WaitingQuality if path.name.endswith(_QUALITY) else Waiting
+        one = canonical.decode(kind, data, what=str(path), limit=_FILE_LIMIT)
+        if now >= one.query.expires:
+            path.unlink(missing_ok=True)
+        else:
+            found.append(one)
+    return sorted(found, key=lambda one: one.came)
+
+
+def find(home: ClientHome, prefix: str, now: float) -> Waiting:
+    """A request by its id, or the beginning of it.
+
+    Raises:
+        ConfigError: None, or several.
+    """
+    found = [one for one in waiting(home, now) if one.query.request_id.startswith(prefix)]
+    if len(found) != 1 or not prefix:
+        raise ConfigError(
+            f"request {prefix!r}: {len(found)} requests begin with it; 'wg-client requests list"
+            f" --home {home.root}' lists them"
+        )
+    return found[0]
+
+
+def _keep(home: ClientHome, query: StatisticsQuery, now: float) -> None:
+    """Keep a request, once, if there is room."""
+    fleet.check_request_id(query.request_id)
+    one: Waiting = Waiting(query=query, came=int(now))
+    path = home.requests / f"{query.request_id}.json"
+    if isinstance(query, QualityQuery):
+        one = WaitingQuality(query=query, came=int(now))
+        path = path.with_suffix(_QUALITY)
+    if path.is_file():
+        return
+    if len(waiting(home, now)) >= WAITING_LIMIT:
+        log.warning("request %s: not kept: %d wait already", query.request_id, WAITING_LIMIT)
+        return
+    atomic.write_bytes(path, canonical.encode(one), mode=atomic.PRIVATE)

@@ -1,0 +1,104 @@
+"""What left the plant and what it cost, read from its ledger."""
+
+from dataclasses import dataclass
+
+from wg_core.errors import ConfigError
+from wg_core.ledger import entries
+from wg_core.ledger.entries import Charge, Release
+from wg_core.ledger.store import Ledger
+from wg_core.privacy import accounting
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRow:
+    """One charge, and the release that it paid for.
+
+    Attributes:
+        request_id: The request.
+        time: Unix time in seconds, by the plant's clock.
+        recipient: Who asked.
+        purpose: What for.
+        epsilon: Epsilon of this release alone, decimal string.
+        delta: Its delta, decimal string.
+        epsilon_after: Composed epsilon after it, decimal string.
+        size: Bytes of the release, or None: it was charged, and nothing left.
+    """
+
+    request_id: str
+    time: int
+    recipient: str
+    purpose: str
+    epsilon: str
+    delta: str
+    epsilon_after: str
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """The budget of the plant's data set.
+
+    Attributes:
+        epsilon: Composed epsilon at ``cap_delta``.
+        cap_epsilon: Cap, decimal string.
+        cap_delta: Delta of the cap, decimal string.
+        charges: Number of charges.
+        burned: Charges without a release.
+        entries: Entries of the ledger.
+        releases: Oldest first.
+        distinguished: How often the best guess whether one given unit was in the data can be right,
+            at even odds, from all that was charged.
+    """
+
+    epsilon: float
+    cap_epsilon: str
+    cap_delta: str
+    charges: int
+    burned: int
+    entries: int
+    releases: tuple[ReleaseRow, ...]
+    distinguished: float
+
+
+def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
+    """Read the ledger; it is checked as it is read, and not written.
+
+    Raises:
+        ConfigError: There is no ledger, or it does not know the data set.
+        VerificationError: It was edited, cut, or is damaged.
+    """
+    with Ledger.open(home.ledger) as ledger:
+        if ledger.commitment(config.data.name) is None:
+            raise ConfigError(
+                f"{home.ledger}: does not know the data set {config.data.name!r}; run 'wg-client"
+                f" freeze --home {home.root}'"
+            )
+        spent = ledger.spent(config.data.name)
+        found = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
+    sizes = {entry.charge: entry.payload_size for entry in found if isinstance(entry, Release)}
+    rows = tuple(
+        ReleaseRow(
+            request_id=entry.request_id,
+            time=entry.head.time,
+            recipient=entry.use.recipient,
+            purpose=entry.use.purpose,
+            epsilon=entry.epsilon,
+            delta=entry.delta,
+            epsilon_after=f"{float(entry.state.epsilon_after):.4g}",
+            size=sizes.get(entry.head.seq),
+        )
+        for entry in found
+        if isinstance(entry, Charge) and entry.lineage == spent.lineage
+    )
+    return Spend(
+        epsilon=spent.epsilon,
+        cap_epsilon=spent.cap_epsilon,
+        cap_delta=spent.cap_delta,
+        charges=spent.charges,
+        burned=spent.burned,
+        entries=len(found),
+        releases=rows,
+        distinguished=accounting.distinguished(spent.events),
+    )

@@ -1,0 +1,370 @@
+"""Answering a question: charge, sample, record, countersign, and only then hand out.
+
+``answer`` is that order for each kind of question (``Kind``): statistics are here, counts of right
+answers in ``release.quality``.
+
+A release is made from the plant's snapshot (``data.snapshot``) and nothing else. No data folder is
+opened, so no answer depends on one. What can fail without a charge fails first: policy, snapshot,
+encoder, schema. From the charge on the order is fixed (docs/privacy-argument.md), and each step has
+a name at which tests stop a process:
+
+========== ==================================================================================
+step       what is on disk, and what a crash right after it means
+========== ==================================================================================
+charged    a CHARGE entry. The same request completes it: nothing was written or sent.
+sampled    nothing more; the noisy integers die with the process, and are drawn anew.
+recorded   RELEASE entry and the exact bytes. These are sent, whatever happens.
+cosigned   the witness's cosignature. The same bytes are sent.
+========== ==================================================================================
+
+*Guarantee.* A charge is on disk before noise is drawn; one charge covers one release; a repeated
+request, or an equal one under another id, gets the stored bytes and charges nothing. A lock keeps
+two processes of one plant from sampling for one charge. Entries bear the time at which the question
+came, not that at which the work was done.
+"""
+
+import dataclasses
+import functools
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wg_core import atomic, numbers
+from wg_core import snapshot as snapshots
+from wg_core.connection import cosigning
+from wg_core.errors import ConfigError, InternalError, PolicyRefused, VerificationError
+from wg_core.ledger import entries
+from wg_core.ledger.charging import ChargeRequest, statistics_request
+from wg_core.ledger.statement import Mechanism
+from wg_core.ledger.store import Charged, Ledger
+from wg_core.privacy.mechanism import (
+    Sampler,
+    opendp_sampler,
+    release_statistics,
+    sigma_for,
+)
+from wg_core.privacy.schema import StatisticsSchema
+from wg_core.release import approval, overlap
+from wg_core.site import config as configuration
+from wg_core.site import encoder_pin, locks, sharing
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.site.policy import check_message_type, check_query
+from wg_core.snapshot import Snapshot
+from wg_core.wire import canonical, protocol, signing, statistics_file
+from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.protocol import StatisticsQuery
+
+log = logging.getLogger(__name__)
+
+Witness = Callable[[bytes], bytes]
+"""Takes an ``add-checkpoint`` body and returns cosignature lines, or raises ``WitnessRefused``."""
+Step = Callable[[str], None]
+
+CHARGED = "charged"
+SAMPLED = "sampled"
+RECORDED = "recorded"
+COSIGNED = "cosigned"
+STEPS = (CHARGED, SAMPLED, RECORDED, COSIGNED)
+
+
+Q = TypeVar("Q", bound=StatisticsQuery)
+Pack = Callable[[ChargeRequest, Sampler], bytes]
+"""Draws noise and makes a release's bytes; called once, when its request was charged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind(Generic[Q]):
+    """What a kind of question has of its own.
+
+    Attributes:
+        message_type: Of the messages that ask it.
+        check: Refuses a question that the policy forbids; as ``policy.check_query``.
+        on_the_ledger: The question with the purpose that ledger and decisions give it.
+        charged_for: Whether a charge's mechanism is that of the question.
+        price: What a release from a snapshot is charged as, and what makes it.
+        suffix: Of the file in which a covered release travels.
+        limit: Largest size of that file.
+        encode: Packs it.
+    """
+
+    message_type: str
+    check: Callable[..., None]
+    on_the_ledger: Callable[[Q], Q]
+    charged_for: Callable[[Mechanism, Q], bool]
+    price: Callable[[ClientHome, ClientConfig, Snapshot, Q], tuple[ChargeRequest, Pack]]
+    suffix: str
+    limit: int
+    encode: Callable[[CoveredStatistics], bytes]
+
+
+def answer(
+    kind: Kind[Q],
+    home: ClientHome,
+    query: Q,
+    *,
+    witness: Witness | None,
+    on_step: Step = lambda step: None,
+    sampler: Sampler = opendp_sampler,
+    now: Callable[[], float] = time.time,
+) -> bytes:
+    """Answer a question with a covered file.
+
+    Args:
+        witness: Gets the ledger's checkpoint cosigned. None over the air gap: whoever gets the
+            file then countersigns the checkpoint that is in it.
+        on_step: Called after each of ``STEPS``; for tests.
+        sampler: Adds the noise; another one than OpenDP's in tests only.
+        now: Unix time, seconds, at which the question came; entries of the ledger bear it.
+
+    Raises:
+        PolicyRefused: The plant's policy forbids it, a person denied it, or its request was
+            charged for something else; nothing was charged.
+        ApprovalPending: A person must decide first; nothing was charged.
+        BudgetExceeded: The cap forbids it; nothing was charged.
+        ConfigError: There is no snapshot that fits ``client.yaml``; nothing was charged.
+        RefusedError: The request was charged for an earlier version of the data; it is burned.
+        WitnessRefused: The server does not cosign. The release is kept, and sent when asked again.
+        TooFewWitnesses: Others of ``client.yaml`` do not; the same.
+    """
+    arrived = now()
+    config = configuration.load(home)
+    check_message_type(config, kind.message_type)
+    encoder = canonical.sha256_hex(encoder_pin.load(home, config))
+    kind.check(config, query, encoder=encoder, now=arrived)
+    asked = kind.on_the_ledger(query)
+    with locks.release(home), open_ledger(home, at=arrived) as ledger:
+        cosigning.enrol(ledger, config)
+        charged = ledger.find(config.data.name, request_id=query.request_id)
+        if charged is None:
+            approval.check(home, config, ledger, asked, arrived)
+        else:
+            _check_charge(kind, ledger, charged, query)
+        if charged is None or charged.open:
+            if witness is None:
+                cosigning.check_room(ledger, config)
+            snapshot = current_snapshot(home, config, ledger, encoder=encoder)
+            snapshot.check()  # a damaged one is found before it costs anything
+            request, pack = kind.price(home, config, snapshot, asked)
+            charged = _release(ledger, request, pack, on_step, sampler)
+        return _cover(kind, home, config, ledger, charged, witness, on_step)
+
+
+def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
+    """The plant's ledger, for writing; a missing one is an error.
+
+    Its entries bear the time ``at``, Unix seconds; None: each its own.
+
+    Raises:
+        ConfigError: It is another home's, and not as this home's server knows it.
+    """
+    clock = None if at is None else lambda: int(at)
+    ledger = Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock)
+    try:
+        sharing.check_told(home, ledger)
+    except ConfigError:
+        ledger.close()
+        raise
+    return ledger
+
+
+def current_snapshot(
+    home: ClientHome, config: ClientConfig, ledger: Ledger, *, encoder: str
+) -> Snapshot:
+    """The snapshot to release from; the ledger knows it afterwards, if a crash kept it from it.
+
+    Raises:
+        ConfigError: There is none that fits ``client.yaml`` and the encoder.
+    """
+    snapshot = snapshots.current(home)
+    snapshots.check_snapshot(config, snapshot, encoder=encoder)
+    overlap.register(ledger, config, snapshot.manifest.commitment)
+    return snapshot
+
+
+def charge_request(
+    config: ClientConfig,
+    schema: StatisticsSchema,
+    *,
+    request_id: str,
+    epsilon: str,
+    delta: str,
+    purpose: str,
+) -> tuple[ChargeRequest, float]:
+    """What a release would be charged as, and its noise scale in grid units.
+
+    Raises:
+        PolicyRefused: The noise would be too small to protect anything.
+    """
+    sigma = sigma_for(schema, float(epsilon), float(delta))
+    request = statistics_request(
+        schema,
+        sigma,
+        request_id=request_id,
+        dataset=config.data.name,
+        epsilon=epsilon,
+        delta=delta,
+        purpose=purpose,
+        recipient=config.server.name,
+        unit=config.data.unit_column or "record",
+    )
+    return request, sigma
+
+
+def make(
+    config: ClientConfig,
+    snapshot: Snapshot,
+    request: ChargeRequest,
+    *,
+    key: Ed25519PrivateKey,
+    sampler: Sampler = opendp_sampler,
+    release_id: str | None = None,
+) -> bytes:
+    """One release's bytes from a snapshot: statistics, noise, signature. Charges nothing.
+
+    To be called once for each charge; whoever calls it has charged ``request``, or has made-up
+    data.
+
+    Args:
+        request: What it is charged as, from ``charge_request`` with the snapshot's schema.
+        sampler: Adds the noise; another one than OpenDP's in tests and audits only.
+        release_id: Public id of the release; None: random.
+
+    Raises:
+        InternalError: The request is not for the snapshot's schema.
+        VerificationError: The snapshot is damaged.
+    """
+    schema = snapshot.manifest.schema
+    sigma = numbers.hex_float(request.mechanism.sigma, what="charge: sigma")
+    if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
+        raise InternalError("release: the charge is not for the schema of the snapshot")
+    integers = release_statistics(
+        schema, snapshot.statistics(), snapshot.statistics_about, sigma, sampler
+    )
+    manifest = statistics_file.StatisticsManifest(
+        schema=schema,
+        site=config.site,
+        dataset=config.data.name,
+        request_id=request.request_id,
+        release_id=release_id or secrets.token_hex(16),
+        epsilon=request.epsilon,
+        delta=request.delta,
+        sigma=sigma.hex(),
+        sensitivity_squared=str(schema.sensitivity_squared()),
+        purpose=request.use.purpose,
+        integers_sha256=canonical.sha256_hex(statistics_file.integers_to_bytes(integers)),
+    )
+    return statistics_file.encode_release(manifest, integers, key)
+
+
+def _statistics(
+    home: ClientHome, config: ClientConfig, snapshot: Snapshot, query: StatisticsQuery
+) -> tuple[ChargeRequest, Pack]:
+    request, _ = charge_request(
+        config,
+        snapshot.manifest.schema,
+        request_id=query.request_id,
+        epsilon=plain(query.epsilon),
+        delta=plain(query.delta),
+        purpose=query.purpose,
+    )
+
+    def pack(charged: ChargeRequest, sampler: Sampler) -> bytes:
+        return make(config, snapshot, charged, key=signing.load(home.signing_key), sampler=sampler)
+
+    return request, pack
+
+
+def _check_charge(kind: Kind[Q], ledger: Ledger, charged: Charged, query: Q) -> None:
+    """Refuse a request that was charged for something else."""
+    entry = entries.decode(ledger.entry(charged.seq))
+    if not isinstance(entry, entries.Charge) or not kind.charged_for(entry.mechanism, query):
+        raise PolicyRefused(f"request {query.request_id}: was charged for something else")
+
+
+def _release(
+    ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step, sampler: Sampler
+) -> Charged:
+    """Charge and make the release, unless an equal one was made before."""
+    assurance = ledger.assurance(request.implementation.code_sha256)
+    charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
+    if not charged.open:
+        log.info("request %s: an equal release was made before", request.request_id)
+        ledger.record_reuse(charged.seq, request.use)
+        return charged
+    step(CHARGED)
+    payload = pack(dataclasses.replace(request, request_id=charged.request_id), sampler)
+    step(SAMPLED)
+    ledger.record_release(charged.seq, payload)
+    step(RECORDED)
+    return charged
+
+
+def _cover(
+    kind: Kind[Q],
+    home: ClientHome,
+    config: ClientConfig,
+    ledger: Ledger,
+    charged: Charged,
+    witness: Witness | None,
+    step: Step,
+) -> bytes:
+    """The covered file of a release: stored, or made once and stored.
+
+    Raises:
+        VerificationError: The charge has no release.
+        WitnessRefused: It is not cosigned; it is kept.
+    """
+    name = config.server.witness_name
+    cosigned = home.outbox / f"{charged.request_id}.{kind.suffix}"
+    waiting = home.outbox / f"{charged.request_id}.air.{kind.suffix}"
+    if cosigned.is_file():
+        return atomic.read_bytes(cosigned, limit=kind.limit)
+    payload = ledger.outbox(charged.seq)
+    released = ledger.release_of(charged.seq)
+    if payload is None or released is None:
+        raise VerificationError(f"{home.ledger}: charge {charged.seq} has no release to send")
+    stored = cosigned
+    cosigning.collect(ledger, config, witness)
+    if witness is not None:
+        step(COSIGNED)
+    elif not ledger.covered_by(released.seq, name):
+        stored = waiting
+        if cosigning.leads_to(waiting, ledger.size):
+            return atomic.read_bytes(waiting, limit=kind.limit)
+        cosigning.hand_out(ledger, config)
+    covered = CoveredStatistics(
+        release=payload,
+        charge_entry=ledger.entry(charged.seq),
+        release_entry=ledger.entry(released.seq),
+        charge_proof=ledger.inclusion_proof(charged.seq, witness=name),
+        release_proof=ledger.inclusion_proof(released.seq, witness=name),
+    )
+    data = kind.encode(covered)
+    atomic.write_bytes(stored, data, mode=atomic.PRIVATE)
+    return data
+
+
+def plain(number: str) -> str:
+    """One spelling for one number, so that "1" and "1.0", or "1e-5" and "0.00001", are equal."""
+    value = configuration.positive_decimal(number, "number").normalize()
+    return format(value, "f") if value.adjusted() > -4 else format(value, "e")
+
+
+STATISTICS = Kind(
+    message_type=protocol.QUERY_STATISTICS,
+    check=check_query,
+    on_the_ledger=lambda query: query,
+    charged_for=lambda mechanism, _: "counts" in [block.name for block in mechanism.blocks],
+    price=_statistics,
+    suffix="wgs",
+    limit=protocol.STATISTICS_LIMIT,
+    encode=statistics_file.encode_covered,
+)
+answer_query = functools.partial(answer, STATISTICS)
+"""Answers a statistics query with a covered statistics file (``.wgs``)."""

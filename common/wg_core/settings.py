@@ -1,0 +1,132 @@
+"""YAML that people write: configurations and plans, read with bounds on the work.
+
+YAML lets few bytes ask for much: an alias repeats what it names, and nine lines of nine aliases
+are a thousand million items ("billion laughs"); nesting overflows the stack of a recursive
+reader; a plain word may be a date, or a number of a million digits. So the events of the document
+are counted before anything is built, aliases are refused, and whatever the reader may raise
+becomes one error that names the file.
+"""
+
+from typing import TypeVar
+
+import msgspec
+import yaml
+
+from wg_core import typed
+from wg_core.errors import ConfigError
+
+T = TypeVar("T")
+
+DEPTH_LIMIT = 32  # Deepest nesting of a YAML document; ours need four levels
+
+EVENTS_LIMIT = 100_000  # Most scalars and brackets of a YAML document
+
+SCALAR_LIMIT = 4096  # Longest single value in a YAML document, in characters
+
+
+def read_yaml(data: bytes, *, what: str) -> object:
+    """Read one YAML document: dictionaries, lists and scalars.
+
+    Args:
+        data: The document, UTF-8. Its size is the caller's to bound.
+
+    Raises:
+        ConfigError: Not YAML, an alias, or deeper, longer or larger than anything of ours.
+    """
+    try:
+        text = data.decode("utf-8")
+        _check_work(text, what)
+        _check_once(yaml.compose(text, Loader=yaml.SafeLoader), what)
+        return yaml.safe_load(text)
+    # ValueError and OverflowError: a date, number or base64 that is none.
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{what}: not YAML: {error}") from error
+
+
+def parse(data: bytes, kind: type[T], what: str) -> T:
+    """Read one YAML document into a dataclass, strictly.
+
+    Args:
+        data: As of ``read_yaml``.
+
+    Raises:
+        ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
+    """
+    document = read_yaml(data, what=what)
+    if not isinstance(document, dict):
+        raise ConfigError(f"{what}: found {type(document).__name__}, expected fields and values")
+    try:
+        found = typed.convert(document, kind)
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(f"{what}: {error}") from error
+    check_known(document, found, what=what)
+    return found
+
+
+def check_range(field: str, value: float, low: float, high: float) -> None:
+    """Refuse a number of a configuration that is not from ``low`` to ``high``, both finite.
+
+    Raises:
+        ConfigError: It is outside, or not finite; the message names the field and the bounds.
+    """
+    if not low <= value <= high:
+        raise ConfigError(f"{field}: {value}, expected {low} to {high}")
+
+
+def check_known(document: object, found: object, *, what: str) -> None:
+    """Refuse fields of a document that its dataclass does not have, and silently dropped.
+
+    Raises:
+        ConfigError: There are; all are named.
+    """
+    unknown = sorted(_unknown(document, msgspec.to_builtins(found), ""))
+    if unknown:
+        raise ConfigError(f"{what}: unknown fields: {', '.join(unknown)}")
+
+
+def _unknown(found: object, known: object, prefix: str) -> list[str]:
+    if isinstance(found, list) and isinstance(known, list | tuple):
+        pairs = enumerate(zip(found, known, strict=False))
+        return [name for i, pair in pairs for name in _unknown(*pair, f"{prefix}{i}.")]
+    if not (isinstance(found, dict) and isinstance(known, dict)):
+        return []
+    names = [f"{prefix}{key}" for key in found if key not in known]
+    for key in found.keys() & known.keys():
+        names += _unknown(found[key], known[key], f"{prefix}{key}.")
+    return names
+
+
+def _check_work(text: str, what: str) -> None:
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"{what}: alias *{event.anchor}: aliases are not read")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > SCALAR_LIMIT:
+            raise ConfigError(
+                f"{what}: a value of {len(event.value)} characters, at most {SCALAR_LIMIT}"
+            )
+        if depth > DEPTH_LIMIT:
+            raise ConfigError(f"{what}: nested deeper than {DEPTH_LIMIT} levels")
+        if count >= EVENTS_LIMIT:
+            raise ConfigError(f"{what}: more than {EVENTS_LIMIT} values and brackets")
+
+
+def _check_once(node: yaml.Node | None, what: str) -> None:
+    """Refuse a field that stands twice in one place: the last would count, without a word."""
+    if isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            _check_once(each, what)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                line = key.start_mark.line + 1
+                raise ConfigError(
+                    f"{what}: line {line}: field {key.value!r} stands there twice; keep one"
+                )
+            seen.add(str(key.value))
+            _check_once(value, what)

@@ -1,0 +1,469 @@
+"""``client.yaml``: what the plant decides. Frozen records, read strictly, written atomically.
+
+Settings that change privacy (``privacy``) and results (``acceptance``) stand apart from those that
+only say where things are (``data``, ``server``). An unknown field is refused: a misspelt cap must
+not become the default without a word. Two settings that contradict each other are refused, too:
+neither of them may decide by itself what a release protects.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+import yaml
+
+from wg_core import atomic, language, numbers, settings, typed
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.ledger import note as notes
+from wg_core.site.check_policy import ChecksConfig, PredictionConfig
+from wg_core.site.home import ClientHome
+from wg_core.site.local_encoder import LocalEncoderConfig, LocalEncoderPin
+from wg_core.site.reading import ReadingConfig
+from wg_core.wire import protocol, signing
+
+VERSION = 1
+CONFIG_LIMIT = 1 << 20
+LABEL_LIMIT = 1000
+ANY_PURPOSE = "*"
+UNLABELLED_FOLDER = "_unlabelled"  # Folder of records that have no label
+RECORD = "record"  # Unit of a plant that names no unit column, and the rule that goes with it
+_EXPONENT_LIMIT = 300
+_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+"""Spellings that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
+_DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon", "max_request_delta")
+
+Budget = Literal["site", "separate"]
+Approve = Literal["policy", "human"]
+HUMAN = "human"  # A person decides each request that the policy allows
+UnitRule = Literal["record", "weight", "cap"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """The pinned server.
+
+    Attributes:
+        fleet_url: ``https://host:port`` of the fleet listener.
+        name: Server name, as in its signatures.
+        signing_key: Raw Ed25519 key that signs weights packages, hex.
+        witness_name: Key name of the ledger's witness.
+        witness_key: Raw Ed25519 key of the witness, hex.
+    """
+
+    fleet_url: str
+    name: str
+    signing_key: str
+    witness_name: str
+    witness_key: str
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Refuse a label domain that cannot be declared.
+
+    Raises:
+        ConfigError: It is empty or too long, a label is there twice, or cannot be printed.
+    """
+    if not 1 <= len(labels) <= LABEL_LIMIT:
+        raise ConfigError(f"data.labels: {len(labels)} labels, expected 1 to {LABEL_LIMIT}")
+    if len(set(labels)) != len(labels):
+        raise ConfigError("data.labels: a label stands there twice")
+    composed = {unicodedata.normalize("NFC", label) for label in labels}
+    if len(composed) != len(labels):
+        raise ConfigError(
+            "data.labels: two labels look the same and differ in their bytes (Unicode"
+            " composition); keep one"
+        )
+    if UNLABELLED_FOLDER in labels:
+        raise ConfigError(
+            f"data.labels: {UNLABELLED_FOLDER!r} is the folder of records without a label, and"
+            " cannot be a label"
+        )
+    for label in labels:
+        if not label or label != label.strip() or len(label) > 100 or not label.isprintable():
+            raise ConfigError(
+                f"data.labels: {label!r}: expected 1 to 100 printable characters"
+                " without white space at either end"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """The data set.
+
+    Attributes:
+        name: Public name on the ledger; carries the budget.
+        path: Folder, ``.npz`` file, or table of texts.
+        labels: Public label domain, in the order of class rows. Declared, never counted: a class
+            without a record may stand here, and means "it can occur".
+        encoder: SHA-256 of the encoder that the owner confirmed, hex; see ``encoder_pin``.
+        unit_column: Column (``records.csv``, a log) or array (``.npz``) that names the privacy unit
+            of a record, or null: each record is its own unit. Of logs also ``file``, ``interval``.
+        budget: ``site``: this data set draws on the one budget of the site, whatever its name.
+            ``separate``: its units are in no other data set of the site; ``freeze`` checks that.
+        reading: How files are read.
+        good: Labels that mean "no defect", for the report; null: those that say so by their name.
+        local_encoder: A second encoder, whose features stay at the plant; null: none.
+    """
+
+    name: str
+    path: str
+    labels: tuple[str, ...]
+    encoder: str
+    unit_column: str | None = None
+    budget: Budget = "site"
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
+    good: tuple[str, ...] | None = None
+    local_encoder: LocalEncoderConfig | None = None
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.good or ()) - set(self.labels)):
+            raise ConfigError(f"data.good: {unknown}, expected some of data.labels")
+        check_labels(self.labels)
+        if self.unit_column in ("", RECORD):
+            raise ConfigError(
+                f"data.unit_column: {self.unit_column!r}: the ledger calls a single record"
+                f" {RECORD!r}; give the column another name, or write null if each record is a unit"
+            )
+        if not protocol.SHA256.fullmatch(self.encoder):
+            raise ConfigError(f"data.encoder: {self.encoder!r}, expected 64 lower-case hex digits")
+
+    @property
+    def local_pin(self) -> LocalEncoderPin | None:
+        """What the local encoder's features depend on; None: there is no local encoder."""
+        return None if self.local_encoder is None else self.local_encoder.pin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyConfig:
+    """What may be asked of this plant, and how much in all.
+
+    Attributes:
+        cap_epsilon: Cap on the composed epsilon of the data set, decimal string.
+        cap_delta: Delta at which the cap holds, decimal string.
+        max_request_epsilon: Largest epsilon of one request, decimal string.
+        max_request_delta: Largest delta of one request, decimal string.
+        unit_rule: ``record``: each record is a unit. ``weight``: a unit's records share weight 1.
+            ``cap``: at most ``unit_cap`` records of a unit count.
+        unit_cap: See ``unit_rule``.
+        purposes: Purposes that are allowed, word for word; ``*`` allows any.
+        message_types: Messages that are answered at all.
+        approve: ``policy``: what the policy allows is answered. ``human``: a person decides each
+            request, too (``wg-client requests``).
+        answer_slot_seconds: Answers leave at multiples of this many seconds after the request
+            came, so that the time taken tells nothing; ``freeze`` refuses one that is too short.
+    """
+
+    cap_epsilon: str = "8"
+    cap_delta: str = "1e-5"
+    max_request_epsilon: str = "4"
+    max_request_delta: str = "1e-5"
+    unit_rule: UnitRule = "record"
+    unit_cap: int = 1
+    purposes: tuple[str, ...] = (ANY_PURPOSE,)
+    message_types: tuple[str, ...] = (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE)
+    approve: Approve = "policy"
+    answer_slot_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("cap_epsilon", "max_request_epsilon"):
+            positive_decimal(getattr(self, name), f"privacy.{name}")
+        for name in ("cap_delta", "max_request_delta"):
+            if positive_decimal(getattr(self, name), f"privacy.{name}") >= 1:
+                raise ConfigError(f"privacy.{name}: {getattr(self, name)}, expected below 1")
+        self._check_caps()
+        settings.check_range("privacy.unit_cap", self.unit_cap, 1, 1000)
+        if self.unit_rule != "cap" and self.unit_cap != 1:
+            raise ConfigError(
+                f"privacy.unit_cap: {self.unit_cap}, but privacy.unit_rule is"
+                f" {self.unit_rule!r}, which limits no number of records; set unit_rule to 'cap',"
+                " or unit_cap to 1"
+            )
+        unknown = set(self.message_types) - protocol.MESSAGE_TYPES
+        if unknown:
+            raise ConfigError(
+                f"privacy.message_types: unknown {sorted(unknown)}, expected some of"
+                f" {sorted(protocol.MESSAGE_TYPES)}"
+            )
+        slot = self.answer_slot_seconds
+        if not (math.isfinite(slot) and 0 < slot <= 3600):
+            raise ConfigError(
+                f"privacy.answer_slot_seconds: {slot}, expected above 0 and at most 3600"
+            )
+
+    def _check_caps(self) -> None:
+        """One request is at most what all together may cost."""
+        if numbers.exact(self.max_request_delta) > numbers.exact(self.cap_delta):
+            raise ConfigError(
+                f"privacy.max_request_delta: {self.max_request_delta} is more than"
+                f" privacy.cap_delta, {self.cap_delta}: a request would promise less than the cap"
+            )
+        # At a smaller delta an epsilon above the cap's can still fit under the cap.
+        equal = numbers.exact(self.max_request_delta) == numbers.exact(self.cap_delta)
+        if equal and numbers.exact(self.max_request_epsilon) > numbers.exact(self.cap_epsilon):
+            raise ConfigError(
+                f"privacy.max_request_epsilon: {self.max_request_epsilon} is more than"
+                f" privacy.cap_epsilon, {self.cap_epsilon}: the budget could never pay such a"
+                " request; lower the one or raise the other"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceConfig:
+    """When delivered weights replace the local model; see ``wg_client.selection.gain``.
+
+    Attributes:
+        standard_errors: By how many of its standard errors a gain must be above zero.
+        standard_errors_own_kind: The same of a head that was learnt from labelled records of this
+            kind of plant, which the operator owns.
+        unseen_share: A declared class without local records counts as this share of an average
+            class.
+        without_labels: Whether delivered weights are kept when no local label can check them.
+        adopt: What becomes of a later package's model that is better than the one in use:
+            ``shadow``, it predicts beside it until a person promotes it; ``better``, it is used.
+        checks: Limits of the other checks, and what failing one means.
+    """
+
+    standard_errors: float = 2.0
+    standard_errors_own_kind: float = 0.0
+    unseen_share: float = 1.0
+    without_labels: bool = True
+    adopt: Literal["shadow", "better"] = "shadow"
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("standard_errors", 0.0, 10.0),
+            ("standard_errors_own_kind", 0.0, 10.0),
+            ("unseen_share", 0.0, 1.0),
+        ):
+            settings.check_range(f"acceptance.{name}", getattr(self, name), low, high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsConfig:
+    """What the plant lets into its disk. Changes neither privacy nor results.
+
+    Attributes:
+        max_package_bytes: Largest weights package that is taken.
+    """
+
+    max_package_bytes: int = 2 << 30
+
+    def __post_init__(self) -> None:
+        settings.check_range(
+            "limits.max_package_bytes", self.max_package_bytes, 1, protocol.WEIGHTS_LIMIT
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessConfig:
+    """A witness beside the server (c2sp.org/tlog-witness).
+
+    Attributes:
+        name: Key name of its cosignatures.
+        key: Its Ed25519 key: 64 hex digits, or its verifier key (``NAME+KEYID+BASE64``).
+        url: Submission prefix, ``https://…``; ``/add-checkpoint`` is asked below it.
+        ca: PEM file of the authority of its certificate, if that is no public one.
+    """
+
+    name: str
+    key: str
+    url: str
+    ca: str = ""
+
+    def __post_init__(self) -> None:
+        _ = self.public_key
+        if not self.url.startswith("https://") or any(c in self.url for c in " ?#\n"):
+            raise ConfigError(f"witnesses: {self.name}: url {self.url!r}, expected https://…")
+
+    @property
+    def public_key(self) -> bytes:
+        """The key, 32 raw bytes.
+
+        Raises:
+            ConfigError: It is none, or not of this name.
+        """
+        try:
+            notes.check_key_name(self.name)
+            if "+" not in self.key:
+                raw = bytes.fromhex(self.key)
+            else:
+                name, kind, raw = notes.decode_vkey(self.key)
+                if name != self.name or kind != notes.COSIGNATURE:
+                    raise DecodeError(f"of {name!r} with signature type {kind}, expected 4")
+            return signing.public_bytes(signing.public_from_bytes(raw))
+        except (DecodeError, ValueError) as error:
+            raise ConfigError(f"witnesses: {self.name}: key: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """All of ``client.yaml``.
+
+    ``witnesses`` stand beside the server, and ``witness_quorum`` says how many of all, the server
+    counted as one, must cosign before a release is sent; null: every one. ``language`` is that of
+    reports and commands; null: the environment's.
+    """
+
+    version: int = VERSION
+    site: str
+    server: ServerConfig
+    data: DataConfig
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
+    prediction: PredictionConfig = field(default_factory=PredictionConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    witnesses: tuple[WitnessConfig, ...] = ()
+    witness_quorum: int | None = None
+    language: language.Code | None = None
+
+    @property
+    def witnesses_needed(self) -> int:
+        """How many must cosign before a release is sent."""
+        return 1 + len(self.witnesses) if self.witness_quorum is None else self.witness_quorum
+
+    def __post_init__(self) -> None:
+        if self.version != VERSION:
+            raise ConfigError(f"version: {self.version}, this program reads {VERSION}")
+        protocol.check_site_name(self.site)
+        names = [self.server.witness_name, *(each.name for each in self.witnesses)]
+        keys = [self.server.witness_key, *(each.public_key.hex() for each in self.witnesses)]
+        if len(set(names)) != len(names) or len(set(keys)) != len(keys):
+            raise ConfigError("witnesses: a name or key stands there twice, or is the server's")
+        if not 1 <= self.witnesses_needed <= len(names):
+            raise ConfigError(
+                f"witness_quorum: {self.witness_quorum}, expected 1 to {len(names)}: the server and"
+                f" {len(self.witnesses)} witnesses"
+            )
+        check_unit(self.data.unit_column, self.privacy.unit_rule)
+        if self.privacy.unit_rule == RECORD:
+            self.data.reading.check_record()
+
+
+def check_unit(unit_column: str | None, unit_rule: UnitRule) -> None:
+    """Check that the unit that is named is the unit that is protected.
+
+    Raises:
+        ConfigError: A unit is named and each record counts alone, or none is named and the rule
+            needs one.
+    """
+    if unit_rule == RECORD and unit_column is not None:
+        raise ConfigError(
+            f"data.unit_column names {unit_column!r} as the privacy unit, but privacy.unit_rule is"
+            f" 'record', which protects one record and not all records of one {unit_column!r};"
+            " set unit_rule to 'weight' or 'cap', or unit_column to null"
+        )
+    if unit_rule != RECORD and unit_column is None:
+        raise ConfigError(
+            f"privacy.unit_rule: {unit_rule!r} needs data.unit_column, found null: without it"
+            " nobody knows which records belong to one unit"
+        )
+
+
+def default_request_epsilon(cap_epsilon: str) -> str:
+    """Largest epsilon of one request where none is given: never more than the cap.
+
+    Raises:
+        ConfigError: The cap is no positive decimal number.
+    """
+    default = PrivacyConfig().max_request_epsilon
+    cap = positive_decimal(cap_epsilon, "privacy.cap_epsilon")
+    return cap_epsilon if cap < positive_decimal(default, "default") else default
+
+
+def positive_decimal(text: str, what: str) -> Decimal:
+    """Read a positive, finite decimal string, or ``ConfigError``."""
+    try:
+        value = numbers.exact(text, what=what)
+    except DecodeError as error:
+        raise ConfigError(str(error)) from error
+    if value <= 0:
+        raise ConfigError(f"{what}: {text}, expected above 0")
+    if abs(value.adjusted()) > _EXPONENT_LIMIT:
+        raise ConfigError(f"{what}: {text}, expected 1e-{_EXPONENT_LIMIT} to 1e{_EXPONENT_LIMIT}")
+    return value
+
+
+def save(home: ClientHome, config: ClientConfig) -> None:
+    """Write ``client.yaml``; an older one is replaced in one step."""
+    text = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, allow_unicode=True)
+    atomic.write_bytes(home.config, text.encode("utf-8"), mode=atomic.PRIVATE)
+
+
+def exchange_keys(home: ClientHome, server: ServerConfig) -> ClientConfig:
+    """Pin other keys of the server in ``client.yaml``; all else in it, comments too, stays.
+
+    Returns:
+        The configuration with them.
+    """
+    before = load(home)
+    wanted = dataclasses.replace(before, server=server)
+    text = atomic.read_bytes(home.config, limit=CONFIG_LIMIT).decode("utf-8")
+    text = text.replace(before.server.signing_key, server.signing_key)
+    text = text.replace(before.server.witness_key, server.witness_key)
+    atomic.write_bytes(home.config, text.encode("utf-8"), mode=atomic.PRIVATE)
+    if load(home) != wanted:  # a key that is spelt in another way, such as over two lines
+        save(home, wanted)
+    return wanted
+
+
+def load(home: ClientHome) -> ClientConfig:
+    """Read ``client.yaml``.
+
+    Raises:
+        ConfigError: It is missing, or a field is unknown, missing or out of range; named.
+    """
+    home.require()
+    data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
+    document = settings.read_yaml(data, what=str(home.config))
+    if not isinstance(document, dict):
+        found = "an empty file" if document is None else type(document).__name__
+        raise ConfigError(f"{home.config}: found {found}, expected fields and values")
+    # A second time, every scalar as it is written; its work was bounded by the first.
+    words = yaml.BaseLoader(data.decode("utf-8")).get_single_data()
+    try:
+        config = typed.convert(_with_exact_numbers(document, words), ClientConfig)
+    except msgspec.ValidationError as error:
+        hint = _HINT if "Expected `str" in str(error) else ""
+        raise ConfigError(f"{home.config}: {error}{hint}") from error
+    except (ConfigError, DecodeError) as error:
+        raise ConfigError(f"{home.config}: {error}") from error
+    settings.check_known(document, config, what=str(home.config))
+    return config
+
+
+_HINT = (
+    ": YAML takes a bare number, yes, no, on, off, null or a date for something else than a word;"
+    " put it in quotes"
+)
+
+
+def _with_exact_numbers(document: object, words: object) -> object:
+    """Budgets that stand in the file as bare numbers, as they are written, not as a float has them.
+
+    ``document`` is the file as YAML reads it; ``words`` has every scalar as it is written.
+    """
+    found = document.get("privacy") if isinstance(document, dict) else None
+    written = words.get("privacy") if isinstance(words, dict) else None
+    if not (isinstance(document, dict) and isinstance(found, dict) and isinstance(written, dict)):
+        return document
+    exact = {}
+    for name in _DECIMALS:
+        value, text = found.get(name), written.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not isinstance(text, str) or not _NUMBER.fullmatch(text):
+            raise ConfigError(
+                f"privacy.{name}: {text} is {value!r} to YAML; write the decimal number that you"
+                " mean in quotes"
+            )
+        exact[name] = text
+    return {**document, "privacy": {**found, **exact}}

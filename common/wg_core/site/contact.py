@@ -1,0 +1,84 @@
+"""How a plant's node stands with its server: a small file that the node keeps, for a supervisor.
+
+It says nothing that the node's log does not say, and stays on site. A file that is older than
+``STALE_SECONDS`` says that the node hangs or was killed.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from wg_core import atomic
+from wg_core.errors import DecodeError, StorageError
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
+
+BEAT_SECONDS = 60.0
+"""How often a node that is connected hears of its server: it asks for work at least so often."""
+STALE_SECONDS = 3 * BEAT_SECONDS
+_LIMIT = 64 << 10
+_REASON_LIMIT = 500
+
+State = Literal["connected", "waiting", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """What a node last wrote.
+
+    Attributes:
+        state: ``connected``; ``waiting``, to try again; or ``stopped``.
+        since: Unix time since when.
+        written: Unix time of this word.
+        last: Unix time at which the server last answered; 0: never yet.
+        reason: What it waits for, or why it stopped.
+    """
+
+    state: State
+    since: int
+    written: int
+    last: int
+    reason: str
+
+
+def read(home: ClientHome) -> Contact | None:
+    """What the node last wrote; None: nothing that can be read.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    if not home.contact.is_file():
+        return None
+    try:
+        data = atomic.read_bytes(home.contact, limit=_LIMIT)
+        return canonical.decode(Contact, data, what=str(home.contact), limit=_LIMIT)
+    except DecodeError:
+        return None
+
+
+class ContactFile:
+    """Keeps the file of a running node. A disk that cannot be written hinders no node."""
+
+    def __init__(self, home: ClientHome) -> None:
+        self._home = home
+        self._said: Contact | None = None
+
+    def say(self, state: State, reason: str = "") -> None:
+        """Write how it stands now."""
+        now, before = int(time.time()), self._said
+        since = before.since if before is not None and before.state == state else now
+        last = now if state == "connected" else (before.last if before is not None else 0)
+        found = Contact(
+            state=state, since=since, written=now, last=last, reason=reason[:_REASON_LIMIT]
+        )
+        if (
+            before is not None
+            and replace(found, written=0, last=0) == replace(before, written=0, last=0)
+            and now - before.written < BEAT_SECONDS / 2
+        ):
+            return
+        self._said = found
+        try:
+            atomic.write_bytes(self._home.contact, canonical.encode(found), mode=atomic.PRIVATE)
+        except StorageError:
+            return  # said in the log where it matters: at the next answer

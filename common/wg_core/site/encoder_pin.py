@@ -1,0 +1,74 @@
+"""The encoder that a plant's owner confirmed, by its hash.
+
+The server makes the encoder, and the encoder sees every record before noise is on anything. So it
+is the owner who says which one: its SHA-256 is in the join token, which the operator hands over
+outside the network; ``init`` shows it, or takes it as an option; ``client.yaml`` keeps it
+(``data.encoder``), and the file is checked against it at every use. Enrolling again brings another
+encoder only where the owner names it.
+
+Not guaranteed: that a confirmed encoder is a good one. Its range is bounded
+(``wg_common.nets.encoder.package``), and its features are clipped and noised like any other's.
+"""
+
+import re
+
+from wg_core import atomic
+from wg_core.errors import UsageError, VerificationError
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
+
+ENCODER_LIMIT = 256 << 20
+DIGITS = 16
+"""Fewest hex digits of a hash that confirm it: 64 bits, too many to search for another encoder."""
+
+_HASH = re.compile(rf"[0-9a-f]{{{DIGITS},64}}")
+
+
+def check_named(named: str | None, encoder: str) -> None:
+    """Check the encoder of a join token against the hash, or its beginning, that the owner gave.
+
+    Raises:
+        UsageError: That is no hash.
+        VerificationError: It is another encoder's.
+    """
+    if named is None:
+        return
+    if not _HASH.fullmatch(named):
+        raise UsageError(f"--encoder: {named!r}, expected {DIGITS} to 64 lower-case hex digits")
+    if not encoder.startswith(named):
+        raise VerificationError(
+            f"join token: encoder {encoder}, --encoder names {named}; nothing was sent, and the"
+            " token is not spent"
+        )
+
+
+def check_same(confirmed: str, encoder: str, named: str | None) -> None:
+    """Check that enrolling again brings the encoder that the owner confirmed, or one named now.
+
+    Raises:
+        UsageError, VerificationError: As of ``check_named``, or it is another one and not named.
+    """
+    check_named(named, encoder)
+    if named is None and encoder != confirmed:
+        raise VerificationError(
+            f"join token: encoder {encoder}, this home's owner confirmed {confirmed}. Another"
+            " encoder asks your records anew; if you want that, compare the hash with the"
+            f" operator's and give --encoder {encoder}. Nothing was sent; the token is not spent"
+        )
+
+
+def load(home: ClientHome, config: ClientConfig) -> bytes:
+    """Bytes of the home's encoder package; their SHA-256 is the encoder's id.
+
+    Raises:
+        VerificationError: It is not the encoder that the owner confirmed.
+    """
+    package = atomic.read_bytes(home.encoder, limit=ENCODER_LIMIT)
+    found = canonical.sha256_hex(package)
+    if config.data.encoder != found:
+        raise VerificationError(
+            f"{home.encoder}: encoder {found}, {home.config.name} has {config.data.encoder} as"
+            " confirmed (data.encoder): bring the file back, or enrol again"
+        )
+    return package

@@ -1,0 +1,123 @@
+"""The plant's home folder: one place for every path that the client reads or writes.
+
+::
+
+    client.yaml            configuration and policy, edited by the plant
+    encoder.safetensors    the public encoder package, pinned by hash at enrolment
+    ledger.sqlite          the privacy ledger
+    budget-of.json         instead of a ledger: the home whose ledger, ledger key and secret count
+    keys/                  private halves, made on site, mode 0600
+    certs/                 the client certificate and the server's CA certificate
+    snapshots/             what releases are made from (private, never sent); see ``snapshot``
+    units/                 keyed digests of every unit that was charged (private); see ``overlap``
+    outbox/                statistics files as they left, by request
+    packages/              weights packages as they arrived, by package id
+    models/                models by package id, and which is in use
+    report.html            the report on the newest package; stays at the plant
+    contact.json           how the node stands with the server, for ``wg-client status``
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_core import atomic
+from wg_core.errors import ConfigError, raised_as
+from wg_core.ledger import place
+
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Below:
+    """A path below a plant's home, or, with ``budget``, below the home that holds its ledger."""
+
+    path: str
+    budget: bool = False
+
+    def __get__(self, home: ClientHome, owner: type[ClientHome]) -> Path:
+        return (home.budget if self.budget else home.root) / self.path
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHome:
+    """Paths below a plant's home folder."""
+
+    root: Path
+
+    config = _Below("client.yaml")
+    encoder = _Below("encoder.safetensors")
+    ledger = _Below(place.LEDGER, budget=True)
+    keys = _Below("keys")
+    tls_key = _Below("keys/tls.pem")  # Private key of the TLS client certificate
+    node_key = _Below("keys/node.pem")  # Private key of Flower's node authentication
+    signing_key = _Below("keys/signing.pem")  # Ed25519 key that signs statistics
+    ledger_key = _Below("keys/ledger.pem", budget=True)
+    """Ed25519 key that signs the ledger's checkpoints."""
+    next_ledger_key = _Below("keys/ledger.next.pem", budget=True)
+    """The key that will sign the ledger, while it changes."""
+    site_secret = _Below("keys/site.secret", budget=True)
+    """Secret of the keyed data commitment; never leaves."""
+    certificate = _Below("certs/client.pem")
+    ca_certificate = _Below("certs/ca.pem")
+    snapshots = _Below("snapshots")
+    units = _Below("units", budget=True)
+    outbox = _Below("outbox")
+    requests = _Below("requests")  # Requests that wait for a person
+    packages = _Below("packages")
+    waiting = _Below("packages/waiting")  # Packages that came and were not applied yet, by request
+    models = _Below("models")
+    report = _Below("report.html")
+    """In the plant's language; beside it ``report.en.html`` and ``report.ja.html``."""
+    contact = _Below("contact.json")  # How the node stands with the server; see `contact`
+
+    @property
+    def budget(self) -> Path:
+        """The home that holds the ledger, its key, the site secret and the release lock.
+
+        This one, or the home that ``budget-of.json`` names; see ``wg_core.ledger.place``.
+        """
+        return place.ledger_home(self.root)
+
+    def make_private(self) -> None:
+        """Make the folder, for its user alone: all else is below it, whatever the umask was.
+
+        Raises:
+            ConfigError: It cannot be made.
+        """
+        with raised_as(ConfigError, f"{self.root}: cannot be made"):
+            for folder in (self.root, self.keys):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+
+    def require(self) -> None:
+        """Check that the folder was initialised, or ``ConfigError``."""
+        if not self.config.is_file():
+            raise ConfigError(
+                f"{self.config}: not there; run 'wg-client init --home {self.root} ...' first"
+            )
+
+    def set_outbox_aside(self, folder: str) -> None:
+        """Keep covered files in a folder of the outbox; they are made anew when asked for.
+
+        Raises:
+            StorageError: They cannot be moved.
+        """
+        for path in self.outbox.glob("*.wg[sq]"):
+            atomic.move(path, self.outbox / folder / path.name)
+
+    def load_secret(self) -> bytes:
+        """The site secret; made on first use, with mode 0600."""
+        if not self.site_secret.exists():
+            atomic.write_bytes(
+                self.site_secret, secrets.token_bytes(SECRET_BYTES), mode=atomic.PRIVATE
+            )
+        data = atomic.read_bytes(self.site_secret, limit=SECRET_BYTES)
+        if len(data) != SECRET_BYTES:
+            raise ConfigError(
+                f"{self.site_secret}: {len(data)} bytes, expected {SECRET_BYTES}; restore a copy:"
+                " a new secret would break the link to what was spent"
+            )
+        return data

@@ -1,0 +1,82 @@
+"""A plant's keys: made on site, kept with mode 0600; only public halves leave.
+
+Four keys with four uses: TLS client certificate (P-256), Flower node authentication (P-384, the
+curve that Flower makes itself), statistics signatures and ledger checkpoints (Ed25519). What a
+certificate request says about names is ignored by the server: the join token names the site.
+"""
+
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical, key_files, signing
+
+
+@dataclass(frozen=True, slots=True)
+class PublicIdentity:
+    """Public halves of a plant's keys.
+
+    Attributes:
+        csr_pem: Certificate signing request for the TLS client certificate.
+        node_public_key: Flower node key, PEM.
+        signing_key: Statistics key, 32 bytes in hex.
+        ledger_key: Ledger checkpoint key, 32 bytes in hex.
+        ledger_origin: Origin line of the plant's ledger checkpoints.
+    """
+
+    csr_pem: str
+    node_public_key: str
+    signing_key: str
+    ledger_key: str
+    ledger_origin: str
+
+
+def create(home: ClientHome, site: str) -> PublicIdentity:
+    """Make the keys that are not there yet, and return the public halves of all."""
+    home.make_private()
+    for path, curve in ((home.tls_key, ec.SECP256R1()), (home.node_key, ec.SECP384R1())):
+        if not path.exists():
+            key_files.save(path, ec.generate_private_key(curve))
+    for path in (home.signing_key, home.ledger_key):
+        if not path.exists():
+            signing.save(path, signing.generate())
+    return public(home, site)
+
+
+def public(home: ClientHome, site: str) -> PublicIdentity:
+    """Public halves of the keys in a home.
+
+    Raises:
+        ConfigError: A key is missing or damaged.
+    """
+    ledger_key = signing.public_bytes(signing.load(home.ledger_key))
+    node = key_files.load_ec(home.node_key).public_key()
+    return PublicIdentity(
+        csr_pem=csr(home, site),
+        node_public_key=node.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        ).decode("ascii"),
+        signing_key=signing.public_bytes(signing.load(home.signing_key)).hex(),
+        ledger_key=ledger_key.hex(),
+        ledger_origin=ledger_origin(site, ledger_key),
+    )
+
+
+def ledger_origin(site: str, ledger_key: bytes) -> str:
+    """Origin of a plant's ledger: a new key (after a compromise) makes a new one."""
+    return f"weightgate/{site}/{canonical.sha256_hex(ledger_key)[:16]}"
+
+
+def csr(home: ClientHome, site: str) -> str:
+    """A certificate signing request (PKCS #10, PEM) for the TLS key."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)])
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(name)
+        .sign(key_files.load_ec(home.tls_key), hashes.SHA256())
+    )
+    return request.public_bytes(serialization.Encoding.PEM).decode("ascii")

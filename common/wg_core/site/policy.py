@@ -1,0 +1,103 @@
+"""The plant's policy: what it answers at all. Decided before any record is looked at.
+
+Every refusal here depends on the request, the configuration and the clock only, never on the
+data: a refusal must not be a side channel.
+"""
+
+from wg_core.errors import ConfigError, DecodeError, PolicyRefused
+from wg_core.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
+from wg_core.wire import fleet, protocol
+from wg_core.wire.protocol import QualityQuery, StatisticsQuery
+
+PURPOSE_LIMIT = 1000
+
+
+def check_message_type(config: ClientConfig, message_type: str) -> None:
+    """Refuse a message type that the plant does not answer.
+
+    Raises:
+        PolicyRefused: It is not allowed.
+    """
+    if message_type not in config.privacy.message_types:
+        raise PolicyRefused(
+            f"message type {message_type!r}: this plant answers"
+            f" {', '.join(config.privacy.message_types) or 'none'}"
+        )
+
+
+def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, now: float) -> None:
+    """Refuse a query that the plant's policy does not cover at ``now``, Unix seconds.
+
+    ``encoder`` is the id of the encoder that the plant holds, hex.
+
+    Raises:
+        PolicyRefused: Wrong version, site, encoder or form, expired, or more than is allowed.
+    """
+    if query.purpose.startswith(protocol.QUALITY_PURPOSE):
+        # What a person approved for a quality report is no other release.
+        raise PolicyRefused(f"query {query.request_id}: a purpose that only quality reports have")
+    _check_asked(config, query, encoder=encoder, now=now)
+
+
+def check_quality(config: ClientConfig, query: QualityQuery, *, encoder: str, now: float) -> None:
+    """As ``check_query``, of a quality question; its purpose is that of the question.
+
+    Raises:
+        PolicyRefused: As there, or its package has no proper name.
+    """
+    try:
+        fleet.check_request_id(query.delivery_id)
+        fleet.check_request_id(query.package_id)
+    except DecodeError as error:
+        raise PolicyRefused(str(error)) from error
+    if not protocol.SHA256.fullmatch(query.package_sha256):
+        raise PolicyRefused(f"query {query.request_id}: its package's hash is not 64 hex digits")
+    _check_asked(config, query, encoder=encoder, now=now)
+
+
+def _check_asked(config: ClientConfig, query: StatisticsQuery, *, encoder: str, now: float) -> None:
+    if query.site != config.site:
+        raise PolicyRefused(f"query: for site {query.site!r}, this is {config.site!r}")
+    try:
+        fleet.check_request_id(query.request_id)
+    except DecodeError as error:
+        raise PolicyRefused(str(error)) from error
+    if now >= query.expires:
+        raise PolicyRefused(f"query {query.request_id}: expired at {query.expires}")
+    if query.encoder != encoder:
+        raise PolicyRefused(
+            f"query {query.request_id}: encoder {query.encoder[:16]}, this plant holds"
+            f" {encoder[:16]}"
+        )
+    check_release(
+        config,
+        epsilon=query.epsilon,
+        delta=query.delta,
+        purpose=query.purpose,
+        what=f"query {query.request_id}",
+    )
+
+
+def check_release(
+    config: ClientConfig, *, epsilon: str, delta: str, purpose: str, what: str
+) -> None:
+    """Refuse a release of any kind that costs more than is allowed, or is for something else.
+
+    Raises:
+        PolicyRefused: It does; the message begins with ``what``.
+    """
+    privacy = config.privacy
+    for name, asked, most in (
+        ("epsilon", epsilon, privacy.max_request_epsilon),
+        ("delta", delta, privacy.max_request_delta),
+    ):
+        try:
+            value = positive_decimal(asked, name)
+        except ConfigError as error:
+            raise PolicyRefused(f"{what}: {error}") from error
+        if value > positive_decimal(most, f"privacy.max_request_{name}"):
+            raise PolicyRefused(f"{what}: {name} {asked}, this plant allows {most} a request")
+    if len(purpose) > PURPOSE_LIMIT or not purpose.isprintable():
+        raise PolicyRefused(f"{what}: purpose is too long or not printable")
+    if ANY_PURPOSE not in privacy.purposes and purpose not in privacy.purposes:
+        raise PolicyRefused(f"{what}: this plant does not allow its purpose")

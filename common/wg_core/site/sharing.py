@@ -1,0 +1,152 @@
+"""One budget for several homes of one plant: a ledger, its key and the site secret are shared.
+
+A plant that joins two servers has two homes, and the same parts in both. The second home is made
+with ``wg-client init --budget-of HOME``: it writes to the first home's ledger, under the first
+home's lock, and its data set draws on the one budget there. Two servers then see one log, each as
+far as it was asked to cosign it; an auditor can compare what they saw.
+
+*Order of changes.* The ledger's key, and the ledger itself after a compromise, change at the home
+that holds it. A home that shares it must tell its own server before it releases again: until
+then every writer of it is refused here, before anything is charged.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+
+from wg_core.errors import ConfigError
+from wg_core.ledger import place
+from wg_core.ledger.place import BudgetOf
+from wg_core.ledger.store import Ledger
+from wg_core.site import config as configuration
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.wire import signing
+
+
+def join(home: ClientHome, other: Path) -> ClientConfig:
+    """Let a new home draw on the budget of another one; returns that one's configuration.
+
+    Doing it again changes nothing.
+
+    Raises:
+        ConfigError: The other home is not initialised or shares a budget itself, or the new one has
+            a budget.
+    """
+    holder = ClientHome(other.resolve())
+    if holder.root == home.root.resolve():
+        raise ConfigError(f"{home.root}: a home cannot share its own budget")
+    shared = place.read(holder.root)
+    if shared is not None:
+        raise ConfigError(f"{holder.root}: draws on the budget of {shared.home}; name that home")
+    config = configuration.load(holder)
+    found = place.read(home.root)
+    if found is None and ((home.root / place.LEDGER).exists() or home.config.exists()):
+        raise ConfigError(f"{home.root}: has a ledger of its own; a budget cannot be moved")
+    if found is not None and found.home != str(holder.root):
+        raise ConfigError(f"{home.root}: draws on the budget of {found.home} already")
+    with Ledger.open(holder.ledger, signing.load(holder.ledger_key)) as ledger:
+        place.write(home.root, _of(holder.root, ledger))
+    return config
+
+
+def check_new(other: ClientConfig, *, site: str, name: str, cap: tuple[str, str]) -> None:
+    """Refuse what cannot be on the shared ledger, before a join token is spent.
+
+    The token is for ``site``; ``name`` and ``cap`` (epsilon and delta) are of the new data set.
+
+    Raises:
+        ConfigError: The site is another plant's, the name is taken, or the cap is another one.
+    """
+    if site != other.site:
+        raise ConfigError(
+            f"join token: for site {site!r}, the ledger is that of {other.site!r}: a plant has one"
+            " name at all servers; ask the operator for a token of that name"
+        )
+    if name == other.data.name:
+        raise ConfigError(
+            f"data set {name!r}: is the one of the home with the ledger; choose another name"
+            " (--name)"
+        )
+    known = other.privacy.cap_epsilon, other.privacy.cap_delta
+    if tuple(map(Decimal, cap)) != tuple(map(Decimal, known)):
+        raise ConfigError(
+            f"cap: epsilon {cap[0]} at delta {cap[1]}, the budget that is shared has {known[0]} at"
+            f" {known[1]}, and a cap does not change"
+        )
+
+
+def check_witness(home: ClientHome, name: str, key: str) -> None:
+    """Refuse a second server whose witness has the first one's name: the log knows it by name.
+
+    Raises:
+        ConfigError: The home that holds the ledger has another server with this name.
+    """
+    budget = place.read(home.root)
+    if budget is None:
+        return
+    first = configuration.load(ClientHome(Path(budget.home))).server
+    if name == first.witness_name and key != first.witness_key:
+        raise ConfigError(
+            f"witness {name!r}: two servers have this name; ask the operator of one to give it"
+            " another (server.yaml)"
+        )
+
+
+def check_told(home: ClientHome, ledger: Ledger) -> None:
+    """Refuse a shared ledger that is not as this home's server knows it; nothing is charged then.
+
+    Raises:
+        ConfigError: It was replaced, or is signed by another key; the message says what to do.
+    """
+    budget = place.read(home.root)
+    if budget is None:
+        return
+    if ledger.origin != budget.origin:
+        raise ConfigError(
+            f"{ledger.path}: was replaced by {ledger.origin}, which this home's server does not"
+            f" know; run 'wg-client init --replace --home {home.root}' with a new join token"
+        )
+    if ledger.public_key.hex() != budget.ledger_key:
+        raise ConfigError(
+            f"{ledger.path}: is signed by a new key, which this home's server does not know; run"
+            f" 'wg-client rotate-key --home {home.root}' to tell it"
+        )
+
+
+def told(home: ClientHome, ledger: Ledger) -> None:
+    """Note that this home's server knows the shared ledger as it is now."""
+    budget = place.read(home.root)
+    if budget is not None:
+        place.write(home.root, _of(Path(budget.home), ledger))
+
+
+def check_holds(home: ClientHome, what: str, *, then: str) -> None:
+    """Refuse what must be done at the home that holds the ledger, and say which command follows.
+
+    Raises:
+        ConfigError: The home shares another's ledger.
+    """
+    budget = place.read(home.root)
+    if budget is not None:
+        raise ConfigError(
+            f"{home.root}: {what} is done where the ledger is, at {budget.home}; then run"
+            f" 'wg-client {then} --home {home.root}' here"
+        )
+
+
+def pass_on(home: ClientHome, stage: ClientHome) -> bool:
+    """Let the successor of a home share the same ledger, as it is now.
+
+    Returns:
+        Whether the home shares one.
+    """
+    budget = place.read(home.root)
+    if budget is None:
+        return False
+    with Ledger.open(home.ledger) as ledger:
+        place.write(stage.root, _of(Path(budget.home), ledger))
+    return True
+
+
+def _of(holder: Path, ledger: Ledger) -> BudgetOf:
+    return BudgetOf(home=str(holder), origin=ledger.origin, ledger_key=ledger.public_key.hex())

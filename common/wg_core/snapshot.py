@@ -1,0 +1,479 @@
+"""A snapshot: what a plant's releases are made from, fixed on disk before anybody asks.
+
+::
+
+    snapshots/current            number of the snapshot in use, and SHA-256 of its manifest
+    snapshots/3/manifest.json    ``SnapshotManifest``: all that an answer needs, of fixed size
+    snapshots/3/statistics.bin   exact integer statistics, of fixed size
+    snapshots/3/features.array   local features, float32 ``[n, D]``
+    snapshots/3/records.npz      labels, keyed digests of contents and units, shapes, rows, stamps
+    snapshots/3/listing.json     ``Listing``: names, what was set aside, what counts once
+
+An answer reads the manifest, the statistics, and what the second part of a release sums about its
+centre: features, labels, units. Its outcome depends on no record; how long it takes depends on how
+many there are, which its time slot hides (docs/centred-release.md). Everything is private, mode
+0600 in folders of mode 0700. A snapshot is written to a temporary folder and renamed, so it is
+there as a whole or not at all; ``freeze`` makes them.
+
+The commitment of a version is an HMAC under the site's secret of 32 random bytes, the *salt*, and
+of the records in sorted order: two versions of equal content have different commitments, and
+only the plant can tell.
+"""
+
+import hashlib
+import hmac
+import io
+import mmap
+import struct
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_core import atomic
+from wg_core.errors import ConfigError, VerificationError, raised_as
+from wg_core.ledger.commitment import commit
+from wg_core.privacy.centring import Centre
+from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.site import config as configuration
+from wg_core.site import encoder_pin
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.site.local_encoder import LocalEncoderPin
+from wg_core.wire import canonical
+
+VERSION = 1
+MANIFEST = "manifest.json"
+STATISTICS = "statistics.bin"
+FEATURES = "features.array"
+RECORDS = "records.npz"
+LISTING = "listing.json"
+CURRENT = "current"
+
+SALT_BYTES = 32
+DIGEST_BYTES = 32
+MANIFEST_LIMIT = 8 << 20
+_STATISTICS_LIMIT = 64 << 20
+_RECORDS_LIMIT = 1 << 30
+_POINTER_LIMIT = 128
+_PIECE = 1 << 20
+_SUM_CHUNK = 1 << 13
+_CONTENT = b"weightgate/v1/record-content\n"
+_UNIT = b"weightgate/v1/privacy-unit\n"
+
+Digests = NDArray[np.uint8]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotManifest:
+    """What an answer needs to know of a snapshot.
+
+    Attributes:
+        number: Version of the data set, counted up from 1.
+        created: Unix time, seconds.
+        dataset: Name of the data set on the ledger.
+        salt: 32 random bytes, hex.
+        commitment: Of this version, hex.
+        modality: Name of the records' modality.
+        local_dimension: Number D of local features.
+        scaled: Number of them that have a public scale.
+        unit_column: Column that names the privacy unit; empty: there is none.
+        schema: Layout of the release; names encoder, label domain and unit rule.
+        statistics_sha256: SHA-256 of ``statistics.bin``, hex.
+        features_sha256: SHA-256 of ``features.array``, hex.
+        records_sha256: SHA-256 of ``records.npz``, hex.
+        listing_sha256: SHA-256 of ``listing.json``, hex.
+        local_encoder: The plant's local encoder, whose features are the last of the local ones;
+            null: none.
+    """
+
+    version: int = VERSION
+    number: int
+    created: int
+    dataset: str
+    salt: str
+    commitment: str
+    modality: str
+    local_dimension: int
+    scaled: int
+    unit_column: str
+    schema: StatisticsSchema
+    statistics_sha256: str
+    features_sha256: str
+    records_sha256: str
+    listing_sha256: str
+    local_encoder: LocalEncoderPin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """Which snapshot is in use: its number, and the SHA-256 of its manifest, hex."""
+
+    number: int
+    manifest_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something in the data set that cannot be used.
+
+    Attributes:
+        name: The file, relative to the folder, or a row of it.
+        reason: Why not.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """A record that does not count, since another one of the same content does."""
+
+    name: str
+    same_as: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Names of a snapshot's records, for the plant's engineer.
+
+    Attributes:
+        path: The data folder or file.
+        names: Of the records that count, in order.
+        set_aside: What was left out, and why.
+        duplicates: What counts once with another record.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    set_aside: tuple[Problem, ...] = ()
+    duplicates: tuple[Duplicate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrozenRecords:
+    """What is known of each of a snapshot's n records.
+
+    Attributes:
+        labels: int64 ``[n]``, -1 = unlabelled.
+        contents: uint8 ``[n, 32]``, keyed digest of each record's content.
+        units: uint8 ``[n, 32]``, keyed digest of each record's privacy unit.
+        shapes: int64 ``[n, 2]``, as ``inspection.Inspection``.
+        rows: int64 ``[n]``, row in the ``.npz`` file or table; -1: the record is a file.
+        stamps: int64 ``[n, 2]``, size and time of change (nanoseconds) of the file when frozen.
+    """
+
+    labels: NDArray[np.int64]
+    contents: Digests
+    units: Digests
+    shapes: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    stamps: NDArray[np.int64]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """By name, as in the file."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot on disk."""
+
+    folder: Path
+    manifest: SnapshotManifest = field(repr=False)
+
+    @property
+    def encoder(self) -> str:
+        """Id of the encoder that made its features, hex."""
+        return self.manifest.schema.encoder
+
+    def statistics(self) -> Integers:
+        """Exact integer statistics, int64 ``[schema.length]``. Private.
+
+        Raises:
+            VerificationError: They are not those that were frozen.
+        """
+        path = self.folder / STATISTICS
+        data = self._read(path, self.manifest.statistics_sha256, _STATISTICS_LIMIT)
+        found: Integers = np.frombuffer(data, dtype="<i8").astype(np.int64)
+        if found.shape != (self.manifest.schema.length,):
+            raise VerificationError(f"{path}: {found.shape}, not of the manifest's schema")
+        return found
+
+    def statistics_about(self, centre: Centre) -> Integers:
+        """Exact statistics with the sums about a centre, int64 ``[schema.length]``. Private.
+
+        Raises:
+            VerificationError: Features or records are not those that were frozen.
+        """
+        schema, records = self.manifest.schema, self.records()
+        units = None
+        if schema.unit_rule != "record":
+            units = [digest.tobytes().hex() for digest in records.units]
+        return exact_sums(schema, self.features(), records.labels, units, centre)
+
+    def check(self) -> None:
+        """Check that all that a release needs is as it was frozen, or ``VerificationError``."""
+        self.statistics()
+        self.features()
+        self.records()
+
+    def features(self) -> NDArray[np.float32]:
+        """Local features ``[n, D]``, mapped from disk.
+
+        Raises:
+            VerificationError: They are not those that were frozen.
+        """
+        path = self.folder / FEATURES
+        if file_sha256(path) != self.manifest.features_sha256:
+            raise VerificationError(f"{path}: changed since it was frozen; {_again(self.folder)}")
+        try:
+            found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise VerificationError(f"{path}: damaged: {error}") from error
+        return found
+
+    def records(self) -> FrozenRecords:
+        """What is known of each record.
+
+        Raises:
+            VerificationError: The file is not the one that was frozen.
+        """
+        path = self.folder / RECORDS
+        data = self._read(path, self.manifest.records_sha256, _RECORDS_LIMIT)
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                return FrozenRecords(**{name: file[name] for name in FrozenRecords.__slots__})
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise VerificationError(f"{path}: damaged: {error}") from error
+
+    def listing(self) -> Listing:
+        """Names, and what was left out.
+
+        Raises:
+            VerificationError: The file is not the one that was frozen.
+        """
+        path = self.folder / LISTING
+        data = self._read(path, self.manifest.listing_sha256, _RECORDS_LIMIT)
+        return canonical.decode(Listing, data, what=str(path), limit=_RECORDS_LIMIT)
+
+    def _read(self, path: Path, sha256: str, limit: int) -> bytes:
+        data = atomic.read_bytes(path, limit=limit)
+        if canonical.sha256_hex(data) != sha256:
+            raise VerificationError(f"{path}: changed since it was frozen; {_again(self.folder)}")
+        return data
+
+
+def exact_sums(
+    schema: StatisticsSchema,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    units: Sequence[str] | None,
+    centre: Centre | None = None,
+) -> Integers:
+    """A data set's exact statistics, with memory for a part of its records at a time.
+
+    Args:
+        features: Local features ``[n, D]``, the released ones first; may be mapped from disk.
+        labels: ``[n]``, -1 = unlabelled.
+        units: Privacy unit of each record, or None where each record is one.
+        centre: What sums are taken about; None is the origin.
+    """
+    released = features[:, : schema.dimension]
+    if units is not None:
+        return exact_statistics(schema, released, labels, units, centre)
+    total = np.zeros(schema.length, dtype=np.int64)
+    for start in range(0, len(labels), _SUM_CHUNK):  # a sum over records is a sum over chunks
+        part = slice(start, start + _SUM_CHUNK)
+        total += exact_statistics(schema, released[part], labels[part], None, centre)
+        let_go(features)
+    return total
+
+
+def let_go(features: NDArray[np.float32]) -> None:
+    """Take what was read or written of a mapped file out of memory; it is there when asked for."""
+    if isinstance(features.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        features.base.madvise(mmap.MADV_DONTNEED)
+
+
+def current(home: ClientHome) -> Snapshot:
+    """The snapshot that releases are made from.
+
+    Raises:
+        ConfigError: There is none.
+        DecodeError: It is damaged.
+    """
+    home.require()
+    found = newest(home)
+    if found is None:
+        raise ConfigError(
+            f"{home.snapshots}: no snapshot of the data set; run 'wg-client freeze --home"
+            f" {home.root}': releases are made from a snapshot alone"
+        )
+    return found
+
+
+def newest(home: ClientHome) -> Snapshot | None:
+    """The snapshot in use, if there is one.
+
+    Raises:
+        DecodeError, VerificationError: It is damaged.
+    """
+    found = _pointer(home)
+    if found is None:
+        return None
+    try:
+        return load(home.snapshots / str(found.number), found.manifest_sha256)
+    except ConfigError:
+        later = _pointer(home)  # a freeze may just have replaced it
+        if later is None or later == found:
+            raise
+        return load(home.snapshots / str(later.number), later.manifest_sha256)
+
+
+def load(folder: Path, sha256: str | None = None) -> Snapshot:
+    """A snapshot by its folder, and the SHA-256 of its manifest where that is known.
+
+    Raises:
+        ConfigError: There is none.
+        DecodeError: It is of another version, or no snapshot.
+        VerificationError: It changed since it was frozen.
+    """
+    path = folder / MANIFEST
+    data = atomic.read_bytes(path, limit=MANIFEST_LIMIT)
+    if sha256 is not None and canonical.sha256_hex(data) != sha256:
+        raise VerificationError(f"{path}: changed since it was frozen; {_again(folder)}")
+    manifest = canonical.decode(SnapshotManifest, data, what=str(path), limit=MANIFEST_LIMIT)
+    return Snapshot(folder, manifest)
+
+
+def ready_snapshot(home: ClientHome) -> Snapshot:
+    """The snapshot in use, if releases can be made from it under today's settings.
+
+    Raises:
+        ConfigError: There is none, or it was made under other settings; says what to do.
+    """
+    config = configuration.load(home)
+    snapshot = current(home)
+    package = encoder_pin.load(home, config)
+    check_snapshot(config, snapshot, encoder=canonical.sha256_hex(package))
+    return snapshot
+
+
+def schema_for(
+    config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
+) -> StatisticsSchema:
+    """Layout of this plant's releases: its public label domain, the encoder, fixed shares."""
+    privacy = config.privacy
+    return default_schema(
+        encoder=encoder,
+        dimension=dimension,
+        labels=config.data.labels,
+        clip_radius=clip_radius,
+        unit_rule=privacy.unit_rule,
+        unit_cap=privacy.unit_cap,
+    )
+
+
+def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) -> None:
+    """Refuse a snapshot that was made under other settings than today's.
+
+    Raises:
+        ConfigError: It was; what differs is named.
+    """
+    manifest = snapshot.manifest
+    schema = manifest.schema
+    today = schema_for(
+        config, encoder=encoder, dimension=schema.dimension, clip_radius=schema.radius
+    )
+    for what, got, want in (
+        ("data.name", manifest.dataset, config.data.name),
+        ("data.labels", schema.labels, config.data.labels),
+        ("data.unit_column", manifest.unit_column, config.data.unit_column or ""),
+        ("the encoder", schema.encoder, encoder),
+        ("data.local_encoder", manifest.local_encoder, config.data.local_pin),
+        ("privacy.unit_rule", schema.unit_rule, config.privacy.unit_rule),
+        ("the schema of releases", schema, today),
+    ):
+        if got != want:
+            raise ConfigError(
+                f"{snapshot.folder}: snapshot {manifest.number} was made before {what} changed; run"
+                f" 'wg-client freeze --home {snapshot.folder.parent.parent}'"
+            )
+
+
+def point(home: ClientHome, snapshot: Snapshot) -> None:
+    """Put a snapshot in use, in one step."""
+    pointer = Pointer(
+        number=snapshot.manifest.number,
+        manifest_sha256=file_sha256(snapshot.folder / MANIFEST),
+    )
+    atomic.write_bytes(home.snapshots / CURRENT, canonical.encode(pointer), mode=atomic.PRIVATE)
+
+
+def all_snapshots(home: ClientHome) -> list[Snapshot]:
+    """Every complete snapshot that is there, oldest first."""
+    folders = [
+        path
+        for path in home.snapshots.glob("*")
+        if path.name.isdecimal() and (path / MANIFEST).is_file()  # else half deleted
+    ]
+    return [load(path) for path in sorted(folders, key=lambda path: int(path.name))]
+
+
+def commitment(secret: bytes, salt: bytes, records: Sequence[bytes]) -> str:
+    """Commitment to one version of a data set, from ``record_digest``, in whatever order. Hex."""
+    return commit(secret, [salt, *sorted(records)])
+
+
+def record_digest(label: str, unit: str, content: bytes) -> bytes:
+    """SHA-256 of a record: label (empty = none), unit (empty = its own) and content digest."""
+    code = hashlib.sha256()
+    for raw in (label.encode("utf-8"), unit.encode("utf-8"), content):
+        code.update(struct.pack(">I", len(raw)) + raw)
+    return code.digest()
+
+
+def keyed_content(secret: bytes, content: bytes) -> bytes:
+    """Keyed digest of a content: recognised at this plant, and nowhere else."""
+    return hmac.digest(secret, _CONTENT + content, "sha256")
+
+
+def keyed_unit(secret: bytes, column: str, unit: str) -> bytes:
+    """Keyed digest of a privacy unit that a column names."""
+    text = column.encode("utf-8")
+    return hmac.digest(
+        secret, _UNIT + struct.pack(">I", len(text)) + text + unit.encode("utf-8"), "sha256"
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file of any size, hex.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    code = hashlib.sha256()
+    with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            code.update(piece)
+    return code.hexdigest()
+
+
+def _pointer(home: ClientHome) -> Pointer | None:
+    path = home.snapshots / CURRENT
+    if not path.is_file():
+        return None
+    data = atomic.read_bytes(path, limit=_POINTER_LIMIT)
+    return canonical.decode(Pointer, data, what=str(path))
+
+
+def _again(folder: Path) -> str:
+    return f"run 'wg-client freeze --home {folder.parent.parent}'"

@@ -1,0 +1,181 @@
+"""The container of files that travel: named sections behind a canonical header.
+
+Layout: 8 bytes of magic, 4 bytes big-endian header length, header (RFC 8785: kind, version, and
+name, size and SHA-256 of each section), then the sections in that order, and nothing after them.
+A flipped byte is found at decoding, and the message names the section. Authenticity is another
+matter: a signature section signs a manifest section, see ``wg_core.wire.signing``.
+"""
+
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.wire import canonical
+
+MAGIC = b"WGATE\x00\x01\n"
+HEADER_LIMIT = 64 << 10
+_LENGTH = struct.Struct(">I")
+_PREFIX_LIMIT = len(MAGIC) + _LENGTH.size + HEADER_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Header line of one section."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the container holds, in order."""
+
+    kind: str
+    version: int
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where one section lies in a file, and the hash it should have."""
+
+    name: str
+    offset: int
+    size: int
+    sha256: str
+
+
+def encode(kind: str, version: int, sections: Mapping[str, bytes]) -> bytes:
+    """Pack sections in the mapping's order."""
+    rows = tuple(
+        Section(name, len(data), canonical.sha256_hex(data)) for name, data in sections.items()
+    )
+    return b"".join((encode_header(kind, version, rows), *sections.values()))
+
+
+def encode_header(kind: str, version: int, sections: tuple[Section, ...]) -> bytes:
+    """What stands before the sections."""
+    header = canonical.encode(Header(kind, version, sections))
+    return b"".join((MAGIC, _LENGTH.pack(len(header)), header))
+
+
+def decode(
+    data: bytes, *, kind: str, version: int, names: tuple[str, ...], limit: int
+) -> dict[str, bytes]:
+    """Unpack a container that must hold exactly the named sections, in order.
+
+    Raises:
+        DecodeError: Anything about the bytes is not as named; the message says what.
+    """
+    if len(data) > limit:
+        raise DecodeError(f"{kind} file: {len(data)} bytes, at most {limit} are accepted")
+    sections: dict[str, bytes] = {}
+    for span in _layout(data[:_PREFIX_LIMIT], len(data), kind, version, names):
+        body = data[span.offset : span.offset + span.size]
+        if canonical.sha256_hex(body) != span.sha256:
+            raise DecodeError(f"{kind} file: section {span.name!r} does not match its hash")
+        sections[span.name] = body
+    return sections
+
+
+def layout(
+    stream: BinaryIO, *, kind: str, version: int, names: tuple[str, ...], limit: int
+) -> tuple[Span, ...]:
+    """Where the sections of an open file lie; for files too large to hold in memory.
+
+    The caller must compare each section with its hash itself.
+
+    Raises:
+        DecodeError: The header is not as named, or the file has another length.
+    """
+    total = stream.seek(0, os.SEEK_END)
+    if total > limit:
+        raise DecodeError(f"{kind} file: {total} bytes, at most {limit} are accepted")
+    stream.seek(0)
+    return _layout(stream.read(_PREFIX_LIMIT), total, kind, version, names)
+
+
+def section(stream: BinaryIO, span: Span, *, kind: str, limit: int) -> bytes:
+    """One section of an open file.
+
+    Raises:
+        DecodeError: It is larger than ``limit`` bytes, or does not match its hash.
+    """
+    if span.size > limit:
+        raise DecodeError(
+            f"{kind} file: section {span.name!r} of {span.size} bytes, at most {limit} are accepted"
+        )
+    stream.seek(span.offset)
+    data = stream.read(span.size)
+    if canonical.sha256_hex(data) != span.sha256:
+        raise DecodeError(f"{kind} file: section {span.name!r} does not match its hash")
+    return data
+
+
+def _layout(
+    prefix: bytes, total: int, kind: str, version: int, names: tuple[str, ...]
+) -> tuple[Span, ...]:
+    header, position = _header(prefix, total, kind)
+    if header.version != version:
+        raise DecodeError(f"{kind} file: version {header.version}, this program reads {version}")
+    found = tuple(section.name for section in header.sections)
+    if found != names:
+        raise DecodeError(f"{kind} file: sections {found}, expected {names}")
+    spans = []
+    for section in header.sections:
+        if section.size < 0 or position + section.size > total:
+            raise DecodeError(f"{kind} file: section {section.name!r} is cut short")
+        spans.append(Span(section.name, position, section.size, section.sha256))
+        position += section.size
+    if position != total:
+        raise DecodeError(f"{kind} file: {total - position} bytes after the last section")
+    return tuple(spans)
+
+
+def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
+    """The header, and where it ends."""
+    start = len(MAGIC) + _LENGTH.size
+    if prefix[: len(MAGIC)] != MAGIC or len(prefix) < start:
+        raise DecodeError(f"{kind} file: not a weightgate file (wrong first bytes)")
+    (size,) = _LENGTH.unpack_from(prefix, len(MAGIC))
+    if size > HEADER_LIMIT or start + size > total:
+        raise DecodeError(f"{kind} file: header of {size} bytes does not fit")
+    header = canonical.decode(
+        Header, prefix[start : start + size], what=f"{kind} file header", limit=HEADER_LIMIT
+    )
+    if header.kind != kind:
+        raise DecodeError(f"{kind} file: found kind {header.kind!r}")
+    return header, start + size
+
+
+def require(what: str, good: bool, field: str, found: object, expected: str) -> None:
+    """Refuse a manifest one of whose fields is not what it must be."""
+    if not good:
+        raise DecodeError(f"{what}: {field} is {found!r}, expected {expected}")
+
+
+def check_hash(what: str, body: bytes, stated: str) -> None:
+    """Hold a section against the hash that the manifest has of it.
+
+    Raises:
+        VerificationError: They differ.
+    """
+    found = canonical.sha256_hex(body)
+    if found != stated:
+        raise VerificationError(f"{what} hash to {found}, the manifest says {stated}")
+
+
+def check_integers(what: str, body: bytes, length: int, stated: str) -> None:
+    """Hold a section of so many 64-bit integers against the manifest.
+
+    Raises:
+        DecodeError: It has another length.
+        VerificationError: It has another hash.
+    """
+    if len(body) != 8 * length:
+        raise DecodeError(f"{what}: {len(body)} bytes of integers, expected {8 * length}")
+    check_hash(f"{what}: integers", body, stated)

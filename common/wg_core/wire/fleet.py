@@ -1,0 +1,127 @@
+"""What server and node must agree on for one Flower message: the app and the record's shape.
+
+A node runs one app, which is installed with it. A run carries the hash of the app that the node
+must already have; a node with another hash declines. So the hash is a version agreement, and
+never a way to send code.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from wg_core.errors import DecodeError
+from wg_core.wire import canonical, protocol
+
+RECORD_NAME = "wg"  # Name of the one ConfigRecord in a message; it has the fields of `Envelope`
+
+Kind = Literal["query", "delivery", "offer", "statistics", "quality", "receipt", "refusal"]
+_KINDS = frozenset({"query", "delivery", "offer", "statistics", "quality", "receipt", "refusal"})
+_REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+
+APP_MISMATCH = "WG-APP-MISMATCH"
+TYPE_DENIED = "WG-TYPE-DENIED"
+TOO_LARGE = "WG-TOO-LARGE"
+MALFORMED = "WG-MALFORMED"
+
+MEANING = {
+    APP_MISMATCH: "the server and this plant run different versions of weightgate; this side speaks"
+    f" protocol {protocol.PROTOCOL_VERSION}: update the older side",
+    TYPE_DENIED: "this plant does not answer messages of this type",
+    TOO_LARGE: "more bytes or objects than this plant accepts",
+    MALFORMED: "not a message of this version, or damaged",
+}
+"""What each word means, for the log of the side that declines and of the side that is told."""
+
+
+UNAVAILABLE = "unavailable"
+"""The one word for whatever a plant's data, disk, snapshot or an earlier crash caused."""
+
+APPROVAL = "approval"  # A person at the plant decides, and has not yet. Asking again is right
+
+REFUSALS = {
+    APPROVAL: "a person at the plant decides on this request, and has not yet; it is asked again"
+    " until the campaign's time is over",
+    UNAVAILABLE: "the plant could not answer, for reasons of its own that it does not tell: its"
+    " engineer finds them in the plant's log; asking again may help",
+    "policy": "the plant's policy does not allow this request",
+    "budget": "the privacy budget of the plant's data does not cover this request",
+    "peer": "the plant could not reach this server while it worked on the request",
+    "witness": "the plant's ledger is not cosigned by this server, or by too few witnesses",
+    "verification": "what was sent is not what this plant was offered, or is for another one",
+}
+"""What each word of a refusal means, for the operator who reads it."""
+
+ANSWER_WORDS = frozenset({"policy", "budget", "peer", "witness", APPROVAL})
+"""Words of a refused question that depend on nothing private; all else is ``UNAVAILABLE``."""
+
+DELIVERY_WORDS = frozenset({"policy", "peer", "verification"})
+"""As ``ANSWER_WORDS``, of a refused delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppManifest:
+    """The node's app, in the fields that both sides must agree on."""
+
+    name: str
+    protocol: int
+    message_types: tuple[str, ...]
+
+
+APP = AppManifest(
+    "weightgate/fleet",
+    protocol.PROTOCOL_VERSION,
+    tuple(sorted(protocol.MESSAGE_TYPES)),
+)
+APP_HASH = canonical.sha256_hex(canonical.encode(APP))
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Content of one Flower message.
+
+    Attributes:
+        kind: What ``record`` and ``payload`` are.
+        record: A canonical record of ``wg_core.wire.protocol``; empty for ``statistics`` and for
+            ``quality`` that is an answer.
+        payload: The file that travels, if any.
+    """
+
+    kind: Kind
+    record: bytes = b""
+    payload: bytes = b""
+
+    def fields(self) -> dict[str, str | bytes]:
+        """As fields of a ConfigRecord."""
+        return {"kind": self.kind, "record": self.record, "payload": self.payload}
+
+
+def read_envelope(fields: dict[str, object], *, what: str) -> Envelope:
+    """Read the fields of a ConfigRecord strictly.
+
+    Raises:
+        DecodeError: A field is missing, unknown or of another type.
+    """
+    if set(fields) != {"kind", "record", "payload"}:
+        raise DecodeError(f"{what}: fields {sorted(fields)}, expected kind, record, payload")
+    kind, record, payload = fields["kind"], fields["record"], fields["payload"]
+    if not (
+        isinstance(kind, str)
+        and kind in _KINDS
+        and isinstance(record, bytes)
+        and isinstance(payload, bytes)
+    ):
+        raise DecodeError(f"{what}: a field is of the wrong type, or of unknown kind")
+    if len(record) > protocol.MESSAGE_LIMIT:
+        raise DecodeError(f"{what}: a record of {len(record)} bytes")
+    return Envelope(kind, record, payload)  # type: ignore[arg-type]  # checked against _KINDS
+
+
+def check_request_id(text: str) -> str:
+    """Return a request id, which becomes a file name, if it is 32 hex digits.
+
+    Raises:
+        DecodeError: It is not.
+    """
+    if not _REQUEST_ID.fullmatch(text):
+        raise DecodeError(f"request id {text[:40]!r}: expected 32 lower-case hex digits")
+    return text

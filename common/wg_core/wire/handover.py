@@ -1,0 +1,127 @@
+"""A key's word that another one takes its place, and the way from a pinned key to the one of today.
+
+Plants pin the server's keys when they enrol. A key that is retired by routine signs once for its
+successor, as an authority's does in a certificate (RFC 4210, section 4.4); whoever pins it goes
+from there to the key of today, over as many changes as there were.
+
+*Not guaranteed* where the retired key was stolen: its thief can sign for another one, too. After a
+theft nobody vouches for the new key but a person.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.wire import signing
+
+LINKS_LIMIT = 16  # Most changes of one key that are followed at once
+NAME_LIMIT = 255  # Most characters of a key's name
+CONTEXT = "handover"
+
+PACKAGES: Final = "packages"
+WITNESS: Final = "witness"
+Use = Literal["packages", "witness"]
+"""What a key signs: weights packages, or cosignatures of ledgers."""
+
+Key = TypeVar("Key")
+Link = TypeVar("Link")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """One key hands its use over to the next.
+
+    Attributes:
+        use: What both sign.
+        name: The server's name of packages; the key name of a witness.
+        before: The key that is retired, 32 raw bytes, hex.
+        now: Its successor, likewise.
+        signature: Of ``before`` over ``statement``, 64 bytes, hex.
+    """
+
+    use: Use
+    name: str
+    before: str
+    now: str
+    signature: str
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.name) <= NAME_LIMIT or not self.name.isprintable():
+            raise DecodeError(
+                f"handover: name of {len(self.name)} characters, expected 1 to {NAME_LIMIT}"
+            )
+        for field, size in (("before", 32), ("now", 32), ("signature", 64)):
+            value = getattr(self, field)
+            if len(value) != 2 * size or value.strip("0123456789abcdef"):
+                raise DecodeError(f"handover: {field}: expected {2 * size} lower-case hex digits")
+
+    def verify(self) -> None:
+        """Check that the retired key said so, or ``VerificationError``."""
+        key = signing.public_from_bytes(bytes.fromhex(self.before))
+        stated = statement(self.use, self.name, self.before, self.now)
+        signing.verify(key, CONTEXT, stated, bytes.fromhex(self.signature))
+
+
+def statement(use: Use, name: str, before: str, now: str) -> bytes:
+    """What the retired key signs: use, name, and the two keys, hex."""
+    return "\n".join((use, name, before, now)).encode()
+
+
+def sign(use: Use, name: str, key: Ed25519PrivateKey, successor: Ed25519PrivateKey) -> Handover:
+    """Let a key hand over to its successor."""
+    before, now = signing.public_bytes(key).hex(), signing.public_bytes(successor).hex()
+    signature = signing.sign(key, CONTEXT, statement(use, name, before, now)).hex()
+    return Handover(use=use, name=name, before=before, now=now, signature=signature)
+
+
+def way(
+    start: Key,
+    links: Iterable[Link],
+    *,
+    follow: Callable[[Key, Link], Key | None],
+    arrived: Callable[[Key], bool],
+) -> list[Link] | None:
+    """The links that lead from a key to the one of today, in their order; None: no way leads there.
+
+    Args:
+        links: In any order, each used once.
+        follow: The key that a link leads to from a key; None where the key does not vouch for it.
+        arrived: Whether a key is the one of today.
+    """
+    here, left, found = start, list(links), list[Link]()
+    while not arrived(here):
+        step = next(((link, to) for link in left if (to := follow(here, link)) is not None), None)
+        if step is None:
+            return None
+        link, here = step
+        left.remove(link)
+        found.append(link)
+    return found
+
+
+def follow_keys(
+    use: Use, name: str, start: str, end: str, handovers: Iterable[Handover]
+) -> list[Handover]:
+    """Hand-overs of one use that lead from a pinned key to the one of today, both hex.
+
+    Raises:
+        VerificationError: None do.
+    """
+
+    def follow(key: str, link: Handover) -> str | None:
+        if (link.use, link.name, link.before) != (use, name, key):
+            return None
+        link.verify()
+        return link.now
+
+    found = way(start, handovers, follow=follow, arrived=lambda key: key == end)
+    if found is None or len(found) > LINKS_LIMIT:
+        raise VerificationError(
+            f"{use} key of {name}: {end[:16]}… does not follow from {start[:16]}…, which is pinned;"
+            " nothing was changed. Ask the operator; if it was replaced after a theft, enrol again"
+            " with 'wg-client init --replace'"
+        )
+    return found

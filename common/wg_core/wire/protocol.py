@@ -1,0 +1,373 @@
+"""The words of the wire: message types, file kinds, requests and tokens. One place for each.
+
+Over the network these records travel inside Flower messages as bytes; over the air gap inside
+files. Both paths decode them here.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from wg_core.errors import DecodeError
+from wg_core.wire import canonical
+from wg_core.wire.handover import Handover
+
+PROTOCOL_VERSION = 1
+
+QUERY_STATISTICS = "query.statistics"
+TRAIN_FINETUNE = "train.finetune"
+EVALUATE_METRICS = "evaluate.metrics"
+MESSAGE_TYPES = frozenset({QUERY_STATISTICS, TRAIN_FINETUNE, EVALUATE_METRICS})
+
+STATISTICS_KIND = "wgs"
+WEIGHTS_KIND = "wgw"
+LEDGER_KIND = "wgl"
+STATISTICS_LIMIT = 64 << 20
+QUALITY_KIND = "wgq"
+QUALITY_LIMIT = 4 << 20
+CONTRIBUTION_KIND = "wgc"
+CONTRIBUTION_LIMIT = 256 << 20
+WEIGHTS_LIMIT = 4 << 30
+INLINE_LIMIT = 32 << 20
+"""Largest package that travels in a message; a larger one is offered, and fetched in ranges."""
+LEDGER_LIMIT = 1 << 30
+MESSAGE_LIMIT = 64 << 10
+NOTE_LIMIT = 64 << 10
+ROTATION_LIMIT = 256 << 10
+TRUST_LIMIT = 256 << 10
+"""Room for the links and hand-overs of more changes than a plant follows."""
+ENROLMENT_LIMIT = 256 << 10
+REPLACED_LOG_LIMIT = 32 << 20  # Largest export of a replaced ledger that a site can show
+"""A first entry may hold what every lineage of an earlier ledger had spent."""
+
+ENROL_PATH = "/wg/v1/enrol"
+RENEW_PATH = "/wg/v1/renew"
+TRUST_PATH = "/wg/v1/trust"
+WITNESS_PATH = "/wg/v1/witness"
+ROTATE_PATH = "/wg/v1/rotate"
+PACKAGE_PATH = "/wg/v1/packages"  # Followed by a slash and a delivery's request id
+
+WHY_HEADER = "weightgate-why"  # Of an answer 403: why, in one word
+REVOKED = "revoked"  # The operator shut the site out that the certificate is of
+
+TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
+TOKEN_LIMIT = 4 << 10
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+RELEASE_ID_LIMIT = 64
+"""Most hex digits of a release's id. The server's tables hold as many, and no more."""
+NUMBER_LIMIT = 40  # Most characters of an epsilon or delta that is asked for or released
+ORIGIN_LIMIT = 255  # Most characters of a ledger's origin
+CODE_LIMIT = 40  # Most characters of a refusal's word
+
+_RELEASE_ID = re.compile(rf"[0-9a-f]{{1,{RELEASE_ID_LIMIT}}}")
+_CODE = re.compile(rf"[a-z][a-z0-9-]{{0,{CODE_LIMIT - 1}}}")
+_SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def check_site_name(name: str) -> str:
+    """Return ``name`` if it is a DNS label (RFC 1123), or refuse it: ``DecodeError``."""
+    if not _SITE_NAME.fullmatch(name):
+        raise DecodeError(
+            f"site name {name!r}: expected 1 to 63 lower-case letters, digits and inner hyphens"
+        )
+    return name
+
+
+def check_release_id(text: str) -> str:
+    """Return a release's id, which becomes a key of a table, if it is hex of bounded length.
+
+    Raises:
+        DecodeError: It is not.
+    """
+    if not _RELEASE_ID.fullmatch(text):
+        raise DecodeError(
+            f"release id {text[:40]!r}: expected 1 to {RELEASE_ID_LIMIT} lower-case hex digits"
+        )
+    return text
+
+
+def check_number_length(text: str, what: str) -> str:
+    """Return a number as text, if a table can hold it; its grammar is ``numbers``' matter.
+
+    Raises:
+        DecodeError: It is longer than ``NUMBER_LIMIT``.
+    """
+    if len(text) > NUMBER_LIMIT:
+        raise DecodeError(f"{what}: {len(text)} characters, at most {NUMBER_LIMIT} are accepted")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsQuery:
+    """The server asks one site for one release.
+
+    Attributes:
+        request_id: Logical request, stable over restarts of either side; a repeated one is
+            answered with the stored bytes and charged once.
+        site: The site that is asked.
+        encoder: SHA-256 of the public encoder that the site must hold, hex.
+        epsilon: Epsilon asked for, decimal string.
+        delta: Delta asked for, decimal string.
+        purpose: What the release is for, in the operator's words; goes to the ledger.
+        expires: Unix time in seconds after which the site does not answer.
+    """
+
+    version: int = PROTOCOL_VERSION
+    request_id: str
+    site: str
+    encoder: str
+    epsilon: str
+    delta: str
+    purpose: str
+    expires: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityQuery(StatisticsQuery):
+    """The server asks one site how often each candidate of a package is right on its records.
+
+    What the ledger says that it is for is ``quality_purpose``, not ``purpose`` alone.
+
+    Attributes:
+        delivery_id: Request id under which the package was delivered.
+        package_id: Its id, hex.
+        package_sha256: SHA-256 of its file, hex.
+    """
+
+    delivery_id: str
+    package_id: str
+    package_sha256: str
+
+
+QUALITY_PURPOSE = "quality report on package "
+"""How the purpose of a quality report begins on a ledger, and that of nothing else."""
+
+
+def quality_purpose(package_sha256: str, purpose: str) -> str:
+    """What the ledger says that a quality report is for: a decision on it is on nothing else."""
+    return f"{QUALITY_PURPOSE}{package_sha256}: {purpose}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A site's answer that is no data: why, in one word that does not depend on the data.
+
+    Attributes:
+        request_id: The request refused.
+        code: One of ``fleet.REFUSALS``.
+    """
+
+    version: int = PROTOCOL_VERSION
+    request_id: str
+    code: str
+
+    def __post_init__(self) -> None:
+        if not _CODE.fullmatch(self.code):
+            raise DecodeError(f"refusal: code {self.code[:40]!r}, expected one lower-case word")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """The server delivers one weights package; the package's bytes travel beside this record."""
+
+    version: int = PROTOCOL_VERSION
+    request_id: str
+    site: str
+    package_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageOffer:
+    """The server offers a package too large for a message; the node fetches it in ranges.
+
+    Attributes:
+        request_id: Logical id of the delivery; the package lies at ``PACKAGE_PATH/request_id``.
+        site: The site that it was made for, and that alone may fetch it.
+        package_sha256: SHA-256 of the whole file, hex.
+        size: Its bytes.
+        chunk: Bytes that the server likes to be asked for at a time.
+    """
+
+    version: int = PROTOCOL_VERSION
+    request_id: str
+    site: str
+    package_sha256: str
+    size: int
+    chunk: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.size <= WEIGHTS_LIMIT or not 0 < self.chunk <= self.size:
+            raise DecodeError(f"package offer: size {self.size} in chunks of {self.chunk}")
+        if not SHA256.fullmatch(self.package_sha256):
+            raise DecodeError("package offer: its hash is not 64 lower-case hex digits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A site received a package. Whether it was any good is private, and is not said."""
+
+    version: int = PROTOCOL_VERSION
+    request_id: str
+    package_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinToken:
+    """What ``wg-server enroll`` prints: a one-time right to enrol one site.
+
+    Attributes:
+        site: Name of the site that may enrol.
+        enrol_url: ``https://host:port`` of the enrolment listener.
+        ca_sha256: SHA-256 of the server's CA certificate in DER, hex.
+        encoder: SHA-256 of the encoder package that the site will get, hex.
+        secret: One-time secret, hex.
+        expires: Unix time in seconds.
+    """
+
+    version: int = PROTOCOL_VERSION
+    site: str
+    enrol_url: str
+    ca_sha256: str
+    encoder: str
+    secret: str
+    expires: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentRequest:
+    """What a site sends to enrol: public halves of keys made on site, nothing else.
+
+    Attributes:
+        site: Name of the site.
+        secret: The join token's secret.
+        csr_pem: Certificate signing request (PKCS #10, PEM) for the TLS client certificate.
+        node_public_key: Flower node authentication key, PEM (SubjectPublicKeyInfo).
+        signing_key: Raw Ed25519 key that signs statistics, hex.
+        ledger_origin: Origin line of the site's ledger checkpoints.
+        ledger_key: Raw Ed25519 key that signs the ledger's checkpoints, hex.
+        genesis: First entry of the ledger, canonical JSON: the log can have no other beginning.
+        checkpoint: The ledger's signed checkpoint of size 1.
+        replaced: Export of the ledger that the first entry names, base64; empty if it names none,
+            or the export is not there.
+    """
+
+    version: int = PROTOCOL_VERSION
+    site: str
+    secret: str
+    csr_pem: str
+    node_public_key: str
+    signing_key: str
+    ledger_origin: str
+    ledger_key: str
+    genesis: str
+    checkpoint: str
+    replaced: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotation:
+    """A site says that another key signs its ledger from now on.
+
+    Attributes:
+        entry: The ledger's ROTATION entry, signed by the old and by the new key.
+        proof: Its ``tlog-proof`` in the newest checkpoint, with the consistency proof for the
+            witness as extra data.
+    """
+
+    version: int = PROTOCOL_VERSION
+    entry: str
+    proof: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentReply:
+    """What the site gets back.
+
+    Attributes:
+        certificate_pem: The TLS client certificate.
+        ca_pem: The server's CA certificate (its hash is in the join token).
+        fleet_url: ``https://host:port`` of the fleet listener.
+        server_name: The server's name, as in its witness and package signatures.
+        server_key: Raw Ed25519 key that signs weights packages, hex.
+        witness_name: Key name of the witness.
+        witness_key: Raw Ed25519 witness key, hex.
+        encoder: The public encoder package, base64 (its hash is in the join token).
+        cosignature: The server's cosignature of the checkpoint of size 1; empty if it has cosigned
+            a larger one of this ledger already.
+    """
+
+    version: int = PROTOCOL_VERSION
+    certificate_pem: str
+    ca_pem: str
+    fleet_url: str
+    server_name: str
+    server_key: str
+    witness_name: str
+    witness_key: str
+    encoder: str
+    cosignature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What a plant believes its server by.
+
+    Attributes:
+        authority: SHA-256 of the root certificate that it pins (DER), hex.
+        packages: Raw Ed25519 key of weights packages, hex.
+        witness: Raw Ed25519 key of cosignatures, hex.
+    """
+
+    version: int = PROTOCOL_VERSION
+    authority: str
+    packages: str
+    witness: str
+
+    def __post_init__(self) -> None:
+        for field in ("authority", "packages", "witness"):
+            if not SHA256.fullmatch(getattr(self, field)):
+                raise DecodeError(f"pins: {field}: not 64 lower-case hex digits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What a server is to be believed by today, and how it follows from what it was before.
+
+    Attributes:
+        authority: PEM: the root certificate of today, then links from earlier ones to later ones.
+        pins: Of today.
+        handovers: From earlier keys of packages and cosignatures to later ones.
+    """
+
+    version: int = PROTOCOL_VERSION
+    authority: str
+    pins: Pins
+    handovers: tuple[Handover, ...]
+
+
+def encode_token(token: JoinToken) -> str:
+    """Text form of a join token, one word without white space."""
+    body = base64.urlsafe_b64encode(canonical.encode(token)).decode("ascii").rstrip("=")
+    return TOKEN_PREFIX + body
+
+
+def decode_token(text: str) -> JoinToken:
+    """Read a join token.
+
+    Raises:
+        DecodeError: The text is no token of this version.
+    """
+    if not text.startswith(TOKEN_PREFIX) or len(text) > TOKEN_LIMIT:
+        raise DecodeError(f"join token: expected one word beginning with {TOKEN_PREFIX!r}")
+    body = text[len(TOKEN_PREFIX) :]
+    try:
+        data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError("join token: damaged, copy it again") from error
+    token = canonical.decode(JoinToken, data, what="join token", limit=TOKEN_LIMIT)
+    check_site_name(token.site)
+    if not SHA256.fullmatch(token.encoder):
+        raise DecodeError("join token: encoder: not 64 lower-case hex digits")
+    return token

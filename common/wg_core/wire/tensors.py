@@ -1,0 +1,134 @@
+"""Named tensors in a safetensors file, read in place and strictly.
+
+Numbers are float32; a weights package may hold float16 as well, which need half the bytes. The
+format: 8 bytes of header length, a JSON header that says where each tensor lies, the numbers. It
+is read here, because that project's own reader wants a file that holds nothing else, and lets a
+header say more than this one: every byte belongs to one tensor, and there are no notes.
+"""
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from wg_core.errors import DecodeError
+from wg_core.wire import canonical
+
+PIECE = 4 << 20
+HEADER_LIMIT = 16 << 20  # Largest header of a safetensors file, in bytes
+_LENGTH = struct.Struct("<Q")
+
+SINGLE: np.dtype[np.floating] = np.dtype("<f4")
+HALF: np.dtype[np.floating] = np.dtype("<f2")
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tensor lies in a file."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.floating]
+
+    @property
+    def count(self) -> int:
+        """Number of its entries."""
+        return math.prod(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.dtype.itemsize * self.count
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+def pack(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
+    """A safetensors file of these tensors: float16 as it is, all else as float32."""
+    return safetensors.numpy.save(
+        {
+            name: np.ascontiguousarray(value, np.float16 if value.dtype == HALF else np.float32)
+            for name, value in tensors.items()
+        }
+    )
+
+
+def places(
+    stream: BinaryIO, offset: int, size: int, *, what: str, half: bool = False
+) -> dict[str, Place]:
+    """Where each tensor lies in a safetensors file that is a part of a stream.
+
+    Args:
+        offset: Where in it the file begins.
+        size: Its bytes.
+        half: Whether it may hold float16.
+
+    Raises:
+        DecodeError: It is none, of other numbers, or has bytes that are no tensor's.
+    """
+    known = {"F32": SINGLE, "F16": HALF} if half else {"F32": SINGLE}
+    problem = f"{what}: not a safetensors file"
+    stream.seek(offset)
+    prefix = stream.read(min(_LENGTH.size, size))
+    if len(prefix) != _LENGTH.size:
+        raise DecodeError(f"{problem}: {len(prefix)} bytes")
+    (length,) = _LENGTH.unpack(prefix)
+    start = _LENGTH.size + length
+    if length > HEADER_LIMIT or start > size:
+        raise DecodeError(f"{problem}: header of {length} bytes")
+    entries = canonical.decode_part(dict[str, _Entry], stream.read(length), what=problem)
+    found: dict[str, Place] = {}
+    position = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
+        if entry.dtype not in known or any(side < 0 for side in entry.shape):
+            raise DecodeError(f"{what}: tensor {name!r} is not of {' or '.join(known)} numbers")
+        begin, end = entry.data_offsets
+        place = Place(offset + start + begin, entry.shape, known[entry.dtype])
+        if begin != position or end - begin != place.size:
+            raise DecodeError(f"{problem}: tensor {name!r} lies at {begin} to {end}")
+        found[name] = place
+        position = end
+    if start + position != size:
+        raise DecodeError(f"{problem}: {size - start - position} bytes belong to no tensor")
+    return found
+
+
+def check_finite(stream: BinaryIO, found: Mapping[str, Place], *, what: str) -> None:
+    """Refuse tensors with a number that is none, or infinite; in constant memory.
+
+    Raises:
+        DecodeError: There is one.
+    """
+    for name, place in found.items():
+        stream.seek(place.offset)
+        left = place.size
+        while left > 0:
+            piece = stream.read(min(PIECE, left))
+            if not np.isfinite(np.frombuffer(piece, place.dtype)).all():
+                raise DecodeError(f"{what}: tensor {name!r} is not finite")
+            left -= len(piece)
+
+
+def read(stream: BinaryIO, place: Place, *, what: str) -> Array:
+    """One tensor, float32 of its own shape.
+
+    Raises:
+        DecodeError: The file became shorter.
+    """
+    stream.seek(place.offset)
+    data = stream.read(place.size)
+    if len(data) != place.size:
+        raise DecodeError(f"{what}: cut short while it was used")
+    return np.frombuffer(data, place.dtype).astype(np.float32).reshape(place.shape)

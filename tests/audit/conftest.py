@@ -1,0 +1,96 @@
+"""The plant with a ledger of the ledger's own tests, and what a server exports about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wg_core.ledger import auditor_record
+from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord, Succession
+from wg_core.wire import signing, statistics_file
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from tests.core.ledger.conftest import Site
+
+    from wg_core.ledger.store import Ledger
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+NAME = "server.example/witness"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    from tests.core.ledger.conftest import Site as Plant
+
+    return Plant(tmp_path)
+
+
+@pytest.fixture
+def ledger(site: Site) -> Iterator[Ledger]:
+    with site.create() as opened:
+        yield opened
+
+
+@dataclass
+class Exported:
+    """The folder that ``wg-server export`` writes, for one site."""
+
+    folder: Path
+    witness_key: Ed25519PrivateKey
+    site: str = "plant-a"
+    logs: list[LogRecord] = field(default_factory=list)
+
+    def saw(
+        self,
+        origin: str,
+        key: Ed25519PrivateKey,
+        checkpoint: bytes,
+        succession: Succession = "first",
+    ) -> None:
+        """The server enrolled this log, and cosigned it up to here."""
+        self.logs = [log for log in self.logs if log.origin != origin]
+        self.logs.append(
+            LogRecord(
+                origin=origin,
+                key=signing.public_bytes(key).hex(),
+                checkpoint=checkpoint.decode(),
+                first_seen=1_700_000_000,
+                succession=succession,
+            )
+        )
+        self.write()
+
+    def received(self, ledger: Ledger, site: Site, request_id: str) -> Path:
+        """The server keeps a release that it got."""
+        path = self.folder / self.site / f"{request_id}.wgs"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(statistics_file.encode_covered(site.covered(ledger, request_id)))
+        return path
+
+    def write(self) -> Path:
+        """Write ``sites.json`` and the newest checkpoint."""
+        record = ServerRecord(
+            server="server.example",
+            made=1_700_000_000,
+            witness_name=NAME,
+            witness_key=signing.public_bytes(self.witness_key).hex(),
+            sites=(SiteRecord(site=self.site, state="enrolled", logs=tuple(self.logs)),),
+        )
+        folder = self.folder / self.site
+        folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / auditor_record.SITES_FILE).write_bytes(auditor_record.encode(record))
+        if self.logs and self.logs[-1].checkpoint:
+            path = folder / auditor_record.CHECKPOINT_FILE
+            path.write_text(self.logs[-1].checkpoint)
+        return self.folder
+
+
+@pytest.fixture
+def exported(site: Site, tmp_path: Path) -> Exported:
+    return Exported(tmp_path / "server", site.witness_key)

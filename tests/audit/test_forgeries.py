@@ -1,0 +1,91 @@
+"""No forged log passes; the true one does, with everything that refutes the forgeries."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.audit import workshop
+from tests.audit.conftest import Exported
+from tests.audit.forgeries import ALONE, BECAUSE, FORGERIES
+from tests.audit.workshop import WHEN, Truth
+
+from wg_audit import verification
+from wg_core.errors import WgError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SEEDS = (1, 2)
+
+
+@pytest.fixture(scope="module")
+def happened(tmp_path_factory: pytest.TempPathFactory) -> Truth:
+    from tests.core.ledger.conftest import Site
+
+    folder = tmp_path_factory.mktemp("truth")
+    site = Site(folder)
+    return workshop.make_truth(
+        site, Exported(folder / "server", site.witness_key), folder / "exports"
+    )
+
+
+@pytest.fixture
+def truth(happened: Truth, tmp_path: Path) -> Iterator[Truth]:
+    """The truth, with a folder of its own for a forgery."""
+    (tmp_path / "true.wgl").write_bytes(happened.export.read_bytes())
+    yield Truth(
+        happened.site,
+        happened.exported,
+        tmp_path,
+        happened.entries,
+        happened.heads,
+        happened.payloads,
+    )
+
+
+def test_the_truth_passes_with_all_that_refutes_the_forgeries(truth: Truth) -> None:
+    for path in (truth.site.path, truth.export):
+        found = verification.verify(
+            path,
+            truth.keys,
+            statistics=[truth.checkpoint.parent],
+            checkpoints=[truth.checkpoint],
+            server=truth.exported.folder,
+            max_age=3600,
+            now=WHEN + 60,
+        )
+        assert found.passed and found.verdict.cosigned_to == found.verdict.entries
+        assert sum(account.charges for account in found.accounts) == 7
+        assert len(found.verdict.not_checked) == 1
+
+
+def test_the_forgers_tools_change_nothing_by_themselves(truth: Truth) -> None:
+    """A log that is taken apart and put together again is the true one, and passes."""
+    assert workshop.settle(truth.entries, truth.heads) == truth.entries
+    forged = workshop.settled(truth, truth.entries)
+    assert verification.verify(
+        forged.path, truth.keys, checkpoints=[truth.checkpoint], server=truth.exported.folder
+    ).passed
+
+
+def test_there_are_many_forgeries_and_half_of_them_hold_by_themselves() -> None:
+    assert len(FORGERIES) >= 60 and len(ALONE) >= 20
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", FORGERIES)
+def test_no_forgery_passes(truth: Truth, name: str, seed: int) -> None:
+    truth.rng = random.Random(f"{name} {seed}")
+    forged = FORGERIES[name](truth)
+    if name in ALONE and seed == SEEDS[0]:
+        assert verification.verify(forged.path).passed, "badly made: it does not hold by itself"
+    try:
+        found = verification.verify(forged.path, **forged.brought)
+    except WgError as error:
+        assert re.search(BECAUSE.get(name, "."), str(error)), error
+    else:
+        assert not found.passed, f"{name}: {found.verdict}"

@@ -1,0 +1,115 @@
+"""A log that forgets spend is never called verified, and no evidence keeps an auditor waiting."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from tests.audit import workshop
+from tests.audit.conftest import Exported
+from tests.audit.hidden_spend import KINDS, SEEDS
+from tests.audit.workshop import Truth
+
+from wg_audit import verification
+from wg_audit.cli import group
+from wg_core.errors import WgError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+HANG_SECONDS = 20.0  # A command that takes longer waits for something that never comes
+STATUSES = {"verified", "partly verified", "holds by itself", "budget unknown", "superseded"}
+
+
+class Seeded(random.Random):
+    """A forger's choices; a kind with a list of ten goes through it by the seed's number."""
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(f"{name} {number}")
+        self.seed_number = number
+
+
+@pytest.fixture(scope="module")
+def happened(tmp_path_factory: pytest.TempPathFactory) -> Truth:
+    from tests.core.ledger.conftest import Site
+
+    folder = tmp_path_factory.mktemp("truth")
+    site = Site(folder)
+    made = workshop.make_truth(
+        site, Exported(folder / "server", site.witness_key), folder / "exports"
+    )
+    verification.verify(site.path)  # loads the accountants once, for all processes
+    return made
+
+
+@pytest.fixture
+def truth(happened: Truth, tmp_path: Path) -> Iterator[Truth]:
+    (tmp_path / "true.wgl").write_bytes(happened.export.read_bytes())
+    yield Truth(
+        happened.site,
+        happened.exported,
+        tmp_path,
+        happened.entries,
+        happened.heads,
+        happened.payloads,
+    )
+
+
+def run(words: list[str]) -> dict[str, Any]:
+    """The command in a process of its own: its document, or what it refused."""
+    here, there = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_command, args=(there, words))
+    process.start()
+    there.close()
+    try:
+        assert here.poll(HANG_SECONDS), f"does not end: {words}"
+        found: dict[str, Any] = json.loads(here.recv_bytes())
+        return found
+    finally:
+        process.kill()
+        process.join()
+
+
+def _command(answers: Connection, words: list[str]) -> None:
+    result = CliRunner().invoke(group, [*words, "--json"], standalone_mode=False)
+    error = result.exception
+    if error is None:
+        document = result.stdout
+    else:
+        document = json.dumps({"error": str(error), "ours": isinstance(error, WgError)})
+    answers.send_bytes(document.encode())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", KINDS)
+def test_hidden_spend_is_never_called_verified(truth: Truth, name: str, seed: int) -> None:
+    truth.rng = Seeded(name, seed)
+    found = run(KINDS[name](truth))
+    if "error" in found:
+        assert found["ours"], found["error"]
+        return
+    word, headline = found["verdict"]["word"], found["headline"]
+    assert word in STATUSES - {"verified"}, found["verdict"]
+    if name in ("missing files", "doubled files"):
+        assert headline["files_missing"] > 0
+        assert headline["files_missing"] + headline["files_compared"] == 6
+    if name == "hidden files":
+        assert any("not read" in line for line in found["verdict"]["not_checked"])
+
+
+def test_there_are_a_hundred_of_ten_kinds() -> None:
+    assert len(KINDS) == 10 and len(KINDS) * len(SEEDS) >= 100
+
+
+def test_the_true_story_is_verified(truth: Truth) -> None:
+    found = run(["verify", str(truth.export), "--server", str(truth.exported.folder)])
+    assert found["verdict"]["word"] == "verified"
+    headline = found["headline"]
+    assert (headline["releases_charged"], headline["files_compared"]) == (6, 6)
+    assert headline["files_missing"] == 0 and headline["ledger_key"] == "the server's word"

@@ -1,0 +1,180 @@
+"""Files for the auditor come from strangers: whatever is in them, it answers in its own words."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import rfc8785
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wg_audit import received
+from wg_core.errors import DecodeError, WgError
+from wg_core.ledger import auditor_record, entries
+from wg_core.ledger.entries import Charge
+from wg_core.ledger.store import Ledger
+from wg_core.wire import container, contribution_file, quality_file, statistics_file
+
+if TYPE_CHECKING:
+    from tests.audit.conftest import Exported
+    from tests.core.ledger.conftest import Site
+
+fuzzed = settings(
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+UNUSED = {"version", "software", "release_id", "contribution_id", "architecture", "plan"}
+HOSTILE = [
+    0,
+    -1,
+    3,
+    (1 << 53) - 1,
+    -(1 << 53) + 1,
+    "",
+    "0",
+    "-1",
+    "nan",
+    "1e999",
+    "1e30000000",
+    "9" * 400,
+    "0x1.8p+9999",
+    "\x00",
+    "٣",
+    "../../etc",
+    None,
+    True,
+    [],
+    {},
+    [[]],
+    ["a", "a"],
+    {"a": {}},
+]
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths to every value of a JSON document."""
+    if path:
+        yield path
+    items = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in items:
+        if isinstance(value, dict | list):
+            yield from places(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """The document with one value replaced, or taken out."""
+    result = copy.deepcopy(document)
+    inner = result
+    for step in path[:-1]:
+        inner = inner[step]
+    if value == "take out":
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    return result
+
+
+def made(site: Site) -> tuple[Charge, dict[str, bytes], Charge, dict[str, bytes]]:
+    """A release and a contribution: each one's charge, and the sections of its file."""
+    with site.create():
+        pass
+    with Ledger.open(site.path, site.key) as ledger:
+        asked, run = site.request(), site.training()
+        charges = [
+            entries.decode(ledger.entry(ledger.charge(request).seq)) for request in (asked, run)
+        ]
+    release = container.decode(
+        site.payload(asked),
+        kind="wgs",
+        version=1,
+        names=("manifest", "signature", "integers"),
+        limit=1 << 20,
+    )
+    contribution = container.decode(
+        site.contribution(run),
+        kind="wgc",
+        version=1,
+        names=("manifest", "signature", "tensors"),
+        limit=1 << 20,
+    )
+    one, two = charges
+    assert isinstance(one, Charge) and isinstance(two, Charge)
+    return one, release, two, contribution
+
+
+def check_statistics(data: bytes, charge: Charge) -> None:
+    received._check(received._STATISTICS, data, charge, "plant-a")
+
+
+def check_contribution(data: bytes, charge: Charge) -> None:
+    received._check(received._CONTRIBUTION, data, charge, "plant-a")
+
+
+def test_a_manifest_of_any_values_is_refused_in_our_words(site: Site) -> None:
+    one, release, two, contribution = made(site)
+    check_statistics(container.encode("wgs", 1, release), one)
+    check_contribution(container.encode("wgc", 1, contribution), two)
+    hold_against(release, "wgs", lambda data: check_statistics(data, one))
+    hold_against(contribution, "wgc", lambda data: check_contribution(data, two))
+
+
+def hold_against(sections: dict[str, bytes], kind: str, check: Callable[[bytes], None]) -> None:
+    """Change any value of a file's manifest to any other."""
+    document = json.loads(sections["manifest"])
+    paths = sorted(places(document), key=repr)
+
+    @fuzzed
+    @given(st.sampled_from(paths), st.sampled_from([*HOSTILE, "take out"]))
+    def refuse(path: tuple[Any, ...], value: Any) -> None:
+        other = changed(document, path, value)
+        data = container.encode(kind, 1, {**sections, "manifest": rfc8785.dumps(other)})
+        try:
+            check(data)
+        except WgError:
+            return
+        # What is not compared may be anything: no figure follows from it.
+        assert other == document or path[0] in UNUSED, path
+
+    refuse()
+
+
+@pytest.mark.parametrize(
+    "manifest", [b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'"' + b"\\u0000" * 1000 + b'"']
+)
+def test_a_manifest_that_nests_deeply_is_refused(manifest: bytes) -> None:
+    with pytest.raises(DecodeError, match="manifest"):
+        received._manifest(received._Statistics, manifest, received._STATISTICS)
+
+
+def test_a_manifest_or_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -> None:
+    limit = statistics_file.MANIFEST_LIMIT
+    with pytest.raises(DecodeError, match="at most"):
+        received._manifest(received._Statistics, b" " * (limit + 1), received._STATISTICS)
+    limits = [kind.manifest_limit for kind in received._BY_SUFFIX.values()]
+    assert limits == [limit, quality_file.MANIFEST_LIMIT, contribution_file.MANIFEST_LIMIT]
+
+
+def test_a_servers_record_of_any_values_is_refused_in_our_words(
+    site: Site, exported: Exported
+) -> None:
+    with site.create() as ledger:
+        exported.saw("weightgate/plant-a/0011", site.key, site.cosign(ledger))
+    document = json.loads((exported.folder / auditor_record.SITES_FILE).read_bytes())
+    paths = sorted(places(document), key=repr)
+
+    @fuzzed
+    @given(st.sampled_from(paths), st.sampled_from([*HOSTILE, "take out"]))
+    def refuse(path: Any, value: Any) -> None:
+        try:
+            found = auditor_record.decode(rfc8785.dumps(changed(document, path, value)))
+        except DecodeError:
+            return
+        assert auditor_record.decode(auditor_record.encode(found)) == found
+
+    refuse()

@@ -1,0 +1,191 @@
+"""The parts of the empirical audit: reference, noise, bounds. Seeds are fixed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wg_audit.installed import canaries, noise
+from wg_audit.installed import records as made_up
+from wg_audit.installed.noise import Noise
+from wg_audit.installed.plant import Integers, Setup
+from wg_audit.installed.reference import Reference
+from wg_core.errors import VerificationError
+from wg_core.privacy import centring
+from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.schema import StatisticsSchema, default_schema
+
+CLASSES, DIMENSION = 5, 6
+BLOCKS = {"counts": slice(0, 7), "sums": slice(7, 55), "moments": slice(55, 63)}
+
+
+def file_of(schema: StatisticsSchema, integers: Integers, sigma: float) -> Any:
+    blocks = {b.name: slice(b.offset, b.offset + b.size) for b in schema.blocks}
+    return SimpleNamespace(
+        manifest=SimpleNamespace(schema=schema),
+        integers=integers,
+        sigma=sigma,
+        blocks=lambda: blocks,
+    )
+
+
+def schema_of(setup: Setup) -> StatisticsSchema:
+    return default_schema(
+        encoder="00",
+        dimension=setup.dimension,
+        labels=setup.labels,
+        clip_radius=1.0,
+        unit_rule=setup.unit_rule,
+        unit_cap=setup.unit_cap,
+    )
+
+
+def labels(count: int) -> tuple[str, ...]:
+    return tuple(f"class-{number}" for number in range(count))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("rule", "cap"), [("record", 1), ("weight", 1), ("cap", 1), ("cap", 3)])
+def test_the_reference_is_what_the_program_computes(rule: Any, cap: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    setup = Setup(labels=labels(CLASSES), dimension=DIMENSION, unit_rule=rule, unit_cap=cap)
+    schema = schema_of(setup)
+    records = made_up.crowd(rng, 80, DIMENSION, CLASSES, 0 if rule == "record" else 15)
+    features = [made_up.features_of(record.pixels, DIMENSION) for record in records]
+    words = (
+        schema,
+        features,
+        np.array([record.label for record in records]),
+        None if rule == "record" else [record.unit for record in records],
+    )
+    sigma = 1e6
+    released = exact_statistics(*words) + rng.normal(0, sigma, schema.length).astype(np.int64)
+    centre = centring.of_release(schema, released, sigma)
+    assert centre.point.any()
+    reference = Reference(setup, records, file_of(schema, released, sigma))
+    assert np.array_equal(reference.statistics(), exact_statistics(*words, centre=centre))
+
+
+def test_a_release_of_another_layout_has_no_reference() -> None:
+    setup = Setup(labels=labels(CLASSES), dimension=DIMENSION)
+    schema = schema_of(Setup(labels=labels(CLASSES), dimension=DIMENSION + 1))
+    with pytest.raises(VerificationError):
+        Reference(setup, [], file_of(schema, np.zeros(schema.length, dtype=np.int64), 1e6))
+
+
+def test_canaries_attain_the_sensitivity_and_are_orthogonal() -> None:
+    setup = Setup(labels=labels(8), dimension=8)
+    schema = schema_of(setup)
+    rng = np.random.default_rng(0)
+    released = rng.normal(0, 1e8, schema.length).astype(np.int64)  # the centre is somewhere
+    reference = Reference(setup, [], file_of(schema, released, 1e6))
+    assert any(reference.point)
+    rows = np.stack([reference.vector(record) for record in made_up.canaries(8)]).astype(float)
+    gram = rows @ rows.T / schema.sensitivity_squared()
+    assert np.all(np.abs(gram - np.eye(8))[~np.eye(8, dtype=bool)] < 1e-12)
+    assert np.all((np.diag(gram) > 0.99) & (np.diag(gram) <= 1))
+
+
+def releases(rng: np.random.Generator, count: int = 12, sigma: float = 1e6) -> list[Noise]:
+    return [
+        Noise(sigma, BLOCKS, np.rint(rng.normal(0, sigma, 63)).astype(np.int64))
+        for _ in range(count)
+    ]
+
+
+def alarms(group: list[Noise]) -> set[str]:
+    return {check.name for check in noise.checks([group]) if not check.passed}
+
+
+def test_the_noise_that_was_charged_raises_no_alarm() -> None:
+    # One in 10^5 a time: with other seeds none of 300 does, but for 3 in 1000.
+    assert not any(alarms(releases(np.random.default_rng(seed))) for seed in range(300))
+
+
+def changed(group: list[Noise], change: Any) -> list[Noise]:
+    return [Noise(x.sigma, x.blocks, change(n, x.integers)) for n, x in enumerate(group)]
+
+
+def without(integers: Integers, entries: Any) -> Integers:
+    copy = integers.copy()
+    copy[entries] = 0
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda n, x: x * 3 // 4, "the noise is as wide as charged, in each block and each entry"),
+        (
+            lambda n, x: without(x, 62),
+            "the noise is as wide as charged, in each block and each entry",
+        ),
+        (
+            lambda n, x: without(x, slice(0, 7)) if n == 5 else x,
+            "the noise is as wide as charged, in each block and each entry",
+        ),
+        (lambda n, x: x + 500_000, "the noise has no mean"),
+        (lambda n, x: np.resize(x[:15], 63), "no two entries share noise"),
+        (
+            lambda n, x: np.random.default_rng(n // 2).normal(0, 1e6, 63).astype(np.int64),
+            "no two releases share noise",
+        ),
+        (
+            lambda n, x: np.random.default_rng(n).uniform(-(3e12**0.5), 3e12**0.5, 63).astype(int),
+            "the noise is normal",
+        ),
+        (
+            lambda n, x: np.random.default_rng(n).laplace(0, 5e11**0.5, 63).astype(int),
+            "the noise is normal",
+        ),
+    ],
+)
+def test_other_noise_raises_an_alarm(change: Any, name: str) -> None:
+    for seed in range(20):
+        assert name in alarms(changed(releases(np.random.default_rng(seed), 24), change))
+
+
+def test_noise_that_is_too_narrow_to_be_missed_is_found() -> None:
+    group = releases(np.random.default_rng(0), 100)
+    share = noise.visible(100 * 63)
+    assert 0.03 < share < 0.1
+    narrow = [
+        alarms(releases(np.random.default_rng(seed), 100, 1e6 * (1 - share))) for seed in range(3)
+    ]
+    assert not any(narrow)  # as narrow as it states
+    found = 0
+    for seed in range(40):
+        group = releases(np.random.default_rng(seed), 100)
+        found += bool(alarms(changed(group, lambda n, x: np.rint(x * (1 - share)))))
+    assert found >= 37  # 99 in 100: fewer but for 1 in 1000
+
+
+def test_the_clopper_pearson_bound_covers_the_true_distance() -> None:
+    # 95 % a time; 200 normal samples with mu = 1 fail at most 23 times but for 1 in 10^4.
+    rng = np.random.default_rng(0)
+    failures = 0
+    for _ in range(200):
+        bound = canaries.clopper_pearson_mu(
+            rng.normal(1.0, 1.0, 400), rng.normal(0.0, 1.0, 400), 0.95
+        )
+        failures += bound > 1.0
+    assert failures <= 23
+
+
+def test_the_clopper_pearson_bound_says_nothing_without_errors_to_count() -> None:
+    same = np.zeros(20)
+    assert canaries.clopper_pearson_mu(same, same, 0.95) == -np.inf
+
+
+@pytest.mark.parametrize(("factor", "above"), [(1.0, False), (2.0, True)])
+def test_bounds_exceed_the_claim_only_where_more_is_released(factor: float, above: bool) -> None:
+    rng = np.random.default_rng(1)
+    mu = 0.9249 * factor  # 4 at a delta of 1e-5
+    found = canaries.bounds(rng.normal(mu, 1, 1280), rng.normal(0, 1, 1280), 4.0, 1e-5)
+    assert found.mu_claimed == pytest.approx(0.9249, abs=1e-4)
+    assert (found.parametric > 4.0) == above
+    assert (found.clopper_pearson > 4.0) == above
+    assert found.canaries == 2560

@@ -1,0 +1,398 @@
+"""The auditor derives each charge again, from its blocks and from the file that it paid for."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wg_audit import received, rederive, verification
+from wg_audit.rederive import Layout
+from wg_common.weights_package import Tensors
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.ledger import charging, entries
+from wg_core.ledger.charging import ChargeRequest
+from wg_core.ledger.statement import BlockShare
+from wg_core.ledger.store import Ledger
+from wg_core.privacy import events, mechanism
+from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.wire import canonical, contribution_file, statistics_file
+from wg_core.wire import tensors as tensors_files
+
+if TYPE_CHECKING:
+    from tests.core.ledger.conftest import Site
+
+
+def layout(schema: StatisticsSchema) -> Layout:
+    return Layout(
+        blocks=tuple(BlockShare(b.name, b.size, b.weight) for b in schema.blocks),
+        labels=len(schema.labels),
+        bits=schema.bits,
+        dimension=schema.dimension,
+        cap=schema.unit_cap,
+    )
+
+
+@settings(deadline=None, max_examples=150, derandomize=True)
+@given(
+    rule=st.sampled_from([("record", 1), ("weight", 1), ("cap", 1), ("cap", 7)]),
+    labels=st.integers(0, 5),
+    dimension=st.integers(1, 70),
+    bits=st.integers(4, 12),
+)
+def test_the_same_sensitivity_follows_from_other_code(
+    rule: Any, labels: int, dimension: int, bits: int
+) -> None:
+    schema = default_schema(
+        encoder="ab" * 32,
+        dimension=dimension,
+        labels=[f"c{i}" for i in range(labels)],
+        clip_radius=1.0,
+        bits=bits,
+        unit_rule=rule[0],
+        unit_cap=rule[1],
+    )
+    assert rederive.sensitivity_squared(layout(schema)) == schema.sensitivity_squared()
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(
+    sensitivity=st.integers(1, 1 << 90), sigma=st.floats(64.0, 2.0**57), epsilon=st.floats(0.01, 9)
+)
+def test_the_same_mu_squared_follows_from_other_code(
+    sensitivity: int, sigma: float, epsilon: float
+) -> None:
+    expected = math.ceil(Fraction(sensitivity) / Fraction(sigma) ** 2 * 2**40)
+    assert rederive.mu_squared_units(sensitivity, sigma) == expected
+    assert rederive.sigma(sigma.hex()) == sigma
+    assert rederive.number(str(epsilon), "epsilon") == epsilon
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nan", "inf", "-1", "1e9999", "0x1p9999", "1_0", "0x2p0", "1e30000000", "٣", "0"]
+)
+def test_what_is_no_noise_is_refused(text: str) -> None:
+    with pytest.raises(VerificationError, match="sigma"):
+        rederive.sigma(text)
+
+
+def insider(site: Site, request: ChargeRequest, **changes: Any) -> ChargeRequest:
+    """A request with another mechanism or guarantee, whose arithmetic fits itself.
+
+    Whoever holds the signing key can put any such charge on the log.
+    """
+    mechanism = dataclasses.replace(
+        request.mechanism,
+        **{k: v for k, v in changes.items() if hasattr(request.mechanism, k)},
+    )
+    guarantee = dataclasses.replace(
+        request.guarantee,
+        **{k: v for k, v in changes.items() if hasattr(request.guarantee, k)},
+    )
+    sensitivity, sigma = int(mechanism.sensitivity_squared), float.fromhex(mechanism.sigma)
+    return dataclasses.replace(
+        request,
+        mechanism=dataclasses.replace(mechanism, rho=charging.rho(Fraction(sensitivity), sigma)),
+        guarantee=guarantee,
+        event=events.gaussian_event(sensitivity, sigma),
+        epsilon=changes.get("epsilon", request.epsilon),
+        delta=changes.get("delta", request.delta),
+    )
+
+
+def refused(site: Site, request: ChargeRequest, match: str, payload: bytes = b"x") -> None:
+    """The writer cannot tell; the auditor refuses, and names the entry."""
+    with site.create() as ledger:
+        charged = ledger.charge(request)
+        ledger.record_release(charged.seq, payload)
+    with pytest.raises(VerificationError, match=rf"entry 3: .*{match}"):
+        verification.verify(site.path)
+
+
+def test_a_smaller_sensitivity_than_the_blocks_imply_is_refused(site: Site) -> None:
+    """Sensitivity and sigma a hundredth: the release is the same, the charge says epsilon 1."""
+    true = site.request()
+    lie = insider(
+        site,
+        true,
+        sensitivity_squared=str(int(true.mechanism.sensitivity_squared) // 10_000),
+        sigma=(float.fromhex(true.mechanism.sigma) / 100).hex(),
+    )
+    refused(site, lie, "states a squared sensitivity")
+
+
+def test_units_with_more_records_than_the_sensitivity_allows_are_refused(site: Site) -> None:
+    lie = insider(site, site.request(), records_per_unit="at most 9 records of a unit count")
+    refused(site, lie, "states a squared sensitivity")
+
+
+def test_a_unit_whose_records_all_count_is_refused(site: Site) -> None:
+    """A part with many records is moved by each of them."""
+    refused(site, insider(site, site.request(), unit="part"), "promises something to each 'part'")
+
+
+def test_unknown_words_for_units_are_refused(site: Site) -> None:
+    lie = insider(site, site.request(), records_per_unit="as they come")
+    refused(site, lie, "unknown to this auditor")
+
+
+def test_less_noise_than_the_stated_epsilon_has_is_refused(site: Site) -> None:
+    """The charge of mu^2 is right; what it says of itself is not."""
+    true = site.request("r1", "2.5")
+    refused(site, insider(site, true, epsilon="0.5"), r"states epsilon 0\.5 at delta 1e-05 for")
+
+
+@pytest.mark.parametrize("changes", [{"delta": "0.9"}, {"delta": "1e-9"}, {"epsilon": "2.9"}])
+def test_epsilon_and_delta_that_do_not_belong_together_are_refused(
+    site: Site, changes: dict[str, str]
+) -> None:
+    refused(site, insider(site, site.request(), **changes), "for itself")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"labels": ("good",)}, "block counts has 3 entries, expected 2"),
+        ({"dimension": 5}, "block sums has 8 entries, expected 10"),
+        ({"bits": 1 << 40}, "bits is"),
+        ({"dimension": 0}, "dimension is 0"),
+        ({"adjacency": "replace-one"}, "neighbouring relation"),
+        ({"blocks": (BlockShare("sums", 8, 1),)}, r"blocks \('sums',\)"),
+        ({"blocks": ()}, r"blocks \(\)"),
+    ],
+)
+def test_blocks_that_are_no_release_are_refused(
+    site: Site, changes: dict[str, Any], match: str
+) -> None:
+    refused(site, insider(site, site.request(), **changes), match)
+
+
+def test_a_dp_sgd_run_is_derived_again(site: Site) -> None:
+    with site.create() as ledger:
+        with Ledger.open(site.path, site.key) as again:
+            charged = again.charge(site.training())
+        entry = entries.decode(ledger.entry(charged.seq))
+    assert isinstance(entry, entries.Charge)
+    rederive.check_charge(entry)
+    bits, grid = entry.mechanism.bits, 1 << 2 * entry.mechanism.bits
+    for changes, match in (
+        ({"sensitivity_squared": str(grid // 4)}, "gradient clipped to"),
+        ({"sigma": (1.0).hex()}, "noise multiplier"),
+        ({"bits": bits - 1}, "squared sensitivity"),
+        ({"dimension": 5}, "expected a head"),
+        ({"subsampling": "poisson, q = 0.02, 1 steps"}, "charges q = 0.02, 100 steps"),
+    ):
+        lie = dataclasses.replace(entry, mechanism=dataclasses.replace(entry.mechanism, **changes))
+        with pytest.raises(VerificationError, match=f"entry 3: .*{match}"):
+            rederive.check_charge(lie)
+
+
+def test_a_dp_sgd_run_that_states_less_than_it_costs_is_refused(site: Site) -> None:
+    site.create().close()
+    with Ledger.open(site.path, site.key) as ledger:
+        ledger.charge(site.training(epsilon="0.05"))
+    with pytest.raises(VerificationError, match=r"entry 3: states epsilon 0\.05 .*for itself"):
+        verification.verify(site.path)
+
+
+# --- files
+
+
+def released(
+    site: Site, tmp_path: Path, charged: ChargeRequest, made: ChargeRequest, schema: Any = None
+) -> Path:
+    """A release made under one request, on a log that charges another."""
+    payload = site.payload(made) if schema is None else packed(site, made, schema)
+    with site.create() as ledger:
+        seq = ledger.charge(charged).seq
+        ledger.record_release(seq, payload)
+        site.cosign(ledger)
+        covered = site.covered(ledger, charged.request_id)
+    received = tmp_path / "received"
+    received.mkdir()
+    (received / "a.wgs").write_bytes(statistics_file.encode_covered(covered))
+    return received
+
+
+def packed(site: Site, request: ChargeRequest, schema: StatisticsSchema) -> bytes:
+    integers = np.zeros(schema.length, dtype=np.int64)
+    manifest = statistics_file.StatisticsManifest(
+        schema=schema,
+        site="plant-a",
+        dataset=request.dataset,
+        request_id=request.request_id,
+        release_id="00",
+        epsilon=request.epsilon,
+        delta=request.delta,
+        sigma=request.mechanism.sigma,
+        sensitivity_squared=request.mechanism.sensitivity_squared,
+        purpose=request.use.purpose,
+        integers_sha256=canonical.sha256_hex(statistics_file.integers_to_bytes(integers)),
+    )
+    return statistics_file.encode_release(manifest, integers, site.signing_key)
+
+
+def test_files_that_fit_their_charges_pass(site: Site, tmp_path: Path) -> None:
+    request = site.request()
+    folder = released(site, tmp_path, request, request)
+    with Ledger.open(site.path, site.key) as ledger:
+        asked = site.training()
+        data = site.contribution(asked)
+        ledger.record_release(ledger.charge(asked).seq, data)
+    (folder / "b.wgc").write_bytes(data)
+    (folder / "readme.txt").write_text("ignored")
+    found = verification.verify(site.path, statistics=[folder])
+    assert [item.file for item in found.received] == ["a.wgs", "b.wgc"]
+
+
+Lie = Callable[["Site", ChargeRequest], ChargeRequest]
+LIES: dict[str, Lie] = {
+    "more noise than the file has": lambda site, made: site.request("r1", "0.067"),
+    "another request": lambda site, made: site.request("r9", "2.5"),
+    "another purpose": lambda site, made: dataclasses.replace(
+        made, use=dataclasses.replace(made.use, purpose="test")
+    ),
+    "another encoder": lambda site, made: insider(site, made, encoder="00" * 32),
+    "another clip radius": lambda site, made: insider(site, made, clip_radius="2.0"),
+    "other labels": lambda site, made: insider(site, made, labels=("good", "worse")),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_charge_that_differs_from_its_file_is_refused(
+    site: Site, tmp_path: Path, name: str
+) -> None:
+    """Made at epsilon 2.5, and charged as something else; each charge holds by itself."""
+    made = site.request("r1", "2.5")
+    folder = released(site, tmp_path, LIES[name](site, made), made)
+    verification.verify(site.path)
+    with pytest.raises(VerificationError, match=r"a\.wgs: entry 3: .* on the ledger, .* file"):
+        verification.verify(site.path, statistics=[folder])
+
+
+def test_a_file_whose_units_hold_more_records_than_charged_is_refused(
+    site: Site, tmp_path: Path
+) -> None:
+    made = site.request()
+    wide = default_schema(
+        encoder=made.mechanism.encoder,
+        dimension=4,
+        labels=("good", "bad"),
+        clip_radius=1.0,
+        unit_rule="cap",
+        unit_cap=3,
+    )
+    lie = insider(
+        site,
+        made,
+        sensitivity_squared=str(wide.sensitivity_squared()),
+        sigma=mechanism.sigma_for(wide, 1.0, 1e-5).hex(),
+    )
+    folder = released(site, tmp_path, made, lie, wide)
+    with pytest.raises(VerificationError, match=r"a\.wgs: entry 3: (sigma|squared sensitivity)"):
+        verification.verify(site.path, statistics=[folder])
+
+
+def test_a_file_that_carries_another_charge_than_the_log_is_refused(
+    site: Site, tmp_path: Path
+) -> None:
+    request = site.request()
+    folder = released(site, tmp_path, request, request)
+    covered = statistics_file.decode_covered((folder / "a.wgs").read_bytes())
+    entry = entries.decode(covered.charge_entry)
+    assert isinstance(entry, entries.Charge)
+    other = entries.encode(dataclasses.replace(entry, fingerprint="00" * 32))
+    (folder / "a.wgs").write_bytes(
+        statistics_file.encode_covered(dataclasses.replace(covered, charge_entry=other))
+    )
+    with pytest.raises(VerificationError, match="another charge entry than entry 3"):
+        verification.verify(site.path, statistics=[folder])
+
+
+def test_a_contribution_with_more_steps_than_charged_is_refused(site: Site, tmp_path: Path) -> None:
+    site.create().close()
+    data = site.contribution(site.training(steps=100))
+    with Ledger.open(site.path, site.key) as ledger:
+        ledger.record_release(ledger.charge(site.training(steps=2)).seq, data)
+    path = tmp_path / "a.wgc"
+    path.write_bytes(data)
+    with pytest.raises(VerificationError, match=r"a\.wgc: entry 3: event is .*'steps': 2"):
+        verification.verify(site.path, statistics=[path])
+
+
+def test_a_contribution_holds_the_charged_tensors_and_nothing_else(
+    site: Site, tmp_path: Path
+) -> None:
+    """A tensor more, or another shape, is a release that nobody charged."""
+    run = site.training()
+    numbers = np.zeros(9, dtype=np.float32)
+    weight, bias = numbers[:8].reshape(2, 4), numbers[:2]
+    forged: list[tuple[Tensors, str]] = [
+        (
+            {"head.weight": weight, "head.bias": bias, "more": numbers},
+            r"tensors is .* on the ledger, .*'more': 9",
+        ),
+        ({"head.weight": weight, "head.bias": numbers[:3]}, "'head.bias': 3"),
+        ({"head.weight": weight}, "tensors is"),
+    ]
+    for number, (tensors, error) in enumerate(forged):
+        data = contribution_of(site, run, tensors_files.pack(tensors))
+        folder = dataclasses.replace(site, folder=tmp_path / str(number))
+        folder.folder.mkdir()
+        folder.create().close()
+        with Ledger.open(folder.path, site.key) as ledger:
+            ledger.record_release(ledger.charge(run).seq, data)
+        path = tmp_path / f"{number}.wgc"
+        path.write_bytes(data)
+        with pytest.raises(VerificationError, match=error):
+            verification.verify(folder.path, statistics=[path])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 8,
+        (2).to_bytes(8, "little") + b"[]",
+        (2).to_bytes(8, "little") + b"{}x",
+        (40).to_bytes(8, "little") + b'{"a":{"dtype":"F64","shape":[1]}}       ' + bytes(8),
+        (40).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[-1]}}      ',
+        (48).to_bytes(8, "little") + b'{"__metadata__":{"note":"secret"}}              ',
+    ],
+)
+def test_what_is_no_safetensors_file_is_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError, match="tensors"):
+        received._tensors(data)
+
+
+def contribution_of(site: Site, run: ChargeRequest, tensors: bytes) -> bytes:
+    """A signed contribution with these tensors."""
+    manifest = contribution_file.FILE.read_manifest(site.contribution(run))
+    manifest = dataclasses.replace(manifest, tensors_sha256=canonical.sha256_hex(tensors))
+    return contribution_file.encode_contribution(manifest, tensors, site.signing_key)
+
+
+def test_a_manifest_of_another_shape_is_no_manifest(site: Site, tmp_path: Path) -> None:
+    from wg_core.wire import container
+
+    sections = {"manifest": b'{"a":' * 2000, "signature": b"", "integers": b""}
+    for manifest in (sections["manifest"], b"{}", b'{"a" :1}'):
+        payload = container.encode("wgs", 1, {**sections, "manifest": manifest})
+        with site.create() as ledger:
+            charged = ledger.charge(site.request())
+            ledger.record_release(charged.seq, payload)
+            covered = site.covered(ledger)
+        path = tmp_path / "a.wgs"
+        path.write_bytes(statistics_file.encode_covered(covered))
+        with pytest.raises(DecodeError, match=r"a\.wgs: manifest"):
+            verification.verify(site.path, statistics=[path])
+        for file in site.folder.glob("ledger.sqlite*"):
+            file.unlink()

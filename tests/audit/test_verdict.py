@@ -1,0 +1,531 @@
+"""The verdict: on whose word, how fresh, after which log; and what was not checked."""
+
+# long: a case for each line that a verdict can have
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from wg_audit import report, verification
+from wg_audit.cli import group
+from wg_audit.verdict import duration
+from wg_core.errors import ConfigError, UsageError, VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import recovery
+from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.auditor_record import Succession
+from wg_core.ledger.store import Ledger
+from wg_core.wire import signing
+
+if TYPE_CHECKING:
+    from tests.audit.conftest import Exported
+    from tests.core.ledger.conftest import Site
+
+NAME = "server.example/witness"
+ORIGIN = "weightgate/plant-a/0011"
+NEW_ORIGIN = "weightgate/plant-a/0022"
+DAY = 86_400
+
+
+def anchors(site: Site) -> Anchors:
+    return Anchors(
+        ledger_key=signing.public_bytes(site.key),
+        witnesses=(KnownWitness(NAME, signing.public_bytes(site.witness_key)),),
+    )
+
+
+def run(*words: str | Path) -> tuple[int, str, str]:
+    """A command; exit code, standard output, standard error."""
+    result = CliRunner().invoke(group, [str(word) for word in words], standalone_mode=False)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.return_value or 0, result.stdout, result.stderr
+
+
+@pytest.fixture
+def full(site: Site, exported: Exported) -> bytes:
+    """Two releases, cosigned, received and seen by the server; the newest checkpoint."""
+    with site.create() as ledger:
+        site.release(ledger, "r1", "1")
+        site.release(ledger, "r2", "0.5")
+        checkpoint = site.cosign(ledger)
+        for name in ("r1", "r2"):
+            exported.received(ledger, site, name)
+    exported.saw(ORIGIN, site.key, checkpoint)
+    return checkpoint
+
+
+def test_with_the_servers_folder_everything_is_checked_by_the_servers_word(
+    site: Site, exported: Exported, full: bytes
+) -> None:
+    found = verification.verify(site.path, server=exported.folder, now=site.now + 3 * DAY)
+    verdict = found.verdict
+    assert found.passed and verdict.word == "verified"
+    assert verdict.ledger_key.source == "the server's word"
+    assert [x.source for x in verdict.witnesses] == ["the server's word"]
+    assert (verdict.cosigned_by, verdict.needed) == (1, 1)
+    assert verdict.cosigned_to == verdict.entries and verdict.received == 2
+    assert found.succession.status == "first"
+    assert found.fresh.age == 3 * DAY and len(found.fresh.extends) == 2
+    assert len(verdict.not_checked) == 1 and "past its ledger" in verdict.not_checked[0]
+
+
+def test_keys_that_were_given_are_named_so(site: Site, exported: Exported, full: bytes) -> None:
+    verdict = verification.verify(site.path, anchors(site), server=exported.folder).verdict
+    assert verdict.ledger_key.source == "given"
+    assert verdict.ledger_key.public_key == signing.public_bytes(site.key).hex()
+    (witness,) = verdict.witnesses
+    assert witness.source == "given"
+    assert witness.public_key == signing.public_bytes(site.witness_key).hex()
+    assert witness.key_id == KnownWitness(NAME, signing.public_bytes(site.witness_key)).key_id
+
+
+def test_without_anything_from_outside_the_verdict_says_so(site: Site, full: bytes) -> None:
+    verdict = verification.verify(site.path).verdict
+    assert verdict.ledger_key.source == "the log's own word" and verdict.needed == 0
+    assert verdict.word == "holds by itself"
+    key = Anchors(ledger_key=signing.public_bytes(site.key))
+    assert verification.verify(site.path, key).verdict.word == "partly verified"
+    assert verification.verify(site.path, anchors(site)).verdict.word == "partly verified"
+    text = " ".join(verdict.not_checked)
+    for option in ("--ledger-key", "--witness-key", "--checkpoint", "--server", "--statistics"):
+        assert option in text
+
+
+def test_a_server_that_calls_another_key_by_the_witnesss_name_is_refused(
+    site: Site, exported: Exported, full: bytes
+) -> None:
+    exported.witness_key = site.signing_key
+    exported.write()
+    with pytest.raises(VerificationError, match="is given, the server's record says"):
+        verification.verify(site.path, anchors(site), server=exported.folder)
+    with pytest.raises(VerificationError, match="0 of 1 known witnesses"):
+        verification.verify(site.path, server=exported.folder)
+
+
+def test_a_log_that_the_server_never_saw_is_refused(
+    site: Site, exported: Exported, full: bytes
+) -> None:
+    exported.logs = [
+        dataclasses.replace(exported.logs[0], origin="weightgate/plant-a/9", checkpoint="")
+    ]
+    exported.write()
+    with pytest.raises(VerificationError, match="never saw log weightgate/plant-a/0011"):
+        verification.verify(site.path, server=exported.folder)
+    exported.site = "plant-b"
+    exported.write()
+    with pytest.raises(VerificationError, match="knows no site 'plant-a'"):
+        verification.verify(site.path, server=exported.folder)
+    with pytest.raises(ConfigError, match="wg-server export"):
+        verification.verify(site.path, server=exported.folder / "nothing")
+
+
+def test_another_ledger_key_than_the_servers_is_refused(
+    site: Site, exported: Exported, full: bytes
+) -> None:
+    exported.saw(ORIGIN, site.signing_key, full)
+    with pytest.raises(VerificationError, match="the log is signed by"):
+        verification.verify(site.path, server=exported.folder)
+    with pytest.raises(VerificationError, match="the server knows it with"):
+        verification.verify(site.path, anchors(site), server=exported.folder)
+
+
+# --- freshness
+
+
+def test_an_export_older_than_a_checkpoint_is_refused(
+    site: Site, exported: Exported, tmp_path: Path
+) -> None:
+    """Every signature in it is true; only something from outside knows that there is more."""
+    old = tmp_path / "old.wgl"
+    with site.create() as ledger:
+        site.cosign(ledger)
+        ledger.export(old)
+        site.release(ledger, "r1", "2.5")
+        newest = site.cosign(ledger)
+    assert verification.verify(old, anchors(site)).passed
+    note = tmp_path / "checkpoint.note"
+    note.write_bytes(newest)
+    match = "covers 5 entries, the log given has 3: this copy is older"
+    with pytest.raises(VerificationError, match=match):
+        verification.verify(old, anchors(site), checkpoints=[note])
+    found = verification.verify(site.path, anchors(site), checkpoints=[note])
+    assert [x.size for x in found.fresh.extends] == [5]
+    exported.saw(ORIGIN, site.key, newest)
+    with pytest.raises(VerificationError, match=match):
+        verification.verify(old, server=exported.folder)
+
+
+def test_a_fork_from_a_checkpoint_is_refused(site: Site, tmp_path: Path) -> None:
+    with site.create() as ledger:
+        site.release(ledger, "r1", "2.5")
+        note = tmp_path / "checkpoint.note"
+        note.write_bytes(site.cosign(ledger))
+    for file in site.folder.glob("ledger.sqlite*"):
+        file.unlink()
+    with site.create() as ledger:
+        site.release(ledger, "r1", "0.5")
+    with pytest.raises(VerificationError, match="two stories were told"):
+        verification.verify(
+            site.path, Anchors(ledger_key=signing.public_bytes(site.key)), checkpoints=[note]
+        )
+
+
+def test_a_checkpoint_must_be_signed_by_somebody_known(
+    site: Site, full: bytes, tmp_path: Path
+) -> None:
+    head, note = checkpoints.decode(full)
+    path = tmp_path / "checkpoint.note"
+    path.write_bytes(checkpoints.sign(head, [site.signing_key]).encode())
+    with pytest.raises(VerificationError, match="signed neither by the log's key nor"):
+        verification.verify(site.path, anchors(site), checkpoints=[path])
+    alone = [line for line in note.signatures if line.name == NAME]
+    path.write_bytes(dataclasses.replace(note, signatures=tuple(alone)).encode())
+    assert verification.verify(site.path, anchors(site), checkpoints=[path]).passed
+    forged = dataclasses.replace(alone[0], signature=bytes(72))
+    path.write_bytes(dataclasses.replace(note, signatures=(forged,)).encode())
+    with pytest.raises(VerificationError, match="does not hold"):
+        verification.verify(site.path, anchors(site), checkpoints=[path])
+
+
+def test_an_old_cosignature_is_refused_where_an_age_is_asked_for(
+    site: Site, full: bytes, tmp_path: Path
+) -> None:
+    then = site.now
+    later = then + 8 * DAY
+    for age, good in ((9 * DAY, True), (7 * DAY, False)):
+        if good:
+            verification.verify(site.path, anchors(site), max_age=age, now=later)
+            continue
+        with pytest.raises(VerificationError, match=f"is {8 * DAY} s old, at most {age} s"):
+            verification.verify(site.path, anchors(site), max_age=age, now=later)
+    with pytest.raises(VerificationError, match="no key of a witness is known"):
+        verification.verify(site.path, max_age=9 * DAY, now=later)
+    # The witness looked again: nothing was added, so the same log is fresh once more.
+    note = checkpoints.decode(full)[1]
+    again = checkpoints.cosign(note, NAME, site.witness_key, later - DAY)
+    path = tmp_path / "checkpoint.note"
+    path.write_bytes(note.with_signatures([again]).encode())
+    found = verification.verify(
+        site.path, anchors(site), checkpoints=[path], max_age=7 * DAY, now=later
+    )
+    assert found.fresh.age == DAY
+
+
+def test_the_logs_own_witnesses_make_nothing_fresh(site: Site, full: bytes) -> None:
+    found = verification.verify(site.path, now=site.now + DAY)
+    assert found.fresh.newest is None and found.fresh.age is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(5, "5 s"), (90, "1.5 min"), (7200, "2 h"), (3 * DAY, "3 d"), (-90, "-1.5 min")],
+)
+def test_ages_are_written_for_people(seconds: int, text: str) -> None:
+    assert duration(seconds) == text
+
+
+# --- successors
+
+
+def successor(site: Site, path: Path, old: Path | None) -> bytes:
+    """A new log, which names the old one if it is given; its cosigned checkpoint."""
+    predecessor = None if old is None else recovery.predecessor(old, "key was copied")
+    with Ledger.create(
+        path, origin=NEW_ORIGIN, key=site.signing_key, site="plant-a", predecessor=predecessor
+    ) as new:
+        new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
+        note = checkpoints.decode(new.checkpoint())[1]
+        line = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        return new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+
+
+def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "new.sqlite"
+    checkpoint = successor(site, path, None)
+    assert verification.verify(path).passed
+    exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "budget unknown")
+    found = verification.verify(path, server=exported.folder)
+    assert not found.passed and found.verdict.word == "budget unknown"
+    assert found.succession.unnamed == (ORIGIN,) and not found.to_json()["verified"]
+    code, text, _ = run("verify", path, "--server", exported.folder)
+    assert code == 5 and "NOT VERIFIED  budget unknown" in text
+    page = report.render(path, found)
+    assert "budget unknown: log" in page and "Not verified" in page
+    assert "<b>Verified</b>" not in page
+    # The log itself names nobody, whatever the server says of it.
+    exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "first")
+    assert not verification.verify(path, server=exported.folder).passed
+
+
+def test_a_checkpoint_of_another_log_of_the_site_makes_the_budget_unknown(
+    site: Site, full: bytes, tmp_path: Path
+) -> None:
+    path, note = tmp_path / "new.sqlite", tmp_path / "old.note"
+    note.write_bytes(full)
+    successor(site, path, None)
+    found = verification.verify(path, checkpoints=[note])
+    assert found.verdict.word == "budget unknown" and found.succession.unnamed == (ORIGIN,)
+
+
+def test_a_successor_that_names_its_predecessor_passes(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "new.sqlite"
+    checkpoint = successor(site, path, site.path)
+    exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
+    found = verification.verify(path, server=exported.folder)
+    assert found.passed and found.succession.predecessor == ORIGIN
+    text = " ".join(found.verdict.not_checked)
+    assert found.verdict.word == "partly verified" and found.succession.checked == ()
+    assert "nobody showed 3 of its entries (--previous)" in text  # seven, two releases show four
+    assert "2 received file(s) of the site's other logs" in text
+    found = verification.verify(path, server=exported.folder, previous=[site.path])
+    assert found.passed and found.succession.checked == (ORIGIN,) and found.verdict.received == 2
+    assert found.verdict.word == "verified" and len(found.verdict.not_checked) == 1
+
+
+def test_a_successor_of_less_than_the_server_saw_is_refused(
+    site: Site, exported: Exported, tmp_path: Path
+) -> None:
+    """The plant replaces its log as it was before the spend."""
+    path, copy = tmp_path / "new.sqlite", tmp_path / "copy.wgl"
+    with site.create() as ledger:
+        site.cosign(ledger)
+        ledger.export(copy)
+        site.release(ledger, "r1", "2.5")
+        newest = site.cosign(ledger)
+    checkpoint = successor(site, path, copy)
+    exported.saw(ORIGIN, site.key, newest)
+    exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
+    match = "inherits log weightgate/plant-a/0011 as of 3 entries, .* covers 5"
+    for previous in ([], [copy]):
+        with pytest.raises(VerificationError, match=match):
+            verification.verify(path, server=exported.folder, previous=previous)
+    note = tmp_path / "old.note"
+    note.write_bytes(newest)
+    with pytest.raises(VerificationError, match=match):
+        verification.verify(path, checkpoints=[note])
+
+
+def test_a_predecessor_of_another_key_or_story_is_refused(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    folder = tmp_path / "invented"
+    folder.mkdir()
+    invented = dataclasses.replace(site, folder=folder, key=site.signing_key, memory=None)
+    with invented.create() as ledger:
+        for number in range(3):
+            site.register(ledger, f"junk {number}", str(number).encode())
+    path = tmp_path / "new.sqlite"
+    checkpoint = successor(site, path, invented.path)
+    exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
+    with pytest.raises(VerificationError, match=r"with key .*, the server knows it with"):
+        verification.verify(path, server=exported.folder)
+    same_key = dataclasses.replace(invented, key=site.key, folder=tmp_path / "again")
+    same_key.folder.mkdir()
+    with same_key.create() as ledger:
+        while ledger.size < 7:
+            site.register(ledger, f"junk {ledger.size}", str(ledger.size).encode())
+    path = tmp_path / "newer.sqlite"
+    exported.saw(
+        NEW_ORIGIN, site.signing_key, successor(site, path, same_key.path), "names its predecessor"
+    )
+    with pytest.raises(VerificationError, match="two stories were told"):
+        verification.verify(path, server=exported.folder)
+
+
+def test_an_unknown_budget_is_inherited(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    middle, path = tmp_path / "middle.sqlite", tmp_path / "new.sqlite"
+    exported.saw(NEW_ORIGIN, site.signing_key, successor(site, middle, None), "budget unknown")
+    third = "weightgate/plant-a/0033"
+    with Ledger.create(
+        path,
+        origin=third,
+        key=site.key,
+        site="plant-a",
+        predecessor=recovery.predecessor(middle, "again"),
+    ) as new:
+        note = checkpoints.decode(new.checkpoint())[1]
+        line = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
+        checkpoint = new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+    exported.saw(third, site.key, checkpoint, "names its predecessor")
+    found = verification.verify(path, server=exported.folder)
+    assert not found.passed and found.succession.unnamed == (ORIGIN,)
+
+
+def test_a_chain_of_logs_is_checked_as_far_as_it_is_given(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    middle, path = tmp_path / "middle.sqlite", tmp_path / "new.sqlite"
+    checkpoint = successor(site, middle, site.path)
+    exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
+    with Ledger.create(
+        path,
+        origin="weightgate/plant-a/0033",
+        key=site.key,
+        site="plant-a",
+        predecessor=recovery.predecessor(middle, "again"),
+    ) as new:
+        note = checkpoints.decode(new.checkpoint())[1]
+        line = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
+        checkpoint = new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+    exported.saw("weightgate/plant-a/0033", site.key, checkpoint, "names its predecessor")
+    for previous, checked, not_given in (
+        ([], (), {NEW_ORIGIN, ORIGIN}),
+        ([middle], (NEW_ORIGIN,), {ORIGIN}),
+        ([middle, site.path], (NEW_ORIGIN, ORIGIN), set()),
+        ([site.path, middle], (NEW_ORIGIN, ORIGIN), set()),
+    ):
+        found = verification.verify(path, server=exported.folder, previous=previous)
+        assert found.passed and found.succession.checked == checked
+        assert {log.origin for log in found.succession.not_given} == not_given
+        said = any("nobody showed" in x for x in found.verdict.not_checked)
+        assert said == bool(not_given) == (found.verdict.word == "partly verified")
+    note_of_first = tmp_path / "first.note"
+    note_of_first.write_bytes(full)
+    both = [middle, site.path]
+    assert verification.verify(path, previous=both, checkpoints=[note_of_first]).passed
+    assert not verification.verify(path, checkpoints=[note_of_first]).passed
+    assert verification.verify(path, previous=[site.path]).verdict.word == "budget unknown"
+
+
+def test_a_log_between_that_the_server_leaves_out_is_followed_by_its_word(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    """Nothing was released on it, so it is not in the record; the server followed what it names."""
+    middle, path = tmp_path / "middle.sqlite", tmp_path / "new.sqlite"
+    successor(site, middle, site.path)
+    third = "weightgate/plant-a/0033"
+    Ledger.create(
+        path,
+        origin=third,
+        key=site.key,
+        site="plant-a",
+        predecessor=recovery.predecessor(middle, "again"),
+    ).close()
+    with Ledger.open(path, site.key) as new:
+        note = checkpoints.decode(new.checkpoint())[1]
+        line = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
+        checkpoint = new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+    words: dict[Succession, bool] = {"names its predecessor": True, "first": False}
+    for word, good in words.items():
+        exported.saw(third, site.key, checkpoint, word)
+        assert verification.verify(path, server=exported.folder).passed == good
+
+
+def test_a_key_that_the_server_forgot_is_not_compared(
+    site: Site, exported: Exported, full: bytes
+) -> None:
+    exported.logs = [dataclasses.replace(exported.logs[0], key="")]
+    exported.write()
+    verdict = verification.verify(site.path, server=exported.folder).verdict
+    assert verdict.ledger_key.source == "the log's own word"
+    assert any("--ledger-key" in words for words in verdict.not_checked)
+
+
+def test_a_log_that_was_replaced_is_not_the_last_word(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    checkpoint = successor(site, tmp_path / "new.sqlite", site.path)
+    exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
+    with Ledger.open(tmp_path / "new.sqlite", site.signing_key) as new:
+        site.register(new, "parts")
+        charged = new.charge(site.request("r9", "0.25"))
+        new.record_release(charged.seq, site.payload(site.request("r9", "0.25")))
+        later = dataclasses.replace(site, key=site.signing_key)
+        exported.received(new, later, "r9")
+    found = verification.verify(site.path, server=exported.folder)
+    assert not found.passed and found.verdict.word == "superseded"
+    assert any("1 received file(s)" in words for words in found.verdict.not_checked)
+
+
+# --- the command
+
+
+def test_the_command_says_all_of_it(site: Site, exported: Exported, full: bytes) -> None:
+    key = signing.public_bytes(site.witness_key).hex()
+    words: list[Any] = ["verify", site.path, "--server", exported.folder]
+    words += ["--witness-key", f"{NAME}={key}", "--witnesses", "1", "--max-age", "99999d"]
+    code, text, notes = run(*words)
+    assert code == 0 and text.startswith("verified: 7 entries")
+    for part in ("(the server's word)", "(given)", "1 of 1 known by key", "limit 1e+05 d"):
+        assert part in text
+    assert "not checked: that nothing left the site" in notes
+    document = json.loads(run(*words, "--json")[1])
+    assert document["verified"] and document["verdict"]["freshness"]["max_age"] == 99999 * DAY
+
+
+def test_the_command_says_it_in_japanese(site: Site, exported: Exported, full: bytes) -> None:
+    words = ("verify", str(site.path), "--server", str(exported.folder), "--language", "ja")
+    said = CliRunner().invoke(group, words).stdout
+    assert "サーバーの sites.json の" in said and "、サーバーの checkpoint.note の" in said
+    assert not re.search(r"the server|\d (?:s|min|h|d)\b|; ", said), said
+
+
+def test_a_name_on_the_log_cannot_forge_a_line_of_the_verdict(
+    site: Site, full: bytes, tmp_path: Path
+) -> None:
+    name = "x\nverified: 9 entries\x1b[2K\u202e"
+    with site.open() as ledger:
+        site.register(ledger, name, b"more")
+    path = tmp_path / "new.sqlite"
+    old = dataclasses.replace(
+        recovery.predecessor(site.path, "lost"), reason="lost\n  ledger key  00000000 (given)"
+    )
+    Ledger.create(path, origin=NEW_ORIGIN, key=site.key, site="plant-a", predecessor=old).close()
+    for log in (site.path, path):
+        _, text, notes = run("verify", log)
+        lines = (text + notes).splitlines()
+        assert not any(line.startswith("verified") for line in lines)
+        assert sum(line.startswith("  ledger key  ") for line in lines) == 1
+        assert "\x1b" not in text + notes and "\u202e" not in text + notes
+        assert "\\n" in text + notes
+
+
+@pytest.mark.parametrize("age", ["7", "7w", "-1d", "0d", "1.5d", "d"])
+def test_an_age_that_is_none_is_a_usage_error(site: Site, full: bytes, age: str) -> None:
+    with pytest.raises(UsageError, match="--max-age"):
+        run("verify", site.path, "--max-age", age)
+
+
+def test_the_report_names_keys_and_what_was_not_checked(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.html"
+    run("report", site.path, "--out", out, "--server", exported.folder)
+    page = out.read_text()
+    known = KnownWitness(NAME, signing.public_bytes(site.witness_key))
+    for words in ("On whose word", "What was not checked", known.key_id, "Verified"):
+        assert words in page
+
+
+def test_the_export_and_the_home_get_the_same_verdict(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.wgl"
+    with site.open() as ledger:
+        ledger.export(path)
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(site.path, home / "ledger.sqlite")
+    now = site.now + DAY
+    found = [
+        verification.verify(x, server=exported.folder, now=now).to_json() for x in (path, home)
+    ]
+    assert found[0] == found[1]

@@ -1,0 +1,276 @@
+"""The auditor: figures by two code bases, received files, remarks, and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from wg_audit import figures, report, verdict, verification
+from wg_audit.cli import group
+from wg_common import cli
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.ledger import entries
+from wg_core.ledger.store import Ledger
+from wg_core.privacy import accounting
+from wg_core.privacy.events import PrivacyEvent, dp_sgd_event
+from wg_core.wire import statistics_file
+
+if TYPE_CHECKING:
+    from tests.core.ledger.conftest import Site
+
+
+@pytest.fixture
+def home(site: Site) -> Path:
+    """A client's home: two releases, one burned charge, one cosignature, one audit run."""
+    with site.create() as ledger:
+        ledger.record(
+            entries.AUDIT,
+            partial(
+                entries.Audit,
+                code_sha256="00" * 32,
+                claimed_epsilon="1",
+                lower_bound="0.53",
+                parametric_bound="0.88",
+                canaries=12800,
+            ),
+        )
+        site.release(ledger, "r1", "1")
+        site.cosign(ledger)
+        ledger.charge(site.request("r2", "0.25"))
+        site.release(ledger, "r3", "0.5")
+    return site.folder
+
+
+def run(*words: str) -> tuple[int, dict[str, Any]]:
+    """A command with ``--json``; exit code and document."""
+    result = CliRunner().invoke(group, [*words, "--json"], standalone_mode=False)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    document: dict[str, Any] = json.loads(result.stdout)
+    return result.return_value or 0, document
+
+
+def test_verify_prints_both_figures(home: Path) -> None:
+    _, document = run("verify", str(home))
+    epsilon = document["epsilon"]
+    assert document["verified"] and document["delta"] == 1e-5
+    assert abs(epsilon["primary"] - epsilon["independent"]) < 1e-3
+    assert 1 < epsilon["primary"] < 1.5
+    assert (document["charges"], document["releases"], document["burned"]) == (3, 2, 1)
+    assert document["burned_charges"][0]["request_id"] == "r2"
+
+
+def test_an_export_verifies_like_the_home(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.wgl"
+    _, written = run("export", "--home", str(home), "--out", str(out))
+    assert written["entries"] == run("verify", str(out))[1]["entries"]
+    found = [run("verify", str(path))[1] for path in (out, home)]
+    for document in found:
+        document["verdict"]["freshness"].pop("checked")  # the time of day
+    assert found[0] == found[1]
+
+
+def test_keys_from_enrolment_are_compared(site: Site, home: Path) -> None:
+    good = site.key.public_key().public_bytes_raw().hex()
+    watcher = site.witness_key.public_key().public_bytes_raw().hex()
+    _, document = run(
+        "verify",
+        str(home),
+        "--ledger-key",
+        good,
+        "--witness-key",
+        f"server.example/witness={watcher}",
+    )
+    assert document["verdict"]["ledger_key"]["source"] == "given"
+    assert [w["source"] for w in document["verdict"]["witnesses"]] == ["given"]
+    with pytest.raises(VerificationError, match="expected"):
+        run("verify", str(home), "--ledger-key", watcher)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--ledger-key", "xyz"),
+        ("--ledger-key", "00"),
+        ("--witness-key", "name"),
+        ("--witness-key", "=00"),
+    ],
+)
+def test_a_bad_option_is_a_usage_error(
+    home: Path, words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(group, ["verify", str(home), *words])
+    assert caught.value.code == 2
+
+
+def test_a_broken_log_exits_with_5_and_one_json_document(
+    site: Site, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray(site.path.read_bytes())
+    place = data.index(b'"request_id":"r1"') + 16
+    data[place : place + 1] = b"9"
+    site.path.write_bytes(bytes(data))
+    with pytest.raises(SystemExit) as caught:
+        cli.run(group, ["verify", str(home), "--json"])
+    assert caught.value.code == 5
+    assert "entry" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_a_missing_path_exits_with_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(group, ["verify", str(tmp_path / "nothing.wgl")])
+    assert caught.value.code == 3
+
+
+def test_received_files_are_each_covered_by_one_release(
+    site: Site, home: Path, tmp_path: Path
+) -> None:
+    received = tmp_path / "received"
+    received.mkdir()
+    with site.open() as ledger:
+        site.cosign(ledger)
+        covered = site.covered(ledger, "r1")
+    (received / "a.wgs").write_bytes(statistics_file.encode_covered(covered))
+    _, document = run("verify", str(home), "--statistics", str(received))
+    assert [item["file"] for item in document["received"]] == ["a.wgs"]
+    other = dataclasses.replace(
+        covered, release=covered.release[:-1] + bytes([covered.release[-1] ^ 1])
+    )
+    (received / "b.wgs").write_bytes(statistics_file.encode_covered(other))
+    with pytest.raises(VerificationError, match="covered by 0 RELEASE entries"):
+        run("verify", str(home), "--statistics", str(received))
+    (received / "b.wgs").write_bytes(b"junk")
+    with pytest.raises(DecodeError, match=r"b\.wgs"):
+        run("verify", str(home), "--statistics", str(received))
+
+
+def test_remarks_say_what_to_look_at(site: Site, home: Path) -> None:
+    finding = verification.verify(home)
+    remarks = " ".join((*finding.remarks, *finding.verdict.not_checked))
+    for words in ("--ledger-key", "charges without a release (burned): 1", "not cosigned yet"):
+        assert words in remarks
+
+
+def test_a_log_without_charges_verifies(site: Site, ledger: Ledger) -> None:
+    document = verification.verify(site.path).to_json()
+    assert document["epsilon"]["primary"] == 0 and document["burned"] == 0
+
+
+def mixed(site: Site, steps: int = 100) -> None:
+    """A Gaussian release and a DP-SGD run on one budget, charged by the product's accountant."""
+    site.create().close()
+    with Ledger.open(site.path, site.key) as ledger:
+        ledger.charge(site.request("r1", "0.5"))
+        ledger.charge(site.training("r2", steps=steps))
+
+
+def test_dp_sgd_is_bracketed_by_the_other_code_base(site: Site) -> None:
+    mixed(site)
+    finding = verification.verify(site.path)
+    account = finding.accounts[0]
+    assert account.dp_sgd_runs == 1 and finding.unchecked == 0
+    assert account.independent_lower <= account.primary <= account.independent_upper
+
+
+def test_a_dp_sgd_charge_whose_noise_is_not_the_mechanisms_is_found(site: Site) -> None:
+    site.create().close()
+    request = site.request("r1", "0.6")
+    mechanism = dataclasses.replace(
+        request.mechanism, name="DP-SGD", rho="", sensitivity_squared="4", sigma="1.5"
+    )
+    run = dataclasses.replace(request, event=dp_sgd_event(0.02, 1.5, 10), mechanism=mechanism)
+    with (
+        Ledger.open(site.path, site.key) as ledger,
+        pytest.raises(VerificationError, match="noise multiplier"),
+    ):
+        ledger.charge(run)
+
+
+def test_a_mixed_charge_that_lies_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed(site)
+    true = accounting.epsilon
+
+    def other(events: Sequence[PrivacyEvent], delta: float) -> float:
+        return 2 * true(events, delta)
+
+    monkeypatch.setattr(accounting, "epsilon", other)
+    with pytest.raises(VerificationError, match="by dp-accounting"):
+        verification.verify(site.path)
+
+
+def test_disagreeing_code_bases_are_an_error(
+    site: Site, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounting, "epsilon", lambda events, delta: 1.0)
+    with pytest.raises(VerificationError, match="by other code"):
+        verification.verify(home)
+
+
+def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    _, said = run("report", str(home), "--out", str(out))
+    _, verified = run("verify", str(home))
+    assert set(verified) < set(said) and said["epsilon"] == verified["epsilon"]
+    page = out.read_text()
+    assert said["page_bytes"] == len(page.encode())
+    for outside in ("http://", "https://", "<script", "<link", "@import", "src="):
+        assert outside not in page
+    for words in ("Holds by itself", "burned", "r1", "r2", "r3", "server.example/witness", "0.53"):
+        assert words in page
+    assert page.count('class="charge"') == 3 and "SP 800-226" in page
+
+
+def test_names_are_escaped_in_the_report(site: Site, ledger: Ledger) -> None:
+    site.register(ledger, "<script>alert(1)</script>", b"other")
+    page = report.render(site.path, verification.verify(site.path))
+    assert "<script>" not in page and "&lt;script&gt;" in page
+
+
+def test_a_report_on_an_empty_log_renders(site: Site, ledger: Ledger) -> None:
+    page = report.render(site.path, verification.verify(site.path, now=1_700_000_000))
+    assert "Nothing was charged" in page and "2023-11-14" in page
+
+
+def test_a_year_beyond_the_calendar_does_not_break_the_report() -> None:
+    assert verdict.utc(10**18) == f"{10**18} s"
+
+
+def test_charts_survive_extremes() -> None:
+    assert figures.timeline([]) is None
+    one = figures.timeline([(5, 1)])
+    assert one is not None and len(one.dots) == 1
+    flat = figures.steps(0.0, [], 1, 1.0)
+    assert flat.cap is not None and flat.top <= flat.cap <= flat.bottom
+
+
+def test_the_audit_program_starts_fast_and_light() -> None:
+    code = (
+        "import sys, wg_audit.cli; "
+        "print([m for m in ('torch','flwr','numpy','scipy','dp_accounting','jinja2') "
+        "if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_verification_needs_neither_torch_nor_flwr(home: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; "
+        "from wg_audit import report, verification; path = Path(sys.argv[1]); "
+        "report.render(path, verification.verify(path)); "
+        "print([m for m in ('torch','flwr','opacus','torchvision') if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(home)], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,220 @@
+"""Weights packages: signed, hashed, finite, nothing unnamed; from bytes and from files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from wg_common import weights_file, weights_package
+from wg_common.weights_package import Candidate, Tensors, WeightsManifest
+from wg_core.errors import ConfigError, DecodeError, VerificationError
+from wg_core.wire import container, signing
+
+KEY = signing.generate()
+ONE = np.ones(1, np.float32)
+
+Read = Callable[[bytes, Ed25519PublicKey], tuple[WeightsManifest, Mapping[str, Tensors]]]
+
+
+@pytest.fixture(params=["bytes", "file"])
+def read(request: pytest.FixtureRequest, tmp_path: Path) -> Read:
+    """Both readers: of bytes, and of a file that is too large for them."""
+
+    def from_file(
+        data: bytes, key: Ed25519PublicKey
+    ) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
+        path = tmp_path / "package.wgw"
+        path.write_bytes(data)
+        return weights_file.read(path, key)
+
+    return weights_file.decode if request.param == "bytes" else from_file
+
+
+def single(values: list[float]) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def half(values: list[float]) -> np.ndarray:
+    return np.array(values, np.float16)
+
+
+def manifest(tensors: bytes, names: tuple[str, ...] = ("mean", "base")) -> WeightsManifest:
+    return WeightsManifest(
+        package_id="00" * 16,
+        request_id="r1",
+        site="plant-a",
+        architecture="lite0-head",
+        plan="head",
+        encoder="11" * 32,
+        generator="22" * 32,
+        labels=("ok", "scratch"),
+        own_release="33" * 16,
+        memory_releases=(),
+        candidates=tuple(Candidate(name=n, source="base", nearest_zoo_distance="1") for n in names),
+        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
+        created=1,
+        expires=2,
+    )
+
+
+def heads(names: tuple[str, ...] = ("mean", "base")) -> dict[str, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return {n: {"head.weight": rng.normal(size=(2, 4)).astype(np.float32)} for n in names}
+
+
+def package(tensors: bytes) -> bytes:
+    return weights_package.encode(manifest(tensors), tensors, KEY)
+
+
+def test_candidates_come_back_bit_for_bit(read: Read) -> None:
+    given = heads()
+    tensors = weights_package.pack_tensors(given)
+    found_manifest, found = read(package(tensors), KEY.public_key())
+    assert found_manifest == manifest(tensors)
+    for name, parts in given.items():
+        for part, value in parts.items():
+            np.testing.assert_array_equal(found[name][part], value)
+
+
+def test_half_precision_takes_half_the_bytes_and_is_read_as_float32(read: Read) -> None:
+    given = {"mean": {"w": half([1, -65504, 6e-8])}, "base": {"w": single([1 / 3])}}
+    body = weights_package.pack_tensors(given)
+    assert len(weights_package.pack_tensors({"a": {"w": half([0] * 1000)}})) < 2200
+    _, found = read(package(body), KEY.public_key())
+    for name, parts in given.items():
+        assert found[name]["w"].dtype == np.float32
+        np.testing.assert_array_equal(found[name]["w"], parts["w"].astype(np.float32))
+
+
+@pytest.mark.parametrize("checkpoint", [b"", b"note\n"])
+def test_every_flipped_byte_is_found(read: Read, checkpoint: bytes) -> None:
+    data = package(weights_package.pack_tensors(heads()))
+    data = weights_package.with_checkpoint(data, checkpoint)
+    for position in range(len(data)):
+        flipped = bytearray(data)
+        flipped[position] ^= 0x41
+        with pytest.raises((DecodeError, VerificationError)):
+            read(bytes(flipped), KEY.public_key())
+
+
+def test_another_servers_package_is_refused(read: Read) -> None:
+    data = package(weights_package.pack_tensors(heads()))
+    with pytest.raises(VerificationError, match="signature"):
+        read(data, signing.generate().public_key())
+
+
+@pytest.mark.parametrize(
+    ("tensors", "want_error"),
+    [
+        ({"mean/w": single([np.nan]), "base/w": single([0])}, "finite"),
+        ({"mean/w": half([np.inf]), "base/w": single([0])}, "finite"),
+        ({"mean/w": half([65504, np.nan]), "base/w": single([0])}, "finite"),
+        ({"mean/w": np.array([1], np.float64), "base/w": single([0])}, "F32 or F16"),
+        ({"mean/w": single([1]), "other/w": single([0])}, "no candidate"),
+        ({"mean/w": single([1])}, "without tensors: base"),
+        ({"mean": single([1]), "base/w": single([0])}, "no candidate"),
+    ],
+)
+def test_tensors_that_nobody_asked_for_are_refused(
+    read: Read, tensors: Mapping[str, np.ndarray], want_error: str
+) -> None:
+    data = package(safetensors.numpy.save(dict(tensors)))
+    with pytest.raises(DecodeError, match=want_error):
+        read(data, KEY.public_key())
+
+
+def test_signed_bytes_that_are_no_safetensors_are_refused(read: Read) -> None:
+    with pytest.raises(DecodeError, match="not a safetensors"):
+        read(package(b"nonsense"), KEY.public_key())
+
+
+def test_a_manifest_without_or_with_repeated_candidates_is_refused() -> None:
+    tensors = weights_package.pack_tensors(heads())
+    for names in ((), ("a", "a"), ("a/b",), ("",)):
+        with pytest.raises(DecodeError, match="candidate"):
+            manifest(tensors, names)
+
+
+def test_tensors_other_than_the_manifests_are_not_signed() -> None:
+    tensors = weights_package.pack_tensors(heads())
+    with pytest.raises(VerificationError, match="hash to"):
+        weights_package.encode(manifest(tensors), tensors + b"\0", KEY)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"mean/w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 8]}},  # longer than its shape
+        {"mean/w": {"dtype": "F16", "shape": [2], "data_offsets": [0, 8]}},
+        {"mean/w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}},  # a gap before it
+        {"mean/w": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}},
+        {"mean/w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], "more": 1}},
+        {"mean/w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}},  # beyond the end
+        {
+            "mean/w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+            "mean/v": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},  # one place for two
+        },
+    ],
+)
+def test_a_tensor_lies_where_its_header_says_and_nowhere_else(
+    read: Read, header: dict[str, object]
+) -> None:
+    text = json.dumps(header).encode()
+    data = package(struct.pack("<Q", len(text)) + text + bytes(8))
+    with pytest.raises(DecodeError, match="weights package"):
+        read(data, KEY.public_key())
+
+
+def test_a_large_file_is_read_tensor_by_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "package.wgw"
+    path.write_bytes(package(weights_package.pack_tensors(heads())))
+    _, found = weights_file.read(path, KEY.public_key())
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(DecodeError, match="cut short"):
+        [tensor for tensors in found.values() for tensor in tensors.values()]
+    assert weights_file.sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.wgw"):
+        weights_file.read(tmp_path / "gone.wgw", KEY.public_key())
+
+
+def test_a_package_may_carry_a_cosigned_checkpoint(read: Read) -> None:
+    tensors = weights_package.pack_tensors({"mean": {"w": single([1.0])}, "base": {"w": ONE}})
+    plain = weights_package.encode(manifest(tensors), tensors, KEY)
+    data = weights_package.with_checkpoint(plain, b"note\n")
+    assert read(data, KEY.public_key())[0] == read(plain, KEY.public_key())[0]
+    assert weights_package.read_checkpoint(io.BytesIO(data)) == b"note\n"
+    assert weights_package.read_checkpoint(io.BytesIO(plain)) == b""
+    with pytest.raises(DecodeError):
+        weights_package.with_checkpoint(data, b"note\n")
+
+
+def with_checkpoint_of(checkpoint: bytes) -> bytes:
+    sections = dict.fromkeys(weights_package.SECTIONS, b"") | {"checkpoint": checkpoint}
+    return container.encode("wgw", 1, sections)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (container.encode("wgw", 2, {}), "version 2, this program reads 1"),
+        (container.encode("wgw", 1, {"manifest": b""}), "sections"),
+        (container.encode("wgs", 1, {}), "found kind"),
+        (with_checkpoint_of(bytes(65537)), "section 'checkpoint' of 65537 bytes"),
+        (with_checkpoint_of(b"x")[:-1] + b"y", "does not match its hash"),
+    ],
+)
+def test_a_damaged_checkpoint_section_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(DecodeError, match=message):
+        weights_package.read_checkpoint(io.BytesIO(data))

@@ -1,0 +1,287 @@
+"""A plant without a network and its server, by files alone: as many deliveries as it likes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import click
+import pytest
+from tests.client.conftest import MakePlant, TestPlant
+from tests.server.generators import install
+
+from wg_client.cli.main import group
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.selection.apply import apply_package, keep_cosignature
+from wg_common import cli
+from wg_core.connection import cosigning
+from wg_core.connection.cosigning import NoRoom
+from wg_core.errors import VerificationError
+from wg_core.ledger import entries
+from wg_core.ledger.store import Ledger
+from wg_core.ledger.witness import HANDED_OUT_LIMIT, WitnessFork, WitnessRefused
+from wg_core.release.budget import read_spend
+from wg_core.release.query import answer_query
+from wg_core.site import identity
+from wg_core.wire import canonical, signing
+from wg_core.wire.protocol import EnrolmentRequest
+from wg_server.campaigns import airgap
+from wg_server.cli.main import main_group
+from wg_server.fleet.enrolment import Enrolment, make_token
+from wg_server.operation.initialise import initialise
+from wg_server.operation.rotation import rotate_keys
+from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store.sites import Store
+
+NAME = "central/witness"
+
+
+@dataclass(slots=True)
+class World:
+    """A plant, its server's home, and a folder between them."""
+
+    plant: TestPlant
+    server: ServerHome
+    folder: Path
+    head: LinearHead
+
+    def statistics(self, epsilon: str) -> Path:
+        """Charge and write one release to a file."""
+        data = answer_query(self.plant.home, self.plant.query(epsilon=epsilon), witness=None)
+        path = self.folder / f"{epsilon}.wgs"
+        path.write_bytes(data)
+        return path
+
+    def generate(self, source: Path) -> bytes:
+        """A package for the release in a file."""
+        out = self.folder / "package.wgw"
+        airgap.generate_from_file(
+            self.server,
+            source,
+            out,
+            make_package=lambda *_: self.plant.package({"base": (self.head, "base")}),
+        )
+        return out.read_bytes()
+
+    def cosign(self, source: Path) -> bytes:
+        """The cosigned checkpoint for the release in a file."""
+        out = self.folder / "checkpoint.note"
+        airgap.witness_file(self.server, source, out)
+        return out.read_bytes()
+
+    def releases(self) -> int:
+        with Store.open(self.server) as store:
+            return len(store.newest_ids(encoder=self.plant.encoder, apart_from="nobody"))
+
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.plant.home.ledger, signing.load(self.plant.home.ledger_key))
+
+    def pin(self) -> None:
+        """What a new enrolment does: the plant knows the server's keys of today."""
+        key = signing.public_bytes(signing.load(self.server.witness_key))
+        pinned = replace(
+            self.plant.config.server, name="central", witness_name=NAME, witness_key=key.hex()
+        )
+        self.plant.configure(server=pinned)
+        with self.ledger() as ledger:
+            ledger.enrol_witness(NAME, key)
+
+
+@pytest.fixture
+def world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> World:
+    return make_world(make_plant, good_head, tmp_path)
+
+
+def make_world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> World:
+    """A plant that is enrolled with a server's home."""
+    plant = make_plant({0: 4, 1: 4})
+    server = ServerHome(tmp_path / "server")
+    initialise(server, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
+    signing.save(server.signing_key, plant.server_key)
+    server.encoder.parent.mkdir()
+    server.encoder.write_bytes(plant.home.encoder.read_bytes())
+    install(server)
+    found = World(plant, server, tmp_path, good_head)
+    found.pin()
+    public = identity.public(plant.home, "plant-a")
+    with Store.open(server) as store, found.ledger() as ledger:
+        first = ledger.first_checkpoint()
+        request = EnrolmentRequest(
+            site="plant-a",
+            secret=make_token(server, store, "plant-a", 60).secret,
+            csr_pem=public.csr_pem,
+            node_public_key=public.node_public_key,
+            signing_key=public.signing_key,
+            ledger_origin=public.ledger_origin,
+            ledger_key=public.ledger_key,
+            genesis=ledger.entry(0).decode(),
+            checkpoint=first.decode(),
+        )
+        reply = Enrolment(server, server.config(), store).enrol(canonical.encode(request))
+        ledger.add_cosignature(first + reply.cosignature.encode(), NAME)
+    return found
+
+
+def test_deliveries_and_packages_alternate_for_as_long_as_they_like(world: World) -> None:
+    for epsilon in ("0.1", "0.2", "0.3"):
+        package = world.generate(world.statistics(epsilon))
+        assert keep_cosignature(world.plant.home, package) == world.ledger().size
+
+
+def test_deliveries_without_a_package_in_between_are_taken(world: World) -> None:
+    for epsilon in ("0.1", "0.2", "0.3", "0.4"):
+        world.cosign(world.statistics(epsilon))
+    assert read_spend(world.plant.home, world.plant.config).charges == 4
+
+
+def test_files_that_never_arrive_stop_nothing(world: World) -> None:
+    files = [world.statistics(epsilon) for epsilon in ("0.1", "0.2", "0.3", "0.4", "0.5")]
+    for arrived in (files[0], files[3], files[4]):
+        world.cosign(arrived)
+
+
+def test_a_file_that_comes_after_a_later_one_is_made_anew(world: World) -> None:
+    early, late = world.statistics("0.1"), world.statistics("0.2")
+    world.cosign(late)
+    with pytest.raises(WitnessRefused, match="make it anew"):
+        world.cosign(early)
+    before = early.read_bytes()
+    assert world.statistics("0.1") == early and early.read_bytes() != before
+    world.cosign(early)
+    assert read_spend(world.plant.home, world.plant.config).charges == 2
+
+
+def test_a_file_that_the_server_has_already_is_the_same_until_the_ledger_grows(
+    world: World,
+) -> None:
+    source = world.statistics("0.1")
+    before = source.read_bytes()
+    assert world.statistics("0.1").read_bytes() == before
+    cosigning.keep(world.plant.home, world.cosign(source))
+    cosigned = world.statistics("0.1").read_bytes()
+    assert cosigned != before  # it carries the server's own cosignature now
+    world.cosign(source)
+    world.statistics("0.2")
+    assert world.statistics("0.1").read_bytes() == cosigned
+
+
+def test_what_cannot_be_covered_is_refused_before_the_charge(world: World) -> None:
+    with world.ledger() as ledger:
+        for _ in range(HANDED_OUT_LIMIT - 1):
+            ledger.hand_out()
+            grow(ledger)
+    last = world.statistics("0.1")
+    before = read_spend(world.plant.home, world.plant.config)
+    with pytest.raises(NoRoom, match="wg-client cosigned"):
+        world.statistics("0.2")
+    after = read_spend(world.plant.home, world.plant.config)
+    assert (after.charges, after.entries) == (before.charges, before.entries) == (1, after.entries)
+    assert cosigning.keep(world.plant.home, world.cosign(last))
+    world.cosign(world.statistics("0.2"))
+
+
+def test_a_ledger_that_was_rolled_back_is_told_by_its_next_package(world: World) -> None:
+    home = world.plant.home
+    package = world.generate(world.statistics("0.1"))
+    keep_cosignature(home, package)
+    shutil.copytree(home.root, world.folder / "backup")
+    package = world.generate(world.statistics("0.2"))
+    shutil.rmtree(home.root)
+    shutil.copytree(world.folder / "backup", home.root)
+    with pytest.raises(VerificationError, match="rolled back"):
+        keep_cosignature(home, package)
+
+
+def test_a_ledger_that_was_rolled_back_and_grew_again_is_a_fork(world: World) -> None:
+    home = world.plant.home
+    first = world.statistics("0.1")
+    shutil.copytree(home.root, world.folder / "backup")
+    world.cosign(first)
+    world.cosign(world.statistics("0.2"))
+    shutil.rmtree(home.root)
+    shutil.copytree(world.folder / "backup", home.root)
+    with world.ledger() as ledger:
+        grow(ledger)
+        grow(ledger)
+        ledger.hand_out()  # of the size that the server saw last, with another root
+    with pytest.raises(WitnessFork):
+        world.cosign(world.statistics("0.3"))
+    with Store.open(world.server) as store:
+        assert store.forks() == 1
+
+
+def test_a_server_with_a_new_key_goes_on_from_what_its_old_key_cosigned(world: World) -> None:
+    cosigning.keep(world.plant.home, world.cosign(world.statistics("0.1")))
+    rotate_keys(world.server)
+    world.pin()
+    cosigning.keep(world.plant.home, world.cosign(world.statistics("0.2")))
+    with world.ledger() as ledger:
+        assert ledger.covered_by(ledger.size - 1, NAME)
+
+
+def test_a_checkpoint_of_another_ledger_in_a_package_is_left_alone(
+    world: World, make_plant: MakePlant
+) -> None:
+    package = world.generate(world.statistics("0.1"))
+    other = make_plant({0: 2}, name="plant-b")
+    assert keep_cosignature(other.home, package) is None
+
+
+def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
+    signed = world.cosign(world.statistics("0.1"))
+    with world.ledger() as ledger:
+        size = ledger.size
+    world.plant.configure(server=replace(world.plant.config.server, witness_name="stranger"))
+    with pytest.raises(VerificationError, match="not enrolled"):
+        cosigning.keep(world.plant.home, signed)
+    with world.ledger() as ledger:
+        assert ledger.size == size and not ledger.covered_by(size - 1, NAME)
+
+
+def grow(ledger: Ledger) -> None:
+    ledger.record(
+        entries.AUDIT,
+        partial(
+            entries.Audit,
+            code_sha256="ab" * 32,
+            claimed_epsilon="1",
+            lower_bound="0",
+            parametric_bound="0",
+            canaries=1,
+        ),
+    )
+
+
+def test_the_commands_pass_a_cosignature_on(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, note = world.statistics("0.1"), world.folder / "note"
+    words: list[str | Path] = [
+        "witness",
+        "--home",
+        world.server.root,
+        "--statistics",
+        source,
+        "--out",
+        note,
+    ]
+    assert run(main_group, words) == 0
+    assert "cosigned up to entry" in capsys.readouterr().out
+    assert run(group, ["cosigned", "--home", world.plant.home.root, note, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"size": world.ledger().size}
+
+
+def test_applying_a_package_keeps_the_cosignature(world: World) -> None:
+    apply_package(world.plant.home, world.generate(world.statistics("0.1")))
+    with world.ledger() as ledger:
+        assert ledger.unanswered(NAME) == [] and ledger.covered_by(ledger.size - 1, NAME)
+
+
+def run(command: click.Command, words: list[str | Path]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(command, [str(word) for word in words])
+    assert isinstance(caught.value.code, int)
+    return caught.value.code

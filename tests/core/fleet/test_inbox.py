@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.fleet import inbox as inboxes
+from wg_core.fleet.inbox import Inbox
+from wg_core.site.home import ClientHome
+from wg_core.wire.protocol import Delivery
+
+PACKAGE = b"a package"
+
+
+def delivery(request_id: str = "0" * 32, package: bytes = PACKAGE) -> Delivery:
+    return Delivery(
+        request_id=request_id, site="a", package_sha256=hashlib.sha256(package).hexdigest()
+    )
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Inbox:
+    return Inbox(ClientHome(tmp_path))
+
+
+def test_a_package_waits_until_it_is_done(inbox: Inbox) -> None:
+    receipt = inbox.receive(delivery(), PACKAGE)
+    (path,) = inbox.waiting()
+    assert path.read_bytes() == PACKAGE
+    inbox.done(path)
+    assert inbox.waiting() == []
+    assert inbox.receipt("0" * 32) == receipt
+
+
+def test_a_repeated_delivery_gets_the_same_receipt_and_waits_once(inbox: Inbox) -> None:
+    first = inbox.receive(delivery(), PACKAGE)
+    inbox.done(inbox.waiting()[0])
+    assert inbox.receive(delivery(), PACKAGE) == first
+    assert inbox.waiting() == []
+
+
+def test_another_package_under_the_same_request_gets_the_receipt_of_the_first(
+    inbox: Inbox,
+) -> None:
+    first = inbox.receive(delivery(), PACKAGE)
+    assert inbox.receive(delivery(package=b"other"), b"other") == first
+    assert [path.read_bytes() for path in inbox.waiting()] == [PACKAGE]
+
+
+def test_a_package_that_is_not_the_one_named_is_refused(inbox: Inbox) -> None:
+    with pytest.raises(VerificationError, match="hash"):
+        inbox.receive(delivery(), b"other")
+    assert inbox.waiting() == [] and inbox.receipt("0" * 32) is None
+
+
+@pytest.mark.parametrize("request_id", ["../../../etc/passwd", "", "x" * 32, "0" * 32 + "/.."])
+def test_a_request_id_cannot_leave_the_folder(inbox: Inbox, request_id: str) -> None:
+    with pytest.raises(DecodeError):
+        inbox.receive(delivery(request_id), PACKAGE)
+
+
+def test_packages_are_applied_in_the_order_of_arrival(inbox: Inbox) -> None:
+    ids = [f"{number:032x}" for number in (3, 1, 2)]
+    for request_id in ids:
+        inbox.receive(delivery(request_id), PACKAGE)
+    assert [path.stem for path in inbox.waiting()] == ids
+
+
+def test_a_rejected_package_is_kept_apart(inbox: Inbox) -> None:
+    inbox.receive(delivery(), PACKAGE)
+    kept = inbox.reject(inbox.waiting()[0])
+    assert kept.read_bytes() == PACKAGE and inbox.waiting() == []
+
+
+def test_half_a_delivery_is_none(inbox: Inbox, tmp_path: Path) -> None:
+    # The process died after the package was written and before its receipt was.
+    folder = tmp_path / "packages" / "waiting"
+    folder.mkdir(parents=True)
+    (folder / f"{'0' * 32}.wgw").write_bytes(PACKAGE)
+    assert inbox.waiting() == []
+    inbox.receive(delivery(), PACKAGE)
+    assert len(inbox.waiting()) == 1
+
+
+def test_rejected_packages_are_few_and_the_newest(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reject(number: int) -> Path:
+        body = bytes([number]) * 10
+        inbox.receive(delivery(f"{number:032x}", body), body)
+        (path,) = inbox.waiting()
+        os.utime(path, ns=(number, number))
+        return inbox.reject(path)
+
+    paths = [reject(number) for number in range(20)]
+    assert [path.exists() for path in paths] == [False] * 12 + [True] * 8
+    monkeypatch.setattr(inboxes, "REJECTED_BYTES", 25)
+    newest = reject(20)
+    assert newest.exists() and len(list(newest.parent.iterdir())) == 2
+    assert inbox.receipt(f"{0:032x}") is not None  # it is not asked for again

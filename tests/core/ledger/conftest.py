@@ -1,0 +1,235 @@
+"""A plant with a ledger, a witness that remembers, and a clock that can be set."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wg_core.ledger import charging, witness
+from wg_core.ledger.charging import ChargeRequest
+from wg_core.ledger.commitment import commit
+from wg_core.ledger.store import Charged, DatasetRecord, Ledger
+from wg_core.ledger.witness import WitnessState
+from wg_core.privacy import calibration, mechanism
+from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent, dp_sgd_event
+from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.wire import canonical, contribution_file, signing, statistics_file
+from wg_core.wire import tensors as tensors_files
+from wg_core.wire.contribution_file import ContributionManifest
+from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.statistics_file import StatisticsManifest
+
+DELTA = "1e-5"
+WITNESS = "server.example/witness"
+ORIGIN = "weightgate/plant-a/0011"
+SECRET = bytes(range(32))
+SAMPLER = "poisson/os-csprng"
+
+
+def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:
+    """Composed epsilon of Gaussians, without loading dp-accounting."""
+    units = sum(int(event.mu_squared) for event in events)
+    return calibration.gaussian_epsilon(math.sqrt(float(units * MU_SQUARED_UNIT)), delta)
+
+
+def key(number: int) -> Ed25519PrivateKey:
+    """A fixed key, so that tests are deterministic."""
+    return Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
+
+
+def schema(encoder: str = "") -> StatisticsSchema:
+    return default_schema(
+        encoder=canonical.sha256_hex(encoder.encode()),
+        dimension=4,
+        labels=("good", "bad"),
+        clip_radius=1.0,
+    )
+
+
+@dataclass
+class Site:
+    """A plant and its witness."""
+
+    folder: Path
+    key: Ed25519PrivateKey = field(default_factory=lambda: key(1))
+    witness_key: Ed25519PrivateKey = field(default_factory=lambda: key(2))
+    signing_key: Ed25519PrivateKey = field(default_factory=lambda: key(3))
+    memory: WitnessState | None = None
+    now: int = 1_700_000_000
+    cap: str = "3"
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "ledger.sqlite"
+
+    def create(self, on_step: Callable[[str], None] | None = None) -> Ledger:
+        ledger = Ledger.create(
+            self.path,
+            origin=ORIGIN,
+            key=self.key,
+            site="plant-a",
+            clock=lambda: self.now,
+            on_step=on_step,
+        )
+        ledger.accountant = closed_form
+        ledger.enrol_witness(WITNESS, signing.public_bytes(self.witness_key))
+        self.register(ledger, "parts")
+        return ledger
+
+    def open(self, on_step: Callable[[str], None] | None = None) -> Ledger:
+        ledger = Ledger.open(self.path, self.key, clock=lambda: self.now, on_step=on_step)
+        ledger.accountant = closed_form
+        return ledger
+
+    def register(self, ledger: Ledger, name: str, data: bytes = b"data", lineage: str = "") -> int:
+        return ledger.register_dataset(
+            DatasetRecord(
+                name=name,
+                commitment=commit(SECRET, [data]),
+                cap_epsilon=self.cap,
+                cap_delta=DELTA,
+                lineage=lineage,
+            )
+        )
+
+    def request(
+        self,
+        request_id: str = "r1",
+        epsilon: str = "1",
+        dataset: str = "parts",
+        encoder: str = "",
+    ) -> ChargeRequest:
+        return charging.statistics_request(
+            schema(encoder),
+            mechanism.sigma_for(schema(), float(epsilon), float(DELTA)),
+            request_id=request_id,
+            dataset=dataset,
+            epsilon=epsilon,
+            delta=DELTA,
+            purpose="first model",
+            recipient="server.example",
+        )
+
+    def training(
+        self, request_id: str = "t1", epsilon: str = "0.7", steps: int = 100
+    ) -> ChargeRequest:
+        """A DP-SGD run of a linear head."""
+        return charging.dp_sgd_request(
+            charging.DpSgdMechanism(
+                event=dp_sgd_event(0.02, 1.5, steps),
+                encoder=schema().encoder,
+                dimension=4,
+                labels=schema().labels,
+                clip_norm=1.0,
+                bits=14,
+                recipe="from zeros",
+                sampler=SAMPLER,
+                unit_rule="record",
+            ),
+            request_id=request_id,
+            dataset="parts",
+            epsilon=epsilon,
+            delta=DELTA,
+            purpose="first model",
+            recipient="server.example",
+        )
+
+    def contribution(self, request: ChargeRequest) -> bytes:
+        """A signed contribution that fits the request."""
+        tensors = tensors_files.pack(
+            {
+                "head.weight": np.zeros((2, 4), dtype=np.float32),
+                "head.bias": np.zeros(2, dtype=np.float32),
+            }
+        )
+        manifest = ContributionManifest(
+            site="plant-a",
+            dataset=request.dataset,
+            request_id=request.request_id,
+            contribution_id=os.urandom(16).hex(),
+            architecture="linear",
+            plan="head",
+            encoder=request.mechanism.encoder,
+            labels=request.guarantee.labels,
+            event=request.event,
+            sampler=SAMPLER,
+            epsilon=request.epsilon,
+            delta=request.delta,
+            purpose=request.use.purpose,
+            tensors_sha256=canonical.sha256_hex(tensors),
+        )
+        return contribution_file.encode_contribution(manifest, tensors, self.signing_key)
+
+    def payload(self, request: ChargeRequest) -> bytes:
+        """A signed release that fits the request."""
+        integers = np.zeros(schema().length, dtype=np.int64)
+        body = statistics_file.integers_to_bytes(integers)
+        manifest = StatisticsManifest(
+            schema=schema(),
+            site="plant-a",
+            dataset=request.dataset,
+            request_id=request.request_id,
+            release_id=os.urandom(16).hex(),
+            epsilon=request.epsilon,
+            delta=request.delta,
+            sigma=request.mechanism.sigma,
+            sensitivity_squared=request.mechanism.sensitivity_squared,
+            purpose=request.use.purpose,
+            integers_sha256=canonical.sha256_hex(body),
+        )
+        return statistics_file.encode_release(manifest, integers, self.signing_key)
+
+    def release(self, ledger: Ledger, request_id: str = "r1", epsilon: str = "1") -> Charged:
+        request = self.request(request_id, epsilon)
+        charged = ledger.charge(request)
+        if charged.open:
+            ledger.record_release(charged.seq, self.payload(request))
+        return charged
+
+    def call(self, request: bytes) -> bytes:
+        """The witness's endpoint."""
+        found = witness.countersign(
+            self.memory,
+            request,
+            origin=ORIGIN,
+            log_key=self.key.public_key(),
+            witness_name=WITNESS,
+            witness_key=self.witness_key,
+            now=self.now,
+        )
+        self.memory = found.state
+        return found.line
+
+    def cosign(self, ledger: Ledger) -> bytes:
+        return ledger.countersign(WITNESS, self.call)
+
+    def covered(self, ledger: Ledger, request_id: str = "r1") -> CoveredStatistics:
+        charged = ledger.find("parts", request_id=request_id)
+        payload = ledger.outbox(request_id)
+        released = ledger.release_of(request_id)
+        assert charged is not None and payload is not None and released is not None
+        return CoveredStatistics(
+            release=payload,
+            charge_entry=ledger.entry(charged.seq),
+            release_entry=ledger.entry(released.seq),
+            charge_proof=ledger.inclusion_proof(charged.seq, witness=WITNESS),
+            release_proof=ledger.inclusion_proof(released.seq, witness=WITNESS),
+        )
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def ledger(site: Site) -> Iterator[Ledger]:
+    with site.create() as opened:
+        yield opened

@@ -1,0 +1,174 @@
+"""``client.yaml``: what is read back, and what is refused with the field's name."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wg_core.errors import ConfigError
+from wg_core.site import config as configuration
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.home import ClientHome
+
+ZEROS = "00" * 32
+
+
+def _config() -> ClientConfig:
+    return ClientConfig(
+        site="plant-a",
+        server=ServerConfig(
+            fleet_url="https://127.0.0.1:1",
+            name="server",
+            signing_key=ZEROS,
+            witness_name="w",
+            witness_key="11" * 32,
+        ),
+        data=DataConfig(name="plant-a", path="data", labels=("ok", "Kratzer", "裂"), encoder=ZEROS),
+    )
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    home = ClientHome(tmp_path)
+    configuration.save(home, _config())
+    assert configuration.load(home) == _config()
+    assert home.config.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cap_epsilon:", "cap_epsilom:", "privacy.cap_epsilom"),
+        ("cap_epsilon: '8'", "cap_epsilon: '-8'", "privacy.cap_epsilon"),
+        ("cap_epsilon: '8'", "cap_epsilon: nan", "privacy.cap_epsilon"),
+        ("cap_epsilon: '8'", "cap_epsilon: Infinity", "privacy.cap_epsilon"),
+        ("cap_delta: 1e-5", "cap_delta: '1'", "privacy.cap_delta"),
+        ("unit_rule: record", "unit_rule: part", "privacy.unit_rule"),
+        ("unit_rule: record", "unit_rule: weight", "data.unit_column"),
+        ("unit_cap: 1", "unit_cap: 0", "privacy.unit_cap"),
+        ("- query.statistics", "- query.everything", "privacy.message_types"),
+        ("answer_slot_seconds: 2.0", "answer_slot_seconds: .inf", "answer_slot_seconds"),
+        ("standard_errors: 2.0", "standard_errors: -1", "acceptance.standard_errors"),
+        ("- Kratzer", "- ok", "data.labels"),
+        ("- Kratzer", "- ' x'", "data.labels"),
+        ("site: plant-a", "site: Plant_A", "site name"),
+        ("version: 1", "version: 2", "version"),
+        ("version: 1", "version: [", "not YAML"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    home = ClientHome(tmp_path)
+    configuration.save(home, _config())
+    text = home.config.read_text(encoding="utf-8")
+    assert old in text
+    home.config.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ConfigError, match=message) as caught:
+        configuration.load(home)
+    assert str(home.config) in str(caught.value)
+
+
+def test_a_home_that_was_not_initialised_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="wg-client init"):
+        configuration.load(ClientHome(tmp_path))
+
+
+def test_the_site_secret_is_made_once_and_private(tmp_path: Path) -> None:
+    home = ClientHome(tmp_path)
+    first = home.load_secret()
+    assert home.load_secret() == first and len(first) == 32
+    assert home.site_secret.stat().st_mode & 0o077 == 0
+    home.site_secret.write_bytes(b"short")
+    with pytest.raises(ConfigError, match="restore a copy"):
+        home.load_secret()
+
+
+def test_limits_of_privacy_settings_hold_in_the_record_itself() -> None:
+    with pytest.raises(ConfigError, match="max_request_epsilon"):
+        PrivacyConfig(max_request_epsilon="0")
+
+
+@pytest.mark.parametrize(
+    ("column", "privacy", "message"),
+    [
+        ("part", {"unit_rule": "record"}, "protects one record and not all records of one 'part'"),
+        (None, {"unit_rule": "weight"}, "needs data.unit_column"),
+        (None, {"unit_rule": "cap", "unit_cap": 3}, "needs data.unit_column"),
+        ("record", {"unit_rule": "weight"}, "data.unit_column: 'record'"),
+        ("part", {"unit_rule": "weight", "unit_cap": 3}, "privacy.unit_cap: 3"),
+        (None, {"unit_rule": "record", "unit_cap": 3}, "privacy.unit_cap: 3"),
+        (None, {"cap_epsilon": "2"}, "max_request_epsilon: 4 is more than"),
+        (None, {"max_request_delta": "1e-4"}, "max_request_delta: 1e-4 is more than"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    column: str | None, privacy: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(
+            _config(),
+            data=DataConfig(name="d", path="p", labels=("ok",), encoder=ZEROS, unit_column=column),
+            privacy=PrivacyConfig(**privacy),
+        )
+
+
+@pytest.mark.parametrize(
+    ("column", "privacy"),
+    [
+        ("part", {"unit_rule": "weight"}),
+        ("part", {"unit_rule": "cap", "unit_cap": 3}),
+        (None, {"cap_epsilon": "4"}),
+        (None, {"cap_epsilon": "3", "max_request_delta": "1e-9"}),  # fits: delta is smaller
+    ],
+)
+def test_settings_that_agree_are_taken(column: str | None, privacy: dict[str, Any]) -> None:
+    dataclasses.replace(
+        _config(),
+        data=DataConfig(name="d", path="p", labels=("ok",), encoder=ZEROS, unit_column=column),
+        privacy=PrivacyConfig(**privacy),
+    )
+
+
+@pytest.mark.parametrize(
+    "labels", [("ok", "_unlabelled"), ("Gr\u00fcn", "Gru\u0308n"), ("ok", "ok")]
+)
+def test_labels_that_cannot_be_told_apart_are_refused(labels: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"data\.labels"):
+        DataConfig(name="d", path="p", labels=labels, encoder=ZEROS)
+
+
+def _rewritten(home: ClientHome, old: str, new: str) -> ClientConfig:
+    configuration.save(home, _config())
+    text = home.config.read_text(encoding="utf-8")
+    assert old in text
+    home.config.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return configuration.load(home)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("8", "8"), ("8.5", "8.5"), ("7.1e+0", "7.1e+0"), ("7.30000000000000000001",) * 2],
+)
+def test_a_budget_without_quotes_is_the_number_that_stands_there(
+    tmp_path: Path, written: str, read: str
+) -> None:
+    config = _rewritten(ClientHome(tmp_path), "cap_epsilon: '8'", f"cap_epsilon: {written}")
+    assert config.privacy.cap_epsilon == read
+
+
+@pytest.mark.parametrize("written", ["010", "0x8", "8_0", "1:30", "true", "[8]", ".inf", "1e400"])
+def test_a_budget_that_yaml_reads_otherwise_is_refused(tmp_path: Path, written: str) -> None:
+    with pytest.raises(ConfigError, match=r"privacy\.cap_epsilon"):
+        _rewritten(ClientHome(tmp_path), "cap_epsilon: '8'", f"cap_epsilon: {written}")
+
+
+@pytest.mark.parametrize("word", ["no", "7", "2026-01-01"])
+def test_a_word_that_yaml_takes_for_something_else_is_explained(tmp_path: Path, word: str) -> None:
+    with pytest.raises(ConfigError, match="put it in quotes"):
+        _rewritten(ClientHome(tmp_path), "- Kratzer", f"- {word}")
+
+
+def test_the_default_request_is_never_above_the_cap() -> None:
+    assert configuration.default_request_epsilon("1.5") == "1.5"
+    assert configuration.default_request_epsilon("8") == PrivacyConfig().max_request_epsilon

@@ -1,0 +1,115 @@
+"""Sentences keep their English for files and are said in the reader's language."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from wg_common import cli
+from wg_core import language
+from wg_core.errors import DataError
+from wg_core.language import ENGLISH, Code, Language, Text, joined, listed, padded, text, wrapped
+
+WORDS = {
+    "{count} records of {what}": "{what}のデータ {count} 件",
+    "plants": "工場",
+    "done": "完了しました",
+    "{name}: broken": "{name}：壊れています",
+    "error: {message}": "エラー：{message}",
+}
+JAPANESE = Language("ja", WORDS)
+
+
+def speaks(code: Code) -> Language:
+    return JAPANESE if code == "ja" else ENGLISH
+
+
+def test_a_sentence_is_english_until_it_is_said() -> None:
+    said = text("{count} records of {what}", count=3, what=text("plants"))
+    assert said == "3 records of plants" and json.dumps(said) == '"3 records of plants"'
+    assert ENGLISH(said) == said and not isinstance(language.plain(said), Text)
+    assert JAPANESE(said) == "工場のデータ 3 件"
+    assert JAPANESE(joined(said, text("done"))) == "工場のデータ 3 件 完了しました"
+    assert JAPANESE(listed([text("plants"), "plants"])) == "工場、plants"  # the second is a name
+
+
+def test_what_the_catalogue_lacks_stays_english_and_names_are_no_templates() -> None:
+    assert JAPANESE(text("{count} others", count=2)) == "2 others"
+    assert JAPANESE("free text {with} braces") == "free text {with} braces"
+    assert JAPANESE(text("{name}: broken", name="{0}{x}")) == "{0}{x}：壊れています"
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [
+        ({}, "en"),
+        ({"LANG": "ja_JP.UTF-8"}, "ja"),
+        ({"LANG": "ja_JP.UTF-8", "LC_ALL": "C"}, "en"),
+        ({"LANG": "de_DE", "WEIGHTGATE_LANGUAGE": "ja"}, "ja"),
+    ],
+)
+def test_the_environment_names_a_language(environment: dict[str, str], code: str) -> None:
+    assert language.from_environment(environment) == code
+
+
+def test_lines_are_broken_by_width_and_lose_nothing() -> None:
+    for shown in (
+        "    何も送信せず、何も計上していません。" * 6,
+        "  hint: " + "some words that go on " * 9,
+        "ヒント：c:/a/very/long/path/that/cannot/be/broken/" + "x" * 60 + " そのあとの文です。",
+    ):
+        lines = list(wrapped(shown, 40))
+        assert "".join(lines).replace(" ", "") == shown.replace(" ", "")
+        assert all(language.width(line) <= 41 or "x" * 60 in line for line in lines)
+    assert list(wrapped("short", 40)) == ["short"]
+    assert padded("良品", 6) == "良品  " and padded("okay", 2) == "okay"
+
+
+@click.group()
+def _group() -> None:
+    pass
+
+
+@_group.command("good")
+def _good() -> None:
+    cli.say(text("done"))
+
+
+@_group.command("bad")
+def _bad() -> None:
+    raise DataError(text("{name}: broken", name="a.png"))
+
+
+language.add_option(_group, speaks)
+
+
+@pytest.mark.parametrize("words", [["--language", "ja", "good"], ["good", "--language", "ja"]])
+def test_the_option_stands_before_or_behind_the_command(words: list[str]) -> None:
+    assert CliRunner().invoke(_group, words).output == "完了しました\n"
+    assert CliRunner().invoke(_group, ["good"], env={"LANG": "C"}).output == "done\n"
+    assert CliRunner().invoke(_group, ["good"], env={"LANG": "ja_JP"}).output == "完了しました\n"
+
+
+def test_errors_are_said_in_the_language_and_are_english_for_programs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(_group, ["bad", "--language", "ja"])
+    assert ended.value.code == 3
+    assert "エラー：a.png：壊れています" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.run(_group, ["bad"])
+    assert "error: a.png: broken" in capsys.readouterr().err
+
+
+def test_an_error_is_recognised_by_its_shape_and_its_file_stays() -> None:
+    words = {"{name}: {count} files, at most {most}; {mend}": "", "leave some out": "減らす"}
+    errors = {"{count} files, at most {most}; {mend}": "{most} 件まで（{count} 件）。{mend}"}
+    japanese = Language("ja", language.Catalogue(words, {**errors, "leave some out": "減らす"}))
+    said = japanese.error("a.csv: data: 7 files, at most 5; leave some out")
+    assert said == "a.csv: data: 5 件まで（7 件）。減らす"
+    assert japanese.error("a.csv: what nobody knows") == "a.csv: what nobody knows"
+    assert Language().error("7 files, at most 5; x") == "7 files, at most 5; x"
