@@ -111,7 +111,13 @@ def limits_of(source: str) -> Iterator[Limit]:
 def page() -> str:
     """The page's text."""
     parts = [_HEAD]
-    for package in ("common/wg_common", "client/wg_client", "server/wg_server"):
+    for package in (
+        "common/wg_core",
+        "common/wg_audit",
+        "common/wg_common",
+        "client/wg_client",
+        "server/wg_server",
+    ):
         parts.append(f"## {Path(package).name}\n\n| module | limit | value | what it bounds |\n")
         parts.append("|---|---|---|---|\n")
         for path in sorted((ROOT / package).rglob("*.py")):

@@ -28,7 +28,8 @@ from wg_core.language import CODES, Code
 from wg_core.site.failures import FAILURES
 
 ROOT = Path(__file__).parents[2]
-CLIENT, COMMON = ROOT / "client/wg_client", ROOT / "common/wg_common"
+CLIENT = ROOT / "client/wg_client"
+COMMON = tuple(ROOT / f"common/{package}" for package in ("wg_core", "wg_audit", "wg_common"))
 OTHERS = CODES[1:]
 """Languages that have catalogues."""
 MARKS = {"text", "template"}
@@ -68,15 +69,18 @@ def in_template(path: Path) -> Iterator[str]:
 
 
 @functools.cache
-def said(folder: Path) -> set[str]:
-    python = {one for path in folder.rglob("*.py") for one in in_python(path)}
-    return python | {one for path in folder.rglob("*.j2") for one in in_template(path)}
+def said(*folders: Path) -> set[str]:
+    sentences = set()
+    for folder in folders:
+        sentences |= {one for path in folder.rglob("*.py") for one in in_python(path)}
+        sentences |= {one for path in folder.rglob("*.j2") for one in in_template(path)}
+    return sentences
 
 
-def shapes(folder: Path) -> set[str]:
+def shapes(*folders: Path) -> set[str]:
     """Every text in sources with ``{}`` for its values, also without what stands before a colon."""
     found = set()
-    for path in folder.rglob("*.py"):
+    for path in (path for folder in folders for path in folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             parts = node.values if isinstance(node, ast.JoinedStr) else [node]
             said = "".join(
@@ -90,7 +94,7 @@ def shapes(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources(code: Code) -> None:
-    there = shapes(CLIENT) | shapes(COMMON) | {os.strerror(number) for number in errno.errorcode}
+    there = shapes(CLIENT, *COMMON) | {os.strerror(number) for number in errno.errorcode}
     for folder in (PLANT, translations.COMMON):
         told = in_context(folder, code, "error")
         assert told
@@ -131,8 +135,8 @@ def test_every_help_text_is_in_every_language(code: Code) -> None:
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_sentence_is_in_every_language(code: Code) -> None:
     plant, shared = speaks(code).catalogue, translations.shared(code).catalogue
-    for folder, catalogue in ((CLIENT, plant), (COMMON, shared)):
-        assert sorted(set(filter(has_words, said(folder))) - set(catalogue)) == []
+    for folders, catalogue in (((CLIENT,), plant), (COMMON[1:], shared), (COMMON, plant)):
+        assert sorted(set(filter(has_words, said(*folders))) - set(catalogue)) == []
     assert sorted(NAMED_BY_VALUE - set(plant)) == []
 
 
@@ -144,9 +148,7 @@ def test_both_have_the_same_values(code: Code) -> None:
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_nothing_is_left_of_a_sentence_that_is_gone(code: Code) -> None:
-    used = (
-        said(CLIENT) | said(COMMON) | NAMED_BY_VALUE | set(in_help(group)) | set(in_help(auditor))
-    )
+    used = said(CLIENT, *COMMON) | NAMED_BY_VALUE | set(in_help(group)) | set(in_help(auditor))
     assert sorted(set(speaks(code).catalogue) - used) == []
 
 

@@ -104,12 +104,12 @@ def test_numbers_and_settings_are_parsed_in_one_place(trees: dict[str, ast.AST])
                 "privacy/events",
                 "privacy/mechanism",
                 "privacy/schema",
-                "audit/installed/reference",
-                "audit/rederive",
+                "common/wg_audit/installed/reference",
+                "common/wg_audit/rederive",
             )
         },
         # The auditor's own reading of a charge, which shares no code with the client's.
-        "float.fromhex": {"audit/rederive.py"},
+        "float.fromhex": {"common/wg_audit/rederive.py"},
     }
     parser = {
         "Decimal": "numbers.py",
@@ -120,7 +120,7 @@ def test_numbers_and_settings_are_parsed_in_one_place(trees: dict[str, ast.AST])
     }
     found = set()
     for n, tree in trees.items():
-        place = n.removeprefix("common/wg_common/")
+        place = n.removeprefix("common/wg_core/")
         for _, function in calls(tree):
             if function in parser and place not in arithmetic.get(function, set()):
                 assert place == parser[function], f"{n}: {function}, use {parser[function]}"

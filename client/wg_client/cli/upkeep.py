@@ -8,7 +8,6 @@ import click
 from wg_client.cli.options import home_option, join_options
 from wg_common.cli import json_option, show, timed_progress
 from wg_core import errors
-from wg_core.fleet import certificate
 from wg_core.language import text
 from wg_core.site.home import ClientHome
 
@@ -18,6 +17,7 @@ from wg_core.site.home import ClientHome
 @json_option
 def renew(home: ClientHome, as_json: bool) -> None:
     """Get a fresh TLS certificate now. A running node does so by itself when it is due."""
+    from wg_core.fleet import certificate
     from wg_core.site import config as configuration
 
     config = configuration.load(home)
