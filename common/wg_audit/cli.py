@@ -214,7 +214,7 @@ def registry(path: Path, out: Path | None, as_json: bool, **brought: Any) -> int
 @click.option("--wheel", type=_PATH, help="A wheel to read instead of what is installed here.")
 @json_option
 def digest(wheel: Path | None, as_json: bool) -> None:
-    """Print the digest of the program's code, which charges state, and the files that it covers.
+    """Print the digest of the core's code, which charges state, and the files that it covers.
 
     The file list is what sha256sum prints, and its SHA-256 is the digest.
     """
@@ -225,17 +225,13 @@ def digest(wheel: Path | None, as_json: bool) -> None:
         emit(
             {
                 "code_sha256": found.sha256,
-                "packages": list(found.packages),
                 "files": {file.path: file.sha256 for file in found.files},
             }
         )
         return
     for file in found.files:
         say(f"{file.sha256}  {file.path}")
-    missing = [name for name in installed_code.PACKAGES if name not in found.packages]
-    note(f"{len(found.files)} files of {', '.join(found.packages)}; code digest {found.sha256}")
-    if missing:
-        note(f"note: {', '.join(missing)} is not here: a client's charges state another digest")
+    note(f"{len(found.files)} files of {installed_code.PACKAGE}; code digest {found.sha256}")
 
 
 language.add_option(group, translations.shared)

@@ -1,12 +1,12 @@
-"""Which program is this? One digest over all code of the client, installed or in a wheel.
+"""Which program is this? One digest over the code of the core, installed or in a wheel.
 
-*What it covers.* Every file of ``wg_client`` and ``wg_common`` that Python could load: sources, and
-any compiled module beside them. Each has a line, in the order of paths, and the digest is the
-SHA-256 of these lines::
+*What it covers.* Every file of ``wg_core`` that Python could load: sources, and any compiled module
+beside them. The process that holds a plant's keys and answers loads no other package of ours. Each
+file has a line, in the order of paths, and the digest is the SHA-256 of these lines::
 
-    SHA-256 in hex, two spaces, path below the packages' folder, line feed
+    SHA-256 in hex, two spaces, path below the package's parent folder, line feed
 
-which is what ``sha256sum`` prints. Where the packages lie does not matter, so an installation and
+which is what ``sha256sum`` prints. Where the package lies does not matter, so an installation and
 the wheel that it came from have one digest, and nobody needs this program to compute it
 (``docs/ledger-format.md``).
 
@@ -28,17 +28,17 @@ from pathlib import Path, PurePosixPath
 
 from wg_core.errors import ConfigError, DecodeError
 
-PACKAGES = ("wg_client", "wg_common")
+PACKAGE = "wg_core"
 LOADABLE = (".py", ".pyc", ".so", ".pyd", ".dylib")  # Endings of files that Python loads as code
 FILES_LIMIT = 4096
 BYTES_LIMIT = 64 << 20
 _CACHE = "__pycache__"
-_IN_WHEEL = (*PACKAGES, "wg_server", "weightgate")
+_IN_WHEEL = frozenset({PACKAGE, "wg_audit", "wg_common", "wg_client", "wg_server", "weightgate"})
 
 
 @dataclass(frozen=True, slots=True)
 class CodeFile:
-    """One file: path below the packages' folder, and SHA-256 of its bytes in hex."""
+    """One file: path below the package's parent folder, and SHA-256 of its bytes in hex."""
 
     path: str
     sha256: str
@@ -46,16 +46,14 @@ class CodeFile:
 
 @dataclass(frozen=True, slots=True)
 class CodeDigest:
-    """A program's code.
+    """The core's code.
 
     Attributes:
         sha256: The digest, hex.
-        packages: Packages that were there; ``wg_client`` is missing where only an auditor works.
         files: What it covers, in the order of paths.
     """
 
     sha256: str
-    packages: tuple[str, ...]
     files: tuple[CodeFile, ...]
 
 
@@ -66,12 +64,7 @@ def installed() -> CodeDigest:
     Raises:
         ConfigError: It cannot be read, or does not lie in plain folders.
     """
-    found: dict[str, bytes] = {}
-    for package in PACKAGES:
-        folder = _folder(package)
-        if folder is not None:
-            found.update(_read(package, folder))
-    return digest_of(found)
+    return digest_of(_read(_folder()))
 
 
 def in_wheel(path: Path) -> CodeDigest:
@@ -95,7 +88,7 @@ def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
     """The digest of files by path; those that Python does not load are left out.
 
     Args:
-        files: Bytes by path below the packages' folder, with ``/``.
+        files: Bytes by path below the package's parent folder, with ``/``.
     """
     covered = tuple(
         CodeFile(path, hashlib.sha256(files[path]).hexdigest())
@@ -103,47 +96,44 @@ def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
         if is_code(path)
     )
     lines = "".join(f"{file.sha256}  {file.path}\n" for file in covered)
-    present = {file.path.partition("/")[0] for file in covered}
     return CodeDigest(
         sha256=hashlib.sha256(lines.encode("utf-8")).hexdigest(),
-        packages=tuple(name for name in PACKAGES if name in present),
         files=covered,
     )
 
 
 def is_code(path: str) -> bool:
-    """Whether a path, with ``/``, names a file that Python could load from these packages."""
+    """Whether a path, with ``/``, names a file of the core that Python could load."""
     pure = PurePosixPath(path)
-    return pure.parts[0] in PACKAGES and pure.suffix in LOADABLE and _CACHE not in pure.parts
+    return pure.parts[0] == PACKAGE and pure.suffix in LOADABLE and _CACHE not in pure.parts
 
 
-def _folder(package: str) -> Path | None:
-    """Where a package lies; found without a loader of code, of which a client has none."""
-    try:
-        place = importlib.resources.files(package)
-    except ModuleNotFoundError:
-        return None
+def _folder() -> Path:
+    """Where the core lies; found without a loader of code, of which a client has none."""
+    place = importlib.resources.files(PACKAGE)
     if not isinstance(place, Path) or not place.is_dir():
-        raise ConfigError(f"package {package}: lies in {place}, expected one plain folder")
+        raise ConfigError(f"package {PACKAGE}: lies in {place}, expected one plain folder")
     return place
 
 
-def _read(package: str, folder: Path) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+def _read(folder: Path) -> dict[str, bytes]:
+    files_by_path: dict[str, bytes] = {}
     try:
         for place, folders, files in os.walk(folder, onerror=_unreadable):
-            here = Path(place)
+            parent = Path(place)
             folders[:] = [name for name in folders if name != _CACHE]
             for name in folders:
-                if (here / name).is_symlink():
-                    raise ConfigError(f"{here / name}: a link to a folder, expected plain folders")
+                if (parent / name).is_symlink():
+                    raise ConfigError(
+                        f"{parent / name}: a link to a folder, expected plain folders"
+                    )
             for name in files:
-                path = f"{package}/{(here / name).relative_to(folder).as_posix()}"
+                path = f"{PACKAGE}/{(parent / name).relative_to(folder).as_posix()}"
                 if is_code(path):
-                    found[path] = (here / name).read_bytes()
+                    files_by_path[path] = (parent / name).read_bytes()
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error
-    return found
+    return files_by_path
 
 
 def _unreadable(error: OSError) -> None:
@@ -169,5 +159,5 @@ def _unpack(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
             raise DecodeError(f"{path}: {name[:80]!r}: twice, or outside of its folder")
         found[name] = archive.read(member)
     if not found:
-        raise DecodeError(f"{path}: holds none of {', '.join(PACKAGES)}")
+        raise DecodeError(f"{path}: does not hold {PACKAGE}")
     return found

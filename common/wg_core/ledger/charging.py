@@ -290,7 +290,7 @@ def rho(sensitivity_squared: Fraction, sigma: float) -> str:
 
 
 def code_digest() -> str:
-    """SHA-256 over all installed code of client and common part; see ``installed_code``."""
+    """SHA-256 over the installed code of the core; see ``installed_code``."""
     return installed_code.installed().sha256
 
 

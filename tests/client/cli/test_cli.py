@@ -146,7 +146,7 @@ def test_a_node_states_the_digest_of_the_code_that_it_began_with(
     installed_code.installed.cache_clear()
 
     def serve(*words: object, **named: object) -> None:
-        upgrade = installed_code.digest_of({"wg_client/new.py": b""})
+        upgrade = installed_code.digest_of({"wg_core/new.py": b""})
         monkeypatch.setattr(installed_code, "digest_of", lambda files: upgrade)
         began.append(charging.code_digest())
 
