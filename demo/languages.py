@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 
 from wg_client.languages import PLANT
-from wg_common import translations
-from wg_core import language
+from wg_core import language, translations
 from wg_core.language import Code, Language
 
 DEMO = Path(__file__).parent / "locale"

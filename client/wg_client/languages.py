@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from wg_common import translations
+from wg_core import translations
 from wg_core.language import Code, Language
 
 PLANT = Path(__file__).parent / "locale"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_audit import evidence
-from wg_common import help_page, translations
-from wg_common.cli import (
+from wg_core import __version__, help_page, language, translations
+from wg_core.cli import (
     answer,
     emit,
     json_option,
@@ -24,10 +24,9 @@ from wg_common.cli import (
     say,
     timed_progress,
 )
-from wg_common.options import OUT_FILE, out_option
-from wg_core import __version__, language
 from wg_core.errors import EXIT_OK, EXIT_VERIFICATION, ConfigError
 from wg_core.language import padded, text
+from wg_core.options import OUT_FILE, out_option
 
 if TYPE_CHECKING:
     from wg_audit.verification import Finding

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from wg_audit import figures, report, verdict, verification
 from wg_audit.cli import group
-from wg_common import cli
+from wg_core import cli
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger

@@ -8,8 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from wg_common import cli
-from wg_core import language
+from wg_core import cli, language
 from wg_core.errors import DataError
 from wg_core.language import ENGLISH, Code, Language, Text, joined, listed, padded, text, wrapped
 

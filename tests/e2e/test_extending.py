@@ -21,14 +21,14 @@ from tests.common.nets.random_tensors import initial_tensors
 
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
-from wg_common import catalogue, cli
+from wg_common import catalogue
 from wg_common.catalogue import ArchitectureSpec
 from wg_common.modalities.base import Modality
 from wg_common.modalities.registry import MODALITIES
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
 from wg_common.nets.encoder.package import read_modality
-from wg_core import errors
+from wg_core import cli, errors
 from wg_core.errors import DecodeError
 from wg_core.settings import parse
 from wg_server.site.home import ServerHome

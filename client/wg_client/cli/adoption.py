@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.options import home_option
-from wg_common import cli
-from wg_common.cli import json_option, next_step, show
-from wg_core import errors
+from wg_core import cli, errors
+from wg_core.cli import json_option, next_step, show
 from wg_core.language import text
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical

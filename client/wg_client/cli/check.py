@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.options import delta_option, epsilon_option, home_option
-from wg_common.cli import json_option, next_step, say, show
 from wg_core import errors
+from wg_core.cli import json_option, next_step, say, show
 from wg_core.language import current, listed, padded, text, wrapped
 from wg_core.site.config import HUMAN, RECORD
 from wg_core.site.home import ClientHome

@@ -11,8 +11,8 @@ import click
 from wg_client.cli import options
 from wg_client.cli.freeze import freeze_document, freezing_bar, frozen_lines, say_refusal
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
-from wg_common.cli import json_option, next_step, note, say, show
 from wg_core import errors
+from wg_core.cli import json_option, next_step, note, say, show
 from wg_core.language import current, text
 from wg_core.site.config import ClientConfig, PrivacyConfig, default_request_epsilon
 from wg_core.site.home import ClientHome

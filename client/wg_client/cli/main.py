@@ -21,8 +21,7 @@ from wg_client.cli import (
     watch,
 )
 from wg_client.languages import speaks
-from wg_common import cli, help_page
-from wg_core import __version__, language
+from wg_core import __version__, cli, help_page, language
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -12,11 +12,10 @@ import click
 from wg_client.cli import adoption
 from wg_client.cli.adoption import chosen
 from wg_client.cli.options import heat_maps_option, home_option, model_option, package_option
-from wg_common import cli
-from wg_common.cli import json_option, next_step, note, show
-from wg_common.options import OUT_FILE
-from wg_core import errors
+from wg_core import cli, errors
+from wg_core.cli import json_option, next_step, note, show
 from wg_core.language import Text, text
+from wg_core.options import OUT_FILE
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol
 

@@ -6,9 +6,8 @@ from typing import Any
 import click
 
 from wg_client.cli.options import heat_maps_option, home_option
-from wg_common import cli
-from wg_common.cli import json_option, note, show
-from wg_core import errors
+from wg_core import cli, errors
+from wg_core.cli import json_option, note, show
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 

@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from wg_client.languages import speaks
-from wg_common.cli import note
-from wg_common.options import DELTA, EPSILON
 from wg_core import atomic, language
+from wg_core.cli import note
 from wg_core.errors import DecodeError, UsageError, WgError
+from wg_core.options import DELTA, EPSILON
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol

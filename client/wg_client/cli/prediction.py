@@ -10,8 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wg_common import cli
-from wg_core import atomic
+from wg_core import atomic, cli
 from wg_core.errors import DataError
 from wg_core.language import text
 from wg_core.site import config as configuration

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from wg_client.cli.options import by_option, delta_option, epsilon_option, home_option
-from wg_common.cli import json_option, show
-from wg_common.options import out_option
 from wg_core import atomic
+from wg_core.cli import json_option, show
 from wg_core.language import text
+from wg_core.options import out_option
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol
 

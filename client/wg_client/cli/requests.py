@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli.options import home_option
-from wg_common.cli import json_option, next_step, show
+from wg_core.cli import json_option, next_step, show
 from wg_core.language import text
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical

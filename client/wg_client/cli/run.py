@@ -12,8 +12,7 @@ import click
 
 from wg_client.cli.models import kept_lines
 from wg_client.cli.options import home_option
-from wg_common import cli
-from wg_core import logs
+from wg_core import cli, logs
 from wg_core.errors import UsageError
 from wg_core.language import text
 from wg_core.site.home import ClientHome

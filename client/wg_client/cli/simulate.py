@@ -16,11 +16,11 @@ from wg_client.cli.freeze import CANNOT, freezing_bar, named
 from wg_client.cli.options import words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
-from wg_common.cli import json_option, next_step, note, printable, show
-from wg_common.options import OUT_FILE
 from wg_core import atomic
+from wg_core.cli import json_option, next_step, note, printable, show
 from wg_core.errors import UsageError
 from wg_core.language import current, listed, padded, text
+from wg_core.options import OUT_FILE
 from wg_core.site.config import RECORD, PrivacyConfig
 from wg_core.wire import canonical
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from wg_client.cli.options import home_option, join_options
-from wg_common.cli import json_option, show, timed_progress
 from wg_core import errors
+from wg_core.cli import json_option, show, timed_progress
 from wg_core.language import text
 from wg_core.site.home import ClientHome
 

@@ -10,9 +10,8 @@ import click
 
 from wg_client.cli.check import fitted
 from wg_client.cli.options import home_option
-from wg_common import cli
-from wg_common.cli import json_option, next_step, note, printable, show
-from wg_core import errors
+from wg_core import cli, errors
+from wg_core.cli import json_option, next_step, note, printable, show
 from wg_core.language import padded, text
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import click
 
-from wg_common import cli
-from wg_common.options import OUT_FILE
-from wg_core import atomic
+from wg_core import atomic, cli
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
+from wg_core.options import OUT_FILE
 from wg_core.wire import canonical
 from wg_server.campaigns import auditors
 from wg_server.cli.options import home_option

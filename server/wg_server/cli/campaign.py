@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from wg_common import cli
-from wg_common.options import DELTA, EPSILON
+from wg_core import cli
 from wg_core.errors import PeerError
+from wg_core.options import DELTA, EPSILON
 from wg_core.wire import canonical
 from wg_core.wire.quality_file import Counts
 from wg_server.campaigns import absence, quality, reasons, schedule

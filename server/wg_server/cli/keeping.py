@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wg_common import cli
 from wg_common.backup.options import key_options, seal_options
+from wg_core import cli
 from wg_core.wire import canonical
 from wg_server.cli.options import home_option, this_user, when
 from wg_server.site.home import ServerHome

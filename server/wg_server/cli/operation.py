@@ -5,8 +5,7 @@ import threading
 
 import click
 
-from wg_common import cli
-from wg_core import logs
+from wg_core import cli, logs
 from wg_core.wire import canonical
 from wg_server.cli.options import home_option, this_user, when
 from wg_server.operation.initialise import free_ports, initialise

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from wg_common import cli
+from wg_core import cli
 from wg_core.errors import VerificationError
 from wg_server.cli.options import home_option, this_user, when
 from wg_server.site.home import ServerHome

@@ -5,7 +5,7 @@ from collections import Counter
 
 import click
 
-from wg_common import cli
+from wg_core import cli
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import protocol
 from wg_server.campaigns import absence, reasons

@@ -9,9 +9,8 @@ from typing import Any
 import click
 import numpy as np
 
-from wg_common import cli
-from wg_common.options import OUT_FILE
-from wg_core import atomic
+from wg_core import atomic, cli
+from wg_core.options import OUT_FILE
 from wg_core.wire import canonical
 from wg_server.cli.options import home_option, plan_option
 from wg_server.site.home import ServerHome

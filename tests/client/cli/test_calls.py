@@ -16,7 +16,7 @@ from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import store
 from wg_client.selection.apply import apply_package
-from wg_common import cli
+from wg_core import cli
 from wg_core.errors import VerificationError
 
 

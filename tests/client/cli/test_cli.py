@@ -22,8 +22,7 @@ from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import adoption
 from wg_client.selection.apply import apply_package
-from wg_common import cli
-from wg_core import errors, installed_code, logs
+from wg_core import cli, errors, installed_code, logs
 from wg_core.fleet import node
 from wg_core.ledger import charging
 from wg_core.ledger.store import Ledger

@@ -14,8 +14,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, plant_
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.apply import apply_package
-from wg_common import cli
-from wg_core import errors
+from wg_core import cli, errors
 from wg_core.wire import protocol
 
 Shown = Callable[..., tuple[str, str]]

@@ -25,8 +25,8 @@ from wg_client.models.calls import Judge
 from wg_client.models.export import export_model
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.apply import apply_package
-from wg_common import cli
 from wg_common.nets.encoder.onnx_file import OnnxEncoder
+from wg_core import cli
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError
 from wg_core.site import config as configuration

@@ -19,7 +19,7 @@ from wg_client.release import contribution as contributing
 from wg_client.release import dp_training
 from wg_client.release.contribution import ContributionRequest, contribute
 from wg_client.release.dp_training import DpCheckpoint
-from wg_common import cli
+from wg_core import cli
 from wg_core.errors import InternalError, PolicyRefused
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger

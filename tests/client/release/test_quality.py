@@ -19,8 +19,8 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.release import quality
 from wg_client.release.quality import answer_quality
 from wg_client.selection.apply import apply_package
-from wg_common import translations, weights_file
-from wg_core import atomic
+from wg_common import weights_file
+from wg_core import atomic, translations
 from wg_core import snapshot as snapshots
 from wg_core.errors import (
     ApprovalPending,

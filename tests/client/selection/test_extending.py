@@ -18,8 +18,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods import registry as methods
 from wg_client.models import adoption, store
 from wg_client.selection.checks import registry as checks
-from wg_common import cli
-from wg_core import errors
+from wg_core import cli, errors
 
 METHOD = '''
 """Nearest class mean on the public trunk; classes without records are as far as can be."""

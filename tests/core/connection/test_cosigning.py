@@ -16,7 +16,7 @@ from tests.server.generators import install
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.apply import apply_package, keep_cosignature
-from wg_common import cli
+from wg_core import cli
 from wg_core.connection import cosigning
 from wg_core.connection.cosigning import NoRoom
 from wg_core.errors import VerificationError

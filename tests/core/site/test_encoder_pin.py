@@ -22,8 +22,8 @@ from wg_client.cli.main import group
 from wg_client.data import plant as plants
 from wg_client.fleet import encoder_about, reenrolment
 from wg_client.fleet.initialise import DataChoice, initialise
-from wg_common import cli
 from wg_common.nets.encoder import package as packages
+from wg_core import cli
 from wg_core.connection import transport
 from wg_core.errors import (
     ConfigError,

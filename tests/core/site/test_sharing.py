@@ -17,7 +17,7 @@ from wg_audit.cli import group as auditor
 from wg_client.cli.main import group
 from wg_client.fleet import initialise, reenrolment, rotation
 from wg_client.fleet.enrolment import Enrolment
-from wg_common import cli
+from wg_core import cli
 from wg_core.connection import link
 from wg_core.errors import BudgetExceeded, ConfigError, DecodeError
 from wg_core.ledger import place

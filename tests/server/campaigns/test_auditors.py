@@ -10,7 +10,7 @@ from tests.server.cli.test_cli import document, run
 from tests.server.store.test_succession import Central, grow, ledger_of
 
 from wg_audit.cli import group as auditor
-from wg_common import cli
+from wg_core import cli
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import auditor_record
 from wg_core.ledger import checkpoint as checkpoints

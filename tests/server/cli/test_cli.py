@@ -13,7 +13,7 @@ import pytest
 from tests.server.campaigns.nodes import enrol
 from tests.server.generators import candidate, install
 
-from wg_common import cli
+from wg_core import cli
 from wg_core.errors import EXIT_INTERRUPTED
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns.starting import Order, start

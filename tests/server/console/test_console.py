@@ -19,7 +19,7 @@ from tests.server.console.test_admin import enrol
 from tests.server.generators import candidate, install
 from tests.server.reported import quality_campaign
 
-from wg_common import translations
+from wg_core import translations
 from wg_core.language import CODES
 from wg_core.wire import canonical, protocol
 from wg_server.console import messages, sessions, web
@@ -389,7 +389,7 @@ def _reader() -> str:
 
 
 def test_every_shape_of_an_error_is_in_the_sources() -> None:
-    there = shapes(CONSOLE.parent) | shapes(COMMON)
+    there = shapes(CONSOLE.parent) | shapes(*COMMON)
     told = [
         each.english
         for each in translations.read(messages.FOLDER, CODES[1])

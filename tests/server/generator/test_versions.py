@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from tests.server.generators import BAD, GOOD, candidate, card, install
 
-from wg_common import cli
-from wg_core import atomic
+from wg_core import atomic, cli
 from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationError
 from wg_core.wire import canonical
 from wg_server.cli.main import main_group

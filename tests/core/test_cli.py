@@ -11,8 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from wg_common import cli
-from wg_core import errors
+from wg_core import cli, errors
 
 
 def group(action: Callable[[], object]) -> click.Group:
