@@ -30,7 +30,7 @@ from wg_core.errors import PeerError
 from wg_core.fleet.interface import Handlers
 from wg_core.fleet.node import run_node
 from wg_core.site.home import ClientHome
-from wg_server.campaigns.intake import Release
+from wg_server.campaigns.release import Release
 from wg_server.generator.versions import Recipe
 from wg_server.operation.serve import serve, signals
 from wg_server.site.home import ServerHome

@@ -30,7 +30,7 @@ from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator import versions
-from wg_server.generator.heads import batch as batches
+from wg_server.generator.heads.denoiser import collate
 from wg_server.generator.heads.generate import Generator, SiteRelease, generate
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
@@ -123,7 +123,7 @@ def generation(generator: Generator) -> dict[str, float]:
     }
     print(f"generation: 16 candidates in {found['sixteen_candidates_seconds']:.3f} s")
     sites = [site_evidence(s, LABELS) for s in (own, *(m.statistics for m in others))]
-    batch = batches.collate([condition(generator.parts.fitted_priors, sites)[0]])
+    batch = collate([condition(generator.parts.fitted_priors, sites)[0]])
     model = D2nwg(own.schema.dimension).eval()  # untrained: the time is the same
     found["reference_seconds"] = _least(lambda: model.sample([batch], 16, 1))
     ratio = found["reference_seconds"] / found["sixteen_candidates_seconds"]

@@ -33,7 +33,7 @@ from wg_client.selection.model_selection import Outcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator import baselines
-from wg_server.generator.heads import batch as batches
+from wg_server.generator.heads.denoiser import collate
 from wg_server.generator.heads.generate import Generated, Generator, SiteRelease, generate
 from wg_server.generator.prior.conditioning import condition
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -145,7 +145,7 @@ def judge(
     beside = methods.trained.baselines
     drawn = [draw(methods.generator, plants, cell, seed, beside, samples=8) for cell in cells]
     priors = methods.generator.parts.fitted_priors
-    batch = [batches.collate([condition(priors, one.evidence)[0]]) for one in drawn]
+    batch = [collate([condition(priors, one.evidence)[0]]) for one in drawn]
     many, constants = methods.reference.sample(batch, 8, seed)
     alone = _alone(methods, plants, drawn[0])
     found = []

@@ -25,8 +25,7 @@ from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.batch import Targets
 from wg_server.generator.heads.denoiser import Batch
 from wg_server.generator.plan import GeneratorPlan
-from wg_server.generator.prior.zoo_tasks import load_tasks
-from wg_server.generator.simulation.data import TrainingData, prepare
+from wg_server.generator.simulation.data import TrainingData, load_tasks, prepare
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 

@@ -42,7 +42,7 @@ def test_class_sums_of_two_to_the_62_are_charged_cosigned_and_used_for_nobody(
     assert world.cosign(source)  # the charge is on the ledger all the same
     assert world.releases() == 0
     with Store.open(world.server) as store:
-        (note,) = quarantine.notes(store, "quarantined")
-        quarantine.judge(store, note.release_id, "accepted")
+        (note,) = quarantine.notes(store.engine, "quarantined")
+        quarantine.judge(store.engine, note.release_id, "accepted")
     assert world.generate(source)
     assert world.releases() == 1

@@ -54,8 +54,8 @@ from wg_core.wire.statistics_file import (
     encode_release,
     integers_to_bytes,
 )
-from wg_server.campaigns.intake import Release
 from wg_server.campaigns.packaging import MakePackage
+from wg_server.campaigns.release import Release
 from wg_server.fleet.enrolment import make_token
 from wg_server.generator import versions
 from wg_server.generator.versions import Recipe

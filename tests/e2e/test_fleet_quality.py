@@ -31,7 +31,7 @@ from wg_client.release.quality import answer_quality
 from wg_core.site import config as configuration
 from wg_core.wire import fleet
 from wg_server.campaigns import absence, auditors, quality, reasons
-from wg_server.campaigns.intake import Release
+from wg_server.campaigns.release import Release
 from wg_server.campaigns.starting import Order
 from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome

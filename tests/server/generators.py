@@ -6,7 +6,7 @@ from typing import Any
 
 from wg_core.wire import canonical
 from wg_server.generator import versions
-from wg_server.generator.evaluation.checks import Check
+from wg_server.generator.checks import Check
 from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
 

@@ -58,7 +58,7 @@ class LinearHead:
 
 
 def head_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LinearHead:
-    """The head among a network's tensors, which ``assembly.check_tensors`` has accepted."""
+    """The head among a network's tensors, which ``tensor_set.check_tensors`` has accepted."""
     return LinearHead(
         tensors[HEAD_WEIGHT].astype(np.float64), tensors[HEAD_BIAS].astype(np.float64)
     )

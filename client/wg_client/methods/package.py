@@ -92,7 +92,7 @@ def _checked(
     plant: Plant, manifest: WeightsManifest, tensors: Mapping[str, Tensors], *, whole: bool
 ) -> Posterior | None:
     """Refuse tensors that are not of the architecture; the posterior, if there is one."""
-    from wg_common.nets import assembly, family_network
+    from wg_common.nets import family_network, tensor_set
 
     features, classes = plant.features, len(manifest.labels)
     posterior: Posterior | None = None
@@ -109,7 +109,7 @@ def _checked(
                 values, site = apart(values, family_head.SITE)
                 if site:
                     family_network.head_from_tensors(site, manifest.architecture, classes)
-            assembly.check_tensors(manifest.architecture, values, classes, columns)
+            tensor_set.check_tensors(manifest.architecture, values, classes, columns)
         except DecodeError as error:
             raise DecodeError(f"candidate {candidate.name}: {error}") from error
     return posterior
@@ -219,7 +219,7 @@ def network_candidate(
     """A whole network on its trunk; a family's head is for a plant that standardises by records.
 
     Args:
-        tensors: Which ``assembly`` and ``family_head`` have accepted.
+        tensors: Which ``tensor_set`` and ``family_head`` have accepted.
     """
     from wg_common.nets import family_network
 

@@ -1,4 +1,4 @@
-"""From the tensors of an architecture to a network: names, shapes, a random start, the module.
+"""From the tensors of an architecture to a module that runs.
 
 A head on the encoder is ``head.weight`` ``[K, d]`` and ``head.bias`` ``[K]``; logits = features @
 weight.T + bias. A whole network has a trunk of its own beside them; its set of tensors is always
@@ -7,21 +7,18 @@ an architecture that stands on the encoder: then no set holds what is the encode
 with whole networks alone is in ``wg_common.nets.network``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, known
+from wg_common.catalogue import HEAD_WEIGHT, known
 from wg_common.nets import network as networks
 from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.nets.encoder.module import Encoder, EncoderModule
 from wg_common.nets.family_network import TrunkBeside
-from wg_core.errors import ConfigError, DecodeError
-
-Tensors = Mapping[str, NDArray[np.float32]]
+from wg_common.nets.tensor_set import Tensors, check_tensors
+from wg_core.errors import ConfigError
 
 
 class HeadModel(nn.Module):
@@ -55,39 +52,6 @@ class HeadModel(nn.Module):
                 features = torch.cat([features, further(batch)], dim=1)
         logits: Tensor = self.head(features[:, : self.head.in_features])
         return logits
-
-
-def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the generated tensors.
-
-    Raises:
-        ConfigError: No such architecture.
-    """
-    head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
-    if not known(architecture).whole:
-        return head
-    trunk = networks.own_shapes(architecture)
-    return trunk | head | {HEAD_WEIGHT: (classes, networks.feature_count(architecture))}
-
-
-def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: int) -> None:
-    """Refuse tensors that are not those of the architecture.
-
-    Raises:
-        DecodeError: A name, shape or type is wrong, or a value is not finite.
-        ConfigError: No such architecture.
-    """
-    expected = tensor_shapes(architecture, classes, dimension)
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if found != expected:
-        wrong = sorted(k for k in expected | found if expected.get(k) != found.get(k))
-        raise DecodeError(
-            f"{architecture}: tensor {wrong[0]!r}: {found.get(wrong[0])}, expected"
-            f" {expected.get(wrong[0])}"
-        )
-    for name, value in tensors.items():
-        if value.dtype != np.float32 or not np.isfinite(value).all():
-            raise DecodeError(f"{architecture}: tensor {name!r} is not finite float32")
 
 
 def build_model(

@@ -25,8 +25,7 @@ from wg_common.catalogue import CONTRIBUTED, HEAD_BIAS, HEAD_WEIGHT
 from wg_core import numbers
 from wg_core.errors import WgError
 from wg_server.site.home import ServerHome
-from wg_server.store import quarantine
-from wg_server.store.sites import Store
+from wg_server.store import database, quarantine
 from wg_server.zoo import contributions
 from wg_server.zoo.contributions import StoredContribution
 
@@ -65,7 +64,11 @@ def candidates(
     ]
     if not fitting:
         return []
-    trusted = _trusted(home)
+    engine = database.open_home(home)
+    try:
+        trusted = quarantine.trusted(engine)
+    finally:
+        engine.dispose()
     found: list[GeneratedCandidate] = []
     for record in _one_of_each(record for record in fitting if record.site in trusted):
         rows = matched(labels, record.labels)
@@ -86,13 +89,6 @@ def matched(labels: Sequence[str], others: Sequence[str]) -> NDArray[np.int64] |
     odds = np.minimum(log_ratio(labels, others), _SURE)
     own, rows = linear_sum_assignment(-odds)
     return rows.astype(np.int64) if (odds[own, rows] > 0).all() else None
-
-
-def _trusted(home: ServerHome) -> set[str]:
-    """Sites that are enrolled, and none of whose releases is in doubt."""
-    with Store.open(home) as store:
-        doubted = {note.site for note in quarantine.notes(store, "quarantined", "rejected")}
-        return {site.name for site in store.sites() if site.state == "enrolled"} - doubted
 
 
 def _one_of_each(records: Iterable[StoredContribution]) -> list[StoredContribution]:

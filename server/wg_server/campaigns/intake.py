@@ -19,11 +19,10 @@ from wg_core.errors import ConfigError, VerificationError, WgError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import proof, verify
 from wg_core.ledger.note import Note
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import signing, statistics_file
 from wg_core.wire.covered import CoveredStatistics
-from wg_core.wire.statistics_file import StatisticsManifest
 from wg_server.campaigns import plausibility
+from wg_server.campaigns.release import Release
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import WitnessPolicy
 from wg_server.store.releases import StoredRelease
@@ -43,14 +42,6 @@ class Asked:
     encoder: str
     epsilon: str
     delta: str
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A release, opened."""
-
-    manifest: StatisticsManifest
-    statistics: NoisyStatistics
 
 
 def accept(site: Site, data: bytes, asked: Asked, *, witness: Witness, now: float) -> StoredRelease:

@@ -17,7 +17,7 @@ from wg_common import catalogue, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.errors import VerificationError
 from wg_core.wire import canonical, signing
-from wg_server.campaigns.intake import Release
+from wg_server.campaigns.release import Release
 from wg_server.generator import versions
 from wg_server.generator.versions import Recipe, Version
 from wg_server.site.home import ServerHome

@@ -15,10 +15,10 @@ from wg_core import atomic, logs
 from wg_core.errors import ConfigError, StorageError, WgError
 from wg_core.wire import canonical
 from wg_server.campaigns import intake
-from wg_server.campaigns.intake import Release
 from wg_server.campaigns.isolation import isolated
 from wg_server.campaigns.packaging import MakePackage
-from wg_server.generator.versions import Recipe
+from wg_server.campaigns.release import Release
+from wg_server.campaigns.starting import recipe_of
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, Task
 from wg_server.store.queue import CampaignQueue
@@ -137,7 +137,7 @@ class Packer:
         own = intake.open_release(stored)
         everybody = self._everybody(campaign.encoder)
         others = [release for release in everybody if release.manifest.site != task.site]
-        recipe = Recipe.of(campaign)
+        recipe = recipe_of(campaign)
         data = self._make_package(self._home, own, others, task.delivery_id, recipe)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)

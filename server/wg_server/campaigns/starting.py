@@ -88,6 +88,11 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
     )
 
 
+def recipe_of(campaign: Campaign) -> Recipe:
+    """What a campaign began with."""
+    return Recipe(generator=campaign.generator, architecture=campaign.architecture)
+
+
 def retry(home: ServerHome, store: Store, campaign_id: str, site: str) -> Campaign:
     """Try one site again, as ``CampaignQueue.retry``.
 
@@ -101,7 +106,7 @@ def retry(home: ServerHome, store: Store, campaign_id: str, site: str) -> Campai
     """
     queue = CampaignQueue(store.engine)
     found = queue.show(campaign_id)
-    recipe = Recipe.of(found)
+    recipe = recipe_of(found)
     if not found.about:
         try:
             versions.check(home, recipe)

@@ -22,10 +22,10 @@ from wg_server.campaigns.exchange import Ask, Exchange
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.packer import Packer
 from wg_server.campaigns.phases import asking, collecting, delivering
+from wg_server.campaigns.starting import recipe_of
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.witness import Witness
 from wg_server.generator import versions
-from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import operators
 from wg_server.store.campaigns import OPEN_TASKS, Campaign, Task
@@ -225,7 +225,7 @@ class CampaignWorker:
             if campaign.state != "running":
                 return None
             if campaign.generator:
-                versions.check(self._home, Recipe.of(campaign))
+                versions.check(self._home, recipe_of(campaign))
             if not self._tidy_up(campaign, sites):
                 return campaign
 

@@ -28,7 +28,7 @@ def list_releases(home: ServerHome, everything: bool, as_json: bool) -> None:
     """List releases that are not used, newest first, and why."""
     standings: tuple[Standing, ...] = () if everything else ("quarantined", "rejected")
     with Store.open(home) as store:
-        found = quarantine.notes(store, *standings)
+        found = quarantine.notes(store.engine, *standings)
     if as_json:
         rows = [asdict(note) | {"reasons": note.reasons.splitlines()} for note in found]
         cli.emit({"releases": rows})
@@ -60,7 +60,7 @@ def reject(home: ServerHome, release_id: str, as_json: bool) -> None:
 def _judge(home: ServerHome, release_id: str, standing: Standing, as_json: bool) -> None:
     with Store.open(home) as store:
         with recorded(store, this_user(), _ACTIONS[standing], release_id):
-            quarantine.judge(store, release_id, standing)
+            quarantine.judge(store.engine, release_id, standing)
         site = store.release(release_id).site
     document = {"release_id": release_id, "site": site, "standing": standing}
     cli.answer(as_json, document, f"release {release_id} of {site}: {standing}")

@@ -51,7 +51,7 @@ def sites(home: ServerHome, as_json: bool) -> None:
         rows, sights, now = store.sites(), absence.sights(store), time.time()
         forked = {origin for origin, *_ in store.evidence()}
         said = succession.of_sites(store.sites(), store.logs())
-        held = Counter(note.site for note in quarantine.notes(store, "quarantined"))
+        held = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
         left = trust.left_behind(home, store)
     behind = {name: reasons.of_keys(follows) for name, follows in left.items()}
     away = {name: reasons.of_site(sight, now) for name, sight in sights.items()}

@@ -52,7 +52,7 @@ def judge(visit: Visit, form: Form) -> Response:
     standing, action = _STANDINGS[word]
     store = visit.source.store
     with recorded(store, visit.session.actor, action, release_id):
-        quarantine.judge(store, release_id, standing)
+        quarantine.judge(store.engine, release_id, standing)
     return visit.done(f"/sites/{store.release(release_id).site}", word)
 
 

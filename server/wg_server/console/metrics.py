@@ -187,7 +187,7 @@ class _Scraped(Collector):
         yield _gauge(
             "budget_unknown", "Sites with an earlier ledger that is not named.", [({}, unknown)]
         )
-        quarantined = len(quarantine.notes(self._store, "quarantined"))
+        quarantined = len(quarantine.notes(self._store.engine, "quarantined"))
         yield _gauge("quarantined", "Releases in quarantine.", [({}, quarantined)])
         yield _counter(
             "fork_evidence", "Pieces of evidence of ledgers with two stories.", self._store.forks()

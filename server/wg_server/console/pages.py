@@ -17,8 +17,8 @@ from wg_server.console import views
 from wg_server.console.views import Alert
 from wg_server.console.web import NotFound, Visit
 from wg_server.generator import versions
+from wg_server.generator.checks import read_checks
 from wg_server.generator.evaluation import ablation
-from wg_server.generator.evaluation.checks import read_checks
 from wg_server.generator.evaluation.scores import against_others
 from wg_server.generator.versions import Pointer
 from wg_server.site import progress
@@ -27,8 +27,8 @@ from wg_server.site.recovery import LastBackup
 from wg_server.store import operators, quarantine
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
-from wg_server.zoo.plan import CONTRIBUTIONS
 from wg_server.zoo.store import Zoo
+from wg_server.zoo.task_spec import CONTRIBUTIONS
 
 
 def overview(visit: Visit) -> Response:
@@ -78,7 +78,7 @@ def site(visit: Visit) -> Response:
     if row is None:
         raise NotFound(name)
     store = visit.source.store
-    held = [note for note in quarantine.notes(store, "quarantined") if note.site == name]
+    held = [note for note in quarantine.notes(store.engine, "quarantined") if note.site == name]
     return visit.render(
         "site",
         row=replace(row, budget=views.budget_of(store, name)),

@@ -160,8 +160,8 @@ def sites(source: Source, speech: Speech, now: float, *, match: str = "") -> lis
     sights = absence.sights(store)
     forked = {origin for origin, *_ in store.evidence()}
     said = succession.of_sites(every, store.logs())
-    held = Counter(note.site for note in quarantine.notes(store, "quarantined"))
-    counts = quarantine.counts(store)
+    held = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
+    counts = quarantine.counts(store.engine)
     online = source.online(site for site in every if site.state == "enrolled")
     return [
         SiteRow(
@@ -206,7 +206,7 @@ def history(source: Source, speech: Speech, site: Site) -> list[Event]:
     store, found = source.store, []
     for log in store.logs().get(site.name, []):
         found.append(Event(log.first_seen, speech("event ledger", origin=log.origin)))
-    notes = [note for note in quarantine.notes(store) if note.site == site.name]
+    notes = [note for note in quarantine.notes(store.engine) if note.site == site.name]
     for note in notes[:HISTORY]:
         words = speech(
             "event release", epsilon=note.epsilon, standing=speech(f"standing {note.standing}")

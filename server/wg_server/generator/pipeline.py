@@ -31,8 +31,14 @@ from wg_core import __version__
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.generator import baselines, versions
-from wg_server.generator.evaluation import ablation, codec_fidelity, head_card, network_card
-from wg_server.generator.evaluation import checks as card_checks
+from wg_server.generator.checks import Check
+from wg_server.generator.evaluation import (
+    ablation,
+    codec_fidelity,
+    head_card,
+    head_checks,
+    network_card,
+)
 from wg_server.generator.evaluation.retrieval_weight import measure_weight
 from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.heads.codec import Codec
@@ -45,8 +51,7 @@ from wg_server.generator.networks.load import load_zoos
 from wg_server.generator.networks.objective import SCENARIO, NetworkObjective
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.prior import retrieval
-from wg_server.generator.prior.zoo_tasks import load_tasks
-from wg_server.generator.simulation.data import TrainingData, prepare
+from wg_server.generator.simulation.data import TrainingData, load_tasks, prepare
 from wg_server.generator.training import beside, compute, distributed, loop
 from wg_server.generator.training.compute import Compute
 from wg_server.generator.training.loop import Progress
@@ -130,7 +135,7 @@ class _Heads:
         document["ablation"] = ablation.table(
             document["scenarios"][ablation.SCENARIO], list(document["own_families"].values())
         )
-        return _checked(document, card_checks.head_checks(document))
+        return _checked(document, head_checks.checks(document))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -415,13 +420,13 @@ def _weigh_retrieval(
     }
 
 
-def _checked(document: dict[str, Any], checks: Sequence[card_checks.Check]) -> dict[str, Any]:
+def _checked(document: dict[str, Any], checks: Sequence[Check]) -> dict[str, Any]:
     """A card with its checks, and what they come to."""
     return {
         **document,
         "checks": [check.document() for check in checks],
         "passes": all(check.passed for check in checks),
-        "alarms": card_checks.alarms(document),
+        "alarms": head_checks.alarms(document),
     }
 
 

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -32,9 +32,8 @@ from wg_common import weights_file
 from wg_core import atomic, locks, typed
 from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
 from wg_core.wire import canonical
-from wg_server.generator.evaluation.checks import Check, read_checks
+from wg_server.generator.checks import Check, read_checks
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import Campaign
 
 CARD_LIMIT = 4 << 20
 SHORT_ID = 16  # Digits of an id that are shown, and that an operator types
@@ -55,11 +54,6 @@ class Recipe:
 
     generator: str
     architecture: str
-
-    @classmethod
-    def of(cls, campaign: Campaign) -> Self:
-        """What a campaign began with."""
-        return cls(generator=campaign.generator, architecture=campaign.architecture)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from wg_core import __version__
 from wg_core.errors import ConfigError, StorageError
+from wg_server.site.home import ServerHome
 from wg_server.store import schema
 
 _READ = "wg_read_only"
@@ -40,6 +41,22 @@ def open_engine(url: str) -> Engine:
     with _closed_on_error(engine):
         _migrate(engine)
     return engine
+
+
+def open_home(home: ServerHome) -> Engine:
+    """Open the database of a home, and bring its schema up to date.
+
+    A file that is gone is not made anew: with it went what this server cosigned last.
+
+    Raises:
+        ConfigError: The home is not initialised, or the database is gone or cannot be opened.
+    """
+    if not home.config().database and not home.database.is_file():
+        raise ConfigError(
+            f"{home.database}: gone; restore a backup ('wg-server restore'), or begin again"
+            " with 'wg-server init' in another folder"
+        )
+    return open_engine(home.database_url)
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, fields
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 
 from wg_core.errors import ConfigError
 from wg_server.store import database, schema
 from wg_server.store.releases import Standing
-from wg_server.store.sites import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,28 +22,36 @@ class ReleaseNote:
     reasons: str
 
 
-def notes(store: Store, *standings: Standing) -> list[ReleaseNote]:
+def notes(engine: Engine, *standings: Standing) -> list[ReleaseNote]:
     """Releases of these standings, or all, newest first."""
     table = schema.release
     columns = [table.c[field.name] for field in fields(ReleaseNote)]
     query = sa.select(*columns).order_by(table.c.received.desc(), table.c.release_id)
     if standings:
         query = query.where(table.c.standing.in_(standings))
-    return [ReleaseNote(**row._mapping) for row in database.rows(store.engine, query)]
+    return [ReleaseNote(**row._mapping) for row in database.rows(engine, query)]
 
 
-def counts(store: Store) -> dict[str, int]:
+def counts(engine: Engine) -> dict[str, int]:
     """How many releases there are of each site, whatever their standing."""
     table = schema.release
     query = sa.select(table.c.site, sa.func.count().label("number")).group_by(table.c.site)
-    return {row.site: int(row.number) for row in database.rows(store.engine, query)}
+    return {row.site: int(row.number) for row in database.rows(engine, query)}
 
 
-def judge(store: Store, release_id: str, standing: Standing) -> None:
+def trusted(engine: Engine) -> set[str]:
+    """Sites that are enrolled, and none of whose releases is in quarantine or was rejected."""
+    site, release = schema.site, schema.release
+    doubted = sa.select(release.c.site).where(release.c.standing.in_(("quarantined", "rejected")))
+    query = sa.select(site.c.name).where(site.c.state == "enrolled", site.c.name.not_in(doubted))
+    return {row.name for row in database.rows(engine, query)}
+
+
+def judge(engine: Engine, release_id: str, standing: Standing) -> None:
     """Set a release's standing: the operator's word; ``ConfigError`` if there is none."""
     table = schema.release
     chosen = table.update().where(table.c.release_id == release_id).values(standing=standing)
-    with store.engine.begin() as connection:
+    with engine.begin() as connection:
         rows = connection.execute(chosen).rowcount
     if not rows:
         raise ConfigError(f"release {release_id}: unknown; see 'wg-server releases list --all'")

@@ -38,17 +38,10 @@ class Store(LedgerTable, ReleaseTable):
     def open(cls, home: ServerHome) -> Self:
         """Open the store of a home, and bring its schema up to date.
 
-        A file that is gone is not made anew: with it went what this server cosigned last.
-
         Raises:
             ConfigError: The home is not initialised, or the database is gone or cannot be opened.
         """
-        if not home.config().database and not home.database.is_file():
-            raise ConfigError(
-                f"{home.database}: gone; restore a backup ('wg-server restore'), or begin again"
-                " with 'wg-server init' in another folder"
-            )
-        return cls(database.open_engine(home.database_url))
+        return cls(database.open_home(home))
 
     def __enter__(self) -> Self:
         return self

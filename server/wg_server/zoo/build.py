@@ -30,9 +30,18 @@ from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
-from wg_server.zoo import contributions, devices, executors, family_heads, heads, networks, sources
-from wg_server.zoo.plan import TaskSpec, ZooPlan, network_steps, tasks
+from wg_server.zoo import (
+    contribution_intake,
+    devices,
+    executors,
+    family_heads,
+    heads,
+    networks,
+    sources,
+)
+from wg_server.zoo.plan import ZooPlan, network_steps, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
+from wg_server.zoo.task_spec import TaskSpec
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +100,7 @@ def build(
         progress(0, "fitting the encoder")
         data = _encoder(home, plan, wanted, executor)
         encoder = canonical.sha256_hex(data)
-        taken = contributions.take_in(home, plan, encoder)
+        taken = contribution_intake.take_in(home, plan, encoder)
         todo = [task for task in wanted if not zoo.has(task.key(encoder))]
         kept = len(wanted) - len(todo)
         progress(kept, "rendering, encoding, training")

@@ -28,8 +28,8 @@ from wg_common.streams import Stream
 from wg_core import atomic
 from wg_core.wire import canonical
 from wg_server.zoo import heads, sources
-from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import Zoo, record
+from wg_server.zoo.task_spec import TaskSpec
 
 VERSION = 1  # Of how heads are made; those of another one are made again
 _RECORDS = 30  # Records at a made-up site, about: as many of each class

@@ -44,8 +44,9 @@ from wg_server.zoo.fine_tuning import (
     fine_tune_at_sites,
     made_up_sites,
 )
-from wg_server.zoo.plan import NetworksPlan, TaskSpec
+from wg_server.zoo.plan import NetworksPlan
 from wg_server.zoo.store import Entry, Zoo, record
+from wg_server.zoo.task_spec import TaskSpec
 
 HELD_LIMIT = 64
 VERSION = 1  # Of how networks are made; those of another one are made again

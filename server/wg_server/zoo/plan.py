@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Literal
 
 from wg_common import catalogue
 from wg_common.modalities.images import ENCODER_PIXELS, Images
@@ -11,7 +10,7 @@ from wg_common.modalities.registry import modality as modality_of
 from wg_core import atomic, settings
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import DIMENSION
-from wg_core.wire import canonical
+from wg_server.zoo.task_spec import CONTRIBUTIONS, FILES, Kind, TaskSpec
 
 PLAN_LIMIT = 256 << 10
 DEFAULT = "default"
@@ -20,18 +19,6 @@ OWN_STEPS = 1000
 """Fine-tuning steps of networks of the operator's own files: plants of the family get these weights
 as they are, and sixty steps leave most of what the records say unlearnt."""
 
-Kind = Literal[
-    "procedural",
-    "procedural-windows",
-    "procedural-texts",
-    "torchvision",
-    "npz",
-    "folder",
-    "archive",
-    "table",
-    "contributions",
-]
-CONTRIBUTIONS: Kind = "contributions"
 _MODALITIES: dict[Kind, str] = {
     "procedural": "images",
     "procedural-windows": "windows",
@@ -42,7 +29,6 @@ _MODALITIES: dict[Kind, str] = {
     "archive": "images",
 }
 """Of kinds of sources whose records are of one modality."""
-_FILES = ("torchvision", "npz", "folder", "archive", "table", CONTRIBUTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +104,7 @@ class SourcePlan:
         settings.check_range("sites", self.sites, 1, 1000)
         settings.check_range("per_class", self.per_class, 8, 100_000)
         settings.check_range("strength", self.strength, 0, 1)
-        if self.kind in _FILES and not (self.path and self.licence):
+        if self.kind in FILES and not (self.path and self.licence):
             raise ConfigError(f"source {self.kind}: needs a path and a licence")
 
 
@@ -209,39 +195,12 @@ class ZooPlan:
         return catalogue.known(self.architecture).modality
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSpec:
-    """One entry to be built: all that its bytes depend on, but for the encoder."""
-
-    version: int = 1
-    seed: int
-    kind: Kind
-    family: int
-    site: int
-    sites: int
-    per_class: int
-    strength: str
-    only: str
-    path: str
-    name: str
-    licence: str
-
-    def key(self, encoder: str) -> str:
-        """Name of the entry, hex."""
-        return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
-
-    @property
-    def own(self) -> bool:
-        """Whether its records are the operator's files, so that plants may be of their family."""
-        return self.kind in _FILES
-
-
 def network_steps(plan: ZooPlan) -> dict[str, int]:
     """Fine-tuning steps of the whole networks of each source, by its name."""
     usual = 0 if plan.networks is None else plan.networks.steps
     return {
         source.name or source.kind: source.network_steps
-        or (OWN_STEPS if source.kind in _FILES else usual)
+        or (OWN_STEPS if source.kind in FILES else usual)
         for source in plan.sources
     }
 

@@ -19,10 +19,11 @@ from wg_common.modalities.registry import modality as modality_of
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError, DataError
 from wg_server.zoo import archives, packed, torchvision_sets
-from wg_server.zoo.plan import TaskSpec, ZooPlan
+from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.procedural import families
 from wg_server.zoo.procedural_text import families as text_families
 from wg_server.zoo.procedural_windows import families as window_families
+from wg_server.zoo.task_spec import TaskSpec
 
 _STRENGTHS = 0.3, 1.0  # Strengths of made-up sites
 _AS_THEY_ARE = 10  # Each so many-th made-up site has no camera of its own

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import canonical
-from wg_server.zoo.plan import TaskSpec
+from wg_server.zoo.task_spec import TaskSpec
 
 OBJECT_LIMIT = 1 << 30
 ENTRY_LIMIT = 256 << 10

@@ -23,7 +23,7 @@ from wg_client.models.export import SUFFIXES, Format, export_model
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.apply import apply_package
 from wg_common.modalities.images import PIXELS
-from wg_common.nets import assembly, lite0, network
+from wg_common.nets import assembly, lite0, network, tensor_set
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import ConfigError, VerificationError
@@ -75,7 +75,7 @@ def test_a_good_network_is_kept_and_no_public_weight_is_stored(
     plant = make_plant({0: 4, 1: 4})
     manifest = _apply(plant, weights)
     assert manifest.accepted and manifest.architecture == NET
-    shapes = assembly.tensor_shapes(NET, 3, 0)
+    shapes = tensor_set.tensor_shapes(NET, 3, 0)
     for entry in manifest.models:
         tensors = store.load_tensors(plant.home, manifest, entry.name)
         assert {name: value.shape for name, value in tensors.items()} == shapes

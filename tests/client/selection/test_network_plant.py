@@ -31,7 +31,7 @@ from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.apply import apply_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference.family_head import Layout, site_tensors
-from wg_common.nets import assembly, network, site_norms
+from wg_common.nets import assembly, network, site_norms, tensor_set
 from wg_core.errors import DecodeError
 from wg_core.privacy.schema import DIMENSION
 
@@ -86,7 +86,7 @@ def test_a_good_network_is_kept_and_every_model_is_a_whole_network(
     plant = make_plant({0: 4, 1: 4})
     manifest = _apply(plant, weights)
     assert manifest.accepted and manifest.architecture == NET
-    shapes = assembly.tensor_shapes(NET, 3, 0)
+    shapes = tensor_set.tensor_shapes(NET, 3, 0)
     for entry in manifest.models:
         tensors = store.load_tensors(plant.home, manifest, entry.name)
         assert {name: value.shape for name, value in tensors.items()} == shapes

@@ -29,7 +29,7 @@ from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.release.preview import check
 from wg_client.selection.apply import apply_package
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.nets import assembly
+from wg_common.nets import assembly, tensor_set
 from wg_common.nets import network as whole_networks
 from wg_common.nets.encoder import window_trunk
 from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
@@ -237,7 +237,7 @@ def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
     monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0, 3: 0.0})
     manifest = _delivered(window_plant, network)
     assert manifest.accepted and manifest.architecture == NET
-    shapes = assembly.tensor_shapes(NET, 3, 0)
+    shapes = tensor_set.tensor_shapes(NET, 3, 0)
     for entry in manifest.models:
         tensors = store.load_tensors(window_plant.home, manifest, entry.name)
         assert {name: value.shape for name, value in tensors.items()} == shapes

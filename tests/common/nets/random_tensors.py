@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, known
 from wg_common.nets import network
-from wg_common.nets.assembly import tensor_shapes
+from wg_common.nets.tensor_set import tensor_shapes
 
 
 def initial_tensors(

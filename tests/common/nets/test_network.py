@@ -10,7 +10,7 @@ import torch
 from tests.common.nets.random_tensors import initial_tensors
 
 from wg_common import catalogue
-from wg_common.nets import assembly, network
+from wg_common.nets import assembly, network, tensor_set
 from wg_core.errors import ConfigError, DataError, DecodeError
 
 LABELS = ("a", "b", "c")
@@ -41,7 +41,7 @@ def _records(architecture: str, count: int) -> list[Any]:
     ],
 )
 def test_sizes_are_those_of_the_registry(architecture: str, low: int, high: int) -> None:
-    shapes = assembly.tensor_shapes(architecture, 3, 64)
+    shapes = tensor_set.tensor_shapes(architecture, 3, 64)
     assert low < sum(int(np.prod(shape)) for shape in shapes.values()) < high
 
 
@@ -111,7 +111,7 @@ def test_a_missing_or_misshapen_tensor_is_named(architecture: str) -> None:
     tensors = initial_tensors(architecture, 3, 64, _rng())
     del tensors["trunk.blocks.0.conv.weight"]
     with pytest.raises(DecodeError, match=r"trunk\.blocks\.0\.conv\.weight"):
-        assembly.check_tensors(architecture, tensors, 3, 64)
+        tensor_set.check_tensors(architecture, tensors, 3, 64)
 
 
 def test_a_head_needs_its_encoder() -> None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from tests.common.nets.random_tensors import initial_tensors
 
-from wg_common.nets import assembly
+from wg_common.nets import assembly, tensor_set
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.fit import fit_encoder
@@ -47,9 +47,9 @@ def test_initial_tensors_depend_on_the_seed_alone() -> None:
 def test_tensors_of_another_form_are_refused(change: dict[str, np.ndarray]) -> None:
     good = initial_tensors("lite0-head", 3, 8, np.random.default_rng(0))
     with pytest.raises(DecodeError, match="lite0-head"):
-        assembly.check_tensors("lite0-head", {**good, **change}, 3, 8)
+        tensor_set.check_tensors("lite0-head", {**good, **change}, 3, 8)
 
 
 def test_an_unknown_architecture_is_named() -> None:
     with pytest.raises(ConfigError, match="'vast'"):
-        assembly.tensor_shapes("vast", 2, 2)
+        tensor_set.tensor_shapes("vast", 2, 2)

@@ -163,7 +163,7 @@ def release_of(store: Store, site: str, standing: Standing) -> None:
             standing="quarantined",
         )
     )
-    quarantine.judge(store, "r-9", standing)
+    quarantine.judge(store.engine, "r-9", standing)
 
 
 def test_of_a_site_one_is_offered_and_of_all_a_bounded_number(

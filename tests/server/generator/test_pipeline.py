@@ -36,8 +36,8 @@ from wg_server.generator.simulation.episodes import NO_NOISE, Plants, Scenario
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.zoo import bases
-from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
+from wg_server.zoo.task_spec import TaskSpec
 
 PLAN = GeneratorPlan(
     steps=12,

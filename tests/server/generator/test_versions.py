@@ -13,7 +13,7 @@ from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationE
 from wg_core.wire import canonical
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
-from wg_server.generator.evaluation.checks import Check, read_checks
+from wg_server.generator.checks import Check, read_checks
 from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome
 

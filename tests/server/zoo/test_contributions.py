@@ -24,7 +24,7 @@ from wg_server.cli.zoo import zoo as group
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.sites import Store
-from wg_server.zoo import contributions
+from wg_server.zoo import contribution_intake, contributions
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Zoo
@@ -127,7 +127,7 @@ def _take(world: World, folder: Path, *files: bytes) -> int:
     folder.mkdir(exist_ok=True)
     for number, data in enumerate(files):
         (folder / f"{number}.wgc").write_bytes(data)
-    return contributions.take_in(world.home, _plan(folder), world.encoder)
+    return contribution_intake.take_in(world.home, _plan(folder), world.encoder)
 
 
 def test_a_build_takes_contributions_in(world: World, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_site_that_is_revoked_is_refused(tmp_path: Path, built: World) -> None
         store.revoke(SITE, 1e9)
     (tmp_path / "a.wgc").write_bytes(built.file())
     with pytest.raises(ConfigError, match="revoked"):
-        contributions.take_in(home, _plan(tmp_path), built.encoder)
+        contribution_intake.take_in(home, _plan(tmp_path), built.encoder)
 
 
 def test_a_flipped_byte_is_found_on_the_way_in_and_in_the_zoo(world: World, tmp_path: Path) -> None:

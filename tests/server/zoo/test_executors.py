@@ -22,8 +22,9 @@ from wg_server.cli.zoo import zoo as group
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build as building
 from wg_server.zoo import devices, executors
-from wg_server.zoo.plan import TaskSpec, ZooPlan, tasks
+from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Zoo
+from wg_server.zoo.task_spec import TaskSpec
 
 RAY = importlib.util.find_spec("ray") is not None
 PLAN = b"""

@@ -23,15 +23,15 @@ from wg_server.generator import baselines
 from wg_server.generator.diffusion import flow
 from wg_server.generator.evaluation import memorisation
 from wg_server.generator.evaluation.scores import Scores, losses
-from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads import sampler
 from wg_server.generator.heads.codec import Codec
-from wg_server.generator.heads.denoiser import Batch
+from wg_server.generator.heads.denoiser import Batch, collate
 from wg_server.generator.heads.package import Parts
 from wg_server.generator.prior import blup, retrieval
+from wg_server.generator.prior.blup import Head
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
-from wg_server.generator.simulation.episodes import Episode, Head, Plants, Scenario
+from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
 
 FEW = Scenario(
     epsilon=4.0,
@@ -92,8 +92,8 @@ def heads(
     context = baselines.Context(parts.priors, sites, episode.estimate, parts.zoo_index, rng)
     methods = {**baselines.BASELINES, **trained}
     found: dict[str, Head] = {name: baseline(context) for name, baseline in methods.items()}
-    batch = batches.collate([episode.condition])
-    many = batches.collate([episode.condition] * 8)
+    batch = collate([episode.condition])
+    many = collate([episode.condition] * 8)
     with torch.inference_mode():
         found["network"] = _first(parts, batch, sampler.deterministic(parts.denoiser, batch))
         noise = flow.named_noise(episode.labels, parts.codec.latent, 8, 1)
@@ -197,7 +197,7 @@ def diversity(parts: Parts, episodes: Sequence[Episode]) -> dict[str, float]:
     second = parts.zoo_index.second.numpy().astype(np.float64)
     novel, between = [], []
     for episode in episodes:
-        many = batches.collate([episode.condition] * 4)
+        many = collate([episode.condition] * 4)
         with torch.inference_mode():
             noise = flow.named_noise(episode.labels, parts.codec.latent, 4, 2)
             weight, _ = sampler.decode(
@@ -242,7 +242,7 @@ def _confidence(parts: Parts, episode: Episode, head: Head) -> tuple[Floats, NDA
 
 
 def _made(parts: Parts, episode: Episode) -> _Made:
-    batch = batches.collate([episode.condition])
+    batch = collate([episode.condition])
     with torch.inference_mode():
         head = _first(parts, batch, sampler.deterministic(parts.denoiser, batch))
     return _Made(episode.family, head, episode.estimate.centre)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wg_common import streams
 from wg_common.streams import Stream
-from wg_server.generator.evaluation.checks import Check, at_least
+from wg_server.generator.checks import Check, at_least
 from wg_server.generator.evaluation.head_card import FEW
 from wg_server.generator.evaluation.scores import LOSS_MARGIN, Scores, losses
 from wg_server.generator.networks import sampler

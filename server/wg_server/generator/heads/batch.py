@@ -1,4 +1,4 @@
-"""Episodes and conditions as padded tensors, and the augmentation that keeps them equivalent."""
+"""Episodes as padded tensors, and the augmentation that keeps them equivalent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wg_server.generator.diffusion.transformer import mask, stacked
-from wg_server.generator.heads.denoiser import Batch
-from wg_server.generator.prior.conditioning import Condition
+from wg_server.generator.diffusion.transformer import stacked
+from wg_server.generator.heads.denoiser import Batch, collate
 from wg_server.generator.simulation.episodes import QUERIES, Episode
 
 _BLOCK = 8
@@ -23,24 +22,6 @@ class Targets:
     bias: Tensor  # [B, K]
     queries: Tensor  # [B, Q, d], centred on the site's predicted mean
     answers: Tensor  # [B, Q], -1 is padding
-
-
-def collate(conditions: Sequence[Condition]) -> Batch:
-    """Pad conditions to the largest number of classes and of other sites."""
-    classes = max(len(c.bias) for c in conditions)
-    others = max(1, *(len(c.other_mask) for c in conditions))
-
-    def of(names: str, *sizes: int) -> dict[str, Tensor]:
-        return {n: stacked([getattr(c, n) for c in conditions], *sizes) for n in names.split()}
-
-    return Batch(
-        **of("centre"),
-        **of("weight bias class_vectors class_scalars", classes),
-        **of("other_vectors other_scalars other_mask", others, classes),
-        **of("domain_vectors domain_scalars", 1 + others),
-        class_mask=mask([len(c.bias) for c in conditions], classes),
-        domain_mask=mask([len(c.domain_scalars) for c in conditions], 1 + others),
-    )
 
 
 def collate_episodes(episodes: Sequence[Episode]) -> tuple[Batch, Targets]:

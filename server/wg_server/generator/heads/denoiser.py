@@ -7,14 +7,23 @@ permutes outputs. The last layer starts at zero: an untrained denoiser is the T-
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wg_server.generator.diffusion.transformer import Block, TimeEmbedding, draw_linear, zeroed
+from wg_server.generator.diffusion.transformer import (
+    Block,
+    TimeEmbedding,
+    draw_linear,
+    mask,
+    stacked,
+    zeroed,
+)
 from wg_server.generator.prior import conditioning as c
+from wg_server.generator.prior.conditioning import Condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +112,24 @@ class Denoiser(nn.Module):
         shift, scale = self.last_modulation(drive).unsqueeze(1).chunk(2, dim=-1)
         out: Tensor = self.last(self.last_norm(x[:, :classes]) * (1 + scale) + shift)
         return out * batch.class_mask.unsqueeze(-1)
+
+
+def collate(conditions: Sequence[Condition]) -> Batch:
+    """Pad conditions to the largest number of classes and of other sites."""
+    classes = max(len(x.bias) for x in conditions)
+    others = max(1, *(len(x.other_mask) for x in conditions))
+
+    def of(names: str, *sizes: int) -> dict[str, Tensor]:
+        return {n: stacked([getattr(x, n) for x in conditions], *sizes) for n in names.split()}
+
+    return Batch(
+        **of("centre"),
+        **of("weight bias class_vectors class_scalars", classes),
+        **of("other_vectors other_scalars other_mask", others, classes),
+        **of("domain_vectors domain_scalars", 1 + others),
+        class_mask=mask([len(x.bias) for x in conditions], classes),
+        domain_mask=mask([len(x.domain_scalars) for x in conditions], 1 + others),
+    )
 
 
 def _join(vectors: Tensor, scalars: Tensor) -> Tensor:

@@ -23,14 +23,13 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import canonical
 from wg_server.generator.diffusion import flow
 from wg_server.generator.families import heads as operator_heads
-from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads import sampler
+from wg_server.generator.heads.denoiser import collate
 from wg_server.generator.heads.package import PACKAGE_LIMIT, Parts, unpack
 from wg_server.generator.prior import blup, influence, retrieval
-from wg_server.generator.prior.blup import Prediction
+from wg_server.generator.prior.blup import Head, Prediction
 from wg_server.generator.prior.conditioning import Condition, condition
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.simulation.episodes import Head
 
 OTHER_SITES_LIMIT = 8
 """Other sites that condition one generation; those with most labels in common come first."""
@@ -203,7 +202,7 @@ def _answers(
     parts: Parts, tokens: Condition, labels: tuple[str, ...], count: int, seed: int
 ) -> tuple[Head, Head]:
     """The deterministic head, and ``count`` sampled ones: ``[count, K, d]`` and ``[count, K]``."""
-    one, many = batches.collate([tokens]), batches.collate([tokens] * count)
+    one, many = collate([tokens]), collate([tokens] * count)
     with torch.inference_mode():
         fixed = sampler.decode(parts.codec, one, sampler.deterministic(parts.denoiser, one))
         noise = flow.named_noise(labels, parts.codec.latent, count, seed)

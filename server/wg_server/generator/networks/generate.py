@@ -20,8 +20,8 @@ from torch import Tensor
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, SAME_FAMILY, CandidateSource
 from wg_common.inference import family_head
-from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
+from wg_common.nets import tensor_set
 from wg_core import atomic
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.privacy.statistics import NoisyStatistics
@@ -229,7 +229,7 @@ def _candidate(
         architecture, bundle.decoder.trunk(network.latents, network.residual)
     )
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
-    assembly.check_tensors(architecture, tensors, len(rows), weight.shape[1])
+    tensor_set.check_tensors(architecture, tensors, len(rows), weight.shape[1])
     return generate.GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
 
 

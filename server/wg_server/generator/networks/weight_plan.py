@@ -55,7 +55,7 @@ class WeightPlan:
 
     Attributes:
         name: ``head``, ``norm``, ``low-rank``, ``layers`` or ``whole``.
-        architecture: A whole network of the assembly.
+        architecture: A whole network of the catalogue.
         parts: In the network's order.
     """
 

@@ -24,6 +24,8 @@ from wg_common.inference.discriminants import centred, class_means, ridged_inver
 from wg_common.inference.posterior import Means, Posterior, SiteEvidence
 
 Floats = NDArray[np.float64]
+Head = tuple[NDArray[np.floating], NDArray[np.floating]]
+"""Rows ``[K, d]`` and biases ``[K]`` on ``features - centre``."""
 
 SITE_RATIO = 0.15  # Variance of a class at a site over that of the class
 

@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.discriminants import class_means
-from wg_core.errors import ConfigError
-from wg_server.zoo.store import Zoo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,26 +36,6 @@ class ZooTask:
         means = class_means(self.features, self.y, len(self.labels))
         centre = means.mean(axis=0)
         return centre, means - centre
-
-
-def load_tasks(zoo: Zoo, encoder: str) -> list[ZooTask]:
-    """All entries of one encoder.
-
-    Raises:
-        ConfigError: There are too few to train on.
-    """
-    found = []
-    for entry in zoo.entries(encoder):
-        w = zoo.read(entry)
-        heads = w.features, w.labels, w.weight, w.bias
-        found.append(ZooTask(entry.key, entry.family, entry.labels, *heads))
-    families = len({task.family for task in found})
-    if families < 8:
-        raise ConfigError(
-            f"zoo: {len(found)} entries of {families} families, expected at least 8 families;"
-            " run zoo build"
-        )
-    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

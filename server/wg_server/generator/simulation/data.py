@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from wg_common import streams
 from wg_common.streams import Stream
+from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_server.generator.prior.fitted import FittedPriors, crossfit
 from wg_server.generator.prior.zoo_tasks import Split, ZooTask, split_families
 from wg_server.generator.simulation.episodes import Plants
+from wg_server.zoo.store import Zoo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +48,26 @@ class TrainingData:
         return _plants(
             self.tasks, dict.fromkeys(sorted(families), self.fitted_priors), self.encoder
         )
+
+
+def load_tasks(zoo: Zoo, encoder: str) -> list[ZooTask]:
+    """All entries of one encoder.
+
+    Raises:
+        ConfigError: There are too few to train on.
+    """
+    found = []
+    for entry in zoo.entries(encoder):
+        w = zoo.read(entry)
+        heads = w.features, w.labels, w.weight, w.bias
+        found.append(ZooTask(entry.key, entry.family, entry.labels, *heads))
+    families = len({task.family for task in found})
+    if families < 8:
+        raise ConfigError(
+            f"zoo: {len(found)} entries of {families} families, expected at least 8 families;"
+            " run zoo build"
+        )
+    return found
 
 
 def prepare(

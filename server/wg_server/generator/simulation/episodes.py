@@ -21,7 +21,7 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.schema import StatisticsSchema, default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.prior.blup import Prediction
+from wg_server.generator.prior.blup import Head, Prediction
 from wg_server.generator.prior.conditioning import Condition, condition
 from wg_server.generator.prior.fitted import FittedPriors
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -32,8 +32,6 @@ EPSILONS = tuple(float(e) for e in np.geomspace(0.1, 16, 23))
 NO_NOISE = float("inf")
 CLASS_LIMIT = 12
 QUERIES = 48
-Head = tuple[NDArray[np.floating], NDArray[np.floating]]
-"""Rows ``[K, d]`` and biases ``[K]`` on ``features - centre``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

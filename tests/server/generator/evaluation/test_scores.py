@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_server.generator.evaluation.checks import at_least, at_most, head_checks, read_checks
+from wg_server.generator.checks import at_least, at_most, read_checks
+from wg_server.generator.evaluation import head_checks
 from wg_server.generator.evaluation.scores import LOSS_MARGIN, Scores, losses
 
 FAMILIES = ("a", "a", "a", "b")
@@ -55,10 +56,10 @@ def _card() -> dict[str, object]:
 
 
 def test_a_good_card_passes_all_checks_and_a_bad_figure_fails_its_own() -> None:
-    assert all(check.passed for check in head_checks(_card()))
+    assert all(check.passed for check in head_checks.checks(_card()))
     card = _card()
     card["calibration"] = {"one": 0.05, "two": 0.5}
-    failed = [check.name for check in head_checks(card) if not check.passed]
+    failed = [check.name for check in head_checks.checks(card) if not check.passed]
     assert failed == ["expected calibration error, worst scenario"]
 
 
@@ -66,7 +67,7 @@ def test_a_gain_within_its_error_is_no_gain() -> None:
     card = _card()
     gain = {"network_minus": 0.02, "network_minus_error": 0.03}
     card["scenarios"] = {"one": {**card["scenarios"]["one"], "another-plant": gain}}  # type: ignore[index]
-    failed = [check.name for check in head_checks(card) if not check.passed]
+    failed = [check.name for check in head_checks.checks(card) if not check.passed]
     assert failed == ["gain over another plant's condition less its error, worst scenario"]
 
 

@@ -10,7 +10,7 @@ import torch
 
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import from_tensors, posterior_head
-from wg_common.nets.assembly import check_tensors
+from wg_common.nets.tensor_set import check_tensors
 from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_core.wire import canonical
 from wg_server.generator.heads import package

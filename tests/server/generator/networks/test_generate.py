@@ -12,7 +12,7 @@ from tests.server.generator.networks.conftest import SIZES
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference import family_head
 from wg_common.inference.hostile_tensors import apart
-from wg_common.nets import assembly, family_network
+from wg_common.nets import family_network, tensor_set
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_server.generator.heads.generate import Generated, SiteRelease
 from wg_server.generator.networks import package
@@ -54,7 +54,7 @@ def test_one_generator_serves_every_size(
     assert names[:3] == ["network", "sample-mean", "closed-form"]
     assert names[-2:] == ["retrieval", "base"]
     for candidate in made.candidates:
-        assembly.check_tensors(architecture, candidate.tensors, 4, 64)
+        tensor_set.check_tensors(architecture, candidate.tensors, 4, 64)
 
 
 def test_permuting_labels_permutes_rows_and_leaves_the_trunk(

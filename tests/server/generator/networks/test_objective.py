@@ -8,7 +8,7 @@ import torch
 from tests.server.generator.networks.conftest import untrained
 
 from wg_core.errors import ConfigError
-from wg_server.generator.evaluation import checks, network_card
+from wg_server.generator.evaluation import head_checks, network_card
 from wg_server.generator.networks import objective as objectives
 from wg_server.generator.networks.denoiser import Weights, collate
 from wg_server.generator.networks.episodes import NetworkZoo, draw
@@ -88,9 +88,9 @@ def test_card_scores_every_method_and_checks_bind(
 
 
 def test_collapsed_samples_are_an_alarm() -> None:
-    assert not checks.alarms({"diversity": {"between_samples_median": 0.5}})
+    assert not head_checks.alarms({"diversity": {"between_samples_median": 0.5}})
     for distance in (0.0, float("nan")):
-        assert checks.alarms({"diversity": {"between_samples_median": distance}})
+        assert head_checks.alarms({"diversity": {"between_samples_median": distance}})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from tests.server.generator.conftest import DIMENSION
 from tests.server.generator.networks.conftest import LATENT, make_zoos
 
-from wg_common.nets import assembly, network
+from wg_common.nets import network, tensor_set
 from wg_server.generator.evaluation import network_card
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import objective as objectives
@@ -130,7 +130,7 @@ def test_both_are_trained_judged_packed_and_generated(
         for each in (parts, again)
     ]
     for one, two in zip(made[0].candidates, made[1].candidates, strict=True):
-        assembly.check_tensors("lite0", one.tensors, 3, DIMENSION)
+        tensor_set.check_tensors("lite0", one.tensors, 3, DIMENSION)
         assert all(np.array_equal(one.tensors[n], two.tensors[n]) for n in one.tensors)
     base = made[0].candidates[-1]
     assert base.source == "base"

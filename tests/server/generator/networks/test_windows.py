@@ -10,8 +10,8 @@ import torch
 from tests.server.generator.conftest import DIMENSION, World
 from tests.server.generator.networks.conftest import LATENT, network_of
 
-from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
+from wg_common.nets import tensor_set
 from wg_server.generator.families import match
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import codec as codecs
@@ -119,7 +119,7 @@ def test_classes_permute_and_candidates_are_whole_networks(
         for labels in (LABELS, LABELS[::-1])
     ]
     for one, two in zip(made[0].candidates, made[1].candidates, strict=True):
-        assembly.check_tensors(NAME, one.tensors, 4, DIMENSION)
+        tensor_set.check_tensors(NAME, one.tensors, 4, DIMENSION)
         for name, value in one.tensors.items():
             turned = two.tensors[name][::-1] if name.startswith("head") else two.tensors[name]
             np.testing.assert_allclose(value, turned, atol=2e-4)

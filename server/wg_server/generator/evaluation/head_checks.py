@@ -1,17 +1,10 @@
-"""The quality gate's checks: what a generator must reach on its model card to be used.
-
-A card lists its checks with value and bound; whether one holds is computed from these each time it
-is read. The bounds are constants here and not part of a plan: a training cannot lower them.
-"""
+"""What a generator of heads must reach on its model card to be used, and what is worth an alarm."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from wg_core.errors import DecodeError
-
-Relation = Literal[">=", "<="]
+from wg_server.generator.checks import Check, at_least, at_most
 
 CLOSED_FORM_MARGIN = 0.01
 """Accuracy that the network may lose to BLUP or to its prior head in any scenario."""
@@ -24,48 +17,7 @@ DIVERSITY = 1e-3
 CALIBRATION = 0.15  # Expected calibration error in any scenario
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One requirement.
-
-    Attributes:
-        name: What is required, for a reader.
-        value: What was measured.
-        relation: How the value must stand to the bound.
-        bound: The bound.
-    """
-
-    name: str
-    value: float
-    relation: Relation
-    bound: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether it holds; a value that is not finite never does."""
-        if not math.isfinite(self.value):
-            return False
-        return self.value >= self.bound if self.relation == ">=" else self.value <= self.bound
-
-    def document(self) -> dict[str, Any]:
-        """As it stands on a card."""
-        return {**asdict(self), "passed": self.passed}
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.value:.4g}, required {self.relation} {self.bound:g}"
-
-
-def at_least(bound: float, name: str, value: float) -> Check:
-    """A value that must not be below its bound."""
-    return Check(name=name, value=float(value), relation=">=", bound=bound)
-
-
-def at_most(bound: float, name: str, value: float) -> Check:
-    """A value that must not be above its bound."""
-    return Check(name=name, value=float(value), relation="<=", bound=bound)
-
-
-def head_checks(card: Mapping[str, Any]) -> list[Check]:
+def checks(card: Mapping[str, Any]) -> list[Check]:
     """The checks of a generator of heads, from the figures on its card."""
     scenarios = card["scenarios"].values()
     copies, diversity = card["memorisation"], card["diversity"]
@@ -127,26 +79,3 @@ def alarms(card: Mapping[str, Any]) -> list[str]:
         f"samples are copies of each other: their distance is {distance:.2g} of the zoo's median,"
         f" below {DIVERSITY:g}"
     ]
-
-
-def read_checks(card: Mapping[str, Any]) -> Sequence[Check]:
-    """The checks that a card lists.
-
-    Raises:
-        DecodeError: It lists none, or one is damaged.
-    """
-    try:
-        found = [
-            Check(
-                name=str(entry["name"]),
-                value=float(entry["value"]),
-                relation=entry["relation"],
-                bound=float(entry["bound"]),
-            )
-            for entry in card["checks"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DecodeError(f"model card: no checks that can be read: {error}") from error
-    if not found or any(check.relation not in (">=", "<=") for check in found):
-        raise DecodeError("model card: no checks, or one with an unknown relation")
-    return found

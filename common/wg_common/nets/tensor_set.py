@@ -1,0 +1,45 @@
+"""Which tensors an architecture has: names and shapes, and whether a set of them is one."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, known
+from wg_common.nets import network
+from wg_core.errors import DecodeError
+
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the generated tensors.
+
+    Raises:
+        ConfigError: No such architecture.
+    """
+    head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
+    if not known(architecture).whole:
+        return head
+    trunk = network.own_shapes(architecture)
+    return trunk | head | {HEAD_WEIGHT: (classes, network.feature_count(architecture))}
+
+
+def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: int) -> None:
+    """Refuse tensors that are not those of the architecture.
+
+    Raises:
+        DecodeError: A name, shape or type is wrong, or a value is not finite.
+        ConfigError: No such architecture.
+    """
+    expected = tensor_shapes(architecture, classes, dimension)
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if found != expected:
+        wrong = sorted(k for k in expected | found if expected.get(k) != found.get(k))
+        raise DecodeError(
+            f"{architecture}: tensor {wrong[0]!r}: {found.get(wrong[0])}, expected"
+            f" {expected.get(wrong[0])}"
+        )
+    for name, value in tensors.items():
+        if value.dtype != np.float32 or not np.isfinite(value).all():
+            raise DecodeError(f"{architecture}: tensor {name!r} is not finite float32")

@@ -1,0 +1,48 @@
+"""What a task of the zoo is made from: enough to render or read it again."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from wg_core.wire import canonical
+
+Kind = Literal[
+    "procedural",
+    "procedural-windows",
+    "procedural-texts",
+    "torchvision",
+    "npz",
+    "folder",
+    "archive",
+    "table",
+    "contributions",
+]
+CONTRIBUTIONS: Kind = "contributions"
+FILES = ("torchvision", "npz", "folder", "archive", "table", CONTRIBUTIONS)
+"""Kinds that read the operator's files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """One entry to be built: all that its bytes depend on, but for the encoder."""
+
+    version: int = 1
+    seed: int
+    kind: Kind
+    family: int
+    site: int
+    sites: int
+    per_class: int
+    strength: str
+    only: str
+    path: str
+    name: str
+    licence: str
+
+    def key(self, encoder: str) -> str:
+        """Name of the entry, hex."""
+        return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
+
+    @property
+    def own(self) -> bool:
+        """Whether its records are the operator's files, so that plants may be of their family."""
+        return self.kind in FILES
