@@ -48,7 +48,7 @@ _OPTIONS = (
         "checkpoints",
         type=_PATH,
         multiple=True,
-        help="A checkpoint of the site that came by another way (wg-server checkpoint, or a "
+        help="A checkpoint of the site that came by another way (from the server, or a "
         "witness): this log must extend it.",
     ),
     click.option(

@@ -67,7 +67,7 @@ class Freshness:
 
 
 def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
-    """Read a signed note, as ``wg-server checkpoint`` or a witness gives it.
+    """Read a signed note, as ``wg-server export`` or a witness gives it.
 
     Args:
         source: What to call it; the file's name if nothing is given.

@@ -34,8 +34,8 @@ from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
-from wg_server.campaigns import auditors
 from wg_server.fleet.enrolment import make_token
+from wg_server.fleet.witness import Witness
 from wg_server.operation import backup as server_backup
 from wg_server.site.home import ServerHome
 from wg_server.store import succession
@@ -47,6 +47,12 @@ IDENTITY = pyrage.x25519.Identity.generate()
 SEAL = Seal(recipients=(str(IDENTITY.to_public()),))
 KEY = Key(identity=str(IDENTITY))
 ACTOR = Actor("aiko", "command")
+
+
+def newest_checkpoint(server: ServerHome, site: str) -> bytes:
+    """The newest checkpoint of a site's ledger, cosigned as of now."""
+    with Store.open(server) as store:
+        return Witness.of(server, store).attest(store.site(site))
 
 
 def renew(plant: Plant) -> None:
@@ -151,9 +157,7 @@ def test_an_older_plant_is_refused_with_what_to_do(
 ) -> None:
     plant_backup.write(plant.home, tmp_path / "b", SEAL)
     released(server, plant)
-    with Store.open(server) as store:
-        note = auditors.newest_checkpoint(server, plant.site)
-    (tmp_path / "note").write_bytes(note)
+    (tmp_path / "note").write_bytes(newest_checkpoint(server, plant.site))
     new = ClientHome(tmp_path / "new")
     for checkpoint in (None, tmp_path / "note"):  # over the network, and without one
         with pytest.raises(VerificationError, match="Restore the newest backup") as refused:
@@ -189,10 +193,10 @@ def test_a_note_that_is_old_or_of_another_ledger_proves_nothing(
     other = enrol_plant(server, tmp_path / "plant-b", "plant-b")
     plant_backup.write(plant.home, tmp_path / "b", SEAL)
     new, note = ClientHome(tmp_path / "new"), tmp_path / "note"
-    note.write_bytes(auditors.newest_checkpoint(server, other.site))
+    note.write_bytes(newest_checkpoint(server, other.site))
     with pytest.raises(VerificationError, match="another ledger"):
         plant_backup.restore(tmp_path / "b", new, KEY, checkpoint=note)
-    note.write_bytes(auditors.newest_checkpoint(server, plant.site))
+    note.write_bytes(newest_checkpoint(server, plant.site))
     later = time.time() + 2 * plant_backup.NOTE_SECONDS
     with monkeypatch.context() as patched:
         patched.setattr("wg_core.connection.cosigning.time.time", lambda: later)

@@ -84,7 +84,7 @@ def test_the_readmes_commands_run_in_their_order(tmp_path: Path) -> None:
                 run(running, words)
                 if words[1] == "train":
                     # The smallest plan's generator is no good; the README's is larger.
-                    use = ("wg-server", "generator", "use", "--home", tmp_path / "server")
+                    use = ("wg-server", "generator", "--home", tmp_path / "server", "--use")
                     running.run(*use, versions.present(ServerHome(tmp_path / "server"))[0].id)
                 if "start" in words:
                     running.wait("wg-client")

@@ -307,7 +307,7 @@ def test_the_guide_of_an_auditor(scene: Scene) -> None:
     said = walk(
         commands("auditor-guide", inline=True),
         scene.run,
-        {"wg-server keys": by_telephone, "wg-audit digest": wheel},
+        {"wg-server keys show": by_telephone, "wg-audit digest": wheel},
     )
     assert sum(one.startswith("verified") for one in said) == 1
     partly = scene.run(["wg-audit", "verify", "plant-a.wgl", *told])
@@ -326,7 +326,7 @@ def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None
         def accepted(words: Words) -> None:
             scene.run(quick(words), (0, 6))
             (version,) = versions.present(ServerHome(Path("server")))
-            scene.run(["wg-server", "generator", "use", "--home", "server", version.id])
+            scene.run(["wg-server", "generator", "--home", "server", "--use", version.id])
 
         def serve(words: Words) -> None:
             started.start("server", *[word for word in words if word != "&"])

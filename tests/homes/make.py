@@ -106,7 +106,7 @@ def make(root: Path) -> None:
         command("wg-server", "init", *of_server, "--port", "0")
         command("wg-server", "zoo", "build", *of_server, "--plan", zoo, "--workers", "1")
         card = command("wg-server", "train", *of_server, "--plan", training, good=(0, 6))
-    command("wg-server", "generator", "use", *of_server, card["version"])
+    command("wg-server", "generator", *of_server, "--use", card["version"])
     _write_data(root / DATA)
     with _serving(server):
         token = command("wg-server", "enroll", *of_server, SITE)["token"]

@@ -55,7 +55,7 @@ def backup(home: ClientHome, out: Path, seal: Seal, as_json: bool) -> None:
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The note of 'wg-server checkpoint', of today, where the server cannot be reached.",
+    help="The note in the folder of 'wg-server export', of today, where no server can be reached.",
 )
 @click.option(
     "--give-up-ledger",

@@ -1,7 +1,6 @@
 """Commands that keep a plant going for years: certificate, keys, compromise, audit of the code."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
@@ -26,31 +25,6 @@ def renew(home: ClientHome, as_json: bool) -> None:
     when = datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     document = {"site": config.site, "certificate_expires": expires}
     show(document, [f"{home.certificate}: good until {when}"], as_json)
-
-
-@click.command()
-@home_option
-@click.argument("file", type=click.Path(path_type=Path))
-@json_option
-def cosigned(home: ClientHome, file: Path, as_json: bool) -> None:
-    """Keep the server's cosignature that came in FILE, from 'wg-server witness'.
-
-    A weights package carries one too, and 'wg-client apply' keeps it.
-    """
-    from wg_core import atomic
-    from wg_core.connection import cosigning
-    from wg_core.wire.protocol import NOTE_LIMIT
-
-    data = atomic.read_bytes(file, limit=NOTE_LIMIT)
-    try:
-        size = cosigning.keep(home, data)
-    except errors.DecodeError as error:
-        raise errors.DecodeError(
-            f"{file}: {error}; expected the note of 'wg-server witness'"
-        ) from error
-    if size is None:
-        raise errors.VerificationError(f"{file}: a checkpoint of another ledger than this home's")
-    show({"size": size}, [f"cosigned up to entry {size - 1}"], as_json)
 
 
 @click.command()
@@ -152,4 +126,4 @@ def audit(home: ClientHome, as_json: bool) -> int:
     return errors.EXIT_OK if report.passed else errors.EXIT_VERIFICATION
 
 
-COMMANDS = (renew, witnesses, cosigned, rotate_key, compromise, audit)
+COMMANDS = (renew, witnesses, rotate_key, compromise, audit)

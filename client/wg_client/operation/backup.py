@@ -6,7 +6,7 @@ together. The whole file is encrypted: snapshots hold exact sums of records.
 **A ledger that is older than what left the plant must not be used.** It would forget what was
 spent, and the next release would be a second story of one ledger, which the server keeps as
 evidence. So a home comes back only where the server, as witness, says that it has seen nothing
-newer: over the network, or in the note of ``wg-server checkpoint``.
+newer: over the network, or in a note that ``wg-server export`` wrote.
 """
 
 import sqlite3
@@ -73,7 +73,7 @@ def restore(
 
     Args:
         home: The new home; its folder is empty or not there.
-        checkpoint: The note of ``wg-server checkpoint``, of today; None: the server is asked.
+        checkpoint: The note that ``wg-server export`` wrote, of today; None: the server is asked.
         give_up_ledger: The ledger is old, and is given up: its key is not restored, so that only
             ``wg-client compromise`` goes on from here.
 

@@ -5,10 +5,10 @@ covers it. The server is one of them, and must be; others are asked over HTTPS
 (c2sp.org/tlog-witness). What a witness sees is a root, a size and a time: none depends on a record.
 
 A plant without a network hands its checkpoint out inside a statistics file, and learns that the
-server cosigned it when a weights package, or the note of ``wg-server witness``, comes back. Until
-then any checkpoint that left may be the last that the server saw, so a file leads there from each
-of them (``Log.inclusion_proof``). There is room for ``witness.HANDED_OUT_LIMIT``; what would need
-more is refused before anything is charged.
+server cosigned it when a weights package comes back. Until then any checkpoint that left may be the
+last that the server saw, so a file leads there from each of them (``Log.inclusion_proof``). There
+is room for ``witness.HANDED_OUT_LIMIT``; what would need more is refused before anything is
+charged.
 """
 
 from __future__ import annotations
@@ -110,8 +110,7 @@ def check_room(ledger: Ledger, config: ClientConfig) -> None:
         raise NoRoom(
             f"{len(sizes)} files left since {config.server.name} last cosigned the ledger, and no"
             " more can be covered; nothing was charged. Apply a weights package that the server"
-            " made from one of them, or have its operator run 'wg-server witness --statistics FILE"
-            " --out NOTE' with the newest and run 'wg-client cosigned NOTE' here"
+            " made from one of them"
         )
 
 

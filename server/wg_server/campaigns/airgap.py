@@ -1,4 +1,4 @@
-"""Statistics file in, weights package or cosignature out: for one site without a network."""
+"""Statistics file in, weights package out: for one site without a network."""
 
 import secrets
 import time
@@ -8,7 +8,6 @@ from pathlib import Path
 from wg_common import weights_package
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger.witness import WitnessState
 from wg_core.wire import protocol
 from wg_server.campaigns import intake, packaging
 from wg_server.campaigns.packaging import MakePackage
@@ -28,39 +27,6 @@ class Made:
     release_id: str
     others: int
     bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Witnessed:
-    """A release was taken in, and the site's ledger cosigned: up to which size, in what note."""
-
-    site: str
-    release_id: str
-    size: int
-    checkpoint: str
-
-
-def witness_file(home: ServerHome, source: Path, out: Path) -> Witnessed:
-    """Verify and keep the release in ``source``; write the site's cosigned checkpoint to ``out``.
-
-    Raises:
-        ConfigError: A file is missing, or the site is not enrolled.
-        DecodeError: ``source`` is not a statistics file.
-        VerificationError: It does not hold.
-        WitnessRefused: The site's ledger contradicts what was seen of it before.
-    """
-    data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
-    with Store.open(home) as store:
-        witness = Witness.of(home, store)
-        own = _accept(home, store, source, data, witness)
-        checkpoint = witness.attest(store.site(own.site))
-    atomic.write_bytes(out, checkpoint)
-    return Witnessed(
-        site=own.site,
-        release_id=own.release_id,
-        size=WitnessState(checkpoint).head.size,
-        checkpoint=checkpoint.decode(),
-    )
 
 
 def generate_from_file(

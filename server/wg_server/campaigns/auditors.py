@@ -116,16 +116,6 @@ def server_keys(home: ServerHome) -> ServerKeys:
     )
 
 
-def newest_checkpoint(home: ServerHome, site: str) -> bytes:
-    """The newest checkpoint of a site's ledger, cosigned as of now: no larger one was seen.
-
-    Raises:
-        ConfigError: There is no such site, or its ledger was never cosigned.
-    """
-    with Store.open(home) as store:
-        return Witness.of(home, store).attest(store.site(site))
-
-
 def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
     """Write a folder for auditors; see ``wg_core.ledger.auditor_record``.
 

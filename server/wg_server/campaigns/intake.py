@@ -122,7 +122,7 @@ def check_used(release: StoredRelease) -> None:
         said = "; ".join(release.reasons.splitlines()) or "no reason is on record"
         raise VerificationError(
             f"release {release.release_id} of {release.site}: {release.standing}: {said}."
-            " 'wg-server releases accept' lets it be used"
+            " 'wg-server releases --accept' lets it be used"
         )
 
 

@@ -1,4 +1,4 @@
-"""``wg-server generate`` and ``witness``: files of a site without a network."""
+"""``wg-server generate``: for a site without a network."""
 
 from pathlib import Path
 
@@ -43,15 +43,3 @@ def generate(
     said = f"{out}: {made.bytes} bytes for {made.site}, from {made.others} other releases"
     then = f"next: carry {out} to the plant, and there: wg-client apply --home HOME {out.name}"
     cli.answer(as_json, canonical.to_builtins(made), said, then)
-
-
-@click.command()
-@home_option
-@_statistics_option
-@out_option("The cosigned checkpoint, for 'wg-client cosigned'.")
-@cli.json_option
-def witness(home: ServerHome, source: Path, out: Path, as_json: bool) -> None:
-    """Take a statistics file in and cosign its ledger, without making weights."""
-    found = airgap.witness_file(home, source, out)
-    said = f"{out}: ledger of {found.site} cosigned up to entry {found.size - 1}"
-    cli.answer(as_json, canonical.to_builtins(found), said)

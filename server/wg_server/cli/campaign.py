@@ -138,34 +138,17 @@ def campaign_quality(
         _started(store, found, home, wait, as_json, left)
 
 
-@campaign.command("list")
-@home_option
-@cli.json_option
-def campaign_list(home: ServerHome, as_json: bool) -> None:
-    """List campaigns, newest first."""
-    with Store.open(home) as store:
-        found = CampaignQueue(store.engine).all()
-        sights = absence.sights(store)
-    if as_json:
-        cli.emit({"campaigns": [_document(each, sights) for each in found]})
-        return
-    for each in found:
-        served = sum(task.state in SERVED_TASKS or bool(task.served) for task in each.tasks)
-        word = "answered" if each.about else "served"
-        cli.say(f"{each.id}  {each.state:10} {when(each.created)}")
-        cli.say(f"    {served}/{len(each.tasks)} {word}, epsilon {each.epsilon}: {each.purpose}")
-    if not found:
-        cli.say(f"no campaigns yet; next: wg-server campaign start --home {home.root}")
-
-
 @campaign.command("show")
 @home_option
-@_ID
+@click.argument("campaign_id", metavar="[ID]", required=False)
 @cli.json_option
-def campaign_show(home: ServerHome, campaign_id: str, as_json: bool) -> None:
-    """Show how far a campaign got at each site, why, and what can be done."""
+def campaign_show(home: ServerHome, campaign_id: str | None, as_json: bool) -> None:
+    """List campaigns, newest first; of one, how far it is at each site, why, and what to do."""
     with Store.open(home) as store:
-        _show(store, CampaignQueue(store.engine).show(campaign_id), as_json)
+        if campaign_id is None:
+            _list(store, home, as_json)
+        else:
+            _show(store, CampaignQueue(store.engine).show(campaign_id), as_json)
 
 
 @campaign.command("cancel")
@@ -189,26 +172,36 @@ def campaign_pause(home: ServerHome, campaign_id: str, as_json: bool) -> None:
 @campaign.command("resume")
 @home_option
 @_ID
+@click.argument("site", required=False)
 @cli.json_option
-def campaign_resume(home: ServerHome, campaign_id: str, as_json: bool) -> None:
-    """Go on with a campaign that is paused."""
-    _change(home, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
+def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_json: bool) -> None:
+    """Go on with a campaign that is paused; or try one SITE again.
 
-
-@campaign.command("retry")
-@home_option
-@_ID
-@click.argument("site")
-@cli.json_option
-def campaign_retry(home: ServerHome, campaign_id: str, site: str, as_json: bool) -> None:
-    """Try SITE again, which refused, failed or was left out; also after the campaign ended.
-
-    A release that it made already is used; nothing is charged twice for it.
+    That is a site which refused, failed or was left out; also after the campaign ended. A release
+    that it made already is used; nothing is charged twice for it.
     """
+    if site is None:
+        _change(home, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
+        return
     with Store.open(home) as store:
         with recorded(store, this_user(), "campaign retry", campaign_id, site):
             found = retry(home, store, campaign_id, site)
         _show(store, found, as_json)
+
+
+def _list(store: Store, home: ServerHome, as_json: bool) -> None:
+    campaigns = CampaignQueue(store.engine).all()
+    if as_json:
+        sights = absence.sights(store)
+        cli.emit({"campaigns": [_document(one, sights) for one in campaigns]})
+        return
+    for one in campaigns:
+        served = sum(task.state in SERVED_TASKS or bool(task.served) for task in one.tasks)
+        word = "answered" if one.about else "served"
+        cli.say(f"{one.id}  {one.state:10} {when(one.created)}")
+        cli.say(f"    {served}/{len(one.tasks)} {word}, epsilon {one.epsilon}: {one.purpose}")
+    if not campaigns:
+        cli.say(f"no campaigns yet; next: wg-server campaign start --home {home.root}")
 
 
 def _started(

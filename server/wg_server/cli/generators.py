@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from wg_core import cli
-from wg_core.errors import ConfigError, DecodeError, WgError
+from wg_core.errors import DecodeError, WgError
 from wg_server.cli.options import home_option, this_user, when
 from wg_server.generator import versions
 from wg_server.generator.versions import SHORT_ID, Pointer, Version
@@ -16,16 +16,20 @@ from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
 
-@click.group()
-def generator() -> None:
-    """List generators, and install one of them."""
-
-
-@generator.command("list")
+@click.command()
 @home_option
+@click.option("--use", metavar="ID", help="Install this one, also where its model card fails.")
 @cli.json_option
-def list_generators(home: ServerHome, as_json: bool) -> None:
-    """List generators, newest first, and what their model cards say."""
+def generator(home: ServerHome, use: str | None, as_json: bool) -> None:
+    """List generators, newest first, and what their model cards say; or install one of them.
+
+    ID is the first sixteen digits, as 'wg-server train' and the list print them. Campaigns that
+    have begun go on with the generator that they began with. The list says which was installed
+    before: to go back, install that one.
+    """
+    if use is not None:
+        _install(home, versions.find(home, use), as_json)
+        return
     with Store.open(home) as store:
         in_use = CampaignQueue(store.engine).generators()
     try:
@@ -40,30 +44,6 @@ def list_generators(home: ServerHome, as_json: bool) -> None:
     rows = [_row(version, now, in_use) for version in versions.present(home)]
     document = {"installed": now.version, "before": now.before, "wrong": wrong, "versions": rows}
     cli.show(document, _lines(rows, wrong), as_json)
-
-
-@generator.command("use")
-@home_option
-@click.argument("version_id", metavar="ID")
-@cli.json_option
-def use(home: ServerHome, version_id: str, as_json: bool) -> None:
-    """Install the generator of this ID, also where its model card fails.
-
-    ID is the first sixteen digits, as 'wg-server train' and 'list' print them. Campaigns that have
-    begun go on with the generator that they began with.
-    """
-    _install(home, versions.find(home, version_id), as_json)
-
-
-@generator.command("rollback")
-@home_option
-@cli.json_option
-def rollback(home: ServerHome, as_json: bool) -> None:
-    """Install the generator that was installed before; a second time undoes it."""
-    before = versions.pointer(home).before
-    if not before:
-        raise ConfigError(f"{home.root}: no generator was installed before this one")
-    _install(home, versions.read(home, before), as_json)
 
 
 def _install(home: ServerHome, version: Version, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""``wg-server backup``, ``restore``, ``rotate-authority``: kept for years."""
+"""``wg-server backup`` and ``restore``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from wg_core import cli
 from wg_core.wire import canonical
 from wg_server.cli.options import home_option, this_user, when
 from wg_server.site.home import ServerHome
-from wg_server.store.operators import recorded
-from wg_server.store.sites import Store
 
 if TYPE_CHECKING:
     from wg_common.backup.archive import Key, Seal
@@ -70,27 +68,4 @@ def restore(home: ServerHome, path: Path, database: str, key: Key, as_json: bool
         "what was done since then is to be done again: sites that were revoked (first), sites that"
         " enrolled, campaigns that were started",
         f"next: wg-server serve --home {home.root}",
-    )
-
-
-@click.command("rotate-authority")
-@home_option
-@cli.json_option
-def rotate_authority(home: ServerHome, as_json: bool) -> None:
-    """Make a new certificate authority that the old one vouches for. No plant enrols again.
-
-    A running server takes it up by itself, and plants learn it when they connect. Not for a stolen
-    key: a thief could vouch for others, too.
-    """
-    from wg_server.operation import authority
-
-    with Store.open(home) as store, recorded(store, this_user(), "rotate-authority", "authority"):
-        done = authority.rotate_authority(home)
-    cli.answer(
-        as_json,
-        canonical.to_builtins(done),
-        f"CA {done.now}, good until {when(done.expires)}",
-        f"CA {done.before} is retired; its key is deleted",
-        "join tokens that were made before name the old one: make them again",
-        f"next: wg-server backup --home {home.root} ...",
     )

@@ -9,27 +9,31 @@ from wg_core import cli
 _COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("keeping", "Write the home into one encrypted file, while it serves."),
     "campaign": ("campaign", "Ask sites for statistics, and deliver weights made from them."),
-    "checkpoint": ("auditors", "Print the newest cosigned checkpoint of a site."),
     "enroll": ("sites", "Print a one-time join token for SITE."),
     "export": ("auditors", "Write all that an auditor needs."),
     "generate": ("airgap", "Make a weights package from a statistics file, without a network."),
-    "generator": ("generators", "List generators, and install one of them."),
+    "generator": ("generators", "List generators, or install one of them."),
     "init": ("operation", "Make a home: certificate authority, keys, database, server.yaml."),
-    "keys": ("auditors", "Print the keys that others verify with."),
+    "keys": ("keys", "Keys and certificates: shown, and made anew."),
     "operators": ("operators", "Who may use the console, and what operators did."),
-    "releases": ("releases", "List releases; accept or reject those in quarantine."),
-    "renew": ("operation", "Make a fresh certificate for the listeners, under the same CA."),
+    "releases": ("releases", "List releases in quarantine; accept or reject one."),
     "restore": ("keeping", "Make a new home from a backup."),
     "revoke": ("sites", "Shut SITE out, from its next request on."),
-    "rotate-authority": ("keeping", "Make a new certificate authority; no plant enrols again."),
-    "rotate-keys": ("operation", "Make new keys for packages and cosignatures."),
     "serve": ("operation", "Serve the fleet: listeners and campaign worker."),
     "sites": ("sites", "List the sites."),
     "train": ("train", "Train the generator on the zoo."),
-    "witness": ("airgap", "Take a statistics file in and cosign its ledger."),
     "zoo": ("zoo", "Public tasks and their trained weights."),
 }
 """By command: the module that it is in, and its line in the list."""
+
+_SECTIONS = {
+    "Every day": ("serve", "enroll", "sites", "campaign", "releases"),
+    "A new server": ("init", "zoo", "train", "generator"),
+    "Files instead of a network": ("generate",),
+    "Auditors, keys, people": ("export", "keys", "operators", "revoke"),
+    "For years": ("backup", "restore"),
+}
+"""The commands as ``--help`` lists them."""
 
 
 class _Commands(click.Group):
@@ -48,8 +52,9 @@ class _Commands(click.Group):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _COMMANDS[name][1]) for name in sorted(_COMMANDS)])
+        for section, names in _SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, _COMMANDS[name][1]) for name in names])
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

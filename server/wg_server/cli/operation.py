@@ -1,4 +1,4 @@
-"""``wg-server init``, ``serve``, ``renew`` and ``rotate-keys``: the server itself."""
+"""``wg-server init`` and ``serve``: the server itself."""
 
 import logging
 import threading
@@ -6,13 +6,9 @@ import threading
 import click
 
 from wg_core import cli, logs
-from wg_core.wire import canonical
-from wg_server.cli.options import home_option, this_user, when
+from wg_server.cli.options import home_option
 from wg_server.operation.initialise import free_ports, initialise
-from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.store.operators import recorded
-from wg_server.store.sites import Store
 
 _PORTS = 3
 
@@ -51,47 +47,6 @@ def init(
         f"{home.root}: made for {config.fleet_url}; next: wg-server zoo build --home {home.root}"
     )
     cli.answer(as_json, document, ready)
-
-
-@click.command()
-@home_option
-@cli.json_option
-def renew(home: ServerHome, as_json: bool) -> None:
-    """Make a fresh certificate for the listeners, under the same CA; a running server takes it."""
-    pki.renew_server(home, home.config())
-    expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
-    good = f"{home.tls_cert}: good until {when(expires)}"
-    cli.answer(as_json, {"certificate_expires": expires}, good)
-
-
-@click.command("rotate-keys")
-@home_option
-@click.option(
-    "--stolen",
-    is_flag=True,
-    help="Or lost: the old keys hand nothing over, and every plant enrols again.",
-)
-@cli.json_option
-def rotate_keys(home: ServerHome, stolen: bool, as_json: bool) -> None:
-    """Make new keys for packages and cosignatures, signed by the old ones. No plant enrols again.
-
-    With the server stopped. Plants take them over when they connect; 'wg-server sites' names those
-    that have not yet.
-    """
-    from wg_server.operation import rotation
-
-    why = "stolen" if stolen else ""
-    with Store.open(home) as store, recorded(store, this_user(), "rotate-keys", "keys", why):
-        made = rotation.rotate_keys(home, stolen=stolen)
-    cli.answer(
-        as_json,
-        canonical.to_builtins(made),
-        f"signing key {made.signing_key}",
-        f"witness key {made.witness_key}",
-        "next, for each plant: wg-server enroll --replace, wg-client init --replace"
-        if stolen
-        else f"next: wg-server backup --home {home.root} ..., then serve: plants follow",
-    )
 
 
 @click.command()

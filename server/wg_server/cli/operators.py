@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from wg_core import cli
-from wg_core.errors import VerificationError
+from wg_core.errors import UsageError, VerificationError
 from wg_server.cli.options import home_option, this_user, when
 from wg_server.site.home import ServerHome
 from wg_server.store import operators as table
@@ -14,17 +14,36 @@ from wg_server.store.operators import recorded
 from wg_server.store.sites import Store
 
 
-@click.group()
-def operators() -> None:
-    """Let people into the console, by name; read what operators did."""
-
-
-@operators.command("add")
+@click.command()
 @home_option
-@click.argument("name")
+@click.option("--add", metavar="NAME", help="Print a token that lets NAME in; an earlier one ends.")
+@click.option("--remove", metavar="NAME", help="Shut NAME out, from the next request on.")
+@click.option(
+    "--log",
+    type=click.IntRange(1, 100_000),
+    is_flag=False,
+    flag_value=100,
+    metavar="[N]",
+    help="Show the last N things (100) that operators did; code 5 if the log was changed.",
+)
 @cli.json_option
-def add(home: ServerHome, name: str, as_json: bool) -> None:
-    """Print a token that lets NAME into the console; an earlier one of the same name ends."""
+def operators(
+    home: ServerHome, add: str | None, remove: str | None, log: int | None, as_json: bool
+) -> None:
+    """List who may use the console, and who might once; let people in, by name; read the log."""
+    if sum(choice is not None for choice in (add, remove, log)) > 1:
+        raise UsageError("--add, --remove and --log: one of them, found more")
+    if add is not None:
+        _add(home, add, as_json)
+    elif remove is not None:
+        _remove(home, remove, as_json)
+    elif log is not None:
+        _log(home, log, as_json)
+    else:
+        _list(home, as_json)
+
+
+def _add(home: ServerHome, name: str, as_json: bool) -> None:
     with Store.open(home) as store, recorded(store, this_user(), "operator add", name):
         token = table.add(store, name, time.time())
     config = home.config()
@@ -36,54 +55,35 @@ def add(home: ServerHome, name: str, as_json: bool) -> None:
     cli.note(f"log in with it at {url}/console; it is shown once, and good until it is removed")
 
 
-@operators.command("remove")
-@home_option
-@click.argument("name")
-@cli.json_option
-def remove(home: ServerHome, name: str, as_json: bool) -> None:
-    """Shut NAME out of the console, from the next request on."""
-    with (
-        Store.open(home) as store,
-        recorded(store, this_user(), "operator remove", name),
-    ):
+def _remove(home: ServerHome, name: str, as_json: bool) -> None:
+    with Store.open(home) as store, recorded(store, this_user(), "operator remove", name):
         table.remove(store, name, time.time())
     cli.answer(as_json, {"operator": name}, f"{cli.printable(name)}: removed")
 
 
-@operators.command("list")
-@home_option
-@cli.json_option
-def list_operators(home: ServerHome, as_json: bool) -> None:
-    """List who may use the console, and who might once."""
+def _list(home: ServerHome, as_json: bool) -> None:
     with Store.open(home) as store:
-        found = table.operators(store)
+        people = table.operators(store)
     if as_json:
-        cli.emit({"operators": [asdict(each) for each in found]})
+        cli.emit({"operators": [asdict(person) for person in people]})
         return
-    for each in found:
-        end = f"  removed {when(each.removed)}" if each.removed else ""
-        cli.say(f"{cli.printable(each.name):24} since {when(each.created)}{end}")
-    if not found:
-        cli.say(f"nobody yet; next: wg-server operators add --home {home.root} NAME")
+    for person in people:
+        end = f"  removed {when(person.removed)}" if person.removed else ""
+        cli.say(f"{cli.printable(person.name):24} since {when(person.created)}{end}")
+    if not people:
+        cli.say(f"nobody yet; next: wg-server operators --home {home.root} --add NAME")
 
 
-@operators.command("log")
-@home_option
-@click.option(
-    "--last", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many."
-)
-@cli.json_option
-def log(home: ServerHome, last: int, as_json: bool) -> None:
-    """Show what operators did, oldest first; ends with code 5 if the log was changed."""
+def _log(home: ServerHome, count: int, as_json: bool) -> None:
     with Store.open(home) as store:
-        found = table.entries(store, limit=last)[::-1]
+        entries = table.entries(store, limit=count)[::-1]
         broken = table.broken_at(store)
     if as_json:
-        cli.emit({"entries": [asdict(each) for each in found], "broken_at": broken})
+        cli.emit({"entries": [asdict(entry) for entry in entries], "broken_at": broken})
     else:
-        for each in found:
-            words = f"{each.operator} ({each.through}): {each.action} {each.subject}"
-            detail = f": {each.detail}" if each.detail else ""
-            cli.say(f"{each.id:6} {when(each.at)}  {cli.printable(words + detail)}")
+        for entry in entries:
+            words = f"{entry.operator} ({entry.through}): {entry.action} {entry.subject}"
+            detail = f": {entry.detail}" if entry.detail else ""
+            cli.say(f"{entry.id:6} {when(entry.at)}  {cli.printable(words + detail)}")
     if broken is not None:
         raise VerificationError(f"operators' log: entry {broken} was changed, or one is missing")

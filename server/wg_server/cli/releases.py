@@ -1,10 +1,12 @@
 """``wg-server releases``: what is in quarantine, why, and the operator's word on it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 
 from wg_core import cli
+from wg_core.errors import UsageError
 from wg_server.cli.options import home_option, this_user, when
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine
@@ -15,46 +17,41 @@ from wg_server.store.sites import Store
 _ACTIONS = {"accepted": "release accept", "rejected": "release reject"}
 
 
-@click.group()
-def releases() -> None:
-    """List releases; accept or reject those in quarantine."""
-
-
-@releases.command("list")
+@click.command()
 @home_option
-@click.option("--all", "everything", is_flag=True, help="Those that are used, too.")
+@click.option("--all", "everything", is_flag=True, help="List those that are used, too.")
+@click.option("--accept", metavar="ID", help="Let a release be used, whatever was found in it.")
+@click.option(
+    "--reject",
+    metavar="ID",
+    help="Let a release be used for nobody. Packages that are made already are not taken back.",
+)
 @cli.json_option
-def list_releases(home: ServerHome, everything: bool, as_json: bool) -> None:
-    """List releases that are not used, newest first, and why."""
-    standings: tuple[Standing, ...] = () if everything else ("quarantined", "rejected")
+def releases(
+    home: ServerHome, everything: bool, accept: str | None, reject: str | None, as_json: bool
+) -> None:
+    """List releases that are not used, newest first, and why; accept or reject one."""
+    if accept is not None and reject is not None:
+        raise UsageError("--accept and --reject: one of the two, found both")
+    if accept is not None:
+        _judge(home, accept, "accepted", as_json)
+    elif reject is not None:
+        _judge(home, reject, "rejected", as_json)
+    else:
+        _list(home, () if everything else ("quarantined", "rejected"), as_json)
+
+
+def _list(home: ServerHome, standings: Sequence[Standing], as_json: bool) -> None:
     with Store.open(home) as store:
-        found = quarantine.notes(store.engine, *standings)
+        notes = quarantine.notes(store.engine, *standings)
     if as_json:
-        rows = [asdict(note) | {"reasons": note.reasons.splitlines()} for note in found]
+        rows = [asdict(note) | {"reasons": note.reasons.splitlines()} for note in notes]
         cli.emit({"releases": rows})
         return
-    for note in found:
+    for note in notes:
         cli.say(f"{note.release_id}  {note.site:24} {note.standing:11} {when(note.received)}")
         for reason in note.reasons.splitlines():
             cli.say(f"  {cli.printable(reason)}")
-
-
-@releases.command()
-@home_option
-@click.argument("release_id", metavar="ID")
-@cli.json_option
-def accept(home: ServerHome, release_id: str, as_json: bool) -> None:
-    """Let a release be used, whatever was found in it."""
-    _judge(home, release_id, "accepted", as_json)
-
-
-@releases.command()
-@home_option
-@click.argument("release_id", metavar="ID")
-@cli.json_option
-def reject(home: ServerHome, release_id: str, as_json: bool) -> None:
-    """Let a release be used for nobody. Packages that are made already are not taken back."""
-    _judge(home, release_id, "rejected", as_json)
 
 
 def _judge(home: ServerHome, release_id: str, standing: Standing, as_json: bool) -> None:

@@ -57,7 +57,7 @@ def train(
     """Train a generator on the zoo, and install it; interrupted, it goes on where it stopped.
 
     If a model card fails it ends with code 6, and the generator of before stays installed:
-    'wg-server generator use' installs the new one all the same. Under torchrun several processes
+    'wg-server generator --use' installs the new one all the same. Under torchrun several processes
     train together; the first one writes and speaks.
     """
     wanted = read_plan(plan)
@@ -104,7 +104,8 @@ def train(
         lines += [
             f"generator {short}: not installed, since its model card fails; what was installed"
             " stays in use",
-            f"next: train on a larger zoo, or: wg-server generator use --home {home.root} {short}",
+            "next: train on a larger zoo, or:"
+            f" wg-server generator --home {home.root} --use {short}",
         ]
     cli.answer(as_json, {**card, "installed": passes, "deleted": pruned}, *lines)
     return EXIT_OK if passes else EXIT_NOT_ACCEPTED

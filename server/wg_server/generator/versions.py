@@ -191,7 +191,7 @@ def read(home: ServerHome, identity: str) -> Version:
     if not identity or not path.is_file():
         raise ConfigError(
             f"generator {identity[:SHORT_ID]}: not in {home.generator_versions}; see 'wg-server"
-            " generator list'"
+            " generator'"
         )
     card, named = _read_card(path, identity, path.stat().st_mtime_ns)
     return Version(identity, folder, card, named)
@@ -219,8 +219,7 @@ def find(home: ServerHome, prefix: str) -> Version:
     names = [name for name in _complete(home) if len(prefix) >= 8 and name.startswith(prefix)]
     if len(names) != 1:
         raise ConfigError(
-            f"generator {prefix!r}: no id begins so; see 'wg-server generator list --home"
-            f" {home.root}'"
+            f"generator {prefix!r}: no id begins so; see 'wg-server generator --home {home.root}'"
         )
     return read(home, names[0])
 
@@ -257,7 +256,7 @@ def installed(home: ServerHome) -> Version:
     why = "; ".join(str(check) for check in newest.failed()) or "nobody has installed it"
     raise ConfigError(
         f"no generator is installed; of {newest.id[:SHORT_ID]}: {why}. Train on a larger zoo, or"
-        f" run 'wg-server generator use --home {home.root} {newest.id[:SHORT_ID]}'"
+        f" run 'wg-server generator --home {home.root} --use {newest.id[:SHORT_ID]}'"
     )
 
 

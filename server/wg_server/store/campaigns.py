@@ -160,7 +160,7 @@ def load(
     query = sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
     row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
-        raise ConfigError(f"campaign {campaign_id}: unknown; see 'wg-server campaign list'")
+        raise ConfigError(f"campaign {campaign_id}: unknown; see 'wg-server campaign show'")
     task, release = schema.task, schema.release
     columns = [column for column in task.c if column.name != "campaign"]
     received = sa.func.coalesce(release.c.received, 0.0).label("received")

@@ -104,7 +104,7 @@ def remove(store: Store, name: str, now: float) -> None:
     here = sa.and_(table.c.name == name, table.c.removed.is_(None))
     with store.engine.begin() as connection:
         if connection.execute(table.update().where(here).values(removed=now)).rowcount != 1:
-            raise ConfigError(f"operator {name}: unknown; see 'wg-server operators list'")
+            raise ConfigError(f"operator {name}: unknown; see 'wg-server operators'")
 
 
 def of_token(store: Store, token: str) -> str | None:

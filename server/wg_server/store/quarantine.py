@@ -54,4 +54,4 @@ def judge(engine: Engine, release_id: str, standing: Standing) -> None:
     with engine.begin() as connection:
         rows = connection.execute(chosen).rowcount
     if not rows:
-        raise ConfigError(f"release {release_id}: unknown; see 'wg-server releases list --all'")
+        raise ConfigError(f"release {release_id}: unknown; see 'wg-server releases --all'")

@@ -486,5 +486,5 @@ def _check_retried(connection: Connection, site: str, release_id: str) -> None:
     if standing not in USED:
         raise ConfigError(
             f"site {site}: its release is {standing}; first run"
-            f" 'wg-server releases accept {release_id}', if that is right"
+            f" 'wg-server releases --accept {release_id}', if that is right"
         )

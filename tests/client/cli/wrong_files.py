@@ -30,7 +30,6 @@ WORDS = b"hello"
 RESTORE = ("restore", "--home", "NEW", "--backup", "FILE", "--passphrase-file", "FILE")
 AUDIT = ("verify", "HOME")
 GIVEN = [
-    _given("cosignature", "cosigned", "--home", "HOME", "FILE", data=WORDS, said=("given.bin",)),
     _given("backup", *RESTORE, data=WORDS, said=("given.bin", "no backup")),
     _given("server's", *RESTORE, data=WORDS, said=("given.bin", "no backup"), program=server),
     _given(
@@ -82,12 +81,12 @@ GIVEN = [
     _given(
         "id",
         "generator",
-        "use",
         "--home",
         "HOME",
+        "--use",
         "ab",
         data=b"",
         program=server,
-        said=("'ab'", "generator list"),
+        said=("'ab'", "wg-server generator"),
     ),
 ]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import io
 import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import click
 import pytest
 from tests.client.conftest import MakePlant, TestPlant
 from tests.server.generators import install
 
-from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.apply import apply_package, keep_cosignature
-from wg_core import cli
+from wg_common import weights_package
 from wg_core.connection import cosigning
 from wg_core.connection.cosigning import NoRoom
 from wg_core.errors import VerificationError
@@ -29,7 +27,6 @@ from wg_core.site import identity
 from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.campaigns import airgap
-from wg_server.cli.main import main_group
 from wg_server.fleet.enrolment import Enrolment, make_token
 from wg_server.operation.initialise import initialise
 from wg_server.operation.rotation import rotate_keys
@@ -67,10 +64,8 @@ class World:
         return out.read_bytes()
 
     def cosign(self, source: Path) -> bytes:
-        """The cosigned checkpoint for the release in a file."""
-        out = self.folder / "checkpoint.note"
-        airgap.witness_file(self.server, source, out)
-        return out.read_bytes()
+        """The cosigned checkpoint in a package for the release in a file."""
+        return weights_package.read_checkpoint(io.BytesIO(self.generate(source)))
 
     def releases(self) -> int:
         with Store.open(self.server) as store:
@@ -175,7 +170,7 @@ def test_what_cannot_be_covered_is_refused_before_the_charge(world: World) -> No
             grow(ledger)
     last = world.statistics("0.1")
     before = read_spend(world.plant.home, world.plant.config)
-    with pytest.raises(NoRoom, match="wg-client cosigned"):
+    with pytest.raises(NoRoom, match="Apply a weights package"):
         world.statistics("0.2")
     after = read_spend(world.plant.home, world.plant.config)
     assert (after.charges, after.entries) == (before.charges, before.entries) == (1, after.entries)
@@ -255,33 +250,7 @@ def grow(ledger: Ledger) -> None:
     )
 
 
-def test_the_commands_pass_a_cosignature_on(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source, note = world.statistics("0.1"), world.folder / "note"
-    words: list[str | Path] = [
-        "witness",
-        "--home",
-        world.server.root,
-        "--statistics",
-        source,
-        "--out",
-        note,
-    ]
-    assert run(main_group, words) == 0
-    assert "cosigned up to entry" in capsys.readouterr().out
-    assert run(group, ["cosigned", "--home", world.plant.home.root, note, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"size": world.ledger().size}
-
-
 def test_applying_a_package_keeps_the_cosignature(world: World) -> None:
     apply_package(world.plant.home, world.generate(world.statistics("0.1")))
     with world.ledger() as ledger:
         assert ledger.unanswered(NAME) == [] and ledger.covered_by(ledger.size - 1, NAME)
-
-
-def run(command: click.Command, words: list[str | Path]) -> int:
-    with pytest.raises(SystemExit) as caught:
-        cli.run(command, [str(word) for word in words])
-    assert isinstance(caught.value.code, int)
-    return caught.value.code

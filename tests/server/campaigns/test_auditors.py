@@ -33,6 +33,16 @@ def central(home: ServerHome, store: Store, tmp_path: Path) -> Central:
     return Central(home, store, tmp_path)
 
 
+def note_in(folder: Path) -> bytes:
+    return (folder / SITE / auditor_record.CHECKPOINT_FILE).read_bytes()
+
+
+def newest_checkpoint(home: ServerHome, site: str) -> bytes:
+    """The newest checkpoint of a site's ledger, cosigned as of now."""
+    with Store.open(home) as store:
+        return fleet_witness.Witness.of(home, store).attest(store.site(site))
+
+
 def keep_file(store: Store, data: bytes, received: float = 1.0) -> None:
     store.add_release(
         StoredRelease(
@@ -58,31 +68,27 @@ def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
     plant = central.plant("one")
     central.enrol(plant)
     central.work(plant)
-    words = ("checkpoint", "--home", central.home.root, SITE)
-    found = document(capsys, *words)
+    words = ("export", "--home", central.home.root, "--site", SITE, "--out")
+    (site,) = document(capsys, *words, tmp_path / "first")["sites"]
     with ledger_of(plant) as ledger:
-        assert found["size"] == ledger.size
-    keys = document(capsys, "keys", "--home", central.home.root)
-    _, note = checkpoints.decode(found["checkpoint"].encode())
+        assert site["checkpoint_size"] == ledger.size
+    keys = document(capsys, "keys", "show", "--home", central.home.root)
+    _, note = checkpoints.decode(note_in(tmp_path / "first"))
     witness = signing.public_from_bytes(bytes.fromhex(keys["witness_key"]))
     cosigned = checkpoints.verify_cosignature(note, keys["witness_name"], witness)
     log_key = signing.public_from_bytes(bytes.fromhex(keys["sites"][0]["ledger_key"]))
     assert checkpoints.verify(note, keys["sites"][0]["ledger_origin"], log_key).size > 1
     assert len(note.signatures) == 2
     monkeypatch.setattr(fleet_witness, "time", SimpleNamespace(time=lambda: cosigned + 86_400.0))
-    code, out, _ = run(capsys, *words, "--out", tmp_path / "note")
-    assert code == 0 and f"up to entry {found['size'] - 1}" in out
-    again = checkpoints.decode((tmp_path / "note").read_bytes())[1]
+    code, out, _ = run(capsys, *words, tmp_path / "second")
+    assert code == 0 and f"{site['checkpoint_size']} ledger entries cosigned" in out
+    again = checkpoints.decode(note_in(tmp_path / "second"))[1]
     later = checkpoints.verify_cosignature(again, keys["witness_name"], witness)
     assert later == cosigned + 86_400
 
 
-def test_a_site_that_never_enrolled_has_no_checkpoint(
-    central: Central, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_site_that_never_enrolled_has_no_checkpoint(central: Central) -> None:
     central.store.invite(SITE, "s", 2e9)
-    code, _, err = run(capsys, "checkpoint", "--home", central.home.root, SITE)
-    assert code == 3 and "no checkpoint" in err
     with pytest.raises(ConfigError, match="never enrolled"):
         auditors.export(central.home, central.folder / "out", [SITE])
 
@@ -92,7 +98,7 @@ def test_keys_are_printed_as_the_auditor_takes_them(
 ) -> None:
     central.enrol(central.plant("one"))
     found = auditors.server_keys(central.home)
-    code, out, _ = run(capsys, "keys", "--home", central.home.root)
+    code, out, _ = run(capsys, "keys", "show", "--home", central.home.root)
     assert code == 0
     assert f"--witness-key {found.witness_name}={found.witness_key}" in out
     assert f"--ledger-key {found.sites[0].ledger_key}" in out
@@ -164,8 +170,7 @@ def test_an_attested_checkpoint_is_no_new_one(central: Central) -> None:
     plant = central.plant("one")
     central.enrol(plant)
     central.work(plant)
-    before = auditors.newest_checkpoint(central.home, SITE)
-    after = auditors.newest_checkpoint(central.home, SITE)
+    before, after = (newest_checkpoint(central.home, SITE) for _ in range(2))
     assert checkpoints.decode(before)[0] == checkpoints.decode(after)[0]
     with ledger_of(plant) as ledger:
         grow(ledger)
@@ -198,15 +203,15 @@ def test_the_auditor_reads_what_the_server_exports(
     central.work(plant)
     new = central.folder / "new.wgl"
     exports.write(plant.ledger, new)
-    evidence, note = central.folder / "evidence", central.folder / "note"
+    evidence = central.folder / "evidence"
     words = ("export", "--home", central.home.root, "--site", SITE, "--out")
     assert run(capsys, *words, evidence)[0] == 0
-    assert run(capsys, "checkpoint", "--home", central.home.root, SITE, "--out", note)[0] == 0
     code, text, _ = audit(capsys, new, "--server", evidence, "--max-age", "1d")
     assert code == 0 and text.startswith("verified")
     keys = auditors.server_keys(central.home)
     given = ["--ledger-key", keys.sites[0].ledger_key]
-    given += ["--witness-key", f"{keys.witness_name}={keys.witness_key}", "--checkpoint", str(note)]
+    given += ["--witness-key", f"{keys.witness_name}={keys.witness_key}", "--checkpoint"]
+    given.append(str(evidence / SITE / auditor_record.CHECKPOINT_FILE))
     assert audit(capsys, new, *given)[0] == 0
     for brought in (("--server", evidence), given):
         code, _, err = audit(capsys, old, *brought)

@@ -78,7 +78,7 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
         assert (task.state, task.code) == ("failed", reasons.GENERATOR)
         said = reasons.of_task(found, task, absence.sights(stage.store)[task.site], 0.0)
         assert said.why == "the generator that the campaign began with cannot be used"
-        assert said.do.startswith("wg-server generator list")
+        assert said.do.startswith("wg-server generator")
     (entry,) = operators.entries(stage.store, limit=9)
     assert (entry.operator, entry.through) == (stage.home.config().name, "server")
     assert (entry.action, entry.subject) == ("campaign failed", campaign.id)
@@ -127,4 +127,4 @@ def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage:
     )
     first, *_ = found.tasks
     said = reasons.of_task(found, first, absence.sights(stage.store)[first.site], 0.0)
-    assert said.do == "see the server's log for this site; then wg-server campaign retry"
+    assert said.do == "see the server's log for this site; then wg-server campaign resume ID SITE"

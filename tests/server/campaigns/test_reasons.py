@@ -50,7 +50,7 @@ def test_a_site_that_is_away_has_a_reason_and_something_to_do(
     out = task("a", state="expired", code=code, figure=figure, updated=NOW)
     later = reasons.of_task(campaign(out), out, sight(last_seen=NOW + 9 * DAY), NOW + 9 * DAY)
     assert why in later.why and later.why.startswith("left out 9 days ago: ")
-    assert do in later.do and "campaign retry" in later.do
+    assert do in later.do and "campaign resume" in later.do
 
 
 def test_a_site_says_for_itself_why_it_is_away() -> None:
@@ -171,4 +171,4 @@ def test_reasons_are_said_in_japanese() -> None:
     out = task("a", state="expired", code=absence.AWAY, figure=NOW - DAY, updated=NOW)
     found = reasons.of_task(campaign(out), out, THERE, NOW, "ja")
     assert found.why == "対象外になりました：接続していません（最終接続は 1 日前）"
-    assert found.do.endswith("wg-server campaign retry で再試行")
+    assert found.do.endswith("wg-server campaign resume ID SITE で再試行")

@@ -96,36 +96,35 @@ def test_campaign_start_needs_enrolled_sites_and_numbers(
         code, out, err = run(capsys, "campaign", "start", "--home", home.root, *words, "--json")
         assert code == wanted and message in err
         assert json.loads(out)["error"]["exit_code"] == wanted
-    assert document(capsys, "campaign", "list", "--home", home.root) == {"campaigns": []}
+    assert document(capsys, "campaign", "show", "--home", home.root) == {"campaigns": []}
 
 
 def test_a_generator_is_listed_installed_and_taken_back(
     capsys: pytest.CaptureFixture[str], home: ServerHome
 ) -> None:
-    code, _, err = run(capsys, "generator", "use", "--home", home.root, "ab" * 8)
+    code, _, err = run(capsys, "generator", "--home", home.root, "--use", "ab" * 8)
     assert code == 3 and "no id begins so" in err
-    code, _, err = run(capsys, "generator", "rollback", "--home", home.root)
-    assert code == 3 and "no generator was installed before" in err
     first, second = install(home, b"first"), candidate(home, b"second", passes=False)
-    code, out, _ = run(capsys, "generator", "list", "--home", home.root)
+    code, out, _ = run(capsys, "generator", "--home", home.root)
     assert code == 0
     rows = {line[:16]: line for line in out.splitlines() if line[:1] != " "}
     assert rows[first.id[:16]].endswith("passes  installed")
     assert rows[second.id[:16]].endswith("fails") and "copies: 0.9, required <= 0.1" in out
     for _ in range(2):  # again changes nothing
-        found = document(capsys, "generator", "use", "--home", home.root, second.id[:16])
+        found = document(capsys, "generator", "--home", home.root, "--use", second.id[:16])
         assert found["installed"] == second.id and found["before"] == first.id
         assert found["failed"] == ["copies: 0.9, required <= 0.1"]
     for version in (first, second):
-        found = document(capsys, "generator", "rollback", "--home", home.root)
+        before = document(capsys, "generator", "--home", home.root)["before"]
+        found = document(capsys, "generator", "--home", home.root, "--use", before)
         assert found["installed"] == versions.installed(home).id == version.id
-    found = document(capsys, "generator", "list", "--home", home.root)
+    found = document(capsys, "generator", "--home", home.root)
     assert (found["installed"], found["before"]) == (second.id, first.id) and not found["wrong"]
     with Store.open(home) as store:
         acts = [(entry.action, entry.subject) for entry in operators.entries(store, limit=9)]
     assert acts[:2] == [("generator use", second.id), ("generator use", first.id)]
     second.heads.write_bytes(b"damaged")
-    code, out, _ = run(capsys, "generator", "list", "--home", home.root)
+    code, out, _ = run(capsys, "generator", "--home", home.root)
     assert code == 0 and "! " in out and "not the package that its model card names" in out
 
 
@@ -190,16 +189,16 @@ def test_a_campaign_is_steered_from_the_command_line(
     shown = document(capsys, "campaign", "show", *about)
     assert shown["sites"][0]["deadline"] == shown["started"] + 7200.0
     CampaignQueue(store.engine).update(begun, "plant-b", state="refused", code="budget")
-    tried = document(capsys, "campaign", "retry", *about, "plant-b")
+    tried = document(capsys, "campaign", "resume", *about, "plant-b")
     assert [site["state"] for site in tried["sites"]] == ["waiting", "waiting"]
-    code, _, err = run(capsys, "campaign", "retry", *about, "plant-b")
+    code, _, err = run(capsys, "campaign", "resume", *about, "plant-b")
     assert code == 3 and "waiting, expected one of" in err
 
 
 def test_a_folder_that_is_no_home_says_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    for words in (("sites",), ("serve",), ("campaign", "list"), ("renew",)):
+    for words in (("sites",), ("serve",), ("campaign", "show"), ("keys", "renew", "certificate")):
         code, _, err = run(capsys, *words, "--home", tmp_path)
         assert code == 3 and "run init first" in err
 
@@ -258,7 +257,7 @@ def test_a_training_is_installed_only_where_its_card_passes(
     (new,) = (v for v in versions.present(home) if v.summary.generator == digest)
     assert got == code
     assert versions.installed(home).id == (new.id if passes else last.id)
-    use = f"wg-server generator use --home {home.root} {new.id[:16]}"
+    use = f"wg-server generator --home {home.root} --use {new.id[:16]}"
     assert (use in out) == (not passes)
     assert ("next: wg-server serve" in out) == passes
     said = "no generator of cnn-m: the zoo has 7 such networks" in out

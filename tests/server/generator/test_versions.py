@@ -36,7 +36,7 @@ def test_a_campaign_needs_an_installed_generator_and_the_message_says_how(
     made = candidate(home, passes=False)
     with pytest.raises(ConfigError, match=r"copies: 0\.9, required <= 0\.1") as refused:
         versions.ready(home)
-    assert f"wg-server generator use --home {home.root} {made.id[:16]}" in str(refused.value)
+    assert f"wg-server generator --home {home.root} --use {made.id[:16]}" in str(refused.value)
     versions.use(home, made)
     assert versions.ready(home) == Recipe(generator=made.id, architecture="lite0-head")
 

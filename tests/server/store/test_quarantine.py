@@ -48,7 +48,7 @@ def test_a_quarantined_answer_ends_its_own_part_and_the_others_are_served(
     assert conditioning(store) == ["plant-a", "plant-c"]
     (ended,) = CampaignQueue(store.engine).all()
     _, out, _ = run(capsys, "campaign", "show", "--home", home.root, ended.id)
-    assert "its release cannot be what it says" in out and "releases list" in out
+    assert "its release cannot be what it says" in out and "wg-server releases" in out
 
 
 def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
@@ -58,11 +58,11 @@ def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
         enrol(store, [name])
     store.add_release(stored("plant-a"))
     store.add_release(held())
-    (row,) = document(capsys, "releases", "list", "--home", home.root)["releases"]
+    (row,) = document(capsys, "releases", "--home", home.root)["releases"]
     assert row["site"] == HOSTILE and row["reasons"] == REASONS.splitlines()
-    _, out, _ = run(capsys, "releases", "list", "--home", home.root)
+    _, out, _ = run(capsys, "releases", "--home", home.root)
     assert all(text in out for text in (HOSTILE, "quarantined", *REASONS.splitlines()))
-    assert len(document(capsys, "releases", "list", "--all", "--home", home.root)["releases"]) == 2
+    assert len(document(capsys, "releases", "--all", "--home", home.root)["releases"]) == 2
     rows = {each["site"]: each for each in document(capsys, "sites", "--home", home.root)["sites"]}
     assert rows[HOSTILE]["quarantined"] == 1 and rows["plant-a"]["quarantined"] == 0
     _, out, _ = run(capsys, "sites", "--home", home.root)
@@ -79,16 +79,16 @@ def test_the_operator_frees_or_rejects(
     store.add_release(release)
     with pytest.raises(VerificationError, match=r"plant-b: quarantined: class 'dent'.*accept"):
         intake.check_used(release)
-    said = document(capsys, "releases", "accept", "--home", home.root, release.release_id)
+    said = document(capsys, "releases", "--home", home.root, "--accept", release.release_id)
     assert said["site"] == HOSTILE
     assert conditioning(store) == [HOSTILE]
     again = store.add_release(release)  # the plant sends it again, which changes no word
     intake.check_used(again)
-    document(capsys, "releases", "reject", "--home", home.root, release.release_id)
+    document(capsys, "releases", "--home", home.root, "--reject", release.release_id)
     assert conditioning(store) == []
-    (row,) = document(capsys, "releases", "list", "--home", home.root)["releases"]
+    (row,) = document(capsys, "releases", "--home", home.root)["releases"]
     assert row["standing"] == "rejected" and row["reasons"] == REASONS.splitlines()
-    code, _, err = run(capsys, "releases", "accept", "--home", home.root, "nothing")
+    code, _, err = run(capsys, "releases", "--home", home.root, "--accept", "nothing")
     assert code == 3 and "unknown" in err
 
 

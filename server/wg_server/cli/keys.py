@@ -1,0 +1,115 @@
+"""``wg-server keys``: what others verify with, and how it is made anew."""
+
+from collections.abc import Callable, Mapping
+
+import click
+
+from wg_core import cli
+from wg_core.errors import UsageError
+from wg_core.wire import canonical
+from wg_server.campaigns import auditors
+from wg_server.cli.options import home_option, this_user, when
+from wg_server.site import pki
+from wg_server.site.home import ServerHome
+from wg_server.store.operators import recorded
+from wg_server.store.sites import Store
+
+
+@click.group()
+def keys() -> None:
+    """Show the keys that others verify with; make keys and certificates anew."""
+
+
+@keys.command()
+@home_option
+@cli.json_option
+def show(home: ServerHome, as_json: bool) -> None:
+    """Print the keys that plants, witnesses and auditors verify with. None is secret."""
+    found = auditors.server_keys(home)
+    cli.answer(
+        as_json,
+        canonical.to_builtins(found),
+        f"server       {found.server}",
+        f"CA           {found.ca_sha256}",
+        f"packages     {found.signing_key}",
+        f"encoder      {found.encoder or 'none yet'}",
+        f"witness      --witness-key {found.witness_name}={found.witness_key}",
+        *(f"{x.site:12} --ledger-key {x.ledger_key}  ({x.ledger_origin})" for x in found.sites),
+    )
+
+
+def _certificate(home: ServerHome, as_json: bool) -> None:
+    """Make a fresh certificate for the listeners, under the same authority."""
+    pki.renew_server(home, home.config())
+    expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
+    good = f"{home.tls_cert}: good until {when(expires)}"
+    cli.answer(as_json, {"certificate_expires": expires}, good)
+
+
+def _authority(home: ServerHome, as_json: bool) -> None:
+    """Make a certificate authority that the old one vouches for."""
+    from wg_server.operation import authority
+
+    with Store.open(home) as store, recorded(store, this_user(), "rotate-authority", "authority"):
+        done = authority.rotate_authority(home)
+    cli.answer(
+        as_json,
+        canonical.to_builtins(done),
+        f"CA {done.now}, good until {when(done.expires)}",
+        f"CA {done.before} is retired; its key is deleted",
+        "join tokens that were made before name the old one: make them again",
+        f"next: wg-server backup --home {home.root} ...",
+    )
+
+
+def _signing(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
+    """Make keys for packages and cosignatures, signed by the old ones."""
+    from wg_server.operation import rotation
+
+    why = "stolen" if stolen else ""
+    with Store.open(home) as store, recorded(store, this_user(), "rotate-keys", "keys", why):
+        made = rotation.rotate_keys(home, stolen=stolen)
+    cli.answer(
+        as_json,
+        canonical.to_builtins(made),
+        f"signing key {made.signing_key}",
+        f"witness key {made.witness_key}",
+        "next, for each plant: wg-server enroll --replace, wg-client init --replace"
+        if stolen
+        else f"next: wg-server backup --home {home.root} ..., then serve: plants follow",
+    )
+
+
+_RENEWALS: Mapping[str, Callable[[ServerHome, bool], None]] = {
+    "certificate": _certificate,
+    "authority": _authority,
+    "signing": _signing,
+}
+
+
+@keys.command()
+@home_option
+@click.argument("what", type=click.Choice(list(_RENEWALS)))
+@click.option(
+    "--stolen",
+    is_flag=True,
+    help="Signing keys are stolen or lost: they hand nothing over, and every plant enrols again.",
+)
+@cli.json_option
+def renew(home: ServerHome, what: str, stolen: bool, as_json: bool) -> None:
+    """Make a certificate, the authority or the signing keys anew. No plant enrols again.
+
+    certificate: of the listeners; a running server takes it up.
+
+    authority: of all certificates; the old one vouches for it. A running server takes it up, and
+    plants learn it when they connect. Not for a stolen key: a thief could vouch for others, too.
+
+    signing: for packages and cosignatures, signed by the old ones, with the server stopped. Plants
+    take them over when they connect; 'wg-server sites' names those that have not yet.
+    """
+    if not stolen:
+        _RENEWALS[what](home, as_json)
+    elif what == "signing":
+        _signing(home, as_json, stolen=True)
+    else:
+        raise UsageError(f"--stolen: of {what}, expected signing")
