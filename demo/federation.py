@@ -274,8 +274,8 @@ class Federation:
         found = self._running.run_all(
             *(
                 (
-                    "wg-audit", "report", home, "--server", evidence,
-                    "--out", home / "audit.html", "--json",
+                    "wg-audit", "verify", home, "--server", evidence,
+                    "--report", home / "audit.html", "--json",
                 )
                 for home in homes
             )

@@ -27,7 +27,7 @@ PROGRAMS: Mapping[str, click.Command] = {
     "wg-audit": auditor,
 }
 _PROGRAM = r"wg-(?:client|server|audit)"
-_LINES = re.compile(rf"^(?:\$ |    )({_PROGRAM} [a-z][^\n]*)$", re.MULTILINE)
+_LINES = re.compile(rf"^(?:\$ |    )({_PROGRAM} [a-z-][^\n]*)$", re.MULTILINE)
 _INLINE = re.compile(
     rf"^(?:\$ |    )({_PROGRAM} [^\n]*)$|`({_PROGRAM} [a-z][^`\n]*)`", re.MULTILINE
 )

@@ -5,6 +5,7 @@ Everything heavy is imported inside a command, so that the program starts at onc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,8 +48,19 @@ def group() -> None:
 @group.command()
 @click.argument("path", type=_PATH)
 @evidence.options
+@click.option(
+    "--report", type=OUT_FILE, help="Write one self-contained HTML page, to read, print and file."
+)
+@click.option(
+    "--registry",
+    type=OUT_FILE,
+    help="Write a draft for the Differential Privacy Deployments Registry, YAML. What the log "
+    "cannot know is left for a person, and named.",
+)
 @json_option
-def verify(path: Path, as_json: bool, **brought: Any) -> int:
+def verify(
+    path: Path, report: Path | None, registry: Path | None, as_json: bool, **brought: Any
+) -> int:
     """Verify PATH: a ledger export (.wgl), or a client's home folder.
 
     A log proves nothing by its own word alone: bring the keys, and a checkpoint or the server's
@@ -56,9 +68,23 @@ def verify(path: Path, as_json: bool, **brought: Any) -> int:
     """
     finding = evidence.verify(path, **brought)
     document = finding.to_json()
+    if report is not None:
+        _write_report(path, finding, report)
+    missing = () if registry is None else _write_draft(path, finding, registry)
     if as_json:
-        emit(document)
+        emit({**document, "missing": list(missing)} if registry is not None else document)
         return _exit_code(finding)
+    _say(finding, document)
+    for name in missing:
+        note(text("for a person: {name}", name=name))
+    for file in (report, registry):
+        if file is not None:
+            say(text("{path}: written ({word})", path=file, word=finding.verdict.word))
+    return _exit_code(finding)
+
+
+def _say(finding: Finding, document: dict[str, Any]) -> None:
+    """Say the verdict, a line for each thing that was compared."""
     found = finding.verdict
     origin = printable(document["origin"])
     say(
@@ -101,7 +127,23 @@ def verify(path: Path, as_json: bool, **brought: Any) -> int:
         note(text("note: {remark}", remark=shown(remark)))
     for missing in found.not_checked:
         note(text("not checked: {what}", what=shown(missing)))
-    return _exit_code(finding)
+
+
+def _write_report(path: Path, finding: Finding, out: Path) -> None:
+    from wg_audit.report import render
+    from wg_core import atomic
+
+    atomic.write_bytes(out, render(path, finding, language.current()).encode())
+
+
+def _write_draft(path: Path, finding: Finding, out: Path) -> Sequence[str]:
+    """Write the registry's draft; returns the names of what a person has to add."""
+    from wg_audit import registry
+    from wg_core import atomic
+
+    entry = registry.write(path, finding)
+    atomic.write_bytes(out, entry.to_yaml().encode("utf-8"))
+    return entry.missing
 
 
 @group.command()
@@ -129,34 +171,8 @@ def export(home: Path, out: Path, as_json: bool) -> None:
 
 
 @group.command()
-@click.argument("path", type=_PATH)
-@out_option("The HTML page to write.")
-@evidence.options
 @json_option
-def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
-    """Verify PATH and write one self-contained HTML page about it, to read, print and file."""
-    from wg_audit.report import render
-    from wg_core import atomic
-
-    finding = evidence.verify(path, **brought)
-    page = render(path, finding, language.current()).encode()
-    atomic.write_bytes(out, page)
-    word = finding.verdict.word
-    document = {**finding.to_json(), "file": str(out), "page_bytes": len(page)}
-    answer(as_json, document, text("{path}: written ({word})", path=out, word=word))
-    return _exit_code(finding)
-
-
-@group.command()
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Of what is made up; the same seed makes the same.",
-)
-@json_option
-def empirical(seed: int, as_json: bool) -> int:
+def empirical(as_json: bool) -> int:
     """Try to catch the installed release code giving less privacy than it claims.
 
     Runs plants of its own over made-up records, from files through snapshot, encoder and charge to
@@ -174,39 +190,9 @@ def empirical(seed: int, as_json: bool) -> int:
         )
     size = Size()
     with timed_progress(text("questions to made-up plants"), size.questions) as answered:
-        report = audits.audit(installed[0].load()(), size=size, seed=seed, on_question=answered)
+        report = audits.audit(installed[0].load()(), size=size, on_question=answered)
     answer(as_json, words.document(report), *words.lines(report))
     return EXIT_OK if report.passed else EXIT_VERIFICATION
-
-
-@group.command()
-@click.argument("path", type=_PATH)
-@click.option("--out", type=OUT_FILE, help="The YAML file to write; standard output if not given.")
-@evidence.options
-@json_option
-def registry(path: Path, out: Path | None, as_json: bool, **brought: Any) -> int:
-    """Verify PATH and write a draft for the Differential Privacy Deployments Registry.
-
-    What the log cannot know is left for a person, and named.
-    """
-    from wg_audit import registry as registries
-    from wg_core import atomic
-
-    finding = evidence.verify(path, **brought)
-    entry = registries.write(path, finding)
-    if out is not None:
-        atomic.write_bytes(out, entry.to_yaml().encode("utf-8"))
-    if as_json:
-        place = None if out is None else str(out)
-        emit({"file": place, "entry": entry.document, "missing": list(entry.missing)})
-        return _exit_code(finding)
-    if out is None:
-        say(entry.to_yaml().rstrip("\n"))
-    else:
-        say(f"{out}: written")
-    for name in entry.missing:
-        note(f"for a person: {name}")
-    return _exit_code(finding)
 
 
 @group.command()

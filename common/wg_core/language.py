@@ -176,10 +176,7 @@ _CHOSEN = "wg_core.language"
 
 
 def add_option(command: click.Command, speaks: Speaks) -> None:
-    """Give a command, and all below it, ``--language``.
-
-    It counts before or behind a subcommand's name; without it ``prefer`` and the environment do.
-    """
+    """Give a program ``--language``; without it ``prefer`` and the environment count."""
 
     def choose(context: click.Context, _: click.Parameter, value: Code | None) -> None:
         if value is not None:
@@ -195,9 +192,6 @@ def add_option(command: click.Command, speaks: Speaks) -> None:
         help="Of what people read; default: client.yaml's, or the environment's.",
     )
     command.params.append(option)
-    if isinstance(command, click.Group):
-        for each in command.commands.values():
-            add_option(each, speaks)
 
 
 def of_the_call(context: click.Context) -> Code:

@@ -472,7 +472,7 @@ def test_the_command_says_all_of_it(site: Site, exported: Exported, full: bytes)
 
 
 def test_the_command_says_it_in_japanese(site: Site, exported: Exported, full: bytes) -> None:
-    words = ("verify", str(site.path), "--server", str(exported.folder), "--language", "ja")
+    words = ("--language", "ja", "verify", str(site.path), "--server", str(exported.folder))
     said = CliRunner().invoke(group, words).stdout
     assert "サーバーの sites.json の" in said and "、サーバーの checkpoint.note の" in said
     assert not re.search(r"the server|\d (?:s|min|h|d)\b|; ", said), said
@@ -508,7 +508,7 @@ def test_the_report_names_keys_and_what_was_not_checked(
     site: Site, exported: Exported, full: bytes, tmp_path: Path
 ) -> None:
     out = tmp_path / "report.html"
-    run("report", site.path, "--out", out, "--server", exported.folder)
+    run("verify", site.path, "--report", out, "--server", exported.folder)
     page = out.read_text()
     known = KnownWitness(NAME, signing.public_bytes(site.witness_key))
     for words in ("On whose word", "What was not checked", known.key_id, "Verified"):

@@ -129,7 +129,7 @@ def test_the_sheet_of_what_it_is_worth(
     data = write_npz(tmp_path / "data.npz", {0: 4, 1: 4}, seed=3, labels=LABELS)
     encoder, page = tmp_path / "encoder.safetensors", tmp_path / f"sheet.{language.code}.html"
     encoder.write_bytes(fitted_encoder(64))
-    words = ["simulate", "--data", data, "--encoder", encoder, "--sheet", page]
-    called = CliRunner().invoke(group, [*map(str, words), "--language", language.code])
+    words = ["--language", language.code, "simulate", "--data", data, "--encoder", encoder]
+    called = CliRunner().invoke(group, [*map(str, words), "--sheet", str(page)])
     assert called.exit_code == 0, called.output
     assert wrong(browser, page, tmp_path) == []

@@ -65,7 +65,7 @@ def test_a_kept_ledger_and_evidence_are_audited(root: Path) -> None:
     verdict = make.command("wg-audit", "verify", *words)
     assert verdict["charges"] == 1, verdict
     page = root / "audit.html"
-    make.command("wg-audit", "report", *words, "--out", page)
+    make.command("wg-audit", "verify", *words, "--report", page)
     assert make.SITE in page.read_text("utf-8")
 
 

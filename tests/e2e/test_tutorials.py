@@ -263,6 +263,7 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
             ),
             "wg-client init …": of_two_encoders(scene),
             "wg-client simulate": lambda words: words + small,
+            "wg-client --language ja simulate": lambda words: words + small,
             "wg-client run": person,
             "wg-client requests show": scene.named,
             "wg-client requests approve": scene.named,

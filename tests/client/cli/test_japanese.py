@@ -31,7 +31,7 @@ def call(plant: TestPlant, *words: str, **environment: str) -> str:
 @pytest.mark.parametrize("command", ["check", "budget", "status", "freeze"])
 def test_commands_speak_japanese(make_plant: MakePlant, command: str) -> None:
     plant = make_plant({0: 4, 1: 4})
-    said = call(plant, command, "--language", "ja")
+    said = call(plant, "--language", "ja", command)
     # What stays English: paths, errors of the system, and commands.
     rest = re.sub(r"/\S*|cannot be read: .*?directory|wg-client [a-z -]+", "", said)
     assert not ENGLISH.search(rest), said
@@ -54,7 +54,7 @@ def test_settings_of_the_home_choose_the_language_and_json_stays_english(
     plant = make_plant({0: 4, 1: 4})
     configuration.save(plant.home, replace(plant.config, language="ja"))
     assert "使用" in call(plant, "budget")
-    assert "spent" in call(plant, "budget", "--language", "en")
+    assert "spent" in call(plant, "--language", "en", "budget")
     document = call(plant, "check", "--json")
     assert not re.search("[ぁ-ん]", document) and json.loads(document)["site"] == "plant-a"
 
@@ -69,7 +69,7 @@ def test_errors_and_help_speak_japanese(make_plant: MakePlant) -> None:
         ),
         (["simulate", "--data", plant.home.root / "none"], "none: 見つかりません"),
         (["check", "--help"], "［必須］"),
-        (["check", "--help", "--language", "en"], "Show what the client sees"),
+        (["--language", "en", "check", "--help"], "Show what the client sees"),
     ):
         said = said_by(words)
         assert told in said, said
