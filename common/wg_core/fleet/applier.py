@@ -19,7 +19,7 @@ from wg_core.site.home import ClientHome
 
 log = logging.getLogger(__name__)
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class Applier:
@@ -112,7 +112,7 @@ class Applier:
         except StorageError:
             raise
         except OSError as error:
-            if error.errno in _DISK:
+            if error.errno in DISK_ERRORS:
                 raise StorageError(f"{path}: cannot be applied: {error.strerror}") from error
             self._reject(path, InternalError(f"{path}: {error}"))
         except WgError as error:

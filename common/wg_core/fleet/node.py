@@ -2,7 +2,8 @@
 
 One loop: renew the certificate if it is time, connect, take a message, answer it at the end of its
 time slot (``slot``), and again. Flower is in ``flower``, what is answered in ``answers``, packages
-in ``applier``. The node starts no process and opens no port.
+in ``applier``. The node opens no port, and starts no process but the one that applies a package
+(``applying``).
 """
 
 import logging

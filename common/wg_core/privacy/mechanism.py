@@ -83,14 +83,17 @@ def sigma_for(schema: Bounded, epsilon: float, delta: float) -> float:
 
 def opendp_sampler(exact: Integers, sigma: float) -> Integers:
     """Add discrete Gaussian noise of scale ``sigma`` with OpenDP; entries saturate at 64 bits."""
-    import opendp.prelude as dp
-    from opendp.mod import GLOBAL_FEATURES
+    # Not the prelude: it imports torch and scikit-learn where they are.
+    from opendp.domains import atom_domain, vector_domain
+    from opendp.measurements import make_gaussian
+    from opendp.metrics import l2_distance
+    from opendp.mod import GLOBAL_FEATURES, enable_features
 
     if "idealized-numerics" in GLOBAL_FEATURES:
         raise InternalError("OpenDP's idealized-numerics is on: its noise would not be private")
-    dp.enable_features("contrib")  # an acknowledgement that proofs are not vetted; changes nothing
-    space = dp.vector_domain(dp.atom_domain(T="i64"), size=len(exact)), dp.l2_distance(T=float)
-    measurement = dp.m.make_gaussian(*space, scale=sigma)
+    enable_features("contrib")  # an acknowledgement that proofs are not vetted; changes nothing
+    space = vector_domain(atom_domain(T="i64"), size=len(exact)), l2_distance(T=float)
+    measurement = make_gaussian(*space, scale=sigma)
     return np.array(measurement(exact.tolist()), dtype=np.int64)
 
 

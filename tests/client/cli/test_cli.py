@@ -23,7 +23,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import adoption
 from wg_client.selection.apply import apply_package
 from wg_core import cli, errors, installed_code, logs
-from wg_core.fleet import node
+from wg_core.fleet import __main__ as process
 from wg_core.ledger import charging
 from wg_core.ledger.store import Ledger
 from wg_core.release.budget import read_spend
@@ -149,11 +149,11 @@ def test_a_node_states_the_digest_of_the_code_that_it_began_with(
         monkeypatch.setattr(installed_code, "digest_of", lambda files: upgrade)
         began.append(charging.code_digest())
 
-    monkeypatch.setattr(node, "run_node", serve)
+    monkeypatch.setattr(process, "run_node", serve)
     monkeypatch.setattr(logs, "use", lambda *words, **named: None)
     monkeypatch.setattr(signal, "signal", lambda *words: None)
     with pytest.raises(SystemExit):
-        cli.run(group, ["run", "--home", str(plant.home.root)])
+        cli.run(process.node, ["--home", str(plant.home.root)])
     installed_code.installed.cache_clear()
     assert began == [before]
 

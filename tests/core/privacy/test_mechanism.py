@@ -141,5 +141,5 @@ def test_no_source_file_turns_idealized_numerics_on() -> None:
     for folder in ("common", "server", "client", "demo", "bench"):
         for path in (root / folder).rglob("*.py"):
             for line in path.read_text("utf-8").splitlines():
-                if "enable_features" in line:
+                if "enable_features(" in line:
                     assert 'enable_features("contrib")' in line, path

@@ -3,7 +3,8 @@
 ``CLOCK_FILE``: a file with a number of seconds, by which this process's clock is ahead; it is read
 at every look at the clock. ``NETWORK_LOG``: a file to which every name look-up and every address
 that is called is written; ``NETWORK_PORTS``: ports on 127.0.0.1 that may be called. Anything else,
-names first of all, is written down and refused.
+names first of all, is written down and refused. ``MODULES_FILE``: where the names of all modules
+that are loaded are written, on SIGUSR1.
 """
 
 from __future__ import annotations
@@ -69,6 +70,19 @@ def watch_the_network(path: str, ports: set[str]) -> None:
     sys.addaudithook(audit)
 
 
+def list_modules(path: str) -> None:
+    import signal
+
+    def write(number: int, frame: object) -> None:
+        with open(f"{path}.part", "w") as file:  # noqa: PTH123
+            file.write("\n".join(sorted(sys.modules)))
+        os.replace(f"{path}.part", path)  # noqa: PTH105
+
+    signal.signal(signal.SIGUSR1, write)
+
+
+if os.environ.get("MODULES_FILE"):
+    list_modules(os.environ["MODULES_FILE"])
 if os.environ.get("CLOCK_FILE"):
     shift_the_clock(os.environ["CLOCK_FILE"])
 if os.environ.get("NETWORK_LOG"):

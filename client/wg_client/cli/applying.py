@@ -1,0 +1,88 @@
+"""Applies one package and says what came of it: what the node starts (``wg_core.fleet.applying``).
+
+The answer is the only thing on standard output; what libraries print goes to standard error.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from wg_client.cli.models import kept_lines
+from wg_client.languages import speaks
+from wg_core import cli, language, logs
+from wg_core.errors import InternalError, StorageError, WgError
+from wg_core.fleet.applier import DISK_ERRORS
+from wg_core.fleet.applying import Applied
+from wg_core.language import text
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@click.argument("home", type=click.Path(path_type=Path))
+@click.argument("package", type=click.Path(path_type=Path))
+@cli.log_option
+def applying(home: Path, package: Path, log_format: str) -> None:
+    """Apply PACKAGE at HOME, and answer with one record."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # a package that is being applied is finished
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    threading.Thread(target=_end_with_the_node, daemon=True).start()
+    try:
+        reply = _apply(ClientHome(home), package, log_format)
+    except WgError as error:
+        reply = Applied(code=error.code, message=str(error))
+    except OSError as error:
+        kind = StorageError if error.errno in DISK_ERRORS else InternalError
+        reply = Applied(code=kind.code, message=f"{package}: cannot be applied: {error.strerror}")
+    except Exception as error:
+        log.exception("package %s", package.stem)
+        reply = Applied(code=InternalError.code, message=f"{package}: {type(error).__name__}")
+    with os.fdopen(answer, "wb") as stream:
+        stream.write(canonical.encode(reply))
+
+
+def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
+    from wg_client.selection.apply import apply_package  # torch: seconds to import
+
+    logs.use(log_format, hidden=(configuration.load(home).data.path,))
+    applied = apply_package(home, package)
+    manifest = applied.manifest
+    document = {
+        "package": manifest.package_id,
+        "accepted": applied.accepted,
+        "kept": manifest.kept,
+        "reason": manifest.reason,
+        "gain": manifest.gain,
+        "report": str(home.report),
+    }
+    speak = language.current()
+    said = [text("kept {model}", model=manifest.kept), *kept_lines(home, applied)]
+    return Applied(
+        document=json.dumps(document, indent=2, sort_keys=True),
+        lines=tuple(cli.printable(speak(line), "\n\t") for line in said),
+    )
+
+
+def _end_with_the_node() -> None:
+    """Standard input ends when the node does, however it ended."""
+    while sys.stdin.buffer.read(1):
+        pass
+    os._exit(os.EX_TEMPFAIL)
+
+
+language.add_option(applying, speaks)
+
+
+if __name__ == "__main__":
+    cli.run(applying, extra="client", speaks=speaks)

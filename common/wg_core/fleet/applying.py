@@ -1,0 +1,78 @@
+"""A package is applied by a process of its own, so that the node loads no models.
+
+The process is this interpreter with one module of the installation, ``PROGRAM``; a server chooses
+nothing of it but the bytes of the package on disk. It answers with one ``Applied`` record on its
+standard output, logs to this process's standard error, ignores the signals that end a node, since a
+package that is being applied is finished first, and ends when its standard input does, so that it
+never outlives the node.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_core import errors, language, logs
+from wg_core.errors import InternalError, WgError
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
+
+PROGRAM = "wg_client.cli.applying"
+REPLY_LIMIT = 1 << 20
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What came of one package.
+
+    Attributes:
+        code: Code of the error (``wg_core.errors``) that ended it; empty: it was applied.
+        message: Of that error.
+        document: What was kept and why, as JSON text, for ``--once --json``.
+        lines: The same for a person.
+    """
+
+    version: int = VERSION
+    code: str = ""
+    message: str = ""
+    document: str = ""
+    lines: tuple[str, ...] = ()
+
+
+def apply_package(home: ClientHome, path: Path) -> Applied:
+    """Apply a package in a child process, and wait for it.
+
+    Raises:
+        WgError: As the child says; ``InternalError`` where it ended without an answer.
+    """
+    words = [sys.executable, "-P", "-m", PROGRAM, str(home.root), str(path)]
+    words += ["--language", language.current().code]
+    words += ["--log-format", logs.JSON if logs.in_json() else logs.TEXT]
+    with subprocess.Popen(  # noqa: S603 - this interpreter, and a module of the installation
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as child:
+        assert child.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
+        data = child.stdout.read(REPLY_LIMIT + 1)
+        if len(data) > REPLY_LIMIT:
+            child.kill()
+        code = child.wait()
+    if code != 0 or not data or len(data) > REPLY_LIMIT:
+        raise InternalError(f"{path}: the process that applied it ended with {code}")
+    reply = canonical.decode(Applied, data, what="answer of the applying process")
+    if reply.code:
+        raise _kinds().get(reply.code, InternalError)(reply.message)
+    return reply
+
+
+def _kinds(base: type[WgError] = WgError) -> dict[str, type[WgError]]:
+    """Every error of the tree by its code."""
+    return {kind.code: kind for kind in _tree(base)}
+
+
+def _tree(base: type[WgError]) -> Iterator[type[WgError]]:
+    yield base
+    for kind in base.__subclasses__():
+        if kind.__module__ == errors.__name__:
+            yield from _tree(kind)
