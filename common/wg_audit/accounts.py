@@ -1,13 +1,12 @@
 """What a verified history cost: epsilon of each lineage by two code bases, and what charges said.
 
 ``primary`` is dp-accounting's privacy loss distribution (``privacy.accounting``), ``independent``
-is closed-form Gaussian DP or prv-accountant's bracket (``privacy.independent``). They must agree,
-and the primary figure must be under the cap. Since composed epsilon only grows, a cap that holds
+is closed-form Gaussian DP (``privacy.independent``). They must agree, and the primary figure must
+be under the cap. Since composed epsilon only grows, a cap that holds
 at the end held after every charge. The epsilons that charges state are checked with a third,
 vectorised evaluation of the closed form (Balle and Wang 2018, Theorem 8).
 """
 
-import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,16 +16,14 @@ from wg_core.errors import VerificationError
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.history import History, StatedFigures
 from wg_core.privacy import accounting, independent
-from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
+from wg_core.privacy.events import MU_SQUARED_UNIT
 
-AGREEMENT = 1e-3  # Largest difference in epsilon between the two code bases, for Gaussians
+AGREEMENT = 1e-3  # Largest difference in epsilon between the two code bases
 STATED_TOLERANCE = 1e-4  # Relative error allowed in an epsilon that a charge states
 CAP_TOLERANCE = 1e-7
 """Relative: another machine's arithmetic may differ in the last digits from the site's."""
 ALONE_LOW, ALONE_HIGH = 1e-6, 1e-3
 """Relative: by how much a charge's own epsilon may be below what it costs, and above."""
-MIXED_LIMIT = 64
-"""Most stated epsilons of lineages with DP-SGD runs that are recomputed, evenly spread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +36,10 @@ class LineageAccount:
         charges: Number of charges.
         burned: Number of charges without a release.
         mu_squared: Sum of mu^2 of Gaussian charges.
-        dp_sgd_runs: Number of distinct (q, sigma) of DP-SGD runs.
         delta: Delta of the cap and of all epsilons here.
         cap_epsilon: The cap.
         primary: Composed epsilon by dp-accounting.
-        independent: The same by other code; with DP-SGD runs the middle of a bracket.
+        independent: The same by other code.
         independent_lower: Lower end of the bracket.
         independent_upper: Upper end of the bracket.
     """
@@ -53,7 +49,6 @@ class LineageAccount:
     charges: int
     burned: int
     mu_squared: float
-    dp_sgd_runs: int
     delta: float
     cap_epsilon: float
     primary: float
@@ -83,7 +78,6 @@ def accounts(history: History) -> list[LineageAccount]:
             charges=lineage.charges,
             burned=burned.get(lineage.id, 0),
             mu_squared=float(lineage.mu_squared * MU_SQUARED_UNIT),
-            dp_sgd_runs=len(lineage.runs),
             delta=delta,
             cap_epsilon=float(lineage.cap_epsilon),
             primary=accounting.epsilon(events, delta),
@@ -96,40 +90,16 @@ def accounts(history: History) -> list[LineageAccount]:
     return result
 
 
-def check_stated(history: History) -> int:
-    """Hold the epsilons that charges state against their own events.
-
-    Returns:
-        How many stated figures of lineages with DP-SGD runs were left unchecked.
-
-    Raises:
-        VerificationError: A charge states another epsilon than its events have.
-    """
-    _check_gaussian(history.figures)
-    mixed = history.mixed
-    step = max(1, -(-len(mixed) // MIXED_LIMIT))
-    chosen = mixed[::-1][::step]
-    for figure in chosen:
-        found = accounting.epsilon(figure.events, float(figure.delta))
-        if abs(found - float(figure.epsilon)) > STATED_TOLERANCE * (1 + found):
-            raise VerificationError(
-                f"entry {figure.seq}: states epsilon {figure.epsilon}, its events have {found:.6g}"
-            )
-    return len(mixed) - len(chosen)
-
-
 @dataclass(slots=True)
 class AloneFigures:
     """What charges say that they cost by themselves, collected one by one."""
 
-    gaussian: StatedFigures = field(default_factory=StatedFigures)
-    runs: dict[tuple[PrivacyEvent, str, str], int] = field(default_factory=dict)
+    figures: StatedFigures = field(default_factory=StatedFigures)
 
     @property
     def largest_delta(self) -> float:
         """The largest delta that a charge states for itself; zero if there is none."""
-        runs = (float(delta) for _, _, delta in self.runs)
-        return max(itertools.chain(self.gaussian.delta, runs), default=0.0)
+        return max(self.figures.delta, default=0.0)
 
     def add(self, charge: Charge) -> None:
         """Check a charge against its blocks, and keep what it says that it costs.
@@ -138,48 +108,33 @@ class AloneFigures:
             VerificationError: It contradicts its blocks (``rederive.check_charge``).
         """
         rederive.check_charge(charge)
-        seq, event = charge.head.seq, charge.event
+        seq = charge.head.seq
         for what, text in (("epsilon", charge.epsilon), ("delta", charge.delta)):
             if not rederive.number(text, f"entry {seq}: {what}") > 0:
                 raise VerificationError(f"entry {seq}: {what} is {text}, expected more than 0")
-        if event.mechanism == "gaussian":
-            self.gaussian.add(seq, event.mu_squared, charge.delta, charge.epsilon)
-        else:
-            self.runs.setdefault((event, charge.epsilon, charge.delta), seq)
+        self.figures.add(seq, charge.event.mu_squared, charge.delta, charge.epsilon)
 
 
-def check_alone(figures: AloneFigures) -> int:
+def check_alone(alone: AloneFigures) -> None:
     """Hold the epsilon that each charge states for itself against its own event.
 
-    Returns:
-        How many different DP-SGD runs were left unchecked, beyond ``MIXED_LIMIT``.
-
     Raises:
-        VerificationError: A charge states less than it costs, or, for a Gaussian, more.
+        VerificationError: A charge states less than it costs, or more.
     """
-    columns = _columns(figures.gaussian)
-    if columns is not None:
-        seq, units, delta, stated = columns
-        unit = float(MU_SQUARED_UNIT)
-        too_low = _delta(np.sqrt(units * unit), stated * (1 + ALONE_LOW)) > delta
-        too_high = _delta(np.sqrt((units + 1) * unit), stated * (1 - ALONE_HIGH)) < delta
-        bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | ~(delta < 1))
-        if len(bad):
-            first = int(bad[0])
-            raise VerificationError(
-                f"entry {int(seq[first])}: states epsilon {stated[first]:.6g} at delta "
-                f"{delta[first]:g} for itself, which is not that of mu^2 = "
-                f"{units[first] * unit:.6g}"
-            )
-    runs = list(figures.runs.items())
-    for (event, epsilon, at), index in runs[-MIXED_LIMIT:]:
-        cost = accounting.epsilon([event], float(at))
-        if cost > float(epsilon) * (1 + STATED_TOLERANCE):
-            raise VerificationError(
-                f"entry {index}: states epsilon {epsilon} at delta {at} for itself, its run of "
-                f"{event.steps} steps costs {cost:.6g}"
-            )
-    return max(0, len(runs) - MIXED_LIMIT)
+    columns = _columns(alone.figures)
+    if columns is None:
+        return
+    seq, units, delta, stated = columns
+    unit = float(MU_SQUARED_UNIT)
+    too_low = _delta(np.sqrt(units * unit), stated * (1 + ALONE_LOW)) > delta
+    too_high = _delta(np.sqrt((units + 1) * unit), stated * (1 - ALONE_HIGH)) < delta
+    bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | ~(delta < 1))
+    if len(bad):
+        first = int(bad[0])
+        raise VerificationError(
+            f"entry {int(seq[first])}: states epsilon {stated[first]:.6g} at delta "
+            f"{delta[first]:g} for itself, which is not that of mu^2 = {units[first] * unit:.6g}"
+        )
 
 
 def worst(found: list[LineageAccount]) -> LineageAccount | None:
@@ -217,7 +172,12 @@ def _columns(figures: StatedFigures) -> _Columns | None:
     )
 
 
-def _check_gaussian(figures: StatedFigures) -> None:
+def check_stated(figures: StatedFigures) -> None:
+    """Hold the epsilons that charges state against their own events.
+
+    Raises:
+        VerificationError: A charge states another epsilon than its events have.
+    """
     columns = _columns(figures)
     if columns is None:
         return

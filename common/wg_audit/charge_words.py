@@ -15,29 +15,21 @@ _SHAPES = (
     template("each record is a unit"),
     template("the m records of a unit weigh 1/m each"),
     template("at most {cap} records of a unit count"),
-    template("gradients of a unit's records are summed, and clipped as one"),
     template("(epsilon, delta)-DP by Gaussian DP"),
-    template("(epsilon, delta)-DP by privacy loss distributions"),
-    template("joint discrete Gaussian over exact integers"),
     template("two discrete Gaussians over exact integers, sums about a centre from the first"),
     template("discrete Gaussian over exact counts of right answers of package {package}"),
-    template("DP-SGD of a linear head on frozen features; {recipe}"),
     template("dp-accounting {version} PLD, add or remove one"),
     template("exact integer statistics and an exact discrete sampler"),
-    template("clipped sums on an integer grid and an exact discrete sampler"),
     template("answers in fixed time slots"),
-    template("made on the site's own request; nobody waits for an answer"),
     template(
         "OpenDP's cryptographic generator, in user space (AES CTR-DRBG), seeded by the operating"
         " system"
     ),
-    template("sampling coins: operating system; noise: {source}"),
     template("label domain"),
     template("clip radius"),
     template("encoder"),
     template("feature projection"),
     template("package and its candidates"),
-    template("training plan"),
     template("that, when and how often the site releases"),
 )
 

@@ -88,8 +88,6 @@ def _unit(newest: Charge | None) -> Layer:
 
 def _trust(finding: Finding) -> Layer:
     answers = [text("fixed statistics whose layout does not depend on the data")]
-    if any(account.dp_sgd_runs for account in finding.accounts):
-        answers.append(text("checkpoints trained by DP-SGD"))
     return Layer(
         text("Trust model and queries"),
         (
@@ -130,11 +128,6 @@ def _algorithms(newest: Charge | None, audits: Sequence[Audit]) -> Layer:
         shown += [
             text("mechanism: {name}", name=charge_words.said(newest.mechanism.name)),
             text(
-                "sampling probability, noise multiplier and steps are on each DP-SGD charge, and"
-                " its cost is computed from them (checked by two code bases)"
-            )
-            if newest.event.mechanism == "dp-sgd"
-            else text(
                 "squared sensitivity {square} and σ are on each charge; both, μ² and ε follow from"
                 " its blocks and weights (derived again by other code)",
                 square=newest.mechanism.sensitivity_squared,

@@ -6,7 +6,6 @@ noise, a larger sensitivity or for another purpose than its charge says, is refu
 counts once, however many copies of its file there are.
 """
 
-import io
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from wg_core.ledger.entries import Charge
 from wg_core.ledger.history import History
 from wg_core.ledger.lineage import ChargeState
 from wg_core.ledger.statement import BlockShare
-from wg_core.wire import canonical, container, protocol, tensors
+from wg_core.wire import canonical, container, protocol
 from wg_core.wire import covered as covered_files
 from wg_core.wire.covered import CoveredStatistics
 
@@ -68,14 +67,11 @@ class Comparison:
         received: Each release whose file was compared, by its log's origin and its own index.
         elsewhere: Charges that files bring of logs that were not given: by origin, then index.
         entries_elsewhere: Indices of entries that such files show, by origin.
-        uncovered: Names of contributions that no log given covers. A contribution does not say
-            which log it is of.
     """
 
     received: dict[tuple[str, int], Received] = field(default_factory=dict)
     elsewhere: dict[str, dict[int, Charge]] = field(default_factory=dict)
     entries_elsewhere: dict[str, set[int]] = field(default_factory=dict)
-    uncovered: list[str] = field(default_factory=list)
 
 
 class _Schema(msgspec.Struct):
@@ -158,29 +154,15 @@ class _Quality(msgspec.Struct):
     integers_sha256: str
 
 
-class _Contribution(msgspec.Struct):
-    site: str
-    dataset: str
-    request_id: str
-    encoder: str
-    labels: list[str]
-    event: dict[str, str | int]
-    sampler: str
-    epsilon: str
-    delta: str
-    purpose: str
-    tensors_sha256: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FileKind:
-    """How a kind of file is packed: a signed release, and for most what covers it around it."""
+    """How a kind of file is packed: a signed release, and around it what covers it."""
 
     kind: str
     body: str
     limit: int
     manifest_limit: int
-    covered: str = ""
+    covered: str
 
 
 _STATISTICS = _FileKind(
@@ -197,13 +179,7 @@ _QUALITY = _FileKind(
     manifest_limit=256 << 10,
     covered=covered_files.QUALITY_KIND,
 )
-_CONTRIBUTION = _FileKind(
-    kind=protocol.CONTRIBUTION_KIND,
-    body="tensors",
-    limit=protocol.CONTRIBUTION_LIMIT,
-    manifest_limit=1 << 20,
-)
-_BY_SUFFIX = {".wgs": _STATISTICS, ".wgq": _QUALITY, ".wgc": _CONTRIBUTION}
+_BY_SUFFIX = {".wgs": _STATISTICS, ".wgq": _QUALITY}
 
 
 def listed(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -222,7 +198,7 @@ def match(
 
     Args:
         logs: The verified logs of the site.
-        paths: Covered statistics (``.wgs``), quality reports (``.wgq``), contributions (``.wgc``).
+        paths: Covered statistics (``.wgs``), quality reports (``.wgq``).
         not_given: Origins of logs of the site that are known and were not given.
 
     Raises:
@@ -254,18 +230,17 @@ def _match(
 ) -> None:
     kind = _BY_SUFFIX.get(path.suffix, _STATISTICS)
     data = atomic.read_bytes(path, limit=kind.limit)
-    covered = covered_files.decode(data, kind.covered, kind.limit) if kind.covered else None
-    payload = data if covered is None else covered.release
+    covered = covered_files.decode(data, kind.covered, kind.limit)
+    payload = covered.release
     digest = canonical.sha256_hex(payload)
     covering = by_hash.get(digest, [])
-    if not covering and not_given and _is_elsewhere(comparison, covered, path, not_given):
+    if not covering and not_given and _is_elsewhere(comparison, covered, not_given):
         return
     if len(covering) != 1:
         raise VerificationError(f"covered by {len(covering)} RELEASE entries, expected exactly one")
     log, state = covering[0]
     try:
-        if covered is not None:
-            _check_entries(covered, log.history, state)
+        _check_entries(covered, log.history, state)
         _check(kind, payload, log.charge(state.seq), log.history.state.site)
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
@@ -275,14 +250,10 @@ def _match(
 
 def _is_elsewhere(
     comparison: Comparison,
-    covered: CoveredStatistics | None,
-    path: Path,
+    covered: CoveredStatistics,
     not_given: Collection[str],
 ) -> bool:
     """Whether a file can be of a log that was not given; if so, keep what it shows of that log."""
-    if covered is None:
-        comparison.uncovered.append(path.name)
-        return True
     charge = entries.decode(covered.charge_entry, what="charge entry")
     origin = charge.head.origin
     if origin not in not_given or not isinstance(charge, Charge):
@@ -313,9 +284,7 @@ def _check(kind: _FileKind, payload: bytes, charge: Charge, site: str) -> None:
         limit=kind.limit,
     )
     document, body = sections["manifest"], sections[kind.body]
-    if kind is _CONTRIBUTION:
-        _check_contribution(_manifest(_Contribution, document, kind), body, charge, site)
-    elif kind is _QUALITY:
+    if kind is _QUALITY:
         _check_quality(_manifest(_Quality, document, kind), body, charge, site)
     else:
         _check_statistics(_manifest(_Statistics, document, kind), body, charge, site)
@@ -356,27 +325,6 @@ def _check_quality(manifest: _Quality, body: bytes, charge: Charge, site: str) -
     )
 
 
-def _check_contribution(manifest: _Contribution, body: bytes, charge: Charge, site: str) -> None:
-    mechanism, event = charge.mechanism, charge.event
-    run = f"{manifest.sampler}, q = {event.sampling_probability}, {event.steps} steps"
-    _same(
-        ("event", canonical.to_builtins(event), manifest.event),
-        ("subsampling", mechanism.subsampling, run),
-        ("encoder", mechanism.encoder, manifest.encoder),
-        ("labels", charge.guarantee.labels, tuple(manifest.labels)),
-        ("hash of tensors", canonical.sha256_hex(body), manifest.tensors_sha256),
-        *_common(manifest, charge, site),
-    )
-    blocks = {block.name: block.length for block in mechanism.blocks}
-    _same(("tensors", blocks, _tensors(body)))
-
-
-def _tensors(data: bytes) -> dict[str, int]:
-    """Names of a safetensors file's tensors, and how many numbers each holds; no more is in it."""
-    found = tensors.places(io.BytesIO(data), 0, len(data), what="tensors")
-    return {name: place.count for name, place in found.items()}
-
-
 def _noise(
     manifest: _Statistics | _Quality, charge: Charge, found: _Schema | _Answers
 ) -> tuple[Row, ...]:
@@ -387,7 +335,6 @@ def _noise(
         raise VerificationError(f"file: unit cap {found.unit_cap}, expected 1")
     rule = rederive.RULES.get(found.unit_rule, "").format(cap=found.unit_cap)
     return (
-        ("mechanism", charge.event.mechanism, "gaussian"),
         ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
         ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
         ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
@@ -396,9 +343,7 @@ def _noise(
     )
 
 
-def _common(
-    manifest: _Statistics | _Quality | _Contribution, charge: Charge, site: str
-) -> tuple[Row, ...]:
+def _common(manifest: _Statistics | _Quality, charge: Charge, site: str) -> tuple[Row, ...]:
     return (
         ("site", site, manifest.site),
         ("request id", charge.request_id, manifest.request_id),

@@ -13,14 +13,10 @@ label, with one weight w, so that a unit moves each of K + 1 numbers by at most 
 
     sensitivity^2 = (K + 1) w^2 cap^2
 
-For a DP-SGD run a unit's gradient is clipped to S grid units: ``sensitivity = S``,
-``sigma = noise multiplier * S``.
-
 Not shown by this: that the program which ran did what its charge and file say.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -42,10 +38,6 @@ MECHANISMS = re.compile(
     "|discrete Gaussian over exact counts of right answers of package [0-9a-f]{64}"
 )
 """How charges name a mechanism whose noise is a Gaussian on integers: these words and no others."""
-
-SAMPLER = "poisson/os-csprng"
-TRAINING = "DP-SGD of a linear head on frozen features; "
-"""How charges name Poisson sampling by the operating system's coins, and the training on it."""
 
 QUALITY = ("labelled", "right")  # Blocks of a quality report
 
@@ -133,7 +125,7 @@ def check_charge(charge: Charge) -> None:
                 f"promises something to each {charge.guarantee.unit[:80]!r}, but each record "
                 "counts by itself"
             )
-        _EVENTS[charge.event.mechanism](charge)
+        _check_price(charge)
     except VerificationError as error:
         raise VerificationError(f"entry {charge.head.seq}: {error}") from error
 
@@ -194,7 +186,7 @@ def _answers(layout: Layout) -> int:
     return (1 + right.length) * (labelled.weight * layout.cap) ** 2
 
 
-def _gaussian(charge: Charge) -> None:
+def _check_price(charge: Charge) -> None:
     mechanism = charge.mechanism
     if not MECHANISMS.fullmatch(mechanism.name) or mechanism.subsampling != "none":
         raise VerificationError(
@@ -216,44 +208,6 @@ def _gaussian(charge: Charge) -> None:
     exact = float(Fraction(int(stated)) / Fraction(sigma(mechanism.sigma)) ** 2) / 2
     if not abs(number(mechanism.rho, "rho") - exact) <= exact * _RHO_TOLERANCE:
         raise VerificationError(f"rho is {mechanism.rho}, expected {exact:.9g}")
-
-
-def _dp_sgd(charge: Charge) -> None:
-    mechanism, event = charge.mechanism, charge.event
-    _check_grid(mechanism.bits, mechanism.dimension)
-    classes = len(charge.guarantee.labels)
-    expected = (
-        BlockShare("head.weight", classes * mechanism.dimension, 1),
-        BlockShare("head.bias", classes, 1),
-    )
-    if mechanism.blocks != expected:
-        raise VerificationError(
-            f"trains {', '.join(f'{b.name} {b.length} x {b.weight}' for b in mechanism.blocks)}, "
-            f"expected a head of {classes} classes and dimension {mechanism.dimension}"
-        )
-    grid = 1 << mechanism.bits
-    if mechanism.sensitivity_squared != str(grid**2):
-        raise VerificationError(
-            f"states a squared sensitivity of {mechanism.sensitivity_squared[:80]}, a gradient "
-            f"clipped to 2^{mechanism.bits} grid units has {grid**2}"
-        )
-    multiplier = number(event.noise_multiplier, "noise multiplier")
-    if sigma(mechanism.sigma) != multiplier * grid:
-        raise VerificationError(
-            f"charges a noise multiplier of {event.noise_multiplier}, but sigma "
-            f"{mechanism.sigma} is not that of 2^{mechanism.bits} grid units"
-        )
-    run = f"{SAMPLER}, q = {event.sampling_probability}, {event.steps} steps"
-    if mechanism.subsampling != run:
-        raise VerificationError(
-            f"charges q = {event.sampling_probability}, {event.steps} steps of {SAMPLER}, its"
-            f" mechanism says {mechanism.subsampling[:200]!r}"
-        )
-    if not mechanism.name.startswith(TRAINING):
-        raise VerificationError(f"mechanism {mechanism.name[:80]!r} is unknown to this auditor")
-
-
-_EVENTS: dict[str, Callable[[Charge], None]] = {"gaussian": _gaussian, "dp-sgd": _dp_sgd}
 
 
 def _check_grid(bits: int, dimension: int) -> None:

@@ -62,7 +62,6 @@ class _Seen:
 
     Attributes:
         words: Distinct values over all charges, by what they are about, in the order of coming.
-        trained: Whether there are DP-SGD runs.
         counted: Whether there are releases of statistics.
         reports: How many quality reports were charged.
         versions: How often each data set was registered.
@@ -72,7 +71,6 @@ class _Seen:
     """
 
     words: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
-    trained: bool = False
     counted: bool = False
     reports: int = 0
     versions: dict[str, int] = field(default_factory=dict)
@@ -158,9 +156,7 @@ def _take(seen: _Seen, charge: entries.Charge) -> None:
     seen.add("purposes", charge.use.purpose)
     seen.add("recipients", charge.use.recipient)
     seen.add("afterwards", charge.use.post_processing)
-    if charge.event.mechanism == "dp-sgd":
-        seen.trained = True
-    elif rederive.is_quality(charge):
+    if rederive.is_quality(charge):
         seen.reports += 1
     else:
         seen.counted = True
@@ -197,8 +193,7 @@ def _document(finding: Finding, seen: _Seen, newest: entries.Charge, date: str) 
                 "post_processing": seen["afterwards"],
                 "composition": (
                     "Adaptive sequential composition of all charges, also of those whose release"
-                    " was never made: sum of squared Gaussian DP parameters, or composed privacy"
-                    " loss distributions where DP-SGD runs are among them. Recomputed for this"
+                    " was never made: sum of squared Gaussian DP parameters. Recomputed for this"
                     f" entry by two code bases. As charged: {seen['variants']}"
                 ),
             },
@@ -230,8 +225,6 @@ def _description(seen: _Seen) -> str:
     parts = []
     if seen.counted:
         parts.append("noisy counts and sums of features for each class, released jointly")
-    if seen.trained:
-        parts.append("linear classifiers trained by DP-SGD")
     if seen.reports:
         parts.append("noisy counts of how often delivered classifiers were right")
     return (
@@ -259,8 +252,7 @@ def _lineages(found: list[LineageAccount]) -> str:
     words = [
         f"{_list(dict.fromkeys(account.datasets))}: epsilon {_up(account.primary):g} of a cap of"
         f" {account.cap_epsilon:g} at delta {account.delta:g}, {account.charges} charges,"
-        f" {account.burned} of them without a release, sum of mu^2 {account.mu_squared:.6g},"
-        f" {account.dp_sgd_runs} kinds of DP-SGD runs."
+        f" {account.burned} of them without a release, sum of mu^2 {account.mu_squared:.6g}."
         for account in found[:_SHOWN]
     ]
     if len(found) > 1:

@@ -109,8 +109,6 @@ def _collect(
 
 
 def _noise_multiplier(charge: Charge) -> str:
-    if charge.event.mechanism == "dp-sgd":
-        return charge.event.noise_multiplier
     sensitivity = float(numbers.fraction(charge.mechanism.sensitivity_squared)) ** 0.5
     return f"{parse_sigma(charge.mechanism.sigma) / sensitivity:.4g}"
 

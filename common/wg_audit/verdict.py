@@ -43,14 +43,12 @@ class Files:
         released: Number of releases on all logs that were given: each was charged.
         compared: Number of releases whose file was compared with its charge.
         elsewhere: Number of releases whose file is of a log that was not given.
-        uncovered: Names of contributions that no log given covers.
         unread: Names of what lies in the evidence and was not read.
     """
 
     released: int
     compared: int
     elsewhere: int = 0
-    uncovered: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
     @property
@@ -242,7 +240,6 @@ def verdict(
     fresh: Freshness,
     succession: Succession,
     files: Files,
-    unchecked: int,
 ) -> Verdict:
     """Put together what was compared.
 
@@ -252,7 +249,6 @@ def verdict(
         folder: The server's folder, if it was given.
         succession: What is known of logs before.
         files: What was released, and what of it was compared.
-        unchecked: Number of stated epsilons of DP-SGD runs that were not recomputed.
     """
     problems = [
         text("budget unknown: log {origin} of this site is not on its account", origin=origin)
@@ -268,7 +264,7 @@ def verdict(
         )
     views = tuple(_views(history, given))
     known = [view for view in views if view.source != LOGS_WORD]
-    open_questions = tuple(_not_checked(history, fresh, succession, files, unchecked))
+    open_questions = tuple(_not_checked(history, fresh, succession, files))
     return Verdict(
         word=problems[0].partition(":")[0] if problems else _word(history.anchors, open_questions),
         ledger_key=_ledger_key(history, given),
@@ -376,7 +372,7 @@ def _views(history: History, given: Anchors) -> Iterator[WitnessView]:
 
 
 def _not_checked(
-    history: History, fresh: Freshness, succession: Succession, files: Files, unchecked: int
+    history: History, fresh: Freshness, succession: Succession, files: Files
 ) -> Iterator[str]:
     """What could have been compared with something from elsewhere, and was not."""
     anchors = history.anchors
@@ -416,15 +412,8 @@ def _not_checked(
         yield text(
             "{count} received file(s) of the site's other logs (--previous)", count=files.elsewhere
         )
-    if files.uncovered:
-        yield text(
-            "which log paid for contributions that no log given covers: {names}",
-            names=_names(files.uncovered),
-        )
     if files.unread:
         yield text("what is not read in the evidence: {names}", names=_names(files.unread))
-    if unchecked:
-        yield text("{count} stated epsilons of DP-SGD charges", count=unchecked)
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -61,7 +61,6 @@ class Finding:
         accounts: Budgets of all lineages.
         burned: Charges without a release.
         received: Files of the server that were matched with their charges.
-        unchecked: Stated epsilons of DP-SGD runs that were not recomputed.
         largest_delta: Largest delta of a budget, or that a charge states for itself.
         fresh: How new this copy is known to be.
         succession: What is known of logs before this one.
@@ -72,7 +71,6 @@ class Finding:
     accounts: list[LineageAccount]
     burned: list[Burned]
     received: list[Received]
-    unchecked: int
     largest_delta: float
     fresh: Freshness
     succession: Succession
@@ -223,7 +221,7 @@ class Brought(TypedDict, total=False):
     """What an auditor brings from elsewhere, beside keys.
 
     Attributes:
-        statistics: Files that the server received (``.wgs``, ``.wgq``, ``.wgc``), or folders of
+        statistics: Files that the server received (``.wgs``, ``.wgq``), or folders of
             them: each must be covered by exactly one RELEASE entry, and be what its charge says.
         previous: Logs that the site had before: their spend must have been inherited, and the
             same witnesses must have cosigned them.
@@ -260,7 +258,9 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
     fresh, before = _compare_from_outside(evidence, brought)
     figures = accounts(log.history)
     logs = evidence.logs
-    unchecked = check_stated(log.history) + sum(check_alone(x.alone) for x in logs)
+    check_stated(log.history.figures)
+    for each in logs:
+        check_alone(each.alone)
     words = verdict(
         log.history,
         given=anchors,
@@ -271,10 +271,8 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
             released=sum(not c.open for x in logs for c in x.history.state.charges.values()),
             compared=len(comparison.received),
             elsewhere=sum(map(len, comparison.elsewhere.values())),
-            uncovered=tuple(comparison.uncovered),
             unread=tuple(evidence.unread),
         ),
-        unchecked=unchecked,
     )
     deltas = (*(x.alone.largest_delta for x in logs), *(x.delta for x in figures))
     return Finding(
@@ -282,7 +280,6 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
         accounts=figures,
         burned=[Burned(x.seq, x.request_id, x.dataset) for x in log.history.state.burned()],
         received=list(comparison.received.values()),
-        unchecked=unchecked,
         largest_delta=max(deltas),
         fresh=fresh,
         succession=before,

@@ -23,22 +23,21 @@ HEAD_WEIGHT: Final = "head.weight"
 HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in every architecture
 
 CandidateSource = Literal[
-    "diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin", "contribution"
+    "diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin"
 ]
 """How a candidate of a weights package came about:
 
 ``diffusion`` (a sample, or a mean of samples), ``network`` (deterministic head of the generator),
 ``closed-form`` (from noisy statistics by formula), ``retrieval`` (from nearest zoo entries),
 ``base`` (the public base), ``kin`` (a head on all local features, or a whole network, from records
-of this kind of plant that the operator has), ``contribution`` (a head that another plant trained
-with DP-SGD) or ``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
+of this kind of plant that the operator has) or ``posterior`` (no weights: a
+``wg_common.inference.posterior.Posterior``).
 """
 BASE: Final = "base"  # Of a whole network: what a plant's own training starts from
 POSTERIOR: Final = "posterior"
 """Of what a plant finishes with its own records, rather than of weights."""
 SAME_FAMILY: Final = "kin"
 """Of a head on all local features or a whole network: the server knows the kind of the plant."""
-CONTRIBUTED: Final = "contribution"  # Of a head that another plant gave
 FINISHED_ON_SITE: Final = frozenset({POSTERIOR, SAME_FAMILY})
 """Of what stands on all of a plant's records together: no quality report counts it."""
 GENERATED_SOURCES: Final = frozenset({"diffusion", "network", "retrieval", SAME_FAMILY})

@@ -25,7 +25,6 @@ from tests.audit.workshop import (
     Truth,
     capped,
     changed,
-    covered,
     edit_head,
     epsilon_of,
     export_of,
@@ -53,13 +52,11 @@ from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import entries, recovery
 from wg_core.ledger import note as notes
 from wg_core.ledger.anchors import Anchors, KnownWitness
-from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, Dataset, Entry, Genesis, Release
 from wg_core.ledger.state import LedgerState
-from wg_core.ledger.store import Ledger
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.wire import canonical, signing, statistics_file
+from wg_core.wire import canonical, signing
 
 Forge = Callable[[Truth], Forgery]
 FORGERIES: dict[str, Forge] = {}
@@ -729,80 +726,3 @@ def a_spend_inherited_twice_so_that_one_hides_the_other(t: Truth) -> Forgery:
     with mock.patch.object(LedgerState, "apply", unchecked_genesis(LedgerState.apply)):
         path = successor(t, dataclasses.replace(old, spends=(*old.spends, twin)))
     return Forgery(path, {})
-
-
-# --- DP-SGD: slow to account, so these make logs of their own
-
-
-def training(
-    t: Truth, change: Callable[[ChargeRequest], ChargeRequest], steps: int = 100
-) -> Forgery:
-    """A log with one DP-SGD run, charged in another way than its contribution was made."""
-    site = dataclasses.replace(t.site, folder=t.folder / "training", memory=None)
-    site.folder.mkdir()
-    true = site.training(steps=steps)
-    data = site.contribution(true)
-    with mock.patch("wg_core.ledger.state.check_mechanism", lambda entry: None):
-        site.create().close()
-        with Ledger.open(site.path, site.key) as ledger:
-            ledger.accountant = _free
-            seq = ledger.charge(change(true)).seq
-            ledger.record_release(seq, data)
-    path = site.folder / "t1.wgc"
-    path.write_bytes(data)
-    return Forgery(site.path, {"statistics": [path]})
-
-
-@forgery(because="event is .*'steps': 2")
-def fewer_steps_of_training_than_were_made(t: Truth) -> Forgery:
-    def fewer(request: ChargeRequest) -> ChargeRequest:
-        event = dataclasses.replace(request.event, steps=2)
-        words = request.mechanism.subsampling.replace("100 steps", "2 steps")
-        mechanism = dataclasses.replace(request.mechanism, subsampling=words)
-        return dataclasses.replace(request, event=event, mechanism=mechanism)
-
-    return training(t, fewer)
-
-
-@forgery(because="its mechanism says")
-def steps_that_the_mechanism_does_not_have(t: Truth) -> Forgery:
-    return training(
-        t, lambda r: dataclasses.replace(r, event=dataclasses.replace(r.event, steps=2))
-    )
-
-
-@forgery(because="noise multiplier")
-def more_noise_in_training_than_the_mechanism_has(t: Truth) -> Forgery:
-    return training(
-        t,
-        lambda r: dataclasses.replace(
-            r, event=dataclasses.replace(r.event, noise_multiplier="15.0")
-        ),
-    )
-
-
-@forgery(because="mechanism is 'dp-sgd' on the ledger")
-def statistics_that_are_charged_as_training(t: Truth) -> Forgery:
-    """A dear release under a DP-SGD charge that costs little and holds by itself."""
-    site = dataclasses.replace(t.site, folder=t.folder / "training", memory=None)
-    site.folder.mkdir()
-    run = site.training("r1", "0.9")
-    site.create().close()
-    with Ledger.open(site.path, site.key) as ledger:
-        ledger.accountant = _free
-        seq = ledger.charge(run).seq
-        ledger.record_release(seq, site.payload(site.request("r1", "2.5")))
-        data = statistics_file.encode_covered(covered(ledger, seq))
-    path = site.folder / "r1.wgs"
-    path.write_bytes(data)
-    return Forgery(site.path, {"statistics": [path]})
-
-
-@forgery(because=r"epsilon is '0\.01' on the ledger")
-def training_that_states_less_than_it_costs(t: Truth) -> Forgery:
-    return training(t, lambda r: dataclasses.replace(r, epsilon="0.01"))
-
-
-def _free(events: object, delta: float) -> float:
-    del events, delta
-    return 0.0

@@ -17,8 +17,7 @@ from wg_audit import received
 from wg_core.errors import DecodeError, WgError
 from wg_core.ledger import auditor_record, entries
 from wg_core.ledger.entries import Charge
-from wg_core.ledger.store import Ledger
-from wg_core.wire import container, contribution_file, quality_file, statistics_file
+from wg_core.wire import container, quality_file, statistics_file
 
 if TYPE_CHECKING:
     from tests.audit.conftest import Exported
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 fuzzed = settings(
     max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-UNUSED = {"version", "software", "release_id", "contribution_id", "architecture", "plan"}
+UNUSED = {"version", "software", "release_id"}
 HOSTILE = [
     0,
     -1,
@@ -80,15 +79,12 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     return result
 
 
-def made(site: Site) -> tuple[Charge, dict[str, bytes], Charge, dict[str, bytes]]:
-    """A release and a contribution: each one's charge, and the sections of its file."""
-    with site.create():
-        pass
-    with Ledger.open(site.path, site.key) as ledger:
-        asked, run = site.request(), site.training()
-        charges = [
-            entries.decode(ledger.entry(ledger.charge(request).seq)) for request in (asked, run)
-        ]
+def made(site: Site) -> tuple[Charge, dict[str, bytes]]:
+    """A release: its charge, and the sections of its file."""
+    asked = site.request()
+    with site.create() as ledger:
+        charge = entries.decode(ledger.entry(ledger.charge(asked).seq))
+    assert isinstance(charge, Charge)
     release = container.decode(
         site.payload(asked),
         kind="wgs",
@@ -96,32 +92,17 @@ def made(site: Site) -> tuple[Charge, dict[str, bytes], Charge, dict[str, bytes]
         names=("manifest", "signature", "integers"),
         limit=1 << 20,
     )
-    contribution = container.decode(
-        site.contribution(run),
-        kind="wgc",
-        version=1,
-        names=("manifest", "signature", "tensors"),
-        limit=1 << 20,
-    )
-    one, two = charges
-    assert isinstance(one, Charge) and isinstance(two, Charge)
-    return one, release, two, contribution
+    return charge, release
 
 
 def check_statistics(data: bytes, charge: Charge) -> None:
     received._check(received._STATISTICS, data, charge, "plant-a")
 
 
-def check_contribution(data: bytes, charge: Charge) -> None:
-    received._check(received._CONTRIBUTION, data, charge, "plant-a")
-
-
 def test_a_manifest_of_any_values_is_refused_in_our_words(site: Site) -> None:
-    one, release, two, contribution = made(site)
-    check_statistics(container.encode("wgs", 1, release), one)
-    check_contribution(container.encode("wgc", 1, contribution), two)
-    hold_against(release, "wgs", lambda data: check_statistics(data, one))
-    hold_against(contribution, "wgc", lambda data: check_contribution(data, two))
+    charge, release = made(site)
+    check_statistics(container.encode("wgs", 1, release), charge)
+    hold_against(release, "wgs", lambda data: check_statistics(data, charge))
 
 
 def hold_against(sections: dict[str, bytes], kind: str, check: Callable[[bytes], None]) -> None:
@@ -157,7 +138,7 @@ def test_a_manifest_or_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -
     with pytest.raises(DecodeError, match="at most"):
         received._manifest(received._Statistics, b" " * (limit + 1), received._STATISTICS)
     limits = [kind.manifest_limit for kind in received._BY_SUFFIX.values()]
-    assert limits == [limit, quality_file.MANIFEST_LIMIT, contribution_file.MANIFEST_LIMIT]
+    assert limits == [limit, quality_file.MANIFEST_LIMIT]
 
 
 def test_a_servers_record_of_any_values_is_refused_in_our_words(

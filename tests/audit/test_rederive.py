@@ -14,18 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wg_audit import received, rederive, verification
+from wg_audit import rederive, verification
 from wg_audit.rederive import Layout
-from wg_common.weights_package import Tensors
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import charging, entries
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.statement import BlockShare
-from wg_core.ledger.store import Ledger
 from wg_core.privacy import events, mechanism
 from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_core.wire import canonical, contribution_file, statistics_file
-from wg_core.wire import tensors as tensors_files
+from wg_core.wire import canonical, statistics_file
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -175,34 +172,6 @@ def test_blocks_that_are_no_release_are_refused(
     refused(site, insider(site, site.request(), **changes), match)
 
 
-def test_a_dp_sgd_run_is_derived_again(site: Site) -> None:
-    with site.create() as ledger:
-        with Ledger.open(site.path, site.key) as again:
-            charged = again.charge(site.training())
-        entry = entries.decode(ledger.entry(charged.seq))
-    assert isinstance(entry, entries.Charge)
-    rederive.check_charge(entry)
-    bits, grid = entry.mechanism.bits, 1 << 2 * entry.mechanism.bits
-    for changes, match in (
-        ({"sensitivity_squared": str(grid // 4)}, "gradient clipped to"),
-        ({"sigma": (1.0).hex()}, "noise multiplier"),
-        ({"bits": bits - 1}, "squared sensitivity"),
-        ({"dimension": 5}, "expected a head"),
-        ({"subsampling": "poisson, q = 0.02, 1 steps"}, "charges q = 0.02, 100 steps"),
-    ):
-        lie = dataclasses.replace(entry, mechanism=dataclasses.replace(entry.mechanism, **changes))
-        with pytest.raises(VerificationError, match=f"entry 3: .*{match}"):
-            rederive.check_charge(lie)
-
-
-def test_a_dp_sgd_run_that_states_less_than_it_costs_is_refused(site: Site) -> None:
-    site.create().close()
-    with Ledger.open(site.path, site.key) as ledger:
-        ledger.charge(site.training(epsilon="0.05"))
-    with pytest.raises(VerificationError, match=r"entry 3: states epsilon 0\.05 .*for itself"):
-        verification.verify(site.path)
-
-
 # --- files
 
 
@@ -243,14 +212,9 @@ def packed(site: Site, request: ChargeRequest, schema: StatisticsSchema) -> byte
 def test_files_that_fit_their_charges_pass(site: Site, tmp_path: Path) -> None:
     request = site.request()
     folder = released(site, tmp_path, request, request)
-    with Ledger.open(site.path, site.key) as ledger:
-        asked = site.training()
-        data = site.contribution(asked)
-        ledger.record_release(ledger.charge(asked).seq, data)
-    (folder / "b.wgc").write_bytes(data)
     (folder / "readme.txt").write_text("ignored")
     found = verification.verify(site.path, statistics=[folder])
-    assert [item.file for item in found.received] == ["a.wgs", "b.wgc"]
+    assert [item.file for item in found.received] == ["a.wgs"]
 
 
 Lie = Callable[["Site", ChargeRequest], ChargeRequest]
@@ -315,69 +279,6 @@ def test_a_file_that_carries_another_charge_than_the_log_is_refused(
     )
     with pytest.raises(VerificationError, match="another charge entry than entry 3"):
         verification.verify(site.path, statistics=[folder])
-
-
-def test_a_contribution_with_more_steps_than_charged_is_refused(site: Site, tmp_path: Path) -> None:
-    site.create().close()
-    data = site.contribution(site.training(steps=100))
-    with Ledger.open(site.path, site.key) as ledger:
-        ledger.record_release(ledger.charge(site.training(steps=2)).seq, data)
-    path = tmp_path / "a.wgc"
-    path.write_bytes(data)
-    with pytest.raises(VerificationError, match=r"a\.wgc: entry 3: event is .*'steps': 2"):
-        verification.verify(site.path, statistics=[path])
-
-
-def test_a_contribution_holds_the_charged_tensors_and_nothing_else(
-    site: Site, tmp_path: Path
-) -> None:
-    """A tensor more, or another shape, is a release that nobody charged."""
-    run = site.training()
-    numbers = np.zeros(9, dtype=np.float32)
-    weight, bias = numbers[:8].reshape(2, 4), numbers[:2]
-    forged: list[tuple[Tensors, str]] = [
-        (
-            {"head.weight": weight, "head.bias": bias, "more": numbers},
-            r"tensors is .* on the ledger, .*'more': 9",
-        ),
-        ({"head.weight": weight, "head.bias": numbers[:3]}, "'head.bias': 3"),
-        ({"head.weight": weight}, "tensors is"),
-    ]
-    for number, (tensors, error) in enumerate(forged):
-        data = contribution_of(site, run, tensors_files.pack(tensors))
-        folder = dataclasses.replace(site, folder=tmp_path / str(number))
-        folder.folder.mkdir()
-        folder.create().close()
-        with Ledger.open(folder.path, site.key) as ledger:
-            ledger.record_release(ledger.charge(run).seq, data)
-        path = tmp_path / f"{number}.wgc"
-        path.write_bytes(data)
-        with pytest.raises(VerificationError, match=error):
-            verification.verify(folder.path, statistics=[path])
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\xff" * 8,
-        (2).to_bytes(8, "little") + b"[]",
-        (2).to_bytes(8, "little") + b"{}x",
-        (40).to_bytes(8, "little") + b'{"a":{"dtype":"F64","shape":[1]}}       ' + bytes(8),
-        (40).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[-1]}}      ',
-        (48).to_bytes(8, "little") + b'{"__metadata__":{"note":"secret"}}              ',
-    ],
-)
-def test_what_is_no_safetensors_file_is_refused(data: bytes) -> None:
-    with pytest.raises(DecodeError, match="tensors"):
-        received._tensors(data)
-
-
-def contribution_of(site: Site, run: ChargeRequest, tensors: bytes) -> bytes:
-    """A signed contribution with these tensors."""
-    manifest = contribution_file.FILE.read_manifest(site.contribution(run))
-    manifest = dataclasses.replace(manifest, tensors_sha256=canonical.sha256_hex(tensors))
-    return contribution_file.encode_contribution(manifest, tensors, site.signing_key)
 
 
 def test_a_manifest_of_another_shape_is_no_manifest(site: Site, tmp_path: Path) -> None:

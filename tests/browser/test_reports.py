@@ -15,7 +15,6 @@ from tests.client.conftest import LABELS, fitted_encoder, write_npz
 from tests.client.selection.example_reports import CASES, context
 from tests.core.ledger.conftest import Site
 from tests.e2e import test_demo_stories
-from tests.server.zoo.test_report import home
 
 from wg_audit import verification
 from wg_audit.report import render as render_audit
@@ -23,10 +22,6 @@ from wg_client.cli.main import group
 from wg_client.languages import speaks
 from wg_client.selection.report import render
 from wg_core.language import CODES, Language
-from wg_server.site.home import ServerHome
-from wg_server.zoo_report.page import report
-
-__all__ = ["home"]
 
 pytestmark = [
     pytest.mark.slow,
@@ -107,12 +102,6 @@ def test_faults_of_a_page_are_found(browser: Browser, tmp_path: Path) -> None:
     )
     for word in (*words, "English on a Japanese page: and english words here"):
         assert word in said
-
-
-def test_the_report_on_a_zoo(browser: Browser, tmp_path: Path, home: ServerHome) -> None:
-    page = tmp_path / "zoo.html"
-    page.write_text(report(home)[1], "utf-8")
-    assert wrong(browser, page, tmp_path) == []
 
 
 @pytest.mark.parametrize("language", DEMO_LANGUAGES, ids=lambda each: each.code)

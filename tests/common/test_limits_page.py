@@ -25,9 +25,6 @@ def test_the_limits_that_matter_are_on_the_page() -> None:
     for name in (
         "DIGITS_LIMIT",
         "EXPONENT_DIGITS_LIMIT",
-        "STEPS_LIMIT",
-        "RUNS_LIMIT",
-        "BINS_LIMIT",
         "DEPTH_LIMIT",
         "ENTRY_LIMIT",
         "DATASETS_LIMIT",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -13,14 +12,12 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"torch", "torchvision", "weightgate"}  # builds by machine, and ourselves
-OPTIONAL = {"ray"}  # an extra that CI does not install
 
 
-def requirements(apart_from: Collection[str] = ()) -> list[str]:
-    """What ``pyproject.toml`` asks for, apart from some extras."""
+def requirements() -> list[str]:
+    """What ``pyproject.toml`` asks for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project["optional-dependencies"].items()
-    lines = [line for extra, lines in extras if extra not in apart_from for line in lines]
+    lines = [line for extra in project["optional-dependencies"].values() for line in extra]
     return [*project["dependencies"], *lines]
 
 
@@ -34,7 +31,7 @@ def locked() -> dict[str, str]:
 
 def test_every_requirement_is_locked_at_a_version_that_it_allows() -> None:
     found = locked()
-    for line in requirements(apart_from=OPTIONAL):
+    for line in requirements():
         requirement = Requirement(line)
         name = canonicalize_name(requirement.name)
         if name in ELSEWHERE or (requirement.marker and not requirement.marker.evaluate()):

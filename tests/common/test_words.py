@@ -19,7 +19,6 @@ ROOT = Path(__file__).parents[2]
 LEARNING = (
     "server/wg_server/generator/",
     "server/wg_server/zoo/",
-    "server/wg_server/zoo_report/",
     "client/wg_client/fitting/",
     "client/wg_client/methods/",
     "client/wg_client/selection/",

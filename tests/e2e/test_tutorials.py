@@ -275,7 +275,7 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
         },
         {"wg-client apply": (0, 6), "wg-client watch": (0, 6)},
     )
-    for made in ("sheet.html", "result.csv", "model.onnx", "plant.wgc"):
+    for made in ("sheet.html", "result.csv", "model.onnx"):
         assert Path(made).is_file(), made
     assert [one for one in Path().glob("plant-20??-??-??") if one.is_file()]
     assert len(list(Path("maps").rglob("*.png"))) == 36

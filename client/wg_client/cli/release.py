@@ -70,79 +70,6 @@ def statistics(
 
 @click.command()
 @home_option
-@out_option("The .wgc file.")
-@click.option("--purpose", help="What the checkpoint may be used for.")
-@epsilon_option
-@delta_option
-@by_option
-@click.option(
-    "--steps",
-    type=click.IntRange(1, 10_000),
-    default=100,
-    show_default=True,
-    help="Steps of DP-SGD.",
-)
-@click.option(
-    "--sampling-probability",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Probability with which a privacy unit enters a step.",
-)
-@click.option(
-    "--units",
-    type=click.FloatRange(1),
-    default=1000,
-    show_default=True,
-    help="Public guess of the number of privacy units, not their count; bounds the step.",
-)
-@click.option(
-    "--clip-norm",
-    type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    help="Length to which a unit's gradient is clipped.",
-)
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(0),
-    default=0.0,
-    help="0: such that the noise of all steps leaves each weight with a deviation of one.",
-)
-@json_option
-def contribute(
-    home: ClientHome,
-    out: Path,
-    purpose: str | None,
-    epsilon: str | None,
-    delta: str | None,
-    by: str | None,
-    as_json: bool,
-    **training: Any,
-) -> None:
-    """Charge, train a head with DP-SGD, and write it to a file for the server's zoo."""
-    from wg_client.release import contribution as contributing
-    from wg_core.site import config as configuration
-
-    privacy = configuration.load(home).privacy
-    request = contributing.ContributionRequest(
-        epsilon=epsilon or privacy.max_request_epsilon,
-        delta=delta or privacy.max_request_delta,
-        purpose=purpose or contributing.PURPOSE,
-        by=by,
-        **training,
-    )
-    done = contributing.contribute(home, request)
-    paid = text("charged") if done.charged else text("charged before, nothing charged now")
-    about = {
-        "request_id": done.request_id,
-        "charged": done.charged,
-        "event": canonical.to_builtins(done.event),
-    }
-    _write(home, out, done.data, paid, about, as_json)
-
-
-@click.command()
-@home_option
 @json_option
 def budget(home: ClientHome, as_json: bool) -> None:
     """Show what left, what it cost, and what is left of the budget."""
@@ -233,4 +160,4 @@ def _write(
     show(document, lines, as_json)
 
 
-COMMANDS = (statistics, contribute, budget)
+COMMANDS = (statistics, budget)

@@ -1,6 +1,6 @@
 """The methods, in the order in which they are fitted and shown everywhere."""
 
-from wg_client.methods import contributed, generated
+from wg_client.methods import generated
 from wg_client.methods.base import Method
 from wg_client.methods.ensemble import Ensemble
 from wg_client.methods.local_only import LocalOnly
@@ -11,8 +11,6 @@ METHODS: tuple[Method, ...] = (
     generated.AS_DELIVERED,
     PosteriorHead(),
     generated.FINETUNED,
-    contributed.AS_DELIVERED,
-    contributed.FINETUNED,
     Ensemble(),
 )
 

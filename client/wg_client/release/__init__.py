@@ -1,1 +1,1 @@
-"""What leaves the plant: frozen data, charged statistics, contributions, and what they cost."""
+"""What leaves the plant: frozen data, charged statistics, and what they cost."""

@@ -2,11 +2,6 @@
 
 All of it is arithmetic on the plant's own records and public settings. It is shown at the plant and
 never leaves; nothing is refused for it.
-
-``head_pays`` is the rule by which a plant chooses between class sums and a head by DP-SGD. Noise on
-either falls as epsilon times the records of a class; class sums are better where it is large, since
-the server knows how classes of other sites lie, and a head where it is small, since it learns from
-all features together.
 """
 
 import math
@@ -15,26 +10,12 @@ from collections.abc import Mapping
 from wg_core.language import text
 
 LARGE_EPSILON = 20.0  # From here on a promise is none: e^20, five hundred million times likelier
-HEAD_PAYS = 700.0
-"""Labelled records of a class, times epsilon, from which on a head is worth more to other plants.
-
-The least that is right at most measured sites."""
 _DELTA_SHARE = 0.1
 _SHOWN = 5
 
 
-def head_pays(labelled: int, classes: int, epsilon: float) -> bool:
-    """Whether a head by DP-SGD helps other plants more than class sums at the same price.
-
-    Args:
-        labelled: Labelled records, or privacy units where there are fewer of these.
-    """
-    return labelled * epsilon >= HEAD_PAYS * classes
-
-
 def hints(
     *,
-    epsilon: float,
     per_label: Mapping[str, int],
     units: int,
     clip_radius: float,
@@ -71,7 +52,6 @@ def hints(
             )
         )
     found += _lost(per_label, clip_radius, noise_std * math.sqrt(dimension))
-    found += _head(per_label, units, epsilon)
     return tuple(found)
 
 
@@ -91,24 +71,5 @@ def _lost(per_label: Mapping[str, int], clip_radius: float, noise: float) -> lis
             names=names,
             more=more,
             needed=math.ceil(noise / clip_radius),
-        )
-    ]
-
-
-def _head(per_label: Mapping[str, int], units: int, epsilon: float) -> list[str]:
-    """That a head helps others more."""
-    labelled = sum(per_label.values())
-    if not head_pays(min(labelled, units), len(per_label), epsilon):
-        return []
-    return [
-        text(
-            "with {labelled} labelled records of {classes} classes, other plants with your"
-            " classes and equipment gain more from a head than from this release, at the same"
-            " price:"
-            " wg-client contribute --epsilon {epsilon:g}. Which of the two you give says"
-            " roughly how many records you have",
-            labelled=labelled,
-            classes=len(per_label),
-            epsilon=epsilon,
         )
     ]

@@ -216,7 +216,6 @@ def check(
             releases_left=left,
         ),
         hints=hints(
-            epsilon=float(asked),
             per_label=sight.per_label,
             units=sight.units,
             clip_radius=schema.radius,

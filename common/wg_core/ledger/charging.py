@@ -1,4 +1,4 @@
-"""Requests to charge a budget: for a release of statistics, and for a DP-SGD run."""
+"""Requests to charge a budget."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
-_TRAINING_LIBRARIES = ("opacus", "torch")
 _TEXT_LIMIT = 4096
 RECORD = "record"  # Unit of a release in which each record counts alone
 _PARTICIPATION = "that, when and how often the site releases"
@@ -33,11 +32,6 @@ _RULES = {
     "record": "each record is a unit",
     "weight": "the m records of a unit weigh 1/m each",
     "cap": "at most {cap} records of a unit count",
-}
-_TRAINING_RULES = {
-    "record": "each record is a unit",
-    "weight": "gradients of a unit's records are summed, and clipped as one",
-    "cap": "gradients of a unit's records are summed, and clipped as one",
 }
 
 
@@ -101,33 +95,6 @@ class Terms(TypedDict):
     unit: NotRequired[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DpSgdMechanism:
-    """How a linear head is trained by DP-SGD. All of it is public.
-
-    Attributes:
-        event: The run: sampling probability, noise multiplier, steps.
-        encoder: SHA-256 of the public feature encoder, hex.
-        dimension: Number of features.
-        labels: Public label domain.
-        clip_norm: L2 norm to which a unit's gradient is clipped.
-        bits: Grid of the noisy sums: ``2^bits`` steps to the clip norm.
-        recipe: All else that the trained tensors depend on, in words.
-        sampler: How batches are drawn.
-        unit_rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
-    """
-
-    event: PrivacyEvent
-    encoder: str
-    dimension: int
-    labels: tuple[str, ...]
-    clip_norm: float
-    bits: int
-    recipe: str
-    sampler: str
-    unit_rule: str
-
-
 def statistics_request(
     schema: StatisticsSchema, sigma: float, **terms: Unpack[Terms]
 ) -> ChargeRequest:
@@ -185,51 +152,6 @@ def quality_request(
     )
 
 
-def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest:
-    """The request for one DP-SGD run, whose checkpoint may be published.
-
-    Args:
-        terms: See ``Terms``.
-
-    Raises:
-        ConfigError: The event is not that of a DP-SGD run, or the unit not what its rule protects.
-    """
-    event, classes = run.event, len(run.labels)
-    if event.mechanism != "dp-sgd":
-        raise ConfigError(f"charge: mechanism {event.mechanism!r}, expected dp-sgd")
-    mechanism = statement.Mechanism(
-        name=f"DP-SGD of a linear head on frozen features; {run.recipe}",
-        encoder=run.encoder,
-        blocks=(
-            statement.BlockShare("head.weight", classes * run.dimension, 1),
-            statement.BlockShare("head.bias", classes, 1),
-        ),
-        bits=run.bits,
-        clip_radius=repr(run.clip_norm),
-        dimension=run.dimension,
-        sensitivity_squared=str(1 << 2 * run.bits),
-        sigma=(float(event.noise_multiplier) * 2**run.bits).hex(),
-        rho="",
-        accountant=_accountant(),
-        subsampling=f"{run.sampler}, q = {event.sampling_probability}, {event.steps} steps",
-    )
-    guarantee = statement.Guarantee(
-        unit=protected_unit(run.unit_rule, terms.get("unit", RECORD)),
-        adjacency="add-remove",
-        variant="(epsilon, delta)-DP by privacy loss distributions",
-        records_per_unit=_TRAINING_RULES[run.unit_rule],
-        unprotected=(
-            "label domain",
-            "encoder",
-            "feature projection",
-            "training plan",
-            _PARTICIPATION,
-        ),
-        labels=run.labels,
-    )
-    return _request(event, mechanism, guarantee, _training_implementation(), terms)
-
-
 def block_shares(layout: StatisticsSchema | QualityLayout) -> tuple[statement.BlockShare, ...]:
     """The blocks of a release, in the words of a charge."""
     return tuple(
@@ -268,16 +190,6 @@ def installed() -> statement.Implementation:
         randomness=_NOISE_SOURCE,
         floating_point="exact integer statistics and an exact discrete sampler",
         timing="answers in fixed time slots",
-    )
-
-
-@functools.cache
-def _training_implementation() -> statement.Implementation:
-    return _implementation(
-        (*_LIBRARIES, *_TRAINING_LIBRARIES),
-        randomness=f"sampling coins: operating system; noise: {_NOISE_SOURCE}",
-        floating_point="clipped sums on an integer grid and an exact discrete sampler",
-        timing="made on the site's own request; nobody waits for an answer",
     )
 
 

@@ -26,7 +26,6 @@ from wg_core.ledger.heads import check_head
 from wg_core.ledger.note import Note
 from wg_core.ledger.sources import Source
 from wg_core.ledger.state import LedgerState
-from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import signing
 from wg_core.wire.handover import WITNESS
 
@@ -83,16 +82,6 @@ class StatedFigures:
         self.epsilon.append(numbers.decimal(epsilon))
 
 
-@dataclass(frozen=True, slots=True)
-class MixedFigure:
-    """What a charge states about a lineage that holds DP-SGD runs, after it."""
-
-    seq: int
-    events: tuple[PrivacyEvent, ...]
-    delta: str
-    epsilon: str
-
-
 @dataclass(slots=True)
 class History:
     """A log that holds.
@@ -101,8 +90,7 @@ class History:
         state: The fold over all entries.
         root: Root over all entries.
         heads: Checkpoints, by size.
-        figures: Stated epsilons of Gaussian lineages.
-        mixed: Stated epsilons of lineages with DP-SGD runs.
+        figures: Stated epsilons.
         bytes: Number of bytes of entries.
         anchors: What was known from elsewhere, and holds.
     """
@@ -111,7 +99,6 @@ class History:
     root: bytes
     heads: list[SignedHead]
     figures: StatedFigures
-    mixed: list[MixedFigure]
     bytes: int
     anchors: Anchors = NOTHING
 
@@ -163,7 +150,7 @@ def read(
     state = LedgerState()
     heads = _by_size(source.heads())
     roots: dict[int, str] = {}
-    figures, mixed = StatedFigures(), list[MixedFigure]()
+    figures = StatedFigures()
     total = 0
     for data, leaf in source.entries():
         entry = state.apply(data)
@@ -174,7 +161,7 @@ def read(
             roots[state.size] = state.frontier.root().hex()
             check_head(state, heads[state.size])
         if isinstance(entry, Charge):
-            _collect(entry, state, roots, figures, mixed)
+            _collect(entry, state, roots, figures)
             if on_charge is not None:
                 on_charge(entry)
     _check_ends(state, heads)
@@ -183,7 +170,7 @@ def read(
     trusted = {key for each in anchors.witnesses for key in _successors(each, state, anchors)}
     signed = [_signed(note, known, trusted) for _, note in sorted(heads.items())]
     source.finish(state, len(heads))
-    history = History(state, state.frontier.root(), signed, figures, mixed, total, anchors)
+    history = History(state, state.frontier.root(), signed, figures, total, anchors)
     _check_anchors(history)
     return history
 
@@ -193,7 +180,6 @@ def _collect(
     state: LedgerState,
     roots: dict[int, str],
     figures: StatedFigures,
-    mixed: list[MixedFigure],
 ) -> None:
     seq, stated = entry.head.seq, entry.state
     anchor = roots.get(stated.anchored_size, "")
@@ -202,10 +188,6 @@ def _collect(
             f"entry {seq}: names a cosigned checkpoint of size {stated.anchored_size} with root "
             f"{stated.anchored_root or '(none)'}, found {anchor or 'no such checkpoint'}"
         )
-    lineage = state.lineage(entry.lineage)
-    if lineage.runs:
-        mixed.append(MixedFigure(seq, lineage.events(), stated.cap_delta, stated.epsilon_after))
-        return
     figures.add(seq, stated.mu_squared_before, stated.cap_delta, stated.epsilon_before)
     figures.add(seq, stated.mu_squared_after, stated.cap_delta, stated.epsilon_after)
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from wg_core.errors import VerificationError
 from wg_core.ledger import entries
-from wg_core.privacy.events import RUNS_LIMIT, STEPS_LIMIT, PrivacyEvent
+from wg_core.privacy.events import PrivacyEvent
 
 
 @dataclass(slots=True)
@@ -19,38 +18,16 @@ class LineageState:
     commitments: list[str] = field(default_factory=list)
     charges: int = 0
     mu_squared: int = 0
-    runs: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def add(self, event: PrivacyEvent) -> None:
-        """Charge one event.
-
-        Raises:
-            VerificationError: The lineage would hold more DP-SGD than an accountant can compose.
-        """
-        if event.mechanism == "gaussian":
-            self.mu_squared += int(event.mu_squared)
-        else:
-            key = event.sampling_probability, event.noise_multiplier
-            self.runs[key] = self.runs.get(key, 0) + event.steps
-            if self.runs[key] > STEPS_LIMIT or len(self.runs) > RUNS_LIMIT:
-                raise VerificationError(
-                    f"lineage {self.id}: {self.runs[key]} DP-SGD steps of one kind in"
-                    f" {len(self.runs)} kinds, at most {STEPS_LIMIT} in {RUNS_LIMIT}"
-                )
+        """Charge one event."""
+        self.mu_squared += int(event.mu_squared)
 
     def events(self) -> tuple[PrivacyEvent, ...]:
-        """All charges as one Gaussian and one event for each (q, sigma)."""
-        gaussian = (
-            (PrivacyEvent(mechanism="gaussian", mu_squared=str(self.mu_squared)),)
-            if self.mu_squared
-            else ()
-        )
-        return gaussian + tuple(
-            PrivacyEvent(
-                mechanism="dp-sgd", sampling_probability=q, noise_multiplier=sigma, steps=steps
-            )
-            for (q, sigma), steps in sorted(self.runs.items())
-        )
+        """All charges as one Gaussian; none if nothing was charged."""
+        if not self.mu_squared:
+            return ()
+        return (PrivacyEvent(mechanism="gaussian", mu_squared=str(self.mu_squared)),)
 
 
 @dataclass(slots=True)

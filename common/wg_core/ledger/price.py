@@ -1,7 +1,5 @@
 """Does a charge pay for the mechanism that it describes? Exact arithmetic on its own figures."""
 
-from fractions import Fraction
-
 from wg_core import numbers
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger.entries import Charge
@@ -13,8 +11,7 @@ _RHO_TOLERANCE = 1e-9
 def check_mechanism(entry: Charge) -> None:
     """Check that a charge pays for the mechanism it describes.
 
-    For a Gaussian release: ``mu^2 >= sensitivity^2 / sigma^2``, exactly, within one unit. For a
-    DP-SGD run: ``sigma = noise multiplier * sensitivity``, exactly.
+    For a Gaussian release: ``mu^2 >= sensitivity^2 / sigma^2``, exactly, within one unit.
 
     Raises:
         VerificationError: It pays less (or more), or figures do not fit together.
@@ -24,21 +21,9 @@ def check_mechanism(entry: Charge) -> None:
         mechanism.sensitivity_squared, what="mechanism: squared sensitivity"
     )
     top, bottom = parse_sigma(mechanism.sigma).as_integer_ratio()
-    rho = (
-        numbers.decimal(mechanism.rho, what="mechanism: rho")
-        if entry.event.mechanism == "gaussian"
-        else 0.0
-    )
+    rho = numbers.decimal(mechanism.rho, what="mechanism: rho")
     if sensitivity <= 0:
         raise DecodeError(f"mechanism: squared sensitivity {sensitivity} is not positive")
-    if entry.event.mechanism == "dp-sgd":
-        multiplier = Fraction(float(entry.event.noise_multiplier))
-        if Fraction(top, bottom) ** 2 != multiplier**2 * sensitivity:
-            raise VerificationError(
-                f"charges a noise multiplier of {entry.event.noise_multiplier}, the mechanism's "
-                f"sigma is {mechanism.sigma} at squared sensitivity {mechanism.sensitivity_squared}"
-            )
-        return
     # Integers instead of fractions: this runs once for each charge of a long log.
     numerator = sensitivity.numerator * bottom**2 * MU_SQUARED_UNIT.denominator
     denominator = sensitivity.denominator * top**2 * MU_SQUARED_UNIT.numerator

@@ -55,7 +55,7 @@ class Mechanism:
         dimension: Number of features.
         sensitivity_squared: Squared L2 sensitivity in squared grid units, integer or fraction.
         sigma: Standard deviation of the noise in grid units, decimal string.
-        rho: Zero-concentrated DP parameter ``mu^2 / 2``, decimal string; empty if not Gaussian.
+        rho: Zero-concentrated DP parameter ``mu^2 / 2``, decimal string.
         accountant: Accountant and version that converted it to (epsilon, delta).
         subsampling: ``none``, or the sampler.
     """
@@ -76,8 +76,7 @@ class Mechanism:
         numbers.decimal(self.clip_radius, what="mechanism: clip radius")
         numbers.fraction(self.sensitivity_squared, what="mechanism: squared sensitivity")
         numbers.either_float(self.sigma, what="mechanism: sigma")
-        if self.rho:
-            numbers.decimal(self.rho, what="mechanism: rho")
+        numbers.decimal(self.rho, what="mechanism: rho")
 
 
 @dataclass(frozen=True, slots=True)

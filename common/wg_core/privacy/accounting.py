@@ -1,28 +1,20 @@
 """What events cost: composed (epsilon, delta) by dp-accounting's privacy loss distributions.
 
 Always for adding or removing one privacy unit. All Gaussians are one Gaussian with the summed
-``mu^2`` (exact: Dong, Roth and Su 2022), and DP-SGD runs of equal (q, sigma) are
-one run, so that a thousand releases cost as much to account as a handful. Distributions are
-rounded pessimistically: the figure is an upper bound.
+``mu^2`` (exact: Dong, Roth and Su 2022), so that a thousand releases cost as much to account as
+one. Distributions are rounded pessimistically: the figure is an upper bound.
 """
 
 import functools
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from wg_core.errors import PolicyRefused
 from wg_core.privacy import calibration
-from wg_core.privacy.events import (
-    MU_SQUARED_UNIT,
-    NOISE_MULTIPLIER_MINIMUM,
-    RUNS_LIMIT,
-    STEPS_LIMIT,
-    PrivacyEvent,
-)
+from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
 _INTERVAL = 2e-4
 """Discretisation of privacy losses; with connected dots the error is of second order in it."""
@@ -34,31 +26,6 @@ _RELEASES_LIMIT = 1 << 20
 
 _ONE = threading.Lock()
 """Threads that ask the same question at once wait for the first one's answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Collapsed:
-    """Events with equal ones merged.
-
-    Attributes:
-        mu_squared: Sum over all Gaussian releases, exact.
-        runs: (sampling probability, noise multiplier) and total steps of DP-SGD, sorted.
-    """
-
-    mu_squared: Fraction
-    runs: tuple[tuple[float, float, int], ...]
-
-    @property
-    def size(self) -> float:
-        """About the mu of everything; it scales the discretisation, and is no guarantee.
-
-        DP-SGD by its central limit (Bu, Dong, Long and Su 2020) or without the gain from
-        sampling, whichever is less.
-        """
-        runs = (
-            steps * min(q * q * math.expm1(sigma**-2), sigma**-2) for q, sigma, steps in self.runs
-        )
-        return math.sqrt(self.mu_squared + sum(runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,33 +43,9 @@ class Cost:
     after: float
 
 
-def collapse(events: Iterable[PrivacyEvent]) -> Collapsed:
-    """Merge events without loss.
-
-    Raises:
-        PolicyRefused: A DP-SGD run has noise below a tenth of its clipping norm, or there are more
-            steps or kinds of runs than are accounted for.
-    """
-    units = 0
-    runs: dict[tuple[float, float], int] = {}
-    for event in events:
-        if event.mechanism == "gaussian":
-            units += int(event.mu_squared)
-            continue
-        key = float(event.sampling_probability), float(event.noise_multiplier)
-        if key[1] < NOISE_MULTIPLIER_MINIMUM:
-            raise PolicyRefused(
-                f"noise multiplier {event.noise_multiplier}: "
-                f"less than {NOISE_MULTIPLIER_MINIMUM} is refused"
-            )
-        runs[key] = runs.get(key, 0) + event.steps
-        if runs[key] > STEPS_LIMIT or len(runs) > RUNS_LIMIT:
-            raise PolicyRefused(
-                f"DP-SGD: {runs[key]} steps in {len(runs)} kinds of runs; at most {STEPS_LIMIT}"
-                f" steps of a kind, and {RUNS_LIMIT} kinds, are accounted for"
-            )
-    merged = tuple((q, sigma, steps) for (q, sigma), steps in sorted(runs.items()))
-    return Collapsed(units * MU_SQUARED_UNIT, merged)
+def mu_squared(events: Sequence[PrivacyEvent]) -> Fraction:
+    """The summed ``mu^2`` of events, exact."""
+    return sum(int(event.mu_squared) for event in events) * MU_SQUARED_UNIT
 
 
 def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
@@ -113,19 +56,18 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
         delta: In (0, 1).
 
     Returns:
-        An upper bound, for Gaussians within 1e-6 of the exact value as long as that is below 10;
-        0 for no events, and infinite above about 10^4.
+        An upper bound, within 1e-6 of the exact value as long as that is below 10; 0 for no events,
+        and infinite above about 10^4.
 
     Raises:
         ConfigError: ``delta`` is out of range.
-        PolicyRefused: See ``collapse``.
     """
     calibration.check_delta(delta)
-    found = collapse(events)
-    if not found.mu_squared and not found.runs:
+    total = mu_squared(events)
+    if not total:
         return 0.0
     with _ONE:
-        return _epsilon(found, delta)
+        return _epsilon(total, delta)
 
 
 def distinguished(events: Sequence[PrivacyEvent]) -> float:
@@ -133,41 +75,34 @@ def distinguished(events: Sequence[PrivacyEvent]) -> float:
 
     ``(1 + delta) / 2`` at epsilon 0, since that delta is the total variation between releases with
     and without the unit: no test does better (Le Cam). One half for no events.
-
-    Raises:
-        PolicyRefused: See ``collapse``.
     """
-    found = collapse(events)
-    if not found.mu_squared and not found.runs:
+    total = mu_squared(events)
+    if not total:
         return 0.5
-    accountant = _accountant(found)
+    accountant = _accountant(total)
     return 1.0 if accountant is None else (1 + min(float(accountant.get_delta(0.0)), 1.0)) / 2
 
 
 @functools.lru_cache(maxsize=256)
-def _epsilon(found: Collapsed, delta: float) -> float:
-    """Epsilon of merged events; the same question is asked before and after each charge."""
-    accountant = _accountant(found)
+def _epsilon(total: Fraction, delta: float) -> float:
+    """Epsilon of a summed ``mu^2``; the same question is asked before and after each charge."""
+    accountant = _accountant(total)
     return math.inf if accountant is None else float(accountant.get_epsilon(delta))
 
 
-def _accountant(found: Collapsed) -> Any:
-    """The accountant of merged events; None where they are far beyond any use."""
-    size = found.size
-    if size > _SIZE_LIMIT:
+def _accountant(total: Fraction) -> Any:
+    """The accountant of a summed ``mu^2``; None where it is far beyond any use."""
+    mu = math.sqrt(total)
+    if mu > _SIZE_LIMIT:
         return None
     import dp_accounting
     from dp_accounting.pld import PLDAccountant
 
     accountant = PLDAccountant(
         dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
-        value_discretization_interval=_INTERVAL * max(1.0, size),
+        value_discretization_interval=_INTERVAL * max(1.0, mu),
     )
-    if found.mu_squared:
-        accountant.compose(dp_accounting.GaussianDpEvent(1 / math.sqrt(found.mu_squared)))
-    for q, sigma, steps in found.runs:
-        step = dp_accounting.PoissonSampledDpEvent(q, dp_accounting.GaussianDpEvent(sigma))
-        accountant.compose(step, steps)
+    accountant.compose(dp_accounting.GaussianDpEvent(1 / mu))
     return accountant
 
 
@@ -183,15 +118,10 @@ def cost(spent: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Co
 def releases_left(
     spent: Sequence[PrivacyEvent], event: PrivacyEvent, cap_epsilon: float, delta: float
 ) -> int:
-    """How many more events like ``event`` fit under a cap; at most 2^20 is answered.
-
-    A run of DP-SGD may not pass ``events.STEPS_LIMIT`` steps, however many fit.
-    """
+    """How many more events like ``event`` fit under a cap; at most 2^20 is answered."""
 
     def fits(count: int) -> bool:
-        if event.steps * count > STEPS_LIMIT:
-            return False
-        return epsilon([*spent, *repeated(event, count)], delta) <= cap_epsilon
+        return epsilon([*spent, repeated(event, count)], delta) <= cap_epsilon
 
     if not fits(1):
         return 0
@@ -204,15 +134,6 @@ def releases_left(
     return low
 
 
-def repeated(event: PrivacyEvent, count: int) -> list[PrivacyEvent]:
-    """One event that stands for ``count`` times ``event``, as a list."""
-    if event.mechanism == "gaussian":
-        return [PrivacyEvent(mechanism="gaussian", mu_squared=str(int(event.mu_squared) * count))]
-    return [
-        PrivacyEvent(
-            mechanism="dp-sgd",
-            sampling_probability=event.sampling_probability,
-            noise_multiplier=event.noise_multiplier,
-            steps=event.steps * count,
-        )
-    ]
+def repeated(event: PrivacyEvent, count: int) -> PrivacyEvent:
+    """The event that stands for ``count`` times ``event``."""
+    return PrivacyEvent(mechanism="gaussian", mu_squared=str(int(event.mu_squared) * count))

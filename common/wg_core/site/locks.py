@@ -27,11 +27,6 @@ def freezing(home: ClientHome) -> AbstractContextManager[None]:
     return locks.hold(home.root / ".freeze.lock", busy=busy)
 
 
-def training(home: ClientHome) -> AbstractContextManager[None]:
-    """One process of this plant trains a contribution; answers go on meanwhile."""
-    return locks.hold(home.budget / ".contribute.lock")
-
-
 def models(home: ClientHome) -> AbstractContextManager[None]:
     """One process of this plant changes which model is in use; another one waits."""
     return locks.hold(home.root / ".models.lock")

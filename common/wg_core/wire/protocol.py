@@ -26,8 +26,6 @@ LEDGER_KIND = "wgl"
 STATISTICS_LIMIT = 64 << 20
 QUALITY_KIND = "wgq"
 QUALITY_LIMIT = 4 << 20
-CONTRIBUTION_KIND = "wgc"
-CONTRIBUTION_LIMIT = 256 << 20
 WEIGHTS_LIMIT = 4 << 30
 INLINE_LIMIT = 32 << 20
 """Largest package that travels in a message; a larger one is offered, and fetched in ranges."""

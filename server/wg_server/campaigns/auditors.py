@@ -24,7 +24,6 @@ from wg_server.store import quality, succession
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 from wg_server.store.succession import SeenLog
-from wg_server.zoo import contributions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +191,7 @@ def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
 
 
 def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> int:
-    """Statistics files, quality reports and contributions of a site, and its earlier logs."""
+    """Statistics files and quality reports of a site, and its earlier logs."""
     count = 0
     for release in store.releases(site.name):
         name = canonical.sha256_hex(release.data)[:32]
@@ -204,9 +203,4 @@ def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> in
     for origin, data in store.replaced_logs(site.name).items():
         name = canonical.sha256_hex(origin.encode())[:32]
         atomic.write_bytes(folder / f"{name}{auditor_record.LOG_SUFFIX}", data)
-    for record in contributions.stored(home.zoo):
-        if record.site == site.name:
-            data = contributions.file(home.zoo, record)
-            atomic.write_bytes(folder / f"{record.sha256[:32]}{contributions.SUFFIX}", data)
-            count += 1
     return count

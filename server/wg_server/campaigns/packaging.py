@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wg_common import catalogue, weights_package
@@ -109,8 +109,7 @@ def _generate(
     *,
     seed: int,
 ) -> _Made:
-    from wg_server.campaigns import contributed  # torch is slow to import
-    from wg_server.generator.heads import generate as generation
+    from wg_server.generator.heads import generate as generation  # torch is slow to import
     from wg_server.generator.networks import generate as networks
 
     heads = generation.load_generator(version.heads)
@@ -136,6 +135,4 @@ def _generate(
     generated = generation.generate(
         heads, own.statistics, releases, labels, samples=samples, seed=seed
     )
-    given = contributed.candidates(home, heads.parts, own.manifest.site, labels)
-    generated = replace(generated, candidates=(*generated.candidates, *given))
     return _Made(generated, heads.id, catalogue.HEAD_PLAN)

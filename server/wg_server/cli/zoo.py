@@ -9,13 +9,12 @@ from typing import Any
 import click
 import numpy as np
 
-from wg_core import atomic, cli
-from wg_core.options import OUT_FILE
+from wg_core import cli
 from wg_core.wire import canonical
 from wg_server.cli.options import home_option, plan_option
 from wg_server.site.home import ServerHome
 from wg_server.site.progress import Noted
-from wg_server.zoo import contributions, devices
+from wg_server.zoo import devices
 from wg_server.zoo.build import build, steps
 from wg_server.zoo.plan import read_plan
 from wg_server.zoo.store import Entry, Zoo
@@ -30,7 +29,6 @@ def zoo() -> None:
 @home_option
 @plan_option
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, help="Processes.")
-@click.option("--ray", metavar="ADDRESS", help="Run the tasks on the Ray cluster there.")
 @click.option(
     "--device",
     type=click.Choice(devices.NAMES),
@@ -39,7 +37,7 @@ def zoo() -> None:
 )
 @cli.json_option
 def build_command(
-    home: ServerHome, plan: Path | None, workers: int, ray: str | None, device: str, as_json: bool
+    home: ServerHome, plan: Path | None, workers: int, device: str, as_json: bool
 ) -> None:
     """Build the zoo; run again, it goes on where it stopped."""
     wanted = read_plan(plan)
@@ -53,12 +51,9 @@ def build_command(
             wanted,
             workers=workers,
             progress=noted.wrap(bar.update),
-            ray=ray,
             device=device,
         )
     lines = [f"zoo: {done.made} entries made, {done.kept} there before"]
-    if done.contributions:
-        lines.append(f"{done.contributions} contributions taken in")
     lines += [f"encoder {done.encoder}", f"next: wg-server train --home {home.root}"]
     cli.answer(as_json, canonical.to_builtins(done), *lines)
 
@@ -70,8 +65,6 @@ def show_command(home: ServerHome, as_json: bool) -> None:
     """What the zoo holds, and where it came from."""
     encoder = home.encoder_id() if home.encoder.is_file() else ""
     document = _summary(list(Zoo(home.zoo).entries()), encoder)
-    given = contributions.stored(home.zoo)
-    document["contributions"] = canonical.to_builtins(given)
     cli.answer(
         as_json,
         document,
@@ -82,39 +75,6 @@ def show_command(home: ServerHome, as_json: bool) -> None:
             f" licence {row['licence']}, accuracy {row['accuracy']:.2f}"
             for name, row in document["sources"].items()
         ),
-        *(
-            f"  {one.name}: from {one.site}, {len(one.labels)} classes, licence {one.licence},"
-            f" epsilon {one.epsilon} at delta {one.delta}; kept, not trained on"
-            for one in given
-        ),
-    )
-
-
-@zoo.command("report")
-@home_option
-@click.option("--out", type=OUT_FILE, required=True, help="The page to write, HTML.")
-@click.option(
-    "--statistics",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A statistics file of an enrolled site to place in the zoo; may be repeated.",
-)
-@cli.json_option
-def report_command(
-    home: ServerHome, out: Path, statistics: tuple[Path, ...], as_json: bool
-) -> None:
-    """How diverse the zoo is, what it has too much of, and how far plants lie from it."""
-    from wg_server.zoo_report.page import report
-
-    summary, page = report(home, statistics)
-    atomic.write_bytes(out, page.encode())
-    cli.answer(
-        as_json,
-        summary.to_json(),
-        f"{summary.entries} entries of {summary.families} families,"
-        f" effectively {summary.effective_families:.1f}",
-        *(f"- {remark}" for remark in summary.remarks),
-        f"report {out}",
     )
 
 

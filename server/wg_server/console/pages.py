@@ -28,7 +28,6 @@ from wg_server.store import operators, quarantine
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
 from wg_server.zoo.store import Zoo
-from wg_server.zoo.task_spec import CONTRIBUTIONS
 
 
 def overview(visit: Visit) -> Response:
@@ -223,10 +222,8 @@ def _zoo_of(home: ServerHome, encoder: str, changed: int) -> Mapping[str, Any]:
     records: Counter[str] = Counter()
     accuracy: dict[str, list[float]] = {}
     licences: dict[str, set[str]] = {}
-    contributed = 0
     for entry in Zoo(home.zoo).entries(encoder):
         entries[entry.family] += 1
-        contributed += entry.task.kind == CONTRIBUTIONS
         records[entry.family] += entry.records
         accuracy.setdefault(entry.family, []).append(float(entry.accuracy))
         licences.setdefault(entry.family, set()).add(entry.licence)
@@ -243,7 +240,6 @@ def _zoo_of(home: ServerHome, encoder: str, changed: int) -> Mapping[str, Any]:
     return {
         "entries": sum(entries.values()),
         "records": sum(records.values()),
-        "contributed": contributed,
         "families": families,
     }
 

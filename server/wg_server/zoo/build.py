@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,15 +29,7 @@ from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
-from wg_server.zoo import (
-    contribution_intake,
-    devices,
-    executors,
-    family_heads,
-    heads,
-    networks,
-    sources,
-)
+from wg_server.zoo import devices, executors, family_heads, heads, networks, sources
 from wg_server.zoo.plan import ZooPlan, network_steps, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
@@ -58,13 +49,11 @@ class Built:
         made: Entries made now.
         kept: Entries there before.
         encoder: The encoder's id.
-        contributions: Contributed checkpoints taken in now.
     """
 
     made: int
     kept: int
     encoder: str
-    contributions: int
 
 
 def build(
@@ -73,7 +62,6 @@ def build(
     *,
     workers: int,
     progress: Progress,
-    ray: str | None = None,
     device: str = "cpu",
 ) -> Built:
     """Build all tasks of a plan that are not there yet.
@@ -81,26 +69,20 @@ def build(
     Args:
         home: The server's home; its zoo folder is made if needed.
         progress: Called with the number of finished ``steps`` and a few words.
-        ray: Address of a Ray cluster that runs the tasks; None for this machine. Whole networks
-            are trained on this machine always.
         device: What encodes: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         DataError: A source cannot be read.
-        ConfigError: The folder cannot be written, or there is no such device or no Ray.
-        PeerError: No Ray cluster answers, or it failed.
-        VerificationError: A contribution does not hold.
+        ConfigError: The folder cannot be written, or there is no such device.
     """
     sources.check_present(plan)
     wanted = tasks(plan)
-    if ray is None:
-        device = devices.choose(device)
+    device = devices.choose(device)
     zoo = Zoo(home.zoo)
-    with executors.opened(workers, ray, device) as executor:
+    with executors.opened(workers) as executor:
         progress(0, "fitting the encoder")
         data = _encoder(home, plan, wanted, executor)
         encoder = canonical.sha256_hex(data)
-        taken = contribution_intake.take_in(home, plan, encoder)
         todo = [task for task in wanted if not zoo.has(task.key(encoder))]
         kept = len(wanted) - len(todo)
         progress(kept, "rendering, encoding, training")
@@ -110,15 +92,13 @@ def build(
         for number, (_, (packed, entry)) in enumerate(executor.run(_work, data, jobs), 1):
             zoo.write(packed, entry)
             progress(kept + number, entry.family)
-        with _here(executor, workers, ray) as here:
-            cluster = executor is not here
-            stages = _beyond_tasks(zoo, plan, wanted, device, data, cluster=cluster)
-            done = steps(plan) - sum(len(stage) for _, stage in stages)
-            for anywhere, stage in stages:
-                for words in _done(zoo, executor if anywhere else here, data, stage):
-                    done += 1
-                    progress(done, words)
-    return Built(len(todo), kept, encoder, taken)
+        stages = _beyond_tasks(zoo, plan, wanted, device, data)
+        done = steps(plan) - sum(len(stage) for stage in stages)
+        for stage in stages:
+            for words in _done(zoo, executor, data, stage):
+                done += 1
+                progress(done, words)
+    return Built(len(todo), kept, encoder)
 
 
 def steps(plan: ZooPlan) -> int:
@@ -171,8 +151,6 @@ def _encoder(
                 " home with 'wg-server init'"
             )
         return data
-    if not wanted:
-        raise ConfigError("zoo: contributions alone cannot fit an encoder; add another source")
     raw, groups, labels = public_records(plan, wanted, executor)
     data = fit_encoder(
         raw,
@@ -231,32 +209,17 @@ def _raw(
     return list(zip(parts, labels, strict=True))
 
 
-@contextmanager
-def _here(
-    executor: executors.Executor, workers: int, ray: str | None
-) -> Iterator[executors.Executor]:
-    """An executor on this machine; the build's own, if it is."""
-    if ray is None:
-        yield executor
-    else:
-        with executors.opened(workers) as found:
-            yield found
-
-
 def _beyond_tasks(
-    zoo: Zoo, plan: ZooPlan, wanted: Sequence[TaskSpec], device: str, data: bytes, *, cluster: bool
-) -> list[tuple[bool, list[_Job]]]:
+    zoo: Zoo, plan: ZooPlan, wanted: Sequence[TaskSpec], device: str, data: bytes
+) -> list[list[_Job]]:
     """What stands on tasks and is not there yet, stage by stage; networks need bases.
 
-    Bases and heads of families need nothing of each other, and there are few of either: on one
-    machine they are made side by side.
-
-    Returns:
-        Of each stage, whether a cluster may make it, and its jobs.
+    Bases and heads of families need nothing of each other, and there are few of either: they are
+    made side by side.
     """
     heads = _family_heads(zoo, plan, wanted, device, data)
     if plan.networks is None:
-        return [(True, heads)]
+        return [heads]
     encoder = canonical.sha256_hex(data)
     built = {task.key(encoder) for task in wanted}
     entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
@@ -268,8 +231,7 @@ def _beyond_tasks(
         _Job(networks.make_network, job)
         for job in networks.network_jobs(zoo, entries, plan.networks, network_steps(plan))
     ]
-    first = [(True, heads), (False, bases)] if cluster else [(False, [*bases, *heads])]
-    return [*first, (False, whole)]
+    return [[*bases, *heads], whole]
 
 
 @dataclass(frozen=True, slots=True)

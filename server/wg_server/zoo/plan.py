@@ -10,7 +10,7 @@ from wg_common.modalities.registry import modality as modality_of
 from wg_core import atomic, settings
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import DIMENSION
-from wg_server.zoo.task_spec import CONTRIBUTIONS, FILES, Kind, TaskSpec
+from wg_server.zoo.task_spec import FILES, Kind, TaskSpec
 
 PLAN_LIMIT = 256 << 10
 DEFAULT = "default"
@@ -69,10 +69,9 @@ class SourcePlan:
         kind: ``procedural``, ``procedural-windows`` (sensor windows), ``procedural-texts``,
             ``table`` (texts: CSV or JSON lines with columns text and label), ``torchvision`` (a
             data set that lies at ``path``; nothing is downloaded), ``npz`` (arrays x, y, classes;
-            x may be sensor windows), ``folder`` (one sub-folder a class), ``archive`` (a zip or
-            tar of such a folder), or ``contributions`` (a folder of ``.wgc`` files of enrolled
-            sites; makes no tasks).
-        families: Number of kinds of plants; for files, of class subsets. Not for contributions.
+            x may be sensor windows), ``folder`` (one sub-folder a class), or ``archive`` (a zip
+            or tar of such a folder).
+        families: Number of kinds of plants; for files, of class subsets.
         sites: Sites of each family: the same classes, other records, another camera.
         per_class: Records of each class at each site.
         strength: How far a site's camera is from a clean one, 0 to 1.
@@ -97,10 +96,7 @@ class SourcePlan:
 
     def __post_init__(self) -> None:
         settings.check_range("network_steps", self.network_steps, 0, 1_000_000)
-        if self.kind == CONTRIBUTIONS:
-            settings.check_range("families", self.families, 0, 0)
-        else:
-            settings.check_range("families", self.families, 1, 100_000)
+        settings.check_range("families", self.families, 1, 100_000)
         settings.check_range("sites", self.sites, 1, 1000)
         settings.check_range("per_class", self.per_class, 8, 100_000)
         settings.check_range("strength", self.strength, 0, 1)

@@ -14,10 +14,8 @@ Kind = Literal[
     "folder",
     "archive",
     "table",
-    "contributions",
 ]
-CONTRIBUTIONS: Kind = "contributions"
-FILES = ("torchvision", "npz", "folder", "archive", "table", CONTRIBUTIONS)
+FILES = ("torchvision", "npz", "folder", "archive", "table")
 """Kinds that read the operator's files."""
 
 

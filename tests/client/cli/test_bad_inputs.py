@@ -267,7 +267,6 @@ CALLS = [
     _call("format", "models", "export", "--home", "x", "--format", "pickle", said=("pickle",)),
     _call("name of export", "models", "export", "--home", "x", "--out", "m.bin", said=("m.bin",)),
     _call("run in JSON", "run", "--home", "x", said=("--once",)),
-    _call("steps", "contribute", "--home", "x", "--out", "c", "--steps", "0", said=("--steps",)),
     _call("nothing to predict", "predict", "--home", "x", said=("PATHS",)),
     _call("no reason", "compromise", "--home", "x", "--join", "-", said=("--reason",)),
     _call(

@@ -209,7 +209,7 @@ def test_freeze_names_all_that_is_wrong_and_changes_nothing(
     assert read_spend(plant.home, plant.config).charges == 0
 
 
-@pytest.mark.parametrize("command", ["check", "run", "statistics", "contribute", "apply"])
+@pytest.mark.parametrize("command", ["check", "run", "statistics", "apply"])
 def test_a_home_without_a_snapshot_is_told_what_to_do(
     make_plant: MakePlant, good_head: LinearHead, tmp_path: Path, command: str
 ) -> None:
@@ -218,7 +218,6 @@ def test_a_home_without_a_snapshot_is_told_what_to_do(
     package.write_bytes(plant.package({"s": (good_head, "diffusion")}))
     options: dict[str, list[object]] = {
         "statistics": ["--out", tmp_path / "o"],
-        "contribute": ["--out", tmp_path / "o", "--steps", 2],
         "apply": [package],
     }
     more = options.get(command, [])

@@ -20,9 +20,6 @@ from numpy.typing import NDArray
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
 from wg_client.data import plant as plants
-from wg_client.release import contribution as contributing
-from wg_client.release import dp_training
-from wg_client.release.contribution import ContributionRequest, contribute
 from wg_common.nets.encoder import package as encoder_package
 from wg_common.nets.encoder.module import raw_features
 from wg_core.release.budget import read_spend
@@ -115,19 +112,6 @@ def test_answers_differ_by_the_record_alone(pair: tuple[TestPlant, TestPlant]) -
     assert sizes[0] == sizes[1] and spent == [1, 1]
     np.testing.assert_array_equal(counts[1] - counts[0], [1, 0, 0])
     np.testing.assert_array_equal(sums[1], sums[0])  # the record overflowed, and counts as zeros
-
-
-def test_contributions_are_made_all_the_same(
-    pair: tuple[TestPlant, TestPlant], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = dp_training.plan_for(2.0, 1e-5, sampling_probability=0.5, steps=2, expected_batch=4.0)
-    monkeypatch.setattr(contributing, "plan_for", lambda *_, **__: plan)
-    request = ContributionRequest(
-        epsilon="2", delta="1e-5", steps=2, sampling_probability=0.5, units=8
-    )
-    sizes = [len(contribute(plant.home, request).data) for plant in pair]
-    assert sizes[0] == sizes[1]
-    assert [read_spend(plant.home, plant.config).charges for plant in pair] == [1, 1]
 
 
 def test_local_features_are_finite_too(pair: tuple[TestPlant, TestPlant]) -> None:

@@ -48,7 +48,6 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import (
     canonical,
     container,
-    contribution_file,
     protocol,
     quality_file,
     signing,
@@ -103,7 +102,7 @@ def _boxed(kind: str, names: tuple[str, ...]) -> tuple[bytes, ...]:
 def _signed(kind: str, context: str, manifest: bytes) -> bytes:
     """A container whose signature holds, so that what lies behind it is reached."""
     signature = signing.sign(KEY, context, manifest)
-    names = ("manifest", "signature", "tensors" if kind == "wgc" else "integers")
+    names = ("manifest", "signature", "integers")
     parts = dict(zip(names, (manifest, signature, b""), strict=True))
     return container.encode(kind, 1, parts)
 
@@ -122,14 +121,6 @@ def _quality(data: bytes) -> Any:
 
 def _signed_quality(data: bytes) -> Any:
     return _quality(_signed("wgq", signing.QUALITY, data))
-
-
-def _contribution(data: bytes) -> Any:
-    return contribution_file.decode_contribution(data, KEY.public_key())
-
-
-def _signed_contribution(data: bytes) -> Any:
-    return _contribution(_signed("wgc", contribution_file.SIGNATURE_CONTEXT, data))
 
 
 def _weights(data: bytes) -> Any:
@@ -328,8 +319,6 @@ TARGETS: dict[str, Target] = {
     "quality": Target(_quality, _boxed("wgq", ("manifest", "signature", "integers"))),
     "signed-quality": Target(_signed_quality, (b"{}", b'{"candidates":["a"]}')),
     "covered-quality": Target(quality_file.decode_covered, _boxed("wgq-covered", _COVERED)),
-    "contribution": Target(_contribution, _boxed("wgc", ("manifest", "signature", "tensors"))),
-    "signed-contribution": Target(_signed_contribution, (b"{}", b'{"event":{"steps":1}}')),
     "weights": Target(_weights, _boxed("wgw", ("manifest", "signature", "tensors"))),
     "weights-file": Target(_weights_in_a_file, _boxed("wgw", ("manifest", "signature", "tensors"))),
     "package-checkpoint": Target(

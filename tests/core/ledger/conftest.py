@@ -18,11 +18,9 @@ from wg_core.ledger.commitment import commit
 from wg_core.ledger.store import Charged, DatasetRecord, Ledger
 from wg_core.ledger.witness import WitnessState
 from wg_core.privacy import calibration, mechanism
-from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent, dp_sgd_event
+from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_core.wire import canonical, contribution_file, signing, statistics_file
-from wg_core.wire import tensors as tensors_files
-from wg_core.wire.contribution_file import ContributionManifest
+from wg_core.wire import canonical, signing, statistics_file
 from wg_core.wire.covered import CoveredStatistics
 from wg_core.wire.statistics_file import StatisticsManifest
 
@@ -30,7 +28,6 @@ DELTA = "1e-5"
 WITNESS = "server.example/witness"
 ORIGIN = "weightgate/plant-a/0011"
 SECRET = bytes(range(32))
-SAMPLER = "poisson/os-csprng"
 
 
 def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:
@@ -116,56 +113,6 @@ class Site:
             purpose="first model",
             recipient="server.example",
         )
-
-    def training(
-        self, request_id: str = "t1", epsilon: str = "0.7", steps: int = 100
-    ) -> ChargeRequest:
-        """A DP-SGD run of a linear head."""
-        return charging.dp_sgd_request(
-            charging.DpSgdMechanism(
-                event=dp_sgd_event(0.02, 1.5, steps),
-                encoder=schema().encoder,
-                dimension=4,
-                labels=schema().labels,
-                clip_norm=1.0,
-                bits=14,
-                recipe="from zeros",
-                sampler=SAMPLER,
-                unit_rule="record",
-            ),
-            request_id=request_id,
-            dataset="parts",
-            epsilon=epsilon,
-            delta=DELTA,
-            purpose="first model",
-            recipient="server.example",
-        )
-
-    def contribution(self, request: ChargeRequest) -> bytes:
-        """A signed contribution that fits the request."""
-        tensors = tensors_files.pack(
-            {
-                "head.weight": np.zeros((2, 4), dtype=np.float32),
-                "head.bias": np.zeros(2, dtype=np.float32),
-            }
-        )
-        manifest = ContributionManifest(
-            site="plant-a",
-            dataset=request.dataset,
-            request_id=request.request_id,
-            contribution_id=os.urandom(16).hex(),
-            architecture="linear",
-            plan="head",
-            encoder=request.mechanism.encoder,
-            labels=request.guarantee.labels,
-            event=request.event,
-            sampler=SAMPLER,
-            epsilon=request.epsilon,
-            delta=request.delta,
-            purpose=request.use.purpose,
-            tensors_sha256=canonical.sha256_hex(tensors),
-        )
-        return contribution_file.encode_contribution(manifest, tensors, self.signing_key)
 
     def payload(self, request: ChargeRequest) -> bytes:
         """A signed release that fits the request."""

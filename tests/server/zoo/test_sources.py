@@ -316,10 +316,9 @@ def test_a_torchvision_set_that_is_absent_is_named_and_never_left_out(
         sources.check_present(_plan("torchvision", tmp_path, name=name))
 
 
-@pytest.mark.parametrize("kind", ["npz", "folder", "archive", "contributions"])
+@pytest.mark.parametrize("kind", ["npz", "folder", "archive"])
 def test_files_that_are_absent_are_named_before_anything_is_made(kind: str, tmp_path: Path) -> None:
-    families = 0 if kind == "contributions" else 2
-    plan = _plan(kind, tmp_path / "gone", name="castings", families=families)
+    plan = _plan(kind, tmp_path / "gone", name="castings", families=2)
     home = ServerHome(tmp_path / "home")
     with pytest.raises(ConfigError, match=f"source castings: nothing is at {tmp_path}/gone"):
         build(home, plan, workers=1, progress=lambda done, words: None)
