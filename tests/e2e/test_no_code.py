@@ -82,6 +82,15 @@ _BY_NAME = {
     "wg_common.nets.encoder.trunk": "module = modality(name).trunk",
 }
 """Modules that import another of ours by its name, and where it is from: the program's tables."""
+_STARTS = {
+    "wg_client.cli.run": ("NODE", "wg_core.fleet", "[sys.executable, '-P', '-m', NODE, *words]"),
+    "wg_core.fleet.applying": (
+        "PROGRAM",
+        "wg_client.cli.applying",
+        "[sys.executable, '-P', '-m', PROGRAM, str(home.root), str(path)]",
+    ),
+}
+"""Modules that start a process: this interpreter, with a module that the program names."""
 _TYPES = {"TracebackType", "MappingProxyType"}
 _CALLS = {
     "exec", "eval", "compile", "__import__", "os.system", "os.popen", "os.fork", "os.forkpty",
@@ -140,7 +149,7 @@ def reachable() -> dict[str, ast.Module]:
     waiting = {
         ".".join(path.relative_to(root).with_suffix("").parts)
         for path in package.parent.rglob("*.py")
-    } | imported_by_name()
+    } | {"wg_core.fleet.__main__", *imported_by_name()}
     trees: dict[str, ast.Module] = {}
     while waiting:
         module = waiting.pop()
@@ -164,6 +173,8 @@ def test_no_module_that_a_client_loads_can_turn_bytes_into_code() -> None:
                 continue
             if full == "importlib" and module in _BY_NAME:
                 continue
+            if full == "subprocess" and module in _STARTS:
+                continue
             parents = {full.rsplit(".", depth)[0] for depth in range(full.count(".") + 1)}
             assert not parents & _MODULES, f"{module} imports {full}"
         for found in ast.walk(tree):
@@ -172,7 +183,8 @@ def test_no_module_that_a_client_loads_can_turn_bytes_into_code() -> None:
             function = dotted(found.func)
             words = {word.arg: getattr(word.value, "value", "?") for word in found.keywords}
             assert function not in _CALLS, f"{module}: {function}"
-            assert not function.startswith(("os.exec", "os.spawn")), f"{module}: {function}"
+            if module not in _STARTS:
+                assert not function.startswith(("os.exec", "os.spawn")), f"{module}: {function}"
             assert words.get("allow_pickle", False) is False, module
             if function == "np.load":
                 assert words.get("allow_pickle") is False, module
@@ -195,6 +207,21 @@ def test_a_module_is_imported_by_name_from_the_programs_own_table() -> None:
         assert len(users) == 1, module
         assert users[0].count("importlib.") == users[0].count("importlib.import_module(module)")
         assert re.findall(r"^ *(module = .*)$", users[0], re.MULTILINE) == [source]
+
+
+def test_a_process_that_is_started_is_this_interpreter_with_a_module_of_the_program() -> None:
+    for module, (name, program, words) in _STARTS.items():
+        tree = reachable()[module]
+        text = ast.unparse(tree)
+        assert f"{name} = '{program}'" in text and text.count(words) == 1
+        started = [
+            dotted(found.func)
+            for found in ast.walk(tree)
+            if isinstance(found, ast.Call)
+            and dotted(found.func).startswith(("os.exec", "os.spawn", "subprocess."))
+        ]
+        assert len(started) == 1 and started[0] in ("os.execv", "subprocess.Popen")
+        assert source_of(program) is not None
 
 
 def test_the_node_takes_from_flower_what_it_needs_and_no_loader_of_apps() -> None:

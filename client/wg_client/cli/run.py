@@ -27,8 +27,7 @@ def run(home: ClientHome, once: bool, as_json: bool, log_format: str) -> None:
     """
     if as_json and not once:
         raise UsageError("--json: with --once alone; a node that goes on has --log-format json")
-    import flwr  # noqa: F401 - said here, where it is missing, with the extra that has it
-
+    import wg_core.fleet.node  # noqa: F401 - what is not installed is said here, in words
     from wg_core import snapshot as snapshots
     from wg_core.release import answer_time
     from wg_core.site import config as configuration
