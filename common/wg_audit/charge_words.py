@@ -10,6 +10,8 @@ import re
 from wg_core.language import listed, template, text
 
 _SHAPES = (
+    template("none"),
+    template("never"),
     template("record"),
     template("add-remove"),
     template("each record is a unit"),

@@ -49,7 +49,10 @@ def group() -> None:
 @click.argument("path", type=_PATH)
 @evidence.options
 @click.option(
-    "--report", type=OUT_FILE, help="Write one self-contained HTML page, to read, print and file."
+    "--report",
+    type=OUT_FILE,
+    help="Write one self-contained HTML page, to read, print and file. It answers NIST SP 800-226 "
+    "and ISO/IEC 27559 (clauses 6 to 9) line by line, or says not evidenced.",
 )
 @click.option(
     "--registry",
@@ -69,7 +72,7 @@ def verify(
     finding = evidence.verify(path, **brought)
     document = finding.to_json()
     if report is not None:
-        _write_report(path, finding, report)
+        document |= {"dossier": _write_report(path, finding, report)}
     missing = () if registry is None else _write_draft(path, finding, registry)
     if as_json:
         emit({**document, "missing": list(missing)} if registry is not None else document)
@@ -129,11 +132,16 @@ def _say(finding: Finding, document: dict[str, Any]) -> None:
         note(text("not checked: {what}", what=shown(missing)))
 
 
-def _write_report(path: Path, finding: Finding, out: Path) -> None:
+def _write_report(path: Path, finding: Finding, out: Path) -> list[Any]:
+    """Write the page; returns its dossier, for programs."""
+    from wg_audit import answers, dossier
     from wg_audit.report import render
     from wg_core import atomic
+    from wg_core.wire import canonical
 
-    atomic.write_bytes(out, render(path, finding, language.current()).encode())
+    records = answers.read(path, finding)
+    atomic.write_bytes(out, render(records, language.current()).encode())
+    return [canonical.to_builtins(form) for form in dossier.forms(records)]
 
 
 def _write_draft(path: Path, finding: Finding, out: Path) -> Sequence[str]:

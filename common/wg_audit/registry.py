@@ -19,8 +19,9 @@ from typing import Any
 
 import yaml
 
-from wg_audit import pyramid, rederive
+from wg_audit import answers, dossier, rederive
 from wg_audit.accounts import LineageAccount, worst
+from wg_audit.answers import Records
 from wg_audit.verification import Finding
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import entries, sources
@@ -65,7 +66,6 @@ class _Seen:
         counted: Whether there are releases of statistics.
         reports: How many quality reports were charged.
         versions: How often each data set was registered.
-        audits: The newest audit, if there is one.
         newest: The newest charge.
         first_release: The first release.
     """
@@ -74,7 +74,6 @@ class _Seen:
     counted: bool = False
     reports: int = 0
     versions: dict[str, int] = field(default_factory=dict)
-    audits: list[entries.Audit] = field(default_factory=list)
     newest: entries.Charge | None = None
     first_release: entries.Release | None = None
 
@@ -104,7 +103,7 @@ def write(path: Path, finding: Finding) -> Entry:
     if seen.newest is None or seen.first_release is None:
         raise ConfigError(f"{path}: nothing was released on this log, so there is no deployment")
     date = _published(finding, seen.first_release)
-    document = _document(finding, seen, seen.newest, date)
+    document = _document(answers.read(path, finding), seen, seen.newest, date)
     missing = [*_missing(document, ""), _SECTOR]
     if date == _NO_DATE:
         missing.append(_DATE)
@@ -124,8 +123,6 @@ def _collect(stored: Iterable[entries.Entry]) -> _Seen:
         elif isinstance(entry, entries.Reuse):
             seen.add("purposes", entry.purpose)
             seen.add("recipients", entry.recipient)
-        elif isinstance(entry, entries.Audit):
-            seen.audits = [entry]  # the newest one
     return seen
 
 
@@ -162,7 +159,8 @@ def _take(seen: _Seen, charge: entries.Charge) -> None:
         seen.counted = True
 
 
-def _document(finding: Finding, seen: _Seen, newest: entries.Charge, date: str) -> dict[str, Any]:
+def _document(records: Records, seen: _Seen, newest: entries.Charge, date: str) -> dict[str, Any]:
+    finding = records.finding
     name = f"weightgate releases of {_clean(finding.history.state.site)}"
     return {
         "url_slug": re.sub(r"[\W_]+", "-", f"{name} {date[:4]}".lower()).strip("-"),
@@ -214,7 +212,7 @@ def _document(finding: Finding, seen: _Seen, newest: entries.Charge, date: str) 
             },
             "administrative": {
                 "sources": f"{BY_A_PERSON}links; origin of the log: {finding.history.state.origin}",
-                "notes": _notes(finding, seen, newest),
+                "notes": _notes(records),
                 "registry_authors": [f"{BY_A_PERSON}who fills in and answers for this entry"],
             },
         },
@@ -297,11 +295,13 @@ def _model(finding: Finding, seen: _Seen) -> dict[str, Any]:
     }
 
 
-def _notes(finding: Finding, seen: _Seen, newest: entries.Charge) -> str:
+def _notes(records: Records) -> str:
+    finding = records.finding
     layers = "\n".join(
-        f"- {layer.name}: {'; '.join(map(_clean, layer.shown))}."
-        + (f" Not shown by the log: {layer.not_shown}" if layer.not_shown else "")
-        for layer in pyramid.layers(finding, newest, seen.audits, seen.reports)
+        f"- {section.name}, {line.topic}: "
+        + ("; ".join(_clean(f"{x.says} ({x.where})") for x in line.evidence) or "not evidenced")
+        for section in dossier.nist(records).sections
+        for line in section.lines
     )
     remarks = "\n".join(f"- {_clean(remark)}" for remark in finding.remarks) or "- none"
     missing = "\n".join(f"- {_clean(words)}" for words in finding.verdict.not_checked)

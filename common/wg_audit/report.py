@@ -4,22 +4,20 @@ It says nothing that ``verify`` did not check, and draws with inline SVG: no scr
 image from outside. Times in it are the site's clock unless a witness's cosignature is named.
 """
 
-from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import jinja2
 
-from wg_audit import figures, pyramid, rederive
+from wg_audit import dossier, figures
 from wg_audit.accounts import LineageAccount
+from wg_audit.answers import Records
 from wg_audit.figures import Line, Mark
 from wg_audit.verdict import utc
 from wg_audit.verification import Finding
 from wg_core import __version__, numbers
 from wg_core.language import ENGLISH, Language
-from wg_core.ledger import entries, sources
-from wg_core.ledger.entries import Charge, Entry
+from wg_core.ledger.entries import Charge
+from wg_core.ledger.lineage import ChargeState
 from wg_core.ledger.price import parse_sigma
 
 DETAILS_LIMIT = 200  # Most charges whose fields are written out; the newest ones
@@ -43,20 +41,11 @@ class Budget:
     line: Line
 
 
-def render(
-    path: Path,
-    finding: Finding,
-    speak: Language = ENGLISH,
-) -> str:
-    """Render the page about a log that was verified.
-
-    Args:
-        path: A client's home, a ledger file or an export.
-        finding: From ``verification.verify`` of that path.
-    """
-    with closing(sources.open_source(path)) as source:
-        charges, audits, datasets = _collect(finding, sources.stored_entries(source))
+def render(records: Records, speak: Language = ENGLISH) -> str:
+    """Render the page about a log that was verified."""
+    finding = records.finding
     state = finding.history.state
+    charges = [_row(charge, state.charges[charge.head.seq]) for charge in records.charges]
     heads = [head for head in finding.history.heads if head.cosignatures]
     return _template().render(
         document=finding.to_json(),
@@ -66,20 +55,15 @@ def render(
         budgets=_budgets(finding, charges),
         charges=charges,
         detailed=charges[-DETAILS_LIMIT:],
-        audits=audits,
+        audits=records.audits,
         decisions=list(state.decisions.values())[-DETAILS_LIMIT:],
         reuses=list(state.reuses.values())[-DETAILS_LIMIT:],
-        datasets=datasets,
+        datasets=records.datasets,
         heads=heads,
         timeline=figures.timeline(
             [(c.time, head.size) for head in heads for c in head.cosignatures]
         ),
-        layers=pyramid.layers(
-            finding,
-            charges[-1].charge if charges else None,
-            audits,
-            sum(rederive.is_quality(row.charge) for row in charges),
-        ),
+        forms=dossier.forms(records),
         now=finding.fresh.checked,
         version=__version__,
         t=speak.say,
@@ -88,24 +72,8 @@ def render(
     )
 
 
-def _collect(
-    finding: Finding, stored: Iterable[Entry]
-) -> tuple[list[ChargeRow], list[entries.Audit], list[entries.Dataset]]:
-    known = finding.history.state.charges
-    charges: list[ChargeRow] = []
-    audits: list[entries.Audit] = []
-    datasets: list[entries.Dataset] = []
-    for entry in stored:
-        if isinstance(entry, Charge):
-            state = known[entry.head.seq]
-            charges.append(
-                ChargeRow(entry, state.release, state.payload_sha256, _noise_multiplier(entry))
-            )
-        elif isinstance(entry, entries.Audit):
-            audits.append(entry)
-        elif isinstance(entry, entries.Dataset):
-            datasets.append(entry)
-    return charges, audits, datasets
+def _row(charge: Charge, state: ChargeState) -> ChargeRow:
+    return ChargeRow(charge, state.release, state.payload_sha256, _noise_multiplier(charge))
 
 
 def _noise_multiplier(charge: Charge) -> str:

@@ -7,7 +7,7 @@ was not checked that could have been is not simply verified.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ _PAST = text(
 )
 
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
-_NAMES = 5  # Most names of files that one line shows
+NAMES = 5  # Most names that one line shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +296,12 @@ def duration(seconds: int) -> Text:
     return text("{seconds} s", seconds=seconds)
 
 
+def some(names: Sequence[str]) -> Text:
+    """The first few names, and how many more there are."""
+    shown, more = listed(names[:NAMES]), len(names) - NAMES
+    return text("{names} and {count} more", names=shown, count=more) if more > 0 else shown
+
+
 def utc(seconds: int) -> str:
     """A Unix time in UTC, or the number itself where no calendar reaches."""
     try:
@@ -413,10 +419,4 @@ def _not_checked(
             "{count} received file(s) of the site's other logs (--previous)", count=files.elsewhere
         )
     if files.unread:
-        yield text("what is not read in the evidence: {names}", names=_names(files.unread))
-
-
-def _names(names: tuple[str, ...]) -> str:
-    more = len(names) - _NAMES
-    shown = ", ".join(names[:_NAMES])
-    return text("{names} and {count} more", names=shown, count=more) if more > 0 else shown
+        yield text("what is not read in the evidence: {names}", names=some(files.unread))

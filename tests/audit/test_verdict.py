@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from wg_audit import report, verification
+from wg_audit import answers, report, verification
 from wg_audit.cli import group
 from wg_audit.verdict import duration
 from wg_core.errors import ConfigError, UsageError, VerificationError
@@ -260,7 +260,7 @@ def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
     assert found.succession.unnamed == (ORIGIN,) and not found.to_json()["verified"]
     code, text, _ = run("verify", path, "--server", exported.folder)
     assert code == 5 and "NOT VERIFIED  budget unknown" in text
-    page = report.render(path, found)
+    page = report.render(answers.read(path, found))
     assert "budget unknown: log" in page and "Not verified" in page
     assert "<b>Verified</b>" not in page
     # The log itself names nobody, whatever the server says of it.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from wg_audit import figures, report, verdict, verification
+from wg_audit import answers, figures, report, verdict, verification
 from wg_audit.cli import group
 from wg_core import cli
 from wg_core.errors import DecodeError, VerificationError
@@ -175,6 +175,10 @@ def test_disagreeing_code_bases_are_an_error(
 def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     _, said = run("verify", str(home), "--report", str(out))
+    assert {form["name"] for form in said.pop("dossier")} == {
+        "NIST SP 800-226",
+        "ISO/IEC 27559:2022",
+    }
     assert said == run("verify", str(home))[1]
     page = out.read_text()
     for outside in ("http://", "https://", "<script", "<link", "@import", "src="):
@@ -186,12 +190,12 @@ def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -
 
 def test_names_are_escaped_in_the_report(site: Site, ledger: Ledger) -> None:
     site.register(ledger, "<script>alert(1)</script>", b"other")
-    page = report.render(site.path, verification.verify(site.path))
+    page = report.render(answers.read(site.path, verification.verify(site.path)))
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
 def test_a_report_on_an_empty_log_renders(site: Site, ledger: Ledger) -> None:
-    page = report.render(site.path, verification.verify(site.path, now=1_700_000_000))
+    page = report.render(answers.read(site.path, verification.verify(site.path, now=1_700_000_000)))
     assert "Nothing was charged" in page and "2023-11-14" in page
 
 
@@ -220,8 +224,8 @@ def test_the_audit_program_starts_fast_and_light() -> None:
 def test_verification_needs_neither_torch_nor_flwr(home: Path) -> None:
     code = (
         "import sys; from pathlib import Path; "
-        "from wg_audit import report, verification; path = Path(sys.argv[1]); "
-        "report.render(path, verification.verify(path)); "
+        "from wg_audit import answers, report, verification; path = Path(sys.argv[1]); "
+        "report.render(answers.read(path, verification.verify(path))); "
         "print([m for m in ('torch','flwr','torchvision') if m in sys.modules])"
     )
     found = subprocess.run(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.client.cli.conftest import Json, run_here
 from tests.client.conftest import LABELS, WITNESS, MakePlant, TestPlant, write_npz
 
-from wg_audit import verification
+from wg_audit import answers, verification
 from wg_audit.report import render
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.release import quality
@@ -356,7 +356,7 @@ def test_an_auditor_proves_a_report_and_finds_a_lie(
         (ENGLISH, "right answers of package"),
         (translations.shared("ja"), "正解数"),
     ):
-        page = render(plant.home.root, found, speak)
+        page = render(answers.read(plant.home.root, found), speak)
         assert word in page
         assert ("quality reports: 2," if speak is ENGLISH else "正解率の報告：2 件") in page
     # the report of one package under the proofs of another's

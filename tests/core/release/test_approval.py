@@ -11,7 +11,7 @@ import pytest
 from tests.client.cli.conftest import Json, run_here
 from tests.client.conftest import MakePlant, TestPlant
 
-from wg_audit import verification
+from wg_audit import answers, verification
 from wg_audit.report import render
 from wg_core import errors
 from wg_core.errors import ApprovalPending, PolicyRefused, UsageError, VerificationError
@@ -65,7 +65,7 @@ def test_a_request_waits_costs_nothing_and_is_answered_after_the_decision(
         found.remarks
     )
     assert found.to_json()["decisions"][0]["approved"]
-    page = render(plant.home.root, found)
+    page = render(answers.read(plant.home.root, found))
     assert "Decisions of people" in page and "佐藤 (QA)" in page
     late = here(
         "requests", "deny", *home, query.request_id, "--by", "x", code=errors.EXIT_VERIFICATION

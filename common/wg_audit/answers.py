@@ -1,0 +1,447 @@
+"""Answers of the dossier: what a verified log and its files say, and where it stands.
+
+*Computed* here from entries, *compared* with files or keys that came from elsewhere, or *stated* on
+the log by the site before the release. The log's own word for a key or a witness is no answer.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_audit import charge_words, rederive
+from wg_audit.accounts import LineageAccount
+from wg_audit.verdict import LOGS_WORD, NAMES, duration, some, utc
+from wg_audit.verification import Finding
+from wg_core.language import listed, text
+from wg_core.ledger import sources
+from wg_core.ledger.auditor_record import SITES_FILE
+from wg_core.ledger.entries import Audit, Charge, Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One answer, and where it stands."""
+
+    says: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """A verified log, and those of its entries that the forms ask about, oldest first."""
+
+    finding: Finding
+    charges: Sequence[Charge]
+    audits: Sequence[Audit]
+    datasets: Sequence[Dataset]
+
+
+def read(path: Path, finding: Finding) -> Records:
+    """Read the entries of a log that was verified.
+
+    Args:
+        path: A client's home, a ledger file or an export.
+        finding: From ``verification.verify`` of that path.
+
+    Raises:
+        ConfigError: The path cannot be read.
+    """
+    with closing(sources.open_source(path)) as source:
+        stored = list(sources.stored_entries(source))
+    return Records(
+        finding=finding,
+        charges=[entry for entry in stored if isinstance(entry, Charge)],
+        audits=[entry for entry in stored if isinstance(entry, Audit)],
+        datasets=[entry for entry in stored if isinstance(entry, Dataset)],
+    )
+
+
+# --- where
+
+
+def _entries(indices: Iterable[int]) -> str:
+    return some([str(index) for index in indices])
+
+
+def _computed(indices: Iterable[int]) -> str:
+    return text("computed from entries {entries}", entries=_entries(indices))
+
+
+def _stated(indices: Iterable[int]) -> str:
+    return text("stated in entries {entries}", entries=_entries(indices))
+
+
+def _compared(names: str) -> str:
+    return text("compared with {names}", names=names)
+
+
+def _words(records: Records, words: Callable[[Charge], str]) -> Iterator[Evidence]:
+    """What charges state, each distinct sentence once."""
+    places: dict[str, list[int]] = {}
+    for charge in records.charges:
+        places.setdefault(words(charge), []).append(charge.head.seq)
+    for sentence, indices in list(places.items())[:NAMES]:
+        if sentence:
+            yield Evidence(sentence, _stated(indices))
+
+
+# --- answers
+
+
+def _spent(records: Records) -> Iterator[tuple[LineageAccount, list[int]]]:
+    """Budgets of which something was spent, and the entries that say so."""
+    state = records.finding.history.state
+    for account in records.finding.accounts:
+        if account.primary > 0:
+            paid = [
+                charge.seq
+                for charge in state.charges.values()
+                if state.lineage(charge.lineage).id == account.lineage
+            ]
+            yield account, paid if len(paid) == account.charges else [0, *paid]
+
+
+def epsilon(records: Records) -> Iterator[Evidence]:
+    """ε and δ of each budget, composed."""
+    for account, indices in _spent(records):
+        yield Evidence(
+            text(
+                "{names}: ε {epsilon:.4f} of a cap of {cap:g} at δ {delta:g}, composed over"
+                " {count} charges, also burned ones; by independent code {independent:.4f}",
+                names=some(account.datasets),
+                epsilon=account.primary,
+                cap=account.cap_epsilon,
+                delta=account.delta,
+                count=account.charges,
+                independent=account.independent,
+            ),
+            _computed(indices),
+        )
+
+
+def guess(records: Records) -> Iterator[Evidence]:
+    """Hypothesis testing view of (ε, δ): the best test between two equally likely neighbours."""
+    for account, indices in _spent(records):
+        inverse = math.exp(-account.primary)
+        yield Evidence(
+            text(
+                "{names}: who knows everything else, and asks whether a unit is there, is right at"
+                " most {share:.1f} % of the time where both are as likely",
+                names=some(account.datasets),
+                share=min(100.0, 100 * (1 + account.delta * inverse) / (1 + inverse)),
+            ),
+            _computed(indices),
+        )
+
+
+def cap(records: Records) -> Iterator[Evidence]:
+    """The cap of each budget, and when it comes back."""
+    places: dict[str, list[int]] = {}
+    for entry in records.datasets:
+        sentence = text(
+            "cap of ε {cap} at δ {delta}; a spent budget comes back: {rule}",
+            cap=entry.cap_epsilon,
+            delta=entry.cap_delta,
+            rule=charge_words.said(entry.refresh_rule),
+        )
+        places.setdefault(sentence, []).append(entry.head.seq)
+    for answer, indices in list(places.items())[:NAMES]:
+        yield Evidence(answer, _stated(indices))
+
+
+def variant(records: Records) -> Iterator[Evidence]:
+    """The variant of differential privacy."""
+    return _words(records, lambda charge: charge_words.said(charge.guarantee.variant))
+
+
+def unit(records: Records) -> Iterator[Evidence]:
+    """What is protected."""
+    return _words(
+        records,
+        lambda charge: text(
+            "one {unit}, neighbouring relation {relation}",
+            unit=charge_words.said(charge.guarantee.unit),
+            relation=charge_words.said(charge.guarantee.adjacency),
+        ),
+    )
+
+
+def contributions(records: Records) -> Iterator[Evidence]:
+    """How the records of a unit count."""
+    return _words(records, lambda charge: charge_words.said(charge.guarantee.records_per_unit))
+
+
+def mechanism(records: Records) -> Iterator[Evidence]:
+    """How noise is added, and who computed its cost."""
+    return _words(
+        records,
+        lambda charge: text(
+            "{mechanism}; accountant: {accountant}",
+            mechanism=charge_words.said(charge.mechanism.name),
+            accountant=charge_words.said(charge.mechanism.accountant),
+        ),
+    )
+
+
+def rederived(records: Records) -> Iterator[Evidence]:
+    """Which charges follow from their own blocks."""
+    if records.charges:
+        yield Evidence(
+            text(
+                "sensitivity, σ and ε of {count} charges follow from their blocks and weights,"
+                " derived again by other code",
+                count=len(records.charges),
+            ),
+            _computed(charge.head.seq for charge in records.charges),
+        )
+
+
+def subsampling(records: Records) -> Iterator[Evidence]:
+    """Whether records are drawn."""
+    return _words(
+        records,
+        lambda charge: text(
+            "subsampling: {words}", words=charge_words.said(charge.mechanism.subsampling)
+        ),
+    )
+
+
+def files(records: Records) -> Iterator[Evidence]:
+    """Which files are those that were charged."""
+    files = records.finding.received
+    if files:
+        yield Evidence(
+            text(
+                "{compared} of {released} releases: the file that the recipient got is the one"
+                " that was charged, and names the noise, sensitivity and purpose of its charge",
+                compared=len(files),
+                released=records.finding.verdict.released,
+            ),
+            _compared(some([file.file for file in files])),
+        )
+
+
+def program(records: Records) -> Iterator[Evidence]:
+    """Which program ran."""
+    return _words(
+        records,
+        lambda charge: text(
+            "{software}, code digest {digest}",
+            software=charge.implementation.software,
+            digest=charge.implementation.code_sha256,
+        ),
+    )
+
+
+def audited(records: Records) -> Iterator[Evidence]:
+    """The newest canary audit, and whose program it tried."""
+    for audit in records.audits[-1:]:
+        named = sum(x.implementation.code_sha256 == audit.code_sha256 for x in records.charges)
+        yield Evidence(
+            text(
+                "canary audit: lower bound ε ≥ {bound} for a claim of {claim} with {canaries}"
+                " canaries; charges that name the audited program: {named} of {count}",
+                bound=audit.lower_bound,
+                claim=audit.claimed_epsilon,
+                canaries=audit.canaries,
+                named=named,
+                count=len(records.charges),
+            ),
+            _stated([audit.head.seq]),
+        )
+
+
+def randomness(records: Records) -> Iterator[Evidence]:
+    """Where noise comes from."""
+    return _words(records, lambda charge: charge_words.said(charge.implementation.randomness))
+
+
+def count_noise(records: Records) -> Iterator[Evidence]:
+    """The noise on a class count, of the newest release that has such counts."""
+    for charge in reversed(records.charges):
+        counts = next((x for x in charge.mechanism.blocks if x.name == "counts"), None)
+        if counts is not None:
+            yield Evidence(
+                text(
+                    "the count of each of {classes} classes, however few records it has, carries"
+                    " noise with a standard deviation of {deviation:.3g}",
+                    classes=len(charge.guarantee.labels),
+                    deviation=rederive.sigma(charge.mechanism.sigma) / counts.weight,
+                ),
+                _computed([charge.head.seq]),
+            )
+            return
+
+
+def quality(records: Records) -> Iterator[Evidence]:
+    """Reports on delivered candidates."""
+    indices = [x.head.seq for x in records.charges if rederive.is_quality(x)]
+    if indices:
+        yield Evidence(
+            text(
+                "quality reports: {count}, noisy counts of how often delivered candidates were"
+                " right",
+                count=len(indices),
+            ),
+            _computed(indices),
+        )
+
+
+def decisions(records: Records) -> Iterator[Evidence]:
+    """Requests that people decided."""
+    decided = list(records.finding.history.state.decisions.values())
+    if decided:
+        yield Evidence(
+            text(
+                "requests decided by people ({names}): {approved} approved, {denied} denied",
+                names=some(sorted({one.name for one in decided})),
+                approved=sum(one.approved for one in decided),
+                denied=sum(not one.approved for one in decided),
+            ),
+            _stated(one.head.seq for one in decided),
+        )
+
+
+def chain(records: Records) -> Iterator[Evidence]:
+    """The log under a key that came from elsewhere."""
+    history, source = records.finding.history, records.finding.verdict.ledger_key.source
+    if source != LOGS_WORD:
+        yield Evidence(
+            text(
+                "entries in one hash chain and Merkle tree under the site's key: {size}; signed"
+                " checkpoints: {heads}",
+                size=history.state.size,
+                heads=len(history.heads),
+            ),
+            _compared(text("the ledger key: {source}", source=source)),
+        )
+
+
+def witnesses(records: Records) -> Iterator[Evidence]:
+    """What witnesses, known by key from elsewhere, cosigned."""
+    for view in records.finding.verdict.witnesses:
+        if view.size and view.source != LOGS_WORD:
+            yield Evidence(
+                text(
+                    "{name} cosigned up to entry {to} of {size}, last at {when} UTC, {age} before"
+                    " this verification",
+                    name=view.name,
+                    to=view.size,
+                    size=records.finding.history.state.size,
+                    when=utc(view.time),
+                    age=duration(records.finding.fresh.checked - view.time),
+                ),
+                _compared(text("the witness's key: {source}", source=view.source)),
+            )
+
+
+def recipients(records: Records) -> Iterator[Evidence]:
+    """Who got releases, and for what."""
+    uses = [(x.use.recipient, x.use.purpose, x.head.seq) for x in records.charges]
+    reuses = records.finding.history.state.reuses.values()
+    uses += [(x.recipient, x.purpose, x.head.seq) for x in reuses]
+    if uses:
+        recipients, purposes, indices = zip(*uses, strict=True)
+        yield Evidence(
+            text(
+                "recipients: {recipients}; purposes: {purposes}",
+                recipients=some(list(dict.fromkeys(recipients))),
+                purposes=some(list(dict.fromkeys(purposes))),
+            ),
+            _stated(indices),
+        )
+
+
+def floating_point(records: Records) -> Iterator[Evidence]:
+    """What is done about floating point."""
+    return _words(records, lambda charge: charge_words.said(charge.implementation.floating_point))
+
+
+def timing(records: Records) -> Iterator[Evidence]:
+    """What is done about timing."""
+    return _words(records, lambda charge: charge_words.said(charge.implementation.timing))
+
+
+def public(records: Records) -> Iterator[Evidence]:
+    """What is not protected."""
+    return _words(
+        records,
+        lambda charge: text(
+            "taken as public: {what}; labels: {count}",
+            what=charge_words.said(*charge.guarantee.unprotected),
+            count=len(charge.guarantee.labels),
+        ),
+    )
+
+
+def logs(records: Records) -> Iterator[Evidence]:
+    """Whether every log of the site is on this account."""
+    if records.finding.succession.complete:
+        yield Evidence(
+            text("every log of the site that the server saw is on this account"),
+            _compared(SITES_FILE),
+        )
+
+
+def blocks(records: Records) -> Iterator[Evidence]:
+    """The numbers of a release."""
+    return _words(
+        records,
+        lambda charge: text(
+            "numbers of one release: {blocks}; clip radius {radius}; features by encoder {encoder}",
+            blocks=listed([f"{block.name} {block.length}" for block in charge.mechanism.blocks]),
+            radius=charge.mechanism.clip_radius,
+            encoder=charge.mechanism.encoder,
+        ),
+    )
+
+
+def versions(records: Records) -> Iterator[Evidence]:
+    """The data sets and their versions."""
+    if records.datasets:
+        names = list(dict.fromkeys(entry.name for entry in records.datasets))
+        yield Evidence(
+            text(
+                "{names}: versions {count}, each by a keyed commitment to its content; budgets"
+                " {budgets}",
+                names=some(names),
+                count=len(records.datasets),
+                budgets=len(records.finding.accounts),
+            ),
+            _stated(entry.head.seq for entry in records.datasets),
+        )
+
+
+def disclosures(records: Records) -> Iterator[Evidence]:
+    """Charges and releases."""
+    state = records.finding.history.state
+    if state.charges:
+        yield Evidence(
+            text(
+                "each release was charged before it was made: {charges} charges, {releases}"
+                " releases, {burned} burned; handed out again: {reuses}",
+                charges=len(state.charges),
+                releases=sum(not charge.open for charge in state.charges.values()),
+                burned=len(records.finding.burned),
+                reuses=len(state.reuses),
+            ),
+            _computed(state.charges),
+        )
+
+
+def incidents(records: Records) -> Iterator[Evidence]:
+    """Logs and keys that were replaced."""
+    finding = records.finding
+    if finding.succession.predecessor:
+        sentence = text(
+            "replaces log {log}: {reason}",
+            log=finding.succession.predecessor,
+            reason=finding.succession.reason,
+        )
+        yield Evidence(sentence, _stated([0]))
+    keys = finding.history.state.keys[1:]
+    if keys:
+        changed = text("signing keys changed, by the word of both keys: {count}", count=len(keys))
+        yield Evidence(changed, _stated(key.from_size - 1 for key in keys))
