@@ -275,20 +275,6 @@ def count_noise(records: Records) -> Iterator[Evidence]:
             return
 
 
-def quality(records: Records) -> Iterator[Evidence]:
-    """Reports on delivered candidates."""
-    indices = [x.head.seq for x in records.charges if rederive.is_quality(x)]
-    if indices:
-        yield Evidence(
-            text(
-                "quality reports: {count}, noisy counts of how often delivered candidates were"
-                " right",
-                count=len(indices),
-            ),
-            _computed(indices),
-        )
-
-
 def decisions(records: Records) -> Iterator[Evidence]:
     """Requests that people decided."""
     decided = list(records.finding.history.state.decisions.values())

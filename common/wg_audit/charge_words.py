@@ -19,7 +19,6 @@ _SHAPES = (
     template("at most {cap} records of a unit count"),
     template("(epsilon, delta)-DP by Gaussian DP"),
     template("two discrete Gaussians over exact integers, sums about a centre from the first"),
-    template("discrete Gaussian over exact counts of right answers of package {package}"),
     template("dp-accounting {version} PLD, add or remove one"),
     template("exact integer statistics and an exact discrete sampler"),
     template("answers in fixed time slots"),
@@ -31,7 +30,6 @@ _SHAPES = (
     template("clip radius"),
     template("encoder"),
     template("feature projection"),
-    template("package and its candidates"),
     template("that, when and how often the site releases"),
 )
 

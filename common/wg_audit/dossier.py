@@ -102,7 +102,11 @@ _NIST: tuple[_Section, ...] = (
             (template("empirical audit"), (answers.audited,)),
         ),
     ),
-    ("3", template("Utility"), ((template("accuracy of what is released"), (answers.quality,)),)),
+    (
+        "3",
+        template("Utility"),
+        ((template("accuracy of what is released"), (answers.count_noise,)),),
+    ),
     (
         "3",
         template("Bias"),

@@ -66,7 +66,7 @@ _OPTIONS = (
         "--statistics",
         type=_PATH,
         multiple=True,
-        help="A file that the server received (.wgs, .wgq), or a folder of them: each must "
+        help="A file that the server received (.wgs), or a folder of them: each must "
         "be covered, and be what its charge says.",
     ),
     click.option(

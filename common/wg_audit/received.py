@@ -9,7 +9,7 @@ counts once, however many copies of its file there are.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 import rfc8785
@@ -36,7 +36,6 @@ _NO_RECORD = (
     RecursionError,
 )
 
-T = TypeVar("T")
 Row = tuple[str, object, object]
 """What is compared: its name, as the ledger has it, as the file has it."""
 
@@ -117,69 +116,26 @@ class _Statistics(msgspec.Struct):
     integers_sha256: str
 
 
-class _Answers(msgspec.Struct):
-    candidates: int
-    weight: int
-    unit_rule: str
-    unit_cap: int
-
-    @property
-    def layout(self) -> Layout:
-        """The layout that the counts imply."""
-        return Layout(
-            blocks=(
-                BlockShare("labelled", 1, self.weight),
-                BlockShare("right", self.candidates, self.weight),
-            ),
-            labels=0,
-            bits=0,
-            dimension=0,
-            cap=self.unit_cap,
-        )
-
-
-class _Quality(msgspec.Struct):
-    layout: _Answers
-    site: str
-    dataset: str
-    request_id: str
-    encoder: str
-    package_sha256: str
-    candidates: list[str]
-    epsilon: str
-    delta: str
-    sigma: str
-    sensitivity_squared: str
-    purpose: str
-    integers_sha256: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _FileKind:
-    """How a kind of file is packed: a signed release, and around it what covers it."""
+class FileKind:
+    """How a kind of release is packed, and held against its charge.
+
+    Attributes:
+        kind: Name of its container; what covers it is of the kind ``KIND-covered``.
+        body: Name of the section beside manifest and signature.
+        limit: Largest size of a file, in bytes.
+        manifest: The fields of its manifest that are compared.
+        manifest_limit: Largest size of that document, in bytes.
+        check: Compares manifest and body with the charge of this site, or raises
+            ``VerificationError``.
+    """
 
     kind: str
     body: str
     limit: int
+    manifest: type[Any]
     manifest_limit: int
-    covered: str
-
-
-_STATISTICS = _FileKind(
-    kind=protocol.STATISTICS_KIND,
-    body="integers",
-    limit=protocol.STATISTICS_LIMIT,
-    manifest_limit=4 << 20,
-    covered=covered_files.STATISTICS_KIND,
-)
-_QUALITY = _FileKind(
-    kind=protocol.QUALITY_KIND,
-    body="integers",
-    limit=protocol.QUALITY_LIMIT,
-    manifest_limit=256 << 10,
-    covered=covered_files.QUALITY_KIND,
-)
-_BY_SUFFIX = {".wgs": _STATISTICS, ".wgq": _QUALITY}
+    check: Callable[[Any, bytes, Charge, str], None]
 
 
 def listed(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -187,7 +143,7 @@ def listed(folder: Path) -> tuple[list[Path], list[Path]]:
     files: list[Path] = []
     unread: list[Path] = []
     for path in sorted(folder.iterdir()):
-        (files if path.suffix in _BY_SUFFIX and path.is_file() else unread).append(path)
+        (files if path.suffix in KINDS and path.is_file() else unread).append(path)
     return files, unread
 
 
@@ -198,7 +154,7 @@ def match(
 
     Args:
         logs: The verified logs of the site.
-        paths: Covered statistics (``.wgs``), quality reports (``.wgq``).
+        paths: Covered statistics (``.wgs``).
         not_given: Origins of logs of the site that are known and were not given.
 
     Raises:
@@ -228,9 +184,9 @@ def _match(
     path: Path,
     not_given: Collection[str],
 ) -> None:
-    kind = _BY_SUFFIX.get(path.suffix, _STATISTICS)
+    kind = KINDS.get(path.suffix, STATISTICS)
     data = atomic.read_bytes(path, limit=kind.limit)
-    covered = covered_files.decode(data, kind.covered, kind.limit)
+    covered = covered_files.decode(data, f"{kind.kind}-covered", kind.limit)
     payload = covered.release
     digest = canonical.sha256_hex(payload)
     covering = by_hash.get(digest, [])
@@ -275,7 +231,7 @@ def _check_entries(covered: CoveredStatistics, history: History, state: ChargeSt
             raise VerificationError(f"carries another {name} entry than entry {seq}")
 
 
-def _check(kind: _FileKind, payload: bytes, charge: Charge, site: str) -> None:
+def _check(kind: FileKind, payload: bytes, charge: Charge, site: str) -> None:
     sections = container.decode(
         payload,
         kind=kind.kind,
@@ -283,11 +239,7 @@ def _check(kind: _FileKind, payload: bytes, charge: Charge, site: str) -> None:
         names=("manifest", "signature", kind.body),
         limit=kind.limit,
     )
-    document, body = sections["manifest"], sections[kind.body]
-    if kind is _QUALITY:
-        _check_quality(_manifest(_Quality, document, kind), body, charge, site)
-    else:
-        _check_statistics(_manifest(_Statistics, document, kind), body, charge, site)
+    kind.check(read_manifest(kind, sections["manifest"]), sections[kind.body], charge, site)
 
 
 def _check_statistics(manifest: _Statistics, body: bytes, charge: Charge, site: str) -> None:
@@ -312,22 +264,7 @@ def _check_statistics(manifest: _Statistics, body: bytes, charge: Charge, site: 
     )
 
 
-def _check_quality(manifest: _Quality, body: bytes, charge: Charge, site: str) -> None:
-    found, mechanism = manifest.layout, charge.mechanism
-    _same(
-        *_noise(manifest, charge, found),
-        ("encoder", mechanism.encoder, manifest.encoder),
-        ("package", mechanism.name.rpartition(" of package ")[2], manifest.package_sha256),
-        ("number of candidates", found.candidates, len(manifest.candidates)),
-        ("bytes of integers", 8 * (1 + found.candidates), len(body)),
-        ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
-        *_common(manifest, charge, site),
-    )
-
-
-def _noise(
-    manifest: _Statistics | _Quality, charge: Charge, found: _Schema | _Answers
-) -> tuple[Row, ...]:
+def _noise(manifest: _Statistics, charge: Charge, found: _Schema) -> tuple[Row, ...]:
     """What a release with Gaussian noise says of it, and what its layout implies."""
     mechanism, layout = charge.mechanism, found.layout
     sensitivity = rederive.sensitivity_squared(layout)
@@ -343,7 +280,7 @@ def _noise(
     )
 
 
-def _common(manifest: _Statistics | _Quality, charge: Charge, site: str) -> tuple[Row, ...]:
+def _common(manifest: _Statistics, charge: Charge, site: str) -> tuple[Row, ...]:
     return (
         ("site", site, manifest.site),
         ("request id", charge.request_id, manifest.request_id),
@@ -367,7 +304,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def _manifest(record: type[T], data: bytes, kind: _FileKind) -> T:
+def read_manifest(kind: FileKind, data: bytes) -> Any:
     """Read the fields that are compared; the document must be canonical, so that it is unique."""
     if len(data) > kind.manifest_limit:
         raise DecodeError(
@@ -377,6 +314,17 @@ def _manifest(record: type[T], data: bytes, kind: _FileKind) -> T:
         document = typed.decode_json(data, object)
         if canonical.encode(document) != data:
             raise DecodeError("manifest: not canonical (RFC 8785)")
-        return typed.convert(document, record)
+        return typed.convert(document, kind.manifest)
     except _NO_RECORD as error:
         raise DecodeError(f"manifest: {error}") from error
+
+
+STATISTICS = FileKind(
+    kind=protocol.STATISTICS_KIND,
+    body="integers",
+    limit=protocol.STATISTICS_LIMIT,
+    manifest=_Statistics,
+    manifest_limit=4 << 20,
+    check=_check_statistics,
+)
+KINDS: dict[str, FileKind] = {".wgs": STATISTICS}  # By suffix

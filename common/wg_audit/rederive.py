@@ -8,11 +8,6 @@ in code of its own: nothing of ``privacy.schema``, ``mechanism``, ``calibration`
     sensitivity^2 = (a^2 + (b^2 + c^2) S^2) cap^2      mu^2 = sensitivity^2 / sigma^2
     rho = mu^2 / 2           delta(epsilon) = Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - ...)
 
-A quality report counts labelled records, and for each of K candidates those that it calls by their
-label, with one weight w, so that a unit moves each of K + 1 numbers by at most ``w cap``::
-
-    sensitivity^2 = (K + 1) w^2 cap^2
-
 Not shown by this: that the program which ran did what its charge and file say.
 """
 
@@ -33,13 +28,8 @@ RULES: dict[str, str] = {
 }
 """How charges of a joint release say how a unit's records count, by rule of the schema."""
 
-MECHANISMS = re.compile(
-    "two discrete Gaussians over exact integers, sums about a centre from the first"
-    "|discrete Gaussian over exact counts of right answers of package [0-9a-f]{64}"
-)
-"""How charges name a mechanism whose noise is a Gaussian on integers: these words and no others."""
-
-QUALITY = ("labelled", "right")  # Blocks of a quality report
+MECHANISM = "two discrete Gaussians over exact integers, sums about a centre from the first"
+"""How charges name the mechanism: these words and no others."""
 
 RECORD = "record"  # The unit that a charge must name where each record counts by itself
 
@@ -70,15 +60,12 @@ class Layout:
 
 
 def sensitivity_squared(layout: Layout) -> int:
-    """Squared add-or-remove sensitivity of a joint release or quality report, squared grid units.
+    """Squared add-or-remove sensitivity of a joint release, squared grid units.
 
     Raises:
-        VerificationError: The blocks are no joint release of this dimension and these labels, and
-            no quality report.
+        VerificationError: The blocks are no joint release of this dimension and these labels.
     """
     names = tuple(block.name for block in layout.blocks)
-    if names == QUALITY:
-        return _answers(layout)
     if names != ("counts", "sums", "moments"):
         raise VerificationError(f"blocks {names}, expected counts, sums and moments")
     _check_grid(layout.bits, layout.dimension)
@@ -100,11 +87,6 @@ def sensitivity_squared(layout: Layout) -> int:
         )
     linear = (sums.weight**2 + moments.weight**2) << 2 * layout.bits
     return (counts.weight**2 + linear) * layout.cap**2
-
-
-def is_quality(charge: Charge) -> bool:
-    """Whether a charge pays for a quality report."""
-    return tuple(block.name for block in charge.mechanism.blocks) == QUALITY
 
 
 def check_charge(charge: Charge) -> None:
@@ -171,24 +153,9 @@ def mu_squared_units(sensitivity_squared: int, noise: float) -> int:
     return -(-(sensitivity_squared * bottom**2 << UNITS) // top**2)
 
 
-def _answers(layout: Layout) -> int:
-    """Squared sensitivity of a quality report, squared grid units."""
-    labelled, right = layout.blocks
-    if labelled.length != 1 or not right.length or layout.bits or layout.dimension:
-        raise VerificationError(
-            f"blocks labelled {labelled.length} and right {right.length}, {layout.bits} bits and"
-            f" dimension {layout.dimension}, expected 1, at least 1, 0 and 0"
-        )
-    if not labelled.weight or labelled.weight != right.weight:
-        raise VerificationError(
-            f"weights {labelled.weight} and {right.weight}, expected one that is not zero"
-        )
-    return (1 + right.length) * (labelled.weight * layout.cap) ** 2
-
-
 def _check_price(charge: Charge) -> None:
     mechanism = charge.mechanism
-    if not MECHANISMS.fullmatch(mechanism.name) or mechanism.subsampling != "none":
+    if mechanism.name != MECHANISM or mechanism.subsampling != "none":
         raise VerificationError(
             f"mechanism {mechanism.name[:80]!r} with subsampling {mechanism.subsampling[:80]!r} is "
             "unknown to this auditor"

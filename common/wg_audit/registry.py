@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from wg_audit import answers, dossier, rederive
+from wg_audit import answers, dossier
 from wg_audit.accounts import LineageAccount, worst
 from wg_audit.answers import Records
 from wg_audit.verification import Finding
@@ -37,7 +37,6 @@ _DATE = "deployment.basic.publication_date"
 _SECTOR = "deployment.basic.data_product_sector"
 """Optional, and left out: the registry's list has no word for manufacturing."""
 _STATISTICS = "Summary statistics"
-_MODEL = "Machine learning model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +62,12 @@ class _Seen:
 
     Attributes:
         words: Distinct values over all charges, by what they are about, in the order of coming.
-        counted: Whether there are releases of statistics.
-        reports: How many quality reports were charged.
         versions: How often each data set was registered.
         newest: The newest charge.
         first_release: The first release.
     """
 
     words: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
-    counted: bool = False
-    reports: int = 0
     versions: dict[str, int] = field(default_factory=dict)
     newest: entries.Charge | None = None
     first_release: entries.Release | None = None
@@ -153,10 +148,6 @@ def _take(seen: _Seen, charge: entries.Charge) -> None:
     seen.add("purposes", charge.use.purpose)
     seen.add("recipients", charge.use.recipient)
     seen.add("afterwards", charge.use.post_processing)
-    if rederive.is_quality(charge):
-        seen.reports += 1
-    else:
-        seen.counted = True
 
 
 def _document(records: Records, seen: _Seen, newest: entries.Charge, date: str) -> dict[str, Any]:
@@ -171,9 +162,9 @@ def _document(records: Records, seen: _Seen, newest: entries.Charge, date: str) 
                 "name": name,
                 "data_curators": [f"{BY_A_PERSON}legal name of the plant's owner"],
                 "intended_use": f"As stated on the charges: {seen['purposes']}",
-                "data_product_type": _STATISTICS if seen.counted or seen.reports else _MODEL,
+                "data_product_type": _STATISTICS,
                 "data_product_region": f"{BY_A_PERSON}where the plant is, and whose law applies",
-                "description": _description(seen),
+                "description": _DESCRIPTION,
                 "publication_date": date,
             },
             "dp_variant": {
@@ -219,16 +210,11 @@ def _document(records: Records, seen: _Seen, newest: entries.Charge, date: str) 
     }
 
 
-def _description(seen: _Seen) -> str:
-    parts = []
-    if seen.counted:
-        parts.append("noisy counts and sums of features for each class, released jointly")
-    if seen.reports:
-        parts.append("noisy counts of how often delivered classifiers were right")
-    return (
-        f"Statistics for making neural network weights to measure: {'; and '.join(parts)}. The"
-        " recipient generates weights from them, which the plant checks and fine-tunes on site."
-    )
+_DESCRIPTION = (
+    "Statistics for making neural network weights to measure: noisy counts and sums of features for"
+    " each class, released jointly. The recipient generates weights from them, which the plant"
+    " checks and fine-tunes on site."
+)
 
 
 def _privacy_loss(finding: Finding, seen: _Seen) -> dict[str, Any]:

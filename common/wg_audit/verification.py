@@ -221,7 +221,7 @@ class Brought(TypedDict, total=False):
     """What an auditor brings from elsewhere, beside keys.
 
     Attributes:
-        statistics: Files that the server received (``.wgs``, ``.wgq``), or folders of
+        statistics: Files that the server received (``.wgs``), or folders of
             them: each must be covered by exactly one RELEASE entry, and be what its charge says.
         previous: Logs that the site had before: their spend must have been inherited, and the
             same witnesses must have cosigned them.

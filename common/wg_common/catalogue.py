@@ -38,8 +38,6 @@ POSTERIOR: Final = "posterior"
 """Of what a plant finishes with its own records, rather than of weights."""
 SAME_FAMILY: Final = "kin"
 """Of a head on all local features or a whole network: the server knows the kind of the plant."""
-FINISHED_ON_SITE: Final = frozenset({POSTERIOR, SAME_FAMILY})
-"""Of what stands on all of a plant's records together: no quality report counts it."""
 GENERATED_SOURCES: Final = frozenset({"diffusion", "network", "retrieval", SAME_FAMILY})
 
 

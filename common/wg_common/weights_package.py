@@ -19,12 +19,10 @@ from numpy.typing import NDArray
 
 from wg_common import catalogue
 from wg_core.errors import DecodeError
-from wg_core.privacy.quality import CANDIDATES_LIMIT
 from wg_core.wire import canonical, container, signing
 from wg_core.wire import tensors as tensors_files
 from wg_core.wire.container import Span
 from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
-from wg_core.wire.quality_file import NAME_LIMIT
 
 VERSION = 1
 MANIFEST_LIMIT = 4 << 20
@@ -93,29 +91,6 @@ class WeightsManifest:
             raise DecodeError("weights manifest: candidates must be there and have unique names")
         if any(not name or "/" in name for name in names):
             raise DecodeError("weights manifest: a candidate's name is empty or has a slash")
-
-
-def counted(manifest: WeightsManifest) -> tuple[str, ...]:
-    """Names of the candidates that a quality report counts, in order.
-
-    Raises:
-        DecodeError: It holds whole networks; or there are none, or too many, or one has a name that
-            no report can carry.
-    """
-    short = manifest.package_id[:16]
-    if manifest.plan != catalogue.HEAD_PLAN or manifest.architecture in catalogue.NETWORKS:
-        raise DecodeError(
-            f"package {short}: holds whole networks ({manifest.architecture}); quality reports are"
-            " of heads"
-        )
-    names = tuple(c.name for c in manifest.candidates if c.source not in catalogue.FINISHED_ON_SITE)
-    if not 1 <= len(names) <= CANDIDATES_LIMIT:
-        raise DecodeError(
-            f"package {short}: {len(names)} candidates to count, expected 1 to {CANDIDATES_LIMIT}"
-        )
-    if any(len(name) > NAME_LIMIT or not name.isprintable() for name in names):
-        raise DecodeError(f"package {short}: a candidate's name is too long or not printable")
-    return names
 
 
 def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:

@@ -15,10 +15,8 @@ from tests.audit.workshop import ORIGIN
 from wg_audit import answers, dossier, report, verification
 from wg_audit.answers import Evidence, Records
 from wg_audit.cli import group
-from wg_core.ledger import charging, entries
+from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
-from wg_core.privacy import mechanism
-from wg_core.privacy.quality import QualityLayout
 
 if TYPE_CHECKING:
     from tests.audit.conftest import Exported
@@ -44,6 +42,7 @@ OF_THE_SERVER = {
     "9.3.2 monitoring the data environment",
 }
 OF_CHARGES = {
+    "accuracy of what is released",
     "ε and δ of all releases together",
     "variant of differential privacy",
     "unit and neighbouring relation",
@@ -70,7 +69,6 @@ OF_CHARGES = {
 }
 OF_AUDITS = {"empirical audit", "8.2.3 adversarial testing"}
 OF_DECISIONS = {"who decides on requests", "9.2.2 roles and responsibilities"}
-OF_REPORTS = {"accuracy of what is released"}
 OF_DATASETS = {
     "budget",
     "7.2.5 dataset properties",
@@ -110,22 +108,6 @@ def fill(site: Site, ledger: Ledger, *, without: str = "") -> None:
     if without == "charge":
         return
     site.release(ledger, "r1")
-    if without != "report":
-        layout = QualityLayout(candidates=2, unit_rule="record", unit_cap=1)
-        request = charging.quality_request(
-            layout,
-            mechanism.sigma_for(layout, 1.0, 1e-5),
-            request_id="q1",
-            dataset="parts",
-            epsilon="1",
-            delta="1e-5",
-            encoder="11" * 32,
-            package="22" * 32,
-            labels=("good", "bad"),
-            purpose="quality",
-            recipient="server.example",
-        )
-        ledger.record_release(ledger.charge(request).seq, b"a report")
 
 
 def records_of(site: Site, exported: Exported, *, without: str = "") -> Records:
@@ -162,15 +144,14 @@ def test_a_full_log_answers_all_but_what_no_log_can(site: Site, exported: Export
         ("file", {"what the recipient got", "8.3.4 re-evaluation"}),
         ("audit", OF_AUDITS),
         ("decision", OF_DECISIONS),
-        ("report", OF_REPORTS),
-        ("charge", OF_CHARGES | OF_REPORTS | {"what the recipient got", "8.3.4 re-evaluation"}),
+        ("charge", OF_CHARGES | {"what the recipient got", "8.3.4 re-evaluation"}),
     ],
 )
 def test_a_line_vanishes_with_its_evidence(
     site: Site, exported: Exported, tmp_path: Path, without: str, vanished: set[str]
 ) -> None:
     records = records_of(site, exported, without=without)
-    expected = OF_THE_SERVER | OF_CHARGES | OF_AUDITS | OF_DECISIONS | OF_REPORTS | OF_DATASETS
+    expected = OF_THE_SERVER | OF_CHARGES | OF_AUDITS | OF_DECISIONS | OF_DATASETS
     assert answered(records) == expected - vanished
 
 
@@ -188,14 +169,14 @@ def test_an_answer_says_where_it_stands(site: Site, exported: Exported) -> None:
         (answer,) = lines[topic].evidence
         return answer
 
-    first, second = (charge.head.seq for charge in records.charges)
+    (first,) = (charge.head.seq for charge in records.charges)
     (account,) = records.finding.accounts
     spent = one("8.2.2 quantifying identifiability")
     assert f"ε {account.primary:.4f} of a cap of 3" in spent.says
-    assert spent.where == f"computed from entries {first}, {second}"
-    assert one("accuracy of what is released").where == f"computed from entries {second}"
+    assert spent.where == f"computed from entries {first}"
+    assert one("accuracy of what is released").where == f"computed from entries {first}"
     assert one("what the recipient got").where == "compared with r1.wgs"
-    assert "charges that name the audited program: 2 of 2" in one("empirical audit").says
+    assert "charges that name the audited program: 1 of 1" in one("empirical audit").says
     sigma = float.fromhex(records.charges[0].mechanism.sigma)
     weight = records.charges[0].mechanism.blocks[0].weight
     assert f"standard deviation of {sigma / weight:.3g}" in one("noise on small classes").says

@@ -17,7 +17,7 @@ from wg_audit import received
 from wg_core.errors import DecodeError, WgError
 from wg_core.ledger import auditor_record, entries
 from wg_core.ledger.entries import Charge
-from wg_core.wire import container, quality_file, statistics_file
+from wg_core.wire import container, statistics_file
 
 if TYPE_CHECKING:
     from tests.audit.conftest import Exported
@@ -96,7 +96,7 @@ def made(site: Site) -> tuple[Charge, dict[str, bytes]]:
 
 
 def check_statistics(data: bytes, charge: Charge) -> None:
-    received._check(received._STATISTICS, data, charge, "plant-a")
+    received._check(received.STATISTICS, data, charge, "plant-a")
 
 
 def test_a_manifest_of_any_values_is_refused_in_our_words(site: Site) -> None:
@@ -130,15 +130,14 @@ def hold_against(sections: dict[str, bytes], kind: str, check: Callable[[bytes],
 )
 def test_a_manifest_that_nests_deeply_is_refused(manifest: bytes) -> None:
     with pytest.raises(DecodeError, match="manifest"):
-        received._manifest(received._Statistics, manifest, received._STATISTICS)
+        received.read_manifest(received.STATISTICS, manifest)
 
 
 def test_a_manifest_or_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -> None:
     limit = statistics_file.MANIFEST_LIMIT
     with pytest.raises(DecodeError, match="at most"):
-        received._manifest(received._Statistics, b" " * (limit + 1), received._STATISTICS)
-    limits = [kind.manifest_limit for kind in received._BY_SUFFIX.values()]
-    assert limits == [limit, quality_file.MANIFEST_LIMIT]
+        received.read_manifest(received.STATISTICS, b" " * (limit + 1))
+    assert received.STATISTICS.manifest_limit == limit
 
 
 def test_a_servers_record_of_any_values_is_refused_in_our_words(

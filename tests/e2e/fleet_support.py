@@ -6,7 +6,6 @@ is made up is the data set, and a package that offers the public base alone.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import secrets
 import threading
@@ -27,11 +26,9 @@ from wg_client.fleet import enrolment
 from wg_common import weights_file, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.fleet.interface import (
-    AnswerQuality,
     Handlers,
     NodeOptions,
     Witness,
-    no_quality,
 )
 from wg_core.fleet.node import run_node
 from wg_core.ledger.charging import statistics_request
@@ -186,7 +183,6 @@ class Plant:
     behind: list[RolledBack] = field(default_factory=list)
     """Why its node ended, if its ledger was an older copy."""
     asked: list[float] = field(default_factory=list)
-    quality: AnswerQuality = no_quality
     before_answer: Callable[[], None] = lambda: None
     before_apply: Callable[[], None] = lambda: None
 
@@ -213,9 +209,7 @@ class Plant:
     def running(self, *, once: bool = False) -> Iterator[threading.Thread]:
         """Run the plant's node on a thread until the block ends."""
         stop = threading.Event()
-        handlers = Handlers(
-            answer_query=self.answer, apply_package=self.apply, answer_quality=self.quality
-        )
+        handlers = Handlers(answer_query=self.answer, apply_package=self.apply)
 
         def run() -> None:
             try:
@@ -279,14 +273,6 @@ def enrol_plant(
             )
         )
     return Plant(site, home)
-
-
-def allow_quality(plant: Plant) -> None:
-    """Let a plant answer quality questions, as its owner does in ``client.yaml``."""
-    config = configuration.load(plant.home)
-    types = (*config.privacy.message_types, protocol.EVALUATE_METRICS)
-    privacy = dataclasses.replace(config.privacy, message_types=types)
-    configuration.save(plant.home, dataclasses.replace(config, privacy=privacy))
 
 
 def answer_synthetic(  # long: the steps of a whole release, in their order

@@ -42,7 +42,6 @@ from tests.client.conftest import LABELS, write_npz
 from tests.e2e.fleet_support import (
     FAST,
     Plant,
-    allow_quality,
     enrol_plant,
     finished,
     make_home,
@@ -397,7 +396,6 @@ def test_the_node_declines_every_record_that_is_not_ours(
     home = make_home(tmp_path / "server")
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        allow_quality(plant)
         with plant.running(), nothing_runs():
             wait_until(lambda: online(state[0]), "the node")
             with state[0].run() as run:

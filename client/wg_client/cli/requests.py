@@ -13,7 +13,6 @@ from wg_core.cli import json_option, next_step, show
 from wg_core.language import text
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
-from wg_core.wire.protocol import QualityQuery
 
 if TYPE_CHECKING:
     from wg_core.ledger.entries import Decision
@@ -85,12 +84,9 @@ def show_request(home: ClientHome, request_id: str, as_json: bool) -> None:
     one = approval.find(home, request_id, time.time())
     query = one.query
     seen = preview.check(home, epsilon=query.epsilon, delta=query.delta)
-    leaves = canonical.to_builtins(seen.would_leave)
-    if isinstance(query, QualityQuery):
-        leaves = _counts(home, query)
     document = {
         **_document(home, one),
-        "would_leave": leaves,
+        "would_leave": canonical.to_builtins(seen.would_leave),
         "cost": canonical.to_builtins(seen.cost),
     }
     show(document, _lines(document, home), as_json)
@@ -143,15 +139,6 @@ def _decide(home: ClientHome, request_id: str, name: str, approved: bool, as_jso
     show({**_document(home, one), "entry": made.head.seq}, lines, as_json)
 
 
-def _counts(home: ClientHome, query: QualityQuery) -> dict[str, Any]:
-    """What a quality report would hold, in public figures: it costs what other releases do."""
-    from wg_client.release import quality
-    from wg_core import snapshot as snapshots
-
-    found = quality.counted(home, _config(home), snapshots.ready_snapshot(home), query)
-    return {"integers": len(found.names) + 1, "candidates": found.names}
-
-
 def _config(home: ClientHome) -> Any:
     from wg_core.site import config as configuration
 
@@ -168,7 +155,6 @@ def _document(home: ClientHome, one: Waiting) -> dict[str, Any]:
         charged = ledger.find(config.data.name, request_id=query.request_id) is not None
     return {
         "request_id": query.request_id,
-        "kind": "quality" if isinstance(query, QualityQuery) else "statistics",
         "state": _state(found, charged),
         "by": None if found is None else found.name,
         "came": one.came,
@@ -203,12 +189,6 @@ def _lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
         "  epsilon {epsilon} at delta {delta}", epsilon=document["epsilon"], delta=document["delta"]
     )
     yield text("what would leave, once: {count} noisy integers", count=leaves["integers"])
-    if document["kind"] == "quality":
-        yield text(
-            "  counts of labelled records, and of those that each of these candidates names right:"
-            " {names}",
-            names=", ".join(leaves["candidates"]),
-        )
     yield text(
         "what it would cost: epsilon {after:.4g} in all, with {spent:.4g} spent; the cap is {cap}",
         after=cost["after"],

@@ -4,7 +4,6 @@ An extra that answers another kind of question is looked up by entry point, and 
 policy allows that kind.
 """
 
-import importlib.metadata
 import logging
 import signal
 import threading
@@ -14,22 +13,15 @@ import click
 
 from wg_core import cli, language, logs, translations
 from wg_core import snapshot as snapshots
-from wg_core.errors import ConfigError
 from wg_core.fleet import applying
-from wg_core.fleet.interface import AnswerQuality, Handlers, no_quality
+from wg_core.fleet.interface import Handlers
 from wg_core.fleet.node import run_node
 from wg_core.ledger import charging
-from wg_core.release import answer_time
 from wg_core.release.query import answer_query
 from wg_core.site import config as configuration
-from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.wire import protocol
 
 log = logging.getLogger("wg_core.fleet")
-
-ANSWERS = "weightgate.answers"
-"""Entry points by message type: each gives an ``interface.Answer``."""
 
 
 @click.command()
@@ -42,7 +34,7 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
     place = ClientHome(home)
     charging.code_digest()  # of the code as it is now, not of an upgrade while this runs
     config = configuration.load(place)
-    answer_time.check_answers(config, snapshots.ready_snapshot(place))
+    snapshots.ready_snapshot(place)
     logs.use(log_format, hidden=(config.data.path,))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,9 +46,7 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
         replies.append(applying.apply_package(home, path))
         log.info("report: %s; next: wg-client models list --home %s", home.report, home.root)
 
-    handlers = Handlers(
-        answer_query=answer_query, answer_quality=_quality(config), apply_package=apply
-    )
+    handlers = Handlers(answer_query=answer_query, apply_package=apply)
     run_node(place, handlers, once=once, stop=stop)
     if once and replies:
         if as_json:
@@ -64,21 +54,6 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
         else:
             for line in replies[-1].lines:
                 click.echo(line)
-
-
-def _quality(config: ClientConfig) -> AnswerQuality:
-    """What answers quality questions, where the policy allows them.
-
-    Raises:
-        ConfigError: The policy allows them, and nothing is installed that answers them.
-    """
-    kind = protocol.EVALUATE_METRICS
-    if kind not in config.privacy.message_types:
-        return no_quality
-    for point in importlib.metadata.entry_points(group=ANSWERS, name=kind):
-        answer: AnswerQuality = point.load()
-        return answer
-    raise ConfigError(f"privacy.message_types: {kind}: nothing that answers it is installed")
 
 
 language.add_option(node, translations.shared)

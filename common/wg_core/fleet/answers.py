@@ -1,4 +1,4 @@
-"""Answers of the node to the server's messages: two kinds of question, and weights packages.
+"""Answers of the node to the server's messages: statistics, and weights packages.
 
 No error text goes back: whatever data, disk, snapshot or a crash cause is one word,
 ``unavailable``. The text stays in the plant's log.
@@ -25,7 +25,6 @@ from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import (
     Delivery,
     PackageOffer,
-    QualityQuery,
     Refusal,
     StatisticsQuery,
 )
@@ -64,8 +63,6 @@ class Answers:
         try:
             if kind == protocol.QUERY_STATISTICS:
                 return self._statistics(envelope, slot)
-            if kind == protocol.EVALUATE_METRICS:
-                return self._quality(envelope, slot)
             return self._package(envelope)
         except DecodeError as error:
             log.warning("malformed message: %s", error)
@@ -74,27 +71,19 @@ class Answers:
     def _statistics(self, envelope: Envelope, slot: Slot) -> Envelope:
         query = _record(StatisticsQuery, envelope, "query")
         log.info("request %s: statistics, epsilon %s", query.request_id, query.epsilon)
-        answer = partial(self._handlers.answer_query, self._home, query)
-        return self._answer("statistics", query.request_id, answer, slot)
-
-    def _quality(self, envelope: Envelope, slot: Slot) -> Envelope:
-        query = _record(QualityQuery, envelope, "quality")
-        log.info("request %s: quality, epsilon %s", query.request_id, query.epsilon)
-        answer = partial(self._handlers.answer_quality, self._home, query)
-        return self._answer("quality", query.request_id, answer, slot)
-
-    def _answer(
-        self, kind: fleet.Kind, request_id: str, make: Callable[..., bytes], slot: Slot
-    ) -> Envelope:
-        """The answer to a question, or a refusal of one word."""
 
         def answer() -> Envelope:
             with link.Link.open(self._home, self._config.server.fleet_url) as connection:
-                payload = make(witness=server_witness(connection, slot), now=lambda: slot.arrived)
-            log.info("request %s: answered with %d bytes", request_id, len(payload))
-            return Envelope(kind, b"", payload)
+                payload = self._handlers.answer_query(
+                    self._home,
+                    query,
+                    witness=server_witness(connection, slot),
+                    now=lambda: slot.arrived,
+                )
+            log.info("request %s: answered with %d bytes", query.request_id, len(payload))
+            return Envelope("statistics", b"", payload)
 
-        return guarded(request_id, answer, fleet.ANSWER_WORDS)
+        return guarded(query.request_id, answer, fleet.ANSWER_WORDS)
 
     def _package(self, envelope: Envelope) -> Envelope:
         """A package that came in the message, or an offer of one that is fetched in ranges."""

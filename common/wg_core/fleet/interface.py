@@ -7,13 +7,11 @@ named here.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from wg_core.errors import PolicyRefused
 from wg_core.site.home import ClientHome
-from wg_core.wire.protocol import QualityQuery, StatisticsQuery
+from wg_core.wire.protocol import StatisticsQuery
 
-Q = TypeVar("Q", contravariant=True)
 Witness = Callable[[bytes], bytes]
 """Takes an ``add-checkpoint`` body, returns cosignature lines; raises ``WitnessRefused``."""
 
@@ -22,33 +20,18 @@ ApplyPackage = Callable[[ClientHome, Path], object]
 """Verifies and applies a ``.wgw`` file, once for each package, or raises."""
 
 
-class Answer(Protocol[Q]):
-    """Answers a question with the bytes of a covered file, or raises ``WgError``."""
+class AnswerQuery(Protocol):
+    """Answers a question with the bytes of a covered file (``.wgs``), or raises ``WgError``."""
 
     def __call__(
         self,
         home: ClientHome,
-        query: Q,
+        query: StatisticsQuery,
         *,
         witness: Witness | None,
         now: Callable[[], float],
     ) -> bytes:
         """Answer, or refuse by raising; ``now`` is when the question came."""
-
-
-AnswerQuery = Answer[StatisticsQuery]  # With a ``.wgs``
-AnswerQuality = Answer[QualityQuery]  # With a ``.wgq``
-
-
-def no_quality(
-    home: ClientHome,
-    query: QualityQuery,
-    *,
-    witness: Witness | None,
-    now: Callable[[], float],
-) -> bytes:
-    """Of a node that answers no quality question, whatever the policy is."""
-    raise PolicyRefused(f"request {query.request_id}: this node answers no quality questions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +40,6 @@ class Handlers:
 
     answer_query: AnswerQuery
     apply_package: ApplyPackage
-    answer_quality: AnswerQuality = no_quality
 
 
 _IDLE_SHARE = 20.0

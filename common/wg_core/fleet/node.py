@@ -150,7 +150,7 @@ class Node:
         message = session.pull()
         if message is None:
             return False
-        question = message.kind in (protocol.QUERY_STATISTICS, protocol.EVALUATE_METRICS)
+        question = message.kind == protocol.QUERY_STATISTICS
         slot = Slot(self._config.privacy.answer_slot_seconds if question else 0, self._stop)
         try:
             envelope = session.read(message, self._allowed)

@@ -4,7 +4,7 @@
 
     sites.json              this record, canonical JSON
     SITE/checkpoint.note    newest checkpoint of the site's log that the server cosigned
-    SITE/*.wgs, *.wgq  files that the server received from the site, as they came
+    SITE/*.wgs  files that the server received from the site, as they came
     SITE/*.wgl              logs that the site replaced, as it showed them when it enrolled again
 
 It is the server's word, and no more: an auditor who takes keys from it trusts the server for them.

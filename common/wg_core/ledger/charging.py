@@ -17,14 +17,19 @@ from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_core.privacy.quality import QualityLayout
     from wg_core.privacy.schema import StatisticsSchema
 
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
 _TEXT_LIMIT = 4096
 RECORD = "record"  # Unit of a release in which each record counts alone
-_PARTICIPATION = "that, when and how often the site releases"
+_UNPROTECTED = (
+    "label domain",
+    "clip radius",
+    "encoder",
+    "feature projection",
+    "that, when and how often the site releases",
+)
 _NOISE_SOURCE = (
     "OpenDP's cryptographic generator, in user space (AES CTR-DRBG), seeded by the operating system"
 )
@@ -107,59 +112,53 @@ def statistics_request(
     Raises:
         ConfigError: The unit is not what the schema's rule protects.
     """
-    return _gaussian_request(
-        schema,
-        sigma,
-        terms,
+    sensitivity = schema.sensitivity_squared()
+    mechanism = statement.Mechanism(
         name="two discrete Gaussians over exact integers, sums about a centre from the first",
         encoder=schema.encoder,
-        labels=schema.labels,
-        unprotected=("label domain", "clip radius", "encoder", "feature projection"),
+        blocks=block_shares(schema),
         bits=schema.bits,
         clip_radius=schema.clip_radius,
         dimension=schema.dimension,
+        sensitivity_squared=str(sensitivity),
+        sigma=sigma.hex(),
+        rho=rho(Fraction(sensitivity), sigma),
+        accountant=_accountant(),
+        subsampling="none",
+    )
+    guarantee = statement.Guarantee(
+        unit=protected_unit(schema.unit_rule, terms.get("unit", RECORD)),
+        adjacency="add-remove",
+        variant="(epsilon, delta)-DP by Gaussian DP",
+        records_per_unit=records_per_unit(schema),
+        unprotected=_UNPROTECTED,
+        labels=schema.labels,
+    )
+    return ChargeRequest(
+        request_id=terms["request_id"],
+        dataset=terms["dataset"],
+        event=events.gaussian_event(sensitivity, sigma),
+        epsilon=terms["epsilon"],
+        delta=terms["delta"],
+        guarantee=guarantee,
+        mechanism=mechanism,
+        implementation=installed(),
+        use=statement.Use(
+            purpose=terms["purpose"],
+            recipient=terms["recipient"],
+            post_processing="any; costs nothing (post-processing)",
+        ),
     )
 
 
-def quality_request(
-    layout: QualityLayout,
-    sigma: float,
-    *,
-    encoder: str,
-    package: str,
-    labels: tuple[str, ...],
-    **terms: Unpack[Terms],
-) -> ChargeRequest:
-    """The request for one quality report: counts of right answers of a package's candidates.
-
-    Args:
-        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
-        encoder: SHA-256 of the public feature encoder, hex.
-        package: SHA-256 of the package's file, hex.
-        terms: See ``Terms``.
-
-    Raises:
-        ConfigError: The unit is not what the layout's rule protects.
-    """
-    return _gaussian_request(
-        layout,
-        sigma,
-        terms,
-        name=f"discrete Gaussian over exact counts of right answers of package {package}",
-        encoder=encoder,
-        labels=labels,
-        unprotected=("label domain", "encoder", "package and its candidates"),
-    )
-
-
-def block_shares(layout: StatisticsSchema | QualityLayout) -> tuple[statement.BlockShare, ...]:
+def block_shares(schema: StatisticsSchema) -> tuple[statement.BlockShare, ...]:
     """The blocks of a release, in the words of a charge."""
     return tuple(
-        statement.BlockShare(block.name, block.size, block.weight) for block in layout.blocks
+        statement.BlockShare(block.name, block.size, block.weight) for block in schema.blocks
     )
 
 
-def records_per_unit(schema: StatisticsSchema | QualityLayout) -> str:
+def records_per_unit(schema: StatisticsSchema) -> str:
     """How the records of one unit count, in the words of a charge."""
     return _RULES[schema.unit_rule].format(cap=schema.unit_cap)
 
@@ -185,8 +184,10 @@ def protected_unit(rule: str, unit: str) -> str:
 @functools.cache
 def installed() -> statement.Implementation:
     """The program that is installed here, and what it rests on."""
-    return _implementation(
-        _LIBRARIES,
+    return statement.Implementation(
+        software=SOFTWARE,
+        code_sha256=code_digest(),
+        libraries=tuple(statement.Library(name, _version(name)) for name in _LIBRARIES),
         randomness=_NOISE_SOURCE,
         floating_point="exact integer statistics and an exact discrete sampler",
         timing="answers in fixed time slots",
@@ -204,82 +205,6 @@ def rho(sensitivity_squared: Fraction, sigma: float) -> str:
 def code_digest() -> str:
     """SHA-256 over the installed code of the core; see ``installed_code``."""
     return installed_code.installed().sha256
-
-
-def _gaussian_request(
-    layout: StatisticsSchema | QualityLayout,
-    sigma: float,
-    terms: Terms,
-    *,
-    name: str,
-    encoder: str,
-    labels: tuple[str, ...],
-    unprotected: tuple[str, ...],
-    bits: int = 0,
-    clip_radius: str = "0",
-    dimension: int = 0,
-) -> ChargeRequest:
-    """The request for exact integers under discrete Gaussian noise; without features, 0 for them.
-
-    Fields as in ``Mechanism`` and ``Guarantee``.
-    """
-    sensitivity = layout.sensitivity_squared()
-    mechanism = statement.Mechanism(
-        name=name,
-        encoder=encoder,
-        blocks=block_shares(layout),
-        bits=bits,
-        clip_radius=clip_radius,
-        dimension=dimension,
-        sensitivity_squared=str(sensitivity),
-        sigma=sigma.hex(),
-        rho=rho(Fraction(sensitivity), sigma),
-        accountant=_accountant(),
-        subsampling="none",
-    )
-    guarantee = statement.Guarantee(
-        unit=protected_unit(layout.unit_rule, terms.get("unit", RECORD)),
-        adjacency="add-remove",
-        variant="(epsilon, delta)-DP by Gaussian DP",
-        records_per_unit=records_per_unit(layout),
-        unprotected=(*unprotected, _PARTICIPATION),
-        labels=labels,
-    )
-    event = events.gaussian_event(sensitivity, sigma)
-    return _request(event, mechanism, guarantee, installed(), terms)
-
-
-def _request(
-    event: PrivacyEvent,
-    mechanism: statement.Mechanism,
-    guarantee: statement.Guarantee,
-    implementation: statement.Implementation,
-    terms: Terms,
-) -> ChargeRequest:
-    return ChargeRequest(
-        request_id=terms["request_id"],
-        dataset=terms["dataset"],
-        event=event,
-        epsilon=terms["epsilon"],
-        delta=terms["delta"],
-        guarantee=guarantee,
-        mechanism=mechanism,
-        implementation=implementation,
-        use=statement.Use(
-            purpose=terms["purpose"],
-            recipient=terms["recipient"],
-            post_processing="any; costs nothing (post-processing)",
-        ),
-    )
-
-
-def _implementation(libraries: tuple[str, ...], **measures: str) -> statement.Implementation:
-    return statement.Implementation(
-        software=SOFTWARE,
-        code_sha256=code_digest(),
-        libraries=tuple(statement.Library(name, _version(name)) for name in libraries),
-        **measures,
-    )
 
 
 def _accountant() -> str:

@@ -6,7 +6,6 @@ the history that the witness has seen. Not guaranteed: that the site sends nothi
 without a ledger; that is a matter of its network, not of logging.
 """
 
-from collections.abc import Callable
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -21,15 +20,10 @@ from wg_core.ledger.price import check_mechanism, parse_sigma
 from wg_core.ledger.proof import Proof
 from wg_core.ledger.state import ROTATION_CONTEXT
 from wg_core.ledger.witness import WitnessRequest, requests_of
-from wg_core.privacy.quality import QualityLayout
 from wg_core.privacy.schema import StatisticsSchema
-from wg_core.wire import canonical, quality_file, signing, statistics_file
+from wg_core.wire import canonical, signing, statistics_file
 from wg_core.wire.covered import CoveredStatistics
-from wg_core.wire.quality_file import QualityManifest
 from wg_core.wire.statistics_file import StatisticsManifest
-
-Check = Callable[[Charge, bytes], None]
-"""Holds a charge against the released bytes; raises ``VerificationError``."""
 
 E = TypeVar("E", Charge, Release)
 
@@ -53,26 +47,9 @@ def check_statistics(charge: Charge, release: bytes) -> None:
     )
 
 
-def check_quality(charge: Charge, report: bytes) -> None:
-    """Check that a charge is the one that a quality report claims.
-
-    Raises:
-        DecodeError: The bytes are no report.
-        VerificationError: It is not.
-    """
-    manifest = quality_file.FILE.read_manifest(report)
-    name = charge.mechanism.name
-    _agree(
-        *_charged(charge, manifest, manifest.layout),
-        ("encoder", manifest.encoder == charge.mechanism.encoder),
-        ("package", name.endswith(f" of package {manifest.package_sha256}")),
-    )
-
-
 def verify_covered(
     covered: CoveredStatistics,
     *,
-    check: Check = check_statistics,
     ledger_origin: str,
     ledger_key: Ed25519PublicKey,
     witness_name: str | None,
@@ -87,7 +64,6 @@ def verify_covered(
         ledger_key: Its signing key, known from enrolment or a verified rotation.
         witness_name: Key name of the witness that must have cosigned; ``None`` only if the
             caller witnesses the checkpoint itself (``witness_requests``), in the same transaction.
-        check: Holds its charge against what is released.
 
     Raises:
         DecodeError: A part is not what it claims to be.
@@ -110,7 +86,7 @@ def verify_covered(
             )
         _check_proof(found, data, name, ledger_origin, ledger_key, witness_name, witness_key)
     _check_pair(charge, release, covered.release)
-    check(charge, covered.release)
+    check_statistics(charge, covered.release)
     check_mechanism(charge)
 
 
@@ -226,8 +202,8 @@ def _check_pair(charge: Charge, release: Release, payload: bytes) -> None:
 
 def _charged(
     charge: Charge,
-    manifest: StatisticsManifest | QualityManifest,
-    layout: StatisticsSchema | QualityLayout,
+    manifest: StatisticsManifest,
+    layout: StatisticsSchema,
 ) -> tuple[tuple[str, bool], ...]:
     """What holds for every release with Gaussian noise."""
     mechanism = charge.mechanism

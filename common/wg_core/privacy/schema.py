@@ -64,7 +64,7 @@ class Block:
     """One contiguous part of the released vector.
 
     Attributes:
-        name: ``counts``, ``sums`` or ``moments``; of a quality report ``labelled`` or ``right``.
+        name: ``counts``, ``sums`` or ``moments``.
         offset: Index of its first entry.
         shape: Its shape, in C order.
         weight: The integer weight (a, b, c or w) by which its entries were multiplied.

@@ -1,18 +1,13 @@
 """How long an answer may take at most, by arithmetic; its time slot must be longer."""
 
 from wg_core.errors import ConfigError
-from wg_core.privacy import quality, schema
 from wg_core.site.config import ClientConfig
-from wg_core.snapshot import Snapshot
-from wg_core.wire import protocol
 
 _SECONDS_A_RECORD = {False: 6e-5, True: 2e-4}
 """To sum one record about a centre, and with units of several records: four times what one core of
 a server took (16 and 51 microseconds)."""
 _BYTES_A_SECOND = 2e8
 """To check a file: a fifth of what SHA-256 takes with a processor's own instructions."""
-_PRODUCTS_A_SECOND = 5e8
-"""Of a head's weights with features, where a quality report is counted: as of a slow machine."""
 _SLOTS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 """Slots that are suggested: few, since a slot can be seen."""
 
@@ -28,9 +23,6 @@ def check_slot(config: ClientConfig, records: int, dimension: int) -> None:
         ConfigError: The slot is too short; the message names one that is not.
     """
     each = _SECONDS_A_RECORD[config.privacy.unit_rule != "record"] + dimension * 4 / _BYTES_A_SECOND
-    if protocol.EVALUATE_METRICS in config.privacy.message_types:
-        rows = quality.CANDIDATES_LIMIT * len(config.data.labels)
-        each += _SECONDS_A_RECORD[False] + rows * schema.DIMENSION / _PRODUCTS_A_SECOND
     needed = records * each
     slot = config.privacy.answer_slot_seconds
     if needed > slot:
@@ -40,15 +32,3 @@ def check_slot(config: ClientConfig, records: int, dimension: int) -> None:
             f" take longer, and that would show how many records there are; set {fitting}, and"
             " freeze again"
         )
-
-
-def check_answers(config: ClientConfig, snapshot: Snapshot) -> None:
-    """Refuse to answer quality questions that came to be allowed after the snapshot was made.
-
-    Raises:
-        ConfigError: As ``check_slot``.
-        VerificationError: The snapshot is damaged.
-    """
-    if protocol.EVALUATE_METRICS in config.privacy.message_types:
-        records = len(snapshot.records().labels)
-        check_slot(config, records, snapshot.manifest.local_dimension)

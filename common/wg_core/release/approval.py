@@ -22,13 +22,12 @@ from wg_core.ledger.store import Ledger
 from wg_core.site.config import HUMAN, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet
-from wg_core.wire.protocol import QualityQuery, StatisticsQuery
+from wg_core.wire.protocol import StatisticsQuery
 
 log = logging.getLogger(__name__)
 
 WAITING_LIMIT = 256  # Most requests that are kept; a server cannot fill the disk
 _FILE_LIMIT = 64 << 10
-_QUALITY = ".quality.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +41,6 @@ class Waiting:
 
     query: StatisticsQuery
     came: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingQuality(Waiting):
-    """A quality question that waits; its purpose is that of the ledger."""
-
-    query: QualityQuery
 
 
 def check(
@@ -149,8 +141,7 @@ def waiting(home: ClientHome, now: float) -> list[Waiting]:
     found = []
     for path in sorted(home.requests.glob("*.json")):
         data = atomic.read_bytes(path, limit=_FILE_LIMIT)
-        kind = WaitingQuality if path.name.endswith(_QUALITY) else Waiting
-        one = canonical.decode(kind, data, what=str(path), limit=_FILE_LIMIT)
+        one = canonical.decode(Waiting, data, what=str(path), limit=_FILE_LIMIT)
         if now >= one.query.expires:
             path.unlink(missing_ok=True)
         else:
@@ -176,11 +167,8 @@ def find(home: ClientHome, prefix: str, now: float) -> Waiting:
 def _keep(home: ClientHome, query: StatisticsQuery, now: float) -> None:
     """Keep a request, once, if there is room."""
     fleet.check_request_id(query.request_id)
-    one: Waiting = Waiting(query=query, came=int(now))
+    one = Waiting(query=query, came=int(now))
     path = home.requests / f"{query.request_id}.json"
-    if isinstance(query, QualityQuery):
-        one = WaitingQuality(query=query, came=int(now))
-        path = path.with_suffix(_QUALITY)
     if path.is_file():
         return
     if len(waiting(home, now)) >= WAITING_LIMIT:

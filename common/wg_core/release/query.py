@@ -1,7 +1,7 @@
 """Answering a question: charge, sample, record, countersign, and only then hand out.
 
-``answer`` is that order for each kind of question (``Kind``): statistics are here, counts of right
-answers in ``release.quality``.
+``answer`` is that order for every kind of release (``ReleaseKind``); ``STATISTICS`` is the one that
+there is.
 
 A release is made from the plant's snapshot (``data.snapshot``) and nothing else. No data folder is
 opened, so no answer depends on one. What can fail without a charge fails first: policy, snapshot,
@@ -30,7 +30,6 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -73,20 +72,18 @@ COSIGNED = "cosigned"
 STEPS = (CHARGED, SAMPLED, RECORDED, COSIGNED)
 
 
-Q = TypeVar("Q", bound=StatisticsQuery)
 Pack = Callable[[ChargeRequest, Sampler], bytes]
 """Draws noise and makes a release's bytes; called once, when its request was charged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind(Generic[Q]):
-    """What a kind of question has of its own.
+class ReleaseKind:
+    """What a kind of release has of its own.
 
     Attributes:
-        message_type: Of the messages that ask it.
+        message_type: Of the messages that ask for it.
         check: Refuses a question that the policy forbids; as ``policy.check_query``.
-        on_the_ledger: The question with the purpose that ledger and decisions give it.
-        charged_for: Whether a charge's mechanism is that of the question.
+        charged_for: Whether a charge's mechanism is that of this kind.
         price: What a release from a snapshot is charged as, and what makes it.
         suffix: Of the file in which a covered release travels.
         limit: Largest size of that file.
@@ -95,18 +92,19 @@ class Kind(Generic[Q]):
 
     message_type: str
     check: Callable[..., None]
-    on_the_ledger: Callable[[Q], Q]
-    charged_for: Callable[[Mechanism, Q], bool]
-    price: Callable[[ClientHome, ClientConfig, Snapshot, Q], tuple[ChargeRequest, Pack]]
+    charged_for: Callable[[Mechanism], bool]
+    price: Callable[
+        [ClientHome, ClientConfig, Snapshot, StatisticsQuery], tuple[ChargeRequest, Pack]
+    ]
     suffix: str
     limit: int
     encode: Callable[[CoveredStatistics], bytes]
 
 
 def answer(
-    kind: Kind[Q],
+    kind: ReleaseKind,
     home: ClientHome,
-    query: Q,
+    query: StatisticsQuery,
     *,
     witness: Witness | None,
     on_step: Step = lambda step: None,
@@ -137,12 +135,11 @@ def answer(
     check_message_type(config, kind.message_type)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
     kind.check(config, query, encoder=encoder, now=arrived)
-    asked = kind.on_the_ledger(query)
     with locks.release(home), open_ledger(home, at=arrived) as ledger:
         cosigning.enrol(ledger, config)
         charged = ledger.find(config.data.name, request_id=query.request_id)
         if charged is None:
-            approval.check(home, config, ledger, asked, arrived)
+            approval.check(home, config, ledger, query, arrived)
         else:
             _check_charge(kind, ledger, charged, query)
         if charged is None or charged.open:
@@ -150,7 +147,7 @@ def answer(
                 cosigning.check_room(ledger, config)
             snapshot = current_snapshot(home, config, ledger, encoder=encoder)
             snapshot.check()  # a damaged one is found before it costs anything
-            request, pack = kind.price(home, config, snapshot, asked)
+            request, pack = kind.price(home, config, snapshot, query)
             charged = _release(ledger, request, pack, on_step, sampler)
         return _cover(kind, home, config, ledger, charged, witness, on_step)
 
@@ -280,10 +277,12 @@ def _statistics(
     return request, pack
 
 
-def _check_charge(kind: Kind[Q], ledger: Ledger, charged: Charged, query: Q) -> None:
+def _check_charge(
+    kind: ReleaseKind, ledger: Ledger, charged: Charged, query: StatisticsQuery
+) -> None:
     """Refuse a request that was charged for something else."""
     entry = entries.decode(ledger.entry(charged.seq))
-    if not isinstance(entry, entries.Charge) or not kind.charged_for(entry.mechanism, query):
+    if not isinstance(entry, entries.Charge) or not kind.charged_for(entry.mechanism):
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
 
 
@@ -306,7 +305,7 @@ def _release(
 
 
 def _cover(
-    kind: Kind[Q],
+    kind: ReleaseKind,
     home: ClientHome,
     config: ClientConfig,
     ledger: Ledger,
@@ -356,11 +355,10 @@ def plain(number: str) -> str:
     return format(value, "f") if value.adjusted() > -4 else format(value, "e")
 
 
-STATISTICS = Kind(
+STATISTICS = ReleaseKind(
     message_type=protocol.QUERY_STATISTICS,
     check=check_query,
-    on_the_ledger=lambda query: query,
-    charged_for=lambda mechanism, _: "counts" in [block.name for block in mechanism.blocks],
+    charged_for=lambda mechanism: "counts" in [block.name for block in mechanism.blocks],
     price=_statistics,
     suffix="wgs",
     limit=protocol.STATISTICS_LIMIT,

@@ -6,8 +6,8 @@ data: a refusal must not be a side channel.
 
 from wg_core.errors import ConfigError, DecodeError, PolicyRefused
 from wg_core.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
-from wg_core.wire import fleet, protocol
-from wg_core.wire.protocol import QualityQuery, StatisticsQuery
+from wg_core.wire import fleet
+from wg_core.wire.protocol import StatisticsQuery
 
 PURPOSE_LIMIT = 1000
 
@@ -33,29 +33,6 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
     Raises:
         PolicyRefused: Wrong version, site, encoder or form, expired, or more than is allowed.
     """
-    if query.purpose.startswith(protocol.QUALITY_PURPOSE):
-        # What a person approved for a quality report is no other release.
-        raise PolicyRefused(f"query {query.request_id}: a purpose that only quality reports have")
-    _check_asked(config, query, encoder=encoder, now=now)
-
-
-def check_quality(config: ClientConfig, query: QualityQuery, *, encoder: str, now: float) -> None:
-    """As ``check_query``, of a quality question; its purpose is that of the question.
-
-    Raises:
-        PolicyRefused: As there, or its package has no proper name.
-    """
-    try:
-        fleet.check_request_id(query.delivery_id)
-        fleet.check_request_id(query.package_id)
-    except DecodeError as error:
-        raise PolicyRefused(str(error)) from error
-    if not protocol.SHA256.fullmatch(query.package_sha256):
-        raise PolicyRefused(f"query {query.request_id}: its package's hash is not 64 hex digits")
-    _check_asked(config, query, encoder=encoder, now=now)
-
-
-def _check_asked(config: ClientConfig, query: StatisticsQuery, *, encoder: str, now: float) -> None:
     if query.site != config.site:
         raise PolicyRefused(f"query: for site {query.site!r}, this is {config.site!r}")
     try:

@@ -12,7 +12,6 @@ from wg_core.wire import container, protocol
 
 VERSION = 1
 STATISTICS_KIND = f"{protocol.STATISTICS_KIND}-covered"
-QUALITY_KIND = f"{protocol.QUALITY_KIND}-covered"
 
 _SECTIONS = ("release", "charge_entry", "release_entry", "charge_proof", "release_proof")
 

@@ -17,15 +17,12 @@ PROTOCOL_VERSION = 1
 
 QUERY_STATISTICS = "query.statistics"
 TRAIN_FINETUNE = "train.finetune"
-EVALUATE_METRICS = "evaluate.metrics"
-MESSAGE_TYPES = frozenset({QUERY_STATISTICS, TRAIN_FINETUNE, EVALUATE_METRICS})
+MESSAGE_TYPES = frozenset({QUERY_STATISTICS, TRAIN_FINETUNE})
 
 STATISTICS_KIND = "wgs"
 WEIGHTS_KIND = "wgw"
 LEDGER_KIND = "wgl"
 STATISTICS_LIMIT = 64 << 20
-QUALITY_KIND = "wgq"
-QUALITY_LIMIT = 4 << 20
 WEIGHTS_LIMIT = 4 << 30
 INLINE_LIMIT = 32 << 20
 """Largest package that travels in a message; a larger one is offered, and fetched in ranges."""
@@ -120,32 +117,6 @@ class StatisticsQuery:
     delta: str
     purpose: str
     expires: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QualityQuery(StatisticsQuery):
-    """The server asks one site how often each candidate of a package is right on its records.
-
-    What the ledger says that it is for is ``quality_purpose``, not ``purpose`` alone.
-
-    Attributes:
-        delivery_id: Request id under which the package was delivered.
-        package_id: Its id, hex.
-        package_sha256: SHA-256 of its file, hex.
-    """
-
-    delivery_id: str
-    package_id: str
-    package_sha256: str
-
-
-QUALITY_PURPOSE = "quality report on package "
-"""How the purpose of a quality report begins on a ledger, and that of nothing else."""
-
-
-def quality_purpose(package_sha256: str, purpose: str) -> str:
-    """What the ledger says that a quality report is for: a decision on it is on nothing else."""
-    return f"{QUALITY_PURPOSE}{package_sha256}: {purpose}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from wg_server.fleet import trust
 from wg_server.fleet.witness import Witness, witness_name
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store import quality, succession
+from wg_server.store import succession
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 from wg_server.store.succession import SeenLog
@@ -191,14 +191,11 @@ def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
 
 
 def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> int:
-    """Statistics files and quality reports of a site, and its earlier logs."""
+    """Statistics files of a site, and its earlier logs."""
     count = 0
     for release in store.releases(site.name):
         name = canonical.sha256_hex(release.data)[:32]
         atomic.write_bytes(folder / f"{name}.wgs", release.data)
-        count += 1
-    for data in {report.data for report in quality.reports(store.engine, site.name)}:
-        atomic.write_bytes(folder / f"{canonical.sha256_hex(data)[:32]}.wgq", data)
         count += 1
     for origin, data in store.replaced_logs(site.name).items():
         name = canonical.sha256_hex(origin.encode())[:32]

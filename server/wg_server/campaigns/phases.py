@@ -1,7 +1,4 @@
-"""The exchanges of a campaign with its sites: statistics are collected, packages delivered.
-
-A campaign that is about another one has one exchange: quality questions out, reports in.
-"""
+"""The exchanges of a campaign with its sites: statistics are collected, packages delivered."""
 
 import logging
 import time
@@ -16,15 +13,13 @@ from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import (
     Delivery,
     PackageOffer,
-    QualityQuery,
     Receipt,
     StatisticsQuery,
 )
-from wg_server.campaigns import intake, quality, schedule
+from wg_server.campaigns import intake, schedule
 from wg_server.campaigns.intake import Asked
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.store import quality as quality_table
 from wg_server.store.campaigns import Campaign, Task
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -55,24 +50,19 @@ class Phase:
     accept: Callable[[Campaign, Task, Site, Envelope], dict[str, Any]]
 
 
-def _question(campaign: Campaign, task: Task) -> dict[str, Any]:
-    """The fields that every question to a plant has."""
-    return {
-        "request_id": task.query_id,
-        "site": task.site,
-        "encoder": campaign.encoder,
-        "epsilon": campaign.epsilon,
-        "delta": campaign.delta,
-        "purpose": campaign.purpose,
-        "expires": int(schedule.answer_by(campaign, task)),
-    }
-
-
 def collecting(store: Store, witness: Witness) -> Phase:
     """Statistics queries out, covered releases in."""
 
     def envelope(campaign: Campaign, task: Task) -> Envelope:
-        query = StatisticsQuery(**_question(campaign, task))
+        query = StatisticsQuery(
+            request_id=task.query_id,
+            site=task.site,
+            encoder=campaign.encoder,
+            epsilon=campaign.epsilon,
+            delta=campaign.delta,
+            purpose=campaign.purpose,
+            expires=int(schedule.answer_by(campaign, task)),
+        )
         return Envelope("query", canonical.encode(query))
 
     def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
@@ -94,46 +84,6 @@ def collecting(store: Store, witness: Witness) -> Phase:
     return Phase(
         state="waiting",
         kind=protocol.QUERY_STATISTICS,
-        request=lambda task: task.query_id,
-        patience=lambda task: 0.0,
-        envelope=envelope,
-        accept=accept,
-    )
-
-
-def asking(store: Store, witness: Witness) -> Phase:
-    """Quality questions out, covered reports in."""
-
-    def envelope(campaign: Campaign, task: Task) -> Envelope:
-        subject = quality_table.subject(store.engine, campaign.id, task.site)
-        query = QualityQuery(
-            **_question(campaign, task),
-            delivery_id=subject.delivery_id,
-            package_id=subject.package_id,
-            package_sha256=subject.package_sha256,
-        )
-        return Envelope("quality", canonical.encode(query))
-
-    def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
-        _require(answer, "quality")
-        asked = Asked(encoder=campaign.encoder, epsilon=campaign.epsilon, delta=campaign.delta)
-        subject = quality_table.subject(store.engine, campaign.id, task.site)
-        report, manifest, odd = quality.accept(
-            site, answer.payload, subject, asked, witness=witness, now=time.time()
-        )
-        log.info("campaign %s: %s reported %s", campaign.id, task.site, manifest.release_id)
-        return {
-            "report": report,
-            "bytes_received": len(answer.payload),
-            "answered": time.time(),
-            "state": "failed" if odd else "answered",
-            "code": odd,
-            "release_id": "" if odd else manifest.release_id,
-        }
-
-    return Phase(
-        state="waiting",
-        kind=protocol.EVALUATE_METRICS,
         request=lambda task: task.query_id,
         patience=lambda task: 0.0,
         envelope=envelope,

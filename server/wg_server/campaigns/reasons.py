@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from wg_core.language import ENGLISH, Code
 from wg_core.wire import fleet
-from wg_server.campaigns import absence, intake, quality, schedule
+from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.wording import Speaker
 from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
@@ -41,8 +41,6 @@ def of_task(
         return _under_way(say, campaign, task, sight, now)
     if task.state == "delivered":
         return _delivered(say, campaign, task, now)
-    if task.state == "answered":
-        return Reason(say("counted"))
     if task.state == "cancelled":
         return Reason(say("cancelled" if campaign.state == "cancelled" else ""))
     return _ended(say, task, sight, now)
@@ -71,9 +69,6 @@ def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -
     count = len(campaign.tasks)
     if campaign.reason:
         return campaign.reason
-    if campaign.about:
-        answered = sum(task.state == "answered" for task in campaign.tasks)
-        return say("counted of", n=answered, of=count)
     if campaign.state != "running":
         return say("served", n=served, of=count)
     begin = schedule.packages_from(campaign)
@@ -182,7 +177,6 @@ _AWAY = frozenset(
 
 _WHY = {
     intake.QUARANTINED: "why quarantined",
-    quality.IMPLAUSIBLE: "why implausible",
     GENERATOR: "why generator",
     "revoked": "why revoked",
     "tries": "why tries",
@@ -202,7 +196,6 @@ _DO = {
     absence.SILENT: "do no-answer",
     absence.NOT_FETCHED: "do not-fetched",
     intake.QUARANTINED: "do quarantined",
-    quality.IMPLAUSIBLE: "do implausible",
     GENERATOR: "do generator",
     "revoked": "do revoked",
     "budget": "do budget",

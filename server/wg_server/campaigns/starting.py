@@ -107,11 +107,10 @@ def retry(home: ServerHome, store: Store, campaign_id: str, site: str) -> Campai
     queue = CampaignQueue(store.engine)
     found = queue.show(campaign_id)
     recipe = recipe_of(found)
-    if not found.about:
-        try:
-            versions.check(home, recipe)
-        except WgError:
-            recipe = versions.ready(home)
+    try:
+        versions.check(home, recipe)
+    except WgError:
+        recipe = versions.ready(home)
     return queue.retry(
         campaign_id, site, generator=recipe.generator, architecture=recipe.architecture
     )

@@ -21,7 +21,7 @@ from wg_server.campaigns import absence, reasons, schedule
 from wg_server.campaigns.exchange import Ask, Exchange
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.packer import Packer
-from wg_server.campaigns.phases import asking, collecting, delivering
+from wg_server.campaigns.phases import collecting, delivering
 from wg_server.campaigns.starting import recipe_of
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.witness import Witness
@@ -68,8 +68,6 @@ class CampaignWorker:
         self._packer = Packer(home, store, make_package)
         phases = collecting(store, witness), delivering(home, config)
         self._phases = {phase.state: phase for phase in phases}
-        question = asking(store, witness)
-        self._phases_about = {question.state: question}
         self._holder = holder  # None: another process leads, this one carries messages
         self._held = True
         self._failures: Counter[str] = Counter()
@@ -177,11 +175,10 @@ class CampaignWorker:
             if found is None:
                 continue
             wanted[campaign_id] = [task.site for task in schedule.to_package(found, time.time())]
-            phases = self._phases_about if found.about else self._phases
             asks += [
-                Ask(found, task, sites[task.site], phases[task.state])
+                Ask(found, task, sites[task.site], self._phases[task.state])
                 for task in found.tasks
-                if task.state in phases and task.site in sites
+                if task.state in self._phases and task.site in sites
             ]
         if self._holder is not None:
             self._packer.want(wanted)

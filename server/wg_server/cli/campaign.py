@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import click
 
@@ -10,15 +10,12 @@ from wg_core import cli
 from wg_core.errors import PeerError
 from wg_core.options import DELTA, EPSILON
 from wg_core.wire import canonical
-from wg_core.wire.quality_file import Counts
-from wg_server.campaigns import absence, quality, reasons, schedule
+from wg_server.campaigns import absence, reasons, schedule
 from wg_server.campaigns.absence import Sight
-from wg_server.campaigns.quality import Report
 from wg_server.campaigns.starting import Order, retry, start
-from wg_server.campaigns.wording import Speaker
 from wg_server.cli.options import Duration, home_option, this_user, when
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import SERVED_TASKS, Campaign
+from wg_server.store.campaigns import Campaign
 from wg_server.store.operators import recorded
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
@@ -99,45 +96,6 @@ def campaign_start(
         _started(store, found, home, wait, as_json)
 
 
-@campaign.command("quality")
-@home_option
-@_ID
-@click.option("--sites", "names", default="", help="Names with commas; all served if not given.")
-@_epsilon_option
-@_delta_option
-@click.option("--purpose", default=quality.PURPOSE, show_default=True, help="Goes on the ledgers.")
-@_collect_option
-@_wait_option
-@cli.json_option
-def campaign_quality(
-    home: ServerHome,
-    campaign_id: str,
-    names: str,
-    epsilon: str,
-    delta: str,
-    purpose: str,
-    collect_for: float | None,
-    wait: bool,
-    as_json: bool,
-) -> None:
-    """Ask how good the packages of campaign ID are on the labelled records of its sites.
-
-    Plants answer if their owners allow it; each answer is charged to the plant's privacy budget.
-    """
-    order = Order(
-        sites=[name.strip() for name in names.split(",") if name.strip()],
-        epsilon=epsilon,
-        delta=delta,
-        purpose=purpose,
-        collect_seconds=collect_for,
-    )
-    with Store.open(home) as store:
-        detail = f"{campaign_id}: {order.summary}"
-        with recorded(store, this_user(), "campaign quality", order.id, detail):
-            found, left = quality.start(home, store, order, about=campaign_id)
-        _started(store, found, home, wait, as_json, left)
-
-
 @campaign.command("show")
 @home_option
 @click.argument("campaign_id", metavar="[ID]", required=False)
@@ -196,10 +154,9 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
         cli.emit({"campaigns": [_document(one, sights) for one in campaigns]})
         return
     for one in campaigns:
-        served = sum(task.state in SERVED_TASKS or bool(task.served) for task in one.tasks)
-        word = "answered" if one.about else "served"
+        served = sum(task.state == "delivered" or bool(task.served) for task in one.tasks)
         cli.say(f"{one.id}  {one.state:10} {when(one.created)}")
-        cli.say(f"    {served}/{len(one.tasks)} {word}, epsilon {one.epsilon}: {one.purpose}")
+        cli.say(f"    {served}/{len(one.tasks)} served, epsilon {one.epsilon}: {one.purpose}")
     if not campaigns:
         cli.say(f"no campaigns yet; next: wg-server campaign start --home {home.root}")
 
@@ -210,12 +167,9 @@ def _started(
     home: ServerHome,
     wait: bool,
     as_json: bool,
-    left: Mapping[str, str] | None = None,  # Sites that are not asked, and why
 ) -> None:
     """Say that a campaign is queued, wait for its end where that is wanted, and show it."""
     cli.note(f"campaign {found.id} queued")
-    for site, why in sorted((left or {}).items()):
-        cli.note(f"{site} is left out: {why}")
     if wait:
         found = _wait(CampaignQueue(store.engine), found, home)
     _show(store, found, as_json)
@@ -241,10 +195,8 @@ def _change(
 
 def _show(store: Store, found: Campaign, as_json: bool) -> None:
     sights = absence.sights(store)
-    reports = quality.reports(store, found) if found.about else []
     if as_json:
-        document = dict(_document(found, sights))
-        cli.emit({**document, "quality": _quality_document(reports)} if found.about else document)
+        cli.emit(_document(found, sights))
         return
     now = time.time()
     cli.say(f"campaign {found.id}: {found.state}: {reasons.of_campaign(found, now)}")
@@ -253,60 +205,6 @@ def _show(store: Store, found: Campaign, as_json: bool) -> None:
         cli.say(f"  {task.site:24} {task.state:10} {said.why}".rstrip())
         if said.do:
             cli.say(f"  {'':24} {'':10} do: {said.do}")
-    if reports:
-        _say_quality(reports)
-
-
-def _say_quality(reports: Sequence[Report]) -> None:
-    """What sites answered, one by one and together."""
-    say = Speaker("en")
-    cli.say(say("quality of") + ":")
-    for report in reports:
-        cli.say(f"  {report.site}: {quality.labelled(report.counts, 'en')}")
-        for figure in quality.figures(report.counts):
-            cli.say(f"    {cli.printable(figure.name):24} {quality.said(figure, 'en')}")
-        if report.conditioned:
-            cli.say(f"    {say('conditioned')}")
-    if len(reports) > 1:
-        cli.say(f"  {say('all sites', n=len(reports))}:")
-        for name, (sites, counts) in quality.together(reports).items():
-            (figure,) = quality.figures(counts)
-            words = f"{quality.said(figure, 'en')}, {quality.labelled(counts, 'en')}"
-            cli.say(f"    {cli.printable(name):24} {words}, {sites} sites")
-    cli.say(say("not local"))
-
-
-def _quality_document(reports: Sequence[Report]) -> Mapping[str, object]:
-    return {
-        "sites": [
-            {
-                "site": report.site,
-                "conditioned": report.conditioned,
-                **_counts_document(report.counts),
-            }
-            for report in reports
-        ],
-        "together": [
-            {"sites": sites, **_counts_document(counts)}
-            for sites, counts in quality.together(reports).values()
-        ],
-    }
-
-
-def _counts_document(counts: Counts) -> Mapping[str, object]:
-    return {
-        "labelled": counts.labelled,
-        "noise_std": counts.std,
-        "candidates": [
-            {
-                "name": figure.name,
-                "right": counts.right[figure.name],
-                "rate": figure.rate,
-                "standard_error": figure.error,
-            }
-            for figure in quality.figures(counts)
-        ],
-    }
 
 
 def _document(found: Campaign, sights: Mapping[str, Sight]) -> Mapping[str, object]:

@@ -9,7 +9,6 @@ from wg_server.store.campaigns import OPEN_CAMPAIGNS, TaskState
 
 STATES: tuple[TaskState, ...] = (
     "delivered",
-    "answered",
     "packaged",
     "released",
     "waiting",

@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from wg_core.errors import ConfigError, WgError
 from wg_core.wire.protocol import check_site_name
-from wg_server.campaigns.wording import Speaker
 from wg_server.console import views
 from wg_server.console.views import Alert
 from wg_server.console.web import NotFound, Visit
@@ -99,14 +98,10 @@ def campaign(visit: Visit) -> Response:
         found = CampaignQueue(visit.source.store.engine).show(visit.request.path_params["id"])
     except ConfigError as error:
         raise NotFound(str(error)) from error
-    say = Speaker(visit.speech.language)
     return visit.render(
         "campaign",
         row=views.campaign_row(visit.speech, found, now),
         parts_of=views.parts(visit.source, visit.speech, found, now),
-        quality=views.quality_rows(visit.source, visit.speech, found),
-        hint=say("quality of"),
-        limit=say("not local"),
         retried=("refused", "failed", "expired"),
     )
 

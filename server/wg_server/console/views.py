@@ -3,19 +3,17 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wg_core import numbers
 from wg_core.errors import WgError
 from wg_core.ledger import entries as ledger
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
-from wg_core.wire import quality_file, statistics_file
-from wg_core.wire.covered import CoveredStatistics
-from wg_server.campaigns import absence, quality, reasons, schedule
+from wg_core.wire import statistics_file
+from wg_server.campaigns import absence, reasons, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.reasons import Reason
-from wg_server.campaigns.wording import Speaker
 from wg_server.console.messages import Speech
 from wg_server.console.metrics import Online
 from wg_server.console.probes import Probe, expiries
@@ -23,7 +21,6 @@ from wg_server.fleet import trust
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
 from wg_server.store import campaigns, operators, quarantine, succession
-from wg_server.store import quality as quality_table
 from wg_server.store.campaigns import Campaign, Task
 from wg_server.store.operators import LogEntry
 from wg_server.store.queue import CampaignQueue
@@ -127,24 +124,6 @@ class PartRow:
 
 
 @dataclass(frozen=True, slots=True)
-class QualityRow:
-    """How good a package is at a site, or at all of them together.
-
-    Attributes:
-        title: The site, or that these are all.
-        site: Its name; empty for all together.
-        note: What is to be known of the figures; empty: nothing.
-        figures: Name of a candidate; how often it is right, in words and from 0 to 1 (None: that is
-            not known); of how many records.
-    """
-
-    title: str
-    site: str
-    note: str
-    figures: list[tuple[str, str, float | None, str]]
-
-
-@dataclass(frozen=True, slots=True)
 class CampaignRow:
     """A campaign with its sentence, and its parts by state."""
 
@@ -182,23 +161,16 @@ def sites(source: Source, speech: Speech, now: float, *, match: str = "") -> lis
 def budget_of(store: Store, site: str) -> Budget | None:
     """A site's budget as its newest charge states it; None: it has none that can be read."""
     newest = store.newest_release(site)
-    found: list[tuple[bytes, Callable[[bytes], CoveredStatistics]]] = []
-    if newest is not None:
-        found.append((newest.data, statistics_file.decode_covered))
-    for report in quality_table.reports(store.engine, site)[:1]:
-        found.append((report.data, quality_file.decode_covered))
-    budgets = []
-    for data, decode in found:
-        try:
-            charge = ledger.decode(decode(data).charge_entry)
-        except WgError:
-            continue
-        if isinstance(charge, ledger.Charge):
-            at = charge.state
-            budgets.append(
-                Budget(at.epsilon_after, at.cap_epsilon, at.cap_delta, at.charges_before + 1)
-            )
-    return max(budgets, key=lambda budget: budget.charges, default=None)
+    if newest is None:
+        return None
+    try:
+        charge = ledger.decode(statistics_file.decode_covered(newest.data).charge_entry)
+    except WgError:
+        return None
+    if not isinstance(charge, ledger.Charge):
+        return None
+    at = charge.state
+    return Budget(at.epsilon_after, at.cap_epsilon, at.cap_delta, at.charges_before + 1)
 
 
 def history(source: Source, speech: Speech, site: Site) -> list[Event]:
@@ -247,31 +219,6 @@ def parts(source: Source, speech: Speech, campaign: Campaign, now: float) -> lis
         )
         for task in campaign.tasks
     ]
-
-
-def quality_rows(source: Source, speech: Speech, campaign: Campaign) -> list[QualityRow]:
-    """What the sites of a campaign said of their packages, one by one and together."""
-    if not campaign.about:
-        return []
-    found = quality.reports(source.store, campaign)
-    say, language = Speaker(speech.language), speech.language
-    rows = []
-    for report in found:
-        words = quality.labelled(report.counts, language)
-        figures = [
-            (each.name, quality.said(each, language), each.rate, words)
-            for each in quality.figures(report.counts)
-        ]
-        note = say("conditioned") if report.conditioned else ""
-        rows.append(QualityRow(report.site, report.site, note, figures))
-    if len(found) > 1:
-        figures = [
-            (each.name, quality.said(each, language), each.rate, quality.labelled(counts, language))
-            for _, counts in quality.together(found).values()
-            for each in quality.figures(counts)
-        ]
-        rows.append(QualityRow(say("all sites", n=len(found)), "", "", figures))
-    return rows
 
 
 def alerts(

@@ -1,15 +1,12 @@
 r"""What a campaign is: what was asked of whom, and how far it got with each site.
 
 A campaign is one statistics query to each of its sites, then weights packages for each site that
-answered. Or it is *about* another campaign: one quality question on the package that each of its
-sites has from there. States of a task, which is one site's part::
+answered. States of a task, which is one site's part::
 
     waiting -> released -> packaged -> delivered
          \-> refused  \-> failed  \-> expired       (each final, until an operator tries again)
          ^                                |
          +---------- retry ---------------+
-
-    waiting -> answered                        (about another campaign; ends early as above)
 
 A site that has a package is offered a better one when later releases came: its task goes from
 ``delivered`` to ``released`` again, with ``served`` above zero. Whatever becomes of the better one,
@@ -33,7 +30,6 @@ TaskState = Literal[
     "released",
     "packaged",
     "delivered",
-    "answered",
     "refused",
     "failed",
     "expired",
@@ -42,7 +38,6 @@ TaskState = Literal[
 OPEN_CAMPAIGNS = ("queued", "running", "paused", "cancelling")
 OPEN_TASKS = ("waiting", "released", "packaged")
 IN_TASKS = ("released", "packaged", "delivered")  # Of sites whose release is here, and used
-SERVED_TASKS = ("delivered", "answered")  # Of sites of which nothing is wanted any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +50,7 @@ class Task:
         delivery_id: Logical id of the delivery; a better package has another one.
         state: How far it got.
         code: Why it ended early, or what the site said last: one word; else empty.
-        release_id: The release, or report, that answered; empty before.
+        release_id: The release that answered; empty before.
         package_sha256: The newest package; empty before.
         opened: When it came to where it is: asking was allowed, or a package was there.
         asked: When the site was first sent what it is asked for now.
@@ -112,10 +107,8 @@ class Campaign:
         state: How far it got; ``partial``: finished, and not every site was served.
         reason: Why it failed, if it did.
         finished: When it ended.
-        about: Id of the campaign whose packages this one asks about; empty: it makes packages.
-        generator: Id of the version that its packages are made with, whatever is installed since;
-            empty where none are made.
-        architecture: Of the weights in its packages; empty where none are made.
+        generator: Id of the version that its packages are made with, whatever is installed since.
+        architecture: Of the weights in its packages.
         tasks: One for each site.
     """
 
@@ -134,7 +127,6 @@ class Campaign:
     state: CampaignState
     reason: str
     finished: float | None
-    about: str = ""
     generator: str = ""
     architecture: str = ""
     tasks: tuple[Task, ...]

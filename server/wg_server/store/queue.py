@@ -15,9 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError
-from wg_server.store import campaigns, database, quality, schema
-from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, SERVED_TASKS, Campaign
-from wg_server.store.quality import StoredReport, Subject
+from wg_server.store import campaigns, database, schema
+from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign
 from wg_server.store.releases import USED, StoredRelease, put_release
 
 log = logging.getLogger(__name__)
@@ -60,15 +59,11 @@ class CampaignQueue:
         min_sites: int | None = None,
         grace_seconds: float = GRACE_SECONDS,
         campaign_id: str = "",
-        about: str = "",
         generator: str = "",
         architecture: str = "",
-        subjects: Sequence[Subject] = (),
         now: float | None = None,
     ) -> Campaign:
         """Queue a campaign; the arguments are as of ``Campaign``, its id is new if none is given.
-
-        One that is about another has a subject for each of its sites.
 
         Raises:
             ConfigError: No site, a site twice, one that is not enrolled, or ``min_sites`` is not
@@ -96,7 +91,6 @@ class CampaignQueue:
                     deliver_seconds=deliver_seconds,
                     min_sites=min_sites,
                     grace_seconds=grace_seconds,
-                    about=about,
                     generator=generator,
                     architecture=architecture,
                 )
@@ -104,7 +98,6 @@ class CampaignQueue:
             connection.execute(
                 schema.task.insert(), [_waiting(campaign_id, site, now) for site in sites]
             )
-            quality.put_subjects(connection, campaign_id, subjects)
             return campaigns.load(connection, campaign_id)
 
     def show(self, campaign_id: str, *, site: str = "") -> Campaign:
@@ -350,7 +343,7 @@ class CampaignQueue:
             found = campaigns.load(connection, campaign_id, lock=True)
             if found.state not in OPEN_CAMPAIGNS:
                 return found
-            served = [task.state in SERVED_TASKS or bool(task.served) for task in found.tasks]
+            served = [task.state == "delivered" or bool(task.served) for task in found.tasks]
             failed = [task.code for task in found.tasks if task.state == "failed"]
             if not any(served) and failed and not reason:
                 codes = ", ".join(sorted(set(failed)))
@@ -371,7 +364,6 @@ class CampaignQueue:
         *,
         was: str = "",
         release: StoredRelease | None = None,
-        report: StoredReport | None = None,
         messages: int = 0,
         bytes_received: int = 0,
         bytes_sent: int = 0,
@@ -384,7 +376,6 @@ class CampaignQueue:
         Args:
             was: Only if its state still is this one; empty: any that is open.
             release: A verified release that answered it.
-            report: A verified quality report that did.
             messages: Added to both counts of messages.
             bytes_received: Added to the count.
             bytes_sent: Added to the count.
@@ -404,8 +395,6 @@ class CampaignQueue:
         with self._engine.begin() as connection:
             if release is not None:
                 put_release(connection, release)
-            if report is not None:
-                quality.put_report(connection, campaign_id, site, report)
             connection.execute(
                 table.update()
                 .where(

@@ -146,7 +146,6 @@ campaign = Table(
     Column("state", String(16), nullable=False, default="queued"),
     Column("reason", Text, nullable=False, default=""),
     Column("finished", Float),
-    Column("about", String(32), nullable=False, default=""),  # empty, or a campaign
     Column("generator", String(64), nullable=False, default=""),
     Column("architecture", String(64), nullable=False, default=""),
 )
@@ -173,22 +172,6 @@ task = Table(
     Column("bytes_received", BigInteger, nullable=False, default=0),
     Column("bytes_sent", BigInteger, nullable=False, default=0),
     Column("updated", Float, nullable=False),
-)
-
-quality = Table(
-    "quality",
-    metadata,
-    Column("campaign", String(32), ForeignKey("campaign.id"), primary_key=True),
-    Column("site", String(63), ForeignKey("site.name"), primary_key=True),
-    Column("delivery_id", String(32), nullable=False),
-    Column("package_id", String(32), nullable=False),
-    Column("package_sha256", String(64), nullable=False),
-    Column("conditioned", Integer, nullable=False),
-    Column("candidates", Text, nullable=False),
-    Column("received", Float, nullable=False, default=0.0),
-    Column("signing_key", String(64), nullable=False, default=""),
-    Column("data", LargeBinary, nullable=False, default=b""),
-    Index("quality_by_site", "site", "received"),
 )
 
 operator = Table(

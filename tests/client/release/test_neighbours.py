@@ -3,8 +3,7 @@
 Each pair goes the whole way: files, freeze with ``--set-aside``, questions to the node, answers
 with real noise, ledger, witness. What an outsider can see of the two members must be equal: words,
 sizes, number of messages and entries, and times, on a clock on which work takes as long as it
-likes. What the answers hold differs by noise, and by what was charged for: the exact counts of a
-quality report are no further apart than the charge says.
+likes. What the answers hold differs by noise, and by what was charged for.
 """
 
 # long: what an outsider sees is made in the file that compares it
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.client.conftest import WITNESS, TestPlant, TestWitness
+from tests.client.conftest import WITNESS, TestWitness
 from tests.client.release.neighbour_folders import (
     CHANGES,
     HEADER,
@@ -43,18 +42,13 @@ from tests.client.release.neighbour_folders import (
     undeclared,
 )
 
-from wg_client.fitting.linear_head import LinearHead
 from wg_client.release import freeze as freezing
-from wg_client.release import quality
-from wg_common import weights_file
-from wg_core import atomic
 from wg_core.connection import link
 from wg_core.fleet import node
 from wg_core.fleet.interface import Handlers, NodeOptions
 from wg_core.ledger import entries, store
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import mechanism, timing
-from wg_core.privacy.quality import WEIGHT
 from wg_core.release import query as release_query
 from wg_core.site import config as configuration
 from wg_core.site import identity
@@ -62,7 +56,7 @@ from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerC
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet, protocol, signing
 from wg_core.wire.fleet import Envelope
-from wg_core.wire.protocol import QualityQuery, Refusal, StatisticsQuery
+from wg_core.wire.protocol import Refusal, StatisticsQuery
 
 ENCODER = canonical.sha256_hex(b"a tiny encoder")
 PAIRS = 208
@@ -123,8 +117,6 @@ class World:
     template: ClientHome
     witness: TestWitness
     config: ClientConfig
-    package: dict[str, str]
-    """What a quality question says of the package that each member has."""
 
     def member(self, root: Path, data: Path) -> ClientHome:
         shutil.copytree(self.template.root, root)
@@ -170,31 +162,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             answer_slot_seconds=SLOT,
             cap_epsilon="1.5",
             max_request_epsilon="1.5",
-            message_types=(protocol.QUERY_STATISTICS, protocol.EVALUATE_METRICS),
         ),
     )
     configuration.save(home, config)
-    raw = signing.public_bytes(key)
-    seen_by = TestWitness(public.ledger_origin, raw, witness)
-    plant = TestPlant(home, config, server, seen_by, public.ledger_origin, raw)
-    return World(home, seen_by, config, deliver(plant))
-
-
-def deliver(plant: TestPlant) -> dict[str, str]:
-    """A package of three heads that came and waits, as a quality question names it."""
-    rng, delivery = np.random.default_rng(9), f"{77:032x}"
-    heads = {
-        name: (LinearHead(rng.normal(size=(3, 8)), np.zeros(3)), "network")
-        for name in ("one", "two", "three")
-    }
-    package = plant.package(heads)
-    atomic.write_bytes(plant.home.waiting / f"{delivery}.wgw", package)
-    manifest, _ = weights_file.decode(package, plant.server_key.public_key())
-    return {
-        "delivery_id": delivery,
-        "package_id": manifest.package_id,
-        "package_sha256": canonical.sha256_hex(package),
-    }
+    seen_by = TestWitness(public.ledger_origin, signing.public_bytes(key), witness)
+    return World(home, seen_by, config)
 
 
 @pytest.fixture(autouse=True)
@@ -284,15 +256,12 @@ class Outsider:
             Handlers(
                 answer_query=partial(release_query.answer_query, **words),
                 apply_package=lambda *_: None,
-                answer_quality=partial(quality.answer_quality, **words),
             ),
             self.clock,  # type: ignore[arg-type]  # a clock that one can wait on
             NodeOptions(),
         )
         record = canonical.encode(asked)
         server = Server(Envelope("query", record), self._sees)
-        if isinstance(asked, QualityQuery):
-            server = Server(Envelope("quality", record), self._sees, protocol.EVALUATE_METRICS)
         assert running.serve_one(server)  # type: ignore[arg-type]
         self.clock.passed += 10.0 - SLOT
 
@@ -467,35 +436,6 @@ def test_a_content_in_two_units_is_not_seen_outside(
         _released(world, tmp_path / f"{name}.csv", monkeypatch) for name in ("without", "with")
     ]
     assert found[0][0] == found[1][0]
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
-def test_a_quality_report_tells_no_more_of_one_record_than_is_charged(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Write
-) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    folder(one, np.random.default_rng(2000 + CHANGES.index(change)))
-    shutil.copytree(one, two, symlinks=True)
-    change(two, np.random.default_rng(3))
-    seen, exact, charged = [], [], set()
-    for seed, data in enumerate((one, two)):
-
-        def play(outsider: Outsider) -> None:
-            outsider.ask(query(1, QualityQuery, **world.package))
-            outsider.ask(query(2, QualityQuery, **world.package))  # equal, under another id
-            exact.append([int(value) for value in np.concatenate(outsider.exact)])
-            with Ledger.open(outsider.home.ledger) as ledger:
-                found = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
-            (charge,) = (each for each in found if isinstance(each, entries.Charge))
-            charged.add(int(charge.mechanism.sensitivity_squared))
-
-        home = data.with_name(f"home-{data.name}")
-        seen.append(outside(world, home, data, monkeypatch, seed, play))
-    assert seen[0] == seen[1]
-    assert [item[0] for item in seen[0]].count("quality") == 2
-    assert charged == {4 * WEIGHT**2}  # three heads, and the number of labelled records
-    assert len(exact[0]) == len(exact[1]) == 4
-    assert sum((a - b) ** 2 for a, b in zip(*exact, strict=True)) <= charged.pop()
 
 
 @pytest.mark.parametrize("change", [added, removed, corrupt, undeclared], ids=lambda f: f.__name__)

@@ -49,7 +49,6 @@ from wg_core.wire import (
     canonical,
     container,
     protocol,
-    quality_file,
     signing,
     statistics_file,
 )
@@ -113,14 +112,6 @@ def _release(data: bytes) -> Any:
 
 def _signed_release(data: bytes) -> Any:
     return _release(_signed("wgs", signing.STATISTICS, data))
-
-
-def _quality(data: bytes) -> Any:
-    return quality_file.decode_report(data, KEY.public_key())
-
-
-def _signed_quality(data: bytes) -> Any:
-    return _quality(_signed("wgq", signing.QUALITY, data))
 
 
 def _weights(data: bytes) -> Any:
@@ -316,9 +307,6 @@ TARGETS: dict[str, Target] = {
     "release": Target(_release, _boxed("wgs", ("manifest", "signature", "integers"))),
     "signed-release": Target(_signed_release, (b"{}", b'{"schema":{"labels":["a"]}}')),
     "covered": Target(statistics_file.decode_covered, _boxed("wgs-covered", _COVERED)),
-    "quality": Target(_quality, _boxed("wgq", ("manifest", "signature", "integers"))),
-    "signed-quality": Target(_signed_quality, (b"{}", b'{"candidates":["a"]}')),
-    "covered-quality": Target(quality_file.decode_covered, _boxed("wgq-covered", _COVERED)),
     "weights": Target(_weights, _boxed("wgw", ("manifest", "signature", "tensors"))),
     "weights-file": Target(_weights_in_a_file, _boxed("wgw", ("manifest", "signature", "tensors"))),
     "package-checkpoint": Target(

@@ -48,7 +48,6 @@ from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import (
     MESSAGE_TYPES,
     PackageOffer,
-    QualityQuery,
     Refusal,
     StatisticsQuery,
 )
@@ -192,13 +191,6 @@ QUERY = StatisticsQuery(
     request_id=REQUEST, site="a", encoder="e", epsilon="1", delta="1e-5", purpose="p", expires=1
 )
 ASKED = Envelope("query", canonical.encode(QUERY))
-ABOUT = QualityQuery(
-    **{name: getattr(QUERY, name) for name in QUERY.__dataclass_fields__},
-    delivery_id=REQUEST,
-    package_id=REQUEST,
-    package_sha256="0" * 64,
-)
-QUALITY = Envelope("quality", canonical.encode(ABOUT))
 GARBAGE = Envelope("query", b"{}")
 OFFER = PackageOffer(request_id=REQUEST, site="b", package_sha256="0" * 64, size=1, chunk=1)
 
@@ -217,7 +209,7 @@ def _node(
     config = ClientConfig(site="a", server=server, data=data, privacy=privacy)
     monkeypatch.setattr(configuration, "load", lambda home: config)
     monkeypatch.setattr(link.Link, "open", lambda *_: nullcontext())
-    handlers = Handlers(answer_query=answer, apply_package=lambda *_: None, answer_quality=answer)
+    handlers = Handlers(answer_query=answer, apply_package=lambda *_: None)
     return node.Node(ClientHome(home), handlers, stop, NodeOptions())
 
 
@@ -228,11 +220,7 @@ def _node(
         (protocol.QUERY_STATISTICS, ASKED, "refusal", 1002.0),
         (protocol.QUERY_STATISTICS, GARBAGE, fleet.MALFORMED, 1002.0),
         (protocol.QUERY_STATISTICS, None, fleet.MALFORMED, 1002.0),
-        (protocol.EVALUATE_METRICS, QUALITY, "quality", 1002.0),
-        (protocol.EVALUATE_METRICS, QUALITY, "refusal", 1002.0),
-        (protocol.EVALUATE_METRICS, ASKED, fleet.MALFORMED, 1002.0),
-        (protocol.QUERY_STATISTICS, QUALITY, fleet.MALFORMED, 1002.0),
-        (protocol.TRAIN_FINETUNE, QUALITY, fleet.MALFORMED, 1000.0),
+        (protocol.TRAIN_FINETUNE, ASKED, fleet.MALFORMED, 1000.0),
         (protocol.TRAIN_FINETUNE, Envelope("offer", canonical.encode(OFFER)), "refusal", 1000.0),
         (protocol.TRAIN_FINETUNE, GARBAGE, fleet.MALFORMED, 1000.0),
     ],

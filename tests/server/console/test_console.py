@@ -17,7 +17,6 @@ from starlette.types import ASGIApp
 from tests.common.test_catalogues import COMMON, shapes
 from tests.server.console.test_admin import enrol
 from tests.server.generators import candidate, install
-from tests.server.reported import quality_campaign
 
 from wg_core import translations
 from wg_core.language import CODES
@@ -235,40 +234,6 @@ def test_a_campaign_is_started_paused_resumed_and_cancelled(
     again = operator.post(f"{path}/cancel", csrf=operator.csrf)
     assert again.status_code == 409 and "cancelled already" in again.text
     assert acts(store)[-2:] == [("campaign cancel", found.id), ("failed", found.id)]
-
-
-def test_quality_is_shown_for_each_site_and_together_in_both_languages(
-    operator: Operator, store: Store, token: str
-) -> None:
-    for site in ("osaka-press", "nagoya-weld", "kobe-paint"):
-        enrol(store, site)
-    counts = {"osaka-press": (120, 85, 40, 2), "nagoya-weld": (6, 5, 1, 0)}
-    found = quality_campaign(store, counts, refused=("kobe-paint",))
-    operator.login(token)
-    for language, words in (
-        (
-            "en",
-            (
-                "one standard error of the",
-                "71 % ± 4",
-                "about 120 labelled records",
-                "unknown: fewer labels than noise",
-                "together, 2 sites",
-                "71 % ± 6",
-                "nagoya-weld: made with this site",
-                "does not answer messages of this type",
-                "Local figures are not known",
-            ),
-        ),
-        ("ja", ("標準誤差", "71 % ± 4", "約 120 件", "不明", "合計（2 拠点）", "この種類の依頼")),
-    ):
-        page = operator.client.get(
-            f"/console/campaigns/{found.id}", headers={"accept-language": language}
-        ).text
-        for word in words:
-            assert word in page, word
-    other = operator.get(f"/campaigns/{found.about}").text
-    assert 'id="quality"' not in other
 
 
 def test_a_join_token_is_shown_once_with_the_encoders_hash(

@@ -26,7 +26,6 @@ def upgrade() -> None:  # long: one call for each table
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("finished", sa.Float),
-        sa.Column("about", sa.String(32), nullable=False),
         sa.Column("generator", sa.String(64), nullable=False),
         sa.Column("architecture", sa.String(64), nullable=False),
     )
@@ -104,20 +103,6 @@ def upgrade() -> None:  # long: one call for each table
         sa.Column("data", sa.LargeBinary, nullable=False),
     )
     op.create_index("replaced_log_by_site", "replaced_log", ["site"])
-    op.create_table(
-        "quality",
-        sa.Column("campaign", sa.String(32), sa.ForeignKey("campaign.id"), primary_key=True),
-        sa.Column("site", sa.String(63), sa.ForeignKey("site.name"), primary_key=True),
-        sa.Column("delivery_id", sa.String(32), nullable=False),
-        sa.Column("package_id", sa.String(32), nullable=False),
-        sa.Column("package_sha256", sa.String(64), nullable=False),
-        sa.Column("conditioned", sa.Integer, nullable=False),
-        sa.Column("candidates", sa.Text, nullable=False),
-        sa.Column("received", sa.Float, nullable=False),
-        sa.Column("signing_key", sa.String(64), nullable=False),
-        sa.Column("data", sa.LargeBinary, nullable=False),
-    )
-    op.create_index("quality_by_site", "quality", ["site", "received"])
     op.create_table(
         "release",
         sa.Column("release_id", sa.String(64), primary_key=True),
