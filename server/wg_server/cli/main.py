@@ -66,7 +66,3 @@ def main_group() -> None:
 def main() -> None:
     """Entry point of ``wg-server``."""
     cli.run(main_group, extra="server")
-
-
-if __name__ == "__main__":  # torchrun -m wg_server.cli.main
-    main()

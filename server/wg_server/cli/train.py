@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.scores import against_others
 from wg_server.generator.networks.load import FEWEST
 from wg_server.generator.plan import read_plan
-from wg_server.generator.training import compute, distributed
+from wg_server.generator.training import compute
 from wg_server.site.home import ServerHome
 from wg_server.site.progress import Noted
 from wg_server.store.operators import recorded
@@ -42,47 +39,20 @@ from wg_server.zoo import devices
     default="auto",
     help="Of the network's forward pass; auto is bf16 on a card that has it, fp32 elsewhere.",
 )
-@click.option(
-    "--rank-timeout",
-    "wait",
-    type=click.FloatRange(1, 86400),
-    default=distributed.SECONDS,
-    show_default=True,
-    help="Seconds that a process waits for the others at a step, under torchrun.",
-)
 @cli.json_option
-def train(
-    home: ServerHome, plan: Path | None, device: str, precision: str, wait: float, as_json: bool
-) -> int:
+def train(home: ServerHome, plan: Path | None, device: str, precision: str, as_json: bool) -> int:
     """Train a generator on the zoo, and install it; interrupted, it goes on where it stopped.
 
     If a model card fails it ends with code 6, and the generator of before stays installed:
-    'wg-server generator --use' installs the new one all the same. Under torchrun several processes
-    train together; the first one writes and speaks.
+    'wg-server generator --use' installs the new one all the same.
     """
     wanted = read_plan(plan)
-    rank_info = distributed.read_rank_info(os.environ)
-    speaks = rank_info.rank == 0
-    if speaks:
-        home.config()  # a home without one fails now, and not at the end
-    with contextlib.ExitStack() as shown:
-        progress: Callable[[int, str], None] = _nothing
-        if speaks:
-            steps = pipeline.steps(home, wanted)
-            bar = shown.enter_context(cli.progress("train", steps))
-            noted = Noted(home.training_progress, "train", steps)
-            progress = shown.enter_context(noted).wrap(bar.update)
-        card = pipeline.train(
-            home,
-            wanted,
-            progress=progress,
-            device=device,
-            precision=precision,
-            rank_info=rank_info,
-            wait=wait,
-        )
-    if not speaks:
-        return EXIT_OK
+    home.config()  # a home without one fails now, and not at the end
+    steps = pipeline.steps(home, wanted)
+    noted = Noted(home.training_progress, "train", steps)
+    with cli.progress("train", steps) as bar, noted:
+        progress = noted.wrap(bar.update)
+        card = pipeline.train(home, wanted, progress=progress, device=device, precision=precision)
     passes, pruned = _take_over(home, card["version"])
     short = card["version"][: versions.SHORT_ID]
     lines = [f"generator {card['version']}", *_table(card)]
@@ -125,10 +95,6 @@ def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
                 versions.use(home, version)
         running = CampaignQueue(store.engine).generators()
         return passes, versions.prune(home, {version.id, *running})
-
-
-def _nothing(_done: int, _detail: str) -> None:
-    """Progress of a process that does not speak."""
 
 
 def _table(card: dict[str, Any]) -> list[str]:

@@ -7,11 +7,10 @@
    (``networks.objective``), packed and measured likewise; it names the package of heads that it
    stands on.
 
-Both trainings are the same loop (``training.loop``). Of several processes each draws and computes
-its share of every step; the first one alone evaluates, writes and makes the model cards. The
-checkpoint of heads stays until networks are done: a training that is killed while it learns
-networks does not learn heads again. The card of heads is made beside the training of networks, and
-both packages are written at the end, as one new version (``versions``). Nothing is installed here.
+Both trainings are the same loop (``training.loop``). The checkpoint of heads stays until networks
+are done: a training that is killed while it learns networks does not learn heads again. The card of
+heads is made beside the training of networks, and both packages are written at the end, as one new
+version (``versions``). Nothing is installed here.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from wg_common import catalogue, streams
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
@@ -27,8 +28,6 @@ from wg_common.nets.encoder import package as encoders
 from wg_common.nets.family_network import FamilyNetwork
 from wg_common.nets.network import trunk_only
 from wg_common.streams import Stream
-from wg_core import __version__
-from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.generator import baselines, versions
 from wg_server.generator.checks import Check
@@ -52,12 +51,12 @@ from wg_server.generator.networks.objective import SCENARIO, NetworkObjective
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.prior import retrieval
 from wg_server.generator.simulation.data import TrainingData, load_tasks, prepare
-from wg_server.generator.training import beside, compute, distributed, loop
+from wg_server.generator.training import beside, compute, loop
 from wg_server.generator.training.compute import Compute
 from wg_server.generator.training.loop import Progress
 from wg_server.generator.training.plan import TrainingPlan
 from wg_server.site.home import ServerHome
-from wg_server.zoo import bases, family_heads
+from wg_server.zoo import bases, devices, family_heads
 from wg_server.zoo import networks as zoo_networks
 from wg_server.zoo.store import Zoo as Store
 from wg_server.zoo.workers import threads
@@ -70,38 +69,23 @@ def train(
     progress: Progress,
     device: str = "cpu",
     precision: str = "auto",
-    rank_info: distributed.RankInfo = distributed.RankInfo(),  # noqa: B008 - frozen
-    wait: float = distributed.SECONDS,
 ) -> dict[str, Any]:
     """Train a generator on the home's zoo, write it as a new version, and return its model card.
 
     Beside the card the result has ``version``, the id of what was written.
 
     Args:
-        home: The server's home. Of several ranks only the first writes to it.
-        progress: Called by the first rank with ``steps`` done and a few words.
+        progress: Called with ``steps`` done and a few words.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        rank_info: This process's place among those that train together.
-        wait: Seconds that a rank waits for the others at a step.
 
     Raises:
         ConfigError: There is no zoo, or too small a one; or no such device.
-        PeerError: Another rank is gone or hangs.
     """
-    chosen = compute.choose_device(device, rank_info)
+    chosen = torch.device(devices.choose(device))
     kind = compute.choose_precision(precision, chosen)
-    for each in (plan, plan.networks):
-        if each.batch < rank_info.world:
-            raise ConfigError(
-                f"{each.SECTION}batch: {each.batch} episodes a step for {rank_info.world} processes"
-            )
-    with (
-        threads(plan.threads),
-        compute.reproducible(chosen),
-        distributed.joined(rank_info, chosen.type, wait) as group,
-    ):
-        return _Pipeline(home, plan, progress, Compute(chosen, kind, group)).run()
+    with threads(plan.threads), compute.reproducible(chosen):
+        return _Pipeline(home, plan, progress, Compute(chosen, kind)).run()
 
 
 def steps(home: ServerHome, plan: GeneratorPlan) -> int:
@@ -148,7 +132,7 @@ class _Networks:
 
 @dataclass(frozen=True, slots=True)
 class _Pipeline:
-    """One training, as one of its processes sees it."""
+    """One training."""
 
     home: ServerHome
     plan: GeneratorPlan
@@ -157,14 +141,11 @@ class _Pipeline:
 
     def run(self) -> dict[str, Any]:
         """Make both generators and write them; the card of heads with that of networks in it."""
-        group = self.how.process_group
         encoder = self.home.read_encoder()
         identity = canonical.sha256_hex(encoder)
-        if group.first:
-            self.progress(0, "reading the zoo")
+        self.progress(0, "reading the zoo")
         tasks = load_tasks(Store(self.home.zoo), identity)
-        if group.first:
-            self.progress(0, "cross-fitting what is known before training")
+        self.progress(0, "cross-fitting what is known before training")
         data = prepare(
             tasks,
             identity,
@@ -175,10 +156,8 @@ class _Pipeline:
         architecture = modality(encoders.read_modality(encoder)).head
         with beside.opened(self.plan.workers) as begin:
             heads = self._heads(data, architecture, begin)
-            identity = "" if heads is None else heads.identity
-            networks, scarce = self._networks(data, group.from_first(identity.encode()).decode())
-            document = {} if heads is None else self._written(heads, networks, scarce)
-        return group.document_of_first(document)
+            networks, scarce = self._networks(data, heads.identity)
+            return self._written(heads, networks, scarce)
 
     def _written(
         self, heads: _Heads, networks: _Networks | None, scarce: Mapping[str, int]
@@ -193,19 +172,14 @@ class _Pipeline:
             path.unlink(missing_ok=True)
         return {**version.card, "version": version.id}
 
-    def _heads(self, data: TrainingData, architecture: str, begin: beside.Begin) -> _Heads | None:
-        """Train and pack a generator of heads, and begin its card; on the first rank."""
+    def _heads(self, data: TrainingData, architecture: str, begin: beside.Begin) -> _Heads:
+        """Train and pack a generator of heads, and begin its card."""
         plan, how = self.plan, self.how
         objective = HeadObjective(data, plan, plan.seed, workers=plan.workers, how=how)
         identity = _identity(
             plan, encoder=data.encoder, tasks=sorted(task.key for task in data.tasks)
         )
-        how.process_group.check_same(
-            "plan, zoo, precision or version", f"{identity} {how.precision} {__version__}"
-        )
         state = loop.train(objective, plan, self.home.checkpoint, identity, self.progress, how)
-        if not how.process_group.first:
-            return None
         self.progress(plan.steps, "writing the model card")
         codec, gate = objective.finish()
         owned = list(family_heads.entries(Store(self.home.zoo), data.encoder))
@@ -273,17 +247,15 @@ class _Pipeline:
         """Train and pack a generator of networks.
 
         Returns:
-            It and its card on the first rank, if there are any; and of architectures of which the
-            zoo has too few to learn from, how many.
+            It and its card, if there are any; and of architectures of which the zoo has too few to
+            learn from, how many.
         """
-        plan, how, first = self.plan.networks, self.how, self.how.process_group.first
-        if first:
-            self._network_progress(0, "reading whole networks")
+        plan, how = self.plan.networks, self.how
+        self._network_progress(0, "reading whole networks")
         zoos, scarce = load_zoos(self.home.zoo, plan, data.tasks, data.fitted_priors.priors)
         if not zoos:
             return None, scarce
-        if first:
-            self._network_progress(0, "weighing retrieved networks")
+        self._network_progress(0, "weighing retrieved networks")
         groups = _family_groups(data, zoos, self.plan.seed)
         weights = _weigh_retrieval(zoos, data, groups[0] | groups[1], plan, self.plan.seed)
         zoos = {name: zoo.weighted(weights[name][0]) for name, zoo in zoos.items()}
@@ -293,15 +265,12 @@ class _Pipeline:
             networks={name: list(zoo.fitted_priors.index.keys) for name, zoo in zoos.items()},
             weights={name: repr(weight) for name, (weight, _) in weights.items()},
         )
-        how.process_group.check_same("networks of the zoo, or their weights", identity)
         plants = data.plants(groups[0]), data.plants(groups[1])
         objective = NetworkObjective(
             zoos, plants, (groups[0], groups[1]), plan, self.plan.seed, how=how
         )
         checkpoint = self.home.networks_checkpoint
         state = loop.train(objective, plan, checkpoint, identity, self._network_progress, how)
-        if not first:
-            return None, scarce
         self._network_progress(plan.steps, "writing the card of whole networks")
         objective.finish()
         bundles = {

@@ -181,7 +181,7 @@ def test_the_command_prints_one_document(
     result = CliRunner().invoke(command, words, catch_exceptions=False)
     document = json.loads(result.stdout)
     assert document["training"]["steps"] == 2
-    assert document["training"]["computed"] == {"cpu, bf16, 1 process": 2}
+    assert document["training"]["computed"] == {"cpu, bf16": 2}
     passes = not versions.read(home, document["version"]).failed()
     assert document["installed"] == passes
     assert (versions.installed(home).id == before.id) == (not passes)

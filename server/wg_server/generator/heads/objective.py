@@ -85,19 +85,18 @@ class HeadObjective:
 
     def batches(self, steps: range) -> Generator[list[Episode], None, None]:
         """See ``Objective``."""
-        numbers = self._how.process_group.share(self._plan.batch)
+        numbers = range(self._plan.batch)
         draw = functools.partial(self._data.train.draw_step, self._seed, numbers)
         return prefetch.batches(draw, steps, self._workers)
 
     def loss(self, batch: list[Episode], step: int) -> Tensor:
-        """See ``Objective``: the mean over a step's episodes, as far as they are this process's."""
+        """See ``Objective``."""
         device, plan = self._how.device, self._plan
-        numbers = self._how.process_group.share(plan.batch)
-        rngs = [streams.rng(Stream.STEP, self._seed, then=(step, number)) for number in numbers]
+        rngs = [streams.rng(Stream.STEP, self._seed, then=(step, n)) for n in range(plan.batch)]
         condition, targets = batches.augment(*batches.collate_episodes(batch), rngs)
         rows = [len(episode.labels) for episode in batch]
         noise = flow.draw(rngs, plan.deterministic, rows, self.codec.latent)
-        value = loss(
+        return loss(
             self.model,
             self._moved,
             compute.on(condition, device),
@@ -106,7 +105,6 @@ class HeadObjective:
             compute.on(noise, device),
             self._how,
         )
-        return value * (len(batch) / plan.batch)
 
     def evaluate(self, model: Denoiser) -> Evaluation:
         """See ``Objective``."""

@@ -84,11 +84,10 @@ class NetworkObjective:
 
     def batches(self, steps: range) -> Generator[Step, None, None]:
         """See ``Objective``."""
-        numbers = self._how.process_group.share(self._plan.batch)
         for step in steps:
             rngs = [
                 streams.rng(Stream.NETWORK_STEP, self._seed, then=(step, number))
-                for number in numbers
+                for number in range(self._plan.batch)
             ]
             plants, families = self._plants[0], self._families[0]
             yield rngs, [draw(plants, self._zoos, families, rng, SCENARIO) for rng in rngs]
@@ -151,15 +150,11 @@ def loss(
     Args:
         model: On the device.
         zoos: By architecture, decoders on the device.
-        episodes: This rank's share of a step's.
+        episodes: Of a step.
         plan: Weights of the losses.
         rngs: One an episode.
         how: Where it is computed.
-
-    Returns:
-        This rank's part: the sum over ranks is the step's loss.
     """
-    numbers = how.process_group.share(plan.batch)
     names = sorted(zoos)
     batch = collate(
         [e.condition for e in episodes],
@@ -183,10 +178,9 @@ def loss(
     total: Tensor = (_latent_error(found, clean, batch) * weight).sum() / plan.batch
     most = min(plan.functional_episodes, plan.batch)
     answers = compute.on(found, CPU.device)
-    for row, number in enumerate(numbers):
-        if number < most:
-            value = functional(zoos, episodes[row], answers, row)
-            total = total + plan.functional / most * value.to(how.device)
+    for row in range(most):
+        value = functional(zoos, episodes[row], answers, row)
+        total = total + plan.functional / most * value.to(how.device)
     return total
 
 

@@ -1,1 +1,1 @@
-"""What every training shares: devices, processes, checkpoints, noise."""
+"""What every training shares: devices, checkpoints, noise."""

@@ -2,7 +2,7 @@
 
 A checkpoint names what it belongs to (plan, encoder, zoo); one of another training is not used, and
 the training starts anew. Where and how it was computed is not part of that: a training may go on
-under another device or number of processes, and remembers it.
+on another device, and remembers it.
 """
 
 import logging
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_server.generator import container
-from wg_server.generator.training.distributed import ALONE, ProcessGroup
 
 log = logging.getLogger(__name__)
 
@@ -91,13 +90,11 @@ def load(
     model: nn.Module,
     weights: dict[str, dict[str, Tensor]],
     optimiser: torch.optim.AdamW,
-    process_group: ProcessGroup = ALONE,
 ) -> TrainingState:
-    """Restore a checkpoint in place, if there is one of this training; the first rank's, on all."""
-    there = process_group.first and path.is_file()
-    data = process_group.from_first(atomic.read_bytes(path, limit=_LIMIT) if there else b"")
-    if not data:
+    """Restore a checkpoint in place, if there is one of this training."""
+    if not path.is_file():
         return TrainingState()
+    data = atomic.read_bytes(path, limit=_LIMIT)
     try:
         tensors, document = container.unpack(data, _KEY)
         with container.decoding(_KEY):

@@ -1,4 +1,4 @@
-"""Where and how a training computes: device, precision, and the processes that share the work.
+"""Where and how a training computes: device and precision.
 
 None of it is part of the plan: it changes speed, and results by rounding. A model card says what
 it was. All that is random is drawn on the CPU, so that episodes, times and noise are the same
@@ -10,7 +10,8 @@ validation and model cards, since plants get float32.
 """
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -18,8 +19,6 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from wg_core.errors import ConfigError
-from wg_server.generator.training.distributed import ALONE, ProcessGroup, RankInfo, environment
-from wg_server.zoo import devices
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -33,14 +32,12 @@ class Compute:
     """Where and how a training computes.
 
     Attributes:
-        device: Of this process.
+        device: Where tensors are.
         precision: ``fp32`` or ``bf16``.
-        process_group: The processes that train together.
     """
 
     device: torch.device
     precision: str = "fp32"
-    process_group: ProcessGroup = ALONE
 
     def autocast(self) -> AbstractContextManager[object]:
         """For the denoiser's forward pass."""
@@ -49,33 +46,14 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def name(self) -> str:
-        """As model cards have it, such as ``cpu, fp32, 1 process``."""
+        """As model cards have it, such as ``cpu, fp32``."""
         kind = self.device.type
         if kind == "cuda":
             kind = f"cuda ({torch.cuda.get_device_name(self.device)})"
-        world = self.process_group.world
-        return f"{kind}, {self.precision}, {world} process{'es' if world > 1 else ''}"
+        return f"{kind}, {self.precision}"
 
 
 CPU = Compute(torch.device("cpu"))
-
-
-def choose_device(name: str, rank_info: RankInfo) -> torch.device:
-    """This process's device: ranks of one machine take one graphics card each.
-
-    Raises:
-        ConfigError: There is no such device, or there are more ranks here than cards.
-    """
-    kind = devices.choose(name)
-    if kind == "cpu":
-        return torch.device("cpu")
-    cards = torch.cuda.device_count()
-    if rank_info.local_world > cards:
-        raise ConfigError(
-            f"device: {rank_info.local_world} processes on this machine and {cards} graphics cards;"
-            " each process needs its own"
-        )
-    return torch.device("cuda", rank_info.local_rank)
 
 
 def choose_precision(name: str, device: torch.device) -> str:
@@ -108,7 +86,7 @@ def reproducible(device: torch.device) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     with (
-        environment({"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}),
+        _environment({"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}),
         torch.cuda.device(device),
         torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
@@ -126,3 +104,15 @@ def on(record: R, device: torch.device) -> R:
     return replace(
         record, **{field.name: getattr(record, field.name).to(device) for field in fields(record)}
     )
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that are not set, for the length of a block. The operator's own values stay."""
+    mine = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(mine)
+    try:
+        yield
+    finally:
+        for name in mine:
+            os.environ.pop(name, None)

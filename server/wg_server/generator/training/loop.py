@@ -1,10 +1,9 @@
-"""The one training loop: steps, the moving average, patience, checkpoints, several processes.
+"""The one training loop: steps, the moving average, patience, checkpoints.
 
 A step has AdamW (Loshchilov and Hutter, ICLR 2019) with a linear warm-up, a cosine decay and a
 bound on the gradient's length. What is judged and kept is the exponential moving average of the
 weights. Batches depend on the step alone, so a training that was interrupted goes on as if it had
-not been. Of several processes each computes its share of every step, and the first one alone
-evaluates, writes and speaks.
+not been.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ from wg_server.generator.training.plan import TrainingPlan
 WARM_UP = 50  # Steps until the learning rate is at its peak
 _LONGEST_GRADIENT = 1.0
 _BETTER = 1e-4  # Less loss that counts as better
-Progress = Callable[[int, str], None]  # Called by the first process with steps done and a few words
+Progress = Callable[[int, str], None]  # Called with steps done and a few words
 
 
 def train(
@@ -41,17 +40,14 @@ def train(
     """Train an objective's module.
 
     Args:
-        objective: What is trained. On the first process its module ends as the best moving average,
-            in evaluation mode on the CPU; on others it is of no use.
-        path: Of the checkpoint, the first process's; whoever keeps the result removes it.
+        objective: What is trained. Its module ends as the best moving average, in evaluation mode
+            on the CPU.
+        path: Of the checkpoint; whoever keeps the result removes it.
         identity: What a checkpoint must belong to.
         progress: Told of evaluations.
 
     Returns:
         Where the training ended.
-
-    Raises:
-        PeerError: Another process is gone or hangs.
     """
     objective.model.to(how.device)
     training = _Training(objective, plan, path, identity, progress, how)
@@ -73,7 +69,7 @@ class _Training(Generic[M, B]):
         progress: Progress,
         how: Compute,
     ) -> None:
-        self._objective, self._plan, self._how = objective, plan, how
+        self._objective, self._plan = objective, plan
         self._path, self._identity, self._progress = path, identity, progress
         model = objective.model
         self._optimiser = torch.optim.AdamW(
@@ -81,9 +77,7 @@ class _Training(Generic[M, B]):
         )
         self._watched = copy.deepcopy(model).eval()
         self._weights = {"average": _copy(model), "best": _copy(model)}
-        self.state = checkpoint.load(
-            path, identity, model, self._weights, self._optimiser, how.process_group
-        )
+        self.state = checkpoint.load(path, identity, model, self._weights, self._optimiser)
         self._began = time.monotonic() - self.state.seconds
         self._means = how.name()
 
@@ -94,8 +88,8 @@ class _Training(Generic[M, B]):
 
     def run(self) -> None:
         """Train until the steps or the patience end."""
-        state, plan, group = self.state, self._plan, self._how.process_group
-        if group.first and state.step == 0:
+        state, plan = self.state, self._plan
+        if state.step == 0:
             found = self._evaluate(keep=self._objective.keeps_initial)
             self._progress(0, f"untrained {found:.3f} on left-out families")
         with contextlib.closing(self._objective.batches(range(state.step, plan.steps))) as stream:
@@ -106,22 +100,20 @@ class _Training(Generic[M, B]):
                 self._step(batch)
                 if state.step % plan.evaluate_every and state.step != plan.steps:
                     continue
-                if group.first:
-                    found = self._evaluate()
-                    state.seconds = time.monotonic() - self._began
-                    checkpoint.save(
-                        self._path,
-                        self._identity,
-                        state,
-                        self._objective.model,
-                        self._weights,
-                        self._optimiser,
-                    )
-                    self._progress(state.step, f"{found:.3f} on left-out families")
-                state.stale = int(group.from_first(b"%d" % state.stale))
+                found = self._evaluate()
+                state.seconds = time.monotonic() - self._began
+                checkpoint.save(
+                    self._path,
+                    self._identity,
+                    state,
+                    self._objective.model,
+                    self._weights,
+                    self._optimiser,
+                )
+                self._progress(state.step, f"{found:.3f} on left-out families")
 
     def _step(self, batch: B) -> None:
-        """One step of the optimiser, and of the average on the first process."""
+        """One step of the optimiser, and of the average."""
         model, state, plan = self._objective.model, self.state, self._plan
         warm = min(1.0, (state.step + 1) / WARM_UP)
         decay = 0.5 * (1 + math.cos(math.pi * state.step / plan.steps))
@@ -130,14 +122,12 @@ class _Training(Generic[M, B]):
         self._optimiser.zero_grad(set_to_none=True)
         loss = self._objective.loss(batch, state.step)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._how.process_group.add_gradients(list(model.parameters()))
         torch.nn.utils.clip_grad_norm_(model.parameters(), _LONGEST_GRADIENT)
         self._optimiser.step()
         state.done(self._means)
-        if self._how.process_group.first:
-            share = min(plan.average, (1 + state.step) / (10 + state.step))
-            for name, value in model.state_dict().items():
-                self._weights["average"][name].lerp_(value, 1 - share)
+        share = min(plan.average, (1 + state.step) / (10 + state.step))
+        for name, value in model.state_dict().items():
+            self._weights["average"][name].lerp_(value, 1 - share)
 
     def _evaluate(self, *, keep: bool = True) -> float:
         """Judge the average, keep it if it may be and is the best, and give its accuracy."""

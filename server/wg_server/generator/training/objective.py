@@ -1,6 +1,6 @@
 """What a training of the generator optimises: the seam between the loop and what is trained.
 
-The loop (``training.loop``) knows steps, rates, processes, checkpoints and the moving average. An
+The loop (``training.loop``) knows steps, rates, checkpoints and the moving average. An
 objective knows everything else: what a step's episodes are, their loss, and how good a network is
 on families that no step saw. Another thing to train, such as a decoder with its latents and a
 diffusion over them, is another objective.
@@ -43,13 +43,13 @@ class Objective(Protocol[M, B]):
         ...
 
     def batches(self, steps: range) -> Generator[B, None, None]:
-        """What each step is computed on, in order: this process's share of the step's episodes."""
+        """What each step is computed on, in order: its episodes."""
         ...
 
     def loss(self, batch: B, step: int) -> Tensor:
-        """This process's part of a step's loss, a scalar: the sum over processes is the loss."""
+        """A step's loss, a scalar."""
         ...
 
     def evaluate(self, model: M) -> Evaluation:
-        """How good another state of the module is. Called by the first process alone."""
+        """How good another state of the module is."""
         ...

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 from tests.server.generator.networks.conftest import untrained
+from tests.server.generator.one_device import META, OneDevice
 
 from wg_core.errors import ConfigError
 from wg_server.generator.evaluation import head_checks, network_card
 from wg_server.generator.networks import objective as objectives
+from wg_server.generator.networks import sampler
 from wg_server.generator.networks.denoiser import Weights, collate
 from wg_server.generator.networks.episodes import NetworkZoo, draw
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.simulation.episodes import Plants, Scenario
-from wg_server.generator.training import loop
+from wg_server.generator.training import compute, loop
+from wg_server.generator.training.compute import Compute
 
 PLAN = NetworkTraining(
     steps=6,
@@ -99,3 +102,34 @@ def test_collapsed_samples_are_an_alarm() -> None:
 def test_plans_out_of_range_are_refused(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=field):
         NetworkTraining(**{field: value})  # type: ignore[arg-type]
+
+
+def test_bf16_changes_the_loss_by_rounding_alone(
+    zoos: dict[str, NetworkZoo], plants: Plants
+) -> None:
+    model, losses = untrained(), []
+    for precision in ("fp32", "bf16"):
+        how = Compute(torch.device("cpu"), precision)
+        rngs = [np.random.default_rng((8, n)) for n in range(PLAN.batch)]
+        episodes = [draw(plants, zoos, FAMILIES[0], rng, Scenario()) for rng in rngs]
+        with torch.no_grad():
+            model.row_out.bias.fill_(0.1)
+            value = objectives.loss(model, zoos, episodes, PLAN, rngs, how)
+        assert value.dtype == torch.float32
+        losses.append(float(value))
+    assert 0 < abs(losses[0] - losses[1]) < 0.02 * losses[0]
+
+
+def test_every_tensor_of_a_step_is_on_its_device(
+    zoos: dict[str, NetworkZoo], plants: Plants
+) -> None:
+    moved = objectives.moved(zoos, META)
+    rngs = [np.random.default_rng((8, n)) for n in range(PLAN.batch)]
+    episodes = [draw(plants, zoos, FAMILIES[0], rng, Scenario()) for rng in rngs]
+    model = untrained().train().to(META.device)
+    with OneDevice():  # type: ignore[no-untyped-call]
+        objectives.loss(model, moved, episodes, PLAN, rngs, META).backward()  # type: ignore[no-untyped-call]
+        condition = collate([episodes[0].condition], [0], model.config)
+        found = sampler.deterministic(model, compute.on(condition, META.device))
+    assert all(p.grad is not None and p.grad.is_meta for p in model.parameters())
+    assert found.rows.is_meta and found.latents.is_meta

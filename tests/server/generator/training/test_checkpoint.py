@@ -26,7 +26,7 @@ def saved(tmp_path: Path) -> tuple[Path, nn.Linear, TrainingState]:
     state = TrainingState(
         step=4, best=0.5, stale=1, seconds=2.5, computed={"cuda, bf16, 2 processes": 4}
     )
-    state.done("cpu, fp32, 1 process")
+    state.done("cpu, fp32")
     states = {"average": model.state_dict()}
     checkpoint.save(tmp_path / "c", "mine", state, model, states, optimiser)
     return tmp_path / "c", model, state

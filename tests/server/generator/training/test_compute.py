@@ -24,28 +24,19 @@ from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode, Scenario
 from wg_server.generator.training import compute
 from wg_server.generator.training.compute import CPU, Compute
-from wg_server.generator.training.distributed import RankInfo
 from wg_server.site.home import ServerHome
+from wg_server.zoo import devices
 
 BF16 = Compute(torch.device("cpu"), "bf16")
 
 
 def test_a_card_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert compute.choose_device("auto", RankInfo()).type == "cpu"
+    assert devices.choose("auto") == "cpu"
     with pytest.raises(ConfigError, match="torch finds none"):
-        compute.choose_device("cuda", RankInfo())
+        devices.choose("cuda")
     with pytest.raises(ConfigError, match="expected one of"):
-        compute.choose_device("tpu", RankInfo())
-
-
-def test_each_rank_of_a_machine_has_its_own_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    rank_info = RankInfo(rank=3, world=4, local_rank=1, local_world=2)
-    assert compute.choose_device("auto", rank_info) == torch.device("cuda", 1)
-    with pytest.raises(ConfigError, match="3 processes on this machine and 2 graphics cards"):
-        compute.choose_device("cuda", RankInfo(rank=0, world=3, local_rank=0, local_world=3))
+        devices.choose("tpu")
 
 
 def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +109,7 @@ def test_a_bf16_training_ends_with_a_float32_package(
     for home in homes:
         _fill(home, zoo_tasks)
         card = training.train(home, PLAN, progress=_silent, precision="bf16")
-        assert card["training"]["computed"] == {"cpu, bf16, 1 process": PLAN.steps}
+        assert card["training"]["computed"] == {"cpu, bf16": PLAN.steps}
     one, two = (versions.present(home)[0].heads.read_bytes() for home in homes)
     assert one == two
     floats = [t for t in safetensors.torch.load(one).values() if t.is_floating_point()]

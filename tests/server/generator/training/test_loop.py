@@ -9,10 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wg_server.generator.training import checkpoint, loop
+from wg_server.generator.training import loop
 from wg_server.generator.training.checkpoint import TrainingState
-from wg_server.generator.training.compute import CPU, Compute
-from wg_server.generator.training.distributed import ProcessGroup
 from wg_server.generator.training.objective import Evaluation
 from wg_server.generator.training.plan import TrainingPlan
 
@@ -45,18 +43,16 @@ class Reconstruction:
 
     keeps_initial = True
 
-    def __init__(self, how: Compute = CPU) -> None:
+    def __init__(self) -> None:
         self.model = AutoDecoder()
-        self.how = how
         self.judged = 0
 
     def batches(self, steps: range) -> Generator[Tensor, None, None]:
         for step in steps:
-            numbers = self.how.process_group.share(PLAN.batch)
-            yield torch.tensor([(step + number) % len(WANTED) for number in numbers])
+            yield torch.tensor([(step + number) % len(WANTED) for number in range(PLAN.batch)])
 
     def loss(self, batch: Tensor, step: int) -> Tensor:
-        assert int(batch[0]) == (step + self.how.process_group.rank) % len(WANTED)
+        assert int(batch[0]) == step % len(WANTED)
         return (self.model(batch) - WANTED[batch]).square().sum() / PLAN.batch  # type: ignore[no-any-return]
 
     def evaluate(self, model: AutoDecoder) -> Evaluation:
@@ -66,13 +62,13 @@ class Reconstruction:
         return Evaluation(float(error), 0.5)
 
 
-def _train(path: Path, stop: int = -1, how: Compute = CPU) -> tuple[Reconstruction, TrainingState]:
+def _train(path: Path, stop: int = -1) -> tuple[Reconstruction, TrainingState]:
     def progress(step: int, _words: str) -> None:
         if step == stop:
             raise Interrupted
 
-    objective = Reconstruction(how)
-    return objective, loop.train(objective, PLAN, path, "mine", progress, how)
+    objective = Reconstruction()
+    return objective, loop.train(objective, PLAN, path, "mine", progress)
 
 
 def test_a_new_objective_is_trained_to_its_best_average(tmp_path: Path) -> None:
@@ -118,17 +114,3 @@ def test_what_learns_nothing_ends_early_with_the_best_that_may_be_kept(
     assert (state.step, state.stale, state.best) == ((20, 2, 1.0) if keeps else (30, 2, 2.0))
     initial, found = AutoDecoder().state_dict(), objective.model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in initial.items()) == keeps
-
-
-def test_other_processes_neither_judge_nor_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As the second of two, whose peer is a stand-in that sends nothing."""
-    monkeypatch.setattr(ProcessGroup, "add_gradients", lambda *_: None)
-    monkeypatch.setattr(ProcessGroup, "from_first", lambda _self, data: data or b"0")
-    monkeypatch.setattr(checkpoint, "load", lambda *_: TrainingState())
-    how = Compute(torch.device("cpu"), "fp32", ProcessGroup(1, 2))
-    objective, state = _train(tmp_path / "c", how=how)
-    assert objective.judged == 0
-    assert state.computed == {"cpu, fp32, 2 processes": PLAN.steps}
-    assert not (tmp_path / "c").exists()
