@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from bench import installed
+from bench.baselines import Metric, trained
 from bench.methods import TUNED, TUNED_QUICK, Cell, Methods, judge
 from bench.plants import Plants, cut
 from bench.reference.course import Course, course
@@ -22,7 +23,6 @@ from bench.reference.deepsets import SetNetwork, set_network
 from wg_common import streams
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.streams import Stream
-from wg_server.generator import baselines
 from wg_server.generator.heads.generate import Generator
 from wg_server.site.home import ServerHome
 from wg_server.zoo.workers import pool
@@ -110,29 +110,19 @@ class Bench:
         plants = self.plants(group.dataset, group.seed, group.cells[0].camera)
         return None if plants is None else judge(self._methods, plants, group.cells, group.seed)
 
-    def _metrics(self) -> baselines.Trained:
+    def _metrics(self) -> dict[str, Metric]:
         found, priors = self._course, self._generator.parts.priors
         plan = found.plan
 
         def train() -> dict[str, torch.Tensor]:
             data = found.data
-            trained = baselines.train_baselines(
-                priors,
-                data.training_tasks,
-                data.train.draw_many(
-                    streams.rng(Stream.BASELINE_EPISODES, plan.seed), 4 * plan.episodes
-                ),
-                seed=plan.seed,
-            )
-            return {
-                "reptile": torch.from_numpy(trained.reptile.matrix),
-                "meta_base": torch.from_numpy(trained.meta_base.matrix),
-            }
+            rng = streams.rng(Stream.BASELINE_EPISODES, plan.seed)
+            episodes = data.train.draw_many(rng, 4 * plan.episodes)
+            maps = trained(priors, data.training_tasks, episodes, plan.seed)
+            return {name: torch.from_numpy(metric.matrix) for name, metric in maps.items()}
 
-        kept = found.keep("meta", {"episodes": 4 * plan.episodes, "version": 2}, train)
-        return baselines.Trained(
-            baselines.Metric(kept["reptile"].numpy()), baselines.Metric(kept["meta_base"].numpy())
-        )
+        kept = found.keep("meta", {"episodes": 4 * plan.episodes, "version": 3}, train)
+        return {name: Metric(matrix.numpy()) for name, matrix in kept.items()}
 
     def _sets(self) -> SetNetwork:
         return set_network(self._course, episodes=self._training[0], steps=self._training[1])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from bench.baselines import BASELINES, Baseline, Context, Metric
 from bench.plants import Floats, Ints, Plants, release
 from bench.reference.d2nwg import D2nwg
 from bench.reference.deepsets import SetNetwork
@@ -32,7 +33,6 @@ from wg_client.fitting.local_models import fit_local
 from wg_client.selection.model_selection import Outcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator import baselines
 from wg_server.generator.heads.denoiser import collate
 from wg_server.generator.heads.generate import Generated, Generator, SiteRelease, generate
 from wg_server.generator.prior.conditioning import condition
@@ -79,14 +79,14 @@ class Methods:
 
     Attributes:
         generator: The generator.
-        trained: Baselines trained in the server package.
+        trained: Maps of the features that are learnt on the zoo.
         sets: The deterministic set network.
         reference: D2NWG's recipe.
         tuned: Heads, beside the selector's, that local training starts from.
     """
 
     generator: Generator
-    trained: baselines.Trained
+    trained: Mapping[str, Metric]
     sets: SetNetwork
     reference: D2nwg
     tuned: Sequence[str] = TUNED
@@ -142,8 +142,9 @@ def judge(
         cells: They differ in epsilon only: their records and labels are the same, so that what
             learns from these alone is fitted once.
     """
-    beside = methods.trained.baselines
-    drawn = [draw(methods.generator, plants, cell, seed, beside, samples=8) for cell in cells]
+    drawn = [
+        draw(methods.generator, plants, cell, seed, methods.trained, samples=8) for cell in cells
+    ]
     priors = methods.generator.parts.fitted_priors
     batch = [collate([condition(priors, one.evidence)[0]]) for one in drawn]
     many, constants = methods.reference.sample(batch, 8, seed)
@@ -180,12 +181,8 @@ def _without_own(generator: Generator, one: Drawn) -> LinearHead:
 def _scores(
     methods: Methods, plants: Plants, gone: Ints, heads: Mapping[str, LinearHead]
 ) -> dict[str, float]:
-    metrics = {
-        f"reptile{THEN_LOCAL}": methods.trained.reptile,
-        f"meta-base{THEN_LOCAL}": methods.trained.meta_base,
-    }
     tx, ty = plants.test
-    mapped = {name: (_map(metric, tx), ty) for name, metric in metrics.items() if name in heads}
+    mapped = {f"{name}{THEN_LOCAL}": (_map(one, tx), ty) for name, one in methods.trained.items()}
     return scores(heads, plants.test, gone, mapped)
 
 
@@ -222,7 +219,7 @@ def draw(
     plants: Plants,
     cell: Cell,
     seed: int,
-    trained: Mapping[str, baselines.Baseline],
+    trained: Mapping[str, Metric],
     samples: int,
 ) -> Drawn:
     """Draw a plant's records, release them and its same-family sites', and make heads of these."""
@@ -246,8 +243,9 @@ def draw(
     evidence = [no_evidence(k, d) if own is None else site_evidence(own, plants.labels)]
     evidence += [site_evidence(m.statistics, plants.labels) for m in others]
     _, estimate = condition(parts.fitted_priors, evidence)
-    context = baselines.Context(parts.priors, evidence, estimate, parts.zoo_index, rng)
-    for name, baseline in {**baselines.BASELINES, **trained}.items():
+    context = Context(parts.priors, evidence, estimate, parts.zoo_index)
+    made_by: dict[str, Baseline] = {**BASELINES, **trained}
+    for name, baseline in made_by.items():
         w, b = baseline(context)
         heads[name] = LinearHead(w, b - w @ estimate.centre)
     return Drawn(
@@ -284,14 +282,13 @@ def _alone(methods: Methods, plants: Plants, one: Drawn) -> dict[str, LinearHead
         return {}
     k = len(plants.labels)
     found = {"lp-ft": trained_on(zeros(k, one.x.shape[1]), one.x, one.y, one.gone)}
-    for name in ("reptile", "meta_base"):
-        x = _map(getattr(methods.trained, name), one.x)
-        mapped = fit_local(x, one.y, k, own_folds(one.y))
-        found[f"{name.replace('_', '-')}{THEN_LOCAL}"] = mapped.head
+    for name, metric in methods.trained.items():
+        mapped = fit_local(_map(metric, one.x), one.y, k, own_folds(one.y))
+        found[f"{name}{THEN_LOCAL}"] = mapped.head
     return found
 
 
-def _map(metric: baselines.Metric, features: Floats) -> Floats:
+def _map(metric: Metric, features: Floats) -> Floats:
     """Local features ``[n, D]`` with the released ones, which come first, mapped."""
     d = len(metric.map)
     return np.hstack([features[:, :d] @ metric.map, features[:, d:]])

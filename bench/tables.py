@@ -27,13 +27,7 @@ DELIVERED = (
     "d2nwg-sample",
     "d2nwg-mean",
     "retrieval-5nn",
-    "average-weights",
-    "weights-plus-noise",
-    "pooled-cosine",
     "cosine-no-counts",
-    "pooled-moved",
-    "random",
-    "base",
 )
 BASELINES = tuple(m for m in DELIVERED if not m.startswith(("network", "sample", "blend")))
 _NETWORK, _CLOSED = f"network{THEN_LOCAL}", f"closed-form{THEN_LOCAL}"
@@ -228,7 +222,7 @@ def _differences(results: Results) -> Iterator[str]:
         "deepsets",
         "d2nwg-mean",
         "retrieval-5nn",
-        "pooled-moved",
+        "cosine-no-counts",
     )
 
     def row(cell: str) -> Iterator[object]:
@@ -297,7 +291,7 @@ _SHOWN = (
     ("deepsets", "tab:green", "-"),
     ("d2nwg-mean", "tab:red", "-"),
     ("retrieval-5nn", "tab:purple", "-"),
-    ("pooled-moved", "tab:brown", "-"),
+    ("cosine-no-counts", "tab:brown", "-"),
     ("local-only", "black", "--"),
     ("network, then local", "tab:blue", "--"),
     ("completed", "tab:olive", "--"),
@@ -353,7 +347,7 @@ def _all_baselines(results: Results, path: Path) -> None:
 
     cells = [cell for found in results.scenarios.values() for cell in found]
     figure, axis = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
-    names = [m for m in (*BASELINES, "blend") if m not in ("random", "base")]
+    names = [*BASELINES, "blend"]
     colours = {name: f"C{number}" for number, name in enumerate(results.scenarios)}
     for row, method in enumerate(names):
         for number, cell in enumerate(cells):

@@ -22,7 +22,6 @@ CHANGES = (
     "a method",
     "a check",
     "a training objective",
-    "a baseline",
     "a command",
     "a wire format",
     "a migration",

@@ -29,7 +29,7 @@ from wg_common.nets.family_network import FamilyNetwork
 from wg_common.nets.network import trunk_only
 from wg_common.streams import Stream
 from wg_core.wire import canonical
-from wg_server.generator import baselines, versions
+from wg_server.generator import versions
 from wg_server.generator.checks import Check
 from wg_server.generator.evaluation import (
     ablation,
@@ -298,12 +298,6 @@ def _head_figures(
 ) -> dict[str, Any]:
     """What a model card says of packed heads, on families that no training saw."""
     test = data.test.draw_many(streams.rng(Stream.TEST_EPISODES, plan.seed), plan.episodes)
-    trained = baselines.train_baselines(
-        parts.priors,
-        data.training_tasks,
-        data.train.draw_many(streams.rng(Stream.BASELINE_EPISODES, plan.seed), 4 * plan.episodes),
-        seed=plan.seed,
-    )
     rng = streams.rng(Stream.COPY_TEST, plan.seed)
     return {
         "encoder": data.encoder,
@@ -319,9 +313,7 @@ def _head_figures(
         "codec": head_card.codec_fidelity(codec, test),
         "diversity": head_card.diversity(parts, test[:20]),
         "memorisation": head_card.copies(parts, data.training_tasks, test[:40], rng),
-        **head_card.evaluate(
-            parts, trained.baselines, data.test, episodes=2 * plan.episodes, seed=plan.seed
-        ),
+        **head_card.evaluate(parts, data.test, episodes=2 * plan.episodes, seed=plan.seed),
     }
 
 

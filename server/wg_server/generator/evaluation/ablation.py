@@ -16,7 +16,6 @@ SCENARIO = "mixed"
 """Of a card's scenarios (``head_card.SCENARIOS``) the one that has plants of all kinds."""
 _OF_RELEASES = {
     "network, minus the closed form": ("closed-form", 1),
-    "network, minus a ridge map": ("reptile", 1),
     "diffusion, mean of samples, minus the network": ("sample-mean", -1),
     "the plant's own condition, minus another plant's": ("another-plant", 1),
 }

@@ -1,8 +1,8 @@
 """The model card of heads: what a generator is worth on families that it has never seen.
 
-Every method is scored on the same simulated plants. Where the generator loses to a baseline, the
-card says so in a list of its own. Calibration, copies of the zoo, diversity of samples and the
-codec's loss are measured on the same kind of plants.
+Every method is scored on the same simulated plants. Where the generator loses to the closed form or
+to its prior head, the card says so in a list of its own. Calibration, copies of the zoo, diversity
+of samples and the codec's loss are measured on the same kind of plants.
 """
 
 import math
@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from wg_common import streams
-from wg_common.inference.posterior import no_evidence
 from wg_common.streams import Stream
-from wg_server.generator import baselines
 from wg_server.generator.diffusion import flow
 from wg_server.generator.evaluation import memorisation
 from wg_server.generator.evaluation.scores import Scores, losses
@@ -27,9 +25,9 @@ from wg_server.generator.heads import sampler
 from wg_server.generator.heads.codec import Codec
 from wg_server.generator.heads.denoiser import Batch, collate
 from wg_server.generator.heads.package import Parts
-from wg_server.generator.prior import blup, retrieval
+from wg_server.generator.prior import blup, conditioning, retrieval
 from wg_server.generator.prior.blup import Head
-from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.prior.fitted import FittedPriors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
 
@@ -54,6 +52,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "mixed": Scenario(),
 }
 """By the keys of stored cards; "sisters in memory" are other sites of the plant's family."""
+BEFORE = ("closed-form", "blend")
+"""Heads without a network: BLUP of all sites, and with the nearest zoo rows, the prior head."""
 GENERATED = ("network", "sample", "sample-mean")
 SHUFFLED = ("another-plant", "permuted-classes", "shuffled-tokens")
 """What a condition that is not the plant's own is worth.
@@ -77,21 +77,14 @@ class _Made:
     centre: Floats
 
 
-def heads(
-    parts: Parts,
-    trained: Mapping[str, baselines.Baseline],
-    episode: Episode,
-    rng: np.random.Generator,
-) -> dict[str, Head]:
+def heads(parts: Parts, episode: Episode, rng: np.random.Generator) -> dict[str, Head]:
     """Heads of all methods for one episode."""
-    k, d = len(episode.labels), parts.denoiser.config.dimension
-    sites = [
-        no_evidence(k, d) if release is None else site_evidence(release, episode.labels)
-        for release in episode.releases
-    ]
-    context = baselines.Context(parts.priors, sites, episode.estimate, parts.zoo_index, rng)
-    methods = {**baselines.BASELINES, **trained}
-    found: dict[str, Head] = {name: baseline(context) for name, baseline in methods.items()}
+    k, estimate = len(episode.labels), episode.estimate
+    fitted = FittedPriors(parts.priors, parts.zoo_index)
+    found: dict[str, Head] = {
+        "closed-form": (estimate.weight, estimate.bias),
+        "blend": conditioning.prior_mixture(fitted, estimate),
+    }
     batch = collate([episode.condition])
     many = collate([episode.condition] * 8)
     with torch.inference_mode():
@@ -112,7 +105,6 @@ def heads(
 
 def evaluate(
     parts: Parts,
-    trained: Mapping[str, baselines.Baseline],
     plants: Plants,
     *,
     episodes: int,
@@ -131,7 +123,7 @@ def evaluate(
         made = {first.family: first}
         for _ in range(episodes):
             episode = plants.draw(rng, scenario)
-            found = heads(parts, trained, episode, rng)
+            found = heads(parts, episode, rng)
             others = [o for family, o in made.items() if family != episode.family]
             if others:
                 chosen = others[int(rng.integers(len(others)))]
@@ -142,7 +134,7 @@ def evaluate(
             scores.add(episode.family, {n: episode.accuracy(head) for n, head in found.items()})
             chances.append(_confidence(parts, episode, found["network"]))
         table[name] = scores.rows()
-        loses += losses(name, table[name], {*baselines.BASELINES, *trained})
+        loses += losses(name, table[name], BEFORE)
         calibration[name] = calibration_error(
             np.concatenate([c for c, _ in chances]), np.concatenate([r for _, r in chances])
         )
@@ -168,7 +160,7 @@ def copies(
     episodes: Sequence[Episode],
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """The copy test on generated heads, on baselines, and on a planted memoriser.
+    """The copy test on generated heads, on those before them, and on a planted memoriser.
 
     Args:
         episodes: Simulated plants of families held out.
@@ -176,9 +168,9 @@ def copies(
     calibration = memorisation.calibrate(parts.zoo_index, tasks, rng)
     groups: defaultdict[str, list[Floats]] = defaultdict(list)
     for episode in episodes:
-        found = heads(parts, {}, episode, rng)
+        found = heads(parts, episode, rng)
         groups["generated"] += [np.asarray(found[name][0]) for name in GENERATED]
-        for name in ("weights-plus-noise", "closed-form", "blend"):
+        for name in BEFORE:
             groups[name].append(np.asarray(found[name][0], dtype=np.float64))
         groups["planted_memoriser"].append(
             memorisation.memorise(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_server.generator.baselines import BASELINES, Context
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.prior import retrieval
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -40,18 +39,3 @@ def test_retrieval_of_a_zoo_entry_is_its_weights(
     expected = zoo_tasks[4].weight - zoo_tasks[4].weight.mean(axis=0)
     cosine = (weight * expected).sum() / np.linalg.norm(weight) / np.linalg.norm(expected)
     assert cosine > 0.999
-
-
-def test_every_rival_answers_with_a_finite_head(generator: Generator) -> None:
-    from wg_common.inference.posterior import no_evidence
-    from wg_server.generator.prior.conditioning import condition
-
-    parts = generator.parts
-    sites = [no_evidence(3, 16)]
-    estimate = condition(parts.fitted_priors, sites)[1]
-    context = Context(parts.priors, sites, estimate, parts.zoo_index, np.random.default_rng(0))
-    for baseline in BASELINES.values():
-        weight, bias = baseline(context)
-        assert weight.shape == (3, 16)
-        assert np.isfinite(weight).all()
-        assert np.isfinite(bias).all()

@@ -1,17 +1,15 @@
-"""Meta-learned bases: what few-shot learning would deliver in place of generated weights.
+"""Baselines that make a head of what the server knows of a plant, as the generator does.
 
-For heads over classes with arbitrary names every class is alike before any evidence, so that a
-meta-learned initial head is the base. What can be learnt on the zoo is the space in which a head
-starts and adapts: a linear map of the features, in two ways.
-
-- *Reptile* (Nichol et al., 2018): a map trained together with a fresh head on a few labels of a
-  task; the start moves towards where that ends.
-- *Functional meta-base*: a metric for class deviations, trained through the cross-entropy of
-  held-out records over simulated plants with noise, as the generator is (what MetaOptNet and R2-D2
-  have apart from a solver: Lee et al., CVPR 2019; Bertinetto et al., ICLR 2019).
+Closed forms of the releases, zoo rows, prototypes without counts (Snell et al., NeurIPS 2017), and
+two linear maps of the features that are learnt on the zoo: *Reptile* (Nichol et al., 2018), a map
+trained together with a fresh head on a few labels of a task, whose start moves towards where that
+ends; and the *functional meta-base*, a metric for class deviations, trained through the
+cross-entropy of held-out records over simulated plants (what MetaOptNet and R2-D2 have apart from a
+solver: Lee et al., CVPR 2019; Bertinetto et al., ICLR 2019). Heads are rows and biases of
+``features - centre``, where ``centre`` is the mean that BLUP predicts for the site.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +17,19 @@ import torch
 import torch.nn.functional as F
 from scipy.special import softmax
 
-from wg_common.inference.discriminants import centred, lda, scaled
-from wg_server.generator.baselines.untrained import Context, Floats, Head
-from wg_server.generator.prior.blup import Priors
+from wg_common import streams
+from wg_common.inference.discriminants import centred, lda, scaled, unit_rows
+from wg_common.inference.posterior import SiteEvidence
+from wg_common.streams import Stream
+from wg_server.generator.prior import blup, conditioning, retrieval
+from wg_server.generator.prior.blup import Floats, Prediction, Priors
+from wg_server.generator.prior.fitted import FittedPriors
+from wg_server.generator.prior.retrieval import ZooIndex
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode
 
+Head = tuple[Floats, Floats]
+_REPTILE_ROUNDS = 400
 _ROUNDS = 4
 _BATCH = 16
 _INNER = 12
@@ -33,6 +38,64 @@ _SHOTS = (2, 5, 10, 20)
 _SHARPNESS = 12.0
 _HEAD_RATE = 0.2
 _MAP_RATE = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What a baseline may use.
+
+    Attributes:
+        priors: Variances of the mixed model.
+        sites: Evidence, own site first.
+        estimate: BLUP of all sites.
+        zoo_index: Heads and class deviations of the zoo.
+    """
+
+    priors: Priors
+    sites: Sequence[SiteEvidence]
+    estimate: Prediction
+    zoo_index: ZooIndex
+
+
+Baseline = Callable[[Context], Head]
+
+
+def closed_form_own(context: Context) -> Head:
+    """BLUP of the plant's own release only."""
+    own = blup.predict(context.priors, context.sites[:1])
+    return own.weight, own.bias + own.weight @ (context.estimate.centre - own.centre)
+
+
+def cosine_without_counts(context: Context) -> Head:
+    """Cosine prototypes of the sums' directions: every site counts alike, no count is asked.
+
+    Sums are brought to the site's own mean sum before their directions are added up.
+    """
+    shape = context.estimate.weight.shape
+    total = np.zeros(shape)
+    for site in context.sites:
+        sums = site.means * site.counts[:, None]
+        known = site.present > 1e-3
+        if known.sum() < 2:
+            continue
+        away = np.where(known[:, None], sums - sums[known].mean(axis=0), 0.0)
+        total += away / (np.linalg.norm(away) + 1e-12)
+    rows = unit_rows(total)
+    return rows, np.zeros(shape[0])
+
+
+BASELINES: Mapping[str, Baseline] = {
+    "closed-form-own": closed_form_own,
+    "closed-form": lambda context: (context.estimate.weight, context.estimate.bias),
+    "blend": lambda context: conditioning.prior_mixture(
+        FittedPriors(context.priors, context.zoo_index), context.estimate
+    ),
+    "cosine-no-counts": cosine_without_counts,
+    "retrieval-5nn": lambda context: retrieval.retrieve(
+        context.zoo_index, context.priors, context.estimate.deviations, 5
+    ),
+}
+"""Without training."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,3 +175,14 @@ def reptile(tasks: Sequence[ZooTask], rounds: int, rng: np.random.Generator) -> 
             head = moved
         start = start + _OUTER * (1 - turn / rounds) * (fast - start)
     return Metric(start @ start.T)
+
+
+def trained(
+    priors: Priors, tasks: Sequence[ZooTask], episodes: Sequence[Episode], seed: int
+) -> dict[str, Metric]:
+    """The two maps by name, trained on the families that the generator is trained on."""
+    rng = streams.rng(Stream.BASELINE_TRAINING, seed)
+    return {
+        "reptile": reptile(tasks, _REPTILE_ROUNDS, rng),
+        "meta-base": functional_metric(priors, episodes, rng),
+    }
