@@ -1,8 +1,4 @@
-"""The node's process: ``wg-client run`` turns into it. It loads the core, and nothing else of ours.
-
-An extra that answers another kind of question is looked up by entry point, and only where the
-policy allows that kind.
-"""
+"""The node's process: ``wg-client run`` turns into it. It loads the core, and nothing else of ours."""
 
 import logging
 import signal
