@@ -213,7 +213,7 @@ def test_every_command_that_is_listed_is_there() -> None:
 def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from wg_common import cli\n"
+        "from wg_core import cli\n"
         "from wg_server.cli.main import main_group\n"
         "try:\n"
         "    cli.run(main_group, ['--help'])\n"
