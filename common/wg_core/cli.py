@@ -259,7 +259,7 @@ _KINDS = {
     "refused": template("The plant's rules or its budget do not allow this."),
     "budget": template("The privacy budget does not cover this."),
     "policy": template("The plant's policy does not allow this."),
-    "approval": template("A person must decide first: wg-client requests list."),
+    "approval": template("A person must decide first: wg-client requests."),
     "verification": template("A signature, hash or proof does not hold. Do not use the file."),
     "not-accepted": template("The delivered weights were not accepted."),
     "peer": template("The network or the other side failed; try again."),

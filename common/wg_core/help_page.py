@@ -5,7 +5,7 @@ command's text, or the help of an option, with single blanks. What is not in the
 English. Lines are broken as wide characters need it, which click's own formatter does not do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
@@ -23,6 +23,33 @@ from wg_core.language import (
 
 COLUMNS = 80
 _NAMES = 28  # Columns for the names of options and commands
+
+
+class SectionedGroup(click.Group):
+    """A group whose ``--help`` lists its commands by what they are for.
+
+    Attributes:
+        sections: Title -> names of commands; those that none has stand in the last one.
+    """
+
+    sections: Mapping[str, Sequence[str]] = {}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        for title, names in sections_of(self).items():
+            rows = [(name, self.commands[name].get_short_help_str(limit=100)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def sections_of(group: click.Group) -> Mapping[str, Sequence[str]]:
+    """The sections of a group's commands; one of all, where it has none of its own."""
+    if not isinstance(group, SectionedGroup) or not group.sections:
+        return {text("Commands"): sorted(group.commands)}
+    named = [name for names in group.sections.values() for name in names]
+    last = list(group.sections)[-1]
+    others = [name for name in sorted(group.commands) if name not in named]
+    return {**group.sections, last: [*group.sections[last], *others]}
 
 
 def speak(command: click.Command, speaks: Speaks) -> None:
@@ -66,10 +93,11 @@ def _lines(context: click.Context, language: Language) -> Iterator[str]:
     for option in shown:
         yield from _row(_names(option, context), _option(option, context, language))
     if isinstance(command, click.Group):
-        yield from ("", language(text("Commands:")))
-        for name, inner in sorted(command.commands.items()):
-            first = (paragraphs(inner) or [""])[0]
-            yield from _row(name, language.catalogue.get(first, first).partition("。")[0])
+        for title, names in sections_of(command).items():
+            yield from ("", language(text("{title}:", title=title)))
+            for name in names:
+                first = (paragraphs(command.commands[name]) or [""])[0]
+                yield from _row(name, language.catalogue.get(first, first).partition("。")[0])
 
 
 def _names(option: click.Option, context: click.Context) -> str:

@@ -162,7 +162,10 @@ def test_an_older_plant_is_refused_with_what_to_do(
     for checkpoint in (None, tmp_path / "note"):  # over the network, and without one
         with pytest.raises(VerificationError, match="Restore the newest backup") as refused:
             plant_backup.restore(tmp_path / "b", new, KEY, checkpoint=checkpoint)
-        assert "wg-client compromise" in str(refused.value) and refused.value.exit_code == 5
+        assert (
+            "wg-client keys --renew ledger --stolen" in str(refused.value)
+            and refused.value.exit_code == 5
+        )
         assert not new.root.exists()
     with Store.open(server) as store:
         assert store.forks() == 0

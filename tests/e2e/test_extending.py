@@ -265,7 +265,7 @@ def test_a_plant_works_with_an_architecture_of_one_file(
     weights.write_bytes(package)
     applied = command("apply", weights, "--home", plant.home.root, code=errors.EXIT_NOT_ACCEPTED)
     assert applied["kept"] == "local-only"  # trained on from the base, which is all that came
-    assert command("models", "list", "--home", plant.home.root)
+    assert command("models", "show", "--home", plant.home.root)
     assert _predictions(command, plant, tmp_path) == list(LABELS)
 
 

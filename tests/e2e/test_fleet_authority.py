@@ -41,7 +41,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rotate(server: ServerHome) -> Any:
-    words = ["keys", "renew", "authority", "--home", str(server.root), "--json"]
+    words = ["keys", "--renew", "authority", "--home", str(server.root), "--json"]
     done = CliRunner().invoke(main_group, words, catch_exceptions=False, standalone_mode=False)
     return json.loads(done.stdout)
 
@@ -136,5 +136,5 @@ def test_a_half_changed_authority_makes_no_certificates(
     operation.rotate_authority(server)
     atomic.write_bytes(server.ca_key, key, mode=atomic.PRIVATE)
     monkeypatch.setattr(pki, "_PAIR_SECONDS", 0.0)
-    with pytest.raises(ConfigError, match="keys renew authority"):
+    with pytest.raises(ConfigError, match="keys --renew authority"):
         pki.renew_server(server, server.config())

@@ -79,7 +79,7 @@ def audited(server: ServerHome, plant: Plant, previous: Path | None = None) -> A
 
 def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) -> None:
     before = plant.home.certificate.read_bytes()
-    done = run(client, "renew", "--home", plant.home.root)
+    done = run(client, "keys", "--home", plant.home.root, "--renew", "certificate")
     assert plant.home.certificate.read_bytes() != before
     assert done["certificate_expires"] == certificate.expiry(plant.home)
     witness_once(plant)
@@ -109,7 +109,7 @@ def test_a_revoked_plant_is_out_at_once_and_comes_back_with_its_ledger(
     assert run(operator, "revoke", "--home", server.root, plant.site)["state"] == "revoked"
     for ask in (
         lambda: witness_once(plant),
-        lambda: run(client, "renew", "--home", plant.home.root),
+        lambda: run(client, "keys", "--home", plant.home.root, "--renew", "certificate"),
     ):
         with pytest.raises(PeerError, match="revoked this site"):
             ask()
@@ -140,7 +140,7 @@ def test_a_rotated_key_signs_on_and_everybody_knows_it(server: ServerHome, plant
     old = site_of(server, plant).ledger_key
     (plant.home.outbox).mkdir(exist_ok=True)
     (plant.home.outbox / "r.wgs").write_bytes(b"proofs under the old key")
-    done = run(client, "rotate-key", "--home", plant.home.root)
+    done = run(client, "keys", "--home", plant.home.root, "--renew", "ledger")
     assert done["ledger_key"] == site_of(server, plant).ledger_key != old
     assert not list(plant.home.outbox.glob("*.wgs"))
     assert len(list(plant.home.outbox.glob("*/r.wgs"))) == 1
@@ -149,13 +149,13 @@ def test_a_rotated_key_signs_on_and_everybody_knows_it(server: ServerHome, plant
     assert (first.state, again.state, more.state) == ("done", "done", "done")
     assert again.tasks[0].release_id == first.tasks[0].release_id
     assert audited(server, plant).to_json()["charges"] == 2
-    second = run(client, "rotate-key", "--home", plant.home.root)
+    second = run(client, "keys", "--home", plant.home.root, "--renew", "ledger")
     assert second["entry"] > done["entry"]
     assert audited(server, plant).to_json()["charges"] == 2
 
 
 def test_a_home_that_rotated_enrols_again_with_its_log(server: ServerHome, plant: Plant) -> None:
-    run(client, "rotate-key", "--home", plant.home.root)
+    run(client, "keys", "--home", plant.home.root, "--renew", "ledger")
     before = site_of(server, plant)
     reenrolment.replace(plant.home, token(server, plant.site))
     after = site_of(server, plant)
@@ -267,7 +267,17 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     keys = {path.name: path.read_bytes() for path in plant.home.keys.iterdir()}
     word = run(operator, "enroll", "--home", server.root, plant.site, "--replace")["token"]
     done = run(
-        client, "compromise", "--home", plant.home.root, "--join", word, "--reason", "stolen"
+        client,
+        "keys",
+        "--home",
+        plant.home.root,
+        "--renew",
+        "ledger",
+        "--stolen",
+        "--join",
+        word,
+        "--reason",
+        "stolen",
     )
     (old,) = map(Path, done["old_ledgers"])
     assert done["epsilon_spent"] > 0

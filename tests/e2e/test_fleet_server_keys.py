@@ -71,7 +71,7 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
     run(operator, "campaign", "cancel", "--home", server.root, waiting.id)
     with plant.running():
         for epsilon in ("1", "0.5"):
-            made = run(operator, "keys", "renew", "signing", "--home", server.root)
+            made = run(operator, "keys", "--renew", "signing", "--home", server.root)
             assert {each["site"] for each in left_behind(server)} == {plant.site, "away"}
             with running(server):
                 wait_for_keys(server, plant)
@@ -186,7 +186,7 @@ def test_after_a_theft_a_plant_is_told_and_enrols_again(tmp_path: Path) -> None:
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")
         first = campaign(server, plant)
     old = configuration.load(plant.home).server
-    made = run(operator, "keys", "renew", "signing", "--home", server.root, "--stolen")
+    made = run(operator, "keys", "--renew", "signing", "--home", server.root, "--stolen")
     assert len(list((server.root / "keys" / "retired").iterdir())) == 2
     with running(server):
         with plant.running():

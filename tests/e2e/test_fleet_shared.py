@@ -120,12 +120,12 @@ def test_a_new_key_is_told_to_both_servers_before_anything_is_released(
 ) -> None:
     campaign(other_server, second)
     with pytest.raises(ConfigError, match="is done where the ledger is"):
-        run(client, "rotate-key", "--home", second.home.root)
-    new = run(client, "rotate-key", "--home", plant.home.root)["ledger_key"]
+        run(client, "keys", "--home", second.home.root, "--renew", "ledger")
+    new = run(client, "keys", "--home", plant.home.root, "--renew", "ledger")["ledger_key"]
     with pytest.raises(ConfigError, match="rotate-key --home"):
         open_ledger(second.home)
     open_ledger(plant.home).close()
-    assert run(client, "rotate-key", "--home", second.home.root)["ledger_key"] == new
+    assert run(client, "keys", "--home", second.home.root, "--renew", "ledger")["ledger_key"] == new
     open_ledger(second.home).close()
     assert campaign(other_server, second, "0.5").state == "done"
     assert campaign(server, plant, "0.5").state == "done"

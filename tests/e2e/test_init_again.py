@@ -146,7 +146,10 @@ def test_enrolling_again_goes_on_with_its_token(
     home = ClientHome(tmp_path / "plant")
     again = ["--home", str(home.root), "--join-file", str(tmp_path / "token")]
     (tmp_path / "token").write_text(token(server, replace=True))
-    begin = ["init", "--replace"] if command == "replace" else ["compromise", "--reason", "stolen"]
+    begin = {
+        "replace": ["init", "--replace"],
+        "compromise": ["keys", "--renew", "ledger", "--stolen", "--reason", "stolen"],
+    }[command]
 
     def enrol_again() -> Any:
         return CliRunner().invoke(

@@ -76,7 +76,7 @@ def test_a_kept_home_releases_again_and_is_audited(root: Path) -> None:
     make.command("wg-client", "freeze", *home)  # the records lie elsewhere now
     applied = make.release(root)
     assert applied["package"], applied
-    assert make.command("wg-client", "budget", *home)["charges"] == 3
+    assert make.command("wg-client", "status", *home)["budget"]["charges"] == 3
     assert make.predictions(root)
     evidence = root / "evidence"
     server = "--home", root / make.SERVER

@@ -66,7 +66,7 @@ class Scene:
 
     def waiting(self) -> list[str]:
         """Requests that wait for a person at ``plant``."""
-        rows = self.json("wg-client", "requests", "list", "--home", "plant")["requests"]
+        rows = self.json("wg-client", "requests", "--home", "plant")["requests"]
         return [row["request_id"] for row in rows if row["state"] == "waiting"]
 
     def joined(self, words: Words) -> Words:
@@ -183,8 +183,7 @@ def test_the_quick_start_in_japanese(scene: Scene, window_encoder: bytes) -> Non
                 scene, window_encoder
             ),
             "wg-client run": person,
-            "wg-client requests show": scene.named,
-            "wg-client requests approve": scene.named,
+            "wg-client requests": scene.named,
             "wg-client predict": predicted,
         },
     )
@@ -265,9 +264,7 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
             "wg-client simulate": lambda words: words + small,
             "wg-client --language ja simulate": lambda words: words + small,
             "wg-client run": person,
-            "wg-client requests show": scene.named,
-            "wg-client requests approve": scene.named,
-            "wg-client requests deny": scene.named,
+            "wg-client requests": scene.named,
             "wg-client statistics": without_a_person,
             "wg-client apply": answered,
             "wg-client backup": lambda words: [to if "age1" in word else word for word in words],
@@ -308,7 +305,7 @@ def test_the_guide_of_an_auditor(scene: Scene) -> None:
     said = walk(
         commands("auditor-guide", inline=True),
         scene.run,
-        {"wg-server keys show": by_telephone, "wg-audit digest": wheel},
+        {"wg-server keys": by_telephone, "wg-audit digest": wheel},
     )
     assert sum(one.startswith("verified") for one in said) == 1
     partly = scene.run(["wg-audit", "verify", "plant-a.wgl", *told])

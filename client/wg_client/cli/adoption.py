@@ -1,9 +1,9 @@
-"""``wg-client models use | rollback | shadow | promote | log``: a model never changes silently."""
+"""``wg-client models use`` and ``shadow``: a model never changes silently."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,40 +33,38 @@ _model_option = click.option(
 
 @click.command("use")
 @home_option
-@click.argument("package", metavar="PACKAGE")
+@click.argument("package", metavar="[PACKAGE]", required=False)
 @_model_option
+@click.option("--shadow", "promote", is_flag=True, help="The model in shadow.")
+@click.option("--before", is_flag=True, help="The model that was in use before this one.")
 @_by_option
 @json_option
-def use(home: ClientHome, package: str, name: str, by: str, as_json: bool) -> None:
-    """Put a model in use: predict and export take it from now on."""
-    from wg_client.models import adoption
+def use(
+    home: ClientHome,
+    package: str | None,
+    name: str,
+    promote: bool,
+    before: bool,
+    by: str,
+    as_json: bool,
+) -> None:
+    """Put a model in use: predict and export take it from now on.
 
-    manifest, name = chosen(home, package, name)
-    _say(home.root, adoption.use(home, manifest, name, by), as_json)
-
-
-@click.command("rollback")
-@home_option
-@_by_option
-@json_option
-def rollback(home: ClientHome, by: str, as_json: bool) -> None:
-    """Go back to the model that was in use before this one."""
-    from wg_client.models import adoption
-
-    home.require()
-    _say(home.root, adoption.rollback(home, by), as_json)
-
-
-@click.command("promote")
-@home_option
-@_by_option
-@json_option
-def promote(home: ClientHome, by: str, as_json: bool) -> None:
-    """Put the model in shadow in use."""
+    Of a PACKAGE, or the one in shadow, or the one before.
+    """
     from wg_client.models import adoption
 
     home.require()
-    _say(home.root, adoption.promote(home, by), as_json)
+    if (package is not None) + promote + before != 1:
+        raise errors.UsageError("expected one of PACKAGE, --shadow and --before")
+    if promote:
+        change = adoption.promote(home, by)
+    elif before:
+        change = adoption.rollback(home, by)
+    else:
+        manifest, name = chosen(home, package, name)
+        change = adoption.use(home, manifest, name, by)
+    _say(home.root, change, as_json)
 
 
 @click.command("shadow")
@@ -104,25 +102,11 @@ def shadow(
     _say(home.root, change, as_json)
 
 
-@click.command("log")
-@home_option
-@json_option
-def log(home: ClientHome, as_json: bool) -> None:
-    """Show every change of the model in use: when, what, who, why."""
-    from wg_client.models import adoption
-
-    home.require()
-    changes = adoption.read(home).changes
-    lines = [
-        line
-        for change in changes
-        for line in (
-            f"{_when(change.when)}  {change.what:11} {change.subject or '-'}",
-            text("    by {name}: {why}", name=cli.printable(change.by), why=text(change.why)),
-        )
-    ]
-    nothing = [text("no models yet")]
-    show({"changes": canonical.to_builtins(changes)}, lines or nothing, as_json)
+def change_lines(changes: Iterable[Change]) -> Iterator[str]:
+    """Every change of the model in use: when, what, who, why."""
+    for change in changes:
+        yield f"{_when(change.when)}  {change.what:11} {change.subject or '-'}"
+        yield text("    by {name}: {why}", name=cli.printable(change.by), why=text(change.why))
 
 
 def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[ModelsManifest, str]:
@@ -191,7 +175,7 @@ def _lines(root: Path, found: Comparison | None) -> Iterator[str]:
             "  the newest {shown} of {count}; --json has more", shown=_SHOWN, count=found.differ
         )
     if found.compared:
-        yield next_step("wg-client models promote --home {home} --by NAME", home=root)
+        yield next_step("wg-client models use --home {home} --shadow --by NAME", home=root)
     else:
         yield next_step("wg-client predict --home {home} NEW_RECORDS", home=root)
 
@@ -200,4 +184,4 @@ def _when(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(seconds)) if seconds else "before         "
 
 
-COMMANDS = (use, rollback, shadow, promote, log)  # Of the group `models`
+COMMANDS = (use, shadow)  # Of the group `models`

@@ -185,9 +185,7 @@ def _who_decides(home: ClientHome) -> Iterator[str]:
 
     yield text("who decides:")
     if config.load(home).privacy.approve == HUMAN:
-        yield text(
-            "    a person, each request: wg-client requests list --home {home}", home=home.root
-        )
+        yield text("    a person, each request: wg-client requests --home {home}", home=home.root)
     else:
         yield text(
             "    the policy alone; with 'approve: human' in {path} a person, each request",

@@ -19,7 +19,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.operation.status import Status
+    from wg_client.operation.status import Budget, Status
     from wg_common.backup.archive import Key, Seal
 
 
@@ -60,7 +60,8 @@ def backup(home: ClientHome, out: Path, seal: Seal, as_json: bool) -> None:
 @click.option(
     "--give-up-ledger",
     is_flag=True,
-    help="There is no newer backup: restore for 'wg-client compromise', and for nothing else.",
+    help="There is no newer backup: restore for 'wg-client keys --renew ledger --stolen', and for"
+    " nothing else.",
 )
 @key_options
 @json_option
@@ -84,7 +85,7 @@ def restore(
     )
     document = {**canonical.to_builtins(done), "ledger_entries": size}
     if give_up_ledger:
-        state = "its ledger is given up; next: wg-client compromise"
+        state = "its ledger is given up; next: wg-client keys --renew ledger --stolen"
     elif size:
         state = f"the server has seen nothing newer than its {size} ledger entries"
     else:
@@ -102,7 +103,7 @@ def restore(
 )
 @json_option
 def status(home: ClientHome, probe: bool, as_json: bool) -> int:
-    """Show how the plant is: node, certificate, budget, data, model, and what needs a hand."""
+    """Show how the plant is, what left, what it cost, and what needs a hand."""
     from wg_client.operation import status as looking
 
     if probe:
@@ -132,18 +133,20 @@ def _lines(found: Status) -> Iterator[str]:
     if found.budget:
         budget = found.budget
         yield text(
-            "  budget       epsilon {spent:.4g} of {cap} spent at delta {delta}, in {charges}"
-            " charges",
+            "  budget       epsilon {spent:.4g} of {cap} spent at delta {delta}; {charges} charges,"
+            " {burned} without a release",
             spent=budget.epsilon,
             cap=budget.cap_epsilon,
             delta=budget.cap_delta,
             charges=budget.charges,
+            burned=budget.burned,
         )
         yield text(
             "  ledger       {entries} entries, {seen} seen by the server",
             entries=budget.entries,
             seen=budget.cosigned,
         )
+        yield from _release_lines(budget)
     if found.snapshot:
         yield text(
             "  data         version {number}, frozen {when}",
@@ -166,6 +169,29 @@ def _lines(found: Status) -> Iterator[str]:
         if found.problems
         else text("all is well")
     )
+
+
+def _release_lines(budget: Budget) -> Iterator[str]:
+    """What left, and what all of it tells."""
+    if budget.charges:
+        yield text(
+            "  whoever has all of it and must say whether one given unit was in the data is"
+            " right at most {right} times in 100 (tossing a coin: 50)",
+            right=min(round(100 * budget.distinguished + 0.5), 100),
+        )
+    for row in budget.releases:
+        size = text("nothing left") if row.size is None else text("{size} bytes", size=row.size)
+        yield text(
+            "  {when}  {request}  epsilon {epsilon}, {after} composed, {size}, to {recipient}:"
+            " {purpose}",
+            when=_when(row.time),
+            request=row.request_id[:12],
+            epsilon=row.epsilon,
+            after=row.epsilon_after,
+            size=size,
+            recipient=row.recipient,
+            purpose=row.purpose,
+        )
 
 
 def _when(seconds: float) -> str:

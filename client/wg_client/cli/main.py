@@ -1,8 +1,10 @@
 """``wg-client``: what a plant engineer touches. ``wg_core.errors`` has the exit codes.
 
 Heavy imports (torch, flwr) happen inside the commands that need them, so that
-``--help`` and ``budget`` answer at once.
+``--help`` and ``keys`` answer at once.
 """
+
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -11,20 +13,32 @@ from wg_client.cli import (
     freeze,
     init,
     keeping,
+    keys,
     models,
-    novelty,
     release,
     requests,
     run,
     simulate,
-    upkeep,
     watch,
 )
 from wg_client.languages import speaks
 from wg_core import __version__, cli, help_page, language
+from wg_core.help_page import SectionedGroup
+from wg_core.language import text
+
+_SECTIONS: Mapping[str, Sequence[str]] = {
+    text("Every day"): ("status", "check", "run", "requests", "predict"),
+    text("Joining"): ("simulate", "init", "freeze"),
+    text("Models"): ("models", "watch"),
+    text("Files instead of a network"): ("statistics", "apply"),
+    text("For years"): ("keys", "audit", "backup", "restore"),
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=SectionedGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="wg-client")
 def group() -> None:
     """The plant's side of weightgate: private statistics out, made-to-measure weights in."""
@@ -39,13 +53,13 @@ for _module in (
     requests,
     release,
     models,
-    novelty,
     watch,
-    upkeep,
+    keys,
     keeping,
 ):
     for _command in _module.COMMANDS:
         group.add_command(_command)
+group.sections = _SECTIONS
 language.add_option(group, speaks)
 help_page.speak(group, speaks)
 

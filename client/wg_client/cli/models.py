@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli import adoption
-from wg_client.cli.adoption import chosen
+from wg_client.cli.adoption import change_lines, chosen
 from wg_client.cli.options import heat_maps_option, home_option, model_option, package_option
 from wg_core import cli, errors
 from wg_core.cli import json_option, next_step, note, show
@@ -75,16 +75,38 @@ def models() -> None:
     """See the models made at this plant, export them, and say which one is in use."""
 
 
-@models.command("list")
+@models.command("show")
 @home_option
+@click.argument("package", metavar="[PACKAGE]", required=False)
 @json_option
-def list_models(home: ClientHome, as_json: bool) -> None:
-    """List every model of every package."""
+def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
+    """List every model, and every change of the one in use: when, what, who, why.
+
+    Of a PACKAGE (its id, or the beginning of it): where its models come from, and why one was kept.
+    """
+    if package is None:
+        _list(home, as_json)
+        return
+    manifest, _ = chosen(home, package, None)
+    lines: list[str] = [
+        text("package {package}: kept {model}", package=manifest.package_id, model=manifest.kept),
+        manifest.reason,
+    ]
+    lines += [_RIGHT]
+    lines += [
+        f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {entry.origin}"
+        for entry in manifest.models
+    ]
+    show(canonical.to_builtins(manifest), lines, as_json)
+
+
+def _list(home: ClientHome, as_json: bool) -> None:
     from wg_client.models import adoption, store
     from wg_client.models.adoption import Chosen
 
     home.require()
-    found, state = store.all_manifests(home), adoption.read(home).now
+    found, adopted = store.all_manifests(home), adoption.read(home)
+    state = adopted.now
     rows: list[dict[str, Any]] = [
         {
             "package": manifest.package_id,
@@ -117,26 +139,9 @@ def list_models(home: ClientHome, as_json: bool) -> None:
             )
         )
     nothing = [text("no models yet; 'wg-client run' or 'wg-client apply' makes them")]
-    show({"models": rows}, lines or nothing, as_json)
-
-
-@models.command("show")
-@home_option
-@package_option
-@json_option
-def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
-    """Show where a package's models come from, and why one was kept."""
-    manifest, _ = chosen(home, package, None)
-    lines: list[str] = [
-        text("package {package}: kept {model}", package=manifest.package_id, model=manifest.kept),
-        manifest.reason,
-    ]
-    lines += [_RIGHT]
-    lines += [
-        f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {entry.origin}"
-        for entry in manifest.models
-    ]
-    show(canonical.to_builtins(manifest), lines, as_json)
+    lines += change_lines(adopted.changes)
+    document = {"models": rows, "changes": canonical.to_builtins(adopted.changes)}
+    show(document, lines or nothing, as_json)
 
 
 @models.command("export")
@@ -195,6 +200,8 @@ def predict(
 ) -> int:
     """Predict labels of record files, folders of them, or .npz files.
 
+    Before there is a model: say of each record how like the plant's own it is, and which are new.
+
     A line has the file, its label, the label's probability, the likeness to the plant's own records
     (the share of these that are at least as odd), and what the call is worth: sure, unsure, or new
     for a record that is unlike all the others.
@@ -202,8 +209,11 @@ def predict(
     A file that cannot be read is named and left out; the others are predicted, and the command ends
     with code 3.
     """
+    from wg_client.cli.novelty import no_model_yet, novelty
     from wg_client.cli.prediction import Predictions
 
+    if (package, name, out) == (None, None, None) and not evaluate and no_model_yet(home):
+        return novelty(home, paths, split, heat_maps, as_json)
     manifest, name = chosen(home, package, name)
     made = Predictions(home, manifest, name, evaluate=evaluate, heat_maps=heat_maps)
     for path in paths:

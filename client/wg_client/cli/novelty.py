@@ -1,25 +1,26 @@
-"""``wg-client novelty``: is a record unlike the plant's own? From good records alone."""
+"""What ``wg-client predict`` says before there is a model: is a record unlike the plant's own?"""
 
 from pathlib import Path
 from typing import Any
 
-import click
-
-from wg_client.cli.options import heat_maps_option, home_option
 from wg_core import cli, errors
-from wg_core.cli import json_option, note, show
+from wg_core.cli import note, show
+from wg_core.language import text
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 
 _PATCH_RECORDS = 40
 
 
-@click.command()
-@home_option
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--split", type=int, help="For a .npz with 'split': only records of this value.")
-@heat_maps_option
-@json_option
+def no_model_yet(home: ClientHome) -> bool:
+    """Whether there is no model, and none is being made."""
+    from wg_client.models import store
+    from wg_core.fleet.inbox import Inbox
+
+    home.require()
+    return not store.all_manifests(home) and not Inbox(home).waiting()
+
+
 def novelty(
     home: ClientHome,
     paths: tuple[Path, ...],
@@ -60,8 +61,6 @@ def novelty(
         lines.append(
             f"{cli.printable(row['name'])}\t{share}\t{'new' if row['new'] else ''}".rstrip()
         )
+    note(text("no model yet: likeness to your own records alone"))
     show({"records": rows, "left_out": [problem.name for problem in problems]}, lines, as_json)
     return errors.EXIT_CONFIG if problems else errors.EXIT_OK
-
-
-COMMANDS = (novelty,)

@@ -1,4 +1,4 @@
-"""What leaves by file, and what everything that left has cost."""
+"""What leaves by file: a release for a server that is not connected."""
 
 import secrets
 import time
@@ -68,66 +68,6 @@ def statistics(
     _write(home, out, data, paid, {"charged": charged}, as_json)
 
 
-@click.command()
-@home_option
-@json_option
-def budget(home: ClientHome, as_json: bool) -> None:
-    """Show what left, what it cost, and what is left of the budget."""
-    from wg_core.release.budget import read_spend
-    from wg_core.site import config as configuration
-
-    config = configuration.load(home)
-    spend = read_spend(home, config)
-    lines = [
-        text(
-            "{dataset}: epsilon {spent:.4g} of {cap} spent at delta {delta}; {charges} charges,"
-            " {burned} without a release",
-            dataset=config.data.name,
-            spent=spend.epsilon,
-            cap=spend.cap_epsilon,
-            delta=spend.cap_delta,
-            charges=spend.charges,
-            burned=spend.burned,
-        )
-    ]
-    if spend.charges:
-        lines.append(
-            text(
-                "  whoever has all of it and must say whether one given unit was in the data is"
-                " right at most {right} times in 100 (tossing a coin: 50)",
-                right=min(round(100 * spend.distinguished + 0.5), 100),
-            )
-        )
-    for row in spend.releases:
-        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(row.time))
-        size = text("nothing left") if row.size is None else text("{size} bytes", size=row.size)
-        lines.append(
-            text(
-                "  {when}  {request}  epsilon {epsilon}, {after} composed, {size}, to {recipient}:"
-                " {purpose}",
-                when=when,
-                request=row.request_id[:12],
-                epsilon=row.epsilon,
-                after=row.epsilon_after,
-                size=size,
-                recipient=row.recipient,
-                purpose=row.purpose,
-            )
-        )
-    document = {
-        "site": config.site,
-        "dataset": config.data.name,
-        "epsilon_spent": spend.epsilon,
-        "cap_epsilon": spend.cap_epsilon,
-        "cap_delta": spend.cap_delta,
-        "charges": spend.charges,
-        "burned": spend.burned,
-        "ledger_entries": spend.entries,
-        "releases": canonical.to_builtins(spend.releases),
-    }
-    show(document, lines, as_json)
-
-
 def _write(
     home: ClientHome, out: Path, data: bytes, paid: str, about: dict[str, Any], as_json: bool
 ) -> None:
@@ -160,4 +100,4 @@ def _write(
     show(document, lines, as_json)
 
 
-COMMANDS = (statistics, budget)
+COMMANDS = (statistics,)

@@ -10,6 +10,7 @@ import click
 
 from wg_client.cli.options import home_option
 from wg_core.cli import json_option, next_step, show
+from wg_core.errors import UsageError
 from wg_core.language import text
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
@@ -18,32 +19,54 @@ if TYPE_CHECKING:
     from wg_core.ledger.entries import Decision
     from wg_core.release.approval import Waiting
 
-_ID = click.argument("request_id", metavar="ID")
 _STATES = {
     "answered": text("answered"),
     "waiting": text("waiting"),
     "approved": text("approved"),
     "denied": text("denied"),
 }
-_by_option = click.option(
+
+
+@click.command()
+@home_option
+@click.argument("request_id", metavar="[ID]", required=False)
+@click.option("--approve", is_flag=True, help="Let this request be answered.")
+@click.option("--deny", is_flag=True, help="Refuse this request.")
+@click.option(
     "--by",
     "name",
-    required=True,
     metavar="NAME",
     help="Who decides; a role will do. It stays on the ledger, and auditors read it.",
 )
-
-
-@click.group()
-def requests() -> None:
-    """See and decide what the server asks, where privacy.approve is 'human'."""
-
-
-@requests.command("list")
-@home_option
 @json_option
-def list_requests(home: ClientHome, as_json: bool) -> None:
-    """List requests that came and have not expired, and what was decided."""
+def requests(
+    home: ClientHome,
+    request_id: str | None,
+    approve: bool,
+    deny: bool,
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """List what the server asks, show one request, or decide it (privacy.approve: human).
+
+    Of one: what would leave, and what it would cost. A decision and NAME go on the ledger.
+    """
+    if approve or deny:
+        if approve and deny:
+            raise UsageError("--approve and --deny: one of the two, found both")
+        if request_id is None or name is None:
+            raise UsageError("--approve, --deny: need the ID of a request, and --by NAME")
+        _decide(home, request_id, name, approve, as_json)
+    elif name is not None:
+        raise UsageError("--by: with --approve or --deny")
+    elif request_id is None:
+        _list(home, as_json)
+    else:
+        _show(home, request_id, as_json)
+
+
+def _list(home: ClientHome, as_json: bool) -> None:
+    """Requests that came and have not expired, and what was decided."""
     from wg_core.release import approval
 
     rows = [_document(home, one) for one in approval.waiting(home, time.time())]
@@ -67,17 +90,13 @@ def list_requests(home: ClientHome, as_json: bool) -> None:
         )
     ]
     if waits := [row["request_id"][:16] for row in rows if row["state"] == "waiting"]:
-        command = "wg-client requests show --home {home} {request}"
+        command = "wg-client requests --home {home} {request}"
         lines.append(next_step(command, home=home.root, request=waits[0]))
     show({"requests": rows}, lines or [nothing], as_json)
 
 
-@requests.command("show")
-@home_option
-@_ID
-@json_option
-def show_request(home: ClientHome, request_id: str, as_json: bool) -> None:
-    """Show one request: what would leave, and what it would cost. Sends nothing."""
+def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
+    """One request: what would leave, and what it would cost."""
     from wg_client.release import preview
     from wg_core.release import approval
 
@@ -90,26 +109,6 @@ def show_request(home: ClientHome, request_id: str, as_json: bool) -> None:
         "cost": canonical.to_builtins(seen.cost),
     }
     show(document, _lines(document, home), as_json)
-
-
-@requests.command()
-@home_option
-@_ID
-@_by_option
-@json_option
-def approve(home: ClientHome, request_id: str, name: str, as_json: bool) -> None:
-    """Let one request be answered; the decision and NAME go on the ledger."""
-    _decide(home, request_id, name, True, as_json)
-
-
-@requests.command()
-@home_option
-@_ID
-@_by_option
-@json_option
-def deny(home: ClientHome, request_id: str, name: str, as_json: bool) -> None:
-    """Refuse one request; the decision and NAME go on the ledger."""
-    _decide(home, request_id, name, False, as_json)
 
 
 def _decide(home: ClientHome, request_id: str, name: str, approved: bool, as_json: bool) -> None:
@@ -198,13 +197,13 @@ def _lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
     if document["state"] == "waiting":
         short = document["request_id"][:16]
         yield next_step(
-            "wg-client requests approve --home {home} {request} --by NAME",
+            "wg-client requests --home {home} {request} --approve --by NAME",
             home=home.root,
             request=short,
         )
         yield text(
             "  or: {command}",
-            command=f"wg-client requests deny --home {home.root} {short} --by NAME",
+            command=f"wg-client requests --home {home.root} {short} --deny --by NAME",
         )
 
 

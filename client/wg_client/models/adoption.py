@@ -246,7 +246,7 @@ def promote(home: ClientHome, by: str) -> Change:
         history = read(home)
         state = history.now
         if state.shadow is None:
-            raise ConfigError(f"{home.models}: no model is in shadow; see 'wg-client models list'")
+            raise ConfigError(f"{home.models}: no model is in shadow; see 'wg-client models show'")
         change = replace(state, in_use=state.shadow, shadow=None, before=_pushed(state))
         return _decided(home, history, change, "promote", by, state.shadow, _AFTER_SHADOW)
 

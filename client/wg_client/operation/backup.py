@@ -36,7 +36,8 @@ _NOT_KEPT = ("contact.json",)
 WHAT_TO_DO = (
     "Nothing was restored. Restore the newest backup. If there is none, let the server's operator"
     " make a token (wg-server enroll --replace), restore this one with --give-up-ledger and run"
-    " 'wg-client compromise': its spend counts on, and the server says that some is unknown"
+    " 'wg-client keys --renew ledger --stolen': its spend counts on, and the server says that some"
+    " is unknown"
 )
 
 
@@ -75,7 +76,7 @@ def restore(
         home: The new home; its folder is empty or not there.
         checkpoint: The note that ``wg-server export`` wrote, of today; None: the server is asked.
         give_up_ledger: The ledger is old, and is given up: its key is not restored, so that only
-            ``wg-client compromise`` goes on from here.
+            ``wg-client keys --renew ledger --stolen`` goes on from here.
 
     Returns:
         The backup's manifest, and the number of entries of its ledger; 0 if another home has it.

@@ -15,7 +15,7 @@ from wg_core.errors import ConfigError, WgError
 from wg_core.fleet import certificate
 from wg_core.fleet.inbox import Inbox
 from wg_core.language import text
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import ReleaseRow, read_spend
 from wg_core.site import config as configuration
 from wg_core.site import contact, locks
 from wg_core.site.config import ClientConfig
@@ -27,14 +27,21 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What is spent, of what, and how much of the ledger the server has seen."""
+    """What left and what it cost, of what, and how much of the ledger the server has seen.
+
+    ``burned`` charges led to no release. The best guess whether one given unit was in the data is
+    right with probability ``distinguished``, at even odds, from all that was charged.
+    """
 
     epsilon: float
     cap_epsilon: str
     cap_delta: str
     charges: int
+    burned: int
+    distinguished: float
     entries: int
     cosigned: int
+    releases: tuple[ReleaseRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +202,10 @@ class _Looking:
             )
         elif due and end < self._now + _DAY:
             self._problems.append(
-                text("the certificate ends within a day, and was not renewed: wg-client renew")
+                text(
+                    "the certificate ends within a day, and was not renewed: wg-client keys"
+                    " --renew certificate"
+                )
             )
         return end
 
@@ -221,8 +231,11 @@ class _Looking:
             cap_epsilon=spend.cap_epsilon,
             cap_delta=spend.cap_delta,
             charges=spend.charges,
+            burned=spend.burned,
+            distinguished=spend.distinguished,
             entries=spend.entries,
             cosigned=cosigned,
+            releases=spend.releases,
         )
 
     def _snapshot(self) -> tuple[int, int]:

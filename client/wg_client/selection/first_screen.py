@@ -260,7 +260,7 @@ def _next(
     if not in_use and outcome.accepted:
         yield text(
             "Another model is in use, and this one predicts beside it. To change that:"
-            " wg-client models promote --home {home} --by NAME",
+            " wg-client models use --home {home} --shadow --by NAME",
             home=root,
         )
     yield text(

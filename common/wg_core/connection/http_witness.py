@@ -51,9 +51,9 @@ def ask(witness: WitnessConfig) -> Ask:
 _MEANING = {
     rules.BAD_REQUEST: "refused the request as malformed (400)",
     rules.FORBIDDEN: "knows this ledger with another key (403); give its operator the verifier key"
-    " that 'wg-client witnesses' prints",
+    " that 'wg-client keys' prints",
     rules.NOT_FOUND: "does not know this ledger (404); give its operator the origin and verifier"
-    " key that 'wg-client witnesses' prints",
+    " key that 'wg-client keys' prints",
     rules.CONFLICT: "has seen another root of the same size (409): the ledger was copied or edited",
     rules.UNPROCESSABLE: "finds that the ledger did not grow from what it saw (422): it was copied,"
     " rolled back or edited",

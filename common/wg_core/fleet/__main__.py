@@ -40,7 +40,7 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
     def apply(home: ClientHome, path: Path) -> None:
         log.info("a package came: models are compared; minutes, if there are many records")
         replies.append(applying.apply_package(home, path))
-        log.info("report: %s; next: wg-client models list --home %s", home.report, home.root)
+        log.info("report: %s; next: wg-client models show --home %s", home.report, home.root)
 
     handlers = Handlers(answer_query=answer_query, apply_package=apply)
     run_node(place, handlers, once=once, stop=stop)

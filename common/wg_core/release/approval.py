@@ -59,7 +59,7 @@ def check(
     if found is None:
         _keep(home, query, now)
         raise ApprovalPending(
-            f"request {request_id}: waits for a person; see 'wg-client requests show --home"
+            f"request {request_id}: waits for a person; see 'wg-client requests --home"
             f" {home.root} {request_id}'"
         )
     if not found.approved:
@@ -158,7 +158,7 @@ def find(home: ClientHome, prefix: str, now: float) -> Waiting:
     found = [one for one in waiting(home, now) if one.query.request_id.startswith(prefix)]
     if len(found) != 1 or not prefix:
         raise ConfigError(
-            f"request {prefix!r}: {len(found)} requests begin with it; 'wg-client requests list"
+            f"request {prefix!r}: {len(found)} requests begin with it; 'wg-client requests"
             f" --home {home.root}' lists them"
         )
     return found[0]

@@ -109,7 +109,7 @@ def check_told(home: ClientHome, ledger: Ledger) -> None:
     if ledger.public_key.hex() != budget.ledger_key:
         raise ConfigError(
             f"{ledger.path}: is signed by a new key, which this home's server does not know; run"
-            f" 'wg-client rotate-key --home {home.root}' to tell it"
+            f" 'wg-client keys --home {home.root} --renew ledger' to tell it"
         )
 
 

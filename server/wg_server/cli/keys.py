@@ -15,29 +15,6 @@ from wg_server.store.operators import recorded
 from wg_server.store.sites import Store
 
 
-@click.group()
-def keys() -> None:
-    """Show the keys that others verify with; make keys and certificates anew."""
-
-
-@keys.command()
-@home_option
-@cli.json_option
-def show(home: ServerHome, as_json: bool) -> None:
-    """Print the keys that plants, witnesses and auditors verify with. None is secret."""
-    found = auditors.server_keys(home)
-    cli.answer(
-        as_json,
-        canonical.to_builtins(found),
-        f"server       {found.server}",
-        f"CA           {found.ca_sha256}",
-        f"packages     {found.signing_key}",
-        f"encoder      {found.encoder or 'none yet'}",
-        f"witness      --witness-key {found.witness_name}={found.witness_key}",
-        *(f"{x.site:12} --ledger-key {x.ledger_key}  ({x.ledger_origin})" for x in found.sites),
-    )
-
-
 def _certificate(home: ServerHome, as_json: bool) -> None:
     """Make a fresh certificate for the listeners, under the same authority."""
     pki.renew_server(home, home.config())
@@ -87,17 +64,22 @@ _RENEWALS: Mapping[str, Callable[[ServerHome, bool], None]] = {
 }
 
 
-@keys.command()
+@click.command()
 @home_option
-@click.argument("what", type=click.Choice(list(_RENEWALS)))
+@click.option(
+    "--renew",
+    "what",
+    type=click.Choice(list(_RENEWALS)),
+    help="Make a certificate, the authority or the signing keys anew. No plant enrols again.",
+)
 @click.option(
     "--stolen",
     is_flag=True,
     help="Signing keys are stolen or lost: they hand nothing over, and every plant enrols again.",
 )
 @cli.json_option
-def renew(home: ServerHome, what: str, stolen: bool, as_json: bool) -> None:
-    """Make a certificate, the authority or the signing keys anew. No plant enrols again.
+def keys(home: ServerHome, what: str | None, stolen: bool, as_json: bool) -> None:
+    """Print the keys that others verify with, none of them secret; or make some anew.
 
     certificate: of the listeners; a running server takes it up.
 
@@ -107,9 +89,25 @@ def renew(home: ServerHome, what: str, stolen: bool, as_json: bool) -> None:
     signing: for packages and cosignatures, signed by the old ones, with the server stopped. Plants
     take them over when they connect; 'wg-server sites' names those that have not yet.
     """
-    if not stolen:
-        _RENEWALS[what](home, as_json)
-    elif what == "signing":
+    if stolen and what != "signing":
+        raise UsageError("--stolen: with --renew signing")
+    if what is None:
+        _show(home, as_json)
+    elif stolen:
         _signing(home, as_json, stolen=True)
     else:
-        raise UsageError(f"--stolen: of {what}, expected signing")
+        _RENEWALS[what](home, as_json)
+
+
+def _show(home: ServerHome, as_json: bool) -> None:
+    found = auditors.server_keys(home)
+    cli.answer(
+        as_json,
+        canonical.to_builtins(found),
+        f"server       {found.server}",
+        f"CA           {found.ca_sha256}",
+        f"packages     {found.signing_key}",
+        f"encoder      {found.encoder or 'none yet'}",
+        f"witness      --witness-key {found.witness_name}={found.witness_key}",
+        *(f"{x.site:12} --ledger-key {x.ledger_key}  ({x.ledger_origin})" for x in found.sites),
+    )

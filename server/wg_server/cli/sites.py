@@ -92,8 +92,9 @@ def sites(home: ServerHome, as_json: bool) -> None:
         cli.note(
             "budget unknown: the site released on an earlier ledger that the one in use does not"
             " name. Ask the plant for the home that holds the newest of them: there, after"
-            " 'wg-server enroll --replace', 'wg-client compromise' carries the spend over. If it is"
-            " lost, count all that was released on every ledger: 'wg-server export'"
+            " 'wg-server enroll --replace', 'wg-client keys --renew ledger --stolen' carries the"
+            " spend over. If it is lost, count all that was released on every ledger:"
+            " 'wg-server export'"
         )
 
 

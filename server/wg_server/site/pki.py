@@ -278,5 +278,5 @@ def _load_authority(home: ServerHome) -> tuple[x509.Certificate, ec.EllipticCurv
         time.sleep(_PAIR_SECONDS)  # another process is putting new ones in place
     raise ConfigError(
         f"{home.ca_cert}: not of the key beside it: a change of the authority was cut off; run"
-        " 'wg-server keys renew authority' again"
+        " 'wg-server keys --renew authority' again"
     )

@@ -164,8 +164,8 @@ def begin_log(
         raise RefusedError("enrolment: another site uses this ledger")
     if known.key != request.ledger_key:
         raise RefusedError(
-            "enrolment: this ledger is known with another key: finish 'wg-client rotate-key' first,"
-            " or give the ledger up with 'wg-client compromise'"
+            "enrolment: this ledger is known with another key: finish 'wg-client keys --renew"
+            " ledger' first, or give the ledger up with 'wg-client keys --renew ledger --stolen'"
         )
     if known.genesis != beginning.genesis:
         raise RefusedError("enrolment: this ledger is known with another beginning")

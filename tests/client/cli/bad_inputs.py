@@ -50,7 +50,7 @@ def _yaml(name: str, old: str, new: str, *said: str) -> Bad:
         text = world.plant.home.config.read_text("utf-8")
         assert old in text, f"{name}: no {old!r}"
         (world.folder / "client.yaml").write_text(text.replace(old, new, 1), "utf-8")
-        return ["budget", "--home", world.folder]
+        return ["keys", "--home", world.folder]
 
     return Bad(f"client.yaml: {name}", words, 3, ("client.yaml", *said))
 
@@ -148,7 +148,7 @@ def _server_yaml(name: str, old: str, new: str, *said: str) -> Bad:
         text = (world.operator / "server.yaml").read_text("utf-8")
         assert old in text, f"{name}: no {old!r}"
         (world.folder / "server.yaml").write_text(text.replace(old, new, 1), "utf-8")
-        return ["keys", "show", "--home", world.folder]
+        return ["keys", "--home", world.folder]
 
     return Bad(f"server.yaml: {name}", words, 3, ("server.yaml", *said), server)
 

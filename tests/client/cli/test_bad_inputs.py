@@ -218,10 +218,10 @@ DISK = [
         3,
         ("No space left",),
     ),
-    Bad("disk: no home", lambda world: ["budget", "--home", world.folder / "x"], 3, ("init",)),
+    Bad("disk: no home", lambda world: ["status", "--home", world.folder / "x"], 3, ("init",)),
     Bad(
         "disk: home a file",
-        lambda world: ["budget", "--home", picture(world.folder / "a.png")],
+        lambda world: ["status", "--home", picture(world.folder / "a.png")],
         3,
         ("a.png",),
     ),
@@ -238,14 +238,8 @@ DISK = [
         ("interrupted",),
     ),
     Bad(
-        "interrupt: budget",
-        _interrupted("wg_core.release.budget", "read_spend", "budget"),
-        130,
-        ("interrupted",),
-    ),
-    Bad(
-        "interrupt: witnesses",
-        _interrupted("wg_core.connection.cosigning", "status", "witnesses"),
+        "interrupt: keys",
+        _interrupted("wg_core.connection.cosigning", "status", "keys"),
         130,
         ("interrupted",),
     ),
@@ -268,7 +262,9 @@ CALLS = [
     _call("name of export", "models", "export", "--home", "x", "--out", "m.bin", said=("m.bin",)),
     _call("run in JSON", "run", "--home", "x", said=("--once",)),
     _call("nothing to predict", "predict", "--home", "x", said=("PATHS",)),
-    _call("no reason", "compromise", "--home", "x", "--join", "-", said=("--reason",)),
+    _call("no reason", "keys", "--home", "x", "--renew", "ledger", "--stolen", said=("--reason",)),
+    _call("stolen and kept", "keys", "--home", "x", "--reason", "y", said=("--stolen",)),
+    _call("what to use", "models", "use", "--home", "x", "--by", "QA", said=("--shadow",)),
     _call(
         "duration", "enroll", "--home", "x", "a", "--expires", "1w", said=("1w",), program=server
     ),
@@ -309,18 +305,19 @@ LEDGERS = [
 
 def _request(name: str, code: int, *said: str, more: tuple[str, ...]) -> Bad:
     def words(world: World) -> list[object]:
-        action, *rest = more
-        return ["requests", action, "--home", world.plant.home.root, *rest]
+        return ["requests", "--home", world.plant.home.root, *more]
 
     return Bad(f"request: {name}", words, code, said)
 
 
 REQUESTS = [
-    _request("unknown", 3, "request 'ab': 0", "requests list", more=("show", "ab")),
-    _request("unknown, approved", 3, "'ab'", more=("approve", "ab", "--by", "QA")),
-    _request("empty id", 3, "request ''", more=("deny", "", "--by", "QA")),
-    _request("nobody", 2, "--by", more=("approve", "ab")),
-    _request("no id", 2, "ID", more=("approve", "--by", "QA")),
+    _request("unknown", 3, "request 'ab': 0", "wg-client requests", more=("ab",)),
+    _request("unknown, approved", 3, "'ab'", more=("ab", "--approve", "--by", "QA")),
+    _request("empty id", 3, "request ''", more=("", "--deny", "--by", "QA")),
+    _request("nobody", 2, "--by", more=("ab", "--approve")),
+    _request("no id", 2, "ID", more=("--approve", "--by", "QA")),
+    _request("no decision", 2, "--approve", more=("ab", "--by", "QA")),
+    _request("two decisions", 2, "--deny", more=("ab", "--approve", "--deny", "--by", "QA")),
     _asked("a name too many", 2, "--by", "'policy'", more=("--by", "QA", *MODELS)),
 ]
 
@@ -350,8 +347,8 @@ def _simulated(name: str, said: str, *more: object, code: int = 3, data: str = "
 STAGES = [
     _stage("no such package", "models use", "ab12", "--by", "QA", said="0 packages begin with it"),
     _stage("nobody says who", "models shadow", "ab12", code=2, said="--by"),
-    _stage("nothing before", "models rollback", "--by", "QA", said="no model was in use before"),
-    _stage("no shadow", "models promote", "--by", "QA", said="no model is in shadow"),
+    _stage("nothing before", "models use", "--before", "--by", "QA", said="no model was in use"),
+    _stage("no shadow", "models use", "--shadow", "--by", "QA", said="no model is in shadow"),
     _stage("no shadow to end", "models shadow", "--stop", "--by", "QA", said="no model is in"),
     _stage("nothing to watch", "watch", "no-such-folder", said="no-such-folder"),
     _simulated("no data", "not there"),

@@ -1,4 +1,4 @@
-"""``predict`` and ``novelty`` say what a call is worth."""
+"""``predict`` says what a call is worth."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_plant_of_good_images_alone_tells_odd_ones_on_day_one(
     plant = make_plant({0: 30})
     rng = np.random.default_rng(6)
     path = _save(tmp_path / "new.npz", np.concatenate([pictures(rng, 0, 10), pictures(rng, 2, 10)]))
-    words = ("novelty", "--home", plant.home.root, path, "--heat-maps", tmp_path / "maps")
+    words = ("predict", "--home", plant.home.root, path, "--heat-maps", tmp_path / "maps")
     rows = json.loads(_run(capfd, *words, "--json"))["records"]
     new = [row["new"] for row in rows]
     assert sum(new[:10]) <= 2 and sum(new[10:]) >= 8

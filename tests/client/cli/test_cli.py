@@ -64,7 +64,7 @@ def applied(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
 def test_help_names_every_command_of_the_contract() -> None:
     done = _run("--help")
     assert done.returncode == 0
-    for name in ("init", "check", "run", "statistics", "apply", "budget", "models", "predict"):
+    for name in ("init", "check", "run", "statistics", "apply", "status", "models", "predict"):
         assert f"  {name} " in done.stdout
     assert "export" in _run("models", "--help").stdout
 
@@ -76,8 +76,8 @@ def test_help_names_every_command_of_the_contract() -> None:
         (["nonsense"], errors.EXIT_USAGE),
         (["models", "export", "--home", "x", "--format", "pickle"], errors.EXIT_USAGE),
         (["check", "--home", "nowhere"], errors.EXIT_CONFIG),
-        (["budget", "--home", "nowhere"], errors.EXIT_CONFIG),
-        (["models", "list", "--home", "nowhere"], errors.EXIT_CONFIG),
+        (["keys", "--home", "nowhere"], errors.EXIT_CONFIG),
+        (["models", "show", "--home", "nowhere"], errors.EXIT_CONFIG),
         (["predict", "--home", "nowhere", "x.png"], errors.EXIT_CONFIG),
     ],
 )
@@ -173,9 +173,9 @@ def test_statistics_go_to_a_file_once_and_the_budget_knows(
     words[4] = "9"
     refused = here(*words, tmp_path / "c.wgs", code=errors.EXIT_REFUSED)
     assert refused["error"]["code"] == "policy"
-    budget = here("budget", "--home", plant.home.root)
+    budget = here("status", "--home", plant.home.root)["budget"]
     assert budget["charges"] == 1 and len(budget["releases"]) == 1
-    assert budget["epsilon_spent"] == pytest.approx(1, rel=1e-3)
+    assert budget["epsilon"] == pytest.approx(1, rel=1e-3)
     assert budget["releases"][0]["size"] > 0
 
 
@@ -257,7 +257,7 @@ def test_models_are_listed_shown_and_exported(
     applied: TestPlant, tmp_path: Path, here: Json
 ) -> None:
     home = applied.home.root
-    rows = here("models", "list", "--home", home)["models"]
+    rows = here("models", "show", "--home", home)["models"]
     assert sum(row["current"] for row in rows) == 1
     shown = here("models", "show", "--home", home)
     assert shown["kept"] in {row["model"] for row in rows}

@@ -62,7 +62,7 @@ def test_one_source_is_named_and_bounded(tmp_path: Path) -> None:
 
 
 def test_every_command_that_takes_a_token_takes_it_from_anywhere() -> None:
-    names = {"init", "compromise"}
+    names = {"init", "keys"}
     for name in names:
         options = {option for p in commands.group.commands[name].params for option in p.opts}
         assert {"--join", "--join-file"} <= options

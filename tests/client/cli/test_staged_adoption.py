@@ -31,7 +31,7 @@ def test_a_shadow_predicts_beside_and_changes_no_call(
     wrong = here("models", "shadow", "--home", home, package, code=errors.EXIT_USAGE)
     assert "--by" in wrong["error"]["message"]
     here("models", "shadow", "--home", home, package, "--model", model, "--by", "QA")
-    rows = here("models", "list", "--home", home)["models"]
+    rows = here("models", "show", "--home", home)["models"]
     assert [row["model"] for row in rows if row["shadow"]] == [model]
     now = here("predict", "--home", home, records)
     assert now["results"] == before["results"] and now["shadow"]["compared"] == 15
@@ -47,11 +47,11 @@ def test_a_shadow_predicts_beside_and_changes_no_call(
     assert alone["shadow"]["compared"] == 0  # it was asked by name
     shown = here("models", "shadow", "--home", home)["shadow"]
     assert (shown["compared"], shown["differ"]) == (15, len(differ))
-    here("models", "promote", "--home", home, "--by", "QA")
+    here("models", "use", "--home", home, "--shadow", "--by", "QA")
     assert here("predict", "--home", home, records)["model"] == model
     assert here("models", "shadow", "--home", home)["shadow"] is None
-    here("models", "rollback", "--home", home, "--by", "QA")
+    here("models", "use", "--home", home, "--before", "--by", "QA")
     assert here("predict", "--home", home, records)["results"] == before["results"]
-    log = here("models", "log", "--home", home)["changes"]
+    log = here("models", "show", "--home", home)["changes"]
     assert [change["what"] for change in log] == ["use", "shadow", "promote", "rollback"]
     assert [change["by"] for change in log] == ["weightgate", "QA", "QA", "QA"]

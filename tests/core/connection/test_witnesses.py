@@ -18,15 +18,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import click
 import pytest
 from cryptography.hazmat.primitives import serialization
 from tests.client.conftest import MakePlant
-from tests.core.connection.test_cosigning import NAME, World, grow, make_world, run
+from tests.core.connection.test_cosigning import NAME, World, grow, make_world
 from tests.core.connection.witness_server import SpecWitness, certificate, consistent, serving
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
+from wg_core import cli
 from wg_core.connection import cosigning, http_witness
 from wg_core.connection.cosigning import TooFewWitnesses
 from wg_core.errors import ConfigError, PeerError, VerificationError
@@ -312,12 +314,12 @@ def test_the_plant_shows_what_a_witness_must_be_given(
 ) -> None:
     with watched(world, second):
         ask(world)
-    assert run(group, ["witnesses", "--home", world.plant.home.root, "--json"]) == 0
+    assert run(group, ["keys", "--home", world.plant.home.root, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert notes.decode_vkey(found["ledger_vkey"])[2] == world.plant.ledger_key
     assert found["ledger_origin"] == world.plant.origin and found["needed"] == 2
     assert [row["cosigned"] for row in found["witnesses"]] == [found["entries"]] * 2
-    assert run(group, ["witnesses", "--home", world.plant.home.root]) == 0
+    assert run(group, ["keys", "--home", world.plant.home.root]) == 0
     assert "2 of 2 must cosign" in capsys.readouterr().out
 
 
@@ -485,3 +487,10 @@ def test_the_reference_witness_checks_consistency_as_the_specification_says() ->
             if old not in (0, new):
                 assert not consistent(old, new, roots[0], bytes(32), found)
                 assert not consistent(old, new, *roots, [*found, bytes(32)])
+
+
+def run(command: click.Command, words: list[str | Path]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(command, [str(word) for word in words])
+    assert isinstance(caught.value.code, int)
+    return caught.value.code

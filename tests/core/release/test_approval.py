@@ -51,15 +51,15 @@ def test_a_request_waits_costs_nothing_and_is_answered_after_the_decision(
         answer_query(plant.home, query, witness=plant.witness)
     assert read_spend(plant.home, plant.config).charges == 0 and plant.witness.asked == 0
     home = ("--home", plant.home.root)
-    (row,) = here("requests", "list", *home)["requests"]
+    (row,) = here("requests", *home)["requests"]
     assert row["state"] == "waiting" and row["epsilon"] == "1" and row["purpose"] == "test"
-    shown = here("requests", "show", *home, query.request_id[:16])
+    shown = here("requests", *home, query.request_id[:16])
     assert shown["cost"]["allowed"] and shown["would_leave"]["integers"] > 0
-    done = here("requests", "approve", *home, query.request_id[:16], "--by", "佐藤 (QA)")
+    done = here("requests", *home, query.request_id[:16], "--approve", "--by", "佐藤 (QA)")
     assert done["state"] == "approved" and done["by"] == "佐藤 (QA)"
     data = answer_query(plant.home, query, witness=plant.witness)
     assert answer_query(plant.home, query, witness=plant.witness) == data
-    assert here("requests", "list", *home)["requests"][0]["state"] == "answered"
+    assert here("requests", *home)["requests"][0]["state"] == "answered"
     found = verification.verify(plant.home.root)
     assert "佐藤 (QA)" in " ".join(found.remarks) and "charges by policy alone: 0" in str(
         found.remarks
@@ -68,7 +68,7 @@ def test_a_request_waits_costs_nothing_and_is_answered_after_the_decision(
     page = render(answers.read(plant.home.root, found))
     assert "Decisions of people" in page and "佐藤 (QA)" in page
     late = here(
-        "requests", "deny", *home, query.request_id, "--by", "x", code=errors.EXIT_VERIFICATION
+        "requests", *home, query.request_id, "--deny", "--by", "x", code=errors.EXIT_VERIFICATION
     )
     assert "decided after its charge" in late["error"]["message"]
 
@@ -76,10 +76,10 @@ def test_a_request_waits_costs_nothing_and_is_answered_after_the_decision(
 def test_a_denied_request_is_refused_and_a_mind_may_change(plant: TestPlant, here: Json) -> None:
     query = _wait(plant)
     words = ("--home", plant.home.root, query.request_id, "--by", "works council")
-    here("requests", "deny", *words)
+    here("requests", *words, "--deny")
     with pytest.raises(PolicyRefused, match="denied by works council"):
         answer_query(plant.home, query, witness=plant.witness)
-    here("requests", "approve", *words)
+    here("requests", *words, "--approve")
     answer_query(plant.home, query, witness=plant.witness)
 
 
@@ -151,7 +151,7 @@ def test_a_name_where_the_policy_decides_is_a_wrong_call(
     plant = make_plant({0: 2}, privacy=replace(BY_HAND, approve="policy"))
     words = ("statistics", "--home", plant.home.root, "--out", tmp_path / "s.wgs", "--by", "A")
     assert "'policy'" in here(*words, code=errors.EXIT_USAGE)["error"]["message"]
-    assert here("requests", "list", "--home", plant.home.root)["requests"] == []
+    assert here("requests", "--home", plant.home.root)["requests"] == []
 
 
 def test_the_word_for_the_server_says_nothing_else() -> None:

@@ -72,7 +72,7 @@ def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
     (site,) = document(capsys, *words, tmp_path / "first")["sites"]
     with ledger_of(plant) as ledger:
         assert site["checkpoint_size"] == ledger.size
-    keys = document(capsys, "keys", "show", "--home", central.home.root)
+    keys = document(capsys, "keys", "--home", central.home.root)
     _, note = checkpoints.decode(note_in(tmp_path / "first"))
     witness = signing.public_from_bytes(bytes.fromhex(keys["witness_key"]))
     cosigned = checkpoints.verify_cosignature(note, keys["witness_name"], witness)
@@ -98,7 +98,7 @@ def test_keys_are_printed_as_the_auditor_takes_them(
 ) -> None:
     central.enrol(central.plant("one"))
     found = auditors.server_keys(central.home)
-    code, out, _ = run(capsys, "keys", "show", "--home", central.home.root)
+    code, out, _ = run(capsys, "keys", "--home", central.home.root)
     assert code == 0
     assert f"--witness-key {found.witness_name}={found.witness_key}" in out
     assert f"--ledger-key {found.sites[0].ledger_key}" in out
@@ -149,7 +149,7 @@ def test_an_export_names_the_earlier_ledger_and_that_its_budget_is_unknown(
     rows = document(capsys, "sites", "--home", central.home.root)["sites"]
     assert rows[0]["ledger_succession"] == BUDGET_UNKNOWN
     code, text, err = run(capsys, "sites", "--home", central.home.root)
-    assert "BUDGET UNKNOWN" in text and "wg-client compromise" in err
+    assert "BUDGET UNKNOWN" in text and "wg-client keys --renew ledger --stolen" in err
 
 
 def test_a_site_of_before_that_was_never_cosigned_is_exported_without_a_checkpoint(

@@ -198,7 +198,7 @@ def test_a_campaign_is_steered_from_the_command_line(
 def test_a_folder_that_is_no_home_says_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    for words in (("sites",), ("serve",), ("campaign", "show"), ("keys", "renew", "certificate")):
+    for words in (("sites",), ("serve",), ("campaign", "show"), ("keys", "--renew", "certificate")):
         code, _, err = run(capsys, *words, "--home", tmp_path)
         assert code == 3 and "run init first" in err
 

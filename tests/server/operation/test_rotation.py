@@ -57,7 +57,7 @@ def test_stolen_keys_hand_nothing_over(home: ServerHome) -> None:
     first = trust.of_today(home)
     rotate_keys(home)
     second = trust.of_today(home)
-    assert run("keys", "renew", "signing", "--home", home.root, "--stolen")
+    assert run("keys", "--renew", "signing", "--home", home.root, "--stolen")
     for pins in (first, second):
         with pytest.raises(Exception, match="does not follow"):
             follows(home, pins)

@@ -1,4 +1,4 @@
-"""Commands that keep a plant going for years: certificate, keys, compromise, audit of the code."""
+"""``wg-client keys`` and ``audit``: what keeps a plant's word good for years."""
 
 from datetime import UTC, datetime
 
@@ -7,15 +7,60 @@ import click
 from wg_client.cli.options import home_option, join_options
 from wg_core import errors
 from wg_core.cli import json_option, show, timed_progress
+from wg_core.errors import UsageError
 from wg_core.language import text
 from wg_core.site.home import ClientHome
+
+_WHAT = ("certificate", "ledger")
 
 
 @click.command()
 @home_option
+@click.option(
+    "--renew",
+    type=click.Choice(_WHAT),
+    help="Get a fresh TLS certificate now, which a running node does by itself when it is due; or"
+    " sign the ledger with a new key, for which the old one signs.",
+)
+@click.option(
+    "--stolen",
+    is_flag=True,
+    help="The ledger's key is stolen or lost: give this ledger up. All that was spent moves to a"
+    " new one, and every key is made anew. Needs a join token, --reason, and a stopped node.",
+)
+@join_options
+@click.option("--reason", help="With --stolen: why, in a few words; goes on the new ledger.")
+@click.option("--encoder", metavar="HASH", help="Where the encoder is to be another: its SHA-256.")
 @json_option
-def renew(home: ClientHome, as_json: bool) -> None:
-    """Get a fresh TLS certificate now. A running node does so by itself when it is due."""
+def keys(
+    home: ClientHome,
+    renew: str | None,
+    stolen: bool,
+    token: str | None,
+    reason: str | None,
+    encoder: str | None,
+    as_json: bool,
+) -> None:
+    """Show the ledger's key and who witnesses it; or make a key or certificate anew.
+
+    What is shown is what a new witness's operator must be given. A renewal that was cut off goes on
+    where it stopped: run it again.
+    """
+    if stolen and renew == "ledger":
+        if token is None or reason is None:
+            raise UsageError("--stolen: needs --join-file FILE (or --join -) and --reason")
+        _give_up(home, token, reason, encoder, as_json)
+    elif stolen or any(word is not None for word in (token, reason, encoder)):
+        raise UsageError("--join-file, --reason, --encoder: with --renew ledger --stolen")
+    elif renew == "certificate":
+        _renew_certificate(home, as_json)
+    elif renew == "ledger":
+        _renew_ledger_key(home, as_json)
+    else:
+        _show(home, as_json)
+
+
+def _renew_certificate(home: ClientHome, as_json: bool) -> None:
     from wg_core.fleet import certificate
     from wg_core.site import config as configuration
 
@@ -27,11 +72,7 @@ def renew(home: ClientHome, as_json: bool) -> None:
     show(document, [f"{home.certificate}: good until {when}"], as_json)
 
 
-@click.command()
-@home_option
-@json_option
-def witnesses(home: ClientHome, as_json: bool) -> None:
-    """Show who witnesses the ledger, and what a new witness's operator must be given."""
+def _show(home: ClientHome, as_json: bool) -> None:
     from wg_core.connection import cosigning
     from wg_core.site import config as configuration
 
@@ -53,14 +94,7 @@ def witnesses(home: ClientHome, as_json: bool) -> None:
     show(document, lines, as_json)
 
 
-@click.command("rotate-key")
-@home_option
-@json_option
-def rotate_key(home: ClientHome, as_json: bool) -> None:
-    """Sign the ledger with a new key; the old one signs for it, and the server learns it.
-
-    Run it again if it was cut off: it goes on where it stopped.
-    """
+def _renew_ledger_key(home: ClientHome, as_json: bool) -> None:
     from wg_client.fleet import rotation
 
     done = rotation.rotate_key(home)
@@ -71,19 +105,7 @@ def rotate_key(home: ClientHome, as_json: bool) -> None:
     show({"entry": done.entry, "ledger_key": done.key}, lines, as_json)
 
 
-@click.command()
-@home_option
-@join_options
-@click.option("--reason", required=True, help="Why, in a few words; goes on the new ledger.")
-@click.option("--encoder", metavar="HASH", help="Where the encoder is to be another: its SHA-256.")
-@json_option
-def compromise(
-    home: ClientHome, token: str, reason: str, encoder: str | None, as_json: bool
-) -> None:
-    """Give up a ledger whose key was lost or stolen. All that was spent moves to a new one.
-
-    Stop the node first. Every key of the plant is made anew.
-    """
+def _give_up(home: ClientHome, token: str, reason: str, encoder: str | None, as_json: bool) -> None:
     from wg_client.fleet import reenrolment
     from wg_core.release.budget import read_spend
 
@@ -126,4 +148,4 @@ def audit(home: ClientHome, as_json: bool) -> int:
     return errors.EXIT_OK if report.passed else errors.EXIT_VERIFICATION
 
 
-COMMANDS = (renew, witnesses, rotate_key, compromise, audit)
+COMMANDS = (keys, audit)
