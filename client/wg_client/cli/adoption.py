@@ -54,9 +54,9 @@ def use(
     """
     from wg_client.models import adoption
 
-    home.require()
     if (package is not None) + promote + before != 1:
         raise errors.UsageError("expected one of PACKAGE, --shadow and --before")
+    home.require()
     if promote:
         change = adoption.promote(home, by)
     elif before:

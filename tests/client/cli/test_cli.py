@@ -259,7 +259,7 @@ def test_models_are_listed_shown_and_exported(
     home = applied.home.root
     rows = here("models", "show", "--home", home)["models"]
     assert sum(row["current"] for row in rows) == 1
-    shown = here("models", "show", "--home", home)
+    shown = here("models", "show", "--home", home, rows[0]["package"])
     assert shown["kept"] in {row["model"] for row in rows}
     out = tmp_path / "m.safetensors"
     found = here("models", "export", "--home", home, "--model", "local-only", "--out", out)

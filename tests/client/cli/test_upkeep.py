@@ -14,8 +14,8 @@ from wg_audit.installed.audit import Report
 from wg_audit.installed.canaries import Bounds
 from wg_audit.installed.plant import Check
 from wg_audit.installed.probes import Size
+from wg_client.cli.keys import COMMANDS
 from wg_client.cli.main import group
-from wg_client.cli.upkeep import COMMANDS
 from wg_client.release import audit as auditing
 from wg_core.errors import EXIT_VERIFICATION, ConfigError, UsageError
 from wg_core.ledger import charging, entries, statement
