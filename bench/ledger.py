@@ -42,7 +42,7 @@ def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:
 
 def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
     """A ledger with a data set and a witness; the second value has it cosigned."""
-    key, watcher = signing.generate(), signing.generate()
+    key, watcher = signing.generate_pair(), signing.generate_pair()
     ledger = Ledger.create(path, origin="bench/1", key=key, site="bench")
     ledger.enrol_witness(WITNESS, signing.public_bytes(watcher))
     ledger.register_dataset(
@@ -67,7 +67,7 @@ def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
             now=int(time.time()),
         )
         memory = found.state
-        return found.line
+        return found.lines
 
     return ledger, lambda: ledger.countersign(WITNESS, call)
 

@@ -44,6 +44,12 @@ _OPTIONS = (
         help="How many of the known witnesses must have cosigned.  [default: all]",
     ),
     click.option(
+        "--post-quantum",
+        is_flag=True,
+        help="Count only what is signed under ML-DSA-44 beside Ed25519, or alone: no cosignature, "
+        "and no log, under Ed25519 alone.",
+    ),
+    click.option(
         "--checkpoint",
         "checkpoints",
         type=_PATH,
@@ -92,6 +98,7 @@ def verify(
     ledger_key: str | None,
     witness_keys: tuple[str, ...],
     quorum: int | None,
+    post_quantum: bool,
     max_age: str | None,
     **files: Any,
 ) -> Finding:
@@ -103,29 +110,32 @@ def verify(
     """
     from wg_audit import verification
 
-    anchors = _anchors(ledger_key, witness_keys, quorum)
+    anchors = _anchors(ledger_key, witness_keys, quorum, post_quantum)
     age = None if max_age is None else _age(max_age)
     return verification.verify(path, anchors, max_age=age, **files)
 
 
-def _anchors(ledger_key: str | None, witness_keys: tuple[str, ...], quorum: int | None) -> Anchors:
+def _anchors(
+    ledger_key: str | None, witness_keys: tuple[str, ...], quorum: int | None, post_quantum: bool
+) -> Anchors:
     from wg_core.ledger.anchors import Anchors
 
     return Anchors(
         ledger_key=None if ledger_key is None else _key(ledger_key, "--ledger-key"),
         witnesses=tuple(map(_witness, witness_keys)),
         quorum=quorum,
+        post_quantum=post_quantum,
     )
 
 
 def _key(text: str, option: str) -> bytes:
+    from wg_core.errors import DecodeError
+    from wg_core.wire import signing
+
     try:
-        raw = bytes.fromhex(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {text[:80]!r} is not hex") from error
-    if len(raw) != 32:
-        raise UsageError(f"{option}: {len(raw)} bytes, expected 32")
-    return raw
+        return signing.public_from_hex(text.lower(), what=option).raw
+    except DecodeError as error:
+        raise UsageError(str(error)) from error
 
 
 def _witness(text: str) -> KnownWitness:

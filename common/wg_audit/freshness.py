@@ -138,11 +138,9 @@ def _check_extends(history: History, found: OutsideCheckpoint) -> list[tuple[Kno
             f"{source}: covers {head.size} entries, the log given has {state.size}: this copy is "
             "older than the checkpoint"
         )
-    roots = {
-        key: witness for witness in history.anchors.witnesses for key in history.successors(witness)
-    }
+    roots = history.trusted()
     cosigned = [(roots[key], time) for key, time in histories.cosignatures(found.note, roots)]
-    signed = heads.held(found.note, state.origin, notes.ED25519, state.keys_at(head.size))
+    signed = heads.held(found.note, state.origin, notes.LOG, state.keys_at(head.size))
     if not signed and not cosigned:
         raise VerificationError(
             f"{source}: signed neither by the log's key nor by a witness that is known by key"

@@ -21,6 +21,7 @@ from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, InheritedSpend, Predecessor
 from wg_core.ledger.history import History, cosignatures
 from wg_core.ledger.recovery import verify_succession
+from wg_core.wire.signing import shown
 
 NOT_CHECKED = "not checked"
 
@@ -163,7 +164,7 @@ def _seen(
             if link is not None:
                 _check_covers(link, head, "the server's record")
                 seen.ended.add(head.origin)
-    known = [key for x in history.anchors.witnesses for key in history.successors(x)]
+    known = history.trusted()
     for found in outside:
         head = found.head
         seen.sizes[head.origin] = max(head.size, seen.sizes.get(head.origin, 0))
@@ -227,13 +228,14 @@ def _left_out(
 
 
 def _check_key(link: _Link, record: LogRecord) -> None:
-    known = {bytes.fromhex(link.named.key)}
+    named = bytes.fromhex(link.named.key)
+    known = {named}
     if link.log is not None:
         known |= {period.public_key for period in link.log.state.keys}
     if record.key and bytes.fromhex(record.key) not in known:
         raise VerificationError(
-            f"entry 0: names log {link.named.origin} with key {link.named.key}, the server knows it"
-            f" with {record.key}"
+            f"entry 0: names log {link.named.origin} with key {shown(named)}, the server knows it"
+            f" with {shown(bytes.fromhex(record.key))}"
         )
 
 

@@ -15,7 +15,6 @@ from wg_audit.freshness import Freshness
 from wg_audit.server_folder import ServerFolder
 from wg_audit.succession import Succession
 from wg_core.language import Text, listed, text
-from wg_core.ledger import note as notes
 from wg_core.ledger.anchors import Anchors, KnownWitness
 from wg_core.ledger.history import History
 
@@ -64,12 +63,14 @@ class LedgerKey:
     Attributes:
         key_id: Key ID of the key that signs the log now, hex.
         public_key: That key, hex.
+        algorithms: Under which every checkpoint was verified.
         source: Where the key that vouches for it comes from.
         rotations: How many rotations lead from that key to it, each signed by both keys.
     """
 
     key_id: str
     public_key: str
+    algorithms: tuple[str, ...]
     source: str
     rotations: int
 
@@ -82,6 +83,7 @@ class WitnessView:
         name: Key name.
         key_id: Key ID of its cosignatures, hex.
         public_key: Its key, hex.
+        algorithms: Under which its cosignatures were verified.
         source: Where the key that vouches for it comes from.
         handovers: How many hand-overs lead from that key to it, each signed by the key before.
         size: Entries that it has cosigned; zero if none.
@@ -91,6 +93,7 @@ class WitnessView:
     name: str
     key_id: str
     public_key: str
+    algorithms: tuple[str, ...]
     source: str
     handovers: int
     size: int
@@ -173,7 +176,13 @@ class Verdict:
     def _key(self) -> str:
         key = self.ledger_key
         hops = text(", {count} rotation(s) from it", count=key.rotations) if key.rotations else ""
-        return text("{key} ({source}{hops})", key=key.key_id, source=key.source, hops=hops)
+        return text(
+            "{key} ({algorithms}; {source}{hops})",
+            key=key.key_id,
+            algorithms=listed(key.algorithms, ", "),
+            source=key.source,
+            hops=hops,
+        )
 
     def _witnesses(self) -> str:
         if not self.needed:
@@ -328,9 +337,10 @@ def _witness(view: WitnessView, now: int) -> str:
         else text("has not cosigned")
     )
     return text(
-        "{name} {key} ({source}{hops}): {seen}",
+        "{name} {key} ({algorithms}; {source}{hops}): {seen}",
         name=view.name,
         key=view.key_id,
+        algorithms=listed(view.algorithms, ", "),
         source=view.source,
         hops=(
             text(", {count} hand-over(s) from it", count=view.handovers) if view.handovers else ""
@@ -348,8 +358,9 @@ def _ledger_key(history: History, given: Anchors) -> LedgerKey:
         source = GIVEN if given.ledger_key is not None else SERVERS_WORD
         rotations = len(keys) - 1 - max(i for i, key in enumerate(keys) if key == anchor)
     return LedgerKey(
-        key_id=notes.key_id(state.origin, notes.ED25519, state.public_key).hex(),
+        key_id=state.key_id,
         public_key=state.public_key.hex(),
+        algorithms=history.algorithms,
         source=source,
         rotations=rotations,
     )
@@ -370,6 +381,7 @@ def _views(history: History, given: Anchors) -> Iterator[WitnessView]:
             name=newest.name,
             key_id=newest.key_id,
             public_key=newest.public_key.hex(),
+            algorithms=newest.key.algorithms,
             source=source,
             handovers=len(before),
             size=size,

@@ -32,7 +32,7 @@ from wg_core.ledger.auditor_record import CHECKPOINT_FILE
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.history import History
 from wg_core.ledger.sources import Source
-from wg_core.wire import canonical
+from wg_core.wire import canonical, signing
 from wg_core.wire import handover as handovers
 
 _USES = {
@@ -128,8 +128,8 @@ class Finding:
                 seq=entry.head.seq,
                 name=given.name,
                 use=_USES[given.use],
-                now=given.now,
-                before=given.before,
+                now=signing.shown(bytes.fromhex(given.now)),
+                before=signing.shown(bytes.fromhex(given.before)),
             )
         if self.succession.predecessor:
             yield text(

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from numpy.typing import NDArray
 
 from wg_common import weights_package
@@ -23,6 +22,7 @@ from wg_core.errors import ConfigError, DecodeError, VerificationError, raised_a
 from wg_core.wire import canonical, container, signing, tensors
 from wg_core.wire.container import Span
 from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND
+from wg_core.wire.signing import PublicKey
 from wg_core.wire.tensors import Place
 
 _WHAT = "weights package"
@@ -57,7 +57,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read(path: Path, key: Ed25519PublicKey) -> tuple[WeightsManifest, dict[str, Tensors]]:
+def read(path: Path, key: PublicKey) -> tuple[WeightsManifest, dict[str, Tensors]]:
     """Verify a package file: manifest, and tensors by candidate and name, still on disk.
 
     Raises:
@@ -71,7 +71,7 @@ def read(path: Path, key: Ed25519PublicKey) -> tuple[WeightsManifest, dict[str, 
 
 
 def decode(
-    data: bytes, key: Ed25519PublicKey
+    data: bytes, key: PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
     """Verify a package that is in memory: manifest, and tensors by candidate and name.
 
@@ -88,7 +88,7 @@ def decode(
 
 
 def _verified(
-    stream: BinaryIO, key: Ed25519PublicKey
+    stream: BinaryIO, key: PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, Place]]]:
     text, signature, body, checkpoint = weights_package.layout(stream)
     manifest = _manifest(stream, text, signature, key)
@@ -103,9 +103,7 @@ def _verified(
     return manifest, weights_package.by_candidate(manifest, places)
 
 
-def _manifest(
-    stream: BinaryIO, text: Span, signature: Span, key: Ed25519PublicKey
-) -> WeightsManifest:
+def _manifest(stream: BinaryIO, text: Span, signature: Span, key: PublicKey) -> WeightsManifest:
     data, signed = (
         container.section(stream, span, kind=WEIGHTS_KIND, limit=weights_package.MANIFEST_LIMIT)
         for span in (text, signature)

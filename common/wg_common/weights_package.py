@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from wg_common import catalogue
@@ -23,6 +22,7 @@ from wg_core.wire import canonical, container, signing
 from wg_core.wire import tensors as tensors_files
 from wg_core.wire.container import Span
 from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
+from wg_core.wire.signing import PrivateKey
 
 VERSION = 1
 MANIFEST_LIMIT = 4 << 20
@@ -104,7 +104,7 @@ def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:
     )
 
 
-def encode(manifest: WeightsManifest, tensors: bytes, key: Ed25519PrivateKey) -> bytes:
+def encode(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -> bytes:
     """Sign and pack.
 
     Raises:

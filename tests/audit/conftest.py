@@ -14,10 +14,10 @@ from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord, S
 from wg_core.wire import signing, statistics_file
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from tests.core.ledger.conftest import Site
 
     from wg_core.ledger.store import Ledger
+    from wg_core.wire.signing import PrivateKey
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 NAME = "server.example/witness"
@@ -42,14 +42,14 @@ class Exported:
     """The folder that ``wg-server export`` writes, for one site."""
 
     folder: Path
-    witness_key: Ed25519PrivateKey
+    witness_key: PrivateKey
     site: str = "plant-a"
     logs: list[LogRecord] = field(default_factory=list)
 
     def saw(
         self,
         origin: str,
-        key: Ed25519PrivateKey,
+        key: PrivateKey,
         checkpoint: bytes,
         succession: Succession = "first",
     ) -> None:

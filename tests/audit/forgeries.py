@@ -136,8 +136,8 @@ def a_cosignature_of_another_log(t: Truth) -> Forgery:
     log = settle([t.entries[0], t.entries[2]])
     path = write(t.folder / "forged.sqlite", log, t.site.key)
     other = checkpoints.sign(Checkpoint(NEW_ORIGIN, len(log), bytes(32)), [t.site.key])
-    line = checkpoints.cosign(other, NAME, t.site.witness_key, WHEN)
-    edit_head(path, lambda note: note.with_signatures([line]))
+    lines = checkpoints.cosign(other, NAME, t.site.witness_key, WHEN)
+    edit_head(path, lambda note: note.with_signatures(lines))
     return Forgery(path, {"anchors": t.keys})
 
 

@@ -13,7 +13,6 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.audit.workshop import (
     DAY,
@@ -39,9 +38,7 @@ from wg_core.ledger import recovery
 from wg_core.ledger.entries import Charge, InheritedSpend, Predecessor
 from wg_core.ledger.store import Ledger
 from wg_core.wire import signing, statistics_file
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from wg_core.wire.signing import PrivateKey
 
 Words = list[str]
 Hide = Callable[[Truth], Words]
@@ -58,7 +55,7 @@ def kind(hide: Hide) -> Hide:
 # --- what an auditor is given
 
 
-def keys(t: Truth, ledger: Ed25519PrivateKey | None = None) -> Words:
+def keys(t: Truth, ledger: PrivateKey | None = None) -> Words:
     """The true keys, got by telephone."""
     ledger_key = signing.public_bytes(ledger or t.site.key).hex()
     witness_key = signing.public_bytes(t.site.witness_key).hex()
@@ -72,11 +69,11 @@ def folder_of(t: Truth) -> Path:
     return folder
 
 
-def cosign(ledger: Ledger, witness: Ed25519PrivateKey, when: int = WHEN) -> bytes:
+def cosign(ledger: Ledger, witness: PrivateKey, when: int = WHEN) -> bytes:
     """The newest checkpoint of a log, cosigned and stored."""
     note = checkpoints.decode(ledger.checkpoint())[1]
-    line = checkpoints.cosign(note, NAME, witness, when)
-    return ledger.add_cosignature(note.with_signatures([line]).encode(), NAME)
+    lines = checkpoints.cosign(note, NAME, witness, when)
+    return ledger.add_cosignature(note.with_signatures(lines).encode(), NAME)
 
 
 # --- successions: the plant enrolled again, and the new log has one release
@@ -284,7 +281,7 @@ def cosignatures_from_the_future(t: Truth) -> Words:
     age = ["--max-age", t.rng.choice(["1d", "30d"])]
     if t.rng.random() < 0.5:
         when = t.rng.choice([now + DAY, now + 366 * DAY, 3_976_214_400, 1 << 62])
-        signed = note.replacing([checkpoints.cosign(note, NAME, t.site.witness_key, when)])
+        signed = note.replacing(checkpoints.cosign(note, NAME, t.site.witness_key, when))
         target = t.folder / "future.note"
         target.write_bytes(signed.encode())
         words = ["verify", str(path), *keys(t), "--checkpoint", str(target)]
@@ -292,9 +289,9 @@ def cosignatures_from_the_future(t: Truth) -> Words:
     second = t.site.signing_key
     lagging = checkpoints.decode(t.heads[5])[1]
     own = tuple(x for x in lagging.signatures if x.name == ORIGIN)
-    line = checkpoints.cosign(lagging, "second.example/w", second, now - 60)
+    lines = checkpoints.cosign(lagging, "second.example/w", second, now - 60)
     target = t.folder / "lagging.note"
-    target.write_bytes(notes.Note(lagging.text, (*own, line)).encode())
+    target.write_bytes(notes.Note(lagging.text, (*own, *lines)).encode())
     later = write(t.folder / "later.sqlite", t.entries[:10], t.site.key, t.heads)
     other = f"second.example/w={signing.public_bytes(second).hex()}"
     words = ["verify", str(later), *keys(t), "--witness-key", other, "--witnesses", "1"]

@@ -171,7 +171,7 @@ def test_the_date_is_that_of_a_known_witness_and_else_the_sites(site: Site) -> N
         site.release(ledger, "r1", "1")
         site.now += 10 * 86_400
         site.cosign(ledger)
-    known = KnownWitness("server.example/witness", site.witness_key.public_key().public_bytes_raw())
+    known = KnownWitness("server.example/witness", site.witness_key.public_key().raw)
     path = "deployment.basic.publication_date"
     assert (
         _leaves(registry.write(site.folder, verification.verify(site.folder)).document)[path]

@@ -15,9 +15,9 @@ from wg_core.ledger import recovery
 from wg_core.ledger.anchors import Anchors, KnownWitness
 from wg_core.ledger.store import Ledger
 from wg_core.wire import signing
+from wg_core.wire.signing import PrivateKey
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from tests.core.ledger.conftest import Site
 
 NAME = "server.example/witness"
@@ -31,12 +31,12 @@ def anchors(site: Site) -> Anchors:
     )
 
 
-def cosign(ledger: Ledger, key: Ed25519PrivateKey, name: str = NAME, time: int = 1) -> None:
+def cosign(ledger: Ledger, key: PrivateKey, name: str = NAME, time: int = 1) -> None:
     """Any key cosigns the newest checkpoint under any name, once the log has enrolled it."""
     ledger.enrol_witness(name, signing.public_bytes(key))
     note = checkpoints.decode(ledger.checkpoint())[1]
-    line = checkpoints.cosign(note, name, key, time)
-    ledger.add_cosignature(note.with_signatures([line]).encode(), name)
+    lines = checkpoints.cosign(note, name, key, time)
+    ledger.add_cosignature(note.with_signatures(lines).encode(), name)
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ def test_a_cosignature_counts_even_if_the_log_does_not_name_the_witness(site: Si
     """An auditor may be a witness that the site never heard of."""
     with site.create() as ledger:
         note = checkpoints.decode(ledger.checkpoint())[1]
-        line = checkpoints.cosign(note, "auditor.example/w", site.signing_key, 5)
-        signed = note.with_signatures([line]).encode()
+        lines = checkpoints.cosign(note, "auditor.example/w", site.signing_key, 5)
+        signed = note.with_signatures(lines).encode()
         ledger._db.execute("update heads set note = ?", (signed,))
     known = KnownWitness("auditor.example/w", signing.public_bytes(site.signing_key))
     finding = verification.verify(site.path, Anchors(witnesses=(known,)))

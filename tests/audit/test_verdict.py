@@ -213,7 +213,7 @@ def test_an_old_cosignature_is_refused_where_an_age_is_asked_for(
     note = checkpoints.decode(full)[1]
     again = checkpoints.cosign(note, NAME, site.witness_key, later - DAY)
     path = tmp_path / "checkpoint.note"
-    path.write_bytes(note.with_signatures([again]).encode())
+    path.write_bytes(note.with_signatures(again).encode())
     found = verification.verify(
         site.path, anchors(site), checkpoints=[path], max_age=7 * DAY, now=later
     )
@@ -244,8 +244,8 @@ def successor(site: Site, path: Path, old: Path | None) -> bytes:
     ) as new:
         new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
         note = checkpoints.decode(new.checkpoint())[1]
-        line = checkpoints.cosign(note, NAME, site.witness_key, site.now)
-        return new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+        lines = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        return new.add_cosignature(note.with_signatures(lines).encode(), NAME)
 
 
 def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
@@ -359,9 +359,9 @@ def test_an_unknown_budget_is_inherited(
         predecessor=recovery.predecessor(middle, "again"),
     ) as new:
         note = checkpoints.decode(new.checkpoint())[1]
-        line = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        lines = checkpoints.cosign(note, NAME, site.witness_key, site.now)
         new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
-        checkpoint = new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+        checkpoint = new.add_cosignature(note.with_signatures(lines).encode(), NAME)
     exported.saw(third, site.key, checkpoint, "names its predecessor")
     found = verification.verify(path, server=exported.folder)
     assert not found.passed and found.succession.unnamed == (ORIGIN,)
@@ -381,9 +381,9 @@ def test_a_chain_of_logs_is_checked_as_far_as_it_is_given(
         predecessor=recovery.predecessor(middle, "again"),
     ) as new:
         note = checkpoints.decode(new.checkpoint())[1]
-        line = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        lines = checkpoints.cosign(note, NAME, site.witness_key, site.now)
         new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
-        checkpoint = new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+        checkpoint = new.add_cosignature(note.with_signatures(lines).encode(), NAME)
     exported.saw("weightgate/plant-a/0033", site.key, checkpoint, "names its predecessor")
     for previous, checked, not_given in (
         ([], (), {NEW_ORIGIN, ORIGIN}),
@@ -420,9 +420,9 @@ def test_a_log_between_that_the_server_leaves_out_is_followed_by_its_word(
     ).close()
     with Ledger.open(path, site.key) as new:
         note = checkpoints.decode(new.checkpoint())[1]
-        line = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        lines = checkpoints.cosign(note, NAME, site.witness_key, site.now)
         new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
-        checkpoint = new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+        checkpoint = new.add_cosignature(note.with_signatures(lines).encode(), NAME)
     words: dict[Succession, bool] = {"names its predecessor": True, "first": False}
     for word, good in words.items():
         exported.saw(third, site.key, checkpoint, word)

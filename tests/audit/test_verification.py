@@ -78,8 +78,8 @@ def test_an_export_verifies_like_the_home(home: Path, tmp_path: Path) -> None:
 
 
 def test_keys_from_enrolment_are_compared(site: Site, home: Path) -> None:
-    good = site.key.public_key().public_bytes_raw().hex()
-    watcher = site.witness_key.public_key().public_bytes_raw().hex()
+    good = site.key.public_key().raw.hex()
+    watcher = site.witness_key.public_key().raw.hex()
     _, document = run(
         "verify",
         str(home),

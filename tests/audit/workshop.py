@@ -32,9 +32,9 @@ from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical, container, signing, statistics_file
 from wg_core.wire.covered import CoveredStatistics
 from wg_core.wire.protocol import LEDGER_KIND
+from wg_core.wire.signing import PrivateKey
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from tests.audit.conftest import Exported
     from tests.core.ledger.conftest import Site
 
@@ -221,11 +221,11 @@ def replace_head(entry: Entry, **changes: Any) -> Entry:
 def write(
     path: Path,
     log: Iterable[Entry | bytes],
-    key: Ed25519PrivateKey,
+    key: PrivateKey,
     heads: Mapping[int, bytes] | None = None,
     payloads: Mapping[int, bytes] | None = None,
     *,
-    watcher: Ed25519PrivateKey | None = None,
+    watcher: PrivateKey | None = None,
 ) -> Path:
     """A ledger file: true checkpoints where they still hold, and a newest one of the forger's.
 
@@ -253,7 +253,7 @@ def write(
     }
     newest = checkpoints.sign(Checkpoint(ORIGIN, len(leaves), merkle.root(leaves)), [key])
     if watcher is not None:
-        newest = newest.with_signatures([checkpoints.cosign(newest, NAME, watcher, WHEN)])
+        newest = newest.with_signatures(checkpoints.cosign(newest, NAME, watcher, WHEN))
     if heads and len(leaves) in heads:
         true = checkpoints.decode(heads[len(leaves)])
         if true[0].root == merkle.root(leaves):
@@ -348,7 +348,7 @@ def edit_head(path: Path, change: Callable[[notes.Note], notes.Note]) -> None:
     raw.close()
 
 
-def rotated(t: Truth, *, old: Ed25519PrivateKey) -> Path:
+def rotated(t: Truth, *, old: PrivateKey) -> Path:
     """An empty log that rotates to a key of the forger's; ``old`` signs for the old key."""
     new = t.site.signing_key
     log = settle(t.entries[:3])
@@ -371,7 +371,7 @@ def rotated(t: Truth, *, old: Ed25519PrivateKey) -> Path:
     return write(t.folder / "forged.sqlite", [*log, rotation], new)
 
 
-def successor(t: Truth, old: Any, key: Ed25519PrivateKey | None = None) -> Path:
+def successor(t: Truth, old: Any, key: PrivateKey | None = None) -> Path:
     """A new log of the site, with nothing on it, that the witness cosigned."""
     path = t.folder / "successor.sqlite"
     with Ledger.create(
@@ -384,8 +384,8 @@ def successor(t: Truth, old: Any, key: Ed25519PrivateKey | None = None) -> Path:
     ) as new:
         new.enrol_witness(NAME, signing.public_bytes(t.site.witness_key))
         note = checkpoints.decode(new.checkpoint())[1]
-        line = checkpoints.cosign(note, NAME, t.site.witness_key, WHEN)
-        new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+        lines = checkpoints.cosign(note, NAME, t.site.witness_key, WHEN)
+        new.add_cosignature(note.with_signatures(lines).encode(), NAME)
     return path
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from wg_client.data.inspection import Inspection
@@ -41,6 +40,7 @@ from wg_core.site.config import (
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import StatisticsQuery
+from wg_core.wire.signing import PrivateKey
 
 LABELS = ("bars", "dots", "rings")
 WITNESS = "test-witness"
@@ -114,7 +114,7 @@ class TestWitness:
 
     origin: str
     log_key: bytes
-    key: Ed25519PrivateKey
+    key: PrivateKey
     state: WitnessState | None = None
     asked: int = 0
 
@@ -130,7 +130,7 @@ class TestWitness:
             now=int(time.time()),
         )
         self.state = signed.state
-        return signed.line
+        return signed.lines
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ class TestPlant:
 
     home: ClientHome
     config: ClientConfig
-    server_key: Ed25519PrivateKey
+    server_key: PrivateKey
     witness: TestWitness
     origin: str
     ledger_key: bytes
@@ -185,7 +185,7 @@ class TestPlant:
         self,
         weights: Mapping[str, tuple[LinearHead | Mapping[str, NDArray[np.float32]], Any]],
         *,
-        key: Ed25519PrivateKey | None = None,
+        key: PrivateKey | None = None,
         **changes: Any,
     ) -> bytes:
         """A weights package of heads, or of tensors, by name, each with its source."""

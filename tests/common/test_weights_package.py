@@ -12,26 +12,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from wg_common import weights_file, weights_package
 from wg_common.weights_package import Candidate, Tensors, WeightsManifest
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import container, signing
+from wg_core.wire.signing import PublicKey
 
 KEY = signing.generate()
 ONE = np.ones(1, np.float32)
 
-Read = Callable[[bytes, Ed25519PublicKey], tuple[WeightsManifest, Mapping[str, Tensors]]]
+Read = Callable[[bytes, PublicKey], tuple[WeightsManifest, Mapping[str, Tensors]]]
 
 
 @pytest.fixture(params=["bytes", "file"])
 def read(request: pytest.FixtureRequest, tmp_path: Path) -> Read:
     """Both readers: of bytes, and of a file that is too large for them."""
 
-    def from_file(
-        data: bytes, key: Ed25519PublicKey
-    ) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
+    def from_file(data: bytes, key: PublicKey) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
         path = tmp_path / "package.wgw"
         path.write_bytes(data)
         return weights_file.read(path, key)

@@ -200,7 +200,7 @@ class Plant:
 
     def apply(self, home: ClientHome, source: Path) -> object:
         self.before_apply()
-        key = signing.public_from_bytes(bytes.fromhex(configuration.load(home).server.signing_key))
+        key = signing.public_from_hex(configuration.load(home).server.signing_key)
         manifest, _ = weights_file.decode(source.read_bytes(), key)
         self.applied.append(manifest.request_id)
         return manifest

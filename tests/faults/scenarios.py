@@ -192,7 +192,7 @@ class PlantAnswers:
                 now=int(time.time()),
             )
             kept.write_bytes(signed.state.checkpoint)
-            return signed.line
+            return signed.lines
 
         return cosign
 

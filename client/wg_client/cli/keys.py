@@ -77,17 +77,17 @@ def _show(home: ClientHome, as_json: bool) -> None:
     from wg_core.site import config as configuration
 
     config = configuration.load(home)
-    origin, vkey, size, rows = cosigning.status(home, config)
+    origin, vkeys, size, rows = cosigning.status(home, config)
     document = {
         "ledger_origin": origin,
-        "ledger_vkey": vkey,
+        "ledger_vkeys": vkeys,
         "entries": size,
         "needed": config.witnesses_needed,
-        "witnesses": [{"name": name, "vkey": key, "cosigned": seen} for name, key, seen in rows],
+        "witnesses": [{"name": name, "vkeys": keys, "cosigned": seen} for name, keys, seen in rows],
     }
     lines = [
         f"origin        {origin}",
-        f"verifier key  {vkey}",
+        *(f"verifier key  {vkey}" for vkey in vkeys),
         *(f"  {name:32} cosigned {seen} of {size} entries" for name, _, seen in rows),
         f"{config.witnesses_needed} of {len(rows)} must cosign before a release is sent",
     ]

@@ -251,10 +251,7 @@ def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> t
         raise VerificationError("enrolment reply: another CA than the join token names")
     pem = certificate.check(reply.certificate_pem.encode("ascii", "replace"), home)
     for field in ("server_key", "witness_key"):
-        try:
-            signing.public_from_bytes(bytes.fromhex(getattr(reply, field)))
-        except ValueError as error:
-            raise DecodeError(f"enrolment reply: {field}: not hex") from error
+        signing.public_from_hex(getattr(reply, field), what=f"enrolment reply: {field}")
     try:
         encoder = base64.b64decode(reply.encoder, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -63,7 +63,7 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
         if not coming.exists():
             with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
                 ledger.countersign(name, connection.witness)
-            signing.save(coming, signing.generate())
+            signing.save(coming, signing.generate_pair())
             on_step("saved")
         new = signing.load(coming)
         with Ledger.open(home.ledger) as ledger:

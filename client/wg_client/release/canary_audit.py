@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -44,6 +43,7 @@ from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerC
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import StatisticsQuery
+from wg_core.wire.signing import PrivateKey, PublicKey
 
 SITE = "canary-audit"
 WITNESS = "canary-audit/witness"
@@ -124,7 +124,7 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
         home.root.mkdir(mode=0o700)
         atomic.write_bytes(home.encoder, encoder)
         public = identity.create(home, SITE)
-        witness = signing.generate()
+        witness = signing.generate_pair()
         raw = signing.public_bytes(witness)
         config = ClientConfig(
             site=SITE,
@@ -210,8 +210,8 @@ class _Witness:
     """A witness with a memory of its own."""
 
     _origin: str
-    _log_key: Ed25519PublicKey
-    _key: Ed25519PrivateKey
+    _log_key: PublicKey
+    _key: PrivateKey
     _state: WitnessState | None = field(default=None)
 
     def __call__(self, body: bytes) -> bytes:
@@ -225,4 +225,4 @@ class _Witness:
             now=NOW,
         )
         self._state = signed.state
-        return signed.line
+        return signed.lines

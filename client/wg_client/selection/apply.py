@@ -152,11 +152,7 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
         VerificationError: Signature, hash, recipient, encoder or labels do not hold, or the
             architecture is for other records.
     """
-    try:
-        raw = bytes.fromhex(plant.config.server.signing_key)
-    except ValueError as error:
-        raise ConfigError("server.signing_key: not hex") from error
-    key = signing.public_from_bytes(raw)
+    key = signing.public_from_hex(plant.config.server.signing_key, what="server.signing_key")
     package, tensors = (
         weights_file.read(source, key)
         if isinstance(source, Path)

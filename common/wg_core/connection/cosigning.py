@@ -154,7 +154,7 @@ def keep(home: ClientHome, signed: bytes) -> int | None:
             log.warning("cosigned checkpoint of another ledger, %s: not kept", head.origin)
             return None
         if head.size > ledger.size:
-            notes.verify(note, head.origin, signing.public_from_bytes(ledger.public_key))
+            checkpoints.verify(note, head.origin, signing.public_from_bytes(ledger.public_key))
             raise RolledBack(
                 f"{ledger.path}: {config.server.name} has seen {head.size} entries, the ledger has"
                 f" {ledger.size}: it was rolled back or replaced by an older copy. Restore the"
@@ -178,7 +178,7 @@ def keep_recent(home: ClientHome, signed: bytes, *, seconds: float) -> int:
         raise VerificationError("checkpoint: of another ledger than this home's")
     server = configuration.load(home).server
     _, note = checkpoints.decode(signed, what="cosigned checkpoint")
-    key = signing.public_from_bytes(bytes.fromhex(server.witness_key))
+    key = signing.public_from_hex(server.witness_key)
     age = time.time() - checkpoints.verify_cosignature(note, server.witness_name, key)
     if age > seconds:
         raise VerificationError(
@@ -209,19 +209,19 @@ def check_newest(home: ClientHome, config: ClientConfig, ask: Ask) -> int:
 
 def status(
     home: ClientHome, config: ClientConfig
-) -> tuple[str, str, int, list[tuple[str, str, int]]]:
-    """Origin and verifier key of the ledger, its size, and how far each witness cosigned it.
+) -> tuple[str, tuple[str, ...], int, list[tuple[str, tuple[str, ...], int]]]:
+    """Origin and verifier keys of the ledger, its size, and how far each witness cosigned it.
 
     Returns:
-        Of each witness its name, its verifier key, and a number of entries.
+        Of each witness its name, its verifier keys, and a number of entries.
     """
     rows = []
     server = config.server
     known = [(server.witness_name, bytes.fromhex(server.witness_key))]
     known += [(each.name, each.public_key) for each in config.witnesses]
     with Ledger.open(home.ledger) as ledger:
-        for name, key in known:
-            vkey = notes.vkey(name, notes.COSIGNATURE, key)
-            rows.append((name, vkey, ledger.cosigned_size(name, key)))
-        own = notes.vkey(ledger.origin, notes.ED25519, ledger.public_key)
-        return ledger.origin, own, ledger.size, rows
+        for name, raw in known:
+            vkeys = notes.vkeys(name, notes.COSIGNER, signing.public_from_bytes(raw))
+            rows.append((name, vkeys, ledger.cosigned_size(name, raw)))
+        key = signing.public_from_bytes(ledger.public_key)
+        return ledger.origin, notes.vkeys(ledger.origin, notes.LOG, key), ledger.size, rows

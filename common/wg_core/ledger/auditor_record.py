@@ -18,10 +18,10 @@ from typing import Final, Literal
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.wire import canonical
+from wg_core.wire import canonical, signing
 from wg_core.wire.canonical import Time
 from wg_core.wire.handover import Handover
-from wg_core.wire.protocol import SHA256, check_site_name
+from wg_core.wire.protocol import check_site_name
 
 VERSION = 1
 SITES_FILE = "sites.json"
@@ -44,8 +44,8 @@ class LogRecord:
 
     Attributes:
         origin: Origin of its checkpoints.
-        key: Its signing key as known last, 32 raw bytes, hex; empty if the server has forgotten it
-            (a log that was replaced before servers kept their keys).
+        key: Its signing key as known last, raw, hex; empty if the server has forgotten it (a log
+            that was replaced before servers kept their keys).
         checkpoint: Newest checkpoint that the server cosigned, with signatures, as text; empty if
             it cosigned none.
         first_seen: Unix time in seconds at which the site enrolled with it.
@@ -63,7 +63,7 @@ class LogRecord:
     def __post_init__(self) -> None:
         _text("origin", self.origin)
         if self.key:
-            _key("key", self.key)
+            signing.public_from_hex(self.key, what="server record: key")
         if self.checkpoint:
             head, _ = checkpoints.decode(self.checkpoint.encode(), what="server record: checkpoint")
             if head.origin != self.origin:
@@ -106,7 +106,7 @@ class ServerRecord:
         server: Name of the server.
         made: Unix time in seconds, by the server's clock.
         witness_name: Key name of the server as a witness.
-        witness_key: Its cosigning key, 32 raw bytes, hex.
+        witness_key: Its cosigning key, raw, hex.
         sites: By name.
         handovers: From earlier keys of its packages and cosignatures to later ones.
     """
@@ -122,7 +122,7 @@ class ServerRecord:
     def __post_init__(self) -> None:
         _text("server", self.server)
         _text("witness name", self.witness_name)
-        _key("witness key", self.witness_key)
+        signing.public_from_hex(self.witness_key, what="server record: witness key")
         names = [site.site for site in self.sites]
         if names != sorted(set(names)):
             raise DecodeError("server record: sites are not in order of their names, each once")
@@ -158,11 +158,4 @@ def _text(field: str, value: str) -> None:
     if not 0 < len(value) <= _TEXT_LIMIT:
         raise DecodeError(
             f"server record: {field} of {len(value)} characters, expected 1 to {_TEXT_LIMIT}"
-        )
-
-
-def _key(field: str, value: str) -> None:
-    if not SHA256.fullmatch(value):
-        raise DecodeError(
-            f"server record: {field} is {value[:80]!r}, expected 64 lower-case hex digits"
         )

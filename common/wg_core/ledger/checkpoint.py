@@ -1,8 +1,16 @@
 """Checkpoints and cosignatures (c2sp.org/tlog-checkpoint, c2sp.org/tlog-cosignature).
 
 A checkpoint is a signed note with three lines: origin, tree size, root hash. The log signs it
-under its origin as key name. A cosigner adds a timestamped signature after it has checked that
-the tree only grew. Extension lines are refused: nothing of ours uses them.
+under its origin as key name. A cosigner adds timestamped signatures after it has checked that the
+tree only grew. Extension lines are refused: nothing of ours uses them, and ML-DSA-44 would not sign
+them.
+
+Three kinds of signature, by type: 1 is Ed25519 over the text (signed-note, "Ed25519 signatures"), 4
+Ed25519 over a time and the text (tlog-cosignature, "Ed25519 signed message"), 6 ML-DSA-44 over
+name, time, origin, size and root (tlog-cosignature, "ML-DSA-44 signed message"). A log signs with 1
+and 6, there with time zero: it makes no statement on time (tlog-checkpoint, "Signatures"). A
+cosigner signs with 4 and 6. A key of two algorithms holds if each of them does, so nobody gets
+round one of them by leaving its line out; cosigners elsewhere may have either alone.
 """
 
 import base64
@@ -11,19 +19,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
 
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import note as notes
 from wg_core.ledger.merkle import HASH_SIZE
-from wg_core.ledger.note import Note, SignatureLine
-from wg_core.wire import signing
+from wg_core.ledger.note import Note, Role, SignatureLine
+from wg_core.wire.signing import PrivateKey, PublicKey
 
-_TIMESTAMP = struct.Struct(">Q")
-_ED25519_SIZE = 64
+_U64 = struct.Struct(">Q")
+_TIME_LIMIT = 1 << 63
+_LABEL = b"subtree/v1\n\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +44,12 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode('ascii')}\n"
 
 
-def sign(checkpoint: Checkpoint, keys: Iterable[Ed25519PrivateKey]) -> Note:
+def sign(checkpoint: Checkpoint, keys: Iterable[PrivateKey]) -> Note:
     """Sign a checkpoint with the log's key, or with the old and the new one at a rotation."""
-    text = checkpoint.text()
-    return Note(text, tuple(notes.sign(text, checkpoint.origin, key) for key in keys))
+    note = Note(checkpoint.text(), ())
+    return note.with_signatures(
+        line for key in keys for line in _sign(note, checkpoint.origin, notes.LOG, key, 0)
+    )
 
 
 def decode(data: bytes, *, what: str = "checkpoint") -> tuple[Checkpoint, Note]:
@@ -68,54 +75,116 @@ def decode_text(text: str, *, what: str = "checkpoint") -> Checkpoint:
     return Checkpoint(origin, notes.decode_decimal(size, what=f"{what}: tree size"), digest)
 
 
-def verify(note: Note, origin: str, key: Ed25519PublicKey) -> Checkpoint:
-    """Check origin and the log's signature.
+def verify(note: Note, origin: str, key: PublicKey) -> Checkpoint:
+    """Check origin and the log's signatures.
 
     Raises:
-        VerificationError: The checkpoint is of another log, or the signature does not hold.
+        VerificationError: The checkpoint is of another log, a signature is missing, or one does not
+            hold.
     """
     checkpoint = decode_text(note.text)
     if checkpoint.origin != origin:
         raise VerificationError(f"checkpoint: of log {checkpoint.origin!r}, expected {origin!r}")
-    notes.verify(note, origin, key)
+    verify_lines(note, origin, notes.LOG, key)
     return checkpoint
 
 
-def cosign(note: Note, name: str, key: Ed25519PrivateKey, time: int) -> SignatureLine:
+def cosign(note: Note, name: str, key: PrivateKey, time: int) -> tuple[SignatureLine, ...]:
     """Cosign a checkpoint at a time (Unix seconds). Checking consistency is the caller's duty."""
-    notes.check_key_name(name)
-    identifier = notes.key_id(name, notes.COSIGNATURE, signing.public_bytes(key))
-    signature = key.sign(_cosigned_message(note.text, time))
-    return SignatureLine(name, identifier, _TIMESTAMP.pack(time) + signature)
+    return _sign(note, name, notes.COSIGNER, key, time)
 
 
-def verify_cosignature(note: Note, name: str, key: Ed25519PublicKey) -> int:
-    """Check that a cosigner signed this checkpoint.
+def verify_cosignature(note: Note, name: str, key: PublicKey) -> int:
+    """Check that a cosigner signed this checkpoint under every algorithm of its key.
 
     Returns:
-        When, by the cosigner's clock (Unix seconds); of several signatures, the latest.
+        When, by the cosigner's clock (Unix seconds): the latest time under the algorithm whose
+        latest is the earliest, so that no algorithm vouches for a time alone.
 
     Raises:
-        VerificationError: There is no cosignature of this key, or one does not hold.
+        VerificationError: A cosignature of this key is missing, or one does not hold or says no
+            time.
     """
-    identifier = notes.key_id(name, notes.COSIGNATURE, signing.public_bytes(key))
-    found = notes.signatures_of(note, name, identifier)
-    if not found:
-        raise VerificationError(f"checkpoint: no cosignature of {name} with {identifier.hex()}")
-    times: list[int] = []
-    for line in found:
-        if len(line.signature) != _TIMESTAMP.size + _ED25519_SIZE:
-            raise VerificationError(f"checkpoint: the cosignature of {name} has a wrong size")
-        (time,) = _TIMESTAMP.unpack_from(line.signature)
-        try:
-            key.verify(line.signature[_TIMESTAMP.size :], _cosigned_message(note.text, time))
-        except InvalidSignature as error:
-            raise VerificationError(
-                f"checkpoint: the cosignature of {name} does not hold"
-            ) from error
-        times.append(time)
-    return max(times)
+    time = verify_lines(note, name, notes.COSIGNER, key)
+    if not time:
+        raise VerificationError(f"checkpoint: the cosignature of {name} says no time")
+    return time
 
 
-def _cosigned_message(text: str, time: int) -> bytes:
-    return f"cosignature/v1\ntime {time}\n{text}".encode()
+def _sign(
+    note: Note, name: str, role: Role, key: PrivateKey, time: int
+) -> tuple[SignatureLine, ...]:
+    notes.check_key_name(name)
+    public = key.public_key()
+    lines = []
+    for part, of, identifier in zip(
+        key.parts, public.parts, notes.key_ids(name, role, public), strict=True
+    ):
+        kind = role[of.algorithm]
+        stamp = b"" if kind == notes.ED25519 else _U64.pack(time)
+        signature = part.sign(_message(kind, name, note.text, time))
+        lines.append(SignatureLine(name, identifier, stamp + signature))
+    return tuple(lines)
+
+
+def verify_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
+    """Check the lines of every part of a key in a role.
+
+    Returns:
+        The time that all of them vouch for, Unix seconds; zero if the role has none.
+
+    Raises:
+        VerificationError: A line is missing, or one does not hold.
+    """
+    newest = []
+    for part, identifier in zip(key.parts, notes.key_ids(name, role, key), strict=True):
+        kind = role[part.algorithm]
+        what = f"{part.algorithm} {'signature' if role is notes.LOG else 'cosignature'}"
+        times = []
+        for line in note.signatures:
+            if (line.name, line.key_id) != (name, identifier):
+                continue
+            signature = line.signature
+            time = 0
+            if kind != notes.ED25519:
+                signature = line.signature[_U64.size :]
+                time = int.from_bytes(line.signature[: _U64.size], "big")
+            if len(signature) != part.signature_size or time >= _TIME_LIMIT:
+                raise VerificationError(f"checkpoint: the {what} of {name} has a wrong size")
+            try:
+                part.verify(signature, _message(kind, name, note.text, time))
+            except InvalidSignature as error:
+                raise VerificationError(
+                    f"checkpoint: the {what} of {name} does not hold"
+                ) from error
+            times.append(time)
+        if not times:
+            raise VerificationError(f"checkpoint: no {what} of {name} with key {identifier.hex()}")
+        newest.append(max(times))
+    return min(newest)
+
+
+def _message(kind: int, name: str, text: str, time: int) -> bytes:
+    """What a signature of a type signs."""
+    if kind == notes.ED25519:
+        return text.encode()
+    if kind == notes.COSIGNATURE:
+        return f"cosignature/v1\ntime {time}\n{text}".encode()
+    head = decode_text(text)
+    return b"".join(
+        (
+            _LABEL,
+            _short(name),
+            _U64.pack(time),
+            _short(head.origin),
+            _U64.pack(0),
+            _U64.pack(head.size),
+            head.root,
+        )
+    )
+
+
+def _short(text: str) -> bytes:
+    """A string of 1 to 255 bytes behind its length (RFC 8446, section 3.4)."""
+    data = text.encode()
+    return bytes([len(data)]) + data

@@ -18,6 +18,7 @@ from wg_core.ledger.log import Log
 from wg_core.ledger.note import Note
 from wg_core.ledger.proof import Proof
 from wg_core.ledger.witness import WitnessRefused, WitnessRequest
+from wg_core.wire import signing
 
 
 class RolledBack(VerificationError):
@@ -208,7 +209,9 @@ class CosignedLog(Log):
 
     def _cosigned(self, key: bytes, witness: str) -> Iterator[tuple[int, Note]]:
         """Checkpoints that a witness cosigned under this key, newest first."""
-        identifier = notes.key_id(witness, notes.COSIGNATURE, key)
+        if not key:
+            return
+        public = signing.public_from_bytes(key)
         with database.explained(self._path):
             rows = self._db.execute(
                 "select size, note from heads where cosigned & ? order by size desc",
@@ -216,7 +219,7 @@ class CosignedLog(Log):
             )
             for size, data in rows:
                 note = notes.decode(data)
-                if notes.signatures_of(note, witness, identifier):
+                if notes.lines_of(note, witness, notes.COSIGNER, public):
                     yield int(size), note
 
     def _cosigned_above(self, seq: int, witness: str) -> Note | None:

@@ -124,7 +124,7 @@ class Genesis:
 
     Attributes:
         site: Name of the site.
-        ledger_key: Raw Ed25519 public key, hex.
+        ledger_key: Raw public key, hex.
         software: Program and version that made the log.
         predecessor: The log that this one replaces, if any.
     """
@@ -223,7 +223,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """A witness is known from here: key name and raw Ed25519 public key, hex."""
+    """A witness is known from here: key name and raw public key, hex."""
 
     head: Head
     name: str
@@ -248,7 +248,7 @@ class Rotation:
     """The signing key changes; old and new key both sign that it does.
 
     Attributes:
-        new_key: Raw Ed25519 public key, hex.
+        new_key: Raw public key, hex.
         old_signature: Signature of the old key over ``rotation_statement``, hex.
         new_signature: Signature of the new key over it, hex.
     """

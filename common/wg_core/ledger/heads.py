@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
-from wg_core.ledger.note import Note, SignatureLine
+from wg_core.ledger.note import Note, Role, SignatureLine
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import signing
 
@@ -27,7 +27,7 @@ def check_head(state: LedgerState, data: bytes) -> None:
     errors = []
     for raw in state.keys_at(state.size):
         try:
-            notes.verify(note, state.origin, signing.public_from_bytes(raw))
+            checkpoints.verify(note, state.origin, signing.public_from_bytes(raw))
         except VerificationError as error:
             errors.append(str(error))
         else:
@@ -35,23 +35,22 @@ def check_head(state: LedgerState, data: bytes) -> None:
     raise VerificationError(f"checkpoint of size {state.size}: {'; '.join(errors)}")
 
 
-def held(note: Note, name: str, kind: int, keys: Iterable[bytes]) -> list[SignatureLine]:
+def held(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> list[SignatureLine]:
     """Signature lines of these keys on a checkpoint, each of which holds.
 
     Args:
-        kind: Signature type, ``ED25519`` or ``COSIGNATURE`` of ``note``.
+        role: ``LOG`` or ``COSIGNER`` of ``note``.
         keys: Raw public keys.
 
     Raises:
         VerificationError: One does not hold.
     """
-    verify = notes.verify if kind == notes.ED25519 else checkpoints.verify_cosignature
+    verify = checkpoints.verify if role is notes.LOG else checkpoints.verify_cosignature
     lines = []
-    for raw in keys:
-        found = notes.signatures_of(note, name, notes.key_id(name, kind, raw))
-        if found:
-            verify(note, name, signing.public_from_bytes(raw))
-            lines += found
+    for key in map(signing.public_from_bytes, keys):
+        if claimed := notes.lines_of(note, name, role, key):
+            verify(note, name, key)
+            lines += claimed
     return lines
 
 
@@ -61,7 +60,7 @@ def own_signatures(state: LedgerState, note: Note, size: int) -> list[SignatureL
     Raises:
         VerificationError: There is none, or one does not hold.
     """
-    lines = held(note, state.origin, notes.ED25519, state.keys_at(size))
+    lines = held(note, state.origin, notes.LOG, state.keys_at(size))
     if not lines:
         raise VerificationError(f"checkpoint of size {size}: not signed by this log")
     return lines
@@ -76,7 +75,7 @@ def cosignatures(state: LedgerState, note: Note, witness: str) -> list[Signature
     keys = state.witness_keys(witness)
     if not keys:
         raise VerificationError(f"witness {witness!r} is not enrolled")
-    lines = held(note, witness, notes.COSIGNATURE, keys)
+    lines = held(note, witness, notes.COSIGNER, keys)
     if not lines:
         raise VerificationError(f"checkpoint: no cosignature of an enrolled key of {witness}")
     return lines

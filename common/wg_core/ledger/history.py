@@ -36,7 +36,7 @@ class HeldCosignature:
 
     Attributes:
         name: Key name of the witness.
-        public_key: The key under which it holds, 32 raw bytes.
+        public_key: The key under which it holds, raw.
         time: When, by the witness's clock, Unix seconds.
         known: Whether that key was known from elsewhere, or one that was signed for it. If not, the
             log itself names the key, and may have made it.
@@ -129,7 +129,17 @@ class History:
             for cosignature in head.cosignatures
             if KnownWitness(cosignature.name, cosignature.public_key) in keys
         )
-        return max(found, default=(0, 0))
+        return max(found, default=(0, 0)) if self.anchors.counts(witness.key) else (0, 0)
+
+    def trusted(self) -> dict[KnownWitness, KnownWitness]:
+        """Every key whose cosignatures count, and of which known witness it is."""
+        return _trusted(self.state, self.anchors)
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """Algorithms under which every checkpoint of the log is signed."""
+        keys = [signing.public_from_bytes(x.public_key).algorithms for x in self.state.keys]
+        return tuple(name for name in keys[-1] if all(name in other for other in keys))
 
 
 def read(
@@ -166,8 +176,8 @@ def read(
                 on_charge(entry)
     _check_ends(state, heads)
     enrolled = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
-    known = _by_key_id([*anchors.witnesses, *enrolled])
-    trusted = {key for each in anchors.witnesses for key in _successors(each, state, anchors)}
+    known = _by_key_id(x for x in (*anchors.witnesses, *enrolled) if anchors.counts(x.key))
+    trusted = _trusted(state, anchors)
     signed = [_signed(note, known, trusted) for _, note in sorted(heads.items())]
     source.finish(state, len(heads))
     history = History(state, state.frontier.root(), signed, figures, total, anchors)
@@ -231,18 +241,19 @@ def cosignatures(note: Note, witnesses: Iterable[KnownWitness]) -> list[tuple[Kn
 def _by_key_id(witnesses: Iterable[KnownWitness]) -> _KeyIds:
     found: _KeyIds = {}
     for witness in dict.fromkeys(witnesses):
-        identifier = notes.key_id(witness.name, notes.COSIGNATURE, witness.public_key)
-        found.setdefault((witness.name, identifier), []).append(witness)
+        for identifier in notes.key_ids(witness.name, notes.COSIGNER, witness.key):
+            found.setdefault((witness.name, identifier), []).append(witness)
     return found
 
 
 def _cosignatures(note: Note, known: _KeyIds) -> list[tuple[KnownWitness, int]]:
-    found = []
-    for claimed in dict.fromkeys((line.name, line.key_id) for line in note.signatures):
-        for witness in known.get(claimed, ()):
-            key = signing.public_from_bytes(witness.public_key)
-            found.append((witness, checkpoints.verify_cosignature(note, witness.name, key)))
-    return found
+    claimed = dict.fromkeys(
+        witness for line in note.signatures for witness in known.get((line.name, line.key_id), ())
+    )
+    return [
+        (witness, checkpoints.verify_cosignature(note, witness.name, witness.key))
+        for witness in claimed
+    ]
 
 
 def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> list[KnownWitness]:
@@ -257,6 +268,15 @@ def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> 
     while (key := after.pop((witness.name, found[-1].public_key), None)) is not None:
         found.append(KnownWitness(witness.name, key))
     return found
+
+
+def _trusted(state: LedgerState, anchors: Anchors) -> dict[KnownWitness, KnownWitness]:
+    return {
+        key: witness
+        for witness in anchors.witnesses
+        if anchors.counts(witness.key)
+        for key in _successors(witness, state, anchors)
+    }
 
 
 def _signed(data: bytes, known: _KeyIds, trusted: Collection[KnownWitness]) -> SignedHead:
@@ -280,12 +300,22 @@ def _check_anchors(history: History) -> None:
         period.public_key for period in state.keys
     ]:
         raise VerificationError(
-            f"the log is signed by {state.public_key.hex()}, expected {anchors.ledger_key.hex()}"
+            f"the log is signed by {signing.shown(state.public_key)}, expected"
+            f" {signing.shown(anchors.ledger_key)}"
         )
+    for period in state.keys:
+        if not anchors.counts(signing.public_from_bytes(period.public_key)):
+            raise VerificationError(
+                f"the log is signed under Ed25519 alone by {signing.shown(period.public_key)} from"
+                f" {period.from_size} entries on, ML-DSA-44 is asked for"
+            )
     if not anchors.needed or history.witnessed_size:
         return
     missing = [x for x in anchors.witnesses if not history.newest_of(x)[0]]
-    names = ", ".join(f"{x.name} with key {x.key_id} ({x.public_key.hex()})" for x in missing)
+    names = ", ".join(
+        f"{x.name} with {'/'.join(x.key.algorithms)} key {x.key_id} ({signing.shown(x.public_key)})"
+        for x in missing
+    )
     raise VerificationError(
         f"{len(anchors.witnesses) - len(missing)} of {len(anchors.witnesses)} known witnesses "
         f"cosigned this log, {anchors.needed} must have; none by {names or 'others: no more known'}"

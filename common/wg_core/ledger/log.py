@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import database, entries, heads, merkle
@@ -37,6 +35,7 @@ from wg_core.ledger.state import ROTATION_CONTEXT, LedgerState
 from wg_core.wire import handover as handovers
 from wg_core.wire import signing
 from wg_core.wire.handover import Handover
+from wg_core.wire.signing import PrivateKey
 
 Step = Callable[[str], None]
 Clock = Callable[[], int]
@@ -49,7 +48,7 @@ class Log:
         self,
         path: Path,
         connection: sqlite3.Connection,
-        key: Ed25519PrivateKey | None,
+        key: PrivateKey | None,
         clock: Clock | None,
         on_step: Step | None,
     ) -> None:
@@ -66,7 +65,7 @@ class Log:
         path: Path,
         *,
         origin: str,
-        key: Ed25519PrivateKey,
+        key: PrivateKey,
         site: str,
         predecessor: Predecessor | None = None,
         clock: Clock | None = None,
@@ -91,19 +90,19 @@ class Log:
         try:
             with self._transaction():
                 database.install_schema(connection)
-                public = signing.public_bytes(key)
+                public = key.public_key()
                 head = Head(
                     kind=entries.GENESIS,
                     seq=0,
                     prev="",
                     origin=origin,
-                    key_id=notes.key_id(origin, notes.ED25519, public).hex(),
+                    key_id=notes.key_ids(origin, notes.LOG, public)[0].hex(),
                     time=self._clock(),
                 )
                 genesis = Genesis(
                     head=head,
                     site=site,
-                    ledger_key=public.hex(),
+                    ledger_key=public.raw.hex(),
                     software=SOFTWARE,
                     predecessor=predecessor,
                 )
@@ -117,7 +116,7 @@ class Log:
     def open(
         cls,
         path: Path,
-        key: Ed25519PrivateKey | None = None,
+        key: PrivateKey | None = None,
         *,
         clock: Clock | None = None,
         on_step: Step | None = None,
@@ -227,7 +226,7 @@ class Log:
                 return named[-1].seq  # enrolled with it again
             return self._append(KeyHandover(head=self._head(entries.HANDOVER), handover=handover))
 
-    def rotate(self, new_key: Ed25519PrivateKey) -> int:
+    def rotate(self, new_key: PrivateKey) -> int:
         """Change the signing key; the checkpoint that says so is signed by both.
 
         Raises:
@@ -235,14 +234,14 @@ class Log:
         """
         with self._writing() as state:
             old_key = self._signing_key()
-            public = signing.public_bytes(new_key)
-            key_id = notes.key_id(state.origin, notes.ED25519, public).hex()
+            public = new_key.public_key()
+            key_id = notes.key_ids(state.origin, notes.LOG, public)[0].hex()
             head = self._head(entries.ROTATION, key_id=key_id)
-            statement = entries.rotation_statement(head, state.public_key.hex(), public.hex())
+            statement = entries.rotation_statement(head, state.public_key.hex(), public.raw.hex())
             seq = self._append(
                 Rotation(
                     head=head,
-                    new_key=public.hex(),
+                    new_key=public.raw.hex(),
                     old_signature=signing.sign(old_key, ROTATION_CONTEXT, statement).hex(),
                     new_signature=signing.sign(new_key, ROTATION_CONTEXT, statement).hex(),
                 ),
@@ -356,7 +355,7 @@ class Log:
                     self._db.execute("rollback")
                 raise
 
-    def _append(self, entry: Entry, keys: list[Ed25519PrivateKey] | None = None) -> int:
+    def _append(self, entry: Entry, keys: list[PrivateKey] | None = None) -> int:
         """Add an entry and the signed checkpoint of the new size, inside a transaction."""
         state = self._loaded
         if state is None:
@@ -384,7 +383,7 @@ class Log:
             time=self._clock(),
         )
 
-    def _signing_key(self) -> Ed25519PrivateKey:
+    def _signing_key(self) -> PrivateKey:
         if self._key is None:
             raise ConfigError(f"{self._path}: opened for reading, without the signing key")
         return self._key

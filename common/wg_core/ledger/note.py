@@ -1,8 +1,7 @@
 """Signed notes (c2sp.org/signed-note): text, a blank line, and one line for each signature.
 
-A note may carry signatures of keys that the reader does not know: those are ignored, as the
-specification demands, which leaves room for a second (ML-DSA-44) signature. One from a known
-key that does not hold refuses the whole note.
+Signatures of keys that the reader does not know are ignored, as the specification demands. A key of
+two algorithms has a line under each. What the lines sign is in ``checkpoint``.
 """
 
 from __future__ import annotations
@@ -10,22 +9,27 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
-
-from wg_core.errors import DecodeError, VerificationError
+from wg_core.errors import DecodeError
 from wg_core.wire import signing
 from wg_core.wire.protocol import NOTE_LIMIT
+from wg_core.wire.signing import PublicKey
 
 ED25519 = 1  # Signature type: Ed25519 over the text
 COSIGNATURE = 4  # Signature type: timestamped Ed25519 cosignature
+ML_DSA_44 = 6  # Signature type: timestamped ML-DSA-44 (sub)tree cosignature
+
+Role = Mapping[str, int]
+"""The signature type of each algorithm (c2sp.org/signed-note, "Signature types")."""
+LOG: Role = MappingProxyType({signing.ED25519: ED25519, signing.ML_DSA_44: ML_DSA_44})
+"""Of a log that signs its own checkpoint: in ML-DSA-44 that is a cosignature, too."""
+COSIGNER: Role = MappingProxyType({signing.ED25519: COSIGNATURE, signing.ML_DSA_44: ML_DSA_44})
+
 KEY_ID_SIZE = 4
+KEY_NAME_LIMIT = 255  # Most bytes: an ML-DSA-44 cosignature states the length in one
 SIGNATURES_LIMIT = 32
 _DASH = "— "
 
@@ -70,13 +74,15 @@ class Note:
 
 
 def check_key_name(name: str) -> str:
-    """Return a key name, or refuse it: not empty, no space, no plus, no control character.
+    """Return a key name, or refuse it: no space, plus or control character, 1 to 255 bytes.
 
     Raises:
         DecodeError: It cannot stand on a signature line.
     """
     if not name or any(c.isspace() or c == "+" or ord(c) < 0x20 for c in name):
         raise DecodeError(f"key name {name!r}: empty, or holds a space, plus or control character")
+    if len(name.encode()) > KEY_NAME_LIMIT:
+        raise DecodeError(f"key name {name[:40]!r}…: over {KEY_NAME_LIMIT} bytes")
     return name
 
 
@@ -85,17 +91,26 @@ def key_id(name: str, kind: int, public_key: bytes) -> bytes:
     return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public_key).digest()[:KEY_ID_SIZE]
 
 
-def vkey(name: str, kind: int, public_key: bytes) -> str:
-    """A verifier key in text: name, key ID and base64 of type and key, joined by plus signs."""
-    body = base64.b64encode(bytes([kind]) + public_key).decode("ascii")
-    return f"{check_key_name(name)}+{key_id(name, kind, public_key).hex()}+{body}"
+def key_ids(name: str, role: Role, key: PublicKey) -> tuple[bytes, ...]:
+    """Key IDs of a key's parts; the first names the key where there is room for one."""
+    return tuple(key_id(name, role[part.algorithm], part.raw) for part in key.parts)
 
 
-def decode_vkey(text: str) -> tuple[str, int, bytes]:
-    """Read a verifier key of an Ed25519 key: name, signature type, 32 raw bytes.
+def vkeys(name: str, role: Role, key: PublicKey) -> tuple[str, ...]:
+    """Verifier keys in text: name, key ID, and base64 of type and key, joined by plus signs."""
+    check_key_name(name)
+    return tuple(
+        f"{name}+{identifier.hex()}+"
+        + base64.b64encode(bytes([role[part.algorithm]]) + part.raw).decode("ascii")
+        for identifier, part in zip(key_ids(name, role, key), key.parts, strict=True)
+    )
+
+
+def decode_vkey(text: str, role: Role) -> tuple[str, PublicKey]:
+    """Read a verifier key: name and key, which has one algorithm.
 
     Raises:
-        DecodeError: It is none, or its key ID is another key's.
+        DecodeError: It is none, of another role, or its key ID is another key's.
     """
     what = "verifier key"
     parts = text.split("+", 2)
@@ -104,40 +119,22 @@ def decode_vkey(text: str) -> tuple[str, int, bytes]:
     name, identifier, body = parts
     check_key_name(name)
     raw = decode_base64(body, what=what)
-    if len(raw) != 33 or raw[0] not in (ED25519, COSIGNATURE):
-        raise DecodeError(f"{what}: {name}: not an Ed25519 key")
+    key = signing.public_from_bytes(raw[1:])
+    (algorithm, *others) = key.algorithms
+    if others or raw[0] != role[algorithm]:
+        raise DecodeError(
+            f"{what}: {name}: signature type {raw[0]} with {len(raw) - 1} bytes, expected"
+            f" {role[algorithm]}"
+        )
     if key_id(name, raw[0], raw[1:]).hex() != identifier:
         raise DecodeError(f"{what}: {name}: key id {identifier[:40]!r} is of another key")
-    return name, raw[0], raw[1:]
+    return name, key
 
 
-def sign(text: str, name: str, key: Ed25519PrivateKey) -> SignatureLine:
-    """Sign a note's text with an Ed25519 key of type 1."""
-    check_key_name(name)
-    identifier = key_id(name, ED25519, signing.public_bytes(key))
-    return SignatureLine(name, identifier, key.sign(text.encode()))
-
-
-def verify(note: Note, name: str, key: Ed25519PublicKey) -> None:
-    """Check that the note carries a valid signature of this key.
-
-    Raises:
-        VerificationError: There is none, or one of this key does not hold.
-    """
-    identifier = key_id(name, ED25519, signing.public_bytes(key))
-    found = signatures_of(note, name, identifier)
-    if not found:
-        raise VerificationError(f"note: no signature of {name} with key {identifier.hex()}")
-    for line in found:
-        try:
-            key.verify(line.signature, note.text.encode())
-        except InvalidSignature as error:
-            raise VerificationError(f"note: the signature of {name} does not hold") from error
-
-
-def signatures_of(note: Note, name: str, identifier: bytes) -> list[SignatureLine]:
-    """Signature lines that claim this key."""
-    return [x for x in note.signatures if x.name == name and x.key_id == identifier]
+def lines_of(note: Note, name: str, role: Role, key: PublicKey) -> list[SignatureLine]:
+    """Signature lines that claim a key, under any of its algorithms."""
+    identifiers = key_ids(name, role, key)
+    return [x for x in note.signatures if x.name == name and x.key_id in identifiers]
 
 
 def decode(data: bytes, *, what: str = "note") -> Note:

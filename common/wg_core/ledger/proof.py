@@ -17,7 +17,7 @@ from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.note import Note
 
 HEADER = "c2sp.org/tlog-proof@v1"
-PROOF_SIZE_LIMIT = 128 << 10
+PROOF_SIZE_LIMIT = 256 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ class WitnessKey:
 
     Attributes:
         name: Key name of the witness.
-        public_key: 32 raw bytes.
+        public_key: Raw.
         seq: Index of the entry that says so.
         before: The key that signed for this one; empty where the log alone says so.
     """
@@ -101,7 +101,7 @@ class LedgerState:
 
     @property
     def public_key(self) -> bytes:
-        """The key that signs from here, 32 raw bytes."""
+        """The key that signs from here, raw."""
         return self.keys[-1].public_key
 
     @property
@@ -111,7 +111,8 @@ class LedgerState:
 
     def _add_key(self, from_size: int, public_key: bytes) -> None:
         self.keys.append(KeyPeriod(from_size, public_key))
-        self._key_id = notes.key_id(self.origin, notes.ED25519, public_key).hex()
+        key = signing.public_from_bytes(public_key)
+        self._key_id = notes.key_ids(self.origin, notes.LOG, key)[0].hex()
 
     def keys_at(self, size: int) -> list[bytes]:
         """Keys that may sign a checkpoint of ``size``: one, or two right after a rotation."""
@@ -245,7 +246,7 @@ class LedgerState:
         if old.origin == self.origin:
             raise VerificationError(f"replaces a log of the same origin {old.origin!r}")
         _, note = checkpoints.decode(old.checkpoint.encode(), what="predecessor's checkpoint")
-        key = signing.public_from_bytes(_public_key(old.key, "predecessor's key"))
+        key = signing.public_from_hex(old.key, what="predecessor's key")
         checkpoints.verify(note, old.origin, key)
 
     def _dataset(self, entry: Dataset) -> None:
@@ -413,18 +414,17 @@ class LedgerState:
         self.witnesses.append(WitnessKey(name, key, self.size, before))
 
     def _rotation(self, entry: Rotation) -> None:
-        new = _public_key(entry.new_key, "new key")
+        new = signing.public_from_hex(entry.new_key, what="new key")
         if len(self.keys) > ROTATIONS_LIMIT:
             raise VerificationError(f"more than {ROTATIONS_LIMIT} rotations")
-        _same("key id", entry.head.key_id, notes.key_id(self.origin, notes.ED25519, new).hex())
+        key_ids = notes.key_ids(self.origin, notes.LOG, new)
+        _same("key id", entry.head.key_id, key_ids[0].hex())
         statement = entries.rotation_statement(entry.head, self.public_key.hex(), entry.new_key)
-        for raw, signature in (
-            (self.public_key, entry.old_signature),
-            (new, entry.new_signature),
-        ):
-            key = signing.public_from_bytes(raw)
+        old = signing.public_from_bytes(self.public_key)
+        signing.check_successor(old, new)
+        for key, signature in ((old, entry.old_signature), (new, entry.new_signature)):
             signing.verify(key, ROTATION_CONTEXT, statement, _unhex(signature, "signature"))
-        self._add_key(self.size + 1, new)
+        self._add_key(self.size + 1, new.raw)
 
 
 def _same(what: str, found: object, expected: object) -> None:
@@ -433,9 +433,7 @@ def _same(what: str, found: object, expected: object) -> None:
 
 
 def _public_key(text: str, what: str) -> bytes:
-    raw = _unhex(text, what)
-    signing.public_from_bytes(raw)
-    return raw
+    return signing.public_from_hex(text, what=what).raw
 
 
 def _unhex(text: str, what: str) -> bytes:

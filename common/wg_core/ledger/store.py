@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from wg_core.errors import BudgetExceeded, ConfigError, RefusedError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import database, entries
@@ -26,6 +24,7 @@ from wg_core.ledger.log import Clock, Step
 from wg_core.ledger.statement import Assurance, BudgetState, Use
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical
+from wg_core.wire.signing import PrivateKey
 
 Accountant = Callable[[Sequence[PrivacyEvent], float], float]
 
@@ -113,7 +112,7 @@ class Ledger(CosignedLog):
         self,
         path: Path,
         connection: sqlite3.Connection,
-        key: Ed25519PrivateKey | None,
+        key: PrivateKey | None,
         clock: Clock | None,
         on_step: Step | None,
     ) -> None:

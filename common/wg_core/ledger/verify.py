@@ -8,8 +8,6 @@ without a ledger; that is a matter of its network, not of logging.
 
 from typing import TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from wg_core import numbers
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import charging, entries, proof
@@ -23,6 +21,7 @@ from wg_core.ledger.witness import WitnessRequest, requests_of
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.wire import canonical, signing, statistics_file
 from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.signing import PublicKey
 from wg_core.wire.statistics_file import StatisticsManifest
 
 E = TypeVar("E", Charge, Release)
@@ -51,9 +50,9 @@ def verify_covered(
     covered: CoveredStatistics,
     *,
     ledger_origin: str,
-    ledger_key: Ed25519PublicKey,
+    ledger_key: PublicKey,
     witness_name: str | None,
-    witness_key: Ed25519PublicKey | None,
+    witness_key: PublicKey | None,
 ) -> None:
     """Check that a ledger entry covers the release.
 
@@ -91,7 +90,7 @@ def verify_covered(
 
 
 def verify_rotation(entry: bytes, found: Proof, *, origin: str, old_key: bytes) -> bytes:
-    """Check that a log changed its signing key, and return the new one, 32 raw bytes.
+    """Check that a log changed its signing key, and return the new one, raw.
 
     The checkpoint's own signature is checked by whoever cosigns it, with the new key.
 
@@ -118,8 +117,9 @@ def verify_rotation(entry: bytes, found: Proof, *, origin: str, old_key: bytes) 
         raise DecodeError("rotation entry: a key or signature is not hex") from error
     if new_key != old_key:
         statement = entries.rotation_statement(rotation.head, old_key.hex(), new_key.hex())
-        for raw, signature in zip((old_key, new_key), signatures, strict=True):
-            key = signing.public_from_bytes(raw)
+        keys = [signing.public_from_bytes(raw) for raw in (old_key, new_key)]
+        signing.check_successor(*keys)
+        for key, signature in zip(keys, signatures, strict=True):
             signing.verify(key, ROTATION_CONTEXT, statement, signature)
     return new_key
 
@@ -150,11 +150,10 @@ def witness_requests(covered: CoveredStatistics) -> tuple[WitnessRequest, ...]:
     return requests_of(release)
 
 
-def is_cosigned(covered: CoveredStatistics, name: str, key: Ed25519PublicKey) -> bool:
+def is_cosigned(covered: CoveredStatistics, name: str, key: PublicKey) -> bool:
     """Whether the checkpoints claim a cosignature of this key; says not that it holds."""
-    identifier = notes.key_id(name, notes.COSIGNATURE, signing.public_bytes(key))
     return all(
-        notes.signatures_of(proof.decode(text, what="proof").note, name, identifier)
+        notes.lines_of(proof.decode(text, what="proof").note, name, notes.COSIGNER, key)
         for text in (covered.charge_proof, covered.release_proof)
     )
 
@@ -164,9 +163,9 @@ def _check_proof(
     data: bytes,
     name: str,
     origin: str,
-    key: Ed25519PublicKey,
+    key: PublicKey,
     witness_name: str | None,
-    witness_key: Ed25519PublicKey | None,
+    witness_key: PublicKey | None,
 ) -> None:
     try:
         found.verify(data)

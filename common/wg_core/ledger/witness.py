@@ -14,11 +14,6 @@ import base64
 import re
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
-
 from wg_core.errors import DecodeError, PeerError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
@@ -26,7 +21,8 @@ from wg_core.ledger import note as notes
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.note import Note
 from wg_core.ledger.proof import Proof, decode_hashes, split
-from wg_core.wire import signing
+from wg_core.wire.protocol import NOTE_LIMIT
+from wg_core.wire.signing import PrivateKey, PublicKey
 
 OK = 200
 BAD_REQUEST = 400
@@ -38,7 +34,7 @@ SIZE_CONTENT_TYPE = "text/x.tlog.size"
 HANDED_OUT_LIMIT = 16
 """Checkpoints of one log that may have left in files and wait for a cosignature."""
 _HEADS_LIMIT = 64
-REQUEST_LIMIT = 128 << 10
+REQUEST_LIMIT = NOTE_LIMIT + (8 << 10)
 _SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
 
 
@@ -118,9 +114,9 @@ class WitnessRequest:
 
 @dataclass(frozen=True, slots=True)
 class Countersigned:
-    """A cosignature line (with its newline) and what the witness must now remember."""
+    """Cosignature lines, each with its newline, and what the witness must now remember."""
 
-    line: bytes
+    lines: bytes
     state: WitnessState
 
 
@@ -160,9 +156,9 @@ def countersign(
     request: bytes,
     *,
     origin: str,
-    log_key: Ed25519PublicKey,
+    log_key: PublicKey,
     witness_name: str,
-    witness_key: Ed25519PrivateKey,
+    witness_key: PrivateKey,
     now: int,
 ) -> Countersigned:
     """Cosign a checkpoint that extends what the witness remembers.
@@ -200,14 +196,11 @@ def countersign(
         raise WitnessFork(
             UNPROCESSABLE, str(error), ForkEvidence(state.checkpoint, asked.note.encode())
         ) from error
-    identifier = notes.key_id(origin, notes.ED25519, signing.public_bytes(log_key))
-    own = Note(asked.note.text, tuple(notes.signatures_of(asked.note, origin, identifier)))
-    return _signed(own, witness_name, witness_key, now)
+    lines = notes.lines_of(asked.note, origin, notes.LOG, log_key)
+    return _signed(Note(asked.note.text, tuple(lines)), witness_name, witness_key, now)
 
 
-def _read(
-    request: bytes, origin: str, log_key: Ed25519PublicKey
-) -> tuple[WitnessRequest, Checkpoint]:
+def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessRequest, Checkpoint]:
     """A request, and the checkpoint that it is for, which the log has signed."""
     try:
         asked = decode_request(request)
@@ -217,7 +210,7 @@ def _read(
     if head.origin != origin:
         raise WitnessRefused(NOT_FOUND, f"log {head.origin!r} is unknown, expected {origin!r}")
     try:
-        notes.verify(asked.note, origin, log_key)
+        checkpoints.verify(asked.note, origin, log_key)
     except VerificationError as error:
         raise WitnessRefused(FORBIDDEN, str(error)) from error
     if asked.old_size > head.size:
@@ -226,7 +219,7 @@ def _read(
 
 
 def attest(
-    state: WitnessState, *, witness_name: str, witness_key: Ed25519PrivateKey, now: int
+    state: WitnessState, *, witness_name: str, witness_key: PrivateKey, now: int
 ) -> Countersigned:
     """Cosign the remembered checkpoint anew: as of now, no larger one of this log was seen."""
     head, note = checkpoints.decode(state.checkpoint, what="remembered checkpoint")
@@ -246,7 +239,7 @@ def read_reply(status: int, body: bytes) -> bytes:
     raise WitnessRefused(status, f"refused with status {status}", size=size)
 
 
-def _signed(note: Note, name: str, key: Ed25519PrivateKey, now: int) -> Countersigned:
-    line = checkpoints.cosign(note, name, key, now)
-    state = WitnessState(note.with_signatures([line]).encode())
-    return Countersigned(f"{line.encode()}\n".encode(), state)
+def _signed(note: Note, name: str, key: PrivateKey, now: int) -> Countersigned:
+    cosignatures = checkpoints.cosign(note, name, key, now)
+    state = WitnessState(note.with_signatures(cosignatures).encode())
+    return Countersigned("".join(f"{x.encode()}\n" for x in cosignatures).encode(), state)

@@ -31,8 +31,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from wg_core import atomic, numbers
 from wg_core import snapshot as snapshots
 from wg_core.connection import cosigning
@@ -58,6 +56,7 @@ from wg_core.snapshot import Snapshot
 from wg_core.wire import canonical, protocol, signing, statistics_file
 from wg_core.wire.covered import CoveredStatistics
 from wg_core.wire.protocol import StatisticsQuery
+from wg_core.wire.signing import PrivateKey
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +217,7 @@ def make(
     snapshot: Snapshot,
     request: ChargeRequest,
     *,
-    key: Ed25519PrivateKey,
+    key: PrivateKey,
     sampler: Sampler = opendp_sampler,
     release_id: str | None = None,
 ) -> bytes:

@@ -53,9 +53,9 @@ class ServerConfig:
     Attributes:
         fleet_url: ``https://host:port`` of the fleet listener.
         name: Server name, as in its signatures.
-        signing_key: Raw Ed25519 key that signs weights packages, hex.
+        signing_key: Raw key that signs weights packages, hex.
         witness_name: Key name of the ledger's witness.
-        witness_key: Raw Ed25519 key of the witness, hex.
+        witness_key: Raw key of the witness, Ed25519 and ML-DSA-44, hex.
     """
 
     fleet_url: str
@@ -269,7 +269,8 @@ class WitnessConfig:
 
     Attributes:
         name: Key name of its cosignatures.
-        key: Its Ed25519 key: 64 hex digits, or its verifier key (``NAME+KEYID+BASE64``).
+        key: Its key: Ed25519, ML-DSA-44 or the one after the other in hex, or a verifier key
+            (``NAME+KEYID+BASE64``).
         url: Submission prefix, ``https://…``; ``/add-checkpoint`` is asked below it.
         ca: PEM file of the authority of its certificate, if that is no public one.
     """
@@ -286,7 +287,7 @@ class WitnessConfig:
 
     @property
     def public_key(self) -> bytes:
-        """The key, 32 raw bytes.
+        """The key, raw.
 
         Raises:
             ConfigError: It is none, or not of this name.
@@ -294,13 +295,12 @@ class WitnessConfig:
         try:
             notes.check_key_name(self.name)
             if "+" not in self.key:
-                raw = bytes.fromhex(self.key)
-            else:
-                name, kind, raw = notes.decode_vkey(self.key)
-                if name != self.name or kind != notes.COSIGNATURE:
-                    raise DecodeError(f"of {name!r} with signature type {kind}, expected 4")
-            return signing.public_bytes(signing.public_from_bytes(raw))
-        except (DecodeError, ValueError) as error:
+                return signing.public_from_hex(self.key).raw
+            name, key = notes.decode_vkey(self.key, notes.COSIGNER)
+            if name != self.name:
+                raise DecodeError(f"of {name!r}")
+            return key.raw
+        except DecodeError as error:
             raise ConfigError(f"witnesses: {self.name}: key: {error}") from error
 
 
@@ -335,8 +335,11 @@ class ClientConfig:
             raise ConfigError(f"version: {self.version}, this program reads {VERSION}")
         protocol.check_site_name(self.site)
         names = [self.server.witness_name, *(each.name for each in self.witnesses)]
-        keys = [self.server.witness_key, *(each.public_key.hex() for each in self.witnesses)]
-        if len(set(names)) != len(names) or len(set(keys)) != len(keys):
+        keys = [
+            signing.public_from_hex(self.server.witness_key, what="server.witness_key"),
+            *(signing.public_from_bytes(each.public_key) for each in self.witnesses),
+        ]
+        if len(set(names)) != len(names) or signing.overlap(keys):
             raise ConfigError("witnesses: a name or key stands there twice, or is the server's")
         if not 1 <= self.witnesses_needed <= len(names):
             raise ConfigError(

@@ -55,7 +55,7 @@ class ClientHome:
     node_key = _Below("keys/node.pem")  # Private key of Flower's node authentication
     signing_key = _Below("keys/signing.pem")  # Ed25519 key that signs statistics
     ledger_key = _Below("keys/ledger.pem", budget=True)
-    """Ed25519 key that signs the ledger's checkpoints."""
+    """Ed25519 and ML-DSA-44 keys that sign the ledger's checkpoints."""
     next_ledger_key = _Below("keys/ledger.next.pem", budget=True)
     """The key that will sign the ledger, while it changes."""
     site_secret = _Below("keys/site.secret", budget=True)

@@ -1,8 +1,9 @@
 """A plant's keys: made on site, kept with mode 0600; only public halves leave.
 
 Four keys with four uses: TLS client certificate (P-256), Flower node authentication (P-384, the
-curve that Flower makes itself), statistics signatures and ledger checkpoints (Ed25519). What a
-certificate request says about names is ignored by the server: the join token names the site.
+curve that Flower makes itself), statistics signatures (Ed25519) and ledger checkpoints (Ed25519 and
+ML-DSA-44 in one file). What a certificate request says about names is ignored by the server: the
+join token names the site.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class PublicIdentity:
         csr_pem: Certificate signing request for the TLS client certificate.
         node_public_key: Flower node key, PEM.
         signing_key: Statistics key, 32 bytes in hex.
-        ledger_key: Ledger checkpoint key, 32 bytes in hex.
+        ledger_key: Ledger checkpoint key, 1,344 bytes in hex.
         ledger_origin: Origin line of the plant's ledger checkpoints.
     """
 
@@ -41,9 +42,12 @@ def create(home: ClientHome, site: str) -> PublicIdentity:
     for path, curve in ((home.tls_key, ec.SECP256R1()), (home.node_key, ec.SECP384R1())):
         if not path.exists():
             key_files.save(path, ec.generate_private_key(curve))
-    for path in (home.signing_key, home.ledger_key):
+    for path, generate in (
+        (home.signing_key, signing.generate),
+        (home.ledger_key, signing.generate_pair),
+    ):
         if not path.exists():
-            signing.save(path, signing.generate())
+            signing.save(path, generate())
     return public(home, site)
 
 

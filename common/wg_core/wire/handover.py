@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import signing
+from wg_core.wire.signing import PrivateKey
 
 LINKS_LIMIT = 16  # Most changes of one key that are followed at once
 NAME_LIMIT = 255  # Most characters of a key's name
@@ -37,9 +36,9 @@ class Handover:
     Attributes:
         use: What both sign.
         name: The server's name of packages; the key name of a witness.
-        before: The key that is retired, 32 raw bytes, hex.
+        before: The key that is retired, raw, hex.
         now: Its successor, likewise.
-        signature: Of ``before`` over ``statement``, 64 bytes, hex.
+        signature: Of ``before`` over ``statement``, hex.
     """
 
     use: Use
@@ -53,14 +52,21 @@ class Handover:
             raise DecodeError(
                 f"handover: name of {len(self.name)} characters, expected 1 to {NAME_LIMIT}"
             )
-        for field, size in (("before", 32), ("now", 32), ("signature", 64)):
+        for field, size in (
+            ("before", signing.KEY_LIMIT),
+            ("now", signing.KEY_LIMIT),
+            ("signature", signing.SIGNATURE_LIMIT),
+        ):
             value = getattr(self, field)
-            if len(value) != 2 * size or value.strip("0123456789abcdef"):
-                raise DecodeError(f"handover: {field}: expected {2 * size} lower-case hex digits")
+            if not 0 < len(value) <= 2 * size or len(value) % 2 or value.strip("0123456789abcdef"):
+                raise DecodeError(
+                    f"handover: {field}: expected up to {2 * size} lower-case hex digits"
+                )
 
     def verify(self) -> None:
         """Check that the retired key said so, or ``VerificationError``."""
-        key = signing.public_from_bytes(bytes.fromhex(self.before))
+        key = signing.public_from_hex(self.before, what="handover: before")
+        signing.check_successor(key, signing.public_from_hex(self.now, what="handover: now"))
         stated = statement(self.use, self.name, self.before, self.now)
         signing.verify(key, CONTEXT, stated, bytes.fromhex(self.signature))
 
@@ -70,7 +76,7 @@ def statement(use: Use, name: str, before: str, now: str) -> bytes:
     return "\n".join((use, name, before, now)).encode()
 
 
-def sign(use: Use, name: str, key: Ed25519PrivateKey, successor: Ed25519PrivateKey) -> Handover:
+def sign(use: Use, name: str, key: PrivateKey, successor: PrivateKey) -> Handover:
     """Let a key hand over to its successor."""
     before, now = signing.public_bytes(key).hex(), signing.public_bytes(successor).hex()
     signature = signing.sign(key, CONTEXT, statement(use, name, before, now)).hex()

@@ -1,37 +1,33 @@
 """Private keys on disk: PKCS #8 PEM (RFC 5958, RFC 7468), readable by their owner only."""
 
+import re
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from wg_core import atomic
 from wg_core.errors import ConfigError
 
 _LIMIT = 16 << 10
+_BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----\s*", re.DOTALL)
 
 
-def save(path: Path, key: EllipticCurvePrivateKey | Ed25519PrivateKey) -> None:
-    """Write a private key."""
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+def save(
+    path: Path, *keys: EllipticCurvePrivateKey | Ed25519PrivateKey | MLDSA44PrivateKey
+) -> None:
+    """Write private keys to one file, in their order."""
+    pem = b"".join(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        for key in keys
     )
     atomic.write_bytes(path, pem, mode=atomic.PRIVATE)
-
-
-def load_ed25519(path: Path) -> Ed25519PrivateKey:
-    """Read an Ed25519 private key.
-
-    Raises:
-        ConfigError: The file is missing or holds no such key.
-    """
-    key = _load(path)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path}: found another kind of key, expected Ed25519")
-    return key
 
 
 def load_ec(path: Path) -> EllipticCurvePrivateKey:
@@ -40,15 +36,21 @@ def load_ec(path: Path) -> EllipticCurvePrivateKey:
     Raises:
         ConfigError: The file is missing or holds no such key.
     """
-    key = _load(path)
-    if not isinstance(key, EllipticCurvePrivateKey):
-        raise ConfigError(f"{path}: found another kind of key, expected elliptic curve")
-    return key
+    keys = load_all(path)
+    if len(keys) != 1 or not isinstance(keys[0], EllipticCurvePrivateKey):
+        raise ConfigError(f"{path}: another kind of key, expected elliptic curve")
+    return keys[0]
 
 
-def _load(path: Path) -> object:
+def load_all(path: Path) -> list[object]:
+    """Read every private key of a file, in their order.
+
+    Raises:
+        ConfigError: The file is missing, or holds something else.
+    """
     pem = atomic.read_bytes(path, limit=_LIMIT)
+    blocks = _BLOCK.findall(pem) or [pem]
     try:
-        return serialization.load_pem_private_key(pem, password=None)
+        return [serialization.load_pem_private_key(block, password=None) for block in blocks]
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: not a PEM private key") from error

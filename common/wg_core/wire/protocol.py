@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from wg_core.errors import DecodeError
-from wg_core.wire import canonical
+from wg_core.wire import canonical, signing
 from wg_core.wire.handover import Handover
 
 PROTOCOL_VERSION = 1
@@ -28,9 +28,9 @@ INLINE_LIMIT = 32 << 20
 """Largest package that travels in a message; a larger one is offered, and fetched in ranges."""
 LEDGER_LIMIT = 1 << 30
 MESSAGE_LIMIT = 64 << 10
-NOTE_LIMIT = 64 << 10
+NOTE_LIMIT = 128 << 10
 ROTATION_LIMIT = 256 << 10
-TRUST_LIMIT = 256 << 10
+TRUST_LIMIT = 512 << 10
 """Room for the links and hand-overs of more changes than a plant follows."""
 ENROLMENT_LIMIT = 256 << 10
 REPLACED_LOG_LIMIT = 32 << 20  # Largest export of a replaced ledger that a site can show
@@ -215,7 +215,7 @@ class EnrolmentRequest:
         node_public_key: Flower node authentication key, PEM (SubjectPublicKeyInfo).
         signing_key: Raw Ed25519 key that signs statistics, hex.
         ledger_origin: Origin line of the site's ledger checkpoints.
-        ledger_key: Raw Ed25519 key that signs the ledger's checkpoints, hex.
+        ledger_key: Raw key that signs the ledger's checkpoints, Ed25519 and ML-DSA-44, hex.
         genesis: First entry of the ledger, canonical JSON: the log can have no other beginning.
         checkpoint: The ledger's signed checkpoint of size 1.
         replaced: Export of the ledger that the first entry names, base64; empty if it names none,
@@ -261,7 +261,7 @@ class EnrolmentReply:
         server_name: The server's name, as in its witness and package signatures.
         server_key: Raw Ed25519 key that signs weights packages, hex.
         witness_name: Key name of the witness.
-        witness_key: Raw Ed25519 witness key, hex.
+        witness_key: Raw witness key, Ed25519 and ML-DSA-44, hex.
         encoder: The public encoder package, base64 (its hash is in the join token).
         cosignature: The server's cosignature of the checkpoint of size 1; empty if it has cosigned
             a larger one of this ledger already.
@@ -286,7 +286,7 @@ class Pins:
     Attributes:
         authority: SHA-256 of the root certificate that it pins (DER), hex.
         packages: Raw Ed25519 key of weights packages, hex.
-        witness: Raw Ed25519 key of cosignatures, hex.
+        witness: Raw key of cosignatures, hex.
     """
 
     version: int = PROTOCOL_VERSION
@@ -295,9 +295,10 @@ class Pins:
     witness: str
 
     def __post_init__(self) -> None:
-        for field in ("authority", "packages", "witness"):
-            if not SHA256.fullmatch(getattr(self, field)):
-                raise DecodeError(f"pins: {field}: not 64 lower-case hex digits")
+        if not SHA256.fullmatch(self.authority):
+            raise DecodeError("pins: authority: not 64 lower-case hex digits")
+        for field in ("packages", "witness"):
+            signing.public_from_hex(getattr(self, field), what=f"pins: {field}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

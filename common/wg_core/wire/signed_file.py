@@ -7,9 +7,8 @@ the manifest names by its hash is for each kind to check.
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
 from wg_core.wire import canonical, container, signing
+from wg_core.wire.signing import PrivateKey, PublicKey
 
 M = TypeVar("M")
 
@@ -27,7 +26,7 @@ class SignedFile(Generic[M]):
     what: str  # A manifest's name in messages
     context: str  # In which manifests are signed
 
-    def pack(self, manifest: M, body: bytes, key: Ed25519PrivateKey) -> bytes:
+    def pack(self, manifest: M, body: bytes, key: PrivateKey) -> bytes:
         """Sign and pack."""
         text = canonical.encode(manifest)
         signature = signing.sign(key, self.context, text)
@@ -54,7 +53,7 @@ class SignedFile(Generic[M]):
         text = self.sections(data)["manifest"]
         return canonical.decode(self.manifest, text, what=self.what, limit=self.manifest_limit)
 
-    def verified(self, data: bytes, key: Ed25519PublicKey) -> tuple[M, bytes]:
+    def verified(self, data: bytes, key: PublicKey) -> tuple[M, bytes]:
         """Manifest and body of a file whose signature holds.
 
         Raises:

@@ -1,19 +1,43 @@
-"""Ed25519 keys (RFC 8032) and signatures with a context, so that none can be used elsewhere."""
+"""Signing keys of one or two algorithms, and signatures with a context.
 
+Ed25519 (RFC 8032) signs files. What signs a ledger or cosigns one has ML-DSA-44 (FIPS 204) beside
+it. A key's bytes are those of its parts in this order, and so are the bytes of a signature: whoever
+knows both parts accepts nothing that only one of them signed. Files have Ed25519 alone because one
+that is made again must be the same bytes, and ML-DSA-44 signs with fresh randomness each time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
+from cryptography.hazmat.primitives.asymmetric.mldsa import (
+    MLDSA44PrivateKey,
+    MLDSA44PublicKey,
+)
 
-from wg_core.errors import DecodeError, VerificationError
+from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import key_files
 
 STATISTICS = "statistics"
 WEIGHTS = "weights"
+
+ED25519: Final = "Ed25519"
+ML_DSA_44: Final = "ML-DSA-44"
+_KEY_SIZES = {ED25519: 32, ML_DSA_44: 1312}
+_SIGNATURE_SIZES = {ED25519: 64, ML_DSA_44: 2420}
+_COMBINATIONS = {
+    sum(_KEY_SIZES[x] for x in algorithms): algorithms
+    for algorithms in ((ED25519,), (ML_DSA_44,), (ED25519, ML_DSA_44))
+}
+"""Which algorithms a key has, by the number of its bytes."""
+KEY_LIMIT = max(_COMBINATIONS)  # Most bytes of a key
+SIGNATURE_LIMIT = sum(_SIGNATURE_SIZES.values())  # Most bytes of a signature of a key
 
 _FIELD = 2**255 - 19
 _ORDER_EIGHT = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
@@ -22,62 +46,187 @@ _SMALL_ORDER = {0, 1, _ORDER_EIGHT, _FIELD - _ORDER_EIGHT, _FIELD - 1, _FIELD, _
 
 Under such a key a signature that nobody made holds: the identity's, for any message.
 """
+_SEED_SIZE = 32  # Of the matrix that begins an ML-DSA key (FIPS 204, algorithm 22)
 
 
-def generate() -> Ed25519PrivateKey:
-    """Make a key from the operating system's random source."""
-    return Ed25519PrivateKey.generate()
+@dataclass(frozen=True, slots=True)
+class PublicPart:
+    """A public key of one algorithm.
+
+    Attributes:
+        algorithm: ``ED25519`` or ``ML_DSA_44``.
+        raw: Its 32 or 1,312 bytes.
+    """
+
+    algorithm: str
+    raw: bytes
+    _key: Ed25519PublicKey | MLDSA44PublicKey = field(repr=False, compare=False)
+
+    @property
+    def signature_size(self) -> int:
+        """Number of bytes of a signature: 64 or 2,420."""
+        return _SIGNATURE_SIZES[self.algorithm]
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Check a signature, or raise ``InvalidSignature``."""
+        self._key.verify(signature, message)
 
 
-def save(path: Path, key: Ed25519PrivateKey) -> None:
-    """Write a private key, readable by its owner only."""
-    key_files.save(path, key)
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key: one part for each of its algorithms."""
+
+    parts: tuple[PublicPart, ...]
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of its parts, one after another."""
+        return b"".join(part.raw for part in self.parts)
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """Names of its algorithms."""
+        return tuple(part.algorithm for part in self.parts)
 
 
-def load(path: Path) -> Ed25519PrivateKey:
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """A private key: one part for each of its algorithms."""
+
+    parts: tuple[Ed25519PrivateKey | MLDSA44PrivateKey, ...]
+
+    def public_key(self) -> PublicKey:
+        """Its public half."""
+        return public_from_bytes(
+            b"".join(part.public_key().public_bytes_raw() for part in self.parts)
+        )
+
+
+def generate() -> PrivateKey:
+    """Make a key that signs files, from the operating system's random source."""
+    return PrivateKey((Ed25519PrivateKey.generate(),))
+
+
+def generate_pair() -> PrivateKey:
+    """Make a key that signs or cosigns ledgers, under both algorithms."""
+    return PrivateKey((Ed25519PrivateKey.generate(), MLDSA44PrivateKey.generate()))
+
+
+def save(path: Path, key: PrivateKey) -> None:
+    """Write a private key, readable by its owner only: its parts in one file, in their order."""
+    key_files.save(path, *key.parts)
+
+
+def load(path: Path) -> PrivateKey:
     """Read a private key.
 
     Raises:
-        ConfigError: The file is missing or holds no Ed25519 key.
+        ConfigError: The file is missing or holds no such key.
     """
-    return key_files.load_ed25519(path)
+    parts, algorithms = [], []
+    for part in key_files.load_all(path):
+        if isinstance(part, Ed25519PrivateKey | MLDSA44PrivateKey):
+            parts.append(part)
+            algorithms.append(ED25519 if isinstance(part, Ed25519PrivateKey) else ML_DSA_44)
+    if tuple(algorithms) not in _COMBINATIONS.values():
+        raise ConfigError(f"{path}: another kind of key, expected Ed25519, ML-DSA-44 or both")
+    return PrivateKey(tuple(parts))
 
 
-def public_bytes(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
-    """The 32 raw bytes of a public key."""
-    public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
-    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+def public_bytes(key: PrivateKey | PublicKey) -> bytes:
+    """The raw bytes of a public key: 32 of Ed25519, 1,312 of ML-DSA-44, or one after the other."""
+    return (key.public_key() if isinstance(key, PrivateKey) else key).raw
 
 
-def public_from_bytes(raw: bytes) -> Ed25519PublicKey:
-    """A public key from its 32 raw bytes.
+def public_from_bytes(raw: bytes) -> PublicKey:
+    """A public key from its raw bytes.
 
     Raises:
-        DecodeError: The bytes are no key, or one of small order.
+        DecodeError: The bytes are no key, or one under which anybody can sign.
     """
+    algorithms = _COMBINATIONS.get(len(raw))
+    if algorithms is None:
+        sizes = ", ".join(map(str, _COMBINATIONS))
+        raise DecodeError(f"public key: {len(raw)} bytes, expected {sizes}")
+    parts, offset = [], 0
+    for algorithm in algorithms:
+        parts.append(_part(algorithm, raw[offset : offset + _KEY_SIZES[algorithm]]))
+        offset += _KEY_SIZES[algorithm]
+    return PublicKey(tuple(parts))
+
+
+def public_from_hex(text: str, *, what: str = "public key") -> PublicKey:
+    """A public key from lower-case hex digits.
+
+    Raises:
+        DecodeError: It is none; the message begins with ``what``.
+    """
+    if len(text) % 2 or text.strip("0123456789abcdef"):
+        raise DecodeError(f"{what}: {text[:80]!r}, expected lower-case hex digits")
+    try:
+        return public_from_bytes(bytes.fromhex(text))
+    except DecodeError as error:
+        raise DecodeError(f"{what}: {error}") from error
+
+
+def shown(raw: bytes) -> str:
+    """A public key as messages name it: its first 32 bytes in hex."""
+    return raw[:32].hex() + ("…" if len(raw) > 32 else "")
+
+
+def overlap(keys: Iterable[PublicKey]) -> bool:
+    """Whether two of the keys have a part in common: a signature of it would count for both."""
+    parts = [part.raw for key in keys for part in key.parts]
+    return len(set(parts)) != len(parts)
+
+
+def check_successor(key: PublicKey, successor: PublicKey) -> None:
+    """Refuse a key that would take another's place without one of its algorithms.
+
+    Raises:
+        VerificationError: An algorithm is missing.
+    """
+    missing = [x for x in key.algorithms if x not in successor.algorithms]
+    if missing:
+        raise VerificationError(f"the new key has no {missing[0]}, which the key before it has")
+
+
+def sign(key: PrivateKey, context: str, message: bytes) -> bytes:
+    """Sign ``message`` under a context with every part of a key."""
+    return b"".join(part.sign(_bound(context, message)) for part in key.parts)
+
+
+def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> None:
+    """Check the signatures of every part of a key.
+
+    Raises:
+        VerificationError: One is missing, or does not hold.
+    """
+    sizes = [part.signature_size for part in key.parts]
+    if len(signature) != sum(sizes):
+        raise VerificationError(
+            f"{context}: the signature does not hold: {len(signature)} bytes, expected"
+            f" {' and '.join(map(str, sizes))} of {' and '.join(key.algorithms)}"
+        )
+    offset = 0
+    for part, size in zip(key.parts, sizes, strict=True):
+        try:
+            part.verify(signature[offset : offset + size], _bound(context, message))
+        except InvalidSignature as error:
+            raise VerificationError(
+                f"{context}: the signature does not hold ({part.algorithm})"
+            ) from error
+        offset += size
+
+
+def _part(algorithm: str, raw: bytes) -> PublicPart:
+    if algorithm == ML_DSA_44:
+        if not any(raw[_SEED_SIZE:]):
+            raise DecodeError("public key: an ML-DSA-44 key of zeros, under which anybody can sign")
+        return PublicPart(algorithm, raw, MLDSA44PublicKey.from_public_bytes(raw))
     if int.from_bytes(raw, "little") & ((1 << 255) - 1) in _SMALL_ORDER:
         raise DecodeError("public key: a point of small order, under which anybody can sign")
-    try:
-        return Ed25519PublicKey.from_public_bytes(raw)
-    except ValueError as error:
-        raise DecodeError(f"public key: {len(raw)} bytes, expected 32") from error
-
-
-def sign(key: Ed25519PrivateKey, context: str, message: bytes) -> bytes:
-    """Sign ``message`` under a context; 64 bytes."""
-    return key.sign(_bound(context, message))
-
-
-def verify(key: Ed25519PublicKey, context: str, message: bytes, signature: bytes) -> None:
-    """Check a signature.
-
-    Raises:
-        VerificationError: It does not hold.
-    """
-    try:
-        key.verify(signature, _bound(context, message))
-    except InvalidSignature as error:
-        raise VerificationError(f"{context}: the signature does not hold") from error
+    return PublicPart(algorithm, raw, Ed25519PublicKey.from_public_bytes(raw))
 
 
 def _bound(context: str, message: bytes) -> bytes:

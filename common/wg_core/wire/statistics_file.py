@@ -16,10 +16,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
 from numpy.typing import NDArray
 
 from wg_core import __version__, numbers
@@ -31,6 +27,7 @@ from wg_core.wire import container, protocol, signing
 from wg_core.wire import covered as covered_files
 from wg_core.wire.covered import CoveredStatistics
 from wg_core.wire.signed_file import SignedFile
+from wg_core.wire.signing import PrivateKey, PublicKey
 
 VERSION = 1
 MANIFEST_LIMIT = 4 << 20
@@ -144,7 +141,7 @@ FILE = SignedFile(
 
 
 def encode_release(
-    manifest: StatisticsManifest, integers: NDArray[np.int64], key: Ed25519PrivateKey
+    manifest: StatisticsManifest, integers: NDArray[np.int64], key: PrivateKey
 ) -> bytes:
     """Sign and pack a release.
 
@@ -158,7 +155,7 @@ def encode_release(
 
 
 def decode_release(
-    data: bytes, public_key: Ed25519PublicKey
+    data: bytes, public_key: PublicKey
 ) -> tuple[StatisticsManifest, NoisyStatistics]:
     """Verify and unpack a release.
 

@@ -28,13 +28,13 @@ from wg_server.store.succession import SeenLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteKey:
-    """A site's ledger: name of the site, origin, key in hex, and the same as a verifier key."""
+    """A site's ledger: name of the site, origin, key in hex, and the same as verifier keys."""
 
     site: str
     state: str
     ledger_origin: str
     ledger_key: str
-    ledger_vkey: str
+    ledger_vkeys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class ServerKeys:
         signing_key: Signs weights packages.
         witness_name: Key name of the server as a witness.
         witness_key: Cosigns ledgers.
-        witness_vkey: The same, as a verifier key (c2sp.org/signed-note).
+        witness_vkeys: The same, as verifier keys (c2sp.org/signed-note).
         encoder: SHA-256 of the public encoder package; empty before ``zoo build``.
         sites: Of every site that enrolled.
     """
@@ -57,7 +57,7 @@ class ServerKeys:
     signing_key: str
     witness_name: str
     witness_key: str
-    witness_vkey: str
+    witness_vkeys: tuple[str, ...]
     encoder: str
     sites: tuple[SiteKey, ...]
 
@@ -89,7 +89,7 @@ def server_keys(home: ServerHome) -> ServerKeys:
     """
     config = home.config()
     name = witness_name(config)
-    witness = signing.public_bytes(signing.load(home.witness_key))
+    witness = signing.load(home.witness_key).public_key()
     with Store.open(home) as store:
         sites = [site for site in store.sites() if site.ledger_origin]
     return ServerKeys(
@@ -97,8 +97,8 @@ def server_keys(home: ServerHome) -> ServerKeys:
         ca_sha256=pki.fingerprint(pki.load_certificate(home.ca_cert)),
         signing_key=signing.public_bytes(signing.load(home.signing_key)).hex(),
         witness_name=name,
-        witness_key=witness.hex(),
-        witness_vkey=notes.vkey(name, notes.COSIGNATURE, witness),
+        witness_key=witness.raw.hex(),
+        witness_vkeys=notes.vkeys(name, notes.COSIGNER, witness),
         encoder=home.encoder_id() if home.encoder.is_file() else "",
         sites=tuple(
             SiteKey(
@@ -106,8 +106,8 @@ def server_keys(home: ServerHome) -> ServerKeys:
                 state=site.state,
                 ledger_origin=site.ledger_origin,
                 ledger_key=site.ledger_key,
-                ledger_vkey=notes.vkey(
-                    site.ledger_origin, notes.ED25519, bytes.fromhex(site.ledger_key)
+                ledger_vkeys=notes.vkeys(
+                    site.ledger_origin, notes.LOG, signing.public_from_hex(site.ledger_key)
                 ),
             )
             for site in sites

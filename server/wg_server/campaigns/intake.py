@@ -12,8 +12,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from wg_core import numbers
 from wg_core.errors import ConfigError, VerificationError, WgError
 from wg_core.ledger import checkpoint as checkpoints
@@ -21,6 +19,7 @@ from wg_core.ledger import proof, verify
 from wg_core.ledger.note import Note
 from wg_core.wire import signing, statistics_file
 from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.signing import PublicKey
 from wg_server.campaigns import plausibility
 from wg_server.campaigns.release import Release
 from wg_server.fleet.witness import Witness
@@ -108,7 +107,7 @@ def open_release(stored: StoredRelease) -> Release:
         VerificationError: The store is damaged.
     """
     covered = statistics_file.decode_covered(stored.data)
-    key = signing.public_from_bytes(bytes.fromhex(stored.signing_key))
+    key = signing.public_from_hex(stored.signing_key)
     return Release(*statistics_file.decode_release(covered.release, key))
 
 
@@ -169,7 +168,7 @@ def check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) ->
 
 
 def _cosigned(note: Note, witness: WitnessPolicy) -> bool:
-    key = signing.public_from_bytes(bytes.fromhex(witness.key))
+    key = signing.public_from_hex(witness.key)
     try:
         checkpoints.verify_cosignature(note, witness.name, key)
     except VerificationError:
@@ -181,16 +180,16 @@ def _open(
     site: Site,
     covered: CoveredStatistics,
     witness_name: str | None,
-    witness_key: Ed25519PublicKey | None,
+    witness_key: PublicKey | None,
 ) -> Release:
-    key = signing.public_from_bytes(bytes.fromhex(site.signing_key))
+    key = signing.public_from_hex(site.signing_key)
     found = Release(*statistics_file.decode_release(covered.release, key))
     if found.manifest.site != site.name:
         raise VerificationError(f"release of {site.name}: it names site {found.manifest.site!r}")
     verify.verify_covered(
         covered,
         ledger_origin=site.ledger_origin,
-        ledger_key=signing.public_from_bytes(bytes.fromhex(site.ledger_key)),
+        ledger_key=signing.public_from_hex(site.ledger_key),
         witness_name=witness_name,
         witness_key=witness_key,
     )

@@ -97,10 +97,7 @@ class Enrolment:
         node_key = pki.check_node_key(request.node_public_key).decode("ascii")
         tls_key = pki.key_digest(pki.read_request(request.csr_pem))
         for field in ("signing_key", "ledger_key"):
-            try:
-                signing.public_from_bytes(bytes.fromhex(getattr(request, field)))
-            except ValueError as error:
-                raise DecodeError(f"enrolment request: {field}: not hex") from error
+            signing.public_from_hex(getattr(request, field), what=f"enrolment request: {field}")
         ledger, first = succession.read_first_entry(request)
         now = time.time()
         witness = Witness.of(self._home, self._store)

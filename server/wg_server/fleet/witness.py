@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Self
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from wg_core.errors import ConfigError
 from wg_core.ledger import proof, verify
 from wg_core.ledger import witness as rules
@@ -21,6 +19,7 @@ from wg_core.ledger.witness import (
 )
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentRequest, KeyRotation
+from wg_core.wire.signing import PrivateKey
 from wg_server.site.home import ServerConfig, ServerHome, WitnessPolicy
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -42,7 +41,7 @@ class Witness:
         self,
         store: Store,
         name: str,
-        key: Ed25519PrivateKey,
+        key: PrivateKey,
         others: Sequence[WitnessPolicy],
         quorum: int,
     ) -> None:
@@ -200,12 +199,12 @@ class Witness:
             None if known is None else WitnessState(known),
             request,
             origin=origin,
-            log_key=signing.public_from_bytes(bytes.fromhex(key)),
+            log_key=signing.public_from_hex(key),
             witness_name=self.name,
             witness_key=self._key,
             now=int(now),
         )
-        return signed.state.checkpoint, signed.state.head.size, signed.line
+        return signed.state.checkpoint, signed.state.head.size, signed.lines
 
 
 def witness_name(config: ServerConfig) -> str:

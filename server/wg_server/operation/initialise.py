@@ -30,9 +30,12 @@ def initialise(home: ServerHome, config: ServerConfig) -> None:
         home.root.chmod(0o700)
     if not home.ca_key.exists():
         pki.create(home, config)
-    for path in (home.signing_key, home.witness_key):
+    for path, generate in (
+        (home.signing_key, signing.generate),
+        (home.witness_key, signing.generate_pair),
+    ):
         if not path.exists():
-            signing.save(path, signing.generate())
+            signing.save(path, generate())
     atomic.write_bytes(home.admin_token, secrets.token_hex(32).encode(), mode=atomic.PRIVATE)
     database.open_engine(config.database or f"sqlite:///{home.database}").dispose()
     home.write_config(config)  # last: a home with a configuration is a whole one

@@ -65,7 +65,7 @@ def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
     """Put all that is new into a folder."""
     found = [] if stolen else list(trust.handovers(home))
     for use, name, path in trust.keys(home):
-        new = signing.generate()
+        new = signing.generate_pair() if use == handover.WITNESS else signing.generate()
         signing.save(stage / path.name, new)
         if stolen and not path.is_file():
             continue  # it is lost

@@ -32,7 +32,7 @@ class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
         name: Key name of its cosignatures.
-        key: Its Ed25519 key, 64 hex digits.
+        key: Its key: Ed25519, ML-DSA-44, or the one after the other, hex.
     """
 
     name: str
@@ -40,10 +40,9 @@ class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         try:
-            raw = bytes.fromhex(self.key)
-            signing.public_from_bytes(raw)
-            notes.vkey(self.name, notes.COSIGNATURE, raw)
-        except (DecodeError, ValueError) as error:
+            notes.check_key_name(self.name)
+            signing.public_from_hex(self.key)
+        except DecodeError as error:
             raise ConfigError(f"witnesses: {self.name}: {error}") from error
 
 
@@ -193,7 +192,7 @@ class ServerHome:
     handovers = _Place("keys/handovers.json")
     """What each earlier of these keys said of the next one; not there before the first change."""
     next_keys = _Place("keys/next")  # New ones that are being put in place
-    witness_key = _Place("keys/witness.key")  # Ed25519 key that countersigns ledger checkpoints
+    witness_key = _Place("keys/witness.key")  # Ed25519 and ML-DSA-44 keys of cosignatures
     admin_token = _Place("keys/admin.token")  # Bearer token of the admin listener
     lock = _Place("serve.lock")  # Held by the one process that serves this home
     database = _Place("server.sqlite")

@@ -120,7 +120,7 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
     try:
         state.apply(data)
         head, note = checkpoints.decode(request.checkpoint.encode(), what=f"{what}: checkpoint")
-        key = signing.public_from_bytes(bytes.fromhex(request.ledger_key))
+        key = signing.public_from_hex(request.ledger_key)
         checkpoints.verify(note, request.ledger_origin, key)
     except (VerificationError, ValueError) as error:
         raise DecodeError(f"{what}: ledger: {error}") from error
@@ -215,9 +215,7 @@ def _names_the_end(log: SeenLog, before: SeenLog) -> bool:
             return named.root == last.root
         if named.size < last.size:
             return False
-        checkpoints.verify(
-            note, before.origin, signing.public_from_bytes(bytes.fromhex(before.key))
-        )
+        checkpoints.verify(note, before.origin, signing.public_from_hex(before.key))
     except (DecodeError, VerificationError, ValueError):
         return False
     return True

@@ -52,6 +52,7 @@ from wg_core.wire import (
     signing,
     statistics_file,
 )
+from wg_core.wire.signing import PrivateKey
 from wg_server.site.home import parse_config
 from wg_server.store import succession
 from wg_server.zoo import archives
@@ -59,7 +60,7 @@ from wg_server.zoo import plan as plans
 
 HERE = Path(__file__).resolve().parent
 VECTORS = HERE.parent / "ledger" / "vectors"
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+KEY = PrivateKey((Ed25519PrivateKey.from_private_bytes(bytes(range(32))),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,8 +299,12 @@ TARGETS: dict[str, Target] = {
     "witness-request": Target(witness.decode_request, _vectors("witness_request")),
     "file-for-a-witness": Target(_requests, (b"old 0\n\n", b"old 0\n\nold 2\nAA==\n\n")),
     "verifier-key": Target(
-        lambda data: note.decode_vkey(data.decode("latin-1")),
-        (note.vkey("a", 4, bytes(32)).encode(), b"a+00000000+BA=="),
+        lambda data: note.decode_vkey(data.decode("latin-1"), note.COSIGNER),
+        (
+            note.vkeys("a", note.COSIGNER, KEY.public_key())[0].encode(),
+            b"a+00000000+BA==",
+            b"a+00000000+BgEC",
+        ),
     ),
     "entry": Target(entries.decode, _vectors("entry")),
     "first-entry": Target(_first_entry, _vectors("entry")),

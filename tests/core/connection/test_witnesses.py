@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.client.conftest import MakePlant
 from tests.core.connection.test_cosigning import NAME, World, grow, make_world
 from tests.core.connection.witness_server import SpecWitness, certificate, consistent, serving
@@ -56,7 +57,7 @@ def world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> World
 
 @pytest.fixture
 def second(world: World) -> SpecWitness:
-    return SpecWitness(SECOND, {world.plant.origin: world.plant.ledger_key})
+    return SpecWitness(SECOND, {world.plant.origin: world.plant.ledger_key[:32]})
 
 
 @contextmanager
@@ -159,7 +160,9 @@ def test_a_witness_counts_once_and_is_not_the_server(world: World, second: SpecW
     double = SpecWitness("another.name/w", {}, key=second.key)
     with pytest.raises(ConfigError, match="twice, or is the server's"):
         want(world, second, double, url="https://127.0.0.1:1")
-    server = SpecWitness("x/y", {}, key=signing.load(world.server.witness_key))
+    (part, _) = signing.load(world.server.witness_key).parts
+    assert isinstance(part, Ed25519PrivateKey)
+    server = SpecWitness("x/y", {}, key=part)
     with pytest.raises(ConfigError, match="twice, or is the server's"):
         want(world, server, url="https://127.0.0.1:1")
 
@@ -180,10 +183,11 @@ def test_a_witness_that_cannot_be_is_refused(key: str, url: str) -> None:
 
 
 def test_a_verifier_key_is_taken_as_it_is_published(second: SpecWitness) -> None:
-    vkey = notes.vkey(SECOND, notes.COSIGNATURE, second.public_key)
+    key = signing.public_from_bytes(second.public_key)
+    (vkey,) = notes.vkeys(SECOND, notes.COSIGNER, key)
     found = WitnessConfig(name=SECOND, key=vkey, url="https://w.example")
     assert found.public_key == second.public_key
-    log = notes.vkey(SECOND, notes.ED25519, second.public_key)
+    (log,) = notes.vkeys(SECOND, notes.LOG, key)
     with pytest.raises(ConfigError, match="signature type 1"):
         WitnessConfig(name=SECOND, key=log, url="https://w.example")
 
@@ -316,7 +320,9 @@ def test_the_plant_shows_what_a_witness_must_be_given(
         ask(world)
     assert run(group, ["keys", "--home", world.plant.home.root, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert notes.decode_vkey(found["ledger_vkey"])[2] == world.plant.ledger_key
+    parts = [notes.decode_vkey(vkey, notes.LOG)[1].raw for vkey in found["ledger_vkeys"]]
+    assert b"".join(parts) == world.plant.ledger_key
+    assert [len(row["vkeys"]) for row in found["witnesses"]] == [2, 1]
     assert found["ledger_origin"] == world.plant.origin and found["needed"] == 2
     assert [row["cosigned"] for row in found["witnesses"]] == [found["entries"]] * 2
     assert run(group, ["keys", "--home", world.plant.home.root]) == 0
@@ -338,10 +344,10 @@ class Foreign:
 def foreign(tmp_path: Path) -> Iterator[Foreign]:
     if shutil.which("sigsum-witness") is None:
         pytest.skip("sigsum-witness: not installed (Debian: sigsum-go)")
-    log_key, key = signing.generate(), signing.generate()
+    log_key, key = signing.generate_pair(), signing.generate()
     private, log_public = tmp_path / "key", tmp_path / "log.pub"
     private.write_bytes(
-        key.private_bytes(
+        key.parts[0].private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.OpenSSH,
             serialization.NoEncryption(),
@@ -349,13 +355,13 @@ def foreign(tmp_path: Path) -> Iterator[Foreign]:
     )
     private.chmod(0o600)
     log_public.write_bytes(
-        log_key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-        )
+        log_key.parts[0]
+        .public_key()
+        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     )
     raw = signing.public_bytes(key)
     name = f"sigsum.org/v1/witness/{canonical.sha256_hex(raw)}"
-    origin = f"sigsum.org/v1/tree/{canonical.sha256_hex(signing.public_bytes(log_key))}"
+    origin = f"sigsum.org/v1/tree/{canonical.sha256_hex(signing.public_bytes(log_key)[:32])}"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from wg_core.ledger import charging, witness
 from wg_core.ledger.charging import ChargeRequest
@@ -22,6 +23,7 @@ from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 from wg_core.privacy.schema import StatisticsSchema, default_schema
 from wg_core.wire import canonical, signing, statistics_file
 from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.signing import PrivateKey
 from wg_core.wire.statistics_file import StatisticsManifest
 
 DELTA = "1e-5"
@@ -36,9 +38,12 @@ def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:
     return calibration.gaussian_epsilon(math.sqrt(float(units * MU_SQUARED_UNIT)), delta)
 
 
-def key(number: int) -> Ed25519PrivateKey:
-    """A fixed key, so that tests are deterministic."""
-    return Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
+def key(number: int) -> PrivateKey:
+    """A fixed key of both algorithms, so that tests are deterministic."""
+    seed = bytes([number]) * 32
+    return PrivateKey(
+        (Ed25519PrivateKey.from_private_bytes(seed), MLDSA44PrivateKey.from_seed_bytes(seed))
+    )
 
 
 def schema(encoder: str = "") -> StatisticsSchema:
@@ -55,9 +60,9 @@ class Site:
     """A plant and its witness."""
 
     folder: Path
-    key: Ed25519PrivateKey = field(default_factory=lambda: key(1))
-    witness_key: Ed25519PrivateKey = field(default_factory=lambda: key(2))
-    signing_key: Ed25519PrivateKey = field(default_factory=lambda: key(3))
+    key: PrivateKey = field(default_factory=lambda: key(1))
+    witness_key: PrivateKey = field(default_factory=lambda: key(2))
+    signing_key: PrivateKey = field(default_factory=lambda: key(3))
     memory: WitnessState | None = None
     now: int = 1_700_000_000
     cap: str = "3"
@@ -152,7 +157,7 @@ class Site:
             now=self.now,
         )
         self.memory = found.state
-        return found.line
+        return found.lines
 
     def cosign(self, ledger: Ledger) -> bytes:
         return ledger.countersign(WITNESS, self.call)

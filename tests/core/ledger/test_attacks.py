@@ -174,7 +174,7 @@ def test_a_whole_log_under_another_key_is_found_with_the_key_from_enrolment(
     site: Site, tmp_path: Path
 ) -> None:
     fill(site)
-    known = site.key.public_key().public_bytes_raw()
+    known = site.key.public_key().raw
     site.folder = tmp_path / "forged"
     site.folder.mkdir()
     site.key = site.signing_key
@@ -204,10 +204,10 @@ def test_a_forged_cosignature_is_found(site: Site) -> None:
 def test_a_witness_that_is_demanded_must_have_cosigned(site: Site) -> None:
     fill(site)
     name = "server.example/witness"
-    known = site.witness_key.public_key().public_bytes_raw()
+    known = site.witness_key.public_key().raw
     finding = verification.verify(site.path, Anchors(witnesses=(KnownWitness(name, known),)))
     assert finding.verdict.needed == 1 and finding.verdict.cosigned_to == 5
-    other = site.signing_key.public_key().public_bytes_raw()
+    other = site.signing_key.public_key().raw
     for stranger in (KnownWitness("auditor.example/w", other), KnownWitness(name, other)):
         with pytest.raises(VerificationError, match="0 of 1 known witnesses cosigned"):
             verification.verify(site.path, Anchors(witnesses=(stranger,)))

@@ -16,8 +16,9 @@ from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.wire import canonical, signing
+from wg_core.wire.signing import PrivateKey
 
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+KEY = PrivateKey((Ed25519PrivateKey.from_private_bytes(bytes(range(32))),))
 ORIGIN = "weightgate/plant-a/0011"
 
 

@@ -220,7 +220,7 @@ def relogged(site: Site, covered: CoveredStatistics, charge: bytes) -> CoveredSt
     note = checkpoints.sign(
         checkpoints.Checkpoint(LOG, len(leaves), merkle.root(leaves)), [site.key]
     )
-    note = note.with_signatures([checkpoints.cosign(note, NAME, site.witness_key, 1)])
+    note = note.with_signatures(checkpoints.cosign(note, NAME, site.witness_key, 1))
     proofs = [
         proof.Proof(index=i, path=tuple(merkle.inclusion_proof(leaves, i)), note=note).encode()
         for i in (index, index + 1)

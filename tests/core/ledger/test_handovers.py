@@ -27,8 +27,8 @@ def known(number: object) -> KnownWitness:
 
 def cosign(ledger: Ledger, by: object, time: int = 5) -> None:
     note = checkpoints.decode(ledger.checkpoint())[1]
-    line = checkpoints.cosign(note, WITNESS, by, time)  # type: ignore[arg-type]
-    ledger.add_cosignature(note.with_signatures([line]).encode(), WITNESS)
+    lines = checkpoints.cosign(note, WITNESS, by, time)  # type: ignore[arg-type]
+    ledger.add_cosignature(note.with_signatures(lines).encode(), WITNESS)
 
 
 def test_a_handover_is_recorded_once_and_read_again(site: Site) -> None:

@@ -257,9 +257,9 @@ def test_a_cosignature_of_another_log_or_root_is_refused(site: Site, ledger: Led
         Checkpoint(LOG, 99, bytes(32)),
     ):
         note = checkpoints.sign(head, [site.key])
-        line = checkpoints.cosign(note, NAME, site.witness_key, 1)
+        lines = checkpoints.cosign(note, NAME, site.witness_key, 1)
         with pytest.raises(VerificationError):
-            ledger.add_cosignature(note.with_signatures([line]).encode(), NAME)
+            ledger.add_cosignature(note.with_signatures(lines).encode(), NAME)
 
 
 def test_a_cosignature_that_arrives_late_is_kept(site: Site, ledger: Ledger) -> None:
@@ -299,5 +299,5 @@ class Forger:
 
     def __call__(self, body: bytes) -> bytes:
         note = witness.decode_request(body).note
-        line = checkpoints.cosign(note, NAME, self._site.signing_key, 1)
-        return f"{line.encode()}\n".encode()
+        lines = checkpoints.cosign(note, NAME, self._site.signing_key, 1)
+        return "".join(f"{line.encode()}\n" for line in lines).encode()

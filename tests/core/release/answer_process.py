@@ -44,7 +44,7 @@ def main() -> None:
             now=int(time.time()),
         )
         atomic.write_bytes(memory, signed.state.checkpoint)
-        return signed.line
+        return signed.lines
 
     def step(name: str) -> None:
         if name == fatal:

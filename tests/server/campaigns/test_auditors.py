@@ -74,9 +74,9 @@ def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
         assert site["checkpoint_size"] == ledger.size
     keys = document(capsys, "keys", "--home", central.home.root)
     _, note = checkpoints.decode(note_in(tmp_path / "first"))
-    witness = signing.public_from_bytes(bytes.fromhex(keys["witness_key"]))
+    witness = signing.public_from_hex(keys["witness_key"])
     cosigned = checkpoints.verify_cosignature(note, keys["witness_name"], witness)
-    log_key = signing.public_from_bytes(bytes.fromhex(keys["sites"][0]["ledger_key"]))
+    log_key = signing.public_from_hex(keys["sites"][0]["ledger_key"])
     assert checkpoints.verify(note, keys["sites"][0]["ledger_origin"], log_key).size > 1
     assert len(note.signatures) == 2
     monkeypatch.setattr(fleet_witness, "time", SimpleNamespace(time=lambda: cosigned + 86_400.0))
@@ -102,8 +102,9 @@ def test_keys_are_printed_as_the_auditor_takes_them(
     assert code == 0
     assert f"--witness-key {found.witness_name}={found.witness_key}" in out
     assert f"--ledger-key {found.sites[0].ledger_key}" in out
-    name, kind, raw = notes.decode_vkey(found.witness_vkey)
-    assert (name, kind, raw.hex()) == (found.witness_name, notes.COSIGNATURE, found.witness_key)
+    keys = [notes.decode_vkey(vkey, notes.COSIGNER) for vkey in found.witness_vkeys]
+    assert [name for name, _ in keys] == [found.witness_name] * 2
+    assert "".join(key.raw.hex() for _, key in keys) == found.witness_key
 
 
 def test_an_export_holds_checkpoints_and_every_file_as_it_came(central: Central) -> None:
@@ -182,13 +183,13 @@ def test_an_attested_checkpoint_is_no_new_one(central: Central) -> None:
 )
 def test_what_is_no_verifier_key_is_refused(text: str) -> None:
     with pytest.raises(DecodeError, match="key"):
-        notes.decode_vkey(text)
+        notes.decode_vkey(text, notes.LOG)
 
 
 def test_a_verifier_key_is_bound_to_its_name() -> None:
-    text = notes.vkey("one", notes.ED25519, signing.public_bytes(signing.generate()))
-    with pytest.raises(DecodeError, match="of another key"):
-        notes.decode_vkey(text.replace("one+", "two+"))
+    for text in notes.vkeys("one", notes.LOG, signing.generate_pair().public_key()):
+        with pytest.raises(DecodeError, match="of another key"):
+            notes.decode_vkey(text.replace("one+", "two+"), notes.LOG)
 
 
 def test_the_auditor_reads_what_the_server_exports(

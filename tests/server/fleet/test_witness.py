@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.server.enrolling import beginning
 
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.ledger.witness import WitnessFork, WitnessRefused
 from wg_core.wire import signing
 from wg_core.wire.protocol import EnrolmentRequest
+from wg_core.wire.signing import PrivateKey
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
 from wg_server.store.ledgers import EVIDENCE_LIMIT
@@ -28,12 +28,12 @@ def witness(home: ServerHome, store: Store) -> Witness:
 
 
 @pytest.fixture
-def key() -> Ed25519PrivateKey:
+def key() -> PrivateKey:
     return signing.generate()
 
 
 @pytest.fixture
-def ledger(witness: Witness, key: Ed25519PrivateKey, tmp_path: Path) -> Iterator[Ledger]:
+def ledger(witness: Witness, key: PrivateKey, tmp_path: Path) -> Iterator[Ledger]:
     found = Ledger.create(tmp_path / "ledger.sqlite", origin=ORIGIN, key=key, site="plant-a")
     found.enrol_witness(witness.name, signing.public_bytes(witness.public_key))
     yield found
@@ -41,7 +41,7 @@ def ledger(witness: Witness, key: Ed25519PrivateKey, tmp_path: Path) -> Iterator
 
 
 @pytest.fixture
-def site(store: Store, key: Ed25519PrivateKey, ledger: Ledger) -> Site:
+def site(store: Store, key: PrivateKey, ledger: Ledger) -> Site:
     store.invite("plant-a", "s", time.time() + 60)
     request = EnrolmentRequest(
         site="plant-a",
@@ -96,7 +96,7 @@ def test_a_rolled_back_ledger_is_refused(
 def test_a_forked_ledger_is_refused_and_the_evidence_kept(
     witness: Witness,
     ledger: Ledger,
-    key: Ed25519PrivateKey,
+    key: PrivateKey,
     site: Site,
     store: Store,
     tmp_path: Path,
