@@ -121,7 +121,7 @@ def spends_left_out_and_cosigned_by_a_key_of_its_own(t: Truth) -> Forgery:
 def a_log_of_a_thief_under_another_key(t: Truth) -> Forgery:
     key = t.site.signing_key
     public = signing.public_bytes(key)
-    identifier = notes.key_id(ORIGIN, notes.ED25519, public).hex()
+    identifier = notes.key_ids(ORIGIN, notes.LOG, key.public_key())[0].hex()
     first = t.entries[0]
     log = [dataclasses.replace(first_of(t, Genesis), ledger_key=public.hex()), *t.entries[1:3]]
     done = settle([replace_head(entry, key_id=identifier) for entry in log])
@@ -709,7 +709,7 @@ def a_successor_of_a_log_that_was_made_up(t: Truth) -> Forgery:
     return Forgery(path, {"anchors": anchors, "previous": [invented]})
 
 
-@forgery(because="entry 0: .*no signature of")
+@forgery(because="entry 0: .*no Ed25519 signature of")
 def a_predecessors_checkpoint_that_its_key_did_not_sign(t: Truth) -> Forgery:
     old = recovery.predecessor(t.site.path, "lost")
     other = dataclasses.replace(old, key=signing.public_bytes(t.site.witness_key).hex())

@@ -52,21 +52,16 @@ class Handover:
             raise DecodeError(
                 f"handover: name of {len(self.name)} characters, expected 1 to {NAME_LIMIT}"
             )
-        for field, size in (
-            ("before", signing.KEY_LIMIT),
-            ("now", signing.KEY_LIMIT),
-            ("signature", signing.SIGNATURE_LIMIT),
-        ):
-            value = getattr(self, field)
-            if not 0 < len(value) <= 2 * size or len(value) % 2 or value.strip("0123456789abcdef"):
-                raise DecodeError(
-                    f"handover: {field}: expected up to {2 * size} lower-case hex digits"
-                )
+        key = signing.public_from_hex(self.before, what="handover: before")
+        signing.public_from_hex(self.now, what="handover: now")
+        digits = 2 * signing.signature_size(key)
+        if len(self.signature) != digits or self.signature.strip("0123456789abcdef"):
+            raise DecodeError(f"handover: signature: expected {digits} lower-case hex digits")
 
     def verify(self) -> None:
         """Check that the retired key said so, or ``VerificationError``."""
-        key = signing.public_from_hex(self.before, what="handover: before")
-        signing.check_successor(key, signing.public_from_hex(self.now, what="handover: now"))
+        key = signing.public_from_hex(self.before)
+        signing.check_successor(key, signing.public_from_hex(self.now))
         stated = statement(self.use, self.name, self.before, self.now)
         signing.verify(key, CONTEXT, stated, bytes.fromhex(self.signature))
 

@@ -36,8 +36,6 @@ _COMBINATIONS = {
     for algorithms in ((ED25519,), (ML_DSA_44,), (ED25519, ML_DSA_44))
 }
 """Which algorithms a key has, by the number of its bytes."""
-KEY_LIMIT = max(_COMBINATIONS)  # Most bytes of a key
-SIGNATURE_LIMIT = sum(_SIGNATURE_SIZES.values())  # Most bytes of a signature of a key
 
 _FIELD = 2**255 - 19
 _ORDER_EIGHT = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
@@ -148,10 +146,11 @@ def public_from_bytes(raw: bytes) -> PublicKey:
     if algorithms is None:
         sizes = ", ".join(map(str, _COMBINATIONS))
         raise DecodeError(f"public key: {len(raw)} bytes, expected {sizes}")
-    parts, offset = [], 0
+    parts = []
     for algorithm in algorithms:
-        parts.append(_part(algorithm, raw[offset : offset + _KEY_SIZES[algorithm]]))
-        offset += _KEY_SIZES[algorithm]
+        size = _KEY_SIZES[algorithm]
+        parts.append(_part(algorithm, raw[:size]))
+        raw = raw[size:]
     return PublicKey(tuple(parts))
 
 
@@ -191,6 +190,11 @@ def check_successor(key: PublicKey, successor: PublicKey) -> None:
         raise VerificationError(f"the new key has no {missing[0]}, which the key before it has")
 
 
+def signature_size(key: PublicKey) -> int:
+    """Number of bytes of a key's signature under a context."""
+    return sum(part.signature_size for part in key.parts)
+
+
 def sign(key: PrivateKey, context: str, message: bytes) -> bytes:
     """Sign ``message`` under a context with every part of a key."""
     return b"".join(part.sign(_bound(context, message)) for part in key.parts)
@@ -202,21 +206,19 @@ def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> No
     Raises:
         VerificationError: One is missing, or does not hold.
     """
-    sizes = [part.signature_size for part in key.parts]
-    if len(signature) != sum(sizes):
+    if len(signature) != signature_size(key):
         raise VerificationError(
             f"{context}: the signature does not hold: {len(signature)} bytes, expected"
-            f" {' and '.join(map(str, sizes))} of {' and '.join(key.algorithms)}"
+            f" {signature_size(key)}"
         )
-    offset = 0
-    for part, size in zip(key.parts, sizes, strict=True):
+    for part in key.parts:
         try:
-            part.verify(signature[offset : offset + size], _bound(context, message))
+            part.verify(signature[: part.signature_size], _bound(context, message))
         except InvalidSignature as error:
             raise VerificationError(
                 f"{context}: the signature does not hold ({part.algorithm})"
             ) from error
-        offset += size
+        signature = signature[part.signature_size :]
 
 
 def _part(algorithm: str, raw: bytes) -> PublicPart:

