@@ -26,15 +26,17 @@ _SECONDS = {"d": 86_400, "h": 3_600, "min": 60}
 
 _OPTIONS = (
     click.option(
-        "--ledger-key", metavar="HEX", help="The site's ledger key, as the server knows it."
+        "--ledger-key",
+        metavar="HEX",
+        help="The site's ledger key or its SHA-256, as the server knows it.",
     ),
     click.option(
         "--witness-key",
         "witness_keys",
         metavar="NAME=HEX",
         multiple=True,
-        help="A witness's name and key, as it publishes them; only cosignatures under this key "
-        "count. Repeat it for further witnesses.",
+        help="A witness's name and key or its SHA-256, as it publishes them; only cosignatures "
+        "under this key count. Repeat it for further witnesses.",
     ),
     click.option(
         "--witnesses",
@@ -46,8 +48,8 @@ _OPTIONS = (
     click.option(
         "--post-quantum",
         is_flag=True,
-        help="Count only what is signed under ML-DSA-44 beside Ed25519, or alone: no cosignature, "
-        "and no log, under Ed25519 alone.",
+        help="Count only what is signed under ML-DSA-44: no log and no cosignature under Ed25519 "
+        "alone.",
     ),
     click.option(
         "--checkpoint",

@@ -17,6 +17,7 @@ from wg_audit.succession import Succession
 from wg_core.language import Text, listed, text
 from wg_core.ledger.anchors import Anchors, KnownWitness
 from wg_core.ledger.history import History
+from wg_core.wire import signing
 
 GIVEN = text("given")
 SERVERS_WORD = text("the server's word")
@@ -356,7 +357,9 @@ def _ledger_key(history: History, given: Anchors) -> LedgerKey:
         source, rotations = LOGS_WORD, 0
     else:
         source = GIVEN if given.ledger_key is not None else SERVERS_WORD
-        rotations = len(keys) - 1 - max(i for i, key in enumerate(keys) if key == anchor)
+        rotations = (
+            len(keys) - 1 - max(i for i, key in enumerate(keys) if signing.names(anchor, key))
+        )
     return LedgerKey(
         key_id=state.key_id,
         public_key=state.public_key.hex(),
@@ -369,7 +372,8 @@ def _ledger_key(history: History, given: Anchors) -> LedgerKey:
 def _views(history: History, given: Anchors) -> Iterator[WitnessView]:
     anchors = history.anchors
     if anchors.witnesses:
-        rows = [(x, GIVEN if x in given.witnesses else SERVERS_WORD) for x in anchors.witnesses]
+        names = {x.name for x in given.witnesses}
+        rows = [(x, GIVEN if x.name in names else SERVERS_WORD) for x in anchors.witnesses]
     else:
         firsts = [w for w in history.state.witnesses if not w.before]
         named = [KnownWitness(w.name, w.public_key) for w in firsts]

@@ -96,11 +96,12 @@ def _show(home: ClientHome, as_json: bool) -> None:
 
 def _renew_ledger_key(home: ClientHome, as_json: bool) -> None:
     from wg_client.fleet import rotation
+    from wg_core.wire import signing
 
     done = rotation.rotate_key(home)
     lines = [
         f"entry {done.entry}: signed by both keys, known to the server",
-        f"ledger key, for auditors: {done.key}",
+        f"ledger key, for auditors: {signing.shown(bytes.fromhex(done.key))}",
     ]
     show({"entry": done.entry, "ledger_key": done.key}, lines, as_json)
 

@@ -37,9 +37,10 @@ class Anchors:
     """Keys that were not taken from the log.
 
     Attributes:
-        ledger_key: A signing key of the log, raw. The log must be signed by it, or by a
-            key that rotations lead to from it, each signed by the key before.
-        witnesses: Witnesses by name and key.
+        ledger_key: A signing key of the log, raw, or its SHA-256. The log must be signed by it, or
+            by a key that rotations lead to from it, each signed by the key before.
+        witnesses: Witnesses by name and key; one that the log names may be given by the SHA-256 of
+            its key.
         quorum: How many of them must have cosigned; all of them if it is not given.
         handovers: Words of witnesses' keys that others take their place, beside those on the log.
         post_quantum: Whether only what is signed under ML-DSA-44 counts.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wg_core import numbers
 from wg_core.errors import VerificationError
@@ -176,6 +176,7 @@ def read(
                 on_charge(entry)
     _check_ends(state, heads)
     enrolled = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
+    anchors = replace(anchors, witnesses=tuple(_named(x, enrolled) for x in anchors.witnesses))
     known = _by_key_id(x for x in (*anchors.witnesses, *enrolled) if anchors.counts(x.key))
     trusted = _trusted(state, anchors)
     signed = [_signed(note, known, trusted) for _, note in sorted(heads.items())]
@@ -270,6 +271,12 @@ def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> 
     return found
 
 
+def _named(witness: KnownWitness, enrolled: Iterable[KnownWitness]) -> KnownWitness:
+    """A witness with its key, where what was given is the key's SHA-256."""
+    keys = (x for x in enrolled if x.name == witness.name)
+    return next((x for x in keys if signing.names(witness.public_key, x.public_key)), witness)
+
+
 def _trusted(state: LedgerState, anchors: Anchors) -> dict[KnownWitness, KnownWitness]:
     return {
         key: witness
@@ -296,12 +303,11 @@ def _check_anchors(history: History) -> None:
     state, anchors = history.state, history.anchors
     # A known key anywhere in the chain will do: each rotation from it on was signed by the key
     # before, so the newest key is vouched for; and nobody else can rotate to it.
-    if anchors.ledger_key is not None and anchors.ledger_key not in [
-        period.public_key for period in state.keys
-    ]:
+    given = anchors.ledger_key
+    if given is not None and not any(signing.names(given, x.public_key) for x in state.keys):
         raise VerificationError(
             f"the log is signed by {signing.shown(state.public_key)}, expected"
-            f" {signing.shown(anchors.ledger_key)}"
+            f" {signing.shown(given)}"
         )
     for period in state.keys:
         if not anchors.counts(signing.public_from_bytes(period.public_key)):

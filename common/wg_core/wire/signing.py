@@ -6,6 +6,7 @@ knows both parts accepts nothing that only one of them signed. Files have Ed2551
 that is made again must be the same bytes, and ML-DSA-44 signs with fresh randomness each time.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,8 +170,13 @@ def public_from_hex(text: str, *, what: str = "public key") -> PublicKey:
 
 
 def shown(raw: bytes) -> str:
-    """A public key as messages name it: its first 32 bytes in hex."""
-    return raw[:32].hex() + ("…" if len(raw) > 32 else "")
+    """A public key in 64 hex digits, for people: an Ed25519 key itself, of another its SHA-256."""
+    return (raw if len(raw) == _KEY_SIZES[ED25519] else hashlib.sha256(raw).digest()).hex()
+
+
+def names(given: bytes, raw: bytes) -> bool:
+    """Whether bytes that a person gave are a public key, or stand for it as ``shown``."""
+    return given == raw or given.hex() == shown(raw)
 
 
 def overlap(keys: Iterable[PublicKey]) -> bool:

@@ -6,13 +6,17 @@ import click
 
 from wg_core import cli
 from wg_core.errors import UsageError
-from wg_core.wire import canonical
+from wg_core.wire import canonical, signing
 from wg_server.campaigns import auditors
 from wg_server.cli.options import home_option, this_user, when
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import recorded
 from wg_server.store.sites import Store
+
+
+def _shown(key: str) -> str:
+    return signing.shown(bytes.fromhex(key))
 
 
 def _certificate(home: ServerHome, as_json: bool) -> None:
@@ -50,7 +54,7 @@ def _signing(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
         as_json,
         canonical.to_builtins(made),
         f"signing key {made.signing_key}",
-        f"witness key {made.witness_key}",
+        f"witness key {_shown(made.witness_key)}",
         "next, for each plant: wg-server enroll --replace, wg-client init --replace"
         if stolen
         else f"next: wg-server backup --home {home.root} ..., then serve: plants follow",
@@ -108,6 +112,9 @@ def _show(home: ServerHome, as_json: bool) -> None:
         f"CA           {found.ca_sha256}",
         f"packages     {found.signing_key}",
         f"encoder      {found.encoder or 'none yet'}",
-        f"witness      --witness-key {found.witness_name}={found.witness_key}",
-        *(f"{x.site:12} --ledger-key {x.ledger_key}  ({x.ledger_origin})" for x in found.sites),
+        f"witness      --witness-key {found.witness_name}={_shown(found.witness_key)}",
+        *(
+            f"{x.site:12} --ledger-key {_shown(x.ledger_key)}  ({x.ledger_origin})"
+            for x in found.sites
+        ),
     )

@@ -232,6 +232,24 @@ def test_a_log_under_both_is_verified_under_both(site: Site, ledger: Ledger) -> 
     assert found.witnessed_size == found.state.size
 
 
+def test_keys_that_the_log_names_may_be_given_by_their_hashes(site: Site, ledger: Ledger) -> None:
+    asked = anchors(site, name=NAME)
+    key, witness_key = asked.ledger_key, asked.witnesses[0].public_key
+    assert key is not None
+
+    def given(ledger_key: bytes, witness: bytes) -> Anchors:
+        known = KnownWitness(NAME, hashlib.sha256(witness).digest())
+        return replace(asked, ledger_key=hashlib.sha256(ledger_key).digest(), witnesses=(known,))
+
+    found = history(site, given(key, witness_key))
+    assert found.anchors.witnesses == asked.witnesses
+    assert found.witnessed_size == found.state.size
+    with pytest.raises(VerificationError, match="the log is signed by"):
+        history(site, given(witness_key, witness_key))
+    with pytest.raises(VerificationError, match="0 of 1 known witnesses"):
+        history(site, given(key, key))
+
+
 def test_a_witness_under_ed25519_alone_counts_only_where_nobody_asks_for_more(
     site: Site, ledger: Ledger
 ) -> None:
