@@ -122,8 +122,8 @@ def test_a_quorum_counts_keys_and_takes_the_size_that_enough_have_seen(site: Sit
 
 
 def test_a_witness_cannot_be_counted_twice() -> None:
-    one = KnownWitness("a.example/w", bytes(32))
-    for witnesses in ((one, one), (one, KnownWitness("b.example/w", bytes(32)))):
+    one = KnownWitness("a.example/w", bytes(range(32)))
+    for witnesses in ((one, one), (one, KnownWitness("b.example/w", bytes(range(32))))):
         with pytest.raises(ConfigError, match="twice"):
             Anchors(witnesses=witnesses)
     with pytest.raises(ConfigError, match="1 or more"):

@@ -464,10 +464,14 @@ def test_the_command_says_all_of_it(site: Site, exported: Exported, full: bytes)
     words += ["--witness-key", f"{NAME}={key}", "--witnesses", "1", "--max-age", "99999d"]
     code, text, notes = run(*words)
     assert code == 0 and text.startswith("verified: 7 entries")
-    for part in ("(the server's word)", "(given)", "1 of 1 known by key", "limit 1e+05 d"):
-        assert part in text
+    for part in ("the server's word", "given"):
+        assert f"(Ed25519, ML-DSA-44; {part})" in text
+    assert "1 of 1 known by key" in text and "limit 1e+05 d" in text
     assert "not checked: that nothing left the site" in notes
-    document = json.loads(run(*words, "--json")[1])
+    for post_quantum in ([], ["--post-quantum"]):
+        document = json.loads(run(*words, *post_quantum, "--json")[1])
+        assert document["verdict"]["ledger_key"]["algorithms"] == ["Ed25519", "ML-DSA-44"]
+        assert document["verdict"]["witnesses"][0]["algorithms"] == ["Ed25519", "ML-DSA-44"]
     assert document["verified"] and document["verdict"]["freshness"]["max_age"] == 99999 * DAY
 
 

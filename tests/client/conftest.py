@@ -281,7 +281,7 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
         home.encoder.write_bytes(encoder_package)
         encoder_id = canonical.sha256_hex(encoder_package)
         public = identity.create(home, name)
-        server, witness = signing.generate(), signing.generate()
+        server, witness = signing.generate(), signing.generate_pair()
         signing.save(home.root / "test-witness.pem", witness)
         config = ClientConfig(
             site=name,

@@ -222,7 +222,7 @@ def test_a_rotation_without_the_old_key_is_refused(
 ) -> None:
     before = site_of(server, plant)
     config = configuration.load(plant.home)
-    key, new = signing.generate(), signing.generate()
+    key, new = signing.generate_pair(), signing.generate_pair()
     path = tmp_path / "forged.sqlite"
     with Ledger.create(path, origin=before.ledger_origin, key=key, site=plant.site) as forged:
         forged.enrol_witness(config.server.witness_name, bytes.fromhex(config.server.witness_key))

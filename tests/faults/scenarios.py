@@ -120,7 +120,7 @@ class PlantAnswers:
         )
         home.encoder.write_bytes(b"a public encoder")
         public = identity.create(home, "plant-a")
-        server, witness = signing.generate(), signing.generate()
+        server, witness = signing.generate(), signing.generate_pair()
         signing.save(world.elsewhere / "witness.pem", witness)
         config = ClientConfig(
             site="plant-a",

@@ -112,7 +112,7 @@ def test_every_command_is_there_and_says_what_it_does() -> None:
 
 def test_keys_of_a_ledger_are_not_mixed_up_by_a_half_done_rotation(make_plant: MakePlant) -> None:
     plant = make_plant()
-    key, new = signing.load(plant.home.ledger_key), signing.generate()
+    key, new = signing.load(plant.home.ledger_key), signing.generate_pair()
     with Ledger.open(plant.home.ledger, key) as ledger:
         before = ledger.rotation
         seq = ledger.rotate(new)

@@ -138,7 +138,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     home.root.mkdir()
     home.encoder.write_bytes(b"a tiny encoder")
     public = identity.create(home, "plant-a")
-    key, witness, server = signing.load(home.ledger_key), signing.generate(), signing.generate()
+    key, witness, server = (
+        signing.load(home.ledger_key),
+        signing.generate_pair(),
+        signing.generate(),
+    )
     with Ledger.create(
         home.ledger,
         origin=public.ledger_origin,

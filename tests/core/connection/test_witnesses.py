@@ -82,7 +82,7 @@ def cosigners(world: World, data: bytes) -> list[str]:
     """Who cosigned the checkpoint of a file, by keys that the test knows."""
     covered = statistics_file.decode_covered(data)
     note = proof.decode(covered.release_proof).note
-    return [line.name for line in note.signatures if line.name != world.plant.origin]
+    return list(dict.fromkeys(x.name for x in note.signatures if x.name != world.plant.origin))
 
 
 def ask(world: World, epsilon: str = "0.5") -> bytes:

@@ -20,6 +20,7 @@ from wg_core.privacy.events import PrivacyEvent
 
 text = st.text(st.characters(codec="utf-8"), max_size=12)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
+keys = st.binary(min_size=31, max_size=31).map(lambda data: data.hex() + "07")
 counts = st.integers(0, (1 << 53) - 1)
 heads = st.one_of(
     st.builds(
@@ -47,8 +48,8 @@ decimals = reals.map(repr)
 NAMED: dict[str, st.SearchStrategy[Any]] = {
     "commitment": digests,
     "payload_sha256": digests,
-    "before": digests,
-    "now": digests,
+    "before": keys,
+    "now": keys,
     "signature": st.binary(min_size=64, max_size=64).map(bytes.hex),
     "name": st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=40),
     "cap_epsilon": caps,

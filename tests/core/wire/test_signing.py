@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import signing
+from wg_core.wire.signing import PrivateKey
 
 
 def test_a_signature_holds_for_its_message_context_and_key_only() -> None:
@@ -25,11 +27,40 @@ def test_a_signature_holds_for_its_message_context_and_key_only() -> None:
             signing.verify(public, context, message, signature)
 
 
-def test_a_key_survives_its_file_and_is_private(tmp_path: Path) -> None:
-    key, path = signing.generate(), tmp_path / "key.pem"
+def test_every_part_of_a_key_must_have_signed() -> None:
+    key, other = signing.generate_pair(), signing.generate_pair()
+    signature, another = (signing.sign(x, signing.WEIGHTS, b"text") for x in (key, other))
+    public = key.public_key()
+    signing.verify(public, signing.WEIGHTS, b"text", signature)
+    for forged in (
+        signature[:64],
+        signature[64:],
+        signature[:-1],
+        signature + b"\0",
+        signature[:64] + another[64:],
+        another[:64] + signature[64:],
+        signature[64:] + signature[:64],
+    ):
+        with pytest.raises(VerificationError, match="does not hold"):
+            signing.verify(public, signing.WEIGHTS, b"text", forged)
+
+
+@pytest.mark.parametrize("generate", [signing.generate, signing.generate_pair])
+def test_a_key_survives_its_file_and_is_private(
+    generate: Callable[[], PrivateKey], tmp_path: Path
+) -> None:
+    key, path = generate(), tmp_path / "key.pem"
     signing.save(path, key)
     assert path.stat().st_mode & 0o077 == 0
     assert signing.public_bytes(signing.load(path)) == signing.public_bytes(key)
+
+
+def test_parts_in_another_order_are_no_key(tmp_path: Path) -> None:
+    key, path = signing.generate_pair(), tmp_path / "key.pem"
+    for parts in (key.parts[::-1], key.parts[:1] * 2):
+        signing.save(path, PrivateKey(parts))
+        with pytest.raises(ConfigError, match="expected Ed25519, ML-DSA-44 or both"):
+            signing.load(path)
 
 
 def test_another_kind_of_key_is_refused(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def witness(home: ServerHome, store: Store) -> Witness:
 
 @pytest.fixture
 def key() -> PrivateKey:
-    return signing.generate()
+    return signing.generate_pair()
 
 
 @pytest.fixture

@@ -322,7 +322,7 @@ def test_a_known_ledger_under_another_key_is_refused(central: Central) -> None:
     plant = central.plant("one")
     central.enrol(plant)
     with ledger_of(plant) as ledger:
-        new = signing.generate()
+        new = signing.generate_pair()
         ledger.rotate(new)
     signing.save(plant.ledger_key, new)
     with pytest.raises(RefusedError, match="rotate-key"):
