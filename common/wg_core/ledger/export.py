@@ -30,11 +30,11 @@ from wg_core.ledger import database, entries, merkle
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import canonical, container
 from wg_core.wire.container import Section, Span
-from wg_core.wire.protocol import LEDGER_KIND, LEDGER_LIMIT, NOTE_LIMIT
+from wg_core.wire.protocol import LEDGER_KIND, LEDGER_LIMIT
 
 VERSION = 1
 SECTIONS = ("manifest", "entries", "hashes", "heads", "proofs")
-_HEAD_LIMIT = 2 * NOTE_LIMIT
+_HEAD_LIMIT = 256 << 10
 _MANIFEST_LIMIT = 16 << 20
 _BLOCK = 1 << 20
 

@@ -29,7 +29,7 @@ LOG: Role = MappingProxyType({signing.ED25519: ED25519, signing.ML_DSA_44: ML_DS
 COSIGNER: Role = MappingProxyType({signing.ED25519: COSIGNATURE, signing.ML_DSA_44: ML_DSA_44})
 
 KEY_ID_SIZE = 4
-KEY_NAME_LIMIT = 255  # Most bytes: an ML-DSA-44 cosignature states the length in one
+KEY_NAME_LIMIT = 255  # Most bytes (tlog-cosignature)
 SIGNATURES_LIMIT = 32
 _DASH = "— "
 

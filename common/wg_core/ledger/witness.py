@@ -21,7 +21,6 @@ from wg_core.ledger import note as notes
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.note import Note
 from wg_core.ledger.proof import Proof, decode_hashes, split
-from wg_core.wire.protocol import NOTE_LIMIT
 from wg_core.wire.signing import PrivateKey, PublicKey
 
 OK = 200
@@ -34,7 +33,7 @@ SIZE_CONTENT_TYPE = "text/x.tlog.size"
 HANDED_OUT_LIMIT = 16
 """Checkpoints of one log that may have left in files and wait for a cosignature."""
 _HEADS_LIMIT = 64
-REQUEST_LIMIT = NOTE_LIMIT + (8 << 10)
+REQUEST_LIMIT = 136 << 10
 _SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
 
 
