@@ -273,7 +273,7 @@ class ExportReader:
                 )
 
     def _lines(self, name: str, kind: type[T], what: str) -> list[T]:
-        data = self._whole(name, _MANIFEST_LIMIT * 8)
+        data = self._whole(name, _MANIFEST_LIMIT * 32)
         if not data:
             return []
         if not data.endswith(b"\n"):

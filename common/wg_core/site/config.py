@@ -335,11 +335,7 @@ class ClientConfig:
             raise ConfigError(f"version: {self.version}, this program reads {VERSION}")
         protocol.check_site_name(self.site)
         names = [self.server.witness_name, *(each.name for each in self.witnesses)]
-        keys = [
-            signing.public_from_hex(self.server.witness_key, what="server.witness_key"),
-            *(signing.public_from_bytes(each.public_key) for each in self.witnesses),
-        ]
-        if len(set(names)) != len(names) or signing.overlap(keys):
+        if len(set(names)) != len(names) or self._shared_key():
             raise ConfigError("witnesses: a name or key stands there twice, or is the server's")
         if not 1 <= self.witnesses_needed <= len(names):
             raise ConfigError(
@@ -349,6 +345,14 @@ class ClientConfig:
         check_unit(self.data.unit_column, self.privacy.unit_rule)
         if self.privacy.unit_rule == RECORD:
             self.data.reading.check_record()
+
+    def _shared_key(self) -> bool:
+        """Whether one signature would count for two witnesses."""
+        if not self.witnesses:
+            return False
+        server = signing.public_from_hex(self.server.witness_key, what="server.witness_key")
+        others = (signing.public_from_bytes(each.public_key) for each in self.witnesses)
+        return signing.overlap([server, *others])
 
 
 def check_unit(unit_column: str | None, unit_rule: UnitRule) -> None:
