@@ -329,13 +329,6 @@ def test_the_plant_shows_what_a_witness_must_be_given(
     assert "2 of 2 must cosign" in capsys.readouterr().out
 
 
-def run(command: click.Command, words: list[str | Path]) -> int:
-    """Run a command line and return its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        cli.run(command, [str(word) for word in words])
-    return int(ended.value.code or 0)
-
-
 # --- a witness that others wrote --------------------------------------------------------------
 
 
