@@ -24,6 +24,7 @@ from PIL import Image
 from tests.client.conftest import LABELS, plant_maker
 
 from wg_client.release import freeze as freezing
+from wg_client.release.look import look
 from wg_server.zoo.procedural_text import families
 
 SIDE = 32
@@ -108,14 +109,17 @@ def measured(root: Path, what: str, count: int) -> dict[str, object]:
     measure.reset_peak(os.getpid())
     before = measure.resident(os.getpid())
     start = time.perf_counter()
-    freezing.freeze(plant.home, load=lambda _: stand_in())
+    freezing.freeze(
+        plant.home, look(plant.home, load=lambda _: stand_in()), load=lambda _: stand_in()
+    )
     seconds = time.perf_counter() - start
     peak = measure.peak(os.getpid())
     interrupted, rest = stand_in(count // 2), stand_in()
     try:
-        freezing.freeze(plant.home, load=lambda _: interrupted)
+        found = look(plant.home, load=lambda _: interrupted)
+        freezing.freeze(plant.home, found, load=lambda _: interrupted)
     except KeyboardInterrupt:
-        freezing.freeze(plant.home, load=lambda _: rest)
+        freezing.freeze(plant.home, look(plant.home, load=lambda _: rest), load=lambda _: rest)
     return {
         what: count,
         "seconds": round(seconds, 1),

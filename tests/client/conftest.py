@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from wg_client.data import local_encoder
 from wg_client.data.inspection import Inspection
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.release import freeze as freezing
 from wg_client.release.freeze import Frozen
+from wg_client.release.look import look
 from wg_common import weights_package
 from wg_common.modalities.base import content_digest
 from wg_common.nets.encoder.fit import fit_encoder
@@ -173,13 +175,19 @@ class TestPlant:
         self.home.encoder.write_bytes(encoder)
         self.configure(data=replace(self.config.data, encoder=self.encoder))
 
+    def load(self, package: bytes) -> Any:
+        """The encoder of an encoder package, with the plant's local one."""
+        return local_encoder.beside(configuration.load(self.home), remembering(package))
+
     def look(self) -> Inspection:
         """What of the data set can be frozen."""
-        return freezing.look(self.home, load=remembering)
+        return look(self.home, load=self.load)
 
-    def freeze(self, **words: Any) -> Frozen:
+    def freeze(self, found: Inspection | None = None, **words: Any) -> Frozen:
         """Freeze the data set as it is now."""
-        return freezing.freeze(self.home, load=remembering, **words)
+        if found is None:
+            found = look(self.home, load=self.load, stage=words.get("stage"))
+        return freezing.freeze(self.home, found, load=self.load, **words)
 
     def package(
         self,

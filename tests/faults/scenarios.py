@@ -23,6 +23,7 @@ from wg_client.models import adoption
 from wg_client.models import store as models
 from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.release.freeze import freeze
+from wg_client.release.look import look
 from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.fleet.inbox import Inbox
@@ -174,7 +175,11 @@ class PlantAnswers:
     def freeze(self, world: World) -> int:
         """Freeze, and say which version it is."""
         home = ClientHome(world.disk / "plant")
-        return freeze(home, load=lambda _: _PublicEncoder()).snapshot.manifest.number
+
+        def load(_: bytes) -> _PublicEncoder:
+            return _PublicEncoder()
+
+        return freeze(home, look(home, load=load), load=load).snapshot.manifest.number
 
     def _witness(self, world: World) -> Callable[[bytes], bytes]:
         kept = world.elsewhere / "seen"

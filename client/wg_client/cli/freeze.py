@@ -43,18 +43,20 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     Ends with code 3 and changes nothing if a record cannot be used, unless --set-aside. Each freeze
     is a new version of the data set, whose releases are charged anew.
     """
+    from wg_client.data import local_encoder
     from wg_client.release import freeze as freezing
+    from wg_client.release.look import look
     from wg_core.site import config as configuration
 
     config = configuration.load(home)
-    source = Path(config.data.path)
+    source, load = Path(config.data.path), local_encoder.loader(config)
     with freezing_bar() as stage:
-        found = freezing.look(home, stage=stage)
+        found = look(home, load=load, stage=stage)
     if refused := say_refusal(found, set_aside, allow_empty, source, as_json):
         return refused
     with freezing_bar() as stage:
         frozen = freezing.freeze(
-            home, found, set_aside=set_aside, allow_empty=allow_empty, stage=stage
+            home, found, load=load, set_aside=set_aside, allow_empty=allow_empty, stage=stage
         )
     lines = [*frozen_lines(frozen), next_step("wg-client check --home {home}", home=home.root)]
     show({"frozen": True, **freeze_document(frozen), "hints": list(found.hints)}, lines, as_json)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +63,18 @@ def beside(config: ClientConfig, encoder: Encoder) -> Encoder:
         return encoder
     pixels = int(encoder.settings.get("pixels", ENCODER_PIXELS))
     return encoder.with_beside(load(chosen, encoder.modality, pixels))
+
+
+def loader(config: ClientConfig) -> Callable[[bytes], Encoder]:
+    """What loads an encoder package once, with the plant's local encoder; raises as ``beside``."""
+
+    @functools.cache
+    def load_both(package: bytes) -> Encoder:
+        from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
+
+        return beside(config, load_encoder(package))
+
+    return load_both
 
 
 def usual(kind: str, shapes: NDArray[np.int64]) -> LocalEncoderConfig | None:

@@ -95,9 +95,7 @@ class Plant:
 
     def load_encoder(self) -> Encoder:
         """The encoder of all local features; errors as of ``local_encoder.beside``."""
-        from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
-
-        return local_encoder.beside(self.config, load_encoder(self.encoder_package))
+        return local_encoder.loader(self.config)(self.encoder_package)
 
 
 def load_encoder_package(home: ClientHome) -> bytes:

@@ -160,7 +160,14 @@ def initialise(
         config = _enrolled_before(home, named, data, privacy)
     else:
         config = _enrol(home, token, choice, found, data, privacy, confirm)
-    return config, freezing.freeze(home, found, set_aside=skip, allow_empty=empty, stage=stage)
+    return config, freezing.freeze(
+        home,
+        found,
+        load=local_encoder.loader(config),
+        set_aside=skip,
+        allow_empty=empty,
+        stage=stage,
+    )
 
 
 def _enrol(

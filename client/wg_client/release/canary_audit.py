@@ -29,7 +29,8 @@ from wg_audit.installed.plant import (
 )
 from wg_audit.installed.records import features_of
 from wg_client.release import freeze as freezing
-from wg_client.release.freeze import LoadEncoder, load_encoder
+from wg_client.release.freeze import LoadEncoder, RecordEncoder
+from wg_client.release.look import look
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_core import atomic
@@ -57,19 +58,19 @@ _GROUPS = 4
 _SIDE = 32
 
 
-def plants(encoder: bytes | None = None, *, load: LoadEncoder = load_encoder) -> Fresh:
+def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> Fresh:
     """Makes plants that run the installed code.
 
     Args:
         encoder: Encoder package; None: one is fitted on drawn pictures.
-        load: Loads it; another one than the installed loader in tests only.
+        load: Loads it; None: the installed loader.
     """
 
     @functools.cache
     def package() -> bytes:
         return made_up_encoder() if encoder is None else encoder
 
-    once = functools.cache(load)
+    once = functools.cache(load or _installed)
 
     def fresh(setup: Setup) -> AbstractContextManager[AuditedPlant]:
         if not setup.dimension:
@@ -78,6 +79,12 @@ def plants(encoder: bytes | None = None, *, load: LoadEncoder = load_encoder) ->
         return _plant(setup, repr(given).encode(), lambda _: given)
 
     return fresh
+
+
+def _installed(package: bytes) -> RecordEncoder:
+    from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
+
+    return load_encoder(package)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +192,8 @@ class CanaryPlant:
             classes=np.array(self._labels),
             **{_UNITS: np.array([record.unit for record in records])},  # type: ignore[arg-type]  # numpy's stubs are too strict
         )
-        made = freezing.freeze(self._home, load=self._load, now=lambda: NOW)
+        found = look(self._home, load=self._load)
+        made = freezing.freeze(self._home, found, load=self._load, now=lambda: NOW)
         return made.snapshot.manifest.salt
 
     def release(self, question: Question, sampler: Sampler | None) -> bytes:

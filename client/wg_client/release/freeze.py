@@ -1,7 +1,7 @@
 """Freezing: every record is decoded, checked, encoded and hashed once, before anything is asked.
 
-``look`` names all that is wrong with a data set, by file and reason; nothing is frozen then, unless
-``set_aside`` leaves these records out. Afterwards a release depends on the snapshot alone: nothing
+``release.look`` names all that is wrong with a data set, by file and reason; nothing is frozen
+then, unless ``set_aside`` leaves these records out. Afterwards a release depends on the snapshot alone: nothing
 that happens to the data folder can be seen in an answer.
 
 A freeze makes a new version even of equal data: a new salt, so another commitment, an entry on the
@@ -16,27 +16,23 @@ and the ledger is told. Before the pointer moves, the earlier snapshot stays in 
 next release, or freeze, tells the ledger.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data import local_encoder
 from wg_client.data.dataset import SiteData, nothing_found
 from wg_client.data.encoded import Encoded
-from wg_client.data.inspection import Inspection, Stage, decode, inspect
-from wg_client.data.survey import survey
+from wg_client.data.inspection import Inspection, Stage, decode
 from wg_common.modalities.base import content_digest
 from wg_core import atomic
 from wg_core import snapshot as snapshots
@@ -58,22 +54,40 @@ from wg_core.snapshot import (
 )
 from wg_core.wire import canonical
 
-if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_common.nets.encoder.module import Encoder
-
 log = logging.getLogger(__name__)
 
 _CHUNK = 64
 
 
-LoadEncoder = Callable[[bytes], Any]  # Tests have encoders of their own
+class RecordEncoder(Protocol):
+    """What makes features of records; see ``wg_common.nets.encoder.module.Encoder``."""
+
+    @property
+    def modality(self) -> str:
+        """Name of the modality of its records."""
+
+    @property
+    def clip_radius(self) -> float:
+        """Longest released feature vector."""
+
+    @property
+    def dimension(self) -> int:
+        """Number of released features."""
+
+    @property
+    def local_dimension(self) -> int:
+        """Number of features that stay at the plant, the released ones included."""
+
+    @property
+    def scaled_dimension(self) -> int:
+        """How many of the local features are of the shared encoder."""
+
+    def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
+        """Local features ``[n, local_dimension]`` of records, one at a time."""
 
 
-def load_encoder(package: bytes) -> Encoder:
-    """As ``nets.encoder.module.load_encoder``."""
-    from wg_common.nets.encoder import module  # torch: seconds to import
-
-    return module.load_encoder(package)
+LoadEncoder = Callable[[bytes], RecordEncoder]
+"""Loads the confirmed package, with the plant's local encoder: ``data.local_encoder.loader``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,31 +106,6 @@ class Frozen:
     def records(self) -> int:
         """Records that count."""
         return len(self.listing.names)
-
-
-def look(
-    home: ClientHome, *, load: LoadEncoder | None = None, stage: Stage | None = None
-) -> Inspection:
-    """Decode and hash every record of the home's data set, and name what cannot be used.
-
-    Args:
-        load: Loads the encoder package; another one than ``nets.encoder.load_encoder`` in tests.
-        stage: Told how far it is.
-
-    Raises:
-        ConfigError: The home is not initialised, or ``client.yaml`` is wrong.
-        DataError: The data set as a whole cannot be read, or is of another modality.
-    """
-    config = configuration.load(home)
-    encoder = (load or load_encoder)(encoder_pin.load(home, config))
-    found = survey(
-        Path(config.data.path),
-        config.data.labels,
-        unit_column=config.data.unit_column,
-        modality=encoder.modality,
-        reading=config.data.reading,
-    )
-    return inspect(found, units=_has_units(config), stage=stage)
 
 
 def why_not(
@@ -139,20 +128,20 @@ def why_not(
 
 def freeze(
     home: ClientHome,
-    found: Inspection | None = None,
+    found: Inspection,
     *,
+    load: LoadEncoder,
     set_aside: bool = False,
     allow_empty: bool = False,
-    load: LoadEncoder | None = None,
     stage: Stage | None = None,
     now: Callable[[], float] = time.time,
 ) -> Frozen:
     """Make the next snapshot, and put it in use.
 
     Args:
-        found: From ``look``; None: look now.
+        found: From ``release.look``.
+        load: Loads the encoder package.
         allow_empty: Freeze no record at all.
-        load: As of ``look``.
         stage: Told how far it is.
         now: Unix time, seconds.
 
@@ -163,13 +152,11 @@ def freeze(
         StorageError: The disk is full; nothing changed.
     """
     config = configuration.load(home)
-    if found is None:
-        found = look(home, load=load, stage=stage)
     source = Path(config.data.path)
     if refused := why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source):
         raise refused
     package = encoder_pin.load(home, config)
-    encoder = _with_local(config, (load or load_encoder)(package))
+    encoder = load(package)
     check_slot(config, len(found.data), encoder.local_dimension)
     records = _records(config, found, home.load_secret())
     with _checked_ledger(home, config, records):
@@ -227,7 +214,7 @@ def _new_folder(home: ClientHome) -> Iterator[Path]:
 def _manifest(
     home: ClientHome,
     config: ClientConfig,
-    encoder: Encoder,
+    encoder: RecordEncoder,
     schema: StatisticsSchema,
     found: Inspection,
     hashes: dict[str, str],
@@ -253,13 +240,6 @@ def _manifest(
         listing_sha256=hashes[snapshots.LISTING],
         local_encoder=None if chosen is None else chosen.pin,
     )
-
-
-def _with_local(config: ClientConfig, encoder: Encoder) -> Encoder:
-    """The encoder with the plant's local one, if there is one."""
-    if config.data.local_encoder is None:
-        return encoder
-    return local_encoder.beside(config, encoder)
 
 
 def _made_by(config: ClientConfig, encoder: str) -> str:
@@ -313,7 +293,7 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 def _encode(
     folder: Path,
-    encoder: Encoder,
+    encoder: RecordEncoder,
     found: Inspection,
     contents: NDArray[np.uint8],
     encoded: Encoded,

@@ -233,7 +233,7 @@ DISK = [
     ),
     Bad(
         "interrupt: freeze",
-        _interrupted("wg_client.release.freeze", "look", "freeze"),
+        _interrupted("wg_client.release.look", "look", "freeze"),
         130,
         ("interrupted",),
     ),
@@ -391,7 +391,7 @@ def test_the_table_is_long_and_each_row_has_a_name_of_its_own() -> None:
 
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("wg_client.release.freeze.load_encoder", _no_encoder)
+    monkeypatch.setattr("wg_common.nets.encoder.module.load_encoder", _no_encoder)
     yield
 
 

@@ -128,7 +128,7 @@ def test_what_cannot_be_used_is_named_and_freezes_nothing(
     plant: TestPlant, fault: Callable[[Path], str]
 ) -> None:
     name = fault(_folder(plant))
-    found = freezing.look(plant.home)
+    found = plant.look()
     assert name in [problem.name for problem in found.problems]
     with pytest.raises(DataError, match="nothing was frozen"):
         plant.freeze()
@@ -137,7 +137,7 @@ def test_what_cannot_be_used_is_named_and_freezes_nothing(
 
 def test_all_faults_are_named_at_once_and_can_be_set_aside(plant: TestPlant) -> None:
     names = {fault(_folder(plant)) for fault in FAULTS}
-    found = freezing.look(plant.home)
+    found = plant.look()
     assert names <= {problem.name for problem in found.problems}
     frozen = plant.freeze(set_aside=True)
     assert frozen.records == 4
@@ -155,7 +155,7 @@ def test_windows_that_are_not_finite_are_named(
     path = tmp_path / "w.npz"
     np.savez(path, x=x, y=np.array([0, 1, 2, 0, 9]), classes=np.array(LABELS))
     plant.configure(data=replace(plant.config.data, path=str(path)))
-    found = freezing.look(plant.home)
+    found = plant.look()
     assert [problem.name for problem in found.problems] == ["w.npz[3]", "w.npz[4]"]
     assert plant.freeze(set_aside=True).listing.names == ("w.npz[0]", "w.npz[1]", "w.npz[2]")
 
@@ -167,7 +167,7 @@ def test_a_decoder_that_fails_in_an_unforeseen_way_is_a_named_problem(
         raise RecursionError
 
     monkeypatch.setattr(Images, "read", fail)
-    found = freezing.look(plant.home)
+    found = plant.look()
     assert len(found.problems) == 4 and "RecursionError" in found.problems[0].reason
 
 
@@ -188,7 +188,7 @@ def test_names_in_a_table_that_no_file_system_takes_are_problems(
     rows = ["a.png,dots", "x" * 5000 + ".png,dots", "n\0ul.png,dots", "a.png"]
     (folder / "records.csv").write_text("file,label\n" + "\n".join(rows) + "\n")
     plant.configure(data=replace(plant.config.data, path=str(folder)))
-    found = freezing.look(plant.home)
+    found = plant.look()
     assert [problem.name for problem in found.problems] == [
         f"records.csv: line {line}" for line in (3, 4, 5)
     ]
@@ -367,7 +367,7 @@ def test_a_crash_between_pointer_and_ledger_is_made_good_by_the_next_release(
 
 
 def test_a_file_that_changes_between_check_and_encoding_is_found(plant: TestPlant) -> None:
-    found = freezing.look(plant.home)
+    found = plant.look()
     _picture(_folder(plant) / "bars" / "0.png", 99)
     with pytest.raises(DataError, match=r"bars/0\.png: changed while it was frozen"):
         plant.freeze(found=found)

@@ -43,6 +43,7 @@ from tests.client.release.neighbour_folders import (
 )
 
 from wg_client.release import freeze as freezing
+from wg_client.release.look import look
 from wg_core.connection import link
 from wg_core.fleet import node
 from wg_core.fleet.interface import Handlers, NodeOptions
@@ -331,11 +332,15 @@ def outside(
 
 
 def freeze(home: ClientHome, encoder: TinyEncoder | None = None) -> freezing.Frozen:
+    def load(_: bytes) -> TinyEncoder:
+        return encoder or TinyEncoder()
+
     return freezing.freeze(
         home,
+        look(home, load=load),
         set_aside=True,
         allow_empty=True,
-        load=lambda _: encoder or TinyEncoder(),
+        load=load,
         now=lambda: START - 500,
     )
 
