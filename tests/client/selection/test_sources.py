@@ -1,0 +1,61 @@
+"""Each source of candidates that a method takes can be kept by a plant with labels.
+
+A perfect candidate of the source, the best head there is for the plant's records, is offered to a
+plant with five and with twenty labels a class. Whatever comes from the source must then be what the
+kept model stands on: a source that cannot win with perfect weights has no place in a package.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.client.selected import selected
+
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_lda
+from wg_client.methods.names import LOCAL
+from wg_common import catalogue
+from wg_common.inference.posterior import Posterior
+
+K, D = 8, 96
+MEANS = np.random.default_rng(1).normal(size=(K, D)) * 0.32
+SOURCES = sorted(catalogue.GENERATED_SOURCES | {catalogue.POSTERIOR})
+"""All that a method takes, but the base of a whole network: a plant's own training starts there."""
+
+
+def _draw(per_class: int, seed: int) -> tuple[Floats, Ints]:
+    labels = np.repeat(np.arange(K), per_class)
+    return MEANS[labels] + np.random.default_rng(seed).normal(size=(K * per_class, D)), labels
+
+
+def _perfect_head() -> LinearHead:
+    x, y = _draw(2000, 99)
+    return fit_lda(x, y, K, 0.1)
+
+
+def _perfect_posterior() -> Posterior:
+    """Other sites know the class means as if from two thousand records of each."""
+    weight, inner, ones = 2000.0, np.arange(1, K + 1), np.ones(D)
+    precision = np.zeros((D, K + 1, K + 1))
+    precision[:, 0, 0] = 0.1
+    precision[:, inner, inner] = 1 + weight
+    deviations = MEANS - MEANS.mean(axis=0)
+    weighted = np.concatenate([np.zeros((D, 1)), weight * deviations.T], axis=1)
+    return Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
+
+
+@pytest.mark.parametrize("per_class", [5, 20])
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_perfect_candidate_is_kept(source: str, per_class: int) -> None:
+    x, y = _draw(per_class, 2)
+    if source == catalogue.POSTERIOR:
+        outcome = selected(x, y, [], K, posterior=_perfect_posterior())
+    else:
+        outcome = selected(x, y, [("perfect", source, _perfect_head())], K)
+    assert outcome.accepted and outcome.kept != LOCAL
+    assert outcome.models[outcome.kept].origin in ("perfect", catalogue.POSTERIOR)
+    test_x, test_y = _draw(400, 7)
+
+    def accuracy(name: str) -> float:
+        return float((outcome.models[name].head.logits(test_x).argmax(axis=1) == test_y).mean())
+
+    assert accuracy(outcome.kept) > accuracy(LOCAL)
