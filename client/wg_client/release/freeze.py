@@ -1,8 +1,8 @@
 """Freezing: every record is decoded, checked, encoded and hashed once, before anything is asked.
 
 ``release.look`` names all that is wrong with a data set, by file and reason; nothing is frozen
-then, unless ``set_aside`` leaves these records out. Afterwards a release depends on the snapshot alone: nothing
-that happens to the data folder can be seen in an answer.
+then, unless ``set_aside`` leaves these records out. Afterwards a release depends on the snapshot
+alone: nothing that happens to the data folder can be seen in an answer.
 
 A freeze makes a new version even of equal data: a new salt, so another commitment, an entry on the
 ledger, and new charges. The ledger shows that a plant froze, and not what changed. So freeze on a
