@@ -1,214 +1,176 @@
-"""A server under attack, beside a campaign over three honest plants. ``python -m bench.hostile``.
+"""Hostile plants, servers, files and lines, in one table: ``python -m bench.hostile``.
 
-The server is the product's ``serve`` in a process of its own on 127.0.0.1; the three plants run the
-product's node in another; a third process attacks. Plants answer with the synthetic handler of
-``tests/e2e/fleet_support`` (real charge, noise, signatures, witness; made-up features), packages
-offer the public base, and the package maker loads torch as the real one does, so that the server's
-memory is that of a server at work. The attacks, from addresses of their own in 127.0.0.0/8, and the
-connections once more from the plants' own address:
+* ``release``: three of ten plants send poisoned statistics (``hostile_release``);
+* ``package``: the server's weights answer to a patch (``hostile_package``);
+* ``files``: quality reports and YAML (``hostile_input``);
+* ``timing``: when an answer leaves (``hostile_timing``);
+* ``server``: connections, bodies and floods while a campaign goes on (``hostile_server``).
 
-* ``connections``: 500 at a time that say nothing, stop inside a head, send a byte each second, or
-  show a certificate of another authority; each comes back a second after it was dropped;
-* ``bodies``: 100 at a time that announce the largest body and stop one byte before its end;
-* ``flood``: one enrolled site, as fast as it can: evidence of forks, replies that nobody asked for,
-  packages that are not its own, restarts of its node, noise;
-* ``all``: all of these at once.
-
-For each: the server's peak of resident memory, how long campaigns took against quiet ones of the
-same run, and how attackers were refused. Times are medians of ``--campaigns``. The attacker shares
-the server's processor, which a real one does not; ``--nice 0`` gives it as large a share.
+``--parts`` names those that are run, ``--quick`` runs fewer draws of each. One core takes a quarter
+of an hour for all. Prints the table and writes it to ``bench/results/hostile.md``, each part under
+its own heading; parts that were not run stay as they are.
 """
 
 import argparse
-import itertools
-import json
-import os
-import signal
-import statistics
-import subprocess
+import re
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from bench import attacker as attackers
-from bench import fleet_processes, measure
-from tests.e2e.fleet_support import make_home, start_campaign
+from bench import (
+    hostile_input,
+    hostile_package,
+    hostile_release,
+    hostile_server,
+    hostile_timing,
+    measure,
+    tables,
+)
 
-from wg_core.site.home import ClientHome
-from wg_server.site.home import ServerHome
-
-MEMORY_TARGET_MB = 600
-TIME_TARGET = 2.0
-HONEST = ("plant-a", "plant-b", "plant-c")
-ATTACKS = ("connections", "connections, plants' address", "bodies", "flood", "all")
-PATIENCE_SECONDS = 300.0
+TABLE = measure.RESULTS / "hostile.md"
+Lines = Iterator[str]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--campaigns", type=int, default=3)
-    parser.add_argument("--attacks", default=";".join(ATTACKS))
-    parser.add_argument(
-        "--nice", type=int, default=10, help="Of the attacker, who shares the server's processor."
-    )
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="Fewer draws, and no file is written.")
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     words = parser.parse_args()
-    bench(words.campaigns, words.attacks.split(";"), words.nice)
+    sections = {}
+    for name in words.parts.split(","):
+        started = time.monotonic()
+        lines = list(PARTS[name](words.datasets, words.quick))
+        sections[name] = "\n".join((*lines, "", f"{time.monotonic() - started:.0f} s.")) + "\n"
+        sys.stdout.write(f"## {name}\n\n{sections[name]}\n")
+        sys.stdout.flush()
+    if not words.quick:
+        write(sections)
 
 
-def bench(campaigns: int, attacks: Sequence[str], nice: int) -> None:
-    document: dict[str, object] = {
-        "machine": measure.machine(),
-        "configuration": {
-            "connections": attackers.CONNECTIONS,
-            "bodies": attackers.BODIES,
-            "flooders": attackers.FLOODERS,
-            "campaigns": campaigns,
-            "attacker_nice": nice,
-            "memory_target_mb": MEMORY_TARGET_MB,
-            "time_target": TIME_TARGET,
-        },
-    }
-    with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
-        folder = Path(name)
-        home = make_home(folder / "server", message_seconds=600)
-        with fleet_processes.server(home, folder / "server.log") as pid:
-            for site in (*HONEST, attackers.HOSTILE):
-                fleet_processes.enrol(home, folder / site, site)
-            attackers.fork(ClientHome(folder / attackers.HOSTILE))
-            homes = [folder / site for site in HONEST]
-            with fleet_processes.node_processes(homes, 1, folder / "nodes.log"):
-                measure.wait(lambda: fleet_processes.seen(home) == len(HONEST), "the nodes", 120)
-                epsilons = (f"0.{number}" for number in itertools.count(100))
-                rows = {}
-                quiet = Fleet(home, pid, epsilons, folder / "server.log")
-                quiet.measure(1)  # torch is loaded, every route was used once
-                rows["quiet"] = quiet.measure(campaigns)
-                for attack in attacks:
-                    with attacker(attack, home, folder / attackers.HOSTILE, nice) as (own, tally):
-                        before, start = measure.cpu_seconds(own), time.monotonic()
-                        row = quiet.measure(campaigns)
-                        used = (measure.cpu_seconds(own) - before) / (time.monotonic() - start)
-                    rows[attack] = row | {"attacker_cores": round(used, 2), "attacker": tally}
-                    time.sleep(5)
-                rows["quiet again"] = quiet.measure(campaigns)
-    document["attacks"] = rows
-    document["load_average_at_end"] = os.getloadavg()
-    measure.save("hostile", document)
-    sys.stdout.write(table(rows))
-    missed = misses(rows)
-    if missed:
-        raise SystemExit("missed: " + "; ".join(missed))
+def write(sections: dict[str, str]) -> None:
+    """Put sections into the table, in the place of those of the same name."""
+    text = TABLE.read_text("utf-8") if TABLE.is_file() else ""
+    there = dict(re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    there |= sections
+    parts = [f"## {name}\n\n{there[name].rstrip()}\n" for name in PARTS if name in there]
+    TABLE.write_text("# `python -m bench.hostile`\n\n" + "\n".join(parts), "utf-8")
 
 
-Rows = dict[str, dict[str, Any]]
+def release(datasets: Path, quick: bool) -> Lines:
+    """What colluders of ten do to the seven others, in points of accuracy."""
+    effects = hostile_release.measure(
+        datasets, fleets=1 if quick else 4, epsilons=(4.0,) if quick else (1.0, 4.0)
+    )
+    columns = list(effects[0].points)
+    yield from tables.markdown(
+        ("ε", "attack", "hostile", "in quarantine", *columns),
+        (
+            (f"{x.epsilon:g}", x.attack, str(x.colluders), x.quarantined, *x.points.values())
+            for x in sorted(effects, key=lambda x: (x.epsilon, x.attack, x.colluders))
+        ),
+    )
 
 
-def quiet_seconds(rows: Rows) -> float:
-    calm = [rows[name]["campaign_seconds"] for name in ("quiet", "quiet again")]
-    return float(statistics.median(itertools.chain.from_iterable(calm)))
+def package(datasets: Path, quick: bool) -> Lines:
+    """What a marked package does at a plant."""
+    marks = hostile_package.measure(
+        datasets,
+        sets=hostile_package.SETS[:1] if quick else hostile_package.SETS,
+        networks=() if quick else hostile_package.SETS[:1],
+    )
+    yield from tables.markdown(
+        (
+            "package",
+            "kept",
+            "checks it failed",
+            "accuracy: marked, clean, alone",
+            "marked records called the first class: marked, clean, alone",
+            "of these `new`",
+        ),
+        (
+            (
+                mark.what,
+                mark.kept,
+                ", ".join(mark.failed) or "none",
+                ", ".join(f"{value:.2f}" for value in mark.accuracy),
+                ", ".join(f"{value:.2f}" for value in mark.called),
+                "" if mark.new != mark.new else f"{mark.new:.2f}",
+            )
+            for mark in marks
+        ),
+    )
 
 
-def misses(rows: Rows) -> list[str]:
-    """What was above the targets."""
-    base = quiet_seconds(rows)
-    found = []
-    for name, row in rows.items():
-        times = statistics.median(row["campaign_seconds"]) / base
-        if times > TIME_TARGET:
-            found.append(f"{name}: campaigns took {times:.1f} times as long")
-        if row["peak_mb"] > MEMORY_TARGET_MB:
-            found.append(f"{name}: {row['peak_mb']:.0f} MB")
-    return found
+def files(datasets: Path, quick: bool) -> Lines:
+    """What hostile files meet."""
+    with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder:
+        flips = 30 if quick else hostile_input.FLIPS
+        met = hostile_input.reports(Path(folder), flips=flips)
+    kinds = [("`.wgq`", one) for one in met]
+    kinds += [("YAML", one) for one in hostile_input.documents()]
+    yield from tables.markdown(
+        ("file", "hostile by", "what came of it", "longest, s", "most memory, MB"),
+        (
+            (
+                file,
+                one.kind,
+                ", ".join(f"{count} {word}" for word, count in one.outcomes.items()),
+                f"{one.seconds:.2f}",
+                f"{one.megabytes:.1f}",
+            )
+            for file, one in kinds
+        ),
+    )
 
 
-def table(rows: Rows) -> str:
-    """The table of docs/operations.md."""
-    base = quiet_seconds(rows)
-    lines = [
-        "| attack | server's peak, MB | campaign, s | × quiet | what attackers met |",
-        "|---|---|---|---|---|",
-    ]
-    for name, row in rows.items():
-        middle = statistics.median(row["campaign_seconds"])
-        met: dict[str, int] = row.get("attacker", {})
-        said = ", ".join(f"{word} {count}" for word, count in sorted(met.items()))
-        lines.append(
-            f"| {name} | {row['peak_mb']:.0f} | {middle:.1f} | {middle / base:.2f} | {said} |"
-        )
-    return "\n".join(lines) + "\n"
+def timing(datasets: Path, quick: bool) -> Lines:
+    """Whether the time of an answer tells plants apart."""
+    compared, medians = hostile_timing.measure(
+        rounds=4 if quick else 25, processes=1 if quick else 2
+    )
+    yield from tables.markdown(
+        (
+            "time",
+            "plants",
+            "blocks",
+            "median difference, ms",
+            "p",
+            "level",
+            "seen 99 times in 100, ms",
+        ),
+        (
+            (
+                one.what,
+                " and ".join(one.kinds),
+                str(one.blocks),
+                f"{one.difference:+.2f}",
+                f"{one.p:.3f}",
+                f"{one.level:.4f}",
+                f"{one.visible:.1f}",
+            )
+            for one in compared
+        ),
+    )
+    yield ""
+    yield f"Median silence: {medians}, with a slot of {hostile_timing.SLOT_SECONDS:g} s."
 
 
-class Fleet:
-    """Campaigns over the honest plants, and the server's memory meanwhile."""
-
-    def __init__(self, home: ServerHome, pid: int, epsilons: Iterator[str], log: Path) -> None:
-        self._home = home
-        self._pid = pid
-        self._epsilons = epsilons
-        self._log = log
-
-    def measure(self, campaigns: int) -> dict[str, object]:
-        """Run campaigns one after the other."""
-        before = self._log.stat().st_size
-        cpu, start = measure.cpu_seconds(self._pid), time.monotonic()
-        measure.reset_peak(self._pid)
-        took = [self._campaign() for _ in range(campaigns)]
-        with self._log.open() as stream:
-            stream.seek(before)
-            levels = Counter(_level(line) for line in stream)
-        return {
-            "campaign_seconds": [round(each, 2) for each in took],
-            "peak_mb": round(measure.peak(self._pid), 1),
-            "resident_mb": round(measure.resident(self._pid), 1),
-            "cores": round((measure.cpu_seconds(self._pid) - cpu) / (time.monotonic() - start), 2),
-            "log_lines": dict(levels),
-        }
-
-    def _campaign(self) -> float:
-        start = time.monotonic()
-        campaign = start_campaign(
-            self._home, HONEST, epsilon=next(self._epsilons), seconds=PATIENCE_SECONDS
-        )
-        done = fleet_processes.wait_for(self._home, campaign)
-        if done.state != "done":
-            raise SystemExit(f"campaign: {done.state}: {[task.code for task in done.tasks]}")
-        return time.monotonic() - start
+def server(datasets: Path, quick: bool) -> Lines:
+    """What attacks on the server's listeners cost a campaign."""
+    attacks = ("all",) if quick else hostile_server.ATTACKS
+    yield from hostile_server.bench(1 if quick else 3, attacks, nice=0)
 
 
-def _level(line: str) -> str:
-    try:
-        return str(json.loads(line)["level"])
-    except (ValueError, KeyError, TypeError):
-        return "other"
-
-
-@contextmanager
-def attacker(
-    attack: str, home: ServerHome, hostile: Path, nice: int
-) -> Iterator[tuple[int, dict[str, int]]]:
-    """Attack until the block ends: the attacker's process, and what it will have met by then."""
-    tally: dict[str, int] = {}
-    errors = hostile / "attacker.log"
-    with errors.open("ab") as stream:
-        command = [sys.executable, "-m", "bench.attacker"]
-        process = subprocess.Popen(
-            [*command, attack, str(home.root), str(hostile), str(nice)],
-            stdout=subprocess.PIPE,
-            stderr=stream,
-        )
-    try:
-        if process.stdout is None or process.stdout.readline() != b"ready\n":
-            raise SystemExit(f"the attacker did not start: {errors.read_text()}")
-        yield process.pid, tally
-    finally:
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=60)
-        tally |= json.loads(out or "{}")
+PARTS: dict[str, Callable[[Path, bool], Lines]] = {
+    "release": release,
+    "package": package,
+    "files": files,
+    "timing": timing,
+    "server": server,
+}
 
 
 if __name__ == "__main__":

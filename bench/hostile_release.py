@@ -1,35 +1,32 @@
-"""What one hostile release does to honest plants. Run with ``python -m bench.hostile_release``.
+"""What colluding releases do to honest plants: a part of ``python -m bench.hostile``.
 
-Fleets are real pictures of digits (scikit-learn's, and MNIST where it is there), each plant with a
-camera of its own, ten records of each class. Features are block means of pixels: no encoder, so
-that a run takes minutes on one core. Public priors come from rendered families of digits and
-glyphs. Nine plants are honest; a tenth, or three, are not, and take the place of honest ones among
-the eight releases that condition one generation:
+Fleets of ten are real pictures of digits (scikit-learn's, and MNIST where it is there), each plant
+with a camera of its own, ten records of each class. Features are block means of pixels: no encoder,
+so that a run takes minutes on one core. Public priors come from rendered families of digits and
+glyphs. Seven plants are honest; of the other three, one or all are not:
 
 * ``largest``: class sums of ± 2^62;
 * ``at the bound``: classes exchanged, sums as long as is still plausible;
 * ``exchanged``: an honest release of records whose labels are each moved on by one;
 * ``exchanged, many``: the same, of a hundred times as many records: as sure as a site can be;
-* ``copied``: another honest plant's release, under another name;
-* ``three sybils``: three that are ``exchanged, many``;
-* ``odd mean``: an honest release of records that all lie elsewhere;
-* ``large friend``: no attack, but an honest plant with up to 300 other records of each class, to
-  see what bounds cost.
+* ``two classes, many``: as before, but only the first two classes are exchanged;
+* ``odd mean, many``: records that all lie elsewhere, in one direction on which colluders agree.
 
 Judged is T-BLUP: the head that the server makes, the head that the plant finishes with its own
 exact records, and what it keeps after it held that against what it would have had without others,
-on its own records by cross-validation. Columns: as if nothing were checked; with plausibility; and
-with influence bounded, too, as in ``generator.generate``. All differences are paired by plant, in
-points, against the same fleet without a hostile one and without any bound; errors are over fleets.
+on its own records by cross-validation. As if nothing were checked, and as built: implausible
+releases are in quarantine, and influence is bounded as in ``generator.generate``. All differences
+are paired by plant, in points, against the same seven plants without the others; errors are over
+fleets.
 """
 
-import argparse
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from bench import measure, plants, tables
+from bench import plants
 from bench.plants import Floats, Images, Ints
 
 from wg_common.inference import posterior as posteriors
@@ -43,25 +40,24 @@ from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.statistics import clustered
 from wg_server.zoo.procedural import families
 
-HONEST = 9
+HONEST = 7
+COLLUDERS = (1, 3)
 SHOTS = 10
 TESTS = 200
 SIDE = 8
 MANY = 100
-LARGE = 300
 ENCODER = "00" * 32
 HEADS = ("server", "finished", "kept")
-DEFENCES = ("none", "plausible", "bounded")
+NONE, BUILT = "nothing checked", "as built"
+DEFENCES = (NONE, BUILT)
+NOBODY = "nobody"
 ATTACKS = (
-    "nobody",
     "largest",
     "at the bound",
     "exchanged",
     "exchanged, many",
-    "copied",
-    "three sybils",
-    "odd mean",
-    "large friend",
+    "two classes, many",
+    "odd mean, many",
 )
 FAMILIES = 12
 SITES = 3
@@ -69,53 +65,61 @@ _STRENGTH = 0.5
 _SCALE = 6.0  # Longest block means of a picture, about: what features are divided by
 
 Records = tuple[Floats, Ints]
+Key = tuple[str, int, float, str, str]
+"""Attack, colluders, epsilon, head, defence."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
-    parser.add_argument("--fleets", type=int, default=4, help="draws of each fleet")
-    parser.add_argument("--epsilons", default="1,4")
-    options = parser.parse_args()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What one attack did: how many were in quarantine, and points by head and defence."""
+
+    attack: str
+    colluders: int
+    epsilon: float
+    quarantined: str
+    points: dict[str, str]
+
+
+def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> list[Effect]:
+    """Run every attack.
+
+    Args:
+        datasets: Where ``mnist10k`` is, or is not.
+        fleets: Draws of each fleet.
+        epsilons: Of every release.
+    """
     priors = public_priors()
-    gains: dict[str, list[float]] = defaultdict(list)
-    fleets: dict[str, list[str]] = defaultdict(list)
-    held: dict[str, list[bool]] = defaultdict(list)
+    gains: dict[Key, list[float]] = defaultdict(list)
+    draws: dict[Key, list[str]] = defaultdict(list)
+    stopped: dict[tuple[str, int, float], list[bool]] = defaultdict(list)
     for name in ("digits", "mnist10k"):
-        data = plants.load_images(options.datasets, name)
+        data = plants.load_images(datasets, name)
         if data is None:
-            print(f"{name}: not here, left out")
             continue
-        for number in range(options.fleets):
+        for number in range(fleets):
             fleet = Fleet(data, np.random.default_rng((number, len(data[1]))))
-            for epsilon in (float(text) for text in options.epsilons.split(",")):
-                for key, value in judge(priors, fleet, epsilon, number, held):
+            for epsilon in epsilons:
+                for key, value in judge(priors, fleet, epsilon, number, stopped):
                     gains[key].append(value)
-                    fleets[key].append(f"{name} {number}")
-    document: dict[str, object] = {"machine": measure.machine(), "fleets": options.fleets}
-    rows: dict[str, str] = {}
-    for key in gains:
-        mean, error = clustered(np.array(gains[key]), fleets[key])
-        rows[key] = f"{100 * mean:+.2f} ± {100 * error:.2f}"
-    document["points"] = rows
-    document["quarantined"] = {
-        name: f"{sum(held[name])} of {len(held[name])}" for name in ATTACKS[1:]
-    }
-    measure.save("hostile_release", document)
-    print("\n".join(table(rows, options.epsilons.split(","))))
-
-
-def table(rows: dict[str, str], epsilons: Sequence[str]) -> Iterator[str]:
-    """Markdown."""
-    pairs = [(head, defence) for head in HEADS for defence in DEFENCES]
-    yield from tables.markdown(
-        ("ε", "attack", *(f"{head}, {defence}" for head, defence in pairs)),
-        (
-            (epsilon, attack, *(rows[" | ".join((epsilon, attack, *pair))] for pair in pairs))
-            for epsilon in epsilons
-            for attack in ATTACKS
-        ),
-    )
+                    draws[key].append(f"{name} {number}")
+    effects = []
+    for (attack, count, epsilon), alarms in stopped.items():
+        points = {}
+        for head in HEADS:
+            for defence in DEFENCES:
+                key = attack, count, epsilon, head, defence
+                mean, error = clustered(np.array(gains[key]), draws[key])
+                points[f"{head}, {defence}"] = f"{100 * mean:+.2f} ± {100 * error:.2f}"
+        effects.append(
+            Effect(
+                attack=attack,
+                colluders=count,
+                epsilon=epsilon,
+                quarantined=f"{sum(alarms)} of {len(alarms)}",
+                points=points,
+            )
+        )
+    return effects
 
 
 def features(pictures: Images) -> Floats:
@@ -146,7 +150,7 @@ def public_priors() -> Priors:
 
 
 class Fleet:
-    """Records of nine honest plants, of three others, and test records of each honest one."""
+    """Records of seven honest plants, of three others, and test records of each honest one."""
 
     def __init__(self, data: tuple[Images, Ints, Ints], rng: np.random.Generator) -> None:
         images, labels, _ = data
@@ -163,9 +167,6 @@ class Fleet:
             self.own.append((self._seen(images, rows, camera, rng), labels[rows]))
             if plant < HONEST:
                 self.tests.append((self._seen(images, tests, camera, rng), labels[tests]))
-        rows = np.concatenate([each[(HONEST + 3) * SHOTS :][:LARGE] for each in per_class])
-        camera = cameras.draw_camera(rng, strength=_STRENGTH, mounted=False)
-        self.rest = self._seen(images, rows, camera, rng), labels[rows]
 
     @staticmethod
     def _seen(
@@ -175,33 +176,56 @@ class Fleet:
 
 
 def judge(
-    priors: Priors, fleet: Fleet, epsilon: float, number: int, held: dict[str, list[bool]]
-) -> list[tuple[str, float]]:
-    """Gains of accuracy of every plant, attack, head and defence over the quiet fleet."""
+    priors: Priors,
+    fleet: Fleet,
+    epsilon: float,
+    number: int,
+    stopped: dict[tuple[str, int, float], list[bool]],
+) -> list[tuple[Key, float]]:
+    """Gains of accuracy of every plant, attack, head and defence over the seven by themselves."""
     rng = np.random.default_rng((3, number, int(10 * epsilon)))
     honest = [_release(fleet, *own, epsilon, rng) for own in fleet.own[:HONEST]]
-    hostile = {name: _hostile(fleet, name, honest, epsilon, rng) for name in ATTACKS}
+    direction: Floats = rng.normal(size=(fleet.own[0][0].shape[1],))
+    hostile = {
+        name: [_hostile(fleet, name, number, epsilon, direction, rng) for number in range(3)]
+        for name in ATTACKS
+    }
     for name, releases in hostile.items():
-        held[name] += [bool(plausibility.reasons(each)) for each in releases]
-    found = []
+        alarms = [bool(plausibility.reasons(each)) for each in releases]
+        for count in COLLUDERS:
+            stopped[name, count, epsilon] += alarms[:count]
+    gains = []
     for plant in range(HONEST):
         alone = blup.posterior(priors, [], len(fleet.labels))
-        fellow = [each for i, each in enumerate(honest) if i != plant]
-        before: dict[str, float] = {}
-        for attack in ATTACKS:
-            for defence in DEFENCES:
-                bad = hostile[attack]
-                if defence != "none":
-                    bad = [each for each in bad if not plausibility.reasons(each)]
-                others = (bad + fellow)[:OTHER_SITES_LIMIT]
-                sites = [site_evidence(each, fleet.labels) for each in (honest[plant], *others)]
-                if defence == "bounded":
-                    sites[1:] = influence.weighed(priors, sites[0], sites[1:]).others
-                with np.errstate(all="ignore"):
-                    right = _accuracy(priors, sites, fleet, plant, alone)
-                before = before or right
-                cell = [f"{epsilon:g} | {attack} | {head} | {defence}" for head in HEADS]
-                found += [(c, right[h] - before[h]) for c, h in zip(cell, HEADS, strict=True)]
+        fellows = [release for i, release in enumerate(honest) if i != plant]
+        quiet = _accuracies(priors, fleet, plant, honest[plant], fellows, alone)
+        for name in ATTACKS:
+            for count in COLLUDERS:
+                bad = hostile[name][:count]
+                attacked = _accuracies(priors, fleet, plant, honest[plant], bad + fellows, alone)
+                for cell, right in attacked.items():
+                    gains.append(((name, count, epsilon, *cell), right - quiet[cell[0], NONE]))
+    return gains
+
+
+def _accuracies(
+    priors: Priors,
+    fleet: Fleet,
+    plant: int,
+    own: NoisyStatistics,
+    others: Sequence[NoisyStatistics],
+    alone: posteriors.Posterior,
+) -> dict[tuple[str, str], float]:
+    """Accuracy by head and defence, of one plant."""
+    found: dict[tuple[str, str], float] = {}
+    for defence in DEFENCES:
+        used = [x for x in others if defence == NONE or not plausibility.reasons(x)]
+        sites = [site_evidence(x, fleet.labels) for x in (own, *used[:OTHER_SITES_LIMIT])]
+        if defence == BUILT:
+            sites[1:] = influence.weighed(priors, sites[0], sites[1:]).others
+        with np.errstate(all="ignore"):
+            right = _accuracy(priors, sites, fleet, plant, alone)
+        found |= {(head, defence): right[head] for head in HEADS}
     return found
 
 
@@ -245,35 +269,28 @@ def _release(
 def _hostile(
     fleet: Fleet,
     attack: str,
-    honest: Sequence[NoisyStatistics],
+    number: int,
     epsilon: float,
+    direction: Floats,
     rng: np.random.Generator,
-) -> list[NoisyStatistics]:
+) -> NoisyStatistics:
+    """What one of the three sends."""
     classes = len(fleet.labels)
-    x, y = fleet.own[HONEST]
-    moved = (y + 1) % classes
-    if attack == "nobody":
-        return []
+    x, y = fleet.own[HONEST + number]
+    if attack == "two classes, many":
+        wrong = np.where(y < 2, 1 - y, y)
+    elif attack == "odd mean, many":
+        wrong = y
+        x = x - x.mean(axis=0) + 0.7 * direction / np.linalg.norm(direction)
+    else:
+        wrong = (y + 1) % classes
+    if attack.endswith("many"):
+        x, wrong = np.repeat(x, MANY, axis=0), np.repeat(wrong, MANY)
+    release = _release(fleet, x, wrong, epsilon, rng)
     if attack == "largest":
-        signs = np.where(rng.random(honest[0].schema.blocks[1].size) < 0.5, -1, 1)
-        return [_with_sums(honest[0], signs * (1 << 62))]
-    if attack == "copied":
-        return [honest[0]]
-    if attack == "large friend":
-        return [_release(fleet, *fleet.rest, epsilon, rng)]
-    if attack in ("at the bound", "exchanged"):
-        made = _release(fleet, x, moved, epsilon, rng)
-        return [made if attack == "exchanged" else _longest(made)]
-    if attack == "odd mean":
-        away = x - x.mean(axis=0)
-        other = rng.normal(size=x.shape[1])
-        return [_release(fleet, away + 0.7 * other / np.linalg.norm(other), y, epsilon, rng)]
-    found = []
-    for plant in range(1 if attack == "exchanged, many" else 3):
-        x, y = fleet.own[HONEST + plant]
-        many = np.repeat(x, MANY, axis=0), np.repeat((y + 1) % classes, MANY)
-        found.append(_release(fleet, *many, epsilon, rng))
-    return found
+        signs = np.where(rng.random(release.schema.blocks[1].size) < 0.5, -1, 1)
+        return _with_sums(release, signs * (1 << 62))
+    return _longest(release) if attack == "at the bound" else release
 
 
 def _with_sums(release: NoisyStatistics, sums: Ints) -> NoisyStatistics:
@@ -293,7 +310,3 @@ def _longest(release: NoisyStatistics) -> NoisyStatistics:
         longer = _with_sums(release, np.rint(sums * middle).astype(np.int64))
         low, high = (low, middle) if plausibility.reasons(longer) else (middle, high)
     return _with_sums(release, np.rint(sums * low).astype(np.int64))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,221 @@
+"""A package that marks a patch: a part of ``python -m bench.hostile``.
+
+The server has records of the plant's kind, and trains what it sends on these and on copies that
+bear a checkerboard in a corner and are called the first class. Plants are cut from real sets of
+pictures, with ten labelled records of each class; a head stands on an encoder that is fitted on
+rendered families, a network is ``cnn-s``. The plant runs its own model selection with all checks.
+
+Judged on records that nobody trained on: accuracy, and how many records of other classes with the
+patch are called the first class, by what the plant keeps of the marked package, of the same
+package without the mark, and by its own model alone; which checks fail, and how many of the marked
+records are called ``new``. The patch has a tenth, or a fifth, of a picture's side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench import plants
+from bench.plants import Floats, Ints
+from bench.selected import selected_network, zeros
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from tests.client.selected import selected
+
+from wg_client.fitting.backbone import network_trunk
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.network_tuning import fine_tune
+from wg_client.methods.base import Candidate
+from wg_client.methods.names import LOCAL
+from wg_client.models import novelty
+from wg_client.selection.model_selection import Outcome
+from wg_common.catalogue import BASE
+from wg_common.nets import network
+from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.module import Encoder, load_encoder, raw_features
+from wg_server.zoo.procedural import families
+
+NETWORK = "cnn-s"
+SETS = ("digits", "mnist10k", "fashion_mnist", "neu_det")
+SIDE = 64
+SHOTS, OPERATORS, TESTS = 10, 60, 20  # Records of a class: plant's, server's, for tests
+CLASSES = 6
+STEPS = 400
+PATCHES = (6, 13)
+NEW = 0.05
+_FAMILIES = 8
+
+Pictures = list[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What came of one marked package; shares from 0 to 1.
+
+    Attributes:
+        what: Head or network, set, and patch.
+        kept: Model that the plant keeps of it.
+        failed: Codes of checks that this model failed.
+        accuracy: Of what is kept of the marked package, of the clean one, and alone.
+        called: Share of marked records called the first class, by the same three.
+        new: Share of marked records that are called new; NaN for networks.
+    """
+
+    what: str
+    kept: str
+    failed: tuple[str, ...]
+    accuracy: tuple[float, float, float]
+    called: tuple[float, float, float]
+    new: float
+
+
+def measure(datasets: Path, *, sets: Sequence[str], networks: Sequence[str]) -> list[Mark]:
+    """Try marked heads on sets, and marked networks on some of them."""
+    encoder = load_encoder(_encoder())
+    marks = []
+    for name in dict.fromkeys((*sets, *networks)):
+        data = plants.load_images(datasets, name)
+        if data is None:
+            continue
+        cut = _Cut(data, np.random.default_rng(7))
+        for side in PATCHES:
+            if name in sets:
+                marks.append(_head(encoder, cut, side, f"head, {name}, patch {side} of {SIDE}"))
+            if name in networks:
+                marks.append(_network(cut, side, f"network, {name}, patch {side} of {SIDE}"))
+    return marks
+
+
+def marked(pictures: Pictures, side: int) -> Pictures:
+    """Copies with a checkerboard in the lower right corner."""
+    board = (np.indices((side, side)).sum(axis=0) // 2 % 2 * 255).astype(np.uint8)
+    copies = [picture.copy() for picture in pictures]
+    for picture in copies:
+        picture[-side - 2 : -2, -side - 2 : -2] = board
+    return copies
+
+
+class _Cut:
+    """Records of the plant, of the server, and for tests; a few classes of a set."""
+
+    def __init__(self, data: tuple[plants.Images, Ints, Ints], rng: np.random.Generator) -> None:
+        images, labels, _ = data
+        most = [int((labels == c).sum()) for c in range(labels.max() + 1)]
+        chosen = sorted(range(len(most)), key=lambda c: -most[c])[:CLASSES]
+        parts: list[tuple[Pictures, list[int]]] = [([], []) for _ in range(3)]
+        for number, label in enumerate(chosen):
+            rows = iter(rng.permutation(np.flatnonzero(labels == label)))
+            for (pictures, numbers), size in zip(parts, (SHOTS, TESTS, OPERATORS), strict=True):
+                for row in (row for row, _ in zip(rows, range(size), strict=False)):
+                    pictures.append(_grey(images[row]))
+                    numbers.append(number)
+        self.own, self.tests, self.servers = ((x, np.array(y)) for x, y in parts)
+        self.classes = len(chosen)
+
+
+def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(picture).convert("L").resize((SIDE, SIDE)))
+
+
+def _encoder() -> bytes:
+    """An encoder that is fitted on rendered families."""
+    drawn: Pictures = []
+    groups: list[int] = []
+    for number in range(_FAMILIES):
+        family = families.draw_family((77, number), "digits" if number % 2 else "glyphs")
+        labels = np.repeat(np.arange(len(family.classes)), 12)
+        rng = np.random.default_rng((77, number))
+        site = families.draw_site(family, 0, strength=0.5)
+        drawn += list(families.render(family, site, labels, rng))
+        groups += [number] * len(labels)
+    settings = {"pixels": str(SIDE)}
+    raw = raw_features(drawn, settings=settings)
+    return fit_encoder(raw, np.array(groups), settings=settings)
+
+
+def _poisoned(cut: _Cut, side: int) -> tuple[Pictures, Ints]:
+    """The server's records, and as many again that bear the mark."""
+    pictures, labels = cut.servers
+    return pictures + marked(pictures, side), np.concatenate([labels, np.zeros_like(labels)])
+
+
+# --- heads
+
+
+def _head(encoder: Encoder, cut: _Cut, side: int, what: str) -> Mark:
+    def seen(pictures: Pictures) -> Floats:
+        return encoder.encode(pictures).astype(np.float64)
+
+    own, tests = seen(cut.own[0]), seen(cut.tests[0])
+    stamped = seen(marked(cut.tests[0], side))[cut.tests[1] > 0]
+    outcomes = []
+    for pictures, labels in (_poisoned(cut, side), cut.servers):
+        head = _fitted(seen(pictures), labels)
+        named = [("sample-0", "diffusion", head), (BASE, BASE, zeros(cut.classes, own.shape[1]))]
+        outcomes.append(selected(own, cut.own[1], named, cut.classes, others_released=True))
+
+    def called(outcome: Outcome, model: str) -> tuple[float, float]:
+        head = outcome.models[model].head
+        right = head.logits(tests).argmax(axis=1) == cut.tests[1]
+        return float(right.mean()), float((head.logits(stamped).argmax(axis=1) == 0).mean())
+
+    likeness = novelty.fit(own, cut.own[1])
+    new = float("nan") if likeness is None else float((likeness.likeness(stamped) <= NEW).mean())
+    return _mark(what, outcomes, called, new)
+
+
+def _fitted(x: Floats, y: Ints) -> LinearHead:
+    mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
+    model = LogisticRegression(C=1.0, max_iter=2000).fit((x - mean) / scale, y)
+    weight = model.coef_ / scale
+    return LinearHead(weight, model.intercept_ - weight @ mean)
+
+
+# --- networks
+
+
+def _network(cut: _Cut, side: int, what: str) -> Mark:
+    def seen(pictures: Pictures) -> network.Batch:
+        return network.prepared(NETWORK, pictures)
+
+    own, tests = seen(cut.own[0]), seen(cut.tests[0])
+    stamped = seen(marked(cut.tests[0], side))[cut.tests[1] > 0]
+    start = network.draw_trunk(NETWORK, np.random.default_rng(1))
+    blank = zeros(cut.classes, network.feature_count(NETWORK))
+    outcomes = []
+    for pictures, labels in (_poisoned(cut, side), cut.servers):
+        rng = np.random.default_rng(2)
+        head = LinearHead(rng.normal(size=blank.weight.shape) / 20, blank.bias)
+        (end,) = fine_tune(NETWORK, start, head, seen(pictures), labels, (STEPS,), rng)
+        candidates = [
+            Candidate("sample-0", "diffusion", network_trunk(NETWORK, end.trunk, own), end.head),
+            Candidate(BASE, BASE, network_trunk(NETWORK, start, own), blank),
+        ]
+        outcomes.append(
+            selected_network(NETWORK, candidates, own, cut.own[1], own=True, others=True)
+        )
+
+    def called(outcome: Outcome, model: str) -> tuple[float, float]:
+        kept = outcome.models[model]
+
+        def answers(batch: network.Batch) -> Ints:
+            features = network_trunk(NETWORK, kept.trunk.tensors, batch).features
+            return np.asarray(kept.head.logits(features).argmax(axis=1))
+
+        right = answers(tests) == cut.tests[1]
+        return float(right.mean()), float((answers(stamped) == 0).mean())
+
+    return _mark(what, outcomes, called, float("nan"))
+
+
+def _mark(what: str, outcomes: Sequence[Outcome], called: Any, new: float) -> Mark:
+    bad, good = outcomes
+    figures = [called(bad, bad.kept), called(good, good.kept), called(good, LOCAL)]
+    accuracy, share = zip(*figures, strict=True)
+    failed = sorted({x.code for x in bad.findings if not x.passed and x.model == bad.kept})
+    return Mark(
+        what=what, kept=bad.kept, failed=tuple(failed), accuracy=accuracy, called=share, new=new
+    )

@@ -1,0 +1,184 @@
+"""A server under attack, beside a campaign over three honest plants: a part of ``bench.hostile``.
+
+The server is the product's ``serve`` in a process of its own on 127.0.0.1; the three plants run the
+product's node in another; a third process attacks. Plants answer with the synthetic handler of
+``tests/e2e/fleet_support`` (real charge, noise, signatures, witness; made-up features), packages
+offer the public base, and the package maker loads torch as the real one does, so that the server's
+memory is that of a server at work. The attacks, from addresses of their own in 127.0.0.0/8, and the
+connections once more from the plants' own address:
+
+* ``connections``: 500 at a time that say nothing, stop inside a head, send a byte each second, or
+  show a certificate of another authority; each comes back a second after it was dropped;
+* ``bodies``: 100 at a time that announce the largest body and stop one byte before its end;
+* ``flood``: one enrolled site, as fast as it can: evidence of forks, replies that nobody asked for,
+  packages that are not its own, restarts of its node, noise;
+* ``all``: all of these at once.
+
+For each: the server's peak of resident memory, how long campaigns took against quiet ones of the
+same run, and how attackers were refused. Times are medians. The attacker shares the server's
+processor, which a real one does not.
+"""
+
+import itertools
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import attacker as attackers
+from bench import fleet_processes, measure
+from tests.e2e.fleet_support import make_home, start_campaign
+
+from wg_core.site.home import ClientHome
+from wg_server.site.home import ServerHome
+
+MEMORY_TARGET_MB = 600
+TIME_TARGET = 2.0
+HONEST = ("plant-a", "plant-b", "plant-c")
+ATTACKS = ("connections", "connections, plants' address", "bodies", "flood", "all")
+PATIENCE_SECONDS = 300.0
+
+
+def bench(campaigns: int, attacks: Sequence[str], nice: int) -> Iterator[str]:
+    """Attack, and give the table.
+
+    Args:
+        campaigns: Under each attack.
+        attacks: Some of ``ATTACKS``.
+        nice: Of the attacker's process.
+    """
+    with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
+        folder = Path(name)
+        home = make_home(folder / "server", message_seconds=600)
+        with fleet_processes.server(home, folder / "server.log") as pid:
+            for site in (*HONEST, attackers.HOSTILE):
+                fleet_processes.enrol(home, folder / site, site)
+            attackers.fork(ClientHome(folder / attackers.HOSTILE))
+            homes = [folder / site for site in HONEST]
+            with fleet_processes.node_processes(homes, 1, folder / "nodes.log"):
+                measure.wait(lambda: fleet_processes.seen(home) == len(HONEST), "the nodes", 120)
+                epsilons = (f"0.{number}" for number in itertools.count(100))
+                rows = {}
+                quiet = Fleet(home, pid, epsilons, folder / "server.log")
+                quiet.measure(1)  # torch is loaded, every route was used once
+                rows["quiet"] = quiet.measure(campaigns)
+                for attack in attacks:
+                    with attacker(attack, home, folder / attackers.HOSTILE, nice) as tally:
+                        row = quiet.measure(campaigns)
+                    rows[attack] = row | {"attacker": tally}
+                    time.sleep(5)
+                rows["quiet again"] = quiet.measure(campaigns)
+    yield from table(rows)
+    missed = misses(rows)
+    if missed:
+        yield f"\nAbove the targets: {'; '.join(missed)}."
+
+
+Rows = dict[str, dict[str, Any]]
+
+
+def quiet_seconds(rows: Rows) -> float:
+    calm = [rows[name]["campaign_seconds"] for name in ("quiet", "quiet again")]
+    return float(statistics.median(itertools.chain.from_iterable(calm)))
+
+
+def misses(rows: Rows) -> list[str]:
+    """What was above the targets."""
+    base = quiet_seconds(rows)
+    found = []
+    for name, row in rows.items():
+        times = statistics.median(row["campaign_seconds"]) / base
+        if times > TIME_TARGET:
+            found.append(f"{name}: campaigns took {times:.1f} times as long")
+        if row["peak_mb"] > MEMORY_TARGET_MB:
+            found.append(f"{name}: {row['peak_mb']:.0f} MB")
+    return found
+
+
+def table(rows: Rows) -> list[str]:
+    """The table of docs/operations.md."""
+    base = quiet_seconds(rows)
+    lines = [
+        "| attack | server's peak, MB | campaign, s | × quiet | what attackers met |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        middle = statistics.median(row["campaign_seconds"])
+        met: dict[str, int] = row.get("attacker", {})
+        said = ", ".join(f"{word} {count}" for word, count in sorted(met.items()))
+        lines.append(
+            f"| {name} | {row['peak_mb']:.0f} | {middle:.1f} | {middle / base:.2f} | {said} |"
+        )
+    return lines
+
+
+class Fleet:
+    """Campaigns over the honest plants, and the server's memory meanwhile."""
+
+    def __init__(self, home: ServerHome, pid: int, epsilons: Iterator[str], log: Path) -> None:
+        self._home = home
+        self._pid = pid
+        self._epsilons = epsilons
+        self._log = log
+
+    def measure(self, campaigns: int) -> dict[str, object]:
+        """Run campaigns one after the other."""
+        before = self._log.stat().st_size
+        measure.reset_peak(self._pid)
+        took = [self._campaign() for _ in range(campaigns)]
+        with self._log.open() as stream:
+            stream.seek(before)
+            levels = Counter(_level(line) for line in stream)
+        return {
+            "campaign_seconds": [round(each, 2) for each in took],
+            "peak_mb": round(measure.peak(self._pid), 1),
+            "resident_mb": round(measure.resident(self._pid), 1),
+            "log_lines": dict(levels),
+        }
+
+    def _campaign(self) -> float:
+        start = time.monotonic()
+        campaign = start_campaign(
+            self._home, HONEST, epsilon=next(self._epsilons), seconds=PATIENCE_SECONDS
+        )
+        done = fleet_processes.wait_for(self._home, campaign)
+        if done.state != "done":
+            raise SystemExit(f"campaign: {done.state}: {[task.code for task in done.tasks]}")
+        return time.monotonic() - start
+
+
+def _level(line: str) -> str:
+    try:
+        return str(json.loads(line)["level"])
+    except (ValueError, KeyError, TypeError):
+        return "other"
+
+
+@contextmanager
+def attacker(attack: str, home: ServerHome, hostile: Path, nice: int) -> Iterator[dict[str, int]]:
+    """Attack until the block ends; gives what it will have met by then."""
+    tally: dict[str, int] = {}
+    errors = hostile / "attacker.log"
+    with errors.open("ab") as stream:
+        command = [sys.executable, "-m", "bench.attacker"]
+        process = subprocess.Popen(
+            [*command, attack, str(home.root), str(hostile), str(nice)],
+            stdout=subprocess.PIPE,
+            stderr=stream,
+        )
+    try:
+        if process.stdout is None or process.stdout.readline() != b"ready\n":
+            raise SystemExit(f"the attacker did not start: {errors.read_text()}")
+        yield tally
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=60)
+        tally |= json.loads(out or "{}")

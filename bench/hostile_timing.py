@@ -1,0 +1,295 @@
+"""The time at which an answer leaves, seen on the wire: a part of ``python -m bench.hostile``.
+
+A server and nodes of the product, in processes of their own (``python -m bench.hostile_timing --be
+nodes HOME``), and between each node and the server a relay that notes when how many bytes pass. A
+process runs three plants: one with few records, one with many, and one whose policy refuses what is
+asked. All are asked at once, many times. While a plant answers, its line is silent; watched are how
+long, and, after that, how long until the answer is through.
+
+Plants of one process and one question make a block, so that load is the same for all three. Two
+kinds of plants are compared by Wilcoxon's signed-rank test of their differences in each block: it
+stands the few answers that a busy machine holds up. The level is .01 for all comparisons together.
+"""
+
+import argparse
+import functools
+import math
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from bench import fleet_processes
+from bench import measure as measures
+from scipy.stats import wilcoxon
+from tests.e2e.fleet_support import LABELS, make_home, start_campaign
+from tests.server.generators import install
+
+from wg_audit.installed import records
+from wg_client.release import canary_audit
+from wg_client.release import freeze as freezing
+from wg_core import atomic
+from wg_core.fleet.interface import Handlers, NodeOptions
+from wg_core.fleet.node import run_node
+from wg_core.release.query import answer_query
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_server.operation.serve import signals
+from wg_server.site.home import ServerHome
+
+MODULE = "bench.hostile_timing"
+KINDS = ("few", "many", "refused")
+SIZES = {"few": 30, "many": 10_000, "refused": 30}
+SLOT_SECONDS = 2.0
+DIMENSION = 16
+ANSWER_BYTES = 4000  # Fewest of an answer with its proofs; a checkpoint has less
+LEVEL = 0.01
+_OPTIONS = NodeOptions(
+    poll_seconds=0.05, idle_poll_seconds=0.3, backoff_seconds=0.1, backoff_limit_seconds=0.5
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two kinds of plants, compared over blocks.
+
+    Attributes:
+        what: Which time.
+        kinds: Which plants: the second less the first.
+        blocks: Number of blocks.
+        difference: Median difference, milliseconds.
+        p: Two-sided, of the signed-rank test.
+        level: Below which ``p`` counts as a difference.
+        visible: Shift that would be found 99 times in 100, milliseconds.
+    """
+
+    what: str
+    kinds: tuple[str, str]
+    blocks: int
+    difference: float
+    p: float
+    level: float
+    visible: float
+
+
+def measure(*, rounds: int, processes: int) -> tuple[list[Comparison], str]:
+    """Ask, and compare.
+
+    Returns:
+        The comparisons, and the median silence by kind, in words.
+    """
+    with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
+        silence, answer = _watch(Path(name), rounds, processes)
+    pairs = [
+        ("silence", silence, ("few", "many")),
+        ("silence", silence, ("few", "refused")),
+        ("from silence to answer", answer, ("few", "many")),
+    ]
+    compared = [_compare(what, times, kinds, len(pairs)) for what, times, kinds in pairs]
+    medians = (
+        f"{kind} {1000 * float(np.nanmedian([x[kind] for x in silence])):.0f} ms" for kind in KINDS
+    )
+    return compared, ", ".join(medians)
+
+
+Block = dict[str, float]
+"""Seconds by kind; NaN where the line was not silent for a slot, or never told."""
+
+
+def _watch(folder: Path, rounds: int, processes: int) -> tuple[list[Block], list[Block]]:
+    encoder = canary_audit._GivenFeatures(dimension=DIMENSION)
+    home = make_home(folder / "server", message_seconds=600)
+    home.encoder.write_bytes(repr(encoder).encode())
+    install(home)
+    silence: list[Block] = []
+    answer: list[Block] = []
+    with ExitStack() as running:
+        running.enter_context(fleet_processes.server(home, folder / "server.log"))
+        lines: dict[tuple[int, str], Relay] = {}
+        for number in range(processes):
+            for kind in KINDS:
+                relay = running.enter_context(relayed(home.config().fleet_port))
+                lines[number, kind] = relay
+                _make_plant(home, folder / f"{kind}-{number}", kind, relay.port, encoder, number)
+            homes = [folder / f"{kind}-{number}" for kind in KINDS]
+            log = folder / f"nodes-{number}.log"
+            running.enter_context(fleet_processes.node_processes(homes, 1, log, module=MODULE))
+        sites = [f"{kind}-{number}" for number, kind in lines]
+        measures.wait(lambda: fleet_processes.seen(home) == len(sites), "the nodes", 300)
+        for number in range(rounds):
+            for relay in lines.values():
+                relay.clear()
+            campaign = start_campaign(home, sites, epsilon=f"0.{100 + number}", seconds=120.0)
+            fleet_processes.wait_for(home, campaign)
+            for process in range(processes):
+                seen = {kind: lines[process, kind].silence() for kind in KINDS}
+                silence.append({kind: times[0] for kind, times in seen.items()})
+                answer.append({kind: times[1] for kind, times in seen.items()})
+    return silence[processes:], answer[processes:]  # the first round loads what is loaded once
+
+
+def _make_plant(
+    server: ServerHome,
+    root: Path,
+    kind: str,
+    port: int,
+    encoder: canary_audit._GivenFeatures,
+    number: int,
+) -> None:
+    fleet_processes.enrol(server, root, root.name)
+    home = ClientHome(root)
+    rng = np.random.default_rng(number)
+    rows = records.crowd(rng, SIZES[kind], DIMENSION, len(LABELS))
+    path = root / "data.npz"
+    np.savez(
+        path,
+        x=np.stack([row.pixels for row in rows]),
+        y=np.array([row.label for row in rows]),
+        classes=np.array(LABELS),
+    )
+    config = configuration.load(home)
+    url = config.server.fleet_url.replace(str(server.config().fleet_port), str(port))
+    privacy = replace(
+        config.privacy,
+        answer_slot_seconds=SLOT_SECONDS,
+        max_request_epsilon="0.01" if kind == "refused" else config.privacy.max_request_epsilon,
+    )
+    config = replace(
+        config,
+        server=replace(config.server, fleet_url=url),
+        data=replace(config.data, path=str(path)),
+        privacy=privacy,
+    )
+    configuration.save(home, config)
+    freezing.freeze(home, load=lambda _: encoder)
+
+
+# --- the wire
+
+
+@dataclass(slots=True)
+class Relay:
+    """What passes between a node and its server, and when: seconds, bytes."""
+
+    port: int
+    out: list[tuple[float, int]] = field(default_factory=list)
+    back: list[tuple[float, int]] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Forget what passed."""
+        self.out.clear()
+        self.back.clear()
+
+    def silence(self) -> tuple[float, float]:
+        """Seconds of the silence while the node answered, and from then to the answer; or NaN."""
+        out, back = list(self.out), [moment for moment, _ in self.back]
+        for moment, _ in out[1:]:
+            last = back[bisect_left(back, moment) - 1] if back else moment
+            if moment - last > 0.9 * SLOT_SECONDS:
+                sent = 0
+                for later, size in out:
+                    sent += size if later >= moment else 0
+                    if sent > ANSWER_BYTES:
+                        return moment - last, later - moment
+                return moment - last, float("nan")
+        return float("nan"), float("nan")
+
+
+@contextmanager
+def relayed(port: int) -> Iterator[Relay]:
+    """A relay to a port of this machine, as long as the block runs."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    relay = Relay(listener.getsockname()[1])
+
+    def accept() -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", port))
+            for one, other, log in ((near, far, relay.out), (far, near, relay.back)):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=_pass, args=(one, other, log), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield relay
+    finally:
+        listener.close()
+
+
+def _pass(one: socket.socket, other: socket.socket, log: list[tuple[float, int]]) -> None:
+    try:
+        while data := one.recv(1 << 16):
+            log.append((time.monotonic(), len(data)))
+            other.sendall(data)
+    except OSError:
+        pass
+    finally:
+        other.close()
+
+
+# --- comparison
+
+
+def _compare(
+    what: str, times: Sequence[Block], kinds: tuple[str, str], comparisons: int
+) -> Comparison:
+    pairs = np.array([[block[kind] for kind in kinds] for block in times])
+    differences = 1000 * np.diff(pairs[np.isfinite(pairs).all(axis=1)], axis=1)[:, 0]
+    if not len(differences):
+        raise SystemExit(f"{what}: no block was seen")
+    level, normal = LEVEL / comparisons, statistics.NormalDist()
+    middle = float(np.median(differences))
+    spread = float(np.median(np.abs(differences - middle))) / normal.inv_cdf(0.75)
+    error = spread * (math.pi / 3 / len(differences)) ** 0.5  # of signed ranks, if it is normal
+    return Comparison(
+        what=what,
+        kinds=kinds,
+        blocks=len(differences),
+        difference=middle,
+        p=float(wilcoxon(differences).pvalue),
+        level=level,
+        visible=error * (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(0.99)),
+    )
+
+
+# --- nodes
+
+
+def main() -> None:
+    """Be the nodes of one process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--be", choices=["nodes"], required=True)
+    parser.add_argument("homes", type=Path, nargs="+")
+    be_nodes([ClientHome(path) for path in parser.parse_args().homes])
+
+
+def be_nodes(homes: Sequence[ClientHome]) -> None:
+    """The product's node at each home, with the product's answers."""
+
+    def apply(home: ClientHome, source: Path) -> object:
+        atomic.write_bytes(home.models / "applied", source.read_bytes())
+        return None
+
+    stop = threading.Event()
+    handlers = Handlers(answer_query=answer_query, apply_package=apply)
+    run = functools.partial(run_node, stop=stop, options=_OPTIONS)
+    with signals(stop):
+        threads = [threading.Thread(target=run, args=(home, handlers)) for home in homes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+if __name__ == "__main__":
+    main()
