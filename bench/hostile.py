@@ -61,15 +61,10 @@ def write(sections: dict[str, str]) -> None:
 
 def release(datasets: Path, quick: bool) -> Lines:
     """What colluders of ten do to the seven others, in points of accuracy."""
-    effects = hostile_release.measure(
-        datasets, fleets=1 if quick else 4, epsilons=(4.0,) if quick else (1.0, 4.0)
-    )
-    columns = list(effects[0].points)
     yield from tables.markdown(
-        ("ε", "attack", "hostile", "in quarantine", *columns),
-        (
-            (f"{x.epsilon:g}", x.attack, str(x.colluders), x.quarantined, *x.points.values())
-            for x in sorted(effects, key=lambda x: (x.epsilon, x.attack, x.colluders))
+        hostile_release.COLUMNS,
+        hostile_release.measure(
+            datasets, fleets=1 if quick else 4, epsilons=(4.0,) if quick else (1.0, 4.0)
         ),
     )
 

@@ -142,9 +142,6 @@ def _poisoned(cut: _Cut, side: int) -> tuple[Pictures, Ints]:
     return pictures + marked(pictures, side), np.concatenate([labels, np.zeros_like(labels)])
 
 
-# --- heads
-
-
 def _head(encoder: Encoder, cut: _Cut, side: int, what: str) -> Mark:
     def seen(pictures: Pictures) -> Floats:
         return encoder.encode(pictures).astype(np.float64)
@@ -172,9 +169,6 @@ def _fitted(x: Floats, y: Ints) -> LinearHead:
     model = LogisticRegression(C=1.0, max_iter=2000).fit((x - mean) / scale, y)
     weight = model.coef_ / scale
     return LinearHead(weight, model.intercept_ - weight @ mean)
-
-
-# --- networks
 
 
 def _network(cut: _Cut, side: int, what: str) -> Mark:

@@ -20,9 +20,9 @@ are paired by plant, in points, against the same seven plants without the others
 fleets.
 """
 
+import itertools
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,6 @@ ENCODER = "00" * 32
 HEADS = ("server", "finished", "kept")
 NONE, BUILT = "nothing checked", "as built"
 DEFENCES = (NONE, BUILT)
-NOBODY = "nobody"
 ATTACKS = (
     "largest",
     "at the bound",
@@ -58,6 +57,13 @@ ATTACKS = (
     "exchanged, many",
     "two classes, many",
     "odd mean, many",
+)
+COLUMNS = (
+    "ε",
+    "attack",
+    "hostile",
+    "in quarantine",
+    *(f"{head}, {defence}" for head in HEADS for defence in DEFENCES),
 )
 FAMILIES = 12
 SITES = 3
@@ -69,19 +75,8 @@ Key = tuple[str, int, float, str, str]
 """Attack, colluders, epsilon, head, defence."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """What one attack did: how many were in quarantine, and points by head and defence."""
-
-    attack: str
-    colluders: int
-    epsilon: float
-    quarantined: str
-    points: dict[str, str]
-
-
-def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> list[Effect]:
-    """Run every attack.
+def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterator[tuple[str, ...]]:
+    """Run every attack; gives the cells of ``COLUMNS``.
 
     Args:
         datasets: Where ``mnist10k`` is, or is not.
@@ -102,24 +97,13 @@ def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> list[E
                 for key, value in judge(priors, fleet, epsilon, number, stopped):
                     gains[key].append(value)
                     draws[key].append(f"{name} {number}")
-    effects = []
-    for (attack, count, epsilon), alarms in stopped.items():
-        points = {}
-        for head in HEADS:
-            for defence in DEFENCES:
-                key = attack, count, epsilon, head, defence
-                mean, error = clustered(np.array(gains[key]), draws[key])
-                points[f"{head}, {defence}"] = f"{100 * mean:+.2f} ± {100 * error:.2f}"
-        effects.append(
-            Effect(
-                attack=attack,
-                colluders=count,
-                epsilon=epsilon,
-                quarantined=f"{sum(alarms)} of {len(alarms)}",
-                points=points,
-            )
-        )
-    return effects
+    for (attack, count, epsilon), alarms in sorted(stopped.items(), key=lambda x: x[0][2]):
+        cells = []
+        for head, defence in itertools.product(HEADS, DEFENCES):
+            key = attack, count, epsilon, head, defence
+            mean, error = clustered(np.array(gains[key]), draws[key])
+            cells.append(f"{100 * mean:+.2f} ± {100 * error:.2f}")
+        yield f"{epsilon:g}", attack, str(count), f"{sum(alarms)} of {len(alarms)}", *cells
 
 
 def features(pictures: Images) -> Floats:

@@ -171,9 +171,6 @@ def _make_plant(
     freezing.freeze(home, load=lambda _: encoder)
 
 
-# --- the wire
-
-
 @dataclass(slots=True)
 class Relay:
     """What passes between a node and its server, and when: seconds, bytes."""
@@ -237,9 +234,6 @@ def _pass(one: socket.socket, other: socket.socket, log: list[tuple[float, int]]
         other.close()
 
 
-# --- comparison
-
-
 def _compare(
     what: str, times: Sequence[Block], kinds: tuple[str, str], comparisons: int
 ) -> Comparison:
@@ -260,9 +254,6 @@ def _compare(
         level=level,
         visible=error * (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(0.99)),
     )
-
-
-# --- nodes
 
 
 def main() -> None:

@@ -9,8 +9,6 @@ Baselines: logistic regression on the same features (``logistic``), the plant's 
 (``blup-plain``) and with them (``blup-names``), and the mean of all sites' released class means
 (``prototypes``). ``selector`` is what the plant keeps. Rows are kept in ``--results``; a run goes
 on where it stopped. Differences are paired, errors clustered by data set.
-
-Rivals that train a transformer are in ``bench.text_rivals``, on the same plants.
 """
 
 import argparse
