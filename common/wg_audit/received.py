@@ -6,7 +6,7 @@ noise, a larger sensitivity or for another purpose than its charge says, is refu
 counts once, however many copies of its file there are.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,10 +167,11 @@ def match(
         for state in log.history.state.charges.values():
             if state.release is not None:
                 by_hash.setdefault(state.payload_sha256, []).append((log, state))
+    sizes = {log.history.state.origin: log.history.state.size for log in logs}
     comparison = Comparison()
     for path in paths:
         try:
-            _match(comparison, by_hash, path, not_given)
+            _match(comparison, by_hash, sizes, path, not_given)
         except DecodeError as error:
             raise DecodeError(f"{path}: {error}") from error
         except VerificationError as error:
@@ -181,6 +182,7 @@ def match(
 def _match(
     comparison: Comparison,
     by_hash: dict[str, list[tuple[GivenLog, ChargeState]]],
+    sizes: Mapping[str, int],
     path: Path,
     not_given: Collection[str],
 ) -> None:
@@ -193,7 +195,10 @@ def _match(
     if not covering and not_given and _is_elsewhere(comparison, covered, not_given):
         return
     if len(covering) != 1:
-        raise VerificationError(f"covered by {len(covering)} RELEASE entries, expected exactly one")
+        raise VerificationError(
+            f"covered by {len(covering)} RELEASE entries, expected exactly one"
+            f"{_beyond_the_end(covered, sizes)}"
+        )
     log, state = covering[0]
     try:
         _check_entries(covered, log.history, state)
@@ -219,6 +224,17 @@ def _is_elsewhere(
     shown = comparison.entries_elsewhere.setdefault(origin, set())
     shown |= {charge.head.seq, release.head.seq}
     return True
+
+
+def _beyond_the_end(covered: CoveredStatistics, sizes: Mapping[str, int]) -> str:
+    """That the entry which a file names comes after the end of a log that was given."""
+    head = entries.decode(covered.release_entry, what="release entry").head
+    if head.seq < sizes.get(head.origin, canonical.INTEGER_LIMIT):
+        return ""
+    return (
+        f": it is entry {head.seq} of log {head.origin}, and the log given has"
+        f" {sizes[head.origin]}: what was spent in between is left out"
+    )
 
 
 def _check_entries(covered: CoveredStatistics, history: History, state: ChargeState) -> None:

@@ -24,6 +24,7 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import wait_until
 
+from wg_audit import verification
 from wg_client.cli.main import group as client
 from wg_client.fleet import reenrolment
 from wg_client.operation import backup as plant_backup
@@ -34,6 +35,7 @@ from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
+from wg_server.campaigns import auditors
 from wg_server.fleet.enrolment import make_token
 from wg_server.fleet.witness import Witness
 from wg_server.operation import backup as server_backup
@@ -188,6 +190,10 @@ def test_an_older_plant_without_another_backup_gives_its_ledger_up(
         said = succession.of_sites(store.sites(), store.logs())
     assert said[plant.site] == BUDGET_UNKNOWN
     assert released(server, again).state == "done"
+    evidence = tmp_path / "evidence"
+    auditors.export(server, evidence, [plant.site])
+    with pytest.raises(VerificationError, match="what was spent in between is left out"):
+        verification.verify(again.home.root, server=evidence)
 
 
 def test_a_note_that_is_old_or_of_another_ledger_proves_nothing(
