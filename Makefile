@@ -104,7 +104,7 @@ bench: setup
 bench-fleet: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.large_package
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet_1000 --nodes 100
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.hostile
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.hostile --parts server
 
 # What a plant keeps and makes alone, against scikit-learn and MiniRocket, on every development set.
 # Builds a home of images and one of windows. Goes on where it stopped.

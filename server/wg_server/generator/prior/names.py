@@ -38,7 +38,7 @@ _MOST = 0.9
 _SAME_MEANING = 0.58, 0.24
 _OTHER_MEANING = 0.34, 0.12
 """Mean and standard deviation of the cosine of names of one class, in other words or in another
-language, and of names of different classes (``python -m bench.family_names --cosines``)."""
+language, and of names of different classes (a bench that is gone printed them)."""
 _CERTAIN = 4.0  # Largest log likelihood ratio that meaning alone may give
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SIGNS = re.compile(r"[\W\d_]+")
