@@ -2,7 +2,7 @@
 
 * ``release``: three of ten plants send poisoned statistics (``hostile_release``);
 * ``package``: the server's weights answer to a patch (``hostile_package``);
-* ``files``: quality reports and YAML (``hostile_input``);
+* ``files``: statistics and YAML (``hostile_input``);
 * ``timing``: when an answer leaves (``hostile_timing``);
 * ``server``: connections, bodies and floods while a campaign goes on (``hostile_server``).
 
@@ -105,8 +105,8 @@ def files(datasets: Path, quick: bool) -> Lines:
     """What hostile files meet."""
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder:
         flips = 30 if quick else hostile_input.FLIPS
-        met = hostile_input.reports(Path(folder), flips=flips)
-    kinds = [("`.wgq`", one) for one in met]
+        met = hostile_input.statistics(Path(folder), flips=flips)
+    kinds = [("`.wgs`", one) for one in met]
     kinds += [("YAML", one) for one in hostile_input.documents()]
     yield from tables.markdown(
         ("file", "hostile by", "what came of it", "longest, s", "most memory, MB"),

@@ -1,8 +1,8 @@
 """Hostile files: a part of ``python -m bench.hostile``.
 
-*Quality reports* (``.wgq``) of an enrolled plant with its true keys and ledger: what no records can
-give, what is not a report, what its ledger does not pay for, other sites' and old ones; and reports
-with one byte changed. Each goes to the server's own ``quality.accept``. A lie that records could
+*Statistics* (``.wgs``) of an enrolled plant with its true keys and ledger: what no records can
+give, what is not a release, what its ledger does not pay for, other sites' and old ones; and files
+with one byte changed. Each goes to the server's own ``intake.accept``. A lie that records could
 give is among them: nothing can find it.
 
 *YAML*: documents that ask for more work than they are long, as every file that a person writes:
@@ -20,28 +20,29 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.core.ledger.conftest import DELTA, ORIGIN, WITNESS, Site
 from tests.core.test_settings import HOSTILE
-from tests.server.campaigns.test_quality import ASKED, Signer, Teller, replace_site
 
 from wg_client.pilot import sheet
 from wg_core.errors import WgError
-from wg_core.privacy.quality import WEIGHT
 from wg_core.site import config as configuration
 from wg_core.site import local_encoder
 from wg_core.site.home import ClientHome
-from wg_core.wire import protocol, quality_file, signing
-from wg_server.campaigns import quality
+from wg_core.wire import canonical, protocol, signing, statistics_file
+from wg_server.campaigns import intake
+from wg_server.campaigns.intake import Asked
 from wg_server.generator import plan as generator_plan
 from wg_server.site.home import ServerHome
-from wg_server.store.quality import Subject
+from wg_server.store.site import Site as Enrolled
 from wg_server.zoo import plan as zoo_plan
 
 FLIPS = 300
-REFUSED, APART, TAKEN = "refused", "kept apart as implausible", "taken"
+REFUSED, APART, TAKEN = "refused", "in quarantine", "taken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +55,9 @@ class Met:
     megabytes: float
 
 
-def reports(folder: Path, *, flips: int = FLIPS) -> list[Met]:
-    """What hostile quality reports meet at the server."""
-    teller = Teller("plant-a", folder, Signer())
-    return [_met(kind, uses) for kind, uses in _reports(teller, folder, flips)]
+def statistics(folder: Path, *, flips: int = FLIPS) -> list[Met]:
+    """What hostile statistics meet at the server."""
+    return [_met(kind, uses) for kind, uses in Forger(folder).files(flips)]
 
 
 def documents() -> list[Met]:
@@ -90,125 +90,124 @@ def _met(kind: str, uses: Iterator[Use]) -> Met:
     return Met(kind=kind, outcomes=outcomes, seconds=seconds, megabytes=most / 1e6)
 
 
-def _reports(  # long: one list of attacks, by kind
-    teller: Teller, folder: Path, flips: int
-) -> Iterator[tuple[str, Iterator[Use]]]:
-    subject = _subject()
-    honest = teller.report(subject, _integers(120, 85, 40))
-    rng = np.random.default_rng(1)
+class Forger:
+    """A plant that charges truly and says whatever it likes."""
 
-    def to_server(data: bytes, about: Subject = subject, **asked: str) -> Use:
+    def __init__(self, folder: Path) -> None:
+        self._site = Site(folder, cap="1000")
+        self._ledger = self._site.create()
+
+    def make(self, integers: NDArray[np.int64] | None = None, **fields: Any) -> bytes:
+        """A release that is paid for and cosigned, with other figures or fields in its file."""
+        self._site.register(self._ledger, "parts", secrets.token_bytes(8))  # or it was answered
+        request = self._site.request(secrets.token_hex(8), "1")
+        paid = self._ledger.charge(request)
+        honest, before = statistics_file.read_unverified(self._site.payload(request))
+        integers = before if integers is None else integers
+        said = {"integers_sha256": canonical.sha256_hex(integers.astype("<i8").tobytes()), **fields}
+        manifest = dataclasses.replace(honest, **said)
+        key = self._site.signing_key
+        self._ledger.record_release(
+            paid.seq, statistics_file.encode_release(manifest, integers, key)
+        )
+        self._site.cosign(self._ledger)
+        return statistics_file.encode_covered(self._site.covered(self._ledger, request.request_id))
+
+    def sent(self, data: bytes, **asked: str) -> Use:
+        """A file on its way to the server."""
+
         def use() -> str:
-            _, _, odd = quality.accept(
-                replace_site(
-                    name=teller.site,
-                    signing_key=signing.public_bytes(teller.key).hex(),
-                    ledger_origin=teller.origin,
-                    ledger_key=signing.public_bytes(teller.log_key).hex(),
-                ),
-                data,
-                about,
-                dataclasses.replace(ASKED, **asked),
-                witness=teller.witness,
-                now=5.0,
+            enrolled = Enrolled(
+                name="plant-a",
+                state="enrolled",
+                node_key="",
+                enrolled=0.0,
+                last_seen=0.0,
+                signing_key=signing.public_bytes(self._site.signing_key).hex(),
+                ledger_origin=ORIGIN,
+                ledger_key=signing.public_bytes(self._site.key).hex(),
             )
-            return APART if odd else TAKEN
+            encoder = self._site.request().mechanism.encoder
+            terms = Asked(**{"encoder": encoder, "epsilon": "1", "delta": DELTA, **asked})
+            witness: Any = SimpleNamespace(
+                name=WITNESS, public_key=self._site.witness_key.public_key(), others=(), quorum=1
+            )
+            stored = intake.accept(enrolled, data, terms, witness=witness, now=5.0)
+            return TAKEN if stored.used else APART
 
         return use
 
-    def lying(integers: NDArray[np.int64], **fields: Any) -> Use:
-        """Build and send: what this program refuses to write is refused as well."""
+    def lie(self, integers: NDArray[np.int64] | None = None, **fields: Any) -> Use:
+        """Make and send: what this program refuses to write is refused as well."""
+        return lambda: self.sent(self.make(integers, **fields))()
 
-        def use() -> str:
-            return to_server(teller.report(subject, integers, said=lambda x: {**x, **fields}))()
-
-        return use
-
-    most = 1 << 62
-    impossible = [(-80, 0, 0), (120, 240, 0), (120, 0, -80), (0, 1e6, 0), (-1e12, 0, 0)]
-    yield (
-        "counts that no records give",
-        iter(
-            [
-                *(to_server(teller.report(subject, _integers(*row))) for row in impossible),
-                to_server(teller.report(subject, np.array([most, -most, most]))),
-                to_server(teller.report(subject, np.array([-most, most, most]))),
-            ]
-        ),
-    )
-    yield (
-        "sizes and numbers that are none",
-        iter(
-            [
-                *(lying(_integers(9, 5, 4), **{name: "nan"}) for name in ("epsilon", "sigma")),
-                *(lying(_integers(9, 5, 4), **{name: "inf"}) for name in ("delta", "sigma")),
-                lying(np.frombuffer(np.full(4, np.nan).tobytes(), np.int64)),
-                lying(_integers(9, 5)),
-                lying(np.zeros(1 << 20, np.int64)),
-                lying(_integers(9, 5, 4), candidates=("mean",) * (1 << 16)),
-                to_server(b""),
-                to_server(honest[: len(honest) // 2]),
-                to_server(honest + b"\0" * protocol.QUALITY_LIMIT),
-                to_server(secrets.token_bytes(protocol.QUALITY_LIMIT)),
-            ]
-        ),
-    )
-    other = Teller("plant-b", folder, teller.witness)
-    theirs = other.report(dataclasses.replace(subject, site="plant-b"), _integers(9, 5, 4))
-    yield (
-        "another site's, package's or question's",
-        iter(
-            [
-                to_server(theirs),
-                lying(_integers(9, 5, 4), site="plant-b"),
-                lying(_integers(9, 5, 4), package_sha256="33" * 32),
-                to_server(honest, dataclasses.replace(subject, package_id="33" * 16)),
-                to_server(honest, dataclasses.replace(subject, candidates=("mean", "kin"))),
-                to_server(honest, epsilon="2"),
-                to_server(honest, encoder="33" * 32),
-            ]
-        ),
-    )
-    covered = quality_file.decode_covered(honest)
-    again = quality_file.decode_covered(teller.report(subject, _integers(10, 10, 10)))
-    yield (
-        "not paid for",
-        iter(
-            [
-                to_server(
-                    quality_file.encode_covered(dataclasses.replace(covered, release=again.release))
-                ),
-                lying(_integers(9, 5, 4), request_id="33" * 16),
-                lying(_integers(9, 5, 4), dataset="other"),
-                lying(_integers(9, 5, 4), sensitivity_squared="1"),
-            ]
-        ),
-    )
-    places = rng.choice(len(honest), flips, replace=False)
-    yield (
-        "one byte changed",
-        (
-            to_server(honest[:at] + bytes([honest[at] ^ (1 << at % 8)]) + honest[at + 1 :])
+    def files(self, flips: int) -> Iterator[tuple[str, Iterator[Use]]]:
+        """Kinds of hostile files."""
+        honest = self.make()
+        manifest, zeros = statistics_file.read_unverified(
+            statistics_file.decode_covered(honest).release
+        )
+        weight, most = manifest.schema.count_weight, np.iinfo(np.int64).max
+        counts, sums, _ = manifest.schema.blocks
+        impossible = []
+        for block, value in ((counts, -(10**4) * weight), (sums, most), (sums, -most)):
+            impossible.append(zeros.copy())
+            impossible[-1][block.offset : block.offset + block.size] = value
+        impossible.append(np.full_like(zeros, most))
+        yield "figures that no records give", map(self.lie, impossible)
+        nan = np.full(len(zeros), np.nan).view(np.int64)
+        yield (
+            "sizes and numbers that are none",
+            iter(
+                [
+                    *(self.lie(None, **{x: "nan"}) for x in ("epsilon", "delta", "sigma")),
+                    *(self.lie(None, **{x: "inf"}) for x in ("epsilon", "delta", "sigma")),
+                    self.lie(zeros[:-1]),
+                    self.lie(np.zeros(1 << 22, np.int64)),
+                    self.sent(b""),
+                    self.sent(honest[: len(honest) // 2]),
+                    self.sent(honest + bytes(protocol.STATISTICS_LIMIT)),
+                    self.sent(secrets.token_bytes(1 << 20)),
+                ]
+            ),
+        )
+        yield "the bits of NaN as integers", iter([self.lie(nan)])
+        yield (
+            "another site's, encoder's or question's",
+            iter(
+                [
+                    self.lie(site="plant-b"),
+                    self.lie(dataset="other"),
+                    self.lie(request_id="33" * 16),
+                    self.lie(purpose="another"),
+                    self.sent(honest, epsilon="2"),
+                    self.sent(honest, delta="1e-6"),
+                    self.sent(honest, encoder="33" * 32),
+                ]
+            ),
+        )
+        mine, theirs = map(statistics_file.decode_covered, (honest, self.make()))
+        swapped = dataclasses.replace(mine, release=theirs.release)
+        yield (
+            "not paid for",
+            iter(
+                [
+                    self.sent(statistics_file.encode_covered(swapped)),
+                    self.lie(sensitivity_squared="1"),
+                    self.lie(sigma=(1.0).hex()),
+                ]
+            ),
+        )
+        places = np.random.default_rng(1).choice(len(honest), flips, replace=False)
+        changed = (
+            honest[:at] + bytes([honest[at] ^ (1 << at % 8)]) + honest[at + 1 :]
             for at in map(int, places)
-        ),
-    )
-    yield "the same report again, to the same question", iter([to_server(honest)] * 3)
-    yield "a lie that records could give", iter([lying(_integers(120, 0, 120))])
-
-
-def _subject() -> Subject:
-    return Subject(
-        site="plant-a",
-        delivery_id="dd" * 16,
-        package_id="ef" * 16,
-        package_sha256="22" * 32,
-        conditioned=False,
-        candidates=("mean", "sample-0"),
-    )
-
-
-def _integers(*counts: float) -> NDArray[np.int64]:
-    return np.array([round(each * WEIGHT) for each in counts], dtype=np.int64)
+        )
+        yield "one byte changed", map(self.sent, changed)
+        yield "the same file again, to the same question", iter([self.sent(honest)] * 3)
+        exchanged = zeros.copy()
+        exchanged[: counts.size] = 100 * weight
+        yield "a lie that records could give", iter([self.lie(exchanged)])
 
 
 def _bombs() -> dict[str, bytes]:
