@@ -59,7 +59,7 @@ from wg_server.zoo import archives
 from wg_server.zoo import plan as plans
 
 HERE = Path(__file__).resolve().parent
-VECTORS = HERE.parent / "ledger" / "vectors"
+VECTORS = HERE.parents[1] / "core" / "ledger" / "vectors"
 KEY = PrivateKey((Ed25519PrivateKey.from_private_bytes(bytes(range(32))),))
 
 
