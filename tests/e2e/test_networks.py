@@ -8,7 +8,7 @@ import pytest
 from tests.e2e import file_support
 
 from wg_client.models import predict
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_core.errors import ConfigError
 from wg_server.campaigns.airgap import generate_from_file
 from wg_server.generator import versions
@@ -83,7 +83,7 @@ def test_whole_networks_go_all_the_way_without_a_network(tmp_path: Path) -> None
     for architecture in ("cnn-s", "cnn-m", "lite0"):  # one release serves every size
         package = tmp_path / f"{architecture}.wgw"
         generate_from_file(server, statistics, package, architecture=architecture)
-        applied = apply_package(plant, package)
+        applied = take_package(plant, package)
         assert applied.manifest.architecture == architecture
         assert applied.manifest.generator == networks.id
         data = predict.load_records(data_file, labels, split=1)

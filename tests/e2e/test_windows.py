@@ -11,7 +11,7 @@ from tests.e2e import file_support
 from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_core.site import config as configuration
 from wg_server.campaigns.airgap import generate_from_file
 from wg_server.generator.networks.plan import NetworkTraining
@@ -68,7 +68,7 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     made = generate_from_file(server, statistics, package)
     assert made.site == file_support.SITE
 
-    applied = apply_package(plant, package)
+    applied = take_package(plant, package)
     assert applied.manifest.architecture == "window-head"
     assert applied.manifest.labels == labels == configuration.load(plant).data.labels
     data = predict.load_records(data_file, labels, split=1)
@@ -82,7 +82,7 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     assert version.card["networks"]["architectures"] == {"cnn1d-m": 12, "cnn1d-s": 12}
     for architecture in ("cnn1d-s", "cnn1d-m"):  # the same release serves whole networks
         generate_from_file(server, statistics, package, architecture=architecture)
-        applied = apply_package(plant, package)
+        applied = take_package(plant, package)
         assert applied.manifest.architecture == architecture
         inputs = predict.encode_records(plant, applied.manifest, data)
         found = predict.evaluate(plant, applied.manifest, inputs, data)

@@ -53,10 +53,10 @@ def applying(home: Path, package: Path, log_format: str) -> None:
 
 
 def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
-    from wg_client.selection.apply import apply_package  # torch: seconds to import
+    from wg_client.selection.delivery import take_package  # torch: seconds to import
 
     logs.use(log_format, hidden=(configuration.load(home).data.path,))
-    applied = apply_package(home, package)
+    applied = take_package(home, package)
     manifest = applied.manifest
     document = {
         "package": manifest.package_id,

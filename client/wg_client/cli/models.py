@@ -38,10 +38,10 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
 
     Ends with code 6 if local-only was kept.
     """
-    from wg_client.selection.apply import apply_package
+    from wg_client.selection.delivery import take_package
 
     with cli.progress(text("comparing models, %"), 100) as bar, _named(file):
-        applied = apply_package(
+        applied = take_package(
             home, file, progress=lambda done, total: bar.update(100 * done // max(total, 1))
         )
     manifest = applied.manifest
@@ -301,10 +301,10 @@ def _format(form: Any, out: Path | None, suffixes: Mapping[Any, str]) -> Any:
 
 def kept_lines(home: ClientHome, applied: AppliedModel) -> list[str]:
     """What came of a package: what to do, why, where the report is, what is next."""
-    if not applied.said:
+    if not applied.advice:
         return [applied.manifest.reason, text("report: {path}", path=home.report)]
     return [
-        *applied.said,
+        *applied.advice,
         text("report: {path}", path=home.report),
         next_step("wg-client predict --home {home} NEW_RECORDS", home=home.root),
     ]

@@ -19,7 +19,7 @@ from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, UsageError
 from wg_core.language import template
-from wg_core.ledger.entries import check_name
+from wg_core.ledger.person_name import check_name
 from wg_core.site import config as configuration
 from wg_core.site import locks
 from wg_core.site.home import ClientHome

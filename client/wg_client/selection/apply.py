@@ -5,7 +5,6 @@ package that was applied before is not trained again: its stored result is retur
 expired. A crash before the models' folder is in place leaves nothing; afterwards, a complete one.
 """
 
-import io
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -28,11 +27,9 @@ from wg_client.models.manifest import (
 from wg_client.selection.checks import probe as probes
 from wg_client.selection.checks.probe import Probe
 from wg_client.selection.model_selection import Outcome, select_model
-from wg_client.selection.report import write_report
-from wg_common import catalogue, weights_file, weights_package
+from wg_common import catalogue, weights_file
 from wg_common.weights_package import Tensors, WeightsManifest
 from wg_core import atomic
-from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, DecodeError, VerificationError, raised_as
 from wg_core.language import Text, plain
 from wg_core.site.home import ClientHome
@@ -42,35 +39,38 @@ from wg_core.wire import canonical, protocol, signing
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The plant, and the models that were compared."""
+
+    plant: Plant
+    outcome: Outcome
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedModel:
     """What came of a package.
 
     Attributes:
         manifest: Provenance, findings, what was kept.
-        already: Whether the package had been applied before.
-        said: What to do and why, in sentences that other languages have; none if it had been.
+        comparison: What its report is made of; None: the package had been applied before.
+        advice: What to do and why, in sentences that other languages have; filled where a report is
+            written.
     """
 
     manifest: ModelsManifest
-    already: bool
-    said: tuple[Text, ...] = ()
+    comparison: Comparison | None = None
+    advice: tuple[Text, ...] = ()
+
+    @property
+    def already(self) -> bool:
+        """Whether the package had been applied before."""
+        return self.comparison is None
 
     @property
     def accepted(self) -> bool:
         """Whether delivered weights were kept, in any form."""
         return self.manifest.accepted
-
-
-def keep_cosignature(home: ClientHome, source: bytes | Path) -> int | None:
-    """Keep the cosignature that a verified package may carry; see ``cosigning.keep``."""
-    name = source if isinstance(source, Path) else "package"
-    with (
-        raised_as(ConfigError, f"{name}: cannot be read"),
-        io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream,
-    ):
-        signed = weights_package.read_checkpoint(stream)
-    return cosigning.keep(home, signed) if signed else None
 
 
 def apply_package(
@@ -79,8 +79,9 @@ def apply_package(
     *,
     now: Callable[[], float] = time.time,
     progress: Progress | None = None,
+    verified: Callable[[bytes | Path], object] = lambda source: None,
 ) -> AppliedModel:
-    """Verify a package and make models of it.
+    """Verify a package, compare the models that it makes possible, and keep one.
 
     Args:
         home: The plant's home.
@@ -88,6 +89,7 @@ def apply_package(
             never held in memory as a whole.
         now: Unix time, seconds.
         progress: Told of how far the comparison is.
+        verified: Called with the package once it is verified, before anything is made of it.
 
     Raises:
         DecodeError: Not a weights package, or not of an architecture that is known here.
@@ -99,7 +101,7 @@ def apply_package(
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
     source = _small(source)
     package, tensors = verify(plant, source)
-    keep_cosignature(home, source)
+    verified(source)
     digest = (
         weights_file.sha256(source) if isinstance(source, Path) else canonical.sha256_hex(source)
     )
@@ -109,7 +111,7 @@ def apply_package(
             raise VerificationError(f"package {package.package_id[:16]}: other bytes than before")
         if store.all_manifests(home)[-1] == found:
             adoption.arrived(home, found)  # a crash may have come before it was
-        return AppliedModel(manifest=found, already=True)
+        return AppliedModel(manifest=found)
     if now() >= package.expires:
         raise VerificationError(
             f"package {package.package_id[:16]}: expired at {package.expires}, it is {now():.0f}"
@@ -130,9 +132,8 @@ def apply_package(
     manifest, files[store.NOVELTY] = _with_novelty(plant, manifest, probe)
     store.write(home, manifest, files)
     adoption.arrived(home, manifest)
-    said = write_report(home, plant, manifest, outcome)
     log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
-    return AppliedModel(manifest=manifest, already=False, said=(said, outcome.reason))
+    return AppliedModel(manifest=manifest, comparison=Comparison(plant, outcome))
 
 
 def _small(source: bytes | Path) -> bytes | Path:

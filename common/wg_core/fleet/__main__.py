@@ -1,4 +1,4 @@
-"""The node's process: ``wg-client run`` turns into it. It loads the core, and nothing else of ours."""
+"""The node's process, which ``wg-client run`` turns into: it loads the core alone of ours."""
 
 import logging
 import signal

@@ -17,6 +17,7 @@ import msgspec
 from wg_core import typed
 from wg_core.errors import DecodeError
 from wg_core.ledger import statement
+from wg_core.ledger.person_name import check_name
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical
 from wg_core.wire.canonical import Count, Time
@@ -25,7 +26,6 @@ from wg_core.wire.protocol import SHA256
 
 VERSION = 1
 ENTRY_LIMIT = 1 << 20
-NAME_LIMIT = 100  # Longest name of a person who decides, in characters
 NEVER = "never"  # Refresh rule: a spent budget never comes back
 
 GENESIS = "genesis"
@@ -323,19 +323,6 @@ class Reuse:
     charge: Count
     purpose: str
     recipient: str
-
-
-def check_name(name: str) -> None:
-    """Check what stands for a person on a ledger.
-
-    Raises:
-        DecodeError: Empty, too long, or not printable.
-    """
-    if not name or len(name) > NAME_LIMIT or name != name.strip() or not name.isprintable():
-        raise DecodeError(
-            f"name {name[:40]!r}: expected 1 to {NAME_LIMIT} printable characters without white"
-            " space at either end"
-        )
 
 
 Entry = (

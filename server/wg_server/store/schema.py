@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-from wg_core.ledger.entries import NAME_LIMIT
+from wg_core.ledger.person_name import NAME_LIMIT
 from wg_core.wire import protocol
 
 HEAD = "0001"  # Newest migration; a store of an earlier one is migrated when it is opened

@@ -15,7 +15,7 @@ from tests.client.conftest import LABELS, MakePlant, pictures
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import store
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_core import cli
 from wg_core.errors import VerificationError
 
@@ -40,7 +40,7 @@ def test_predict_says_what_a_call_is_worth_and_where_an_image_is_odd(
     tmp_path: Path,
 ) -> None:
     plant = make_plant({0: 12, 1: 12, 2: 12})
-    manifest = apply_package(plant.home, plant.package({"s": (good_head, "diffusion")})).manifest
+    manifest = take_package(plant.home, plant.package({"s": (good_head, "diffusion")})).manifest
     rng = np.random.default_rng(5)
     own = np.concatenate([pictures(rng, label, 4) for label in range(3)])
     odd = np.where(rng.random((4, 32, 32)) < 0.5, 0, 255).astype(np.uint8)

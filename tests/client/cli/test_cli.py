@@ -21,7 +21,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, write_
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import adoption
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_core import cli, errors, installed_code, logs
 from wg_core.fleet import __main__ as process
 from wg_core.ledger import charging
@@ -57,7 +57,7 @@ def _json(*words: object, code: int = 0) -> Any:
 @pytest.fixture
 def applied(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
     plant = make_plant({0: 4, 1: 4})
-    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     return plant
 
 

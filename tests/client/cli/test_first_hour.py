@@ -13,7 +13,7 @@ from tests.client.cli.conftest import Json
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, plant_maker
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_core import cli, errors
 from wg_core.wire import protocol
 
@@ -26,7 +26,7 @@ def applied(
 ) -> TestPlant:
     """A plant with a model, which the tests here only read."""
     plant = plant_maker(tmp_path_factory.mktemp("applied"), encoder_package)({0: 4, 1: 4})
-    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     return plant
 
 

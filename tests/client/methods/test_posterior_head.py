@@ -21,7 +21,7 @@ from wg_client.methods.names import (
 )
 from wg_client.models.store import load_tensors
 from wg_client.selection import apply as applying
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference.posterior import Posterior, posterior_head
@@ -201,7 +201,7 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
         "network": (good_head, "network"),
         "posterior": (flat.tensors(), "posterior"),
     }
-    manifest = apply_package(plant.home, plant.package(weights)).manifest
+    manifest = take_package(plant.home, plant.package(weights)).manifest
     heads = {e.name: load_tensors(plant.home, manifest, e.name) for e in manifest.models}
     # What was delivered uses released features only; what learnt here uses all.
     assert not heads[GENERATED]["head.weight"][:, d:].any()
@@ -209,7 +209,7 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
     broken = dataclasses.replace(flat, precision=-flat.precision)
     weights["posterior"] = (broken.tensors(), "posterior")
     with pytest.raises(DecodeError, match=r"posterior.*precision"):
-        apply_package(plant.home, plant.package(weights))
+        take_package(plant.home, plant.package(weights))
 
 
 @pytest.mark.parametrize(("own", "memory"), [("", ()), ("cd" * 16, ("aa" * 16,))])
@@ -231,6 +231,6 @@ def test_the_check_knows_who_has_released(
     package = plant.package(
         {"network": (good_head, "network")}, own_release=own, memory_releases=memory
     )
-    apply_package(plant.home, package)
+    take_package(plant.home, package)
     assert seen[0].others_released == bool(memory)
     assert seen[0].own_release == bool(own)

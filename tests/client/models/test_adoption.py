@@ -14,7 +14,7 @@ from tests.client.conftest import TestPlant, plant_maker
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import adoption, store
 from wg_client.models.manifest import KEPT, ModelsManifest
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, StorageError, UsageError
 from wg_core.site.config import AcceptanceConfig
@@ -42,7 +42,7 @@ def applied(
 ) -> TestPlant:
     """A plant that has applied one package; tests work on copies of it."""
     plant = plant_maker(tmp_path_factory.mktemp("plants"), encoder_package)({0: 4, 1: 4})
-    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     return plant
 
 

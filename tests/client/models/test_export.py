@@ -20,7 +20,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.models.export import SUFFIXES, export_model
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import family_network
 from wg_common.nets.assembly import build_model
@@ -31,7 +31,7 @@ from wg_core.errors import VerificationError
 @pytest.fixture
 def plant(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
     plant = make_plant({0: 4, 1: 4})
-    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     return plant
 
 
@@ -64,7 +64,7 @@ def test_a_network_beside_the_encoder_is_in_the_file(
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
     both = family_head(encoder_package, 3) | family_network.packed(beside(3))
-    manifest = apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
+    manifest = take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
     images = _images(4)
     records = list(images.transpose(0, 2, 3, 1))
     encoder = load_encoder(plant.home.encoder.read_bytes())

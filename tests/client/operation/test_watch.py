@@ -15,7 +15,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.models import adoption, drift
 from wg_client.operation import stages
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import family_network
 from wg_core import errors
@@ -41,7 +41,7 @@ def test_a_plant_is_watched_with_and_without_a_model(
     assert not found["batch"]["alarm"] and found["batch"]["unsure"] == -1
     assert len(found["label_next"]) == 3 and found["called"] == {}
     assert found["release"]["after"] > found["release"]["spent"] == 0
-    apply_package(home, plant.package({"s": (good_head, "diffusion")}))
+    take_package(home, plant.package({"s": (good_head, "diffusion")}))
     assert stages.stage(home) == "in use"
     odd = tmp_path / "odd.npz"
     noise = np.random.default_rng(5).integers(0, 2, (18, 32, 32), dtype=np.uint8) * 255
@@ -71,7 +71,7 @@ def test_a_model_beside_a_network_of_its_family_is_watched_too(
     monkeypatch.setattr(drift, "PERMUTATIONS", 99)
     plant = make_plant({0: 8, 1: 8, 2: 8})
     both = family_head(encoder_package, 3) | family_network.packed(beside(3))
-    manifest = apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
+    manifest = take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
     for number, name in enumerate((GENERATED, LOCAL)):
         adoption.use(plant.home, manifest, name, "test")
         path = write_npz(tmp_path / f"{name}.npz", {0: 6, 1: 6, 2: 6}, seed=number, labels=LABELS)

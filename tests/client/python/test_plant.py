@@ -23,7 +23,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.models import adoption
 from wg_client.release import preview
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import family_network
 from wg_core.errors import ConfigError, DataError
@@ -39,7 +39,7 @@ def plant(
     """A plant with a model in use."""
     found = plant_maker(tmp_path_factory.mktemp("python"), encoder_package)({0: 4, 1: 4})
     package = found.package({"s": (good_head, "diffusion")}, memory_releases=("aa" * 16,))
-    apply_package(found.home, package)
+    take_package(found.home, package)
     return found
 
 
@@ -88,7 +88,7 @@ def test_a_model_beside_a_network_of_its_family_is_loaded_and_trained_on(
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
     both = family_head(encoder_package, 3) | family_network.packed(beside(3))
-    apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)}))
+    take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)}))
     rng = np.random.default_rng(4)
     records = [record for label in range(3) for record in pictures(rng, label, 4)]
     names = np.repeat(LABELS, 4)

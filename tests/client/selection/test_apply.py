@@ -15,7 +15,7 @@ from tests.client.families import beside, family_head
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import adoption, predict, store
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import load_encoder
@@ -47,7 +47,7 @@ def test_good_weights_leave_models_provenance_and_a_report(
     make_plant: MakePlant, heads: Heads
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    applied = apply_package(plant.home, plant.package(heads))
+    applied = take_package(plant.home, plant.package(heads))
     assert applied.accepted and not applied.already
     manifest, model = adoption.in_use(plant.home)
     assert manifest == applied.manifest and model == manifest.kept
@@ -64,7 +64,7 @@ def test_good_weights_leave_models_provenance_and_a_report(
 
 def test_the_report_loads_nothing_from_anywhere(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant()
-    apply_package(plant.home, plant.package(heads))
+    take_package(plant.home, plant.package(heads))
     page = plant.home.report.read_text(encoding="utf-8")
     for word in ("<script", "<link", "<img", "@import", 'src="', "url(http"):
         assert word not in page
@@ -75,7 +75,7 @@ def test_a_head_of_the_plant_s_kind_stands_on_its_standardised_features(
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
     family = family_head(encoder_package, len(good_head.bias)), SAME_FAMILY
-    applied = apply_package(plant.home, plant.package({"kin": family, **heads}))
+    applied = take_package(plant.home, plant.package({"kin": family, **heads}))
     models = {entry.name: entry for entry in applied.manifest.models}
     assert (models[GENERATED].origin, models[GENERATED].source) == ("kin", SAME_FAMILY)
     for name in (GENERATED, GENERATED_FINETUNED):
@@ -89,7 +89,7 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     plant, classes = make_plant({0: 4, 1: 4, 2: 4}), len(good_head.bias)
     networks = beside(classes)
     both = family_head(encoder_package, classes) | family_network.packed(networks)
-    manifest = apply_package(
+    manifest = take_package(
         plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads})
     ).manifest
     assert manifest == store.read_manifest(plant.home, manifest.package_id)
@@ -140,7 +140,7 @@ def test_a_network_that_is_none_is_refused(
     plant, classes = make_plant({0: 4, 1: 4}), len(good_head.bias)
     both = family_head(encoder_package, classes) | family_network.packed(beside(classes)) | wrong
     with pytest.raises(DecodeError, match=r"networks? of the family|family head|not finite"):
-        apply_package(plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads}))
+        take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads}))
     assert _nothing_was_made(plant)
 
 
@@ -152,20 +152,20 @@ def test_a_head_on_other_features_than_its_source_says_is_refused(
     wrong = {"kin": (good_head, SAME_FAMILY), "sample-0": (wide, "diffusion")}[name]
     plant = make_plant({0: 4, 1: 4})
     with pytest.raises(DecodeError, match=f"candidate {name}"):
-        apply_package(plant.home, plant.package({**heads, name: wrong}))
+        take_package(plant.home, plant.package({**heads, name: wrong}))
     assert _nothing_was_made(plant)
 
 
 def test_a_package_is_applied_once(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant({0: 4, 1: 4})
     data = plant.package(heads)
-    first = apply_package(plant.home, data)
-    again = apply_package(plant.home, data)
+    first = take_package(plant.home, data)
+    again = take_package(plant.home, data)
     assert again.already and again.manifest == first.manifest
-    late = apply_package(plant.home, data, now=lambda: time.time() + 1e6)
+    late = take_package(plant.home, data, now=lambda: time.time() + 1e6)
     assert late.already  # what was applied stays applied after it expired
     with pytest.raises(VerificationError, match="other bytes"):
-        apply_package(plant.home, plant.package(heads, package_id=first.manifest.package_id))
+        take_package(plant.home, plant.package(heads, package_id=first.manifest.package_id))
 
 
 def test_a_flipped_byte_anywhere_is_refused(make_plant: MakePlant, heads: Heads) -> None:
@@ -174,9 +174,9 @@ def test_a_flipped_byte_anywhere_is_refused(make_plant: MakePlant, heads: Heads)
     for position in range(0, len(data), 97):
         broken = data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
         with pytest.raises((DecodeError, VerificationError)):
-            apply_package(plant.home, broken)
+            take_package(plant.home, broken)
     with pytest.raises(DecodeError):
-        apply_package(plant.home, data[:-1])
+        take_package(plant.home, data[:-1])
     assert _nothing_was_made(plant)
 
 
@@ -198,14 +198,14 @@ def test_a_package_for_another_plant_time_or_model_is_refused(
 ) -> None:
     plant = make_plant()
     with pytest.raises(error):
-        apply_package(plant.home, plant.package(heads, **change))
+        take_package(plant.home, plant.package(heads, **change))
     assert _nothing_was_made(plant)
 
 
 def test_another_signer_is_refused(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant()
     with pytest.raises(VerificationError, match="signature"):
-        apply_package(plant.home, plant.package(heads, key=signing.generate()))
+        take_package(plant.home, plant.package(heads, key=signing.generate()))
     assert _nothing_was_made(plant)
 
 
@@ -213,7 +213,7 @@ def test_tensors_of_another_shape_are_refused(make_plant: MakePlant, good_head: 
     plant = make_plant()
     wrong = LinearHead(good_head.weight[:, :-1], good_head.bias)
     with pytest.raises(DecodeError, match="candidate sample-0"):
-        apply_package(plant.home, plant.package({"sample-0": (wrong, "diffusion")}))
+        take_package(plant.home, plant.package({"sample-0": (wrong, "diffusion")}))
     assert _nothing_was_made(plant)
 
 
@@ -222,7 +222,7 @@ def test_a_plant_that_takes_no_packages_says_so(make_plant: MakePlant, heads: He
         privacy=PrivacyConfig(message_types=(protocol.QUERY_STATISTICS,), answer_slot_seconds=0.05)
     )
     with pytest.raises(PolicyRefused):
-        apply_package(plant.home, plant.package(heads))
+        take_package(plant.home, plant.package(heads))
 
 
 def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) -> None:
@@ -230,11 +230,11 @@ def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) 
     plant.configure(acceptance=AcceptanceConfig(without_labels=False))
     data = plant.package(heads)
     with pytest.raises(NotAcceptedError):
-        apply_package(plant.home, data)
+        take_package(plant.home, data)
     plant.configure(acceptance=AcceptanceConfig())
     with pytest.raises(NotAcceptedError, match="no other site has released"):
-        apply_package(plant.home, plant.package(heads, memory_releases=()))
-    applied = apply_package(plant.home, data)
+        take_package(plant.home, plant.package(heads, memory_releases=()))
+    applied = take_package(plant.home, data)
     assert applied.manifest.kept == "generated"
     assert applied.manifest.entry("kept").accuracy is None
     assert "nothing was checked" in plant.home.report.read_text(encoding="utf-8")
@@ -242,7 +242,7 @@ def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) 
 
 def test_a_model_file_that_was_changed_is_found(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant({0: 4, 1: 4})
-    manifest = apply_package(plant.home, plant.package(heads)).manifest
+    manifest = take_package(plant.home, plant.package(heads)).manifest
     path = store.folder(plant.home, manifest.package_id) / "local-only.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
     with pytest.raises(VerificationError, match="local-only"):
@@ -255,9 +255,9 @@ def test_a_later_package_that_helps_less_does_not_replace_an_earlier_one(
     make_plant: MakePlant, heads: Heads, good_head: LinearHead
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    first = apply_package(plant.home, plant.package(heads)).manifest
+    first = take_package(plant.home, plant.package(heads)).manifest
     inverted = LinearHead(-good_head.weight, -good_head.bias)
     bad = {"sample-0": (inverted, "diffusion")}
-    second = apply_package(plant.home, plant.package(bad)).manifest
+    second = take_package(plant.home, plant.package(bad)).manifest
     assert second.gain < first.gain
     assert adoption.in_use(plant.home)[0].package_id == first.package_id

@@ -21,7 +21,7 @@ from wg_client.methods.names import LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
 from wg_client.models.manifest import ModelsManifest
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_common.modalities.images import PIXELS
 from wg_common.nets import assembly, lite0, network, tensor_set
 from wg_common.nets.encoder import image_trunk
@@ -66,7 +66,7 @@ def weights(encoder: Encoder) -> Weights:
 def _apply(plant: TestPlant, weights: Weights) -> ModelsManifest:
     data = plant.package(weights, architecture=NET, plan="low-rank")
     assert len(data) < 600 << 10
-    return apply_package(plant.home, data).manifest
+    return take_package(plant.home, data).manifest
 
 
 def test_a_good_network_is_kept_and_no_public_weight_is_stored(

@@ -28,7 +28,7 @@ from wg_client.methods.names import (
 from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
 from wg_client.models.manifest import ModelsManifest
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference.family_head import Layout, site_tensors
 from wg_common.nets import assembly, network, site_norms, tensor_set
@@ -77,7 +77,7 @@ def weights(base: Network, good: Network) -> Weights:
 
 def _apply(plant: TestPlant, weights: Weights, **changes: Any) -> ModelsManifest:
     data = plant.package(weights, architecture=NET, plan="whole", **changes)
-    return apply_package(plant.home, data).manifest
+    return take_package(plant.home, data).manifest
 
 
 def test_a_good_network_is_kept_and_every_model_is_a_whole_network(

@@ -26,7 +26,7 @@ from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
 from wg_client.release.preview import check
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_common.nets import minilm
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
@@ -129,7 +129,7 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
     assert (found.data.modality, found.data.records) == ("texts", 18)
     assert answer_query(plant.home, plant.query(), witness=plant.witness)
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
-    applied = apply_package(plant.home, made)
+    applied = take_package(plant.home, made)
     new = write(tmp_path / "new.jsonl", [{"text": row["text"]} for row in rows(9, 3)])
     data = predict.load_records(new, LABELS, split=None)
     features = predict.encode_records(plant.home, applied.manifest, data)
@@ -160,7 +160,7 @@ def test_minilm_stands_beside_what_is_released_and_stays_at_the_plant(
         together = network(network.prepare(texts)).numpy()
     np.testing.assert_allclose(beside, together, atol=1e-5)
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
-    manifest = apply_package(plant.home, made).manifest
+    manifest = take_package(plant.home, made).manifest
     assert manifest.local_encoder == chosen.pin
     new = write(tmp_path / "new.csv", [{"text": row["text"]} for row in rows(9, 3)])
     data = predict.load_records(new, LABELS, split=None)
@@ -176,7 +176,7 @@ def test_exports_take_vectors_and_name_what_makes_them(
     plant: TestPlant, good: LinearHead, tmp_path: Path, form: str
 ) -> None:
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
-    applied = apply_package(plant.home, made)
+    applied = take_package(plant.home, made)
     out = tmp_path / "model"
     metadata = export_model(plant.home, applied.manifest, KEPT, form, out)  # type: ignore[arg-type]
     assert sentences.PACKAGE in metadata["trunk"] and metadata["input"] == "texts"

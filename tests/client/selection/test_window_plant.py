@@ -27,7 +27,7 @@ from wg_client.models import predict, store
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.release.preview import check
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import assembly, tensor_set
 from wg_common.nets import network as whole_networks
@@ -123,7 +123,7 @@ def test_a_package_is_applied_and_predicts_windows(
 
     monkeypatch.setattr("wg_client.methods.package.encoder_trunk", note)
     package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
-    applied = apply_package(window_plant.home, package)
+    applied = take_package(window_plant.home, package)
     assert applied.manifest.architecture == "window-head"
     assert layouts[0] == [32, 0.5]  # the course is half as loud as other blocks
     rng = np.random.default_rng(6)
@@ -142,7 +142,7 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     family = family_head(window_plant.home.encoder.read_bytes(), 3), SAME_FAMILY
     candidates: dict[str, Any] = {"k": family, "s": (good, "diffusion")}
     package = window_plant.package(candidates, architecture="window-head")
-    manifest = apply_package(window_plant.home, package).manifest
+    manifest = take_package(window_plant.home, package).manifest
     models = {entry.name: entry for entry in manifest.models}
     assert (models[GENERATED].origin, models[GENERATED].source) == ("k", SAME_FAMILY)
     tensors = store.load_tensors(window_plant.home, manifest, GENERATED)
@@ -158,7 +158,7 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     short = candidates | {"k": ({k: v[..., 1:] for k, v in family[0].items()}, SAME_FAMILY)}
     with pytest.raises(DecodeError, match="candidate k: family head"):
         wrong = window_plant.package(short, architecture="window-head")
-        apply_package(window_plant.home, wrong)
+        take_package(window_plant.home, wrong)
 
 
 def test_images_are_refused_where_the_encoder_is_for_windows(
@@ -175,7 +175,7 @@ def test_exports_take_views_of_windows(
     window_plant: TestPlant, good: LinearHead, tmp_path: Path, form: str
 ) -> None:
     package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
-    applied = apply_package(window_plant.home, package)
+    applied = take_package(window_plant.home, package)
     out = tmp_path / "model"
     metadata = export_model(
         window_plant.home,
@@ -225,7 +225,7 @@ def _delivered(plant: TestPlant, network: tuple[Network, Network]) -> ModelsMani
     base, good = network
     weights = {"sample-0": (good, "diffusion"), "base": (base, "base")}
     package = plant.package(weights, architecture=NET, plan="whole")
-    return apply_package(plant.home, package).manifest
+    return take_package(plant.home, package).manifest
 
 
 def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
@@ -311,5 +311,5 @@ def test_weights_for_images_are_refused_where_there_are_windows(
 ) -> None:
     package = window_plant.package({"s": (good, "diffusion")}, architecture=architecture)
     with pytest.raises(VerificationError, match="is for images, this plant has windows"):
-        apply_package(window_plant.home, package)
+        take_package(window_plant.home, package)
     assert not store.all_manifests(window_plant.home)

@@ -13,7 +13,7 @@ from tests.client.conftest import MakePlant, TestPlant
 from tests.server.generators import install
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.apply import apply_package, keep_cosignature
+from wg_client.selection.delivery import keep_cosignature, take_package
 from wg_common import weights_package
 from wg_core.connection import cosigning
 from wg_core.connection.cosigning import NoRoom
@@ -251,6 +251,6 @@ def grow(ledger: Ledger) -> None:
 
 
 def test_applying_a_package_keeps_the_cosignature(world: World) -> None:
-    apply_package(world.plant.home, world.generate(world.statistics("0.1")))
+    take_package(world.plant.home, world.generate(world.statistics("0.1")))
     with world.ledger() as ledger:
         assert ledger.unanswered(NAME) == [] and ledger.covered_by(ledger.size - 1, NAME)

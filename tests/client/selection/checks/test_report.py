@@ -7,7 +7,7 @@ from tests.client.conftest import MakePlant
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL
-from wg_client.selection.apply import apply_package
+from wg_client.selection.delivery import take_package
 from wg_core.site.check_policy import ChecksConfig
 from wg_core.site.config import AcceptanceConfig
 from wg_core.site.failures import CODES
@@ -35,7 +35,7 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
     plant = make_plant({0: 4, 1: 4})
     plant.configure(acceptance=AcceptanceConfig(checks=strict))
     package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "closed-form")})
-    manifest = apply_package(plant.home, package).manifest
+    manifest = take_package(plant.home, package).manifest
     assert manifest.kept == LOCAL
     failed = {finding.code for finding in manifest.findings if not finding.passed}
     page = plant.home.report.read_text("utf-8")
@@ -50,6 +50,6 @@ def test_a_plant_without_labels_is_told_so_by_its_code(
 ) -> None:
     plant = make_plant({-1: 6})
     data = plant.package({"s": (good_head, "diffusion")})
-    manifest = apply_package(plant.home, data).manifest
+    manifest = take_package(plant.home, data).manifest
     assert {f.code for f in manifest.findings} >= {"WG-F08", "WG-F09", UNLABELLED}
     assert UNLABELLED in plant.home.report.read_text("utf-8")
