@@ -1,4 +1,4 @@
-"""Files of labelled records, read strictly: folders, NumPy arrays, tables, IDX.
+"""Files of labelled records, read strictly: folders, NumPy arrays, tables.
 
 Files may come from anywhere: they are read as a plant reads its own (``wg_common.modalities``), and
 every read has a limit. Pictures above ``SIDE`` are made smaller as they are read.

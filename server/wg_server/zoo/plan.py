@@ -24,7 +24,6 @@ _MODALITIES: dict[Kind, str] = {
     "procedural-windows": "windows",
     "procedural-texts": "texts",
     "table": "texts",
-    "torchvision": "images",
     "folder": "images",
     "archive": "images",
 }
@@ -67,17 +66,16 @@ class SourcePlan:
 
     Attributes:
         kind: ``procedural``, ``procedural-windows`` (sensor windows), ``procedural-texts``,
-            ``table`` (texts: CSV or JSON lines with columns text and label), ``torchvision`` (a
-            data set that lies at ``path``; nothing is downloaded), ``npz`` (arrays x, y, classes;
-            x may be sensor windows), ``folder`` (one sub-folder a class), or ``archive`` (a zip
-            or tar of such a folder).
+            ``table`` (texts: CSV or JSON lines with columns text and label), ``npz`` (arrays
+            x, y, classes; x may be sensor windows), ``folder`` (one sub-folder a class), or
+            ``archive`` (a zip or tar of such a folder).
         families: Number of kinds of plants; for files, of class subsets.
         sites: Sites of each family: the same classes, other records, another camera.
         per_class: Records of each class at each site.
         strength: How far a site's camera is from a clean one, 0 to 1.
         only: For the procedural kinds: draw families of this kind only; empty for all kinds.
         path: For all but the procedural kinds.
-        name: Name in provenance; the kind when empty. For ``torchvision`` the data set's class.
+        name: Name in provenance; the kind when empty.
         licence: Licence in provenance; needed where ``path`` is.
         network_steps: Fine-tuning steps of its whole networks; 0 for ``networks.steps`` where
             pictures are rendered, and ``OWN_STEPS`` for the operator's own files.

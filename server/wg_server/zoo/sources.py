@@ -18,7 +18,7 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError, DataError
-from wg_server.zoo import archives, packed, torchvision_sets
+from wg_server.zoo import archives, packed
 from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.procedural import families
 from wg_server.zoo.procedural_text import families as text_families
@@ -59,13 +59,10 @@ def check_present(plan: ZooPlan) -> None:
     """Refuse a plan that names files which this machine lacks, before anything is made of it.
 
     Raises:
-        ConfigError: A source's files are not at its path, or torchvision has no data set of its
-            name; the message says which.
+        ConfigError: A source's files are not at its path; the message says which.
     """
     for source in plan.sources:
-        if source.kind == "torchvision":
-            torchvision_sets.check_present(source.name, source.path)
-        elif source.path and not Path(source.path).exists():
+        if source.path and not Path(source.path).exists():
             raise ConfigError(
                 f"source {source.name or source.kind}: nothing is at {source.path}; put it there,"
                 " or take the source out of the plan"
@@ -80,11 +77,7 @@ def load(spec: TaskSpec) -> Task:
     """
     if spec.kind in RENDERED:
         return _rendered(spec, RENDERED[spec.kind])
-    if spec.kind == "torchvision":
-        archive = torchvision_sets.read(spec.name, spec.path)
-    else:
-        archive = _READERS[spec.kind](spec.path)
-    return _cut(spec, archive)
+    return _cut(spec, _READERS[spec.kind](spec.path))
 
 
 def at_site(

@@ -9,13 +9,12 @@ Kind = Literal[
     "procedural",
     "procedural-windows",
     "procedural-texts",
-    "torchvision",
     "npz",
     "folder",
     "archive",
     "table",
 ]
-FILES = ("torchvision", "npz", "folder", "archive", "table")
+FILES = ("npz", "folder", "archive", "table")
 """Kinds that read the operator's files."""
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from wg_core.errors import ConfigError, DataError
 from wg_server.site.home import ServerHome
-from wg_server.zoo import archives, packed, sources, torchvision_sets
+from wg_server.zoo import archives, packed, sources
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import SourcePlan, ZooPlan, tasks
 
@@ -27,7 +27,6 @@ from wg_server.zoo.plan import SourcePlan, ZooPlan, tasks
 def _forget() -> None:
     for cached in (archives.read_folder, packed.read_packed, archives.read_npz):
         cached.cache_clear()
-    torchvision_sets.read.cache_clear()
 
 
 def _plan(kind: str, path: Path, **more: object) -> ZooPlan:
@@ -282,40 +281,6 @@ def test_arrays_that_are_not_as_they_should_be_are_named(
         archives.read_npz(str(tmp_path / "a.npz"))
 
 
-def _write_idx(folder: Path, name: str, array: np.ndarray) -> None:
-    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(header + array.astype(np.uint8).tobytes())
-
-
-def test_a_torchvision_set_is_read_from_its_root(tmp_path: Path) -> None:
-    images = np.random.default_rng(1).integers(0, 256, (200, 28, 28))
-    raw = tmp_path / "KMNIST" / "raw"
-    _write_idx(raw, "train-images-idx3-ubyte", images)
-    _write_idx(raw, "train-labels-idx1-ubyte", np.arange(200) % 10)
-    _write_idx(raw, "t10k-images-idx3-ubyte", np.zeros((1, 28, 28)))
-    _write_idx(raw, "t10k-labels-idx1-ubyte", np.zeros(1))
-    plan = _plan("torchvision", tmp_path, name="KMNIST")
-    sources.check_present(plan)
-    task = sources.load(tasks(plan)[0])
-    assert task.family == "KMNIST-0" and task.licence == "test"
-    assert len(task.names) == 10 and task.records[0].shape == (28, 28)
-
-
-def test_a_torchvision_set_of_pictures_is_read_from_its_root(tmp_path: Path) -> None:
-    _folder(tmp_path / "eurosat" / "2750", _members(20))
-    task = sources.load(tasks(_plan("torchvision", tmp_path, name="EuroSAT"))[0])
-    assert task.names == ("good", "pit", "scratch")
-
-
-@pytest.mark.parametrize("name", ["KMNIST", "SVHN", "EuroSAT", "DTD", "STL10"])
-def test_a_torchvision_set_that_is_absent_is_named_and_never_left_out(
-    name: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigError, match=f"source {name}: .* no such data set at {tmp_path}"):
-        sources.check_present(_plan("torchvision", tmp_path, name=name))
-
-
 @pytest.mark.parametrize("kind", ["npz", "folder", "archive"])
 def test_files_that_are_absent_are_named_before_anything_is_made(kind: str, tmp_path: Path) -> None:
     plan = _plan(kind, tmp_path / "gone", name="castings", families=2)
@@ -323,12 +288,6 @@ def test_files_that_are_absent_are_named_before_anything_is_made(kind: str, tmp_
     with pytest.raises(ConfigError, match=f"source castings: nothing is at {tmp_path}/gone"):
         build(home, plan, workers=1, progress=lambda done, words: None)
     assert not home.root.exists()
-
-
-@pytest.mark.parametrize("name", ["CIFAR10", "os", "", "VisionDataset", "FakeData"])
-def test_a_torchvision_set_that_is_not_known_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected one of"):
-        sources.check_present(_plan("torchvision", tmp_path, name=name))
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "link out", "link to itself"])
