@@ -21,7 +21,6 @@ Pictures = NDArray[np.uint8]
 IMAGES = Images()
 
 SIDE = 256  # Longest side of a picture as kept, pixels; the encoder sees 128
-MEMBER_LIMIT = 64 << 20  # Most bytes of one member of an archive
 TOTAL_LIMIT = 4 << 30  # Most bytes of all pictures of a source in memory
 
 

@@ -25,7 +25,6 @@ _MODALITIES: dict[Kind, str] = {
     "procedural-texts": "texts",
     "table": "texts",
     "folder": "images",
-    "archive": "images",
 }
 """Of kinds of sources whose records are of one modality."""
 
@@ -67,8 +66,7 @@ class SourcePlan:
     Attributes:
         kind: ``procedural``, ``procedural-windows`` (sensor windows), ``procedural-texts``,
             ``table`` (texts: CSV or JSON lines with columns text and label), ``npz`` (arrays
-            x, y, classes; x may be sensor windows), ``folder`` (one sub-folder a class), or
-            ``archive`` (a zip or tar of such a folder).
+            x, y, classes; x may be sensor windows), or ``folder`` (one sub-folder a class).
         families: Number of kinds of plants; for files, of class subsets.
         sites: Sites of each family: the same classes, other records, another camera.
         per_class: Records of each class at each site.

@@ -18,7 +18,7 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError, DataError
-from wg_server.zoo import archives, packed
+from wg_server.zoo import archives
 from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.procedural import families
 from wg_server.zoo.procedural_text import families as text_families
@@ -156,7 +156,6 @@ def _cut(spec: TaskSpec, archive: archives.Archive) -> Task:
 _READERS = {
     "npz": archives.read_npz,
     "folder": archives.read_folder,
-    "archive": packed.read_packed,
     "table": archives.read_table,
 }
 RENDERED: Mapping[str, ModuleType] = {

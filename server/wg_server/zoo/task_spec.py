@@ -11,10 +11,9 @@ Kind = Literal[
     "procedural-texts",
     "npz",
     "folder",
-    "archive",
     "table",
 ]
-FILES = ("npz", "folder", "archive", "table")
+FILES = ("npz", "folder", "table")
 """Kinds that read the operator's files."""
 
 

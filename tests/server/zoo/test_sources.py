@@ -5,11 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import stat
 import struct
-import tarfile
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +14,14 @@ from PIL import Image
 
 from wg_core.errors import ConfigError, DataError
 from wg_server.site.home import ServerHome
-from wg_server.zoo import archives, packed, sources
+from wg_server.zoo import archives, sources
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import SourcePlan, ZooPlan, tasks
 
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
-    for cached in (archives.read_folder, packed.read_packed, archives.read_npz):
+    for cached in (archives.read_folder, archives.read_npz):
         cached.cache_clear()
 
 
@@ -58,23 +54,6 @@ def _members(count: int = 12) -> Members:
     }
 
 
-def _zip(path: Path, members: Members) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
-
-
-def _tar(path: Path, members: Members) -> Path:
-    mode = "w" + (f":{path.suffix[1:]}" if path.suffix != ".tar" else "")
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
 def _folder(path: Path, members: Members) -> Path:
     for name, data in members.items():
         file = path.joinpath(*Path(name).parts[1:])
@@ -83,27 +62,24 @@ def _folder(path: Path, members: Members) -> Path:
     return path
 
 
-def test_folder_zip_and_tar_of_the_same_pictures_are_the_same_source(tmp_path: Path) -> None:
-    members = _members()
-    found = [archives.read_folder(str(_folder(tmp_path / "set", members)))]
-    found.append(packed.read_packed(str(_zip(tmp_path / "set.zip", members))))
-    for ending in (".tar", ".tar.gz", ".tar.bz2", ".tar.xz"):
-        found.append(packed.read_packed(str(_tar(tmp_path / f"set{ending}", members))))
-    for one in found:
-        assert one.names == ("good", "pit", "scratch")
-        assert np.array_equal(one.labels, found[0].labels)
-        assert all(map(np.array_equal, one.records, found[0].records))
+def test_a_folder_has_a_class_in_each_sub_folder(tmp_path: Path) -> None:
+    found = archives.read_folder(str(_folder(tmp_path / "set", _members())))
+    assert found.names == ("good", "pit", "scratch")
+    assert found.labels.tolist() == [row for row in range(3) for _ in range(12)]
 
 
-@pytest.mark.parametrize("kind", ["folder", "archive"])
-def test_tasks_of_files_have_disjoint_records(kind: str, tmp_path: Path) -> None:
-    path = (
-        _folder(tmp_path / "set", _members(20))
-        if kind == "folder"
-        else _zip(tmp_path / "set.zip", _members(20))
-    )
-    one, two = (sources.load(spec) for spec in tasks(_plan(kind, path, strength=0.0))[:2])
-    assert one.licence == "test" and one.family == f"{kind}-0"
+def test_too_many_bytes_of_pictures_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "TOTAL_LIMIT", 1000)
+    with pytest.raises(DataError, match="more than 1000 bytes"):
+        archives.read_folder(str(_folder(tmp_path / "set", _members())))
+
+
+def test_tasks_of_files_have_disjoint_records(tmp_path: Path) -> None:
+    path = _folder(tmp_path / "set", _members(20))
+    one, two = (sources.load(spec) for spec in tasks(_plan("folder", path, strength=0.0))[:2])
+    assert one.licence == "test" and one.family == "folder-0"
     assert not {i.tobytes() for i in one.records} & {i.tobytes() for i in two.records}
 
 
@@ -159,101 +135,6 @@ def test_any_flipped_byte_gives_a_picture_or_an_error() -> None:
             assert archives.decode(bytes(broken), "x").dtype == np.uint8
 
 
-@pytest.mark.parametrize("name", ["../a/1.png", "/a/1.png", "set/../../a/1.png", "a\\..\\1.png"])
-@pytest.mark.parametrize("make", [_zip, _tar])
-def test_a_member_that_leads_outside_is_refused(
-    make: Callable[[Path, Members], Path], name: str, tmp_path: Path
-) -> None:
-    path = make(tmp_path / ("a.zip" if make is _zip else "a.tar"), {**_members(), name: _png()})
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DataError, match="leads outside"):
-        packed.read_packed(str(path))
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_in_a_tar_are_refused(kind: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "a.tar"
-    with tarfile.open(path, "w") as archive:
-        info = tarfile.TarInfo("set/good/1.png")
-        info.type, info.linkname = kind, "/etc/hostname"
-        archive.addfile(info)
-    with pytest.raises(DataError, match="is a link"):
-        packed.read_packed(str(path))
-
-
-def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        info = zipfile.ZipInfo("set/good/1.png")
-        info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(info, "/etc/hostname")
-    with pytest.raises(DataError, match="is a link"):
-        packed.read_packed(str(path))
-
-
-@pytest.mark.parametrize("make", [_zip, _tar])
-def test_a_member_above_the_limit_is_refused(
-    make: Callable[[Path, Members], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packed, "MEMBER_LIMIT", 10_000)
-    path = make(
-        tmp_path / ("a.zip" if make is _zip else "a.tar"), {"set/good/1.png": b"\0" * 10_001}
-    )
-    with pytest.raises(DataError, match="larger than"):
-        packed.read_packed(str(path))
-
-
-def test_a_forged_header_of_names_is_not_read_into_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packed, "MEMBER_LIMIT", 50_000)
-    path = tmp_path / "a.tar.gz"
-    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
-        info = tarfile.TarInfo("set/good/1.png")
-        info.pax_headers = {"comment": "x" * 200_000}
-        archive.addfile(info)
-    with pytest.raises(DataError, match="a header asks for"):
-        packed.read_packed(str(path))
-
-
-def test_too_many_bytes_of_pictures_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archives, "TOTAL_LIMIT", 1000)
-    with pytest.raises(DataError, match="more than 1000 bytes"):
-        packed.read_packed(str(_zip(tmp_path / "a.zip", _members())))
-
-
-def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "MEMBERS_LIMIT", 5)
-    with pytest.raises(DataError, match="more than 5 members"):
-        packed.read_packed(str(_zip(tmp_path / "a.zip", _members())))
-
-
-@pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz", "tar.xz", "rar"])
-def test_what_is_no_archive_is_refused(ending: str, tmp_path: Path) -> None:
-    path = tmp_path / f"a.{ending}"
-    path.write_bytes(b"nothing of the kind" * 100)
-    with pytest.raises(DataError):
-        packed.read_packed(str(path))
-    with pytest.raises(DataError):
-        packed.read_packed(str(tmp_path / f"missing.{ending}"))
-
-
-def test_a_damaged_zip_gives_pictures_or_an_error(tmp_path: Path) -> None:
-    data = _zip(tmp_path / "good.zip", _members(2)).read_bytes()
-    rng = np.random.default_rng(4)
-    for number in range(60):
-        broken = bytearray(data)
-        for place in rng.integers(0, len(data), 3):
-            broken[place] ^= int(rng.integers(1, 256))
-        path = tmp_path / f"{number}.zip"
-        path.write_bytes(bytes(broken))
-        with contextlib.suppress(DataError):
-            assert packed.read_packed(str(path)).records
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -281,7 +162,7 @@ def test_arrays_that_are_not_as_they_should_be_are_named(
         archives.read_npz(str(tmp_path / "a.npz"))
 
 
-@pytest.mark.parametrize("kind", ["npz", "folder", "archive"])
+@pytest.mark.parametrize("kind", ["npz", "folder"])
 def test_files_that_are_absent_are_named_before_anything_is_made(kind: str, tmp_path: Path) -> None:
     plan = _plan(kind, tmp_path / "gone", name="castings", families=2)
     home = ServerHome(tmp_path / "home")
