@@ -35,6 +35,7 @@ from tests.server.generators import install
 from wg_audit.installed import records
 from wg_client.release import canary_audit
 from wg_client.release import freeze as freezing
+from wg_client.release.look import look
 from wg_core import atomic
 from wg_core.fleet.interface import Handlers, NodeOptions
 from wg_core.fleet.node import run_node
@@ -168,7 +169,8 @@ def _make_plant(
         privacy=privacy,
     )
     configuration.save(home, config)
-    freezing.freeze(home, load=lambda _: encoder)
+    found = look(home, load=lambda _: encoder)
+    freezing.freeze(home, found, load=lambda _: encoder)
 
 
 @dataclass(slots=True)
