@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.client.conftest import LABELS, plant_maker
 
-from wg_client.release import freeze as freezing
-from wg_client.release.look import look
+from wg_client.release.look import freeze_data, look
 from wg_server.zoo.procedural_text import families
 
 SIDE = 32
@@ -109,17 +108,15 @@ def measured(root: Path, what: str, count: int) -> dict[str, object]:
     measure.reset_peak(os.getpid())
     before = measure.resident(os.getpid())
     start = time.perf_counter()
-    freezing.freeze(
-        plant.home, look(plant.home, load=lambda _: stand_in()), load=lambda _: stand_in()
-    )
+    freeze_data(plant.home, look(plant.home, load=lambda _: stand_in()), load=lambda _: stand_in())
     seconds = time.perf_counter() - start
     peak = measure.peak(os.getpid())
     interrupted, rest = stand_in(count // 2), stand_in()
     try:
         found = look(plant.home, load=lambda _: interrupted)
-        freezing.freeze(plant.home, found, load=lambda _: interrupted)
+        freeze_data(plant.home, found, load=lambda _: interrupted)
     except KeyboardInterrupt:
-        freezing.freeze(plant.home, look(plant.home, load=lambda _: rest), load=lambda _: rest)
+        freeze_data(plant.home, look(plant.home, load=lambda _: rest), load=lambda _: rest)
     return {
         what: count,
         "seconds": round(seconds, 1),

@@ -34,8 +34,7 @@ from tests.server.generators import install
 
 from wg_audit.installed import records
 from wg_client.release import canary_audit
-from wg_client.release import freeze as freezing
-from wg_client.release.look import look
+from wg_client.release.look import freeze_data, look
 from wg_core import atomic
 from wg_core.fleet.interface import Handlers, NodeOptions
 from wg_core.fleet.node import run_node
@@ -170,7 +169,7 @@ def _make_plant(
     )
     configuration.save(home, config)
     found = look(home, load=lambda _: encoder)
-    freezing.freeze(home, found, load=lambda _: encoder)
+    freeze_data(home, found, load=lambda _: encoder)
 
 
 @dataclass(slots=True)

@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from wg_client.data import local_encoder
 from wg_client.data.inspection import Inspection
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.release import freeze as freezing
-from wg_client.release.freeze import Frozen
-from wg_client.release.look import look
+from wg_client.release.look import freeze_data, look
 from wg_common import weights_package
 from wg_common.modalities.base import content_digest
 from wg_common.nets.encoder.fit import fit_encoder
@@ -29,6 +27,7 @@ from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.ledger import witness as witnesses
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessState
+from wg_core.release.freeze import Frozen
 from wg_core.site import config as configuration
 from wg_core.site import identity
 from wg_core.site.check_policy import ChecksConfig
@@ -187,7 +186,7 @@ class TestPlant:
         """Freeze the data set as it is now."""
         if found is None:
             found = look(self.home, load=self.load, stage=words.get("stage"))
-        return freezing.freeze(self.home, found, load=self.load, **words)
+        return freeze_data(self.home, found, load=self.load, **words)
 
     def package(
         self,

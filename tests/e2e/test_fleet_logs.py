@@ -23,8 +23,7 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import PATIENCE_SECONDS, wait_until
 
-from wg_client.release import freeze as freezing
-from wg_client.release.look import look
+from wg_client.release.look import freeze_data, look
 from wg_core.site import config as configuration
 
 PROGRAMS = Path(sys.executable).parent
@@ -59,7 +58,7 @@ def freeze_one_picture(plant: Plant, folder: Path) -> None:
     def load(_: bytes) -> TinyEncoder:
         return TinyEncoder()
 
-    freezing.freeze(plant.home, look(plant.home, load=load), load=load)
+    freeze_data(plant.home, look(plant.home, load=load), load=load)
 
 
 def test_both_programs_log_one_object_a_line_and_end_cleanly(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ from tests.e2e.init_process import MOMENTS, Moment, stop_at
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.cli.main import group
-from wg_client.release import freeze
 from wg_core import snapshot as snapshots
 from wg_core.connection import link
 from wg_core.errors import ConfigError, PeerError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
+from wg_core.release import freeze
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol, signing

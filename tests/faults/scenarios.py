@@ -22,7 +22,6 @@ from wg_audit import verification
 from wg_client.models import adoption
 from wg_client.models import store as models
 from wg_client.models.manifest import ModelEntry, ModelsManifest
-from wg_client.release.freeze import freeze
 from wg_client.release.look import look
 from wg_core import atomic
 from wg_core import snapshot as snapshots
@@ -30,6 +29,7 @@ from wg_core.fleet.inbox import Inbox
 from wg_core.ledger import witness as witnesses
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessState
+from wg_core.release.freeze import freeze
 from wg_core.release.query import answer_query
 from wg_core.site import config as configuration
 from wg_core.site import identity

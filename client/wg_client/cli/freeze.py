@@ -18,7 +18,7 @@ from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.data.inspection import Inspection
-    from wg_client.release.freeze import Frozen
+    from wg_core.release.freeze import Frozen
 
 _SHOWN = 50  # Lines for a person; `--json` has all
 CANNOT = template("  cannot be used: {name}: {why}")
@@ -44,8 +44,7 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     is a new version of the data set, whose releases are charged anew.
     """
     from wg_client.data import local_encoder
-    from wg_client.release import freeze as freezing
-    from wg_client.release.look import look
+    from wg_client.release.look import freeze_data, look
     from wg_core.site import config as configuration
 
     config = configuration.load(home)
@@ -55,7 +54,7 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     if refused := say_refusal(found, set_aside, allow_empty, source, as_json):
         return refused
     with freezing_bar() as stage:
-        frozen = freezing.freeze(
+        frozen = freeze_data(
             home, found, load=load, set_aside=set_aside, allow_empty=allow_empty, stage=stage
         )
     lines = [*frozen_lines(frozen), next_step("wg-client check --home {home}", home=home.root)]
@@ -88,7 +87,7 @@ def say_refusal(
     found: Inspection, set_aside: bool, allow_empty: bool, source: Path, as_json: bool
 ) -> int:
     """Name everything that keeps a data set from being frozen; returns the exit code, or 0."""
-    from wg_client.release.freeze import why_not
+    from wg_client.release.look import why_not
 
     refused = why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source)
     for hint in found.hints:

@@ -21,7 +21,7 @@ from wg_core.site.reading import LogConfig
 
 if TYPE_CHECKING:
     from wg_client.fleet.encoder_about import EncoderAbout
-    from wg_client.release.freeze import Frozen
+    from wg_core.release.freeze import Frozen
 
 _DEFAULT = PrivacyConfig()
 _CONFIRMED = {

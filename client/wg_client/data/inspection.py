@@ -14,8 +14,9 @@ or to leave the content out of both, would let one unit more change what another
 statistics, and the sensitivity would not hold.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +25,11 @@ from wg_client.data.dataset import UNLABELLED, SiteData, Survey
 from wg_client.data.looks import Looks
 from wg_common.modalities.base import Record, content_digest
 from wg_core.errors import DataError
+from wg_core.release.freeze import Stage
 from wg_core.snapshot import Duplicate, Problem
 
 _STEP = 64
 _NAME = 40  # Most characters of a unit in a message
-
-Stage = Callable[[str, int, int], None]  # Called with (what is done, records done, records in all)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,6 +51,16 @@ class Inspection:
     problems: tuple[Problem, ...]
     duplicates: tuple[Duplicate, ...]
     hints: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> Sequence[Path] | None:
+        """File of each record; None: all are in the one file of the data set."""
+        return getattr(self.data.records, "paths", None) or None
+
+    def read(self, row: int) -> tuple[Record, bytes]:
+        """One record's values and the SHA-256 of its content, or ``DataError``."""
+        record = decode(self.data, row)
+        return record, content_digest(record)
 
 
 def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspection:

@@ -16,18 +16,18 @@ from pathlib import Path
 
 from wg_client.data import local_encoder
 from wg_client.data.dataset import READING, check_modality
-from wg_client.data.inspection import Inspection, Stage, inspect
+from wg_client.data.inspection import Inspection, inspect
 from wg_client.data.survey import survey
 from wg_client.fleet import encoder_about
 from wg_client.fleet.encoder_about import Confirm
 from wg_client.fleet.enrolment import enrol
-from wg_client.release import freeze as freezing
-from wg_client.release.freeze import Frozen
+from wg_client.release.look import freeze_data, why_not
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.module import load_encoder
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, StorageError, raised_as
 from wg_core.ledger import place
+from wg_core.release.freeze import Frozen, Stage
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, sharing
 from wg_core.site.config import (
@@ -140,7 +140,7 @@ def initialise(
     found = found or look(choice, privacy, stage)
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
     path = choice.path
-    if refused := freezing.why_not(found, set_aside=skip, allow_empty=empty, source=path):
+    if refused := why_not(found, set_aside=skip, allow_empty=empty, source=path):
         raise refused
     named = check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
@@ -160,7 +160,7 @@ def initialise(
         config = _enrolled_before(home, named, data, privacy)
     else:
         config = _enrol(home, token, choice, found, data, privacy, confirm)
-    return config, freezing.freeze(
+    return config, freeze_data(
         home,
         found,
         load=local_encoder.loader(config),

@@ -28,9 +28,7 @@ from wg_audit.installed.plant import (
     Setup,
 )
 from wg_audit.installed.records import features_of
-from wg_client.release import freeze as freezing
-from wg_client.release.freeze import LoadEncoder, RecordEncoder
-from wg_client.release.look import look
+from wg_client.release.look import freeze_data, look
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_core import atomic
@@ -38,6 +36,7 @@ from wg_core.ledger import witness as witnesses
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessState
 from wg_core.release import query as release_query
+from wg_core.release.freeze import LoadEncoder, RecordEncoder
 from wg_core.site import config as configuration
 from wg_core.site import identity
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
@@ -193,7 +192,7 @@ class CanaryPlant:
             **{_UNITS: np.array([record.unit for record in records])},  # type: ignore[arg-type]  # numpy's stubs are too strict
         )
         found = look(self._home, load=self._load)
-        made = freezing.freeze(self._home, found, load=self._load, now=lambda: NOW)
+        made = freeze_data(self._home, found, load=self._load, now=lambda: NOW)
         return made.snapshot.manifest.salt
 
     def release(self, question: Question, sampler: Sampler | None) -> bytes:

@@ -1,10 +1,15 @@
-"""Looking at a data set before it is frozen: every record decoded and hashed, problems named."""
+"""A data set is looked at, and frozen: every record decoded and hashed, problems named."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from wg_client.data.inspection import Inspection, Stage, inspect
+from wg_client.data.dataset import nothing_found
+from wg_client.data.inspection import Inspection, inspect
 from wg_client.data.survey import survey
-from wg_client.release.freeze import LoadEncoder
+from wg_core.errors import DataError
+from wg_core.release import freeze as freezing
+from wg_core.release.freeze import Frozen, LoadEncoder, Stage
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.home import ClientHome
@@ -31,3 +36,49 @@ def look(home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None) -> 
         reading=config.data.reading,
     )
     return inspect(found, units=config.privacy.unit_rule != "record", stage=stage)
+
+
+def why_not(
+    found: Inspection, *, set_aside: bool, allow_empty: bool, source: Path
+) -> DataError | None:
+    """Why a data set cannot be frozen, or nothing; ``source`` is its folder or file."""
+    if found.problems and not set_aside:
+        first = found.problems[0]
+        return DataError(
+            f"{source}: nothing was frozen: {len(found.problems)} records or files cannot be used,"
+            f" first {first.name}: {first.reason}; mend them, or leave them out with --set-aside"
+        )
+    if not len(found.data) and not allow_empty:
+        return DataError(
+            f"{nothing_found(source, found.problems)}: nothing was frozen;"
+            " --allow-empty allows that"
+        )
+    return None
+
+
+def freeze_data(
+    home: ClientHome,
+    found: Inspection,
+    *,
+    load: LoadEncoder,
+    set_aside: bool = False,
+    allow_empty: bool = False,
+    stage: Stage | None = None,
+    now: Callable[[], float] = time.time,
+) -> Frozen:
+    """Freeze what was looked at, unless something in it cannot be used.
+
+    Args:
+        set_aside: Leave out what cannot be used.
+        allow_empty: Freeze no record at all.
+        stage: Told how far it is.
+        now: Unix time, seconds.
+
+    Raises:
+        DataError: Something cannot be used; nothing changed.
+        WgError: As of ``wg_core.release.freeze.freeze``.
+    """
+    source = Path(configuration.load(home).data.path)
+    if refused := why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source):
+        raise refused
+    return freezing.freeze(home, found, load=load, stage=stage, now=now)

@@ -17,7 +17,6 @@ from wg_client.data.plant import Plant
 from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
 from wg_client.fitting.cost import LearningCost, learning_cost, measured_speed
-from wg_client.release.freeze import file_stamp
 from wg_client.release.hints import hints
 from wg_common.modalities.registry import listed, modality
 from wg_core.errors import DataError
@@ -26,6 +25,7 @@ from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.release.freeze import file_stamp
 from wg_core.release.query import charge_request, plain
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin

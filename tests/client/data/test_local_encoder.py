@@ -17,7 +17,6 @@ from tests.common.nets.test_onnx_file import SIDE, model, pooled
 from wg_client.cli.main import group
 from wg_client.data import local_encoder
 from wg_client.data import plant as plants
-from wg_client.data.encoded import Encoded
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.methods.names import LOCAL
 from wg_client.models import adoption, predict, store
@@ -29,6 +28,7 @@ from wg_common.nets.encoder.onnx_file import OnnxEncoder
 from wg_core import cli
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError
+from wg_core.release.encoded import Encoded
 from wg_core.site import config as configuration
 from wg_core.site.encoder_names import LITE2, MINILM
 from wg_core.site.local_encoder import LocalEncoderConfig, read

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from wg_audit.installed import probes
 from wg_client.data import inspection
-from wg_client.release import freeze as freezing
 from wg_common.modalities.base import content_digest
 from wg_common.nets.encoder.module import Encoder
 from wg_core import snapshot as snapshots
 from wg_core.privacy import centring, exact, mechanism
 from wg_core.privacy.schema import StatisticsSchema
+from wg_core.release import freeze as freezing
 from wg_core.release import query
 from wg_core.wire import canonical, signing, statistics_file
 

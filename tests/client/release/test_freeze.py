@@ -18,7 +18,6 @@ from PIL import Image
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
 from wg_client.data import plant as plants
-from wg_client.release import freeze as freezing
 from wg_client.release.preview import check
 from wg_common.modalities.base import content_digest
 from wg_common.modalities.images import Images
@@ -28,6 +27,7 @@ from wg_core.errors import BudgetExceeded, ConfigError, DataError, StorageError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.exact import exact_statistics
+from wg_core.release import freeze as freezing
 from wg_core.release import overlap
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query

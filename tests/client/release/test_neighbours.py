@@ -42,14 +42,14 @@ from tests.client.release.neighbour_folders import (
     undeclared,
 )
 
-from wg_client.release import freeze as freezing
-from wg_client.release.look import look
+from wg_client.release.look import freeze_data, look
 from wg_core.connection import link
 from wg_core.fleet import node
 from wg_core.fleet.interface import Handlers, NodeOptions
 from wg_core.ledger import entries, store
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import mechanism, timing
+from wg_core.release import freeze as freezing
 from wg_core.release import query as release_query
 from wg_core.site import config as configuration
 from wg_core.site import identity
@@ -335,7 +335,7 @@ def freeze(home: ClientHome, encoder: TinyEncoder | None = None) -> freezing.Fro
     def load(_: bytes) -> TinyEncoder:
         return encoder or TinyEncoder()
 
-    return freezing.freeze(
+    return freeze_data(
         home,
         look(home, load=load),
         set_aside=True,

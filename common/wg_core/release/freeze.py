@@ -1,7 +1,7 @@
-"""Freezing: every record is decoded, checked, encoded and hashed once, before anything is asked.
+"""Freezing: a data set is fixed, every record encoded once, before anything is asked.
 
-``release.look`` names all that is wrong with a data set, by file and reason; nothing is frozen
-then, unless ``set_aside`` leaves these records out. Afterwards a release depends on the snapshot
+How files become records, and what encodes them, is given: ``InspectedRecords``, of which those that
+cannot be used are set aside, and ``RecordEncoder``. Afterwards a release depends on the snapshot
 alone: nothing that happens to the data folder can be seen in an answer.
 
 A freeze makes a new version even of equal data: a new salt, so another commitment, an entry on the
@@ -30,10 +30,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.dataset import SiteData, nothing_found
-from wg_client.data.encoded import Encoded
-from wg_client.data.inspection import Inspection, Stage, decode
-from wg_common.modalities.base import content_digest
 from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, DataError, StorageError
@@ -41,14 +37,17 @@ from wg_core.ledger.store import Ledger
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.release import overlap
 from wg_core.release.answer_time import check_slot
+from wg_core.release.encoded import Encoded
 from wg_core.release.query import open_ledger
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import (
+    Duplicate,
     FrozenRecords,
     Listing,
+    Problem,
     Snapshot,
     SnapshotManifest,
 )
@@ -57,6 +56,63 @@ from wg_core.wire import canonical
 log = logging.getLogger(__name__)
 
 _CHUNK = 64
+
+
+Stage = Callable[[str, int, int], None]  # Called with (what is done, records done, records in all)
+
+
+class RecordTable(Protocol):
+    """Records that count; see ``wg_client.data.dataset.SiteData``."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index into the label domain, ``[n]``; -1 = unlabelled."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each record."""
+
+    @property
+    def units(self) -> tuple[str, ...] | None:
+        """Privacy unit of each record; None: the record is its own."""
+
+    @property
+    def rows(self) -> NDArray[np.int64] | None:
+        """Row of each record in its file; None: each record is a file."""
+
+    def __len__(self) -> int:
+        """Number n of records."""
+
+
+class InspectedRecords(Protocol):
+    """Records as they were looked at; see ``wg_client.data.inspection.Inspection``."""
+
+    @property
+    def data(self) -> RecordTable:
+        """The records that count."""
+
+    @property
+    def digests(self) -> tuple[bytes, ...]:
+        """SHA-256 of each one's content."""
+
+    @property
+    def shapes(self) -> NDArray[np.int64]:
+        """First two sides of each record, ``[n, 2]``."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is set aside, and why."""
+
+    @property
+    def duplicates(self) -> tuple[Duplicate, ...]:
+        """What counts once with another record."""
+
+    @property
+    def paths(self) -> Sequence[Path] | None:
+        """File of each record; None: all are in the one file of the data set."""
+
+    def read(self, row: int) -> tuple[Any, bytes]:
+        """One record's values and the SHA-256 of its content, or ``DataError``."""
 
 
 class RecordEncoder(Protocol):
@@ -108,40 +164,19 @@ class Frozen:
         return len(self.listing.names)
 
 
-def why_not(
-    found: Inspection, *, set_aside: bool, allow_empty: bool, source: Path
-) -> DataError | None:
-    """Why a data set cannot be frozen, or nothing; ``source`` is its folder or file."""
-    if found.problems and not set_aside:
-        first = found.problems[0]
-        return DataError(
-            f"{source}: nothing was frozen: {len(found.problems)} records or files cannot be used,"
-            f" first {first.name}: {first.reason}; mend them, or leave them out with --set-aside"
-        )
-    if not len(found.data) and not allow_empty:
-        return DataError(
-            f"{nothing_found(source, found.problems)}: nothing was frozen;"
-            " --allow-empty allows that"
-        )
-    return None
-
-
 def freeze(
     home: ClientHome,
-    found: Inspection,
+    found: InspectedRecords,
     *,
     load: LoadEncoder,
-    set_aside: bool = False,
-    allow_empty: bool = False,
     stage: Stage | None = None,
     now: Callable[[], float] = time.time,
 ) -> Frozen:
     """Make the next snapshot, and put it in use.
 
     Args:
-        found: From ``release.look``.
+        found: Records that were looked at; its problems are set aside.
         load: Loads the encoder package.
-        allow_empty: Freeze no record at all.
         stage: Told how far it is.
         now: Unix time, seconds.
 
@@ -152,9 +187,6 @@ def freeze(
         StorageError: The disk is full; nothing changed.
     """
     config = configuration.load(home)
-    source = Path(config.data.path)
-    if refused := why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source):
-        raise refused
     package = encoder_pin.load(home, config)
     encoder = load(package)
     check_slot(config, len(found.data), encoder.local_dimension)
@@ -216,7 +248,7 @@ def _manifest(
     config: ClientConfig,
     encoder: RecordEncoder,
     schema: StatisticsSchema,
-    found: Inspection,
+    found: InspectedRecords,
     hashes: dict[str, str],
     created: int,
 ) -> SnapshotManifest:
@@ -254,7 +286,7 @@ def _has_units(config: ClientConfig) -> bool:
     return config.privacy.unit_rule != "record"
 
 
-def _records(config: ClientConfig, found: Inspection, secret: bytes) -> FrozenRecords:
+def _records(config: ClientConfig, found: InspectedRecords, secret: bytes) -> FrozenRecords:
     data = found.data
     contents = [snapshots.keyed_content(secret, digest) for digest in found.digests]
     units = contents
@@ -268,7 +300,7 @@ def _records(config: ClientConfig, found: Inspection, secret: bytes) -> FrozenRe
         units=_rows(units),
         shapes=found.shapes,
         rows=np.full(n, -1, dtype=np.int64) if data.rows is None else data.rows,
-        stamps=_stamps(config, data),
+        stamps=_stamps(config, found),
     )
 
 
@@ -277,8 +309,8 @@ def _rows(digests: list[bytes]) -> NDArray[np.uint8]:
     return found.reshape(-1, snapshots.DIGEST_BYTES)
 
 
-def _stamps(config: ClientConfig, data: SiteData) -> NDArray[np.int64]:
-    paths = getattr(data.records, "paths", None) or [Path(config.data.path)] * len(data)
+def _stamps(config: ClientConfig, found: InspectedRecords) -> NDArray[np.int64]:
+    paths = found.paths or [Path(config.data.path)] * len(found.data)
     return np.array([file_stamp(path) for path in paths], dtype=np.int64).reshape(-1, 2)
 
 
@@ -294,7 +326,7 @@ def file_stamp(path: Path) -> tuple[int, int]:
 def _encode(
     folder: Path,
     encoder: RecordEncoder,
-    found: Inspection,
+    found: InspectedRecords,
     contents: NDArray[np.uint8],
     encoded: Encoded,
     stage: Stage | None,
@@ -317,12 +349,12 @@ def _encode(
         for row, features in before.items():
             if features is not None:
                 local[row] = features
-        records = [decode(data, row) for row in new]
-        for row, record in zip(new, records, strict=True):
-            if content_digest(record) != found.digests[row]:
+        records = [found.read(row) for row in new]
+        for row, (_, digest) in zip(new, records, strict=True):
+            if digest != found.digests[row]:
                 raise DataError(f"{data.names[row]}: changed while it was frozen; freeze again")
         if new:
-            part = encoder.encode_local(records)
+            part = encoder.encode_local([record for record, _ in records])
             # A record whose features are not finite counts as zeros, and nothing tells of it.
             part = np.where(np.isfinite(part), part, 0).astype(np.float32)
             local[new] = part
@@ -335,7 +367,7 @@ def _encode(
 
 
 def _exact(
-    schema: StatisticsSchema, features: NDArray[np.float32], data: SiteData, config: ClientConfig
+    schema: StatisticsSchema, features: NDArray[np.float32], data: RecordTable, config: ClientConfig
 ) -> NDArray[np.int64]:
     if len(data) > schema.capacity:
         raise DataError(f"{config.data.path}: more than the {schema.capacity} records of a release")
@@ -344,7 +376,7 @@ def _exact(
     )
 
 
-def _commitment(found: Inspection, secret: bytes, salt: bytes, config: ClientConfig) -> str:
+def _commitment(found: InspectedRecords, secret: bytes, salt: bytes, config: ClientConfig) -> str:
     data = found.data
     names = [*config.data.labels, ""]
     return snapshots.commitment(

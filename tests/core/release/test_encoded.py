@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.client.conftest import MakePlant, remembering
 
-from wg_client.release import freeze as freezing
+from wg_client.release.look import freeze_data
+from wg_core.release import freeze as freezing
 
 
 def test_a_freeze_that_was_cut_off_goes_on_where_it_stopped(
@@ -34,10 +35,10 @@ def test_a_freeze_that_was_cut_off_goes_on_where_it_stopped(
             return self._encoder.encode_local(records)
 
     with pytest.raises(KeyboardInterrupt):
-        freezing.freeze(plant.home, plant.look(), load=lambda _: Counting(2))
+        freeze_data(plant.home, plant.look(), load=lambda _: Counting(2))
     (kept,) = (plant.home.snapshots / ".encoded").iterdir()
     kept.write_bytes(kept.read_bytes() + b"half a row")
-    frozen = freezing.freeze(plant.home, plant.look(), load=lambda _: Counting(-1))
+    frozen = freeze_data(plant.home, plant.look(), load=lambda _: Counting(-1))
     assert sum(encoded) == frozen.records
     assert not (plant.home.snapshots / ".encoded").exists()
     alone = plant.freeze()
