@@ -29,7 +29,7 @@ from wg_client.selection.checks import registry as checks
 from wg_client.selection.model_selection import Outcome
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import NotAcceptedError
-from wg_server.generator.heads.generate import Generator
+from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 
 HARM = 0.02  # A kept model that is so much less accurate than local-only does harm

@@ -129,7 +129,7 @@ def make_base(
     home: ServerHome, own: Release, others: Sequence[Release], request_id: str, recipe: Recipe
 ) -> bytes:
     """A package of the public base alone, in a process with torch, as the real maker's."""
-    import wg_server.generator.heads.generate  # noqa: F401
+    import wg_server.generator.weights.head_generation  # noqa: F401
 
     return base_package(home, own, others, request_id, recipe)
 

@@ -30,14 +30,14 @@ from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator import versions
-from wg_server.generator.heads.denoiser import collate
-from wg_server.generator.heads.generate import Generator, SiteRelease, generate
-from wg_server.generator.networks.generate import (
+from wg_server.generator.prior.conditioning import condition
+from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.weights.head_denoiser import collate
+from wg_server.generator.weights.head_generation import Generator, SiteRelease, generate
+from wg_server.generator.weights.network_generation import (
     NetworkGenerator,
     generate_networks,
 )
-from wg_server.generator.prior.conditioning import condition
-from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 

@@ -33,11 +33,11 @@ from wg_common.inference import posterior as posteriors
 from wg_common.modalities import cameras
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
-from wg_server.generator.heads.generate import OTHER_SITES_LIMIT
 from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.statistics import clustered
+from wg_server.generator.weights.head_generation import OTHER_SITES_LIMIT
 from wg_server.zoo.procedural import families
 
 HONEST = 7

@@ -1,8 +1,8 @@
 """The generators that a server's home has installed, loaded."""
 
 from wg_server.generator import versions
-from wg_server.generator.heads.generate import Generator, load_generator
-from wg_server.generator.networks.generate import NetworkGenerator, load_networks
+from wg_server.generator.weights.head_generation import Generator, load_generator
+from wg_server.generator.weights.network_generation import NetworkGenerator, load_networks
 from wg_server.site.home import ServerHome
 
 

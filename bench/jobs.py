@@ -23,7 +23,7 @@ from bench.reference.deepsets import SetNetwork, set_network
 from wg_common import streams
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.streams import Stream
-from wg_server.generator.heads.generate import Generator
+from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 from wg_server.zoo.workers import pool
 

@@ -42,7 +42,7 @@ from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.encoder.window_course import WindowCourse
 from wg_core.errors import NotAcceptedError
-from wg_server.generator.heads.generate import Generated, Generator, generate
+from wg_server.generator.weights.head_generation import Generated, Generator, generate
 from wg_server.site.home import ServerHome
 
 FOUND = "found"

@@ -33,10 +33,10 @@ from wg_client.fitting.local_models import fit_local
 from wg_client.selection.model_selection import Outcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.heads.denoiser import collate
-from wg_server.generator.heads.generate import Generated, Generator, SiteRelease, generate
 from wg_server.generator.prior.conditioning import condition
 from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.weights.head_denoiser import collate
+from wg_server.generator.weights.head_generation import Generated, Generator, SiteRelease, generate
 
 SAME_FAMILY_SHOTS = 60
 JUDGED = ("network", "sample-0", "sample-mean")

@@ -49,7 +49,7 @@ from wg_client.selection.gain import Accuracy
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.encoder.window_course import WindowCourse
-from wg_server.generator.heads.generate import Generator
+from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 
 VERSION = 4

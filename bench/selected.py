@@ -30,7 +30,7 @@ from wg_common.nets.encoder.window_course import WindowCourse
 from wg_common.streams import Stream
 from wg_core.site.config import AcceptanceConfig
 from wg_core.site.encoder_names import STEPS
-from wg_server.generator.heads.generate import Generated
+from wg_server.generator.weights.head_generation import Generated
 
 SELECTOR = "selector"
 THEN_LOCAL = ", then local"

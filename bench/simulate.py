@@ -37,7 +37,7 @@ from wg_client.methods.names import LOCAL
 from wg_client.pilot import published
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import DataError, NotAcceptedError
-from wg_server.generator.heads.generate import Generator
+from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 
 NETWORKS = (

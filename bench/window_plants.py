@@ -38,7 +38,7 @@ from wg_common.modalities import sensors
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.window_course import WindowCourse
-from wg_server.generator.heads.generate import Generator
+from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 
 VERSION = 5

@@ -30,8 +30,8 @@ from wg_core.language import CODES, ENGLISH, Language, Text, text
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing, statistics_file
 from wg_server.generator import versions
-from wg_server.generator.heads.generate import generate, load_generator
 from wg_server.generator.versions import Version
+from wg_server.generator.weights.head_generation import generate, load_generator
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 

@@ -21,11 +21,11 @@ from wg_core import atomic
 from wg_core.errors import InternalError
 from wg_core.wire import canonical
 from wg_server.generator import versions
-from wg_server.generator.heads import batch as batches
-from wg_server.generator.heads.batch import Targets
-from wg_server.generator.heads.denoiser import Batch
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.simulation.data import TrainingData, load_tasks, prepare
+from wg_server.generator.weights import head_batch as batches
+from wg_server.generator.weights.head_batch import Targets
+from wg_server.generator.weights.head_denoiser import Batch
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from wg_common import streams
 from wg_common.streams import Stream
-from wg_server.generator.heads.denoiser import Batch
 from wg_server.generator.simulation.episodes import CLASS_LIMIT
+from wg_server.generator.weights.head_denoiser import Batch
 
 LATENT = 128
 CONDITION = 128

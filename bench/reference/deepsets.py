@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from wg_common import streams
 from wg_common.streams import Stream
-from wg_server.generator.heads import batch as batches
-from wg_server.generator.heads.batch import Targets
-from wg_server.generator.heads.denoiser import Batch
-from wg_server.generator.heads.objective import head_logits, task_loss
 from wg_server.generator.prior import conditioning as c
+from wg_server.generator.weights import head_batch as batches
+from wg_server.generator.weights.head_batch import Targets
+from wg_server.generator.weights.head_denoiser import Batch
+from wg_server.generator.weights.head_objective import head_logits, task_loss
 
 _OWN = 3  # Which class vector is the site's own noisy mean
 

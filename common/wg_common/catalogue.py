@@ -15,7 +15,7 @@ from wg_core.errors import ConfigError
 
 WeightPlan = Literal["head", "norm", "low-rank", "layers", "whole"]
 WEIGHT_PLANS: Final[tuple[WeightPlan, ...]] = ("head", "norm", "low-rank", "layers", "whole")
-"""From the narrowest to the widest; what each generates: ``wg_server.generator.networks``."""
+"""From the narrowest to the widest; what each generates: ``wg_server.generator.weights``."""
 HEAD_PLAN: Final = "head"
 
 

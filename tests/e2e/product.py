@@ -39,11 +39,12 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.statistics_file import decode_covered
 from wg_server.fleet.enrolment import make_token
-from wg_server.generator.heads import codec, package
-from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
-from wg_server.generator.heads.package import Parts
 from wg_server.generator.prior import retrieval
 from wg_server.generator.prior.fitted import crossfit
+from wg_server.generator.weights import codec
+from wg_server.generator.weights import head_package as package
+from wg_server.generator.weights.head_denoiser import Denoiser, DenoiserConfig
+from wg_server.generator.weights.head_package import Parts
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
 

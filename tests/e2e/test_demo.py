@@ -16,8 +16,8 @@ from demo.plans import ARCHITECTURE, write_plans
 from demo.plants import industrial, usual
 from demo.processes import CommandFailed, processes
 
-from wg_server.generator.networks.load import FEWEST
 from wg_server.generator.plan import read_plan as read_training
+from wg_server.generator.weights.network_zoo import FEWEST
 from wg_server.zoo import networks
 from wg_server.zoo.plan import read_plan as read_zoo
 from wg_server.zoo.plan import tasks

@@ -12,11 +12,11 @@ from wg_client.selection.delivery import take_package
 from wg_core.errors import ConfigError
 from wg_server.campaigns.airgap import generate_from_file
 from wg_server.generator import versions
-from wg_server.generator.heads.generate import load_generator
-from wg_server.generator.networks.generate import load_networks
-from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.pipeline import train
 from wg_server.generator.plan import GeneratorPlan
+from wg_server.generator.weights.head_generation import load_generator
+from wg_server.generator.weights.network_generation import load_networks
+from wg_server.generator.weights.network_plan import NetworkTraining
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
 from wg_server.zoo.procedural import families

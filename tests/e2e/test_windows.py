@@ -14,8 +14,8 @@ from wg_client.models.manifest import KEPT
 from wg_client.selection.delivery import take_package
 from wg_core.site import config as configuration
 from wg_server.campaigns.airgap import generate_from_file
-from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.plan import GeneratorPlan
+from wg_server.generator.weights.network_plan import NetworkTraining
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
 from wg_server.zoo.procedural_windows import families

@@ -23,7 +23,7 @@ from wg_server.generator.versions import Recipe, Version
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
-    from wg_server.generator.heads.generate import Generated
+    from wg_server.generator.weights.head_generation import Generated
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,8 @@ def _generate(
     *,
     seed: int,
 ) -> _Made:
-    from wg_server.generator.heads import generate as generation  # torch is slow to import
-    from wg_server.generator.networks import generate as networks
+    from wg_server.generator.weights import head_generation as generation  # torch is slow to import
+    from wg_server.generator.weights import network_generation as networks
 
     heads = generation.load_generator(version.heads)
     if heads.id != version.summary.generator:

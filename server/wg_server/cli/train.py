@@ -13,9 +13,9 @@ from wg_server.cli.options import home_option, plan_option, this_user
 from wg_server.generator import pipeline, versions
 from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.scores import against_others
-from wg_server.generator.networks.load import FEWEST
 from wg_server.generator.plan import read_plan
 from wg_server.generator.training import compute
+from wg_server.generator.weights.network_zoo import FEWEST
 from wg_server.site.home import ServerHome
 from wg_server.site.progress import Noted
 from wg_server.store.operators import recorded

@@ -1,11 +1,11 @@
 """From a zoo to a generator package: all steps of ``wg-server train``, in order.
 
 1. The zoo's tasks are read, families are split, and priors are fitted (``simulation.data``).
-2. A denoiser of heads is trained on simulated plants (``heads.objective``), packed with its codec,
-   its priors and what is kept of the zoo, and measured on left-out families: the model card.
+2. A denoiser of heads is trained on simulated plants (``weights.head_objective``), packed with its
+   codec, its priors and what is kept of the zoo, and measured on left-out families: the model card.
 3. If the zoo has whole networks, a second denoiser is trained for them on the same split
-   (``networks.objective``), packed and measured likewise; it names the package of heads that it
-   stands on.
+   (``weights.network_objective``), packed and measured likewise; it names the package of heads that
+   it stands on.
 
 Both trainings are the same loop (``training.loop``). The checkpoint of heads stays until networks
 are done: a training that is killed while it learns networks does not learn heads again. The card of
@@ -40,14 +40,6 @@ from wg_server.generator.evaluation import (
 )
 from wg_server.generator.evaluation.retrieval_weight import measure_weight
 from wg_server.generator.families import heads as operator_heads
-from wg_server.generator.heads.codec import Codec
-from wg_server.generator.heads.objective import HeadObjective
-from wg_server.generator.heads.package import Parts, pack
-from wg_server.generator.networks import package as network_package
-from wg_server.generator.networks.denoiser import NetworkDenoiser
-from wg_server.generator.networks.episodes import NetworkZoo
-from wg_server.generator.networks.load import load_zoos
-from wg_server.generator.networks.objective import SCENARIO, NetworkObjective
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.prior import retrieval
 from wg_server.generator.simulation.data import TrainingData, load_tasks, prepare
@@ -55,6 +47,14 @@ from wg_server.generator.training import beside, compute, loop
 from wg_server.generator.training.compute import Compute
 from wg_server.generator.training.loop import Progress
 from wg_server.generator.training.plan import TrainingPlan
+from wg_server.generator.weights import network_package
+from wg_server.generator.weights.codec import Codec
+from wg_server.generator.weights.head_objective import HeadObjective
+from wg_server.generator.weights.head_package import Parts, pack
+from wg_server.generator.weights.network_denoiser import NetworkDenoiser
+from wg_server.generator.weights.network_episodes import NetworkZoo
+from wg_server.generator.weights.network_objective import SCENARIO, NetworkObjective
+from wg_server.generator.weights.network_zoo import load_zoos
 from wg_server.site.home import ServerHome
 from wg_server.zoo import bases, devices, family_heads
 from wg_server.zoo import networks as zoo_networks

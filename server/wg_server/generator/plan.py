@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wg_core import settings
-from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.training.plan import TrainingPlan
+from wg_server.generator.weights.network_plan import NetworkTraining
 from wg_server.zoo import plan as zoo_plan
 
 DEFAULT = "default"

@@ -12,13 +12,13 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.heads.codec import fit_codec
-from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
-from wg_server.generator.heads.generate import Generator
-from wg_server.generator.heads.package import Parts
 from wg_server.generator.prior import retrieval
 from wg_server.generator.prior.fitted import crossfit
 from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.weights.codec import fit_codec
+from wg_server.generator.weights.head_denoiser import Denoiser, DenoiserConfig
+from wg_server.generator.weights.head_generation import Generator
+from wg_server.generator.weights.head_package import Parts
 from wg_server.zoo import heads
 
 DIMENSION = 16

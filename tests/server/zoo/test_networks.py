@@ -16,9 +16,9 @@ from wg_common.nets import lite0_low
 from wg_common.nets import network as whole_networks
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError
-from wg_server.generator.networks.load import load_networks
-from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.weights.network_zoo import load_networks
+from wg_server.generator.weights.weight_plan import weight_plan
 from wg_server.site.home import ServerHome
 from wg_server.zoo import bases, fine_tuning, networks, sources
 from wg_server.zoo.build import build, steps

@@ -13,7 +13,7 @@ from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_core.settings import parse
 from wg_server.cli.zoo import zoo as group
-from wg_server.generator.networks.load import FEWEST
+from wg_server.generator.weights.network_zoo import FEWEST
 from wg_server.site.home import ServerHome
 from wg_server.zoo import family_heads, heads, sources
 from wg_server.zoo.build import build

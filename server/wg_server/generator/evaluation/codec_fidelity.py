@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from wg_common import streams
 from wg_common.nets import network as whole_networks
 from wg_common.streams import Stream
-from wg_server.generator.networks.codec import Array, fit_layer_codec
-from wg_server.generator.networks.decoder import Decoder
-from wg_server.generator.networks.entries import ZooNetwork
-from wg_server.generator.networks.weight_plan import WeightPlan
 from wg_server.generator.statistics import clustered
+from wg_server.generator.weights.codec import Array, fit_layer_codec
+from wg_server.generator.weights.decoder import Decoder
+from wg_server.generator.weights.weight_plan import WeightPlan
+from wg_server.generator.weights.zoo_network import ZooNetwork
 
 FOLDS = 3
 MOST = 60  # Networks of an architecture that are run, at most

@@ -18,18 +18,18 @@ from scipy.special import softmax
 
 from wg_common import streams
 from wg_common.streams import Stream
-from wg_server.generator.diffusion import flow
 from wg_server.generator.evaluation import memorisation
 from wg_server.generator.evaluation.scores import Scores, losses
-from wg_server.generator.heads import sampler
-from wg_server.generator.heads.codec import Codec
-from wg_server.generator.heads.denoiser import Batch, collate
-from wg_server.generator.heads.package import Parts
 from wg_server.generator.prior import blup, conditioning, retrieval
 from wg_server.generator.prior.blup import Head
 from wg_server.generator.prior.fitted import FittedPriors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
+from wg_server.generator.weights import flow, sampler
+from wg_server.generator.weights.codec import Codec
+from wg_server.generator.weights.flow import State
+from wg_server.generator.weights.head_denoiser import Batch, collate, decode, joined
+from wg_server.generator.weights.head_package import Parts
 
 FEW = Scenario(
     epsilon=4.0,
@@ -90,9 +90,9 @@ def heads(parts: Parts, episode: Episode, rng: np.random.Generator) -> dict[str,
     with torch.inference_mode():
         found["network"] = _first(parts, batch, sampler.deterministic(parts.denoiser, batch))
         noise = flow.named_noise(episode.labels, parts.codec.latent, 8, 1)
-        latent = sampler.sample(parts.denoiser, many, noise)
-        found["sample"] = _first(parts, batch, latent[:1])
-        found["sample-mean"] = _first(parts, batch, latent.mean(dim=0, keepdim=True))
+        (latent,) = sampler.sample(parts.denoiser, many, (noise,))
+        found["sample"] = _first(parts, batch, (latent[:1],))
+        found["sample-mean"] = _first(parts, batch, (latent.mean(dim=0, keepdim=True),))
         turned = _shuffle(batch, rng)
         found["shuffled-tokens"] = _first(
             parts, batch, sampler.deterministic(parts.denoiser, turned)
@@ -192,9 +192,7 @@ def diversity(parts: Parts, episodes: Sequence[Episode]) -> dict[str, float]:
         many = collate([episode.condition] * 4)
         with torch.inference_mode():
             noise = flow.named_noise(episode.labels, parts.codec.latent, 4, 2)
-            weight, _ = sampler.decode(
-                parts.codec, many, sampler.sample(parts.denoiser, many, noise)
-            )
+            weight, _ = decode(parts.codec, many, sampler.sample(parts.denoiser, many, (noise,)))
         drawn = weight.numpy().astype(np.float64)
         novel += [retrieval.novelty(parts.zoo_index, w) for w in drawn]
         between += [
@@ -215,9 +213,11 @@ def codec_fidelity(codec: Codec, episodes: Sequence[Episode]) -> dict[str, float
         k = episode.condition
         weight = torch.from_numpy(episode.target_weight - k.weight)
         bias = torch.from_numpy(episode.target_bias - k.bias)
-        w, b = codec.decode(codec.encode(weight, bias))
+        rows = codec.decode(codec.encode(joined(weight, bias)))
         before.append(episode.accuracy((episode.target_weight, episode.target_bias)))
-        after.append(episode.accuracy((k.weight + w.numpy(), k.bias + b.numpy())))
+        after.append(
+            episode.accuracy((k.weight + rows[:, :-1].numpy(), k.bias + rows[:, -1].numpy()))
+        )
     return {
         "trained_weights": float(np.mean(before)),
         "after_codec": float(np.mean(after)),
@@ -247,8 +247,8 @@ def _transplant(other: _Made, episode: Episode) -> Head:
     return weight, bias + weight @ (episode.estimate.centre - other.centre)
 
 
-def _first(parts: Parts, batch: Batch, latent: torch.Tensor) -> Head:
-    weight, bias = sampler.decode(parts.codec, batch, latent)
+def _first(parts: Parts, batch: Batch, latents: State) -> Head:
+    weight, bias = decode(parts.codec, batch, latents)
     return weight[0].numpy().astype(np.float64), bias[0].numpy().astype(np.float64)
 
 

@@ -21,17 +21,23 @@ from wg_common.streams import Stream
 from wg_server.generator.checks import Check, at_least
 from wg_server.generator.evaluation.head_card import FEW
 from wg_server.generator.evaluation.scores import LOSS_MARGIN, Scores, losses
-from wg_server.generator.networks import sampler
-from wg_server.generator.networks.condition import (
+from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.weights import sampler
+from wg_server.generator.weights.network_condition import (
     ROW_UNIT,
     FinalWeights,
     NetworkCondition,
     final_weights,
 )
-from wg_server.generator.networks.denoiser import KEPT_SHARE, NetworkDenoiser, collate
-from wg_server.generator.networks.episodes import NetworkEpisode, NetworkZoo, draw, logits
-from wg_server.generator.networks.package import ArchitectureBundle
-from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.weights.network_denoiser import (
+    KEPT_SHARE,
+    NetworkDenoiser,
+    Weights,
+    collate,
+    named_noise,
+)
+from wg_server.generator.weights.network_episodes import NetworkEpisode, NetworkZoo, draw, logits
+from wg_server.generator.weights.network_package import ArchitectureBundle
 
 SCENARIOS: Mapping[str, tuple[Scenario, bool]] = {
     title: (scenario, same_family)
@@ -91,10 +97,10 @@ def diversity(
         episode = draw(plants, zoos, families, rng, Scenario())
         bundle, number = bundles[episode.architecture], names.index(episode.architecture)
         parts = bundle.decoder.codec.parts
-        noise = sampler.named_noise(episode.plant.labels, parts, model.config, 3, 2)
+        noise = named_noise(episode.plant.labels, parts, model.config, 3, 2)
         batch = collate([episode.condition] * 3, [number] * 3, model.config)
         with torch.inference_mode():
-            drawn = sampler.sample(model, batch, noise)
+            drawn = Weights(*sampler.sample(model, batch, noise))
         flat = drawn.latents[:, : len(parts)].numpy()
         novel += [bundle.novelty(one) for one in flat]
         pairs = [(i, j) for i in range(3) for j in range(i)]
@@ -127,9 +133,9 @@ def methods(
     names = zoos[episode.architecture].decoder.codec.parts
     with torch.inference_mode():
         one = sampler.deterministic(model, batch)
-        noise = sampler.named_noise(episode.plant.labels, names, model.config, 4, 1)
+        noise = named_noise(episode.plant.labels, names, model.config, 4, 1)
         four = collate([condition] * 4, [number] * 4, model.config)
-        drawn = sampler.sample(model, four, noise)
+        drawn = Weights(*sampler.sample(model, four, noise))
         network = final_weights(condition, one.rows[0], one.latents[0])
         nothing = torch.zeros_like(network.latents)
         noise_rows = torch.from_numpy(rng.normal(size=condition.regression_rows.shape)).float()

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_server.generator.evaluation import network_card
-from wg_server.generator.networks.episodes import NetworkZoo, draw
 from wg_server.generator.simulation.episodes import Plants, Scenario
 from wg_server.generator.statistics import clearly_best
+from wg_server.generator.weights.network_episodes import NetworkZoo, draw
 
 WEIGHTS = (1.0, 0.5, 0.0)
 

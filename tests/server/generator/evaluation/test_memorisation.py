@@ -9,8 +9,8 @@ import pytest
 
 from wg_server.generator.evaluation import memorisation
 from wg_server.generator.evaluation.memorisation import Calibration
-from wg_server.generator.heads.generate import Generator, SiteRelease, generate
 from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.weights.head_generation import Generator, SiteRelease, generate
 
 if TYPE_CHECKING:
     from tests.server.generator.conftest import World

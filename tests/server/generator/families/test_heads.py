@@ -18,9 +18,9 @@ from wg_core.errors import DecodeError
 from wg_server.generator import container
 from wg_server.generator.families import heads
 from wg_server.generator.families.heads import OperatorFamilies, collect
-from wg_server.generator.heads import package
-from wg_server.generator.heads.generate import GeneratedCandidate, Generator, generate
 from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.weights import head_package as package
+from wg_server.generator.weights.head_generation import GeneratedCandidate, Generator, generate
 
 if TYPE_CHECKING:
     from tests.server.generator.conftest import World

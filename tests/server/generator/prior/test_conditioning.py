@@ -14,9 +14,9 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_common.inference.posterior import no_evidence
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.evaluation import head_card
-from wg_server.generator.heads.generate import Generator, SiteRelease, generate
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.weights.head_generation import Generator, SiteRelease, generate
 
 if TYPE_CHECKING:
     from tests.server.generator.conftest import World

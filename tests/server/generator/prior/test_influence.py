@@ -14,10 +14,10 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.heads.generate import Generator, SiteRelease, read_releases
 from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.weights.head_generation import Generator, SiteRelease, read_releases
 
 LABELS = ("c0", "c1", "c2", "c3")
 MOVED = ("c1", "c2", "c3", "c0")

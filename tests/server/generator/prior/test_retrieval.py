@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_server.generator.heads.generate import Generator
 from wg_server.generator.prior import retrieval
 from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.weights.head_generation import Generator
 
 
 def test_a_copy_is_found_and_new_weights_are_not(

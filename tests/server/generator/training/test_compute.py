@@ -15,15 +15,15 @@ from tests.server.generator.test_pipeline import PLAN, _fill, _plants, _silent
 from wg_core.errors import ConfigError
 from wg_server.generator import pipeline as training
 from wg_server.generator import versions
-from wg_server.generator.diffusion import flow
-from wg_server.generator.heads import batch as batches
-from wg_server.generator.heads import objective, sampler
-from wg_server.generator.heads.codec import fit_codec
-from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode, Scenario
 from wg_server.generator.training import compute
 from wg_server.generator.training.compute import CPU, Compute
+from wg_server.generator.weights import flow, sampler
+from wg_server.generator.weights import head_batch as batches
+from wg_server.generator.weights import head_objective as objective
+from wg_server.generator.weights.codec import fit_codec
+from wg_server.generator.weights.head_denoiser import Denoiser, DenoiserConfig
 from wg_server.site.home import ServerHome
 from wg_server.zoo import devices
 
@@ -83,7 +83,7 @@ def _loss(model: Denoiser, episodes: list[Episode], how: Compute) -> torch.Tenso
     rows = [len(episode.labels) for episode in episodes]
     noise = flow.draw(rngs, 0.4, rows, codec.latent)
     batch, targets = compute.on(batch, how.device), compute.on(targets, how.device)
-    assert sampler.deterministic(model, batch).device == how.device
+    assert sampler.deterministic(model, batch)[0].device == how.device
     return objective.loss(model, codec, batch, targets, 3.0, compute.on(noise, how.device), how)
 
 

@@ -1,1 +1,0 @@
-"""The diffusion under both generators: a rectified flow, and a transformer that predicts it."""

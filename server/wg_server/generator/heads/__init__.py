@@ -1,1 +1,0 @@
-"""The generator of linear heads on the shared encoder."""

@@ -1,1 +1,0 @@
-"""Whole small networks: weights as tokens, their zoo neighbours, and a diffusion over them."""

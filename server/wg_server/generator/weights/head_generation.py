@@ -1,0 +1,327 @@
+"""Generation: from releases to candidate weights. Deterministic for a seed.
+
+The server holds no data, so nothing here measures accuracy. Candidates come in the order in which
+the server would try them; the plant chooses among them on its own records.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, POSTERIOR, SAME_FAMILY, CandidateSource
+from wg_common.inference.posterior import SiteEvidence, no_evidence, without_classes
+from wg_common.nets import family_network
+from wg_core import atomic
+from wg_core.errors import DataError, VerificationError
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.wire import canonical
+from wg_server.generator.families import heads as operator_heads
+from wg_server.generator.prior import blup, influence, retrieval
+from wg_server.generator.prior.blup import Head, Prediction
+from wg_server.generator.prior.conditioning import Condition, condition
+from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.weights import flow, sampler
+from wg_server.generator.weights.head_denoiser import collate, decode
+from wg_server.generator.weights.head_package import PACKAGE_LIMIT, Parts, unpack
+
+OTHER_SITES_LIMIT = 8
+"""Other sites that condition one generation; those with most labels in common come first."""
+
+LENGTH_BOUND = 10.0  # Longest row of generated weights, over the prior head's mean length
+
+POSTERIOR_CLASSES = 256
+"""Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
+
+_COLLAPSE = 1e-3  # Mean distance between samples, over the zoo's, below which they are the same
+COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
+
+Tensors = dict[str, NDArray[np.floating]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generator:
+    """A loaded generator.
+
+    Attributes:
+        id: SHA-256 of its package, hex.
+        parts: What it consists of.
+    """
+
+    id: str
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteRelease:
+    """Another site's release, kept by the server. Using it again is post-processing, and free.
+
+    Attributes:
+        site: Name of the site.
+        statistics: What it released.
+    """
+
+    site: str
+    statistics: NoisyStatistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratedCandidate:
+    """One set of weights.
+
+    Attributes:
+        name: Unique among the candidates.
+        source: As in ``wg_common.weights_package.Candidate``.
+        tensors: Of the architecture ``lite0-head``. Of two sources they are what a plant finishes
+            with its own records: of ``kin`` a ``wg_common.inference.family_head``'s, and a
+            ``wg_common.nets.family_network``'s if there are any, of ``posterior`` those of a
+            ``wg_common.inference.posterior.Posterior``.
+        nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
+    """
+
+    name: str
+    source: CandidateSource
+    tensors: Tensors
+    nearest_zoo_distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the server can say of a generation without data.
+
+    Attributes:
+        other_sites: Sites whose releases were used.
+        unseen_labels: Labels of which neither the site nor the others know anything.
+        diversity: Mean distance between samples, over the zoo's median between neighbours.
+        alarms: Sentences on what looks wrong; empty when nothing does.
+    """
+
+    other_sites: tuple[str, ...]
+    unseen_labels: tuple[str, ...]
+    diversity: float
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What the releases come to.
+
+    Attributes:
+        condition: Tokens.
+        estimate: T-BLUP's prediction.
+        plain: The same without what class names foretell.
+        others: Evidence of the other sites that were used.
+        sites: Other sites whose releases were used.
+        unseen: Labels of which no site knows anything.
+        alarms: Sentences on what is amiss with the evidence.
+    """
+
+    condition: Condition
+    estimate: Prediction
+    plain: Prediction
+    others: tuple[SiteEvidence, ...]
+    sites: tuple[str, ...]
+    unseen: tuple[str, ...]
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generated:
+    """Candidates, and what is known of them."""
+
+    candidates: tuple[GeneratedCandidate, ...]
+    report: Report
+
+
+def load_generator(path: Path) -> Generator:
+    """Read a generator package.
+
+    Raises:
+        ConfigError: The file is missing; run ``wg-server train``.
+        DecodeError: It is no generator package.
+    """
+    data = atomic.read_bytes(path, limit=PACKAGE_LIMIT)
+    return Generator(canonical.sha256_hex(data), unpack(data))
+
+
+def generate(
+    generator: Generator,
+    own: NoisyStatistics | None,
+    others: Sequence[SiteRelease],
+    labels: tuple[str, ...],
+    *,
+    samples: int,
+    seed: int,
+) -> Generated:
+    """Make candidates for one site.
+
+    Args:
+        generator: From ``load_generator``.
+        own: The site's release, if it made one.
+        others: Other sites' releases; classes are matched by label name.
+        labels: The site's label domain, in the order of class rows.
+
+    Raises:
+        DataError: No labels, or statistics of another encoder.
+        VerificationError: Weights came out that are not finite, or out of bounds.
+    """
+    parts = generator.parts
+    evidence = read_releases(parts, own, others, labels)
+    tokens, estimate = evidence.condition, evidence.estimate
+    answer, drawn = _answers(parts, tokens, labels, max(samples, 1), seed)
+    found: list[tuple[str, CandidateSource, Head]] = [
+        ("network", "network", answer),
+        ("sample-mean", "diffusion", (drawn[0].mean(axis=0), drawn[1].mean(axis=0))),
+        ("blend", "retrieval", (tokens.weight, tokens.bias)),
+        ("closed-form", "closed-form", (estimate.weight, estimate.bias)),
+    ]
+    for number, head in zip(range(samples), zip(*drawn, strict=True), strict=False):
+        found.append((f"sample-{number}", "diffusion", head))
+    retrieved = retrieval.retrieve(parts.zoo_index, parts.priors, estimate.deviations)
+    nothing = np.zeros_like(tokens.weight), np.zeros_like(tokens.bias)
+    found += [("retrieval", "retrieval", retrieved), ("base", "base", nothing)]
+    scale = math.exp(float(parts.denoiser.log_temperature.detach()))
+    scale *= blup.confidence(parts.priors, estimate)
+    candidates = (
+        *_handed_on(parts, evidence.plain, labels),
+        *(_candidate(parts, *each, estimate.centre, scale) for each in found),
+        *_posterior(parts, evidence, labels),
+    )
+    second = parts.zoo_index.second.numpy().astype(np.float64)
+    apart = [retrieval.distance(second, *pair) for pair in itertools.combinations(drawn[0], 2)]
+    return Generated(candidates, report(evidence, apart, parts.zoo_index.nearest))
+
+
+def _answers(
+    parts: Parts, tokens: Condition, labels: tuple[str, ...], count: int, seed: int
+) -> tuple[Head, Head]:
+    """The deterministic head, and ``count`` sampled ones: ``[count, K, d]`` and ``[count, K]``."""
+    one, many = collate([tokens]), collate([tokens] * count)
+    with torch.inference_mode():
+        fixed = decode(parts.codec, one, sampler.deterministic(parts.denoiser, one))
+        noise = flow.named_noise(labels, parts.codec.latent, count, seed)
+        drawn = decode(parts.codec, many, sampler.sample(parts.denoiser, many, (noise,)))
+    return (fixed[0][0].numpy(), fixed[1][0].numpy()), (drawn[0].numpy(), drawn[1].numpy())
+
+
+def _handed_on(
+    parts: Parts, estimate: Prediction, labels: tuple[str, ...]
+) -> list[GeneratedCandidate]:
+    """Head and networks of the operator's family that the plant is of, if it is of one."""
+    own = parts.operator_families
+    found = None if own is None else operator_heads.head_for(own, parts.priors, estimate, labels)
+    if found is None:
+        return []
+    head, networks = found
+    tensors = head.tensors() | family_network.in_half(networks)
+    return [GeneratedCandidate(SAME_FAMILY, SAME_FAMILY, tensors, 0.0)]
+
+
+def _posterior(
+    parts: Parts, evidence: Evidence, labels: tuple[str, ...]
+) -> list[GeneratedCandidate]:
+    """What other sites say of the classes, for the plant to finish, unless it is too large."""
+    if len(labels) > POSTERIOR_CLASSES:
+        return []
+    named = parts.fitted_priors.named(labels)
+    prior = blup.posterior(parts.priors, evidence.others, len(labels), named)
+    distance = retrieval.novelty(parts.zoo_index, evidence.estimate.weight)
+    return [GeneratedCandidate(POSTERIOR, POSTERIOR, prior.tensors(), distance)]
+
+
+def read_releases(
+    parts: Parts,
+    own: NoisyStatistics | None,
+    others: Sequence[SiteRelease],
+    labels: tuple[str, ...],
+    *,
+    own_classes: bool = True,
+) -> Evidence:
+    """Turn releases into the condition of a generation.
+
+    Args:
+        own: The site's release, if it made one.
+        own_classes: Whether the site's own class sums have a part in it, or only the mean of all
+            its records. Then its labels may judge what is made.
+
+    Raises:
+        DataError: No labels, or statistics of another encoder.
+    """
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
+    for release in ([own] if own is not None else []) + [m.statistics for m in others]:
+        if release.schema.encoder != parts.encoder:
+            raise DataError(
+                f"statistics: of encoder {release.schema.encoder[:16]}, the generator's is"
+                f" {parts.encoder[:16]}"
+            )
+    d = parts.denoiser.config.dimension
+    chosen = _choose([m for m in others if m.statistics.schema.dimension == d], labels)
+    first = no_evidence(len(labels), d) if own is None else site_evidence(own, labels)
+    read = [site_evidence(m.statistics, labels) for m in chosen]
+    weighed = influence.weighed(parts.priors, first, read)
+    if not own_classes:
+        first = without_classes(first)
+    sites = [first, *weighed.others]
+    tokens, estimate = condition(parts.fitted_priors, sites, labels)
+    plain = estimate if parts.names is None else blup.predict(parts.priors, sites)
+    known = np.max([site.present for site in sites], axis=0) > 1e-3
+    alarms = []
+    if not known.all():
+        alarms.append(f"{int((~known).sum())} classes are known to no site: their rows are guesses")
+    alarms += [
+        f"site {chosen[odd].site}: its classes are other ones than those of these names at other"
+        " sites; its release is left out"
+        for odd in weighed.odd
+    ]
+    unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
+    used = tuple(chosen[number].site for number in weighed.used)
+    return Evidence(tokens, estimate, plain, tuple(sites[1:]), used, unseen, tuple(alarms))
+
+
+def _choose(others: Sequence[SiteRelease], labels: tuple[str, ...]) -> list[SiteRelease]:
+    common = [(len(set(m.statistics.schema.labels) & set(labels)), m) for m in others]
+    useful = [pair for pair in common if pair[0] > 0]
+    useful.sort(key=lambda pair: (-pair[0], pair[1].statistics.sigma, pair[1].site))
+    return [m for _, m in useful[:OTHER_SITES_LIMIT]]
+
+
+def _candidate(
+    parts: Parts,
+    name: str,
+    source: CandidateSource,
+    head: Head,
+    centre: NDArray[np.floating],
+    scale: float,
+) -> GeneratedCandidate:
+    w, b = (np.asarray(each, dtype=np.float64) for each in head)
+    if not (np.isfinite(w).all() and np.isfinite(b).all()):
+        raise VerificationError(f"generator: candidate {name} is not finite")
+    longest = float(np.linalg.norm(w, axis=1).max())
+    if longest > LENGTH_BOUND:
+        raise VerificationError(
+            f"generator: candidate {name} has a row of length {longest:.3g}, at most"
+            f" {LENGTH_BOUND} is allowed"
+        )
+    far = 1 / parts.zoo_index.nearest if not w.any() else retrieval.novelty(parts.zoo_index, w)
+    tensors = {
+        HEAD_WEIGHT: (scale * w).astype(np.float32),
+        HEAD_BIAS: (scale * (b - w @ centre)).astype(np.float32),
+    }
+    return GeneratedCandidate(name, source, tensors, far)
+
+
+def report(evidence: Evidence, distances: Sequence[float], nearest: float) -> Report:
+    """What is known of a generation.
+
+    Args:
+        nearest: The zoo's median distance between neighbours.
+    """
+    diversity = float(np.mean(distances)) / nearest if distances else 0.0
+    collapsed = (COLLAPSED,) if distances and diversity < _COLLAPSE else ()
+    return Report(evidence.sites, evidence.unseen, diversity, (*evidence.alarms, *collapsed))

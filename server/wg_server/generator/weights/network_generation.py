@@ -1,0 +1,249 @@
+"""Generation of whole networks: from the same releases as heads, for an architecture on demand.
+
+Candidates in the order in which the server would try them: ``network`` (deterministic; nearly the
+family's networks where the plant is of a family of the zoo, and its source says so; behind another
+camera with the family's head on features that the plant standardises),
+``sample-mean``, ``closed-form`` (the regression's head on the base), ``sample-i`` (diffusion),
+``retrieval`` (mean of the five most similar zoo networks) and ``base`` (the public base under a
+head without a preference, from which the plant can always start alone).
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, SAME_FAMILY, CandidateSource
+from wg_common.inference import family_head
+from wg_common.nets import network as whole_networks
+from wg_common.nets import tensor_set
+from wg_core import atomic
+from wg_core.errors import ConfigError, VerificationError
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.wire import canonical
+from wg_server.generator.families.match import LIKELY
+from wg_server.generator.weights import head_generation as generate
+from wg_server.generator.weights import sampler
+from wg_server.generator.weights.network_condition import (
+    ROW_UNIT,
+    FinalWeights,
+    NetworkCondition,
+    NetworkPriors,
+    closed_form,
+    final_weights,
+    network_condition,
+    retrieved,
+)
+from wg_server.generator.weights.network_denoiser import Weights, collate, named_noise
+from wg_server.generator.weights.network_package import (
+    PACKAGE_LIMIT,
+    ArchitectureBundle,
+    NetworkParts,
+    unpack,
+)
+
+LENGTH_BOUND = 20.0
+"""Longest head row or part latent of a generated network, in the zoo's typical lengths.
+
+Networks of the zoo that were trained for longer, or seen through more cameras, may be longer than
+that. What is made from these alone may be as long as they are.
+"""
+
+_ROUNDING = 1e-5
+"""Of a mean in single precision."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkGenerator:
+    """A loaded generator of whole networks, and the generator of heads that it stands on.
+
+    Attributes:
+        id: SHA-256 of its package, hex.
+        parts: What it consists of.
+        heads: The generator of heads.
+    """
+
+    id: str
+    parts: NetworkParts
+    heads: generate.Generator
+
+
+def load_networks(path: Path, heads: generate.Generator) -> NetworkGenerator:
+    """Read a package of networks.
+
+    Raises:
+        ConfigError: The file is missing; the zoo has no whole networks, or ``train`` has not run.
+        DecodeError: It is no such package.
+        VerificationError: It stands on another generator of heads.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"{path}: no generator of whole networks; build a zoo whose plan has 'networks', then"
+            " run 'wg-server train'"
+        )
+    data = atomic.read_bytes(path, limit=PACKAGE_LIMIT)
+    parts = unpack(data, heads.parts.priors)
+    if parts.heads != heads.id:
+        raise VerificationError(
+            f"{path}: stands on generator {parts.heads[:16]}, the home's is {heads.id[:16]}"
+        )
+    return NetworkGenerator(canonical.sha256_hex(data), parts, heads)
+
+
+def generate_networks(
+    generator: NetworkGenerator,
+    architecture: str,
+    own: NoisyStatistics | None,
+    others: Sequence[generate.SiteRelease],
+    labels: tuple[str, ...],
+    *,
+    samples: int,
+    seed: int,
+) -> generate.Generated:
+    """Make candidates for one site.
+
+    Args:
+        generator: From ``load_networks``.
+        architecture: One that it has.
+        own: The site's release, if it made one.
+        others: Other sites' releases; classes are matched by label name.
+        labels: The site's label domain, in the order of class rows.
+        samples: Number of diffusion samples.
+        seed: Of the samples.
+
+    Raises:
+        ConfigError: The generator has no such architecture.
+        DataError: No labels, or statistics of another encoder.
+        VerificationError: Weights came out that are not finite, or out of bounds.
+    """
+    bundles = generator.parts.bundles
+    if architecture not in bundles:
+        raise ConfigError(
+            f"architecture {architecture!r}: the generator has {', '.join(sorted(bundles))}"
+        )
+    bundle = bundles[architecture]
+    condition, evidence = _condition(generator, bundle.fitted_priors, own, others, labels)
+    answer, drawn = _answers(
+        generator.parts, architecture, condition, labels, max(samples, 1), seed
+    )
+    source: CandidateSource = SAME_FAMILY if _of_family(condition) else "network"
+    found: list[tuple[str, CandidateSource, FinalWeights]] = [
+        ("network", source, final_weights(condition, *answer)),
+        ("sample-mean", "diffusion", final_weights(condition, *(x.mean(dim=0) for x in drawn))),
+        ("closed-form", "closed-form", closed_form(condition)),
+    ]
+    for number, weights in zip(range(samples), zip(*drawn, strict=True), strict=False):
+        found.append((f"sample-{number}", "diffusion", final_weights(condition, *weights)))
+    start = closed_form(condition)
+    found += [
+        ("retrieval", "retrieval", retrieved(condition)),
+        ("base", "base", replace(start, rows=torch.zeros_like(start.rows))),
+    ]
+    candidates = tuple(_candidate(architecture, bundle, condition, *each) for each in found)
+    pairs = itertools.combinations(drawn[1].flatten(1).numpy(), 2)
+    apart = [float(np.linalg.norm(one - two)) for one, two in pairs]
+    if source == SAME_FAMILY and condition.family is not None and condition.family.site_head:
+        first = candidates[0]
+        tensors = first.tensors | family_head.site_tensors(condition.family.site_head)
+        candidates = (replace(first, tensors=tensors), *candidates[1:])
+    return generate.Generated(candidates, generate.report(evidence, apart, bundle.nearest))
+
+
+def _condition(
+    generator: NetworkGenerator,
+    priors: NetworkPriors,
+    own: NoisyStatistics | None,
+    others: Sequence[generate.SiteRelease],
+    labels: tuple[str, ...],
+) -> tuple[NetworkCondition, generate.Evidence]:
+    """What networks are made of, and the evidence.
+
+    A plant with labels judges them. So where other sites have released, its own class sums say of
+    which family it is, and have no other part in it: the rest is of others, and of the mean of all
+    of its records. Where none has, a network of its family is of that alone.
+    """
+    parts = generator.heads.parts
+    evidence = generate.read_releases(parts, own, others, labels)
+    told, _ = network_condition(priors, evidence.condition, evidence.estimate, labels)
+    if own is None:
+        return told, evidence
+    if not others:
+        if told.family is not None and _of_family(told):
+            told = replace(told, family=replace(told.family, share=1.0))
+        return told, evidence
+    apart = generate.read_releases(parts, own, others, labels, own_classes=False)
+    found, _ = network_condition(priors, apart.condition, apart.estimate, labels)
+    return replace(found, family=told.family), evidence
+
+
+def _of_family(condition: NetworkCondition) -> bool:
+    """Whether the plant is likely of a family whose networks the zoo has."""
+    return condition.family is not None and condition.family.share >= LIKELY
+
+
+def _answers(
+    parts: NetworkParts,
+    architecture: str,
+    condition: NetworkCondition,
+    labels: tuple[str, ...],
+    count: int,
+    seed: int,
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Rows and latents of the deterministic network, and of ``count`` sampled ones."""
+    number, config = sorted(parts.bundles).index(architecture), parts.denoiser.config
+    names = parts.bundles[architecture].decoder.codec.parts
+    with torch.inference_mode():
+        one = sampler.deterministic(parts.denoiser, collate([condition], [number], config))
+        noise = named_noise(labels, names, config, count, seed)
+        many = collate([condition] * count, [number] * count, config)
+        drawn = Weights(*sampler.sample(parts.denoiser, many, noise))
+    return (one.rows[0], one.latents[0]), (drawn.rows, drawn.latents)
+
+
+def _candidate(
+    architecture: str,
+    bundle: ArchitectureBundle,
+    condition: NetworkCondition,
+    name: str,
+    source: CandidateSource,
+    network: FinalWeights,
+) -> generate.GeneratedCandidate:
+    rows, latents = network.rows.numpy(), network.latents.numpy()
+    if not (np.isfinite(rows).all() and np.isfinite(latents).all()):
+        raise VerificationError(f"generator: candidate {name} is not finite")
+    longest, allowed = _length(rows, latents), _allowed(condition)
+    if longest > allowed:
+        raise VerificationError(
+            f"generator: candidate {name} is {longest:.3g} times as long as the zoo's networks, at"
+            f" most {allowed:.3g} is allowed"
+        )
+    unit = bundle.fitted_priors.regression.scale / ROW_UNIT
+    weight = (rows[:, :-1] * unit).astype(np.float32)
+    bias = (rows[:, -1] * unit - weight @ condition.centre).astype(np.float32)
+    tensors = whole_networks.own(
+        architecture, bundle.decoder.trunk(network.latents, network.residual)
+    )
+    tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
+    tensor_set.check_tensors(architecture, tensors, len(rows), weight.shape[1])
+    return generate.GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
+
+
+def _length(rows: NDArray[np.float32], latents: NDArray[np.float32]) -> float:
+    """Longest head row or part latent, in the zoo's typical lengths."""
+    return max(
+        float(np.linalg.norm(rows[:, :-1], axis=1).max()) / ROW_UNIT,
+        float(np.sqrt(np.mean(latents**2, axis=1)).max(initial=0.0)),
+    )
+
+
+def _allowed(condition: NetworkCondition) -> float:
+    """The bound, or the longest network of the zoo that a candidate is a mean of."""
+    known = [_length(condition.retrieved_rows, condition.retrieved_latents)]
+    if condition.family is not None:
+        known.append(_length(condition.family.rows, condition.family.latents))
+    return (1 + _ROUNDING) * max(LENGTH_BOUND, *known)

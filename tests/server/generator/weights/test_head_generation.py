@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from wg_common.catalogue import POSTERIOR
+from wg_common.inference.posterior import from_tensors, posterior_head
+from wg_common.nets.tensor_set import check_tensors
+from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
+from wg_core.wire import canonical
+from wg_server.generator.weights import head_package as package
+from wg_server.generator.weights.head_generation import (
+    Generated,
+    GeneratedCandidate,
+    Generator,
+    SiteRelease,
+    generate,
+    load_generator,
+)
+
+if TYPE_CHECKING:
+    from tests.server.generator.conftest import World
+
+LABELS = ("c0", "c1", "c2", "c3")
+
+
+def _by_name(generated: Generated) -> dict[str, GeneratedCandidate]:
+    return {candidate.name: candidate for candidate in generated.candidates}
+
+
+def _others(world: World, epsilon: float | None = 4.0) -> list[SiteRelease]:
+    return [
+        SiteRelease(f"site-{s}", world.release(20, s, epsilon=epsilon, shots=80)) for s in (1, 2, 3)
+    ]
+
+
+def test_the_documented_candidates_are_there_and_fit_the_architecture(
+    generator: Generator, world: World
+) -> None:
+    own = world.release(20, 0, epsilon=4.0, shots=10)
+    made = generate(generator, own, _others(world), LABELS, samples=3, seed=1)
+    found = _by_name(made)
+    wanted = {"closed-form", "sample-0", "sample-1", "sample-2", "sample-mean", "network"}
+    assert wanted | {"retrieval", "base", "blend", POSTERIOR} == set(found)
+    for candidate in made.candidates:
+        assert candidate.nearest_zoo_distance >= 0
+        if candidate.source == POSTERIOR:
+            assert from_tensors(candidate.tensors, 4, 16).classes == 4
+        else:
+            check_tensors("lite0-head", candidate.tensors, 4, 16)
+
+
+def test_what_a_plant_completes_has_nothing_of_its_own_release(
+    generator: Generator, world: World
+) -> None:
+    made = [
+        _by_name(generate(generator, own, _others(world), LABELS, samples=1, seed=1))[POSTERIOR]
+        for own in (world.release(20, 0, epsilon=4.0, shots=10), None)
+    ]
+    for key, value in made[0].tensors.items():
+        assert np.array_equal(value, made[1].tensors[key])
+
+
+def test_completing_beats_the_delivered_head_on_the_plants_own_kind(
+    generator: Generator, world: World
+) -> None:
+    gains = []
+    for family in (20, 21, 22, 23):
+        own = world.release(family, 0, epsilon=1.0, shots=5)
+        others = [
+            SiteRelease(f"site-{s}", world.release(family, s, epsilon=1.0, shots=40))
+            for s in (1, 2)
+        ]
+        made = _by_name(generate(generator, own, others, LABELS, samples=1, seed=1))
+        x, y = world.records(family, 0, 4, 5, 3)
+        tx, ty = world.records(family, 0, 4, 50, 2)
+        posterior = from_tensors(made[POSTERIOR].tensors, 4, 16)
+        weight, bias = posterior_head(posterior, x.astype(np.float64), y)
+        delivered = made["closed-form"].tensors
+        before = (tx @ delivered["head.weight"].T + delivered["head.bias"]).argmax(axis=1) == ty
+        after = (tx @ weight.T + bias).argmax(axis=1) == ty
+        gains.append(after.mean() - before.mean())
+    assert np.mean(gains) > 0.05
+
+
+def test_permuting_the_labels_permutes_the_rows(generator: Generator, world: World) -> None:
+    own = world.release(20, 0, epsilon=2.0, shots=10, missing=(2,))
+    order = [2, 0, 3, 1]
+    one = _by_name(generate(generator, own, _others(world), LABELS, samples=4, seed=5))
+    turned = tuple(LABELS[i] for i in order)
+    two = _by_name(generate(generator, own, _others(world), turned, samples=4, seed=5))
+    for name, candidate in one.items():
+        if name == POSTERIOR:  # its classes are turned in tests/common/inference/test_posterior.py
+            continue
+        for key, value in candidate.tensors.items():
+            np.testing.assert_allclose(two[name].tensors[key], value[order], rtol=1e-3, atol=2e-4)
+
+
+def test_a_seed_gives_the_same_weights_and_another_does_not(
+    generator: Generator, world: World
+) -> None:
+    own = world.release(20, 0, epsilon=2.0, shots=10)
+    made = [generate(generator, own, [], LABELS, samples=2, seed=s) for s in (1, 1, 2)]
+    rows = [_by_name(m)["sample-0"].tensors["head.weight"] for m in made]
+    assert np.array_equal(rows[0], rows[1])
+    assert not np.allclose(rows[0], rows[2])
+
+
+def test_a_class_never_seen_is_filled_from_memory(generator: Generator, world: World) -> None:
+    own = world.release(20, 0, epsilon=None, shots=30, missing=(1,))
+    x, y = world.records(20, 0, 4, 50, 2)
+    unseen = y == 1
+
+    def recall(others: list[SiteRelease]) -> float:
+        made = _by_name(generate(generator, own, others, LABELS, samples=1, seed=1))
+        tensors = made["closed-form"].tensors
+        logits = x @ tensors["head.weight"].T + tensors["head.bias"]
+        return float((logits[unseen].argmax(axis=1) == 1).mean())
+
+    assert recall(_others(world, None)) > 0.8
+    assert generate(generator, own, [], LABELS, samples=1, seed=1).report.unseen_labels == ("c1",)
+
+
+def test_memory_is_matched_by_label_name(generator: Generator, world: World) -> None:
+    others = _others(world)
+    release = others[0].statistics
+    renamed = replace(release, schema=replace(release.schema, labels=("w", "x", "y", "z")))
+    made = generate(generator, None, [SiteRelease("other", renamed)], LABELS, samples=1, seed=1)
+    assert made.report.other_sites == ()
+    made = generate(generator, None, others, LABELS, samples=1, seed=1)
+    assert set(made.report.other_sites) == {"site-1", "site-2", "site-3"}
+
+
+def test_a_site_without_a_release_and_without_memory_gets_finite_guesses(
+    generator: Generator,
+) -> None:
+    made = generate(generator, None, [], LABELS, samples=2, seed=1)
+    assert made.report.unseen_labels == LABELS
+    assert made.report.alarms
+
+
+def test_no_labels_still_move_the_centre(generator: Generator, world: World) -> None:
+    own = world.release(20, 0, epsilon=None, shots=60, labelled=False)
+    x, y = world.records(20, 0, 4, 50, 2)
+
+    def right(release: object) -> float:
+        made = generate(
+            generator,
+            release,  # type: ignore[arg-type]
+            _others(world, None),
+            LABELS,
+            samples=1,
+            seed=1,
+        )
+        tensors = _by_name(made)["closed-form"].tensors
+        return float(
+            ((x @ tensors["head.weight"].T + tensors["head.bias"]).argmax(axis=1) == y).mean()
+        )
+
+    assert right(own) >= right(None)
+
+
+def test_collapse_raises_an_alarm(generator: Generator, world: World) -> None:
+    parts = generator.parts
+    flat = replace(
+        generator,
+        parts=replace(
+            parts, codec=replace(parts.codec, decode_matrix=parts.codec.decode_matrix * 0)
+        ),
+    )
+    own = world.release(20, 0, epsilon=4.0, shots=10)
+    made = generate(flat, own, [], LABELS, samples=3, seed=1)
+    assert any("collapsed" in alarm for alarm in made.report.alarms)
+
+
+def test_weights_out_of_bounds_are_refused(generator: Generator, world: World) -> None:
+    parts = generator.parts
+    own = world.release(20, 0, epsilon=4.0, shots=10)
+    for factor in (1e4, float("nan")):
+        codec = replace(parts.codec, decode_matrix=parts.codec.decode_matrix * factor)
+        wild = replace(generator, parts=replace(parts, codec=codec))
+        with pytest.raises(VerificationError, match="candidate"):
+            generate(wild, own, [], LABELS, samples=1, seed=1)
+
+
+def test_statistics_of_another_encoder_are_refused(generator: Generator, world: World) -> None:
+    release = world.release(20, 0, epsilon=4.0, shots=10)
+    other = replace(release, schema=replace(release.schema, encoder="12" * 32))
+    with pytest.raises(DataError, match="encoder"):
+        generate(generator, other, [], LABELS, samples=1, seed=1)
+
+
+@pytest.mark.parametrize("labels", [(), ("a",), ("a", "a")])
+def test_a_label_domain_needs_two_names(generator: Generator, labels: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match="labels"):
+        generate(generator, None, [], labels, samples=1, seed=1)
+
+
+def test_a_package_survives_the_disk(generator: Generator, world: World, tmp_path: Path) -> None:
+    data = package.pack(generator.parts)
+    path = tmp_path / "generator.safetensors"
+    path.write_bytes(data)
+    loaded = load_generator(path)
+    assert loaded.id == canonical.sha256_hex(data)
+    own = world.release(20, 0, epsilon=4.0, shots=10)
+    one, two = (
+        _by_name(generate(g, own, _others(world), LABELS, samples=2, seed=3))
+        for g in (generator, loaded)
+    )
+    for name, candidate in one.items():
+        for key, value in candidate.tensors.items():
+            assert np.array_equal(value, two[name].tensors[key])
+
+
+def test_a_damaged_or_missing_package_is_refused(generator: Generator, tmp_path: Path) -> None:
+    data = package.pack(generator.parts)
+    path = tmp_path / "generator.safetensors"
+    with pytest.raises(ConfigError):
+        load_generator(path)
+    for damaged in (b"", data[:50], data[:-8]):
+        path.write_bytes(damaged)
+        with pytest.raises(DecodeError):
+            load_generator(path)
+
+
+def test_generation_leaves_the_global_random_state_alone(
+    generator: Generator, world: World
+) -> None:
+    before = torch.random.get_rng_state()
+    generate(generator, world.release(20, 0, epsilon=4.0, shots=9), [], LABELS, samples=2, seed=1)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_posterior_of_too_many_classes_is_left_out(
+    generator: Generator, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = world.release(20, 0, epsilon=4.0, shots=10)
+    monkeypatch.setattr("wg_server.generator.weights.head_generation.POSTERIOR_CLASSES", 3)
+    made = generate(generator, own, _others(world), LABELS, samples=1, seed=1)
+    assert POSTERIOR not in _by_name(made) and "network" in _by_name(made)
