@@ -50,7 +50,8 @@ from wg_common.nets import network
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.weights.head_generation import GeneratedCandidate, SiteRelease
+from wg_server.generator.weights.head_generation import SiteRelease
+from wg_server.generator.weights.makers import GeneratedCandidate
 from wg_server.generator.weights.network_generation import (
     NetworkGenerator,
     generate_networks,

@@ -8,13 +8,14 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, POSTERIOR, SAME_FAMILY, CandidateSource
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, CandidateSource
 from wg_common.inference.posterior import SiteEvidence, no_evidence, without_classes
 from wg_common.nets import family_network
 from wg_core import atomic
@@ -29,6 +30,7 @@ from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.weights import flow, sampler
 from wg_server.generator.weights.head_denoiser import collate, decode
 from wg_server.generator.weights.head_package import PACKAGE_LIMIT, Parts, unpack
+from wg_server.generator.weights.makers import GeneratedCandidate, Tensors, candidates
 
 OTHER_SITES_LIMIT = 8
 """Other sites that condition one generation; those with most labels in common come first."""
@@ -40,8 +42,6 @@ POSTERIOR_CLASSES = 256
 
 _COLLAPSE = 1e-3  # Mean distance between samples, over the zoo's, below which they are the same
 COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
-
-Tensors = dict[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,26 +68,6 @@ class SiteRelease:
 
     site: str
     statistics: NoisyStatistics
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GeneratedCandidate:
-    """One set of weights.
-
-    Attributes:
-        name: Unique among the candidates.
-        source: As in ``wg_common.weights_package.Candidate``.
-        tensors: Of the architecture ``lite0-head``. Of two sources they are what a plant finishes
-            with its own records: of ``kin`` a ``wg_common.inference.family_head``'s, and a
-            ``wg_common.nets.family_network``'s if there are any, of ``posterior`` those of a
-            ``wg_common.inference.posterior.Posterior``.
-        nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
-    """
-
-    name: str
-    source: CandidateSource
-    tensors: Tensors
-    nearest_zoo_distance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,67 +151,114 @@ def generate(
         VerificationError: Weights came out that are not finite, or out of bounds.
     """
     parts = generator.parts
-    evidence = read_releases(parts, own, others, labels)
-    tokens, estimate = evidence.condition, evidence.estimate
-    answer, drawn = _answers(parts, tokens, labels, max(samples, 1), seed)
-    found: list[tuple[str, CandidateSource, Head]] = [
-        ("network", "network", answer),
-        ("sample-mean", "diffusion", (drawn[0].mean(axis=0), drawn[1].mean(axis=0))),
-        ("blend", "retrieval", (tokens.weight, tokens.bias)),
-        ("closed-form", "closed-form", (estimate.weight, estimate.bias)),
-    ]
-    for number, head in zip(range(samples), zip(*drawn, strict=True), strict=False):
-        found.append((f"sample-{number}", "diffusion", head))
-    retrieved = retrieval.retrieve(parts.zoo_index, parts.priors, estimate.deviations)
-    nothing = np.zeros_like(tokens.weight), np.zeros_like(tokens.bias)
-    found += [("retrieval", "retrieval", retrieved), ("base", "base", nothing)]
-    scale = math.exp(float(parts.denoiser.log_temperature.detach()))
-    scale *= blup.confidence(parts.priors, estimate)
-    candidates = (
-        *_handed_on(parts, evidence.plain, labels),
-        *(_candidate(parts, *each, estimate.centre, scale) for each in found),
-        *_posterior(parts, evidence, labels),
-    )
+    making = HeadMaking(parts, read_releases(parts, own, others, labels), labels, samples, seed)
     second = parts.zoo_index.second.numpy().astype(np.float64)
-    apart = [retrieval.distance(second, *pair) for pair in itertools.combinations(drawn[0], 2)]
-    return Generated(candidates, report(evidence, apart, parts.zoo_index.nearest))
+    pairs = itertools.combinations(making.drawn[0], 2)
+    apart = [retrieval.distance(second, *pair) for pair in pairs]
+    return Generated(candidates(making), report(making.evidence, apart, parts.zoo_index.nearest))
 
 
-def _answers(
-    parts: Parts, tokens: Condition, labels: tuple[str, ...], count: int, seed: int
-) -> tuple[Head, Head]:
-    """The deterministic head, and ``count`` sampled ones: ``[count, K, d]`` and ``[count, K]``."""
-    one, many = collate([tokens]), collate([tokens] * count)
-    with torch.inference_mode():
-        fixed = decode(parts.codec, one, sampler.deterministic(parts.denoiser, one))
-        noise = flow.named_noise(labels, parts.codec.latent, count, seed)
-        drawn = decode(parts.codec, many, sampler.sample(parts.denoiser, many, (noise,)))
-    return (fixed[0][0].numpy(), fixed[1][0].numpy()), (drawn[0].numpy(), drawn[1].numpy())
+@dataclass(frozen=True, eq=False)
+class HeadMaking:
+    """A generation of heads: a ``Making`` whose weights are rows and biases of centred features.
 
+    Attributes:
+        parts: Of the generator.
+        evidence: What the releases come to.
+        labels: The site's label domain.
+        count: Samples that are delivered.
+        seed: Of the samples.
+    """
 
-def _handed_on(
-    parts: Parts, estimate: Prediction, labels: tuple[str, ...]
-) -> list[GeneratedCandidate]:
-    """Head and networks of the operator's family that the plant is of, if it is of one."""
-    own = parts.operator_families
-    found = None if own is None else operator_heads.head_for(own, parts.priors, estimate, labels)
-    if found is None:
-        return []
-    head, networks = found
-    tensors = head.tensors() | family_network.in_half(networks)
-    return [GeneratedCandidate(SAME_FAMILY, SAME_FAMILY, tensors, 0.0)]
+    parts: Parts
+    evidence: Evidence
+    labels: tuple[str, ...]
+    count: int
+    seed: int
+    answer_source: CandidateSource = "network"
 
+    @cached_property
+    def answer(self) -> Head:
+        """See ``Making``."""
+        batch, denoiser = collate([self.evidence.condition]), self.parts.denoiser
+        with torch.inference_mode():
+            latents = sampler.deterministic(denoiser, batch)
+            weight, bias = decode(self.parts.codec, batch, latents)
+        return weight[0].numpy(), bias[0].numpy()
 
-def _posterior(
-    parts: Parts, evidence: Evidence, labels: tuple[str, ...]
-) -> list[GeneratedCandidate]:
-    """What other sites say of the classes, for the plant to finish, unless it is too large."""
-    if len(labels) > POSTERIOR_CLASSES:
-        return []
-    named = parts.fitted_priors.named(labels)
-    prior = blup.posterior(parts.priors, evidence.others, len(labels), named)
-    distance = retrieval.novelty(parts.zoo_index, evidence.estimate.weight)
-    return [GeneratedCandidate(POSTERIOR, POSTERIOR, prior.tensors(), distance)]
+    @cached_property
+    def drawn(self) -> Head:
+        """Samples, one at least: ``[count, K, d]`` and ``[count, K]``."""
+        count = max(self.count, 1)
+        batch, denoiser = collate([self.evidence.condition] * count), self.parts.denoiser
+        with torch.inference_mode():
+            noise = flow.named_noise(self.labels, self.parts.codec.latent, count, self.seed)
+            latents = sampler.sample(denoiser, batch, (noise,))
+            weight, bias = decode(self.parts.codec, batch, latents)
+        return weight.numpy(), bias.numpy()
+
+    @property
+    def mean(self) -> Head:
+        """See ``Making``."""
+        return self.drawn[0].mean(axis=0), self.drawn[1].mean(axis=0)
+
+    @property
+    def samples(self) -> list[Head]:
+        """See ``Making``."""
+        return list(zip(*self.drawn, strict=True))[: self.count]
+
+    @property
+    def prior(self) -> Head:
+        """See ``Making``."""
+        return self.evidence.condition.weight, self.evidence.condition.bias
+
+    @property
+    def closed_form(self) -> Head:
+        """See ``Making``."""
+        return self.evidence.estimate.weight, self.evidence.estimate.bias
+
+    @property
+    def retrieved(self) -> Head:
+        """See ``Making``."""
+        deviations = self.evidence.estimate.deviations
+        return retrieval.retrieve(self.parts.zoo_index, self.parts.priors, deviations)
+
+    @property
+    def base(self) -> Head:
+        """See ``Making``."""
+        weight, bias = self.prior
+        return np.zeros_like(weight), np.zeros_like(bias)
+
+    @cached_property
+    def _scale(self) -> float:
+        """What logits are multiplied by: the network's temperature times the confidence."""
+        temperature = math.exp(float(self.parts.denoiser.log_temperature.detach()))
+        return temperature * blup.confidence(self.parts.priors, self.evidence.estimate)
+
+    def candidate(self, name: str, source: CandidateSource, weights: Head) -> GeneratedCandidate:
+        """See ``Making``."""
+        centre = self.evidence.estimate.centre
+        return _candidate(self.parts, name, source, weights, centre, self._scale)
+
+    def of_family(self) -> tuple[Tensors, float] | None:
+        """See ``Making``."""
+        own, estimate = self.parts.operator_families, self.evidence.plain
+        if own is None:
+            return None
+        match = operator_heads.head_for(own, self.parts.priors, estimate, self.labels)
+        if match is None:
+            return None
+        head, networks = match
+        return head.tensors() | family_network.in_half(networks), 0.0
+
+    def of_others(self) -> tuple[Tensors, float] | None:
+        """See ``Making``; none where it would be too large."""
+        parts, evidence, labels = self.parts, self.evidence, self.labels
+        if len(labels) > POSTERIOR_CLASSES:
+            return None
+        named = parts.fitted_priors.named(labels)
+        prior = blup.posterior(parts.priors, evidence.others, len(labels), named)
+        return prior.tensors(), retrieval.novelty(parts.zoo_index, evidence.estimate.weight)
 
 
 def read_releases(

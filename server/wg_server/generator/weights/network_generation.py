@@ -11,12 +11,12 @@ head without a preference, from which the plant can always start alone).
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, SAME_FAMILY, CandidateSource
 from wg_common.inference import family_head
@@ -28,7 +28,8 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import canonical
 from wg_server.generator.families.match import LIKELY
 from wg_server.generator.weights import head_generation as generate
-from wg_server.generator.weights import sampler
+from wg_server.generator.weights import makers, sampler
+from wg_server.generator.weights.makers import GeneratedCandidate
 from wg_server.generator.weights.network_condition import (
     ROW_UNIT,
     FinalWeights,
@@ -39,7 +40,7 @@ from wg_server.generator.weights.network_condition import (
     network_condition,
     retrieved,
 )
-from wg_server.generator.weights.network_denoiser import Weights, collate, named_noise
+from wg_server.generator.weights.network_denoiser import NetworkBatch, Weights, collate, named_noise
 from wg_server.generator.weights.network_package import (
     PACKAGE_LIMIT,
     ArchitectureBundle,
@@ -128,30 +129,106 @@ def generate_networks(
         )
     bundle = bundles[architecture]
     condition, evidence = _condition(generator, bundle.fitted_priors, own, others, labels)
-    answer, drawn = _answers(
-        generator.parts, architecture, condition, labels, max(samples, 1), seed
-    )
-    source: CandidateSource = SAME_FAMILY if _of_family(condition) else "network"
-    found: list[tuple[str, CandidateSource, FinalWeights]] = [
-        ("network", source, final_weights(condition, *answer)),
-        ("sample-mean", "diffusion", final_weights(condition, *(x.mean(dim=0) for x in drawn))),
-        ("closed-form", "closed-form", closed_form(condition)),
-    ]
-    for number, weights in zip(range(samples), zip(*drawn, strict=True), strict=False):
-        found.append((f"sample-{number}", "diffusion", final_weights(condition, *weights)))
-    start = closed_form(condition)
-    found += [
-        ("retrieval", "retrieval", retrieved(condition)),
-        ("base", "base", replace(start, rows=torch.zeros_like(start.rows))),
-    ]
-    candidates = tuple(_candidate(architecture, bundle, condition, *each) for each in found)
-    pairs = itertools.combinations(drawn[1].flatten(1).numpy(), 2)
+    making = NetworkMaking(generator.parts, architecture, condition, labels, samples, seed)
+    pairs = itertools.combinations(making.drawn.latents.flatten(1).numpy(), 2)
     apart = [float(np.linalg.norm(one - two)) for one, two in pairs]
-    if source == SAME_FAMILY and condition.family is not None and condition.family.site_head:
-        first = candidates[0]
-        tensors = first.tensors | family_head.site_tensors(condition.family.site_head)
-        candidates = (replace(first, tensors=tensors), *candidates[1:])
-    return generate.Generated(candidates, generate.report(evidence, apart, bundle.nearest))
+    made = makers.candidates(making)
+    return generate.Generated(made, generate.report(evidence, apart, bundle.nearest))
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkMaking:
+    """A generation of whole networks: a ``Making`` whose weights are head rows and latents.
+
+    Attributes:
+        parts: Of the generator.
+        architecture: One that it has.
+        condition: What the networks are made of.
+        labels: The site's label domain.
+        count: Samples that are delivered.
+        seed: Of the samples.
+    """
+
+    parts: NetworkParts
+    architecture: str
+    condition: NetworkCondition
+    labels: tuple[str, ...]
+    count: int
+    seed: int
+
+    prior = None
+
+    @property
+    def _bundle(self) -> ArchitectureBundle:
+        return self.parts.bundles[self.architecture]
+
+    def _batch(self, count: int) -> NetworkBatch:
+        number = sorted(self.parts.bundles).index(self.architecture)
+        config = self.parts.denoiser.config
+        return collate([self.condition] * count, [number] * count, config)
+
+    @property
+    def answer_source(self) -> CandidateSource:
+        """See ``Making``."""
+        return SAME_FAMILY if _of_family(self.condition) else "network"
+
+    @property
+    def answer(self) -> FinalWeights:
+        """See ``Making``."""
+        with torch.inference_mode():
+            made = sampler.deterministic(self.parts.denoiser, self._batch(1))
+        return final_weights(self.condition, made.rows[0], made.latents[0])
+
+    @cached_property
+    def drawn(self) -> Weights:
+        """Samples, one at least."""
+        count, denoiser = max(self.count, 1), self.parts.denoiser
+        names = self._bundle.decoder.codec.parts
+        with torch.inference_mode():
+            noise = named_noise(self.labels, names, denoiser.config, count, self.seed)
+            return Weights(*sampler.sample(denoiser, self._batch(count), noise))
+
+    @property
+    def mean(self) -> FinalWeights:
+        """See ``Making``."""
+        return final_weights(self.condition, *(x.mean(dim=0) for x in self.drawn))
+
+    @property
+    def samples(self) -> list[FinalWeights]:
+        """See ``Making``."""
+        drawn = list(zip(*self.drawn, strict=True))[: self.count]
+        return [final_weights(self.condition, *one) for one in drawn]
+
+    @property
+    def closed_form(self) -> FinalWeights:
+        """See ``Making``."""
+        return closed_form(self.condition)
+
+    @property
+    def retrieved(self) -> FinalWeights:
+        """See ``Making``."""
+        return retrieved(self.condition)
+
+    @property
+    def base(self) -> FinalWeights:
+        """See ``Making``."""
+        return replace(self.closed_form, rows=torch.zeros_like(self.closed_form.rows))
+
+    def candidate(
+        self, name: str, source: CandidateSource, weights: FinalWeights
+    ) -> GeneratedCandidate:
+        """See ``Making``; with the head of the plant's family for a plant that standardises."""
+        made = _candidate(self.architecture, self._bundle, self.condition, name, source, weights)
+        family = self.condition.family
+        if source != SAME_FAMILY or family is None or family.site_head is None:
+            return made
+        return replace(made, tensors=made.tensors | family_head.site_tensors(family.site_head))
+
+    def of_family(self) -> None:
+        """The answer has the family's networks in it."""
+
+    def of_others(self) -> None:
+        """No posterior is of a network's features."""
 
 
 def _condition(
@@ -186,25 +263,6 @@ def _of_family(condition: NetworkCondition) -> bool:
     return condition.family is not None and condition.family.share >= LIKELY
 
 
-def _answers(
-    parts: NetworkParts,
-    architecture: str,
-    condition: NetworkCondition,
-    labels: tuple[str, ...],
-    count: int,
-    seed: int,
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Rows and latents of the deterministic network, and of ``count`` sampled ones."""
-    number, config = sorted(parts.bundles).index(architecture), parts.denoiser.config
-    names = parts.bundles[architecture].decoder.codec.parts
-    with torch.inference_mode():
-        one = sampler.deterministic(parts.denoiser, collate([condition], [number], config))
-        noise = named_noise(labels, names, config, count, seed)
-        many = collate([condition] * count, [number] * count, config)
-        drawn = Weights(*sampler.sample(parts.denoiser, many, noise))
-    return (one.rows[0], one.latents[0]), (drawn.rows, drawn.latents)
-
-
 def _candidate(
     architecture: str,
     bundle: ArchitectureBundle,
@@ -212,7 +270,7 @@ def _candidate(
     name: str,
     source: CandidateSource,
     network: FinalWeights,
-) -> generate.GeneratedCandidate:
+) -> GeneratedCandidate:
     rows, latents = network.rows.numpy(), network.latents.numpy()
     if not (np.isfinite(rows).all() and np.isfinite(latents).all()):
         raise VerificationError(f"generator: candidate {name} is not finite")
@@ -230,7 +288,7 @@ def _candidate(
     )
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     tensor_set.check_tensors(architecture, tensors, len(rows), weight.shape[1])
-    return generate.GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
+    return GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
 
 
 def _length(rows: NDArray[np.float32], latents: NDArray[np.float32]) -> float:

@@ -20,7 +20,8 @@ from wg_server.generator.families import heads
 from wg_server.generator.families.heads import OperatorFamilies, collect
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.weights import head_package as package
-from wg_server.generator.weights.head_generation import GeneratedCandidate, Generator, generate
+from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.makers import GeneratedCandidate
 
 if TYPE_CHECKING:
     from tests.server.generator.conftest import World
