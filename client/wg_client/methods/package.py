@@ -14,7 +14,7 @@ from wg_common import catalogue, streams
 from wg_common.catalogue import BASE, HEAD_BIAS, POSTERIOR, SAME_FAMILY
 from wg_common.inference import family_head
 from wg_common.inference import posterior as posteriors
-from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.family_head import Layout
 from wg_common.inference.hostile_tensors import apart
 from wg_common.inference.posterior import Posterior
 from wg_common.modalities.registry import modality
@@ -50,123 +50,145 @@ def read_package(
             network is missing.
         ConfigError: The architecture cannot stand on this encoder, or its package is missing.
     """
-    features, architecture = plant.features, manifest.architecture
-    layout = _layout(plant)
-    rest = features.local.shape[1] - layout.scaled - sum(layout.blocks)
-    blocks = (*layout.blocks, *((rest,) if rest else ()))  # a local encoder's is the last
-    public = encoder = encoder_trunk(
-        features.local, features.dimension, features.scaled, blocks, _loudness(plant, blocks)
-    )
-    whole = catalogue.known(architecture).whole
-    posterior = _checked(plant, manifest, tensors, whole=whole)
-    view: View = lambda values: encoder  # noqa: E731 - the other branch needs a function's scope
-    tuner: NetworkTuner | None = None
-    if whole:
-        view, tuner = _whole(architecture, plant, progress)
-    network = None if whole else _network(plant, manifest, tensors)
-    candidates = _candidates(plant, manifest, tensors, view, encoder, network)
-    if whole:
-        public = _base(candidates, manifest.package_id)
+    encoder = _encoder(plant)
+    kind = _NetworkReader if catalogue.known(manifest.architecture).whole else _HeadReader
+    reader = kind(plant, manifest, encoder, progress)
+    candidates: list[Candidate] = []
+    posterior: Posterior | None = None
+    for one in manifest.candidates:
+        values = tensors[one.name]
+        try:
+            if one.source == POSTERIOR:
+                classes, columns = len(manifest.labels), plant.features.dimension
+                posterior = posteriors.from_tensors(values, classes, columns)
+            else:
+                candidates.append(reader.read(one.name, one.source, values))
+        except DecodeError as error:
+            raise DecodeError(f"candidate {one.name}: {error}") from error
     records = LabelledRecords(
         all_labels=plant.data.labels,
         classes=len(manifest.labels),
-        public=public,
+        public=reader.public(candidates),
         units=plant.data.units,
         unseen_share=plant.config.acceptance.unseen_share,
-        tuner=tuner,
+        tuner=reader.tuner,
         learners=modality(plant.data.modality).learners,
     )
-    package = Package(
-        candidates=candidates,
-        posterior=None if whole else posterior,
-        # Networks are made without the plant's class sums where other sites have released.
-        own_release=bool(manifest.own_release) and not (whole and manifest.memory_releases),
-        others_released=bool(manifest.memory_releases),
-        encoder=encoder if whole else None,
-        network=network,
-    )
-    return records, package
+    return records, reader.package(candidates, posterior)
 
 
-def _checked(
-    plant: Plant, manifest: WeightsManifest, tensors: Mapping[str, Tensors], *, whole: bool
-) -> Posterior | None:
-    """Refuse tensors that are not of the architecture; the posterior, if there is one."""
-    from wg_common.nets import family_network, tensor_set
+class _HeadReader:
+    """Reads candidates that are heads on the encoder's features, or on all that the plant has."""
 
-    features, classes = plant.features, len(manifest.labels)
-    posterior: Posterior | None = None
-    for candidate in manifest.candidates:
-        columns, values = features.dimension, tensors[candidate.name]
-        try:
-            if candidate.source == POSTERIOR:
-                posterior = posteriors.from_tensors(values, classes, columns)
-                continue
-            if candidate.source == SAME_FAMILY and not whole:
-                _family_head(plant, values, classes)
-                continue
-            if whole:
-                values, site = apart(values, family_head.SITE)
-                if site:
-                    family_network.head_from_tensors(site, manifest.architecture, classes)
-            tensor_set.check_tensors(manifest.architecture, values, classes, columns)
-        except DecodeError as error:
-            raise DecodeError(f"candidate {candidate.name}: {error}") from error
-    return posterior
+    tuner = None
 
+    def __init__(
+        self, plant: Plant, manifest: WeightsManifest, encoder: Trunk, _: Progress | None
+    ) -> None:
+        self._plant, self._manifest, self._encoder = plant, manifest, encoder
+        self._layout = _layout(plant)
+        self._network: PlantNetwork | None = None
 
-def _candidates(
-    plant: Plant,
-    manifest: WeightsManifest,
-    tensors: Mapping[str, Tensors],
-    view: View,
-    encoder: Trunk,
-    network: PlantNetwork | None,
-) -> list[Candidate]:
-    """Each candidate on its trunk; a head of the plant's family beside the encoder's features."""
-    features, layout, found = plant.features, _layout(plant), []
-    whole = catalogue.known(manifest.architecture).whole
-    for c in manifest.candidates:
-        own = tensors[c.name]
-        if c.source == SAME_FAMILY and not whole:
-            family, _ = _family_head(plant, own, len(manifest.labels))
-            beside = [] if network is None else network.heads()
-            seen = family_view(family, features.local, layout, encoder, features.dimension, beside)
-            found.append(Candidate(c.name, c.source, *seen))
-        elif c.source != POSTERIOR:
-            found.append(network_candidate(manifest.architecture, c.name, c.source, own, view(own)))
-    return found
+    def public(self, _: Sequence[Candidate]) -> Trunk:
+        """What local-only stands on: the encoder."""
+        return self._encoder
 
+    def package(self, candidates: Sequence[Candidate], posterior: Posterior | None) -> Package:
+        """What the candidates come to."""
+        return Package(
+            candidates=candidates,
+            posterior=posterior,
+            own_release=bool(self._manifest.own_release),
+            others_released=bool(self._manifest.memory_releases),
+            network=self._network,
+        )
 
-def _family_head(
-    plant: Plant, tensors: Tensors, classes: int
-) -> tuple[FamilyHead, tuple[FamilyNetwork, ...]]:
-    """A head of the plant's family, and the networks that came with it."""
-    from wg_common.nets import family_network
+    def read(self, name: str, source: str, values: Tensors) -> Candidate:
+        """A candidate on its trunk; ``DecodeError`` if its tensors are not the architecture's."""
+        from wg_common.nets import tensor_set
 
-    own, further = apart(tensors, family_network.PREFIX)
-    head = family_head.from_tensors(own, classes, _layout(plant))
-    wanted = modality(plant.data.modality).family_networks
-    return head, family_network.unpacked(further, wanted, classes)
+        if source == SAME_FAMILY:
+            return Candidate(name, source, *self._of_family(values))
+        columns, classes = self._plant.features.dimension, len(self._manifest.labels)
+        tensor_set.check_tensors(self._manifest.architecture, values, classes, columns)
+        return _candidate(name, source, values, self._encoder)
+
+    def _of_family(self, tensors: Tensors) -> tuple[Trunk, LinearHead]:
+        """A head of the plant's family, and the networks that came with it."""
+        from wg_common.nets import family_network
+
+        own, further = apart(tensors, family_network.PREFIX)
+        classes, features = len(self._manifest.labels), self._plant.features
+        head = family_head.from_tensors(own, classes, self._layout)
+        wanted = modality(self._plant.data.modality).family_networks
+        networks = family_network.unpacked(further, wanted, classes)
+        self._network = _network(self._plant, networks) if networks else None
+        heads = self._network.heads() if self._network else []
+        return family_view(
+            head, features.local, self._layout, self._encoder, features.dimension, heads
+        )
 
 
-def _network(
-    plant: Plant, manifest: WeightsManifest, tensors: Mapping[str, Tensors]
-) -> PlantNetwork | None:
+class _NetworkReader:
+    """Reads candidates that are whole networks, each a trunk of its own."""
+
+    def __init__(
+        self, plant: Plant, manifest: WeightsManifest, encoder: Trunk, progress: Progress | None
+    ) -> None:
+        self._dimension, self._manifest, self._encoder = plant.features.dimension, manifest, encoder
+        self._view, self.tuner = _whole(manifest.architecture, plant, progress)
+
+    def public(self, candidates: Sequence[Candidate]) -> Trunk:
+        """What local-only stands on: the public base, which comes with the package."""
+        for candidate in candidates:
+            if candidate.source == BASE:
+                return candidate.trunk
+        raise DecodeError(
+            f"package {self._manifest.package_id[:16]}: no candidate of source {BASE!r}, which"
+            " local-only starts from"
+        )
+
+    def package(self, candidates: Sequence[Candidate], _: Posterior | None) -> Package:
+        """What the candidates come to; a posterior is of the encoder's features, and of no use.
+
+        Networks are made without the plant's class sums where other sites have released.
+        """
+        others = bool(self._manifest.memory_releases)
+        return Package(
+            candidates=candidates,
+            own_release=bool(self._manifest.own_release) and not others,
+            others_released=others,
+            encoder=self._encoder,
+        )
+
+    def read(self, name: str, source: str, values: Tensors) -> Candidate:
+        """A candidate on its trunk; ``DecodeError`` if its tensors are not the architecture's."""
+        from wg_common.nets import tensor_set
+
+        architecture, classes = self._manifest.architecture, len(self._manifest.labels)
+        own, _ = apart(values, family_head.SITE)
+        tensor_set.check_tensors(architecture, own, classes, self._dimension)
+        return network_candidate(architecture, name, source, values, self._view(values))
+
+
+def _network(plant: Plant, networks: Sequence[FamilyNetwork]) -> PlantNetwork:
     """The networks of the plant's family, seen through the plant's records."""
     from wg_common.nets.encoder import package as encoders
     from wg_common.nets.family_network import TrunkBeside, trunk_tensors
 
-    for c in manifest.candidates:
-        if c.source == SAME_FAMILY:
-            _, found = _family_head(plant, tensors[c.name], len(manifest.labels))
-            if found:
-                _, settings = encoders.unpack(plant.encoder_package)
-                own = tuple(each.at(plant.data.records, settings) for each in found)
-                names = [each.architecture for each in own]
-                module = TrunkBeside(names, trunk_tensors(own), settings)
-                return PlantNetwork(own, module, module.features(plant.data.records))
-    return None
+    _, settings = encoders.unpack(plant.encoder_package)
+    own = tuple(network.at(plant.data.records, settings) for network in networks)
+    module = TrunkBeside([one.architecture for one in own], trunk_tensors(own), settings)
+    return PlantNetwork(own, module, module.features(plant.data.records))
+
+
+def _encoder(plant: Plant) -> Trunk:
+    """The encoder's features of the plant's records; a local encoder's are the last block."""
+    features, layout = plant.features, _layout(plant)
+    further = features.local.shape[1] - layout.scaled - sum(layout.blocks)
+    blocks = (*layout.blocks, *((further,) if further else ()))
+    loudness = _loudness(plant, blocks)
+    return encoder_trunk(features.local, features.dimension, features.scaled, blocks, loudness)
 
 
 def _loudness(plant: Plant, blocks: Sequence[int]) -> tuple[float, ...]:
@@ -202,15 +224,6 @@ def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[
         return network_trunk(architecture, network.complete(architecture, values, encoder), batch)
 
     return view, tuner
-
-
-def _base(candidates: list[Candidate], package_id: str) -> Trunk:
-    for candidate in candidates:
-        if candidate.source == BASE:
-            return candidate.trunk
-    raise DecodeError(
-        f"package {package_id[:16]}: no candidate of source {BASE!r}, which local-only starts from"
-    )
 
 
 def network_candidate(
