@@ -21,6 +21,7 @@ CHANGES = (
     "an architecture",
     "a method",
     "a check",
+    "a source of candidates",
     "a training objective",
     "a command",
     "a wire format",
