@@ -7,6 +7,7 @@ are counted before anything is built, aliases are refused, and whatever the read
 becomes one error that names the file.
 """
 
+from dataclasses import field, fields, is_dataclass
 from typing import TypeVar
 
 import msgspec
@@ -16,6 +17,8 @@ from wg_core import typed
 from wg_core.errors import ConfigError
 
 T = TypeVar("T")
+
+_FIXED = "fixed"
 
 DEPTH_LIMIT = 32  # Deepest nesting of a YAML document; ours need four levels
 
@@ -73,13 +76,34 @@ def check_range(field: str, value: float, low: float, high: float) -> None:
         raise ConfigError(f"{field}: {value}, expected {low} to {high}")
 
 
+def fixed(value: T) -> T:
+    """The default of a dataclass's field that no file may set: a constant of the code.
+
+    Tests and benches give such a field another value where they build the record.
+    """
+    return field(default=value, metadata={_FIXED: True})
+
+
+def to_document(record: object) -> object:
+    """A record as a file has it: dictionaries, lists and scalars, without fixed fields."""
+    if is_dataclass(record) and not isinstance(record, type):
+        return {
+            one.name: to_document(getattr(record, one.name))
+            for one in fields(record)
+            if not one.metadata.get(_FIXED)
+        }
+    if isinstance(record, list | tuple):
+        return [to_document(item) for item in record]
+    return msgspec.to_builtins(record)
+
+
 def check_known(document: object, found: object, *, what: str) -> None:
-    """Refuse fields of a document that its dataclass does not have, and silently dropped.
+    """Refuse fields of a document that its dataclass does not have, or that are fixed.
 
     Raises:
         ConfigError: There are; all are named.
     """
-    unknown = sorted(_unknown(document, msgspec.to_builtins(found), ""))
+    unknown = sorted(_unknown(document, to_document(found), ""))
     if unknown:
         raise ConfigError(f"{what}: unknown fields: {', '.join(unknown)}")
 

@@ -140,7 +140,7 @@ NETWORK = Kind(trunk=trunk, prepare=shares, features=8)
 PLAN = """
 seed: 3
 architecture: counts-head
-encoder: {{dimension: 8, images: 48}}
+encoder: {{dimension: 8, records: 48}}
 own_sites: 10
 networks: {{architectures: [counts-net], sites: 1, steps: 3, base_tasks: 2, base_images: 8}}
 sources: [{{kind: npz, families: 1, sites: 2, per_class: 8, path: {}, licence: own}}]

@@ -23,7 +23,7 @@ from wg_server.zoo.procedural import families
 
 ZOO = ZooPlan(
     seed=5,
-    encoder=EncoderPlan(images=400),
+    encoder=EncoderPlan(records=400),
     sources=(SourcePlan(kind="procedural", families=9, sites=2, per_class=8),),
     networks=NetworksPlan(
         architectures=("cnn-s", "cnn-m", "lite0"),

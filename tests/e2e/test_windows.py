@@ -23,7 +23,7 @@ from wg_server.zoo.procedural_windows import families
 ZOO = ZooPlan(
     seed=5,
     architecture="window-head",
-    encoder=EncoderPlan(windows=400),
+    encoder=EncoderPlan(records=400),
     sources=(SourcePlan(kind="procedural-windows", families=10, sites=2, per_class=8),),
     networks=NetworksPlan(
         architectures=("cnn1d-s", "cnn1d-m"),

@@ -45,7 +45,7 @@ _BIN = Path(sys.executable).parent
 _CLASSES, _LEARNED, _NEW = 4, 8, 3  # Classes, and records of each
 _ZOO = """
 seed: 1
-encoder: {images: 200, pixels: 64, dimension: 16}
+encoder: {records: 200, pixels: 64, dimension: 16}
 sources:
   - {kind: procedural, families: 9, sites: 2, per_class: 8}
 """

@@ -45,15 +45,15 @@ class ChecksConfig:
     """
 
     actions: dict[str, Action] = field(default_factory=dict)
-    confidence: float = 0.95
-    accuracy: float = 0.0
-    recall: float = 0.0
-    calibration_error: float = 0.1
-    accuracy_loss: float = 0.15
-    disagreement: float = 0.25
-    logit: float = 65504.0
-    seconds: float = 1.0
-    mebibytes: float = 1024.0
+    confidence: float = settings.fixed(0.95)
+    accuracy: float = settings.fixed(0.0)
+    recall: float = settings.fixed(0.0)
+    calibration_error: float = settings.fixed(0.1)
+    accuracy_loss: float = settings.fixed(0.15)
+    disagreement: float = settings.fixed(0.25)
+    logit: float = settings.fixed(65504.0)
+    seconds: float = settings.fixed(1.0)
+    mebibytes: float = settings.fixed(1024.0)
     probe_records: int = 40
 
     def __post_init__(self) -> None:

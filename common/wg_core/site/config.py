@@ -232,8 +232,8 @@ class AcceptanceConfig:
     """
 
     standard_errors: float = 2.0
-    standard_errors_own_kind: float = 0.0
-    unseen_share: float = 1.0
+    standard_errors_own_kind: float = settings.fixed(0.0)
+    unseen_share: float = settings.fixed(1.0)
     without_labels: bool = True
     adopt: Literal["shadow", "better"] = "shadow"
     checks: ChecksConfig = field(default_factory=ChecksConfig)
@@ -401,7 +401,7 @@ def positive_decimal(text: str, what: str) -> Decimal:
 
 def save(home: ClientHome, config: ClientConfig) -> None:
     """Write ``client.yaml``; an older one is replaced in one step."""
-    text = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(settings.to_document(config), sort_keys=False, allow_unicode=True)
     atomic.write_bytes(home.config, text.encode("utf-8"), mode=atomic.PRIVATE)
 
 

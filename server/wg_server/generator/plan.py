@@ -24,8 +24,8 @@ class GeneratorPlan(TrainingPlan):
     """
 
     seed: int = 20240501
-    folds: int = 4
-    threads: int = 1
+    folds: int = settings.fixed(4)
+    threads: int = settings.fixed(1)
     workers: int = 2
     networks: NetworkTraining = field(default_factory=NetworkTraining)
 

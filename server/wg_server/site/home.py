@@ -94,16 +94,16 @@ class ServerConfig:
     console_url: str = ""
     database: str = ""
     certificate_hours: int = 720
-    body_limit: int = 16 << 20
+    body_limit: int = settings.fixed(16 << 20)
     inline_bytes: int = protocol.INLINE_LIMIT
     chunk_bytes: int = 4 << 20
     requests_per_second: int = 50
     message_seconds: int = 600
-    disk_floor_bytes: int = 1 << 30
-    campaign_hours: int = 24
-    package_days: int = 30
-    samples: int = 4
-    threads: int = 1
+    disk_floor_bytes: int = settings.fixed(1 << 30)
+    campaign_hours: int = settings.fixed(24)
+    package_days: int = settings.fixed(30)
+    samples: int = settings.fixed(4)
+    threads: int = settings.fixed(1)
     architecture: str = ""
     witnesses: tuple[WitnessPolicy, ...] = ()
     witness_quorum: int = 1
@@ -225,7 +225,7 @@ class ServerHome:
 
     def write_config(self, config: ServerConfig) -> None:
         """Write ``server.yaml``."""
-        text = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False)
+        text = yaml.safe_dump(settings.to_document(config), sort_keys=False)
         atomic.write_bytes(self.config_file, text.encode())
 
     def encoder_id(self) -> str:

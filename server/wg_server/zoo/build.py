@@ -176,7 +176,7 @@ def public_records(
     Returns:
         Raw features ``[n, WIDTH]``, and the task and the class of each, ``[n]``.
     """
-    records = plan.encoder.records(plan.modality)
+    records = plan.encoder.records_of(plan.modality)
     count = max(1, min(len(wanted), records // _FIT_PER_TASK))
     chosen = [wanted[i] for i in np.linspace(0, len(wanted) - 1, count).astype(int)]
     share = -(-records // count)

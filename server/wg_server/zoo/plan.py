@@ -36,27 +36,23 @@ class EncoderPlan:
     Attributes:
         pixels: Side of the images that the trunk sees.
         dimension: Number of features.
-        images: Number of public records that the projection is fitted on.
-        windows: The same, where a zoo is of sensor windows.
-        texts: The same, where a zoo is of texts.
+        records: Number of public records that the projection is fitted on; 0: 14,000 images, or
+            15,000 windows or texts.
     """
 
     pixels: int = ENCODER_PIXELS
     dimension: int = DIMENSION
-    images: int = 14000
-    windows: int = 15000
-    texts: int = 15000
+    records: int = 0
 
     def __post_init__(self) -> None:
         settings.check_range("encoder.pixels", self.pixels, 64, 512)
         settings.check_range("encoder.dimension", self.dimension, 2, 1024)
-        settings.check_range("encoder.images", self.images, 2 * self.dimension, 1_000_000)
-        settings.check_range("encoder.windows", self.windows, 2 * self.dimension, 1_000_000)
-        settings.check_range("encoder.texts", self.texts, 2 * self.dimension, 1_000_000)
+        if self.records:
+            settings.check_range("encoder.records", self.records, 2 * self.dimension, 1_000_000)
 
-    def records(self, modality: str) -> int:
-        """Number of public records that a projection of a modality is fitted on."""
-        return {"windows": self.windows, "texts": self.texts}.get(modality, self.images)
+    def records_of(self, modality: str) -> int:
+        """Number of public records of a modality that the projection is fitted on."""
+        return self.records or (14_000 if modality == "images" else 15_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

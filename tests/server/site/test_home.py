@@ -12,7 +12,7 @@ PORTS = b"fleet_port: 1\nenrol_port: 2\nadmin_port: 3\n"
 
 def test_a_written_configuration_is_read_back(tmp_path: Path) -> None:
     home = ServerHome(tmp_path)
-    config = ServerConfig(fleet_port=1, enrol_port=2, admin_port=3, samples=7)
+    config = ServerConfig(fleet_port=1, enrol_port=2, admin_port=3, inline_bytes=7)
     home.write_config(config)
     assert home.config() == config
 

@@ -15,7 +15,7 @@ from wg_server.zoo.store import Zoo
 
 PLAN = """
 seed: 5
-encoder: {pixels: 64, dimension: 8, images: 64}
+encoder: {pixels: 64, dimension: 8, records: 64}
 sources:
   - {kind: procedural, families: 6, sites: 4, per_class: 8}
 """

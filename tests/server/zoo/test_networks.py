@@ -28,7 +28,7 @@ from wg_server.zoo.store import Zoo
 PLANS = {
     "cnn-s": ZooPlan(
         seed=5,
-        encoder=EncoderPlan(images=200),
+        encoder=EncoderPlan(records=200),
         sources=(SourcePlan(kind="procedural", families=2, sites=2, per_class=8),),
         networks=NetworksPlan(
             architectures=("cnn-s",), sites=1, steps=2, base_tasks=3, base_images=8, base_steps=3
@@ -37,7 +37,7 @@ PLANS = {
     "cnn1d-s": ZooPlan(
         seed=5,
         architecture="window-head",
-        encoder=EncoderPlan(windows=200),
+        encoder=EncoderPlan(records=200),
         sources=(SourcePlan(kind="procedural-windows", families=2, sites=2, per_class=8),),
         networks=NetworksPlan(
             architectures=("cnn1d-s",), sites=1, steps=2, base_tasks=3, base_images=8, base_steps=3
@@ -45,7 +45,7 @@ PLANS = {
     ),
     "lite0": ZooPlan(
         seed=5,
-        encoder=EncoderPlan(images=200),
+        encoder=EncoderPlan(records=200),
         sources=(SourcePlan(kind="procedural", families=2, sites=2, per_class=8),),
         networks=NetworksPlan(architectures=("lite0",), sites=1, steps=2),
     ),
@@ -190,7 +190,7 @@ def test_a_base_of_another_encoder_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_encoder_of_another_dimension_cannot_teach(tmp_path: Path) -> None:
-    plan = replace(PLANS["cnn1d-s"], encoder=EncoderPlan(dimension=8, windows=200))
+    plan = replace(PLANS["cnn1d-s"], encoder=EncoderPlan(dimension=8, records=200))
     with pytest.raises(ConfigError, match="the encoder has 8 features"):
         build(ServerHome(tmp_path), plan, workers=1, progress=lambda *_: None)
 

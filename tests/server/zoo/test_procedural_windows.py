@@ -59,7 +59,7 @@ def _plan(*found: SourcePlan, **changes: object) -> ZooPlan:
     fields: dict[str, object] = {
         "seed": 3,
         "architecture": "window-head",
-        "encoder": EncoderPlan(dimension=8, windows=200),
+        "encoder": EncoderPlan(dimension=8, records=200),
         "sources": found,
     }
     return ZooPlan(**(fields | changes))  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ from wg_server.zoo.store import Zoo
 
 PLAN = b"""
 seed: 3
-encoder: {pixels: 64, dimension: 8, images: 64}
+encoder: {pixels: 64, dimension: 8, records: 64}
 sources:
   - {kind: procedural, families: 2, sites: 2, per_class: 8, only: digits}
 """

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from wg_core import settings
 from wg_core.errors import ConfigError
 
 
@@ -29,15 +30,15 @@ class TrainingPlan:
     SECTION: ClassVar[str] = ""  # What stands before a field's name in messages
 
     steps: int = 2000
-    batch: int = 16
-    learning_rate: float = 6e-4
-    weight_decay: float = 0.02
+    batch: int = settings.fixed(16)
+    learning_rate: float = settings.fixed(6e-4)
+    weight_decay: float = settings.fixed(0.02)
     width: int = 96
     depth: int = 3
-    latent: int = 65
-    functional: float = 3.0
-    deterministic: float = 0.35
-    average: float = 0.995
+    latent: int = settings.fixed(65)
+    functional: float = settings.fixed(3.0)
+    deterministic: float = settings.fixed(0.35)
+    average: float = settings.fixed(0.995)
     evaluate_every: int = 100
     patience: int = 8
     episodes: int = 120

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from wg_common import catalogue
+from wg_core import settings
 from wg_server.generator.training.plan import TrainingPlan
 
 
@@ -19,16 +20,18 @@ class NetworkTraining(TrainingPlan):
 
     SECTION: ClassVar[str] = "networks."
 
-    weight_plan: str = "whole"
-    functional_episodes: int = 4
+    weight_plan: str = settings.fixed("whole")
+    functional_episodes: int = settings.fixed(4)
     steps: int = 600
-    batch: int = 12
-    latent: int = 16
-    deterministic: float = 0.4
-    average: float = 0.99
-    evaluate_every: int = 50
-    patience: int = 6
-    episodes: int = 80
+    width: int = settings.fixed(96)
+    depth: int = settings.fixed(3)
+    batch: int = settings.fixed(12)
+    latent: int = settings.fixed(16)
+    deterministic: float = settings.fixed(0.4)
+    average: float = settings.fixed(0.99)
+    evaluate_every: int = settings.fixed(50)
+    patience: int = settings.fixed(6)
+    episodes: int = settings.fixed(80)
 
     def __post_init__(self) -> None:
         TrainingPlan.__post_init__(self)
