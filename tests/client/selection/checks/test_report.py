@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.client.conftest import MakePlant
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL
 from wg_client.selection.delivery import take_package
+from wg_core.site import config as configuration
 from wg_core.site.check_policy import ChecksConfig
 from wg_core.site.config import AcceptanceConfig
 from wg_core.site.failures import CODES
@@ -16,7 +19,10 @@ UNLABELLED = "WG-F11"
 
 
 def test_every_code_is_in_the_report_and_every_failure_in_the_log(
-    make_plant: MakePlant, good_head: LinearHead, caplog: pytest.LogCaptureFixture
+    make_plant: MakePlant,
+    good_head: LinearHead,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A plant that asks for more than any model has is told of each check by its code."""
     codes = CODES - {UNLABELLED}
@@ -33,7 +39,8 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
         actions={code: "block" if code == "WG-F09" else "warn" for code in codes},
     )
     plant = make_plant({0: 4, 1: 4})
-    plant.configure(acceptance=AcceptanceConfig(checks=strict))
+    config = replace(plant.config, acceptance=AcceptanceConfig(checks=strict))
+    monkeypatch.setattr(configuration, "load", lambda _home: config)  # no file can say this
     package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "closed-form")})
     manifest = take_package(plant.home, package).manifest
     assert manifest.kept == LOCAL
