@@ -161,8 +161,8 @@ SERVER_YAML = [
     _server_yaml("host", "host: 127.0.0.1", "host: 'a b'", "host", "'a b'"),
     _server_yaml("architecture", "architecture: ''", "architecture: resnet", "resnet"),
     _server_yaml("quorum", "witness_quorum: 1", "witness_quorum: 2", "witness_quorum: 2"),
-    _server_yaml("threads", "threads: 1", "threads: 0", "threads: 0", "at least 1"),
-    _server_yaml("a word", "threads: 1", "threads: many", "threads"),
+    _server_yaml("chunk", "chunk_bytes: 4194304", "chunk_bytes: 0", "chunk_bytes: 0", "at least 1"),
+    _server_yaml("a word", "chunk_bytes: 4194304", "chunk_bytes: many", "chunk_bytes"),
     _server_yaml("inline", "inline_bytes: ", "inline_bytes: 9", "inline_bytes"),
 ]
 

@@ -19,10 +19,8 @@ from wg_server.site.home import ServerHome
 PLAN = """
 seed: 7
 steps: 40
-batch: 4
 width: 16
 depth: 1
-latent: 8
 evaluate_every: 4
 episodes: 6
 patience: 99
