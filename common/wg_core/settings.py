@@ -77,33 +77,39 @@ def check_range(field: str, value: float, low: float, high: float) -> None:
 
 
 def fixed(value: T) -> T:
-    """The default of a dataclass's field that no file may set: a constant of the code.
+    """The default of a dataclass's field that no file may change: a constant of the code.
 
-    Tests and benches give such a field another value where they build the record.
+    Tests and benches give such a field another value where they build the record. A file that says
+    the constant itself is read.
     """
     return field(default=value, metadata={_FIXED: True})
 
 
-def to_document(record: object) -> object:
-    """A record as a file has it: dictionaries, lists and scalars, without fixed fields."""
+def to_document(record: object, *, constants: bool = False) -> object:
+    """A record as a file has it: dictionaries, lists and scalars, without fixed fields.
+
+    Args:
+        constants: With those fixed fields that have the value of the code.
+    """
     if is_dataclass(record) and not isinstance(record, type):
         return {
-            one.name: to_document(getattr(record, one.name))
+            one.name: to_document(getattr(record, one.name), constants=constants)
             for one in fields(record)
             if not one.metadata.get(_FIXED)
+            or (constants and getattr(record, one.name) == one.default)
         }
     if isinstance(record, list | tuple):
-        return [to_document(item) for item in record]
+        return [to_document(item, constants=constants) for item in record]
     return msgspec.to_builtins(record)
 
 
 def check_known(document: object, found: object, *, what: str) -> None:
-    """Refuse fields of a document that its dataclass does not have, or that are fixed.
+    """Refuse fields of a document that its dataclass does not have, or that change a constant.
 
     Raises:
         ConfigError: There are; all are named.
     """
-    unknown = sorted(_unknown(document, to_document(found), ""))
+    unknown = sorted(_unknown(document, to_document(found, constants=True), ""))
     if unknown:
         raise ConfigError(f"{what}: unknown fields: {', '.join(unknown)}")
 
