@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
@@ -76,7 +75,7 @@ def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
 
 def _end_with_the_node() -> None:
     """Standard input ends when the node does, however it ended."""
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # not sys.stdin: its lock would be held at the end of the process
         pass
     os._exit(os.EX_TEMPFAIL)
 
