@@ -160,6 +160,11 @@ class Candidate:
     trunk: Trunk
     head: LinearHead
 
+    @property
+    def of_kind(self) -> bool:
+        """Whether it was learnt from the operator's records of this kind of plant."""
+        return self.source == SAME_FAMILY
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlantNetwork:
@@ -217,7 +222,7 @@ class Package:
     @property
     def family(self) -> bool:
         """Whether the server has recognised the plant's kind, and hands on heads of it."""
-        return any(candidate.source == SAME_FAMILY for candidate in self.candidates)
+        return any(candidate.of_kind for candidate in self.candidates)
 
     @property
     def known(self) -> bool:

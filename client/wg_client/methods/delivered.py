@@ -21,7 +21,6 @@ from wg_client.fitting.folds import RowIndex
 from wg_client.fitting.leave_class_out import BaseHead, of_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, tempered_loss
 from wg_client.methods.base import Candidate, LabelledRecords, Model, Package
-from wg_common.catalogue import SAME_FAMILY
 
 
 def fit_delivered(base: BaseHead, features: Floats, records: LabelledRecords) -> Fitted:
@@ -57,12 +56,12 @@ def first_or_best(candidates: Sequence[Candidate]) -> BaseHead:
     """
 
     def base(features: Floats, labels: Ints) -> LinearHead:
-        if not len(labels) or (len(candidates) == 1 and candidates[0].source != SAME_FAMILY):
+        if not len(labels) or (len(candidates) == 1 and not candidates[0].of_kind):
             return candidates[0].head
         heads = [candidate.head for candidate in candidates]
         prices = np.log(1.0 + np.arange(len(heads)))
         for candidate, price in zip(candidates, prices.tolist(), strict=True):
-            other = candidate.source == SAME_FAMILY and reordered(candidate.head, features, labels)
+            other = candidate.of_kind and reordered(candidate.head, features, labels)
             if other:
                 heads.append(other)
                 prices = np.append(prices, price + gammaln(1 + len(other.bias)))
@@ -118,7 +117,7 @@ class DeliveredMethod:
         the delivered head knows of it.
         """
         eligible = [c for c in package.candidates if c.source in self.sources]
-        family = [c for c in eligible if c.source == SAME_FAMILY]
+        family = [c for c in eligible if c.of_kind]
         conditioned = package.own_release and not family and len(records.labels) > 0
         if not eligible or (self.trained and (conditioned or not len(records.labels))):
             return None
@@ -145,6 +144,6 @@ class DeliveredMethod:
             fitted=fitted,
             origin=next((c.name for c in eligible if c.head is taken), first.name),
             judged=not conditioned,
-            of_kind=first.source == SAME_FAMILY,
+            of_kind=first.of_kind,
             unchecked_rank=None if self.trained else unchecked_rank,
         )
