@@ -40,7 +40,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Fewer draws, and no file is written.")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     words = parser.parse_args()
-    logging.getLogger("wg_client").setLevel(logging.ERROR)  # what checks found is in the table
+    for name in ("wg_client", "wg_server"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # what checks find is in the table
     sections = {}
     for name in words.parts.split(","):
         started = time.monotonic()
