@@ -13,6 +13,7 @@ its own heading; parts that were not run stay as they are.
 
 import argparse
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -46,7 +47,8 @@ def main() -> None:
     for name in words.parts.split(","):
         started = time.monotonic()
         lines = list(PARTS[name](words.datasets, words.quick))
-        sections[name] = "\n".join((*lines, "", f"{time.monotonic() - started:.0f} s.")) + "\n"
+        took = f"{time.monotonic() - started:.0f} s at a load of {os.getloadavg()[1]:.0f}."
+        sections[name] = "\n".join((*lines, "", took)) + "\n"
         sys.stdout.write(f"## {name}\n\n{sections[name]}\n")
         sys.stdout.flush()
     if not words.quick:

@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +66,7 @@ def bench(campaigns: int, attacks: Sequence[str], nice: int) -> Iterator[str]:
                 measure.wait(lambda: fleet_processes.seen(home) == len(HONEST), "the nodes", 120)
                 epsilons = (f"0.{number}" for number in itertools.count(100))
                 rows = {}
-                quiet = Fleet(home, pid, epsilons, folder / "server.log")
+                quiet = Fleet(home, pid, epsilons)
                 quiet.measure(1)  # torch is loaded, every route was used once
                 rows["quiet"] = quiet.measure(campaigns)
                 for attack in attacks:
@@ -123,25 +122,18 @@ def table(rows: Rows) -> list[str]:
 class Fleet:
     """Campaigns over the honest plants, and the server's memory meanwhile."""
 
-    def __init__(self, home: ServerHome, pid: int, epsilons: Iterator[str], log: Path) -> None:
+    def __init__(self, home: ServerHome, pid: int, epsilons: Iterator[str]) -> None:
         self._home = home
         self._pid = pid
         self._epsilons = epsilons
-        self._log = log
 
     def measure(self, campaigns: int) -> dict[str, object]:
         """Run campaigns one after the other."""
-        before = self._log.stat().st_size
         measure.reset_peak(self._pid)
         took = [self._campaign() for _ in range(campaigns)]
-        with self._log.open() as stream:
-            stream.seek(before)
-            levels = Counter(_level(line) for line in stream)
         return {
             "campaign_seconds": [round(each, 2) for each in took],
             "peak_mb": round(measure.peak(self._pid), 1),
-            "resident_mb": round(measure.resident(self._pid), 1),
-            "log_lines": dict(levels),
         }
 
     def _campaign(self) -> float:
@@ -153,13 +145,6 @@ class Fleet:
         if done.state != "done":
             raise SystemExit(f"campaign: {done.state}: {[task.code for task in done.tasks]}")
         return time.monotonic() - start
-
-
-def _level(line: str) -> str:
-    try:
-        return str(json.loads(line)["level"])
-    except (ValueError, KeyError, TypeError):
-        return "other"
 
 
 @contextmanager
