@@ -41,8 +41,7 @@ from wg_server.site.home import ServerHome
 from wg_server.store.site import Site as Enrolled
 from wg_server.zoo import plan as zoo_plan
 
-FLIPS = 300
-REFUSED, APART, TAKEN = "refused", "in quarantine", "taken"
+FLIPS, REFUSED, APART, TAKEN = 300, "refused", "in quarantine", "taken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,11 +197,8 @@ class Forger:
                 ]
             ),
         )
-        places = np.random.default_rng(1).choice(len(honest), flips, replace=False)
-        changed = (
-            honest[:at] + bytes([honest[at] ^ (1 << at % 8)]) + honest[at + 1 :]
-            for at in map(int, places)
-        )
+        places = map(int, np.random.default_rng(1).choice(len(honest), flips, replace=False))
+        changed = (honest[:x] + bytes([honest[x] ^ (1 << x % 8)]) + honest[x + 1 :] for x in places)
         yield "one byte changed", map(self.sent, changed)
         yield "the same file again, to the same question", iter([self.sent(honest)] * 3)
         exchanged = zeros.copy()

@@ -71,8 +71,7 @@ _STRENGTH = 0.5
 _SCALE = 6.0  # Longest block means of a picture, about: what features are divided by
 
 Records = tuple[Floats, Ints]
-Key = tuple[str, int, float, str, str]
-"""Attack, colluders, epsilon, head, defence."""
+Key = tuple[str, int, float, str, str]  # Attack, colluders, epsilon, head, defence
 
 
 def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterator[tuple[str, ...]]:
