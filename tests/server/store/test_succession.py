@@ -325,7 +325,7 @@ def test_a_known_ledger_under_another_key_is_refused(central: Central) -> None:
         new = signing.generate_pair()
         ledger.rotate(new)
     signing.save(plant.ledger_key, new)
-    with pytest.raises(RefusedError, match="rotate-key"):
+    with pytest.raises(RefusedError, match="keys --renew ledger"):
         central.enrol(plant)
 
 
