@@ -89,7 +89,7 @@ _CONFIRMED = {
 @json_option
 def init(
     home: ClientHome,
-    token: str | None,
+    token: str,
     replace: bool,
     encoder: str | None,
     data: Path | None,
@@ -110,8 +110,6 @@ def init(
     The encoder, which sees every record, comes from the server. The join token names it by its
     hash; on a terminal you are asked whether it is the one that the operator told you.
     """
-    if token is None:
-        raise errors.UsageError(options.HOW_TO_JOIN)
     if replace:
         _enrol_again(home, token, encoder, data, budget_of, as_json)
         return errors.EXIT_OK

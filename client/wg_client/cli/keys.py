@@ -1,5 +1,6 @@
 """``wg-client keys`` and ``audit``: what keeps a plant's word good for years."""
 
+import functools
 from datetime import UTC, datetime
 
 import click
@@ -28,7 +29,7 @@ _WHAT = ("certificate", "ledger")
     help="The ledger's key is stolen or lost: give this ledger up. All that was spent moves to a"
     " new one, and every key is made anew. Needs a join token, --reason, and a stopped node.",
 )
-@join_options
+@functools.partial(join_options, needed=False)
 @click.option("--reason", help="With --stolen: why, in a few words; goes on the new ledger.")
 @click.option("--encoder", metavar="HASH", help="Where the encoder is to be another: its SHA-256.")
 @json_option

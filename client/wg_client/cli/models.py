@@ -11,7 +11,9 @@ import click
 
 from wg_client.cli import adoption
 from wg_client.cli.adoption import change_lines, chosen
+from wg_client.cli.novelty import no_model_yet, novelty
 from wg_client.cli.options import heat_maps_option, home_option, model_option, package_option
+from wg_client.cli.prediction import Predictions
 from wg_core import cli, errors
 from wg_core.cli import json_option, next_step, note, show
 from wg_core.language import Text, text
@@ -209,9 +211,6 @@ def predict(
     A file that cannot be read is named and left out; the others are predicted, and the command ends
     with code 3.
     """
-    from wg_client.cli.novelty import no_model_yet, novelty
-    from wg_client.cli.prediction import Predictions
-
     if (package, name, out) == (None, None, None) and not evaluate and no_model_yet(home):
         return novelty(home, paths, split, heat_maps, as_json)
     manifest, name = chosen(home, package, name)

@@ -21,7 +21,6 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 
 STDIN = "-"
-HOW_TO_JOIN = "a join token: give --join - (standard input) or --join-file FILE"
 WARNING = (
     "warning: the join token is on the command line, where everybody on this machine can read it"
     " (ps) and the shell keeps it; use --join - or --join-file"
@@ -73,8 +72,12 @@ allow_empty_option = click.option(
 )
 
 
-def join_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--join`` and ``--join-file``; it is called with ``token``, None: neither."""
+def join_options(command: Callable[..., Any], *, needed: bool = True) -> Callable[..., Any]:
+    """Give a command ``--join`` and ``--join-file``; it is called with ``token``.
+
+    Args:
+        needed: Whether a call without either is refused; else its token is None.
+    """
 
     @click.option(
         "--join",
@@ -89,7 +92,7 @@ def join_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_token(*words: Any, join: str | None, join_file: Path | None, **options: Any) -> Any:
         given = join is not None or join_file is not None
-        token = read_token(join, join_file) if given else None
+        token = read_token(join, join_file) if given or needed else None
         return command(*words, token=token, **options)
 
     return with_token
@@ -107,7 +110,7 @@ def read_token(join: str | None, join_file: Path | None) -> str:
         DecodeError: What was read is too long for a token.
     """
     if (join is None) == (join_file is None):
-        raise UsageError(HOW_TO_JOIN)
+        raise UsageError("a join token: give --join - (standard input) or --join-file FILE")
     if join_file is not None:
         data = atomic.read_bytes(join_file, limit=protocol.TOKEN_LIMIT)
     elif join == STDIN:
