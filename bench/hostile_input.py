@@ -140,7 +140,7 @@ class Forger:
         """Make and send: what this program refuses to write is refused as well."""
         return lambda: self.sent(self.make(integers, **fields))()
 
-    def files(self, flips: int) -> Iterator[tuple[str, Iterator[Use]]]:
+    def files(self, flips: int) -> Iterator[tuple[str, Iterator[Use]]]:  # long: a case a lie
         """Kinds of hostile files."""
         honest = self.make()
         manifest, zeros = statistics_file.read_unverified(

@@ -353,7 +353,7 @@ def a_charge_of_less_than_its_noise_costs(t: Truth) -> Forgery:
     )
 
 
-@forgery(because="do not describe a gaussian charge")
+@forgery(because="mu_squared is 0, not positive")
 def a_charge_of_nothing(t: Truth) -> Forgery:
     log = settle(t.entries, t.heads)
     seq = t.rng.choice(t.charges())

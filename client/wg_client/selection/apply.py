@@ -102,9 +102,7 @@ def apply_package(
     source = _small(source)
     package, tensors = verify(plant, source)
     verified(source)
-    digest = (
-        weights_file.sha256(source) if isinstance(source, Path) else canonical.sha256_hex(source)
-    )
+    digest = _sha256(source)
     found = store.read_manifest(home, package.package_id)
     if found is not None:
         if found.package_sha256 != digest:
@@ -134,6 +132,10 @@ def apply_package(
     adoption.arrived(home, manifest)
     log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
     return AppliedModel(manifest=manifest, comparison=Comparison(plant, outcome))
+
+
+def _sha256(source: bytes | Path) -> str:
+    return weights_file.sha256(source) if isinstance(source, Path) else canonical.sha256_hex(source)
 
 
 def _small(source: bytes | Path) -> bytes | Path:

@@ -4,6 +4,8 @@ One is written from the specification alone (``witness_server``), one by others 
 ``sigsum-witness``).
 """
 
+# long: a case for each thing that a witness may say
+
 from __future__ import annotations
 
 import json
