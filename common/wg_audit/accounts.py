@@ -130,16 +130,16 @@ def check_alone(alone: AloneFigures) -> None:
     too_high = _delta(np.sqrt((units + 1) * unit), stated * (1 - ALONE_HIGH)) < delta
     bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | ~(delta < 1))
     if len(bad):
-        first = int(bad[0])
+        index = int(bad[0])
         raise VerificationError(
-            f"entry {int(seq[first])}: states epsilon {stated[first]:.6g} at delta "
-            f"{delta[first]:g} for itself, which is not that of mu^2 = {units[first] * unit:.6g}"
+            f"entry {int(seq[index])}: states epsilon {stated[index]:.6g} at delta "
+            f"{delta[index]:g} for itself, which is not that of mu^2 = {units[index] * unit:.6g}"
         )
 
 
-def worst(found: list[LineageAccount]) -> LineageAccount | None:
+def worst(accounts: list[LineageAccount]) -> LineageAccount | None:
     """The account that is closest to its cap."""
-    return max(found, key=lambda account: account.primary / account.cap_epsilon, default=None)
+    return max(accounts, key=lambda account: account.primary / account.cap_epsilon, default=None)
 
 
 def _check(account: LineageAccount) -> None:
@@ -189,10 +189,10 @@ def check_stated(figures: StatedFigures) -> None:
     too_high = (lower > 0) & (_delta(mu, np.maximum(lower, 0)) < delta)
     bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | (stated < 0))
     if len(bad):
-        first = int(bad[0])
+        index = int(bad[0])
         raise VerificationError(
-            f"entry {int(seq[first])}: states epsilon {stated[first]:.6g}, which is not that of "
-            f"mu^2 = {mu[first] ** 2:.6g} at delta {delta[first]:g}"
+            f"entry {int(seq[index])}: states epsilon {stated[index]:.6g}, which is not that of "
+            f"mu^2 = {mu[index] ** 2:.6g} at delta {delta[index]:g}"
         )
 
 
@@ -201,6 +201,6 @@ def _delta(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
     from scipy.special import log_ndtr, ndtr
 
     safe = np.where(mu > 0, mu, 1.0)
-    first = ndtr(safe / 2 - epsilon / safe)
+    lower_term = ndtr(safe / 2 - epsilon / safe)
     second = np.exp(np.minimum(epsilon + log_ndtr(-safe / 2 - epsilon / safe), 0))
-    return np.where(mu > 0, first - second, 0.0)
+    return np.where(mu > 0, lower_term - second, 0.0)

@@ -282,11 +282,11 @@ def decisions(records: Records) -> Iterator[Evidence]:
         yield Evidence(
             text(
                 "requests decided by people ({names}): {approved} approved, {denied} denied",
-                names=some(sorted({one.name for one in decided})),
-                approved=sum(one.approved for one in decided),
-                denied=sum(not one.approved for one in decided),
+                names=some(sorted({decision.name for decision in decided})),
+                approved=sum(decision.approved for decision in decided),
+                denied=sum(not decision.approved for decision in decided),
             ),
-            _stated(one.head.seq for one in decided),
+            _stated(decision.head.seq for decision in decided),
         )
 
 

@@ -36,14 +36,14 @@ _SHAPES = (
 
 def said(*words: str) -> str:
     """Words of a charge as a sentence; several are listed."""
-    return listed([_one(each) for each in words])
+    return listed([_one(sentence) for sentence in words])
 
 
 def _one(words: str) -> str:
     for shape in _SHAPES:
-        found = _pattern(shape).fullmatch(words)
-        if found is not None:
-            return text(shape, **{name: _one(value) for name, value in found.groupdict().items()})
+        match = _pattern(shape).fullmatch(words)
+        if match is not None:
+            return text(shape, **{name: _one(value) for name, value in match.groupdict().items()})
     return words
 
 

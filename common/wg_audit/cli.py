@@ -88,25 +88,25 @@ def verify(
 
 def _say(finding: Finding, document: dict[str, Any]) -> None:
     """Say the verdict, a line for each thing that was compared."""
-    found = finding.verdict
+    verdict = finding.verdict
     origin = printable(document["origin"])
     say(
         text(
             "{word}: {entries} entries of {origin} hold together",
-            word=found.word,
+            word=verdict.word,
             entries=document["entries"],
             origin=origin,
         )
     )
     speak = language.current()
-    say(f"  {printable(speak(found.headline()))}")
+    say(f"  {printable(speak(verdict.headline()))}")
 
     def shown(sentence: str) -> str:
         return printable(speak(sentence))  # names in it are strangers'
 
-    for problem in found.problems:
+    for problem in verdict.problems:
         say(text("  NOT VERIFIED  {problem}", problem=shown(problem)))
-    for name, line in found.lines():
+    for name, line in verdict.lines():
         say(text("  {name}{line}", name=padded(speak(name), 12), line=shown(line)))
     charges = text(
         "{charges}, releases {releases}, burned {burned}",
@@ -128,7 +128,7 @@ def _say(finding: Finding, document: dict[str, Any]) -> None:
         say(text("  {name}{line}", name=padded(speak(text("budget")), 12), line=line))
     for remark in finding.remarks:
         note(text("note: {remark}", remark=shown(remark)))
-    for missing in found.not_checked:
+    for missing in verdict.not_checked:
         note(text("not checked: {what}", what=shown(missing)))
 
 
@@ -213,18 +213,18 @@ def digest(wheel: Path | None, as_json: bool) -> None:
     """
     from wg_core import installed_code
 
-    found = installed_code.installed() if wheel is None else installed_code.in_wheel(wheel)
+    digest = installed_code.installed() if wheel is None else installed_code.in_wheel(wheel)
     if as_json:
         emit(
             {
-                "code_sha256": found.sha256,
-                "files": {file.path: file.sha256 for file in found.files},
+                "code_sha256": digest.sha256,
+                "files": {file.path: file.sha256 for file in digest.files},
             }
         )
         return
-    for file in found.files:
+    for file in digest.files:
         say(f"{file.sha256}  {file.path}")
-    note(f"{len(found.files)} files of {installed_code.PACKAGE}; code digest {found.sha256}")
+    note(f"{len(digest.files)} files of {installed_code.PACKAGE}; code digest {digest.sha256}")
 
 
 language.add_option(group, translations.shared)

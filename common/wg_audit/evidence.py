@@ -150,7 +150,7 @@ def _witness(text: str) -> KnownWitness:
 
 
 def _age(text: str) -> int:
-    found = _AGE.fullmatch(text)
-    if found is None:
+    match = _AGE.fullmatch(text)
+    if match is None:
         raise UsageError(f"--max-age: {text[:80]!r}, expected a number and d, h or min, such as 7d")
-    return int(found[1]) * _SECONDS[found[2]]
+    return int(match[1]) * _SECONDS[match[2]]

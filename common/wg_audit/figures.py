@@ -55,14 +55,14 @@ class Line:
     bottom: int = HEIGHT - _BOTTOM
 
 
-def steps(first: float, marks: Sequence[Mark], size: int, cap: float) -> Line:
+def steps(start: float, marks: Sequence[Mark], size: int, cap: float) -> Line:
     """Spend over the entries of the log, as a staircase under its cap.
 
     Args:
-        first: Spend before the first mark.
+        start: Spend before the first mark.
         marks: After each charge, in order.
     """
-    top = 1.12 * max(cap, first, *(mark.epsilon for mark in marks), 1e-9)
+    top = 1.12 * max(cap, start, *(mark.epsilon for mark in marks), 1e-9)
     last = max(size - 1, 1)
 
     def x(seq: float) -> float:
@@ -71,7 +71,7 @@ def steps(first: float, marks: Sequence[Mark], size: int, cap: float) -> Line:
     def y(epsilon: float) -> float:
         return round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * epsilon / top, 1)
 
-    path = f"M{x(0)} {y(first)}"
+    path = f"M{x(0)} {y(start)}"
     for mark in marks:
         path += f"H{x(mark.seq)}V{y(mark.epsilon)}"
     path += f"H{x(last)}"
@@ -93,7 +93,7 @@ def steps(first: float, marks: Sequence[Mark], size: int, cap: float) -> Line:
         path,
         f"{path}V{y(0)}H{x(0)}Z",
         dots,
-        tuple(Tick(x(v), f"{v:.0f}") for v in _round_values(last, whole=True)),
+        tuple(Tick(x(v), f"{v:.0f}") for v in _round_values(last, integers=True)),
         tuple(Tick(y(v), f"{v:g}") for v in _round_values(top)),
         y(cap),
     )
@@ -125,16 +125,16 @@ def timeline(points: Sequence[tuple[int, int]]) -> Line | None:
         "",
         dots,
         (),
-        tuple(Tick(y(v), f"{v:.0f}") for v in _round_values(top, whole=True)),
+        tuple(Tick(y(v), f"{v:.0f}") for v in _round_values(top, integers=True)),
         None,
     )
 
 
-def _round_values(top: float, *, whole: bool = False) -> list[float]:
+def _round_values(top: float, *, integers: bool = False) -> list[float]:
     """About five round values from zero up to ``top``."""
     raw = top / 5
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
-    if whole:
+    if integers:
         step = max(step, 1.0)
     return [step * count for count in range(int(top / step) + 1)]

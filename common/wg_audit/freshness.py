@@ -101,9 +101,9 @@ def judge(
     """
     anchors = history.anchors
     cosigned = {witness: history.newest_of(witness) for witness in anchors.witnesses}
-    for found in outside:
-        for witness, time in _check_extends(history, found):
-            cosigned[witness] = max(cosigned[witness], (found.head.size, time))
+    for outside_checkpoint in outside:
+        for witness, time in _check_extends(history, outside_checkpoint):
+            cosigned[witness] = max(cosigned[witness], (outside_checkpoint.head.size, time))
     for witness, (_, time) in cosigned.items():
         if time > now + CLOCK_TOLERANCE:
             raise VerificationError(
@@ -117,7 +117,7 @@ def judge(
         checked=now,
         newest=newest or None,
         max_age=max_age,
-        extends=tuple(Extended(found.source, found.head.size) for found in outside),
+        extends=tuple(Extended(checkpoint.source, checkpoint.head.size) for checkpoint in outside),
     )
     if max_age is not None:
         if fresh.age is None:
@@ -130,17 +130,21 @@ def judge(
     return fresh
 
 
-def _check_extends(history: History, found: OutsideCheckpoint) -> list[tuple[KnownWitness, int]]:
+def _check_extends(
+    history: History, outside_checkpoint: OutsideCheckpoint
+) -> list[tuple[KnownWitness, int]]:
     """Cosignatures of known witnesses on a checkpoint that the log extends."""
-    state, head, source = history.state, found.head, found.source
+    state, head, source = history.state, outside_checkpoint.head, outside_checkpoint.source
     if head.size > state.size:
         raise VerificationError(
             f"{source}: covers {head.size} entries, the log given has {state.size}: this copy is "
             "older than the checkpoint"
         )
     roots = history.trusted()
-    cosigned = [(roots[key], time) for key, time in histories.cosignatures(found.note, roots)]
-    signed = heads.held(found.note, state.origin, notes.LOG, state.keys_at(head.size))
+    cosigned = [
+        (roots[key], time) for key, time in histories.cosignatures(outside_checkpoint.note, roots)
+    ]
+    signed = heads.held(outside_checkpoint.note, state.origin, notes.LOG, state.keys_at(head.size))
     if not signed and not cosigned:
         raise VerificationError(
             f"{source}: signed neither by the log's key nor by a witness that is known by key"

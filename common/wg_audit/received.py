@@ -308,10 +308,10 @@ def _common(manifest: _Statistics, charge: Charge, site: str) -> tuple[Row, ...]
 
 
 def _same(*rows: Row) -> None:
-    for name, stated, found in rows:
-        if stated != found:
+    for name, stated, recomputed in rows:
+        if stated != recomputed:
             raise VerificationError(
-                f"{name} is {_short(stated)} on the ledger, {_short(found)} in the file"
+                f"{name} is {_short(stated)} on the ledger, {_short(recomputed)} in the file"
             )
 
 

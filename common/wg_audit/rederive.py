@@ -187,9 +187,9 @@ def _check_grid(bits: int, dimension: int) -> None:
 def _cap(words: str) -> int:
     if words in (RULES["record"], RULES["weight"]):
         return 1
-    found = _CAP.fullmatch(words)
-    if found is None:
+    match = _CAP.fullmatch(words)
+    if match is None:
         raise VerificationError(
             f"records of a unit count as {words[:80]!r}, which is unknown to this auditor"
         )
-    return int(found[1])
+    return int(match[1])

@@ -94,11 +94,11 @@ def write(path: Path, finding: Finding) -> Entry:
     if not finding.passed:
         raise VerificationError(f"{path}: {'; '.join(finding.verdict.problems)}")
     with closing(sources.open_source(path)) as source:
-        seen = _collect(sources.stored_entries(source))
-    if seen.newest is None or seen.first_release is None:
+        facts = _collect(sources.stored_entries(source))
+    if facts.newest is None or facts.first_release is None:
         raise ConfigError(f"{path}: nothing was released on this log, so there is no deployment")
-    date = _published(finding, seen.first_release)
-    document = _document(answers.read(path, finding), seen, seen.newest, date)
+    date = _published(finding, facts.first_release)
+    document = _document(answers.read(path, finding), facts, facts.newest, date)
     missing = [*_missing(document, ""), _SECTOR]
     if date == _NO_DATE:
         missing.append(_DATE)
@@ -106,51 +106,51 @@ def write(path: Path, finding: Finding) -> Entry:
 
 
 def _collect(stored: Iterable[entries.Entry]) -> _Seen:
-    seen = _Seen()
+    facts = _Seen()
     for entry in stored:
         if isinstance(entry, entries.Charge):
-            _take(seen, entry)
-        elif isinstance(entry, entries.Release) and seen.first_release is None:
-            seen.first_release = entry
+            _take(facts, entry)
+        elif isinstance(entry, entries.Release) and facts.first_release is None:
+            facts.first_release = entry
         elif isinstance(entry, entries.Dataset):
-            seen.versions[entry.name] = seen.versions.get(entry.name, 0) + 1
-            seen.add("refresh", entry.refresh_rule)
+            facts.versions[entry.name] = facts.versions.get(entry.name, 0) + 1
+            facts.add("refresh", entry.refresh_rule)
         elif isinstance(entry, entries.Reuse):
-            seen.add("purposes", entry.purpose)
-            seen.add("recipients", entry.recipient)
-    return seen
+            facts.add("purposes", entry.purpose)
+            facts.add("recipients", entry.recipient)
+    return facts
 
 
-def _take(seen: _Seen, charge: entries.Charge) -> None:
+def _take(facts: _Seen, charge: entries.Charge) -> None:
     guarantee, mechanism, program = charge.guarantee, charge.mechanism, charge.implementation
-    seen.newest = charge
-    seen.add("units", guarantee.unit)
-    seen.add(
+    facts.newest = charge
+    facts.add("units", guarantee.unit)
+    facts.add(
         "unit_details",
         f"one {guarantee.unit} ({guarantee.records_per_unit}); neighbouring data sets differ in"
         f" one such unit, relation {guarantee.adjacency}",
     )
-    seen.add("labels", ", ".join(guarantee.labels))
-    seen.add("unprotected", *guarantee.unprotected)
-    seen.add("variants", guarantee.variant)
-    seen.add(
+    facts.add("labels", ", ".join(guarantee.labels))
+    facts.add("unprotected", *guarantee.unprotected)
+    facts.add("variants", guarantee.variant)
+    facts.add(
         "mechanisms",
         f"{mechanism.name}; accountant {mechanism.accountant}; subsampling {mechanism.subsampling}",
     )
-    seen.add("programs", f"{program.software}, code digest {program.code_sha256}")
-    seen.add("libraries", *(f"{one.name} {one.version}" for one in program.libraries))
-    seen.add(
+    facts.add("programs", f"{program.software}, code digest {program.code_sha256}")
+    facts.add("libraries", *(f"{library.name} {library.version}" for library in program.libraries))
+    facts.add(
         "measures",
         f"randomness: {program.randomness}; floating point: {program.floating_point}; timing:"
         f" {program.timing}",
     )
-    seen.add("prices", f"epsilon {charge.epsilon} at delta {charge.delta}")
-    seen.add("purposes", charge.use.purpose)
-    seen.add("recipients", charge.use.recipient)
-    seen.add("afterwards", charge.use.post_processing)
+    facts.add("prices", f"epsilon {charge.epsilon} at delta {charge.delta}")
+    facts.add("purposes", charge.use.purpose)
+    facts.add("recipients", charge.use.recipient)
+    facts.add("afterwards", charge.use.post_processing)
 
 
-def _document(records: Records, seen: _Seen, newest: entries.Charge, date: str) -> dict[str, Any]:
+def _document(records: Records, facts: _Seen, newest: entries.Charge, date: str) -> dict[str, Any]:
     finding = records.finding
     name = f"weightgate releases of {_clean(finding.history.state.site)}"
     return {
@@ -161,7 +161,7 @@ def _document(records: Records, seen: _Seen, newest: entries.Charge, date: str) 
             "basic": {
                 "name": name,
                 "data_curators": [f"{BY_A_PERSON}legal name of the plant's owner"],
-                "intended_use": f"As stated on the charges: {seen['purposes']}",
+                "intended_use": f"As stated on the charges: {facts['purposes']}",
                 "data_product_type": _STATISTICS,
                 "data_product_region": f"{BY_A_PERSON}where the plant is, and whose law applies",
                 "description": _DESCRIPTION,
@@ -172,18 +172,18 @@ def _document(records: Records, seen: _Seen, newest: entries.Charge, date: str) 
                 "data_domain": (
                     "Labelled images or sensor windows of one plant, as features of a public"
                     f" encoder (sha256 {newest.mechanism.encoder}). Public label domain:"
-                    f" {seen['labels']}"
+                    f" {facts['labels']}"
                 ),
-                "unprotected_quantities": seen["unprotected"],
+                "unprotected_quantities": facts["unprotected"],
             },
-            "privacy_loss": _privacy_loss(finding, seen),
-            "deployment_model": _model(finding, seen),
+            "privacy_loss": _privacy_loss(finding, facts),
+            "deployment_model": _model(finding, facts),
             "accounting": {
-                "post_processing": seen["afterwards"],
+                "post_processing": facts["afterwards"],
                 "composition": (
                     "Adaptive sequential composition of all charges, also of those whose release"
                     " was never made: sum of squared Gaussian DP parameters. Recomputed for this"
-                    f" entry by two code bases. As charged: {seen['variants']}"
+                    f" entry by two code bases. As charged: {facts['variants']}"
                 ),
             },
             "implementation": {
@@ -193,8 +193,8 @@ def _document(records: Records, seen: _Seen, newest: entries.Charge, date: str) 
                     " noise, clip radius and block weights follow from public settings."
                 ),
                 "mechanisms": (
-                    f"{seen['mechanisms']}. {seen['measures']}."
-                    f" Programs: {seen['programs']}. Libraries: {seen['libraries']}"
+                    f"{facts['mechanisms']}. {facts['measures']}."
+                    f" Programs: {facts['programs']}. Libraries: {facts['libraries']}"
                 ),
                 "justification": (
                     f"{BY_A_PERSON}why this cap and this unit protect enough. The mechanism's own"
@@ -217,38 +217,38 @@ _DESCRIPTION = (
 )
 
 
-def _privacy_loss(finding: Finding, seen: _Seen) -> dict[str, Any]:
+def _privacy_loss(finding: Finding, facts: _Seen) -> dict[str, Any]:
     top = worst(finding.accounts)
     if top is None:
         raise ConfigError("log: charges, but no budget")
     return {
-        "privacy_unit": seen["units"],
-        "privacy_unit_details": seen["unit_details"],
+        "privacy_unit": facts["units"],
+        "privacy_unit_details": facts["unit_details"],
         "privacy_parameters": {"epsilon": _up(top.primary), "delta": top.delta},
         "privacy_parameters_details": (
             f"Spent in all so far, of the lineage nearest its cap. {_lineages(finding.accounts)}"
-            f" Single charges: {seen['prices']}."
+            f" Single charges: {facts['prices']}."
         ),
     }
 
 
-def _lineages(found: list[LineageAccount]) -> str:
+def _lineages(accounts: list[LineageAccount]) -> str:
     words = [
         f"{_list(dict.fromkeys(account.datasets))}: epsilon {_up(account.primary):g} of a cap of"
         f" {account.cap_epsilon:g} at delta {account.delta:g}, {account.charges} charges,"
         f" {account.burned} of them without a release, sum of mu^2 {account.mu_squared:.6g}."
-        for account in found[:_SHOWN]
+        for account in accounts[:_SHOWN]
     ]
-    if len(found) > 1:
+    if len(accounts) > 1:
         words.append("If these share units, their epsilons add up.")
     return " ".join(words)
 
 
-def _model(finding: Finding, seen: _Seen) -> dict[str, Any]:
+def _model(finding: Finding, facts: _Seen) -> dict[str, Any]:
     state = finding.history.state
     releases = sum(not charge.open for charge in state.charges.values())
-    changed = [name for name, count in seen.versions.items() if count > 1]
-    witnesses = _list(dict.fromkeys(one.name for one in state.witnesses)) or "none"
+    changed = [name for name, count in facts.versions.items() if count > 1]
+    witnesses = _list(dict.fromkeys(witness.name for witness in state.witnesses)) or "none"
     return {
         "model_name": "Federated",
         "model_name_details": (
@@ -257,14 +257,14 @@ def _model(finding: Finding, seen: _Seen) -> dict[str, Any]:
         ),
         "actors": (
             f"The plant (holds the data; runs the mechanism; signs the log). Recipient:"
-            f" {seen['recipients']} (sees the releases; chooses when to ask, and at which"
+            f" {facts['recipients']} (sees the releases; chooses when to ask, and at which"
             f" epsilon within the plant's policy; not trusted). Witness: {witnesses} (sees hashes;"
             " trusted to remember). Other plants (get weights made from these releases; not"
             " trusted). Auditor (sees the log; trusts keys that it got elsewhere)."
         ),
         "release_type": "Many releases" if releases > 1 else "One release",
         "release_type_details": (
-            f"{releases} releases so far. A spent budget comes back: {seen['refresh']}."
+            f"{releases} releases so far. A spent budget comes back: {facts['refresh']}."
             " Further requests are refused when the cap is reached."
         ),
         "data_source_type": "Dynamic" if changed else "Static",
@@ -298,13 +298,13 @@ def _notes(records: Records) -> str:
     )
 
 
-def _published(finding: Finding, first: entries.Release) -> str:
+def _published(finding: Finding, release: entries.Release) -> str:
     """Day of the first release: by a known witness's clock if there is one, else by the site's."""
     for head in sorted(finding.history.heads, key=lambda head: head.size):
-        times = [one.time for one in head.cosignatures if one.known]
-        if head.size > first.head.seq and times:
+        times = [cosignature.time for cosignature in head.cosignatures if cosignature.known]
+        if head.size > release.head.seq and times:
             return _day(min(times))
-    return _day(first.head.time)
+    return _day(release.head.time)
 
 
 def _day(seconds: int) -> str:
@@ -326,9 +326,9 @@ def _clean(text: str) -> str:
 
 
 def _list(values: Iterable[str]) -> str:
-    found = list(values)
-    words = "; ".join(map(_clean, found[:_SHOWN]))
-    return words if len(found) <= _SHOWN else f"{words}; and {len(found) - _SHOWN} more"
+    unique = list(values)
+    words = "; ".join(map(_clean, unique[:_SHOWN]))
+    return words if len(unique) <= _SHOWN else f"{words}; and {len(unique) - _SHOWN} more"
 
 
 def _missing(node: object, path: str) -> Iterable[str]:

@@ -94,8 +94,10 @@ def _budgets(finding: Finding, charges: list[ChargeRow]) -> list[Budget]:
             )
             for row in mine
         ]
-        first = numbers.decimal(mine[0].charge.state.epsilon_before) if mine else account.primary
-        line = figures.steps(first, marks, state.size, account.cap_epsilon)
+        epsilon_before = (
+            numbers.decimal(mine[0].charge.state.epsilon_before) if mine else account.primary
+        )
+        line = figures.steps(epsilon_before, marks, state.size, account.cap_epsilon)
         budgets.append(Budget(account, line))
     return budgets
 

@@ -48,15 +48,15 @@ class ServerFolder:
         """Logs of the site up to this one, oldest first."""
         return self.site.logs[: self.site.logs.index(self.log) + 1]
 
-    def anchors(self, given: Anchors) -> Anchors:
+    def anchors(self, anchors: Anchors) -> Anchors:
         """What was given, and for the rest the server's word."""
-        witnesses = given.witnesses
+        witnesses = anchors.witnesses
         if all(witness.name != self.witness.name for witness in witnesses):
             witnesses = (*witnesses, self.witness)
-        known = bytes.fromhex(self.log.key) or None
+        log_key = bytes.fromhex(self.log.key) or None
         return replace(
-            given,
-            ledger_key=given.ledger_key or known,
+            anchors,
+            ledger_key=anchors.ledger_key or log_key,
             witnesses=witnesses,
             handovers=self.record.handovers,
         )
@@ -88,24 +88,24 @@ class ServerFolder:
         Raises:
             DecodeError: A file is no checkpoint.
         """
-        found = []
+        histories = []
         if self.log.checkpoint:
             source = _file(auditor_record.SITES_FILE)
-            found.append(freshness.decode_checkpoint(self.log.checkpoint.encode(), source))
+            histories.append(freshness.decode_checkpoint(self.log.checkpoint.encode(), source))
         path = self.path / self.site.site / auditor_record.CHECKPOINT_FILE
         if path.exists():
-            found.append(freshness.read_checkpoint(path, _file(path.name)))
-        return [x for x in found if x.head.origin == self.log.origin]
+            histories.append(freshness.read_checkpoint(path, _file(path.name)))
+        return [x for x in histories if x.head.origin == self.log.origin]
 
     def contents(self) -> "Contents":
         """What lies in the folder: of this site, and what an export would not have written."""
         folder = self.path / self.site.site
-        files, others = received.listed(folder) if folder.is_dir() else ([], [])
-        logs = [x for x in others if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
+        files, other_files = received.listed(folder) if folder.is_dir() else ([], [])
+        logs = [x for x in other_files if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
         written = {folder / auditor_record.CHECKPOINT_FILE, self.path / auditor_record.SITES_FILE}
         written |= {self.path / site.site for site in self.record.sites if site is not self.site}
         above = [x for x in sorted(self.path.iterdir()) if x != folder]
-        unread = [x for x in (*others, *above) if x not in written and x not in logs]
+        unread = [x for x in (*other_files, *above) if x not in written and x not in logs]
         return Contents(files, logs, unread)
 
 
@@ -132,13 +132,13 @@ def open_folder(path: Path, site: str, origin: str) -> ServerFolder:
         VerificationError: The server does not know the site, or never saw this log of it.
     """
     record = auditor_record.read(path)
-    known = record.site(site)
-    if known is None:
+    site_record = record.site(site)
+    if site_record is None:
         raise VerificationError(f"{path}: the server knows no site {site!r}")
-    log = known.log(origin)
+    log = site_record.log(origin)
     if log is None:
-        seen = ", ".join(x.origin for x in known.logs) or "none"
+        origins = ", ".join(x.origin for x in site_record.logs) or "none"
         raise VerificationError(
-            f"{path}: the server never saw log {origin} of site {site}; it saw {seen}"
+            f"{path}: the server never saw log {origin} of site {site}; it saw {origins}"
         )
-    return ServerFolder(path, record, known, log)
+    return ServerFolder(path, record, site_record, log)

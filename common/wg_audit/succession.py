@@ -75,8 +75,10 @@ class _Link:
 
 def named_before(logs: Collection[History]) -> set[str]:
     """Origins of the logs that first entries name."""
-    first = [log.state.genesis for log in logs]
-    return {x.predecessor.origin for x in first if x is not None and x.predecessor is not None}
+    genesis_entries = [log.state.genesis for log in logs]
+    return {
+        x.predecessor.origin for x in genesis_entries if x is not None and x.predecessor is not None
+    }
 
 
 def judge(
@@ -100,27 +102,27 @@ def judge(
         VerificationError: The log before is not inherited as it was.
     """
     chain = _chain(history, earlier)
-    whole = not chain or list(chain.values())[-1].log is not None
-    seen = _seen(history, chain, records or (), outside)
-    unnamed = [origin for origin in (*earlier, *seen.unnamed) if origin not in chain]
+    complete = not chain or list(chain.values())[-1].log is not None
+    checkpoints = _seen(history, chain, records or (), outside)
+    unnamed = [origin for origin in (*earlier, *checkpoints.unnamed) if origin not in chain]
     if records:
-        unnamed += _left_out(records, chain, whole=whole)
+        unnamed += _left_out(records, chain, whole=complete)
     for origin, charges in comparison.elsewhere.items():
-        if chain and (origin in chain or not (whole or origin in unnamed)):
+        if chain and (origin in chain or not (complete or origin in unnamed)):
             link = chain.get(origin) or list(chain.values())[-1]
             _check_inherits(link.named, charges.values())
-    given = [origin for origin, link in chain.items() if link.log is not None]
+    shown_origins = [origin for origin, link in chain.items() if link.log is not None]
     named = next(iter(chain.values())).named if chain else None
     return Succession(
         status=_status(named, unnamed, records),
         predecessor=named.origin if named else "",
         reason=named.reason if named else "",
-        checked=tuple(x for x in given if x in seen.ended),
-        open_ended=tuple(x for x in given if x not in seen.ended),
+        checked=tuple(x for x in shown_origins if x in checkpoints.ended),
+        open_ended=tuple(x for x in shown_origins if x not in checkpoints.ended),
         not_given=tuple(
             LogNotGiven(x, size - len(comparison.entries_elsewhere.get(x, ())))
-            for x, size in sorted(seen.sizes.items())
-            if x not in given and x not in unnamed
+            for x, size in sorted(checkpoints.sizes.items())
+            if x not in shown_origins and x not in unnamed
         ),
         unnamed=tuple(dict.fromkeys(unnamed)),
         listed=records is not None,
@@ -153,28 +155,28 @@ def _seen(
     Raises:
         VerificationError: It is another log, under another key, or was inherited too early.
     """
-    seen = _Seen({origin: _named_head(link).size for origin, link in chain.items()})
+    checkpoints = _Seen({origin: _named_head(link).size for origin, link in chain.items()})
     for record in records:
         link = chain.get(record.origin)
         if link is not None:
             _check_key(link, record)
         if record.checkpoint and record.origin != history.state.origin:
             head = _decode(record.checkpoint, "server record")
-            seen.sizes[head.origin] = max(head.size, seen.sizes.get(head.origin, 0))
+            checkpoints.sizes[head.origin] = max(head.size, checkpoints.sizes.get(head.origin, 0))
             if link is not None:
                 _check_covers(link, head, "the server's record")
-                seen.ended.add(head.origin)
-    known = history.trusted()
-    for found in outside:
-        head = found.head
-        seen.sizes[head.origin] = max(head.size, seen.sizes.get(head.origin, 0))
+                checkpoints.ended.add(head.origin)
+    trusted = history.trusted()
+    for checkpoint in outside:
+        head = checkpoint.head
+        checkpoints.sizes[head.origin] = max(head.size, checkpoints.sizes.get(head.origin, 0))
         if head.origin not in chain:
-            seen.unnamed.append(head.origin)
+            checkpoints.unnamed.append(head.origin)
             continue
-        _check_covers(chain[head.origin], head, found.source)
-        if cosignatures(found.note, known):
-            seen.ended.add(head.origin)
-    return seen
+        _check_covers(chain[head.origin], head, checkpoint.source)
+        if cosignatures(checkpoint.note, trusted):
+            checkpoints.ended.add(head.origin)
+    return checkpoints
 
 
 def _status(
@@ -239,19 +241,19 @@ def _check_key(link: _Link, record: LogRecord) -> None:
         )
 
 
-def _check_covers(link: _Link, seen: Checkpoint, source: str) -> None:
+def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
     """The first entry inherits at least what others had seen of the log before."""
     named = link.named
     head = _named_head(link)
-    if head.size < seen.size:
+    if head.size < checkpoint.size:
         raise VerificationError(
             f"entry 0: inherits log {named.origin} as of {head.size} entries, {source} covers "
-            f"{seen.size}: what was spent in between is left out"
+            f"{checkpoint.size}: what was spent in between is left out"
         )
-    root = head.root if head.size == seen.size else None
+    root = head.root if head.size == checkpoint.size else None
     if link.log is not None:
-        root = merkle.root(link.log.state.leaves[: seen.size])
-    if root is not None and root != seen.root:
+        root = merkle.root(link.log.state.leaves[: checkpoint.size])
+    if root is not None and root != checkpoint.root:
         raise VerificationError(
             f"entry 0: names another log {named.origin} than {source}: two stories were told"
         )

@@ -203,41 +203,43 @@ class Verdict:
         )
 
     def _freshness(self) -> str:
-        found = self.freshness
+        freshness = self.freshness
         parts: list[str] = []
-        if found.age is not None and found.newest is not None:
+        if freshness.age is not None and freshness.newest is not None:
             limit = (
                 text("no limit")
-                if found.max_age is None
-                else text("limit {age}", age=duration(found.max_age))
+                if freshness.max_age is None
+                else text("limit {age}", age=duration(freshness.max_age))
             )
             parts.append(
                 text(
                     "newest cosignature {when} UTC, {age} ago ({limit})",
-                    when=utc(found.newest),
-                    age=duration(found.age),
+                    when=utc(freshness.newest),
+                    age=duration(freshness.age),
                     limit=limit,
                 )
             )
         parts += [
             text("extends the {size} entries of {source}", size=x.size, source=x.source)
-            for x in found.extends
+            for x in freshness.extends
         ]
         return listed(parts, "; ") if parts else text("unknown")
 
     def _succession(self) -> str:
-        found = self.succession
-        if found.unnamed:
-            return text("BUDGET UNKNOWN: not on its account: {logs}", logs=", ".join(found.unnamed))
-        if found.predecessor:
-            if found.predecessor in found.checked:
-                how = text("checked against it")
-            elif found.predecessor in found.open_ended:
-                how = text("not checked: whether the log given is all of it")
+        succession = self.succession
+        if succession.unnamed:
+            return text(
+                "BUDGET UNKNOWN: not on its account: {logs}", logs=", ".join(succession.unnamed)
+            )
+        if succession.predecessor:
+            if succession.predecessor in succession.checked:
+                state = text("checked against it")
+            elif succession.predecessor in succession.open_ended:
+                state = text("not checked: whether the log given is all of it")
             else:
-                how = text("not checked: inherited spend by its own word")
-            return text("{log}, {how}", log=found.predecessor, how=how)
-        if found.status == "first":
+                state = text("not checked: inherited spend by its own word")
+            return text("{log}, {how}", log=succession.predecessor, how=state)
+        if succession.status == "first":
             return text("none, {source}", source=SERVERS_WORD)
         return text("not checked")
 
@@ -245,7 +247,7 @@ class Verdict:
 def verdict(
     history: History,
     *,
-    given: Anchors,
+    anchors: Anchors,
     folder: ServerFolder | None,
     fresh: Freshness,
     succession: Succession,
@@ -255,7 +257,7 @@ def verdict(
 
     Args:
         history: The verified log.
-        given: Keys that the auditor gave.
+        anchors: Keys that the auditor gave.
         folder: The server's folder, if it was given.
         succession: What is known of logs before.
         files: What was released, and what of it was compared.
@@ -272,14 +274,14 @@ def verdict(
                 source=SERVERS_WORD,
             )
         )
-    views = tuple(_views(history, given))
-    known = [view for view in views if view.source != LOGS_WORD]
+    views = tuple(_views(history, anchors))
+    anchored = [view for view in views if view.source != LOGS_WORD]
     open_questions = tuple(_not_checked(history, fresh, succession, files))
     return Verdict(
         word=problems[0].partition(":")[0] if problems else _word(history.anchors, open_questions),
-        ledger_key=_ledger_key(history, given),
+        ledger_key=_ledger_key(history, anchors),
         witnesses=views,
-        cosigned_by=sum(view.size > 0 for view in known),
+        cosigned_by=sum(view.size > 0 for view in anchored),
         needed=history.anchors.needed,
         cosigned_to=history.witnessed_size,
         entries=history.state.size,
@@ -308,8 +310,8 @@ def duration(seconds: int) -> Text:
 
 def some(names: Sequence[str]) -> Text:
     """The first few names, and how many more there are."""
-    shown, more = listed(names[:NAMES]), len(names) - NAMES
-    return text("{names} and {count} more", names=shown, count=more) if more > 0 else shown
+    shown, unnamed = listed(names[:NAMES]), len(names) - NAMES
+    return text("{names} and {count} more", names=shown, count=unnamed) if unnamed > 0 else shown
 
 
 def utc(seconds: int) -> str:
@@ -327,7 +329,7 @@ def _word(anchors: Anchors, open_questions: tuple[str, ...]) -> str:
 
 
 def _witness(view: WitnessView, now: int) -> str:
-    seen = (
+    latest = (
         text(
             "{size} entries, {when} UTC, {age} ago",
             size=view.size,
@@ -346,17 +348,17 @@ def _witness(view: WitnessView, now: int) -> str:
         hops=(
             text(", {count} hand-over(s) from it", count=view.handovers) if view.handovers else ""
         ),
-        seen=seen,
+        seen=latest,
     )
 
 
-def _ledger_key(history: History, given: Anchors) -> LedgerKey:
+def _ledger_key(history: History, anchors: Anchors) -> LedgerKey:
     state, anchor = history.state, history.anchors.ledger_key
     keys = [period.public_key for period in state.keys]
     if anchor is None:
         source, rotations = LOGS_WORD, 0
     else:
-        source = GIVEN if given.ledger_key is not None else SERVERS_WORD
+        source = GIVEN if anchors.ledger_key is not None else SERVERS_WORD
         rotations = (
             len(keys) - 1 - max(i for i, key in enumerate(keys) if signing.names(anchor, key))
         )
@@ -369,10 +371,10 @@ def _ledger_key(history: History, given: Anchors) -> LedgerKey:
     )
 
 
-def _views(history: History, given: Anchors) -> Iterator[WitnessView]:
+def _views(history: History, evidence: Anchors) -> Iterator[WitnessView]:
     anchors = history.anchors
     if anchors.witnesses:
-        names = {x.name for x in given.witnesses}
+        names = {x.name for x in evidence.witnesses}
         rows = [(x, GIVEN if x.name in names else SERVERS_WORD) for x in anchors.witnesses]
     else:
         firsts = [w for w in history.state.witnesses if not w.before]

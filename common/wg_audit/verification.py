@@ -111,8 +111,8 @@ class Finding:
                 count=len(self.accounts),
             )
         if state.clock_steps_back:
-            first = ", ".join(map(str, state.clock_steps_back[:5]))
-            yield text("the site's clock stepped back at entries {first}", first=first)
+            sequence_numbers = ", ".join(map(str, state.clock_steps_back[:5]))
+            yield text("the site's clock stepped back at entries {first}", first=sequence_numbers)
         if state.decisions:
             yield self._decisions()
         if state.reuses:
@@ -121,15 +121,15 @@ class Finding:
                 count=len(state.reuses),
             )
         for entry in state.handovers:
-            given = entry.handover
+            handover = entry.handover
             yield text(
                 "entry {seq}: the key of {name} for {use} is {now} by the word of the one before,"
                 " {before}",
                 seq=entry.head.seq,
-                name=given.name,
-                use=_USES[given.use],
-                now=signing.shown(bytes.fromhex(given.now)),
-                before=signing.shown(bytes.fromhex(given.before)),
+                name=handover.name,
+                use=_USES[handover.use],
+                now=signing.shown(bytes.fromhex(handover.now)),
+                before=signing.shown(bytes.fromhex(handover.before)),
             )
         if self.succession.predecessor:
             yield text(
@@ -179,21 +179,21 @@ class Finding:
             "received": [canonical.to_builtins(item) for item in self.received],
             "decisions": [
                 {
-                    "entry": one.head.seq,
-                    "request_id": one.request_id,
-                    "approved": one.approved,
-                    "name": one.name,
+                    "entry": decision.head.seq,
+                    "request_id": decision.request_id,
+                    "approved": decision.approved,
+                    "name": decision.name,
                 }
-                for one in state.decisions.values()
+                for decision in state.decisions.values()
             ],
             "reuses": [
                 {
-                    "entry": one.head.seq,
-                    "charge": one.charge,
-                    "purpose": one.purpose,
-                    "recipient": one.recipient,
+                    "entry": reuse.head.seq,
+                    "charge": reuse.charge,
+                    "purpose": reuse.purpose,
+                    "recipient": reuse.recipient,
                 }
-                for one in state.reuses.values()
+                for reuse in state.reuses.values()
             ],
             "remarks": self.remarks,
         }
@@ -201,18 +201,18 @@ class Finding:
     def _decisions(self) -> str:
         """How many requests people decided, and how many charges nobody did."""
         state = self.history.state
-        found = list(state.decisions.values())
-        approved = sum(one.approved for one in found)
-        decided = {(one.dataset, one.request_id) for one in found}
+        decisions = list(state.decisions.values())
+        approved = sum(decision.approved for decision in decisions)
+        decided = {(decision.dataset, decision.request_id) for decision in decisions}
         alone = sum((x.dataset, x.request_id) not in decided for x in state.charges.values())
-        names = ", ".join(sorted({one.name for one in found})[:5])
+        names = ", ".join(sorted({decision.name for decision in decisions})[:5])
         return text(
             "requests decided by people ({names}): {count}; {approved} approved, {denied} denied;"
             " charges by policy alone: {alone}",
             names=names,
-            count=len(found),
+            count=len(decisions),
             approved=approved,
-            denied=len(found) - approved,
+            denied=len(decisions) - approved,
             alone=alone,
         )
 
@@ -259,11 +259,11 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
     figures = accounts(log.history)
     logs = evidence.logs
     check_stated(log.history.figures)
-    for each in logs:
-        check_alone(each.alone)
+    for shown_log in logs:
+        check_alone(shown_log.alone)
     words = verdict(
         log.history,
-        given=anchors,
+        anchors=anchors,
         folder=folder,
         fresh=fresh,
         succession=before,
@@ -322,16 +322,16 @@ def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -
     site, origin = sources.identity(source)
     server = brought.get("server")
     folder = server_folder.open_folder(server, site, origin) if server else None
-    known = folder.anchors(anchors) if folder else anchors
-    log = _read(source, known)
+    all_anchors = folder.anchors(anchors) if folder else anchors
+    log = _read(source, all_anchors)
     if (log.history.state.site, log.history.state.origin) != (site, origin):
         raise VerificationError(f"{path}: was changed while it was read")
     contents = folder.contents() if folder else Contents([], [], [])
     earlier: dict[str, _ReadLog] = {}
     for before in (*brought.get("previous", ()), *contents.logs):
-        found = _read_earlier(opened, before, known, folder)
-        if found.history.state.origin != origin:
-            earlier.setdefault(found.history.state.origin, found)
+        earlier_logs = _read_earlier(opened, before, all_anchors, folder)
+        if earlier_logs.history.state.origin != origin:
+            earlier.setdefault(earlier_logs.history.state.origin, earlier_logs)
     logs = [log, *earlier.values()]
     paths, unread = _files(brought.get("statistics", ()), contents)
     elsewhere = succession.named_before([x.history for x in logs])
@@ -345,7 +345,7 @@ def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -
 def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshness, Succession]:
     """Hold the log against checkpoints, a clock, and the site's other logs."""
     history, folder = evidence.log.history, evidence.folder
-    outside = [freshness.read_checkpoint(found) for found in brought.get("checkpoints", ())]
+    outside = [freshness.read_checkpoint(note) for note in brought.get("checkpoints", ())]
     if folder is not None:
         folder.check_keys(history)
         outside += folder.checkpoints()
@@ -357,7 +357,7 @@ def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshn
     )
     before = succession.judge(
         history,
-        earlier={name: found.history for name, found in evidence.earlier.items()},
+        earlier={name: shown.history for name, shown in evidence.earlier.items()},
         records=folder.logs if folder else None,
         outside=[x for x in outside if x.head.origin != history.state.origin],
         comparison=evidence.comparison,
@@ -372,16 +372,16 @@ def _read(source: Source, anchors: Anchors) -> _ReadLog:
 
 def _charges(source: Source) -> Callable[[int], Charge]:
     """CHARGE entries by index, decoded again when the first is asked for."""
-    kept: dict[int, Charge] = {}
+    charges: dict[int, Charge] = {}
 
     def charge(seq: int) -> Charge:
-        if not kept:
-            kept.update(
+        if not charges:
+            charges.update(
                 (entry.head.seq, entry)
                 for entry in sources.stored_entries(source)
                 if isinstance(entry, Charge)
             )
-        return kept[seq]
+        return charges[seq]
 
     return charge
 
@@ -402,9 +402,9 @@ def _files(statistics: Iterable[Path], contents: Contents) -> tuple[list[Path], 
     files, unread = list(contents.files), list(contents.unread)
     for path in statistics:
         if path.is_dir():
-            more, others = listed(path)
-            files += more
-            unread += [x for x in others if x.name != CHECKPOINT_FILE and x not in contents.logs]
+            paths, ignored = listed(path)
+            files += paths
+            unread += [x for x in ignored if x.name != CHECKPOINT_FILE and x not in contents.logs]
         else:
             files.append(path)
     return files, list(dict.fromkeys(x.name for x in unread))

@@ -145,7 +145,7 @@ def progress(title: str, total: int | None) -> Iterator[Bar]:
         )
         with Progress(*columns, console=console) as shown:
             task = shown.add_task(title, total=total, detail="")
-            yield Bar(lambda done, said: shown.update(task, completed=done, detail=speak(said)))
+            yield Bar(lambda done, detail: shown.update(task, completed=done, detail=speak(detail)))
     else:
         yield Bar(_plain(title, total))
 
@@ -170,14 +170,14 @@ class Bar:
 
 
 def _plain(title: str, total: int | None) -> Any:
-    last, said = -1, ""
+    last, last_detail = -1, ""
 
     def show(done: int, detail: str) -> None:
-        nonlocal last, said
+        nonlocal last, last_detail
         step = 10 * done // total if total else _steps_of_three(done)
         detail = language.current()(detail)
-        if step != last or (done in (0, total) and detail != said):
-            last, said = step, detail
+        if step != last or (done in (0, total) and detail != last_detail):
+            last, last_detail = step, detail
             note(f"{title}: {done}{f'/{total}' if total else ''} {detail}".rstrip())
 
     return show
@@ -188,8 +188,8 @@ def _steps_of_three(done: int) -> int:
     if done < 1:
         return 0
     digits = len(str(done))
-    first = int(str(done)[0])
-    return 3 * (digits - 1) + 1 + (first >= 2) + (first >= 5)
+    digit = int(str(done)[0])
+    return 3 * (digits - 1) + 1 + (digit >= 2) + (digit >= 5)
 
 
 _LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
@@ -232,8 +232,8 @@ def _run(group: click.Command, words: list[str], extra: str, speaks: language.Sp
             note(language.usage(context))
         return _fail("usage", error.format_message(), errors.EXIT_USAGE, as_json)
     except errors.WgError as error:
-        said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-        return _fail(error.code, said, error.exit_code, as_json)
+        text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+        return _fail(error.code, text, error.exit_code, as_json)
     except KeyboardInterrupt:
         return _fail("interrupted", _INTERRUPTED, errors.EXIT_INTERRUPTED, as_json)
     except BrokenPipeError:
@@ -283,8 +283,8 @@ def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
     else:
         # Parsers speak in several lines; none of them may look like one of ours.
         speak = language.current()
-        whole = speak.say("error: {message}", message=speak.error(message))
-        note("\n  ".join(printable(line) for line in whole.split("\n")))
+        sentence = speak.say("error: {message}", message=speak.error(message))
+        note("\n  ".join(printable(line) for line in sentence.split("\n")))
         if speak.code != "en" and code in _KINDS:
             note(speak.say(_KINDS[code]))
     return exit_code

@@ -48,8 +48,8 @@ def sections_of(group: click.Group) -> Mapping[str, Sequence[str]]:
         return {text("Commands"): sorted(group.commands)}
     named = [name for names in group.sections.values() for name in names]
     last = list(group.sections)[-1]
-    others = [name for name in sorted(group.commands) if name not in named]
-    return {**group.sections, last: [*group.sections[last], *others]}
+    remaining = [name for name in sorted(group.commands) if name not in named]
+    return {**group.sections, last: [*group.sections[last], *remaining]}
 
 
 def speak(command: click.Command, speaks: Speaks) -> None:
@@ -62,14 +62,14 @@ def speak(command: click.Command, speaks: Speaks) -> None:
 
     command.context_class = Speaking
     if isinstance(command, click.Group):
-        for each in command.commands.values():
-            speak(each, speaks)
+        for subcommand in command.commands.values():
+            speak(subcommand, speaks)
 
 
 def paragraphs(command: click.Command) -> list[str]:
     """The paragraphs of a command's text, each with single blanks: keys of a catalogue."""
-    found = (" ".join(each.split()) for each in (command.help or "").split("\n\n"))
-    return [each for each in found if each]
+    texts = (" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
+    return [paragraph for paragraph in texts if paragraph]
 
 
 def option_text(param: click.Parameter) -> str:
@@ -85,9 +85,9 @@ def page(context: click.Context, language: Language) -> str:
 def _lines(context: click.Context, language: Language) -> Iterator[str]:
     command = context.command
     yield language(usage(context))
-    for each in paragraphs(command):
+    for paragraph in paragraphs(command):
         yield ""
-        yield from _broken(language.catalogue.get(each, each), 2)
+        yield from _broken(language.catalogue.get(paragraph, paragraph), 2)
     shown = [param for param in command.get_params(context) if isinstance(param, click.Option)]
     yield from ("", language(text("Options:")))
     for option in shown:
@@ -96,8 +96,8 @@ def _lines(context: click.Context, language: Language) -> Iterator[str]:
         for title, names in sections_of(command).items():
             yield from ("", language(text("{title}:", title=title)))
             for name in names:
-                first = (paragraphs(command.commands[name]) or [""])[0]
-                yield from _row(name, language.catalogue.get(first, first).partition("。")[0])
+                summary = (paragraphs(command.commands[name]) or [""])[0]
+                yield from _row(name, language.catalogue.get(summary, summary).partition("。")[0])
 
 
 def _names(option: click.Option, context: click.Context) -> str:
@@ -106,8 +106,8 @@ def _names(option: click.Option, context: click.Context) -> str:
 
 
 def _option(option: click.Option, context: click.Context, language: Language) -> str:
-    said = option_text(option)
-    parts = [language.catalogue.get(said, said)]
+    help_text = option_text(option)
+    parts = [language.catalogue.get(help_text, help_text)]
     if "--help" in option.opts:
         parts = [language(text("Show this page and exit."))]
     default = option.get_default(context, call=False)
@@ -118,9 +118,9 @@ def _option(option: click.Option, context: click.Context, language: Language) ->
     return " ".join(filter(None, parts))
 
 
-def _row(name: str, said: str) -> Iterator[str]:
+def _row(name: str, help_text: str) -> Iterator[str]:
     """A name and beside it what it is, on as many lines as it takes."""
-    lines = list(_broken(said, _NAMES + 2)) or [""]
+    lines = list(_broken(help_text, _NAMES + 2)) or [""]
     if width(name) > _NAMES - 2:
         yield f"  {name}"
     else:
@@ -128,6 +128,6 @@ def _row(name: str, said: str) -> Iterator[str]:
     yield from lines
 
 
-def _broken(said: str, indent: int) -> Iterator[str]:
-    for line in wrapped(said, COLUMNS - indent):
+def _broken(help_text: str, indent: int) -> Iterator[str]:
+    for line in wrapped(help_text, COLUMNS - indent):
         yield " " * indent + line.strip()

@@ -76,12 +76,12 @@ def in_wheel(path: Path) -> CodeDigest:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            found = _unpack(path, archive)
+            files = _unpack(path, archive)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise DecodeError(f"{path}: not a wheel: {error}") from error
-    return digest_of(found)
+    return digest_of(files)
 
 
 def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
@@ -141,7 +141,7 @@ def _unreadable(error: OSError) -> None:
 
 
 def _unpack(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     members = archive.infolist()
     if len(members) > FILES_LIMIT:
         raise DecodeError(f"{path}: {len(members)} files, at most {FILES_LIMIT} are read")
@@ -155,9 +155,9 @@ def _unpack(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
             raise DecodeError(f"{path}: {name[:80]!r} would be installed outside of our packages")
         if not is_code(name):
             continue
-        if name in found or ".." in PurePosixPath(name).parts:
+        if name in files or ".." in PurePosixPath(name).parts:
             raise DecodeError(f"{path}: {name[:80]!r}: twice, or outside of its folder")
-        found[name] = archive.read(member)
-    if not found:
+        files[name] = archive.read(member)
+    if not files:
         raise DecodeError(f"{path}: does not hold {PACKAGE}")
-    return found
+    return files

@@ -40,9 +40,9 @@ class Text(str):
 
 def text(template: str, /, **values: Any) -> Text:
     """An English sentence with its values in place."""
-    said = Text(template.format(**values))
-    said.template, said.values = template, values
-    return said
+    sentence = Text(template.format(**values))
+    sentence.template, sentence.values = template, values
+    return sentence
 
 
 def template(english: str) -> str:
@@ -105,18 +105,20 @@ class Language:
     def _told(self, sentence: str, errors: Mapping[str, str]) -> tuple[int, str]:
         """Number of letters of an error that are known words, and the error in this language."""
         best = 0, sentence
-        for start in (0, *(each.end() for each in re.finditer(": ", sentence))):
+        for start in (0, *(separator.end() for separator in re.finditer(": ", sentence))):
             for shape, template in errors.items():
-                found = _shape(shape).fullmatch(sentence, start)
-                if found is None:
+                match = _shape(shape).fullmatch(sentence, start)
+                if match is None:
                     continue
-                told = {
-                    name: self._told(value, errors) for name, value in found.groupdict().items()
+                values_by_name = {
+                    name: self._told(value, errors) for name, value in match.groupdict().items()
                 }
-                known = len(_VALUE.sub("", shape)) + sum(letters for letters, _ in told.values())
-                if known >= best[0]:
-                    values = {name: said for name, (_, said) in told.items()}
-                    best = known, sentence[:start] + template.format(**values)
+                score = len(_VALUE.sub("", shape)) + sum(
+                    letters for letters, _ in values_by_name.values()
+                )
+                if score >= best[0]:
+                    values = {name: value for name, (_, value) in values_by_name.items()}
+                    best = score, sentence[:start] + template.format(**values)
         return best
 
     def say(self, template: str, /, **values: Any) -> str:
@@ -137,8 +139,8 @@ def _listed(code: Code, template: str) -> str:
     """The template of a list (``listed``) with the signs of a language; others as they are."""
     if not _LIST.fullmatch(template):
         return template
-    for english, other in _BETWEEN.get(code, {}).items():
-        template = template.replace(english, other)
+    for english, translation in _BETWEEN.get(code, {}).items():
+        template = template.replace(english, translation)
     return template
 
 
@@ -146,8 +148,8 @@ def _listed(code: Code, template: str) -> str:
 def _shape(template: str) -> re.Pattern[str]:
     """What a sentence of a template looks like; values are as short as they can be."""
     parts = _VALUE.split(template)
-    said = (f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
-    return re.compile("".join(said), re.DOTALL)
+    pieces = (f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
+    return re.compile("".join(pieces), re.DOTALL)
 
 
 def _items(sentence: Text) -> Iterator[tuple[str, Any]]:
@@ -167,8 +169,8 @@ def current() -> Language:
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Code:
     """The language that the environment names; English where it names none that is known."""
-    found = os.environ if environment is None else environment
-    named = next((found[name] for name in VARIABLES if found.get(name)), "")
+    variables = os.environ if environment is None else environment
+    named = next((variables[name] for name in VARIABLES if variables.get(name)), "")
     return next((code for code in CODES if named.lower().startswith(code)), "en")
 
 

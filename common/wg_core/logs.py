@@ -50,15 +50,15 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without its newline."""
-        when = datetime.fromtimestamp(record.created, UTC)
+        time = datetime.fromtimestamp(record.created, UTC)
         document = {
-            "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": self._clean(record.getMessage()),
         }
-        found = _ABOUT.get({})
-        document |= {name: found[name] for name in FIELDS if name in found}
+        fields = _ABOUT.get({})
+        document |= {name: fields[name] for name in FIELDS if name in fields}
         if record.exc_info:
             document["trace"] = self._clean(self.formatException(record.exc_info))
         return json.dumps(document, ensure_ascii=False)

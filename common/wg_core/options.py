@@ -48,10 +48,10 @@ class Price(click.ParamType[str]):
         """Check it, or fail as a usage error; the digits stay as they were given."""
         want = "a decimal number above 0" + (" and below 1" if self._below_one else "")
         try:
-            found = numbers.exact(value, what="number")
+            number = numbers.exact(value, what="number")
         except DecodeError:
             self.fail(f"{str(value)[:80]!r}, expected {want}, such as 1e-5", param, ctx)
-        if found <= 0 or (self._below_one and found >= 1):
+        if number <= 0 or (self._below_one and number >= 1):
             self.fail(f"{value}, expected {want}", param, ctx)
         return str(value)
 

@@ -59,11 +59,11 @@ def parse(data: bytes, kind: type[T], what: str) -> T:
     if not isinstance(document, dict):
         raise ConfigError(f"{what}: found {type(document).__name__}, expected fields and values")
     try:
-        found = typed.convert(document, kind)
+        record = typed.convert(document, kind)
     except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"{what}: {error}") from error
-    check_known(document, found, what=what)
-    return found
+    check_known(document, record, what=what)
+    return record
 
 
 def check_range(field: str, value: float, low: float, high: float) -> None:
@@ -93,10 +93,10 @@ def to_document(record: object, *, constants: bool = False) -> object:
     """
     if is_dataclass(record) and not isinstance(record, type):
         return {
-            one.name: to_document(getattr(record, one.name), constants=constants)
-            for one in fields(record)
-            if not one.metadata.get(_FIXED)
-            or (constants and getattr(record, one.name) == one.default)
+            attribute.name: to_document(getattr(record, attribute.name), constants=constants)
+            for attribute in fields(record)
+            if not attribute.metadata.get(_FIXED)
+            or (constants and getattr(record, attribute.name) == attribute.default)
         }
     if isinstance(record, list | tuple):
         return [to_document(item, constants=constants) for item in record]
@@ -148,15 +148,15 @@ def _check_work(text: str, what: str) -> None:
 def _check_once(node: yaml.Node | None, what: str) -> None:
     """Refuse a field that stands twice in one place: the last would count, without a word."""
     if isinstance(node, yaml.SequenceNode):
-        for each in node.value:
-            _check_once(each, what)
+        for pair in node.value:
+            _check_once(pair, what)
     elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:
                 line = key.start_mark.line + 1
                 raise ConfigError(
                     f"{what}: line {line}: field {key.value!r} stands there twice; keep one"
                 )
-            seen.add(str(key.value))
+            keys.add(str(key.value))
             _check_once(value, what)

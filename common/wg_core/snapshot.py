@@ -202,10 +202,10 @@ class Snapshot:
         """
         path = self.folder / STATISTICS
         data = self._read(path, self.manifest.statistics_sha256, _STATISTICS_LIMIT)
-        found: Integers = np.frombuffer(data, dtype="<i8").astype(np.int64)
-        if found.shape != (self.manifest.schema.length,):
-            raise VerificationError(f"{path}: {found.shape}, not of the manifest's schema")
-        return found
+        statistics: Integers = np.frombuffer(data, dtype="<i8").astype(np.int64)
+        if statistics.shape != (self.manifest.schema.length,):
+            raise VerificationError(f"{path}: {statistics.shape}, not of the manifest's schema")
+        return statistics
 
     def statistics_about(self, centre: Centre) -> Integers:
         """Exact statistics with the sums about a centre, int64 ``[schema.length]``. Private.
@@ -235,10 +235,10 @@ class Snapshot:
         if file_sha256(path) != self.manifest.features_sha256:
             raise VerificationError(f"{path}: changed since it was frozen; {_again(self.folder)}")
         try:
-            found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+            features: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise VerificationError(f"{path}: damaged: {error}") from error
-        return found
+        return features
 
     def records(self) -> FrozenRecords:
         """What is known of each record.
@@ -311,13 +311,13 @@ def current(home: ClientHome) -> Snapshot:
         DecodeError: It is damaged.
     """
     home.require()
-    found = newest(home)
-    if found is None:
+    snapshot = newest(home)
+    if snapshot is None:
         raise ConfigError(
             f"{home.snapshots}: no snapshot of the data set; run 'wg-client freeze --home"
             f" {home.root}': releases are made from a snapshot alone"
         )
-    return found
+    return snapshot
 
 
 def newest(home: ClientHome) -> Snapshot | None:
@@ -326,14 +326,14 @@ def newest(home: ClientHome) -> Snapshot | None:
     Raises:
         DecodeError, VerificationError: It is damaged.
     """
-    found = _pointer(home)
-    if found is None:
+    pointer = _pointer(home)
+    if pointer is None:
         return None
     try:
-        return load(home.snapshots / str(found.number), found.manifest_sha256)
+        return load(home.snapshots / str(pointer.number), pointer.manifest_sha256)
     except ConfigError:
         later = _pointer(home)  # a freeze may just have replaced it
-        if later is None or later == found:
+        if later is None or later == pointer:
             raise
         return load(home.snapshots / str(later.number), later.manifest_sha256)
 

@@ -73,12 +73,12 @@ def spoken(code: Code, *folders: Path) -> Language:
     if code == ENGLISH.code:
         return ENGLISH
     try:
-        entries = [each for folder in folders for each in read(folder, code)]
+        entries = [entry for folder in folders for entry in read(folder, code)]
     except DecodeError as error:
         logging.getLogger(__name__).error("%s", error)
         return ENGLISH
-    sentences = {each.english: each.said for each in entries if not each.context}
-    shapes = {each.english: each.said for each in entries if each.context in SHAPES}
+    sentences = {entry.english: entry.said for entry in entries if not entry.context}
+    shapes = {entry.english: entry.said for entry in entries if entry.context in SHAPES}
     return Language(code, Catalogue(sentences, shapes))
 
 
@@ -94,9 +94,9 @@ def texts(code: Code, folder: Path, kind: str) -> Mapping[str, str]:
     """
     english = code == ENGLISH.code
     return {
-        key: each.english if english else each.said
-        for each in read(folder, CODES[1] if english else code)
-        for place, colon, key in (each.context.partition(": "),)
+        key: entry.english if english else entry.said
+        for entry in read(folder, CODES[1] if english else code)
+        for place, colon, key in (entry.context.partition(": "),)
         if colon and place == kind
     }
 
@@ -118,20 +118,20 @@ def read(folder: Path, code: Code) -> tuple[Entry, ...]:
         for number, line in enumerate(text.splitlines(), 1):
             if not _LINE.fullmatch(line):
                 raise ValueError(f"line {number}: neither a comment nor a quoted string")
-        found = polib.pofile(text)
+        catalogue = polib.pofile(text)
     except (OSError, ValueError) as error:
         raise DecodeError(f"{path}: no catalogue: {error}") from error
-    header = found.metadata.get("Language"), found.metadata.get("Content-Type")
-    if header != (code, "text/plain; charset=UTF-8") or found.metadata_is_fuzzy:
+    header = catalogue.metadata.get("Language"), catalogue.metadata.get("Content-Type")
+    if header != (code, "text/plain; charset=UTF-8") or catalogue.metadata_is_fuzzy:
         raise DecodeError(f"{path}: not the header of a finished catalogue of {code} in UTF-8")
     entries: dict[tuple[str, str], Entry] = {}
-    for each in found:
-        entry = Entry(each.msgctxt or "", each.msgid, each.msgstr)
+    for unit in catalogue:
+        entry = Entry(unit.msgctxt or "", unit.msgid, unit.msgstr)
         keyed = ": " in entry.context
         identity = entry.context, "" if keyed else entry.english
-        wrong = "there twice" if identity in entries else _wrong(each)
+        wrong = "there twice" if identity in entries else _wrong(unit)
         if wrong:
-            raise DecodeError(f"{path}: line {each.linenum}: {entry.english[:80]!r}: {wrong}")
+            raise DecodeError(f"{path}: line {unit.linenum}: {entry.english[:80]!r}: {wrong}")
         entries[identity] = entry
     return tuple(entries.values())
 
@@ -147,13 +147,17 @@ def _wrong(entry: polib.POEntry) -> str:
     if not entry.msgid or not entry.msgstr:
         return "empty"
     try:
-        more = _values(entry.msgstr) - _values(entry.msgid)
+        surplus = _values(entry.msgstr) - _values(entry.msgid)
     except ValueError as error:
         return f"no template: {error}"
-    return f"its English has no {{{min(more)[0]}}} of this form" if more else ""
+    return f"its English has no {{{min(surplus)[0]}}} of this form" if surplus else ""
 
 
 def _values(template: str) -> set[tuple[str, str, str]]:
     """Name, form and conversion of each value of a template."""
-    found = string.Formatter().parse(template)
-    return {(name, form or "", how or "") for _, name, form, how in found if name is not None}
+    fields = string.Formatter().parse(template)
+    return {
+        (name, form or "", conversion or "")
+        for _, name, form, conversion in fields
+        if name is not None
+    }

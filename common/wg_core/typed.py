@@ -18,11 +18,11 @@ _KNOWN: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     """The decoder of JSON into a type; made once."""
-    found = _KNOWN.get(kind)
-    if found is None:
+    decoder = _KNOWN.get(kind)
+    if decoder is None:
         with _LOCK:
-            found = _KNOWN.setdefault(kind, msgspec.json.Decoder(kind))
-    return found
+            decoder = _KNOWN.setdefault(kind, msgspec.json.Decoder(kind))
+    return decoder
 
 
 def decode_json(data: bytes, kind: type[T]) -> T:

@@ -96,13 +96,15 @@ def audit(
     run.compare_few_and_many()
     run.count_units()
     run.encode_apart()
-    members, others = run.score_canaries()
+    members, non_members = run.score_canaries()
     checks = _path_checks(run)
     bounds, narrower = None, 1.0
     if not run.wrong[probes.ANSWERED]:
         checks += noises.checks([run.path, run.crowded])
-        narrower = noises.visible(sum(one.integers.size for one in (*run.path, *run.crowded)))
-        bounds = scoring.bounds(members, others, probes.EPSILON, probes.DELTA)
+        narrower = noises.visible(
+            sum(release.integers.size for release in (*run.path, *run.crowded))
+        )
+        bounds = scoring.bounds(members, non_members, probes.EPSILON, probes.DELTA)
         fits = bounds.parametric <= probes.EPSILON
         above = [] if fits else [f"epsilon is above {bounds.parametric:.3f}"]
         checks.append(_check(CANARIES, above, text("{count} canaries", count=bounds.canaries)))

@@ -39,23 +39,23 @@ class Bounds:
     parametric: float
 
 
-def bounds(members: Floats, others: Floats, epsilon: float, delta: float) -> Bounds:
+def bounds(members: Floats, non_members: Floats, epsilon: float, delta: float) -> Bounds:
     """Lower bounds on the epsilon of what the scores are from.
 
     Args:
         members: Scores with the canary in the data, any order that does not depend on them.
-        others: Scores without it.
+        non_members: Scores without it.
         epsilon: The claim.
         delta: Of the claim and of the bounds.
     """
     from scipy.special import ndtri
 
-    measured = _distance(members, others)
-    n, m = len(members), len(others)
+    measured = _distance(members, non_members)
+    n, m = len(members), len(non_members)
     # Hedges and Olkin 1985, chapter 5: for independent normal scores.
     error = math.sqrt(1 / n + 1 / m + measured**2 / (2 * (n + m)))
     lower = measured - float(ndtri(PARAMETRIC_CONFIDENCE)) * error
-    counted = clopper_pearson_mu(members, others, CLOPPER_PEARSON_CONFIDENCE)
+    counted = clopper_pearson_mu(members, non_members, CLOPPER_PEARSON_CONFIDENCE)
     return Bounds(
         canaries=n + m,
         mu_claimed=calibration.mu(epsilon, delta),
@@ -65,7 +65,7 @@ def bounds(members: Floats, others: Floats, epsilon: float, delta: float) -> Bou
     )
 
 
-def clopper_pearson_mu(members: Floats, others: Floats, confidence: float) -> float:
+def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) -> float:
     """Lower confidence bound on mu from a threshold test's error rates.
 
     The threshold that looks best on the first half of the scores is judged on the second half.
@@ -74,10 +74,10 @@ def clopper_pearson_mu(members: Floats, others: Floats, confidence: float) -> fl
 
     Args:
         members: As of ``bounds``.
-        others: As of ``bounds``.
+        non_members: As of ``bounds``.
         confidence: Of the bound; the error is shared by the two rates.
     """
-    half, rest = len(members) // 2, len(others) // 2
+    half, other_half = len(members) // 2, len(non_members) // 2
     risk = (1 - confidence) / 2
 
     def bound(inside: Floats, outside: Floats, threshold: float) -> float:
@@ -89,17 +89,17 @@ def clopper_pearson_mu(members: Floats, others: Floats, confidence: float) -> fl
         beta = _upper_rate(misses, len(inside), risk)
         return float(-ndtri(alpha) - ndtri(beta))
 
-    first = np.concatenate([members[:half], others[:rest]])
-    thresholds = np.quantile(first, np.linspace(0.02, 0.98, 49))
-    best = max(thresholds, key=lambda t: bound(members[:half], others[:rest], float(t)))
-    return bound(members[half:], others[rest:], float(best))
+    scores = np.concatenate([members[:half], non_members[:other_half]])
+    thresholds = np.quantile(scores, np.linspace(0.02, 0.98, 49))
+    best = max(thresholds, key=lambda t: bound(members[:half], non_members[:other_half], float(t)))
+    return bound(members[half:], non_members[other_half:], float(best))
 
 
-def _distance(members: Floats, others: Floats) -> float:
+def _distance(members: Floats, non_members: Floats) -> float:
     """Difference of means over the pooled standard deviation."""
-    freedom = len(members) + len(others) - 2
-    squares = members.var() * len(members) + others.var() * len(others)
-    return float((members.mean() - others.mean()) / math.sqrt(squares / freedom))
+    freedom = len(members) + len(non_members) - 2
+    squares = members.var() * len(members) + non_members.var() * len(non_members)
+    return float((members.mean() - non_members.mean()) / math.sqrt(squares / freedom))
 
 
 def _upper_rate(events: int, trials: int, risk: float) -> float:

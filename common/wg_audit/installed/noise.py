@@ -42,9 +42,9 @@ class Noise:
 
 def checks(groups: Sequence[Sequence[Noise]]) -> list[Check]:
     """Check the noise of groups of releases; those of one group have one layout."""
-    releases = [one for group in groups for one in group]
-    parts = [one.scaled[part] for one in releases for part in one.blocks.values()]
-    rows = [np.stack([one.scaled for one in group]) for group in groups]
+    releases = [release for group in groups for release in group]
+    parts = [release.scaled[part] for release in releases for part in release.blocks.values()]
+    rows = [np.stack([release.scaled for release in group]) for group in groups]
     everything = np.concatenate([row.ravel() for row in rows])
     energies = [
         *((_energy(part), part.size) for part in (*parts, everything)),
@@ -107,10 +107,10 @@ def _repeats(releases: Sequence[Noise]) -> float:
     from scipy.special import pdtrc
 
     expected, number = 0.0, 0
-    for one in releases:
-        values = np.abs(one.integers)
+    for release in releases:
+        values = np.abs(release.integers)
         pairs = values.size * (values.size - 1) / 2
-        expected += pairs / (math.sqrt(math.pi) * one.sigma)
+        expected += pairs / (math.sqrt(math.pi) * release.sigma)
         number += values.size - len(np.unique(values))
     return 1.0 if not number else float(pdtrc(number - 1, expected))
 
@@ -120,8 +120,8 @@ def _beyond(values: Floats, width: float) -> float:
     from scipy.special import bdtr, bdtrc, ndtr
 
     number, rate = int((np.abs(values) > width).sum()), 2 * float(ndtr(-width))
-    more = float(bdtrc(number - 1, values.size, rate)) if number else 1.0
-    return min(1.0, 2 * min(more, float(bdtr(number, values.size, rate))))
+    probability = float(bdtrc(number - 1, values.size, rate)) if number else 1.0
+    return min(1.0, 2 * min(probability, float(bdtr(number, values.size, rate))))
 
 
 def _kolmogorov(values: Floats) -> float:
@@ -129,5 +129,5 @@ def _kolmogorov(values: Floats) -> float:
 
     ordered = ndtr(np.sort(values))
     places = np.arange(len(values) + 1) / len(values)
-    apart = max(float((places[1:] - ordered).max()), float((ordered - places[:-1]).max()))
-    return float(kolmogorov(math.sqrt(len(values)) * apart))
+    distance = max(float((places[1:] - ordered).max()), float((ordered - places[:-1]).max()))
+    return float(kolmogorov(math.sqrt(len(values)) * distance))

@@ -157,9 +157,9 @@ class Watch:
         """What noise was added to, ``[L]`` in the file's order; empty if in no known parts."""
         if len(self.parts) != 2:
             return np.zeros(0, dtype=np.int64)
-        first, second = self.parts
+        early, second = self.parts
         stop = file.blocks()["counts"].stop
-        return np.concatenate([first[:stop], second, first[stop:]])
+        return np.concatenate([early[:stop], second, early[stop:]])
 
 
 def charges(home: Path) -> list[Charge]:

@@ -128,8 +128,8 @@ class Probes:
         with self._caught(), self._fresh(self._setup) as plant:
             files = self._release(plant, self._setup, self._crowd(MANY), 0)
             self._verify(plant, files)
-            for one, other in zip(self._first, files, strict=True):
-                self.wrong[EQUAL] += _differences(one, other)
+            for original, repeated in zip(self._first, files, strict=True):
+                self.wrong[EQUAL] += _differences(original, repeated)
 
     def count_units(self) -> None:
         """Units of several records, by both rules."""
@@ -158,7 +158,7 @@ class Probes:
         count = self.size.canaries
         setup = Setup(labels=_labels(count), dimension=count)
         birds = made_up.canaries(count)
-        members, others = [], []
+        members, non_members = [], []
         for _ in range(self.size.snapshots):
             chosen = self._rng.integers(0, 2, count).astype(bool)
             records = [birds[n] for n in np.flatnonzero(chosen)]
@@ -171,11 +171,11 @@ class Probes:
                     self.crowded.append(_noise(file, reference.statistics()))
                     scores = _scores(file, [reference.vector(bird) for bird in birds])
                     members.append(scores[chosen])
-                    others.append(scores[~chosen])
+                    non_members.append(scores[~chosen])
                     files.append(file)
                 self._verify(plant, files)
         empty = [np.zeros(0)]
-        return np.concatenate(members or empty), np.concatenate(others or empty)
+        return np.concatenate(members or empty), np.concatenate(non_members or empty)
 
     @contextmanager
     def _caught(self) -> Iterator[None]:
@@ -240,10 +240,10 @@ class Probes:
             self._ask(plant, question, stop)
         except _Interrupted:
             self._answered()
-        left = [charge.request_id for charge in charges(plant.home)]
+        request_ids = [charge.request_id for charge in charges(plant.home)]
         self._ask(plant, question, self._sampler)
         later = [charge.request_id for charge in charges(plant.home)]
-        if left.count(question.request_id) != 1 or later != left:
+        if request_ids.count(question.request_id) != 1 or later != request_ids:
             self.wrong[ORDER].append("an interrupted release is not charged once")
 
     def _ask(self, plant: AuditedPlant, question: Question, sampler: Sampler | None) -> Opened:
@@ -275,9 +275,11 @@ class _Interrupted(Exception):
 
 def _question(number: int, epsilon: float | None = None) -> Question:
     # An equal guarantee would get the stored bytes: each is a little less than what is claimed.
-    asked = _EPSILONS[number % len(_EPSILONS)] if epsilon is None else epsilon
+    request_epsilon = _EPSILONS[number % len(_EPSILONS)] if epsilon is None else epsilon
     return Question(
-        request_id=f"{number:032x}", epsilon=f"{asked * (1 - number * 1e-6):.8f}", delta=repr(DELTA)
+        request_id=f"{number:032x}",
+        epsilon=f"{request_epsilon * (1 - number * 1e-6):.8f}",
+        delta=repr(DELTA),
     )
 
 
@@ -297,14 +299,18 @@ def _labels(count: int) -> tuple[str, ...]:
 
 def _differences(one: Opened, two: Opened) -> list[str]:
     """In what two answers to one question differ, beyond noise and what is fresh in each."""
-    found = [] if len(one.data) == len(two.data) else ["sizes of files"]
-    for kind, left, right, own in (
+    differences = [] if len(one.data) == len(two.data) else ["sizes of files"]
+    for kind, left, right, exempt in (
         ("manifest", one.manifest, two.manifest, _OWN),
         ("charge", one.charge, two.charge, _OWN_CHARGE),
         ("budget", one.charge.state, two.charge.state, _OWN_STATE),
     ):
         a, b = canonical.to_builtins(left), canonical.to_builtins(right)
-        found += [f"{kind} field {name}" for name in a if name not in own and a[name] != b[name]]
+        differences += [
+            f"{kind} field {name}" for name in a if name not in exempt and a[name] != b[name]
+        ]
     heads = [canonical.to_builtins(file.charge.head) for file in (one, two)]
-    found += [f"charge head {name}" for name in ("seq", "time") if heads[0][name] != heads[1][name]]
-    return found
+    differences += [
+        f"charge head {name}" for name in ("seq", "time") if heads[0][name] != heads[1][name]
+    ]
+    return differences

@@ -40,16 +40,16 @@ def crowd(
         units: Privacy units that the records belong to; 0: one each.
     """
     middle = _direction(rng, 1, dimension) * _SPREAD
-    few = middle + _direction(rng, min(size, _DISTINCT), dimension) * _SPREAD
-    few[::3] *= rng.uniform(1.5, 8, (len(few[::3]), 1))
-    few = np.rint(few / STEP) * STEP
-    few[1, 0], few[2, 0] = np.nan, np.inf
+    centres = middle + _direction(rng, min(size, _DISTINCT), dimension) * _SPREAD
+    centres[::3] *= rng.uniform(1.5, 8, (len(centres[::3]), 1))
+    centres = np.rint(centres / STEP) * STEP
+    centres[1, 0], centres[2, 0] = np.nan, np.inf
     frequent = [0.1, *(2.0**-k for k in range(classes - 2))]
     labels = rng.choice(classes - 1, size, p=np.array(frequent) / sum(frequent))
     labels[rng.random(size) < 0.1] = -1
     owners = rng.integers(0, units, size) if units else range(size)
     return [
-        vector(few[n % len(few)], n, int(labels[n]), f"unit-{owner}")
+        vector(centres[n % len(centres)], n, int(labels[n]), f"unit-{owner}")
         for n, owner in enumerate(owners)
     ]
 

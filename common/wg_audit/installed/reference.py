@@ -33,9 +33,9 @@ class Reference:
 
     def __init__(self, setup: Setup, records: Sequence[Record], file: Opened) -> None:
         schema = file.manifest.schema
-        given = (schema.labels, schema.dimension, float(schema.clip_radius))
-        if given != (setup.labels, setup.dimension, 1.0):
-            raise VerificationError(f"a release of {given[1:]} and {len(schema.labels)} labels")
+        stated = (schema.labels, schema.dimension, float(schema.clip_radius))
+        if stated != (setup.labels, setup.dimension, 1.0):
+            raise VerificationError(f"a release of {stated[1:]} and {len(schema.labels)} labels")
         self._setup, self._records, self._schema = setup, records, schema
         self._grid = 1 << schema.bits
         self._vectors: dict[tuple[bytes, int], Integers] = {}
@@ -51,9 +51,9 @@ class Reference:
         """int64 ``[L]``."""
         total = np.zeros(self._schema.length, dtype=np.int64)
         for rows in self._units():
-            whole = sum((self.vector(record) for record in rows), np.zeros_like(total))
+            unit_sum = sum((self.vector(record) for record in rows), np.zeros_like(total))
             shared = len(rows) if self._setup.unit_rule == "weight" else 1
-            total += np.sign(whole) * (np.abs(whole) // shared)
+            total += np.sign(unit_sum) * (np.abs(unit_sum) // shared)
         return total
 
     def vector(self, record: Record) -> Integers:
@@ -71,11 +71,11 @@ class Reference:
         counts[label] = schema.count_weight  # -1: the last, of records without a label
         sums = np.zeros((classes, d), dtype=np.int64)
         if label >= 0:
-            apart = _within(
+            distance = _within(
                 [a - b for a, b in zip(q, self.point, strict=True)],
                 self.radius,
             )
-            sums[label] = [self._weight * value for value in apart]
+            sums[label] = [self._weight * value for value in distance]
         return np.concatenate([counts, sums.ravel(), schema.moment_weight * np.array(q)])
 
     def _on_grid(self, features: list[float]) -> list[int]:
@@ -88,10 +88,10 @@ class Reference:
         """The records that count, unit by unit."""
         by_unit: dict[str, list[Record]] = {}
         for record in self._records:
-            own = self._setup.unit_rule == "record"
-            by_unit.setdefault(record.pixels.tobytes().hex() if own else record.unit, []).append(
-                record
-            )
+            by_record = self._setup.unit_rule == "record"
+            by_unit.setdefault(
+                record.pixels.tobytes().hex() if by_record else record.unit, []
+            ).append(record)
         limit = None if self._setup.unit_rule == "weight" else self._setup.unit_cap
         return [rows[:limit] for rows in by_unit.values()]
 

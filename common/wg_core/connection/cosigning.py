@@ -58,8 +58,8 @@ class TooFewWitnesses(PeerError):
 
 def enrol(ledger: Ledger, config: ClientConfig) -> None:
     """Put the witnesses of ``client.yaml`` on the ledger, before anything is charged."""
-    for each in config.witnesses:
-        ledger.enrol_witness(each.name, each.public_key)
+    for cosigner in config.witnesses:
+        ledger.enrol_witness(cosigner.name, cosigner.public_key)
 
 
 def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
@@ -80,22 +80,22 @@ def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
     """
     if server is not None:
         ledger.countersign(config.server.witness_name, server)
-    found, problems = 1, []
+    cosignatures, problems = 1, []
     if config.witnesses:
         from wg_core.connection import http_witness
-    for each in config.witnesses:
+    for cosigner in config.witnesses:
         try:
-            if not ledger.newest_cosigned_by(each.name):
-                ledger.countersign(each.name, http_witness.ask(each))
+            if not ledger.newest_cosigned_by(cosigner.name):
+                ledger.countersign(cosigner.name, http_witness.ask(cosigner))
         except (PeerError, VerificationError, DecodeError, ConfigError) as error:
-            log.warning("witness %s: %s", each.name, error)
-            problems.append(f"{each.name}: {error}")
+            log.warning("witness %s: %s", cosigner.name, error)
+            problems.append(f"{cosigner.name}: {error}")
         else:
-            found += 1
-    if found < config.witnesses_needed:
+            cosignatures += 1
+    if cosignatures < config.witnesses_needed:
         raise TooFewWitnesses(
-            f"{found} of {config.witnesses_needed} witnesses, {config.server.name} counted; the"
-            " release is kept, and is sent when it is asked for again. " + "; ".join(problems)
+            f"{cosignatures} of {config.witnesses_needed} witnesses, {config.server.name} counted;"
+            " the release is kept, and is sent when it is asked for again. " + "; ".join(problems)
         )
 
 
@@ -217,10 +217,10 @@ def status(
     """
     rows = []
     server = config.server
-    known = [(server.witness_name, bytes.fromhex(server.witness_key))]
-    known += [(each.name, each.public_key) for each in config.witnesses]
+    witnesses = [(server.witness_name, bytes.fromhex(server.witness_key))]
+    witnesses += [(cosigner.name, cosigner.public_key) for cosigner in config.witnesses]
     with Ledger.open(home.ledger) as ledger:
-        for name, raw in known:
+        for name, raw in witnesses:
             vkeys = notes.vkeys(name, notes.COSIGNER, signing.public_from_bytes(raw))
             rows.append((name, vkeys, ledger.cosigned_size(name, raw)))
         key = signing.public_from_bytes(ledger.public_key)

@@ -90,20 +90,22 @@ class Link:
             with self._client.stream("GET", path, headers=headers) as response:
                 if response.status_code != 206:
                     raise PeerError(f"package: {explain_status(response)}")
-                found = response.headers.get("content-range", "")
-                if not found.startswith(f"bytes {start}-"):
-                    raise PeerError(f"package: asked for bytes from {start}, got {found[:60]!r}")
+                content_range = response.headers.get("content-range", "")
+                if not content_range.startswith(f"bytes {start}-"):
+                    raise PeerError(
+                        f"package: asked for bytes from {start}, got {content_range[:60]!r}"
+                    )
                 yield from response.iter_raw()
         except httpx.HTTPError as error:
             raise PeerError(f"package: {describe(error)}") from error
 
     def _ask(self, what: str, path: str, body: bytes, *good: int) -> tuple[int, bytes]:
         """Status and body of an answer whose status is one of ``good``."""
-        status, found = post(self._client, path, body)
+        status, answer = post(self._client, path, body)
         if status not in good:
-            words = found[:200].decode("utf-8", "replace").strip() or "(no text)"
+            words = answer[:200].decode("utf-8", "replace").strip() or "(no text)"
             raise PeerError(f"{what}: the server answered {status}: {words}")
-        return status, found
+        return status, answer
 
 
 def post(client: httpx.Client, path: str, body: bytes) -> tuple[int, bytes]:
@@ -198,8 +200,8 @@ def explain_status(response: httpx.Response, now: float | None = None) -> str:
         )
     skew = clock_skew(response, now)
     if response.status_code == 401 and skew is not None and abs(skew) > CLOCK_TOLERANCE_SECONDS:
-        where = "ahead of" if skew > 0 else "behind"
-        return f"this machine's clock is {abs(skew):.0f} s {where} the server's"
+        direction = "ahead of" if skew > 0 else "behind"
+        return f"this machine's clock is {abs(skew):.0f} s {direction} the server's"
     return {
         401: "the server does not know this node (yet)",
         404: "the server has no such thing for this site",

@@ -173,9 +173,9 @@ class _Body(httpx.SyncByteStream):
 class _Backend(httpcore.NetworkBackend):
     """Connections whose every wait ends with the call."""
 
-    def __init__(self, inner: httpcore.NetworkBackend, left: Callable[[], float]) -> None:
+    def __init__(self, inner: httpcore.NetworkBackend, seconds_left: Callable[[], float]) -> None:
         self._inner = inner
-        self._left = left
+        self._left = seconds_left
 
     def connect_tcp(
         self,
@@ -195,9 +195,9 @@ class _Backend(httpcore.NetworkBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream, left: Callable[[], float]) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, seconds_left: Callable[[], float]) -> None:
         self._inner = inner
-        self._left = left
+        self._left = seconds_left
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._inner.read(max_bytes, _wait(timeout, self._left()))
@@ -221,10 +221,10 @@ class _Stream(httpcore.NetworkStream):
         return self._inner.get_extra_info(info)
 
 
-def _wait(timeout: float | None, left: float) -> float:
-    if left <= 0:
+def _wait(timeout: float | None, seconds_left: float) -> float:
+    if seconds_left <= 0:
         raise httpcore.ReadTimeout("the call took too long as a whole")
-    return left if timeout is None else min(timeout, left)
+    return seconds_left if timeout is None else min(timeout, seconds_left)
 
 
 _ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)

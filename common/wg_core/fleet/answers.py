@@ -88,24 +88,24 @@ class Answers:
     def _package(self, envelope: Envelope) -> Envelope:
         """A package that came in the message, or an offer of one that is fetched in ranges."""
         if envelope.kind == "offer":
-            found: Delivery | PackageOffer = _record(PackageOffer, envelope, "offer")
+            delivery: Delivery | PackageOffer = _record(PackageOffer, envelope, "offer")
         else:
-            found = _record(Delivery, envelope, "delivery")
-        size = found.size if isinstance(found, PackageOffer) else len(envelope.payload)
+            delivery = _record(Delivery, envelope, "delivery")
+        size = delivery.size if isinstance(delivery, PackageOffer) else len(envelope.payload)
         if size > self._config.limits.max_package_bytes:
             raise Declined(fleet.TOO_LARGE)
 
         def receive() -> Envelope:
-            if found.site != self._config.site:
-                raise VerificationError(f"delivery: made for site {found.site!r}")
-            if isinstance(found, PackageOffer):
-                receipt = self._inbox.receive_file(found, partial(self._fetch, found))
+            if delivery.site != self._config.site:
+                raise VerificationError(f"delivery: made for site {delivery.site!r}")
+            if isinstance(delivery, PackageOffer):
+                receipt = self._inbox.receive_file(delivery, partial(self._fetch, delivery))
             else:
-                receipt = self._inbox.receive(found, envelope.payload)
-            log.info("request %s: package received", found.request_id)
+                receipt = self._inbox.receive(delivery, envelope.payload)
+            log.info("request %s: package received", delivery.request_id)
             return Envelope("receipt", canonical.encode(receipt))
 
-        return guarded(found.request_id, receive, fleet.DELIVERY_WORDS)
+        return guarded(delivery.request_id, receive, fleet.DELIVERY_WORDS)
 
     def _fetch(self, offer: PackageOffer, folder: Path) -> Path:
         log.info("request %s: fetching %d bytes", offer.request_id, offer.size)

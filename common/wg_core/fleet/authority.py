@@ -90,13 +90,13 @@ def newest_root(pinned: x509.Certificate, data: bytes, now: datetime.datetime) -
         raise DecodeError(f"authority: {len(links)} links, at most {LINKS_LIMIT} are followed")
     if root == pinned:
         return root
-    found = way(
+    path = way(
         pinned,
         links,
-        follow=lambda here, link: link if _vouches(here, link, now) else None,
-        arrived=lambda here: here.public_key() == root.public_key(),
+        follow=lambda certificate, link: link if _vouches(certificate, link, now) else None,
+        arrived=lambda certificate: certificate.public_key() == root.public_key(),
     )
-    if found is None or not _vouches(root, root, now):
+    if path is None or not _vouches(root, root, now):
         raise VerificationError(
             "authority: the server names one that the pinned authority does not vouch for; nothing"
             " was changed. Ask the operator; if the authority was replaced after a theft, enrol"

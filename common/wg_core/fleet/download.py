@@ -54,9 +54,9 @@ def fetch(
     part = folder / f"{offer.package_sha256}.part"
     with raised_as(StorageError, f"{part}: cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
-        for other in folder.glob("*.part"):
-            if other != part:
-                other.unlink()
+        for stale in folder.glob("*.part"):
+            if stale != part:
+                stale.unlink()
         digest, size = _resume(part, offer.size)
         room = (free or _free)(folder) - RESERVE
         need = 2 * offer.size - size  # once here, once as the home's copy while it is applied
@@ -72,8 +72,8 @@ def fetch(
             _rest(offer, stream.write, digest.update, size, get, pause)
             stream.flush()
             os.fsync(stream.fileno())
-    found = digest.hexdigest()
-    if found != offer.package_sha256:
+    sha256 = digest.hexdigest()
+    if sha256 != offer.package_sha256:
         part.unlink()
         raise VerificationError("delivery: the package does not match the hash in its offer")
     return part

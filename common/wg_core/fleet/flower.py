@@ -184,14 +184,14 @@ class Session:
         if message.kind not in allowed:
             raise Declined(fleet.TYPE_DENIED)
         contents: dict[str, bytes] = {}
-        left = self._options.max_bytes
+        bytes_left = self._options.max_bytes
         for object_id in _object_ids(message.tree, self._options.max_objects):
             reply = self._client.PullObject(
                 PullObjectRequest(node=self.node, run_id=run_id, object_id=object_id)
             )
             content = reply.object_content
-            left -= len(content)
-            if left < 0:
+            bytes_left -= len(content)
+            if bytes_left < 0:
                 raise Declined(fleet.TOO_LARGE)
             _check_object(object_id, content)
             contents[object_id] = content
@@ -319,12 +319,15 @@ def _unpack(message: Incoming, contents: dict[str, bytes]) -> Envelope:
         DecodeError: They are another message, or not one of ours.
     """
     head = message.head.metadata
-    found = inflate_object_from_contents(head.message_id, contents)
-    if not isinstance(found, Message) or not found.has_content():
+    message_object = inflate_object_from_contents(head.message_id, contents)
+    if not isinstance(message_object, Message) or not message_object.has_content():
         raise DecodeError("message: without content")
-    if found.metadata.message_type != message.kind or found.metadata.run_id != head.run_id:
+    if (
+        message_object.metadata.message_type != message.kind
+        or message_object.metadata.run_id != head.run_id
+    ):
         raise DecodeError("message: of another type or run than was said")
-    record = found.content.config_records.get(fleet.RECORD_NAME)
-    if record is None or len(found.content) != 1:
+    record = message_object.content.config_records.get(fleet.RECORD_NAME)
+    if record is None or len(message_object.content) != 1:
         raise DecodeError("message: expected exactly one record")
     return fleet.read_envelope(dict(record), what="message")

@@ -45,8 +45,8 @@ class Inbox:
         earlier = self._earlier(delivery)
         if earlier is not None:
             return earlier
-        found = hashlib.sha256(payload).hexdigest()
-        if found != delivery.package_sha256:
+        sha256 = hashlib.sha256(payload).hexdigest()
+        if sha256 != delivery.package_sha256:
             raise VerificationError("delivery: the package does not match the hash beside it")
         atomic.write_bytes(
             self.home.waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE
@@ -63,8 +63,8 @@ class Inbox:
         earlier = self._earlier(offer)
         if earlier is not None:
             return earlier
-        found = fetch(self.home.packages / "incoming")
-        atomic.move(found, self.home.waiting / f"{offer.request_id}.wgw")
+        fetched = fetch(self.home.packages / "incoming")
+        atomic.move(fetched, self.home.waiting / f"{offer.request_id}.wgw")
         return self._give_receipt(offer)
 
     def receipt(self, request_id: str) -> Receipt | None:
@@ -77,8 +77,8 @@ class Inbox:
 
     def waiting(self) -> list[Path]:
         """Packages that wait to be applied, oldest first."""
-        found = self.home.waiting.glob("*.wgw")
-        received = [path for path in found if (self._received / path.stem).is_file()]
+        packages = self.home.waiting.glob("*.wgw")
+        received = [path for path in packages if (self._received / path.stem).is_file()]
         return sorted(received, key=lambda path: path.stat().st_mtime_ns)
 
     def rejected(self) -> list[Path]:
@@ -108,10 +108,10 @@ class Inbox:
 
     def _forget_rejected(self, newest: Path) -> None:
         """Keep the newest rejected packages, few enough that a server cannot fill the disk."""
-        found = [(path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest]
-        found.sort(key=lambda one: one[0].st_mtime_ns, reverse=True)
+        rejected = [(path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest]
+        rejected.sort(key=lambda entry: entry[0].st_mtime_ns, reverse=True)
         size = newest.stat().st_size
-        for number, (status, path) in enumerate(found, 1):
+        for number, (status, path) in enumerate(rejected, 1):
             size += status.st_size
             if number >= REJECTED_LIMIT or size > REJECTED_BYTES:
                 path.unlink(missing_ok=True)

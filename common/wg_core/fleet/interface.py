@@ -80,8 +80,8 @@ class NodeOptions:
             idle_seconds: Nothing came for so long.
             answer_seconds: So long the server took to say so.
         """
-        wanted = max(idle_seconds / _IDLE_SHARE, answer_seconds * _BUSY_SHARE)
-        return min(max(self.poll_seconds, wanted), self.idle_poll_seconds)
+        pause = max(idle_seconds / _IDLE_SHARE, answer_seconds * _BUSY_SHARE)
+        return min(max(self.poll_seconds, pause), self.idle_poll_seconds)
 
 
 class Declined(Exception):

@@ -116,15 +116,15 @@ class Node:
                 self._online = True
                 log.info("online as %s", self._config.site)
                 on_beat()
-                asked = time.monotonic()
+                last_request = time.monotonic()
                 while not (self._stop.is_set() or self._renewed()):
                     began = time.monotonic()
                     if self.serve_one(session):
                         applier.wake()
-                        asked = time.monotonic()
+                        last_request = time.monotonic()
                     else:
                         now = time.monotonic()
-                        self._stop.wait(self._options.pause(now - asked, now - began))
+                        self._stop.wait(self._options.pause(now - last_request, now - began))
                     self._backoff = self._options.backoff_seconds
         except Stopped:
             log.info("stopped before an answer was due; it is kept")
@@ -207,8 +207,8 @@ class Node:
         self._check_in_again = time.monotonic() + _CHECK_IN_SECONDS
         with link.Link.open(self._home, self._config.server.fleet_url) as connection:
             try:
-                found = trust.follow(self._home, self._config, connection)
-                links = trust.new_keys(self._config, found)
+                answer = trust.follow(self._home, self._config, connection)
+                links = trust.new_keys(self._config, answer)
                 if links:
                     self._take_over(links)
                     trust.follow(self._home, self._config, connection)  # the server is told

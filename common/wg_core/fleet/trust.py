@@ -38,19 +38,19 @@ def follow(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
         DecodeError: Its answer is none.
         StorageError: The disk cannot be written.
     """
-    found = _tell(home, config, connection)
-    if authority.follow(home, found.authority.encode()):
+    server_trust = _tell(home, config, connection)
+    if authority.follow(home, server_trust.authority.encode()):
         return _tell(home, config, connection)
-    return found
+    return server_trust
 
 
-def new_keys(config: ClientConfig, found: Trust) -> list[Handover]:
+def new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
     """What leads from the keys that are pinned to those of today, in order; empty: nothing changed.
 
     Raises:
         VerificationError: Nothing leads to one of them.
     """
-    server, today = config.server, found.pins
+    server, today = config.server, server_trust.pins
     rows: tuple[tuple[Use, str, str, str], ...] = (
         (handover.PACKAGES, server.name, server.signing_key, today.packages),
         (handover.WITNESS, server.witness_name, server.witness_key, today.witness),
@@ -58,7 +58,7 @@ def new_keys(config: ClientConfig, found: Trust) -> list[Handover]:
     return [
         link
         for use, name, pinned, newest in rows
-        for link in handover.follow_keys(use, name, pinned, newest, found.handovers)
+        for link in handover.follow_keys(use, name, pinned, newest, server_trust.handovers)
     ]
 
 
@@ -92,10 +92,10 @@ def take_over(home: ClientHome, config: ClientConfig, links: list[Handover]) -> 
             ledger.hand_over(link)
         if server.witness_key != config.server.witness_key:
             home.set_outbox_aside(f"before-witness-{server.witness_key[:16]}")
-        found = configuration.exchange_keys(home, server)
+        exchanged = configuration.exchange_keys(home, server)
     for use, key in keys.items():
         log.info("the server's %s key is %s now, which the one before signed for", use, key)
-    return found
+    return exchanged
 
 
 def _tell(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:

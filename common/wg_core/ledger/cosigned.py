@@ -165,8 +165,8 @@ class CosignedLog(Log):
             size = checkpoints.decode_text(note.text).size
             path = merkle.inclusion_proof(state.leaves[:size], seq)
             return Proof(index=seq, path=tuple(path), note=note).encode()
-        seen = {self.cosigned_size(witness, key) for key in state.witness_keys(witness)}
-        sizes = sorted({0, *seen, *self.unanswered(witness)})
+        cosigned = {self.cosigned_size(witness, key) for key in state.witness_keys(witness)}
+        sizes = sorted({0, *cosigned, *self.unanswered(witness)})
         requests = [self.witness_request(witness, old_size=size) for size in sizes]
         path = merkle.inclusion_proof(state.leaves, seq)
         extra = b"".join(request.head() for request in requests)
@@ -198,9 +198,9 @@ class CosignedLog(Log):
 
     def _bare_request(self, witness: str, old_size: int | None) -> WitnessRequest:
         """A request without what other witnesses signed: it is nobody else's business."""
-        found = self.witness_request(witness, old_size=old_size)
-        own = heads.own_signatures(self._state, found.note, self._state.size)
-        return replace(found, note=Note(found.note.text, tuple(own)))
+        request = self.witness_request(witness, old_size=old_size)
+        signatures = heads.own_signatures(self._state, request.note, self._state.size)
+        return replace(request, note=Note(request.note.text, tuple(signatures)))
 
     def _newest_key(self, witness: str) -> bytes:
         """The key of a witness that counts now; empty if it is not enrolled."""

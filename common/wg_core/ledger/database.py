@@ -151,11 +151,11 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise ConfigError(f"{path}: there is no ledger")
     uri = path.absolute().as_uri()
-    beside = [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")]
-    for other in beside:
-        if other.exists() and not other.is_file():
-            raise ConfigError(f"{other}: cannot be read: not a regular file")
-    wal = beside[0]
+    companions = [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")]
+    for companion in companions:
+        if companion.exists() and not companion.is_file():
+            raise ConfigError(f"{companion}: cannot be read: not a regular file")
+    wal = companions[0]
     with explained(path):
         database = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=BUSY_SECONDS)
         try:
@@ -175,12 +175,12 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 def bound_work(path: Path, database: sqlite3.Connection) -> None:
     """End a query of a stranger's file that would go on for ever, as one on a damaged file."""
     size = path.stat().st_size
-    left = (_WORK_FREE + _WORK_A_BYTE * size) // _WORK_STEP
+    steps_left = (_WORK_FREE + _WORK_A_BYTE * size) // _WORK_STEP
 
     def end() -> bool:
-        nonlocal left
-        left -= 1
-        return left < 0
+        nonlocal steps_left
+        steps_left -= 1
+        return steps_left < 0
 
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_LIMIT)
     database.set_progress_handler(end, _WORK_STEP)
@@ -208,8 +208,8 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
             )
         for table, columns in _TYPES.items():
             wrong = " or ".join(f"typeof({name}) <> '{kind}'" for name, kind in columns.items())
-            found = database.execute(f"select 1 from {table} where {wrong} limit 1")  # noqa: S608 - constants
-            if found.fetchone() is not None:
+            rows = database.execute(f"select 1 from {table} where {wrong} limit 1")  # noqa: S608 - constants
+            if rows.fetchone() is not None:
                 raise VerificationError(
                     f"{path}: the ledger's file is damaged: a row of {table} is of another type"
                 )

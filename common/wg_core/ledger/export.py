@@ -291,12 +291,12 @@ class ExportReader:
 
     def _read(self, span: Span) -> Iterator[bytes]:
         self._stream.seek(span.offset)
-        left = span.size
-        while left:
-            block = self._stream.read(min(_BLOCK, left))
+        bytes_left = span.size
+        while bytes_left:
+            block = self._stream.read(min(_BLOCK, bytes_left))
             if not block:
                 raise DecodeError(f"export: section {span.name!r} is cut short")
-            left -= len(block)
+            bytes_left -= len(block)
             yield block
 
 

@@ -17,8 +17,8 @@ def check_head(state: LedgerState, data: bytes) -> None:
         VerificationError: It has another root, or no valid signature of the log.
     """
     head, note = checkpoints.decode(data, what=f"checkpoint of size {state.size}")
-    found = (head.origin, head.size, head.root)
-    if found != (state.origin, state.size, state.frontier.root()):
+    identity = (head.origin, head.size, head.root)
+    if identity != (state.origin, state.size, state.frontier.root()):
         raise VerificationError(
             f"checkpoint of size {state.size}: is for {head.origin} at {head.size} with root "
             f"{head.root.hex()}, the entries up to {state.size - 1} give "

@@ -123,13 +123,13 @@ class History:
         Under its key, or one that it was handed over to.
         """
         keys = self.successors(witness)
-        found = (
+        handovers = (
             (head.size, cosignature.time)
             for head in self.heads
             for cosignature in head.cosignatures
             if KnownWitness(cosignature.name, cosignature.public_key) in keys
         )
-        return max(found, default=(0, 0)) if self.anchors.counts(witness.key) else (0, 0)
+        return max(handovers, default=(0, 0)) if self.anchors.counts(witness.key) else (0, 0)
 
     def trusted(self) -> dict[KnownWitness, KnownWitness]:
         """Every key whose cosignatures count, and of which known witness it is."""
@@ -139,7 +139,7 @@ class History:
     def algorithms(self) -> tuple[str, ...]:
         """Algorithms under which every checkpoint of the log is signed."""
         keys = [signing.public_from_bytes(x.public_key).algorithms for x in self.state.keys]
-        return tuple(name for name in keys[-1] if all(name in other for other in keys))
+        return tuple(name for name in keys[-1] if all(name in key_names for key_names in keys))
 
 
 def read(
@@ -177,9 +177,9 @@ def read(
     _check_ends(state, heads)
     enrolled = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
     anchors = replace(anchors, witnesses=tuple(_named(x, enrolled) for x in anchors.witnesses))
-    known = _by_key_id(x for x in (*anchors.witnesses, *enrolled) if anchors.counts(x.key))
+    witnesses = _by_key_id(x for x in (*anchors.witnesses, *enrolled) if anchors.counts(x.key))
     trusted = _trusted(state, anchors)
-    signed = [_signed(note, known, trusted) for _, note in sorted(heads.items())]
+    signed = [_signed(note, witnesses, trusted) for _, note in sorted(heads.items())]
     source.finish(state, len(heads))
     history = History(state, state.frontier.root(), signed, figures, total, anchors)
     _check_anchors(history)
@@ -240,16 +240,18 @@ def cosignatures(note: Note, witnesses: Iterable[KnownWitness]) -> list[tuple[Kn
 
 
 def _by_key_id(witnesses: Iterable[KnownWitness]) -> _KeyIds:
-    found: _KeyIds = {}
+    by_key_id: _KeyIds = {}
     for witness in dict.fromkeys(witnesses):
         for identifier in notes.key_ids(witness.name, notes.COSIGNER, witness.key):
-            found.setdefault((witness.name, identifier), []).append(witness)
-    return found
+            by_key_id.setdefault((witness.name, identifier), []).append(witness)
+    return by_key_id
 
 
-def _cosignatures(note: Note, known: _KeyIds) -> list[tuple[KnownWitness, int]]:
+def _cosignatures(note: Note, witnesses: _KeyIds) -> list[tuple[KnownWitness, int]]:
     claimed = dict.fromkeys(
-        witness for line in note.signatures for witness in known.get((line.name, line.key_id), ())
+        witness
+        for line in note.signatures
+        for witness in witnesses.get((line.name, line.key_id), ())
     )
     return [
         (witness, checkpoints.verify_cosignature(note, witness.name, witness.key))
@@ -259,16 +261,16 @@ def _cosignatures(note: Note, known: _KeyIds) -> list[tuple[KnownWitness, int]]:
 
 def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> list[KnownWitness]:
     """Each key was signed for by the one before: who believes the first believes the others."""
-    given = [*(entry.handover for entry in state.handovers), *anchors.handovers]
+    handovers = [*(entry.handover for entry in state.handovers), *anchors.handovers]
     after = {
-        (each.name, bytes.fromhex(each.before)): bytes.fromhex(each.now)
-        for each in given
-        if each.use == WITNESS
+        (handover.name, bytes.fromhex(handover.before)): bytes.fromhex(handover.now)
+        for handover in handovers
+        if handover.use == WITNESS
     }
-    found = [witness]
-    while (key := after.pop((witness.name, found[-1].public_key), None)) is not None:
-        found.append(KnownWitness(witness.name, key))
-    return found
+    successors = [witness]
+    while (key := after.pop((witness.name, successors[-1].public_key), None)) is not None:
+        successors.append(KnownWitness(witness.name, key))
+    return successors
 
 
 def _named(witness: KnownWitness, enrolled: Iterable[KnownWitness]) -> KnownWitness:
@@ -286,28 +288,30 @@ def _trusted(state: LedgerState, anchors: Anchors) -> dict[KnownWitness, KnownWi
     }
 
 
-def _signed(data: bytes, known: _KeyIds, trusted: Collection[KnownWitness]) -> SignedHead:
+def _signed(data: bytes, witnesses: _KeyIds, trusted: Collection[KnownWitness]) -> SignedHead:
     head, note = checkpoints.decode(data, what="checkpoint")
     try:
-        found = _cosignatures(note, known)
+        cosignatures = _cosignatures(note, witnesses)
     except VerificationError as error:
         raise VerificationError(f"checkpoint of size {head.size}: {error}") from error
-    held = (
+    vouched = (
         HeldCosignature(witness.name, witness.public_key, time, witness in trusted)
-        for witness, time in found
+        for witness, time in cosignatures
     )
-    return SignedHead(head.size, head.root.hex(), tuple(held))
+    return SignedHead(head.size, head.root.hex(), tuple(vouched))
 
 
 def _check_anchors(history: History) -> None:
     state, anchors = history.state, history.anchors
     # A known key anywhere in the chain will do: each rotation from it on was signed by the key
     # before, so the newest key is vouched for; and nobody else can rotate to it.
-    given = anchors.ledger_key
-    if given is not None and not any(signing.names(given, x.public_key) for x in state.keys):
+    ledger_key = anchors.ledger_key
+    if ledger_key is not None and not any(
+        signing.names(ledger_key, x.public_key) for x in state.keys
+    ):
         raise VerificationError(
             f"the log is signed by {signing.shown(state.public_key)}, expected"
-            f" {signing.shown(given)}"
+            f" {signing.shown(ledger_key)}"
         )
     for period in state.keys:
         if not anchors.counts(signing.public_from_bytes(period.public_key)):

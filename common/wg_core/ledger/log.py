@@ -200,9 +200,9 @@ class Log:
         """
         notes.check_key_name(name)
         with self._writing() as state:
-            known = next((w for w in reversed(state.witnesses) if w.name == name), None)
-            if known is not None and known.public_key == public_key:
-                return known.seq
+            witness = next((w for w in reversed(state.witnesses) if w.name == name), None)
+            if witness is not None and witness.public_key == public_key:
+                return witness.seq
             return self._append(
                 Witness(head=self._head(entries.WITNESS), name=name, public_key=public_key.hex())
             )

@@ -91,7 +91,7 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
         return []
     path: list[bytes] = []
     low, high = 0, len(leaves)
-    known = True  # the subtree in hand is the whole old tree, whose root the verifier knows
+    complete = True  # the subtree in hand is the whole old tree, whose root the verifier knows
     while high != old_size:
         middle = low + _split(high - low)
         if old_size <= middle:
@@ -100,8 +100,8 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
         else:
             path.append(root(leaves[low:middle]))
             low = middle
-            known = False
-    if not known:
+            complete = False
+    if not complete:
         path.append(root(leaves[low:high]))
     return path[::-1]
 

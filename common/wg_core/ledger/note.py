@@ -69,8 +69,8 @@ class Note:
         """The note with signatures in the place of earlier ones of the same keys."""
         new = tuple(lines)
         keys = {(line.name, line.key_id) for line in new}
-        kept = tuple(x for x in self.signatures if (x.name, x.key_id) not in keys)
-        return Note(self.text, (*kept, *new))
+        remaining = tuple(x for x in self.signatures if (x.name, x.key_id) not in keys)
+        return Note(self.text, (*remaining, *new))
 
 
 def check_key_name(name: str) -> str:
@@ -120,8 +120,8 @@ def decode_vkey(text: str, role: Role) -> tuple[str, PublicKey]:
     check_key_name(name)
     raw = decode_base64(body, what=what)
     key = signing.public_from_bytes(raw[1:])
-    (algorithm, *others) = key.algorithms
-    if others or raw[0] != role[algorithm]:
+    (algorithm, *further) = key.algorithms
+    if further or raw[0] != role[algorithm]:
         raise DecodeError(
             f"{what}: {name}: signature type {raw[0]} with {len(raw) - 1} bytes, expected"
             f" {role[algorithm]}"
@@ -146,12 +146,12 @@ def decode(data: bytes, *, what: str = "note") -> Note:
     if len(data) > NOTE_LIMIT:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {NOTE_LIMIT} are accepted")
     try:
-        whole = data.decode("utf-8")
+        decoded = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DecodeError(f"{what}: not UTF-8") from error
-    if any(ord(c) < 0x20 and c != "\n" for c in whole):
+    if any(ord(c) < 0x20 and c != "\n" for c in decoded):
         raise DecodeError(f"{what}: holds a control character")
-    text, separator, tail = whole.rpartition("\n\n")
+    text, separator, tail = decoded.rpartition("\n\n")
     if not separator or not text:
         raise DecodeError(f"{what}: no blank line between text and signatures")
     return Note(text + "\n", decode_lines(tail, what=what))

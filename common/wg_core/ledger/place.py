@@ -68,15 +68,15 @@ def ledger_home(home: Path) -> Path:
     budget = read(home)
     if budget is None:
         return home
-    other = Path(budget.home)
-    if not other.is_dir():
+    owner = Path(budget.home)
+    if not owner.is_dir():
         raise ConfigError(
-            f"{home / BUDGET_OF}: the ledger is in {other}, which is not there; put that home back,"
+            f"{home / BUDGET_OF}: the ledger is in {owner}, which is not there; put that home back,"
             " or write its new place into this file"
         )
-    if (other / BUDGET_OF).exists():
-        raise ConfigError(f"{home / BUDGET_OF}: {other} has no ledger of its own either")
-    return other
+    if (owner / BUDGET_OF).exists():
+        raise ConfigError(f"{home / BUDGET_OF}: {owner} has no ledger of its own either")
+    return owner
 
 
 def ledger_file(home: Path) -> Path:

@@ -71,17 +71,17 @@ def decode(data: bytes, *, what: str = "proof") -> Proof:
     lines, body = split(data, what=what)
     if lines[0] != HEADER:
         raise DecodeError(f"{what}: first line {lines[0][:60]!r}, expected {HEADER!r}")
-    rest = lines[1:]
+    tail = lines[1:]
     extra = b""
-    if rest and rest[0].startswith("extra "):
-        extra = notes.decode_base64(rest.pop(0)[len("extra ") :], what=f"{what}: extra line")
+    if tail and tail[0].startswith("extra "):
+        extra = notes.decode_base64(tail.pop(0)[len("extra ") :], what=f"{what}: extra line")
         if not extra:
             raise DecodeError(f"{what}: the extra line is empty")
-    if not rest or not rest[0].startswith("index "):
+    if not tail or not tail[0].startswith("index "):
         raise DecodeError(f"{what}: no index line")
-    index = notes.decode_decimal(rest.pop(0)[len("index ") :], what=f"{what}: index")
+    index = notes.decode_decimal(tail.pop(0)[len("index ") :], what=f"{what}: index")
     _, note = checkpoints.decode(body, what=f"{what}: checkpoint")
-    return Proof(index=index, path=decode_hashes(rest, what=what), note=note, extra=extra)
+    return Proof(index=index, path=decode_hashes(tail, what=what), note=note, extra=extra)
 
 
 def split(data: bytes, *, what: str) -> tuple[list[str], bytes]:

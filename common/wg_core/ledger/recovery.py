@@ -51,21 +51,21 @@ def verify_succession(new: LedgerState, old: History) -> None:
         VerificationError: It names another predecessor, an older state of it, or less spend.
     """
     genesis = new.genesis
-    found = genesis.predecessor if genesis else None
-    if found is None:
+    predecessor = genesis.predecessor if genesis else None
+    if predecessor is None:
         raise VerificationError("entry 0: names no predecessor")
-    if found.origin != old.state.origin or found.key != old.state.public_key.hex():
+    if predecessor.origin != old.state.origin or predecessor.key != old.state.public_key.hex():
         raise VerificationError(
-            f"entry 0: replaces log {found.origin}, the one given is {old.state.origin}"
+            f"entry 0: replaces log {predecessor.origin}, the one given is {old.state.origin}"
         )
     root = old.heads[-1].root
-    said, _ = checkpoints.decode(found.checkpoint.encode(), what="predecessor's checkpoint")
-    if bytes.fromhex(root) != said.root:
+    stated, _ = checkpoints.decode(predecessor.checkpoint.encode(), what="predecessor's checkpoint")
+    if bytes.fromhex(root) != stated.root:
         raise VerificationError(
             f"entry 0: carries another checkpoint than the one of {old.state.size} entries "
             f"with root {root}"
         )
-    if found.spends != _spends(old.state):
+    if predecessor.spends != _spends(old.state):
         raise VerificationError("entry 0: inherits another spend than the old log had")
 
 

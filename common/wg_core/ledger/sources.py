@@ -100,13 +100,13 @@ class _DatabaseSource:
         """Check every stored payload against its RELEASE entry, and the file itself."""
         del heads
         with database.explained(self._path):
-            (found,) = self._db.execute("pragma quick_check(1)").fetchone()
-            if found != "ok":
-                raise VerificationError(f"{self._path}: the file is damaged: {found}")
+            (result,) = self._db.execute("pragma quick_check(1)").fetchone()
+            if result != "ok":
+                raise VerificationError(f"{self._path}: the file is damaged: {result}")
             for charge, payload in self._db.execute("select charge, payload from outbox"):
-                known = state.charges.get(charge)
+                charge_state = state.charges.get(charge)
                 digest = canonical.sha256_hex(payload)
-                if known is None or known.payload_sha256 != digest:
+                if charge_state is None or charge_state.payload_sha256 != digest:
                     raise VerificationError(
                         f"outbox of charge {charge}: not the bytes of its RELEASE entry"
                     )
@@ -128,10 +128,12 @@ class _ExportSource:
     def finish(self, state: LedgerState, heads: int) -> None:
         """Check manifest and consistency proofs, then each section's hash."""
         expected = summarise(state, heads)
-        found = self._reader.manifest
-        if found != expected:
+        manifest = self._reader.manifest
+        if manifest != expected:
             fields = [
-                name for name in found.__slots__ if getattr(found, name) != getattr(expected, name)
+                name
+                for name in manifest.__slots__
+                if getattr(manifest, name) != getattr(expected, name)
             ]
             raise VerificationError(f"export manifest: {', '.join(fields)} not as the entries say")
         notes_by_size = [checkpoints.decode(note)[0] for note in self._reader.heads()]

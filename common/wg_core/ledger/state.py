@@ -221,15 +221,16 @@ class LedgerState:
         if entry.predecessor is None:
             return
         self._check_predecessor(entry.predecessor)
-        taken: set[str] = set()
+        used_keys: set[str] = set()
         for spend in entry.predecessor.spends:
             check_cap(spend.cap_epsilon, spend.cap_delta)
             keys = {spend.lineage, *(f"name {name}" for name in spend.names), *spend.commitments}
-            if taken & keys:
+            if used_keys & keys:
                 raise VerificationError(
-                    f"inherits {sorted(taken & keys)[0]!r} in two lineages: one spend would be lost"
+                    f"inherits {sorted(used_keys & keys)[0]!r} in two lineages:"
+                    " one spend would be lost"
                 )
-            taken |= keys
+            used_keys |= keys
             lineage = LineageState(
                 spend.lineage,
                 spend.cap_epsilon,
@@ -396,16 +397,18 @@ class LedgerState:
         self._add_witness(entry.name, _public_key(entry.public_key, "witness key"), b"")
 
     def _handover(self, entry: KeyHandover) -> None:
-        given = entry.handover
-        given.verify()
-        before, now = bytes.fromhex(given.before), _public_key(given.now, "new key")
+        handover = entry.handover
+        handover.verify()
+        before, now = bytes.fromhex(handover.before), _public_key(handover.now, "new key")
         if len(self.handovers) >= WITNESSES_LIMIT:
             raise VerificationError(f"more than {WITNESSES_LIMIT} keys are handed over")
-        if given.use == handovers.WITNESS:
-            known = self.witness_keys(given.name)[:1]
-            if known != [before]:
-                raise VerificationError(f"witness {given.name}: {given.before} is not its key")
-            self._add_witness(given.name, now, before)
+        if handover.use == handovers.WITNESS:
+            current_key = self.witness_keys(handover.name)[:1]
+            if current_key != [before]:
+                raise VerificationError(
+                    f"witness {handover.name}: {handover.before} is not its key"
+                )
+            self._add_witness(handover.name, now, before)
         self.handovers.append(entry)
 
     def _add_witness(self, name: str, key: bytes, before: bytes) -> None:

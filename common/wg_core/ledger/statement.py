@@ -173,10 +173,10 @@ def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
     Raises:
         DecodeError: Not decimals, or outside ``0 < epsilon``, ``0 < delta < 1``.
     """
-    found = (
+    range_ok = (
         numbers.decimal(epsilon, what="budget cap: epsilon"),
         numbers.decimal(delta, what="budget cap: delta"),
     )
-    if not (found[0] > 0 and 0 < found[1] < 1):
+    if not (range_ok[0] > 0 and 0 < range_ok[1] < 1):
         raise DecodeError(f"budget cap: epsilon {epsilon}, delta {delta} out of range")
-    return found
+    return range_ok

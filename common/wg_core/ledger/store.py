@@ -122,20 +122,24 @@ class Ledger(CosignedLog):
 
     def commitment(self, dataset: str) -> str | None:
         """Commitment of a registered data set, or nothing."""
-        found = self._state.datasets.get(dataset)
-        return found.commitment if found else None
+        dataset_state = self._state.datasets.get(dataset)
+        return dataset_state.commitment if dataset_state else None
 
     def find(
         self, dataset: str, *, request_id: str | None = None, fingerprint: str | None = None
     ) -> Charged | None:
         """The charge of a request, or of equal data under an equal guarantee."""
         state = self._state
-        found: ChargeState | None = None
+        charge_state: ChargeState | None = None
         if request_id is not None:
-            found = state.by_request(dataset, request_id)
-        if found is None and fingerprint is not None:
-            found = state.by_fingerprint(fingerprint)
-        return None if found is None else Charged(found.seq, found.request_id, found.open)
+            charge_state = state.by_request(dataset, request_id)
+        if charge_state is None and fingerprint is not None:
+            charge_state = state.by_fingerprint(fingerprint)
+        return (
+            None
+            if charge_state is None
+            else Charged(charge_state.seq, charge_state.request_id, charge_state.open)
+        )
 
     def spent(self, dataset: str) -> Spent:
         """What the lineage of a data set has spent.
@@ -162,26 +166,26 @@ class Ledger(CosignedLog):
         Raises:
             VerificationError: The stored bytes are not those of the RELEASE entry.
         """
-        found = self._charge(charge)
-        if found is None or found.open:
+        charge_state = self._charge(charge)
+        if charge_state is None or charge_state.open:
             return None
         with database.explained(self._path):
             row = self._db.execute(
-                "select payload from outbox where charge = ?", (found.seq,)
+                "select payload from outbox where charge = ?", (charge_state.seq,)
             ).fetchone()
-        if row is None or canonical.sha256_hex(row[0]) != found.payload_sha256:
+        if row is None or canonical.sha256_hex(row[0]) != charge_state.payload_sha256:
             raise VerificationError(
-                f"{self._path}: outbox of charge {found.seq} is missing or damaged; it was "
+                f"{self._path}: outbox of charge {charge_state.seq} is missing or damaged; it was "
                 "charged and cannot be sent again"
             )
         return bytes(row[0])
 
     def release_of(self, charge: int | str) -> Released | None:
         """The RELEASE entry of a charge."""
-        found = self._charge(charge)
-        if found is None or found.release is None:
+        charge_state = self._charge(charge)
+        if charge_state is None or charge_state.release is None:
             return None
-        return Released(found.release, found.seq, found.payload_sha256)
+        return Released(charge_state.release, charge_state.seq, charge_state.payload_sha256)
 
     def register_dataset(self, dataset: DatasetRecord) -> int:
         """Name a data set, or say that its content changed. Idempotent.
@@ -197,7 +201,7 @@ class Ledger(CosignedLog):
             ConfigError: Its lineage has another cap, or ``lineage`` names no data set.
         """
         with self._writing() as state:
-            known = state.datasets.get(dataset.name)
+            dataset_state = state.datasets.get(dataset.name)
             bound = state.bound_lineages(dataset.name, dataset.commitment)
             sources = [*(self._named_lineage(name) for name in dataset.inherits), *bound]
             target: LineageState | None = None
@@ -215,13 +219,13 @@ class Ledger(CosignedLog):
                         "ledger; a cap does not change"
                     )
             if (
-                known is not None
-                and known.commitment == dataset.commitment
+                dataset_state is not None
+                and dataset_state.commitment == dataset.commitment
                 and target is not None
-                and state.lineage(known.lineage) is target
+                and state.lineage(dataset_state.lineage) is target
                 and not merged
             ):
-                return known.head.seq
+                return dataset_state.head.seq
             entry = Dataset(
                 head=self._head(entries.DATASET),
                 name=dataset.name,
@@ -249,15 +253,15 @@ class Ledger(CosignedLog):
         with self._writing() as state:
             dataset = self._dataset(request.dataset)
             fingerprint = request.fingerprint(dataset.commitment)
-            found = state.by_request(request.dataset, request.request_id)
-            if found is not None and found.open and found.fingerprint != fingerprint:
+            earlier = state.by_request(request.dataset, request.request_id)
+            if earlier is not None and earlier.open and earlier.fingerprint != fingerprint:
                 raise RefusedError(
-                    f"request {request.request_id!r} was charged (entry {found.seq}) for other "
+                    f"request {request.request_id!r} was charged (entry {earlier.seq}) for other "
                     "data or another guarantee; that charge is burned, ask with a new id"
                 )
-            found = found or state.by_fingerprint(fingerprint)
-            if found is not None:
-                return Charged(found.seq, found.request_id, found.open)
+            earlier = earlier or state.by_fingerprint(fingerprint)
+            if earlier is not None:
+                return Charged(earlier.seq, earlier.request_id, earlier.open)
             lineage = state.lineage(dataset.lineage)
             before, after = self._cost(lineage, request.event)
             if not after <= float(lineage.cap_epsilon):
@@ -282,22 +286,22 @@ class Ledger(CosignedLog):
         """
         digest = canonical.sha256_hex(payload)
         with self._writing() as state:
-            found = state.charges.get(charge)
-            if found is None:
+            charge_state = state.charges.get(charge)
+            if charge_state is None:
                 raise ConfigError(f"{self._path}: entry {charge} is no charge")
-            if found.release is not None:
-                if found.payload_sha256 != digest:
+            if charge_state.release is not None:
+                if charge_state.payload_sha256 != digest:
                     raise RefusedError(
-                        f"charge {charge} has its release already (entry {found.release}); "
+                        f"charge {charge} has its release already (entry {charge_state.release}); "
                         "one charge covers one release"
                     )
-                return Released(found.release, charge, digest)
+                return Released(charge_state.release, charge, digest)
             self._step("release:begun")
             seq = self._append(
                 Release(
                     head=self._head(entries.RELEASE),
                     charge=charge,
-                    request_id=found.request_id,
+                    request_id=charge_state.request_id,
                     payload_sha256=digest,
                     payload_size=len(payload),
                 )
@@ -403,8 +407,8 @@ class Ledger(CosignedLog):
     def _cost(self, lineage: LineageState, event: PrivacyEvent) -> tuple[float, float]:
         spent = lineage.events()
         after = LineageState(lineage.id, lineage.cap_epsilon, lineage.cap_delta)
-        for one in (*spent, event):
-            after.add(one)
+        for spent_event in (*spent, event):
+            after.add(spent_event)
         delta = lineage.cap_delta
         return self._epsilon(spent, delta), self._epsilon(after.events(), delta)
 
@@ -417,10 +421,10 @@ class Ledger(CosignedLog):
         return self._epsilons[key]
 
     def _dataset(self, name: str) -> Dataset:
-        found = self._state.datasets.get(name)
-        if found is None:
+        dataset_state = self._state.datasets.get(name)
+        if dataset_state is None:
             raise ConfigError(f"data set {name!r} is not registered on the ledger")
-        return found
+        return dataset_state
 
     def _named_lineage(self, name: str) -> LineageState:
         state = self._state
@@ -435,8 +439,8 @@ class Ledger(CosignedLog):
         state = self._state
         if isinstance(charge, int):
             return state.charges.get(charge)
-        found = [c for c in state.charges.values() if c.request_id == charge]
-        return found[-1] if found else None
+        matches = [c for c in state.charges.values() if c.request_id == charge]
+        return matches[-1] if matches else None
 
 
 def rounded_up(value: float) -> str:

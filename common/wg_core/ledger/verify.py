@@ -74,22 +74,22 @@ def verify_covered(
         ("charge", charge, covered.charge_entry, covered.charge_proof),
         ("release", release, covered.release_entry, covered.release_proof),
     ):
-        found = proof.decode(text, what=f"{name} proof")
+        decoded = proof.decode(text, what=f"{name} proof")
         if entry.head.origin != ledger_origin:
             raise VerificationError(
                 f"{name} entry: of log {entry.head.origin!r}, expected {ledger_origin!r}"
             )
-        if found.index != entry.head.seq:
+        if decoded.index != entry.head.seq:
             raise VerificationError(
-                f"{name} proof: of entry {found.index}, the entry says {entry.head.seq}"
+                f"{name} proof: of entry {decoded.index}, the entry says {entry.head.seq}"
             )
-        _check_proof(found, data, name, ledger_origin, ledger_key, witness_name, witness_key)
+        _check_proof(decoded, data, name, ledger_origin, ledger_key, witness_name, witness_key)
     _check_pair(charge, release, covered.release)
     check_statistics(charge, covered.release)
     check_mechanism(charge)
 
 
-def verify_rotation(entry: bytes, found: Proof, *, origin: str, old_key: bytes) -> bytes:
+def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key: bytes) -> bytes:
     """Check that a log changed its signing key, and return the new one, raw.
 
     The checkpoint's own signature is checked by whoever cosigns it, with the new key.
@@ -104,12 +104,12 @@ def verify_rotation(entry: bytes, found: Proof, *, origin: str, old_key: bytes) 
     rotation = entries.decode(entry, what="rotation entry")
     if not isinstance(rotation, Rotation):
         raise VerificationError(f"rotation entry: is a {rotation.head.kind} entry")
-    if rotation.head.origin != origin or found.index != rotation.head.seq:
+    if rotation.head.origin != origin or rotation_proof.index != rotation.head.seq:
         raise VerificationError(
             f"rotation entry: {rotation.head.seq} of log {rotation.head.origin!r}, expected"
-            f" {found.index} of {origin!r}"
+            f" {rotation_proof.index} of {origin!r}"
         )
-    found.verify(entry)
+    rotation_proof.verify(entry)
     try:
         new_key = bytes.fromhex(rotation.new_key)
         signatures = [bytes.fromhex(rotation.old_signature), bytes.fromhex(rotation.new_signature)]
@@ -159,7 +159,7 @@ def is_cosigned(covered: CoveredStatistics, name: str, key: PublicKey) -> bool:
 
 
 def _check_proof(
-    found: Proof,
+    decoded_proof: Proof,
     data: bytes,
     name: str,
     origin: str,
@@ -168,12 +168,12 @@ def _check_proof(
     witness_key: PublicKey | None,
 ) -> None:
     try:
-        found.verify(data)
-        checkpoints.verify(found.note, origin, key)
+        decoded_proof.verify(data)
+        checkpoints.verify(decoded_proof.note, origin, key)
         if witness_name is not None:
             if witness_key is None:
                 raise VerificationError(f"no key of witness {witness_name} is known")
-            checkpoints.verify_cosignature(found.note, witness_name, witness_key)
+            checkpoints.verify_cosignature(decoded_proof.note, witness_name, witness_key)
     except VerificationError as error:
         raise VerificationError(f"{name} proof: {error}") from error
 
@@ -206,7 +206,9 @@ def _charged(
 ) -> tuple[tuple[str, bool], ...]:
     """What holds for every release with Gaussian noise."""
     mechanism = charge.mechanism
-    found = numbers.fraction(manifest.sensitivity_squared, what="manifest: squared sensitivity")
+    sensitivity = numbers.fraction(
+        manifest.sensitivity_squared, what="manifest: squared sensitivity"
+    )
     charged = numbers.fraction(
         mechanism.sensitivity_squared, what="charge entry: squared sensitivity"
     )
@@ -216,7 +218,7 @@ def _charged(
         ("epsilon", manifest.epsilon == charge.epsilon),
         ("delta", manifest.delta == charge.delta),
         ("sigma", parse_sigma(mechanism.sigma) == parse_sigma(manifest.sigma)),
-        ("sensitivity", charged == found),
+        ("sensitivity", charged == sensitivity),
         ("mechanism", charge.event.mechanism == "gaussian"),
         ("neighbouring relation", charge.guarantee.adjacency == "add-remove"),
         ("blocks", charging.block_shares(layout) == mechanism.blocks),

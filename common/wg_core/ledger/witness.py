@@ -132,7 +132,7 @@ def decode_request(data: bytes) -> WitnessRequest:
     return WitnessRequest(old_size=old_size, path=decode_hashes(lines[1:], what=what), note=note)
 
 
-def requests_of(found: Proof) -> tuple[WitnessRequest, ...]:
+def requests_of(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
     """The ``add-checkpoint`` requests that a proof of a site without a network carries.
 
     All are for the proof's checkpoint; each leads there from another old size.
@@ -141,12 +141,12 @@ def requests_of(found: Proof) -> tuple[WitnessRequest, ...]:
         DecodeError: It carries none (the checkpoint was cosigned elsewhere), or other data.
     """
     what = "proof: extra data"
-    if not found.extra:
+    if not decoded_proof.extra:
         raise DecodeError(f"{what}: none, expected consistency proofs for a witness")
-    heads = found.extra.removesuffix(b"\n\n").split(b"\n\n")
-    if not found.extra.endswith(b"\n\n") or len(heads) > _HEADS_LIMIT:
+    heads = decoded_proof.extra.removesuffix(b"\n\n").split(b"\n\n")
+    if not decoded_proof.extra.endswith(b"\n\n") or len(heads) > _HEADS_LIMIT:
         raise DecodeError(f"{what}: not 1 to {_HEADS_LIMIT} heads of witness requests")
-    note = found.note.encode()
+    note = decoded_proof.note.encode()
     return tuple(decode_request(head + b"\n\n" + note) for head in heads)
 
 
@@ -173,48 +173,54 @@ def countersign(
         WitnessRefused: With the HTTP status to answer: 400, 403, 404, 409 or 422.
         WitnessFork: The refusal comes with evidence to keep.
     """
-    asked, head = _read(request, origin, log_key)
-    known = state.head if state else None
-    size = known.size if known else 0
-    if known and state and head.size == size and head.root != known.root:
+    checkpoint_request, head = _read(request, origin, log_key)
+    head_before = state.head if state else None
+    size = head_before.size if head_before else 0
+    if head_before and state and head.size == size and head.root != head_before.root:
         raise WitnessFork(
             CONFLICT,
             f"two signed roots for size {size} of log {origin}",
-            ForkEvidence(state.checkpoint, asked.note.encode()),
+            ForkEvidence(state.checkpoint, checkpoint_request.note.encode()),
         )
-    if asked.old_size != size:
+    if checkpoint_request.old_size != size:
         raise WitnessRefused(
-            CONFLICT, f"old size {asked.old_size}, but size {size} was cosigned last", size=size
+            CONFLICT,
+            f"old size {checkpoint_request.old_size}, but size {size} was cosigned last",
+            size=size,
         )
     try:
-        known_root = known.root if known else merkle.EMPTY_ROOT
-        merkle.verify_consistency(size, known_root, head.size, head.root, asked.path)
+        known_root = head_before.root if head_before else merkle.EMPTY_ROOT
+        merkle.verify_consistency(size, known_root, head.size, head.root, checkpoint_request.path)
     except VerificationError as error:
         if state is None:
             raise WitnessRefused(UNPROCESSABLE, str(error)) from error
         raise WitnessFork(
-            UNPROCESSABLE, str(error), ForkEvidence(state.checkpoint, asked.note.encode())
+            UNPROCESSABLE,
+            str(error),
+            ForkEvidence(state.checkpoint, checkpoint_request.note.encode()),
         ) from error
-    lines = notes.lines_of(asked.note, origin, notes.LOG, log_key)
-    return _signed(Note(asked.note.text, tuple(lines)), witness_name, witness_key, now)
+    lines = notes.lines_of(checkpoint_request.note, origin, notes.LOG, log_key)
+    return _signed(Note(checkpoint_request.note.text, tuple(lines)), witness_name, witness_key, now)
 
 
 def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessRequest, Checkpoint]:
     """A request, and the checkpoint that it is for, which the log has signed."""
     try:
-        asked = decode_request(request)
+        checkpoint_request = decode_request(request)
     except DecodeError as error:
         raise WitnessRefused(BAD_REQUEST, str(error)) from error
-    head = checkpoints.decode_text(asked.note.text)
+    head = checkpoints.decode_text(checkpoint_request.note.text)
     if head.origin != origin:
         raise WitnessRefused(NOT_FOUND, f"log {head.origin!r} is unknown, expected {origin!r}")
     try:
-        checkpoints.verify(asked.note, origin, log_key)
+        checkpoints.verify(checkpoint_request.note, origin, log_key)
     except VerificationError as error:
         raise WitnessRefused(FORBIDDEN, str(error)) from error
-    if asked.old_size > head.size:
-        raise WitnessRefused(BAD_REQUEST, f"old size {asked.old_size} above new {head.size}")
-    return asked, head
+    if checkpoint_request.old_size > head.size:
+        raise WitnessRefused(
+            BAD_REQUEST, f"old size {checkpoint_request.old_size} above new {head.size}"
+        )
+    return checkpoint_request, head
 
 
 def attest(
@@ -222,8 +228,8 @@ def attest(
 ) -> Countersigned:
     """Cosign the remembered checkpoint anew: as of now, no larger one of this log was seen."""
     head, note = checkpoints.decode(state.checkpoint, what="remembered checkpoint")
-    own = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
-    return _signed(own, witness_name, witness_key, now)
+    log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
+    return _signed(log_note, witness_name, witness_key, now)
 
 
 def read_reply(status: int, body: bytes) -> bytes:

@@ -32,8 +32,8 @@ def gaussian_delta(mu: float, epsilon: float) -> float:
     high = mu / 2 + epsilon / mu
     # exp(epsilon) Phi(-high) without overflow: epsilon - high^2/2 = -low^2/2.
     density = math.exp(-(low**2) / 2) / 2
-    first = density * float(erfcx(-low / _ROOT2)) if low < 0 else float(ndtr(low))
-    return max(0.0, first - density * float(erfcx(high / _ROOT2)))
+    lower_term = density * float(erfcx(-low / _ROOT2)) if low < 0 else float(ndtr(low))
+    return max(0.0, lower_term - density * float(erfcx(high / _ROOT2)))
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
@@ -107,6 +107,6 @@ def _last_true(holds: Callable[[float], bool], low: float, high: float) -> tuple
             high = middle
 
 
-def _check(good: bool, name: str, found: float) -> None:
+def _check(good: bool, name: str, value: float) -> None:
     if not good:
-        raise ConfigError(f"{name}: {found!r} is out of range")
+        raise ConfigError(f"{name}: {value!r} is out of range")

@@ -89,14 +89,16 @@ def exact_statistics(
         return _total(schema, q, y, centre)
     groups = _groups(units)
     if schema.unit_rule == "cap":
-        kept = np.sort(np.concatenate([rows[: schema.unit_cap] for rows in groups] or [_NO_ROWS]))
-        return _total(schema, q[kept], y[kept], centre)
+        rows_within_cap = np.sort(
+            np.concatenate([rows[: schema.unit_cap] for rows in groups] or [_NO_ROWS])
+        )
+        return _total(schema, q[rows_within_cap], y[rows_within_cap], centre)
     single = np.array([rows[0] for rows in groups if len(rows) == 1], dtype=np.int64)
     result = _total(schema, q[single], y[single], centre)
     for rows in groups:
         if len(rows) > 1:
-            whole = _total(schema, q[rows], y[rows], centre)
-            result += _divide_toward_zero(whole, len(rows))
+            total = _total(schema, q[rows], y[rows], centre)
+            result += _divide_toward_zero(total, len(rows))
     return result
 
 
@@ -151,7 +153,7 @@ def _groups(units: Sequence[str]) -> list[Integers]:
     rows: dict[str, list[int]] = {}
     for row, unit in enumerate(units):
         rows.setdefault(unit, []).append(row)
-    return [np.array(found, dtype=np.int64) for found in rows.values()]
+    return [np.array(members, dtype=np.int64) for members in rows.values()]
 
 
 def _divide_toward_zero(value: Integers, divisor: int) -> Integers:

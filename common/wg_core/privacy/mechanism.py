@@ -137,12 +137,12 @@ def in_parts(
         noise: From exact to released integers; called for each part.
     """
     counts, middle, moments = schema.blocks
-    first = noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))
+    noisy_part = noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))
     if not middle.size:
-        return first
-    centre = centring.centre(schema, first[: counts.size], first[counts.size :], sigma)
+        return noisy_part
+    centre = centring.centre(schema, noisy_part[: counts.size], noisy_part[counts.size :], sigma)
     second = noise(about(centre)[middle.offset : moments.offset])
-    return np.concatenate([first[: counts.size], second, first[counts.size :]])
+    return np.concatenate([noisy_part[: counts.size], second, noisy_part[counts.size :]])
 
 
 def release(exact: Integers, sigma: float, sampler: Sampler = opendp_sampler) -> Integers:

@@ -265,6 +265,6 @@ def schema_with_shares(
     )
 
 
-def _require(good: bool, field: str, found: object, expected: str) -> None:
+def _require(good: bool, field: str, value: object, expected: str) -> None:
     if not good:
-        raise DecodeError(f"statistics schema: {field} is {found!r}, expected {expected}")
+        raise DecodeError(f"statistics schema: {field} is {value!r}, expected {expected}")

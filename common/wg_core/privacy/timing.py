@@ -41,6 +41,6 @@ def hold(
         raise ConfigError(f"time slot: {slot!r} seconds, expected a positive number")
     slots = max(1, math.ceil((now() - started) / slot))
     end = started + slots * slot
-    while (left := end - now()) > 0:
-        sleep(left)
+    while (seconds_left := end - now()) > 0:
+        sleep(seconds_left)
     return slots

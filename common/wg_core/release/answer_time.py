@@ -22,11 +22,15 @@ def check_slot(config: ClientConfig, records: int, dimension: int) -> None:
     Raises:
         ConfigError: The slot is too short; the message names one that is not.
     """
-    each = _SECONDS_A_RECORD[config.privacy.unit_rule != "record"] + dimension * 4 / _BYTES_A_SECOND
-    needed = records * each
+    seconds_a_record = (
+        _SECONDS_A_RECORD[config.privacy.unit_rule != "record"] + dimension * 4 / _BYTES_A_SECOND
+    )
+    needed = records * seconds_a_record
     slot = config.privacy.answer_slot_seconds
     if needed > slot:
-        fitting = next((one for one in _SLOTS if one >= needed), _SLOTS[-1])
+        fitting = next(
+            (slot_seconds for slot_seconds in _SLOTS if slot_seconds >= needed), _SLOTS[-1]
+        )
         raise ConfigError(
             f"privacy.answer_slot_seconds: {slot:g} is too short for this data set: an answer might"
             f" take longer, and that would show how many records there are; set {fitting}, and"

@@ -56,20 +56,20 @@ def check(
     if config.privacy.approve != HUMAN:
         return
     request_id = query.request_id
-    found = ledger.decision(config.data.name, request_id)
-    if found is None:
+    decision = ledger.decision(config.data.name, request_id)
+    if decision is None:
         _keep(home, query, now)
         raise ApprovalPending(
             f"request {request_id}: waits for a person; see 'wg-client requests --home"
             f" {home.root} {request_id}'"
         )
-    if not found.approved:
-        raise PolicyRefused(f"request {request_id}: denied by {found.name}")
+    if not decision.approved:
+        raise PolicyRefused(f"request {request_id}: denied by {decision.name}")
     for what, got, want in (
-        ("epsilon", numbers.exact(query.epsilon), numbers.exact(found.epsilon)),
-        ("delta", numbers.exact(query.delta), numbers.exact(found.delta)),
-        ("purpose", query.purpose, found.purpose),
-        ("recipient", config.server.name, found.recipient),
+        ("epsilon", numbers.exact(query.epsilon), numbers.exact(decision.epsilon)),
+        ("delta", numbers.exact(query.delta), numbers.exact(decision.delta)),
+        ("purpose", query.purpose, decision.purpose),
+        ("recipient", config.server.name, decision.recipient),
     ):
         if got != want:
             raise PolicyRefused(f"request {request_id}: {what} is {got}, approved was {want}")
@@ -107,11 +107,11 @@ def decide(
             name=name,
         ),
     )
-    found = ledger.decision(config.data.name, query.request_id)
-    if found is None:
+    decision = ledger.decision(config.data.name, query.request_id)
+    if decision is None:
         raise ConfigError(f"request {query.request_id}: the decision was not written")
     log.info("request %s: %s", query.request_id, "approved" if approved else "denied")
-    return found
+    return decision
 
 
 def by_hand(config: ClientConfig, ledger: Ledger, query: StatisticsQuery, name: str | None) -> None:
@@ -139,15 +139,15 @@ def waiting(home: ClientHome, now: float) -> list[Waiting]:
     Raises:
         DecodeError: A file of them is damaged.
     """
-    found = []
+    requests = []
     for path in sorted(home.requests.glob("*.json")):
         data = atomic.read_bytes(path, limit=_FILE_LIMIT)
-        one = canonical.decode(Waiting, data, what=str(path), limit=_FILE_LIMIT)
-        if now >= one.query.expires:
+        request = canonical.decode(Waiting, data, what=str(path), limit=_FILE_LIMIT)
+        if now >= request.query.expires:
             path.unlink(missing_ok=True)
         else:
-            found.append(one)
-    return sorted(found, key=lambda one: one.came)
+            requests.append(request)
+    return sorted(requests, key=lambda request: request.came)
 
 
 def find(home: ClientHome, prefix: str, now: float) -> Waiting:
@@ -156,23 +156,25 @@ def find(home: ClientHome, prefix: str, now: float) -> Waiting:
     Raises:
         ConfigError: None, or several.
     """
-    found = [one for one in waiting(home, now) if one.query.request_id.startswith(prefix)]
-    if len(found) != 1 or not prefix:
+    matches = [
+        request for request in waiting(home, now) if request.query.request_id.startswith(prefix)
+    ]
+    if len(matches) != 1 or not prefix:
         raise ConfigError(
-            f"request {prefix!r}: {len(found)} requests begin with it; 'wg-client requests"
+            f"request {prefix!r}: {len(matches)} requests begin with it; 'wg-client requests"
             f" --home {home.root}' lists them"
         )
-    return found[0]
+    return matches[0]
 
 
 def _keep(home: ClientHome, query: StatisticsQuery, now: float) -> None:
     """Keep a request, once, if there is room."""
     fleet.check_request_id(query.request_id)
-    one = Waiting(query=query, came=int(now))
+    request = Waiting(query=query, came=int(now))
     path = home.requests / f"{query.request_id}.json"
     if path.is_file():
         return
     if len(waiting(home, now)) >= WAITING_LIMIT:
         log.warning("request %s: not kept: %d wait already", query.request_id, WAITING_LIMIT)
         return
-    atomic.write_bytes(path, canonical.encode(one), mode=atomic.PRIVATE)
+    atomic.write_bytes(path, canonical.encode(request), mode=atomic.PRIVATE)

@@ -76,8 +76,10 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
                 f" freeze --home {home.root}'"
             )
         spent = ledger.spent(config.data.name)
-        found = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
-    sizes = {entry.charge: entry.payload_size for entry in found if isinstance(entry, Release)}
+        ledger_entries = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
+    sizes = {
+        entry.charge: entry.payload_size for entry in ledger_entries if isinstance(entry, Release)
+    }
     rows = tuple(
         ReleaseRow(
             request_id=entry.request_id,
@@ -89,7 +91,7 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
             epsilon_after=f"{float(entry.state.epsilon_after):.4g}",
             size=sizes.get(entry.head.seq),
         )
-        for entry in found
+        for entry in ledger_entries
         if isinstance(entry, Charge) and entry.lineage == spent.lineage
     )
     return Spend(
@@ -98,7 +100,7 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
         cap_delta=spent.cap_delta,
         charges=spent.charges,
         burned=spent.burned,
-        entries=len(found),
+        entries=len(ledger_entries),
         releases=rows,
         distinguished=accounting.distinguished(spent.events),
     )

@@ -49,9 +49,9 @@ class Encoded:
         """
         with raised_as(StorageError, f"{self._path}: cannot be used"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for other in self._folder.iterdir():
-                if other != self._path:
-                    other.unlink()
+            for stale in self._folder.iterdir():
+                if stale != self._path:
+                    stale.unlink()
             self._path.touch(atomic.PRIVATE)
             rows = self._path.stat().st_size // self._row.itemsize
             self._stream = self._path.open("r+b")

@@ -166,7 +166,7 @@ class Frozen:
 
 def freeze(
     home: ClientHome,
-    found: InspectedRecords,
+    inspected: InspectedRecords,
     *,
     load: LoadEncoder,
     stage: Stage | None = None,
@@ -175,7 +175,7 @@ def freeze(
     """Make the next snapshot, and put it in use.
 
     Args:
-        found: Records that were looked at; its problems are set aside.
+        inspected: Records that were looked at; its problems are set aside.
         load: Loads the encoder package.
         stage: Told how far it is.
         now: Unix time, seconds.
@@ -189,11 +189,11 @@ def freeze(
     config = configuration.load(home)
     package = encoder_pin.load(home, config)
     encoder = load(package)
-    check_slot(config, len(found.data), encoder.local_dimension)
-    records = _records(config, found, home.load_secret())
+    check_slot(config, len(inspected.data), encoder.local_dimension)
+    records = _records(config, inspected, home.load_secret())
     with _checked_ledger(home, config, records):
         pass  # before the long work, and once more after it
-    names, left_out, twice = found.data.names, found.problems, found.duplicates
+    names, left_out, twice = inspected.data.names, inspected.problems, inspected.duplicates
     listing = Listing(path=config.data.path, names=names, set_aside=left_out, duplicates=twice)
     schema = snapshots.schema_for(
         config,
@@ -201,13 +201,13 @@ def freeze(
         dimension=encoder.dimension,
         clip_radius=float(encoder.clip_radius),
     )
-    kept = Encoded(home, _made_by(config, schema.encoder), encoder.local_dimension)
-    with locks.freezing(home), _new_folder(home) as folder, kept as encoded:
-        features = _encode(folder, encoder, found, records.contents, encoded, stage)
-        exact = _exact(schema, features, found.data, config)
+    cache = Encoded(home, _made_by(config, schema.encoder), encoder.local_dimension)
+    with locks.freezing(home), _new_folder(home) as folder, cache as encoded:
+        features = _encode(folder, encoder, inspected, records.contents, encoded, stage)
+        exact = _exact(schema, features, inspected.data, config)
         hashes = _write_parts(folder, exact, records, listing)
         with _checked_ledger(home, config, records) as ledger:
-            manifest = _manifest(home, config, encoder, schema, found, hashes, int(now()))
+            manifest = _manifest(home, config, encoder, schema, inspected, hashes, int(now()))
             snapshot = _put_in_place(home, folder, manifest)
             overlap.register(ledger, config, manifest.commitment)
             _prune(home, manifest.number)
@@ -233,8 +233,8 @@ def _new_folder(home: ClientHome) -> Iterator[Path]:
     folder = home.snapshots / f".new-{secrets.token_hex(8)}"
     try:
         home.snapshots.mkdir(mode=0o700, exist_ok=True)
-        for left in home.snapshots.glob(".new-*"):
-            shutil.rmtree(left)
+        for stale in home.snapshots.glob(".new-*"):
+            shutil.rmtree(stale)
         folder.mkdir(mode=0o700)
         yield folder
     except OSError as error:
@@ -248,7 +248,7 @@ def _manifest(
     config: ClientConfig,
     encoder: RecordEncoder,
     schema: StatisticsSchema,
-    found: InspectedRecords,
+    inspected: InspectedRecords,
     hashes: dict[str, str],
     created: int,
 ) -> SnapshotManifest:
@@ -260,7 +260,7 @@ def _manifest(
         created=created,
         dataset=config.data.name,
         salt=salt.hex(),
-        commitment=_commitment(found, home.load_secret(), salt, config),
+        commitment=_commitment(inspected, home.load_secret(), salt, config),
         modality=encoder.modality,
         local_dimension=encoder.local_dimension,
         scaled=encoder.scaled_dimension,
@@ -286,9 +286,9 @@ def _has_units(config: ClientConfig) -> bool:
     return config.privacy.unit_rule != "record"
 
 
-def _records(config: ClientConfig, found: InspectedRecords, secret: bytes) -> FrozenRecords:
-    data = found.data
-    contents = [snapshots.keyed_content(secret, digest) for digest in found.digests]
+def _records(config: ClientConfig, inspected: InspectedRecords, secret: bytes) -> FrozenRecords:
+    data = inspected.data
+    contents = [snapshots.keyed_content(secret, digest) for digest in inspected.digests]
     units = contents
     if data.units is not None:
         column = config.data.unit_column or ""
@@ -298,19 +298,19 @@ def _records(config: ClientConfig, found: InspectedRecords, secret: bytes) -> Fr
         labels=data.labels,
         contents=_rows(contents),
         units=_rows(units),
-        shapes=found.shapes,
+        shapes=inspected.shapes,
         rows=np.full(n, -1, dtype=np.int64) if data.rows is None else data.rows,
-        stamps=_stamps(config, found),
+        stamps=_stamps(config, inspected),
     )
 
 
 def _rows(digests: list[bytes]) -> NDArray[np.uint8]:
-    found = np.frombuffer(b"".join(digests), dtype=np.uint8)
-    return found.reshape(-1, snapshots.DIGEST_BYTES)
+    digest_bytes = np.frombuffer(b"".join(digests), dtype=np.uint8)
+    return digest_bytes.reshape(-1, snapshots.DIGEST_BYTES)
 
 
-def _stamps(config: ClientConfig, found: InspectedRecords) -> NDArray[np.int64]:
-    paths = found.paths or [Path(config.data.path)] * len(found.data)
+def _stamps(config: ClientConfig, inspected: InspectedRecords) -> NDArray[np.int64]:
+    paths = inspected.paths or [Path(config.data.path)] * len(inspected.data)
     return np.array([file_stamp(path) for path in paths], dtype=np.int64).reshape(-1, 2)
 
 
@@ -326,7 +326,7 @@ def file_stamp(path: Path) -> tuple[int, int]:
 def _encode(
     folder: Path,
     encoder: RecordEncoder,
-    found: InspectedRecords,
+    inspected: InspectedRecords,
     contents: NDArray[np.uint8],
     encoded: Encoded,
     stage: Stage | None,
@@ -336,7 +336,7 @@ def _encode(
     What a freeze that was cut off has encoded is not encoded again; ``contents`` are the records'
     keyed digests.
     """
-    data = found.data
+    data = inspected.data
     n, width = len(data), encoder.local_dimension
     path = folder / snapshots.FEATURES
     local = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, width))
@@ -349,9 +349,9 @@ def _encode(
         for row, features in before.items():
             if features is not None:
                 local[row] = features
-        records = [found.read(row) for row in new]
+        records = [inspected.read(row) for row in new]
         for row, (_, digest) in zip(new, records, strict=True):
-            if digest != found.digests[row]:
+            if digest != inspected.digests[row]:
                 raise DataError(f"{data.names[row]}: changed while it was frozen; freeze again")
         if new:
             part = encoder.encode_local([record for record, _ in records])
@@ -376,8 +376,10 @@ def _exact(
     )
 
 
-def _commitment(found: InspectedRecords, secret: bytes, salt: bytes, config: ClientConfig) -> str:
-    data = found.data
+def _commitment(
+    inspected: InspectedRecords, secret: bytes, salt: bytes, config: ClientConfig
+) -> str:
+    data = inspected.data
     names = [*config.data.labels, ""]
     return snapshots.commitment(
         secret,
@@ -386,7 +388,7 @@ def _commitment(found: InspectedRecords, secret: bytes, salt: bytes, config: Cli
             snapshots.record_digest(
                 names[data.labels[row]], "" if data.units is None else data.units[row], digest
             )
-            for row, digest in enumerate(found.digests)
+            for row, digest in enumerate(inspected.digests)
         ],
     )
 
@@ -412,8 +414,8 @@ def _write_parts(
 def _next_number(home: ClientHome) -> int:
     """One more than any snapshot that is or was in use."""
     newest = snapshots.newest(home)
-    there = [int(path.name) for path in home.snapshots.glob("*") if path.name.isdecimal()]
-    return 1 + max([0, *there, newest.manifest.number if newest else 0])
+    numbers = [int(path.name) for path in home.snapshots.glob("*") if path.name.isdecimal()]
+    return 1 + max([0, *numbers, newest.manifest.number if newest else 0])
 
 
 def _put_in_place(home: ClientHome, temporary: Path, manifest: SnapshotManifest) -> Snapshot:

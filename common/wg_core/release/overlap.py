@@ -77,7 +77,9 @@ def history(ledger: Ledger) -> History:
             for spend in entry.predecessor.spends:
                 lineages |= dict.fromkeys(spend.names, spend.lineage)
                 caps[spend.lineage] = spend.cap_epsilon, spend.cap_delta
-                charged |= {(name, one) for name in spend.names for one in spend.commitments}
+                charged |= {
+                    (name, commitment) for name in spend.names for commitment in spend.commitments
+                }
         elif isinstance(entry, Dataset):
             merged |= dict.fromkeys(entry.inherits, entry.lineage)
             lineages[entry.name] = entry.lineage
@@ -113,14 +115,14 @@ def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
 def remember(home: ClientHome, past: History) -> None:
     """Note the units of every snapshot that was charged; run before a snapshot is deleted."""
     commitments = {commitment for _, commitment in past.charged}
-    for found in snapshots.all_snapshots(home):
-        name, commitment = found.manifest.dataset, found.manifest.commitment
-        known = _read(home, name)
-        if commitment not in commitments or commitment in known.commitments:
+    for stored in snapshots.all_snapshots(home):
+        name, commitment = stored.manifest.dataset, stored.manifest.commitment
+        former = _read(home, name)
+        if commitment not in commitments or commitment in former.commitments:
             continue
-        records = found.records()
-        digests = known.digests | _set(records.contents) | _set(records.units)
-        _write(home, _Charged(name, known.commitments | {commitment}, digests))
+        records = stored.records()
+        digests = former.digests | _set(records.contents) | _set(records.units)
+        _write(home, _Charged(name, former.commitments | {commitment}, digests))
 
 
 def check(home: ClientHome, config: ClientConfig, past: History, records: FrozenRecords) -> None:
@@ -133,19 +135,19 @@ def check(home: ClientHome, config: ClientConfig, past: History, records: Frozen
     """
     budget = past.budget_of(config)
     privacy = config.privacy
-    wanted = privacy.cap_epsilon, privacy.cap_delta
-    cap = past.caps.get(budget, wanted)
-    if cap != wanted:
+    policy = privacy.cap_epsilon, privacy.cap_delta
+    cap = past.caps.get(budget, policy)
+    if cap != policy:
         raise ConfigError(
-            f"data set {config.data.name!r}: cap ({', '.join(wanted)}), but its budget has"
+            f"data set {config.data.name!r}: cap ({', '.join(policy)}), but its budget has"
             f" ({', '.join(cap)}) on the ledger; a cap does not change"
         )
-    others = {name for name, lineage in past.lineages.items() if lineage != budget}
-    for name in sorted(others):
-        known = _read(home, name)
+    other_names = {name for name, lineage in past.lineages.items() if lineage != budget}
+    for name in sorted(other_names):
+        digests = _read(home, name)
         hit = np.array(
             [
-                bytes(content) in known.digests or bytes(unit) in known.digests
+                bytes(content) in digests.digests or bytes(unit) in digests.digests
                 for content, unit in zip(records.contents, records.units, strict=True)
             ],
             dtype=bool,
@@ -158,8 +160,8 @@ def check(home: ClientHome, config: ClientConfig, past: History, records: Frozen
                 f" or freeze under the name {name!r}"
                 + (", or without 'budget: separate'" if config.data.budget == "separate" else "")
             )
-        unknown = {commitment for one, commitment in past.charged if one == name}
-        if config.data.budget == "separate" and unknown - known.commitments:
+        unknown = {commitment for charged_name, commitment in past.charged if charged_name == name}
+        if config.data.budget == "separate" and unknown - digests.commitments:
             raise ConfigError(
                 f"data.budget: separate: data set {name!r} was charged from a snapshot that is"
                 " gone, so whether it shares units cannot be known; use 'budget: site'"
@@ -177,7 +179,7 @@ def _read(home: ClientHome, dataset: str) -> _Charged:
     data = atomic.read_bytes(path, limit=_LIMIT)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            commitments = frozenset(str(one) for one in file["commitments"])
+            commitments = frozenset(str(commitment) for commitment in file["commitments"])
             digests = file["digests"]
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise VerificationError(f"{path}: damaged: {error}; restore a copy") from error

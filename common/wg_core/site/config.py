@@ -334,7 +334,7 @@ class ClientConfig:
         if self.version != VERSION:
             raise ConfigError(f"version: {self.version}, this program reads {VERSION}")
         protocol.check_site_name(self.site)
-        names = [self.server.witness_name, *(each.name for each in self.witnesses)]
+        names = [self.server.witness_name, *(cosigner.name for cosigner in self.witnesses)]
         if len(set(names)) != len(names) or self._shared_key():
             raise ConfigError("witnesses: a name or key stands there twice, or is the server's")
         if not 1 <= self.witnesses_needed <= len(names):
@@ -351,8 +351,10 @@ class ClientConfig:
         if not self.witnesses:
             return False
         server = signing.public_from_hex(self.server.witness_key, what="server.witness_key")
-        others = (signing.public_from_bytes(each.public_key) for each in self.witnesses)
-        return signing.overlap([server, *others])
+        witness_keys = (
+            signing.public_from_bytes(cosigner.public_key) for cosigner in self.witnesses
+        )
+        return signing.overlap([server, *witness_keys])
 
 
 def check_unit(unit_column: str | None, unit_rule: UnitRule) -> None:
@@ -412,14 +414,14 @@ def exchange_keys(home: ClientHome, server: ServerConfig) -> ClientConfig:
         The configuration with them.
     """
     before = load(home)
-    wanted = dataclasses.replace(before, server=server)
+    configuration = dataclasses.replace(before, server=server)
     text = atomic.read_bytes(home.config, limit=CONFIG_LIMIT).decode("utf-8")
     text = text.replace(before.server.signing_key, server.signing_key)
     text = text.replace(before.server.witness_key, server.witness_key)
     atomic.write_bytes(home.config, text.encode("utf-8"), mode=atomic.PRIVATE)
-    if load(home) != wanted:  # a key that is spelt in another way, such as over two lines
-        save(home, wanted)
-    return wanted
+    if load(home) != configuration:  # a key that is spelt in another way, such as over two lines
+        save(home, configuration)
+    return configuration
 
 
 def load(home: ClientHome) -> ClientConfig:
@@ -432,8 +434,8 @@ def load(home: ClientHome) -> ClientConfig:
     data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
     document = settings.read_yaml(data, what=str(home.config))
     if not isinstance(document, dict):
-        found = "an empty file" if document is None else type(document).__name__
-        raise ConfigError(f"{home.config}: found {found}, expected fields and values")
+        kind = "an empty file" if document is None else type(document).__name__
+        raise ConfigError(f"{home.config}: found {kind}, expected fields and values")
     # A second time, every scalar as it is written; its work was bounded by the first.
     words = yaml.BaseLoader(data.decode("utf-8")).get_single_data()
     try:
@@ -458,13 +460,13 @@ def _with_exact_numbers(document: object, words: object) -> object:
 
     ``document`` is the file as YAML reads it; ``words`` has every scalar as it is written.
     """
-    found = document.get("privacy") if isinstance(document, dict) else None
+    privacy = document.get("privacy") if isinstance(document, dict) else None
     written = words.get("privacy") if isinstance(words, dict) else None
-    if not (isinstance(document, dict) and isinstance(found, dict) and isinstance(written, dict)):
+    if not (isinstance(document, dict) and isinstance(privacy, dict) and isinstance(written, dict)):
         return document
     exact = {}
     for name in _DECIMALS:
-        value, text = found.get(name), written.get(name)
+        value, text = privacy.get(name), written.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         if not isinstance(text, str) or not _NUMBER.fullmatch(text):
@@ -473,4 +475,4 @@ def _with_exact_numbers(document: object, words: object) -> object:
                 " mean in quotes"
             )
         exact[name] = text
-    return {**document, "privacy": {**found, **exact}}
+    return {**document, "privacy": {**privacy, **exact}}

@@ -68,17 +68,17 @@ class ContactFile:
         now, before = int(time.time()), self._said
         since = before.since if before is not None and before.state == state else now
         last = now if state == "connected" else (before.last if before is not None else 0)
-        found = Contact(
+        contact = Contact(
             state=state, since=since, written=now, last=last, reason=reason[:_REASON_LIMIT]
         )
         if (
             before is not None
-            and replace(found, written=0, last=0) == replace(before, written=0, last=0)
+            and replace(contact, written=0, last=0) == replace(before, written=0, last=0)
             and now - before.written < BEAT_SECONDS / 2
         ):
             return
-        self._said = found
+        self._said = contact
         try:
-            atomic.write_bytes(self._home.contact, canonical.encode(found), mode=atomic.PRIVATE)
+            atomic.write_bytes(self._home.contact, canonical.encode(contact), mode=atomic.PRIVATE)
         except StorageError:
             return  # said in the log where it matters: at the next answer

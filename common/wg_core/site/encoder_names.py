@@ -28,8 +28,8 @@ def course_name(channels: int) -> str:
 
 def channels_of(name: str) -> int:
     """The number of channels in such a name; 0: it is none."""
-    found = _NAME.fullmatch(name)
-    channels = int(found[1]) if found else 0
+    match = _NAME.fullmatch(name)
+    channels = int(match[1]) if match else 0
     return channels if channels <= MAX_CHANNELS else 0
 
 

@@ -65,10 +65,10 @@ def load(home: ClientHome, config: ClientConfig) -> bytes:
         VerificationError: It is not the encoder that the owner confirmed.
     """
     package = atomic.read_bytes(home.encoder, limit=ENCODER_LIMIT)
-    found = canonical.sha256_hex(package)
-    if config.data.encoder != found:
+    encoder = canonical.sha256_hex(package)
+    if config.data.encoder != encoder:
         raise VerificationError(
-            f"{home.encoder}: encoder {found}, {home.config.name} has {config.data.encoder} as"
+            f"{home.encoder}: encoder {encoder}, {home.config.name} has {config.data.encoder} as"
             " confirmed (data.encoder): bring the file back, or enrol again"
         )
     return package

@@ -89,8 +89,8 @@ class LocalEncoderConfig:
                     f"data.local_encoder.name: {self.name[:64]!r}, expected {LITE2}, {MINILM},"
                     f" {course_name(1)} to {course_name(MAX_CHANNELS)}, or a file"
                 )
-            rest = (self.sha256, self.pixels, self.mean, self.std, self.licence)
-            if rest != ("", 0, None, None, ""):
+            file_settings = (self.sha256, self.pixels, self.mean, self.std, self.licence)
+            if file_settings != ("", 0, None, None, ""):
                 raise ConfigError(f"data.local_encoder: {self.name} takes no setting but its name")
             return
         if not _NAME.fullmatch(self.name) or self.name in PACKAGES or channels_of(self.name):

@@ -64,16 +64,18 @@ def check_release(
         PolicyRefused: It does; the message begins with ``what``.
     """
     privacy = config.privacy
-    for name, asked, most in (
+    for name, requested, largest in (
         ("epsilon", epsilon, privacy.max_request_epsilon),
         ("delta", delta, privacy.max_request_delta),
     ):
         try:
-            value = positive_decimal(asked, name)
+            value = positive_decimal(requested, name)
         except ConfigError as error:
             raise PolicyRefused(f"{what}: {error}") from error
-        if value > positive_decimal(most, f"privacy.max_request_{name}"):
-            raise PolicyRefused(f"{what}: {name} {asked}, this plant allows {most} a request")
+        if value > positive_decimal(largest, f"privacy.max_request_{name}"):
+            raise PolicyRefused(
+                f"{what}: {name} {requested}, this plant allows {largest} a request"
+            )
     if len(purpose) > PURPOSE_LIMIT or not purpose.isprintable():
         raise PolicyRefused(f"{what}: purpose is too long or not printable")
     if ANY_PURPOSE not in privacy.purposes and purpose not in privacy.purposes:

@@ -39,11 +39,11 @@ def join(home: ClientHome, other: Path) -> ClientConfig:
     if shared is not None:
         raise ConfigError(f"{holder.root}: draws on the budget of {shared.home}; name that home")
     config = configuration.load(holder)
-    found = place.read(home.root)
-    if found is None and ((home.root / place.LEDGER).exists() or home.config.exists()):
+    budget = place.read(home.root)
+    if budget is None and ((home.root / place.LEDGER).exists() or home.config.exists()):
         raise ConfigError(f"{home.root}: has a ledger of its own; a budget cannot be moved")
-    if found is not None and found.home != str(holder.root):
-        raise ConfigError(f"{home.root}: draws on the budget of {found.home} already")
+    if budget is not None and budget.home != str(holder.root):
+        raise ConfigError(f"{home.root}: draws on the budget of {budget.home} already")
     with Ledger.open(holder.ledger, signing.load(holder.ledger_key)) as ledger:
         place.write(home.root, _of(holder.root, ledger))
     return config
@@ -67,11 +67,11 @@ def check_new(other: ClientConfig, *, site: str, name: str, cap: tuple[str, str]
             f"data set {name!r}: is the one of the home with the ledger; choose another name"
             " (--name)"
         )
-    known = other.privacy.cap_epsilon, other.privacy.cap_delta
-    if tuple(map(Decimal, cap)) != tuple(map(Decimal, known)):
+    cap_there = other.privacy.cap_epsilon, other.privacy.cap_delta
+    if tuple(map(Decimal, cap)) != tuple(map(Decimal, cap_there)):
         raise ConfigError(
-            f"cap: epsilon {cap[0]} at delta {cap[1]}, the budget that is shared has {known[0]} at"
-            f" {known[1]}, and a cap does not change"
+            f"cap: epsilon {cap[0]} at delta {cap[1]}, the budget that is shared has {cap_there[0]}"
+            f" at {cap_there[1]}, and a cap does not change"
         )
 
 
@@ -84,8 +84,8 @@ def check_witness(home: ClientHome, name: str, key: str) -> None:
     budget = place.read(home.root)
     if budget is None:
         return
-    first = configuration.load(ClientHome(Path(budget.home))).server
-    if name == first.witness_name and key != first.witness_key:
+    owner = configuration.load(ClientHome(Path(budget.home))).server
+    if name == owner.witness_name and key != owner.witness_key:
         raise ConfigError(
             f"witness {name!r}: two servers have this name; ask the operator of one to give it"
             " another (server.yaml)"

@@ -47,10 +47,10 @@ def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) 
     """
     if len(data) > limit:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {limit} are accepted")
-    wanted = _version(kind)
-    if wanted is not None and (version := version_of(data, what=what)) != wanted:
+    expected = _version(kind)
+    if expected is not None and (version := version_of(data, what=what)) != expected:
         raise DecodeError(
-            f"{what}: version {version}, this program reads {wanted}: update the older program"
+            f"{what}: version {version}, this program reads {expected}: update the older program"
         )
     record = decode_part(kind, data, what=what)
     try:

@@ -122,9 +122,9 @@ def _layout(
     header, position = _header(prefix, total, kind)
     if header.version != version:
         raise DecodeError(f"{kind} file: version {header.version}, this program reads {version}")
-    found = tuple(section.name for section in header.sections)
-    if found != names:
-        raise DecodeError(f"{kind} file: sections {found}, expected {names}")
+    present = tuple(section.name for section in header.sections)
+    if present != names:
+        raise DecodeError(f"{kind} file: sections {present}, expected {names}")
     spans = []
     for section in header.sections:
         if section.size < 0 or position + section.size > total:
@@ -164,9 +164,9 @@ def check_hash(what: str, body: bytes, stated: str) -> None:
     Raises:
         VerificationError: They differ.
     """
-    found = canonical.sha256_hex(body)
-    if found != stated:
-        raise VerificationError(f"{what} hash to {found}, the manifest says {stated}")
+    sha256 = canonical.sha256_hex(body)
+    if sha256 != stated:
+        raise VerificationError(f"{what} hash to {sha256}, the manifest says {stated}")
 
 
 def check_integers(what: str, body: bytes, length: int, stated: str) -> None:

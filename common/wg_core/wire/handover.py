@@ -92,15 +92,17 @@ def way(
         follow: The key that a link leads to from a key; None where the key does not vouch for it.
         arrived: Whether a key is the one of today.
     """
-    here, left, found = start, list(links), list[Link]()
-    while not arrived(here):
-        step = next(((link, to) for link in left if (to := follow(here, link)) is not None), None)
+    current, remaining, path = start, list(links), list[Link]()
+    while not arrived(current):
+        step = next(
+            ((link, to) for link in remaining if (to := follow(current, link)) is not None), None
+        )
         if step is None:
             return None
-        link, here = step
-        left.remove(link)
-        found.append(link)
-    return found
+        link, current = step
+        remaining.remove(link)
+        path.append(link)
+    return path
 
 
 def follow_keys(
@@ -118,11 +120,11 @@ def follow_keys(
         link.verify()
         return link.now
 
-    found = way(start, handovers, follow=follow, arrived=lambda key: key == end)
-    if found is None or len(found) > LINKS_LIMIT:
+    links = way(start, handovers, follow=follow, arrived=lambda key: key == end)
+    if links is None or len(links) > LINKS_LIMIT:
         raise VerificationError(
             f"{use} key of {name}: {end[:16]}… does not follow from {start[:16]}…, which is pinned;"
             " nothing was changed. Ask the operator; if it was replaced after a theft, enrol again"
             " with 'wg-client init --replace'"
         )
-    return found
+    return links

@@ -174,9 +174,9 @@ def shown(raw: bytes) -> str:
     return (raw if len(raw) == _KEY_SIZES[ED25519] else hashlib.sha256(raw).digest()).hex()
 
 
-def names(given: bytes, raw: bytes) -> bool:
+def names(key_or_digest: bytes, raw: bytes) -> bool:
     """Whether bytes that a person gave are a public key, or stand for it as ``shown``."""
-    return given == raw or given.hex() == shown(raw)
+    return key_or_digest == raw or key_or_digest.hex() == shown(raw)
 
 
 def overlap(keys: Iterable[PublicKey]) -> bool:

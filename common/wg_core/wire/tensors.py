@@ -78,7 +78,7 @@ def places(
     Raises:
         DecodeError: It is none, of other numbers, or has bytes that are no tensor's.
     """
-    known = {"F32": SINGLE, "F16": HALF} if half else {"F32": SINGLE}
+    types = {"F32": SINGLE, "F16": HALF} if half else {"F32": SINGLE}
     problem = f"{what}: not a safetensors file"
     stream.seek(offset)
     prefix = stream.read(min(_LENGTH.size, size))
@@ -89,20 +89,20 @@ def places(
     if length > HEADER_LIMIT or start > size:
         raise DecodeError(f"{problem}: header of {length} bytes")
     entries = canonical.decode_part(dict[str, _Entry], stream.read(length), what=problem)
-    found: dict[str, Place] = {}
+    places: dict[str, Place] = {}
     position = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
-        if entry.dtype not in known or any(side < 0 for side in entry.shape):
-            raise DecodeError(f"{what}: tensor {name!r} is not of {' or '.join(known)} numbers")
+        if entry.dtype not in types or any(side < 0 for side in entry.shape):
+            raise DecodeError(f"{what}: tensor {name!r} is not of {' or '.join(types)} numbers")
         begin, end = entry.data_offsets
-        place = Place(offset + start + begin, entry.shape, known[entry.dtype])
+        place = Place(offset + start + begin, entry.shape, types[entry.dtype])
         if begin != position or end - begin != place.size:
             raise DecodeError(f"{problem}: tensor {name!r} lies at {begin} to {end}")
-        found[name] = place
+        places[name] = place
         position = end
     if start + position != size:
         raise DecodeError(f"{problem}: {size - start - position} bytes belong to no tensor")
-    return found
+    return places
 
 
 def check_finite(stream: BinaryIO, found: Mapping[str, Place], *, what: str) -> None:
@@ -113,12 +113,12 @@ def check_finite(stream: BinaryIO, found: Mapping[str, Place], *, what: str) -> 
     """
     for name, place in found.items():
         stream.seek(place.offset)
-        left = place.size
-        while left > 0:
-            piece = stream.read(min(PIECE, left))
+        bytes_left = place.size
+        while bytes_left > 0:
+            piece = stream.read(min(PIECE, bytes_left))
             if not np.isfinite(np.frombuffer(piece, place.dtype)).all():
                 raise DecodeError(f"{what}: tensor {name!r} is not finite")
-            left -= len(piece)
+            bytes_left -= len(piece)
 
 
 def read(stream: BinaryIO, place: Place, *, what: str) -> Array:
