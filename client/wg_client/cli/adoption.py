@@ -86,9 +86,9 @@ def shadow(
 
     home.require()
     if package is None and not stop:
-        found = shadows.read(home)
-        document = {"shadow": None if found is None else canonical.to_builtins(found)}
-        show(document, _lines(home.root, found), as_json)
+        comparison = shadows.read(home)
+        document = {"shadow": None if comparison is None else canonical.to_builtins(comparison)}
+        show(document, _lines(home.root, comparison), as_json)
         return
     if by is None:
         raise errors.UsageError("--by: say who decides; a role will do")
@@ -151,30 +151,32 @@ def _state(in_use: Chosen | None, shadow: Chosen | None) -> Iterator[str]:
     yield text("shadow: {model}", model=none if shadow is None else str(shadow))
 
 
-def _lines(root: Path, found: Comparison | None) -> Iterator[str]:
-    if found is None:
+def _lines(root: Path, comparison: Comparison | None) -> Iterator[str]:
+    if comparison is None:
         yield text("no model is in shadow; 'wg-client models shadow PACKAGE --by NAME' sets one")
         return
-    yield from _state(found.in_use, found.shadow)
+    yield from _state(comparison.in_use, comparison.shadow)
     yield text(
         "{compared} predictions of both, {differ} of them differ",
-        compared=found.compared,
-        differ=found.differ,
+        compared=comparison.compared,
+        differ=comparison.differ,
     )
-    for one in found.differences[-_SHOWN:]:
+    for difference in comparison.differences[-_SHOWN:]:
         yield text(
             "  {name}: {label} ({chance:.2f}), shadow {other} ({other_chance:.2f})",
-            name=cli.printable(one.name),
-            label=cli.printable(one.in_use),
-            chance=one.probability,
-            other=cli.printable(one.shadow),
-            other_chance=one.shadow_probability,
+            name=cli.printable(difference.name),
+            label=cli.printable(difference.in_use),
+            chance=difference.probability,
+            other=cli.printable(difference.shadow),
+            other_chance=difference.shadow_probability,
         )
-    if found.differ > _SHOWN:
+    if comparison.differ > _SHOWN:
         yield text(
-            "  the newest {shown} of {count}; --json has more", shown=_SHOWN, count=found.differ
+            "  the newest {shown} of {count}; --json has more",
+            shown=_SHOWN,
+            count=comparison.differ,
         )
-    if found.compared:
+    if comparison.compared:
         yield next_step("wg-client models use --home {home} --shadow --by NAME", home=root)
     else:
         yield next_step("wg-client predict --home {home} NEW_RECORDS", home=root)

@@ -66,10 +66,10 @@ def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
         "report": str(home.report),
     }
     speak = language.current()
-    said = [text("kept {model}", model=manifest.kept), *kept_lines(home, applied)]
+    sentences = [text("kept {model}", model=manifest.kept), *kept_lines(home, applied)]
     return Applied(
         document=json.dumps(document, indent=2, sort_keys=True),
-        lines=tuple(cli.printable(speak(line), "\n\t") for line in said),
+        lines=tuple(cli.printable(speak(line), "\n\t") for line in sentences),
     )
 
 

@@ -38,22 +38,25 @@ def check(home: ClientHome, epsilon: str | None, delta: str | None, as_json: boo
     from wg_client.release import preview
 
     try:
-        found = preview.check(home, epsilon=epsilon, delta=delta)
+        overview = preview.check(home, epsilon=epsilon, delta=delta)
     except errors.ConfigError:  # such as: another local encoder than the snapshot's
         for line in _local_lines(preview.local_encoder_sight(home), None):
             say(line)
         raise
-    show(canonical.to_builtins(found), fitted(_lines(found, home)), as_json)
-    if found.cost.refused_by:
+    show(canonical.to_builtins(overview), fitted(_lines(overview, home)), as_json)
+    if overview.cost.refused_by:
         click.get_current_context().exit(errors.EXIT_REFUSED)
 
 
-def _lines(found: Check, home: ClientHome) -> Iterator[str]:
-    data, leaves, cost = found.data, found.would_leave, found.cost
+def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
+    data, leaves, cost = overview.data, overview.would_leave, overview.cost
     yield text(
-        "{site}: data set {dataset}, {path}", site=found.site, dataset=found.dataset, path=data.path
+        "{site}: data set {dataset}, {path}",
+        site=overview.site,
+        dataset=overview.dataset,
+        path=data.path,
     )
-    yield from _snapshot_lines(found.snapshot)
+    yield from _snapshot_lines(overview.snapshot)
     units = (
         "" if data.units == data.records else text(" in {units} privacy units", units=data.units)
     )
@@ -68,8 +71,10 @@ def _lines(found: Check, home: ClientHome) -> Iterator[str]:
         yield text("    {label} {count}", label=padded(label, 24), count=count or none)
     sizes = list(data.record_sizes.items())
     shown = listed([text("{count} of {size}", count=n, size=size) for size, n in sizes[:5]])
-    more = ", ..." if len(sizes) > 5 else ""
-    yield text("  {modality}: {shown}{more}", modality=text(data.modality), shown=shown, more=more)
+    ellipsis = ", ..." if len(sizes) > 5 else ""
+    yield text(
+        "  {modality}: {shown}{more}", modality=text(data.modality), shown=shown, more=ellipsis
+    )
     yield text("what would leave, once:")
     for block in leaves.blocks:
         yield text(
@@ -84,22 +89,22 @@ def _lines(found: Check, home: ClientHome) -> Iterator[str]:
         integers=leaves.integers,
         size=leaves.payload_bytes,
     )
-    yield text("    never: {what}", what=listed([text(what) for what in leaves.never_leaves]))
+    yield text("    never: {what}", what=listed([text(kind) for kind in leaves.never_leaves]))
     yield from _cost_lines(leaves.unit, cost)
-    yield from _local_lines(found.local_encoder, data.records)
+    yield from _local_lines(overview.local_encoder, data.records)
     yield text(
         "learning here, when weights arrive: about {seconds:.0f} s of processor time and"
         " {megabytes:.0f} MB of memory; training of a whole network comes on top",
-        seconds=found.learning.seconds,
-        megabytes=found.learning.megabytes,
+        seconds=overview.learning.seconds,
+        megabytes=overview.learning.megabytes,
     )
     yield text(
         "looking at changed records, where weights may be kept: up to {seconds:.0f} s more",
-        seconds=_looking(found, home),
+        seconds=_looking(overview, home),
     )
     yield from _who_decides(home)
     yield text("nothing was sent, nothing was charged")
-    for hint in found.hints:
+    for hint in overview.hints:
         yield text("hint: {hint}", hint=hint)
     if not cost.refused_by:
         yield next_step("wg-client run --home {home}", home=home.root)
@@ -126,15 +131,17 @@ def _local_lines(local: LocalEncoderSight | None, records: int | None) -> Iterat
         )
 
 
-def _looking(found: Check, home: ClientHome) -> float:
+def _looking(overview: Check, home: ClientHome) -> float:
     from wg_client.fitting.cost import look_seconds, measured_speed
     from wg_client.selection.checks.probe import looks
     from wg_core.site import config
 
     policy = config.load(home).acceptance.checks
-    count = looks(found.data.records, found.data.modality, policy)
-    more = 0.0 if found.local_encoder is None else count * found.local_encoder.seconds
-    return look_seconds(count, measured_speed()) + more
+    count = looks(overview.data.records, overview.data.modality, policy)
+    encoding_seconds = (
+        0.0 if overview.local_encoder is None else count * overview.local_encoder.seconds
+    )
+    return look_seconds(count, measured_speed()) + encoding_seconds
 
 
 def fitted(lines: Iterator[str]) -> Iterator[str]:
@@ -149,11 +156,11 @@ def fitted(lines: Iterator[str]) -> Iterator[str]:
 
 def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:
     change, number = snapshot.change, snapshot.number
-    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(snapshot.created))
+    freeze_time = time.strftime("%Y-%m-%d %H:%M", time.gmtime(snapshot.created))
     yield text(
         "  snapshot {number}, frozen {when} UTC; a release is made from it and nothing else",
         number=number,
-        when=when,
+        when=freeze_time,
     )
     if snapshot.set_aside or snapshot.duplicates:
         yield text(
@@ -163,7 +170,7 @@ def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:
         )
     if not change.any:
         return
-    found = (
+    difference = (
         text(
             "the folder has {more} more, {fewer} fewer, {touched} of another size or date",
             more=change.more,
@@ -175,7 +182,7 @@ def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:
     )
     yield text(
         "  {found}: wg-client freeze makes version {number}, whose releases are charged anew",
-        found=found,
+        found=difference,
         number=number + 1,
     )
 
@@ -194,8 +201,8 @@ def _who_decides(home: ClientHome) -> Iterator[str]:
 
 
 def _cost_lines(unit: str, cost: CostSight) -> Iterator[str]:
-    one = text("record") if unit == RECORD else unit
-    yield text("what it would cost, for one {unit} added or removed:", unit=one)
+    unit_name = text("record") if unit == RECORD else unit
+    yield text("what it would cost, for one {unit} added or removed:", unit=unit_name)
     yield text(
         "    alone    epsilon {epsilon:.4g} at delta {delta}",
         epsilon=cost.alone,

@@ -50,15 +50,17 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     config = configuration.load(home)
     source, load = Path(config.data.path), local_encoder.loader(config)
     with freezing_bar() as stage:
-        found = look(home, load=load, stage=stage)
-    if refused := say_refusal(found, set_aside, allow_empty, source, as_json):
+        inspection = look(home, load=load, stage=stage)
+    if refused := say_refusal(inspection, set_aside, allow_empty, source, as_json):
         return refused
     with freezing_bar() as stage:
         frozen = freeze_data(
-            home, found, load=load, set_aside=set_aside, allow_empty=allow_empty, stage=stage
+            home, inspection, load=load, set_aside=set_aside, allow_empty=allow_empty, stage=stage
         )
     lines = [*frozen_lines(frozen), next_step("wg-client check --home {home}", home=home.root)]
-    show({"frozen": True, **freeze_document(frozen), "hints": list(found.hints)}, lines, as_json)
+    show(
+        {"frozen": True, **freeze_document(frozen), "hints": list(inspection.hints)}, lines, as_json
+    )
     return errors.EXIT_OK
 
 
@@ -77,20 +79,20 @@ def freezing_bar(
                 bar = stack.enter_context(cli.progress(title, 100))
             passed = share * stages.index(stage)
             last = done == total and stage == stages[-1]
-            said = text(_STAGES[stage], done=done, total=total)
-            bar.update(100 if last else passed + share * done // max(total, 1), said)
+            message = text(_STAGES[stage], done=done, total=total)
+            bar.update(100 if last else passed + share * done // max(total, 1), message)
 
         yield show
 
 
 def say_refusal(
-    found: Inspection, set_aside: bool, allow_empty: bool, source: Path, as_json: bool
+    inspection: Inspection, set_aside: bool, allow_empty: bool, source: Path, as_json: bool
 ) -> int:
     """Name everything that keeps a data set from being frozen; returns the exit code, or 0."""
     from wg_client.release.look import why_not
 
-    refused = why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source)
-    for hint in found.hints:
+    refused = why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source)
+    for hint in inspection.hints:
         note(text("hint: {hint}", hint=hint))
     if refused is None:
         return errors.EXIT_OK
@@ -103,13 +105,13 @@ def say_refusal(
                     "message": str(refused),
                     "exit_code": refused.exit_code,
                 },
-                "problems": canonical.to_builtins(found.problems),
-                "duplicates": canonical.to_builtins(found.duplicates),
-                "hints": list(found.hints),
+                "problems": canonical.to_builtins(inspection.problems),
+                "duplicates": canonical.to_builtins(inspection.duplicates),
+                "hints": list(inspection.hints),
             }
         )
     else:
-        for line in named(CANNOT, found.problems):
+        for line in named(CANNOT, inspection.problems):
             say(line)
     note(text("error: {message}", message=printable(current().error(str(refused)))))
     return refused.exit_code
@@ -151,10 +153,10 @@ def named(words: str, items: tuple[Any, ...]) -> list[str]:
     lines: list[str] = [
         text(
             words,
-            name=printable(one.name),
-            why=printable(one.same_as if words == _ONCE else current().error(one.reason)),
+            name=printable(entry.name),
+            why=printable(entry.same_as if words == _ONCE else current().error(entry.reason)),
         )
-        for one in items[:_SHOWN]
+        for entry in items[:_SHOWN]
     ]
     if len(items) > _SHOWN:
         lines.append(text("  {count} more; --json names all", count=len(items) - _SHOWN))

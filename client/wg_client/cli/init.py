@@ -101,7 +101,7 @@ def init(
     set_aside: bool,
     allow_empty: bool,
     as_json: bool,
-    **more: Any,
+    **further_options: Any,
 ) -> int:
     """Make keys on site, enrol with the server, write client.yaml, and freeze the data set.
 
@@ -118,7 +118,9 @@ def init(
     from wg_client.fleet.initialise import DataChoice, check_new, check_token, initialise, look
 
     check_new(home)
-    reading = read_reading(data, unit_column, **{name: more.pop(name) for name in READING_NAMES})
+    reading = read_reading(
+        data, unit_column, **{name: further_options.pop(name) for name in READING_NAMES}
+    )
     if allow_empty and labels is None:
         raise errors.UsageError("--allow-empty: needs --labels")
     choice = DataChoice(
@@ -132,28 +134,35 @@ def init(
         reading=reading,
         local_encoder=None if local_encoder is None else read_local_encoder(local_encoder),
     )
-    policy = _policy(budget_of, unit_column, **more)
+    policy = _policy(budget_of, unit_column, **further_options)
     check_token(token, encoder)
     with freezing_bar() as stage:
-        seen = look(choice, policy, stage)
-    if refused := say_refusal(seen, set_aside, allow_empty, data, as_json):
+        inspection = look(choice, policy, stage)
+    if refused := say_refusal(inspection, set_aside, allow_empty, data, as_json):
         return refused
-    asked = encoder is None and not as_json and sys.stdin.isatty()
-    confirm = _ask_owner if asked else None
-    by = _confirmed_by(home, encoder, asked)
+    interactive = encoder is None and not as_json and sys.stdin.isatty()
+    confirm = _ask_owner if interactive else None
+    by = _confirmed_by(home, encoder, interactive)
     with freezing_bar() as stage:
-        made = initialise(
-            home, token, choice, policy, encoder=encoder, confirm=confirm, found=seen, stage=stage
+        config_and_snapshot = initialise(
+            home,
+            token,
+            choice,
+            policy,
+            encoder=encoder,
+            confirm=confirm,
+            inspection=inspection,
+            stage=stage,
         )
-    _say_made(home, *made, by, as_json)
+    _say_made(home, *config_and_snapshot, by, as_json)
     return errors.EXIT_OK
 
 
-def _confirmed_by(home: ClientHome, encoder: str | None, asked: bool) -> str:
+def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> str:
     """Who says which encoder it is: a word of ``_CONFIRMED``."""
     if home.config.exists():  # a call that was cut off goes on
         return "before"
-    return "option" if encoder is not None else "answer" if asked else "token"
+    return "option" if encoder is not None else "answer" if interactive else "token"
 
 
 def _policy(

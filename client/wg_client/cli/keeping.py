@@ -36,7 +36,7 @@ def backup(home: ClientHome, out: Path, seal: Seal, as_json: bool) -> None:
     from wg_client.operation import backup as backups
 
     done = backups.write(home, out, seal)
-    size = sum(each.size for each in done.files)
+    size = sum(file.size for file in done.files)
     lines = [f"{out}: {len(done.files)} files of {done.name}, {size} bytes before encryption"]
     if home.budget != home.root:
         lines.append(f"its ledger is in {home.budget}: back that home up as well")
@@ -108,30 +108,33 @@ def status(home: ClientHome, probe: bool, as_json: bool) -> int:
 
     if probe:
         good, word = looking.connected(home)
-        said = word.state if word else "never connected"
+        state = word.state if word else "never connected"
         reason = f": {word.reason}" if word and word.reason else ""
-        show({"connected": good, "state": said}, [f"{said}{reason}"], as_json)
+        show({"connected": good, "state": state}, [f"{state}{reason}"], as_json)
         return errors.EXIT_OK if good else errors.EXIT_PEER
-    found = looking.look(home)
-    show(canonical.to_builtins(found), _lines(found), as_json)
+    plant_status = looking.look(home)
+    show(canonical.to_builtins(plant_status), _lines(plant_status), as_json)
     return errors.EXIT_OK
 
 
-def _lines(found: Status) -> Iterator[str]:
+def _lines(plant_status: Status) -> Iterator[str]:
     node = text("not running")
-    if found.running:
-        node = text("connected") if found.connected else text("running, not connected")
+    if plant_status.running:
+        node = text("connected") if plant_status.connected else text("running, not connected")
     yield text(
-        "{site}, of {server} ({url})", site=found.site, server=found.server, url=found.fleet_url
+        "{site}, of {server} ({url})",
+        site=plant_status.site,
+        server=plant_status.server,
+        url=plant_status.fleet_url,
     )
     since: str = ""
-    if found.contact and found.connected:
-        since = text(" since {when}", when=_when(found.contact.since))
+    if plant_status.contact and plant_status.connected:
+        since = text(" since {when}", when=_when(plant_status.contact.since))
     yield text("  node         {node}{since}", node=node, since=since)
-    if found.certificate_expires:
-        yield text("  certificate  good until {when}", when=_when(found.certificate_expires))
-    if found.budget:
-        budget = found.budget
+    if plant_status.certificate_expires:
+        yield text("  certificate  good until {when}", when=_when(plant_status.certificate_expires))
+    if plant_status.budget:
+        budget = plant_status.budget
         yield text(
             "  budget       epsilon {spent:.4g} of {cap} spent at delta {delta}; {charges} charges,"
             " {burned} without a release",
@@ -147,26 +150,28 @@ def _lines(found: Status) -> Iterator[str]:
             seen=budget.cosigned,
         )
         yield from _release_lines(budget)
-    if found.snapshot:
+    if plant_status.snapshot:
         yield text(
             "  data         version {number}, frozen {when}",
-            number=found.snapshot,
-            when=_when(found.frozen),
+            number=plant_status.snapshot,
+            when=_when(plant_status.frozen),
         )
     model = (
-        text("{model}, of {when}", model=found.model, when=_when(found.applied))
-        if found.model
+        text("{model}, of {when}", model=plant_status.model, when=_when(plant_status.applied))
+        if plant_status.model
         else text("none yet")
     )
-    yield text("  model        {model}; stage: {stage}", model=model, stage=text(found.stage))
-    if found.waiting:
-        yield text("  packages     {count} wait to be applied", count=found.waiting)
-    yield text("  disk         {free:.1f} GiB free", free=found.free_bytes / (1 << 30))
-    for problem in found.problems:
+    yield text(
+        "  model        {model}; stage: {stage}", model=model, stage=text(plant_status.stage)
+    )
+    if plant_status.waiting:
+        yield text("  packages     {count} wait to be applied", count=plant_status.waiting)
+    yield text("  disk         {free:.1f} GiB free", free=plant_status.free_bytes / (1 << 30))
+    for problem in plant_status.problems:
         yield text("! {problem}", problem=problem)
     yield (
-        text("{count} to look at", count=len(found.problems))
-        if found.problems
+        text("{count} to look at", count=len(plant_status.problems))
+        if plant_status.problems
         else text("all is well")
     )
 

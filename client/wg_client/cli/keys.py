@@ -68,9 +68,9 @@ def _renew_certificate(home: ClientHome, as_json: bool) -> None:
     config = configuration.load(home)
     certificate.renew(home, config)
     expires = certificate.expiry(home)
-    when = datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    expiry = datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     document = {"site": config.site, "certificate_expires": expires}
-    show(document, [f"{home.certificate}: good until {when}"], as_json)
+    show(document, [f"{home.certificate}: good until {expiry}"], as_json)
 
 
 def _show(home: ClientHome, as_json: bool) -> None:
@@ -84,12 +84,14 @@ def _show(home: ClientHome, as_json: bool) -> None:
         "ledger_vkeys": vkeys,
         "entries": size,
         "needed": config.witnesses_needed,
-        "witnesses": [{"name": name, "vkeys": keys, "cosigned": seen} for name, keys, seen in rows],
+        "witnesses": [
+            {"name": name, "vkeys": keys, "cosigned": cosigned} for name, keys, cosigned in rows
+        ],
     }
     lines = [
         f"origin        {origin}",
         *(f"verifier key  {vkey}" for vkey in vkeys),
-        *(f"  {name:32} cosigned {seen} of {size} entries" for name, _, seen in rows),
+        *(f"  {name:32} cosigned {cosigned} of {size} entries" for name, _, cosigned in rows),
         f"{config.witnesses_needed} of {len(rows)} must cosign before a release is sent",
     ]
     show(document, lines, as_json)
@@ -113,10 +115,10 @@ def _give_up(home: ClientHome, token: str, reason: str, encoder: str | None, as_
 
     config = reenrolment.compromise(home, token, reason, encoder=encoder)
     spend = read_spend(home, config)
-    kept = [str(path) for path in sorted(home.root.glob("ledger-*.sqlite"))]
+    old_ledgers = [str(path) for path in sorted(home.root.glob("ledger-*.sqlite"))]
     document = {
         "site": config.site,
-        "old_ledgers": kept,
+        "old_ledgers": old_ledgers,
         "epsilon_spent": spend.epsilon,
         "cap_epsilon": spend.cap_epsilon,
         "cap_delta": spend.cap_delta,
@@ -124,7 +126,7 @@ def _give_up(home: ClientHome, token: str, reason: str, encoder: str | None, as_
     lines = [
         f"{config.site}: a new ledger and new keys, enrolled with {config.server.name}",
         f"epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} stays spent at {spend.cap_delta}",
-        f"for auditors: {', '.join(kept)}; wg-audit verify --previous",
+        f"for auditors: {', '.join(old_ledgers)}; wg-audit verify --previous",
     ]
     show(document, lines, as_json)
 

@@ -107,7 +107,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
     from wg_client.models.adoption import Chosen
 
     home.require()
-    found, adopted = store.all_manifests(home), adoption.read(home)
+    manifests, adopted = store.all_manifests(home), adoption.read(home)
     state = adopted.now
     rows: list[dict[str, Any]] = [
         {
@@ -119,7 +119,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
             "accuracy": entry.accuracy,
             "error": entry.error,
         }
-        for manifest in found
+        for manifest in manifests
         for entry in manifest.models
     ]
     lines: list[str] = [_RIGHT] if rows else []
@@ -214,12 +214,12 @@ def predict(
     if (package, name, out) == (None, None, None) and not evaluate and no_model_yet(home):
         return novelty(home, paths, split, heat_maps, as_json)
     manifest, name = chosen(home, package, name)
-    made = Predictions(home, manifest, name, evaluate=evaluate, heat_maps=heat_maps)
+    predictions = Predictions(home, manifest, name, evaluate=evaluate, heat_maps=heat_maps)
     for path in paths:
-        made.add(path, split)
+        predictions.add(path, split)
     if out is not None:
-        made.write(out)
-    compared, differences = made.compared
+        predictions.write(out)
+    compared, differences = predictions.compared
     if compared:
         note(
             text(
@@ -230,21 +230,21 @@ def predict(
                 home=home.root,
             )
         )
-    for problem in made.problems:
+    for problem in predictions.problems:
         note(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
     lines = (
-        made.lines()
+        predictions.lines()
         if out is None
-        else [text("{path}: {count} predictions", path=out, count=made.count)]
+        else [text("{path}: {count} predictions", path=out, count=predictions.count)]
     )
-    show(made.document(), lines, as_json)
-    if not made.problems:
+    show(predictions.document(), lines, as_json)
+    if not predictions.problems:
         return errors.EXIT_OK
     note(
         text(
             "error: {count} of {total} records cannot be read",
-            count=len(made.problems),
-            total=made.count + len(made.problems),
+            count=len(predictions.problems),
+            total=predictions.count + len(predictions.problems),
         )
     )
     return errors.EXIT_CONFIG
@@ -287,15 +287,17 @@ def _format(form: Any, out: Path | None, suffixes: Mapping[Any, str]) -> Any:
         UsageError: They contradict each other, or the name says neither.
     """
     by_name = {suffix: name for name, suffix in suffixes.items()}
-    said = None if out is None else by_name.get(out.suffix.lower())
-    if form and said and form != said:
-        raise errors.UsageError(f"--out {out}: a name for {said}, and --format says {form}")
-    if out is not None and not form and not said:
+    suffix_format = None if out is None else by_name.get(out.suffix.lower())
+    if form and suffix_format and form != suffix_format:
+        raise errors.UsageError(
+            f"--out {out}: a name for {suffix_format}, and --format says {form}"
+        )
+    if out is not None and not form and not suffix_format:
         raise errors.UsageError(
             f"--out {out}: its name says no format; expected one of"
             f" {', '.join(by_name)}, or --format"
         )
-    return form or said or "safetensors"
+    return form or suffix_format or "safetensors"
 
 
 def kept_lines(home: ClientHome, applied: AppliedModel) -> list[str]:

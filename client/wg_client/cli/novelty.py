@@ -49,8 +49,8 @@ def novelty(
             if not len(part):
                 continue
             for name, share in zip(part.names, judge.likeness(part.records), strict=True):
-                known = None if share != share else float(share)
-                rows.append({"name": name, "likeness": known, "new": judge.is_new(known)})
+                likeness = None if share != share else float(share)
+                rows.append({"name": name, "likeness": likeness, "new": judge.is_new(likeness)})
             if heat_maps is not None:
                 write_heat_maps(heat_maps, judge, part)
     for problem in problems:

@@ -91,8 +91,8 @@ def join_options(command: Callable[..., Any], *, needed: bool = True) -> Callabl
     )
     @functools.wraps(command)
     def with_token(*words: Any, join: str | None, join_file: Path | None, **options: Any) -> Any:
-        given = join is not None or join_file is not None
-        token = read_token(join, join_file) if given or needed else None
+        has_token = join is not None or join_file is not None
+        token = read_token(join, join_file) if has_token or needed else None
         return command(*words, token=token, **options)
 
     return with_token

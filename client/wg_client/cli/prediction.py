@@ -66,12 +66,12 @@ class Predictions:
     @property
     def count(self) -> int:
         """How many records were predicted."""
-        return sum(len(each.rows) for each in self._found)
+        return sum(len(path_result.rows) for path_result in self._found)
 
     @property
     def problems(self) -> list[Problem]:
         """What was left out."""
-        return [problem for each in self._found for problem in each.problems]
+        return [problem for path_result in self._found for problem in path_result.problems]
 
     @cached_property
     def compared(self) -> tuple[int, tuple[Difference, ...]]:
@@ -93,32 +93,32 @@ class Predictions:
 
         if self._evaluate:
             _check_labels(path, self._manifest.labels)
-        found = _OfPath(path)
-        data, found.problems = records_at(self._home, self._manifest.labels, path, split)
+        path_result = _OfPath(path)
+        data, path_result.problems = records_at(self._home, self._manifest.labels, path, split)
         inputs, parts = [], []  # kept for an evaluation alone
         with cli.progress(text("{path}: records", path=path), len(data)) as bar:
             done = 0
             for part, problems in decoded_parts(data):
-                found.problems += problems
+                path_result.problems += problems
                 done += len(part) + len(problems)
                 if len(part):
-                    seen = predicting.encode_records(self._home, self._manifest, part)
+                    encoded = predicting.encode_records(self._home, self._manifest, part)
                     rows = predicting.predict(
-                        self._home, self._manifest, self._name, seen, part.names
+                        self._home, self._manifest, self._name, encoded, part.names
                     )
-                    found.rows += self._judge.judge(
-                        rows, part.records, seen, is_whole(self._manifest)
+                    path_result.rows += self._judge.judge(
+                        rows, part.records, encoded, is_whole(self._manifest)
                     )
                     if self._beside is not None:
-                        self._beside.see(part, seen, rows)
+                        self._beside.see(part, encoded, rows)
                     if self._heat_maps is not None:
                         write_heat_maps(self._heat_maps, self._judge, part)
                     if self._evaluate:
-                        inputs.append(seen)
+                        inputs.append(encoded)
                         parts.append(part)
                 bar.update(done, text("predicted"))
-        if not found.rows and len(found.problems) == 1:
-            raise DataError(f"{found.problems[0].name}: {found.problems[0].reason}")
+        if not path_result.rows and len(path_result.problems) == 1:
+            raise DataError(f"{path_result.problems[0].name}: {path_result.problems[0].reason}")
         if self._evaluate and parts:
             read = replace(
                 data,
@@ -128,23 +128,23 @@ class Predictions:
                 units=None,
                 rows=None,
             )
-            found.evaluation = predicting.evaluate(
+            path_result.evaluation = predicting.evaluate(
                 self._home, self._manifest, np.concatenate(inputs), read
             )
-        self._found.append(found)
+        self._found.append(path_result)
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` says."""
         compared, differences = self.compared
         results = []
-        for each in self._found:
+        for path_result in self._found:
             result: dict[str, Any] = {
-                "path": str(each.path),
-                "predictions": canonical.to_builtins(each.rows),
-                "left_out": canonical.to_builtins(each.problems),
+                "path": str(path_result.path),
+                "predictions": canonical.to_builtins(path_result.rows),
+                "left_out": canonical.to_builtins(path_result.problems),
             }
-            if each.evaluation is not None:
-                result["evaluation"] = canonical.to_builtins(each.evaluation)
+            if path_result.evaluation is not None:
+                result["evaluation"] = canonical.to_builtins(path_result.evaluation)
             results.append(result)
         return {
             "package": self._manifest.package_id,
@@ -157,25 +157,25 @@ class Predictions:
 
     def lines(self) -> Iterator[str]:
         """What a person is shown."""
-        for each in self._found:
-            if each.rows:
+        for path_result in self._found:
+            if path_result.rows:
                 cli.note(
                     text(
                         "file, label, its probability, likeness to your own records, call"
                         " (sure, unsure, new):"
                     )
                 )
-            for row in each.rows:
+            for row in path_result.rows:
                 shown = "\t".join(map(cli.printable, (row.name, row.label)))
                 yield f"{shown}\t{row.probability:.3f}\t{_share(row.likeness)}\t{row.call}".rstrip()
-            for one in each.evaluation or ():
+            for accuracy in path_result.evaluation or ():
                 yield text(
                     "{model:24} {accuracy:5.1f} ± {error:4.1f} % of {records} records{mark}",
-                    model=one.model,
-                    accuracy=100 * one.accuracy,
-                    error=100 * one.error,
-                    records=one.records,
-                    mark=text(" (kept)") if one.model == self._manifest.kept else "",
+                    model=accuracy.model,
+                    accuracy=100 * accuracy.accuracy,
+                    error=100 * accuracy.error,
+                    records=accuracy.records,
+                    mark=text(" (kept)") if accuracy.model == self._manifest.kept else "",
                 )
 
     def write(self, out: Path) -> None:
@@ -187,8 +187,8 @@ class Predictions:
         text = io.StringIO()
         table = csv.writer(text)
         table.writerow(("file", "label", "probability", "likeness", "call"))
-        for each in self._found:
-            for row in each.rows:
+        for path_result in self._found:
+            for row in path_result.rows:
                 table.writerow(
                     (
                         _cell(row.name),
@@ -216,8 +216,8 @@ def records_at(
 
     reading = configuration.load(home).data.reading
     if reading.log is not None and (path.is_dir() or is_log(path)):
-        seen = survey_logs(path, labels, None, reading, None, lenient=True)
-        return seen.data, list(seen.problems)
+        log_survey = survey_logs(path, labels, None, reading, None, lenient=True)
+        return log_survey.data, list(log_survey.problems)
     return with_reading(predicting.load_records(path, labels, split=split), reading), []
 
 

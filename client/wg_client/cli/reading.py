@@ -88,16 +88,16 @@ def read_reading(
         DataError: What is not said cannot be found in the first log.
         ConfigError: A value is out of range.
     """
-    given = [name for name, value in log.items() if value is not None]
+    log_options = [name for name, value in log.items() if value is not None]
     if window is None:
-        if given:
-            option = given[0].replace("_", "-")
+        if log_options:
+            option = log_options[0].replace("_", "-")
             raise UsageError(f"--{option}: of sensor logs; say how long a window is: --window")
         return ReadingConfig(bits=int(bits), encoding=encoding)
     from wg_client.data import sensor_windows
 
     names = log["channels"]
-    found = sensor_windows.propose(
+    log_reading = sensor_windows.propose(
         data,
         window_seconds=window,
         hop_seconds=log["hop"],
@@ -109,4 +109,4 @@ def read_reading(
         unit_column=unit_column,
         encoding=encoding,
     )
-    return ReadingConfig(bits=int(bits), encoding=encoding, log=found)
+    return ReadingConfig(bits=int(bits), encoding=encoding, log=log_reading)

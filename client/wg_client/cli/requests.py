@@ -69,7 +69,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
     """Requests that came and have not expired, and what was decided."""
     from wg_core.release import approval
 
-    rows = [_document(home, one) for one in approval.waiting(home, time.time())]
+    rows = [_document(home, request) for request in approval.waiting(home, time.time())]
     nothing = text("no requests")
     if _config(home).privacy.approve != "human":
         nothing = text(
@@ -100,13 +100,13 @@ def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
     from wg_client.release import preview
     from wg_core.release import approval
 
-    one = approval.find(home, request_id, time.time())
-    query = one.query
-    seen = preview.check(home, epsilon=query.epsilon, delta=query.delta)
+    request = approval.find(home, request_id, time.time())
+    query = request.query
+    overview = preview.check(home, epsilon=query.epsilon, delta=query.delta)
     document = {
-        **_document(home, one),
-        "would_leave": canonical.to_builtins(seen.would_leave),
-        "cost": canonical.to_builtins(seen.cost),
+        **_document(home, request),
+        "would_leave": canonical.to_builtins(overview.would_leave),
+        "cost": canonical.to_builtins(overview.cost),
     }
     show(document, _lines(document, home), as_json)
 
@@ -117,16 +117,16 @@ def _decide(home: ClientHome, request_id: str, name: str, approved: bool, as_jso
     from wg_core.site import locks
 
     config = _config(home)
-    one = approval.find(home, request_id, time.time())
+    request = approval.find(home, request_id, time.time())
     with locks.release(home), open_ledger(home) as ledger:
-        made = approval.decide(config, ledger, one.query, approved=approved, name=name)
+        decision = approval.decide(config, ledger, request.query, approved=approved, name=name)
     lines = [
         text(
             "request {request}: {word} by {name}; ledger entry {entry}",
-            request=made.request_id[:16],
+            request=decision.request_id[:16],
             word=_STATES["approved" if approved else "denied"],
-            name=made.name,
-            entry=made.head.seq,
+            name=decision.name,
+            entry=decision.head.seq,
         ),
         text(
             "next: nothing to do; the server asks again within minutes, while 'wg-client run' is"
@@ -135,7 +135,7 @@ def _decide(home: ClientHome, request_id: str, name: str, approved: bool, as_jso
         if approved
         else text("next: nothing to do; the server is told when it asks again"),
     ]
-    show({**_document(home, one), "entry": made.head.seq}, lines, as_json)
+    show({**_document(home, request), "entry": decision.head.seq}, lines, as_json)
 
 
 def _config(home: ClientHome) -> Any:
@@ -144,19 +144,19 @@ def _config(home: ClientHome) -> Any:
     return configuration.load(home)
 
 
-def _document(home: ClientHome, one: Waiting) -> dict[str, Any]:
+def _document(home: ClientHome, request: Waiting) -> dict[str, Any]:
     """A request, and what became of it."""
     from wg_core.ledger.store import Ledger
 
-    config, query = _config(home), one.query
+    config, query = _config(home), request.query
     with Ledger.open(home.ledger) as ledger:
-        found = ledger.decision(config.data.name, query.request_id)
+        decision = ledger.decision(config.data.name, query.request_id)
         charged = ledger.find(config.data.name, request_id=query.request_id) is not None
     return {
         "request_id": query.request_id,
-        "state": _state(found, charged),
-        "by": None if found is None else found.name,
-        "came": one.came,
+        "state": _state(decision, charged),
+        "by": None if decision is None else decision.name,
+        "came": request.came,
         "expires": query.expires,
         "epsilon": query.epsilon,
         "delta": query.delta,
@@ -165,12 +165,12 @@ def _document(home: ClientHome, one: Waiting) -> dict[str, Any]:
     }
 
 
-def _state(found: Decision | None, charged: bool) -> str:
+def _state(decision: Decision | None, charged: bool) -> str:
     if charged:
         return "answered"
-    if found is None:
+    if decision is None:
         return "waiting"
-    return "approved" if found.approved else "denied"
+    return "approved" if decision.approved else "denied"
 
 
 def _lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:

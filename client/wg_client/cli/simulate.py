@@ -67,7 +67,7 @@ SMALL = 0.01  # Gains below one point are nothing that a plant would notice
 )
 @click.option(
     "--price",
-    type=click.Choice([f"{each:g}" for each in published.EPSILONS]),
+    type=click.Choice([f"{epsilon:g}" for epsilon in published.EPSILONS]),
     default="4",
     show_default=True,
     help="Epsilon that the sheet is about.",
@@ -104,7 +104,7 @@ def simulate(
     )
     privacy = PrivacyConfig(unit_rule="weight" if unit_column else "record")
     with freezing_bar(text("simulating, %"), ("read", "encoded", "judged")) as stage:
-        found = simulation.simulate(
+        outcome = simulation.simulate(
             choice,
             privacy,
             look(choice, privacy, stage),
@@ -113,11 +113,13 @@ def simulate(
             stage=stage,
         )
     if sheet is not None:
-        told = published.published()
-        page = sheets.render(found, told, entered, epsilon=float(price), language=current())
+        published_cases = published.published()
+        page = sheets.render(
+            outcome, published_cases, entered, epsilon=float(price), language=current()
+        )
         atomic.write_bytes(sheet, page.encode("utf-8"), mode=atomic.PRIVATE)
         note(text("sheet: {path}", path=str(sheet)))
-    show(canonical.to_builtins(found), fitted(_lines(found, _said())), as_json)
+    show(canonical.to_builtins(outcome), fitted(_lines(outcome, _said())), as_json)
 
 
 def _said() -> str:
@@ -131,8 +133,8 @@ def _said() -> str:
     )
 
 
-def _lines(found: Simulation, said: str) -> Iterator[str]:
-    data = found.data
+def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
+    data = simulation.data
     yield text(
         "{path}: {records} {kind}, {labelled} with a label",
         path=printable(data.path),
@@ -150,25 +152,25 @@ def _lines(found: Simulation, said: str) -> Iterator[str]:
         yield from named(CANNOT, data.problems)
     if data.drawn < data.records:
         yield text("    {drawn} of them, evenly drawn, were looked at", drawn=data.drawn)
-    yield from _gain_lines(found)
-    yield from _leave_lines(found)
-    yield from _privacy_lines(found)
+    yield from _gain_lines(simulation)
+    yield from _leave_lines(simulation)
+    yield from _privacy_lines(simulation)
     yield text("what it would take:")
     yield text(
         "    about {encode:.0f} s of processor time to freeze all records, about {learn:.0f} s and"
         " {megabytes:.0f} MB to compare models when weights come; how long the other plants take is"
         " not known",
-        encode=found.encode_seconds,
-        learn=found.learn_seconds,
-        megabytes=found.megabytes,
+        encode=simulation.encode_seconds,
+        learn=simulation.learn_seconds,
+        megabytes=simulation.megabytes,
     )
     yield text("nothing was sent, nothing was charged")
     yield text("to take part, get a join token from an operator and save it in a file, token")
-    yield next_step("wg-client init --home plant --join-file token {said}", said=said)
+    yield next_step("wg-client init --home plant --join-file token {said}", said=language_option)
 
 
-def _gain_lines(found: Simulation) -> Iterator[str]:
-    local, facts = found.local, found.facts
+def _gain_lines(simulation: Simulation) -> Iterator[str]:
+    local, facts = simulation.local, simulation.facts
     if local is not None:
         yield text(
             "alone, with what you have: {mean:.0f} % right on classes that you have records of (95"
@@ -182,37 +184,41 @@ def _gain_lines(found: Simulation) -> Iterator[str]:
     if facts.question == "S3":
         yield text(
             "right answers, on all classes, if {sites} other plants that have them take part:",
-            sites=found.sites,
+            sites=simulation.sites,
         )
     else:
         yield text(
             "more right answers, in points, on all classes, if {sites} other plants that have them"
             " take part:",
-            sites=found.sites,
+            sites=simulation.sites,
         )
-    for price in found.prices:
+    for price in simulation.prices:
         yield text(
             "    epsilon {epsilon:g}: {expected}",
             epsilon=price.epsilon,
             expected=_expected(price.expected, facts.question),
         )
-    known = [price.expected for price in found.prices if price.expected]
-    yield text("    {verdict}", verdict=_verdict(known, facts.question))
-    if known:
+    expectations = [price.expected for price in simulation.prices if price.expected]
+    yield text("    {verdict}", verdict=_verdict(expectations, facts.question))
+    if expectations:
         yield text(
             "    by what {count} published plants like yours gained; the interval held for"
             " {held:.0f} % of plants whose data set was left out",
-            count=max(each.cases for each in known),
+            count=max(expectation.cases for expectation in expectations),
             held=100 * published.published().held,
         )
 
 
-def _expected(one: Expected | None, question: str) -> str:
-    if one is None:
+def _expected(expectation: Expected | None, question: str) -> str:
+    if expectation is None:
         return text("not known: no published plant is like yours")
     points = {
         name: round(100 * share, 1) + 0.0  # no "-0.0"
-        for name, share in (("gain", one.gain), ("low", one.low), ("high", one.high))
+        for name, share in (
+            ("gain", expectation.gain),
+            ("low", expectation.low),
+            ("high", expectation.high),
+        )
     }
     if question == "S3":
         return text("{gain:.0f} % right (80 %: {low:.0f} to {high:.0f})", **points)
@@ -223,7 +229,7 @@ def _verdict(expected: list[Expected], question: str) -> str:
     """What the figures say, in a sentence."""
     if not expected:
         return text("nothing can be expected: ask the operator for a trial")
-    best = max(expected, key=lambda one: one.gain)
+    best = max(expected, key=lambda expectation: expectation.gain)
     if question == "S3":
         return text("nothing could check such a model here: label some records if you can")
     if best.low > 0:
@@ -235,34 +241,34 @@ def _verdict(expected: list[Expected], question: str) -> str:
     )
 
 
-def _leave_lines(found: Simulation) -> Iterator[str]:
-    first = found.prices[0].would_leave
+def _leave_lines(simulation: Simulation) -> Iterator[str]:
+    departure = simulation.prices[0].would_leave
     yield text(
         "what would leave, once: {size} bytes; ledger entries and proofs come on top",
-        size=found.file_bytes,
+        size=simulation.file_bytes,
     )
-    for number, block in enumerate(first.blocks):
+    for number, block in enumerate(departure.blocks):
         yield text(
             "    {name:8} {shape:>9} = {integers:6} integers of 8 bytes",
             name=block.name,
             shape=" x ".join(map(str, block.shape)),
             integers=block.integers,
         )
-        noises = [price.would_leave.blocks[number].noise_std for price in found.prices]
+        noises = [price.would_leave.blocks[number].noise_std for price in simulation.prices]
         yield text(
             "        noise at epsilon {prices}: {noises}",
-            prices=listed([f"{price.epsilon:g}" for price in found.prices]),
+            prices=listed([f"{price.epsilon:g}" for price in simulation.prices]),
             noises=listed(noises),
         )
     yield text(
         "    {size} bytes say how to read them; no record is in them (--json lists them)",
-        size=sum(field.size for field in found.fields),
+        size=sum(field.size for field in simulation.fields),
     )
-    yield text("    never: {what}", what=listed([text(what) for what in first.never_leaves]))
+    yield text("    never: {what}", what=listed([text(kind) for kind in departure.never_leaves]))
 
 
-def _privacy_lines(found: Simulation) -> Iterator[str]:
-    unit = found.prices[0].would_leave.unit
+def _privacy_lines(simulation: Simulation) -> Iterator[str]:
+    unit = simulation.prices[0].would_leave.unit
     shown = text("record") if unit == RECORD else unit
     yield text("what it would cost in privacy, for any one {unit}:", unit=shown)
     yield text(
@@ -270,7 +276,7 @@ def _privacy_lines(found: Simulation) -> Iterator[str]:
         " the file, is right at most",
         unit=shown,
     )
-    for price in found.prices:
+    for price in simulation.prices:
         yield text(
             "    epsilon {epsilon:g}: in {guess} of 100 cases; {fit} such releases fit under the"
             " usual cap of 8, for good",

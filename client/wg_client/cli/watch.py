@@ -45,27 +45,27 @@ def watch(
     from wg_client.operation import watch as watching
 
     labels = configuration.load(home).data.labels
-    found = [records_at(home, labels, path, split) for path in paths]
-    left_out = [problem for _, problems in found for problem in problems]
-    with cli.progress(text("looking at records"), sum(len(data) for data, _ in found)) as bar:
-        seen = watching.watch(
+    surveys = [records_at(home, labels, path, split) for path in paths]
+    left_out = [problem for _, problems in surveys for problem in problems]
+    with cli.progress(text("looking at records"), sum(len(data) for data, _ in surveys)) as bar:
+        observation = watching.watch(
             home,
-            [data for data, _ in found],
+            [data for data, _ in surveys],
             count=suggest,
             left_out=left_out,
             progress=lambda done: bar.update(done),
         )
-    for problem in seen.left_out:
+    for problem in observation.left_out:
         note(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
-    document = {"false_alarms": watching.FALSE_ALARMS, **canonical.to_builtins(seen)}
-    show(document, fitted(_lines(seen, home.root, watching.FALSE_ALARMS)), as_json)
-    if seen.batch.alarm:
+    document = {"false_alarms": watching.FALSE_ALARMS, **canonical.to_builtins(observation)}
+    show(document, fitted(_lines(observation, home.root, watching.FALSE_ALARMS)), as_json)
+    if observation.batch.alarm:
         return errors.EXIT_NOT_ACCEPTED
-    return errors.EXIT_CONFIG if seen.left_out else errors.EXIT_OK
+    return errors.EXIT_CONFIG if observation.left_out else errors.EXIT_OK
 
 
-def _lines(seen: Watch, root: Path, rate: float) -> Iterator[str]:
-    batch, shift = seen.batch, seen.shift
+def _lines(observation: Watch, root: Path, rate: float) -> Iterator[str]:
+    batch, shift = observation.batch, observation.shift
     yield text(
         "{count} records, against version {number} of the data set",
         count=batch.records,
@@ -97,12 +97,12 @@ def _lines(seen: Watch, root: Path, rate: float) -> Iterator[str]:
             count=batch.unsure,
             share=100 * batch.unsure / batch.records,
         )
-    for label, count in seen.called.items():
+    for label, count in observation.called.items():
         yield text(
             "    called {label} {count:6}, frozen with this label {own:6}",
             label=padded(printable(label), 20),
             count=count,
-            own=seen.frozen.get(label, 0),
+            own=observation.frozen.get(label, 0),
         )
     verdict = text("no alarm")
     if batch.alarm:
@@ -112,8 +112,8 @@ def _lines(seen: Watch, root: Path, rate: float) -> Iterator[str]:
         verdict=verdict,
         rate=100 * rate,
     )
-    yield from _suggestions(seen)
-    cost = seen.release
+    yield from _suggestions(observation)
+    cost = observation.release
     yield text(
         "a new release would cost epsilon {epsilon}: {after:.4g} of {cap} would be spent, and"
         " {left} more would fit",
@@ -126,13 +126,17 @@ def _lines(seen: Watch, root: Path, rate: float) -> Iterator[str]:
         yield next_step("label some of these; wg-client freeze --home {home}", home=root)
 
 
-def _suggestions(seen: Watch) -> Iterator[str]:
-    if seen.label_next:
+def _suggestions(observation: Watch) -> Iterator[str]:
+    if observation.label_next:
         yield text("worth labelling, the most first:")
-    for one in seen.label_next:
-        call = f"{printable(one.label)} ({one.probability:.2f})" if one.label else ""
-        like = "" if one.likeness is None else f"{one.likeness:.3f}"
-        yield f"    {printable(one.name)}  {like}  {call}".rstrip()
+    for suggestion in observation.label_next:
+        call = (
+            f"{printable(suggestion.label)} ({suggestion.probability:.2f})"
+            if suggestion.label
+            else ""
+        )
+        like = "" if suggestion.likeness is None else f"{suggestion.likeness:.3f}"
+        yield f"    {printable(suggestion.name)}  {like}  {call}".rstrip()
 
 
 COMMANDS = (watch,)

@@ -90,7 +90,7 @@ def enrol(
     ca_pem = _fetch_ca(token)
     public = identity.create(home, token.site)
     with _open_ledger(home, ledger, token.site, predecessor) as opened:
-        first = opened.first_checkpoint()
+        checkpoint = opened.first_checkpoint()
         request = EnrolmentRequest(
             site=token.site,
             secret=token.secret,
@@ -100,7 +100,7 @@ def enrol(
             ledger_origin=opened.origin,
             ledger_key=public.ledger_key,
             genesis=opened.entry(0).decode(),
-            checkpoint=first.decode(),
+            checkpoint=checkpoint.decode(),
             replaced=_show_replaced(opened, replaced or ledger or home.ledger),
         )
         reply = _exchange(token, ca_pem, request)
@@ -110,7 +110,7 @@ def enrol(
         sharing.check_witness(home, reply.witness_name, reply.witness_key)
         opened.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
         if reply.cosignature:
-            opened.add_cosignature(first + reply.cosignature.encode(), reply.witness_name)
+            opened.add_cosignature(checkpoint + reply.cosignature.encode(), reply.witness_name)
     atomic.write_bytes(home.ca_certificate, ca_pem)
     atomic.write_bytes(home.certificate, client_certificate)
     atomic.write_bytes(home.encoder, encoder)
@@ -122,23 +122,23 @@ def kept_name(origin: str) -> str:
     return f"ledger-{origin.rpartition('/')[2]}.sqlite"
 
 
-def _show_replaced(ledger: Ledger, beside: Path) -> str:
+def _show_replaced(ledger: Ledger, ledger_path: Path) -> str:
     """Export of the ledger that this one replaces, base64; empty if there is none.
 
     Args:
-        beside: The ledger that is replaced, or one beside which it is kept.
+        ledger_path: The ledger that is replaced, or one beside which it is kept.
 
     Raises:
         ConfigError: It is larger than a server takes.
         VerificationError: It does not hold.
     """
-    first = entries.decode(ledger.entry(0))
-    if not isinstance(first, Genesis) or first.predecessor is None:
+    genesis = entries.decode(ledger.entry(0))
+    if not isinstance(genesis, Genesis) or genesis.predecessor is None:
         return ""
-    for path in (beside.with_name(kept_name(first.predecessor.origin)), beside):
+    for path in (ledger_path.with_name(kept_name(genesis.predecessor.origin)), ledger_path):
         if path.is_file():
             with Ledger.open(path) as replaced_ledger:
-                if replaced_ledger.origin == first.predecessor.origin:
+                if replaced_ledger.origin == genesis.predecessor.origin:
                     return _export(path)
     return ""
 
@@ -177,13 +177,15 @@ def _open_ledger(
         return Ledger.open(ledger, key)
     origin = identity.ledger_origin(site, signing.public_bytes(key))
     if database.holds_ledger(home.ledger):
-        found = Ledger.open(home.ledger, key)
-        if found.origin == origin:
-            return found
-        size, other = found.size, found.origin
-        found.close()
+        home_ledger = Ledger.open(home.ledger, key)
+        if home_ledger.origin == origin:
+            return home_ledger
+        size, present_origin = home_ledger.size, home_ledger.origin
+        home_ledger.close()
         if size > 1:
-            raise VerificationError(f"{home.ledger}: origin {other!r}, expected {origin!r}")
+            raise VerificationError(
+                f"{home.ledger}: origin {present_origin!r}, expected {origin!r}"
+            )
         for path in home.root.glob("ledger.sqlite*"):  # left by a try for another site
             path.unlink()
     return Ledger.create(home.ledger, origin=origin, key=key, site=site, predecessor=predecessor)
@@ -200,10 +202,10 @@ def _fetch_ca(token: JoinToken) -> bytes:
     if status != 200:
         raise PeerError(f"enrolment: the server answered {status} to a request for its CA")
     der = _one_certificate(body)
-    found = canonical.sha256_hex(der)
-    if found != token.ca_sha256:
+    digest = canonical.sha256_hex(der)
+    if digest != token.ca_sha256:
         raise VerificationError(
-            f"enrolment: {token.enrol_url} presents CA {found[:16]}…, the join token names"
+            f"enrolment: {token.enrol_url} presents CA {digest[:16]}…, the join token names"
             f" {token.ca_sha256[:16]}…: this is not the server that made the token"
         )
     pem = ssl.DER_cert_to_PEM_cert(der).encode("ascii")
@@ -256,10 +258,10 @@ def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> t
         encoder = base64.b64decode(reply.encoder, validate=True)
     except (binascii.Error, ValueError) as error:
         raise DecodeError("enrolment reply: encoder: not base64") from error
-    found = canonical.sha256_hex(encoder)
-    if found != token.encoder:
+    digest = canonical.sha256_hex(encoder)
+    if digest != token.encoder:
         raise VerificationError(
-            f"enrolment reply: encoder {found}, the join token names {token.encoder}: this is not"
+            f"enrolment reply: encoder {digest}, the join token names {token.encoder}: this is not"
             " the encoder that the operator promised; ask for a new token"
         )
     return pem, encoder

@@ -86,11 +86,11 @@ def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None)
     configuration.check_unit(choice.unit_column, privacy.unit_rule)
     if privacy.unit_rule == configuration.RECORD:
         choice.reading.check_record()
-    found = survey(
+    data_survey = survey(
         choice.path, choice.labels, unit_column=choice.unit_column, reading=choice.reading
     )
-    configuration.check_labels(found.data.label_names)
-    return inspect(found, units=privacy.unit_rule != "record", stage=stage)
+    configuration.check_labels(data_survey.data.label_names)
+    return inspect(data_survey, units=privacy.unit_rule != "record", stage=stage)
 
 
 def check_token(token: str, encoder: str | None) -> JoinToken:
@@ -117,7 +117,7 @@ def initialise(
     *,
     encoder: str | None = None,
     confirm: Confirm | None = None,
-    found: Inspection | None = None,
+    inspection: Inspection | None = None,
     stage: Stage | None = None,
 ) -> tuple[ClientConfig, Frozen]:
     """Make a plant's home, or go on with one that an earlier call was cut off from making.
@@ -126,7 +126,7 @@ def initialise(
         home: Where; must not hold a snapshot.
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
         confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
-        found: From ``look``; None: look now.
+        inspection: From ``look``; None: look now.
         stage: Told how far reading and encoding are.
 
     Raises:
@@ -137,32 +137,32 @@ def initialise(
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
     check_new(home)
-    found = found or look(choice, privacy, stage)
+    inspection = inspection or look(choice, privacy, stage)
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
     path = choice.path
-    if refused := why_not(found, set_aside=skip, allow_empty=empty, source=path):
+    if refused := why_not(inspection, set_aside=skip, allow_empty=empty, source=path):
         raise refused
     named = check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     data = DataConfig(
         name=choice.name or named.site,
         path=str(path.resolve()),
-        labels=found.data.label_names,
+        labels=inspection.data.label_names,
         encoder=named.encoder,
         unit_column=choice.unit_column,
         reading=choice.reading,
         local_encoder=choice.local_encoder
-        or local_encoder.usual(found.data.modality, found.shapes),
+        or local_encoder.usual(inspection.data.modality, inspection.shapes),
     )
     if data.local_encoder is not None:
-        local_encoder.load(data.local_encoder, found.data.modality)
+        local_encoder.load(data.local_encoder, inspection.data.modality)
     if home.config.exists():
         config = _enrolled_before(home, named, data, privacy)
     else:
-        config = _enrol(home, token, choice, found, data, privacy, confirm)
+        config = _enrol(home, token, choice, inspection, data, privacy, confirm)
     return config, freeze_data(
         home,
-        found,
+        inspection,
         load=local_encoder.loader(config),
         set_aside=skip,
         allow_empty=empty,
@@ -174,18 +174,18 @@ def _enrol(
     home: ClientHome,
     token: str,
     choice: DataChoice,
-    found: Inspection,
+    inspection: Inspection,
     data: DataConfig,
     privacy: PrivacyConfig,
     confirm: Confirm | None,
 ) -> ClientConfig:
     """Enrol a home that has no ``client.yaml``, and write it; errors as of ``initialise``."""
     shared = share(home, choice, privacy, protocol.decode_token(token.strip()).site)
-    check_room(home, len(found.data))
+    check_room(home, len(inspection.data))
     with locks.node(home):
-        see = partial(_see, found, choice.path, confirm)
+        see = partial(_see, inspection, choice.path, confirm)
         done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
-        margin = modality(found.data.modality).standard_errors
+        margin = modality(inspection.data.modality).standard_errors
         config = ClientConfig(
             site=done.site,
             server=pinned_server(done.reply),
@@ -212,10 +212,10 @@ def _enrolled_before(
             " or for another encoder; --replace enrols this home again"
         )
     wrong = [
-        f"{part}.{one.name}"
+        f"{part}.{setting.name}"
         for part, old, new in (("data", config.data, data), ("privacy", config.privacy, privacy))
-        for one in fields(old)
-        if getattr(old, one.name) != getattr(new, one.name)
+        for setting in fields(old)
+        if getattr(old, setting.name) != getattr(new, setting.name)
     ]
     if wrong:
         raise ConfigError(
@@ -243,11 +243,11 @@ def check_room(home: ClientHome, records: int) -> None:
         )
 
 
-def _see(found: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:
+def _see(inspection: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:
     """Check the encoder that came against the data set, and have the owner confirm it."""
     records = load_encoder(package).modality  # its range is checked there
-    if len(found.data):
-        check_modality(records, found.data.modality, path)
+    if len(inspection.data):
+        check_modality(records, inspection.data.modality, path)
     if confirm is not None:
         confirm(encoder_about.about(package))
 
@@ -262,9 +262,9 @@ def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: st
         if place.read(home.root) is not None:
             raise ConfigError(f"{home.root}: draws on another home's budget; name it (--budget-of)")
         return False
-    other = configuration.load(ClientHome(choice.budget_of))
+    budget_config = configuration.load(ClientHome(choice.budget_of))
     cap = (privacy.cap_epsilon, privacy.cap_delta)
-    sharing.check_new(other, site=site, name=choice.name or site, cap=cap)
+    sharing.check_new(budget_config, site=site, name=choice.name or site, cap=cap)
     sharing.join(home, choice.budget_of)
     return True
 

@@ -157,8 +157,10 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
     The released bytes themselves are on the ledger.
     """
     key = configuration.load(stage).server.witness_key
-    told = place.read(stage.root)
-    ledger = stage.ledger.exists() if told is None else told != place.read(home.root)
+    budget_place = place.read(stage.root)
+    ledger = (
+        stage.ledger.exists() if budget_place is None else budget_place != place.read(home.root)
+    )
     if key == configuration.load(home).server.witness_key and not ledger:
         return
     home.set_outbox_aside(f"before-witness-{key[:16]}")
@@ -166,13 +168,14 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
 
 def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | None) -> Confirm:
     """Check a token before it is spent; what is returned checks the encoder that comes."""
-    found = protocol.decode_token(token.strip())
-    if found.site != config.site:
-        raise ConfigError(f"join token: for site {found.site!r}, this home is {config.site!r}")
-    encoder_pin.check_same(config.data.encoder, found.encoder, encoder)
+    join_token = protocol.decode_token(token.strip())
+    if join_token.site != config.site:
+        raise ConfigError(f"join token: for site {join_token.site!r}, this home is {config.site!r}")
+    encoder_pin.check_same(config.data.encoder, join_token.encoder, encoder)
 
     def look(package: bytes) -> None:
-        if found.encoder != config.data.encoder:  # enrolment has held the package against the token
+        # Enrolment has held the package against the token.
+        if join_token.encoder != config.data.encoder:
             from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
 
             load_encoder(package)

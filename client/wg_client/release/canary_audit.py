@@ -69,13 +69,13 @@ def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> 
     def package() -> bytes:
         return made_up_encoder() if encoder is None else encoder
 
-    once = functools.cache(load or _installed)
+    cached_load = functools.cache(load or _installed)
 
     def fresh(setup: Setup) -> AbstractContextManager[AuditedPlant]:
         if not setup.dimension:
-            return _plant(setup, package(), once)
-        given = _GivenFeatures(dimension=setup.dimension)
-        return _plant(setup, repr(given).encode(), lambda _: given)
+            return _plant(setup, package(), cached_load)
+        feature_encoder = _GivenFeatures(dimension=setup.dimension)
+        return _plant(setup, repr(feature_encoder).encode(), lambda _: feature_encoder)
 
     return fresh
 
@@ -191,9 +191,9 @@ class CanaryPlant:
             classes=np.array(self._labels),
             **{_UNITS: np.array([record.unit for record in records])},  # type: ignore[arg-type]  # numpy's stubs are too strict
         )
-        found = look(self._home, load=self._load)
-        made = freeze_data(self._home, found, load=self._load, now=lambda: NOW)
-        return made.snapshot.manifest.salt
+        inspection = look(self._home, load=self._load)
+        frozen = freeze_data(self._home, inspection, load=self._load, now=lambda: NOW)
+        return frozen.snapshot.manifest.salt
 
     def release(self, question: Question, sampler: Sampler | None) -> bytes:
         """Answer a question as a plant answers its server."""

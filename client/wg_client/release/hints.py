@@ -32,9 +32,9 @@ def hints(
         dimension: Number d of released features.
         noise_std: Noise on one entry of a class's sum, feature units.
     """
-    found: list[str] = []
+    sentences: list[str] = []
     if cap_epsilon > LARGE_EPSILON:
-        found.append(
+        sentences.append(
             text(
                 "privacy.cap_epsilon {epsilon:g}: nobody is protected at such a value; 1 to 10 are"
                 " usual",
@@ -42,7 +42,7 @@ def hints(
             )
         )
     if units and cap_delta * units > _DELTA_SHARE:
-        found.append(
+        sentences.append(
             text(
                 "privacy.cap_delta {delta:g}: the promise may fail for one of {units} units; take"
                 " {least:.0e} or less",
@@ -51,8 +51,8 @@ def hints(
                 least=0.01 / units,
             )
         )
-    found += _lost(per_label, clip_radius, noise_std * math.sqrt(dimension))
-    return tuple(found)
+    sentences += _lost(per_label, clip_radius, noise_std * math.sqrt(dimension))
+    return tuple(sentences)
 
 
 def _lost(per_label: Mapping[str, int], clip_radius: float, noise: float) -> list[str]:
@@ -62,14 +62,14 @@ def _lost(per_label: Mapping[str, int], clip_radius: float, noise: float) -> lis
     if not lost:
         return []
     names = ", ".join(f"{label!r} ({per_label[label]})" for label in lost[:_SHOWN])
-    more = text(" and {count} more", count=len(lost) - _SHOWN) if len(lost) > _SHOWN else ""
+    remainder = text(" and {count} more", count=len(lost) - _SHOWN) if len(lost) > _SHOWN else ""
     return [
         text(
             "too few records for this epsilon: the noise is longer than all records of a class"
             " together, for {names}{more}; {needed} records a class, or a larger epsilon, are"
             " the least",
             names=names,
-            more=more,
+            more=remainder,
             needed=math.ceil(noise / clip_radius),
         )
     ]

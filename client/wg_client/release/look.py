@@ -28,29 +28,30 @@ def look(home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None) -> 
     """
     config = configuration.load(home)
     encoder = load(encoder_pin.load(home, config))
-    found = survey(
+    data_survey = survey(
         Path(config.data.path),
         config.data.labels,
         unit_column=config.data.unit_column,
         modality=encoder.modality,
         reading=config.data.reading,
     )
-    return inspect(found, units=config.privacy.unit_rule != "record", stage=stage)
+    return inspect(data_survey, units=config.privacy.unit_rule != "record", stage=stage)
 
 
 def why_not(
-    found: Inspection, *, set_aside: bool, allow_empty: bool, source: Path
+    inspection: Inspection, *, set_aside: bool, allow_empty: bool, source: Path
 ) -> DataError | None:
     """Why a data set cannot be frozen, or nothing; ``source`` is its folder or file."""
-    if found.problems and not set_aside:
-        first = found.problems[0]
+    if inspection.problems and not set_aside:
+        problem = inspection.problems[0]
         return DataError(
-            f"{source}: nothing was frozen: {len(found.problems)} records or files cannot be used,"
-            f" first {first.name}: {first.reason}; mend them, or leave them out with --set-aside"
+            f"{source}: nothing was frozen: {len(inspection.problems)} records or files cannot be"
+            f" used, first {problem.name}: {problem.reason}; mend them, or leave them out with"
+            " --set-aside"
         )
-    if not len(found.data) and not allow_empty:
+    if not len(inspection.data) and not allow_empty:
         return DataError(
-            f"{nothing_found(source, found.problems)}: nothing was frozen;"
+            f"{nothing_found(source, inspection.problems)}: nothing was frozen;"
             " --allow-empty allows that"
         )
     return None
@@ -58,7 +59,7 @@ def why_not(
 
 def freeze_data(
     home: ClientHome,
-    found: Inspection,
+    inspection: Inspection,
     *,
     load: LoadEncoder,
     set_aside: bool = False,
@@ -79,6 +80,6 @@ def freeze_data(
         WgError: As of ``wg_core.release.freeze.freeze``.
     """
     source = Path(configuration.load(home).data.path)
-    if refused := why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source):
+    if refused := why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source):
         raise refused
-    return freezing.freeze(home, found, load=load, stage=stage, now=now)
+    return freezing.freeze(home, inspection, load=load, stage=stage, now=now)

@@ -183,20 +183,27 @@ def check(
     plant = plants.open_plant(home)
     schema = plants.statistics_schema(plant)
     privacy = plant.config.privacy
-    asked = plain(epsilon or privacy.max_request_epsilon)
-    asked_delta = plain(delta or privacy.max_request_delta)
+    request_epsilon = plain(epsilon or privacy.max_request_epsilon)
+    request_delta = plain(delta or privacy.max_request_delta)
     request, sigma = charge_request(
-        plant.config, schema, request_id="0" * 32, epsilon=asked, delta=asked_delta, purpose="check"
+        plant.config,
+        schema,
+        request_id="0" * 32,
+        epsilon=request_epsilon,
+        delta=request_delta,
+        purpose="check",
     )
     with Ledger.open(home.ledger) as ledger:
         spent = ledger.spent(plant.config.data.name)
     cap, cap_delta = float(spent.cap_epsilon), float(spent.cap_delta)
     cost = accounting.cost(spent.events, request.event, cap_delta)
-    left = accounting.releases_left(spent.events, request.event, cap * (1 + 1e-6), cap_delta)
-    over = float(asked) > float(privacy.max_request_epsilon)
-    over = over or float(asked_delta) > float(privacy.max_request_delta)
+    releases_left = accounting.releases_left(
+        spent.events, request.event, cap * (1 + 1e-6), cap_delta
+    )
+    over = float(request_epsilon) > float(privacy.max_request_epsilon)
+    over = over or float(request_delta) > float(privacy.max_request_delta)
     sight = _sight(plant)
-    refused = "policy" if over else "budget" if left == 0 else ""
+    refused = "policy" if over else "budget" if releases_left == 0 else ""
     return Check(
         site=plant.config.site,
         dataset=plant.config.data.name,
@@ -204,8 +211,8 @@ def check(
         data=sight,
         would_leave=departure(schema, sigma, plant.config.data.unit_column),
         cost=CostSight(
-            epsilon=asked,
-            delta=asked_delta,
+            epsilon=request_epsilon,
+            delta=request_delta,
             alone=cost.alone,
             spent=cost.before,
             after=cost.after,
@@ -213,7 +220,7 @@ def check(
             cap_delta=spent.cap_delta,
             allowed=not refused,
             refused_by=refused,
-            releases_left=left,
+            releases_left=releases_left,
         ),
         hints=hints(
             per_label=sight.per_label,
@@ -287,7 +294,7 @@ def change(plant: Plant) -> Change:
     try:
         if config.reading.log is not None:
             return _change_of_logs(plant, path)
-        found = survey(
+        data_survey = survey(
             path,
             config.labels,
             unit_column=config.unit_column,
@@ -296,23 +303,32 @@ def change(plant: Plant) -> Change:
         )
     except DataError as error:
         return Change(unreadable=str(error))
-    known = {*listing.names}
-    left_out = {one.name for one in listing.set_aside} | {one.name for one in listing.duplicates}
-    there = {*found.data.names, *(one.name for one in (*found.problems, *found.strays))}
+    frozen_names = {*listing.names}
+    left_out = {entry.name for entry in listing.set_aside} | {
+        entry.name for entry in listing.duplicates
+    }
+    present_names = {
+        *data_survey.data.names,
+        *(entry.name for entry in (*data_survey.problems, *data_survey.strays)),
+    }
     stamps = plant.snapshot.records().stamps
     touched = sum(
-        file_stamp(path / name if path.is_dir() else path) != (int(size), int(when))
-        for name, (size, when) in zip(listing.names, stamps, strict=True)
-        if name in there
+        file_stamp(path / name if path.is_dir() else path) != (int(size), int(modified))
+        for name, (size, modified) in zip(listing.names, stamps, strict=True)
+        if name in present_names
     )
-    return Change(more=len(there - known - left_out), gone=len(known - there), touched=touched)
+    return Change(
+        more=len(present_names - frozen_names - left_out),
+        gone=len(frozen_names - present_names),
+        touched=touched,
+    )
 
 
 def _sizes(plant: Plant) -> dict[str, int]:
     """How many records of which size, in the words of their modality."""
     kind = modality(plant.data.modality)
     shapes = plant.snapshot.records().shapes.tolist()
-    sizes = Counter(kind.size((one, two)) for one, two in shapes)
+    sizes = Counter(kind.size((rows, columns)) for rows, columns in shapes)
     return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -357,16 +373,20 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
 def _change_of_logs(plant: Plant, path: Path) -> Change:
     """As ``_change``, by logs and not by windows: nothing is read for it."""
     log, listing = plant.config.data.reading.log, plant.snapshot.listing()
-    there = set(logs_at(path, None if log is None else log.intervals))
+    present_logs = set(logs_at(path, None if log is None else log.intervals))
     stamps = plant.snapshot.records().stamps
     frozen = {
-        file_of(path, name): (int(size), int(when))
-        for name, (size, when) in zip(listing.names, stamps, strict=True)
+        file_of(path, name): (int(size), int(modified))
+        for name, (size, modified) in zip(listing.names, stamps, strict=True)
     }
-    apart = [one.name for one in listing.set_aside] + [one.name for one in listing.duplicates]
-    known = {*frozen, *(file_of(path, name) for name in apart)}
+    excluded_names = [entry.name for entry in listing.set_aside] + [
+        entry.name for entry in listing.duplicates
+    ]
+    known_logs = {*frozen, *(file_of(path, name) for name in excluded_names)}
     return Change(
-        more=len(there - known),
-        gone=len(set(frozen) - there),
-        touched=sum(file_stamp(file) != stamp for file, stamp in frozen.items() if file in there),
+        more=len(present_logs - known_logs),
+        gone=len(set(frozen) - present_logs),
+        touched=sum(
+            file_stamp(file) != stamp for file, stamp in frozen.items() if file in present_logs
+        ),
     )
