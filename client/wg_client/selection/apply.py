@@ -103,13 +103,13 @@ def apply_package(
     package, tensors = verify(plant, source)
     verified(source)
     digest = _sha256(source)
-    found = store.read_manifest(home, package.package_id)
-    if found is not None:
-        if found.package_sha256 != digest:
+    stored_manifest = store.read_manifest(home, package.package_id)
+    if stored_manifest is not None:
+        if stored_manifest.package_sha256 != digest:
             raise VerificationError(f"package {package.package_id[:16]}: other bytes than before")
-        if store.all_manifests(home)[-1] == found:
-            adoption.arrived(home, found)  # a crash may have come before it was
-        return AppliedModel(manifest=found)
+        if store.all_manifests(home)[-1] == stored_manifest:
+            adoption.arrived(home, stored_manifest)  # a crash may have come before it was
+        return AppliedModel(manifest=stored_manifest)
     if now() >= package.expires:
         raise VerificationError(
             f"package {package.package_id[:16]}: expired at {package.expires}, it is {now():.0f}"
@@ -124,8 +124,8 @@ def apply_package(
     probe = probes.of_plant(
         plant, package.architecture, policy.checks.probe_records, contents.network
     )
-    whole = catalogue.known(package.architecture).whole  # then its training tells of itself
-    outcome = select_model(records, contents, policy, probe, None if whole else progress)
+    whole_network = catalogue.known(package.architecture).whole  # then its training tells of itself
+    outcome = select_model(records, contents, policy, probe, None if whole_network else progress)
     manifest, files = _record(plant, package, digest, outcome, contents.network, int(now()))
     manifest, files[store.NOVELTY] = _with_novelty(plant, manifest, probe)
     store.write(home, manifest, files)
@@ -162,13 +162,13 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
         else weights_file.decode(source, key)
     )
     short = package.package_id[:16]
-    for what, got, want in (
+    for field, got, want in (
         ("site", package.site, plant.config.site),
         ("encoder", package.encoder, plant.encoder),
         ("labels", package.labels, plant.config.data.labels),
     ):
         if got != want:
-            raise VerificationError(f"package {short}: {what} is {got!r}, this plant has {want!r}")
+            raise VerificationError(f"package {short}: {field} is {got!r}, this plant has {want!r}")
     try:
         architecture = catalogue.known(package.architecture)
     except ConfigError as error:
@@ -202,12 +202,12 @@ def _record(
     if catalogue.known(package.architecture).whole:
         files = {name: networks.own(package.architecture, file) for name, file in files.items()}
     models = [_entry(name, outcome, files[name], sources) for name in outcome.models]
-    kept = outcome.comparisons.get(outcome.kept)
-    beside = None
+    comparison = outcome.comparisons.get(outcome.kept)
+    network_file = None
     if network is not None:
         files[store.NETWORK] = network.tensors()
-        beside = NetworkFile(
-            architecture="+".join(each.architecture for each in network.found),
+        network_file = NetworkFile(
+            architecture="+".join(member.architecture for member in network.found),
             sha256=canonical.sha256_hex(store.pack(files[store.NETWORK])),
         )
     manifest = ModelsManifest(
@@ -225,12 +225,14 @@ def _record(
         applied=applied,
         kept=outcome.kept,
         reason=plain(outcome.reason),
-        gain=0.0 if kept is None else kept.gain.mean,
+        gain=0.0 if comparison is None else comparison.gain.mean,
         models=tuple(models),
-        findings=tuple(replace(each, message=plain(each.message)) for each in outcome.findings),
+        findings=tuple(
+            replace(finding, message=plain(finding.message)) for finding in outcome.findings
+        ),
         sure=_sure(outcome, plant.config.prediction.wrong),
         local_encoder=None if catalogue.known(package.architecture).whole else plant.local_encoder,
-        network=beside,
+        network=network_file,
         nearest_zoo_distances={
             candidate.name: candidate.nearest_zoo_distance for candidate in package.candidates
         },
@@ -245,15 +247,15 @@ def _entry(
     sources: Mapping[str, str],
 ) -> ModelEntry:
     """What the manifest says of one model."""
-    model, found = outcome.models[name], outcome.accuracy(name)
+    model, accuracy = outcome.models[name], outcome.accuracy(name)
     return ModelEntry(
         name=name,
         sha256=canonical.sha256_hex(store.pack(dict(file))),
         origin=model.origin,
         source=sources.get(model.origin, ""),
         settings=model.fitted.settings,
-        accuracy=None if found is None else found.mean,
-        error=None if found is None else found.error,
+        accuracy=None if accuracy is None else accuracy.mean,
+        error=None if accuracy is None else accuracy.error,
     )
 
 

@@ -75,12 +75,12 @@ def bars(
         return round(100 * (number - bottom) / size, 2)
 
     rows = []
-    for name, kept, value, low, high in values:
+    for name, is_kept, value, low, high in values:
         origin = min(0.0, value) if zero else value
         rows.append(
             Row(
                 name=name,
-                kept=kept,
+                kept=is_kept,
                 value=format(value, form),
                 start=place(origin),
                 length=round(place(max(0.0, value)) - place(origin), 2) if zero else 0.0,
@@ -127,12 +127,18 @@ def reliability(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Drawi
         labels: ``[m]``.
     """
     chances = softmax(logits, axis=1)
-    said, right = chances.max(axis=1), chances.argmax(axis=1) == labels
-    parts = np.array_split(np.argsort(said, kind="stable"), min(_BINS, len(labels)))
-    points = [(float(said[rows].mean()), float(right[rows].mean()), len(rows)) for rows in parts]
+    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
+    parts = np.array_split(np.argsort(confidence, kind="stable"), min(_BINS, len(labels)))
+    points = [
+        (float(confidence[rows].mean()), float(right[rows].mean()), len(rows)) for rows in parts
+    ]
     dots = [
-        (_x(one), _y(share, 0.0), f"{100 * one:.0f} % → {100 * share:.0f} % ({count})")
-        for one, share, count in points
+        (
+            _x(probability),
+            _y(share, 0.0),
+            f"{100 * probability:.0f} % → {100 * share:.0f} % ({count})",
+        )
+        for probability, share, count in points
     ]
     ideal = Line("", f"M{_x(0)} {_y(0, 0)}L{_x(1)} {_y(1, 0)}", ())
     ticks = tuple(Tick(_x(share), f"{100 * share:.0f}") for share in (0, 0.25, 0.5, 0.75, 1))

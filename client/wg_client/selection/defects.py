@@ -75,12 +75,12 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
         labels: The label domain.
         good: Labels that mean "no defect"; the other ones are defects, if there are any of both.
     """
-    kept = outcome.out_of_fold(outcome.kept)
-    if kept is None or not len(outcome.labels):
+    kept_predictions = outcome.out_of_fold(outcome.kept)
+    if kept_predictions is None or not len(outcome.labels):
         return Figures(good=tuple(good))
-    known = outcome.models.get(LOCAL)
-    local = None if outcome.kept == LOCAL or known is None else known.fitted.out_of_fold
-    named = _share(outcome, kept, local, lambda calls, own: calls == own, None)
+    local_model = outcome.models.get(LOCAL)
+    local = None if outcome.kept == LOCAL or local_model is None else local_model.fitted.out_of_fold
+    named = _share(outcome, kept_predictions, local, lambda calls, truth: calls == truth, None)
     indices = np.flatnonzero([label in good for label in labels])
     if not 0 < len(indices) < len(labels):
         return Figures(good=tuple(good), named=named)
@@ -90,20 +90,20 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
 
     clean = is_good(outcome.labels)
 
-    def agree(calls: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.asarray(is_good(calls) == is_good(own))
+    def agree(calls: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.asarray(is_good(calls) == is_good(truth))
 
     return Figures(
         good=tuple(good),
         named=named,
-        found=_share(outcome, kept, local, agree, ~clean),
-        passed=_share(outcome, kept, local, agree, clean),
+        found=_share(outcome, kept_predictions, local, agree, ~clean),
+        passed=_share(outcome, kept_predictions, local, agree, clean),
     )
 
 
 def _share(
     outcome: Outcome,
-    kept: OutOfFold,
+    kept_predictions: OutOfFold,
     local: OutOfFold | None,
     right: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
     rows: NDArray[np.bool_] | None,
@@ -113,24 +113,24 @@ def _share(
     groups = np.unique(outcome.records.judged_groups[chosen], return_inverse=True)[1]
     if len(np.unique(groups)) < 2:
         return None
-    own = outcome.labels[chosen]
+    truth = outcome.labels[chosen]
 
     def shares(judged: OutOfFold) -> NDArray[np.float64]:
-        found = [right(calls, own) for calls in judged.predictions[:, chosen]]
-        return np.asarray(np.mean(found, axis=0), dtype=np.float64)
+        correct = [right(calls, truth) for calls in judged.predictions[:, chosen]]
+        return np.asarray(np.mean(correct, axis=0), dtype=np.float64)
 
-    first = shares(kept)
+    kept_shares = shares(kept_predictions)
     if local is None:
-        return Share(kept=gain.accuracy(first, groups), local=None)
-    second = shares(local)
-    more = first - second
+        return Share(kept=gain.accuracy(kept_shares, groups), local=None)
+    local_shares = shares(local)
+    differences = kept_shares - local_shares
     folds = outcome.records.folds.count
-    error = math.sqrt(1 + folds / (folds - 1)) * gain.standard_error(more, groups)
+    error = math.sqrt(1 + folds / (folds - 1)) * gain.standard_error(differences, groups)
     half = error * float(stdtrit(len(np.unique(groups)) - 1, (1 + gain.COVERAGE) / 2))
-    middle = float(more.mean())
+    middle = float(differences.mean())
     return Share(
-        kept=gain.accuracy(first, groups),
-        local=gain.accuracy(second, groups),
+        kept=gain.accuracy(kept_shares, groups),
+        local=gain.accuracy(local_shares, groups),
         more=middle,
         low=max(middle - half, -1.0),
         high=min(middle + half, 1.0),

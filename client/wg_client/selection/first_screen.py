@@ -123,8 +123,8 @@ def _advice(outcome: Outcome, warned: Sequence[Finding]) -> tuple[Text, Text]:
     return text("Use this model"), why
 
 
-def _codes(found: Iterable[Finding]) -> str:
-    return ", ".join(dict.fromkeys(finding.code for finding in found))
+def _codes(findings: Iterable[Finding]) -> str:
+    return ", ".join(dict.fromkeys(finding.code for finding in findings))
 
 
 def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> Iterator[Text]:
@@ -141,13 +141,13 @@ def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> Itera
         return
     if not outcome.accepted:
         yield text("Nothing: you go on with the model that your own labels give.")
-    for share, alone, beside in (
+    for share, kept_template, comparison_template in (
         (figures.found, _FOUND, _FOUND_BESIDE),
         (figures.passed, _PASSED, _PASSED_BESIDE),
         (figures.named, _NAMED, _NAMED_BESIDE),
     ):
         if share is not None:
-            yield _counted(share, alone, beside)
+            yield _counted(share, kept_template, comparison_template)
     if figures.good and figures.found is not None:
         yield text(
             'Good means: {labels}. Set "data.good" in client.yaml to change that.',
@@ -164,19 +164,19 @@ def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> Itera
         )
 
 
-def _counted(share: Share, alone: str, beside: str) -> Text:
-    kept, local = share.kept, share.local
+def _counted(share: Share, kept_template: str, comparison_template: str) -> Text:
+    kept_accuracy, local_accuracy = share.kept, share.local
     values = {
-        "kept": _thousand(kept.mean),
-        "low": _thousand(kept.low),
-        "high": _thousand(kept.high),
+        "kept": _thousand(kept_accuracy.mean),
+        "low": _thousand(kept_accuracy.low),
+        "high": _thousand(kept_accuracy.high),
     }
-    if local is None:
-        return text(alone, **values)
+    if local_accuracy is None:
+        return text(kept_template, **values)
     return text(
-        beside,
+        comparison_template,
         **values,
-        own=_thousand(local.mean),
+        own=_thousand(local_accuracy.mean),
         more=_thousand(share.more),
         least=_thousand(share.low),
         most=_thousand(share.high),
@@ -187,9 +187,9 @@ def _thousand(share: float) -> int:
     return round(1000 * share)
 
 
-def _list(names: Sequence[str], most: int = 6) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown}, … ({len(names)})"
+def _list(names: Sequence[str], max_names: int = 6) -> str:
+    shown = ", ".join(names[:max_names])
+    return shown if len(names) <= max_names else f"{shown}, … ({len(names)})"
 
 
 def _privacy(plant: Plant, spend: Spend) -> list[Text]:

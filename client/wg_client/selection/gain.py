@@ -125,11 +125,11 @@ def estimated_gain(
     gain, sd = float(right.mean()), overlap * standard_error(right, groups)
     mass, recall = unseen.mass, 0.0
     if mass:
-        told = np.append(np.log(unseen.classes / mass) - leave_class_out.losses, 0.0)
+        unseen_gains = np.append(np.log(unseen.classes / mass) - leave_class_out.losses, 0.0)
         recalls = np.append(leave_class_out.recalls, 0.0)
         recall, tried = float(recalls.mean()), len(recalls)
-        loss = (1 - mass) * (loss - float(np.log(1 - mass))) + mass * float(told.mean())
-        se = float(np.hypot((1 - mass) * se, mass * told.std() / np.sqrt(tried)))
+        loss = (1 - mass) * (loss - float(np.log(1 - mass))) + mass * float(unseen_gains.mean())
+        se = float(np.hypot((1 - mass) * se, mass * unseen_gains.std() / np.sqrt(tried)))
         gain = (1 - mass) * gain + mass * recall
         sd = float(np.hypot((1 - mass) * sd, mass * recalls.std() / np.sqrt(tried)))
     return Gain(log_loss=loss, log_loss_se=se, mean=gain, sd=sd, unseen_recall=recall)
@@ -137,11 +137,11 @@ def estimated_gain(
 
 def standard_error(values: Floats, groups: Ints) -> float:
     """Standard error of the mean of values ``[m]`` that are dependent within groups; inf of one."""
-    away = np.bincount(groups, weights=values - values.mean())
-    count = len(away)
+    deviations = np.bincount(groups, weights=values - values.mean())
+    count = len(deviations)
     if count < 2:
         return float("inf")
-    return float(np.sqrt(np.sum(away**2) * count / (count - 1)) / len(values))
+    return float(np.sqrt(np.sum(deviations**2) * count / (count - 1)) / len(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

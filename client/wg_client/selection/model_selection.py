@@ -74,10 +74,10 @@ class Outcome:
 
     def accuracy(self, name: str) -> Accuracy | None:
         """Accuracy of a model on new records of the site; None where it was not judged."""
-        judged, own = self.out_of_fold(name), self.models[name].fitted.out_of_fold
-        if judged is None or own is None:
+        judged, out_of_fold = self.out_of_fold(name), self.models[name].fitted.out_of_fold
+        if judged is None or out_of_fold is None:
             return None
-        rise = own.rise(self.records.folds.assignment)
+        rise = out_of_fold.rise(self.records.folds.assignment)
         return gain.accuracy(_right(judged), self.records.judged_groups, rise)
 
 
@@ -112,18 +112,18 @@ def select_model(
     findings = checks.findings(comparisons.values())
     blocked = {finding.model for finding in findings if finding.blocks}
     if not len(records.labels):
-        kept, reason = _unchecked(models, blocked, package, policy)
+        kept_name, reason = _unchecked(models, blocked, package, policy)
         return Outcome(
             models=models,
             comparisons={},
             findings=findings,
-            kept=kept,
+            kept=kept_name,
             reason=reason,
             records=records,
         )
-    passed = {name: found for name, found in comparisons.items() if name not in blocked}
-    asked = {name: found.asked for name, found in comparisons.items()}
-    kept, by_rule = _best(passed, asked)
+    passed = {name: comparison for name, comparison in comparisons.items() if name not in blocked}
+    margins = {name: comparison.asked for name, comparison in comparisons.items()}
+    kept_name, by_rule = _best(passed, margins)
     alone = None if package.encoder is None else records.fit_local(package.encoder)
     alone_judged = None if alone is None else alone.out_of_fold
     blocked -= {f.model for f in findings if f.blocks and f.code == checks.GAIN}
@@ -131,14 +131,14 @@ def select_model(
         models=models,
         comparisons=comparisons,
         findings=findings,
-        kept=kept,
-        reason=_reason(kept, findings, models, package),
+        kept=kept_name,
+        reason=_reason(kept_name, findings, models, package),
         records=records,
         selected=_selected(
-            models, records, {name: asked[name] for name in asked if name not in blocked}
+            models, records, {name: margins[name] for name in margins if name not in blocked}
         )
         if by_rule
-        else models[kept].fitted.out_of_fold,
+        else models[kept_name].fitted.out_of_fold,
         encoder_alone=None if alone_judged is None else float(_right(alone_judged).mean()),
     )
 
@@ -160,16 +160,16 @@ def _comparisons(
     another plant gave.
     """
     references = {method.name for method in methods.METHODS if method.reference}
-    local, found = models.get(LOCAL), {}
+    local, comparisons = models.get(LOCAL), {}
     for name in (name for name in models if name not in references):
         model, estimate = models[name], gain.UNKNOWN
         if local is not None:
-            one, other = model.fitted.out_of_fold, local.fitted.out_of_fold
+            out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
             informed = package.informed or model.of_others
-            if not informed or not model.judged or one is None or other is None:
+            if not informed or not model.judged or out_of_fold is None or local_out_of_fold is None:
                 continue
-            estimate = _gain(model, one, other, records, records.judged_groups)
-        found[name] = Comparison(
+            estimate = _gain(model, out_of_fold, local_out_of_fold, records, records.judged_groups)
+        comparisons[name] = Comparison(
             name=name,
             model=model,
             local=local,
@@ -179,15 +179,15 @@ def _comparisons(
             policy=policy,
             probe=probe,
         )
-    return found
+    return comparisons
 
 
 def _gain(
-    model: Model, one: OutOfFold, local: OutOfFold, records: LabelledRecords, groups: Ints
+    model: Model, out_of_fold: OutOfFold, local: OutOfFold, records: LabelledRecords, groups: Ints
 ) -> Gain:
     return gain.estimated_gain(
-        _alone(local.logits, local.labels, records) - one.losses.mean(axis=0),
-        _right(one) - _right(local),
+        _alone(local.logits, local.labels, records) - out_of_fold.losses.mean(axis=0),
+        _right(out_of_fold) - _right(local),
         groups,
         records.folds.count,
         Unseen(mass=records.unseen_mass, classes=records.classes - len(np.unique(records.labels))),
@@ -200,26 +200,34 @@ def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
 
     Of the others it knows nothing: what it loses by them is in ``gain``.
     """
-    seen = np.unique(records.labels)
-    dense = np.searchsorted(seen, labels)
-    losses = [log_loss(each[:, seen], dense) for each in logits]
+    local_classes = np.unique(records.labels)
+    dense = np.searchsorted(local_classes, labels)
+    losses = [log_loss(repeat_logits[:, local_classes], dense) for repeat_logits in logits]
     return np.asarray(np.mean(losses, axis=0))
 
 
-def _best(passed: Mapping[str, Comparison], asked: Mapping[str, float]) -> tuple[str, bool]:
+def _best(passed: Mapping[str, Comparison], margins: Mapping[str, float]) -> tuple[str, bool]:
     """What is kept of models that nothing blocks, and whether the rule says so.
 
     It asks for what labels of one class cannot show: with these the most likely one is kept of
     those that more than one other plant stands behind.
     """
-    gains = {name: found.gain.log_loss for name, found in passed.items() if found.one_class}
+    gains = {
+        name: comparison.gain.log_loss
+        for name, comparison in passed.items()
+        if comparison.one_class
+    }
     if gains:
         return max(gains, key=lambda name: gains[name]), False
-    own = {name for name, found in passed.items() if found.model.of_kind}
-    return _chosen({name: found.gain for name, found in passed.items()}, asked, own), True
+    of_kind = {name for name, comparison in passed.items() if comparison.model.of_kind}
+    return _chosen(
+        {name: comparison.gain for name, comparison in passed.items()}, margins, of_kind
+    ), True
 
 
-def _chosen(gains: Mapping[str, Gain], asked: Mapping[str, float], own: Collection[str]) -> str:
+def _chosen(
+    gains: Mapping[str, Gain], margins: Mapping[str, float], of_kind: Collection[str]
+) -> str:
     """The rule: the model furthest above what is asked of it, or local-only.
 
     Of models of the plant's own kind the one that was trained on stands for all, where it may be
@@ -227,67 +235,79 @@ def _chosen(gains: Mapping[str, Gain], asked: Mapping[str, float], own: Collecti
     choose once more, by the same few labels, is to choose by chance.
     """
     better = {
-        name: found.above(asked[name]) for name, found in gains.items() if found.shown(asked[name])
+        name: estimate.above(margins[name])
+        for name, estimate in gains.items()
+        if estimate.shown(margins[name])
     }
-    if GENERATED_FINETUNED in own and GENERATED_FINETUNED in better:
-        others = set(own) - {GENERATED_FINETUNED}
-        better = {name: value for name, value in better.items() if name not in others}
+    if GENERATED_FINETUNED in of_kind and GENERATED_FINETUNED in better:
+        rivals = set(of_kind) - {GENERATED_FINETUNED}
+        better = {name: value for name, value in better.items() if name not in rivals}
     return max(better, key=lambda name: better[name], default=LOCAL)
 
 
 def _selected(
-    models: Mapping[str, Model], records: LabelledRecords, asked: Mapping[str, float]
+    models: Mapping[str, Model], records: LabelledRecords, margins: Mapping[str, float]
 ) -> OutOfFold | None:
     """What the rule predicts of each record where it was followed without the record's fold.
 
     Args:
         models: All of them.
         records: The plant's.
-        asked: Standard errors by which those that may be kept must be better.
+        margins: Standard errors by which those that may be kept must be better.
     """
-    own = {name for name in asked if models[name].of_kind}
-    judged = {name: models[name].fitted.out_of_fold for name in (LOCAL, *asked)}
-    found = {name: each for name, each in judged.items() if each is not None}
-    if LOCAL not in found:
+    of_kind = {name for name in margins if models[name].of_kind}
+    judged = {name: models[name].fitted.out_of_fold for name in (LOCAL, *margins)}
+    predictions = {
+        name: out_of_fold for name, out_of_fold in judged.items() if out_of_fold is not None
+    }
+    if LOCAL not in predictions:
         return None
-    local, labels, groups = found[LOCAL], records.judged, records.judged_groups
-    repeats = min(len(each.logits) for each in found.values())
+    local, labels, groups = predictions[LOCAL], records.judged, records.judged_groups
+    repeats = min(len(out_of_fold.logits) for out_of_fold in predictions.values())
     logits, inner = local.logits[:repeats].copy(), local.inner[:repeats]
     for repeat in range(repeats):
         fold = records.folds.assignment[repeat]
         for out in range(records.folds.count):
-            known = fold != out
-            base = local.of(repeat, out, known)
+            in_training = fold != out
+            base = local.of(repeat, out, in_training)
             gains = {
                 name: _gain(
-                    models[name], found[name].of(repeat, out, known), base, records, groups[known]
+                    models[name],
+                    predictions[name].of(repeat, out, in_training),
+                    base,
+                    records,
+                    groups[in_training],
                 )
-                for name in asked
+                for name in margins
             }
-            logits[repeat, ~known] = found[_chosen(gains, asked, own)].logits[repeat, ~known]
+            logits[repeat, ~in_training] = predictions[_chosen(gains, margins, of_kind)].logits[
+                repeat, ~in_training
+            ]
     return OutOfFold(logits=logits, inner=inner, labels=labels)
 
 
 def _reason(
-    kept: str, findings: Iterable[Finding], models: Mapping[str, Model], package: Package
+    kept_name: str, findings: Iterable[Finding], models: Mapping[str, Model], package: Package
 ) -> Text:
-    if kept != LOCAL:
-        own = (f for f in findings if f.model == kept and (f.code == checks.GAIN or not f.passed))
-        return joined(*(finding.message for finding in own))
+    if kept_name != LOCAL:
+        kept_findings = (
+            f for f in findings if f.model == kept_name and (f.code == checks.GAIN or not f.passed)
+        )
+        return joined(*(finding.message for finding in kept_findings))
     if not (package.informed or any(model.of_others for model in models.values())):
         return text(
             "No other site has released statistics of these classes, and the server has no records"
             " of this kind of plant: what was delivered knows no more of them than your own"
             " records, and was not judged."
         )
-    said = text("No delivered model was shown to be better than local-only on local records.")
+    sentence = text("No delivered model was shown to be better than local-only on local records.")
     if all(model.judged for model in models.values()):
-        return said
+        return sentence
     own_release = text(
         "Weights that were made from your own release were not judged: your records had a part in"
         " them."
     )
-    return joined(said, own_release)
+    return joined(sentence, own_release)
 
 
 def _unchecked(
@@ -322,7 +342,7 @@ def _unchecked(
         else text("other sites have released statistics of these classes")
     )
     low, middle, high = (round(100 * share) for share in gain.UNCHECKED)
-    said = text(
+    sentence = text(
         "There are no labels here: nothing was checked, and local-only is impossible. It is kept"
         " because {why}. At development sites such models named {middle} % of records right; at"
         " one in ten fewer than {low} %, at one in ten more than {high} %.",
@@ -331,4 +351,4 @@ def _unchecked(
         middle=middle,
         high=high,
     )
-    return max(ranks, key=lambda name: ranks[name]), said
+    return max(ranks, key=lambda name: ranks[name]), sentence

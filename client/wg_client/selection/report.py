@@ -50,13 +50,15 @@ def write_report(
     in_use = adoption.in_use(home)[0].package_id == manifest.package_id
     context = page_context(home, plant, manifest, outcome, spend, in_use=in_use)
     preferred = plant.config.language or language.from_environment()
-    for each in map(speaks, language.CODES):
-        page = render(context, each).encode("utf-8")
-        atomic.write_bytes(home.report.with_suffix(f".{each.code}.html"), page, mode=atomic.PRIVATE)
-        if each.code == preferred:
+    for page_language in map(speaks, language.CODES):
+        page = render(context, page_language).encode("utf-8")
+        atomic.write_bytes(
+            home.report.with_suffix(f".{page_language.code}.html"), page, mode=atomic.PRIVATE
+        )
+        if page_language.code == preferred:
             atomic.write_bytes(home.report, page, mode=atomic.PRIVATE)
-    first: FirstScreen = context["first"]
-    return text("recommendation: {advice}. {why}", advice=first.advice, why=first.why)
+    screen: FirstScreen = context["first"]
+    return text("recommendation: {advice}. {why}", advice=screen.advice, why=screen.why)
 
 
 def render(context: Mapping[str, Any], speak: Language) -> str:
@@ -127,11 +129,11 @@ def _title(name: str) -> Text:
 def _accuracies(outcome: Outcome) -> charts.Rows | None:
     if outcome.out_of_fold(outcome.kept) is None:
         return None
-    found = {name: outcome.accuracy(name) for name in outcome.models}
-    local = found.get(LOCAL)
+    accuracies = {name: outcome.accuracy(name) for name in outcome.models}
+    local = accuracies.get(LOCAL)
     values = [
         (_title(name), name == outcome.kept, 100 * a.mean, 100 * a.low, 100 * a.high)
-        for name, a in found.items()
+        for name, a in accuracies.items()
         if a is not None
     ]
     return charts.bars(values, 0.0 if local is None else 100 * local.mean, ".1f")
@@ -139,23 +141,23 @@ def _accuracies(outcome: Outcome) -> charts.Rows | None:
 
 def _gains(outcome: Outcome) -> charts.Rows | None:
     values = []
-    for name, each in outcome.comparisons.items():
-        found = each.gain
-        shown = found.shown(each.asked)
-        half = 1.96 * found.sd
-        ends = 100 * (found.mean - half), 100 * (found.mean + half)
-        values.append((_title(name), shown, 100 * found.mean, *ends))
+    for name, comparison in outcome.comparisons.items():
+        estimate = comparison.gain
+        shown = estimate.shown(comparison.asked)
+        half = 1.96 * estimate.sd
+        ends = 100 * (estimate.mean - half), 100 * (estimate.mean + half)
+        values.append((_title(name), shown, 100 * estimate.mean, *ends))
     return charts.bars(values, 0.0, "+.1f", zero=False) if values else None
 
 
 def _robustness(outcome: Outcome) -> charts.Rows | None:
     """What plausible changes cost: the kept model, or else the first one that was probed."""
-    found = [f for f in outcome.findings if f.code == robustness.CODE]
-    found.sort(key=lambda finding: finding.model != outcome.kept)
-    if not found:
+    findings = [f for f in outcome.findings if f.code == robustness.CODE]
+    findings.sort(key=lambda finding: finding.model != outcome.kept)
+    if not findings:
         return None
     head = "loss, "
-    losses = {n.removeprefix(head): v for n, v in found[0].figures.items() if n.startswith(head)}
+    losses = {n.removeprefix(head): v for n, v in findings[0].figures.items() if n.startswith(head)}
     values = [
         (text(name), False, 100 * lost, 100 * lost, 100 * lost) for name, lost in losses.items()
     ]
@@ -191,8 +193,8 @@ def _label_rows(plant: Plant, outcome: Outcome) -> list[LabelRow]:
     rows = []
     counts = np.bincount(outcome.records.labels, minlength=len(plant.data.label_names))
     for index, name in enumerate(plant.data.label_names):
-        own = outcome.labels == index
-        known = own.any() and len(predictions)
-        recall = float((predictions[:, own] == index).mean()) if known else None
+        of_class = outcome.labels == index
+        measurable = of_class.any() and len(predictions)
+        recall = float((predictions[:, of_class] == index).mean()) if measurable else None
         rows.append(LabelRow(name, int(counts[index]), recall))
     return rows

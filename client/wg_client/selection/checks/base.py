@@ -48,8 +48,8 @@ class Comparison:
 
         That of one other plant alone does not: its head may name the same class always.
         """
-        known = self.package.known and not self.model.of_others
-        return self.records.one_class and known and self.policy.without_labels
+        package_known = self.package.known and not self.model.of_others
+        return self.records.one_class and package_known and self.policy.without_labels
 
     @property
     def least_recall(self) -> float:

@@ -32,7 +32,7 @@ def check(comparison: Comparison) -> Finding | None:
     policy = comparison.policy.checks
     chances = softmax(logits[0], axis=1)
     sure, right = chances.max(axis=1), (chances.argmax(axis=1) == labels).astype(np.float64)
-    found = float(calibration_error(sure, right))
+    error = float(calibration_error(sure, right))
     rng = streams.rng(Stream.PROBE, then=(ord("c"),))
     draws = calibration_error(sure, rng.random((_DRAWS, len(sure))) < sure)
     chance = float(np.quantile(draws, policy.confidence))
@@ -40,9 +40,9 @@ def check(comparison: Comparison) -> Finding | None:
     return Finding(
         model=comparison.name,
         code=CODE,
-        passed=found <= max(policy.calibration_error, chance),
+        passed=error <= max(policy.calibration_error, chance),
         figures={
-            "error": found,
+            "error": error,
             "chance": chance,
             "limit": policy.calibration_error,
             "overconfidence": gap,
@@ -50,7 +50,7 @@ def check(comparison: Comparison) -> Finding | None:
         message=text(
             "Calibration error {error:.1f} points ({how} by {gap:.1f}); {limit:.1f} are allowed,"
             " and chance alone gives up to {chance:.1f} on {records} records.",
-            error=100 * found,
+            error=100 * error,
             how=text("overconfident") if gap > 0 else text("underconfident"),
             gap=100 * abs(gap),
             limit=100 * policy.calibration_error,

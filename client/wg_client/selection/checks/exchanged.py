@@ -28,13 +28,13 @@ def check(comparison: Comparison) -> Finding | None:
         return None
     calls = comparison.model.fitted.predictions[0]
     best = assignment(calls, records)
-    own, other = calls == records.judged, best[calls] == records.judged
-    gap = other.astype(np.float64) - own
+    right, right_exchanged = calls == records.judged, best[calls] == records.judged
+    gap = right_exchanged.astype(np.float64) - right
     # The best of K! assignments is taken: the bound is for that many tries.
     tries = math.exp(min(math.lgamma(records.classes + 1), _MOST))
     z = -float(ndtri((1 - comparison.policy.checks.confidence) / tries))
     sure = float(gap.mean() - z * gap.std() / records.independent**0.5)
-    consistent = float(other.mean()) > 0.5
+    consistent = float(right_exchanged.mean()) > 0.5
     moved = [int(label) for label in np.flatnonzero(best != np.arange(records.classes))]
     named = ", ".join(comparison.label(label) for label in moved[:3])
     return Finding(
@@ -44,7 +44,7 @@ def check(comparison: Comparison) -> Finding | None:
         figures={
             "gap": float(gap.mean()),
             "sure": sure,
-            "right": float(other.mean()),
+            "right": float(right_exchanged.mean()),
             "moved": float(len(moved)),
         },
         message=(

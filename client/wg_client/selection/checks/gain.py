@@ -17,8 +17,8 @@ def check(comparison: Comparison) -> Finding | None:
     """
     if comparison.local is None:
         return None
-    gain, asked = comparison.gain, comparison.asked
-    passed = gain.shown(asked)
+    gain, margin = comparison.gain, comparison.asked
+    passed = gain.shown(margin)
     if comparison.one_class and not passed:
         return _of_one_class(comparison)
     return Finding(
@@ -30,7 +30,7 @@ def check(comparison: Comparison) -> Finding | None:
             "sd": gain.sd,
             "log_loss_gain": gain.log_loss,
             "log_loss_se": gain.log_loss_se,
-            "standard_errors": asked,
+            "standard_errors": margin,
             "unseen_recall": gain.unseen_recall,
         },
         message=text(
@@ -40,19 +40,19 @@ def check(comparison: Comparison) -> Finding | None:
             loss=abs(gain.log_loss),
             lower=text("lower") if gain.log_loss > 0 else text("higher"),
             error=gain.log_loss_se,
-            asked=asked,
+            asked=margin,
             right=100 * gain.mean,
             sd=100 * gain.sd,
-            more=_wanted(gain, asked),
+            more=_wanted(gain, margin),
         ),
     )
 
 
-def _wanted(gain: Gain, asked: float) -> str:
+def _wanted(gain: Gain, margin: float) -> str:
     """What is wanted of right answers; empty if it is so."""
-    if gain.enough(asked):
+    if gain.enough(margin):
         return ""
-    return text(", and they must be more") if asked > 0 else text(", and they must be no fewer")
+    return text(", and they must be more") if margin > 0 else text(", and they must be no fewer")
 
 
 def _of_one_class(comparison: Comparison) -> Finding:

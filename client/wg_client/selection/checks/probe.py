@@ -65,19 +65,21 @@ class Probe:
             changes: All that are tried, by name. Each draws from a stream of its own. They are made
                 once and seen together: an encoder runs full batches.
         """
-        known = _of(self._features, trunk)
-        if known is None:
-            known = {}
-            self._features.append((trunk, known))
-        if name not in known:
+        features_by_name = _of(self._features, trunk)
+        if features_by_name is None:
+            features_by_name = {}
+            self._features.append((trunk, features_by_name))
+        if name not in features_by_name:
             if name not in self._inputs:
                 self._see(changes if changes and name in changes else {"": None})
-            known[name] = self.sight.features(trunk, self._inputs[name])
-        return known[name]
+            features_by_name[name] = self.sight.features(trunk, self._inputs[name])
+        return features_by_name[name]
 
     def _see(self, changes: Mapping[str, Alter | None]) -> None:
-        made = (record for name, alter in changes.items() for record in self._altered(name, alter))
-        parts = np.split(self.sight.inputs(made), len(changes))
+        altered_records = (
+            record for name, alter in changes.items() for record in self._altered(name, alter)
+        )
+        parts = np.split(self.sight.inputs(altered_records), len(changes))
         self._inputs |= dict(zip(changes, parts, strict=True))
 
     def logits(self, model: Model, records: LabelledRecords, features: Floats) -> Floats:
@@ -85,10 +87,10 @@ class Probe:
 
         Each labelled record by a head that did not learn from it, where the method gives such.
         """
-        found = model.fitted.head.logits(features)
+        logits = model.fitted.head.logits(features)
         folds = records.folds
         if model.fitted.held_out is None or not folds.usable:
-            return found
+            return logits
         place = np.cumsum(records.all_labels >= 0) - 1
         labelled = records.all_labels[self.rows] >= 0
         # No head of a fold has seen a record that is not judged.
@@ -96,35 +98,35 @@ class Probe:
         of_labelled[folds.rows] = folds.assignment[0]
         fold = np.where(labelled, of_labelled[place[self.rows] * labelled], -1)
         for index in np.unique(fold[labelled]):
-            here = fold == index
-            found[here] = self._without(model, int(index)).logits(features[here])
-        return found
+            in_fold = fold == index
+            logits[in_fold] = self._without(model, int(index)).logits(features[in_fold])
+        return logits
 
     def _without(self, model: Model, fold: int) -> LinearHead:
         """The head of a model that predicted a fold of the first repeat; it is fitted once."""
-        known = _of(self._held_out, model)
-        if known is None:
-            known = {}
-            self._held_out.append((model, known))
-        if fold not in known:
+        fold_heads = _of(self._held_out, model)
+        if fold_heads is None:
+            fold_heads = {}
+            self._held_out.append((model, fold_heads))
+        if fold not in fold_heads:
             held_out = model.fitted.held_out
             if held_out is None:
                 raise InternalError(f"{model.origin}: nothing was held out")
-            known[fold] = held_out(0, fold)
-        return known[fold]
+            fold_heads[fold] = held_out(0, fold)
+        return fold_heads[fold]
 
     def seconds(self, trunk: Trunk) -> float:
         """Least time that one record took of three, from record to features."""
-        known = _of(self._seconds, trunk)
-        if known is not None:
-            return known
-        taken = []
+        least_seconds = _of(self._seconds, trunk)
+        if least_seconds is not None:
+            return least_seconds
+        durations = []
         for _ in range(3):
             start = time.perf_counter()
             self.sight.features(trunk, self.sight.alone(self.records[0]))
-            taken.append(time.perf_counter() - start)
-        self._seconds.append((trunk, min(taken)))
-        return min(taken)
+            durations.append(time.perf_counter() - start)
+        self._seconds.append((trunk, min(durations)))
+        return min(durations)
 
     def _altered(self, name: str, alter: Alter | None) -> Iterator[Record]:
         rng = streams.rng(Stream.PROBE, then=tuple(name.encode()))
@@ -135,21 +137,21 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-def _of(known: Sequence[tuple[K, V]], key: K) -> V | None:
+def _of(entries: Sequence[tuple[K, V]], key: K) -> V | None:
     """What is known of this very object: arrays have no hash."""
-    return next((value for of, value in known if of is key), None)
+    return next((value for of, value in entries if of is key), None)
 
 
 def of_plant(
-    plant: Plant, architecture: str, most: int, network: PlantNetwork | None = None
+    plant: Plant, architecture: str, max_records: int, network: PlantNetwork | None = None
 ) -> Probe | None:
-    """A probe of at most ``most`` records, of all classes alike; None without any record.
+    """A probe of at most ``max_records`` records, of all classes alike; None without any record.
 
     Args:
         network: What came with the package beside the encoder.
     """
     labels = plant.data.labels
-    rows = spread_rows(labels, most)
+    rows = spread_rows(labels, max_records)
     if not len(rows):
         return None
     sight = Sight.of_plant(plant, architecture, network)
@@ -162,8 +164,8 @@ def of_plant(
         weight_bytes=0 if sight.encoder is None else len(plant.encoder_package),
     )
     if sight.encoder is not None:  # unchanged records were encoded when they were frozen
-        seen = [plant.features.local, *([] if network is None else [network.features])]
-        probe._inputs[""] = np.hstack([each[rows] for each in seen]).astype(np.float64)
+        feature_blocks = [plant.features.local, *([] if network is None else [network.features])]
+        probe._inputs[""] = np.hstack([block[rows] for block in feature_blocks]).astype(np.float64)
     return probe
 
 
@@ -178,8 +180,8 @@ def looks(records: int, kind: str, policy: ChecksConfig) -> int:
     return len(modality(kind).changes()) * min(records, policy.probe_records)
 
 
-def spread_rows(labels: Ints, most: int) -> Ints:
-    """Places of at most ``most`` records: the classes in turn, spread evenly within each.
+def spread_rows(labels: Ints, max_records: int) -> Ints:
+    """Places of at most ``max_records`` records: the classes in turn, spread evenly within each.
 
     Records without a label are taken where those with one are too few.
     """
@@ -187,6 +189,6 @@ def spread_rows(labels: Ints, most: int) -> Ints:
     order = rng.permutation(len(labels))
     turn = np.zeros(len(labels))
     for label in np.unique(labels):
-        own = order[labels[order] == label]
-        turn[own] = np.arange(len(own)) + (len(labels) if label < 0 else 0)
-    return np.sort(order[np.argsort(turn[order], kind="stable")[:most]])
+        class_rows = order[labels[order] == label]
+        turn[class_rows] = np.arange(len(class_rows)) + (len(labels) if label < 0 else 0)
+    return np.sort(order[np.argsort(turn[order], kind="stable")[:max_records]])

@@ -44,18 +44,18 @@ def findings(comparisons: Iterable[Comparison]) -> list[Finding]:
 
     A check that is off says nothing, and failures are logged by their codes.
     """
-    found: list[Finding] = []
+    all_findings: list[Finding] = []
     for comparison in comparisons:
-        own = made(CHECKS, comparison)
-        if not any(finding.blocks for finding in own):
-            own += made(PROBING, comparison)
-        found += own
-    return found
+        model_findings = made(CHECKS, comparison)
+        if not any(finding.blocks for finding in model_findings):
+            model_findings += made(PROBING, comparison)
+        all_findings += model_findings
+    return all_findings
 
 
 def made(checks: Iterable[AcceptanceCheck], comparison: Comparison) -> list[Finding]:
     """What some checks say of one model; arguments and result as of ``findings``."""
-    found = []
+    model_findings = []
     for check in checks:
         finding = check(comparison)
         if finding is None:
@@ -63,7 +63,7 @@ def made(checks: Iterable[AcceptanceCheck], comparison: Comparison) -> list[Find
         action = comparison.policy.checks.action(finding.code)
         if action == "off":
             continue
-        found.append(replace(finding, action=action))
+        model_findings.append(replace(finding, action=action))
         if not finding.passed:
             log.warning("%s: %s (%s): %s", finding.code, finding.model, action, finding.message)
-    return found
+    return model_findings

@@ -25,12 +25,12 @@ def check(comparison: Comparison) -> Finding | None:
     if probe is None or local is None or not changes:
         return None
     labels = comparison.records.all_labels[probe.rows]
-    known = labels >= 0
+    labelled = labels >= 0
 
     def right(model: Model, name: str = "") -> Floats:
         features = probe.features(model.trunk, name, changes)
         calls = probe.logits(model, comparison.records, features).argmax(axis=1)
-        return np.asarray(calls == labels, dtype=np.float64)[known]
+        return np.asarray(calls == labels, dtype=np.float64)[labelled]
 
     lost = {name: right(comparison.model) - right(comparison.model, name) for name in changes}
     beyond = {name: lost[name] - right(local) + right(local, name) for name in changes}
@@ -45,14 +45,14 @@ def check(comparison: Comparison) -> Finding | None:
         figures={
             "beyond_local": least,
             "limit": policy.accuracy_loss,
-            "records": float(known.sum()),
+            "records": float(labelled.sum()),
             **losses,
         },
         message=text(
             "Of {count} plausible changes, tried on {records} records, '{worst}' costs the most:"
             " {lost:.1f} points of accuracy, where local-only loses {local:.1f}.",
             count=len(changes),
-            records=int(known.sum()),
+            records=int(labelled.sum()),
             worst=text(worst),
             lost=100 * lost[worst].mean(),
             local=100 * (lost[worst] - beyond[worst]).mean(),

@@ -17,19 +17,19 @@ def check(comparison: Comparison) -> Finding | None:
     local = comparison.local
     if local is None or len(comparison.model.fitted.predictions) < 2:
         return None
-    found = disagreement(comparison.model.fitted.predictions)
-    own = disagreement(local.fitted.predictions)
+    model_share = disagreement(comparison.model.fitted.predictions)
+    local_share = disagreement(local.fitted.predictions)
     limit = comparison.policy.checks.disagreement
     return Finding(
         model=comparison.name,
         code=CODE,
-        passed=found <= max(limit, own),
-        figures={"disagreement": found, "local_only": own, "limit": limit},
+        passed=model_share <= max(limit, local_share),
+        figures={"disagreement": model_share, "local_only": local_share, "limit": limit},
         message=text(
             "Two runs on other splits of the records call {found:.1f} % of them differently"
             " (local-only {own:.1f} %); {limit:.1f} % are allowed.",
-            found=100 * found,
-            own=100 * own,
+            found=100 * model_share,
+            own=100 * local_share,
             limit=100 * limit,
         ),
     )
@@ -38,4 +38,4 @@ def check(comparison: Comparison) -> Finding | None:
 def disagreement(predictions: Ints) -> float:
     """Share of records ``[repeats, n]`` that two repeats call differently, over all pairs."""
     pairs = list(combinations(predictions, 2))
-    return float(np.mean([one != two for one, two in pairs])) if pairs else 0.0
+    return float(np.mean([calls != other_calls for calls, other_calls in pairs])) if pairs else 0.0
