@@ -92,8 +92,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         if len(features) != len(labels):
             raise DataError(f"y: {len(labels)} labels of {len(features)} records")
         start = start.padded(features.shape[1])  # it may do without a network that came
-        found = fit_finetuned(fixed(start), features, labels, folds, unseen_mass=0.0)
-        self.head_ = found.head
+        finetuned = fit_finetuned(fixed(start), features, labels, folds, unseen_mass=0.0)
+        self.head_ = finetuned.head
         return self
 
     def predict_proba(self, X: ArrayLike | Records) -> NDArray[np.float64]:
@@ -130,8 +130,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
 
 
 def _indices(y: NDArray[Any], labels: tuple[str, ...]) -> NDArray[np.int64]:
-    known = {label: index for index, label in enumerate(labels)}
-    unknown = sorted({str(label) for label in y.tolist()} - set(known))
+    indices = {label: index for index, label in enumerate(labels)}
+    unknown = sorted({str(label) for label in y.tolist()} - set(indices))
     if unknown:
         raise DataError(f"y: {unknown[:3]}, expected some of {', '.join(labels)}")
-    return np.array([known[str(label)] for label in y.tolist()], dtype=np.int64)
+    return np.array([indices[str(label)] for label in y.tolist()], dtype=np.int64)

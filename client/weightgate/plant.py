@@ -50,9 +50,9 @@ class Plant:
         Raises:
             ConfigError: There is none, or ``client.yaml`` is wrong.
         """
-        found = ClientHome(Path(home))
-        found.require()
-        return cls(found, configuration.load(found))
+        client_home = ClientHome(Path(home))
+        client_home.require()
+        return cls(client_home, configuration.load(client_home))
 
     @property
     def site(self) -> str:
@@ -91,12 +91,12 @@ class Plant:
             VerificationError: The model's file, or the encoder, is another one.
         """
         manifest, name = self.chosen(package, model)
-        judge, found = Judge.of_model(self.home, manifest, name), []
+        judge, predictions = Judge.of_model(self.home, manifest, name), []
         for data in self.read(X):
             inputs = predict.encode_records(self.home, manifest, data)
             rows = predict.predict(self.home, manifest, name, inputs, data.names)
-            found += judge.judge(rows, data.records, inputs, is_whole(manifest))
-        return found
+            predictions += judge.judge(rows, data.records, inputs, is_whole(manifest))
+        return predictions
 
     def chosen(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
         """The models of a package, and the name of one; arguments as of ``predict``."""

@@ -96,20 +96,20 @@ class LabelledRecords:
         """Number of labelled records that say something anew: of their units, where these count."""
         if self.units is None:
             return len(self.labels)
-        known = zip(self.units, self._known, strict=True)
-        return len({unit for unit, keep in known if keep})
+        pairs = zip(self.units, self._known, strict=True)
+        return len({unit for unit, keep in pairs if keep})
 
     @cached_property
     def unseen_mass(self) -> float:
         """Share m of future records expected from declared classes without local records."""
-        seen = len(np.unique(self.labels))
-        return self.unseen_share * (self.classes - seen) / self.classes
+        local_classes = len(np.unique(self.labels))
+        return self.unseen_share * (self.classes - local_classes) / self.classes
 
     @cached_property
     def folds(self) -> Folds:
         """Of the labelled records; not usable where they are too few."""
-        rng, few = streams.rng(Stream.SELECTION_FOLDS), self.tuner is not None
-        return stratified(self.labels, rng, self._groups, few=few)
+        rng, has_tuner = streams.rng(Stream.SELECTION_FOLDS), self.tuner is not None
+        return stratified(self.labels, rng, self._groups, few=has_tuner)
 
     @cached_property
     def local(self) -> Fitted | None:
@@ -189,7 +189,9 @@ class PlantNetwork:
     def heads(self) -> list[HeadBeside]:
         """Their heads, each on its part of the features."""
         parts = np.split(self.features, np.cumsum(self.module.widths)[:-1], axis=1)
-        return [HeadBeside(each.head, part) for each, part in zip(self.found, parts, strict=True)]
+        return [
+            HeadBeside(network.head, part) for network, part in zip(self.found, parts, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -36,14 +36,16 @@ def fit_delivered(base: BaseHead, features: Floats, records: LabelledRecords) ->
     def refit(rows: RowIndex | slice, choice: int = 0) -> LinearHead:
         return base(features[rows], labels[rows])
 
-    def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
-        return [refit(train).logits(features[held])]
+    def predict(train: RowIndex, held_out: RowIndex) -> list[Floats]:
+        return [refit(train).logits(features[held_out])]
 
     fitted, _ = cross_validated(predict, refit, features, labels, records.folds, np.zeros(1))
     if records.unseen_mass and fitted.out_of_fold is not None:
         judged = fitted.out_of_fold
-        found = of_logits(np.concatenate(judged.logits), np.tile(judged.labels, len(judged.logits)))
-        return Fitted(fitted.head, judged, leave_class_out=found)
+        leave_class_out = of_logits(
+            np.concatenate(judged.logits), np.tile(judged.labels, len(judged.logits))
+        )
+        return Fitted(fitted.head, judged, leave_class_out=leave_class_out)
     return fitted
 
 
@@ -61,10 +63,10 @@ def first_or_best(candidates: Sequence[Candidate]) -> BaseHead:
         heads = [candidate.head for candidate in candidates]
         prices = np.log(1.0 + np.arange(len(heads)))
         for candidate, price in zip(candidates, prices.tolist(), strict=True):
-            other = candidate.of_kind and reordered(candidate.head, features, labels)
-            if other:
-                heads.append(other)
-                prices = np.append(prices, price + gammaln(1 + len(other.bias)))
+            reordered_head = candidate.of_kind and reordered(candidate.head, features, labels)
+            if reordered_head:
+                heads.append(reordered_head)
+                prices = np.append(prices, price + gammaln(1 + len(reordered_head.bias)))
         losses = [tempered_loss(head, features, labels) for head in heads]
         return heads[int(np.argmin(losses + prices))]
 
@@ -78,10 +80,10 @@ def reordered(head: LinearHead, features: Floats, labels: Ints) -> LinearHead | 
     assignment of the sums of logits. Classes without records take the rows that are left.
     """
     logits = head.logits(features)
-    seen = np.unique(labels)
-    sums = np.stack([logits[labels == label].sum(axis=0) for label in seen])
+    present_labels = np.unique(labels)
+    sums = np.stack([logits[labels == label].sum(axis=0) for label in present_labels])
     order = np.full(len(head.bias), -1)
-    order[seen] = best_columns(sums)
+    order[present_labels] = best_columns(sums)
     order[order < 0] = np.setdiff1d(np.arange(len(order)), order)
     if (order == np.arange(len(order))).all():
         return None
@@ -121,14 +123,14 @@ class DeliveredMethod:
         conditioned = package.own_release and not family and len(records.labels) > 0
         if not eligible or (self.trained and (conditioned or not len(records.labels))):
             return None
-        first = eligible[0]
+        first_candidate = eligible[0]
         if package.own_release:
-            eligible = family or [first]
+            eligible = family or [first_candidate]
         # Candidates with a trunk of their own each: the features of one say nothing of another's.
-        base = first_or_best([c for c in eligible if c.trunk is first.trunk])
-        trunk, features = first.trunk, records.features(first.trunk)
+        base = first_or_best([c for c in eligible if c.trunk is first_candidate.trunk])
+        trunk, features = first_candidate.trunk, records.features(first_candidate.trunk)
         if conditioned:
-            fitted = Fitted(first.head, None)
+            fitted = Fitted(first_candidate.head, None)
         elif not self.trained:
             fitted = fit_delivered(base, features, records)
         else:
@@ -137,13 +139,13 @@ class DeliveredMethod:
             )
             if records.every_class_seen:
                 trunk, fitted = records.tune(trunk, fitted)
-        taken = base(features, records.labels)
+        chosen_head = base(features, records.labels)
         unchecked_rank = 3 if family or not len(records.all_labels) else 1
         return Model(
             trunk=trunk,
             fitted=fitted,
-            origin=next((c.name for c in eligible if c.head is taken), first.name),
+            origin=next((c.name for c in eligible if c.head is chosen_head), first_candidate.name),
             judged=not conditioned,
-            of_kind=first.of_kind,
+            of_kind=first_candidate.of_kind,
             unchecked_rank=None if self.trained else unchecked_rank,
         )

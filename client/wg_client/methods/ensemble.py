@@ -64,34 +64,38 @@ def mean_aligned(posterior: Posterior, unlabelled: Floats) -> BaseHead:
     return base
 
 
-def averaged(one: Fitted, two: Fitted, folds: Folds) -> Fitted | None:
+def averaged(local: Fitted, fitted: Fitted, folds: Folds) -> Fitted | None:
     """Average two fitted heads, and judge the average out of fold; None if nothing was held out.
 
     Args:
-        one: Every class occurs in it.
-        two: Likewise, on the same folds; its settings are kept.
+        local: Every class occurs in it.
+        fitted: Likewise, on the same folds; its settings are kept.
         folds: These.
     """
-    a, b = one.out_of_fold, two.out_of_fold
+    a, b = local.out_of_fold, fitted.out_of_fold
     if a is None or b is None:
         return None
     means = (a.logits + b.logits) / 2, (a.inner + b.inner) / 2
     logits, inner, factor = tempered(*means, a.labels, folds)
     return replace(
-        two,
-        head=_mean(one.head, two.head).scaled(factor),
+        fitted,
+        head=_mean(local.head, fitted.head).scaled(factor),
         out_of_fold=OutOfFold(logits=logits, inner=inner, labels=a.labels),
-        held_out=_held_out(one, two, factor),
+        held_out=_held_out(local, fitted, factor),
         chosen_without=None,
     )
 
 
-def _mean(one: LinearHead, two: LinearHead) -> LinearHead:
-    return LinearHead((one.weight + two.weight) / 2, (one.bias + two.bias) / 2)
+def _mean(local: LinearHead, fitted: LinearHead) -> LinearHead:
+    return LinearHead((local.weight + fitted.weight) / 2, (local.bias + fitted.bias) / 2)
 
 
-def _held_out(one: Fitted, two: Fitted, factor: float) -> Callable[[int, int], LinearHead] | None:
-    first, second = one.held_out, two.held_out
-    if first is None or second is None:
+def _held_out(
+    local: Fitted, fitted: Fitted, factor: float
+) -> Callable[[int, int], LinearHead] | None:
+    local_held_out, fitted_held_out = local.held_out, fitted.held_out
+    if local_held_out is None or fitted_held_out is None:
         return None
-    return lambda repeat, fold: _mean(first(repeat, fold), second(repeat, fold)).scaled(factor)
+    return lambda repeat, fold: _mean(
+        local_held_out(repeat, fold), fitted_held_out(repeat, fold)
+    ).scaled(factor)

@@ -55,16 +55,16 @@ def read_package(
     reader = kind(plant, manifest, encoder, progress)
     candidates: list[Candidate] = []
     posterior: Posterior | None = None
-    for one in manifest.candidates:
-        values = tensors[one.name]
+    for candidate in manifest.candidates:
+        values = tensors[candidate.name]
         try:
-            if one.source == POSTERIOR:
+            if candidate.source == POSTERIOR:
                 classes, columns = len(manifest.labels), plant.features.dimension
                 posterior = posteriors.from_tensors(values, classes, columns)
             else:
-                candidates.append(reader.read(one.name, one.source, values))
+                candidates.append(reader.read(candidate.name, candidate.source, values))
         except DecodeError as error:
-            raise DecodeError(f"candidate {one.name}: {error}") from error
+            raise DecodeError(f"candidate {candidate.name}: {error}") from error
     records = LabelledRecords(
         all_labels=plant.data.labels,
         classes=len(manifest.labels),
@@ -117,11 +117,11 @@ class _HeadReader:
         """A head of the plant's family, and the networks that came with it."""
         from wg_common.nets import family_network
 
-        own, further = apart(tensors, family_network.PREFIX)
+        head_tensors, further = apart(tensors, family_network.PREFIX)
         classes, features = len(self._manifest.labels), self._plant.features
-        head = family_head.from_tensors(own, classes, self._layout)
-        wanted = modality(self._plant.data.modality).family_networks
-        networks = family_network.unpacked(further, wanted, classes)
+        head = family_head.from_tensors(head_tensors, classes, self._layout)
+        family_networks = modality(self._plant.data.modality).family_networks
+        networks = family_network.unpacked(further, family_networks, classes)
         self._network = _network(self._plant, networks) if networks else None
         heads = self._network.heads() if self._network else []
         return family_view(
@@ -153,11 +153,11 @@ class _NetworkReader:
 
         Networks are made without the plant's class sums where other sites have released.
         """
-        others = bool(self._manifest.memory_releases)
+        others_released = bool(self._manifest.memory_releases)
         return Package(
             candidates=candidates,
-            own_release=bool(self._manifest.own_release) and not others,
-            others_released=others,
+            own_release=bool(self._manifest.own_release) and not others_released,
+            others_released=others_released,
             encoder=self._encoder,
         )
 
@@ -166,8 +166,8 @@ class _NetworkReader:
         from wg_common.nets import tensor_set
 
         architecture, classes = self._manifest.architecture, len(self._manifest.labels)
-        own, _ = apart(values, family_head.SITE)
-        tensor_set.check_tensors(architecture, own, classes, self._dimension)
+        network_tensors, _ = apart(values, family_head.SITE)
+        tensor_set.check_tensors(architecture, network_tensors, classes, self._dimension)
         return network_candidate(architecture, name, source, values, self._view(values))
 
 
@@ -177,9 +177,13 @@ def _network(plant: Plant, networks: Sequence[FamilyNetwork]) -> PlantNetwork:
     from wg_common.nets.family_network import TrunkBeside, trunk_tensors
 
     _, settings = encoders.unpack(plant.encoder_package)
-    own = tuple(network.at(plant.data.records, settings) for network in networks)
-    module = TrunkBeside([one.architecture for one in own], trunk_tensors(own), settings)
-    return PlantNetwork(own, module, module.features(plant.data.records))
+    plant_networks = tuple(network.at(plant.data.records, settings) for network in networks)
+    module = TrunkBeside(
+        [network.architecture for network in plant_networks],
+        trunk_tensors(plant_networks),
+        settings,
+    )
+    return PlantNetwork(plant_networks, module, module.features(plant.data.records))
 
 
 def _encoder(plant: Plant) -> Trunk:
@@ -236,10 +240,10 @@ def network_candidate(
     """
     from wg_common.nets import family_network
 
-    own, site = apart(tensors, family_head.SITE)
+    network_tensors, site = apart(tensors, family_head.SITE)
     if not site:
-        return _candidate(name, source, own, trunk)
-    head = family_network.head_from_tensors(site, architecture, len(own[HEAD_BIAS]))
+        return _candidate(name, source, network_tensors, trunk)
+    head = family_network.head_from_tensors(site, architecture, len(network_tensors[HEAD_BIAS]))
     layout = Layout(trunk.features.shape[1], ())
     return Candidate(name, source, trunk, LinearHead(*head.at(trunk.features, layout)))
 

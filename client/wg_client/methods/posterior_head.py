@@ -31,7 +31,7 @@ class PosteriorHead:
         # Other sites have said something of the released features only, which come first.
         released = trunk.features[:, : len(posterior.within)]
         nothing = np.full(len(released), -1)
-        known = LinearHead(*posteriors.posterior_head(posterior, released, nothing))
-        head = known.padded(trunk.features.shape[1])
+        released_head = LinearHead(*posteriors.posterior_head(posterior, released, nothing))
+        head = released_head.padded(trunk.features.shape[1])
         fitted = Fitted(refined(head, trunk.features) if len(released) else head, None)
         return Model(trunk=trunk, fitted=fitted, origin=POSTERIOR, unchecked_rank=2)

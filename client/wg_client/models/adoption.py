@@ -138,24 +138,24 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
         uses, why = True, _FIRST
         if old is not None:
             uses, why = _judged(home, new, old)
-        before, beside = state.before, state.shadow
+        before, shadow = state.before, state.shadow
         present = state.in_use
-        what: What = "arrived"
+        event: What = "arrived"
         if uses:
-            before, present, what = _pushed(state), chosen, "use"
+            before, present, event = _pushed(state), chosen, "use"
         elif why == _BETTER:
-            beside, what = chosen, "shadow"
+            shadow, event = chosen, "shadow"
         _append(
             home,
             history,
             Change(
                 when=int(time.time()),
-                what=what,
+                what=event,
                 by=PROGRAM,
                 subject=chosen,
                 why=why,
                 in_use=present,
-                shadow=beside,
+                shadow=shadow,
                 before=before,
             ),
         )
@@ -163,7 +163,7 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
         logging.WARNING if uses and old is not None else logging.INFO,
         "package %s: %s: %s",
         new.package_id[:16],
-        what,
+        event,
         why,
     )
     return why
@@ -230,8 +230,8 @@ def use(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Chang
         state = history.now
         if chosen == state.in_use:
             raise ConfigError(f"{chosen}: is in use already")
-        beside = None if chosen == state.shadow else state.shadow
-        change = replace(state, in_use=chosen, shadow=beside, before=_pushed(state))
+        shadow = None if chosen == state.shadow else state.shadow
+        change = replace(state, in_use=chosen, shadow=shadow, before=_pushed(state))
         return _decided(home, history, change, "use", by, chosen, _BY_HAND)
 
 
@@ -309,7 +309,7 @@ def _decided(
     home: ClientHome,
     history: Adoption,
     change: Change,
-    what: What,
+    event: What,
     by: str,
     subject: Chosen | None,
     why: str,
@@ -318,7 +318,7 @@ def _decided(
         check_name(by)
     except DecodeError as error:
         raise UsageError(f"--by: {error}") from error
-    change = replace(change, when=int(time.time()), what=what, by=by, subject=subject, why=why)
+    change = replace(change, when=int(time.time()), what=event, by=by, subject=subject, why=why)
     _append(home, history, change)
     return change
 
@@ -329,7 +329,7 @@ def _append(home: ClientHome, history: Adoption, change: Change) -> None:
 
 
 def _manifest(home: ClientHome, chosen: Chosen) -> ModelsManifest:
-    found = store.read_manifest(home, chosen.package_id)
-    if found is None:
+    manifest = store.read_manifest(home, chosen.package_id)
+    if manifest is None:
         raise ConfigError(f"{home.models / FILE}: names {chosen}, which is not here")
-    return found
+    return manifest

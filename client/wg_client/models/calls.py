@@ -86,12 +86,12 @@ class Judge:
             VerificationError: A file is not the one that was written, or the home holds another
                 encoder.
         """
-        found = store.load_novelty(home, manifest)
+        tensors = store.load_novelty(home, manifest)
         policy = configuration.load(home).prediction
         sure = manifest.sure.get(manifest.entry(name).name)
-        if found is None:
+        if tensors is None:
             return cls(policy=policy, sure=sure)
-        scores, patches = heat_map.split(found)
+        scores, patches = heat_map.split(tensors)
         return cls(
             policy=policy,
             sure=sure,
@@ -101,18 +101,18 @@ class Judge:
         )
 
     @classmethod
-    def of_records(cls, home: ClientHome, most: int) -> Judge:
+    def of_records(cls, home: ClientHome, max_records: int) -> Judge:
         """Of the plant's records alone, without any model.
 
         Args:
-            most: Records at most that patches are taken from.
+            max_records: Records at most that patches are taken from.
         """
         from wg_common.nets.encoder.module import load_encoder
 
         plant = plants.open_plant(home)
         encoder = load_encoder(plant.encoder_package)
         count = len(plant.data)
-        rows = np.linspace(0, max(count - 1, 0), min(most, count)).round()
+        rows = np.linspace(0, max(count - 1, 0), min(max_records, count)).round()
         records = [plant.data.records[int(row)] for row in rows]
         return cls(
             policy=plant.config.prediction,
@@ -122,21 +122,27 @@ class Judge:
         )
 
     def judge(
-        self, found: Sequence[Prediction], records: Sequence[Record], inputs: Inputs, whole: bool
+        self,
+        predictions: Sequence[Prediction],
+        records: Sequence[Record],
+        inputs: Inputs,
+        whole_network: bool,
     ) -> list[Prediction]:
         """Predictions with what they are worth.
 
         Args:
-            found: Of records, from ``predict``.
+            predictions: Of records, from ``predict``.
             inputs: What the model saw of them: local features, or something else if it is a whole
                 network.
-            whole: Whether it is.
+            whole_network: Whether it is.
         """
-        likeness = self.likeness(records, None if whole else inputs)
+        likeness = self.likeness(records, None if whole_network else inputs)
         judged = []
-        for one, like in zip(found, likeness, strict=True):
-            known = None if np.isnan(like) else float(like)
-            judged.append(replace(one, likeness=known, call=self._word(one.probability, known)))
+        for prediction, like in zip(predictions, likeness, strict=True):
+            share = None if np.isnan(like) else float(like)
+            judged.append(
+                replace(prediction, likeness=share, call=self._word(prediction.probability, share))
+            )
         return judged
 
     def likeness(

@@ -68,19 +68,19 @@ def shift(
     spread = both.std(axis=0)
     z = (both - both.mean(axis=0)) / (spread + _TINY)
     m, n = len(late), len(old)
-    found = _difference(z[n:].sum(axis=0), m, n)
+    observed = _difference(z[n:].sum(axis=0), m, n)
     chances = np.zeros((PERMUTATIONS, m + n), dtype=bool)
     for row in chances:
         row[rng.permutation(m + n)[:m]] = True
     largest = _difference(chances.astype(np.float64) @ z, m, n).max(axis=1)
-    p = (1 + int((largest >= found.max() - _TINY).sum())) / (PERMUTATIONS + 1)
-    moved = found > np.quantile(largest, 1 - level, method="higher")
+    p = (1 + int((largest >= observed.max() - _TINY).sum())) / (PERMUTATIONS + 1)
+    moved = observed > np.quantile(largest, 1 - level, method="higher")
     d = x.shape[1]
     return Shift(
         p=p,
         means=int(moved[:d].sum()),
         spreads=int(moved[d:].sum()),
-        largest=float(found.max()),
+        largest=float(observed.max()),
         compared=m + n,
     )
 
@@ -104,8 +104,8 @@ def too_many_new(count: int, of: int, share: float, calibration: int) -> float:
     least = math.floor(share * (calibration + 1) + _TINY)
     if least < 1 or not of:
         return 1.0
-    found = stats.betabinom.sf(count - 1, of, least, calibration + 1 - least)
-    return float(np.clip(found, 0, 1))
+    probability = stats.betabinom.sf(count - 1, of, least, calibration + 1 - least)
+    return float(np.clip(probability, 0, 1))
 
 
 def shares_differ(count: int, of: int, before: int, of_before: int) -> float:
@@ -135,10 +135,10 @@ def worth_labelling(
     if not len(pool):
         return []
     x = features[pool].astype(np.float64)
-    taken = [0]
-    away = np.linalg.norm(x - x[0], axis=1)
-    while len(taken) < min(count, len(pool)):
-        away[taken] = -1.0
-        taken.append(int(away.argmax()))
-        away = np.minimum(away, np.linalg.norm(x - x[taken[-1]], axis=1))
-    return [int(pool[row]) for row in taken]
+    rows = [0]
+    distances = np.linalg.norm(x - x[0], axis=1)
+    while len(rows) < min(count, len(pool)):
+        distances[rows] = -1.0
+        rows.append(int(distances.argmax()))
+        distances = np.minimum(distances, np.linalg.norm(x - x[rows[-1]], axis=1))
+    return [int(pool[row]) for row in rows]

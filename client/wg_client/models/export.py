@@ -73,8 +73,8 @@ def export_model(
         encoder = plants.pinned_encoder(home, manifest.encoder, manifest.local_encoder)
     entry = manifest.entry(name)
     tensors = store.load_tensors(home, manifest, name)
-    beside = load_network(home, manifest, encoder)
-    model = build_model(manifest.architecture, encoder, tensors, manifest.labels, beside)
+    plant_network = load_network(home, manifest, encoder)
+    model = build_model(manifest.architecture, encoder, tensors, manifest.labels, plant_network)
     metadata = {
         "format": "weightgate-model",
         "architecture": manifest.architecture,
@@ -109,8 +109,8 @@ def _reads(architecture: ArchitectureSpec) -> dict[str, str]:
 def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
     """The shape of the plant's first record, of a modality whose records keep their size."""
     snapshot = snapshots.current(home)
-    for one, two in snapshot.records().shapes:
-        return int(one), int(two)
+    for rows, columns in snapshot.records().shapes:
+        return int(rows), int(columns)
     raise DataError(f"{snapshot.folder}: no record, so the size of a {kind.one} is not known")
 
 

@@ -63,7 +63,7 @@ class PatchBank:
         }
 
 
-def from_tensors(tensors: Mapping[str, NDArray[np.float32]], what: str) -> PatchBank:
+def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> PatchBank:
     """Of a file that this program wrote.
 
     Raises:
@@ -72,11 +72,11 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], what: str) -> Patch
     shapes = {name.removeprefix(_PREFIX): value.shape for name, value in tensors.items()}
     c = shapes.get("mean", (0,))[0]
     m = shapes.get("bank", (0,))[0]
-    wanted = {"mean": (c,), "scale": (c,), "bank": (m, c), "level": (1,)}
-    if shapes != wanted or not (0 < c <= CHANNELS and 0 < m <= PATCHES):
-        raise DecodeError(f"{what}: patches of shapes {shapes}")
+    expected = {"mean": (c,), "scale": (c,), "bank": (m, c), "level": (1,)}
+    if shapes != expected or not (0 < c <= CHANNELS and 0 < m <= PATCHES):
+        raise DecodeError(f"{file_name}: patches of shapes {shapes}")
     if not all(np.isfinite(value).all() for value in tensors.values()):
-        raise DecodeError(f"{what}: values that are not finite")
+        raise DecodeError(f"{file_name}: values that are not finite")
     return PatchBank(
         **{name.removeprefix(_PREFIX): value.astype(np.float32) for name, value in tensors.items()}
     )
@@ -86,8 +86,8 @@ def split(
     tensors: Mapping[str, NDArray[np.float32]],
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
     """A file's tensors: those of ``novelty``, and those of patches."""
-    own = {name: value for name, value in tensors.items() if name.startswith(_PREFIX)}
-    return {name: value for name, value in tensors.items() if name not in own}, own
+    patches = {name: value for name, value in tensors.items() if name.startswith(_PREFIX)}
+    return {name: value for name, value in tensors.items() if name not in patches}, patches
 
 
 def fit(trunk: EncoderTrunk, records: Sequence[Record]) -> PatchBank | None:
@@ -115,11 +115,11 @@ def fit_patches(patches: Singles) -> PatchBank:
 
     # One half is held against the other: no patch is its own neighbour.
     level = np.quantile(bank(patches[:half]).distances(patches[half:]), _QUANTILE)
-    found = bank(patches)
+    patch_bank = bank(patches)
     return PatchBank(
-        mean=found.mean,
-        scale=found.scale,
-        bank=found.bank,
+        mean=patch_bank.mean,
+        scale=patch_bank.scale,
+        bank=patch_bank.bank,
         level=np.full(1, max(float(level), 1e-6), np.float32),
     )
 
@@ -129,7 +129,7 @@ def patches_of(trunk: EncoderTrunk, records: Sequence[Record]) -> Singles | None
     import torch
     import torch.nn.functional as F
 
-    found = []
+    parts = []
     with torch.inference_mode():
         for start in range(0, len(records), trunk.batch):
             maps = trunk.maps(trunk.prepare(list(records[start : start + trunk.batch])))
@@ -138,15 +138,15 @@ def patches_of(trunk: EncoderTrunk, records: Sequence[Record]) -> Singles | None
             size = maps[0].shape[2:]
             wide = [
                 F.interpolate(
-                    F.avg_pool2d(each, 3, stride=1, padding=1, count_include_pad=False),
+                    F.avg_pool2d(feature_map, 3, stride=1, padding=1, count_include_pad=False),
                     size=size,
                     mode="bilinear",
                     align_corners=False,
                 )
-                for each in maps
+                for feature_map in maps
             ]
-            found.append(torch.cat(wide, dim=1).permute(0, 2, 3, 1).numpy())
-    return np.concatenate(found).astype(np.float32)
+            parts.append(torch.cat(wide, dim=1).permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts).astype(np.float32)
 
 
 def png(image: NDArray[np.uint8], distances: Singles) -> bytes:

@@ -146,9 +146,9 @@ class ModelsManifest:
 
     def entry(self, name: str) -> ModelEntry:
         """A model by name, or the kept one; ``ConfigError`` if there is none."""
-        wanted = self.kept if name == KEPT else name
+        model_name = self.kept if name == KEPT else name
         for model in self.models:
-            if model.name == wanted:
+            if model.name == model_name:
                 return model
-        known = ", ".join([KEPT, *(model.name for model in self.models)])
-        raise ConfigError(f"model {name!r}: package {self.package_id[:16]} has {known}")
+        names = ", ".join([KEPT, *(model.name for model in self.models)])
+        raise ConfigError(f"model {name!r}: package {self.package_id[:16]} has {names}")

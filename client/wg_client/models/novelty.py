@@ -69,9 +69,9 @@ class Novelty:
         """Records of local features ``[n, D]`` as the bank has them, ``[n, r + 1]``."""
         z = (features[:, : len(self.mean)].astype(np.float32) - self.mean) * self.scale
         along = z @ self.directions
-        rest = np.sqrt(np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0))
-        found = np.concatenate([along, rest[:, None]], axis=1) * self.weights
-        return np.asarray(found, dtype=np.float32)
+        residual = np.sqrt(np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0))
+        coordinates = np.concatenate([along, residual[:, None]], axis=1) * self.weights
+        return np.asarray(coordinates, dtype=np.float32)
 
     def score(self, features: NDArray[np.floating]) -> Singles:
         """How unlike the bank records of local features ``[n, D]`` are, ``[n]``, on any scale."""
@@ -89,7 +89,7 @@ class Novelty:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def from_tensors(tensors: Mapping[str, NDArray[np.float32]], what: str) -> Novelty:
+def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> Novelty:
     """Of a file that this program wrote.
 
     Raises:
@@ -98,7 +98,7 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], what: str) -> Novel
     shapes = {name: value.shape for name, value in tensors.items()}
     d, r = (*shapes.get("directions", ()), 0, 0)[:2]
     m, count = shapes.get("bank", (0,))[0], shapes.get("scores", (0,))[0]
-    wanted = {
+    expected = {
         "mean": (d,),
         "scale": (d,),
         "directions": (d, r),
@@ -106,11 +106,11 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], what: str) -> Novel
         "bank": (m, r + 1),
         "scores": (count,),
     }
-    most = d <= FEATURES and r <= DIRECTIONS and 0 < m <= BANK and count <= SCORES
-    if shapes != wanted or not most:
-        raise DecodeError(f"{what}: tensors of shapes {shapes}")
+    within_limits = d <= FEATURES and r <= DIRECTIONS and 0 < m <= BANK and count <= SCORES
+    if shapes != expected or not within_limits:
+        raise DecodeError(f"{file_name}: tensors of shapes {shapes}")
     if not all(np.isfinite(value).all() for value in tensors.values()):
-        raise DecodeError(f"{what}: values that are not finite")
+        raise DecodeError(f"{file_name}: values that are not finite")
     return Novelty(**{name: value.astype(np.float32) for name, value in tensors.items()})
 
 
@@ -134,11 +134,11 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
     folds = stratified(labels, rng)
     scores = np.zeros(0, np.float32)
     if folds.usable:
-        found = np.zeros(len(x), np.float32)
+        held_out_scores = np.zeros(len(x), np.float32)
         for fold in np.unique(folds.assignment[0]):
-            held = folds.assignment[0] == fold
-            found[held] = _fitted(x[~held], labels[~held], rng).score(x[held])
-        scores = np.sort(found)
+            in_fold = folds.assignment[0] == fold
+            held_out_scores[in_fold] = _fitted(x[~in_fold], labels[~in_fold], rng).score(x[in_fold])
+        scores = np.sort(held_out_scores)
         n = len(scores)
         scores = scores[np.linspace(0, n - 1, min(n, SCORES)).round().astype(np.int64)]
     return replace(_fitted(x, labels, rng), scores=scores)
@@ -190,19 +190,19 @@ def _shrinkage(within: Singles) -> float:
 
 def _class_means(z: Singles, labels: Ints) -> Singles:
     """Mean of each record's class; of a class of one record, that of all."""
-    found = np.empty_like(z)
+    means = np.empty_like(z)
     for label in np.unique(labels):
-        own = labels == label
-        found[own] = z[own].mean(axis=0) if own.sum() > 1 else 0.0
-    return found
+        in_class = labels == label
+        means[in_class] = z[in_class].mean(axis=0) if in_class.sum() > 1 else 0.0
+    return means
 
 
 def _unlike(x: Singles, bank: Singles) -> Singles:
     """Mean distance to the nearest of a bank, times the root of one minus the cosine to them."""
-    norms, own = np.linalg.norm(bank, axis=1), np.linalg.norm(x, axis=1)[:, None]
-    products = x[:, :-1] @ bank[:, :-1].T  # rests are orthogonal to each other
-    squares = np.maximum(own**2 + norms**2 - 2 * products, 0)
-    cosines = products / (own * norms + np.float32(_TINY))
+    norms, record_norms = np.linalg.norm(bank, axis=1), np.linalg.norm(x, axis=1)[:, None]
+    products = x[:, :-1] @ bank[:, :-1].T  # residuals are orthogonal to each other
+    squares = np.maximum(record_norms**2 + norms**2 - 2 * products, 0)
+    cosines = products / (record_norms * norms + np.float32(_TINY))
     near = min(_NEAREST, len(bank))
     distance = np.sqrt(np.partition(squares, near - 1, axis=1)[:, :near]).mean(axis=1)
     turned = np.partition(1 - cosines, near - 1, axis=1)[:, :near].mean(axis=1)

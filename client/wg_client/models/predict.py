@@ -120,9 +120,9 @@ class Sight:
         Raises:
             DataError: A record is damaged, or is not what the models take.
         """
-        rest = iter(records)
+        record_iterator = iter(records)
         parts: list[Inputs] = []
-        while (chunk := list(islice(rest, _CHUNK))) or not parts:
+        while (chunk := list(islice(record_iterator, _CHUNK))) or not parts:
             parts.append(self._inputs(chunk))
         return np.concatenate(parts)
 
@@ -162,12 +162,12 @@ def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> Sit
         return _unlabelled(path, [path], labels)
     by_class = (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
     if path.is_dir() and not by_class:
-        found = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_record(entry))
-        texts = lies_beside(found)
-        found = [entry for entry in found if entry not in texts]
-        if not found:
+        files = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_record(entry))
+        texts = lies_beside(files)
+        files = [entry for entry in files if entry not in texts]
+        if not files:
             raise DataError(f"{path}: no {listed('name', 'or')} found")
-        return _unlabelled(path, found, labels)
+        return _unlabelled(path, files, labels)
     return load_dataset(path, labels, split=split)
 
 
@@ -266,14 +266,14 @@ def evaluate(
     Raises:
         DataError: No record has a label.
     """
-    known = data.labels != UNLABELLED
-    count = int(known.sum())
+    labelled = data.labels != UNLABELLED
+    count = int(labelled.sum())
     if not count:
         raise DataError("evaluate: no record has a label; use class folders or a .npz with y")
     results = []
     for entry in manifest.models:
-        found = logits(home, manifest, entry.name, inputs[known])
-        right = found.argmax(axis=1) == data.labels[known]
+        model_logits = logits(home, manifest, entry.name, inputs[labelled])
+        right = model_logits.argmax(axis=1) == data.labels[labelled]
         results.append(
             Accuracy(
                 model=entry.name,

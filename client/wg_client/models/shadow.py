@@ -81,9 +81,9 @@ def read(home: ClientHome) -> Comparison | None:
     if not path.is_file():
         return fresh
     data = atomic.read_bytes(path, limit=_LIMIT)
-    found = canonical.decode(Comparison, data, what=str(path), limit=_LIMIT)
-    same = (found.in_use, found.shadow) == (fresh.in_use, fresh.shadow)
-    return found if same else fresh
+    comparison = canonical.decode(Comparison, data, what=str(path), limit=_LIMIT)
+    same_pair = (comparison.in_use, comparison.shadow) == (fresh.in_use, fresh.shadow)
+    return comparison if same_pair else fresh
 
 
 def _sees_with(manifest: ModelsManifest) -> tuple[object, ...]:
@@ -126,20 +126,20 @@ class Beside:
         home, manifest = self._home, self._manifest
         if not self._shares_inputs:
             inputs = predict.encode_records(home, manifest, part)
-        beside = predict.predict(home, manifest, manifest.kept, inputs, part.names)
+        shadow_rows = predict.predict(home, manifest, manifest.kept, inputs, part.names)
         self._compared += len(rows)
         now = int(time.time())
         self._found += [
             Difference(
-                name=one.name,
-                in_use=one.label,
-                probability=one.probability,
-                shadow=other.label,
-                shadow_probability=other.probability,
+                name=row.name,
+                in_use=row.label,
+                probability=row.probability,
+                shadow=shadow_row.label,
+                shadow_probability=shadow_row.probability,
                 when=now,
             )
-            for one, other in zip(rows, beside, strict=True)
-            if one.label != other.label
+            for row, shadow_row in zip(rows, shadow_rows, strict=True)
+            if row.label != shadow_row.label
         ]
 
     def save(self) -> tuple[int, tuple[Difference, ...]]:
@@ -150,14 +150,14 @@ class Beside:
         """
         home = self._home
         with locks.models(home):
-            known = read(home)
-            if known is not None:
-                known = replace(
-                    known,
-                    compared=known.compared + self._compared,
-                    differ=known.differ + len(self._found),
-                    differences=(*known.differences, *self._found)[-LISTED:],
+            comparison = read(home)
+            if comparison is not None:
+                comparison = replace(
+                    comparison,
+                    compared=comparison.compared + self._compared,
+                    differ=comparison.differ + len(self._found),
+                    differences=(*comparison.differences, *self._found)[-LISTED:],
                 )
-                data = canonical.encode(known)
+                data = canonical.encode(comparison)
                 atomic.write_bytes(home.models / FILE, data, mode=atomic.PRIVATE)
         return self._compared, tuple(self._found)

@@ -94,12 +94,12 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
 
 def all_manifests(home: ClientHome) -> list[ModelsManifest]:
     """Manifests of all applied packages, oldest first."""
-    found = []
+    manifests = []
     for path in home.models.glob(f"*/{MANIFEST}"):
         manifest = read_manifest(home, path.parent.name) if path.parent.name[0] != "." else None
         if manifest is not None:
-            found.append(manifest)
-    return sorted(found, key=lambda manifest: (manifest.applied, manifest.package_id))
+            manifests.append(manifest)
+    return sorted(manifests, key=lambda manifest: (manifest.applied, manifest.package_id))
 
 
 def load_tensors(

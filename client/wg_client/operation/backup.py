@@ -53,12 +53,12 @@ def write(home: ClientHome, out: Path, seal: Seal, *, now: float | None = None) 
     with locks.release(home), archive.scratch(home.root) as scratch:
         sources: list[Source] = []
         for path in archive.files_below(home.root):
-            where = path.relative_to(home.root).as_posix()
-            if where in _NOT_KEPT or where.endswith(_LOGS):
+            relative_path = path.relative_to(home.root).as_posix()
+            if relative_path in _NOT_KEPT or relative_path.endswith(_LOGS):
                 continue
             if path.suffix == _SQLITE:
                 path = _copied(path, scratch / f"{len(sources)}{_SQLITE}")
-            sources.append((where, path))
+            sources.append((relative_path, path))
         return archive.write(out, sources, seal, kind=KIND, name=name, created=created)
 
 
@@ -89,12 +89,12 @@ def restore(
         PeerError: The server cannot be asked.
     """
     with archive.new_home(home.root) as folder:
-        made = ClientHome(folder)
+        new_home = ClientHome(folder)
         done = archive.extract(path, folder, key, kind=KIND)
-        made.require()
+        new_home.require()
         size = 0
         if place.read(folder) is None:
-            size = _newest(made, checkpoint, give_up_ledger=give_up_ledger)
+            size = _newest(new_home, checkpoint, give_up_ledger=give_up_ledger)
     return done, size
 
 
@@ -117,12 +117,12 @@ def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) 
 def _copied(path: Path, target: Path) -> Path:
     """A copy of a SQLite file, its write-ahead log included, that can be read from end to end."""
     try:
-        with closing(sqlite3.connect(path)) as held, closing(sqlite3.connect(target)) as copy:
-            held.backup(copy)
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
             copy.execute("pragma journal_mode = delete").close()
-            (found,) = copy.execute("pragma quick_check").fetchone()
+            (verdict,) = copy.execute("pragma quick_check").fetchone()
     except sqlite3.Error as error:
         raise StorageError(f"{path}: cannot be copied: {error}") from error
-    if found != "ok":
-        raise StorageError(f"{path}: damaged: {found}")
+    if verdict != "ok":
+        raise StorageError(f"{path}: damaged: {verdict}")
     return target

@@ -74,8 +74,8 @@ def add(home: ClientHome, past: History, batch: Batch) -> None:
     Raises:
         StorageError: The disk is full or cannot be written; what was known still is.
     """
-    kept = History(batches=(*past.batches, batch)[-BATCHES:])
-    atomic.write_bytes(home.root / FILE, canonical.encode(kept), mode=atomic.PRIVATE)
+    history = History(batches=(*past.batches, batch)[-BATCHES:])
+    atomic.write_bytes(home.root / FILE, canonical.encode(history), mode=atomic.PRIVATE)
 
 
 def stage(home: ClientHome) -> str:
@@ -90,5 +90,5 @@ def stage(home: ClientHome) -> str:
         change.when for change in history.changes if change.what in ("use", "promote", "rollback")
     )
     model = str(state.in_use)
-    seen = (each.model == model and each.when >= since for each in read(home).batches)
-    return "watched" if any(seen) else "in use"
+    matches = (batch.model == model and batch.when >= since for batch in read(home).batches)
+    return "watched" if any(matches) else "in use"

@@ -107,8 +107,8 @@ def look(home: ClientHome, now: float | None = None) -> Status:
     """
     now = time.time() if now is None else now
     config = configuration.load(home)
-    found = _Looking(home, config, now)
-    return found.status()
+    examination = _Looking(home, config, now)
+    return examination.status()
 
 
 class _Looking:
@@ -123,9 +123,9 @@ class _Looking:
     def status(self) -> Status:
         """Look at everything."""
         home, config = self._home, self._config
-        heard, word = connected(home, self._now)
+        has_contact, word = connected(home, self._now)
         running = _runs(home)
-        good = heard and running
+        good = has_contact and running
         self._judge_node(running, good, word)
         snapshot = self._snapshot()
         inbox = Inbox(home)

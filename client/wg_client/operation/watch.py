@@ -116,52 +116,58 @@ def watch(
         DataError: There is no record that can be read, or too few are frozen.
     """
     plant = plants.open_plant(home)
-    known = novelty.fit(plant.features.local, plant.data.labels)
-    if known is None or len(plant.data) < _LEAST:
+    plant_novelty = novelty.fit(plant.features.local, plant.data.labels)
+    if plant_novelty is None or len(plant.data) < _LEAST:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
     used = None if adoption.read(home).now.in_use is None else adoption.in_use(home)
-    seen = _seen(home, plant, known, used, parts, progress)
-    seen.problems[:0] = left_out
-    if not seen.names:
-        first = f", first {seen.problems[0].name}: {seen.problems[0].reason}" if left_out else ""
-        raise DataError(f"no record can be read{first}")
+    observations = _seen(home, plant, plant_novelty, used, parts, progress)
+    observations.problems[:0] = left_out
+    if not observations.names:
+        first_problem = (
+            f", first {observations.problems[0].name}: {observations.problems[0].reason}"
+            if left_out
+            else ""
+        )
+        raise DataError(f"no record can be read{first_problem}")
     shift = None
-    if len(seen.released) >= _LEAST:
+    if len(observations.released) >= _LEAST:
         frozen = np.asarray(plant.features.values)
         level = FALSE_ALARMS / TESTS
-        shift = drift.shift(frozen, seen.released, level, streams.rng(Stream.DRIFT))
+        shift = drift.shift(frozen, observations.released, level, streams.rng(Stream.DRIFT))
     past = stages.read(home)
-    batch = _batch(plant, seen, shift, known, used, past, int(time.time()))
+    batch = _batch(plant, observations, shift, plant_novelty, used, past, int(time.time()))
     stages.add(home, past, batch)
     labels = () if used is None else used[0].labels
     return Watch(
         batch=batch,
         shift=shift,
-        called={} if seen.chances is None else _counts(labels, seen.chances.argmax(axis=1)),
+        called={}
+        if observations.chances is None
+        else _counts(labels, observations.chances.argmax(axis=1)),
         frozen=_counts(plant.data.label_names, plant.data.labels),
-        label_next=_next(seen, labels, count),
+        label_next=_next(observations, labels, count),
         release=preview.check(home).cost,
-        left_out=tuple(seen.problems),
+        left_out=tuple(observations.problems),
     )
 
 
 def _batch(
     plant: Plant,
-    seen: _Seen,
+    observations: _Seen,
     shift: Shift | None,
-    known: Novelty,
+    plant_novelty: Novelty,
     used: tuple[ModelsManifest, str] | None,
     past: History,
     now: int,
 ) -> Batch:
     """Figures of a batch, and whether they raise an alarm."""
     share = plant.config.prediction.new
-    new = seen.likeness <= share
-    unsure = _unsure(used, seen.chances, new)
+    new = observations.likeness <= share
+    unsure = _unsure(used, observations.chances, new)
     model = "" if used is None else f"{used[1]} of package {used[0].package_id[:16]}"
     p_values = (
         1.0 if shift is None else shift.p,
-        drift.too_many_new(int(new.sum()), len(new), share, len(known.scores)),
+        drift.too_many_new(int(new.sum()), len(new), share, len(plant_novelty.scores)),
         _against_first(past, model, unsure, len(new)),
     )
     return Batch(
@@ -181,13 +187,13 @@ def _batch(
 def _seen(
     home: ClientHome,
     plant: Plant,
-    known: Novelty,
+    plant_novelty: Novelty,
     used: tuple[ModelsManifest, str] | None,
     parts: Sequence[SiteData],
     progress: Callable[[int], None] | None,
 ) -> _Seen:
-    beside = None if used is None else used[0].local_encoder
-    encoder = plants.pinned_encoder(home, plant.encoder, beside)
+    local_encoder = None if used is None else used[0].local_encoder
+    encoder = plants.pinned_encoder(home, plant.encoder, local_encoder)
     network = None if used is None else predict.load_network(home, used[0], encoder)
     sight = predict.Sight(architecture="", encoder=encoder, network=network)
     dimension, done = plant.features.dimension, 0
@@ -203,7 +209,7 @@ def _seen(
                 local = sight.inputs(part.records)
                 names += part.names
                 released.append(local[:, :dimension].astype(np.float32))
-                likeness.append(known.likeness(local).astype(np.float64))
+                likeness.append(plant_novelty.likeness(local).astype(np.float64))
                 if used is not None:
                     chances.append(_chances(home, used, part, local))
             if progress is not None:
@@ -243,27 +249,29 @@ def _unsure(
 
 def _against_first(past: History, model: str, unsure: int | None, records: int) -> float:
     """Unsure calls against those of the first batch of this model."""
-    first = next((each for each in past.batches if each.model == model and each.unsure >= 0), None)
-    if first is None or unsure is None:
+    first_batch = next(
+        (batch for batch in past.batches if batch.model == model and batch.unsure >= 0), None
+    )
+    if first_batch is None or unsure is None:
         return 1.0
-    return drift.shares_differ(unsure, records, first.unsure, first.records)
+    return drift.shares_differ(unsure, records, first_batch.unsure, first_batch.records)
 
 
-def _counts(labels: Sequence[str], found: NDArray[np.integer]) -> dict[str, int]:
-    counts = Counter(found.tolist())
+def _counts(labels: Sequence[str], class_indices: NDArray[np.integer]) -> dict[str, int]:
+    counts = Counter(class_indices.tolist())
     return {label: counts.get(index, 0) for index, label in enumerate(labels)}
 
 
-def _next(seen: _Seen, labels: Sequence[str], count: int) -> tuple[Suggestion, ...]:
-    chances, likeness = seen.chances, seen.likeness
+def _next(observations: _Seen, labels: Sequence[str], count: int) -> tuple[Suggestion, ...]:
+    chances, likeness = observations.chances, observations.likeness
     margins = np.full(len(likeness), np.nan)
     if chances is not None and chances.shape[1] > 1:
         best = np.sort(chances, axis=1)
         margins = best[:, -1] - best[:, -2]
-    rows = drift.worth_labelling(seen.released, likeness, margins, count)
+    rows = drift.worth_labelling(observations.released, likeness, margins, count)
     return tuple(
         Suggestion(
-            name=seen.names[row],
+            name=observations.names[row],
             likeness=None if np.isnan(likeness[row]) else float(likeness[row]),
             label="" if chances is None else labels[int(chances[row].argmax())],
             probability=0.0 if chances is None else float(chances[row].max()),

@@ -170,10 +170,12 @@ def published() -> Published:
     Raises:
         DecodeError: They are of another version.
     """
-    found = typed.decode_json(resources.files(__package__).joinpath(FILE).read_bytes(), Published)
-    if found.version != VERSION:
-        raise DecodeError(f"{FILE}: version {found.version}, this program reads {VERSION}")
-    return found
+    publication = typed.decode_json(
+        resources.files(__package__).joinpath(FILE).read_bytes(), Published
+    )
+    if publication.version != VERSION:
+        raise DecodeError(f"{FILE}: version {publication.version}, this program reads {VERSION}")
+    return publication
 
 
 def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) -> Expected:
@@ -186,37 +188,37 @@ def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) ->
     Raises:
         DataError: No case answers the question.
     """
-    asked = [
+    matching_cases = [
         case
         for case in cases
         if case.epsilon == epsilon
         and (case.facts.kind, case.facts.question) == (facts.kind, facts.question)
     ]
-    if not asked:
+    if not matching_cases:
         raise DataError(
             f"{facts.kind}, epsilon {epsilon:g}: no published case; nothing can be expected"
         )
-    nearest = min((case.sites for case in asked), key=lambda count: abs(count - sites))
-    asked = [case for case in asked if case.sites == nearest]
-    asked.sort(key=lambda case: _distance(case.facts, facts))
-    asked = asked[:NEAREST]
-    gains = np.array([case.gain / case.facts.share for case in asked]) * facts.share
-    saved = np.array([case.saved for case in asked]) * facts.classes
+    nearest = min((case.sites for case in matching_cases), key=lambda count: abs(count - sites))
+    matching_cases = [case for case in matching_cases if case.sites == nearest]
+    matching_cases.sort(key=lambda case: _distance(case.facts, facts))
+    matching_cases = matching_cases[:NEAREST]
+    gains = np.array([case.gain / case.facts.share for case in matching_cases]) * facts.share
+    saved = np.array([case.saved for case in matching_cases]) * facts.classes
     names, place, sizes = np.unique(
-        [case.dataset for case in asked], return_inverse=True, return_counts=True
+        [case.dataset for case in matching_cases], return_inverse=True, return_counts=True
     )
     weights = 1 / sizes[place]
     gain, low, high = _interval(gains, weights, len(names))
-    labels, fewest, most = _interval(saved, weights, len(names))
+    labels, fewest_labels, most_labels = _interval(saved, weights, len(names))
     return Expected(
         epsilon=epsilon,
         gain=gain,
         low=low,
         high=high,
         saved=labels,
-        saved_low=fewest,
-        saved_high=most,
-        cases=len(asked),
+        saved_low=fewest_labels,
+        saved_high=most_labels,
+        cases=len(matching_cases),
         datasets=len(names),
     )
 
@@ -232,12 +234,14 @@ def _interval(values: Floats, weights: Floats, units: int) -> tuple[float, float
     return float(np.average(values, weights=weights)), float(low), float(high)
 
 
-def _distance(one: Facts, other: Facts) -> float:
+def _distance(case_facts: Facts, plant_facts: Facts) -> float:
     """How unlike two plants are."""
-    if not (one.labels and other.labels):
-        return abs(math.log2(one.classes / other.classes))
-    each = [facts.labels / (facts.classes - facts.unseen) for facts in (one, other)]
-    apart = abs(math.log2(each[0] / each[1])) / 2
-    if one.local is None or other.local is None:
-        return apart
-    return apart + abs(one.local - other.local) / _ALIKE
+    if not (case_facts.labels and plant_facts.labels):
+        return abs(math.log2(case_facts.classes / plant_facts.classes))
+    labels_per_class = [
+        facts.labels / (facts.classes - facts.unseen) for facts in (case_facts, plant_facts)
+    ]
+    distance = abs(math.log2(labels_per_class[0] / labels_per_class[1])) / 2
+    if case_facts.local is None or plant_facts.local is None:
+        return distance
+    return distance + abs(case_facts.local - plant_facts.local) / _ALIKE

@@ -45,10 +45,10 @@ class Figures:
     kwh_cost: float | None = None
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
+        for field in fields(self):
+            value = getattr(self, field.name)
             if isinstance(value, float) and not (math.isfinite(value) and 0 <= value <= 1e12):
-                raise ConfigError(f"{each.name}: {value}, expected 0 to 1e12, or null")
+                raise ConfigError(f"{field.name}: {value}, expected 0 to 1e12, or null")
         if len(self.currency) > 8 or not (self.currency == "" or self.currency.isprintable()):
             raise ConfigError(f"currency: {self.currency[:20]!r}, expected at most 8 characters")
 
@@ -84,11 +84,16 @@ Range = tuple[float, float, float]  # Expected, lower and upper end of an interv
 
 
 def render(
-    found: Simulation, told: Published, figures: Figures, *, epsilon: float, language: Language
+    simulation: Simulation,
+    published_cases: Published,
+    figures: Figures,
+    *,
+    epsilon: float,
+    language: Language,
 ) -> str:
     """The page, as HTML."""
-    price = next(price for price in found.prices if price.epsilon == epsilon)
-    sheet = _Sheet(found, told, figures, price)
+    price = next(price for price in simulation.prices if price.epsilon == epsilon)
+    sheet = _Sheet(simulation, published_cases, figures, price)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("wg_client.pilot", "templates"),
         autoescape=True,
@@ -97,10 +102,10 @@ def render(
     return environment.get_template("sheet.html.j2").render(
         t=language.say,
         language=language,
-        data=found.data,
+        data=simulation.data,
         groups=sheet.groups(),
         epsilon=f"{epsilon:g}",
-        sites=found.sites,
+        sites=simulation.sites,
         version=__version__,
     )
 
@@ -108,16 +113,18 @@ def render(
 class _Sheet:
     """The lines, in order; a line may name those before it."""
 
-    def __init__(self, found: Simulation, told: Published, figures: Figures, price: Price) -> None:
-        self._found = found
-        self._told = told
+    def __init__(
+        self, simulation: Simulation, published_cases: Published, figures: Figures, price: Price
+    ) -> None:
+        self._found = simulation
+        self._told = published_cases
         self._figures = figures
         self._price = price
         self._lines: list[Line] = []
 
     def groups(self) -> list[tuple[str, list[Line]]]:
         """Titles, and their lines."""
-        made: list[tuple[str, list[Line]]] = []
+        groups: list[tuple[str, list[Line]]] = []
         for title, add in (
             (text("What the model is worth"), self._worth),
             (text("Labels"), self._labels),
@@ -127,8 +134,8 @@ class _Sheet:
         ):
             before = len(self._lines)
             add()
-            made.append((title, self._lines[before:]))
-        return made
+            groups.append((title, self._lines[before:]))
+        return groups
 
     def _add(self, name: str, value: str, source: str) -> int:
         number = len(self._lines) + 1
@@ -149,15 +156,15 @@ class _Sheet:
         return self._add(name, shown, text("computed: {lines}", lines=lines))
 
     def _ranged(self, value: Range, unit: str, digits: int = 0) -> str:
-        middle, low, high = (f"{round(each, digits) + 0.0:,.{digits}f}" for each in value)
+        middle, low, high = (f"{round(number, digits) + 0.0:,.{digits}f}" for number in value)
         ends = text("80 %: {low} to {high}", low=low, high=high)
         if not unit:
             return text("{middle} ({ends})", middle=middle, ends=ends)
         return text("{middle} {unit} ({ends})", middle=middle, unit=unit, ends=ends)
 
     def _worth(self) -> None:
-        found = self._found
-        data, local = found.data, found.local
+        simulation = self._found
+        data, local = simulation.data, simulation.local
         self._add(
             text("Records, with a label, classes"),
             f"{data.records:,}, {data.labelled:,}, {len(data.per_label):,}",
@@ -177,10 +184,10 @@ class _Sheet:
         expected = self._price.expected
         gain: str = text("not known: no published plant is like yours")
         if expected is not None:
-            values = tuple(100 * each for each in (expected.gain, expected.low, expected.high))
+            values = tuple(100 * share for share in (expected.gain, expected.low, expected.high))
             gain = self._ranged((values[0], values[1], values[2]), text("points"), 1)
         name = text("More right answers with weights")
-        if found.facts.question == "S3":
+        if simulation.facts.question == "S3":
             name = text("Right answers with weights, without any label")
         self._add(name, gain, self._published())
 
@@ -230,20 +237,20 @@ class _Sheet:
         )
 
     def _computing(self) -> None:
-        found, figures = self._found, self._figures
+        simulation, figures = self._found, self._figures
         about = {
             "known to the zoo": text("known to the zoo"),
             "not known to the zoo": text("not known to the zoo"),
         }
-        bench = "bench.networks" if found.facts.kind == "images" else "bench.window_networks"
-        for each in self._told.steps:
-            if each.kind == found.facts.kind:
+        bench = "bench.networks" if simulation.facts.kind == "images" else "bench.window_networks"
+        for steps in self._told.steps:
+            if steps.kind == simulation.facts.kind:
                 self._add(
                     text(
                         "Local training steps saved, whole networks, {about}",
-                        about=about[each.about],
+                        about=about[steps.about],
                     ),
-                    self._steps(each),
+                    self._steps(steps),
                     text("published; rows of {command}", command=f"python -m {bench}"),
                 )
         alone = self._told.local_seconds
@@ -252,7 +259,7 @@ class _Sheet:
             f"{alone:.2g} s",
             self._published(),
         )
-        seconds = found.encode_seconds + found.learn_seconds
+        seconds = simulation.encode_seconds + simulation.learn_seconds
         first = self._add(
             text("Processor time that weightgate takes more: freeze once, compare once"),
             f"{seconds:,.0f} s",
@@ -281,10 +288,12 @@ class _Sheet:
             text("computed: {lines}", lines=f"{third} × {fourth}"),
         )
 
-    def _steps(self, each: Steps) -> str:
-        if each.steps < 0:
-            return text("more than {tried} ({plants} plants)", tried=each.tried, plants=each.plants)
-        return text("{steps} ({plants} plants)", steps=each.steps, plants=each.plants)
+    def _steps(self, steps: Steps) -> str:
+        if steps.steps < 0:
+            return text(
+                "more than {tried} ({plants} plants)", tried=steps.tried, plants=steps.plants
+            )
+        return text("{steps} ({plants} plants)", steps=steps.steps, plants=steps.plants)
 
     def _sum(self) -> None:
         total: Range | None = None
@@ -321,5 +330,5 @@ def _times(value: Range | None, factor: float | None, unit: float = 1.0) -> Rang
     """A range times a figure; None where either is not known."""
     if value is None or factor is None:
         return None
-    middle, low, high = (each * factor * unit for each in value)
+    middle, low, high = (figure * factor * unit for figure in value)
     return middle, low, high

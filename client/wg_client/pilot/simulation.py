@@ -154,7 +154,7 @@ class Simulation:
 def simulate(
     choice: DataChoice,
     privacy: PrivacyConfig,
-    found: Inspection,
+    inspection: Inspection,
     *,
     encoder: Path | None = None,
     sites: int = 3,
@@ -163,7 +163,7 @@ def simulate(
     """Simulate what a plant would send and get.
 
     Args:
-        found: The data set, looked through (``fleet.initialise.look``).
+        inspection: The data set, looked through (``fleet.initialise.look``).
         encoder: The operator's encoder package; None: the installed trunk.
         sites: Other plants with these classes that release.
         stage: Told how far encoding is.
@@ -172,29 +172,31 @@ def simulate(
         DataError: There is no record, or the encoder tells none from another.
         ConfigError, DecodeError: The encoder cannot be read.
     """
-    if not len(found.data):
-        why = "".join(f"; {one.name}: {one.reason}" for one in found.problems[:_NAMED])
+    if not len(inspection.data):
+        why = "".join(
+            f"; {problem.name}: {problem.reason}" for problem in inspection.problems[:_NAMED]
+        )
         raise DataError(f"{choice.path}: no record can be used, nothing can be simulated{why}")
-    data = found.data.take(_drawn(len(found.data)))
-    loaded = _with_usual(_encoder(encoder, data), found)
+    data = inspection.data.take(_drawn(len(inspection.data)))
+    loaded = _with_usual(_encoder(encoder, data), inspection)
     started = time.process_time()
     local = _encoded(loaded, data, stage)
-    each = (time.process_time() - started) / len(data)
+    seconds_per_record = (time.process_time() - started) / len(data)
     _check_says_something(local, choice.path)
     facts, accuracy = _judged(loaded, local, data, stage)
     schema = _schema(loaded, data.label_names, privacy)
     units = None if privacy.unit_rule == "record" else data.units
     fields, size = _dry_release(schema, local, data, units, choice, privacy)
     cost = learning_cost(
-        records=len(found.data),
-        labelled=int((found.data.labels >= 0).sum()),
+        records=len(inspection.data),
+        labelled=int((inspection.data.labels >= 0).sum()),
         classes=len(data.label_names),
         width=loaded.local_dimension,
         scaled=loaded.scaled_dimension,
         speed=measured_speed(),
     )
     return Simulation(
-        data=_sight(found, choice, len(data)),
+        data=_sight(inspection, choice, len(data)),
         facts=facts,
         local=accuracy,
         sites=sites,
@@ -203,7 +205,7 @@ def simulate(
         ),
         fields=fields,
         file_bytes=size,
-        encode_seconds=each * len(found.data),
+        encode_seconds=seconds_per_record * len(inspection.data),
         learn_seconds=cost.seconds,
         megabytes=cost.megabytes,
         encoder=loaded.id,
@@ -239,9 +241,9 @@ def _encoder(path: Path | None, data: SiteData) -> Encoder:
     return loaded
 
 
-def _with_usual(loaded: Encoder, found: Inspection) -> Encoder:
+def _with_usual(loaded: Encoder, inspection: Inspection) -> Encoder:
     """The encoder with the local one that ``init`` writes for such records, if there is one."""
-    usual = local_encoder.usual(loaded.modality, found.shapes)
+    usual = local_encoder.usual(loaded.modality, inspection.shapes)
     if usual is None:
         return loaded
     return loaded.with_beside(local_encoder.load(usual, loaded.modality))
@@ -279,21 +281,21 @@ def _judged(
     loaded: Encoder, local: np.ndarray, data: SiteData, stage: Stage | None
 ) -> tuple[Facts, Accuracy | None]:
     """Local-only in the plant's own folds, and what cases are looked up by."""
-    known = data.labels[data.labels >= 0]
+    labels = data.labels[data.labels >= 0]
     accuracy = None
-    if len(known):
-        told = stage or (lambda *_: None)
-        told("judged", 0, len(known))
+    if len(labels):
+        progress = stage or (lambda *_: None)
+        progress("judged", 0, len(labels))
         layout = loaded.dimension, loaded.scaled_dimension, loaded.local_blocks
         trunk = encoder_trunk(local, *layout, loaded.loudness)
         accuracy = _alone(trunk, data)
-        told("judged", len(known), len(known))
-    unseen = len(data.label_names) - len(np.unique(known)) if len(known) else 0
+        progress("judged", len(labels), len(labels))
+    unseen = len(data.label_names) - len(np.unique(labels)) if len(labels) else 0
     facts = Facts(
         kind=data.modality,
         classes=len(data.label_names),
         unseen=unseen,
-        labels=len(known),
+        labels=len(labels),
         local=None if accuracy is None else accuracy.mean,
     )
     return facts, accuracy
@@ -380,8 +382,8 @@ def _dry_release(
     return tuple(fields), len(data_bytes)
 
 
-def _sight(found: Inspection, choice: DataChoice, drawn: int) -> DataSight:
-    data = found.data
+def _sight(inspection: Inspection, choice: DataChoice, drawn: int) -> DataSight:
+    data = inspection.data
     counts: Counter[int] = Counter(data.labels.tolist())
     labels: Ints = data.labels
     return DataSight(
@@ -390,7 +392,7 @@ def _sight(found: Inspection, choice: DataChoice, drawn: int) -> DataSight:
         records=len(data),
         labelled=int((labels >= 0).sum()),
         per_label={name: counts.get(index, 0) for index, name in enumerate(data.label_names)},
-        left_out=len(found.problems),
-        problems=tuple(found.problems),
+        left_out=len(inspection.problems),
+        problems=tuple(inspection.problems),
         drawn=drawn,
     )
