@@ -63,7 +63,7 @@ def read_checks(card: Mapping[str, Any]) -> Sequence[Check]:
         DecodeError: It lists none, or one is damaged.
     """
     try:
-        found = [
+        checks = [
             Check(
                 name=str(entry["name"]),
                 value=float(entry["value"]),
@@ -74,6 +74,6 @@ def read_checks(card: Mapping[str, Any]) -> Sequence[Check]:
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise DecodeError(f"model card: no checks that can be read: {error}") from error
-    if not found or any(check.relation not in (">=", "<=") for check in found):
+    if not checks or any(check.relation not in (">=", "<=") for check in checks):
         raise DecodeError("model card: no checks, or one with an unknown relation")
-    return found
+    return checks

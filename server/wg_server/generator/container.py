@@ -51,10 +51,10 @@ def unpack_package(
     if len(data) > limit:
         raise DecodeError(f"{key}: {len(data)} bytes, at most {limit} are accepted")
     tensors, document = unpack(data, key)
-    found = document.get("format"), document.get("version")
-    if found != (form, version):
+    header = document.get("format"), document.get("version")
+    if header != (form, version):
         raise DecodeError(
-            f"{key}: {found[0]} version {found[1]}, this program reads {form} version {version}"
+            f"{key}: {header[0]} version {header[1]}, this program reads {form} version {version}"
         )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise DecodeError(f"{key}: a tensor is not finite")
@@ -62,7 +62,7 @@ def unpack_package(
 
 
 @contextlib.contextmanager
-def decoding(what: str) -> Iterator[None]:
+def decoding(key: str) -> Iterator[None]:
     """Turn errors of content that does not hold together into ``DecodeError``."""
     try:
         yield
@@ -75,7 +75,7 @@ def decoding(what: str) -> Iterator[None]:
         TypeError,
         ValueError,
     ) as error:
-        raise DecodeError(f"{what}: the file does not hold together: {error}") from error
+        raise DecodeError(f"{key}: the file does not hold together: {error}") from error
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:

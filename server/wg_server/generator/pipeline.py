@@ -90,8 +90,8 @@ def train(
 
 def steps(home: ServerHome, plan: GeneratorPlan) -> int:
     """Most steps that a training takes; the zoo says whether there are networks to learn from."""
-    made = (bases.base_path(home.zoo, name).is_file() for name in catalogue.NETWORKS)
-    return plan.steps + (plan.networks.steps if any(made) else 0)
+    has_base = (bases.base_path(home.zoo, name).is_file() for name in catalogue.NETWORKS)
+    return plan.steps + (plan.networks.steps if any(has_base) else 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,8 +163,11 @@ class _Pipeline:
         self, heads: _Heads, networks: _Networks | None, scarce: Mapping[str, int]
     ) -> dict[str, Any]:
         """Write what was made as one version; its card, and the version's id."""
-        whole = {"networks": networks.card if networks else None, "too_few_networks": scarce}
-        card = {**heads.card(), **whole}
+        network_entries = {
+            "networks": networks.card if networks else None,
+            "too_few_networks": scarce,
+        }
+        card = {**heads.card(), **network_entries}
         version = versions.write(
             self.home, card, heads.packed, networks.packed if networks else None
         )
@@ -174,12 +177,12 @@ class _Pipeline:
 
     def _heads(self, data: TrainingData, architecture: str, begin: beside.Begin) -> _Heads:
         """Train and pack a generator of heads, and begin its card."""
-        plan, how = self.plan, self.how
-        objective = HeadObjective(data, plan, plan.seed, workers=plan.workers, how=how)
+        plan, backend = self.plan, self.how
+        objective = HeadObjective(data, plan, plan.seed, workers=plan.workers, backend=backend)
         identity = _identity(
             plan, encoder=data.encoder, tasks=sorted(task.key for task in data.tasks)
         )
-        state = loop.train(objective, plan, self.home.checkpoint, identity, self.progress, how)
+        state = loop.train(objective, plan, self.home.checkpoint, identity, self.progress, backend)
         self.progress(plan.steps, "writing the model card")
         codec, gate = objective.finish()
         owned = list(family_heads.entries(Store(self.home.zoo), data.encoder))
@@ -199,7 +202,7 @@ class _Pipeline:
             names=data.fitted_priors.names,
         )
         packed = pack(parts)
-        known = {
+        training_figures = {
             "training": {**state.figures(), "plan": canonical.to_builtins(plan), "gate": gate},
             "own_families": {
                 entry.family: entry.figures
@@ -208,7 +211,7 @@ class _Pipeline:
             },
         }
         figures = begin(_head_figures, plan, data, parts, objective.codec)
-        return _Heads(packed, known, figures)
+        return _Heads(packed, training_figures, figures)
 
     def _network_progress(self, done: int, words: str) -> None:
         """Networks come after heads."""
@@ -228,20 +231,20 @@ class _Pipeline:
         With the first one's accuracy of held-out records at made-up sites.
         """
         kind = modality(encoders.read_modality(self.home.read_encoder()))
-        wanted, zoo = next(iter(kind.family_networks), ""), Store(self.home.zoo)
-        if not wanted or not bases.base_path(self.home.zoo, wanted).is_file():
+        architecture, zoo = next(iter(kind.family_networks), ""), Store(self.home.zoo)
+        if not architecture or not bases.base_path(self.home.zoo, architecture).is_file():
             return {}
-        _, base = bases.read_base(self.home.zoo, wanted)
+        _, base = bases.read_base(self.home.zoo, architecture)
         tasks = {entry.task for entry in owned}
-        found: dict[str, tuple[str, Sequence[FamilyNetwork]]] = {}
-        for entry in zoo_networks.networks(zoo, wanted, base):
+        networks: dict[str, tuple[str, Sequence[FamilyNetwork]]] = {}
+        for entry in zoo_networks.networks(zoo, architecture, base):
             if entry.task in tasks:
-                made = zoo_networks.read(zoo, entry)
-                trunk = trunk_only(made.shifted)
-                if made.site_head is not None:
-                    first = FamilyNetwork(wanted, trunk, made.site_head)
-                    found[entry.family] = entry.at_sites, (first, *made.beside)
-        return found
+                network = zoo_networks.read(zoo, entry)
+                trunk = trunk_only(network.shifted)
+                if network.site_head is not None:
+                    family_network = FamilyNetwork(architecture, trunk, network.site_head)
+                    networks[entry.family] = entry.at_sites, (family_network, *network.beside)
+        return networks
 
     def _networks(self, data: TrainingData, heads: str) -> tuple[_Networks | None, dict[str, int]]:
         """Train and pack a generator of networks.
@@ -250,7 +253,7 @@ class _Pipeline:
             It and its card, if there are any; and of architectures of which the zoo has too few to
             learn from, how many.
         """
-        plan, how = self.plan.networks, self.how
+        plan, backend = self.plan.networks, self.how
         self._network_progress(0, "reading whole networks")
         zoos, scarce = load_zoos(self.home.zoo, plan, data.tasks, data.fitted_priors.priors)
         if not zoos:
@@ -267,10 +270,10 @@ class _Pipeline:
         )
         plants = data.plants(groups[0]), data.plants(groups[1])
         objective = NetworkObjective(
-            zoos, plants, (groups[0], groups[1]), plan, self.plan.seed, how=how
+            zoos, plants, (groups[0], groups[1]), plan, self.plan.seed, backend=backend
         )
         checkpoint = self.home.networks_checkpoint
-        state = loop.train(objective, plan, checkpoint, identity, self._network_progress, how)
+        state = loop.train(objective, plan, checkpoint, identity, self._network_progress, backend)
         self._network_progress(plan.steps, "writing the card of whole networks")
         objective.finish()
         bundles = {
@@ -356,11 +359,11 @@ def _family_groups(
         return train, validation, test
     names = sorted(have)
     order = [names[i] for i in streams.rng(Stream.NETWORK_SPLIT, seed).permutation(len(names))]
-    held = max(1, len(order) // 6)
+    part_size = max(1, len(order) // 6)
     return (
-        frozenset(order[2 * held :] or order),
-        frozenset(order[:held]),
-        frozenset(order[held : 2 * held] or order),
+        frozenset(order[2 * part_size :] or order),
+        frozenset(order[:part_size]),
+        frozenset(order[part_size : 2 * part_size] or order),
     )
 
 
@@ -391,10 +394,10 @@ def _checked(document: dict[str, Any], checks: Sequence[Check]) -> dict[str, Any
     }
 
 
-def _identity(plan: TrainingPlan, **others: Any) -> str:
+def _identity(plan: TrainingPlan, **contents: Any) -> str:
     """What a checkpoint belongs to."""
     document = {
         "plan": {key: str(value) for key, value in canonical.to_builtins(plan).items()},
-        **others,
+        **contents,
     }
     return canonical.sha256_hex(canonical.encode(document))

@@ -42,5 +42,5 @@ def read_plan(path: Path | None) -> GeneratorPlan:
     Raises:
         ConfigError: It is missing, not YAML, or a field is unknown or wrong; the message names it.
     """
-    text, what = zoo_plan.read_text(path, "wg_server.generator", DEFAULT)
-    return settings.parse(text, GeneratorPlan, what)
+    text, source = zoo_plan.read_text(path, "wg_server.generator", DEFAULT)
+    return settings.parse(text, GeneratorPlan, source)

@@ -115,8 +115,8 @@ class Version:
     @property
     def architectures(self) -> tuple[str, ...]:
         """Architectures of which it makes weights."""
-        whole = self.summary.networks.architectures if self.summary.networks else ()
-        return (self.summary.architecture, *sorted(whole))
+        network_architectures = self.summary.networks.architectures if self.summary.networks else ()
+        return (self.summary.architecture, *sorted(network_architectures))
 
     def failed(self) -> list[Check]:
         """Checks of its cards that do not hold.
@@ -134,10 +134,10 @@ class Version:
             ConfigError: A package is not there.
             VerificationError: A package is not the one that the card names.
         """
-        wanted = {self.heads: self.summary.generator}
+        digests = {self.heads: self.summary.generator}
         if self.summary.networks:
-            wanted[self.networks] = self.summary.networks.generator
-        for path, digest in wanted.items():
+            digests[self.networks] = self.summary.networks.generator
+        for path, digest in digests.items():
             if _digest(path) != digest:
                 raise VerificationError(
                     f"{path}: not the package that its model card names; restore it from a backup,"
@@ -199,13 +199,13 @@ def read(home: ServerHome, identity: str) -> Version:
 
 def present(home: ServerHome) -> list[Version]:
     """All versions whose card can be read, newest first."""
-    found = []
+    versions = []
     for identity in _complete(home):
         try:
-            found.append(read(home, identity))
+            versions.append(read(home, identity))
         except (DecodeError, VerificationError):
             continue  # `train` deletes it
-    return sorted(found, key=lambda each: (-each.summary.created, each.id))
+    return sorted(versions, key=lambda version: (-version.summary.created, version.id))
 
 
 def find(home: ServerHome, prefix: str) -> Version:
@@ -274,8 +274,10 @@ def ready(home: ServerHome, architecture: str = "") -> Recipe:
     """
     version = installed(home)
     _check_encoder(home, version)
-    wanted = architecture or home.config().architecture or version.summary.architecture
-    recipe = Recipe(generator=version.id, architecture=wanted)
+    package_architecture = (
+        architecture or home.config().architecture or version.summary.architecture
+    )
+    recipe = Recipe(generator=version.id, architecture=package_architecture)
     check(home, recipe)
     return recipe
 
@@ -306,11 +308,11 @@ def use(home: ServerHome, version: Version) -> None:
     with changing(home):
         version.verify()
         try:
-            now = pointer(home)
+            current = pointer(home)
         except DecodeError:
-            now = Pointer()
-        if now.version != version.id:
-            _point(home, Pointer(version=version.id, before=now.version))
+            current = Pointer()
+        if current.version != version.id:
+            _point(home, Pointer(version=version.id, before=current.version))
 
 
 def prune(home: ServerHome, needed: Collection[str]) -> list[str]:
@@ -326,8 +328,8 @@ def prune(home: ServerHome, needed: Collection[str]) -> list[str]:
         StorageError: One cannot be deleted.
     """
     with changing(home):
-        now = pointer(home)
-        keep = {now.version, now.before, *needed}
+        current = pointer(home)
+        keep = {current.version, current.before, *needed}
         gone = [name for name in _complete(home) if name not in keep]
         for folder in _folders(home):
             if folder.name not in keep:

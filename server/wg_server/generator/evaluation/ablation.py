@@ -42,18 +42,22 @@ def table(
         scenario: Scores of ``SCENARIO``, by method.
         families: Of each of the operator's own, figures by name.
     """
-    found = [
+    rows = [
         _row(part, sign * 100 * scores["network_minus"], 100 * scores["network_minus_error"], None)
         for part, (method, sign) in _OF_RELEASES.items()
         if (scores := scenario.get(method))
     ]
-    for part, (one, other) in _OF_FAMILIES.items():
-        pairs = [(each[one], each[other]) for each in families if {one, other} <= each.keys()]
+    for part, (minuend, subtrahend) in _OF_FAMILIES.items():
+        pairs = [
+            (family[minuend], family[subtrahend])
+            for family in families
+            if {minuend, subtrahend} <= family.keys()
+        ]
         if pairs:
             points = 100 * np.subtract(*np.array(pairs, np.float64).T)
             mean, error = clustered(points, [str(n) for n in range(len(points))])
-            found.append(_row(part, mean, error if len(points) > 1 else None, len(points)))
-    return found
+            rows.append(_row(part, mean, error if len(points) > 1 else None, len(points)))
+    return rows
 
 
 def rows(card: Mapping[str, Any]) -> list[Row]:

@@ -27,22 +27,24 @@ MOST = 60  # Networks of an architecture that are run, at most
 
 
 def report(
-    networks: Sequence[ZooNetwork], decoder: Decoder, *, latent: int, seed: int, most: int = MOST
+    networks: Sequence[ZooNetwork], decoder: Decoder, *, latent: int, seed: int, limit: int = MOST
 ) -> dict[str, Any]:
     """What stands on the model card of one architecture.
 
     Args:
         decoder: With the codec that was fitted on all of them.
-        most: Networks that are run, at most.
+        limit: Networks that are run, at most.
 
     Returns:
         Mean accuracy and cross-entropy, over families, of the networks as trained, of their heads
         on the base's trunk, and after a codec that was fitted without the family; ``on_fitted`` has
         the same after the codec itself.
     """
-    apart = cross_fitted(networks, decoder.plan, decoder.base, latent=latent, seed=seed, most=most)
-    own = fitted(networks, decoder, most)
-    return {"latent": latent, **summary(apart), "on_fitted": summary(own)}
+    cross_scores = cross_fitted(
+        networks, decoder.plan, decoder.base, latent=latent, seed=seed, limit=limit
+    )
+    fitted_scores = fitted(networks, decoder, limit)
+    return {"latent": latent, **summary(cross_scores), "on_fitted": summary(fitted_scores)}
 
 
 class Scores:
@@ -78,7 +80,7 @@ def cross_fitted(
     *,
     latent: int,
     seed: int,
-    most: int = MOST,
+    limit: int = MOST,
 ) -> Scores:
     """Scores of networks by codecs that were fitted without their families.
 
@@ -89,20 +91,20 @@ def cross_fitted(
     if len(families) < FOLDS or not plan.parts:
         return scores
     order = streams.rng(Stream.CODEC_FOLDS, seed).permutation(len(families))
-    every = -(-len(networks) // most)
+    every = -(-len(networks) // limit)
     for fold in range(FOLDS):
         gone = {families[number] for number in order[fold::FOLDS]}
-        rest = [n.tokens for n in networks if n.task.family not in gone]
-        codec = fit_layer_codec([part.name for part in plan.parts], rest, latent)
+        tokens = [n.tokens for n in networks if n.task.family not in gone]
+        codec = fit_layer_codec([part.name for part in plan.parts], tokens, latent)
         for network in [n for n in networks if n.task.family in gone][::every]:
             scores.judge(network, Decoder(plan, codec, base))
     return scores
 
 
-def fitted(networks: Sequence[ZooNetwork], decoder: Decoder, most: int = MOST) -> Scores:
+def fitted(networks: Sequence[ZooNetwork], decoder: Decoder, limit: int = MOST) -> Scores:
     """Scores of networks by a codec that was fitted on them: what the index holds."""
     scores = Scores()
-    every = -(-len(networks) // most)
+    every = -(-len(networks) // limit)
     for network in networks[::every] if decoder.plan.parts else ():
         scores.judge(network, decoder)
     return scores
@@ -125,11 +127,11 @@ def measure(
 
 def summary(scores: Scores) -> dict[str, Any]:
     """Means over families."""
-    found: dict[str, Any] = {"networks": len(scores.families)}
+    means: dict[str, Any] = {"networks": len(scores.families)}
     for way in scores.values:
         accuracy, loss = scores.of(way).T
-        found[way] = {
+        means[way] = {
             "accuracy": clustered(accuracy, scores.families)[0],
             "cross_entropy": clustered(loss, scores.families)[0],
         }
-    return found
+    return means

@@ -81,26 +81,26 @@ def heads(parts: Parts, episode: Episode, rng: np.random.Generator) -> dict[str,
     """Heads of all methods for one episode."""
     k, estimate = len(episode.labels), episode.estimate
     fitted = FittedPriors(parts.priors, parts.zoo_index)
-    found: dict[str, Head] = {
+    method_heads: dict[str, Head] = {
         "closed-form": (estimate.weight, estimate.bias),
         "blend": conditioning.prior_mixture(fitted, estimate),
     }
     batch = collate([episode.condition])
-    many = collate([episode.condition] * 8)
+    sample_batch = collate([episode.condition] * 8)
     with torch.inference_mode():
-        found["network"] = _first(parts, batch, sampler.deterministic(parts.denoiser, batch))
+        method_heads["network"] = _first(parts, batch, sampler.deterministic(parts.denoiser, batch))
         noise = flow.named_noise(episode.labels, parts.codec.latent, 8, 1)
-        (latent,) = sampler.sample(parts.denoiser, many, (noise,))
-        found["sample"] = _first(parts, batch, (latent[:1],))
-        found["sample-mean"] = _first(parts, batch, (latent.mean(dim=0, keepdim=True),))
+        (latent,) = sampler.sample(parts.denoiser, sample_batch, (noise,))
+        method_heads["sample"] = _first(parts, batch, (latent[:1],))
+        method_heads["sample-mean"] = _first(parts, batch, (latent.mean(dim=0, keepdim=True),))
         turned = _shuffle(batch, rng)
-        found["shuffled-tokens"] = _first(
+        method_heads["shuffled-tokens"] = _first(
             parts, batch, sampler.deterministic(parts.denoiser, turned)
         )
-    weight, bias = found["network"]
+    weight, bias = method_heads["network"]
     order = np.roll(np.arange(k), int(rng.integers(1, k)))
-    found["permuted-classes"] = weight[order], bias[order]
-    return found
+    method_heads["permuted-classes"] = weight[order], bias[order]
+    return method_heads
 
 
 def evaluate(
@@ -119,20 +119,24 @@ def evaluate(
         scores = Scores()
         chances: list[tuple[Floats, NDArray[np.bool_]]] = []
         # One plant in advance, so that the first too has another plant.
-        first = _made(parts, plants.draw(rng, scenario))
-        made = {first.family: first}
+        plant_head = _made(parts, plants.draw(rng, scenario))
+        plant_heads = {plant_head.family: plant_head}
         for _ in range(episodes):
             episode = plants.draw(rng, scenario)
-            found = heads(parts, episode, rng)
-            others = [o for family, o in made.items() if family != episode.family]
-            if others:
-                chosen = others[int(rng.integers(len(others)))]
-                found["another-plant"] = _transplant(chosen, episode)
+            method_heads = heads(parts, episode, rng)
+            foreign_heads = [o for family, o in plant_heads.items() if family != episode.family]
+            if foreign_heads:
+                chosen = foreign_heads[int(rng.integers(len(foreign_heads)))]
+                method_heads["another-plant"] = _transplant(chosen, episode)
             else:
-                found["another-plant"] = found["permuted-classes"]
-            made[episode.family] = _Made(episode.family, found["network"], episode.estimate.centre)
-            scores.add(episode.family, {n: episode.accuracy(head) for n, head in found.items()})
-            chances.append(_confidence(parts, episode, found["network"]))
+                method_heads["another-plant"] = method_heads["permuted-classes"]
+            plant_heads[episode.family] = _Made(
+                episode.family, method_heads["network"], episode.estimate.centre
+            )
+            scores.add(
+                episode.family, {n: episode.accuracy(head) for n, head in method_heads.items()}
+            )
+            chances.append(_confidence(parts, episode, method_heads["network"]))
         table[name] = scores.rows()
         loses += losses(name, table[name], BEFORE)
         calibration[name] = calibration_error(
@@ -168,10 +172,10 @@ def copies(
     calibration = memorisation.calibrate(parts.zoo_index, tasks, rng)
     groups: defaultdict[str, list[Floats]] = defaultdict(list)
     for episode in episodes:
-        found = heads(parts, episode, rng)
-        groups["generated"] += [np.asarray(found[name][0]) for name in GENERATED]
+        method_heads = heads(parts, episode, rng)
+        groups["generated"] += [np.asarray(method_heads[name][0]) for name in GENERATED]
         for name in BEFORE:
-            groups[name].append(np.asarray(found[name][0], dtype=np.float64))
+            groups[name].append(np.asarray(method_heads[name][0], dtype=np.float64))
         groups["planted_memoriser"].append(
             memorisation.memorise(
                 parts.zoo_index, episode.estimate.deviations, calibration.noise, rng
@@ -189,10 +193,12 @@ def diversity(parts: Parts, episodes: Sequence[Episode]) -> dict[str, float]:
     second = parts.zoo_index.second.numpy().astype(np.float64)
     novel, between = [], []
     for episode in episodes:
-        many = collate([episode.condition] * 4)
+        sample_batch = collate([episode.condition] * 4)
         with torch.inference_mode():
             noise = flow.named_noise(episode.labels, parts.codec.latent, 4, 2)
-            weight, _ = decode(parts.codec, many, sampler.sample(parts.denoiser, many, (noise,)))
+            weight, _ = decode(
+                parts.codec, sample_batch, sampler.sample(parts.denoiser, sample_batch, (noise,))
+            )
         drawn = weight.numpy().astype(np.float64)
         novel += [retrieval.novelty(parts.zoo_index, w) for w in drawn]
         between += [
@@ -240,11 +246,11 @@ def _made(parts: Parts, episode: Episode) -> _Made:
     return _Made(episode.family, head, episode.estimate.centre)
 
 
-def _transplant(other: _Made, episode: Episode) -> Head:
+def _transplant(plant_head: _Made, episode: Episode) -> Head:
     """Another plant's weights as a head on this one's features; rows are cycled where too few."""
-    rows = np.resize(np.arange(len(other.head[1])), len(episode.labels))
-    weight, bias = other.head[0][rows], other.head[1][rows]
-    return weight, bias + weight @ (episode.estimate.centre - other.centre)
+    rows = np.resize(np.arange(len(plant_head.head[1])), len(episode.labels))
+    weight, bias = plant_head.head[0][rows], plant_head.head[1][rows]
+    return weight, bias + weight @ (episode.estimate.centre - plant_head.centre)
 
 
 def _first(parts: Parts, batch: Batch, latents: State) -> Head:

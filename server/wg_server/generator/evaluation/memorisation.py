@@ -114,12 +114,12 @@ def calibrate(index: ZooIndex, tasks: Sequence[ZooTask], rng: np.random.Generato
 
 def examine(index: ZooIndex, calibration: Calibration, heads: Sequence[Floats]) -> Finding:
     """Test generated heads ``[K, d]`` for copies."""
-    whole = np.array([retrieval.nearest(index, head) for head in heads])
+    head_distances = np.array([retrieval.nearest(index, head) for head in heads])
     rows = np.concatenate([nearest_rows(index, head) for head in heads])
     return Finding(
-        float((whole < calibration.heads.value).mean()),
+        float((head_distances < calibration.heads.value).mean()),
         float((rows < calibration.rows.value).mean()),
-        float(np.median(whole)),
+        float(np.median(head_distances)),
         float(np.median(rows)),
     )
 
@@ -143,21 +143,21 @@ def matched_noise(tasks: Sequence[ZooTask], rng: np.random.Generator) -> float:
     """The most noise that costs the tasks' heads ``ACCURACY_LOST`` on average, at most a fifth."""
     seed = int(rng.integers(2**32))
     right = np.mean([_accuracy(task, task.weight) for task in tasks])
-    found = float(_LEVELS[0])
+    matched_level = float(_LEVELS[0])
     for level in _LEVELS:
         draw = np.random.default_rng(seed)
         noisy = [_accuracy(t, add_noise(t.weight, float(level), draw)) for t in tasks]
         if right - np.mean(noisy) > ACCURACY_LOST:
             break
-        found = float(level)
-    return found
+        matched_level = float(level)
+    return matched_level
 
 
 def add_noise(weight: NDArray[np.floating], level: float, rng: np.random.Generator) -> Floats:
     """Gaussian noise whose length is ``level`` times that of the centred rows, on average."""
     w = np.asarray(weight, dtype=np.float64)
-    away = w - w.mean(axis=0)
-    size = np.sqrt(np.mean(away**2))
+    deviations = w - w.mean(axis=0)
+    size = np.sqrt(np.mean(deviations**2))
     return np.asarray(w + rng.normal(0, level * size, w.shape))
 
 
@@ -171,30 +171,30 @@ def nearest_rows(index: ZooIndex, weight: NDArray[np.floating], skip: int | None
     second = index.second.numpy().astype(np.float64)
     w = np.asarray(weight, dtype=np.float64)
     w = w - w.mean(axis=0)
-    known = index.weights.numpy().astype(np.float64)
-    mapped = known @ second  # [R, d]
-    lengths = np.sqrt(np.maximum(np.einsum("rd,rd->r", mapped, known), 1e-30))
-    own = np.sqrt(np.maximum(np.einsum("kd,de,ke->k", w, second, w), 1e-30))
-    cosine = w @ mapped.T / own[:, None] / lengths
+    zoo_rows = index.weights.numpy().astype(np.float64)
+    mapped = zoo_rows @ second  # [R, d]
+    lengths = np.sqrt(np.maximum(np.einsum("rd,rd->r", mapped, zoo_rows), 1e-30))
+    head_lengths = np.sqrt(np.maximum(np.einsum("kd,de,ke->k", w, second, w), 1e-30))
+    cosine = w @ mapped.T / head_lengths[:, None] / lengths
     if skip is not None:
         cosine[:, index.task.numpy() == skip] = -np.inf
     return np.asarray(1 - cosine.max(axis=1))
 
 
-def _border(copies: Floats, others: Floats) -> Threshold:
+def _border(copies: Floats, originals: Floats) -> Threshold:
     """The border with the least balanced error, in the middle where several are as good."""
-    tried = np.unique(np.concatenate([copies, others]))
+    tried = np.unique(np.concatenate([copies, originals]))
     middle = np.concatenate([(tried[1:] + tried[:-1]) / 2, tried[-1:] * 1.01])
     errors = (copies[None] >= middle[:, None]).mean(axis=1)
-    errors = errors + (others[None] < middle[:, None]).mean(axis=1)
+    errors = errors + (originals[None] < middle[:, None]).mean(axis=1)
     best = middle[errors <= errors.min() + 1e-12]
     value = float(np.median(best))
     return Threshold(
         value,
         float(np.median(copies)),
-        float(np.median(others)),
+        float(np.median(originals)),
         float((copies < value).mean()),
-        float((others < value).mean()),
+        float((originals < value).mean()),
     )
 
 

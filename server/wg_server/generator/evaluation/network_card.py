@@ -65,16 +65,16 @@ def evaluate(
     """Scores of all methods in all scenarios, with the list of losses."""
     table: dict[str, Any] = {}
     loses: list[str] = []
-    for number, (name, (scenario, known)) in enumerate(SCENARIOS.items()):
+    for number, (name, (scenario, family_known)) in enumerate(SCENARIOS.items()):
         rng = streams.rng(Stream.NETWORK_SCENARIO, seed, then=(number,))
         scores = Scores()
         for _ in range(episodes):
-            episode = draw(plants, zoos, families, rng, scenario, family_known=known)
+            episode = draw(plants, zoos, families, rng, scenario, family_known=family_known)
             zoo = zoos[episode.architecture]
             alone = {episode.architecture: zoo}
-            other = draw(plants, alone, families, rng, scenario, family_known=known)
-            made = methods(model, zoos, episode, other, rng)
-            right = {n: accuracy(zoo, episode, w, on_base=on) for n, (w, on) in made.items()}
+            other_episode = draw(plants, alone, families, rng, scenario, family_known=family_known)
+            networks = methods(model, zoos, episode, other_episode, rng)
+            right = {n: accuracy(zoo, episode, w, on_base=on) for n, (w, on) in networks.items()}
             scores.add(episode.plant.family, right)
         table[name] = scores.rows()
         loses += losses(name, table[name], table[name].keys() - {"network", "zoo-network"})
@@ -102,7 +102,7 @@ def diversity(
         with torch.inference_mode():
             drawn = Weights(*sampler.sample(model, batch, noise))
         flat = drawn.latents[:, : len(parts)].numpy()
-        novel += [bundle.novelty(one) for one in flat]
+        novel += [bundle.novelty(latents) for latents in flat]
         pairs = [(i, j) for i in range(3) for j in range(i)]
         between += [float(np.linalg.norm(flat[i] - flat[j])) / bundle.nearest for i, j in pairs]
     return {
@@ -116,7 +116,7 @@ def methods(
     model: NetworkDenoiser,
     zoos: Mapping[str, NetworkZoo],
     episode: NetworkEpisode,
-    other: NetworkEpisode,
+    other_episode: NetworkEpisode,
     rng: np.random.Generator,
 ) -> dict[str, Method]:
     """The networks of all methods.
@@ -125,18 +125,18 @@ def methods(
     ``shuffled-condition`` is the network made for another plant, ``blend`` what the denoiser starts
     from.
     """
-    condition, found = episode.condition, episode.found
+    condition, neighbours = episode.condition, episode.found
     number = sorted(zoos).index(episode.architecture)
     unit = torch.from_numpy
     batch = collate([condition], [number], model.config)
     k = len(episode.plant.labels)
     names = zoos[episode.architecture].decoder.codec.parts
     with torch.inference_mode():
-        one = sampler.deterministic(model, batch)
+        answer = sampler.deterministic(model, batch)
         noise = named_noise(episode.plant.labels, names, model.config, 4, 1)
         four = collate([condition] * 4, [number] * 4, model.config)
         drawn = Weights(*sampler.sample(model, four, noise))
-        network = final_weights(condition, one.rows[0], one.latents[0])
+        network = final_weights(condition, answer.rows[0], answer.latents[0])
         nothing = torch.zeros_like(network.latents)
         noise_rows = torch.from_numpy(rng.normal(size=condition.regression_rows.shape)).float()
         retrieved = FinalWeights(unit(condition.retrieved_rows), unit(condition.retrieved_latents))
@@ -155,17 +155,21 @@ def methods(
             "zoo-network": (FinalWeights(unit(episode.rows), unit(episode.latents)), False),
         }
         scale = ROW_UNIT / zoos[episode.architecture].fitted_priors.regression.scale
-        for name, count in (("retrieval-1nn", 1), ("average-weights", len(found.entries))):
-            rows, latents = found.mean(count)
+        for name, count in (("retrieval-1nn", 1), ("average-weights", len(neighbours.entries))):
+            rows, latents = neighbours.mean(count)
             result[name] = (FinalWeights(_single(scale * rows), _single(latents)), False)
-        shaken = _single(found.latents[0] + rng.normal(0, 0.1, found.latents[0].shape))
+        shaken = _single(neighbours.latents[0] + rng.normal(0, 0.1, neighbours.latents[0].shape))
         nearest = result["retrieval-1nn"][0].rows
         result["weights-plus-noise"] = (FinalWeights(nearest, shaken), False)
-        made = sampler.deterministic(model, collate([other.condition], [number], model.config))
-        strange = final_weights(
-            other.condition, made.rows[0, : len(other.plant.labels)], made.latents[0]
+        other_answer = sampler.deterministic(
+            model, collate([other_episode.condition], [number], model.config)
         )
-        turned = torch.arange(k) % len(other.plant.labels)
+        strange = final_weights(
+            other_episode.condition,
+            other_answer.rows[0, : len(other_episode.plant.labels)],
+            other_answer.latents[0],
+        )
+        turned = torch.arange(k) % len(other_episode.plant.labels)
         result["shuffled-condition"] = (replace(strange, rows=strange.rows[turned]), False)
     return result
 
@@ -184,8 +188,8 @@ def accuracy(
 ) -> float:
     """Share of an episode's held-out records that a network gets right."""
     with torch.inference_mode():
-        found = logits(zoo, episode, network, on_base=on_base)
-    return float((found.argmax(dim=1).numpy() == episode.answers).mean())
+        scores = logits(zoo, episode, network, on_base=on_base)
+    return float((scores.argmax(dim=1).numpy() == episode.answers).mean())
 
 
 def checks(card: Mapping[str, Any]) -> list[Check]:
@@ -204,7 +208,7 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
         )
         return float(np.mean(list(gains)))
 
-    found = [
+    prior_checks = [
         at_least(
             -LOSS_MARGIN,
             f"network minus {title} plus its error, mean of scenarios",
@@ -216,8 +220,8 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
             ("retrieval", "retrieval-5nn"),
         )
     ]
-    other = "gain over another plant's condition less its error, mean of scenarios"
-    return [*found, at_least(0.0, other, mean("shuffled-condition", errors=-1))]
+    gain_name = "gain over another plant's condition less its error, mean of scenarios"
+    return [*prior_checks, at_least(0.0, gain_name, mean("shuffled-condition", errors=-1))]
 
 
 def _single(values: NDArray[np.float64]) -> Tensor:

@@ -45,20 +45,22 @@ def measure_weight(
     for _ in range(episodes):
         episode = draw(plants, {architecture: zoo}, families, rng, scenario, family_known=False)
         names.append(episode.plant.family)
-        whole = episode.condition
+        condition = episode.condition
         tried = [
             replace(
-                whole,
+                condition,
                 retrieval_weight=weight,
-                regression_share=1 - weight * (1 - whole.regression_share),
+                regression_share=1 - weight * (1 - condition.regression_share),
             )
             for weight in WEIGHTS
         ]
-        networks = [network_card.prior_mixture(one) for one in tried]
+        networks = [network_card.prior_mixture(trial) for trial in tried]
         scores.append([network_card.accuracy(zoo, episode, n, on_base=False) for n in networks])
-    found = np.array(scores)
-    means = found.mean(axis=0)
-    return choose(found, names), {repr(w): float(a) for w, a in zip(WEIGHTS, means, strict=True)}
+    accuracies = np.array(scores)
+    means = accuracies.mean(axis=0)
+    return choose(accuracies, names), {
+        repr(w): float(a) for w, a in zip(WEIGHTS, means, strict=True)
+    }
 
 
 def choose(scores: NDArray[np.float64], families: Sequence[str]) -> float:

@@ -29,18 +29,18 @@ class Scores:
 
     def rows(self) -> dict[str, dict[str, float]]:
         """For each method its accuracy, and by how much the network is above it."""
-        found = {}
+        table = {}
         for method, values in self._values.items():
             mean, error = clustered(np.array(values), self._families)
-            away = np.array(self._values[NETWORK]) - np.array(values)
-            gain, gain_error = clustered(away, self._families)
-            found[method] = {
+            difference = np.array(self._values[NETWORK]) - np.array(values)
+            gain, gain_error = clustered(difference, self._families)
+            table[method] = {
                 "accuracy": mean,
                 "error": error,
                 "network_minus": gain,
                 "network_minus_error": gain_error,
             }
-        return found
+        return table
 
 
 def losses(
@@ -70,7 +70,9 @@ def against_others(rows: Mapping[str, Mapping[str, float]]) -> tuple[float, str,
     Raises:
         KeyError: It has no row of the network.
     """
-    own = float(rows[NETWORK]["accuracy"])
-    others = {name: float(row["accuracy"]) for name, row in rows.items() if name not in _OF_NETWORK}
-    best = max(others, key=lambda name: others[name])
-    return own, best, others[best]
+    network_accuracy = float(rows[NETWORK]["accuracy"])
+    baselines = {
+        name: float(row["accuracy"]) for name, row in rows.items() if name not in _OF_NETWORK
+    }
+    best = max(baselines, key=lambda name: baselines[name])
+    return network_accuracy, best, baselines[best]

@@ -44,13 +44,13 @@ class OperatorFamilies(Entries):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays by name, for a package; names, families and layout are stored beside them."""
-        found = {name: getattr(self, name) for name in ARRAYS}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
         for number, family in enumerate(sorted(self.heads)):
-            own = self.heads[family].tensors()
+            tensors = self.heads[family].tensors()
             if family in self.networks:
-                own |= family_network.packed(self.networks[family])
-            found |= {f"heads.{number}.{name}": value for name, value in own.items()}
-        return found
+                tensors |= family_network.packed(self.networks[family])
+            arrays |= {f"heads.{number}.{name}": value for name, value in tensors.items()}
+        return arrays
 
 
 def collect(
@@ -64,9 +64,9 @@ def collect(
         heads: By family, with the local features that they stand on; all on the same.
         networks: By family, of these or fewer.
     """
-    known = {task.family for task in tasks}
-    found = {family: head for family, (_, head) in heads.items() if family in known}
-    if not found:
+    task_families = {task.family for task in tasks}
+    family_heads = {family: head for family, (_, head) in heads.items() if family in task_families}
+    if not family_heads:
         return None
     layout = next(iter(heads.values()))[0]
     centres, deviations = zip(*(task.moments() for task in tasks), strict=True)
@@ -77,12 +77,14 @@ def collect(
         centres=np.array(centres),
         families=tuple(task.family for task in tasks),
         layout=layout,
-        heads=found,
+        heads=family_heads,
         networks={
             family: several
             for family, several in networks.items()
-            if family in found
-            and all(len(each.head.weight) == len(found[family].weight) for each in several)
+            if family in family_heads
+            and all(
+                len(network.head.weight) == len(family_heads[family].weight) for network in several
+            )
         },
     )
 
@@ -115,17 +117,17 @@ def read(
         and list(owned) == sorted(set(owned) & set(families))
     ):
         raise wrong
-    heads, networks, left = {}, {}, set(arrays) - set(ARRAYS)
+    heads, networks, unread_names = {}, {}, set(arrays) - set(ARRAYS)
     for number, family in enumerate(owned):
         prefix = f"heads.{number}."
-        own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        left -= {prefix + name for name in own}
+        tensors = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        unread_names -= {prefix + name for name in tensors}
         classes = int((entry == list(families).index(family)).sum())
-        own, network = apart(own, family_network.PREFIX)
-        heads[family] = family_head.from_tensors(own, classes, layout)
+        tensors, network = apart(tensors, family_network.PREFIX)
+        heads[family] = family_head.from_tensors(tensors, classes, layout)
         if network:
             networks[family] = family_network.unpacked(network, architectures, classes)
-    if left:
+    if unread_names:
         raise wrong
     return OperatorFamilies(
         **rows,
@@ -138,27 +140,29 @@ def read(
 
 
 def head_for(
-    own: OperatorFamilies, priors: Priors, estimate: Prediction, labels: Sequence[str]
+    operator: OperatorFamilies, priors: Priors, estimate: Prediction, labels: Sequence[str]
 ) -> tuple[FamilyHead, Sequence[FamilyNetwork]] | None:
     """The head of the plant's family, if the operator has it, and its networks, if there are any.
 
     Args:
-        own: From ``collect``.
+        operator: From ``collect``.
         labels: The plant's class names, K.
 
     Returns:
         Both of the plant's classes, in its order; None if no family of the operator's is likely.
     """
-    entries = [number for number, family in enumerate(own.families) if family in own.heads]
-    known = (own, measure(own, priors), priors, estimate, labels)
-    found = match_own_first(*known, own=entries)
-    if found is None or found.share < LIKELY:
+    entries = [
+        number for number, family in enumerate(operator.families) if family in operator.heads
+    ]
+    arguments = (operator, measure(operator, priors), priors, estimate, labels)
+    family_match = match_own_first(*arguments, own_entries=entries)
+    if family_match is None or family_match.share < LIKELY:
         return None
-    best = int(np.argmax(found.weights))
-    entry = int(found.entries[best])
-    family = own.families[entry]
-    head, networks = own.heads.get(family), own.networks.get(family, ())
-    rows = found.matched[best] - own.bounds[entry]
+    best = int(np.argmax(family_match.weights))
+    entry = int(family_match.entries[best])
+    family = operator.families[entry]
+    head, networks = operator.heads.get(family), operator.networks.get(family, ())
+    rows = family_match.matched[best] - operator.bounds[entry]
     if head is None or len(head.weight) <= rows.max():
         return None
     return head.of_classes(rows), [network.of_classes(rows) for network in networks]

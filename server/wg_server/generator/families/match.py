@@ -141,11 +141,11 @@ def measure(entries: Entries, priors: Priors) -> Spread:
         sites.setdefault(family, []).append(number)
     within, classes = [], []
     for numbers in sites.values():
-        first = entries.names[starts[numbers[0]] : starts[numbers[0] + 1]]
-        same = [n for n in numbers if entries.names[starts[n] : starts[n + 1]] == first]
-        if len(same) > 1:
-            within.append(centres[same].var(axis=0, ddof=1))
-            stacked = np.stack([deviations[starts[n] : starts[n + 1]] for n in same])
+        class_names = entries.names[starts[numbers[0]] : starts[numbers[0] + 1]]
+        peers = [n for n in numbers if entries.names[starts[n] : starts[n + 1]] == class_names]
+        if len(peers) > 1:
+            within.append(centres[peers].var(axis=0, ddof=1))
+            stacked = np.stack([deviations[starts[n] : starts[n + 1]] for n in peers])
             classes.append(stacked.var(axis=0, ddof=1).mean(axis=0))
     between = centres.var(axis=0) + 1e-9
     return Spread(
@@ -180,7 +180,7 @@ def match_family(
     )
     rows, centres = entries.deviations @ priors.basis, entries.centres @ priors.basis
     odds = _class_odds(plant, rows, spread)
-    said, alike, share = _names_in_common(entries, labels)
+    name_ratio, alike, share = _names_in_common(entries, labels)
     starts, gone = entries.bounds, set(without)
     names = _name_odds(entries, share, gone)
     rough = _TEMPER * np.maximum.reduceat(odds, starts[:-1], axis=1).sum(axis=0)
@@ -196,7 +196,7 @@ def match_family(
     scores, matched, shifts = [], [], []
     for number in chosen:
         mine = np.arange(starts[number], starts[number + 1])
-        pairs = mine[_assign(odds[:, mine] + np.minimum(said[:, mine], _SAME_NAME))]
+        pairs = mine[_assign(odds[:, mine] + np.minimum(name_ratio[:, mine], _SAME_NAME))]
         named = alike[np.arange(len(labels)), pairs]
         score, shifted = _compare(plant, spread, centres[number], rows[pairs], named, len(mine))
         scores.append(score + float(names[number]))
@@ -214,7 +214,7 @@ def match_own_first(
     estimate: Prediction,
     labels: Sequence[str],
     *,
-    own: Collection[int],
+    own_entries: Collection[int],
     without: Collection[int] = (),
 ) -> FamilyMatch | None:
     """A plant's family among those of own records that have most of its names, or else among all.
@@ -224,17 +224,17 @@ def match_own_first(
     it.
 
     Args:
-        own: Numbers of the entries of own records.
+        own_entries: Numbers of the entries of own records.
         without: As of ``match_family``, which has the other arguments.
     """
-    known = (entries, spread, priors, estimate, labels)
+    arguments = (entries, spread, priors, estimate, labels)
     _, _, share = _names_in_common(entries, labels)
-    named = {number for number in own if share[number] > _MOST} - set(without)
+    named = {number for number in own_entries if share[number] > _MOST} - set(without)
     if named:
-        found = match_family(*known, without=set(range(len(share))) - named)
-        if found is not None and found.share >= LIKELY:
-            return found
-    return match_family(*known, without=without)
+        family_match = match_family(*arguments, without=set(range(len(share))) - named)
+        if family_match is not None and family_match.share >= LIKELY:
+            return family_match
+    return match_family(*arguments, without=without)
 
 
 def _names_in_common(entries: Entries, labels: Sequence[str]) -> tuple[Floats, Floats, Floats]:
@@ -242,33 +242,37 @@ def _names_in_common(entries: Entries, labels: Sequence[str]) -> tuple[Floats, F
 
     The first two are ``[K, R]``; a share ``[E]`` is of the plant's names.
     """
-    said = log_ratio(labels, entries.names)
-    alike = np.where(said == 0, 0.0, expit(said))
-    return said, alike, np.maximum.reduceat(alike, entries.bounds[:-1], axis=1).mean(axis=0)
+    name_ratio = log_ratio(labels, entries.names)
+    alike = np.where(name_ratio == 0, 0.0, expit(name_ratio))
+    return name_ratio, alike, np.maximum.reduceat(alike, entries.bounds[:-1], axis=1).mean(axis=0)
 
 
 def _compare(
-    plant: _Plant, spread: Spread, centre: Floats, away: Floats, named: Floats, size: int
+    plant: _Plant, spread: Spread, centre: Floats, deviations: Floats, named: Floats, size: int
 ) -> tuple[float, float]:
     """Log likelihood ratio of one entry's family, and the probability of domain shift if it is it.
 
     Args:
         centre: The entry's mean, ``[d]``.
-        away: Deviations of its classes that are matched with the plant's, ``[K, d]``.
+        deviations: Deviations of its classes that are matched with the plant's, ``[K, d]``.
         named: Probability that each has the name of the plant's class, ``[K]``.
     """
-    mean = away.mean(axis=0)
-    own = plant.deviations - plant.deviations.mean(axis=0)
-    classes = _log_normal(own, away - mean, spread.classes + plant.noise)
-    classes -= _log_normal(own, np.zeros_like(own), plant.usual + plant.noise)
+    mean = deviations.mean(axis=0)
+    plant_deviations = plant.deviations - plant.deviations.mean(axis=0)
+    classes = _log_normal(plant_deviations, deviations - mean, spread.classes + plant.noise)
+    classes -= _log_normal(
+        plant_deviations, np.zeros_like(plant_deviations), plant.usual + plant.noise
+    )
     # Pairs were chosen for their likelihood where names do not say which.
     chosen = float(np.log(np.arange(size, 0, -1)[: int((named < 0.5).sum())]).sum())
     likelihood = float(classes.sum()) - chosen
     site = float(_mean_odds(plant, (centre + mean)[None], spread)[0])
     share = float(named.mean())
-    here = np.log1p(-_SHIFT) + _TEMPER * site + _class_evidence(likelihood, _OTHER_CLASSES, share)
+    unshifted = (
+        np.log1p(-_SHIFT) + _TEMPER * site + _class_evidence(likelihood, _OTHER_CLASSES, share)
+    )
     shifted = np.log(_SHIFT) + _class_evidence(likelihood, _OTHER_CLASSES_SHIFTED, share)
-    either = float(np.logaddexp(here, shifted))
+    either = float(np.logaddexp(unshifted, shifted))
     return either, float(np.exp(shifted - either))
 
 
@@ -320,18 +324,18 @@ def _choose(
 
 def _observed(mean: Floats, spread: Floats, prior: Floats) -> tuple[Floats, Floats]:
     """The observation and its noise variance behind a posterior with a prior of mean zero."""
-    left = np.minimum(spread, 0.999 * prior)
-    gain = prior / (prior - left)
-    return mean * gain, left * gain
+    variance = np.minimum(spread, 0.999 * prior)
+    gain = prior / (prior - variance)
+    return mean * gain, variance * gain
 
 
 def _class_odds(plant: _Plant, rows: Floats, spread: Spread) -> Floats:
     """Log odds ``[K, R]`` that a class is that of a row, against any class."""
-    seen = plant.deviations
+    deviations = plant.deviations
     near, far = spread.classes + plant.noise, plant.usual + plant.noise  # [K, d]
-    square = (seen**2 / near).sum(axis=1)[:, None] + (1 / near) @ (rows**2).T
-    square -= 2 * (seen / near) @ rows.T
-    null = (seen**2 / far + np.log(far) - np.log(near)).sum(axis=1)
+    square = (deviations**2 / near).sum(axis=1)[:, None] + (1 / near) @ (rows**2).T
+    square -= 2 * (deviations / near) @ rows.T
+    null = (deviations**2 / far + np.log(far) - np.log(near)).sum(axis=1)
     return np.asarray(-0.5 * square + 0.5 * null[:, None])
 
 
@@ -350,6 +354,6 @@ def _log_normal(value: Floats, mean: Floats, variance: Floats) -> Floats:
 def _assign(odds: Floats) -> Ints:
     """A row for each class: one each, and where rows are too few the likeliest again."""
     best = odds.argmax(axis=1)
-    one, two = linear_sum_assignment(-odds)
-    best[one] = two
+    class_numbers, row_numbers = linear_sum_assignment(-odds)
+    best[class_numbers] = row_numbers
     return np.asarray(best, dtype=np.int64)

@@ -108,11 +108,11 @@ def fit_priors(
     for x, y in zip(features, labels, strict=True):
         classes = int(y.max()) + 1
         means = class_means(x, y, classes)
-        rest = x - means[y]
+        residuals = x - means[y]
         centre = means.mean(axis=0)
-        away = means - centre
-        within.append(rest.T @ rest / max(len(x) - classes, 1))
-        between.append(away.T @ away / max(classes - 1, 1))
+        deviations = means - centre
+        within.append(residuals.T @ residuals / max(len(x) - classes, 1))
+        between.append(deviations.T @ deviations / max(classes - 1, 1))
         centres.append(centre)
     sw, t = np.mean(within, axis=0), np.mean(between, axis=0)
     values, basis = np.linalg.eigh(t)
@@ -130,7 +130,10 @@ def fit_priors(
 
 
 def posterior(
-    priors: Priors, others: Sequence[SiteEvidence], classes: int, named: ClassPrior | None = None
+    priors: Priors,
+    other_sites: Sequence[SiteEvidence],
+    classes: int,
+    named: ClassPrior | None = None,
 ) -> Posterior:
     """Equations of a plant's mean and the class deviations, with the other sites observed.
 
@@ -138,18 +141,18 @@ def posterior(
     diagonal: sites only meet through the classes.
 
     Args:
-        others: Evidence of the other sites; may be empty.
+        other_sites: Evidence of the other sites; may be empty.
         classes: K.
         named: What the classes' names foretell; None: deviations of mean zero.
     """
     named = named or ClassPrior(np.zeros((classes, len(priors.between))), priors.between)
-    d, count = len(priors.between), len(others)
+    d, count = len(priors.between), len(other_sites)
     size = count + classes
     system, right = np.zeros((d, size, size)), np.zeros((d, size))
     inner = np.arange(count, size)
     system[:, inner, inner] = 1 / named.between[:, None]
     right[:, inner] = (named.mean / named.between).T
-    for row, site in enumerate(others):
+    for row, site in enumerate(other_sites):
         system[:, row, row] += 1 / priors.site
         posteriors.observe(system, right, priors, site, row)
     precision, weighted = np.zeros((d, 1 + classes, 1 + classes)), np.zeros((d, 1 + classes))
@@ -174,49 +177,49 @@ def predict(
     priors: Priors, sites: Sequence[SiteEvidence], named: ClassPrior | None = None
 ) -> Prediction:
     """Predict the first site's means and head from the evidence of all."""
-    own = sites[0]
-    found = posteriors.solve(posterior(priors, sites[1:], len(own.counts), named), own)
+    plant = sites[0]
+    means = posteriors.solve(posterior(priors, sites[1:], len(plant.counts), named), plant)
     whitener = priors.whitener
     if len(sites) > 1:
-        unsure = _mean_uncertainty(priors, sites[1:], found)
+        unsure = _mean_uncertainty(priors, sites[1:], means)
         whitener = np.asarray(np.linalg.inv(np.linalg.inv(whitener) + unsure), dtype=np.float64)
-    weight, bias = posteriors.discriminant(found.deviations, whitener)
+    weight, bias = posteriors.discriminant(means.deviations, whitener)
     weight, bias = scaled(*centred(weight, bias))
     return Prediction(
-        centre=found.centre,
-        deviations=found.deviations,
-        variance=found.spread.mean(axis=1),
+        centre=means.centre,
+        deviations=means.deviations,
+        variance=means.spread.mean(axis=1),
         weight=weight,
         bias=bias,
-        spread=found.spread,
-        centre_spread=found.centre_spread,
+        spread=means.spread,
+        centre_spread=means.centre_spread,
     )
 
 
-def _mean_uncertainty(priors: Priors, others: Sequence[SiteEvidence], found: Means) -> Floats:
+def _mean_uncertainty(priors: Priors, other_sites: Sequence[SiteEvidence], means: Means) -> Floats:
     """Covariance of the error in a plant's predicted mean, ``[d, d]``.
 
     Before its own records, the mean is taken to be distributed like those of the other sites: as
     far from the public mean, in their directions or mixtures of them.
 
     Args:
-        others: Evidence of the other sites, at least one.
-        found: The plant's mean and deviations.
+        other_sites: Evidence of the other sites, at least one.
+        means: The plant's mean and deviations.
     """
-    turned = found.deviations @ priors.basis  # [K, d]
-    centres = np.empty((len(others), len(priors.site)))
-    for row, site in enumerate(others):
+    turned = means.deviations @ priors.basis  # [K, d]
+    centres = np.empty((len(other_sites), len(priors.site)))
+    for row, site in enumerate(other_sites):
         precision = posteriors.mean_precision(priors, site)
-        away = site.means @ priors.basis - turned
-        weight, total = 1 / priors.site + precision.sum(axis=0), (precision * away).sum(axis=0)
+        offsets = site.means @ priors.basis - turned
+        weight, total = 1 / priors.site + precision.sum(axis=0), (precision * offsets).sum(axis=0)
         if np.isfinite(site.domain_noise):
             sure = posteriors.domain_precision(priors, site)
             weight += sure
             total += sure * (site.domain @ priors.basis - turned.mean(axis=0))
         centres[row] = total / weight
-    centres /= np.sqrt(len(others))
-    known = np.maximum(1 / found.centre_spread - 1 / priors.site, 0.0)  # by its own records
-    inner = np.eye(len(others)) + (centres * known) @ centres.T
+    centres /= np.sqrt(len(other_sites))
+    information = np.maximum(1 / means.centre_spread - 1 / priors.site, 0.0)  # by its own records
+    inner = np.eye(len(other_sites)) + (centres * information) @ centres.T
     rows = centres @ priors.basis.T
     return np.asarray(rows.T @ np.linalg.solve(inner, rows), dtype=np.float64)
 

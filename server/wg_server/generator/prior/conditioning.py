@@ -70,15 +70,15 @@ def condition(
     d = len(estimate.centre)
     energy = float(priors.between.mean())
     unit = 1 / np.sqrt(energy * d)
-    own, others = sites[0], sites[1:]
-    centres = [_centre(site) for site in others]
-    keep = _keep(own, energy, d)
+    plant, other_sites = sites[0], sites[1:]
+    centres = [_centre(site) for site in other_sites]
+    keep = _keep(plant, energy, d)
     class_vectors = np.stack(
         [
             estimate.deviations * unit,
             estimate.weight,
             weight,
-            (own.means - estimate.centre) * (keep * unit)[:, None],
+            (plant.means - estimate.centre) * (keep * unit)[:, None],
         ],
         axis=1,
     )
@@ -86,16 +86,16 @@ def condition(
         [
             _log(estimate.variance / energy),
             keep,
-            own.present,
-            _log(own.noise / energy) * own.present,
-            np.log(own.counts) / 3 * own.present,
+            plant.present,
+            _log(plant.noise / energy) * plant.present,
+            np.log(plant.counts) / 3 * plant.present,
         ],
         axis=1,
     )
-    other_vectors = np.zeros((len(others), len(estimate.bias), OTHER_VECTORS, d))
-    other_scalars = np.zeros((len(others), len(estimate.bias), OTHER_SCALARS))
-    other_mask = np.zeros((len(others), len(estimate.bias)), dtype=bool)
-    for row, (site, centre) in enumerate(zip(others, centres, strict=True)):
+    other_vectors = np.zeros((len(other_sites), len(estimate.bias), OTHER_VECTORS, d))
+    other_scalars = np.zeros((len(other_sites), len(estimate.bias), OTHER_SCALARS))
+    other_mask = np.zeros((len(other_sites), len(estimate.bias)), dtype=bool)
+    for row, (site, centre) in enumerate(zip(other_sites, centres, strict=True)):
         keep = _keep(site, energy, d)
         other_vectors[row, :, 0] = (site.means - centre) * (keep * unit)[:, None]
         other_vectors[row, :, 1] = (centre - estimate.centre) * unit
@@ -166,12 +166,12 @@ def _centre(site: SiteEvidence) -> NDArray[np.float64]:
 
 
 def _domain_scalars(site: SiteEvidence, energy: float) -> NDArray[np.float64]:
-    known = float(np.isfinite(site.domain_noise))
-    noise = site.domain_noise if known else 1.0
+    is_observed = float(np.isfinite(site.domain_noise))
+    noise = site.domain_noise if is_observed else 1.0
     return np.array(
         [
-            known,
-            known * float(_log(np.array(noise / energy))),
+            is_observed,
+            is_observed * float(_log(np.array(noise / energy))),
             float(np.mean(site.present)),
             float(np.log(site.domain_count)) / 5,
         ]

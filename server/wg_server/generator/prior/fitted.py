@@ -57,5 +57,5 @@ def crossfit(
         fit_public_priors([task for task in chosen if fold_of[task.family] != fold], projection)
         for fold in range(folds)
     ]
-    whole = fit_public_priors(chosen, projection)
-    return {name: crossed[fold] for name, fold in fold_of.items()}, whole
+    pooled_priors = fit_public_priors(chosen, projection)
+    return {name: crossed[fold] for name, fold in fold_of.items()}, pooled_priors

@@ -46,48 +46,50 @@ class Weighed:
     odd: tuple[int, ...]
 
 
-def weighed(priors: Priors, own: SiteEvidence, others: Sequence[SiteEvidence]) -> Weighed:
+def weighed(priors: Priors, plant: SiteEvidence, other_sites: Sequence[SiteEvidence]) -> Weighed:
     """Add to the noise of each other site the variance by which it disagrees.
 
     A site is left out if its classes are, beyond chance, as far from the others' as classes are
     from each other.
 
     Args:
-        own: The plant itself; it is compared, and not changed.
+        plant: The plant itself; it is compared, and not changed.
     """
-    sites = [own, *others]
-    every = tuple(range(len(others)))
+    sites = [plant, *other_sites]
+    every = tuple(range(len(other_sites)))
     if sum(bool((site.present > _THERE).any()) for site in sites) < FEWEST:
-        return Weighed(tuple(others), every, ())
+        return Weighed(tuple(other_sites), every, ())
     d = len(priors.between)
-    apart = 2 * float(priors.between.sum())  # of two classes
-    found, odd = [], []
-    for number, site in enumerate(others):
-        pairs = [_beyond(priors, site, each) for i, each in enumerate(sites) if i != number + 1]
-        known = [pair for pair in pairs if pair is not None]
-        extra, error = sorted(known)[(len(known) - 1) // 2] if len(known) > 1 else (0.0, 0.0)
-        if extra > apart / 2 and extra > SURE * error:
+    class_distance = 2 * float(priors.between.sum())  # of two classes
+    evidence, odd = [], []
+    for number, site in enumerate(other_sites):
+        pairs = [_beyond(priors, site, peer) for i, peer in enumerate(sites) if i != number + 1]
+        gaps = [pair for pair in pairs if pair is not None]
+        extra, error = sorted(gaps)[(len(gaps) - 1) // 2] if len(gaps) > 1 else (0.0, 0.0)
+        if extra > class_distance / 2 and extra > SURE * error:
             odd.append(number)
-        found.append(replace(site, noise=site.noise + max(extra, 0.0) / d))
+        evidence.append(replace(site, noise=site.noise + max(extra, 0.0) / d))
     used = tuple(number for number in every if number not in odd)
-    return Weighed(tuple(found[number] for number in used), used, tuple(odd))
+    return Weighed(tuple(evidence[number] for number in used), used, tuple(odd))
 
 
-def _beyond(priors: Priors, one: SiteEvidence, two: SiteEvidence) -> tuple[float, float] | None:
+def _beyond(
+    priors: Priors, site_a: SiteEvidence, site_b: SiteEvidence
+) -> tuple[float, float] | None:
     """Variance of class deviations between two sites beyond the model (moment estimate).
 
     Returns:
         Summed over the d entries: the unbiased estimate, which may be negative, and its standard
         error if the true value is 0. None if fewer than two classes are in common.
     """
-    both = (one.present > _THERE) & (two.present > _THERE)
+    both = (site_a.present > _THERE) & (site_b.present > _THERE)
     if both.sum() < 2:
         return None
-    expected = _variance(priors, one)[both] + _variance(priors, two)[both]
+    expected = _variance(priors, site_a)[both] + _variance(priors, site_b)[both]
     weight = 1 / expected
-    away = one.means[both] - two.means[both]
-    away = away - weight @ away / weight.sum()  # sites' means may differ
-    q = float((weight * np.square(away).sum(axis=1)).sum())
+    difference = site_a.means[both] - site_b.means[both]
+    difference = difference - weight @ difference / weight.sum()  # sites' means may differ
+    q = float((weight * np.square(difference).sum(axis=1)).sum())
     free = len(expected) - 1
     scale = float(weight.sum() - np.square(weight).sum() / weight.sum())
     return (q - free) / scale, float(np.sqrt(2 * free / len(priors.between))) / scale

@@ -65,10 +65,10 @@ class NameMap:
         """What the names foretell; None if one of them says nothing, or two say the same."""
         if not all(map(says_something, labels)) or len(set(map(plain, labels))) < len(labels):
             return None
-        found = vectors(labels)
-        if found is None:
+        embeddings = vectors(labels)
+        if embeddings is None:
             return None
-        mean = (found - found.mean(axis=0)) @ self.matrix
+        mean = (embeddings - embeddings.mean(axis=0)) @ self.matrix
         return ClassPrior(mean, priors.between * (1 - self.explained))
 
 
@@ -91,47 +91,51 @@ def vectors(names: Sequence[str]) -> Floats | None:
     return np.array([_vector(plain(name)) for name in names]).reshape(-1, sentences.WIDTH)
 
 
-def log_ratio(labels: Sequence[str], others: Sequence[str]) -> Floats:
+def log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
     """Log likelihood ratio ``[K, R]`` that two names mean one class, against two.
 
     inf for equal names; 0 where one of them says nothing, or there are no vectors. What names mean
     is asked only if one of ``labels`` has no equal.
     """
-    known = list(dict.fromkeys(others))  # a zoo has each name many times
-    place = {name: column for column, name in enumerate(known)}
-    return _log_ratio(labels, known)[:, [place[name] for name in others]]
+    unique_labels = list(dict.fromkeys(other_labels))  # a zoo has each name many times
+    place = {name: column for column, name in enumerate(unique_labels)}
+    return _log_ratio(labels, unique_labels)[:, [place[name] for name in other_labels]]
 
 
-def _log_ratio(labels: Sequence[str], others: Sequence[str]) -> Floats:
-    plain_one, plain_two = (np.array([plain(name) for name in names]) for names in (labels, others))
+def _log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
+    plain_one, plain_two = (
+        np.array([plain(name) for name in names]) for names in (labels, other_labels)
+    )
     equal = plain_one[:, None] == plain_two
     telling = np.array([says_something(name) for name in labels])
     ratio = np.zeros(equal.shape)
-    asked = bool((telling & ~equal.any(axis=1)).any())
-    one, two = (vectors(names) if asked else None for names in (labels, others))
-    if one is not None and two is not None:
-        (same, same_std), (other, other_std) = _SAME_MEANING, _OTHER_MEANING
-        cosine = np.maximum(one @ two.T, other)  # further apart than usual proves no more
-        ratio = ((cosine - other) / other_std) ** 2 / 2 - ((cosine - same) / same_std) ** 2 / 2
+    needs_vectors = bool((telling & ~equal.any(axis=1)).any())
+    rows, columns = (vectors(names) if needs_vectors else None for names in (labels, other_labels))
+    if rows is not None and columns is not None:
+        (same_mean, same_std), (other_mean, other_std) = _SAME_MEANING, _OTHER_MEANING
+        cosine = np.maximum(rows @ columns.T, other_mean)  # further apart than usual proves no more
+        ratio = ((cosine - other_mean) / other_std) ** 2 / 2 - (
+            (cosine - same_mean) / same_std
+        ) ** 2 / 2
         ratio = np.clip(ratio + np.log(other_std / same_std), -_CERTAIN, _CERTAIN)
         ratio[~telling] = 0
-        ratio[:, ~np.array([says_something(name) for name in others])] = 0
+        ratio[:, ~np.array([says_something(name) for name in other_labels])] = 0
     ratio[equal] = np.inf
     return ratio
 
 
 @functools.cache
 def _available() -> bool:
-    found = sentences.installed()
-    if not found:
+    installed = sentences.installed()
+    if not installed:
         log.info("class names are compared by letters alone: %s is not there", sentences.PACKAGE)
-    return found
+    return installed
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def _vector(name: str) -> Floats:
-    found: Floats = sentences.embed([name])[0].astype(np.float64)
-    return found
+    vector: Floats = sentences.embed([name])[0].astype(np.float64)
+    return vector
 
 
 def fit_name_map(
@@ -145,28 +149,28 @@ def fit_name_map(
     rows, targets, names, part = [], [], [], []
     families = sorted({task.family for task in tasks})
     for task in tasks:
-        found = vectors(task.labels) if all(map(says_something, task.labels)) else None
-        if found is not None:
-            rows.append(found - found.mean(axis=0))
+        embeddings = vectors(task.labels) if all(map(says_something, task.labels)) else None
+        if embeddings is not None:
+            rows.append(embeddings - embeddings.mean(axis=0))
             targets.append(task.moments()[1] @ priors.basis)
             names += [plain(name) for name in task.labels]
-            part += [families.index(task.family) % _FOLDS] * len(found)
-    known = sorted(set(names))
-    found = vectors(known)
-    if found is None or len(known) < _LEAST_NAMES:
+            part += [families.index(task.family) % _FOLDS] * len(embeddings)
+    unique_names = sorted(set(names))
+    embeddings = vectors(unique_names)
+    if embeddings is None or len(unique_names) < _LEAST_NAMES:
         return None
     x, y = np.concatenate(rows), np.concatenate(targets)
-    number = np.array([known.index(name) for name in names])
+    number = np.array([unique_names.index(name) for name in names])
     direct = projection.astype(np.float64) @ priors.basis
     errors, total = np.zeros((len(_PENALTIES), y.shape[1])), np.zeros(y.shape[1])
     for fold in range(_FOLDS):
-        held = np.arange(len(known)) % _FOLDS == fold
-        near = (found @ found[held].T).max(axis=1) > _NEAR
-        apart = np.array(part) == fold
-        out, kept = apart & held[number], ~apart & ~near[number]
+        test_names = np.arange(len(unique_names)) % _FOLDS == fold
+        near = (embeddings @ embeddings[test_names].T).max(axis=1) > _NEAR
+        test_rows = np.array(part) == fold
+        out, fit_rows = test_rows & test_names[number], ~test_rows & ~near[number]
         total += (y[out] ** 2).sum(axis=0)
         for row, penalty in enumerate(_PENALTIES):
-            matrix = _fitted(x[kept], y[kept], direct, penalty)
+            matrix = _fitted(x[fit_rows], y[fit_rows], direct, penalty)
             errors[row] += ((y[out] - x[out] @ matrix) ** 2).sum(axis=0)
     best = int(errors.sum(axis=1).argmin())
     if errors[best].sum() >= (1 - _LEAST) * total.sum():
@@ -177,7 +181,7 @@ def fit_name_map(
 
 def _fitted(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
     """A multiple of a direct map, and a ridge regression of what it leaves, ``[512, d]``."""
-    first = x @ direct
-    share = float((first * y).sum() / max(float((first**2).sum()), 1e-12))
+    direct_fit = x @ direct
+    share = float((direct_fit * y).sum() / max(float((direct_fit**2).sum()), 1e-12))
     system = x.T @ x + penalty * np.eye(x.shape[1])
-    return np.asarray(share * direct + np.linalg.solve(system, x.T @ (y - share * first)))
+    return np.asarray(share * direct + np.linalg.solve(system, x.T @ (y - share * direct_fit)))

@@ -60,8 +60,8 @@ def build_index(tasks: Sequence[ZooTask]) -> ZooIndex:
         weights.append(weight / size)
         biases.append((bias - bias.mean()) / size)
         number += [index] * len(task.labels)
-        rest = task.features - centre
-        second += rest.T @ rest / len(rest) / len(tasks)
+        residuals = task.features - centre
+        second += residuals.T @ residuals / len(residuals) / len(tasks)
     norms = [np.linalg.norm(w @ second @ w.T) for w in weights]
     return ZooIndex(
         rows=_tensor(np.concatenate(rows)),
@@ -77,8 +77,10 @@ def build_index(tasks: Sequence[ZooTask]) -> ZooIndex:
 def with_neighbour_distance(index: ZooIndex) -> ZooIndex:
     """The index with ``nearest`` measured."""
     weights, task = index.weights.numpy(), index.task.numpy()
-    found = [_distances(index, weights[task == i], skip=i).min() for i in range(len(index.norms))]
-    return replace(index, nearest=max(float(np.median(found)), 1e-6))
+    distances = [
+        _distances(index, weights[task == i], skip=i).min() for i in range(len(index.norms))
+    ]
+    return replace(index, nearest=max(float(np.median(distances)), 1e-6))
 
 
 def novelty(index: ZooIndex, weight: NDArray[np.floating]) -> float:
@@ -105,8 +107,8 @@ def retrieve(
     """
     values, vectors = np.linalg.eigh(priors.whitener)
     root = (vectors * np.sqrt(values)) @ vectors.T
-    wanted, known = unit_rows(deviations @ root), unit_rows(index.rows.numpy() @ root)
-    likeness = wanted @ known.T  # [K, R]
+    queries, zoo_rows = unit_rows(deviations @ root), unit_rows(index.rows.numpy() @ root)
+    likeness = queries @ zoo_rows.T  # [K, R]
     count = min(neighbours, likeness.shape[1])
     best = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
     close = np.take_along_axis(likeness, best, axis=1)
@@ -119,12 +121,14 @@ def retrieve(
 
 
 def distance(
-    second: NDArray[np.floating], one: NDArray[np.floating], two: NDArray[np.floating]
+    second: NDArray[np.floating], head_a: NDArray[np.floating], head_b: NDArray[np.floating]
 ) -> float:
     """Distance of two heads, 0 to 1."""
-    cross = np.square(one @ second @ two.T).sum()
-    own = np.linalg.norm(one @ second @ one.T) * np.linalg.norm(two @ second @ two.T)
-    return float(1 - cross / (own + 1e-30))
+    cross = np.square(head_a @ second @ head_b.T).sum()
+    norm_product = np.linalg.norm(head_a @ second @ head_a.T) * np.linalg.norm(
+        head_b @ second @ head_b.T
+    )
+    return float(1 - cross / (norm_product + 1e-30))
 
 
 def _distances(
@@ -139,10 +143,10 @@ def _distances(
     cross = np.bincount(
         index.task.numpy(), np.square(mapped @ w.T).sum(axis=1), minlength=len(norms)
     )
-    found = 1 - cross / (np.linalg.norm(w @ second @ w.T) * norms + 1e-30)
+    distances = 1 - cross / (np.linalg.norm(w @ second @ w.T) * norms + 1e-30)
     if skip is not None:
-        found[skip] = np.inf
-    return np.asarray(found)
+        distances[skip] = np.inf
+    return np.asarray(distances)
 
 
 def _tensor(values: NDArray[np.floating]) -> Tensor:

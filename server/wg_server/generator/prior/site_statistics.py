@@ -35,23 +35,23 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
     """
     schema = statistics.schema
     result = no_evidence(len(labels), schema.dimension)
-    where = {name: row for row, name in enumerate(schema.labels)}
-    rows = np.array([where.get(name, -1) for name in labels])
-    known = rows >= 0
+    row_of = {name: row for row, name in enumerate(schema.labels)}
+    rows = np.array([row_of.get(name, -1) for name in labels])
+    in_release = rows >= 0
     counts, sums = statistics.counts(), statistics.sums()
     typical = _typical_count(statistics) if len(schema.labels) else 1.0
-    if known.any():
+    if in_release.any():
         prior = (_SPREAD * typical) ** 2
         weight = prior / (prior + statistics.count_std**2)
         n = np.maximum(typical + weight * (counts - typical), 0.1 * typical)
         n = np.maximum(n, 1.0)
         present = _presence(n, typical, statistics)
-        n, present, chosen = n[rows[known]], present[rows[known]], sums[rows[known]]
-        result.means[known] = statistics.centre() + chosen / n[:, None]
-        result.noise[known] = (statistics.sum_std / n) ** 2
-        result.counts[known] = n
-        result.present[known] = present
-    same = set(schema.labels) == set(labels)
+        n, present, chosen = n[rows[in_release]], present[rows[in_release]], sums[rows[in_release]]
+        result.means[in_release] = statistics.centre() + chosen / n[:, None]
+        result.noise[in_release] = (statistics.sum_std / n) ** 2
+        result.counts[in_release] = n
+        result.present[in_release] = present
+    same_classes = set(schema.labels) == set(labels)
     domain, noise, total = _domain(statistics, typical * max(len(schema.labels), 1))
     # A mean over other classes than the target's is no observation of the site's mean.
     return SiteEvidence(
@@ -60,7 +60,7 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
         result.counts,
         result.present,
         domain,
-        noise if same or not known.any() else np.inf,
+        noise if same_classes or not in_release.any() else np.inf,
         total,
     )
 
@@ -72,8 +72,8 @@ def _typical_count(statistics: NoisyStatistics) -> float:
     """
     counts = statistics.counts()
     if statistics.sigma == 0:
-        seen = counts[counts > 0]
-        return float(seen.mean()) if len(seen) else 1.0
+        nonzero_counts = counts[counts > 0]
+        return float(nonzero_counts.mean()) if len(nonzero_counts) else 1.0
     k, count_std = len(counts), statistics.count_std
     energy, noise, expected, doubt = _energy(statistics)
     spread = noise + (doubt * expected) ** 2
@@ -102,8 +102,8 @@ def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
 
 def _extra(statistics: NoisyStatistics) -> float:
     """Records without a label, if they are more than noise."""
-    found = statistics.unlabelled()
-    return found if found > 3 * statistics.count_std else 0.0
+    unlabelled = statistics.unlabelled()
+    return unlabelled if unlabelled > 3 * statistics.count_std else 0.0
 
 
 def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:

@@ -51,5 +51,9 @@ def split_families(tasks: Sequence[ZooTask], rng: np.random.Generator) -> Split:
     """Draw about an eighth of the families (at least two) each for validation and test."""
     names = sorted({task.family for task in tasks})
     order = [names[i] for i in rng.permutation(len(names))]
-    held = max(2, len(names) // 8)
-    return Split(tuple(order[2 * held :]), tuple(order[:held]), tuple(order[held : 2 * held]))
+    part_size = max(2, len(names) // 8)
+    return Split(
+        tuple(order[2 * part_size :]),
+        tuple(order[:part_size]),
+        tuple(order[part_size : 2 * part_size]),
+    )

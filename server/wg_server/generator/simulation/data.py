@@ -56,18 +56,18 @@ def load_tasks(zoo: Zoo, encoder: str) -> list[ZooTask]:
     Raises:
         ConfigError: There are too few to train on.
     """
-    found = []
+    tasks = []
     for entry in zoo.entries(encoder):
         w = zoo.read(entry)
         heads = w.features, w.labels, w.weight, w.bias
-        found.append(ZooTask(entry.key, entry.family, entry.labels, *heads))
-    families = len({task.family for task in found})
+        tasks.append(ZooTask(entry.key, entry.family, entry.labels, *heads))
+    families = len({task.family for task in tasks})
     if families < 8:
         raise ConfigError(
-            f"zoo: {len(found)} entries of {families} families, expected at least 8 families;"
+            f"zoo: {len(tasks)} entries of {families} families, expected at least 8 families;"
             " run zoo build"
         )
-    return found
+    return tasks
 
 
 def prepare(
@@ -98,5 +98,7 @@ def prepare(
     )
 
 
-def _plants(tasks: Sequence[ZooTask], known: Mapping[str, FittedPriors], encoder: str) -> Plants:
-    return Plants(tasks, known, encoder, CLIP_RADIUS)
+def _plants(
+    tasks: Sequence[ZooTask], fitted_priors: Mapping[str, FittedPriors], encoder: str
+) -> Plants:
+    return Plants(tasks, fitted_priors, encoder, CLIP_RADIUS)

@@ -140,24 +140,24 @@ class Plants:
         scenario: Scenario,
         *,
         target: ZooTask | None = None,
-        held: NDArray[np.int64] | None = None,
+        query_rows: NDArray[np.int64] | None = None,
     ) -> Episode:
         """Draw one episode.
 
         Args:
             target: The site to simulate, one of the tasks kept; None draws a family and a site.
-            held: Its records that may be queries and nothing else; None draws half of each class.
+            query_rows: Its records that are queries alone; None draws half of each class.
         """
         target, sites, order = self._site(rng, target)
         family = target.family
         chosen = _choose_classes(len(target.labels), rng)
         labels = tuple(target.labels[c] for c in chosen)
-        support, query = _split(target, chosen, rng, held)
+        support, query = _split(target, chosen, rng, query_rows)
         releases = [self._own(target, chosen, support, labels, rng, scenario)]
         count = int(rng.integers(0, scenario.same_family + 1))
         for index in order[1 : 1 + count]:
-            kept = chosen if rng.random() < 0.7 else _drop_some(chosen, rng)
-            releases.append(self._release(sites[index], kept, rng, scenario))
+            classes = chosen if rng.random() < 0.7 else _drop_some(chosen, rng)
+            releases.append(self._release(sites[index], classes, rng, scenario))
         if rng.random() < scenario.out_of_family:
             releases.append(self._out_of_family(family, labels, rng, scenario))
         evidence = [
@@ -194,9 +194,9 @@ class Plants:
             order = rng.permutation(len(sites))
             return sites[order[0]], sites, order
         sites = self._families[target.family]
-        own = next(i for i, site in enumerate(sites) if site.key == target.key)
-        order = rng.permutation(np.delete(np.arange(len(sites)), own))
-        return target, sites, np.concatenate([[own], order])
+        target_number = next(i for i, site in enumerate(sites) if site.key == target.key)
+        order = rng.permutation(np.delete(np.arange(len(sites)), target_number))
+        return target, sites, np.concatenate([[target_number], order])
 
     def _own(
         self,
@@ -211,10 +211,10 @@ class Plants:
         if mode < scenario.silent:
             return None
         blind = mode < scenario.silent + scenario.unlabelled
-        kept = chosen
+        classes = chosen
         if not blind and len(chosen) > 2 and rng.random() < scenario.missing:
-            kept = _drop_some(chosen, rng)
-        rows = support[np.isin(target.y[support], kept)]
+            classes = _drop_some(chosen, rng)
+        rows = support[np.isin(target.y[support], classes)]
         rows = _subset(target.y, rows, _shots(rng, scenario.shots, 2, 40), rng)
         y = np.full(len(rows), -1) if blind else np.searchsorted(chosen, target.y[rows])
         return self._make(target.features[rows], y, labels, rng, scenario.epsilon)
@@ -236,8 +236,8 @@ class Plants:
     def _out_of_family(
         self, family: str, labels: tuple[str, ...], rng: np.random.Generator, scenario: Scenario
     ) -> NoisyStatistics:
-        others = [name for name in self._names if name != family] or [family]
-        sites = self._families[others[int(rng.integers(len(others)))]]
+        other_families = [name for name in self._names if name != family] or [family]
+        sites = self._families[other_families[int(rng.integers(len(other_families)))]]
         task = sites[int(rng.integers(len(sites)))]
         classes = np.sort(rng.permutation(len(task.labels))[: len(labels)])
         return self._release(task, classes, rng, scenario, labels[: len(classes)])
@@ -300,13 +300,13 @@ def _split(
     task: ZooTask,
     classes: NDArray[np.int64],
     rng: np.random.Generator,
-    held: NDArray[np.int64] | None,
+    query_rows: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Records to draw labels from, and records for queries: ``held``, or half of each class."""
-    if held is not None:
-        wanted = np.isin(task.y, classes)
-        apart = np.isin(np.arange(len(task.y)), held)
-        return np.flatnonzero(wanted & ~apart), np.flatnonzero(wanted & apart)
+    """Records to draw labels from, and for queries: ``query_rows``, or half of each class."""
+    if query_rows is not None:
+        in_classes = np.isin(task.y, classes)
+        in_query = np.isin(np.arange(len(task.y)), query_rows)
+        return np.flatnonzero(in_classes & ~in_query), np.flatnonzero(in_classes & in_query)
     support, query = [], []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(task.y == label))
@@ -323,12 +323,12 @@ def _subset(
     Where a class has fewer records they are drawn with replacement: a plant of many records is
     simulated with the noise of many, and the sampling error of few.
     """
-    kept = [np.zeros(0, dtype=np.int64)]
+    drawn_rows = [np.zeros(0, dtype=np.int64)]
     for label in np.unique(y[rows]):
         mine = rows[y[rows] == label]
         count = max(1, round(shots * rng.uniform(0.5, 1.5)))
-        kept.append(rng.choice(mine, count, replace=count > len(mine)))
-    return np.concatenate(kept)
+        drawn_rows.append(rng.choice(mine, count, replace=count > len(mine)))
+    return np.concatenate(drawn_rows)
 
 
 def _shots(rng: np.random.Generator, fixed: int | None, low: int, high: int) -> int:

@@ -29,5 +29,5 @@ def opened(workers: int) -> Iterator[Begin]:
 
 
 def _at_once(work: Callable[..., R], *arguments: Any) -> Callable[[], R]:
-    found = work(*arguments)
-    return lambda: found
+    outcome = work(*arguments)
+    return lambda: outcome

@@ -41,10 +41,10 @@ class TrainingState:
     seconds: float = 0.0
     computed: dict[str, int] = field(default_factory=dict)
 
-    def done(self, how: str) -> None:
+    def done(self, backend: str) -> None:
         """Count a step."""
         self.step += 1
-        self.computed[how] = self.computed.get(how, 0) + 1
+        self.computed[backend] = self.computed.get(backend, 0) + 1
 
     def figures(self) -> dict[str, Any]:
         """What a model card says of the training."""
@@ -66,8 +66,8 @@ def save(
 ) -> None:
     """Write a checkpoint atomically."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    for name, kept in weights.items():
-        tensors |= {f"{name}.{k}": v for k, v in kept.items()}
+    for name, weight_set in weights.items():
+        tensors |= {f"{name}.{k}": v for k, v in weight_set.items()}
     for index, parameter in enumerate(model.parameters()):
         for key, value in optimiser.state[parameter].items():
             tensors[f"optimiser.{index}.{key}"] = value
@@ -114,13 +114,15 @@ def load(
         return TrainingState()
     device = next(model.parameters()).device
     model.load_state_dict(container.under(tensors, "model."))
-    for name, kept in weights.items():
-        kept.update({k: v.to(device) for k, v in container.under(tensors, f"{name}.").items()})
+    for name, weight_set in weights.items():
+        weight_set.update(
+            {k: v.to(device) for k, v in container.under(tensors, f"{name}.").items()}
+        )
     for index, parameter in enumerate(model.parameters()):
-        found = container.under(tensors, f"optimiser.{index}.")
-        if found:
+        optimiser_state = container.under(tensors, f"optimiser.{index}.")
+        if optimiser_state:
             # AdamW counts steps on the CPU.
             optimiser.state[parameter] = {
-                k: v if k == "step" else v.to(device) for k, v in found.items()
+                k: v if k == "step" else v.to(device) for k, v in optimiser_state.items()
             }
     return state

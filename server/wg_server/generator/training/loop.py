@@ -35,7 +35,7 @@ def train(
     path: Path,
     identity: str,
     progress: Progress,
-    how: Compute = CPU,
+    backend: Compute = CPU,
 ) -> TrainingState:
     """Train an objective's module.
 
@@ -49,8 +49,8 @@ def train(
     Returns:
         Where the training ended.
     """
-    objective.model.to(how.device)
-    training = _Training(objective, plan, path, identity, progress, how)
+    objective.model.to(backend.device)
+    training = _Training(objective, plan, path, identity, progress, backend)
     training.run()
     objective.model.load_state_dict(training.best)
     objective.model.eval().cpu()
@@ -67,7 +67,7 @@ class _Training(Generic[M, B]):
         path: Path,
         identity: str,
         progress: Progress,
-        how: Compute,
+        backend: Compute,
     ) -> None:
         self._objective, self._plan = objective, plan
         self._path, self._identity, self._progress = path, identity, progress
@@ -79,7 +79,7 @@ class _Training(Generic[M, B]):
         self._weights = {"average": _copy(model), "best": _copy(model)}
         self.state = checkpoint.load(path, identity, model, self._weights, self._optimiser)
         self._began = time.monotonic() - self.state.seconds
-        self._means = how.name()
+        self._means = backend.name()
 
     @property
     def best(self) -> dict[str, Tensor]:
@@ -90,8 +90,8 @@ class _Training(Generic[M, B]):
         """Train until the steps or the patience end."""
         state, plan = self.state, self._plan
         if state.step == 0:
-            found = self._evaluate(keep=self._objective.keeps_initial)
-            self._progress(0, f"untrained {found:.3f} on left-out families")
+            accuracy = self._evaluate(keep=self._objective.keeps_initial)
+            self._progress(0, f"untrained {accuracy:.3f} on left-out families")
         with contextlib.closing(self._objective.batches(range(state.step, plan.steps))) as stream:
             while state.stale < plan.patience:
                 batch = next(stream, None)
@@ -100,7 +100,7 @@ class _Training(Generic[M, B]):
                 self._step(batch)
                 if state.step % plan.evaluate_every and state.step != plan.steps:
                     continue
-                found = self._evaluate()
+                accuracy = self._evaluate()
                 state.seconds = time.monotonic() - self._began
                 checkpoint.save(
                     self._path,
@@ -110,7 +110,7 @@ class _Training(Generic[M, B]):
                     self._weights,
                     self._optimiser,
                 )
-                self._progress(state.step, f"{found:.3f} on left-out families")
+                self._progress(state.step, f"{accuracy:.3f} on left-out families")
 
     def _step(self, batch: B) -> None:
         """One step of the optimiser, and of the average."""
@@ -133,16 +133,16 @@ class _Training(Generic[M, B]):
         """Judge the average, keep it if it may be and is the best, and give its accuracy."""
         self._watched.load_state_dict(self._weights["average"])
         with torch.inference_mode():
-            found = self._objective.evaluate(self._watched)
+            evaluation = self._objective.evaluate(self._watched)
         if not keep:
-            return found.accuracy
+            return evaluation.accuracy
         self.state.stale += 1
-        if found.loss < self.state.best - _BETTER:
-            self.state.best, self.state.stale = found.loss, 0
+        if evaluation.loss < self.state.best - _BETTER:
+            self.state.best, self.state.stale = evaluation.loss, 0
             self._weights["best"].update(
                 {name: value.clone() for name, value in self._weights["average"].items()}
             )
-        return found.accuracy
+        return evaluation.accuracy
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

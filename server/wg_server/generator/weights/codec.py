@@ -87,11 +87,11 @@ class LayerCodec:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a package keeps of it: ``encode.NN`` and ``decode.NN``."""
-        found = {}
+        matrices = {}
         for number, codec in enumerate(self.codecs):
-            found[f"encode.{number:02}"] = codec.encode_matrix
-            found[f"decode.{number:02}"] = codec.decode_matrix
-        return found
+            matrices[f"encode.{number:02}"] = codec.encode_matrix
+            matrices[f"decode.{number:02}"] = codec.decode_matrix
+        return matrices
 
     def to(self, device: torch.device) -> LayerCodec:
         """The codec on a device, to decode there."""

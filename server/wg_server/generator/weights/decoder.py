@@ -54,8 +54,8 @@ class Decoder:
                 place += size
         module = network.build_trunk(self.plan.architecture).to(self.device)
         batch = network.as_input(images)
-        found: Tensor = torch.func.functional_call(module, weights, (batch,))
-        return found.cpu()
+        features: Tensor = torch.func.functional_call(module, weights, (batch,))
+        return features.cpu()
 
     def trunk(self, latents: Tensor, residual: Tensor | None = None) -> dict[str, Array]:
         """Trunk tensors of latents ``[P, l]``, and perhaps of a delta beyond them, ``[S]``."""

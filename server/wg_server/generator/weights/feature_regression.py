@@ -42,8 +42,8 @@ class FeatureRegression:
 
     def rows(self, estimate: Prediction) -> Floats:
         """Head rows and, last, biases on centred features, ``[K, F + 1]``."""
-        away = estimate.deviations @ self.deviations
-        weight, bias = discriminant(away, self.whitener)
+        deviations = estimate.deviations @ self.deviations
+        weight, bias = discriminant(deviations, self.whitener)
         weight, bias = centred(weight, bias)
         rows: Floats = np.concatenate([weight, bias[:, None]], axis=1)
         return rows * (self.scale / float(row_length(weight)))
@@ -61,12 +61,12 @@ def fit_regression(networks: Sequence[ZooNetwork]) -> FeatureRegression:
         outputs.append(base_means - base_means.mean(axis=0))
         centres.append(means.mean(axis=0))
         targets.append(base.mean(axis=0))
-        rest = base - base_means[y]
-        within.append(rest.T @ rest / max(len(y) - classes, 1))
+        residuals = base - base_means[y]
+        within.append(residuals.T @ residuals / max(len(y) - classes, 1))
     x, z = np.concatenate(inputs), np.concatenate(outputs)
     deviations = _ridge(x, z, 0.1)
-    left = z - x @ deviations
-    covariance = np.mean(within, axis=0) + left.T @ left / len(left)
+    fit_residuals = z - x @ deviations
+    covariance = np.mean(within, axis=0) + fit_residuals.T @ fit_residuals / len(fit_residuals)
     whitener = ridged_inverse(covariance, RIDGE)
     padded = np.concatenate([np.array(centres), np.ones((len(centres), 1))], axis=1)
     lengths = [np.sqrt(np.mean(np.sum(n.rows[:, :-1] ** 2, axis=1))) for n in networks]

@@ -82,10 +82,10 @@ def sample(predict: Callable[[State, Tensor], State], noise: State, steps: int =
         noise: Where to begin.
     """
     latents = noise
-    for now, then in itertools.pairwise(torch.linspace(1, 0, steps + 1)):
-        clean = predict(latents, now.expand(len(noise[0])))
+    for t, t_next in itertools.pairwise(torch.linspace(1, 0, steps + 1)):
+        clean = predict(latents, t.expand(len(noise[0])))
         latents = tuple(
-            z_0 + (z_t - z_0) * (then / now) for z_0, z_t in zip(clean, latents, strict=True)
+            z_0 + (z_t - z_0) * (t_next / t) for z_0, z_t in zip(clean, latents, strict=True)
         )
     return latents
 

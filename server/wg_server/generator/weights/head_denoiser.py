@@ -112,13 +112,13 @@ class Denoiser(nn.Module):
         tokens = tokens + self.embed_latent(latent)  # [B, K, w]
         domain = self.embed_domain(_join(batch.domain_vectors, batch.domain_scalars))
         drive = F.silu(self.embed_time(time) + domain[:, 0] + self.own)  # [B, w]
-        others = self.embed_memory(_join(batch.other_vectors, batch.other_scalars))
-        others = F.silu(others).transpose(1, 2)  # [B, K, M, w]
+        memory = self.embed_memory(_join(batch.other_vectors, batch.other_scalars))
+        memory = F.silu(memory).transpose(1, 2)  # [B, K, M, w]
         other_mask = batch.other_mask.transpose(1, 2)  # [B, K, M]
         x = torch.cat([tokens, domain], dim=1)  # [B, K + 1 + M, w]
         mask = torch.cat([batch.class_mask, batch.domain_mask], dim=1)
         for block in self.blocks:
-            x = block(x, mask, drive, others, other_mask)
+            x = block(x, mask, drive, memory, other_mask)
         shift, scale = self.last_modulation(drive).unsqueeze(1).chunk(2, dim=-1)
         out: Tensor = self.last(self.last_norm(x[:, :classes]) * (1 + scale) + shift)
         return out * batch.class_mask.unsqueeze(-1)
@@ -138,7 +138,7 @@ def decode(codec: Codec, batch: Batch, latents: State) -> tuple[Tensor, Tensor]:
 def collate(conditions: Sequence[Condition]) -> Batch:
     """Pad conditions to the largest number of classes and of other sites."""
     classes = max(len(x.bias) for x in conditions)
-    others = max(1, *(len(x.other_mask) for x in conditions))
+    other_count = max(1, *(len(x.other_mask) for x in conditions))
 
     def of(names: str, *sizes: int) -> dict[str, Tensor]:
         return {n: stacked([getattr(x, n) for x in conditions], *sizes) for n in names.split()}
@@ -146,10 +146,10 @@ def collate(conditions: Sequence[Condition]) -> Batch:
     return Batch(
         **of("centre"),
         **of("weight bias class_vectors class_scalars", classes),
-        **of("other_vectors other_scalars other_mask", others, classes),
-        **of("domain_vectors domain_scalars", 1 + others),
+        **of("other_vectors other_scalars other_mask", other_count, classes),
+        **of("domain_vectors domain_scalars", 1 + other_count),
         class_mask=mask([len(x.bias) for x in conditions], classes),
-        domain_mask=mask([len(x.domain_scalars) for x in conditions], 1 + others),
+        domain_mask=mask([len(x.domain_scalars) for x in conditions], 1 + other_count),
     )
 
 

@@ -131,8 +131,8 @@ def load_generator(path: Path) -> Generator:
 
 def generate(
     generator: Generator,
-    own: NoisyStatistics | None,
-    others: Sequence[SiteRelease],
+    plant_release: NoisyStatistics | None,
+    other_releases: Sequence[SiteRelease],
     labels: tuple[str, ...],
     *,
     samples: int,
@@ -142,8 +142,8 @@ def generate(
 
     Args:
         generator: From ``load_generator``.
-        own: The site's release, if it made one.
-        others: Other sites' releases; classes are matched by label name.
+        plant_release: The site's release, if it made one.
+        other_releases: Other sites' releases; classes are matched by label name.
         labels: The site's label domain, in the order of class rows.
 
     Raises:
@@ -151,11 +151,15 @@ def generate(
         VerificationError: Weights came out that are not finite, or out of bounds.
     """
     parts = generator.parts
-    making = HeadMaking(parts, read_releases(parts, own, others, labels), labels, samples, seed)
+    making = HeadMaking(
+        parts, read_releases(parts, plant_release, other_releases, labels), labels, samples, seed
+    )
     second = parts.zoo_index.second.numpy().astype(np.float64)
     pairs = itertools.combinations(making.drawn[0], 2)
-    apart = [retrieval.distance(second, *pair) for pair in pairs]
-    return Generated(candidates(making), report(making.evidence, apart, parts.zoo_index.nearest))
+    distances = [retrieval.distance(second, *pair) for pair in pairs]
+    return Generated(
+        candidates(making), report(making.evidence, distances, parts.zoo_index.nearest)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,10 +246,10 @@ class HeadMaking:
 
     def of_family(self) -> tuple[Tensors, float] | None:
         """See ``Making``."""
-        own, estimate = self.parts.operator_families, self.evidence.plain
-        if own is None:
+        operator, estimate = self.parts.operator_families, self.evidence.plain
+        if operator is None:
             return None
-        match = operator_heads.head_for(own, self.parts.priors, estimate, self.labels)
+        match = operator_heads.head_for(operator, self.parts.priors, estimate, self.labels)
         if match is None:
             return None
         head, networks = match
@@ -263,8 +267,8 @@ class HeadMaking:
 
 def read_releases(
     parts: Parts,
-    own: NoisyStatistics | None,
-    others: Sequence[SiteRelease],
+    plant_release: NoisyStatistics | None,
+    other_releases: Sequence[SiteRelease],
     labels: tuple[str, ...],
     *,
     own_classes: bool = True,
@@ -272,7 +276,7 @@ def read_releases(
     """Turn releases into the condition of a generation.
 
     Args:
-        own: The site's release, if it made one.
+        plant_release: The site's release, if it made one.
         own_classes: Whether the site's own class sums have a part in it, or only the mean of all
             its records. Then its labels may judge what is made.
 
@@ -281,38 +285,46 @@ def read_releases(
     """
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
-    for release in ([own] if own is not None else []) + [m.statistics for m in others]:
+    for release in ([plant_release] if plant_release is not None else []) + [
+        m.statistics for m in other_releases
+    ]:
         if release.schema.encoder != parts.encoder:
             raise DataError(
                 f"statistics: of encoder {release.schema.encoder[:16]}, the generator's is"
                 f" {parts.encoder[:16]}"
             )
     d = parts.denoiser.config.dimension
-    chosen = _choose([m for m in others if m.statistics.schema.dimension == d], labels)
-    first = no_evidence(len(labels), d) if own is None else site_evidence(own, labels)
+    chosen = _choose([m for m in other_releases if m.statistics.schema.dimension == d], labels)
+    plant = (
+        no_evidence(len(labels), d)
+        if plant_release is None
+        else site_evidence(plant_release, labels)
+    )
     read = [site_evidence(m.statistics, labels) for m in chosen]
-    weighed = influence.weighed(parts.priors, first, read)
+    weighed = influence.weighed(parts.priors, plant, read)
     if not own_classes:
-        first = without_classes(first)
-    sites = [first, *weighed.others]
+        plant = without_classes(plant)
+    sites = [plant, *weighed.others]
     tokens, estimate = condition(parts.fitted_priors, sites, labels)
     plain = estimate if parts.names is None else blup.predict(parts.priors, sites)
-    known = np.max([site.present for site in sites], axis=0) > 1e-3
+    is_present = np.max([site.present for site in sites], axis=0) > 1e-3
     alarms = []
-    if not known.all():
-        alarms.append(f"{int((~known).sum())} classes are known to no site: their rows are guesses")
+    if not is_present.all():
+        alarms.append(
+            f"{int((~is_present).sum())} classes are known to no site: their rows are guesses"
+        )
     alarms += [
         f"site {chosen[odd].site}: its classes are other ones than those of these names at other"
         " sites; its release is left out"
         for odd in weighed.odd
     ]
-    unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
+    unseen = tuple(name for name, present in zip(labels, is_present, strict=True) if not present)
     used = tuple(chosen[number].site for number in weighed.used)
     return Evidence(tokens, estimate, plain, tuple(sites[1:]), used, unseen, tuple(alarms))
 
 
-def _choose(others: Sequence[SiteRelease], labels: tuple[str, ...]) -> list[SiteRelease]:
-    common = [(len(set(m.statistics.schema.labels) & set(labels)), m) for m in others]
+def _choose(other_releases: Sequence[SiteRelease], labels: tuple[str, ...]) -> list[SiteRelease]:
+    common = [(len(set(m.statistics.schema.labels) & set(labels)), m) for m in other_releases]
     useful = [pair for pair in common if pair[0] > 0]
     useful.sort(key=lambda pair: (-pair[0], pair[1].statistics.sigma, pair[1].site))
     return [m for _, m in useful[:OTHER_SITES_LIMIT]]
@@ -326,7 +338,7 @@ def _candidate(
     centre: NDArray[np.floating],
     scale: float,
 ) -> GeneratedCandidate:
-    w, b = (np.asarray(each, dtype=np.float64) for each in head)
+    w, b = (np.asarray(array, dtype=np.float64) for array in head)
     if not (np.isfinite(w).all() and np.isfinite(b).all()):
         raise VerificationError(f"generator: candidate {name} is not finite")
     longest = float(np.linalg.norm(w, axis=1).max())

@@ -67,7 +67,7 @@ class HeadObjective:
         seed: int,
         *,
         workers: int = 0,
-        how: Compute = CPU,
+        backend: Compute = CPU,
     ) -> None:
         """Fit the codec and draw the denoiser's initial weights.
 
@@ -75,7 +75,7 @@ class HeadObjective:
             workers: Processes that draw episodes ahead; 0 draws in line.
         """
         self._data, self._plan, self._seed = data, plan, seed
-        self._workers, self._how = workers, how
+        self._workers, self._how = workers, backend
         self.codec = codec_of(data.train, plan.latent, streams.rng(Stream.CODEC_EPISODES, seed))
         self.model = Denoiser(
             DenoiserConfig(
@@ -86,7 +86,7 @@ class HeadObjective:
             )
         )
         self.model.draw(torch.Generator().manual_seed(seed))
-        self._moved = self.codec.to(how.device)
+        self._moved = self.codec.to(backend.device)
 
     def batches(self, steps: range) -> Generator[list[Episode], None, None]:
         """See ``Objective``."""
@@ -122,10 +122,10 @@ class HeadObjective:
             The codec that decodes the gate's share of a residual, and the gate.
         """
         rng = streams.rng(Stream.GATE_EPISODES, self._seed)
-        known = self._data.validation.draw_many(rng, 4 * self._plan.episodes)
-        gate = _gate(self.model, self.codec, known)
+        episodes = self._data.validation.draw_many(rng, 4 * self._plan.episodes)
+        gate = _gate(self.model, self.codec, episodes)
         shrunk = self.codec.shrunk(gate)
-        _set_temperature(self.model, shrunk, self._data.fitted_priors.priors, known)
+        _set_temperature(self.model, shrunk, self._data.fitted_priors.priors, episodes)
         return shrunk, gate
 
     @functools.cached_property
@@ -143,8 +143,8 @@ def codec_of(plants: Plants, latent: int, rng: np.random.Generator) -> Codec:
         weight, bias = targets.weight - batch.weight, targets.bias - batch.bias
         both = joined(weight, bias)[batch.class_mask]
         rows.append(both.numpy().astype(np.float64))
-    found = np.concatenate(rows)
-    return fit_codec(found, min(latent, found.shape[1]))
+    residuals = np.concatenate(rows)
+    return fit_codec(residuals, min(latent, residuals.shape[1]))
 
 
 def loss(
@@ -154,22 +154,22 @@ def loss(
     targets: Targets,
     weight: float,
     noise: Noise,
-    how: Compute = CPU,
+    backend: Compute = CPU,
 ) -> Tensor:
     """Latent loss plus ``weight`` times the functional loss, the mean of a batch's episodes."""
     clean = codec.encode(
         joined(targets.weight - batch.weight, targets.bias - batch.bias)
     )  # [B, K, l]
     noisy = flow.mix(clean, noise.latent, noise.time)
-    with how.autocast():
-        found = model(noisy, noise.time, batch)
-    found = found.float()
+    with backend.autocast():
+        prediction = model(noisy, noise.time, batch)
+    prediction = prediction.float()
     mask = batch.class_mask.unsqueeze(-1)
-    error = ((found - clean).square() * mask).sum(dim=(1, 2)) / (mask.sum(dim=1) * clean.shape[2])[
-        :, 0
-    ]
+    error = ((prediction - clean).square() * mask).sum(dim=(1, 2)) / (
+        mask.sum(dim=1) * clean.shape[2]
+    )[:, 0]
     latent = (error * torch.where(noise.fixed, _FIXED_LATENT, 1.0)).mean()
-    total: Tensor = latent + weight * functional(model, codec, batch, targets, found)
+    total: Tensor = latent + weight * functional(model, codec, batch, targets, prediction)
     return total
 
 
@@ -214,7 +214,7 @@ def evaluate(model: Denoiser, codec: Codec, episodes: Sequence[Episode]) -> Eval
             batch, targets = compute.on(batch, device), compute.on(targets, device)
             latents = sampler.deterministic(model, batch)
             total += float(functional(model, codec, batch, targets, latents[0])) * len(part)
-            weight, bias = (each.cpu() for each in decode(codec, batch, latents))
+            weight, bias = (tensor.cpu() for tensor in decode(codec, batch, latents))
             for row, episode in enumerate(part):
                 k = len(episode.labels)
                 right.append(episode.accuracy((weight[row, :k].numpy(), bias[row, :k].numpy())))
@@ -243,8 +243,8 @@ def _set_temperature(
         batch, targets = batches.collate_episodes(part)
         weight, bias = decode(codec, batch, sampler.deterministic(model, batch))
         logits = torch.einsum("bqd,bkd->bqk", targets.queries, weight) + bias.unsqueeze(1)
-        known = torch.tensor([blup.confidence(priors, e.estimate) for e in part])
-        logits = logits * known.to(logits.dtype)[:, None, None]
+        confidence = torch.tensor([blup.confidence(priors, e.estimate) for e in part])
+        logits = logits * confidence.to(logits.dtype)[:, None, None]
         logits = logits.masked_fill(~batch.class_mask.unsqueeze(1), -1e9)
         total += [float(_per_episode(logits * t, targets).sum()) for t in _DELIVERED]
     model.log_temperature.fill_(math.log(_DELIVERED[int(np.argmin(total))]))

@@ -112,13 +112,13 @@ def unpack(data: bytes) -> Parts:
         )
 
 
-def _described(own: OperatorFamilies) -> dict[str, Any]:
+def _described(operator: OperatorFamilies) -> dict[str, Any]:
     return {
-        "names": list(own.names),
-        "families": list(own.families),
-        "owned": sorted(own.heads),
-        "scaled": own.layout.scaled,
-        "blocks": list(own.layout.blocks),
+        "names": list(operator.names),
+        "families": list(operator.families),
+        "owned": sorted(operator.heads),
+        "scaled": operator.layout.scaled,
+        "blocks": list(operator.layout.blocks),
     }
 
 
@@ -129,8 +129,8 @@ def _operator_families(
     arrays = {k: v.numpy() for k, v in container.under(tensors, f"{_OWN}.").items()}
     names, families, owned = (tuple(map(str, named[k])) for k in ("names", "families", "owned"))
     layout = Layout(int(named["scaled"]), tuple(map(int, named["blocks"])))
-    beside = modality(known(str(document["architecture"])).modality).family_networks
-    return operator_families.read(arrays, names, families, owned, layout, beside)
+    architectures = modality(known(str(document["architecture"])).modality).family_networks
+    return operator_families.read(arrays, names, families, owned, layout, architectures)
 
 
 _KEY = "generator"

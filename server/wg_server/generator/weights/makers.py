@@ -153,9 +153,9 @@ class FinishedOnSite:
 
     def make(self, making: Making) -> Iterable[GeneratedCandidate]:
         """See ``CandidateMaker``."""
-        made = self.tensors(making)
-        if made is not None:
-            yield GeneratedCandidate(self.name, self.source, *made)
+        weights = self.tensors(making)
+        if weights is not None:
+            yield GeneratedCandidate(self.name, self.source, *weights)
 
 
 MAKERS: tuple[CandidateMaker, ...] = (
@@ -178,4 +178,4 @@ def candidates(making: Making) -> tuple[GeneratedCandidate, ...]:
     Raises:
         VerificationError: Weights are not finite, or out of bounds.
     """
-    return tuple(made for maker in MAKERS for made in maker.make(making))
+    return tuple(candidate for maker in MAKERS for candidate in maker.make(making))

@@ -93,13 +93,13 @@ def build_index(networks: Sequence[ZooNetwork], codec: LayerCodec) -> RetrievalI
     latents = np.stack([codec.encode(network.tokens) for network in networks])
     for network, latent in zip(networks, latents, strict=True):
         decoded = codec.decode(torch.from_numpy(latent))
-        rest = [network.tokens[name] - decoded[name].numpy() for name in codec.parts]
-        units.append([float(np.abs(part).max(initial=0.0)) / _STEPS or 1.0 for part in rest])
-        scaled = [np.rint(part / unit) for part, unit in zip(rest, units[-1], strict=True)]
+        errors = [network.tokens[name] - decoded[name].numpy() for name in codec.parts]
+        units.append([float(np.abs(part).max(initial=0.0)) / _STEPS or 1.0 for part in errors])
+        scaled = [np.rint(part / unit) for part, unit in zip(errors, units[-1], strict=True)]
         residuals.append(np.concatenate([np.zeros(0), *scaled]).astype(np.int8))
-        centre, away = network.task.moments()
+        centre, task_deviations = network.task.moments()
         centres.append(centre)
-        deviations.append(away)
+        deviations.append(task_deviations)
     sizes = [len(part) for part in deviations]
     return RetrievalIndex(
         deviations=np.concatenate(deviations),
@@ -141,12 +141,12 @@ def find(
     likeness = (
         unit_rows(estimate.deviations @ root) @ unit_rows(index.deviations @ root).T
     )  # [K, R]
-    same = np.array([[one == two for two in index.names] for one in labels])
-    likeness = likeness + _NAME_BONUS * same
+    same_names = np.array([[label == name for name in index.names] for label in labels])
+    likeness = likeness + _NAME_BONUS * same_names
     entries = len(index.centres)
     best = np.maximum.reduceat(likeness, index.starts, axis=1)  # [K, E]
-    away = unit_rows((estimate.centre @ root)[None]) @ unit_rows(index.centres @ root).T
-    total = best.mean(axis=0) + _DOMAIN * away[0]
+    domain_likeness = unit_rows((estimate.centre @ root)[None]) @ unit_rows(index.centres @ root).T
+    total = best.mean(axis=0) + _DOMAIN * domain_likeness[0]
     total[list(without)] = -np.inf
     order = np.argsort(-total, kind="stable")[: min(count, entries - len(without))]
     rows, matched = [], []

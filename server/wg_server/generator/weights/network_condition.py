@@ -161,7 +161,7 @@ def network_condition(
         labels: The plant's class names.
         without: Entries of the index that may not be found.
     """
-    found = neighbours.find(
+    nearest_networks = neighbours.find(
         fitted_priors.index,
         fitted_priors.priors,
         estimate,
@@ -170,9 +170,9 @@ def network_condition(
         without=without,
     )
     unit = fitted_priors.regression.scale / ROW_UNIT
-    rows, latents = found.mean()
+    rows, latents = nearest_networks.mean()
     matched = np.zeros((len(labels), SIMILAR))
-    best = found.matched[:SIMILAR].T
+    best = nearest_networks.matched[:SIMILAR].T
     matched[:, : best.shape[1]] = best
     return (
         NetworkCondition(
@@ -187,13 +187,13 @@ def network_condition(
             retrieved_latents=_single(latents),
             class_vectors=heads.class_vectors[:, [1, 0]],
             class_scalars=_single(np.concatenate([heads.class_scalars, matched], axis=1)),
-            neighbour_latents=_single(found.latents),
-            likeness=_single(found.likeness),
+            neighbour_latents=_single(nearest_networks.latents),
+            likeness=_single(nearest_networks.likeness),
             domain=heads.centre,
             centre=_single(fitted_priors.regression.centre_of(estimate)),
             family=_family(fitted_priors, estimate, labels, without),
         ),
-        found,
+        nearest_networks,
     )
 
 
@@ -210,10 +210,10 @@ def final_weights(condition: NetworkCondition, rows: Tensor, latents: Tensor) ->
     family = condition.family
     if family is None:
         return FinalWeights(rows, latents, None)
-    own = 1 - family.share
+    generated_share = 1 - family.share
     return FinalWeights(
-        own * rows + family.share * torch.from_numpy(family.rows),
-        own * latents + family.share * torch.from_numpy(family.latents),
+        generated_share * rows + family.share * torch.from_numpy(family.rows),
+        generated_share * latents + family.share * torch.from_numpy(family.latents),
         family.share * torch.from_numpy(family.residual),
     )
 
@@ -247,16 +247,16 @@ def _family(
     if family_match is None or family_match.share < _OUT_OF_FAMILY:
         return None
     keys = [index.keys[entry] for entry in family_match.entries]
-    wanted = fitted_priors.everywhere or family_match.shifted > SHIFT_LIKELY
-    if wanted and augmented and set(keys) <= set(augmented.keys):
+    uses_augmented = fitted_priors.everywhere or family_match.shifted > SHIFT_LIKELY
+    if uses_augmented and augmented and set(keys) <= set(augmented.keys):
         entries = np.array([augmented.keys.index(key) for key in keys])
         step = augmented.starts[entries] - index.starts[family_match.entries]
         matched = family_match.matched + step[:, None]
         index, family_match = augmented, replace(family_match, entries=entries, matched=matched)
-    found = _family_mean(fitted_priors.regression, index, family_match, estimate)
+    family_mean = _family_mean(fitted_priors.regression, index, family_match, estimate)
     if index is augmented:
-        found = replace(found, site_head=_site_head(fitted_priors, index, family_match))
-    return found
+        family_mean = replace(family_mean, site_head=_site_head(fitted_priors, index, family_match))
+    return family_mean
 
 
 def _site_head(
@@ -286,7 +286,7 @@ def find_family(
         fitted_priors.priors,
         estimate,
         labels,
-        own=[n for n, key in enumerate(index.keys) if key in keys],
+        own_entries=[n for n, key in enumerate(index.keys) if key in keys],
         without=without,
     )
 
@@ -298,8 +298,8 @@ def _family_mean(
     estimate: Prediction,
 ) -> FamilyMean:
     rows = index.rows[family_match.matched].copy()  # [E, K, F + 1]
-    away = regression.centre_of(estimate) - index.origins[family_match.entries]  # [E, F]
-    rows[:, :, -1] += np.einsum("ekd,ed->ek", rows[:, :, :-1], away)
+    offsets = regression.centre_of(estimate) - index.origins[family_match.entries]  # [E, F]
+    rows[:, :, -1] += np.einsum("ekd,ed->ek", rows[:, :, :-1], offsets)
     mean = family_match.mean(rows)
     unit = regression.scale / ROW_UNIT
     residuals = [index.residual_of(int(entry)) for entry in family_match.entries]

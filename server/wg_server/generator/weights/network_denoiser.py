@@ -92,13 +92,13 @@ class Weights(NamedTuple):
     rows: Tensor
     latents: Tensor
 
-    def mix(self, other: Weights, time: Tensor) -> Weights:
+    def mix(self, noise: Weights, time: Tensor) -> Weights:
         """``(1 - t)`` of these and ``t`` of others, ``t`` being ``[B]``."""
-        return Weights(*(flow.mix(*pair, time) for pair in zip(self, other, strict=True)))
+        return Weights(*(flow.mix(*pair, time) for pair in zip(self, noise, strict=True)))
 
     def to(self, device: torch.device) -> Weights:
         """The same on a device."""
-        return Weights(*(each.to(device) for each in self))
+        return Weights(*(tensor.to(device) for tensor in self))
 
 
 class NetworkDenoiser(nn.Module):
@@ -143,8 +143,8 @@ class NetworkDenoiser(nn.Module):
 
     def clean(self, noisy: flow.State, time: Tensor, batch: NetworkBatch) -> Weights:
         """Clean weights, as ``forward``."""
-        found: Weights = self(Weights(*noisy), time, batch)
-        return found
+        prediction: Weights = self(Weights(*noisy), time, batch)
+        return prediction
 
     def forward(self, noisy: Weights, time: Tensor, batch: NetworkBatch) -> Weights:
         """Clean weights; ``time`` is ``[B]``, 0 is clean and 1 is noise."""
@@ -160,8 +160,8 @@ class NetworkDenoiser(nn.Module):
             ],
             dim=-1,
         )
-        seen = F.pad(batch.likeness, (0, SEEN - batch.likeness.shape[1]))
-        domain = self.embed_domain(torch.cat([batch.domain * size, seen], dim=1))
+        likeness = F.pad(batch.likeness, (0, SEEN - batch.likeness.shape[1]))
+        domain = self.embed_domain(torch.cat([batch.domain * size, likeness], dim=1))
         drive = F.silu(self.embed_time(time) + domain + self.architecture(batch.architecture))
         neighbours = torch.cat(
             [batch.neighbour_latents.flatten(2), batch.likeness.unsqueeze(-1)], dim=-1
@@ -185,9 +185,11 @@ class NetworkDenoiser(nn.Module):
         start = torch.stack([1 - batch.regression_share, batch.regression_share], dim=-1)
         share = start + self.gate * (torch.sigmoid(self.row_share(of_class)) - 0.5)
         rows = (share.unsqueeze(-1) * both).sum(dim=-2) + self.gate * self.row_out(of_class)
-        kept = torch.sigmoid(self.latent_share(of_part) + _KEPT)
-        kept = batch.retrieval_weight[:, None, None] * KEPT_SHARE + self.gate * (kept - KEPT_SHARE)
-        latents = kept * batch.retrieved_latents + self.gate * self.latent_out(of_part)
+        latent_share = torch.sigmoid(self.latent_share(of_part) + _KEPT)
+        latent_share = batch.retrieval_weight[:, None, None] * KEPT_SHARE + self.gate * (
+            latent_share - KEPT_SHARE
+        )
+        latents = latent_share * batch.retrieved_latents + self.gate * self.latent_out(of_part)
         return Weights(
             rows * batch.class_mask.unsqueeze(-1) * batch.row_mask.unsqueeze(1),
             latents * batch.part_mask.unsqueeze(-1),
@@ -202,10 +204,10 @@ def named_noise(
     seed: int,
 ) -> Weights:
     """Noise of ``samples`` networks, of a denoiser's sizes; none where a part is padded."""
-    own = flow.named_noise([f"part:{part}" for part in parts], config.latent, samples, seed)
+    part_noise = flow.named_noise([f"part:{part}" for part in parts], config.latent, samples, seed)
     return Weights(
         flow.named_noise([f"class:{label}" for label in labels], config.row, samples, seed),
-        F.pad(own, (0, 0, 0, config.parts - len(parts))),
+        F.pad(part_noise, (0, 0, 0, config.parts - len(parts))),
     )
 
 
@@ -217,7 +219,7 @@ def collate(
     """Pad conditions to the largest number of classes and neighbours, and to a denoiser's sizes."""
     row, parts = config.row, config.parts
     classes = max(len(c.regression_rows) for c in conditions)
-    seen = max(len(c.likeness) for c in conditions)
+    neighbour_count = max(len(c.likeness) for c in conditions)
 
     def of(names: str, *sizes: int) -> dict[str, Tensor]:
         return {n: stacked([getattr(c, n) for c in conditions], *sizes) for n in names.split()}
@@ -227,12 +229,12 @@ def collate(
         **of("retrieved_rows regression_rows", classes, row),
         **of("regression_share class_vectors class_scalars", classes),
         **of("retrieved_latents", parts),
-        **of("neighbour_latents", seen, parts),
-        **of("likeness", seen),
+        **of("neighbour_latents", neighbour_count, parts),
+        **of("likeness", neighbour_count),
         architecture=torch.tensor(list(architectures)),
         retrieval_weight=torch.tensor([c.retrieval_weight for c in conditions]).float(),
         class_mask=mask([len(c.regression_rows) for c in conditions], classes),
         row_mask=mask([c.regression_rows.shape[1] for c in conditions], row),
         part_mask=mask([len(c.retrieved_latents) for c in conditions], parts),
-        neighbour_mask=mask([len(c.likeness) for c in conditions], seen),
+        neighbour_mask=mask([len(c.likeness) for c in conditions], neighbour_count),
     )

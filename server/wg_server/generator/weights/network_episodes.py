@@ -42,8 +42,8 @@ class NetworkZoo:
 
     def weighted(self, retrieval_weight: float) -> NetworkZoo:
         """The same, with neighbours of this weight in the prior."""
-        known = replace(self.fitted_priors, retrieval_weight=retrieval_weight)
-        return replace(self, fitted_priors=known)
+        fitted_priors = replace(self.fitted_priors, retrieval_weight=retrieval_weight)
+        return replace(self, fitted_priors=fitted_priors)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,15 +98,15 @@ def draw(
     mine = [i for i, n in enumerate(zoo.networks) if n.task.family in families]
     number = mine[int(rng.integers(len(mine)))]
     network = zoo.networks[number]
-    known = bool(rng.random() < 0.5) if family_known is None else family_known
+    with_family = bool(rng.random() < 0.5) if family_known is None else family_known
     index = zoo.fitted_priors.index
     without = [
         i
         for i, f in enumerate(index.families)
-        if i == number or (not known and f == network.task.family)
+        if i == number or (not with_family and f == network.task.family)
     ]
-    plant = plants.draw(rng, scenario, target=network.task, held=network.held)
-    condition, found = network_condition(
+    plant = plants.draw(rng, scenario, target=network.task, query_rows=network.held)
+    condition, neighbours = network_condition(
         zoo.fitted_priors, plant.condition, plant.estimate, plant.labels, without=without
     )
     rows = network.rows[plant.classes]
@@ -117,7 +117,7 @@ def draw(
     return NetworkEpisode(
         architecture=architecture,
         condition=condition,
-        found=found,
+        found=neighbours,
         plant=plant,
         rows=(np.concatenate([weight, (bias - bias.mean())[:, None]], axis=1) / unit).astype(
             np.float32

@@ -99,8 +99,8 @@ def load_networks(path: Path, heads: generate.Generator) -> NetworkGenerator:
 def generate_networks(
     generator: NetworkGenerator,
     architecture: str,
-    own: NoisyStatistics | None,
-    others: Sequence[generate.SiteRelease],
+    plant_release: NoisyStatistics | None,
+    other_releases: Sequence[generate.SiteRelease],
     labels: tuple[str, ...],
     *,
     samples: int,
@@ -111,8 +111,8 @@ def generate_networks(
     Args:
         generator: From ``load_networks``.
         architecture: One that it has.
-        own: The site's release, if it made one.
-        others: Other sites' releases; classes are matched by label name.
+        plant_release: The site's release, if it made one.
+        other_releases: Other sites' releases; classes are matched by label name.
         labels: The site's label domain, in the order of class rows.
         samples: Number of diffusion samples.
         seed: Of the samples.
@@ -128,12 +128,14 @@ def generate_networks(
             f"architecture {architecture!r}: the generator has {', '.join(sorted(bundles))}"
         )
     bundle = bundles[architecture]
-    condition, evidence = _condition(generator, bundle.fitted_priors, own, others, labels)
+    condition, evidence = _condition(
+        generator, bundle.fitted_priors, plant_release, other_releases, labels
+    )
     making = NetworkMaking(generator.parts, architecture, condition, labels, samples, seed)
     pairs = itertools.combinations(making.drawn.latents.flatten(1).numpy(), 2)
-    apart = [float(np.linalg.norm(one - two)) for one, two in pairs]
-    made = makers.candidates(making)
-    return generate.Generated(made, generate.report(evidence, apart, bundle.nearest))
+    distances = [float(np.linalg.norm(sample_a - sample_b)) for sample_a, sample_b in pairs]
+    candidates = makers.candidates(making)
+    return generate.Generated(candidates, generate.report(evidence, distances, bundle.nearest))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +178,8 @@ class NetworkMaking:
     def answer(self) -> FinalWeights:
         """See ``Making``."""
         with torch.inference_mode():
-            made = sampler.deterministic(self.parts.denoiser, self._batch(1))
-        return final_weights(self.condition, made.rows[0], made.latents[0])
+            prediction = sampler.deterministic(self.parts.denoiser, self._batch(1))
+        return final_weights(self.condition, prediction.rows[0], prediction.latents[0])
 
     @cached_property
     def drawn(self) -> Weights:
@@ -197,7 +199,7 @@ class NetworkMaking:
     def samples(self) -> list[FinalWeights]:
         """See ``Making``."""
         drawn = list(zip(*self.drawn, strict=True))[: self.count]
-        return [final_weights(self.condition, *one) for one in drawn]
+        return [final_weights(self.condition, *sample) for sample in drawn]
 
     @property
     def closed_form(self) -> FinalWeights:
@@ -218,11 +220,15 @@ class NetworkMaking:
         self, name: str, source: CandidateSource, weights: FinalWeights
     ) -> GeneratedCandidate:
         """See ``Making``; with the head of the plant's family for a plant that standardises."""
-        made = _candidate(self.architecture, self._bundle, self.condition, name, source, weights)
+        candidate = _candidate(
+            self.architecture, self._bundle, self.condition, name, source, weights
+        )
         family = self.condition.family
         if source != SAME_FAMILY or family is None or family.site_head is None:
-            return made
-        return replace(made, tensors=made.tensors | family_head.site_tensors(family.site_head))
+            return candidate
+        return replace(
+            candidate, tensors=candidate.tensors | family_head.site_tensors(family.site_head)
+        )
 
     def of_family(self) -> None:
         """The answer has the family's networks in it."""
@@ -234,8 +240,8 @@ class NetworkMaking:
 def _condition(
     generator: NetworkGenerator,
     priors: NetworkPriors,
-    own: NoisyStatistics | None,
-    others: Sequence[generate.SiteRelease],
+    plant_release: NoisyStatistics | None,
+    other_releases: Sequence[generate.SiteRelease],
     labels: tuple[str, ...],
 ) -> tuple[NetworkCondition, generate.Evidence]:
     """What networks are made of, and the evidence.
@@ -245,17 +251,21 @@ def _condition(
     of its records. Where none has, a network of its family is of that alone.
     """
     parts = generator.heads.parts
-    evidence = generate.read_releases(parts, own, others, labels)
-    told, _ = network_condition(priors, evidence.condition, evidence.estimate, labels)
-    if own is None:
-        return told, evidence
-    if not others:
-        if told.family is not None and _of_family(told):
-            told = replace(told, family=replace(told.family, share=1.0))
-        return told, evidence
-    apart = generate.read_releases(parts, own, others, labels, own_classes=False)
-    found, _ = network_condition(priors, apart.condition, apart.estimate, labels)
-    return replace(found, family=told.family), evidence
+    evidence = generate.read_releases(parts, plant_release, other_releases, labels)
+    condition, _ = network_condition(priors, evidence.condition, evidence.estimate, labels)
+    if plant_release is None:
+        return condition, evidence
+    if not other_releases:
+        if condition.family is not None and _of_family(condition):
+            condition = replace(condition, family=replace(condition.family, share=1.0))
+        return condition, evidence
+    unlabelled_evidence = generate.read_releases(
+        parts, plant_release, other_releases, labels, own_classes=False
+    )
+    unlabelled_condition, _ = network_condition(
+        priors, unlabelled_evidence.condition, unlabelled_evidence.estimate, labels
+    )
+    return replace(unlabelled_condition, family=condition.family), evidence
 
 
 def _of_family(condition: NetworkCondition) -> bool:
@@ -301,7 +311,7 @@ def _length(rows: NDArray[np.float32], latents: NDArray[np.float32]) -> float:
 
 def _allowed(condition: NetworkCondition) -> float:
     """The bound, or the longest network of the zoo that a candidate is a mean of."""
-    known = [_length(condition.retrieved_rows, condition.retrieved_latents)]
+    lengths = [_length(condition.retrieved_rows, condition.retrieved_latents)]
     if condition.family is not None:
-        known.append(_length(condition.family.rows, condition.family.latents))
-    return (1 + _ROUNDING) * max(LENGTH_BOUND, *known)
+        lengths.append(_length(condition.family.rows, condition.family.latents))
+    return (1 + _ROUNDING) * max(LENGTH_BOUND, *lengths)

@@ -63,7 +63,7 @@ class NetworkObjective:
         plan: NetworkTraining,
         seed: int,
         *,
-        how: Compute = CPU,
+        backend: Compute = CPU,
     ) -> None:
         """Draw the denoiser's initial weights.
 
@@ -73,11 +73,11 @@ class NetworkObjective:
             families: Of training and validation.
             plan: Sizes and weights of the losses.
             seed: Of everything random.
-            how: Where it is computed.
+            backend: Where it is computed.
         """
         self._zoos, self._plants, self._families = zoos, plants, families
-        self._plan, self._seed, self._how = plan, seed, how
-        self._moved = moved(zoos, how)
+        self._plan, self._seed, self._how = plan, seed, backend
+        self._moved = moved(zoos, backend)
         self.model = NetworkDenoiser(_config(zoos, plan))
         self.model.draw(torch.Generator().manual_seed(seed))
 
@@ -142,7 +142,7 @@ def loss(
     episodes: Sequence[NetworkEpisode],
     plan: NetworkTraining,
     rngs: flow.Generators,
-    how: Compute = CPU,
+    backend: Compute = CPU,
 ) -> Tensor:
     """Latent denoising loss of all episodes plus functional loss of the first few.
 
@@ -152,7 +152,7 @@ def loss(
         episodes: Of a step.
         plan: Weights of the losses.
         rngs: One an episode.
-        how: Where it is computed.
+        backend: Where it is computed.
     """
     names = sorted(zoos)
     batch = collate(
@@ -168,38 +168,40 @@ def loss(
         flow.draw_noise(rngs, fixed, classes, clean.rows.shape[2]),
         flow.draw_noise(rngs, fixed, [parts] * len(rngs), latent),
     )
-    batch, clean = compute.on(batch, how.device), clean.to(how.device)
-    noise, times = noise.to(how.device), times.to(how.device)
-    with how.autocast():
-        found = model(clean.mix(noise, times), times, batch)
-    found = Weights(found.rows.float(), found.latents.float())
-    weight = torch.where(fixed, _FIXED_LATENT, 1.0).to(how.device)
-    total: Tensor = (_latent_error(found, clean, batch) * weight).sum() / plan.batch
-    most = min(plan.functional_episodes, plan.batch)
-    answers = found.to(CPU.device)
-    for row in range(most):
+    batch, clean = compute.on(batch, backend.device), clean.to(backend.device)
+    noise, times = noise.to(backend.device), times.to(backend.device)
+    with backend.autocast():
+        prediction = model(clean.mix(noise, times), times, batch)
+    prediction = Weights(prediction.rows.float(), prediction.latents.float())
+    weight = torch.where(fixed, _FIXED_LATENT, 1.0).to(backend.device)
+    total: Tensor = (_latent_error(prediction, clean, batch) * weight).sum() / plan.batch
+    episode_count = min(plan.functional_episodes, plan.batch)
+    answers = prediction.to(CPU.device)
+    for row in range(episode_count):
         value = functional(zoos, episodes[row], answers, row)
-        total = total + plan.functional / most * value.to(how.device)
+        total = total + plan.functional / episode_count * value.to(backend.device)
     return total
 
 
-def _latent_error(found: Weights, clean: Weights, batch: NetworkBatch) -> Tensor:
+def _latent_error(prediction: Weights, clean: Weights, batch: NetworkBatch) -> Tensor:
     """Mean squared error of head rows plus that of layer latents, ``[B]``, without padding."""
     mask = batch.class_mask.unsqueeze(-1)
-    rows = ((found.rows - clean.rows).square() * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2))
+    rows = ((prediction.rows - clean.rows).square() * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2))
     rows = rows / batch.row_mask.sum(dim=1)
-    latents = (found.latents - clean.latents).square().sum(dim=(1, 2))
+    latents = (prediction.latents - clean.latents).square().sum(dim=(1, 2))
     size = clean.latents.shape[2] * batch.part_mask.sum(dim=1)
     return rows + latents / size.clamp_min(1)
 
 
-def moved(zoos: Mapping[str, NetworkZoo], how: Compute) -> dict[str, NetworkZoo]:
+def moved(zoos: Mapping[str, NetworkZoo], backend: Compute) -> dict[str, NetworkZoo]:
     """Zoos whose networks run on the device."""
-    found = {}
+    device_zoos = {}
     for name, zoo in zoos.items():
-        codec = zoo.decoder.codec.to(how.device)
-        found[name] = replace(zoo, decoder=replace(zoo.decoder, codec=codec, device=how.device))
-    return found
+        codec = zoo.decoder.codec.to(backend.device)
+        device_zoos[name] = replace(
+            zoo, decoder=replace(zoo.decoder, codec=codec, device=backend.device)
+        )
+    return device_zoos
 
 
 def functional(
@@ -224,8 +226,8 @@ def judge(
             number = names.index(episode.architecture)
             batch = collate([episode.condition], [number], model.config)
             batch = compute.on(batch, model.gate.device)
-            found = sampler.deterministic(model, batch).to(CPU.device)
-            scores = _logits(zoos, episode, found, 0)
+            prediction = sampler.deterministic(model, batch).to(CPU.device)
+            scores = _logits(zoos, episode, prediction, 0)
             losses.append(float(_task_loss(scores, episode)))
             right.append(float((scores.argmax(dim=1).numpy() == episode.answers).mean()))
     return np.array(losses), np.array(right)
@@ -240,11 +242,11 @@ def _logits(
     return logits(zoos[episode.architecture], episode, network)
 
 
-def _task_loss(found: Tensor, episode: NetworkEpisode) -> Tensor:
+def _task_loss(scores: Tensor, episode: NetworkEpisode) -> Tensor:
     answers = torch.from_numpy(episode.answers)
     with torch.no_grad():
-        best = min(_TEMPERATURES, key=lambda t: float(F.cross_entropy(found * t, answers)))
-    return F.cross_entropy(found * best, answers)
+        best = min(_TEMPERATURES, key=lambda t: float(F.cross_entropy(scores * t, answers)))
+    return F.cross_entropy(scores * best, answers)
 
 
 def targets(episodes: Sequence[NetworkEpisode], batch: NetworkBatch) -> Weights:

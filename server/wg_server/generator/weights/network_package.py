@@ -55,18 +55,18 @@ class ArchitectureBundle:
         """A bundle with the distance between its networks."""
         flat = fitted_priors.index.latents
         flat = flat.reshape(len(flat), -1)
-        away = np.sqrt(((flat[:, None] - flat[None]) ** 2).sum(axis=2))
-        np.fill_diagonal(away, np.inf)
-        nearest = max(float(np.median(away.min(axis=1))), 1e-6) if len(flat) > 1 else 1.0
+        distances = np.sqrt(((flat[:, None] - flat[None]) ** 2).sum(axis=2))
+        np.fill_diagonal(distances, np.inf)
+        nearest = max(float(np.median(distances.min(axis=1))), 1e-6) if len(flat) > 1 else 1.0
         return cls(fitted_priors, decoder, nearest)
 
     def novelty(self, latents: NDArray[np.floating]) -> float:
         """Distance of latents ``[P, l]`` to the nearest zoo network's, over ``nearest``."""
-        known, augmented = self.fitted_priors.index.latents, self.fitted_priors.augmented
+        zoo_latents, augmented = self.fitted_priors.index.latents, self.fitted_priors.augmented
         if augmented is not None:
-            known = np.concatenate([known, augmented.latents])
-        away = np.sqrt(((known - latents) ** 2).sum(axis=(1, 2)))
-        return float(away.min()) / self.nearest
+            zoo_latents = np.concatenate([zoo_latents, augmented.latents])
+        distances = np.sqrt(((zoo_latents - latents) ** 2).sum(axis=(1, 2)))
+        return float(distances.min()) / self.nearest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +156,7 @@ def unpack(data: bytes, priors: Priors) -> NetworkParts:
 def _bundle(
     name: str, plan: str, tensors: dict[str, Tensor], row: dict[str, Any], priors: Priors
 ) -> ArchitectureBundle:
-    wanted = weight_plan(name, catalogue.known(name).widest(plan))
+    widest_plan = weight_plan(name, catalogue.known(name).widest(plan))
     base = {k: v.numpy() for k, v in container.under(tensors, "base.").items()}
     if {k: v.shape for k, v in base.items()} != network.trunk_shapes(name):
         raise DecodeError(f"networks: the base of {name} is not its trunk")
@@ -165,9 +165,9 @@ def _bundle(
             f"networks: {name} has the codec {row['codec']!r}, this program reads {_CODEC!r}; train"
             " the generator anew"
         )
-    sizes = [part.size for part in wanted.parts]
+    sizes = [part.size for part in widest_plan.parts]
     codec = read_layer_codec(
-        [part.name for part in wanted.parts], sizes, container.under(tensors, "codec.")
+        [part.name for part in widest_plan.parts], sizes, container.under(tensors, "codec.")
     )
     regression = FeatureRegression(
         **{k: tensors[f"bridge.{k}"].numpy() for k in _REGRESSION}, scale=float(row["scale"])
@@ -195,7 +195,7 @@ def _bundle(
             augmented,
             _site_heads(name, container.under(tensors, f"{_SITE}."), augmented),
         ),
-        Decoder(wanted, codec, base),
+        Decoder(widest_plan, codec, base),
         float(row["nearest"]),
     )
 
@@ -204,14 +204,14 @@ def _site_heads(
     architecture: str, tensors: dict[str, Tensor], augmented: RetrievalIndex | None
 ) -> dict[str, NetworkHead]:
     """Heads of networks with domain-shift augmentation; none in a package that has none."""
-    found = {}
+    heads = {}
     classes = {} if augmented is None else augmented.classes()
     for key in sorted({name.rsplit(".", 1)[0] for name in tensors}):
         if key not in classes:
             raise DecodeError(f"networks: a head of {architecture} is of no network")
-        own = {k: v.numpy() for k, v in container.under(tensors, f"{key}.").items()}
-        found[key] = family_network.head_from_tensors(own, architecture, len(classes[key]))
-    return found
+        arrays = {k: v.numpy() for k, v in container.under(tensors, f"{key}.").items()}
+        heads[key] = family_network.head_from_tensors(arrays, architecture, len(classes[key]))
+    return heads
 
 
 def _index_arrays(prefix: str, index: RetrievalIndex) -> dict[str, NDArray[Any]]:

@@ -50,7 +50,7 @@ def load_zoos(
         ConfigError: An architecture has no such weight plan.
         DecodeError: A stored base or network is damaged.
     """
-    found: dict[str, NetworkZoo] = {}
+    zoos: dict[str, NetworkZoo] = {}
     scarce: dict[str, int] = {}
     for name in sorted(catalogue.NETWORKS):
         if not bases.base_path(root, name).is_file():
@@ -62,19 +62,21 @@ def load_zoos(
             scarce[name] = len(networks)
             continue
         names = [part.name for part in parts.parts]
-        codec = fit_layer_codec(names, [one.tokens for one in networks], plan.latent)
+        codec = fit_layer_codec(names, [network.tokens for network in networks], plan.latent)
         index = build_index(networks, codec)
-        known = NetworkPriors(
+        fitted_priors = NetworkPriors(
             priors,
             fit_regression(networks),
             index,
             match.measure(index, priors),
             catalogue.known(name).all_own,
             augmented=build_index(augmented, codec) if augmented else None,
-            site_heads={one.task.key: one.site_head for one in augmented if one.site_head},
+            site_heads={
+                network.task.key: network.site_head for network in augmented if network.site_head
+            },
         )
-        found[name] = NetworkZoo(networks, known, Decoder(parts, codec, base))
-    return found, scarce
+        zoos[name] = NetworkZoo(networks, fitted_priors, Decoder(parts, codec, base))
+    return zoos, scarce
 
 
 def load_networks(
@@ -86,7 +88,7 @@ def load_networks(
         The networks of the records as they are, and those with domain-shift augmentation.
     """
     by_key = {task.key: task for task in tasks}
-    found: tuple[list[ZooNetwork], list[ZooNetwork]] = [], []
+    groups: tuple[list[ZooNetwork], list[ZooNetwork]] = [], []
     mine = whole_networks.own(plan.architecture, base)
     for entry in zoo_networks.networks(zoo, plan.architecture, base_id):
         task = by_key.get(entry.task)
@@ -95,14 +97,14 @@ def load_networks(
         network = zoo_networks.read(zoo, entry)
         centre = network.base_features.mean(axis=0)
         both = (network.tensors, None), (network.shifted, network.site_head)
-        for (tensors, site_head), kept in zip(both, found, strict=True):
+        for (tensors, site_head), group in zip(both, groups, strict=True):
             if not tensors:
                 continue
             delta = {name: tensors[name] - value for name, value in mine.items()}
             weight, bias = tensors[HEAD_WEIGHT], tensors[HEAD_BIAS]
             weight, bias = centred(weight, bias)
             rows = np.concatenate([weight, (bias + weight @ centre)[:, None]], axis=1)
-            kept.append(
+            group.append(
                 ZooNetwork(
                     task,
                     plan.tokens(delta),
@@ -113,4 +115,4 @@ def load_networks(
                     site_head,
                 )
             )
-    return found
+    return groups

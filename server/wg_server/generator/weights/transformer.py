@@ -47,8 +47,8 @@ class Block(nn.Module):
         x: Tensor,
         mask: Tensor,
         drive: Tensor,
-        seen: Tensor | None = None,
-        seen_mask: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> Tensor:
         """Tokens after the block.
 
@@ -56,40 +56,42 @@ class Block(nn.Module):
             x: ``[B, N, w]``; where the block looks, the first K are classes.
             mask: Which tokens are seen, bool ``[B, N]``.
             drive: ``[B, w]``: time and what is known of the whole.
-            seen: Rows of other sites of each class, ``[B, K, M, w]``.
-            seen_mask: Which of them are there, bool ``[B, K, M]``.
+            memory: Rows of other sites of each class, ``[B, K, M, w]``.
+            memory_mask: Which of them are there, bool ``[B, K, M]``.
         """
         shifts = self.modulation(drive).unsqueeze(1).chunk(3 * len(self.norms), dim=-1)
         h = self.norms[0](x) * (1 + shifts[0]) + shifts[1]
         q, k, v = (_split(part, self.heads) for part in self.qkv(h).chunk(3, dim=-1))
-        found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
-        x = x + (1 + shifts[2]) * self.out(_merge(found))
-        if seen is not None and seen_mask is not None:
-            classes = seen.shape[1]
-            own = x[:, :classes]
-            h = self.norms[1](own) * (1 + shifts[3]) + shifts[4]
-            own = own + (1 + shifts[5]) * self.memory_out(self._look(h, seen, seen_mask))
-            x = torch.cat([own, x[:, classes:]], dim=1)
-        scale, shift, kept = shifts[-3:]
+        attention = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        x = x + (1 + shifts[2]) * self.out(_merge(attention))
+        if memory is not None and memory_mask is not None:
+            classes = memory.shape[1]
+            tokens = x[:, :classes]
+            h = self.norms[1](tokens) * (1 + shifts[3]) + shifts[4]
+            tokens = tokens + (1 + shifts[5]) * self.memory_out(self._look(h, memory, memory_mask))
+            x = torch.cat([tokens, x[:, classes:]], dim=1)
+        scale, shift, gate = shifts[-3:]
         h = self.norms[-1](x) * (1 + scale) + shift
-        out: Tensor = x + (1 + kept) * self.mlp(h)
+        out: Tensor = x + (1 + gate) * self.mlp(h)
         return out
 
-    def _look(self, h: Tensor, seen: Tensor, mask: Tensor) -> Tensor:
+    def _look(self, h: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         """Each class looks at its own rows of other sites, or at nothing. ``[B, K, w]``."""
         b, k, _ = h.shape
-        kv = self.key_value(seen)  # [B, K, M, 2w]
+        kv = self.key_value(memory)  # [B, K, M, 2w]
         kv = torch.cat([self.nothing.expand(b, k, 1, -1), kv], dim=2)
         key, value = (part.flatten(0, 1) for part in kv.chunk(2, dim=-1))
         query = self.query(h).reshape(b * k, 1, -1)
-        there = torch.cat([torch.ones_like(mask[..., :1]), mask], dim=2).reshape(b * k, 1, 1, -1)
-        found = F.scaled_dot_product_attention(
+        attention_mask = torch.cat([torch.ones_like(mask[..., :1]), mask], dim=2).reshape(
+            b * k, 1, 1, -1
+        )
+        attention = F.scaled_dot_product_attention(
             _split(query, self.heads),
             _split(key, self.heads),
             _split(value, self.heads),
-            attn_mask=there,
+            attn_mask=attention_mask,
         )
-        return _merge(found).reshape(b, k, -1)
+        return _merge(attention).reshape(b, k, -1)
 
 
 class TimeEmbedding(nn.Sequential):
@@ -127,9 +129,9 @@ def draw_linear(module: nn.Module, generator: torch.Generator) -> None:
 
 def padded(array: NDArray[Any], *sizes: int) -> NDArray[Any]:
     """An array with zeros after its own in its first axes, up to ``sizes``."""
-    found = np.zeros((*sizes, *array.shape[len(sizes) :]), array.dtype)  # ``np.pad`` takes longer
-    found[tuple(map(slice, array.shape))] = array
-    return found
+    output = np.zeros((*sizes, *array.shape[len(sizes) :]), array.dtype)  # ``np.pad`` takes longer
+    output[tuple(map(slice, array.shape))] = array
+    return output
 
 
 def stacked(arrays: Sequence[NDArray[Any]], *sizes: int) -> Tensor:

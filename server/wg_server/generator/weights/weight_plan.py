@@ -65,24 +65,24 @@ class WeightPlan:
 
     def tokens(self, delta: Mapping[str, Array]) -> dict[str, Array]:
         """A flat token ``[size]`` for each part of a delta."""
-        found = {}
+        tokens = {}
         for part in self.parts:
             values = [self._project(np.asarray(delta[name])) for name, _ in part.tensors]
-            found[part.name] = np.concatenate([value.ravel() for value in values])
-        return found
+            tokens[part.name] = np.concatenate([value.ravel() for value in values])
+        return tokens
 
     def delta(self, tokens: Mapping[str, Array]) -> dict[str, Array]:
         """The delta of tokens: one array for each tensor of its own, zero where not planned."""
         shapes = network.own_shapes(self.architecture)
-        found = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        delta = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         for part in self.parts:
             place = 0
             for name, shape in part.tensors:
                 size = int(np.prod(shape))
                 value = np.asarray(tokens[part.name][place : place + size], np.float32)
-                found[name] = self._project(value.reshape(shape))
+                delta[name] = self._project(value.reshape(shape))
                 place += size
-        return found
+        return delta
 
     def _project(self, value: Array) -> Array:
         """The value itself, or for ``low-rank`` its nearest of rank ``RANK``."""
@@ -102,9 +102,9 @@ def weight_plan(architecture: str, name: str) -> WeightPlan:
     Raises:
         ConfigError: The architecture has no trunk of its own, or no such plan.
     """
-    known = catalogue.known(architecture)
-    if not known.whole or name not in known.plans:
-        plans = ", ".join(known.plans)
+    catalogue_entry = catalogue.known(architecture)
+    if not catalogue_entry.whole or name not in catalogue_entry.plans:
+        plans = ", ".join(catalogue_entry.plans)
         raise ConfigError(f"weight plan {name!r} of {architecture}: expected one of {plans}")
     return WeightPlan(
         name,
