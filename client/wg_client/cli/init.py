@@ -101,7 +101,7 @@ def init(
     set_aside: bool,
     allow_empty: bool,
     as_json: bool,
-    **further_options: Any,
+    **words: Any,
 ) -> int:
     """Make keys on site, enrol with the server, write client.yaml, and freeze the data set.
 
@@ -118,9 +118,7 @@ def init(
     from wg_client.fleet.initialise import DataChoice, check_new, check_token, initialise, look
 
     check_new(home)
-    reading = read_reading(
-        data, unit_column, **{name: further_options.pop(name) for name in READING_NAMES}
-    )
+    reading = read_reading(data, unit_column, **{name: words.pop(name) for name in READING_NAMES})
     if allow_empty and labels is None:
         raise errors.UsageError("--allow-empty: needs --labels")
     choice = DataChoice(
@@ -134,25 +132,18 @@ def init(
         reading=reading,
         local_encoder=None if local_encoder is None else read_local_encoder(local_encoder),
     )
-    policy = _policy(budget_of, unit_column, **further_options)
+    policy = _policy(budget_of, unit_column, **words)
     check_token(token, encoder)
     with freezing_bar() as stage:
-        inspection = look(choice, policy, stage)
-    if refused := say_refusal(inspection, set_aside, allow_empty, data, as_json):
+        scan = look(choice, policy, stage)
+    if refused := say_refusal(scan, set_aside, allow_empty, data, as_json):
         return refused
     interactive = encoder is None and not as_json and sys.stdin.isatty()
     confirm = _ask_owner if interactive else None
     by = _confirmed_by(home, encoder, interactive)
     with freezing_bar() as stage:
         config_and_snapshot = initialise(
-            home,
-            token,
-            choice,
-            policy,
-            encoder=encoder,
-            confirm=confirm,
-            inspection=inspection,
-            stage=stage,
+            home, token, choice, policy, encoder=encoder, confirm=confirm, scan=scan, stage=stage
         )
     _say_made(home, *config_and_snapshot, by, as_json)
     return errors.EXIT_OK

@@ -117,7 +117,7 @@ def initialise(
     *,
     encoder: str | None = None,
     confirm: Confirm | None = None,
-    inspection: Inspection | None = None,
+    scan: Inspection | None = None,
     stage: Stage | None = None,
 ) -> tuple[ClientConfig, Frozen]:
     """Make a plant's home, or go on with one that an earlier call was cut off from making.
@@ -126,7 +126,7 @@ def initialise(
         home: Where; must not hold a snapshot.
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
         confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
-        inspection: From ``look``; None: look now.
+        scan: From ``look``; None: look now.
         stage: Told how far reading and encoding are.
 
     Raises:
@@ -137,32 +137,31 @@ def initialise(
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
     check_new(home)
-    inspection = inspection or look(choice, privacy, stage)
+    scan = scan or look(choice, privacy, stage)
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
     path = choice.path
-    if refused := why_not(inspection, set_aside=skip, allow_empty=empty, source=path):
+    if refused := why_not(scan, set_aside=skip, allow_empty=empty, source=path):
         raise refused
     named = check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     data = DataConfig(
         name=choice.name or named.site,
         path=str(path.resolve()),
-        labels=inspection.data.label_names,
+        labels=scan.data.label_names,
         encoder=named.encoder,
         unit_column=choice.unit_column,
         reading=choice.reading,
-        local_encoder=choice.local_encoder
-        or local_encoder.usual(inspection.data.modality, inspection.shapes),
+        local_encoder=choice.local_encoder or local_encoder.usual(scan.data.modality, scan.shapes),
     )
     if data.local_encoder is not None:
-        local_encoder.load(data.local_encoder, inspection.data.modality)
+        local_encoder.load(data.local_encoder, scan.data.modality)
     if home.config.exists():
         config = _enrolled_before(home, named, data, privacy)
     else:
-        config = _enrol(home, token, choice, inspection, data, privacy, confirm)
+        config = _enrol(home, token, choice, scan, data, privacy, confirm)
     return config, freeze_data(
         home,
-        inspection,
+        scan,
         load=local_encoder.loader(config),
         set_aside=skip,
         allow_empty=empty,

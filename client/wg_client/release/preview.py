@@ -183,27 +183,20 @@ def check(
     plant = plants.open_plant(home)
     schema = plants.statistics_schema(plant)
     privacy = plant.config.privacy
-    request_epsilon = plain(epsilon or privacy.max_request_epsilon)
-    request_delta = plain(delta or privacy.max_request_delta)
+    epsilon = plain(epsilon or privacy.max_request_epsilon)
+    delta = plain(delta or privacy.max_request_delta)
     request, sigma = charge_request(
-        plant.config,
-        schema,
-        request_id="0" * 32,
-        epsilon=request_epsilon,
-        delta=request_delta,
-        purpose="check",
+        plant.config, schema, request_id="0" * 32, epsilon=epsilon, delta=delta, purpose="check"
     )
     with Ledger.open(home.ledger) as ledger:
         spent = ledger.spent(plant.config.data.name)
     cap, cap_delta = float(spent.cap_epsilon), float(spent.cap_delta)
     cost = accounting.cost(spent.events, request.event, cap_delta)
-    releases_left = accounting.releases_left(
-        spent.events, request.event, cap * (1 + 1e-6), cap_delta
-    )
-    over = float(request_epsilon) > float(privacy.max_request_epsilon)
-    over = over or float(request_delta) > float(privacy.max_request_delta)
+    capacity = accounting.releases_left(spent.events, request.event, cap * (1 + 1e-6), cap_delta)
+    over = float(epsilon) > float(privacy.max_request_epsilon)
+    over = over or float(delta) > float(privacy.max_request_delta)
     sight = _sight(plant)
-    refused = "policy" if over else "budget" if releases_left == 0 else ""
+    refused = "policy" if over else "budget" if capacity == 0 else ""
     return Check(
         site=plant.config.site,
         dataset=plant.config.data.name,
@@ -211,8 +204,8 @@ def check(
         data=sight,
         would_leave=departure(schema, sigma, plant.config.data.unit_column),
         cost=CostSight(
-            epsilon=request_epsilon,
-            delta=request_delta,
+            epsilon=epsilon,
+            delta=delta,
             alone=cost.alone,
             spent=cost.before,
             after=cost.after,
@@ -220,7 +213,7 @@ def check(
             cap_delta=spent.cap_delta,
             allowed=not refused,
             refused_by=refused,
-            releases_left=releases_left,
+            releases_left=capacity,
         ),
         hints=hints(
             per_label=sight.per_label,
