@@ -51,20 +51,20 @@ def generate_from_file(
     encoder = home.encoder_id()
     with Store.open(home) as store:
         witness = Witness.of(home, store)
-        own = _accept(home, store, source, data, witness)
-        intake.check_used(own)
-        others = intake.releases_of_others(store, encoder=encoder, apart_from=own.site)
-        checkpoint = witness.attest(store.site(own.site))
+        stored = _accept(home, store, source, data, witness)
+        intake.check_used(stored)
+        other_releases = intake.releases_of_others(store, encoder=encoder, apart_from=stored.site)
+        checkpoint = witness.attest(store.site(stored.site))
     request_id = secrets.token_hex(16)
-    package = make_package(home, intake.open_release(own), others, request_id, recipe)
+    package = make_package(home, intake.open_release(stored), other_releases, request_id, recipe)
     # Without the checkpoint the plant could not know that it was cosigned.
     package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)
     return Made(
-        site=own.site,
+        site=stored.site,
         request_id=request_id,
-        release_id=own.release_id,
-        others=len(others),
+        release_id=stored.release_id,
+        others=len(other_releases),
         bytes=len(package),
     )
 

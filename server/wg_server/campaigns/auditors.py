@@ -153,7 +153,7 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
                     checkpoint_size=size,
                 )
             )
-    whole = ServerRecord(
+    server_record = ServerRecord(
         server=config.name,
         made=int(time.time()),
         witness_name=witness.name,
@@ -161,31 +161,31 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
         sites=tuple(records),
         handovers=trust.handovers(home),
     )
-    atomic.write_bytes(out / auditor_record.SITES_FILE, auditor_record.encode(whole))
+    atomic.write_bytes(out / auditor_record.SITES_FILE, auditor_record.encode(server_record))
     return done
 
 
 def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
     """Logs of a site, the one in use last. One on which nothing was released says nothing."""
-    in_use = [seen for seen in logs if seen.origin == site.ledger_origin]
-    earlier = [seen for seen in logs if seen not in in_use and succession.released(seen)]
+    in_use = [ledger for ledger in logs if ledger.origin == site.ledger_origin]
+    earlier = [ledger for ledger in logs if ledger not in in_use and succession.released(ledger)]
     rows = [
-        (seen, succession.judge(seen.origin, [*earlier[: index + 1]]))
-        for index, seen in enumerate(earlier)
+        (ledger, succession.judge(ledger.origin, [*earlier[: index + 1]]))
+        for index, ledger in enumerate(earlier)
     ]
-    rows += [(seen, succession.judge(seen.origin, logs)) for seen in in_use]
+    rows += [(ledger, succession.judge(ledger.origin, logs)) for ledger in in_use]
     return SiteRecord(
         site=site.name,
         state=site.state,
         logs=tuple(
             LogRecord(
-                origin=seen.origin,
-                key=seen.key,
-                checkpoint=(seen.checkpoint or b"").decode(),
-                first_seen=int(seen.first_seen),
-                succession=said,
+                origin=ledger.origin,
+                key=ledger.key,
+                checkpoint=(ledger.checkpoint or b"").decode(),
+                first_seen=int(ledger.first_seen),
+                succession=verdict,
             )
-            for seen, said in rows
+            for ledger, verdict in rows
         ),
     )
 

@@ -101,14 +101,14 @@ class Exchange:
         Returns:
             Keys of what was answered.
         """
-        wanted = {ask.key: ask for ask in asks}
+        asks_by_key = {ask.key: ask for ask in asks}
         answered = {}
         for reply in replies:
             key = self._flights.pop(reply.message_id).key
-            if key in wanted:
+            if key in asks_by_key:
                 answered[key] = reply
         for key, reply in answered.items():
-            self._handle(wanted[key], reply)
+            self._handle(asks_by_key[key], reply)
         return frozenset(answered)
 
     def send(self, asks: Sequence[Ask], *, apart_from: Collection[tuple[str, str, str]]) -> None:
@@ -138,16 +138,16 @@ class Exchange:
             self._since = time.monotonic()
         return self._run
 
-    def _drop_lost(self, wanted: set[tuple[str, str, str]]) -> None:
+    def _drop_lost(self, keys: set[tuple[str, str, str]]) -> None:
         """Give up messages that expired, whose node started anew, or that nobody waits for."""
         now = time.monotonic()
         for message_id, flight in list(self._flights.items()):
             restarted = self._state.activated(flight.key[1]) > flight.sent
-            if restarted or now > flight.expires or flight.key not in wanted:
+            if restarted or now > flight.expires or flight.key not in keys:
                 if self._run is not None:
                     self._run.forget(message_id)
                 del self._flights[message_id]
-        self._not_before = {key: t for key, t in self._not_before.items() if key in wanted}
+        self._not_before = {key: t for key, t in self._not_before.items() if key in keys}
 
     def _ready(self, asks: Sequence[Ask]) -> list[Ask]:
         """Whom to send to now."""
@@ -172,8 +172,8 @@ class Exchange:
 
     def _send(self, run: FleetRun, ask: Ask) -> None:
         task, phase = ask.task, ask.phase
-        asked = task.asked or time.time()
-        envelope = phase.envelope(ask.campaign, replace(task, asked=asked))
+        asked_at = task.asked or time.time()
+        envelope = phase.envelope(ask.campaign, replace(task, asked=asked_at))
         seconds = self._seconds + phase.patience(task)
         sent = time.monotonic()
         message_id = run.send(ask.site, phase.kind, envelope, seconds)
@@ -182,7 +182,7 @@ class Exchange:
         self._flights[message_id] = _Flight(ask.key, sent, sent + seconds)
         log.info("campaign %s: %s sent to %s", ask.campaign.id, phase.kind, task.site)
         self._queue.update(
-            ask.campaign.id, task.site, messages=1, bytes_sent=len(envelope.payload), asked=asked
+            ask.campaign.id, task.site, messages=1, bytes_sent=len(envelope.payload), asked=asked_at
         )
 
     def _handle(self, ask: Ask, reply: Reply) -> None:
@@ -196,8 +196,8 @@ class Exchange:
             elif reply.envelope.kind == "refusal":
                 self._refused(ask, reply.envelope)
             else:
-                found = ask.phase.accept(ask.campaign, ask.task, ask.site, reply.envelope)
-                self._queue.update(campaign_id, name, was=ask.task.state, **found)
+                changes = ask.phase.accept(ask.campaign, ask.task, ask.site, reply.envelope)
+                self._queue.update(campaign_id, name, was=ask.task.state, **changes)
 
     def _declined(self, ask: Ask, error: str) -> None:
         if error != LOST:
@@ -209,8 +209,8 @@ class Exchange:
         code = canonical.decode(Refusal, envelope.record, what="refusal").code
         why = fleet.REFUSALS.get(code, "a word that this version does not know")
         if code != ask.task.code:
-            where = (ask.campaign.id, ask.task.site)
-            log.warning("campaign %s: %s refused: %s: %s", *where, code, why)
+            part = (ask.campaign.id, ask.task.site)
+            log.warning("campaign %s: %s refused: %s: %s", *part, code, why)
         again = code in _TRANSIENT and ask.task.tries < _TRANSIENT_TRIES
         again = again or code == fleet.APPROVAL
         ended: dict[str, Any] = {} if again else {"state": "refused"}

@@ -43,7 +43,7 @@ class Asked:
     delta: str
 
 
-def accept(site: Site, data: bytes, asked: Asked, *, witness: Witness, now: float) -> StoredRelease:
+def accept(site: Site, data: bytes, terms: Asked, *, witness: Witness, now: float) -> StoredRelease:
     """Verify a covered release of a site against what it was asked.
 
     Raises:
@@ -52,16 +52,16 @@ def accept(site: Site, data: bytes, asked: Asked, *, witness: Witness, now: floa
             asked for.
     """
     covered = statistics_file.decode_covered(data)
-    found = _open(site, covered, witness.name, witness.public_key)
+    release = _open(site, covered, witness.name, witness.public_key)
     check_witnesses(site, covered, witness)
     for field, got, want in (
-        ("encoder", found.manifest.schema.encoder, asked.encoder),
-        ("epsilon", numbers.exact(found.manifest.epsilon), numbers.exact(asked.epsilon)),
-        ("delta", numbers.exact(found.manifest.delta), numbers.exact(asked.delta)),
+        ("encoder", release.manifest.schema.encoder, terms.encoder),
+        ("epsilon", numbers.exact(release.manifest.epsilon), numbers.exact(terms.epsilon)),
+        ("delta", numbers.exact(release.manifest.delta), numbers.exact(terms.delta)),
     ):
         if got != want:
             raise VerificationError(f"release of {site.name}: {field} is {got}, asked was {want}")
-    return _stored(site, data, found, now)
+    return _stored(site, data, release, now)
 
 
 def accept_file(
@@ -88,15 +88,15 @@ def accept_file(
             f" {encoder[:16]}…"
         )
     if verify.is_cosigned(covered, witness.name, witness.public_key):
-        found = _open(site, covered, witness.name, witness.public_key)
+        release = _open(site, covered, witness.name, witness.public_key)
         check_witnesses(site, covered, witness)
     else:
-        found = _open(site, covered, None, None)
+        release = _open(site, covered, None, None)
         check_witnesses(site, covered, witness)
-        known = store.find_release(manifest.release_id)
-        if known is None or known.data != data:
+        stored = store.find_release(manifest.release_id)
+        if stored is None or stored.data != data:
             witness.countersign_file(site, verify.witness_requests(covered))
-    return store.add_release(_stored(site, data, found, now))
+    return store.add_release(_stored(site, data, release, now))
 
 
 def open_release(stored: StoredRelease) -> Release:
@@ -118,17 +118,17 @@ def check_used(release: StoredRelease) -> None:
         VerificationError: It is in quarantine, or was rejected.
     """
     if not release.used:
-        said = "; ".join(release.reasons.splitlines()) or "no reason is on record"
+        reasons = "; ".join(release.reasons.splitlines()) or "no reason is on record"
         raise VerificationError(
-            f"release {release.release_id} of {release.site}: {release.standing}: {said}."
+            f"release {release.release_id} of {release.site}: {release.standing}: {reasons}."
             " 'wg-server releases --accept' lets it be used"
         )
 
 
 def releases_of_others(store: Store, *, encoder: str, apart_from: str) -> Sequence[Release]:
     """Other sites' newest releases that are used, opened; as ``newest_releases``."""
-    found = newest_releases(store, encoder=encoder, opened={}, apart_from=apart_from)
-    return tuple(found.values())
+    releases = newest_releases(store, encoder=encoder, opened={}, apart_from=apart_from)
+    return tuple(releases.values())
 
 
 def newest_releases(
@@ -142,13 +142,13 @@ def newest_releases(
         opened: Releases that were opened before, by id; these are not opened again.
         apart_from: A site whose releases are left out.
     """
-    found = {}
+    releases = {}
     for release_id in store.newest_ids(encoder=encoder, apart_from=apart_from):
         try:
-            found[release_id] = opened.get(release_id) or open_release(store.release(release_id))
+            releases[release_id] = opened.get(release_id) or open_release(store.release(release_id))
         except WgError as error:
             log.error("release %s is left out: %s", release_id, error)
-    return found
+    return releases
 
 
 def check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) -> None:
@@ -159,10 +159,10 @@ def check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) ->
     """
     for text in (covered.charge_proof, covered.release_proof):
         note = proof.decode(text, what="proof").note
-        found = 1 + sum(_cosigned(note, each) for each in witness.others)
-        if found < witness.quorum:
+        count = 1 + sum(_cosigned(note, policy) for policy in witness.others)
+        if count < witness.quorum:
             raise VerificationError(
-                f"release of {site.name}: its ledger is cosigned by {found} known witnesses,"
+                f"release of {site.name}: its ledger is cosigned by {count} known witnesses,"
                 f" expected {witness.quorum}"
             )
 
@@ -183,9 +183,9 @@ def _open(
     witness_key: PublicKey | None,
 ) -> Release:
     key = signing.public_from_hex(site.signing_key)
-    found = Release(*statistics_file.decode_release(covered.release, key))
-    if found.manifest.site != site.name:
-        raise VerificationError(f"release of {site.name}: it names site {found.manifest.site!r}")
+    release = Release(*statistics_file.decode_release(covered.release, key))
+    if release.manifest.site != site.name:
+        raise VerificationError(f"release of {site.name}: it names site {release.manifest.site!r}")
     verify.verify_covered(
         covered,
         ledger_origin=site.ledger_origin,
@@ -193,26 +193,28 @@ def _open(
         witness_name=witness_name,
         witness_key=witness_key,
     )
-    return found
+    return release
 
 
-def _reasons(found: Release) -> str:
-    return "\n".join(plausibility.reasons(found.statistics))
+def _reasons(release: Release) -> str:
+    return "\n".join(plausibility.reasons(release.statistics))
 
 
-def _stored(site: Site, data: bytes, found: Release, now: float) -> StoredRelease:
-    said = _reasons(found)
-    if said:
-        log.error("release %s of %s: quarantined: %s", found.manifest.release_id, site.name, said)
+def _stored(site: Site, data: bytes, release: Release, now: float) -> StoredRelease:
+    reasons = _reasons(release)
+    if reasons:
+        log.error(
+            "release %s of %s: quarantined: %s", release.manifest.release_id, site.name, reasons
+        )
     return StoredRelease(
-        release_id=found.manifest.release_id,
+        release_id=release.manifest.release_id,
         site=site.name,
-        encoder=found.manifest.schema.encoder,
-        epsilon=found.manifest.epsilon,
-        delta=found.manifest.delta,
+        encoder=release.manifest.schema.encoder,
+        epsilon=release.manifest.epsilon,
+        delta=release.manifest.delta,
         received=now,
         signing_key=site.signing_key,
         data=data,
-        standing="quarantined" if said else "plausible",
-        reasons=said,
+        standing="quarantined" if reasons else "plausible",
+        reasons=reasons,
     )

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def isolated(queue: CampaignQueue, campaign: str, site: str, what: str) -> Iterator[None]:
+def isolated(queue: CampaignQueue, campaign: str, site: str, step: str) -> Iterator[None]:
     """Let whatever is raised inside fail one site's part of a campaign.
 
     Raises:
@@ -22,8 +22,8 @@ def isolated(queue: CampaignQueue, campaign: str, site: str, what: str) -> Itera
     except StorageError:
         raise
     except WgError as error:
-        log.warning("campaign %s: %s of %s: %s", campaign, what, site, error)
+        log.warning("campaign %s: %s of %s: %s", campaign, step, site, error)
         queue.update(campaign, site, state="failed", code=error.code)
     except Exception:  # a bug, or what a hostile answer caused: the others' campaign goes on
-        log.exception("campaign %s: %s of %s", campaign, what, site)
+        log.exception("campaign %s: %s of %s", campaign, step, site)
         queue.update(campaign, site, state="failed", code=InternalError.code)

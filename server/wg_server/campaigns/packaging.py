@@ -34,15 +34,15 @@ MakePackage = Callable[[ServerHome, Release, Sequence[Release], str, Recipe], by
 
 def make_package(
     home: ServerHome,
-    own: Release,
-    others: Sequence[Release],
+    own_release: Release,
+    other_releases: Sequence[Release],
     request_id: str,
     recipe: Recipe,
 ) -> bytes:
-    """Generate candidates for the site of ``own`` and pack them, signed.
+    """Generate candidates for the site of ``own_release`` and pack them, signed.
 
     Args:
-        others: Releases of other sites; free post-processing of what they released.
+        other_releases: Releases of other sites; free post-processing of what they released.
         request_id: Logical id of the delivery; also the seed, so that the same request over the
             same releases gives the same weights.
         recipe: Which generator makes weights of which architecture.
@@ -54,25 +54,27 @@ def make_package(
     """
     config, version = home.config(), versions.read(home, recipe.generator)
     version.require(recipe.architecture)
-    made = _generate(home, version, own, others, recipe, seed=int(request_id[:8], 16))
-    for alarm in made.generated.report.alarms:
-        log.warning("package for %s: %s", own.manifest.site, alarm)
+    generation = _generate(
+        home, version, own_release, other_releases, recipe, seed=int(request_id[:8], 16)
+    )
+    for alarm in generation.generated.report.alarms:
+        log.warning("package for %s: %s", own_release.manifest.site, alarm)
     tensors = weights_package.pack_tensors(
-        {candidate.name: candidate.tensors for candidate in made.generated.candidates}
+        {candidate.name: candidate.tensors for candidate in generation.generated.candidates}
     )
     now = int(time.time())
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
-        site=own.manifest.site,
+        site=own_release.manifest.site,
         architecture=recipe.architecture,
-        plan=made.plan,
-        encoder=own.manifest.schema.encoder,
-        generator=made.generator,
-        labels=own.manifest.schema.labels,
-        own_release=own.manifest.release_id,
-        memory_releases=tuple(release.manifest.release_id for release in others),
-        candidates=_described(made.generated),
+        plan=generation.plan,
+        encoder=own_release.manifest.schema.encoder,
+        generator=generation.generator,
+        labels=own_release.manifest.schema.labels,
+        own_release=own_release.manifest.release_id,
+        memory_releases=tuple(release.manifest.release_id for release in other_releases),
+        candidates=_described(generation.generated),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
         expires=now + config.package_days * 86400,
@@ -103,8 +105,8 @@ class _Made:
 def _generate(
     home: ServerHome,
     version: Version,
-    own: Release,
-    others: Sequence[Release],
+    own_release: Release,
+    other_releases: Sequence[Release],
     recipe: Recipe,
     *,
     seed: int,
@@ -115,24 +117,25 @@ def _generate(
     heads = generation.load_generator(version.heads)
     if heads.id != version.summary.generator:
         raise VerificationError(f"{version.heads}: not the package that its model card names")
-    labels, samples = own.manifest.schema.labels, home.config().samples
+    labels, samples = own_release.manifest.schema.labels, home.config().samples
     releases = [
-        generation.SiteRelease(release.manifest.site, release.statistics) for release in others
+        generation.SiteRelease(release.manifest.site, release.statistics)
+        for release in other_releases
     ]
-    wanted = catalogue.known(recipe.architecture)
-    if wanted.whole:
+    architecture = catalogue.known(recipe.architecture)
+    if architecture.whole:
         generator = networks.load_networks(version.networks, heads)
         generated = networks.generate_networks(
             generator,
             recipe.architecture,
-            own.statistics,
+            own_release.statistics,
             releases,
             labels,
             samples=samples,
             seed=seed,
         )
-        return _Made(generated, generator.id, wanted.widest(generator.parts.weight_plan))
+        return _Made(generated, generator.id, architecture.widest(generator.parts.weight_plan))
     generated = generation.generate(
-        heads, own.statistics, releases, labels, samples=samples, seed=seed
+        heads, own_release.statistics, releases, labels, samples=samples, seed=seed
     )
     return _Made(generated, heads.id, catalogue.HEAD_PLAN)

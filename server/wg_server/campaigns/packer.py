@@ -62,25 +62,25 @@ class Packer:
         """Whether its thread lives."""
         return self._thread.is_alive()
 
-    def want(self, wanted: Mapping[str, Iterable[str]]) -> None:
+    def want(self, sites_by_campaign: Mapping[str, Iterable[str]]) -> None:
         """Say which sites of which campaigns need a package now; what was said before is void."""
         with self._lock:
-            self._wanted = {name: deque(sites) for name, sites in wanted.items()}
+            self._wanted = {name: deque(sites) for name, sites in sites_by_campaign.items()}
             self._wanted = {name: sites for name, sites in self._wanted.items() if sites}
-            known = [name for name in self._turns if name in self._wanted]
-            self._turns = deque(known + [name for name in self._wanted if name not in known])
+            turns = [name for name in self._turns if name in self._wanted]
+            self._turns = deque(turns + [name for name in self._wanted if name not in turns])
             if self._turns:
                 self._lock.notify()
 
     def made_some(self) -> bool:
         """Whether packages were made, or failed, since this was asked last."""
-        made = self._made.is_set()
+        finished = self._made.is_set()
         self._made.clear()
-        return made
+        return finished
 
     def _run(self) -> None:
-        while (found := self._next()) is not None:
-            campaign, site = found
+        while (turn := self._next()) is not None:
+            campaign, site = turn
             try:
                 with logs.about(campaign=campaign, site=site):
                     self._work(campaign, site)
@@ -134,11 +134,11 @@ class Packer:
             return weights_file.sha256(path)
         stored = self._store.release(task.release_id)
         intake.check_used(stored)
-        own = intake.open_release(stored)
+        own_release = intake.open_release(stored)
         everybody = self._everybody(campaign.encoder)
-        others = [release for release in everybody if release.manifest.site != task.site]
+        other_releases = [release for release in everybody if release.manifest.site != task.site]
         recipe = recipe_of(campaign)
-        data = self._make_package(self._home, own, others, task.delivery_id, recipe)
+        data = self._make_package(self._home, own_release, other_releases, task.delivery_id, recipe)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return canonical.sha256_hex(data)

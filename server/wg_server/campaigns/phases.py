@@ -67,10 +67,10 @@ def collecting(store: Store, witness: Witness) -> Phase:
 
     def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
         _require(answer, "statistics")
-        asked = Asked(encoder=campaign.encoder, epsilon=campaign.epsilon, delta=campaign.delta)
-        release = intake.accept(site, answer.payload, asked, witness=witness, now=time.time())
-        known = store.find_release(release.release_id)  # the operator may have had a word
-        used = release.used if known is None else known.used
+        terms = Asked(encoder=campaign.encoder, epsilon=campaign.epsilon, delta=campaign.delta)
+        release = intake.accept(site, answer.payload, terms, witness=witness, now=time.time())
+        stored = store.find_release(release.release_id)  # the operator may have had a word
+        used = release.used if stored is None else stored.used
         log.info("campaign %s: %s released %s", campaign.id, task.site, release.release_id)
         return {
             "release": release,
@@ -125,13 +125,13 @@ def delivering(home: ServerHome, config: ServerConfig) -> Phase:
         if receipt.request_id != task.delivery_id or not hashed:
             raise VerificationError("receipt: of another delivery")
         log.info("campaign %s: delivered to %s", campaign.id, task.site)
-        found: dict[str, Any] = {"state": "delivered", "code": ""}
+        changes: dict[str, Any] = {"state": "delivered", "code": ""}
         if receipt.package_sha256 != task.package_sha256:
             # It came before: this server was restored, and does not remember its first package.
             log.warning("campaign %s: %s had a package already", campaign.id, task.site)
-            return {**found, "package_sha256": receipt.package_sha256}
+            return {**changes, "package_sha256": receipt.package_sha256}
         # What went in a message was counted when it went.
-        return {**found, "bytes_sent": offered(task)}
+        return {**changes, "bytes_sent": offered(task)}
 
     return Phase(
         state="packaged",

@@ -59,16 +59,16 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
         statistics: The release; ``decode_release`` has held its noise against epsilon and delta.
     """
     schema, sigma = statistics.schema, statistics.sigma
-    found = _layout(schema)
-    if found:
-        return tuple(found)  # its bounds would be the sender's own
+    problems = _layout(schema)
+    if problems:
+        return tuple(problems)  # its bounds would be the sender's own
     counts, sums, moments = schema.blocks
     values = statistics.integers.astype(np.float64)
     classes = len(schema.labels)
     x = math.log((4 * classes + 8) / FALSE_ALARMS)  # as many tails as are bounded below
     released = values[: counts.size] / schema.count_weight
-    records, said = _counts(schema, released, sigma / schema.count_weight, x)
-    found += said
+    records, count_problems = _counts(schema, released, sigma / schema.count_weight, x)
+    problems += count_problems
     if sums.size:
         about = centring.of_release(schema, statistics.integers, sigma)
         unit = float(about.weight) * about.radius
@@ -78,27 +78,27 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
         over = lengths / limits
         if (over > 1).any():
             worst = int(over.argmax())
-            found.append(
+            problems.append(
                 f"class {_shown(schema.labels[worst])}: its sum is {over[worst]:.3g} times as long"
                 f" as a count of {released[worst]:.0f} ± {records.noise:.0f} and the noise allow"
                 f" ({int((over > 1).sum())} of {classes} classes)"
             )
-        whole = float(np.sqrt(np.square(lengths).sum()))
-        most = float(_limit(unit * records.root, sums.size, sigma, x))
-        if whole > most:
-            found.append(
-                f"all class sums together are {whole / most:.3g} times as long as counts and noise"
-                " allow"
+        total_length = float(np.sqrt(np.square(lengths).sum()))
+        limit = float(_limit(unit * records.root, sums.size, sigma, x))
+        if total_length > limit:
+            problems.append(
+                f"all class sums together are {total_length / limit:.3g} times as long as counts"
+                " and noise allow"
             )
     unit = schema.moment_weight * schema.grid
     length = float(np.sqrt(np.square(values[moments.offset :]).sum()))
-    most = float(_limit(unit * records.total, moments.size, sigma, x))
-    if length > most:
-        found.append(
-            f"the sum over all records is {length / most:.3g} times as long as"
+    limit = float(_limit(unit * records.total, moments.size, sigma, x))
+    if length > limit:
+        problems.append(
+            f"the sum over all records is {length / limit:.3g} times as long as"
             f" {released.sum():.0f} records and the noise allow"
         )
-    return tuple(found)
+    return tuple(problems)
 
 
 def _layout(schema: StatisticsSchema) -> list[str]:
@@ -125,35 +125,37 @@ def _counts(
 ) -> tuple[_Records, list[str]]:
     """What counts, the last one of records without a label, say of records; and what is amiss."""
     tail = std * math.sqrt(2 * x)
-    found = []
+    problems = []
     if released.min() < -tail:
-        found.append(
+        problems.append(
             f"a count of {released.min():.3g}: noise of {std:.3g} does not go below {-tail:.3g}"
         )
     if released.max() - tail > schema.capacity:
-        found.append(
+        problems.append(
             f"a count of {released.max():.3g}: a release holds at most {schema.capacity} records"
         )
-    most = np.clip(released + tail, 0.0, schema.capacity)
-    total = float(np.clip(released.sum() + tail * math.sqrt(len(released)), 0.0, most.sum()))
+    upper_bounds = np.clip(released + tail, 0.0, schema.capacity)
+    total = float(
+        np.clip(released.sum() + tail * math.sqrt(len(released)), 0.0, upper_bounds.sum())
+    )
     # A unit of several records counts by fractions, each rounded down to 1 / count_weight. Twice
     # that, since the total is of rounded ones.
     rounding = 2 * total / schema.count_weight if schema.unit_rule == "weight" else 0.0
-    classes = most[:-1] + rounding
+    classes = upper_bounds[:-1] + rounding
     total += rounding * len(released)
     # With |n + Z| known: |n|^2 - 2 |n| tail <= |n + Z|^2, as for one sum above.
     length = tail + math.sqrt(tail**2 + float(np.square(released[:-1]).sum()))
     length += rounding * math.sqrt(len(released))
     root = min(length, total, float(np.sqrt(np.square(classes).sum())))
-    return _Records(classes, total, root, std), found
+    return _Records(classes, total, root, std), problems
 
 
 def _limit(exact: Floats | float, entries: int, sigma: float, x: float) -> Floats:
     """Longest released vector of ``entries`` whose exact one is not longer than ``exact``."""
     bound = np.asarray(exact, dtype=np.float64)
     noise = sigma**2 * (entries + 2 * math.sqrt(entries * x) + 2 * x)
-    whole = np.square(bound) + 2 * bound * sigma * math.sqrt(2 * x) + noise
-    return np.asarray(np.sqrt(whole) * (1 + 1e-9))  # of rounding in floating point
+    squared = np.square(bound) + 2 * bound * sigma * math.sqrt(2 * x) + noise
+    return np.asarray(np.sqrt(squared) * (1 + 1e-9))  # of rounding in floating point
 
 
 def _shown(label: str) -> str:

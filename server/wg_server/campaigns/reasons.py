@@ -64,7 +64,7 @@ def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
 def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -> str:
     """What a campaign waits for, or how it ended, in one sentence."""
     say = Speaker(language)
-    there = sum(task.state in IN_TASKS for task in campaign.tasks)
+    received = sum(task.state in IN_TASKS for task in campaign.tasks)
     served = sum(task.state == "delivered" or bool(task.served) for task in campaign.tasks)
     count = len(campaign.tasks)
     if campaign.reason:
@@ -73,11 +73,11 @@ def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -
         return say("served", n=served, of=count)
     begin = schedule.packages_from(campaign)
     if begin is None:
-        here = say("in", n=there, of=count)
-        return say("and", what=here, more=_when_enough(say, campaign))
+        progress = say("in", n=received, of=count)
+        return say("and", what=progress, more=_when_enough(say, campaign))
     if begin > now:
-        return say("in, begin", n=there, of=count, span=say.span(begin - now))
-    return say("in, served", n=there, of=count, served=served)
+        return say("in, begin", n=received, of=count, span=say.span(begin - now))
+    return say("in, served", n=received, of=count, served=served)
 
 
 def _under_way(say: Speaker, campaign: Campaign, task: Task, sight: Sight, now: float) -> Reason:
@@ -85,18 +85,18 @@ def _under_way(say: Speaker, campaign: Campaign, task: Task, sight: Sight, now: 
         return _released(say, campaign, task, now)
     end = schedule.deadline(campaign, task) or now
 
-    def left(what: str) -> str:
-        return say("left", what=what, span=say.span(end - now)) if end > now else what
+    def left(cause: str) -> str:
+        return say("left", what=cause, span=say.span(end - now)) if end > now else cause
 
-    away = _away(say, *absence.of_site(sight, now), now)
-    if away is not None:
-        return Reason(left(away.why), away.do)
+    trouble = _away(say, *absence.of_site(sight, now), now)
+    if trouble is not None:
+        return Reason(left(trouble.why), trouble.do)
     if task.state == "packaged":
         return Reason(left(say("better offered" if task.served else "offered")))
     if task.code:
         meaning = say.of_plant(task.code) or task.code
-        what = say("answered", times=say.times(task.tries), meaning=meaning)
-        return Reason(left(what), say(_DO.get(task.code, "")))
+        answer = say("answered", times=say.times(task.tries), meaning=meaning)
+        return Reason(left(answer), say(_DO.get(task.code, "")))
     if task.asked:
         return Reason(left(say("asked", span=say.span(now - task.asked))))
     return Reason(left(say("to ask")))
@@ -134,15 +134,15 @@ def _ended(say: Speaker, task: Task, sight: Sight, now: float) -> Reason:
     """Why a part is refused, failed or expired."""
     if sight.state == "revoked":
         return Reason(say("site revoked"), say("do revoked"))
-    away = _away(say, task.code, task.figure, task.updated)
-    if away is not None:
+    trouble = _away(say, task.code, task.figure, task.updated)
+    if trouble is not None:
         late = now > task.updated
         why = (
-            say("left out", span=say.span(now - task.updated), why=away.why)
+            say("left out", span=say.span(now - task.updated), why=trouble.why)
             if late
-            else say("left out now", why=away.why)
+            else say("left out now", why=trouble.why)
         )
-        return Reason(why, say("do, retry", do=away.do))
+        return Reason(why, say("do, retry", do=trouble.do))
     if task.state == "failed":  # a word of this server's own, whatever plants mean by it
         why = say(_WHY.get(task.code, ""))
         do = say(_DO[task.code] if task.code in _WHY and task.code in _DO else "do log")

@@ -89,9 +89,9 @@ class _Arrivals:
 
     @classmethod
     def of(cls, campaign: Campaign) -> Self:
-        here = [task for task in campaign.tasks if task.state in IN_TASKS]
+        released_tasks = [task for task in campaign.tasks if task.state in IN_TASKS]
         grace = campaign.grace_seconds if _waiting(campaign) else None
-        return cls(sorted((task.received, task.site) for task in here), grace)
+        return cls(sorted((task.received, task.site) for task in released_tasks), grace)
 
     def better_from(self, task: Task) -> float | None:
         if task.state != "delivered":

@@ -43,8 +43,8 @@ class Order:
 
     def __post_init__(self) -> None:
         for name, bound in (("epsilon", None), ("delta", 1)):
-            found = numbers.exact(getattr(self, name), what=name)
-            if found <= 0 or (bound is not None and found >= bound):
+            amount = numbers.exact(getattr(self, name), what=name)
+            if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
         if not 0 < len(self.purpose) <= PURPOSE_LIMIT or not self.purpose.isprintable():
             raise ConfigError(f"purpose: expected 1 to {PURPOSE_LIMIT} printable characters")
@@ -105,8 +105,8 @@ def retry(home: ServerHome, store: Store, campaign_id: str, site: str) -> Campai
         VerificationError: The generator is damaged.
     """
     queue = CampaignQueue(store.engine)
-    found = queue.show(campaign_id)
-    recipe = recipe_of(found)
+    campaign = queue.show(campaign_id)
+    recipe = recipe_of(campaign)
     try:
         versions.check(home, recipe)
     except WgError:

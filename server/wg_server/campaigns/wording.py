@@ -31,12 +31,12 @@ class Speaker:
 
     def of_plant(self, code: str) -> str | None:
         """What a plant's word means, if it is one."""
-        known = code in fleet.REFUSALS or code in fleet.MEANING
-        return self(f"plant {code}") if known else None
+        has_meaning = code in fleet.REFUSALS or code in fleet.MEANING
+        return self(f"plant {code}") if has_meaning else None
 
     def span(self, seconds: float) -> str:
         """A span of time in its largest unit, such as ``2 days``; a second at least."""
-        size, unit = next((each for each in _UNITS if seconds >= each[0]), _UNITS[-1])
+        size, unit = next((scale for scale in _UNITS if seconds >= scale[0]), _UNITS[-1])
         number = max(int(seconds // size), 1)
         return self(f"one {unit}" if number == 1 else f"{unit}s", n=number)
 

@@ -112,8 +112,8 @@ class CampaignWorker:
     def _wait(self, seconds: float) -> None:
         """Wait so long, or until the worker stops, or a package was made."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            if self._stop.wait(min(left, TICK_SECONDS)) or self._packer.made_some():
+        while (remaining := end - time.monotonic()) > 0:
+            if self._stop.wait(min(remaining, TICK_SECONDS)) or self._packer.made_some():
                 self._next_look = 0.0
                 return
 
@@ -155,11 +155,11 @@ class CampaignWorker:
         ids = self._queue.active()
         sites = {site.name: site for site in self._store.sites() if site.state == "enrolled"}
         asks: list[Ask] = []
-        wanted: dict[str, list[str]] = {}
+        packages_due: dict[str, list[str]] = {}
         for campaign_id in ids:
             with logs.about(campaign=campaign_id):
                 try:
-                    found = self._found(campaign_id, sites)
+                    campaign = self._found(campaign_id, sites)
                 except StorageError:
                     raise  # a full disk or a lost database: all wait, and fail by their deadlines
                 except WgError as error:  # its generator: nothing else is read from a file here
@@ -172,16 +172,18 @@ class CampaignWorker:
                     self._failed(campaign_id, why, InternalError.code)
                     continue
             self._failures.pop(campaign_id, None)
-            if found is None:
+            if campaign is None:
                 continue
-            wanted[campaign_id] = [task.site for task in schedule.to_package(found, time.time())]
+            packages_due[campaign_id] = [
+                task.site for task in schedule.to_package(campaign, time.time())
+            ]
             asks += [
-                Ask(found, task, sites[task.site], self._phases[task.state])
-                for task in found.tasks
+                Ask(campaign, task, sites[task.site], self._phases[task.state])
+                for task in campaign.tasks
                 if task.state in self._phases and task.site in sites
             ]
         if self._holder is not None:
-            self._packer.want(wanted)
+            self._packer.want(packages_due)
         return asks
 
     def _found(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:

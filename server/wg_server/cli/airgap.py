@@ -39,7 +39,9 @@ def generate(
     as_json: bool,
 ) -> None:
     """Make a weights package from a statistics file, without a network."""
-    made = airgap.generate_from_file(home, source, out, architecture=architecture or "")
-    said = f"{out}: {made.bytes} bytes for {made.site}, from {made.others} other releases"
+    delivery = airgap.generate_from_file(home, source, out, architecture=architecture or "")
+    summary = (
+        f"{out}: {delivery.bytes} bytes for {delivery.site}, from {delivery.others} other releases"
+    )
     then = f"next: carry {out} to the plant, and there: wg-client apply --home HOME {out.name}"
-    cli.answer(as_json, canonical.to_builtins(made), said, then)
+    cli.answer(as_json, canonical.to_builtins(delivery), summary, then)

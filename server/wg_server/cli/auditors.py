@@ -38,11 +38,11 @@ def export(home: ServerHome, out: Path, sites: tuple[str, ...], as_json: bool) -
     if as_json:
         cli.emit({"folder": str(out), "sites": canonical.to_builtins(done)})
         return
-    for each in done:
-        unknown = "  BUDGET UNKNOWN" if each.succession == BUDGET_UNKNOWN else ""
+    for site_export in done:
+        unknown = "  BUDGET UNKNOWN" if site_export.succession == BUDGET_UNKNOWN else ""
         cli.say(
-            f"{each.site:24} {each.checkpoint_size} ledger entries cosigned, {each.files} files,"
-            f" {each.logs} ledgers{unknown}"
+            f"{site_export.site:24} {site_export.checkpoint_size} ledger entries cosigned,"
+            f" {site_export.files} files, {site_export.logs} ledgers{unknown}"
         )
     cli.say(f"{out}: {len(done)} sites")
     cli.say(f"next, with a plant's ledger: wg-audit verify LEDGER --server {out}")

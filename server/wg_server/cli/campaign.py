@@ -92,8 +92,8 @@ def campaign_start(
             grace_seconds=grace,
         )
         with recorded(store, this_user(), "campaign start", order.id, order.summary):
-            found = start(home, store, order)
-        _started(store, found, home, wait, as_json)
+            campaign = start(home, store, order)
+        _started(store, campaign, home, wait, as_json)
 
 
 @campaign.command("show")
@@ -143,40 +143,43 @@ def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_jso
         return
     with Store.open(home) as store:
         with recorded(store, this_user(), "campaign retry", campaign_id, site):
-            found = retry(home, store, campaign_id, site)
-        _show(store, found, as_json)
+            campaign = retry(home, store, campaign_id, site)
+        _show(store, campaign, as_json)
 
 
 def _list(store: Store, home: ServerHome, as_json: bool) -> None:
     campaigns = CampaignQueue(store.engine).all()
     if as_json:
         sights = absence.sights(store)
-        cli.emit({"campaigns": [_document(one, sights) for one in campaigns]})
+        cli.emit({"campaigns": [_document(campaign, sights) for campaign in campaigns]})
         return
-    for one in campaigns:
-        served = sum(task.state == "delivered" or bool(task.served) for task in one.tasks)
-        cli.say(f"{one.id}  {one.state:10} {when(one.created)}")
-        cli.say(f"    {served}/{len(one.tasks)} served, epsilon {one.epsilon}: {one.purpose}")
+    for campaign in campaigns:
+        served = sum(task.state == "delivered" or bool(task.served) for task in campaign.tasks)
+        cli.say(f"{campaign.id}  {campaign.state:10} {when(campaign.created)}")
+        cli.say(
+            f"    {served}/{len(campaign.tasks)} served,"
+            f" epsilon {campaign.epsilon}: {campaign.purpose}"
+        )
     if not campaigns:
         cli.say(f"no campaigns yet; next: wg-server campaign start --home {home.root}")
 
 
 def _started(
     store: Store,
-    found: Campaign,
+    campaign: Campaign,
     home: ServerHome,
     wait: bool,
     as_json: bool,
 ) -> None:
     """Say that a campaign is queued, wait for its end where that is wanted, and show it."""
-    cli.note(f"campaign {found.id} queued")
+    cli.note(f"campaign {campaign.id} queued")
     if wait:
-        found = _wait(CampaignQueue(store.engine), found, home)
-    _show(store, found, as_json)
+        campaign = _wait(CampaignQueue(store.engine), campaign, home)
+    _show(store, campaign, as_json)
     if not wait:
-        cli.note(f"next: wg-server campaign show --home {home.root} {found.id}")
-    elif found.state != "done":
-        raise PeerError(f"campaign {found.id}: {found.state}")
+        cli.note(f"next: wg-server campaign show --home {home.root} {campaign.id}")
+    elif campaign.state != "done":
+        raise PeerError(f"campaign {campaign.id}: {campaign.state}")
 
 
 def _change(
@@ -189,59 +192,59 @@ def _change(
     """Change a campaign, under this user's name, and show it."""
     with Store.open(home) as store:
         with recorded(store, this_user(), action, campaign_id):
-            found = change(CampaignQueue(store.engine), campaign_id)
-        _show(store, found, as_json)
+            campaign = change(CampaignQueue(store.engine), campaign_id)
+        _show(store, campaign, as_json)
 
 
-def _show(store: Store, found: Campaign, as_json: bool) -> None:
+def _show(store: Store, campaign: Campaign, as_json: bool) -> None:
     sights = absence.sights(store)
     if as_json:
-        cli.emit(_document(found, sights))
+        cli.emit(_document(campaign, sights))
         return
     now = time.time()
-    cli.say(f"campaign {found.id}: {found.state}: {reasons.of_campaign(found, now)}")
-    for task in found.tasks:
-        said = reasons.of_task(found, task, sights[task.site], now)
-        cli.say(f"  {task.site:24} {task.state:10} {said.why}".rstrip())
-        if said.do:
-            cli.say(f"  {'':24} {'':10} do: {said.do}")
+    cli.say(f"campaign {campaign.id}: {campaign.state}: {reasons.of_campaign(campaign, now)}")
+    for task in campaign.tasks:
+        reason = reasons.of_task(campaign, task, sights[task.site], now)
+        cli.say(f"  {task.site:24} {task.state:10} {reason.why}".rstrip())
+        if reason.do:
+            cli.say(f"  {'':24} {'':10} do: {reason.do}")
 
 
-def _document(found: Campaign, sights: Mapping[str, Sight]) -> Mapping[str, object]:
+def _document(campaign: Campaign, sights: Mapping[str, Sight]) -> Mapping[str, object]:
     now = time.time()
-    document: dict[str, object] = dict(canonical.to_builtins(found))
+    document: dict[str, object] = dict(canonical.to_builtins(campaign))
     del document["tasks"]
-    document["summary"] = reasons.of_campaign(found, now)
+    document["summary"] = reasons.of_campaign(campaign, now)
     sites = document["sites"] = []
-    for task in found.tasks:
-        said = reasons.of_task(found, task, sights[task.site], now)
-        end = schedule.deadline(found, task)
+    for task in campaign.tasks:
+        reason = reasons.of_task(campaign, task, sights[task.site], now)
+        end = schedule.deadline(campaign, task)
         sites.append(
-            {**canonical.to_builtins(task), "deadline": end, "why": said.why, "do": said.do}
+            {**canonical.to_builtins(task), "deadline": end, "why": reason.why, "do": reason.do}
         )
     return document
 
 
-def _wait(queue: CampaignQueue, found: Campaign, home: ServerHome) -> Campaign:
+def _wait(queue: CampaignQueue, campaign: Campaign, home: ServerHome) -> Campaign:
     """Wait for a campaign's end, and say each change of it on standard error.
 
     An interrupt ends the waiting alone, and says so.
     """
-    said = ""
+    last_line = ""
     try:
-        while found.finished is None:
-            states = Counter(task.state for task in found.tasks)
+        while campaign.finished is None:
+            states = Counter(task.state for task in campaign.tasks)
             words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-            if (now := f"campaign {found.state}: sites: {words}") != said:
-                said = now
-                cli.note(said)
+            if (line := f"campaign {campaign.state}: sites: {words}") != last_line:
+                last_line = line
+                cli.note(last_line)
             time.sleep(0.2)
-            found = queue.show(found.id)
+            campaign = queue.show(campaign.id)
     except KeyboardInterrupt:
         cli.note(
             "the campaign goes on without this command."
-            f" See it: wg-server campaign show --home {home.root} {found.id};"
-            f" end it: wg-server campaign cancel --home {home.root} {found.id}"
+            f" See it: wg-server campaign show --home {home.root} {campaign.id};"
+            f" end it: wg-server campaign cancel --home {home.root} {campaign.id}"
         )
         raise
-    return found
+    return campaign

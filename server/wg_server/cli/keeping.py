@@ -32,7 +32,7 @@ def backup(home: ServerHome, out: Path, seal: Seal, as_json: bool) -> None:
     from wg_server.operation import backup as backups
 
     done = backups.write(home, out, seal)
-    size = sum(each.size for each in done.files)
+    size = sum(file.size for file in done.files)
     cli.answer(
         as_json,
         canonical.to_builtins(done),

@@ -49,12 +49,12 @@ def _signing(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
 
     why = "stolen" if stolen else ""
     with Store.open(home) as store, recorded(store, this_user(), "rotate-keys", "keys", why):
-        made = rotation.rotate_keys(home, stolen=stolen)
+        new_keys = rotation.rotate_keys(home, stolen=stolen)
     cli.answer(
         as_json,
-        canonical.to_builtins(made),
-        f"signing key {made.signing_key}",
-        f"witness key {_shown(made.witness_key)}",
+        canonical.to_builtins(new_keys),
+        f"signing key {new_keys.signing_key}",
+        f"witness key {_shown(new_keys.witness_key)}",
         "next, for each plant: wg-server enroll --replace, wg-client init --replace"
         if stolen
         else f"next: wg-server backup --home {home.root} ..., then serve: plants follow",
@@ -104,17 +104,17 @@ def keys(home: ServerHome, what: str | None, stolen: bool, as_json: bool) -> Non
 
 
 def _show(home: ServerHome, as_json: bool) -> None:
-    found = auditors.server_keys(home)
+    public_keys = auditors.server_keys(home)
     cli.answer(
         as_json,
-        canonical.to_builtins(found),
-        f"server       {found.server}",
-        f"CA           {found.ca_sha256}",
-        f"packages     {found.signing_key}",
-        f"encoder      {found.encoder or 'none yet'}",
-        f"witness      --witness-key {found.witness_name}={_shown(found.witness_key)}",
+        canonical.to_builtins(public_keys),
+        f"server       {public_keys.server}",
+        f"CA           {public_keys.ca_sha256}",
+        f"packages     {public_keys.signing_key}",
+        f"encoder      {public_keys.encoder or 'none yet'}",
+        f"witness      --witness-key {public_keys.witness_name}={_shown(public_keys.witness_key)}",
         *(
             f"{x.site:12} --ledger-key {_shown(x.ledger_key)}  ({x.ledger_origin})"
-            for x in found.sites
+            for x in public_keys.sites
         ),
     )

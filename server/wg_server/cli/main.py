@@ -46,10 +46,10 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"wg_server.cli.{_COMMANDS[cmd_name][0]}")
-        found = getattr(module, cmd_name.replace("-", "_"))
-        if not isinstance(found, click.Command):
+        command = getattr(module, cmd_name.replace("-", "_"))
+        if not isinstance(command, click.Command):
             raise TypeError(f"{module.__name__}: {cmd_name} is no command")
-        return found
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section, names in _SECTIONS.items():

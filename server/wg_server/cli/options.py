@@ -38,10 +38,10 @@ class Duration(click.ParamType[float]):
         """Read it, or fail as a usage error."""
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"(\d{1,6})([smhd])", str(value))
-        if found is None or int(found[1]) == 0:
+        match = re.fullmatch(r"(\d{1,6})([smhd])", str(value))
+        if match is None or int(match[1]) == 0:
             self.fail(f"{value!r}: expected a number and a unit, as in 90s, 30m, 12h or 7d")
-        return float(int(found[1]) * _UNITS[found[2]])
+        return float(int(match[1]) * _UNITS[match[2]])
 
 
 def when(seconds: float) -> str:

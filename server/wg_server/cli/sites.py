@@ -50,11 +50,13 @@ def sites(home: ServerHome, as_json: bool) -> None:
     with Store.open(home) as store:
         rows, sights, now = store.sites(), absence.sights(store), time.time()
         forked = {origin for origin, *_ in store.evidence()}
-        said = succession.of_sites(store.sites(), store.logs())
-        held = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
-        left = trust.left_behind(home, store)
-    behind = {name: reasons.of_keys(follows) for name, follows in left.items()}
-    away = {name: reasons.of_site(sight, now) for name, sight in sights.items()}
+        successions = succession.of_sites(store.sites(), store.logs())
+        quarantine_counts = Counter(
+            note.site for note in quarantine.notes(store.engine, "quarantined")
+        )
+        laggards = trust.left_behind(home, store)
+    behind = {name: reasons.of_keys(follows) for name, follows in laggards.items()}
+    absences = {name: reasons.of_site(sight, now) for name, sight in sights.items()}
     if as_json:
         document = [
             {
@@ -65,10 +67,10 @@ def sites(home: ServerHome, as_json: bool) -> None:
                 "certificate_expires": sights[site.name].certificate,
                 "ledger_origin": site.ledger_origin,
                 "ledger_fork": site.ledger_origin in forked,
-                "ledger_succession": said.get(site.name),
-                "quarantined": held[site.name],
-                "away": away[site.name].why,
-                "do": away[site.name].do,
+                "ledger_succession": successions.get(site.name),
+                "quarantined": quarantine_counts[site.name],
+                "away": absences[site.name].why,
+                "do": absences[site.name].do,
                 "old_keys": behind[site.name].why if site.name in behind else "",
             }
             for site in rows
@@ -77,18 +79,20 @@ def sites(home: ServerHome, as_json: bool) -> None:
         return
     for site in rows:
         fork = "  LEDGER FORK: evidence kept" if site.ledger_origin in forked else ""
-        unknown = "  BUDGET UNKNOWN" if said.get(site.name) == BUDGET_UNKNOWN else ""
-        quarantined = f"  QUARANTINED: {held[site.name]}" if held[site.name] else ""
+        unknown = "  BUDGET UNKNOWN" if successions.get(site.name) == BUDGET_UNKNOWN else ""
+        quarantined = (
+            f"  QUARANTINED: {quarantine_counts[site.name]}" if quarantine_counts[site.name] else ""
+        )
         troubles = f"{fork}{unknown}{quarantined}"
         cli.say(f"{site.name:24} {site.state:9} seen {when(site.last_seen)}{troubles}")
         cli.say(f"    certificate until {when(sights[site.name].certificate or 0)}")
-        if away[site.name].why:
-            cli.say(f"    {away[site.name].why}; do: {away[site.name].do}")
+        if absences[site.name].why:
+            cli.say(f"    {absences[site.name].why}; do: {absences[site.name].do}")
         if site.name in behind:
             cli.say(f"    {behind[site.name].why}; do: {behind[site.name].do}")
     if not rows:
         cli.say(f"no sites yet; next: wg-server enroll --home {home.root} SITE")
-    if BUDGET_UNKNOWN in said.values():
+    if BUDGET_UNKNOWN in successions.values():
         cli.note(
             "budget unknown: the site released on an earlier ledger that the one in use does not"
             " name. Ask the plant for the home that holds the newest of them: there, after"

@@ -46,13 +46,15 @@ def train(home: ServerHome, plan: Path | None, device: str, precision: str, as_j
     If a model card fails it ends with code 6, and the generator of before stays installed:
     'wg-server generator --use' installs the new one all the same.
     """
-    wanted = read_plan(plan)
+    training_plan = read_plan(plan)
     home.config()  # a home without one fails now, and not at the end
-    steps = pipeline.steps(home, wanted)
+    steps = pipeline.steps(home, training_plan)
     noted = Noted(home.training_progress, "train", steps)
     with cli.progress("train", steps) as bar, noted:
         progress = noted.wrap(bar.update)
-        card = pipeline.train(home, wanted, progress=progress, device=device, precision=precision)
+        card = pipeline.train(
+            home, training_plan, progress=progress, device=device, precision=precision
+        )
     passes, pruned = _take_over(home, card["version"])
     short = card["version"][: versions.SHORT_ID]
     lines = [f"generator {card['version']}", *_table(card)]
@@ -100,8 +102,8 @@ def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
 def _table(card: dict[str, Any]) -> list[str]:
     lines = ["share right on families never seen, as generated (the card has every method):"]
     for name, rows in card["scenarios"].items():
-        own, other, value = against_others(rows)
-        lines.append(f"  {name}: {own:.3f}, best other {value:.3f} ({other})")
+        share, rival, value = against_others(rows)
+        lines.append(f"  {name}: {share:.3f}, best other {value:.3f} ({rival})")
     lines += [f"  {ablation.words(row)}" for row in ablation.rows(card)]
     lines += [f"loses: {line}" for line in card["loses"]] or ["loses nowhere by over a point"]
     lines += [f"alarm: {line}" for line in card["alarms"]]

@@ -40,15 +40,15 @@ def build_command(
     home: ServerHome, plan: Path | None, workers: int, device: str, as_json: bool
 ) -> None:
     """Build the zoo; run again, it goes on where it stopped."""
-    wanted = read_plan(plan)
-    count = steps(wanted)
+    zoo_plan = read_plan(plan)
+    count = steps(zoo_plan)
     with (
         cli.progress("zoo", count) as bar,
         Noted(home.zoo_progress, "zoo build", count) as noted,
     ):
         done = build(
             home,
-            wanted,
+            zoo_plan,
             workers=workers,
             progress=noted.wrap(bar.update),
             device=device,

@@ -58,7 +58,7 @@ def judge(visit: Visit, form: Form) -> Response:
 
 def start_campaign(visit: Visit, form: Form) -> Response:
     """Queue a campaign."""
-    wanted = field(form, "min_sites").strip()
+    minimum = field(form, "min_sites").strip()
     grace = field(form, "grace_minutes").strip()
     order = Order(
         sites=[protocol.check_site_name(name) for name in form.get("sites", [])],
@@ -67,7 +67,7 @@ def start_campaign(visit: Visit, form: Form) -> Response:
         purpose=field(form, "purpose").strip(),
         collect_seconds=_hours(form, "collect_hours"),
         deliver_seconds=_hours(form, "deliver_hours"),
-        min_sites=numbers.integer(wanted, what="min_sites") if wanted else None,
+        min_sites=numbers.integer(minimum, what="min_sites") if minimum else None,
         grace_seconds=_bounded(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
     )
     home, store = visit.source.home, visit.source.store
@@ -87,20 +87,20 @@ def change_campaign(visit: Visit, form: Form) -> Response:
     }
     if word not in changes:
         raise NotFound(word)
-    known = queue.show(campaign_id).id
-    with recorded(visit.source.store, visit.session.actor, f"campaign {word}", known):
-        changes[word](known)
-    return visit.done(f"/campaigns/{known}", word)
+    stored_id = queue.show(campaign_id).id
+    with recorded(visit.source.store, visit.session.actor, f"campaign {word}", stored_id):
+        changes[word](stored_id)
+    return visit.done(f"/campaigns/{stored_id}", word)
 
 
 def retry(visit: Visit, form: Form) -> Response:
     """Try one site of a campaign again."""
     home, store = visit.source.home, visit.source.store
-    known = CampaignQueue(store.engine).show(visit.request.path_params["id"]).id
+    campaign_id = CampaignQueue(store.engine).show(visit.request.path_params["id"]).id
     name = protocol.check_site_name(field(form, "site"))
-    with recorded(store, visit.session.actor, "campaign retry", known, name):
-        starting.retry(home, store, known, name)
-    return visit.done(f"/campaigns/{known}", "retry")
+    with recorded(store, visit.session.actor, "campaign retry", campaign_id, name):
+        starting.retry(home, store, campaign_id, name)
+    return visit.done(f"/campaigns/{campaign_id}", "retry")
 
 
 def use_generator(visit: Visit, form: Form) -> Response:
@@ -119,10 +119,10 @@ _STANDINGS: dict[str, tuple[Standing, str]] = {
 }
 
 
-def _confirmed(form: Form, wanted: str) -> None:
+def _confirmed(form: Form, expected: str) -> None:
     typed = field(form, "confirm").strip()
-    if typed != wanted:
-        raise ConfigError(f"{typed[:80]!r} was typed, expected {wanted}")
+    if typed != expected:
+        raise ConfigError(f"{typed[:80]!r} was typed, expected {expected}")
 
 
 def _hours(form: Form, name: str) -> float | None:
@@ -131,7 +131,7 @@ def _hours(form: Form, name: str) -> float | None:
 
 
 def _bounded(text: str, name: str) -> float:
-    found = numbers.decimal(text, what=name)
-    if not 0 < found <= HOURS_LIMIT:
+    amount = numbers.decimal(text, what=name)
+    if not 0 < amount <= HOURS_LIMIT:
         raise ConfigError(f"{name}: {text[:40]}, expected a number above 0, to {HOURS_LIMIT}")
-    return found
+    return amount

@@ -40,17 +40,17 @@ def admin_app(
         return _word(all(probe.ask() for probe in probes if probe.restart))
 
     def readyz(request: Request) -> Response:
-        found = {probe: probe.ask() for probe in probes}
-        lines = [f"{probe.name}: {'ok' if good else 'failing'}\n" for probe, good in found.items()]
-        ready = all(good for probe, good in found.items() if probe.essential)
+        states = {probe: probe.ask() for probe in probes}
+        lines = [f"{probe.name}: {'ok' if good else 'failing'}\n" for probe, good in states.items()]
+        ready = all(good for probe, good in states.items() if probe.essential)
         return PlainTextResponse("".join(lines), 200 if ready else 503)
 
     def healthz(request: Request) -> Response:
         return _word(all(probe.ask() for probe in probes if probe.essential))
 
     def metrics(request: Request) -> Response:
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        authorization = request.headers.get("authorization", "")
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
             return PlainTextResponse("unauthorised\n", 401, headers={"www-authenticate": "Bearer"})
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -59,14 +59,14 @@ def iso(seconds: float) -> str:
 
 def bar(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
     """Pieces of a progress bar of width 100: state, left end, width."""
-    whole = sum(counts.values()) or 1
+    total = sum(counts.values()) or 1
     pieces: list[tuple[str, float, float]] = []
-    left = 0.0
+    start = 0.0
     for state in STATES:
-        width = 100.0 * counts.get(state, 0) / whole
+        width = 100.0 * counts.get(state, 0) / total
         if width:
-            pieces.append((state, round(left, 3), round(width, 3)))
-        left += width
+            pieces.append((state, round(start, 3), round(width, 3)))
+        start += width
     return pieces
 
 

@@ -65,21 +65,21 @@ def _of_the_log(language: Code) -> Language:
     if not isinstance(spoken.catalogue, Catalogue):
         return spoken
     states = {
-        state: said
-        for key, said in translations.texts(language, FOLDER, KIND).items()
+        state: text
+        for key, text in translations.texts(language, FOLDER, KIND).items()
         for stem, _, state in (key.partition(" "),)
         if state and stem in ("campaign", "part", "site", "standing")
     }
     return Language(language, Catalogue({}, {**states, **spoken.catalogue.errors}))
 
 
-def chosen(wanted: str | None, accepted: str) -> Code:
+def chosen(choice: str | None, accepted: str) -> Code:
     """The language of a page.
 
     Args:
-        wanted: What the reader chose once, if anything.
+        choice: What the reader chose once, if anything.
         accepted: The browser's ``Accept-Language``.
     """
-    first = accepted.split(",")[0].strip().lower()
-    known = [code for code in CODES if code == wanted]
-    return (known or [code for code in CODES if first.startswith(code)] or [ENGLISH.code])[0]
+    preferred = accepted.split(",")[0].strip().lower()
+    matches = [code for code in CODES if code == choice]
+    return (matches or [code for code in CODES if preferred.startswith(code)] or [ENGLISH.code])[0]

@@ -139,8 +139,8 @@ class _Scraped(Collector):
         """All series as of now."""
         labels = {"version": __version__, "python": platform.python_version()}
         yield _gauge("build_info", "The program that runs.", [(labels, 1)])
-        found = [({"check": probe.name}, int(probe.ask())) for probe in self._probes]
-        yield _gauge("ready", "Whether the server can work, by check.", found)
+        checks = [({"check": probe.name}, int(probe.ask())) for probe in self._probes]
+        yield _gauge("ready", "Whether the server can work, by check.", checks)
         for part in (self._of_home, self._of_sites, self._of_campaigns):
             try:
                 yield from list(part())
@@ -182,8 +182,10 @@ class _Scraped(Collector):
         }
         for name, (text, value) in per_site.items():
             yield _gauge(name, text, [({"site": s.name}, float(value(s))) for s in enrolled])
-        said = succession.of_sites(sites, self._store.logs())
-        unknown = sum(each == BUDGET_UNKNOWN for each in said.values())
+        successions = succession.of_sites(sites, self._store.logs())
+        unknown = sum(
+            succession_state == BUDGET_UNKNOWN for succession_state in successions.values()
+        )
         yield _gauge(
             "budget_unknown", "Sites with an earlier ledger that is not named.", [({}, unknown)]
         )

@@ -51,14 +51,14 @@ def overview(visit: Visit) -> Response:
 def sites(visit: Visit) -> Response:
     """All sites, a page of them at a time."""
     match = visit.request.query_params.get("find", "")[:63]
-    first = _number(visit.request.query_params.get("from", "0"))
+    offset = _number(visit.request.query_params.get("from", "0"))
     rows = views.sites(visit.source, visit.speech, time.time(), match=match)
     shown = [
         replace(row, budget=views.budget_of(visit.source.store, row.site.name))
-        for row in rows[first : first + views.PAGE]
+        for row in rows[offset : offset + views.PAGE]
     ]
     return visit.render(
-        "sites", rows=shown, match=match, first=first, count=len(rows), step=views.PAGE
+        "sites", rows=shown, match=match, first=offset, count=len(rows), step=views.PAGE
     )
 
 
@@ -76,12 +76,12 @@ def site(visit: Visit) -> Response:
     if row is None:
         raise NotFound(name)
     store = visit.source.store
-    held = [note for note in quarantine.notes(store.engine, "quarantined") if note.site == name]
+    notes = [note for note in quarantine.notes(store.engine, "quarantined") if note.site == name]
     return visit.render(
         "site",
         row=replace(row, budget=views.budget_of(store, name)),
         events=views.history(visit.source, visit.speech, row.site),
-        held=held,
+        held=notes,
     )
 
 
@@ -95,13 +95,13 @@ def campaign(visit: Visit) -> Response:
     """One campaign: each site with its reason, and what can be done."""
     now = time.time()
     try:
-        found = CampaignQueue(visit.source.store.engine).show(visit.request.path_params["id"])
+        stored = CampaignQueue(visit.source.store.engine).show(visit.request.path_params["id"])
     except ConfigError as error:
         raise NotFound(str(error)) from error
     return visit.render(
         "campaign",
-        row=views.campaign_row(visit.speech, found, now),
-        parts_of=views.parts(visit.source, visit.speech, found, now),
+        row=views.campaign_row(visit.speech, stored, now),
+        parts_of=views.parts(visit.source, visit.speech, stored, now),
         retried=("refused", "failed", "expired"),
     )
 
@@ -121,8 +121,8 @@ def generator(visit: Visit) -> Response:
         "generator",
         versions=_versions(visit),
         zoo=_zoo(home),
-        work=[each for each in work if each is not None and each.state != "done"],
-        runs=lambda each: each.runs(now),
+        work=[activity for activity in work if activity is not None and activity.state != "done"],
+        runs=lambda activity: activity.runs(now),
     )
 
 
@@ -182,23 +182,23 @@ def _versions(visit: Visit) -> list[Mapping[str, Any]]:
 
 def _card(kind: str, card: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a page shows of a model card; one whose content is damaged shows nothing."""
-    found: dict[str, Any] = {"kind": kind}
+    context: dict[str, Any] = {"kind": kind}
     try:
         checks = read_checks(card)
         scenarios = [
             (name, *against_others(rows))
             for name, rows in sorted(card.get("scenarios", {}).items())
         ]
-        found |= {
+        context |= {
             "card": card,
             "checks": checks,
             "scenarios": scenarios,
             "ablation": ablation.rows(card),
-            "passes": all(each.passed for each in checks),
+            "passes": all(check.passed for check in checks),
         }
     except (WgError, ValueError, KeyError, TypeError, AttributeError):
-        found |= {"card": None, "checks": [], "scenarios": [], "ablation": [], "passes": False}
-    return found
+        context |= {"card": None, "checks": [], "scenarios": [], "ablation": [], "passes": False}
+    return context
 
 
 def _zoo(home: ServerHome) -> Mapping[str, Any] | None:

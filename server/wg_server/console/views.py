@@ -138,8 +138,8 @@ def sites(source: Source, speech: Speech, now: float, *, match: str = "") -> lis
     every = [site for site in store.sites() if match in site.name]
     sights = absence.sights(store)
     forked = {origin for origin, *_ in store.evidence()}
-    said = succession.of_sites(every, store.logs())
-    held = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
+    successions = succession.of_sites(every, store.logs())
+    quarantine_counts = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
     counts = quarantine.counts(store.engine)
     online = source.online(site for site in every if site.state == "enrolled")
     return [
@@ -149,8 +149,8 @@ def sites(source: Source, speech: Speech, now: float, *, match: str = "") -> lis
             away=reasons.of_site(sights[site.name], now, speech.language),
             certificate=sights[site.name].certificate,
             forked=site.ledger_origin in forked,
-            budget_unknown=said.get(site.name) == BUDGET_UNKNOWN,
-            quarantined=held[site.name],
+            budget_unknown=successions.get(site.name) == BUDGET_UNKNOWN,
+            quarantined=quarantine_counts[site.name],
             releases=counts.get(site.name, 0),
             budget=None,
         )
@@ -175,37 +175,37 @@ def budget_of(store: Store, site: str) -> Budget | None:
 
 def history(source: Source, speech: Speech, site: Site) -> list[Event]:
     """What happened with a site, newest first."""
-    store, found = source.store, []
+    store, events = source.store, []
     for log in store.logs().get(site.name, []):
-        found.append(Event(log.first_seen, speech("event ledger", origin=log.origin)))
+        events.append(Event(log.first_seen, speech("event ledger", origin=log.origin)))
     notes = [note for note in quarantine.notes(store.engine) if note.site == site.name]
     for note in notes[:HISTORY]:
         words = speech(
             "event release", epsilon=note.epsilon, standing=speech(f"standing {note.standing}")
         )
-        found.append(Event(note.received, words))
+        events.append(Event(note.received, words))
     for part in campaigns.parts_of(store.engine, site.name, HISTORY):
         words = speech("event part", purpose=part.purpose, state=speech(f"part {part.state}"))
-        found.append(Event(part.updated, words, f"/campaigns/{part.campaign}"))
+        events.append(Event(part.updated, words, f"/campaigns/{part.campaign}"))
     for entry in operators.entries(store, limit=HISTORY, subject=site.name):
         words = speech(
             "event operator", operator=entry.operator, action=speech.action(entry.action)
         )
-        found.append(Event(entry.at, words, "/audit"))
-    return sorted(found, key=lambda event: -event.at)[:HISTORY]
+        events.append(Event(entry.at, words, "/audit"))
+    return sorted(events, key=lambda event: -event.at)[:HISTORY]
 
 
 def campaign_rows(source: Source, speech: Speech, now: float) -> list[CampaignRow]:
     """The newest campaigns, newest first."""
-    found = CampaignQueue(source.store.engine).all(CAMPAIGNS_SHOWN)
-    return [campaign_row(speech, each, now) for each in found]
+    newest = CampaignQueue(source.store.engine).all(CAMPAIGNS_SHOWN)
+    return [campaign_row(speech, campaign, now) for campaign in newest]
 
 
 def campaign_row(speech: Speech, campaign: Campaign, now: float) -> CampaignRow:
     """A campaign at a glance."""
     summary = reasons.of_campaign(campaign, now, speech.language)
-    said = speech.error(summary) if campaign.reason else summary
-    return CampaignRow(campaign, said, Counter(task.state for task in campaign.tasks))
+    sentence = speech.error(summary) if campaign.reason else summary
+    return CampaignRow(campaign, sentence, Counter(task.state for task in campaign.tasks))
 
 
 def parts(source: Source, speech: Speech, campaign: Campaign, now: float) -> list[PartRow]:
@@ -226,7 +226,7 @@ def alerts(
 ) -> list[Alert]:
     """What needs a hand, the worst first."""
     now = time.time()
-    found = [*_of_server(source, speech, now), *_of_sites(source, speech, rows, now)]
+    entries = [*_of_server(source, speech, now), *_of_sites(source, speech, rows, now)]
     since = now - PART_HOURS * 3600
     for row in newest:
         if row.campaign.finished is None or row.campaign.finished > since:
@@ -239,56 +239,56 @@ def alerts(
                         state=speech(f"part {state}"),
                         purpose=row.campaign.purpose,
                     )
-                    found.append(Alert("warn", words, f"/campaigns/{row.campaign.id}"))
-    return sorted(found, key=lambda alert: alert.level != "bad")
+                    entries.append(Alert("warn", words, f"/campaigns/{row.campaign.id}"))
+    return sorted(entries, key=lambda alert: alert.level != "bad")
 
 
 def _of_server(source: Source, speech: Speech, now: float) -> list[Alert]:
-    home, found = source.home, []
+    home, entries = source.home, []
     for probe in source.probes:
         if probe.name != "generator" and not probe.ask():  # of that the page says why
-            found.append(Alert("bad", speech(f"alert probe {probe.name}"), "/help"))
+            entries.append(Alert("bad", speech(f"alert probe {probe.name}"), "/help"))
     for name, end in expiries(home).items():
         if end - now < SERVER_ENDS_SOON[name]:
             words = speech(f"alert certificate {name}", span=speech.span(max(end - now, 1.0)))
-            found.append(Alert("warn", words, "/help"))
+            entries.append(Alert("warn", words, "/help"))
     backup = LastBackup.load(home)
     if backup is None:
-        found.append(Alert("warn", speech("alert no backup"), "/help"))
+        entries.append(Alert("warn", speech("alert no backup"), "/help"))
     elif now - backup.created > BACKUP_SECONDS:
         words = speech("alert backup", span=speech.span(now - backup.created))
-        found.append(Alert("warn", words, "/help"))
-    return found
+        entries.append(Alert("warn", words, "/help"))
+    return entries
 
 
 def _of_sites(source: Source, speech: Speech, rows: Sequence[SiteRow], now: float) -> list[Alert]:
-    found, soon = [], min(ENDS_SOON, source.home.config().certificate_hours * 900.0)
+    entries, soon = [], min(ENDS_SOON, source.home.config().certificate_hours * 900.0)
     behind = trust.left_behind(source.home, source.store)
     for row in rows:
         name, link = row.site.name, f"/sites/{row.site.name}"
         if name in behind:
             keys = reasons.of_keys(behind[name], speech.language)
             words = speech("alert away", site=name, why=keys.why, do=keys.do)
-            found.append(Alert("warn" if behind[name] else "bad", words, link))
+            entries.append(Alert("warn" if behind[name] else "bad", words, link))
         if row.forked:
-            found.append(Alert("bad", speech("alert fork", site=name), link))
+            entries.append(Alert("bad", speech("alert fork", site=name), link))
         if row.budget_unknown:
-            found.append(Alert("bad", speech("alert budget", site=name), link))
+            entries.append(Alert("bad", speech("alert budget", site=name), link))
         if row.quarantined:
             words = speech("alert quarantine", site=name, n=row.quarantined)
-            found.append(Alert("bad", words, link))
+            entries.append(Alert("bad", words, link))
         if row.site.state != "enrolled":
             continue
         if row.away.why:
             words = speech("alert away", site=name, why=row.away.why, do=row.away.do)
-            found.append(Alert("warn", words, link))
+            entries.append(Alert("warn", words, link))
         elif row.certificate is not None and row.certificate - now < soon:
             words = speech("alert ends", site=name, span=speech.span(row.certificate - now))
-            found.append(Alert("warn", words, link))
-    return found
+            entries.append(Alert("warn", words, link))
+    return entries
 
 
 def log_page(source: Source, before: int | None) -> tuple[list[LogEntry], int | None]:
     """Entries of the operators' log, and the number to go on from, if there are more."""
-    found = operators.entries(source.store, limit=PAGE + 1, before=before)
-    return found[:PAGE], found[PAGE - 1].id if len(found) > PAGE else None
+    entries = operators.entries(source.store, limit=PAGE + 1, before=before)
+    return entries[:PAGE], entries[PAGE - 1].id if len(entries) > PAGE else None

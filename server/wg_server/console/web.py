@@ -124,9 +124,9 @@ class Visit:
             self.request, self.speech, page, status, session=self.session, **values
         )
 
-    def done(self, path: str, what: str) -> Response:
+    def done(self, path: str, action: str) -> Response:
         """Go to a page that says what was done."""
-        return RedirectResponse(f"{ROOT}{path}?did={what}", 303)
+        return RedirectResponse(f"{ROOT}{path}?did={action}", 303)
 
 
 class Console:
@@ -339,7 +339,7 @@ def _parse(body: bytes) -> Form | None:
         )
     except (ValueError, UnicodeError):
         return None
-    found: dict[str, list[str]] = {}
+    fields: dict[str, list[str]] = {}
     for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return found
+        fields.setdefault(name, []).append(value)
+    return fields

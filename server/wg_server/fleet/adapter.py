@@ -128,9 +128,11 @@ class FleetState:
         """Names of the sites whose node is there now: any request of it says so."""
         keys = {site.node_key.encode("ascii"): site.name for site in sites}
         nodes = self._state.get_node_info(statuses=[NodeStatus.ONLINE])
-        there = {keys[node.public_key] for node in nodes if node.public_key in keys} - self._left
+        connected = {
+            keys[node.public_key] for node in nodes if node.public_key in keys
+        } - self._left
         since = time.monotonic() - PRESENT_SECONDS
-        return {name for name in there if self._heard.get(name, 0.0) > since}
+        return {name for name in connected if self._heard.get(name, 0.0) > since}
 
     def activated(self, site: str) -> float:
         """When (monotonic) a site's node last came online; 0 if never."""
@@ -248,45 +250,45 @@ class FleetRun:
     def poll(self, message_ids: set[str]) -> list[Reply]:
         """Replies that are there, each once; waits for none, not even for slow uploads."""
         state = self._state
-        found: list[Reply] = []
+        replies: list[Reply] = []
         ask = message_ids - self._uploading.keys()
         messages, broken = self._heads(ask)
-        found += [Reply(asked, None, fleet.MALFORMED) for asked in broken]
+        replies += [Reply(message_id, None, fleet.MALFORMED) for message_id in broken]
         for head in messages:
-            asked = head.metadata.reply_to_message_id
+            message_id = head.metadata.reply_to_message_id
             if head.has_error():
-                found.append(Reply(asked, None, _error(head)))
+                replies.append(Reply(message_id, None, _error(head)))
                 continue
             try:
                 tree = state.object_store.get_object_tree(head.metadata.message_id)
             except NoObjectInStoreError:
-                found.append(Reply(asked, None, LOST))
+                replies.append(Reply(message_id, None, LOST))
                 continue
-            self._uploading[asked] = (head, tree)
+            self._uploading[message_id] = (head, tree)
         if messages:
             state.delete_messages({head.metadata.reply_to_message_id for head in messages})
-        for asked in message_ids & self._uploading.keys():
+        for message_id in message_ids & self._uploading.keys():
             try:
-                reply = self._receive(asked, *self._uploading[asked])
+                reply = self._receive(message_id, *self._uploading[message_id])
             except Exception:  # one node's reply must not end the others' run
-                log.exception("reply to %s", asked[:16])
-                reply = Reply(asked, None, fleet.MALFORMED)
+                log.exception("reply to %s", message_id[:16])
+                reply = Reply(message_id, None, fleet.MALFORMED)
             if reply is not None:
-                del self._uploading[asked]
-                found.append(reply)
-        return found
+                del self._uploading[message_id]
+                replies.append(reply)
+        return replies
 
-    def _heads(self, asked: set[str]) -> tuple[list[Message], list[str]]:
+    def _heads(self, message_ids: set[str]) -> tuple[list[Message], list[str]]:
         """Replies without their content, and ids of messages whose reply cannot be read."""
-        if not asked:
+        if not message_ids:
             return [], []
         try:
-            return self._state.get_message_res(message_ids=asked, run_id=self._run_id), []
+            return self._state.get_message_res(message_ids=message_ids, run_id=self._run_id), []
         except Exception:
             log.exception("replies cannot be read together; reading one at a time")
         heads: list[Message] = []
         broken: list[str] = []
-        for message_id in asked:
+        for message_id in message_ids:
             try:
                 heads += self._state.get_message_res(message_ids={message_id}, run_id=self._run_id)
             except Exception:  # this one it is
@@ -300,26 +302,26 @@ class FleetRun:
         self._state.delete_messages({message_id})
         self._state.object_store.delete(message_id)
 
-    def _receive(self, asked: str, head: Message, tree: ObjectTree) -> Reply | None:
+    def _receive(self, message_id: str, head: Message, tree: ObjectTree) -> Reply | None:
         """The reply, or nothing while its objects are still being sent."""
         contents: dict[str, bytes] = {}
         for count, node in enumerate(iterate_object_tree(tree)):
             content = self._state.get_object(self._run_id, node.object_id)
             if content is None:
-                return Reply(asked, None, LOST)
+                return Reply(message_id, None, LOST)
             if content == b"":
                 return None
             size = sum(map(len, contents.values())) + len(content)
             if count >= _MAX_OBJECTS or size > protocol.STATISTICS_LIMIT:
-                return Reply(asked, None, fleet.TOO_LARGE)
+                return Reply(message_id, None, fleet.TOO_LARGE)
             contents[node.object_id] = content
         reply_id = head.metadata.message_id
         self._state.object_store.delete(reply_id)
         try:
-            return Reply(asked, _open(reply_id, contents))
+            return Reply(message_id, _open(reply_id, contents))
         except (DecodeError, KeyError, ValueError, TypeError) as error:
-            log.warning("malformed reply to %s: %s", asked[:16], error)
-            return Reply(asked, None, fleet.MALFORMED)
+            log.warning("malformed reply to %s: %s", message_id[:16], error)
+            return Reply(message_id, None, fleet.MALFORMED)
 
 
 def _open(message_id: str, contents: dict[str, bytes]) -> Envelope:
@@ -360,9 +362,9 @@ def _check_push(request: PushMessagesRequest) -> None:
 
 def _error(head: Message) -> str:
     """The node's word, if it is one of ours; anything else means that the message is lost."""
-    known = {fleet.APP_MISMATCH, fleet.TYPE_DENIED, fleet.TOO_LARGE, fleet.MALFORMED}
+    refusals = {fleet.APP_MISMATCH, fleet.TYPE_DENIED, fleet.TOO_LARGE, fleet.MALFORMED}
     reason = head.error.reason or ""
-    return reason if reason in known else LOST
+    return reason if reason in refusals else LOST
 
 
 def clock_skew(scope: Scope, now: float) -> float | None:

@@ -31,8 +31,8 @@ class Certificates:
 
         Files that do not belong together are half of a change: they are looked at again.
         """
-        found = self._state()
-        if found == self._shown:
+        state = self._state()
+        if state == self._shown:
             return
         try:
             contexts = {
@@ -40,22 +40,22 @@ class Certificates:
                 for listener, asks in self._listeners.items()
             }
         except ConfigError as error:
-            if found == self._half:  # it has stayed like that
+            if state == self._half:  # it has stayed like that
                 log.warning("certificates not taken up: %s", error)
-            self._half = found
+            self._half = state
             return
         for listener, context in contexts.items():
             listener.show(context)
-        self._shown = found
+        self._shown = state
         log.info("new certificates are in use")
 
     def _state(self) -> list[tuple[Path, int, int]]:
         home = self._home
-        found = []
+        files = []
         for path in (home.tls_cert, home.tls_key, *pki.roots(home)):
             try:
                 status = path.stat()
             except OSError:  # between two files of a change
                 continue
-            found.append((path, status.st_mtime_ns, status.st_ino))
-        return found
+            files.append((path, status.st_mtime_ns, status.st_ino))
+        return files

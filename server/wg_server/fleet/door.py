@@ -62,10 +62,10 @@ class Door:
         self._visitors.pop(visitor, None)
 
     def _drop_one(self) -> None:
-        strangers = [each for each in self._visitors if not each.known]
+        strangers = [visitor for visitor in self._visitors if not visitor.known]
         among = strangers or list(self._visitors)
-        ((busiest, _),) = Counter(each.peer for each in among).most_common(1)
-        oldest = next(each for each in among if each.peer == busiest)
+        ((busiest, _),) = Counter(visitor.peer for visitor in among).most_common(1)
+        oldest = next(visitor for visitor in among if visitor.peer == busiest)
         self.leave(oldest)
         with suppress(OSError):  # gone already
             oldest.sock.shutdown(socket.SHUT_RDWR)  # its transport sees the end, and closes it

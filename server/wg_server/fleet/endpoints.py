@@ -69,9 +69,9 @@ def routes(home: ServerHome, store: Store, witness: Witness, enrolment: Enrolmen
         site: Site = getattr(request.state, SITE_STATE)
         body = await request.body()
         try:
-            found = await run_in_threadpool(trust.answer, home, store, site.name, body)
+            reply = await run_in_threadpool(trust.answer, home, store, site.name, body)
         except DecodeError as error:
             return PlainTextResponse(f"{error}\n", 400)
-        return Response(canonical.encode(found), media_type="application/json")
+        return Response(canonical.encode(reply), media_type="application/json")
 
     return router

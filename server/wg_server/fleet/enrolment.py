@@ -98,14 +98,14 @@ class Enrolment:
         tls_key = pki.key_digest(pki.read_request(request.csr_pem))
         for field in ("signing_key", "ledger_key"):
             signing.public_from_hex(getattr(request, field), what=f"enrolment request: {field}")
-        ledger, first = succession.read_first_entry(request)
+        ledger, first_note = succession.read_first_entry(request)
         now = time.time()
         witness = Witness.of(self._home, self._store)
         beginning = Beginning(
             ledger.prev.hex(),
             ledger.genesis.predecessor if ledger.genesis else None,
             succession.read_replaced(request, ledger),
-            partial(witness.begin, request, first, now),
+            partial(witness.begin, request, first_note, now),
         )
 
         def issue() -> tuple[str, float, str]:

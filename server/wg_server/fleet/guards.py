@@ -137,21 +137,21 @@ class BodyBudget(Guard):
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         site = scope["state"][SITE_STATE].name
         length = int(dict(scope["headers"]).get(b"content-length", b"0"))
-        held = self._held.get(site, 0)
+        buffered = self._held.get(site, 0)
         # One body is always taken while its site holds no other.
-        if (held and held + length > self._site_bytes) or (
+        if (buffered and buffered + length > self._site_bytes) or (
             length and sum(self._held.values()) + length > self._total_bytes
         ):
             response = PlainTextResponse("too much at once\n", 503, {"retry-after": "1"})
             await response(scope, receive, send)
             return
-        self._held[site] = held + length
+        self._held[site] = buffered + length
         try:
             await self._app(scope, receive, send)
         finally:
-            left = self._held.pop(site, 0) - length  # gone already where others had no body
-            if left:
-                self._held[site] = left
+            remainder = self._held.pop(site, 0) - length  # gone already where others had no body
+            if remainder:
+                self._held[site] = remainder
 
 
 class Identify(Guard):

@@ -32,7 +32,7 @@ class NodeMessages(InMemoryLinkState):
         self, node_id: int, limit: int | None, *, run_id: int | None = None
     ) -> list[Message]:
         """A node's messages that were not delivered yet, oldest first; they are from now on."""
-        found: list[Message] = []
+        messages: list[Message] = []
         with self.lock:
             for message_id in list(self._waiting.get(node_id, ())):
                 self._check_stored_messages({message_id})
@@ -42,10 +42,10 @@ class NodeMessages(InMemoryLinkState):
                 elif run_id is None or message.metadata.run_id == run_id:
                     self._drop(node_id, message_id)
                     message.metadata.delivered_at = now().isoformat()
-                    found.append(message)
-                if limit is not None and len(found) >= limit:
+                    messages.append(message)
+                if limit is not None and len(messages) >= limit:
                     break
-        return found
+        return messages
 
     def delete_messages(self, message_ins_ids: set[str]) -> None:
         """Forget messages, and that somebody waits for them."""

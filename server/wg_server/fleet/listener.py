@@ -112,9 +112,9 @@ class _Server(uvicorn.Server):
         """Accept connections from sockets that are bound already."""
         await self.lifespan.startup()
         self.servers = []
-        for each in sockets or []:
-            each.setblocking(False)
-            self._keep(self._accept(each))
+        for sock in sockets or []:
+            sock.setblocking(False)
+            self._keep(self._accept(sock))
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -202,15 +202,15 @@ class Listener:
         Raises:
             ConfigError: The address cannot be bound.
         """
-        where = f"{self._host}:{self._port}"
-        with raised_as(ConfigError, f"{self._name} listener: {where} cannot be bound"):
+        address = f"{self._host}:{self._port}"
+        with raised_as(ConfigError, f"{self._name} listener: {address} cannot be bound"):
             self._sockets = _bind(self._host, self._port)
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():
-                raise ConfigError(f"{self._name} listener: {where}: does not start")
+                raise ConfigError(f"{self._name} listener: {address}: does not start")
             time.sleep(0.01)
-        log.info("%s listener on %s", self._name, where)
+        log.info("%s listener on %s", self._name, address)
 
     def show(self, tls: ssl.SSLContext) -> None:
         """Use other certificates for connections that begin from now on."""
@@ -228,14 +228,14 @@ class Listener:
 
 def _bind(host: str, port: int) -> list[socket.socket]:
     """A listening socket for each address of ``host``."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     try:
-        for family, where in sorted({(each[0], each[4][:2]) for each in found}):
-            sockets.append(socket.create_server(where, family=family, backlog=_BACKLOG))
+        for family, address in sorted({(info[0], info[4][:2]) for info in resolved}):
+            sockets.append(socket.create_server(address, family=family, backlog=_BACKLOG))
     except OSError:
-        for each in sockets:
-            each.close()
+        for sock in sockets:
+            sock.close()
         raise
     return sockets
 

@@ -46,14 +46,14 @@ def package_routes(home: ServerHome, queue: CampaignQueue) -> APIRouter:
     @router.get(f"{protocol.PACKAGE_PATH}/{{request_id}}")
     async def package(request: Request, request_id: str) -> Response:
         site: Site = getattr(request.state, SITE_STATE)
-        found = await run_in_threadpool(find, site.name, request_id)
-        if found is None:
+        package_file = await run_in_threadpool(find, site.name, request_id)
+        if package_file is None:
             log.warning("site %s: asked for a package that is not its own", site.name)
             return PlainTextResponse("no such package for this site\n", 404)
-        path, size = found
-        asked = _RANGE.fullmatch(request.headers.get("range", ""))
-        start, last = (int(asked[1]), int(asked[2])) if asked else (0, -1)
-        if asked is None or last < start or start >= size:
+        path, size = package_file
+        byte_range = _RANGE.fullmatch(request.headers.get("range", ""))
+        start, last = (int(byte_range[1]), int(byte_range[2])) if byte_range else (0, -1)
+        if byte_range is None or last < start or start >= size:
             return PlainTextResponse(
                 "expected one range of bytes\n", 416, {"content-range": f"bytes */{size}"}
             )

@@ -54,11 +54,11 @@ def answer(home: ServerHome, store: Store, site: str, data: bytes) -> Trust:
     Raises:
         DecodeError: It is no ``Pins``.
     """
-    found = canonical.decode(Pins, data, what="pins", limit=protocol.MESSAGE_LIMIT)
-    store.note_pins(site, canonical.encode(found).decode())
-    known = [pki.load_certificate(home.ca_cert), *pki.links(home)]
+    pins = canonical.decode(Pins, data, what="pins", limit=protocol.MESSAGE_LIMIT)
+    store.note_pins(site, canonical.encode(pins).decode())
+    certificates = [pki.load_certificate(home.ca_cert), *pki.links(home)]
     return Trust(
-        authority="".join(map(pki.to_pem, known)),
+        authority="".join(map(pki.to_pem, certificates)),
         pins=of_today(home),
         handovers=handovers(home),
     )
@@ -68,7 +68,7 @@ def left_behind(home: ServerHome, store: Store) -> dict[str, bool]:
     """Enrolled sites that have not followed a change yet; whether they can without a token."""
     today, links = of_today(home), handovers(home)
     names = {use: name for use, name, _ in keys(home)}
-    found = {}
+    laggards = {}
     for site in store.sites():
         if site.state != "enrolled" or not site.pins:
             continue
@@ -82,7 +82,7 @@ def left_behind(home: ServerHome, store: Store) -> dict[str, bool]:
             for use, name in names.items():
                 handover.follow_keys(use, name, getattr(pins, use), getattr(today, use), links)
         except VerificationError:
-            found[site.name] = False
+            laggards[site.name] = False
         else:
-            found[site.name] = True
-    return found
+            laggards[site.name] = True
+    return laggards

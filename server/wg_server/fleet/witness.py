@@ -87,8 +87,8 @@ class Witness:
         """
         now = time.time()
 
-        def decide(known: bytes | None) -> tuple[bytes, int, bytes]:
-            size = 0 if known is None else WitnessState(known).head.size
+        def decide(checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
+            size = 0 if checkpoint is None else WitnessState(checkpoint).head.size
             fit = [request for request in requests if request.old_size == size]
             if not fit:
                 offered = ", ".join(str(request.old_size) for request in requests)
@@ -100,7 +100,7 @@ class Witness:
                     size=size,
                 )
             request = fit[0].encode()
-            return self._decide(site.ledger_origin, site.ledger_key, request, now, known)
+            return self._decide(site.ledger_origin, site.ledger_key, request, now, checkpoint)
 
         with self.evidence(site.ledger_origin, now):
             return self._store.witness(site, now, decide)
@@ -113,11 +113,14 @@ class Witness:
         """
         now = time.time()
 
-        def decide(known: bytes | None) -> tuple[bytes, int, bytes]:
-            if known is None:
+        def decide(checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
+            if checkpoint is None:
                 raise ConfigError(f"site {site.name}: no checkpoint of its ledger was cosigned yet")
             signed = rules.attest(
-                WitnessState(known), witness_name=self.name, witness_key=self._key, now=int(now)
+                WitnessState(checkpoint),
+                witness_name=self.name,
+                witness_key=self._key,
+                now=int(now),
             )
             return signed.state.checkpoint, signed.state.head.size, signed.state.checkpoint
 
@@ -143,15 +146,15 @@ class Witness:
             KeyRotation, data, what="key rotation", limit=protocol.ROTATION_LIMIT
         )
         entry = notice.entry.encode()
-        found = proof.decode(notice.proof.encode(), what="key rotation: proof")
-        body = found.extra + found.note.encode()
+        rotation_proof = proof.decode(notice.proof.encode(), what="key rotation: proof")
+        body = rotation_proof.extra + rotation_proof.note.encode()
         now = time.time()
 
-        def decide(known_key: str, known: bytes | None) -> tuple[bytes, int, bytes]:
+        def decide(known_key: str, checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
             key = verify.verify_rotation(
-                entry, found, origin=site.ledger_origin, old_key=bytes.fromhex(known_key)
+                entry, rotation_proof, origin=site.ledger_origin, old_key=bytes.fromhex(known_key)
             )
-            return self._decide(site.ledger_origin, key.hex(), body, now, known)
+            return self._decide(site.ledger_origin, key.hex(), body, now, checkpoint)
 
         new_key = verify.read_new_key(entry)
         with self.evidence(site.ledger_origin, now):
@@ -160,14 +163,14 @@ class Witness:
         return line
 
     def begin(
-        self, request: EnrolmentRequest, first: Note, now: float, known: bytes | None
+        self, request: EnrolmentRequest, first_note: Note, now: float, checkpoint: bytes | None
     ) -> tuple[bytes, int, bytes]:
         """Cosign the first checkpoint of a ledger, unless a larger one was cosigned already.
 
         Args:
-            first: The checkpoint of size 1.
+            first_note: The checkpoint of size 1.
             now: Unix time.
-            known: The checkpoint of this ledger that was cosigned last.
+            checkpoint: The checkpoint of this ledger that was cosigned last.
 
         Returns:
             The checkpoint to remember, its size, and the cosignature's line; empty if there is
@@ -176,11 +179,15 @@ class Witness:
         Raises:
             WitnessRefused: It contradicts what was seen of this ledger.
         """
-        head = None if known is None else WitnessState(known).head
-        if known is not None and head is not None and head.size > 1:
-            return known, head.size, b""
-        asked = WitnessRequest(old_size=head.size if head else 0, path=(), note=first)
-        return self._decide(request.ledger_origin, request.ledger_key, asked.encode(), now, known)
+        head = None if checkpoint is None else WitnessState(checkpoint).head
+        if checkpoint is not None and head is not None and head.size > 1:
+            return checkpoint, head.size, b""
+        witness_request = WitnessRequest(
+            old_size=head.size if head else 0, path=(), note=first_note
+        )
+        return self._decide(
+            request.ledger_origin, request.ledger_key, witness_request.encode(), now, checkpoint
+        )
 
     @contextmanager
     def evidence(self, origin: str, now: float) -> Iterator[None]:
@@ -193,10 +200,10 @@ class Witness:
             raise
 
     def _decide(
-        self, origin: str, key: str, request: bytes, now: float, known: bytes | None
+        self, origin: str, key: str, request: bytes, now: float, checkpoint: bytes | None
     ) -> tuple[bytes, int, bytes]:
         signed = rules.countersign(
-            None if known is None else WitnessState(known),
+            None if checkpoint is None else WitnessState(checkpoint),
             request,
             origin=origin,
             log_key=signing.public_from_hex(key),

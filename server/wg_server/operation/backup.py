@@ -85,23 +85,23 @@ def restore(
     """
     until = time.time() if now is None else now
     with archive.new_home(home.root) as folder:
-        made = ServerHome(folder)
+        restored = ServerHome(folder)
         done = archive.extract(path, folder, key, kind=KIND)
-        config = made.config()
+        config = restored.config()
         if database:
             config = replace(config, database="" if database == "sqlite" else database)
-            made.write_config(config)
+            restored.write_config(config)
         if not (folder / _STORE).is_file():
             raise ConfigError(f"{path}: a backup without a store")
         if config.database:
             copying.copy_in(folder / _STORE, config.database)
             (folder / _STORE).unlink()
         else:
-            atomic.move(folder / _STORE, made.database)
-        with Store.open(made) as store:  # brought up to date, and readable
+            atomic.move(folder / _STORE, restored.database)
+        with Store.open(restored) as store:  # brought up to date, and readable
             record(store, actor, "restore", done.name, _utc(done.created), until)
-        Recovery(since=done.created, until=int(until)).save(made)
-        LastBackup(created=done.created).save(made)
+        Recovery(since=done.created, until=int(until)).save(restored)
+        LastBackup(created=done.created).save(restored)
     return done
 
 

@@ -50,7 +50,7 @@ def free_ports(host: str, count: int) -> list[int]:
     Raises:
         ConfigError: The host is not an address of this machine, or no such port is free.
     """
-    found: list[int] = []
+    ports: list[int] = []
     for _ in range(_TRIES):
         port = secrets.choice(_PORTS)
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
@@ -60,8 +60,8 @@ def free_ports(host: str, count: int) -> list[int]:
                 if error.errno in (errno.EADDRINUSE, errno.EACCES):
                     continue
                 raise ConfigError(f"host {host}: cannot be bound: {error.strerror}") from error
-        if port not in found:
-            found.append(port)
-        if len(found) == count:
-            return found
+        if port not in ports:
+            ports.append(port)
+        if len(ports) == count:
+            return ports
     raise ConfigError(f"host {host}: no free port found in {_TRIES} tries")

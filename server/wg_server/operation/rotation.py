@@ -63,7 +63,7 @@ def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
 
 def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
     """Put all that is new into a folder."""
-    found = [] if stolen else list(trust.handovers(home))
+    handovers = [] if stolen else list(trust.handovers(home))
     for use, name, path in trust.keys(home):
         new = signing.generate_pair() if use == handover.WITNESS else signing.generate()
         signing.save(stage / path.name, new)
@@ -74,5 +74,5 @@ def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
         retired = path.parent / "retired" / f"{path.stem}-{canonical.sha256_hex(public)[:16]}.pub"
         atomic.write_bytes(retired, f"{public.hex()}\n".encode())
         if not stolen:
-            found.append(handover.sign(use, name, old, new))
-    atomic.write_bytes(stage / home.handovers.name, canonical.encode(found[-_KEPT:]))
+            handovers.append(handover.sign(use, name, old, new))
+    atomic.write_bytes(stage / home.handovers.name, canonical.encode(handovers[-_KEPT:]))

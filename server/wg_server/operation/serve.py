@@ -127,13 +127,13 @@ def _open(listeners: Sequence[Listener], worker: CampaignWorker) -> Iterator[Non
             listener.drain()
 
 
-def _ports(config: ServerConfig, beside: int) -> tuple[int, int, int]:
+def _ports(config: ServerConfig, fleet_port: int) -> tuple[int, int, int]:
     """Ports for the fleet, enrolment and the operator."""
-    if not beside:
+    if not fleet_port:
         return config.fleet_port, config.enrol_port, config.admin_port
     if not config.database:
         raise ConfigError("several processes serve one home on PostgreSQL alone; see 'database'")
-    return beside, beside + 1, beside + 2
+    return fleet_port, fleet_port + 1, fleet_port + 2
 
 
 def _admin_app(source: Source, metrics: Metrics, *, pages: bool) -> Starlette:
@@ -144,8 +144,8 @@ def _admin_app(source: Source, metrics: Metrics, *, pages: bool) -> Starlette:
 
 def _online(state: FleetState, sites: Iterable[Site]) -> set[str]:
     """Sites that are connected here, or that another process saw lately."""
-    there, since = list(sites), time.time() - PRESENT_SECONDS
-    return state.online(there) | {site.name for site in there if site.last_seen > since}
+    all_sites, since = list(sites), time.time() - PRESENT_SECONDS
+    return state.online(all_sites) | {site.name for site in all_sites if site.last_seen > since}
 
 
 @contextmanager
@@ -174,17 +174,17 @@ def _warn_of_gaps(home: ServerHome) -> None:
 
 def _raise_file_limit() -> None:
     """Let three full listeners and the store have file descriptors, where the system allows it."""
-    wanted = 3 * CONNECTIONS + FILES_RESERVE
+    descriptors = 3 * CONNECTIONS + FILES_RESERVE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
+    if soft == resource.RLIM_INFINITY or soft >= descriptors:
         return
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    allowed = descriptors if hard == resource.RLIM_INFINITY else min(descriptors, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
+    if allowed < descriptors:
         log.warning(
             "%d open files are allowed, %d may be needed: raise the limit (ulimit -n)",
             allowed,
-            wanted,
+            descriptors,
         )
 
 
@@ -234,12 +234,12 @@ def signals(stop: threading.Event) -> Iterator[None]:
     def end(number: int, frame: object) -> None:
         stop.set()
 
-    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def only_one(home: ServerHome) -> AbstractContextManager[None]:

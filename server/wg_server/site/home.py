@@ -109,7 +109,7 @@ class ServerConfig:
     witness_quorum: int = 1
 
     def __post_init__(self) -> None:
-        if len({each.key for each in self.witnesses}) != len(self.witnesses):
+        if len({policy.key for policy in self.witnesses}) != len(self.witnesses):
             raise ConfigError("witnesses: a key stands there twice")
         if self.architecture:
             catalogue.known(self.architecture)

@@ -80,7 +80,7 @@ class Noted:
 
     def _write(self, state: str) -> None:
         self._written = time.monotonic()
-        found = Progress(
+        snapshot = Progress(
             work=self._work,
             done=self._done,
             of=self._of,
@@ -91,7 +91,7 @@ class Noted:
             state=state,
         )
         with suppress(StorageError):  # the work itself says so, if it needs the disk
-            atomic.write_bytes(self._path, canonical.encode(found))
+            atomic.write_bytes(self._path, canonical.encode(snapshot))
 
 
 def read(path: Path) -> Progress | None:

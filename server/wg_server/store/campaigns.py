@@ -156,15 +156,15 @@ def load(
     task, release = schema.task, schema.release
     columns = [column for column in task.c if column.name != "campaign"]
     received = sa.func.coalesce(release.c.received, 0.0).label("received")
-    found = (
+    task_query = (
         sa.select(*columns, received)
         .outerjoin(release, release.c.release_id == task.c.release_id)
         .where(task.c.campaign == campaign_id)
         .order_by(task.c.site)
     )
     if site:
-        found = found.where(task.c.site == site)
-    tasks = tuple(Task(**each._mapping) for each in connection.execute(found))
+        task_query = task_query.where(task.c.site == site)
+    tasks = tuple(Task(**entry._mapping) for entry in connection.execute(task_query))
     return Campaign(**row._mapping, tasks=tasks)
 
 

@@ -52,14 +52,14 @@ def copy_in(source: Path, url: str) -> None:
     copy = database.open_engine(f"sqlite:///{source}")
     engine = database.open_engine(url)
     try:
-        with database.reading(copy) as held, engine.begin() as into:
+        with database.reading(copy) as reader, engine.begin() as into:
             for table in schema.metadata.sorted_tables:
                 if into.execute(sa.select(table).limit(1)).first() is not None:
                     shown = engine.url.render_as_string(hide_password=True)
                     raise ConfigError(
                         f"database {shown}: holds a store already ({table.name}); name an empty one"
                     )
-            _copy_rows(held, into)
+            _copy_rows(reader, into)
             if into.dialect.name == "postgresql":
                 _go_on_counting(into)
     finally:
@@ -75,10 +75,10 @@ def copy_file(source: Path, target: Path) -> None:
     """
     try:
         with (
-            closing(sqlite3.connect(source)) as held,
+            closing(sqlite3.connect(source)) as original,
             closing(sqlite3.connect(target)) as copy,
         ):
-            held.backup(copy)
+            original.backup(copy)
     except sqlite3.Error as error:
         raise StorageError(f"{source}: cannot be copied to {target}: {error}") from error
 
@@ -105,8 +105,8 @@ def _settle(path: Path) -> None:
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as copy:
             copy.execute("PRAGMA journal_mode=DELETE").close()
-            (found,) = copy.execute("PRAGMA quick_check").fetchone()
+            (verdict,) = copy.execute("PRAGMA quick_check").fetchone()
     except sqlite3.Error as error:
         raise StorageError(f"{path}: cannot be written: {error}") from error
-    if found != "ok":
-        raise StorageError(f"{path}: the store is damaged: {found}")
+    if verdict != "ok":
+        raise StorageError(f"{path}: the store is damaged: {verdict}")

@@ -112,10 +112,10 @@ def file_of(engine: Engine) -> tuple[int, int] | None:
     if engine.dialect.name != "sqlite" or not name:
         return None
     try:
-        found = Path(name).stat()
+        status = Path(name).stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def first(engine: Engine, query: sa.Select[Any]) -> sa.Row[Any] | None:
@@ -179,12 +179,12 @@ class Holder:
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         except (StorageError, sa.exc.DBAPIError):
             return False
-        taken = connection.execute(sa.text(f"SELECT pg_try_advisory_lock({_SERVING})")).scalar()
-        if taken:
+        granted = connection.execute(sa.text(f"SELECT pg_try_advisory_lock({_SERVING})")).scalar()
+        if granted:
             self._connection = connection
         else:
             connection.close()
-        return bool(taken)
+        return bool(granted)
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -200,9 +200,9 @@ def _explain(context: sa.engine.ExceptionContext) -> BaseException | None:
     # SQLite calls a page that it cannot read damaged; that is the plain class.
     if context.is_pre_ping or not (ours or type(error) is sa.exc.DatabaseError):
         return None  # a ping is for the pool to judge
-    found = StorageError(f"database: cannot be read or written: {context.original_exception}")
-    found.__cause__ = context.original_exception
-    return found
+    explanation = StorageError(f"database: cannot be read or written: {context.original_exception}")
+    explanation.__cause__ = context.original_exception
+    return explanation
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:
@@ -236,8 +236,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _migrate(engine: Engine) -> None:
     with reading(engine) as connection:
-        found = _version(connection)
-    if found == schema.HEAD:
+        version = _version(connection)
+    if version == schema.HEAD:
         return
     from alembic import command  # slow to import, and rarely needed
     from alembic.config import Config
@@ -248,11 +248,11 @@ def _migrate(engine: Engine) -> None:
         "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
     )
     config.set_main_option("path_separator", "os")
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
+    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if version is not None and version not in revisions:
         shown = engine.url.render_as_string(hide_password=True)
         raise ConfigError(
-            f"database {shown}: schema {found}, this program (weightgate {__version__}) wants"
+            f"database {shown}: schema {version}, this program (weightgate {__version__}) wants"
             f" {schema.HEAD}: use the version that wrote it, or restore a backup of this one"
         )
     with engine.begin() as connection:

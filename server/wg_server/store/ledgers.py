@@ -63,21 +63,21 @@ class LedgerTable:
         table = schema.site
         with self.engine.begin() as connection:
             database.lock_table(connection, table)
-            known = find_site(connection, site.name, lock=True)
-            taken = connection.execute(
+            stored = find_site(connection, site.name, lock=True)
+            holder = connection.execute(
                 sa.select(table.c.name).where(
                     table.c.name != site.name, table.c.ledger_key == new_key
                 )
             ).first()
-            if known is None or known.state != "enrolled" or taken is not None:
+            if stored is None or stored.state != "enrolled" or holder is not None:
                 raise RefusedError("rotation: not enrolled, or another site uses this key")
-            result = cosign(connection, known, now, partial(decide, known.ledger_key))
+            result = cosign(connection, stored, now, partial(decide, stored.ledger_key))
             connection.execute(
                 table.update().where(table.c.name == site.name).values(ledger_key=new_key)
             )
             connection.execute(
                 schema.log.update()
-                .where(schema.log.c.origin == known.ledger_origin)
+                .where(schema.log.c.origin == stored.ledger_origin)
                 .values(key=new_key)
             )
             return result
@@ -90,10 +90,10 @@ class LedgerTable:
             .outerjoin(witness, witness.c.origin == logs.c.origin)
             .order_by(logs.c.site, logs.c.first_seen, logs.c.origin)
         )
-        found: dict[str, list[SeenLog]] = {}
+        by_site: dict[str, list[SeenLog]] = {}
         for row in database.rows(self.engine, query):
-            found.setdefault(row.site, []).append(SeenLog(**row._mapping))
-        return found
+            by_site.setdefault(row.site, []).append(SeenLog(**row._mapping))
+        return by_site
 
     def replaced_logs(self, site: str) -> dict[str, bytes]:
         """Exports of the ledgers that a site replaced, by origin."""
@@ -116,11 +116,11 @@ class LedgerTable:
         table = schema.evidence
         with self.engine.begin() as connection:
             database.lock_table(connection, table)
-            kept = connection.execute(
+            rows = connection.execute(
                 sa.select(table.c.earlier, table.c.later).where(table.c.origin == origin)
             ).all()
-            pairs = {(bytes(row.earlier), bytes(row.later)) for row in kept}
-            if len(kept) >= EVIDENCE_LIMIT or (earlier, later) in pairs:
+            pairs = {(bytes(row.earlier), bytes(row.later)) for row in rows}
+            if len(rows) >= EVIDENCE_LIMIT or (earlier, later) in pairs:
                 return
             connection.execute(
                 table.insert().values(origin=origin, received=now, earlier=earlier, later=later)
@@ -145,9 +145,9 @@ def begin_log(
         _keep_replaced(connection, request.site, beginning.replaced)
     table = schema.log
     origin = request.ledger_origin
-    known = connection.execute(sa.select(table).where(table.c.origin == origin)).first()
+    row = connection.execute(sa.select(table).where(table.c.origin == origin)).first()
     named = beginning.predecessor
-    if known is None:
+    if row is None:
         connection.execute(
             table.insert().values(
                 origin=origin,
@@ -160,14 +160,14 @@ def begin_log(
             )
         )
         return
-    if known.site != request.site:
+    if row.site != request.site:
         raise RefusedError("enrolment: another site uses this ledger")
-    if known.key != request.ledger_key:
+    if row.key != request.ledger_key:
         raise RefusedError(
             "enrolment: this ledger is known with another key: finish 'wg-client keys --renew"
             " ledger' first, or give the ledger up with 'wg-client keys --renew ledger --stolen'"
         )
-    if known.genesis != beginning.genesis:
+    if row.genesis != beginning.genesis:
         raise RefusedError("enrolment: this ledger is known with another beginning")
 
 
@@ -202,13 +202,13 @@ def cosign(
 def _keep_replaced(connection: Connection, site: str, replaced: ReplacedLog) -> None:
     """Keep a ledger that a site showed, unless it is another one than was cosigned here."""
     table, witness = schema.replaced_log, schema.witness
-    known = connection.execute(
+    cosigned = connection.execute(
         sa.select(witness).where(witness.c.origin == replaced.origin)
     ).first()
-    if known is not None:
-        if known.site != site:
+    if cosigned is not None:
+        if cosigned.site != site:
             raise RefusedError("enrolment: the ledger that is replaced is another site's")
-        head = checkpoints.decode(bytes(known.checkpoint))[0]
+        head = checkpoints.decode(bytes(cosigned.checkpoint))[0]
         size = min(head.size, len(replaced.leaves))
         if size == head.size and merkle.root(list(replaced.leaves[:size])) != head.root:
             raise RefusedError(
@@ -216,14 +216,14 @@ def _keep_replaced(connection: Connection, site: str, replaced: ReplacedLog) -> 
                 " was cosigned here"
             )
     values = {"site": site, "size": len(replaced.leaves), "data": replaced.data}
-    kept = connection.execute(
+    stored = connection.execute(
         sa.select(table.c.site, table.c.size).where(table.c.origin == replaced.origin)
     ).first()
-    if kept is None:
+    if stored is None:
         connection.execute(table.insert().values(origin=replaced.origin, **values))
-    elif kept.site != site:
+    elif stored.site != site:
         raise RefusedError("enrolment: the ledger that is replaced is another site's")
-    elif kept.size < len(replaced.leaves):
+    elif stored.size < len(replaced.leaves):
         connection.execute(table.update().where(table.c.origin == replaced.origin).values(**values))
 
 

@@ -101,9 +101,9 @@ def add(store: Store, name: str, now: float) -> str:
 def remove(store: Store, name: str, now: float) -> None:
     """Shut an operator out, from the next request on; ``ConfigError`` if there is none."""
     table = schema.operator
-    here = sa.and_(table.c.name == name, table.c.removed.is_(None))
+    condition = sa.and_(table.c.name == name, table.c.removed.is_(None))
     with store.engine.begin() as connection:
-        if connection.execute(table.update().where(here).values(removed=now)).rowcount != 1:
+        if connection.execute(table.update().where(condition).values(removed=now)).rowcount != 1:
             raise ConfigError(f"operator {name}: unknown; see 'wg-server operators'")
 
 

@@ -182,8 +182,8 @@ class CampaignQueue:
         table = schema.campaign
         with database.reading(self._engine) as connection:
             queued = connection.execute(sa.select(table.c.id).where(table.c.state == "queued"))
-            found = [row.id for row in queued]
-        if found:
+            campaign_ids = [row.id for row in queued]
+        if campaign_ids:
             self._begin(time.time() if now is None else now)
         query = sa.select(table.c.id).where(table.c.state.in_(_WORKED_ON))
         order = table.c.created, table.c.id
@@ -194,14 +194,14 @@ class CampaignQueue:
         campaign, task = schema.campaign, schema.task
         with self._engine.begin() as connection:
             query = sa.select(campaign.c.id).where(campaign.c.state == "queued")
-            held = connection.execute(query.with_for_update(skip_locked=True))
-            ids = [row.id for row in held]
+            rows = connection.execute(query.with_for_update(skip_locked=True))
+            ids = [row.id for row in rows]
             connection.execute(
                 campaign.update().where(campaign.c.id.in_(ids)).values(state="running", started=now)
             )
             connection.execute(task.update().where(task.c.campaign.in_(ids)).values(opened=now))
-        for each in ids:
-            log.info("campaign %s: begun", each)
+        for campaign_id in ids:
+            log.info("campaign %s: begun", campaign_id)
 
     def cancel(self, campaign_id: str) -> Campaign:
         """Ask for a campaign to end; one that nobody works on yet ends at once.
@@ -210,8 +210,8 @@ class CampaignQueue:
             ConfigError: There is none of this id, or it ended already.
         """
         with self._engine.begin() as connection:
-            found = _open(connection, campaign_id)
-            if found.started:
+            campaign = _open(connection, campaign_id)
+            if campaign.started:
                 _set_campaign(connection, campaign_id, state="cancelling")
             else:
                 _finish(connection, campaign_id, "cancelled", "", time.time())
@@ -224,10 +224,10 @@ class CampaignQueue:
             ConfigError: There is none of this id, or it ended or ends already.
         """
         with self._engine.begin() as connection:
-            found = _open(connection, campaign_id)
-            if found.state == "cancelling":
+            campaign = _open(connection, campaign_id)
+            if campaign.state == "cancelling":
                 raise ConfigError(f"campaign {campaign_id}: it is being cancelled")
-            if found.state != "paused":
+            if campaign.state != "paused":
                 at = time.time() if now is None else now
                 _set_campaign(connection, campaign_id, state="paused", paused_at=at)
             return campaigns.load(connection, campaign_id)
@@ -240,16 +240,16 @@ class CampaignQueue:
         """
         table = schema.task
         with self._engine.begin() as connection:
-            found = campaigns.load(connection, campaign_id, lock=True)
-            if found.state != "paused":
-                raise ConfigError(f"campaign {campaign_id}: {found.state}, expected paused")
-            pause = max((time.time() if now is None else now) - found.paused_at, 0.0)
-            where = sa.and_(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
+            campaign = campaigns.load(connection, campaign_id, lock=True)
+            if campaign.state != "paused":
+                raise ConfigError(f"campaign {campaign_id}: {campaign.state}, expected paused")
+            pause = max((time.time() if now is None else now) - campaign.paused_at, 0.0)
+            condition = sa.and_(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
             for clock in (table.c.opened, table.c.asked):
                 connection.execute(
-                    table.update().where(where, clock > 0).values({clock: clock + pause})
+                    table.update().where(condition, clock > 0).values({clock: clock + pause})
                 )
-            state = "running" if found.started else "queued"
+            state = "running" if campaign.started else "queued"
             _set_campaign(connection, campaign_id, state=state, paused_at=0.0)
             return campaigns.load(connection, campaign_id)
 
@@ -277,10 +277,10 @@ class CampaignQueue:
         table = schema.task
         now = time.time() if now is None else now
         with self._engine.begin() as connection:
-            found = campaigns.load(connection, campaign_id, lock=True)
-            if found.state in ("cancelling", "cancelled"):
-                raise ConfigError(f"campaign {campaign_id}: {found.state}; start another one")
-            task = found.task(site)
+            campaign = campaigns.load(connection, campaign_id, lock=True)
+            if campaign.state in ("cancelling", "cancelled"):
+                raise ConfigError(f"campaign {campaign_id}: {campaign.state}; start another one")
+            task = campaign.task(site)
             if task.state not in _RETRIED:
                 raise ConfigError(
                     f"campaign {campaign_id}: {site}: {task.state},"
@@ -301,9 +301,9 @@ class CampaignQueue:
             values: dict[str, object] = {}
             if generator:
                 values |= {"generator": generator, "architecture": architecture}
-            if found.state not in OPEN_CAMPAIGNS:
+            if campaign.state not in OPEN_CAMPAIGNS:
                 values |= {"state": "running", "reason": "", "finished": None}
-                values["started"] = found.started or now
+                values["started"] = campaign.started or now
             if values:
                 _set_campaign(connection, campaign_id, **values)
             return campaigns.load(connection, campaign_id)
@@ -340,15 +340,15 @@ class CampaignQueue:
             code: One word for that, of each part that was open.
         """
         with self._engine.begin() as connection:
-            found = campaigns.load(connection, campaign_id, lock=True)
-            if found.state not in OPEN_CAMPAIGNS:
-                return found
-            served = [task.state == "delivered" or bool(task.served) for task in found.tasks]
-            failed = [task.code for task in found.tasks if task.state == "failed"]
+            campaign = campaigns.load(connection, campaign_id, lock=True)
+            if campaign.state not in OPEN_CAMPAIGNS:
+                return campaign
+            served = [task.state == "delivered" or bool(task.served) for task in campaign.tasks]
+            failed = [task.code for task in campaign.tasks if task.state == "failed"]
             if not any(served) and failed and not reason:
                 codes = ", ".join(sorted(set(failed)))
                 reason = f"no site was served, and {len(failed)} of {len(served)} failed: {codes}"
-            if found.state == "cancelling":
+            if campaign.state == "cancelling":
                 state, reason = "cancelled", ""
             elif reason:
                 state = "failed"
@@ -435,11 +435,11 @@ def _finish(
     connection: Connection, campaign_id: str, state: str, reason: str, now: float, code: str = ""
 ) -> None:
     table = schema.task
-    rest = {"cancelled": "cancelled", "failed": "failed"}.get(state, "expired")
+    ending = {"cancelled": "cancelled", "failed": "failed"}.get(state, "expired")
     connection.execute(
         table.update()
         .where(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
-        .values(state=_ending(rest), updated=now, **({"code": code} if code else {}))
+        .values(state=_ending(ending), updated=now, **({"code": code} if code else {}))
     )
     _set_campaign(connection, campaign_id, state=state, reason=reason, finished=now)
 
@@ -456,10 +456,10 @@ def _ending(state: str) -> sa.ColumnElement[str]:
 
 
 def _open(connection: Connection, campaign_id: str) -> Campaign:
-    found = campaigns.load(connection, campaign_id, lock=True)
-    if found.state not in OPEN_CAMPAIGNS:
-        raise ConfigError(f"campaign {campaign_id}: {found.state} already")
-    return found
+    campaign = campaigns.load(connection, campaign_id, lock=True)
+    if campaign.state not in OPEN_CAMPAIGNS:
+        raise ConfigError(f"campaign {campaign_id}: {campaign.state} already")
+    return campaign
 
 
 def _check_retried(connection: Connection, site: str, release_id: str) -> None:

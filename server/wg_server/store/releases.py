@@ -83,10 +83,10 @@ class ReleaseTable:
 
     def release(self, release_id: str) -> StoredRelease:
         """One release, or ``ConfigError``."""
-        found = self.find_release(release_id)
-        if found is None:
+        stored = self.find_release(release_id)
+        if stored is None:
             raise ConfigError(f"release {release_id}: unknown")
-        return found
+        return stored
 
     def newest_ids(self, *, encoder: str, apart_from: str) -> list[str]:
         """Id of the newest release that is used of every other site that is not revoked, by site.

@@ -46,10 +46,10 @@ class Site:
 
 def known_site(connection: Connection, name: str) -> Site:
     """One site, or ``ConfigError``."""
-    found = find_site(connection, name, lock=False)
-    if found is None:
+    site = find_site(connection, name, lock=False)
+    if site is None:
         raise ConfigError(f"site {name}: unknown; see 'wg-server sites'")
-    return found
+    return site
 
 
 def find_site(connection: Connection, name: str, *, lock: bool) -> Site | None:

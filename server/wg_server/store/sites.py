@@ -60,10 +60,10 @@ class Store(LedgerTable, ReleaseTable):
             ConfigError: The site is enrolled and is not to be replaced.
         """
         with self.engine.begin() as connection:
-            known = find_site(connection, site, lock=True)
-            if known is None:
+            stored = find_site(connection, site, lock=True)
+            if stored is None:
                 connection.execute(schema.site.insert().values(name=site, state="invited"))
-            elif known.state == "enrolled" and not replace:
+            elif stored.state == "enrolled" and not replace:
                 raise ConfigError(
                     f"site {site}: enrolled already; --replace lets it enrol again with new keys"
                 )
@@ -150,9 +150,9 @@ class Store(LedgerTable, ReleaseTable):
         """Record a certificate that is not known, of a site that is enrolled; whether it was."""
         table = schema.certificate
         with self.engine.begin() as connection:
-            found = find_site(connection, site, lock=True)
-            known = sa.select(table.c.site).where(table.c.fingerprint == fingerprint)
-            if found is None or found.state != "enrolled" or connection.execute(known).first():
+            stored = find_site(connection, site, lock=True)
+            query = sa.select(table.c.site).where(table.c.fingerprint == fingerprint)
+            if stored is None or stored.state != "enrolled" or connection.execute(query).first():
                 return False
             connection.execute(
                 table.insert().values(fingerprint=fingerprint, site=site, expires=expires)
@@ -204,22 +204,22 @@ class Store(LedgerTable, ReleaseTable):
         )
         return database.first(self.engine, query) is not None
 
-    def saw(self, seen: Mapping[str, float]) -> None:
+    def saw(self, times: Mapping[str, float]) -> None:
         """Remember when sites were last heard of: Unix time, by name."""
         table = schema.site
         change = table.update().where(table.c.name == sa.bindparam("site"))
-        rows = [{"site": name, "at": seen[name]} for name in sorted(seen)]  # one order of locks
+        rows = [{"site": name, "at": times[name]} for name in sorted(times)]  # one order of locks
         with self.engine.begin() as connection:
             connection.execute(change.values(last_seen=sa.bindparam("at")), rows)
 
     def note_pins(self, site: str, pins: str) -> None:
         """Remember what a site believes this server by, if it is news."""
         table = schema.site
-        here = sa.and_(table.c.name == site, table.c.pins != pins)
-        if database.first(self.engine, sa.select(table.c.name).where(here)) is None:
+        condition = sa.and_(table.c.name == site, table.c.pins != pins)
+        if database.first(self.engine, sa.select(table.c.name).where(condition)) is None:
             return
         with self.engine.begin() as connection:
-            connection.execute(table.update().where(here).values(pins=pins))
+            connection.execute(table.update().where(condition).values(pins=pins))
 
     def site(self, name: str) -> Site:
         """One site, or ``ConfigError``."""
@@ -243,8 +243,8 @@ class Store(LedgerTable, ReleaseTable):
         table = schema.certificate
         newest = sa.func.max(table.c.expires).label("expires")
         query = sa.select(table.c.site, newest).where(table.c.revoked.is_(None))
-        found = database.rows(self.engine, query.group_by(table.c.site))
-        return {row.site: float(row.expires) for row in found}
+        rows = database.rows(self.engine, query.group_by(table.c.site))
+        return {row.site: float(row.expires) for row in rows}
 
 
 def _spend_token(
@@ -282,9 +282,9 @@ _NEW_TOKEN = "ask the operator for a new one ('wg-server enroll --replace')"  # 
 def _check_not_taken(connection: Connection, site: str, keys: Mapping[str, str]) -> None:
     """Refuse keys of which another site has one: ``RefusedError``."""
     sites = schema.site
-    taken = sa.or_(*(sites.c[name] == key for name, key in keys.items()))
-    others = sa.select(sites.c.name).where(sites.c.name != site, taken)
-    if connection.execute(others).first() is not None:
+    same_key = sa.or_(*(sites.c[name] == key for name, key in keys.items()))
+    query = sa.select(sites.c.name).where(sites.c.name != site, same_key)
+    if connection.execute(query).first() is not None:
         raise RefusedError("enrolment: another site uses one of these keys")
 
 
@@ -315,12 +315,12 @@ def _revoke_certificates(connection: Connection, site: str, now: float) -> None:
 
 def _add_certificate(connection: Connection, site: str, fingerprint: str, expires: float) -> None:
     table = schema.certificate
-    others = sa.and_(table.c.site == site, table.c.fingerprint != fingerprint)
+    condition = sa.and_(table.c.site == site, table.c.fingerprint != fingerprint)
     connection.execute(table.insert().values(fingerprint=fingerprint, site=site, expires=expires))
     newest = (
         sa.select(table.c.fingerprint)
-        .where(others)
+        .where(condition)
         .order_by(table.c.expires.desc())
         .limit(CERTIFICATES_LIMIT - 1)
     )
-    connection.execute(table.delete().where(others, table.c.fingerprint.not_in(newest)))
+    connection.execute(table.delete().where(condition, table.c.fingerprint.not_in(newest)))

@@ -110,20 +110,20 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
     Raises:
         DecodeError: They are not what they claim to be, or not of this site, log and key.
     """
-    what = "enrolment request"
+    subject = "enrolment request"
     if not 0 < len(request.ledger_origin) <= protocol.ORIGIN_LIMIT:
         raise DecodeError(
-            f"{what}: ledger_origin: expected 1 to {protocol.ORIGIN_LIMIT} characters"
+            f"{subject}: ledger_origin: expected 1 to {protocol.ORIGIN_LIMIT} characters"
         )
     data = request.genesis.encode()
     state = LedgerState()
     try:
         state.apply(data)
-        head, note = checkpoints.decode(request.checkpoint.encode(), what=f"{what}: checkpoint")
+        head, note = checkpoints.decode(request.checkpoint.encode(), what=f"{subject}: checkpoint")
         key = signing.public_from_hex(request.ledger_key)
         checkpoints.verify(note, request.ledger_origin, key)
     except (VerificationError, ValueError) as error:
-        raise DecodeError(f"{what}: ledger: {error}") from error
+        raise DecodeError(f"{subject}: ledger: {error}") from error
     for field, got, want in (
         ("origin", state.origin, request.ledger_origin),
         ("site", state.site, request.site),
@@ -131,15 +131,15 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
         ("root of the checkpoint", head.root.hex(), merkle.leaf_hash(data).hex()),
     ):
         if got != want:
-            raise DecodeError(f"{what}: ledger: {field} is {got!r}, expected {want!r}")
+            raise DecodeError(f"{subject}: ledger: {field} is {got!r}, expected {want!r}")
     return state, note
 
 
-def read_replaced(request: EnrolmentRequest, first: LedgerState) -> ReplacedLog | None:
+def read_replaced(request: EnrolmentRequest, ledger: LedgerState) -> ReplacedLog | None:
     """Read the log that a site shows because its new one replaces it; none if it shows none.
 
     Args:
-        first: The new log as of its first entry.
+        ledger: The new log as of its first entry.
 
     Raises:
         DecodeError: It is no export of a ledger.
@@ -147,20 +147,20 @@ def read_replaced(request: EnrolmentRequest, first: LedgerState) -> ReplacedLog 
     """
     if not request.replaced:
         return None
-    what = "enrolment request: replaced"
+    subject = "enrolment request: replaced"
     try:
         data = base64.b64decode(request.replaced, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DecodeError(f"{what}: not base64") from error
+        raise DecodeError(f"{subject}: not base64") from error
     with tempfile.TemporaryDirectory(prefix="wg-replaced-") as folder:
         path = Path(folder) / f"replaced{LOG_SUFFIX}"
         path.write_bytes(data)
         try:
             with closing(sources.open_source(path)) as source:
                 history = histories.read(source)
-            recovery.verify_succession(first, history)
+            recovery.verify_succession(ledger, history)
         except DecodeError as error:
-            raise DecodeError(f"{what}: {error}") from error
+            raise DecodeError(f"{subject}: {error}") from error
         except VerificationError as error:
             raise RefusedError(f"enrolment: the ledger that is replaced: {error}") from error
     return ReplacedLog(history.state.origin, history.state.leaves, data)

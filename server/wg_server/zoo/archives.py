@@ -44,8 +44,8 @@ class Archive:
 class Collector:
     """Gathers named pictures under a limit, and orders them by class and name."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, origin: str) -> None:
+        self._what = origin
         self._found: list[tuple[str, str, Pictures]] = []
         self._bytes = 0
 
@@ -72,13 +72,13 @@ class Collector:
                 f"{self._what}: pictures of {len(names)} classes, expected one folder a class, at"
                 " least two"
             )
-        self._found.sort(key=lambda one: one[:2])
+        self._found.sort(key=lambda entry: entry[:2])
         number = {name: row for row, name in enumerate(names)}
         labels = np.array([number[label] for label, _, _ in self._found], dtype=np.int64)
         return Archive([image for _, _, image in self._found], labels, tuple(names))
 
 
-def decode(data: bytes, what: str) -> Pictures:
+def decode(data: bytes, name: str) -> Pictures:
     """One picture, as a plant reads it, made smaller.
 
     Returns:
@@ -87,11 +87,11 @@ def decode(data: bytes, what: str) -> Pictures:
     Raises:
         DataError: Not a picture, or too large or too small.
     """
-    image = IMAGES.decode(data, what)
+    image = IMAGES.decode(data, name)
     try:
         IMAGES.check_public(image)
     except DataError as error:
-        raise DataError(f"{what}: {error}") from error
+        raise DataError(f"{name}: {error}") from error
     return smaller(image)
 
 
@@ -114,7 +114,7 @@ def read_folder(path: str) -> Archive:
         DataError: It is not, or holds a file that is not a picture though its name says so.
     """
     root = Path(path)
-    found = Collector(path)
+    collector = Collector(path)
     try:
         folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
         files = [
@@ -125,10 +125,10 @@ def read_folder(path: str) -> Archive:
     except OSError as error:
         raise DataError(f"{path}: {error}") from error
     for label, file in files:
-        found.add(
+        collector.add(
             label, file.name, decode(read_file(_inside(root, file), IMAGES.file_limit), str(file))
         )
-    return found.archive()
+    return collector.archive()
 
 
 def _inside(root: Path, file: Path) -> Path:
@@ -179,12 +179,14 @@ def read_table(path: str) -> Archive:
     for reason in table.problems.values():
         raise DataError(f"{path}: {reason}")
     n = len(table.records)
-    said, sides = (table.columns.get(name, [""] * n) for name in ("label", "split"))
-    kept = [row for row in range(n) if said[row].strip() and sides[row].strip() in ("", "0")]
-    names = tuple(sorted({said[row].strip() for row in kept}))
+    label_column, sides = (table.columns.get(name, [""] * n) for name in ("label", "split"))
+    training_rows = [
+        row for row in range(n) if label_column[row].strip() and sides[row].strip() in ("", "0")
+    ]
+    names = tuple(sorted({label_column[row].strip() for row in training_rows}))
     if len(names) < 2:
         raise DataError(f"{path}: {len(names)} classes in column label, expected at least two")
     number = {name: row for row, name in enumerate(names)}
-    labels = np.array([number[said[row].strip()] for row in kept], dtype=np.int64)
-    records = list(table.records.take(kept))
+    labels = np.array([number[label_column[row].strip()] for row in training_rows], dtype=np.int64)
+    records = list(table.records.take(training_rows))
     return Archive(records, labels, names, table.records.modality.name)

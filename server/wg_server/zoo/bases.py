@@ -68,8 +68,8 @@ def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
         tensors = dict(safetensors.numpy.load(data))
     except (safetensors.SafetensorError, ValueError) as error:
         raise DecodeError(f"{path}: not a safetensors file: {error}") from error
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if found != network.trunk_shapes(architecture):
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    if shapes != network.trunk_shapes(architecture):
         raise DecodeError(f"{path}: not the trunk of {architecture}")
     if network.on_encoder(architecture):
         _check_origin(path, data, architecture)
@@ -131,11 +131,11 @@ def make_base(
     with threads(1):
         lessons = [_lesson(zoo, entries[index], architecture, plan.base_images) for index in chosen]
         dimension = lessons[0][1].shape[1]
-        wanted = network.feature_count(architecture)
-        if dimension != wanted:
+        expected = network.feature_count(architecture)
+        if dimension != expected:
             raise ConfigError(
                 f"zoo: the encoder has {dimension} features, and {architecture} is taught"
-                f" {wanted}; fit an encoder of that dimension, or leave 'networks' out"
+                f" {expected}; fit an encoder of that dimension, or leave 'networks' out"
             )
         steps = round(plan.base_steps * catalogue.known(architecture).base_steps)
         tensors = _distil(lessons, architecture, steps, seed)
@@ -176,8 +176,8 @@ def _distil(
             rows = rng.choice(len(lessons[index][0]), _PER_TASK)
             batches.append(lessons[index][0][rows])
             features.append(lessons[index][1][rows])
-        found = network.together(model, batches)
-        error = (found - torch.from_numpy(np.concatenate(features))).view(tasks, _PER_TASK, -1)
+        predicted = network.together(model, batches)
+        error = (predicted - torch.from_numpy(np.concatenate(features))).view(tasks, _PER_TASK, -1)
         centred = error - error.mean(dim=1, keepdim=True)
         loss = error.square().mean() / between + centred.square().mean() / within
         optimiser.zero_grad(set_to_none=True)

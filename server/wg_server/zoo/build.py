@@ -76,37 +76,37 @@ def build(
         ConfigError: The folder cannot be written, or there is no such device.
     """
     sources.check_present(plan)
-    wanted = tasks(plan)
+    specs = tasks(plan)
     device = devices.choose(device)
     zoo = Zoo(home.zoo)
     with executors.opened(workers) as executor:
         progress(0, "fitting the encoder")
-        data = _encoder(home, plan, wanted, executor)
+        data = _encoder(home, plan, specs, executor)
         encoder = canonical.sha256_hex(data)
-        todo = [task for task in wanted if not zoo.has(task.key(encoder))]
-        kept = len(wanted) - len(todo)
-        progress(kept, "rendering, encoding, training")
+        todo = [task for task in specs if not zoo.has(task.key(encoder))]
+        present = len(specs) - len(todo)
+        progress(present, "rendering, encoding, training")
         # Those of files may have many more records than rendered ones; the longest come first.
         todo.sort(key=lambda spec: -spec.per_class)
         jobs = [(plan.architecture, device, spec) for spec in todo]
         for number, (_, (packed, entry)) in enumerate(executor.run(_work, data, jobs), 1):
             zoo.write(packed, entry)
-            progress(kept + number, entry.family)
-        stages = _beyond_tasks(zoo, plan, wanted, device, data)
+            progress(present + number, entry.family)
+        stages = _beyond_tasks(zoo, plan, specs, device, data)
         done = steps(plan) - sum(len(stage) for stage in stages)
         for stage in stages:
             for words in _done(zoo, executor, data, stage):
                 done += 1
                 progress(done, words)
-    return Built(len(todo), kept, encoder)
+    return Built(len(todo), present, encoder)
 
 
 def steps(plan: ZooPlan) -> int:
     """Number of things that a plan wants made: tasks, heads of families, bases and networks."""
-    wanted, count = tasks(plan), 0
+    specs, count = tasks(plan), 0
     if plan.networks is not None:
-        count += len(plan.networks.architectures) + len(networks.wanted(wanted, plan.networks))
-    return len(wanted) + len(_own_families(plan, wanted)) + count
+        count += len(plan.networks.architectures) + len(networks.wanted(specs, plan.networks))
+    return len(specs) + len(_own_families(plan, specs)) + count
 
 
 def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
@@ -116,9 +116,9 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
     labels, classes = task.labels, len(task.names)
     rng = streams.rng(Stream.HEAD_HELD_OUT, spec.seed, spec.family, spec.site)
     order = rng.permutation(len(labels))
-    held, train = order[: len(order) // 5], order[len(order) // 5 :]
+    held_out, train = order[: len(order) // 5], order[len(order) // 5 :]
     weight, bias = heads.fit_head(features[train], labels[train], classes)
-    accuracy = heads.accuracy(weight, bias, features[held], labels[held])
+    accuracy = heads.accuracy(weight, bias, features[held_out], labels[held_out])
     weight, bias = heads.fit_head(features, labels, classes)
     weights = Weights(features, labels, weight.astype(np.float32), bias.astype(np.float32))
     data = pack(weights)
@@ -138,20 +138,20 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
 
 
 def _encoder(
-    home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], executor: executors.Executor
+    home: ServerHome, plan: ZooPlan, specs: Sequence[TaskSpec], executor: executors.Executor
 ) -> bytes:
     """The home's encoder. One that is there is kept: plants hold it."""
     if home.encoder.is_file():
         data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
-        found = encoders.load_encoder(data).modality
-        if found != plan.modality:
+        modality = encoders.load_encoder(data).modality
+        if modality != plan.modality:
             raise ConfigError(
-                f"{home.encoder}: this home's encoder is for {found}, the plan's architecture"
+                f"{home.encoder}: this home's encoder is for {modality}, the plan's architecture"
                 f" {plan.architecture} for {plan.modality}; a home serves one of them: make another"
                 " home with 'wg-server init'"
             )
         return data
-    raw, groups, labels = public_records(plan, wanted, executor)
+    raw, groups, labels = public_records(plan, specs, executor)
     data = fit_encoder(
         raw,
         groups,
@@ -159,26 +159,26 @@ def _encoder(
         modality=plan.modality,
         dimension=plan.encoder.dimension,
         settings=trunk_of(plan.modality).settings(pixels=plan.encoder.pixels),
-        sources=sorted({spec.name for spec in wanted}),
+        sources=sorted({spec.name for spec in specs}),
     )
     atomic.write_bytes(home.encoder, data)
     return data
 
 
 def public_records(
-    plan: ZooPlan, wanted: Sequence[TaskSpec], executor: executors.Executor
+    plan: ZooPlan, specs: Sequence[TaskSpec], executor: executors.Executor
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """What an encoder is fitted on.
 
     Args:
-        wanted: Tasks to take them from, spread over all.
+        specs: Tasks to take them from, spread over all.
 
     Returns:
         Raw features ``[n, WIDTH]``, and the task and the class of each, ``[n]``.
     """
     records = plan.encoder.records_of(plan.modality)
-    count = max(1, min(len(wanted), records // _FIT_PER_TASK))
-    chosen = [wanted[i] for i in np.linspace(0, len(wanted) - 1, count).astype(int)]
+    count = max(1, min(len(specs), records // _FIT_PER_TASK))
+    chosen = [specs[i] for i in np.linspace(0, len(specs) - 1, count).astype(int)]
     share = -(-records // count)
     # How records are batched must not depend on the number of workers: the hash is the name.
     parts = [chosen[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
@@ -210,28 +210,28 @@ def _raw(
 
 
 def _beyond_tasks(
-    zoo: Zoo, plan: ZooPlan, wanted: Sequence[TaskSpec], device: str, data: bytes
+    zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], device: str, data: bytes
 ) -> list[list[_Job]]:
     """What stands on tasks and is not there yet, stage by stage; networks need bases.
 
     Bases and heads of families need nothing of each other, and there are few of either: they are
     made side by side.
     """
-    heads = _family_heads(zoo, plan, wanted, device, data)
+    heads = _family_heads(zoo, plan, specs, device, data)
     if plan.networks is None:
         return [heads]
     encoder = canonical.sha256_hex(data)
-    built = {task.key(encoder) for task in wanted}
+    built = {task.key(encoder) for task in specs}
     entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
     bases = [
         _Job(networks.make_base, job)
         for job in networks.base_jobs(zoo, entries, plan.networks, plan.seed)
     ]
-    whole = [
+    network_jobs = [
         _Job(networks.make_network, job)
         for job in networks.network_jobs(zoo, entries, plan.networks, network_steps(plan))
     ]
-    return [[*bases, *heads], whole]
+    return [[*bases, *heads], network_jobs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,30 +250,30 @@ def _done(
     zoo: Zoo, executor: executors.Executor, data: bytes, jobs: Sequence[_Job]
 ) -> Iterator[str]:
     """Run jobs of several kinds; heads of families are written here."""
-    for _, found in executor.run(_do, data, jobs):
-        if isinstance(found, str):
-            yield found
+    for _, output in executor.run(_do, data, jobs):
+        if isinstance(output, str):
+            yield output
         else:
-            packed, entry = found
+            packed, entry = output
             family_heads.write(zoo, packed, entry)
             yield f"head of {entry.family}"
 
 
 def _family_heads(
-    zoo: Zoo, plan: ZooPlan, wanted: Sequence[TaskSpec], device: str, data: bytes
+    zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], device: str, data: bytes
 ) -> list[_Job]:
     """Jobs that make heads of the operator's families that are not there yet."""
     encoder, sites = canonical.sha256_hex(data), plan.own_sites
     return [
         _Job(_family_head, (sites, device, spec))
-        for spec in _own_families(plan, wanted)
+        for spec in _own_families(plan, specs)
         if not family_heads.has(zoo, spec, encoder, sites)
     ]
 
 
-def _own_families(plan: ZooPlan, wanted: Sequence[TaskSpec]) -> list[TaskSpec]:
+def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     """The first task of each of the operator's families that has a head of its own."""
-    return family_heads.wanted(wanted) if plan.own_sites else []
+    return family_heads.wanted(specs) if plan.own_sites else []
 
 
 _LOADED: dict[tuple[str, str], encoders.Encoder] = {}

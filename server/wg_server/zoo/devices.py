@@ -18,7 +18,7 @@ def choose(name: str) -> str:
     """
     if name not in NAMES:
         raise ConfigError(f"device: {name!r}, expected one of {', '.join(NAMES)}")
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
         raise ConfigError("device: cuda is asked for, and torch finds none")
-    return "cuda" if there and name != "cpu" else "cpu"
+    return "cuda" if has_cuda and name != "cpu" else "cpu"

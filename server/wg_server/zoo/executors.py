@@ -66,9 +66,9 @@ class Processes:
     ) -> Iterator[tuple[int, R]]:
         """See ``Executor.run``."""
         waiting: dict[Future[R], int] = {}
-        left = iter(enumerate(jobs))
+        pending = iter(enumerate(jobs))
         while True:
-            for number, job in left:
+            for number, job in pending:
                 waiting[self._pool.submit(work, shared, job)] = number
                 if len(waiting) >= AHEAD * self.workers:
                     break

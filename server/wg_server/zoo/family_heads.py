@@ -107,17 +107,20 @@ def wanted(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
 def has(zoo: Zoo, spec: TaskSpec, encoder: str, sites: int) -> bool:
     """Whether the head of a family is there, of so many made-up sites."""
     path = _path(zoo.root, spec.key(encoder))
-    found = record(path, FamilyHeadEntry, VERSION) if path.is_file() else None
-    return found is not None and found.sites == sites
+    entry = record(path, FamilyHeadEntry, VERSION) if path.is_file() else None
+    return entry is not None and entry.sites == sites
 
 
 def made(encoder: Encoder, spec: TaskSpec, sites: int) -> tuple[bytes, FamilyHeadEntry]:
     """Show a family's records at made-up sites, encode them, and fit: an object and its record."""
     task = sources.load(replace(spec, sites=1))
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
-    seen, held = _seen(encoder, task, spec, sites)
+    shown_sites, held_out = _seen(encoder, task, spec, sites)
     classes = len(task.names)
-    head, figures = fit(seen, classes, layout), judged(seen, held, classes, layout)
+    head, figures = (
+        fit(shown_sites, classes, layout),
+        judged(shown_sites, held_out, classes, layout),
+    )
     data = safetensors.numpy.save(head.tensors())
     return data, FamilyHeadEntry(
         task=spec.key(encoder.id),
@@ -145,9 +148,9 @@ def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyHeadEntry]:
         DecodeError: A record is damaged; the message names the file.
     """
     for path in sorted((zoo.root / _FOLDER).glob("*.json")):
-        found = record(path, FamilyHeadEntry, VERSION)
-        if found is not None and found.encoder == encoder:
-            yield found
+        entry = record(path, FamilyHeadEntry, VERSION)
+        if entry is not None and entry.encoder == encoder:
+            yield entry
 
 
 def read(zoo: Zoo, entry: FamilyHeadEntry) -> tuple[Layout, FamilyHead]:
@@ -169,50 +172,52 @@ def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
         sites: At least one.
         classes: K.
     """
-    each = _moments(sites.local, layout)
+    site_moments = _moments(sites.local, layout)
     flat = np.concatenate(
         [
             (local[:, layout.start :] - mean.astype(np.float32))
             * block_scale(np.exp(spread), layout.sizes).astype(np.float32)
-            for local, (mean, spread) in zip(sites.local, each, strict=True)
+            for local, (mean, spread) in zip(sites.local, site_moments, strict=True)
         ]
     )
     rows = np.linspace(0, len(flat) - 1, min(len(flat), _PRINCIPAL)).astype(np.int64)
-    some = flat[rows].astype(np.float64)
-    _, vectors = principal(some, min(_DIRECTIONS, *some.shape))
+    sample = flat[rows].astype(np.float64)
+    _, vectors = principal(sample, min(_DIRECTIONS, *sample.shape))
     z, labels = flat @ vectors.astype(np.float32), np.concatenate(sites.labels)
     weight, bias = heads.fit_head(z, labels, classes, penalty=_PENALTY * len(z))
     return FamilyHead(*typical_site(sites.local, layout), weight=weight @ vectors.T, bias=bias)
 
 
-def judged(sites: Sites, held: NDArray[np.bool_], classes: int, layout: Layout) -> Figures:
+def judged(sites: Sites, held_out: NDArray[np.bool_], classes: int, layout: Layout) -> Figures:
     """What a head of a family is worth: at sites, and of records, that it was not fitted on.
 
     Args:
         sites: At least ten.
-        held: Records that are held out, wherever they are seen, ``[C, n]``.
+        held_out: Records that are held out, wherever they are seen, ``[C, n]``.
         classes: K.
     """
-    every = list(zip(sites.local, sites.labels, held, strict=True))
+    every = list(zip(sites.local, sites.labels, held_out, strict=True))
     out = every[_HELD_OUT - 1 :: _HELD_OUT]
-    rest = {n: each for n, each in enumerate(every) if (n + 1) % _HELD_OUT}
+    training_sites = {n: site for n, site in enumerate(every) if (n + 1) % _HELD_OUT}
 
-    def fitted_at(some: Iterable[int]) -> FamilyHead:
-        shown = [(local[~h], labels[~h]) for local, labels, h in map(rest.__getitem__, some)]
+    def fitted_at(numbers: Iterable[int]) -> FamilyHead:
+        shown = [
+            (local[~h], labels[~h]) for local, labels, h in map(training_sites.__getitem__, numbers)
+        ]
         return fit(Sites(*zip(*shown, strict=True)), classes, layout)
 
-    fitted = fitted_at(rest)
-    plain = fitted_at(filter(sources.shown_as_they_are, rest))
+    fitted = fitted_at(training_sites)
+    plain = fitted_at(filter(sources.shown_as_they_are, training_sites))
     one_camera = replace(plain, records=fitted.records)
     alike = replace(fitted, records=np.array([np.inf]))  # no site's own records count
-    found = []
+    accuracies = []
     for head in (one_camera, alike, fitted):
         right: list[NDArray[np.bool_]] = []
         for local, labels, h in out:
             weight, bias = head.at(local, layout)
             right.append((local[h] @ weight.T + bias).argmax(axis=1) == labels[h])
-        found.append(float(np.concatenate(right).mean()))
-    return Figures(one_camera=found[0], alike=found[1], standardised=found[2])
+        accuracies.append(float(np.concatenate(right).mean()))
+    return Figures(one_camera=accuracies[0], alike=accuracies[1], standardised=accuracies[2])
 
 
 def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[Floats, Floats]:
@@ -221,16 +226,19 @@ def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[
     Args:
         local: Of each site, ``[n, D]``.
     """
-    each = _moments(local, layout)
-    within = float(np.exp(2 * each[:, 1]).mean())
-    count = float(np.mean([len(one) for one in local]))
-    between = float(each[:, 0].var(axis=0, ddof=min(1, len(each) - 1)).mean()) - within / count
-    return each.mean(axis=0), np.array([within / max(between, _TINY * within)])
+    site_moments = _moments(local, layout)
+    within = float(np.exp(2 * site_moments[:, 1]).mean())
+    count = float(np.mean([len(features) for features in local]))
+    between = (
+        float(site_moments[:, 0].var(axis=0, ddof=min(1, len(site_moments) - 1)).mean())
+        - within / count
+    )
+    return site_moments.mean(axis=0), np.array([within / max(between, _TINY * within)])
 
 
 def _moments(local: Sequence[NDArray[np.float32]], layout: Layout) -> Floats:
     """Of each site, ``[C, 2, B]``."""
-    return np.stack([moments(one, layout) for one in local])
+    return np.stack([moments(features, layout) for features in local])
 
 
 def _seen(
@@ -242,16 +250,18 @@ def _seen(
     """
     local, shown = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
-    each = max(2, _RECORDS // len(of_class))
+    per_class = max(2, _RECORDS // len(of_class))
     for site in range(sites):
         rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
-        rows = np.concatenate([np.resize(rng.permutation(own), each) for own in of_class])
+        rows = np.concatenate(
+            [np.resize(rng.permutation(members), per_class) for members in of_class]
+        )
         records = sources.at_site(task.some(rows), task.modality, site, rng)
         local.append(encoder.encode_batched(records))
         shown.append(rows)
     out = np.zeros(len(task.labels), bool)
-    for own in of_class:
-        out[own[min(_HELD_OUT, len(own)) - 1 :: _HELD_OUT]] = len(own) > 1
+    for members in of_class:
+        out[members[min(_HELD_OUT, len(members)) - 1 :: _HELD_OUT]] = len(members) > 1
     return Sites(local, [task.labels[rows] for rows in shown]), out[np.stack(shown)]
 
 

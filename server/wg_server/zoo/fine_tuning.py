@@ -81,10 +81,10 @@ def fine_tune(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    found = network.trunk_tensors(trunk)
-    found[HEAD_WEIGHT] = model.head.weight.detach().numpy().copy()
-    found[HEAD_BIAS] = model.head.bias.detach().numpy().copy()
-    return found
+    tensors = network.trunk_tensors(trunk)
+    tensors[HEAD_WEIGHT] = model.head.weight.detach().numpy().copy()
+    tensors[HEAD_BIAS] = model.head.bias.detach().numpy().copy()
+    return tensors
 
 
 def made_up_sites(
@@ -104,13 +104,15 @@ def made_up_sites(
     labels, kind = task.labels[rows], modality(task.modality)
     of_class = [rows[labels == label] for label in np.unique(labels)]
     count = _BATCH // _TOGETHER
-    each = -(-count // len(of_class))
+    per_class = -(-count // len(of_class))
     for site in itertools.count():
-        drawn = np.concatenate([np.resize(rng.permutation(own), each) for own in of_class])
-        seen = rng.permutation(drawn)[:count]
-        varied = [kind.augment_record(record, rng) for record in task.some(seen)]
+        drawn = np.concatenate(
+            [np.resize(rng.permutation(members), per_class) for members in of_class]
+        )
+        chosen = rng.permutation(drawn)[:count]
+        varied = [kind.augment_record(record, rng) for record in task.some(chosen)]
         shown = sources.at_site(varied, task.modality, site, rng)
-        yield network.prepared(architecture, shown), task.labels[seen]
+        yield network.prepared(architecture, shown), task.labels[chosen]
 
 
 def fine_tune_at_sites(
@@ -145,11 +147,11 @@ def fine_tune_at_sites(
     trunk = trunks.channels_last(network.load_trunk(architecture, base))
     norms = site_norms.install(architecture, trunk)
     layout = Layout(network.feature_count(architecture), ())
-    first = list(itertools.islice(sites, _PROBED))
-    features, seen = _seen(trunk, norms, first)
-    _modulate(norms, seen, network.kind(architecture).site_norms, rng)
+    probed_sites = list(itertools.islice(sites, _PROBED))
+    features, norm_moments = _seen(trunk, norms, probed_sites)
+    _modulate(norms, norm_moments, network.kind(architecture).site_norms, rng)
     start = _standardised(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
-    labels = np.concatenate([of for _, of in first])
+    labels = np.concatenate([of for _, of in probed_sites])
     probe = heads.fit_head(start, labels, classes, penalty=_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
     further = [] if norms.modulation is None else norms.modulation.parameters()
@@ -161,18 +163,18 @@ def fine_tune_at_sites(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    features, seen = _seen(trunk, norms, first)
+    features, norm_moments = _seen(trunk, norms, probed_sites)
     head = NetworkHead(
         *family_heads.typical_site(list(features), layout),
         weight=weight.detach().numpy().astype(np.float64) * math.sqrt(layout.scaled),
         bias=bias.detach().numpy().astype(np.float64),
-        norms=seen.mean(axis=0),
+        norms=norm_moments.mean(axis=0),
         **_inner_and_outer(norms),
     )
     norms.fold(head.norms)
-    found = network.trunk_tensors(trunk)
-    found[HEAD_WEIGHT], found[HEAD_BIAS] = (v.astype(np.float32) for v in head.typical(layout))
-    return found, head
+    tensors = network.trunk_tensors(trunk)
+    tensors[HEAD_WEIGHT], tensors[HEAD_BIAS] = (v.astype(np.float32) for v in head.typical(layout))
+    return tensors, head
 
 
 def _loss_at_sites(
@@ -191,23 +193,24 @@ def _loss_at_sites(
 
 
 def _modulate(
-    norms: SiteNorms, seen: NDArray[np.float64], rank: int, rng: np.random.Generator
+    norms: SiteNorms, norm_moments: NDArray[np.float64], rank: int, rng: np.random.Generator
 ) -> None:
     """Have norms, if there are any, changed by the first; at some sites they are ``[C, 2, N]``."""
     if norms.norms:
-        first = norms.norms[0].channels
-        found = Modulation(first, seen.shape[-1], rank, rng)
-        found.look_at(torch.from_numpy(seen[:, :, :first].astype(np.float32)))
-        norms.modulated(found)
+        channels = norms.norms[0].channels
+        modulation = Modulation(channels, norm_moments.shape[-1], rank, rng)
+        modulation.look_at(torch.from_numpy(norm_moments[:, :, :channels].astype(np.float32)))
+        norms.modulated(modulation)
 
 
 def _inner_and_outer(norms: SiteNorms) -> dict[str, NDArray[np.float64]]:
     """Of a modulation; empty arrays if there is none."""
-    made = norms.modulation
-    if made is None:
+    modulation = norms.modulation
+    if modulation is None:
         return {"inner": np.zeros((0, 1)), "outer": np.zeros((0, 1))}
     return {
-        name: value.detach().numpy().astype(np.float64) for name, value in made.named_parameters()
+        name: value.detach().numpy().astype(np.float64)
+        for name, value in modulation.named_parameters()
     }
 
 
@@ -217,12 +220,12 @@ def _seen(
     sites: Sequence[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Features ``[C, m, F]`` at each site, and what norms ``[C, 2, N]`` are there."""
-    features, found = [], []
+    features, norm_moments = [], []
     for batch, _ in sites:
         with torch.no_grad():
             features.append(trunk(network.as_input(torch.from_numpy(batch))).numpy())
-        found.append(norms.measured())
-    return np.stack(features), np.stack(found)
+        norm_moments.append(norms.measured())
+    return np.stack(features), np.stack(norm_moments)
 
 
 def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int, rate: float) -> None:
@@ -248,8 +251,8 @@ def accuracy(
     labels: NDArray[np.int64],
 ) -> float:
     """Share of records that a network gets right; NaN without records."""
-    found = network.features(network.load_trunk(architecture, tensors), images)
-    logits = found @ tensors[HEAD_WEIGHT].T + tensors[HEAD_BIAS]
+    features = network.features(network.load_trunk(architecture, tensors), images)
+    logits = features @ tensors[HEAD_WEIGHT].T + tensors[HEAD_BIAS]
     return float((logits.argmax(axis=1) == labels).mean()) if len(labels) else float("nan")
 
 
@@ -262,14 +265,14 @@ def accuracy_at_sites(
     rng: np.random.Generator,
 ) -> float:
     """Accuracy of a network of made-up sites at some more of them; NaN without records."""
-    layout, found = Layout(network.feature_count(architecture), ()), []
+    layout, accuracies = Layout(network.feature_count(architecture), ()), []
     for site in range(_JUDGED if len(rows) else 0):
         batch = network.prepared(
             architecture, sources.at_site(task.some(rows), task.modality, site, rng)
         )
-        seen = network.as_input(torch.from_numpy(batch))
-        trunk = dict(site_norms.at_site(architecture, tensors, head, seen))
+        inputs = network.as_input(torch.from_numpy(batch))
+        trunk = dict(site_norms.at_site(architecture, tensors, head, inputs))
         features = network.features(network.load_trunk(architecture, trunk), batch)
         weight, bias = head.at(features, layout)
-        found.append(heads.accuracy(weight, bias, features, task.labels[rows]))
-    return float(np.mean(found)) if found else float("nan")
+        accuracies.append(heads.accuracy(weight, bias, features, task.labels[rows]))
+    return float(np.mean(accuracies)) if accuracies else float("nan")

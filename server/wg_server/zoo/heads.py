@@ -39,8 +39,8 @@ def fit_head(
         return loss, gradient.ravel()
 
     start = np.zeros(classes * (d + 1))
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
-    w = found.x.reshape(classes, d + 1)
+    optimum = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    w = optimum.x.reshape(classes, d + 1)
     w = w - w.mean(axis=0)
     weight = w[:, :d] / scale
     return weight, w[:, d] - weight @ mean

@@ -121,7 +121,7 @@ class Network:
 
 def wanted(specs: Sequence[TaskSpec], plan: NetworksPlan) -> list[tuple[str, TaskSpec]]:
     """Architecture and task of every network that a plan wants, families evenly chosen."""
-    found = []
+    chosen = []
     by_source: dict[str, dict[int, list[TaskSpec]]] = {}
     for spec in specs:
         by_source.setdefault(spec.name, {}).setdefault(spec.family, []).append(spec)
@@ -130,8 +130,8 @@ def wanted(specs: Sequence[TaskSpec], plan: NetworksPlan) -> list[tuple[str, Tas
         count = min(len(names), plan.families or len(names))
         for index in np.linspace(0, len(names) - 1, count).astype(int):
             sites = sorted(families[names[index]], key=lambda spec: spec.site)
-            found += sites[: plan.sites]
-    return [(architecture, spec) for architecture in plan.architectures for spec in found]
+            chosen += sites[: plan.sites]
+    return [(architecture, spec) for architecture in plan.architectures for spec in chosen]
 
 
 def base_jobs(zoo: Zoo, entries: Sequence[Entry], plan: NetworksPlan, seed: int) -> list[BaseJob]:
@@ -203,17 +203,17 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
     tensors = zoo.tensors(entry.sha256)
     try:
         features = tensors.pop("base_features").astype(np.float32)
-        held, inputs = tensors.pop("held").astype(np.int64), tensors.pop(_INPUTS)
+        held_out, inputs = tensors.pop("held").astype(np.int64), tensors.pop(_INPUTS)
         tensors, shifted = hostile_tensors.apart(tensors, _SHIFTED)
         tensors, head = hostile_tensors.apart(tensors, _HEAD)
-        tensors, beside = hostile_tensors.apart(tensors, family_network.PREFIX)
+        tensors, packed = hostile_tensors.apart(tensors, family_network.PREFIX)
     except (KeyError, ValueError) as error:
         raise DecodeError(f"object {entry.sha256}: not a network of the zoo: {error}") from error
     site_head, classes = None, len(entry.labels)
     if head:
         site_head = family_network.head_from_tensors(head, entry.architecture, classes)
-    further = family_network.unpacked(beside, _beside(entry.architecture), classes)
-    return Network(tensors, features, held, inputs, shifted, site_head, further)
+    further = family_network.unpacked(packed, _beside(entry.architecture), classes)
+    return Network(tensors, features, held_out, inputs, shifted, site_head, further)
 
 
 def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> None:
@@ -224,26 +224,28 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
     rng = streams.rng(Stream.NETWORK, entry.task.seed, entry.task.family, entry.task.site)
     order = rng.permutation(len(labels))
     count = min(len(order) // 5, HELD_LIMIT)
-    held, train = np.sort(order[:count]), order[count:]
+    held_out, train = np.sort(order[:count]), order[count:]
 
     def tuned(steps: int) -> dict[str, Array]:
-        seen, y = images[train], labels[train]
-        return fine_tune(architecture, base, seen, y, classes, steps=steps, rng=rng)
+        batch, y = images[train], labels[train]
+        return fine_tune(architecture, base, batch, y, classes, steps=steps, rng=rng)
 
     probe, tensors = tuned(0), tuned(steps)
 
     shifted: dict[str, Array] = {}
     head: dict[str, Array] = {}
-    beside: list[FamilyNetwork] = []
+    family_networks: list[FamilyNetwork] = []
     at_sites, kind = "", catalogue.known(architecture)
     if entry.task.own and kind.domain_shift:
         sites, longer = made_up_sites(architecture, task, train, rng), _STEPS_SHIFTED * steps
-        found, site_head = fine_tune_at_sites(
+        site_tensors, site_head = fine_tune_at_sites(
             architecture, base, sites, classes, steps=longer, rng=rng
         )
-        at_sites = f"{accuracy_at_sites(architecture, found, site_head, task, held, rng):.4f}"
-        shifted, head = network.own(architecture, found), site_head.tensors()
-        beside = [
+        at_sites = (
+            f"{accuracy_at_sites(architecture, site_tensors, site_head, task, held_out, rng):.4f}"
+        )
+        shifted, head = network.own(architecture, site_tensors), site_head.tensors()
+        family_networks = [
             _from_published(name, entry, task, train, steps) for name in _beside(architecture)
         ]
     data = safetensors.numpy.save(
@@ -251,32 +253,32 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
             **network.own(architecture, tensors),
             **{_SHIFTED + name: tensor for name, tensor in shifted.items()},
             **{_HEAD + name: tensor for name, tensor in head.items()},
-            **family_network.packed(beside),
+            **family_network.packed(family_networks),
             "base_features": network.features(
                 network.load_trunk(architecture, base), images
             ).astype(np.float16),
-            "held": held.astype(np.int32),
-            _INPUTS: images[held],
+            "held": held_out.astype(np.int32),
+            _INPUTS: images[held_out],
         }
     )
-    made = NetworkEntry(
+    network_entry = NetworkEntry(
         task=entry.key,
         architecture=architecture,
         base=base_id,
         family=entry.family,
         labels=entry.labels,
-        probe=f"{accuracy(architecture, probe, images[held], labels[held]):.4f}",
-        accuracy=f"{accuracy(architecture, tensors, images[held], labels[held]):.4f}",
+        probe=f"{accuracy(architecture, probe, images[held_out], labels[held_out]):.4f}",
+        accuracy=f"{accuracy(architecture, tensors, images[held_out], labels[held_out]):.4f}",
         at_sites=at_sites,
         sha256=zoo.put(data),
     )
-    atomic.write_bytes(_path(zoo.root, entry.key, architecture), canonical.encode(made))
+    atomic.write_bytes(_path(zoo.root, entry.key, architecture), canonical.encode(network_entry))
 
 
 def _beside(architecture: str) -> tuple[str, ...]:
     """Architectures of networks that are made where one of this architecture is."""
-    first, *others = modality(catalogue.known(architecture).modality).family_networks or ("",)
-    return tuple(others) if architecture == first else ()
+    primary, *companions = modality(catalogue.known(architecture).modality).family_networks or ("",)
+    return tuple(companions) if architecture == primary else ()
 
 
 def _from_published(
@@ -289,10 +291,10 @@ def _from_published(
     spec = entry.task
     rng = streams.rng(Stream.NETWORK_BESIDE, spec.seed, spec.family, spec.site)
     sites = made_up_sites(architecture, task, train, rng)
-    found, head = fine_tune_at_sites(
+    tensors, head = fine_tune_at_sites(
         architecture, make(), sites, len(task.names), steps=steps, rng=rng, rate=_PUBLISHED_RATE
     )
-    return FamilyNetwork(architecture, network.trunk_only(found), head)
+    return FamilyNetwork(architecture, network.trunk_only(tensors), head)
 
 
 def _path(root: Path, key: str, architecture: str) -> Path:

@@ -159,11 +159,11 @@ class ZooPlan:
         if not self.sources:
             raise ConfigError("sources: expected at least one")
         for source in self.sources:
-            found = modality_of(_MODALITIES.get(source.kind, self.modality))
-            if found.name != self.modality:
+            modality = modality_of(_MODALITIES.get(source.kind, self.modality))
+            if modality.name != self.modality:
                 raise ConfigError(
-                    f"source {source.kind}: has {found.title}, and {self.architecture} is for"
-                    f" {modality_of(self.modality).title}; set architecture: {found.head}"
+                    f"source {source.kind}: has {modality.title}, and {self.architecture} is for"
+                    f" {modality_of(self.modality).title}; set architecture: {modality.head}"
                 )
         for name in () if self.networks is None else self.networks.architectures:
             if catalogue.known(name).modality != self.modality:
@@ -225,8 +225,8 @@ def read_plan(path: Path | None) -> ZooPlan:
     Raises:
         ConfigError: It is missing, not YAML, or a field is unknown or wrong; the message names it.
     """
-    text, what = read_text(path, "wg_server.zoo", DEFAULT)
-    return settings.parse(text, ZooPlan, what)
+    text, name = read_text(path, "wg_server.zoo", DEFAULT)
+    return settings.parse(text, ZooPlan, name)
 
 
 def read_text(path: Path | None, package: str, default: str) -> tuple[bytes, str]:
@@ -236,10 +236,10 @@ def read_text(path: Path | None, package: str, default: str) -> tuple[bytes, str
     name = default if path is None else str(path)
     packaged = resources.files(package) / "plans" / f"{name}.yaml"
     if not packaged.is_file():
-        there = sorted(
-            Path(each.name).stem for each in (resources.files(package) / "plans").iterdir()
+        names = sorted(
+            Path(file.name).stem for file in (resources.files(package) / "plans").iterdir()
         )
         raise ConfigError(
-            f"{name}: neither a file nor a packaged plan; packaged are {', '.join(there)}"
+            f"{name}: neither a file nor a packaged plan; packaged are {', '.join(names)}"
         )
     return packaged.read_bytes(), f"{name}.yaml"

@@ -132,9 +132,9 @@ class Zoo:
         """
         path = self._object(sha256)
         data = atomic.read_bytes(path, limit=OBJECT_LIMIT)
-        found = canonical.sha256_hex(data)
-        if found != sha256:
-            raise VerificationError(f"{path}: SHA-256 {found}, expected {sha256}")
+        digest = canonical.sha256_hex(data)
+        if digest != sha256:
+            raise VerificationError(f"{path}: SHA-256 {digest}, expected {sha256}")
         try:
             return dict(safetensors.numpy.load(data))
         except (safetensors.SafetensorError, ValueError) as error:

@@ -223,8 +223,8 @@ PAINTERS: Mapping[str, Painter] = {
 
 def _noise_crops(rng: np.random.Generator, count: int, size: int, scale_: float) -> Field:
     """Windows into one field of noise: cheaper than a field for each image."""
-    whole = noise(rng, 256, scale_, rough=0.15)
+    field = noise(rng, 256, scale_, rough=0.15)
     top, left = rng.integers(0, 256, (2, count))
     rows = (top[:, None] + np.arange(size)) % 256
     columns = (left[:, None] + np.arange(size)) % 256
-    return np.asarray(whole[rows[:, :, None], columns[:, None, :]], dtype=np.float32)
+    return np.asarray(field[rows[:, :, None], columns[:, None, :]], dtype=np.float32)

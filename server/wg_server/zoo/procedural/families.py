@@ -134,10 +134,10 @@ def _scenes(family: Family, site: Site, kind: Class, count: int, rng: np.random.
         if kind.recipe is None:
             return ground
         # A material's sheet depends on the site's own, hence on the site alone.
-        own = streams.rng(
+        material_rng = streams.rng(
             Stream.MATERIAL, *family.seed, then=(int(site.sheet[0, 0] * 1e6) & 0xFFFF,)
         )
-        return surfaces.crops(rng, surfaces.sheet(own, kind.recipe), count, SIZE)
+        return surfaces.crops(rng, surfaces.sheet(material_rng, kind.recipe), count, SIZE)
     mask, height = glyphs.silhouette(rng, np.array(kind.style[:5], np.float32), count, SIZE)
     return np.asarray(
         ground + mask * sign * (0.1 + 0.3 * style[7]) + 0.4 * kind.style[5] * sign * height
@@ -162,13 +162,13 @@ def _classes(
         count = int(rng.integers(3, 11))
         return tuple(Class(f"part-{i}", "part", _style(rng)) for i in range(count))
     names = [str(n) for n in rng.choice(sorted(defects.PAINTERS), int(rng.integers(2, 8)))]
-    found = [
+    classes = [
         Class(f"{name}-{names[:i].count(name)}" if name in names[:i] else name, name, _style(rng))
         for i, name in enumerate(names)
     ]
     if rng.random() < 0.5:
-        found.insert(0, Class("good", "none", ()))
-    return tuple(found)
+        classes.insert(0, Class("good", "none", ()))
+    return tuple(classes)
 
 
 def _style(rng: np.random.Generator) -> tuple[float, ...]:

@@ -54,8 +54,8 @@ def cells(rng: np.random.Generator, size: int, count: int) -> tuple[Field, Field
     seeds = rng.uniform(0, size, (count, 2))
     y, x = np.mgrid[:size, :size] + 0.5
     distance, index = cKDTree(seeds, boxsize=size).query(np.stack([y, x], -1).reshape(-1, 2), k=2)
-    first, second = distance.reshape(size, size, 2).astype(np.float32).transpose(2, 0, 1)
-    return first, second - first, index[:, 0].reshape(size, size)
+    nearest, second = distance.reshape(size, size, 2).astype(np.float32).transpose(2, 0, 1)
+    return nearest, second - nearest, index[:, 0].reshape(size, size)
 
 
 def grating(size: int, period: float, angle: float) -> Field:

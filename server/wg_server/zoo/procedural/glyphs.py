@@ -67,7 +67,7 @@ def digits(rng: np.random.Generator) -> dict[str, Glyph]:
 
 def alphabet(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
     """Invented characters of two to four strokes each."""
-    found = {}
+    characters = {}
     for number in range(count):
         strokes: list[Stroke] = []
         pen = rng.uniform(-0.6, 0.6, 2)
@@ -81,8 +81,8 @@ def alphabet(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
                 end = rng.uniform(-0.7, 0.7, 2)
                 strokes.append(np.stack([pen, end]))
             pen = strokes[-1][-1] if rng.random() < 0.6 else rng.uniform(-0.6, 0.6, 2)
-        found[f"glyph-{number}"] = tuple(strokes)
-    return found
+        characters[f"glyph-{number}"] = tuple(strokes)
+    return characters
 
 
 def ink(

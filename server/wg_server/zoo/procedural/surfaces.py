@@ -50,14 +50,14 @@ def sheet(rng: np.random.Generator, recipe: Recipe) -> Field:
     return np.asarray(recipe.level + recipe.contrast * field, dtype=np.float32)
 
 
-def crops(rng: np.random.Generator, whole: Field, count: int, size: int) -> Field:
+def crops(rng: np.random.Generator, sheet: Field, count: int, size: int) -> Field:
     """Cut images from a sheet, some of them mirrored, ``[count, size, size]``."""
     top, left = rng.integers(0, SHEET, (2, count))
     rows = (top[:, None] + np.arange(size)) % SHEET
     columns = (left[:, None] + np.arange(size)) % SHEET
     mirrored = rng.random(count) < 0.5
     columns[mirrored] = columns[mirrored, ::-1]
-    return np.asarray(whole[rows[:, :, None], columns[:, None, :]], dtype=np.float32)
+    return np.asarray(sheet[rows[:, :, None], columns[:, None, :]], dtype=np.float32)
 
 
 def _angle(value: float) -> float:
@@ -70,9 +70,9 @@ def _rolled(rng: np.random.Generator, size: int, v: Values) -> Field:
 
 
 def _ground(rng: np.random.Generator, size: int, v: Values) -> Field:
-    one = noise(rng, size, 0.7, stretch=15 + 25 * v[0], angle=_angle(v[1]))
-    two = noise(rng, size, 0.7, stretch=15 + 25 * v[0], angle=_angle(v[1]) + 0.3 + v[2])
-    return one + v[3] * two
+    grain = noise(rng, size, 0.7, stretch=15 + 25 * v[0], angle=_angle(v[1]))
+    cross_grain = noise(rng, size, 0.7, stretch=15 + 25 * v[0], angle=_angle(v[1]) + 0.3 + v[2])
+    return grain + v[3] * cross_grain
 
 
 def _cast(rng: np.random.Generator, size: int, v: Values) -> Field:

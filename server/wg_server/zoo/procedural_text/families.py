@@ -65,9 +65,9 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     """The family of a seed."""
     rng = streams.rng(Stream.FAMILY, *seed)
     chosen = kind or str(rng.choice(list(KINDS), p=_ODDS))
-    known = KINDS[chosen]
-    count = min(int(rng.integers(*_CLASSES)), len(known))
-    concepts = tuple(known[i] for i in rng.permutation(len(known))[:count])
+    entries = KINDS[chosen]
+    count = min(int(rng.integers(*_CLASSES)), len(entries))
+    concepts = tuple(entries[i] for i in rng.permutation(len(entries))[:count])
     japanese = rng.random() < _JAPANESE
     style = int(rng.integers(3))
     names = [c.japanese if japanese else str(rng.choice(c.names)) for c in concepts]
@@ -88,8 +88,8 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
 
     def some(words: Sequence[str]) -> tuple[str, ...]:
         """Those that a site uses: fewer, the further it is from the nominal one."""
-        left = max(1, round(len(words) * (1 - 0.6 * strength * rng.random())))
-        return tuple(words[i] for i in rng.permutation(len(words))[:left])
+        count = max(1, round(len(words) * (1 - 0.6 * strength * rng.random())))
+        return tuple(words[i] for i in rng.permutation(len(words))[:count])
 
     machines = [vocabulary.OBJECTS[i] for i in rng.permutation(len(vocabulary.OBJECTS))[:6]]
     return Site(
@@ -99,7 +99,7 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
             for language in languages
         },
         objects={
-            language: tuple(str(rng.choice(getattr(one, language))) for one in machines)
+            language: tuple(str(rng.choice(getattr(machine, language))) for machine in machines)
             for language in languages
         },
         remarks=int(rng.integers(0, 4)),
@@ -131,8 +131,8 @@ def _note(family: Family, site: Site, label: int, rng: np.random.Generator) -> s
         .replace("{h}", f"0x{rng.integers(1 << 32):08x}")
     ]
     if family.kind == "objects":  # the machine is the class: something is wrong with it
-        other = vocabulary.SYMPTOMS[int(rng.integers(len(vocabulary.SYMPTOMS)))]
-        parts = [str(rng.choice(getattr(other, language))).replace("{o}", parts[0])]
+        symptom = vocabulary.SYMPTOMS[int(rng.integers(len(vocabulary.SYMPTOMS)))]
+        parts = [str(rng.choice(getattr(symptom, language))).replace("{o}", parts[0])]
     if family.kind in ("symptoms", "actions", "objects"):
         remarks = vocabulary.REMARKS[language]
         parts += [str(rng.choice(remarks)) for _ in range(int(rng.integers(site.remarks + 1)))]

@@ -28,12 +28,12 @@ class Concept:
 
 
 def _read(name: str) -> tuple[Concept, ...]:
-    found = []
+    concepts = []
     text = (resources.files(__package__) / "words" / f"{name}.txt").read_text("utf-8")
     for line in text.splitlines():
         names, en, ja = (tuple(w.strip() for w in part.split(";")) for part in line.split("|"))
-        found.append(Concept(names[:-1], names[-1], en, ja))
-    return tuple(found)
+        concepts.append(Concept(names[:-1], names[-1], en, ja))
+    return tuple(concepts)
 
 
 OBJECTS, SYMPTOMS = _read("objects"), _read("symptoms")

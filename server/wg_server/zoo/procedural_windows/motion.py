@@ -64,18 +64,18 @@ class Mover:
         wave = np.sin(
             turn[:, None, None] * high[:, None] + self.phases[labels][..., None]
         )  # [n, A, 4, T]
-        found = np.einsum("nah,naht->nat", jitter(rng, self.shape[labels], 0.2), wave)
+        signal = np.einsum("nah,naht->nat", jitter(rng, self.shape[labels], 0.2), wave)
         for index in np.unique(labels):
             rows = labels == index
             rough = coloured(rng, (int(rows.sum()), axes, length), float(self.colour[index]))
-            found[rows] += self.shake[index] * rough
+            signal[rows] += self.shake[index] * rough
         centre = rng.random((n, 1))
-        away = np.abs(np.arange(length) / length - centre) / np.maximum(
+        distance = np.abs(np.arange(length) / length - centre) / np.maximum(
             self.burst[labels][:, None], 0.05
         )
-        found *= np.exp(-(np.minimum(away, 9.0) ** 4))[:, None]
-        found += self.rest[labels][..., None] + 0.05 * rng.normal(size=(n, axes, 1))
-        return np.asarray(found)
+        signal *= np.exp(-(np.minimum(distance, 9.0) ** 4))[:, None]
+        signal += self.rest[labels][..., None] + 0.05 * rng.normal(size=(n, axes, 1))
+        return np.asarray(signal)
 
 
 def draw(rng: np.random.Generator) -> Mover:

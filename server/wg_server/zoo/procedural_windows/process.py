@@ -68,27 +68,27 @@ class Plant:
         """See ``Machine``."""
         n, v = len(labels), len(self.level)
         causes = coloured(rng, (n, _FACTORS, length), self.colour[0])
-        found = np.einsum("vf,nft->nvt", self.loading, causes)
-        found += 0.5 * coloured(rng, (n, v, length), self.colour[1])
-        found += self.wander * rng.normal(size=(n, v, 1))
+        signal = np.einsum("vf,nft->nvt", self.loading, causes)
+        signal += 0.5 * coloured(rng, (n, v, length), self.colour[1])
+        signal += self.wander * rng.normal(size=(n, v, 1))
         force = self.effects[labels] * jitter(rng, np.ones((n, 1, 1)), self.blur)  # [n, 6, V]
         time = np.arange(length) / length
         start = np.where(rng.random(n) < self.begun, -1.0, rng.uniform(-0.3, 0.6, n))
         since = time - start[:, None]  # [n, T]
         rise = np.clip(since / 0.1, 0, 1)
-        found += force[:, 0, :, None] * rise[:, None]
-        found += force[:, 1, :, None] * np.maximum(since, 0)[:, None]
+        signal += force[:, 0, :, None] * rise[:, None]
+        signal += force[:, 1, :, None] * np.maximum(since, 0)[:, None]
         turn = 2 * np.pi * (self.rate[labels] * step)[:, None] * np.arange(length)
         wave = np.sin(turn + 2 * np.pi * rng.random((n, 1))) * rise
-        found += force[:, 2, :, None] * wave[:, None]
+        signal += force[:, 2, :, None] * wave[:, None]
         hiss = rng.normal(size=(n, v, length)) * rise[:, None]
-        found += force[:, 3, :, None] * hiss
-        held = found[np.arange(n), :, np.clip((start * length).astype(int), 0, length - 1)]
+        signal += force[:, 3, :, None] * hiss
+        frozen = signal[np.arange(n), :, np.clip((start * length).astype(int), 0, length - 1)]
         stuck = np.clip(np.abs(force[:, 4, :, None]), 0, 1) * (since > 0)[:, None]
-        found = (1 - stuck) * found + stuck * held[:, :, None]
+        signal = (1 - stuck) * signal + stuck * frozen[:, :, None]
         hits = (rng.random((n, 1, length)) < 3 / length) * rise[:, None]
-        found += 2 * force[:, 5, :, None] * hits
-        return np.asarray(self.level[:, None] + self.scale[:, None] * found)
+        signal += 2 * force[:, 5, :, None] * hits
+        return np.asarray(self.level[:, None] + self.scale[:, None] * signal)
 
 
 def draw(rng: np.random.Generator) -> Plant:

@@ -120,25 +120,27 @@ class Rotor:
         """Impulses ``[n, T]``, with slip, and swaying with shaft or cage."""
         n, length = turn.shape
         cycles = self.ratio[labels] * rate  # strikes a sample
-        most = int(np.ceil(min(0.5, float(cycles.max(initial=0.0))) * length)) + 2
+        strikes = int(np.ceil(min(0.5, float(cycles.max(initial=0.0))) * length)) + 2
         gap = 1 / np.maximum(cycles, 1e-9)[:, None]
-        when = (np.arange(most) + rng.random((n, 1)) + 0.02 * rng.normal(size=(n, most))) * gap
-        force = jitter(rng, np.ones((n, most)), 0.15)
-        inside = (when >= 0) & (when < length - 1) & (cycles > 0)[:, None]
-        found = np.zeros((n, length))
+        times = (
+            np.arange(strikes) + rng.random((n, 1)) + 0.02 * rng.normal(size=(n, strikes))
+        ) * gap
+        force = jitter(rng, np.ones((n, strikes)), 0.15)
+        inside = (times >= 0) & (times < length - 1) & (cycles > 0)[:, None]
+        impulses = np.zeros((n, length))
         rows, _ = np.nonzero(inside)
-        np.add.at(found, (rows, when[inside].astype(np.int64)), force[inside])
+        np.add.at(impulses, (rows, times[inside].astype(np.int64)), force[inside])
         sway = 1 + self.depth[labels][:, None] * np.cos(self.sway[labels][:, None] * turn)
-        return found * sway * (self.strike[labels] * severity)[:, None]
+        return impulses * sway * (self.strike[labels] * severity)[:, None]
 
     def _ring(self, labels: Ints, signal: Floats, step: float) -> Floats:
         """The housing's resonances."""
         length = signal.shape[-1]
         line = np.fft.rfftfreq(length) / step
-        own = self.resonance[:, None]  # [3, 1]
-        response = 1 / (1 - (line / own) ** 2 + 2j * self.damping[:, None] * line / own)
-        gain = np.sqrt(2 * self.damping[:, None] * own) * 4
-        return filtered(signal, self.share[labels] @ (response * gain * (line / own)))
+        resonance = self.resonance[:, None]  # [3, 1]
+        response = 1 / (1 - (line / resonance) ** 2 + 2j * self.damping[:, None] * line / resonance)
+        gain = np.sqrt(2 * self.damping[:, None] * resonance) * 4
+        return filtered(signal, self.share[labels] @ (response * gain * (line / resonance)))
 
 
 def draw(rng: np.random.Generator) -> Rotor:

@@ -58,16 +58,16 @@ class Curves:
         warped += self.bend * rng.normal(size=(n, 1)) * np.sin(np.pi * time)
         warped += self.shift * rng.normal(size=(n, 1))
         place = np.clip((warped + 0.5) / 2, 0, 1) * (grid - 1.001)
-        left = place.astype(np.int64)
-        share = (place - left)[:, None]
+        lower = place.astype(np.int64)
+        share = (place - lower)[:, None]
         chosen = self.curves[labels]  # [n, C, G]
         rows = np.arange(n)[:, None, None], np.arange(sources)[None, :, None]
-        found = (1 - share) * chosen[(*rows, left[:, None])] + share * chosen[
-            (*rows, left[:, None] + 1)
+        signal = (1 - share) * chosen[(*rows, lower[:, None])] + share * chosen[
+            (*rows, lower[:, None] + 1)
         ]
-        found = found * jitter(rng, np.ones((n, 1, 1)), self.lift)
+        signal = signal * jitter(rng, np.ones((n, 1, 1)), self.lift)
         level, colour = self.noise
-        return np.asarray(found + level * coloured(rng, (n, sources, length), colour))
+        return np.asarray(signal + level * coloured(rng, (n, sources, length), colour))
 
 
 def draw(rng: np.random.Generator) -> Curves:
@@ -79,8 +79,8 @@ def draw(rng: np.random.Generator) -> Curves:
         name = "stroke"
     else:
         base = np.stack([_profile(rng, time) for _ in range(c)])
-        own = np.stack([[_profile(rng, time) for _ in range(c)] for _ in range(k)])
-        curves = base + rng.uniform(0.2, 1.0) * own
+        profiles = np.stack([[_profile(rng, time) for _ in range(c)] for _ in range(k)])
+        curves = base + rng.uniform(0.2, 1.0) * profiles
         name = "profile"
     return Curves(
         labels=tuple(f"{name}-{row}" for row in range(k)),
@@ -94,23 +94,23 @@ def draw(rng: np.random.Generator) -> Curves:
 
 def _stroke(rng: np.random.Generator, time: Floats) -> Floats:
     """One or two second-order answers to a step."""
-    found = np.zeros_like(time)
+    curve = np.zeros_like(time)
     for _ in range(int(rng.integers(1, 3))):
         since = np.maximum(time - rng.uniform(0.0, 0.7), 0)
         damping, rate = rng.uniform(0.1, 1.2), rng.uniform(6, 60)
         ring = np.cos(rate * np.sqrt(max(1 - damping**2, 0.01)) * since)
-        found += (
+        curve += (
             rng.choice([-1, 1]) * rng.uniform(0.4, 1) * (1 - np.exp(-damping * rate * since) * ring)
         )
-    return found
+    return curve
 
 
 def _profile(rng: np.random.Generator, time: Floats) -> Floats:
     """Bumps, a trend and a slow wave."""
-    found = rng.normal() * 0.3 * time + 0.4 * rng.normal() * np.sin(
+    curve = rng.normal() * 0.3 * time + 0.4 * rng.normal() * np.sin(
         2 * np.pi * (rng.uniform(0.4, 2) * time + rng.random())
     )
     for _ in range(int(rng.integers(1, _BUMPS))):
         width = np.exp(rng.uniform(np.log(0.02), np.log(0.25)))
-        found += rng.normal() * np.exp(-0.5 * ((time - rng.uniform(0, 1)) / width) ** 2)
-    return np.asarray(found)
+        curve += rng.normal() * np.exp(-0.5 * ((time - rng.uniform(0, 1)) / width) ** 2)
+    return np.asarray(curve)
