@@ -170,7 +170,7 @@ def test_the_command_prints_one_document(
     home: ServerHome, card: dict[str, object], tmp_path: Path
 ) -> None:
     plan = tmp_path / "plan.yaml"
-    plan.write_text("steps: 2\nbatch: 2\nwidth: 16\ndepth: 1\nepisodes: 2\nworkers: 0\n")
+    plan.write_text("steps: 2\nwidth: 16\ndepth: 1\nepisodes: 2\nworkers: 0\n")
     words = ["--home", str(home.root), "--plan", str(plan), "--json"]
     words += ["--device", "cpu", "--precision", "bf16"]
     before = versions.read(home, str(card["version"]))
