@@ -80,8 +80,8 @@ class ArchitectureSpec:
         Raises:
             ConfigError: No such plan.
         """
-        wanted = check_plan(plan)
-        return wanted if wanted in self.plans else self.plans[-1]
+        plan_name = check_plan(plan)
+        return plan_name if plan_name in self.plans else self.plans[-1]
 
 
 _CNN = "wg_common.nets.cnn"
@@ -119,8 +119,8 @@ BESIDE: dict[str, ArchitectureSpec] = {
 def architectures() -> dict[str, ArchitectureSpec]:
     """All architectures by name: a head for each modality, and ``NETWORKS``."""
     heads = {
-        found.head: ArchitectureSpec(found.head, found.name, (HEAD_PLAN,))
-        for found in MODALITIES.values()
+        modality.head: ArchitectureSpec(modality.head, modality.name, (HEAD_PLAN,))
+        for modality in MODALITIES.values()
     }
     return heads | NETWORKS
 
@@ -131,10 +131,10 @@ def known(name: str) -> ArchitectureSpec:
     Raises:
         ConfigError: No such architecture.
     """
-    found = architectures()
-    if name not in found:
-        raise ConfigError(f"architecture {name!r}: expected one of {', '.join(found)}")
-    return found[name]
+    specs = architectures()
+    if name not in specs:
+        raise ConfigError(f"architecture {name!r}: expected one of {', '.join(specs)}")
+    return specs[name]
 
 
 def network(name: str) -> ArchitectureSpec:

@@ -67,7 +67,7 @@ def read(path: Path, key: PublicKey) -> tuple[WeightsManifest, dict[str, Tensors
     """
     with _opened(path) as stream:
         manifest, places = _verified(stream, key)
-    return manifest, {name: FileTensors(path, each) for name, each in places.items()}
+    return manifest, {name: FileTensors(path, part) for name, part in places.items()}
 
 
 def decode(
@@ -82,8 +82,8 @@ def decode(
     stream = io.BytesIO(data)
     manifest, places = _verified(stream, key)
     return manifest, {
-        candidate: {name: tensors.read(stream, place, what=_WHAT) for name, place in each.items()}
-        for candidate, each in places.items()
+        candidate: {name: tensors.read(stream, place, what=_WHAT) for name, place in part.items()}
+        for candidate, part in places.items()
     }
 
 
@@ -93,10 +93,10 @@ def _verified(
     text, signature, body, checkpoint = weights_package.layout(stream)
     manifest = _manifest(stream, text, signature, key)
     container.section(stream, checkpoint, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
-    found = _digest(stream, body)
-    if found != body.sha256 or found != manifest.tensors_sha256:
+    digest = _digest(stream, body)
+    if digest != body.sha256 or digest != manifest.tensors_sha256:
         raise VerificationError(
-            f"{_WHAT}: tensors hash to {found}, the manifest says {manifest.tensors_sha256}"
+            f"{_WHAT}: tensors hash to {digest}, the manifest says {manifest.tensors_sha256}"
         )
     places = tensors.places(stream, body.offset, body.size, what=_WHAT, half=True)
     tensors.check_finite(stream, places, what=_WHAT)
@@ -117,13 +117,13 @@ def _manifest(stream: BinaryIO, text: Span, signature: Span, key: PublicKey) -> 
 def _digest(stream: BinaryIO, span: Span) -> str:
     digest = hashlib.sha256()
     stream.seek(span.offset)
-    left = span.size
-    while left > 0:
-        piece = stream.read(min(tensors.PIECE, left))
+    remaining = span.size
+    while remaining > 0:
+        piece = stream.read(min(tensors.PIECE, remaining))
         if not piece:
             raise DecodeError(f"wgw file: section {span.name!r} is cut short")
         digest.update(piece)
-        left -= len(piece)
+        remaining -= len(piece)
     return digest.hexdigest()
 
 

@@ -154,13 +154,13 @@ def by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, 
     Raises:
         DecodeError: A tensor belongs to no candidate, or a candidate has none.
     """
-    found: dict[str, dict[str, T]] = {candidate.name: {} for candidate in manifest.candidates}
+    groups: dict[str, dict[str, T]] = {candidate.name: {} for candidate in manifest.candidates}
     for name, value in flat.items():
         candidate, slash, key_name = name.partition("/")
-        if not slash or candidate not in found:
+        if not slash or candidate not in groups:
             raise DecodeError(f"weights package: tensor {name!r} belongs to no candidate")
-        found[candidate][key_name] = value
-    empty = [name for name, tensors in found.items() if not tensors]
+        groups[candidate][key_name] = value
+    empty = [name for name, tensors in groups.items() if not tensors]
     if empty:
         raise DecodeError(f"weights package: candidates without tensors: {', '.join(empty)}")
-    return found
+    return groups

@@ -32,61 +32,61 @@ def survey_cells(
     Raises:
         DataError: The table as a whole cannot be used.
     """
-    wanted = [_LABEL, _SPLIT, *([unit_column] if unit_column else [])]
-    found = cells.read(table, wanted, reading.encoding)
+    columns = [_LABEL, _SPLIT, *([unit_column] if unit_column else [])]
+    cell_table = cells.read(table, columns, reading.encoding)
     if modality is not None:
-        dataset.check_modality(modality, found.records.modality.name, table)
-    if unit_column and unit_column not in found.columns:
+        dataset.check_modality(modality, cell_table.records.modality.name, table)
+    if unit_column and unit_column not in cell_table.columns:
         raise DataError(f"{table}: no column {unit_column!r} to name the privacy unit")
-    n = len(found.records)
-    said = [dataset.composed(cell.strip()) for cell in found.columns.get(_LABEL, [""] * n)]
-    units = list(found.columns[unit_column]) if unit_column else None
-    sides = None if split is None else found.columns.get(_SPLIT)
+    n = len(cell_table.records)
+    declared = [dataset.composed(cell.strip()) for cell in cell_table.columns.get(_LABEL, [""] * n)]
+    units = list(cell_table.columns[unit_column]) if unit_column else None
+    sides = None if split is None else cell_table.columns.get(_SPLIT)
     parts = ("", "0") if split == 0 else (str(split),)
-    labels = _domain(table, labels, said)
+    labels = _domain(table, labels, declared)
     index = dataset.label_index(labels)
-    kept: list[int] = []
+    usable: list[int] = []
     problems: list[Problem] = []
     for row in range(n):
-        reason = found.problems.get(row, "")
+        reason = cell_table.problems.get(row, "")
         if not reason:
             if sides is not None and sides[row].strip() not in parts:
                 continue
-            if said[row] and said[row] not in index:
-                reason = dataset.undeclared(said[row], labels)
+            if declared[row] and declared[row] not in index:
+                reason = dataset.undeclared(declared[row], labels)
             elif units is not None and not units[row].strip():
                 reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason:
-            problems.append(Problem(name=found.records.names[row], reason=reason))
+            problems.append(Problem(name=cell_table.records.names[row], reason=reason))
         else:
-            kept.append(row)
-    dataset.check_count(table, len(kept))
+            usable.append(row)
+    dataset.check_count(table, len(usable))
     hint = f"{table.name}: read as CP932 (Shift-JIS); if texts look wrong, say --encoding"
     return dataset.Survey(
         data=dataset.SiteData(
-            records=found.records.take(kept),
-            modality=found.records.modality.name,
+            records=cell_table.records.take(usable),
+            modality=cell_table.records.modality.name,
             labels=np.array(
-                [index.get(said[row], dataset.UNLABELLED) for row in kept], dtype=np.int64
+                [index.get(declared[row], dataset.UNLABELLED) for row in usable], dtype=np.int64
             ),
             label_names=tuple(labels),
-            names=tuple(found.records.names[row] for row in kept),
-            units=None if units is None else tuple(units[row] for row in kept),
-            rows=np.array(kept, dtype=np.int64),
+            names=tuple(cell_table.records.names[row] for row in usable),
+            units=None if units is None else tuple(units[row] for row in usable),
+            rows=np.array(usable, dtype=np.int64),
         ),
         problems=tuple(problems),
-        hints=(hint,) if found.encoding == "cp932" != reading.encoding else (),
+        hints=(hint,) if cell_table.encoding == "cp932" != reading.encoding else (),
     )
 
 
-def _domain(table: Path, labels: Sequence[str] | None, said: Sequence[str]) -> Sequence[str]:
+def _domain(table: Path, labels: Sequence[str] | None, cell_labels: Sequence[str]) -> Sequence[str]:
     """The labels that are declared, or those that the table has.
 
     Raises:
         DataError: There are none, or two of the table's may be one class.
     """
     if labels is None:
-        labels = sorted({label for label in said if label})
+        labels = sorted({label for label in cell_labels if label})
         check_case(table, labels)
     if not labels:
         raise DataError(f"{table}: no labels; declare them (--labels a,b,c)")

@@ -57,21 +57,21 @@ class SiteData:
     @property
     def present(self) -> tuple[str, ...]:
         """Labels that have a record here. Private: the domain is public, this is not."""
-        found = np.unique(self.labels[self.labels >= 0])
-        return tuple(self.label_names[index] for index in found)
+        indices = np.unique(self.labels[self.labels >= 0])
+        return tuple(self.label_names[index] for index in indices)
 
-    def take(self, kept: Sequence[int]) -> SiteData:
+    def take(self, rows: Sequence[int]) -> SiteData:
         """Some of the records, in the order given."""
         files = self.records
         return replace(
             self,
-            records=files.take(kept)
+            records=files.take(rows)
             if isinstance(files, RecordFiles | LogRecords | cells.CellRecords)
-            else [files[index] for index in kept],
-            labels=self.labels[list(kept)],
-            names=tuple(self.names[index] for index in kept),
-            units=None if self.units is None else tuple(self.units[index] for index in kept),
-            rows=None if self.rows is None else self.rows[list(kept)],
+            else [files[index] for index in rows],
+            labels=self.labels[list(rows)],
+            names=tuple(self.names[index] for index in rows),
+            units=None if self.units is None else tuple(self.units[index] for index in rows),
+            rows=None if self.rows is None else self.rows[list(rows)],
         )
 
 
@@ -115,10 +115,10 @@ def composed(name: str) -> str:
 def nothing_found(path: Path, strays: Sequence[Problem]) -> str:
     """What is said where there is no record: what is read, and what lies there instead."""
     suffixes = ", ".join(
-        sorted({suffix for each in registry.MODALITIES.values() for suffix in each.suffixes})
+        sorted({suffix for kind in registry.MODALITIES.values() for suffix in kind.suffixes})
     )
-    found = f"; found {strays[0].name}: {strays[0].reason}" if strays else "; the folder is empty"
-    return f"{path}: no {registry.listed('name', 'or')} found (read are {suffixes}){found}"
+    stray = f"; found {strays[0].name}: {strays[0].reason}" if strays else "; the folder is empty"
+    return f"{path}: no {registry.listed('name', 'or')} found (read are {suffixes}){stray}"
 
 
 def records_of(path: Path, files: Sequence[Path], reading: ReadingConfig = READING) -> RecordFiles:
@@ -130,13 +130,13 @@ def records_of(path: Path, files: Sequence[Path], reading: ReadingConfig = READI
     Raises:
         DataError: They are of several modalities.
     """
-    first: dict[str, Path] = {}
+    example_of: dict[str, Path] = {}
     for entry in files:
-        first.setdefault(modality_name(entry), entry)
-    names = [name for name in registry.MODALITIES if name in first]
+        example_of.setdefault(modality_name(entry), entry)
+    names = [name for name in registry.MODALITIES if name in example_of]
     if len(names) > 1:
         titles = " and ".join(modality_of(name).title for name in names)
-        examples = " and ".join(str(first[name]) for name in names)
+        examples = " and ".join(str(example_of[name]) for name in names)
         raise DataError(f"{path}: {titles}, such as {examples}; a data set has one kind of records")
     return RecordFiles(reader(names[0] if names else Images.name, reading), files)
 
@@ -156,26 +156,26 @@ def is_record(entry: Path) -> bool:
 
 def modality_name(entry: Path) -> str:
     """The modality that a file's name says, or nothing."""
-    found = registry.of_file(entry.name)
-    return "" if found is None else found.name
+    modality = registry.of_file(entry.name)
+    return "" if modality is None else modality.name
 
 
-def check_modality(wanted: str, found: str, path: str | Path) -> None:
+def check_modality(expected: str, actual: str, path: str | Path) -> None:
     """Refuse records that the encoder is not made for.
 
     Raises:
         DataError: They are of another modality.
     """
-    if wanted != found:
-        raise DataError(f"{path}: {other_kind(wanted, found)}")
+    if expected != actual:
+        raise DataError(f"{path}: {other_kind(expected, actual)}")
 
 
-def other_kind(wanted: str, found: str) -> str:
+def other_kind(expected: str, actual: str) -> str:
     """What is said of records that the encoder is not made for."""
-    title = modality_of(found).title
+    title = modality_of(actual).title
     return (
         f"holds {title}, but this home's encoder, which came from the server, is for"
-        f" {modality_of(wanted).title}; join a server whose zoo is of {title}"
+        f" {modality_of(expected).title}; join a server whose zoo is of {title}"
     )
 
 

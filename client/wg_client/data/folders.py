@@ -95,8 +95,8 @@ def survey_folder(
     Raises:
         DataError: It cannot be read, or its folders cannot be classes.
     """
-    found = Found()
-    entries = [entry for entry in listing(path) if not _left_behind(path, entry, found)]
+    sorted_files = Found()
+    entries = [entry for entry in listing(path) if not _left_behind(path, entry, sorted_files)]
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     named = [entry.name for entry in folders if entry.name != UNLABELLED_FOLDER]
     if labels is None:
@@ -108,25 +108,25 @@ def survey_folder(
     for entry in entries:
         if entry.is_symlink() and entry.is_dir():
             reason = "a link to a folder; links are not followed: copy the records, or move them"
-            found.problems.append(Problem(name=entry.name, reason=reason))
+            sorted_files.problems.append(Problem(name=entry.name, reason=reason))
         elif not entry.is_dir():
-            _sort_in(path, entry, UNLABELLED, found)
+            _sort_in(path, entry, UNLABELLED, sorted_files)
         elif entry.name != UNLABELLED_FOLDER and composed(entry.name) not in index:
             problem = Problem(
                 name=printable_name(entry.name), reason=undeclared(entry.name, domain)
             )
-            found.problems.append(problem)
+            sorted_files.problems.append(problem)
         else:
             label = index.get(composed(entry.name), UNLABELLED)
             for inner in _below(entry):
-                _sort_in(path, inner, label, found)
-    _set_tables_aside(path, found, modality)
-    return finish(path, found, domain, modality, reading, with_units=False)
+                _sort_in(path, inner, label, sorted_files)
+    _set_tables_aside(path, sorted_files, modality)
+    return finish(path, sorted_files, domain, modality, reading, with_units=False)
 
 
 def finish(
     root: Path,
-    found: Found,
+    sorted_files: Found,
     domain: Sequence[str],
     modality: str | None,
     reading: ReadingConfig,
@@ -138,32 +138,32 @@ def finish(
     Raises:
         DataError: Too many, or of several modalities where none was asked for.
     """
-    check_count(root, len(found.paths))
+    check_count(root, len(sorted_files.paths))
     records = (
-        records_of(root, found.paths, reading)
+        records_of(root, sorted_files.paths, reading)
         if modality is None
-        else RecordFiles(reader(modality, reading), found.paths)
+        else RecordFiles(reader(modality, reading), sorted_files.paths)
     )
     data = SiteData(
         records=records,
         modality=records.modality.name,
-        labels=np.asarray(found.labels, dtype=np.int64),
+        labels=np.asarray(sorted_files.labels, dtype=np.int64),
         label_names=tuple(domain),
-        names=tuple(str(entry.relative_to(root)) for entry in found.paths),
-        units=tuple(found.units) if with_units else None,
+        names=tuple(str(entry.relative_to(root)) for entry in sorted_files.paths),
+        units=tuple(sorted_files.units) if with_units else None,
     )
-    kinds = [modality_name(path) for path in found.paths]
-    kept = [row for row, kind in enumerate(kinds) if kind == data.modality]
-    problems = found.problems + [
+    kinds = [modality_name(path) for path in sorted_files.paths]
+    matching = [row for row, kind in enumerate(kinds) if kind == data.modality]
+    problems = sorted_files.problems + [
         Problem(name=data.names[row], reason=other_kind(data.modality, kind))
         for row, kind in enumerate(kinds)
         if kind != data.modality
     ]
     return Survey(
-        data=data.take(kept),
+        data=data.take(matching),
         problems=tuple(problems),
-        strays=tuple(found.strays),
-        hints=tuple(found.hints),
+        strays=tuple(sorted_files.strays),
+        hints=tuple(sorted_files.hints),
     )
 
 
@@ -193,7 +193,7 @@ def printable_name(name: str) -> str:
 def _check_classes(path: Path, names: Sequence[str]) -> None:
     """Refuse folders that are no classes, or that may be one class or two."""
     plain = {name: composed(name).casefold() for name in names}
-    for other, what, mend in (
+    for words, looks, mend in (
         (_SPLITS, "parts of a split", "point --data at one of them"),
         (
             _PARTS,
@@ -201,77 +201,77 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
             "sort whole records into a folder for each class",
         ),
     ):
-        hits = [name for name in names if plain[name] in other]
+        hits = [name for name in names if plain[name] in words]
         if hits and len(hits) == len(names):
             raise DataError(
-                f"{path}: folders {listed(hits)} look like {what}, not like classes: {mend}, or"
+                f"{path}: folders {listed(hits)} look like {looks}, not like classes: {mend}, or"
                 " declare the labels (--labels a,b,c) if they are classes"
             )
-    seen: dict[str, str] = {}
+    spellings: dict[str, str] = {}
     for name in names:
-        twin = seen.setdefault(plain[name], name)
+        twin = spellings.setdefault(plain[name], name)
         if twin == name:
             continue
-        how = "look the same" if composed(twin) == composed(name) else "differ in case alone"
+        difference = "look the same" if composed(twin) == composed(name) else "differ in case alone"
         mend = "join them" if composed(twin) == composed(name) else "join them, or declare both"
         raise DataError(
-            f"{path}: folders {twin!r} and {name!r} {how}: one class or two? {mend}"
+            f"{path}: folders {twin!r} and {name!r} {difference}: one class or two? {mend}"
             + ("" if mend == "join them" else " (--labels)")
         )
 
 
-def _left_behind(root: Path, entry: Path, found: Found) -> bool:
+def _left_behind(root: Path, entry: Path, sorted_files: Found) -> bool:
     """Whether a program left a folder behind; it is named then."""
     if entry.name in _ARCHIVE:
         name = str(entry.relative_to(root))
-        found.strays.append(Problem(name=name, reason="left behind by a program; delete it"))
+        sorted_files.strays.append(Problem(name=name, reason="left behind by a program; delete it"))
         return True
     return False
 
 
-def _sort_in(root: Path, entry: Path, label: int, found: Found) -> None:
+def _sort_in(root: Path, entry: Path, label: int, sorted_files: Found) -> None:
     """Put one file where it belongs: records, problems, strays."""
     name = str(entry.relative_to(root))
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
         shown = printable_name(name)
-        found.problems.append(Problem(name=shown, reason="its name is not UTF-8"))
+        sorted_files.problems.append(Problem(name=shown, reason="its name is not UTF-8"))
         return
     if not inside(root, entry):
-        found.strays.append(
+        sorted_files.strays.append(
             Problem(name=name, reason="a link that leads out of the folder, or in a circle")
         )
     elif not entry.is_file():
         reason = "a link to a folder" if entry.is_dir() else "not a file"
-        found.strays.append(Problem(name=name, reason=reason))
+        sorted_files.strays.append(Problem(name=name, reason=reason))
     elif not is_record(entry):
-        found.strays.append(Problem(name=name, reason=_no_record(entry)))
+        sorted_files.strays.append(Problem(name=name, reason=_no_record(entry)))
     else:
-        found.paths.append(entry)
-        found.labels.append(label)
+        sorted_files.paths.append(entry)
+        sorted_files.labels.append(label)
 
 
-def _set_tables_aside(root: Path, found: Found, modality: str | None) -> None:
+def _set_tables_aside(root: Path, sorted_files: Found, modality: str | None) -> None:
     """A text beside other records is none; nor is a CSV file that lies alone beside images.
 
     Where the modality is known, a file of another one says nothing about the others.
     """
-    texts = lies_beside(found.paths) if modality is None else set()
-    for row in reversed(range(len(found.paths))):
-        path = found.paths[row]
+    texts = lies_beside(sorted_files.paths) if modality is None else set()
+    for row in reversed(range(len(sorted_files.paths))):
+        path = sorted_files.paths[row]
         if path in texts:
             name = str(path.relative_to(root))
-            found.strays.append(Problem(name=name, reason="a text beside other records"))
-            del found.paths[row], found.labels[row]
-    kinds = {modality_name(path) for path in found.paths} if modality is None else {modality}
+            sorted_files.strays.append(Problem(name=name, reason="a text beside other records"))
+            del sorted_files.paths[row], sorted_files.labels[row]
+    kinds = {modality_name(path) for path in sorted_files.paths} if modality is None else {modality}
     if Images.name not in kinds:
         return
-    for row in reversed(range(len(found.paths))):
-        path = found.paths[row]
+    for row in reversed(range(len(sorted_files.paths))):
+        path = sorted_files.paths[row]
         if path.parent == root and path.suffix.lower() == ".csv":
-            found.strays.append(Problem(name=path.name, reason=_TABLE))
-            del found.paths[row], found.labels[row]
+            sorted_files.strays.append(Problem(name=path.name, reason=_TABLE))
+            del sorted_files.paths[row], sorted_files.labels[row]
 
 
 _TABLE = (
@@ -289,10 +289,10 @@ def _no_record(entry: Path) -> str:
 
 def _below(folder: Path) -> list[Path]:
     """Files below a folder at any depth, hidden ones apart; links to folders are not followed."""
-    found: list[Path] = []
+    files: list[Path] = []
     for entry in listing(folder):
         if entry.is_dir() and not entry.is_symlink():
-            found += _below(entry)
+            files += _below(entry)
         else:
-            found.append(entry)
-    return found
+            files.append(entry)
+    return files

@@ -83,23 +83,23 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
         else:
             digests[row] = content_digest(record)
             looks.see(data.names[row], record)
-            one, two, *_ = *record.shape, 0, 0
-            shapes[row] = one, two
+            first_side, second_side, *_ = *record.shape, 0, 0
+            shapes[row] = first_side, second_side
         if stage is not None and ((row + 1) % _STEP == 0 or row + 1 == len(data)):
             stage("read", row + 1, len(data))
     unit_of = data.units if units and data.units is not None else [""] * len(data)
     groups: dict[tuple[str, bytes], list[int]] = {}
     for row, digest in digests.items():
         groups.setdefault((unit_of[row], digest), []).append(row)
-    kept: list[int] = []
+    counted: list[int] = []
     duplicates: list[Duplicate] = []
     for rows in groups.values():
-        _settle(data, rows, kept, problems, duplicates)
-    kept.sort()
+        _settle(data, rows, counted, problems, duplicates)
+    counted.sort()
     return Inspection(
-        data=data.take(kept),
-        digests=tuple(digests[row] for row in kept),
-        shapes=np.array([shapes[row] for row in kept], dtype=np.int64).reshape(-1, 2),
+        data=data.take(counted),
+        digests=tuple(digests[row] for row in counted),
+        shapes=np.array([shapes[row] for row in counted], dtype=np.int64).reshape(-1, 2),
         problems=tuple(problems),
         duplicates=tuple(duplicates),
         hints=(*survey.hints, *looks.hints(), *_in_two_units(groups)),
@@ -126,29 +126,29 @@ def decoded_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...
     One damaged file ends nothing, and no more than one part is in memory.
     """
     for start in range(0, len(data), _STEP):
-        kept: list[int] = []
+        decodable: list[int] = []
         records: list[Record] = []
         problems: list[Problem] = []
         for row in range(start, min(start + _STEP, len(data))):
             try:
                 records.append(decode(data, row))
-                kept.append(row)
+                decodable.append(row)
             except DataError as error:
                 reason = _without_path(data, row, error)
                 problems.append(Problem(name=data.names[row], reason=reason))
-        yield replace(data.take(kept), records=records), tuple(problems)
+        yield replace(data.take(decodable), records=records), tuple(problems)
 
 
 def _settle(
     data: SiteData,
     rows: list[int],
-    kept: list[int],
+    counted: list[int],
     problems: list[Problem],
     duplicates: list[Duplicate],
 ) -> None:
     """Decide which files of one content, of one unit, count."""
     if len(rows) == 1:
-        kept.append(rows[0])
+        counted.append(rows[0])
         return
     names = [data.names[row] for row in rows]
     labels = sorted({int(data.labels[row]) for row in rows} - {UNLABELLED})
@@ -158,13 +158,13 @@ def _settle(
             Problem(name=name, reason=f"the same content has labels {words}") for name in names
         ]
         return
-    first = min(
+    choice = min(
         (row for row in rows if not labels or data.labels[row] != UNLABELLED),
         key=lambda row: data.names[row],
     )
-    kept.append(first)
+    counted.append(choice)
     duplicates += [
-        Duplicate(name=data.names[row], same_as=data.names[first]) for row in rows if row != first
+        Duplicate(name=data.names[row], same_as=data.names[choice]) for row in rows if row != choice
     ]
 
 
@@ -173,7 +173,7 @@ def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
     units: dict[bytes, list[str]] = {}
     for unit, digest in groups:
         units.setdefault(digest, []).append(unit)
-    several = [found for found in units.values() if len(found) > 1]
+    several = [unit_names for unit_names in units.values() if len(unit_names) > 1]
     if not several:
         return []
     named = ", ".join(unit[:_NAME] for unit in sorted(several[0])[:5])

@@ -39,28 +39,28 @@ class Interval:
 
 
 def rows_of(
-    file: Path, name: str, found: SensorLog, log: LogConfig, intervals: Sequence[Interval]
+    file: Path, name: str, sensor_log: SensorLog, log: LogConfig, intervals: Sequence[Interval]
 ) -> NDArray[np.int64]:
     """Number of the interval that each row lies in, or -1.
 
     Raises:
         DataError: Two intervals of one log overlap.
     """
-    times = np.arange(len(found)) / log.rate if found.times is None else found.times
-    where = np.full(len(found), -1, dtype=np.int64)
-    for number, one in enumerate(intervals):
-        if one.file is not None and one.file not in (name, file.name, file.stem):
+    times = np.arange(len(sensor_log)) / log.rate if sensor_log.times is None else sensor_log.times
+    interval_of = np.full(len(sensor_log), -1, dtype=np.int64)
+    for number, interval in enumerate(intervals):
+        if interval.file is not None and interval.file not in (name, file.name, file.stem):
             continue
-        rows = (times >= one.start) & (times < one.end)
-        taken = np.unique(where[rows & (where >= 0)])
-        if len(taken):
-            other = intervals[int(taken[0])]
+        rows = (times >= interval.start) & (times < interval.end)
+        overlapped = np.unique(interval_of[rows & (interval_of >= 0)])
+        if len(overlapped):
+            earlier = intervals[int(overlapped[0])]
             raise DataError(
-                f"{file}: {log.intervals}: lines {other.line} and {one.line} overlap; a moment has"
-                " one label"
+                f"{file}: {log.intervals}: lines {earlier.line} and {interval.line} overlap; a"
+                " moment has one label"
             )
-        where[rows] = number
-    return where
+        interval_of[rows] = number
+    return interval_of
 
 
 def read_intervals(
@@ -80,7 +80,7 @@ def read_intervals(
     text = tables.decode_text(data, str(table), encoding)
     delimiter = tables.delimiter_of(text.partition("\n")[0])
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    found = []
+    intervals = []
     try:
         names = next(reader, [])
         places = {
@@ -95,10 +95,10 @@ def read_intervals(
                 )
         for line, cells in enumerate(reader, 2):
             if cells:
-                found.append(_interval(table, line, cells, places, unit_column))
+                intervals.append(_interval(table, line, cells, places, unit_column))
     except csv.Error as error:
         raise DataError(f"{table}: line {reader.line_num}: not CSV: {error}") from error
-    return found
+    return intervals
 
 
 def _interval(

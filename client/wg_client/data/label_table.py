@@ -41,8 +41,8 @@ def survey_table(
     Raises:
         DataError: The table as a whole cannot be read.
     """
-    found = Found()
-    rows = _read(path / dataset.RECORDS_CSV, unit_column, reading, found)
+    sorted_files = Found()
+    rows = _read(path / dataset.RECORDS_CSV, unit_column, reading, sorted_files)
     if labels is None:
         labels = sorted(
             {row.label for row in rows.values() if not isinstance(row, str) and row.label}
@@ -59,20 +59,20 @@ def survey_table(
             reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason or isinstance(row, str):
             name = f"{dataset.RECORDS_CSV}: line {number}"
-            found.problems.append(Problem(name=name, reason=reason))
+            sorted_files.problems.append(Problem(name=name, reason=reason))
             continue
-        found.paths.append(path / row.file)
-        found.labels.append(index.get(row.label, dataset.UNLABELLED))
-        found.units.append(row.unit)
-    return finish(path, found, labels, modality, reading, with_units=unit_column is not None)
+        sorted_files.paths.append(path / row.file)
+        sorted_files.labels.append(index.get(row.label, dataset.UNLABELLED))
+        sorted_files.units.append(row.unit)
+    return finish(path, sorted_files, labels, modality, reading, with_units=unit_column is not None)
 
 
 def why_none(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:
     """Why a file is no table of records, by its first line alone; or nothing."""
     try:
         with table.open("rb") as stream:
-            first = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
-        text, _ = tables.decode_table(first, str(table), reading.encoding)
+            header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
+        text, _ = tables.decode_table(header, str(table), reading.encoding)
         _columns(next(_lines(text), (0, []))[1], unit_column, table)
     except (csv.Error, OSError) as error:
         return f"not CSV: {error}"
@@ -91,14 +91,14 @@ def _columns(header: Sequence[str], unit_column: str | None, table: Path) -> lis
     Raises:
         DataError: One is missing, or stands there twice.
     """
-    wanted = ["file", "label", *([unit_column] if unit_column else [])]
+    required = ["file", "label", *([unit_column] if unit_column else [])]
     places = []
-    for column in wanted:
+    for column in required:
         place = tables.find_column(header, column)
         if place is None:
             raise DataError(
                 f"{table}: no column {column!r}; found {dataset.listed(header)}, expected"
-                f" {dataset.listed(wanted)}"
+                f" {dataset.listed(required)}"
             )
         if header.count(header[place]) > 1:
             raise DataError(f"{table}: column {header[place]!r} stands there twice; keep one")
@@ -107,13 +107,13 @@ def _columns(header: Sequence[str], unit_column: str | None, table: Path) -> lis
 
 
 def _read(
-    table: Path, unit_column: str | None, reading: ReadingConfig, found: Found
+    table: Path, unit_column: str | None, reading: ReadingConfig, sorted_files: Found
 ) -> dict[int, _Row | str]:
     """Rows by the number of their line, or why they cannot be used."""
     data = read_file(table, CSV_LIMIT)
     text, encoding = tables.decode_table(data, str(table), reading.encoding)
     if encoding == "cp932" and reading.encoding == AUTO:
-        found.hints.append(
+        sorted_files.hints.append(
             f"{table.name}: read as CP932 (Shift-JIS); if names look wrong, say --encoding"
         )
     lines, number = _lines(text), 0
@@ -139,9 +139,9 @@ def check_case(table: Path, labels: Sequence[str]) -> None:
     Raises:
         DataError: Two differ in case or space alone.
     """
-    seen: dict[str, str] = {}
+    spellings: dict[str, str] = {}
     for label in labels:
-        twin = seen.setdefault(label.strip().casefold(), label)
+        twin = spellings.setdefault(label.strip().casefold(), label)
         if twin != label:
             raise DataError(
                 f"{table}: labels {twin!r} and {label!r} differ in case or space alone: one class"

@@ -148,11 +148,11 @@ def open_plant(home: ClientHome) -> Plant:
     )
 
 
-def pinned_encoder(home: ClientHome, wanted: str, local: LocalEncoderPin | None = None) -> Encoder:
+def pinned_encoder(home: ClientHome, sha256: str, local: LocalEncoderPin | None = None) -> Encoder:
     """The home's encoder, if it is the one that models stand on.
 
     Args:
-        wanted: Id of the encoder that the models were made for, hex.
+        sha256: Id of the encoder that the models were made for, hex.
         local: The local encoder that they stand on, too; None: on none.
 
     Raises:
@@ -165,10 +165,10 @@ def pinned_encoder(home: ClientHome, wanted: str, local: LocalEncoderPin | None 
     )
 
     package = load_encoder_package(home)
-    found = canonical.sha256_hex(package)
-    if found != wanted:
+    digest = canonical.sha256_hex(package)
+    if digest != sha256:
         raise VerificationError(
-            f"{home.encoder}: encoder {found[:16]}, the model was made for {wanted[:16]}"
+            f"{home.encoder}: encoder {digest[:16]}, the model was made for {sha256[:16]}"
         )
     encoder = load_encoder(package)
     if local is None:
@@ -252,8 +252,8 @@ class StoredRecords(Sequence[Record]):
     def _archive(self, row: int) -> Record:
         if row >= len(self._array):
             raise DataError(f"{self._root}: has no row {row}; it changed since it was frozen")
-        found: Record = self._array[row]
-        return found
+        record: Record = self._array[row]
+        return record
 
     @cached_property
     def _array(self) -> Sequence[Record] | Record:

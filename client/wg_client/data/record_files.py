@@ -30,9 +30,9 @@ class RecordFiles(Sequence[Record]):
             return RecordFiles(self.modality, self.paths[index])
         return self.modality.read(self.paths[index])
 
-    def take(self, kept: Sequence[int]) -> RecordFiles:
+    def take(self, rows: Sequence[int]) -> RecordFiles:
         """Some of the files, in the order given."""
-        return RecordFiles(self.modality, [self.paths[index] for index in kept])
+        return RecordFiles(self.modality, [self.paths[index] for index in rows])
 
 
 class LogRecords(Sequence[Record]):
@@ -59,8 +59,8 @@ class LogRecords(Sequence[Record]):
             return LogRecords(self._read, self.paths[index], self._starts[index])
         return self._read(self.paths[index], self._starts[index])
 
-    def take(self, kept: Sequence[int]) -> LogRecords:
+    def take(self, rows: Sequence[int]) -> LogRecords:
         """Some of the windows, in the order given."""
         return LogRecords(
-            self._read, [self.paths[row] for row in kept], [self._starts[row] for row in kept]
+            self._read, [self.paths[row] for row in rows], [self._starts[row] for row in rows]
         )

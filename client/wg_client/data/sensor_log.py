@@ -84,7 +84,7 @@ class SensorLog:
         return len(self.values)
 
 
-def read_log(path: Path, wanted: Wanted, encoding: str) -> SensorLog:
+def read_log(path: Path, request: Wanted, encoding: str) -> SensorLog:
     """Read a log.
 
     Args:
@@ -97,10 +97,10 @@ def read_log(path: Path, wanted: Wanted, encoding: str) -> SensorLog:
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
-            return _from_parquet(path, wanted)
+            return _from_parquet(path, request)
         if suffix == ".wav":
-            return _from_wav(path, wanted)
-        return _from_csv(path, wanted, encoding)
+            return _from_wav(path, request)
+        return _from_csv(path, request, encoding)
     except DataError:
         raise
     except DAMAGE as error:
@@ -119,7 +119,7 @@ def seconds(text: str) -> float:
     if len(text) > 64:
         raise ValueError(f"{text[:64]!r}: too long for a time")
     try:
-        found = float(text)
+        value = float(text)
     except ValueError:
         if len(text) < 8 or not text[:4].isdecimal():
             raise ValueError(
@@ -127,9 +127,9 @@ def seconds(text: str) -> float:
             ) from None
         moment = datetime.fromisoformat(text.replace("/", "-"))
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not np.isfinite(found):
+    if not np.isfinite(value):
         raise ValueError(f"{text!r}, expected a time")
-    return found
+    return value
 
 
 @contextmanager
@@ -160,51 +160,51 @@ class _Places:
     texts: tuple[tuple[str, int], ...]
 
 
-def _places(path: Path, names: Sequence[str], wanted: Wanted, numeric: Sequence[int]) -> _Places:
+def _places(path: Path, names: Sequence[str], request: Wanted, numeric: Sequence[int]) -> _Places:
     """Find the columns; ``numeric`` are those that may be channels if none is named."""
 
     def find(name: str) -> int:
         place = tables.find_column(names, name)
         if place is None:
-            shown = ", ".join(repr(each) for each in list(names)[:20])
+            shown = ", ".join(repr(name) for name in list(names)[:20])
             raise DataError(f"{path}: no column {name!r}; found {shown}")
         return place
 
     texts = tuple(
         (name, find(name))
-        for name in wanted.texts
-        if not wanted.lenient or tables.find_column(names, name) is not None
+        for name in request.texts
+        if not request.lenient or tables.find_column(names, name) is not None
     )
-    time = None if wanted.time is None else find(wanted.time)
-    if wanted.channels is not None:
-        values = tuple(find(name) for name in wanted.channels)
-        return _Places(wanted.channels, values, time, texts)
-    taken = {place for _, place in texts} | {time}
+    time = None if request.time is None else find(request.time)
+    if request.channels is not None:
+        values = tuple(find(name) for name in request.channels)
+        return _Places(request.channels, values, time, texts)
+    excluded = {place for _, place in texts} | {time}
     values = tuple(
-        place for place in numeric if place not in taken and not tables.is_time(names[place])
+        place for place in numeric if place not in excluded and not tables.is_time(names[place])
     )
     if not values:
         raise DataError(f"{path}: no column of numbers that could be a channel")
     return _Places(tuple(names[place].strip() for place in values), values, time, texts)
 
 
-def _from_csv(path: Path, wanted: Wanted, encoding: str) -> SensorLog:
+def _from_csv(path: Path, request: Wanted, encoding: str) -> SensorLog:
     with _opened(path) as stream:
         start = stream.read(_SNIFFED)
-        whole = len(start) < _SNIFFED
-        cut = len(start) if whole else start.rfind(b"\n") + 1
-        found = tables.encoding_of(start[:cut] if cut else start, str(path), encoding)
-        if found == "utf-16" and not whole:
+        complete = len(start) < _SNIFFED
+        cut = len(start) if complete else start.rfind(b"\n") + 1
+        used_encoding = tables.encoding_of(start[:cut] if cut else start, str(path), encoding)
+        if used_encoding == "utf-16" and not complete:
             cut = len(start)  # a line feed there has two bytes; the mark alone has said it
         stream.seek(0)
-        with io.TextIOWrapper(stream, encoding=found, newline="") as text:
-            return _rows(path, text, wanted)
+        with io.TextIOWrapper(stream, encoding=used_encoding, newline="") as text:
+            return _rows(path, text, request)
 
 
-def _rows(path: Path, text: io.TextIOWrapper, wanted: Wanted) -> SensorLog:
-    first = text.readline(1 << 16)
-    delimiter = tables.delimiter_of(first)
-    names = next(csv.reader([first], delimiter=delimiter), [])
+def _rows(path: Path, text: io.TextIOWrapper, request: Wanted) -> SensorLog:
+    header = text.readline(1 << 16)
+    delimiter = tables.delimiter_of(header)
+    names = next(csv.reader([header], delimiter=delimiter), [])
     names = [name.removeprefix("\ufeff") for name in names]
     reader = csv.reader(text, strict=True, delimiter=delimiter)
     width = len(names)
@@ -222,7 +222,7 @@ def _rows(path: Path, text: io.TextIOWrapper, wanted: Wanted) -> SensorLog:
                 if line == 2 and _is_units(cells, delimiter):
                     continue
                 numeric = [row for row, cell in enumerate(cells) if _is_value(cell, delimiter)]
-                places = _places(path, names, wanted, numeric)
+                places = _places(path, names, request, numeric)
                 codes = [(array("q"), {}) for _ in places.texts]
             _add(path, line, cells, delimiter, places, names, values, times, codes)
             if len(values) > VALUES_LIMIT:
@@ -241,8 +241,8 @@ def _rows(path: Path, text: io.TextIOWrapper, wanted: Wanted) -> SensorLog:
         values=np.frombuffer(values, dtype=np.float32).reshape(-1, len(places.values)),
         times=None if places.time is None else np.frombuffer(times, dtype=np.float64),
         texts={
-            name: (np.frombuffer(found, dtype=np.int64), tuple(known))
-            for (name, _), (found, known) in zip(places.texts, codes, strict=True)
+            name: (np.frombuffer(column_codes, dtype=np.int64), tuple(code_of))
+            for (name, _), (column_codes, code_of) in zip(places.texts, codes, strict=True)
         },
     )
 
@@ -270,8 +270,8 @@ def _add(
         raise DataError(
             f"{path}: line {line}: column {names[place]!r}: {cells[place][:40]!r}: {error}"
         ) from error
-    for (_, at), (found, known) in zip(places.texts, codes, strict=True):
-        found.append(known.setdefault(cells[at].strip(), len(known)))
+    for (_, at), (column_codes, code_of) in zip(places.texts, codes, strict=True):
+        column_codes.append(code_of.setdefault(cells[at].strip(), len(code_of)))
 
 
 def _value(cell: str, delimiter: str) -> float:
@@ -298,7 +298,7 @@ def _is_units(cells: Sequence[str], delimiter: str) -> bool:
     )
 
 
-def _from_parquet(path: Path, wanted: Wanted) -> SensorLog:
+def _from_parquet(path: Path, request: Wanted) -> SensorLog:
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
@@ -311,8 +311,8 @@ def _from_parquet(path: Path, wanted: Wanted) -> SensorLog:
         try:
             file = parquet.ParquetFile(stream)
             schema = file.schema_arrow
-            numeric = [i for i, one in enumerate(schema) if _is_numeric(arrow, one.type)]
-            places = _places(path, schema.names, wanted, numeric)
+            numeric = [i for i, field in enumerate(schema) if _is_numeric(arrow, field.type)]
+            places = _places(path, schema.names, request, numeric)
             rows = file.metadata.num_rows
             if rows * len(places.values) > VALUES_LIMIT:
                 raise DataError(
@@ -347,18 +347,18 @@ def _batches(path: Path, arrow: Any, file: Any, places: _Places, rows: int) -> S
     for batch in file.iter_batches(batch_size=_BATCH, columns=[names[i] for i in columns]):
         stop = start + batch.num_rows
         for column, place in enumerate(places.values):
-            found = batch.column(batch.schema.get_field_index(names[place]))
-            if not _is_numeric(arrow, found.type):
-                raise DataError(f"{path}: column {names[place]!r}: {found.type}, expected numbers")
-            cast = found.cast(arrow.float64(), safe=False)
+            block = batch.column(batch.schema.get_field_index(names[place]))
+            if not _is_numeric(arrow, block.type):
+                raise DataError(f"{path}: column {names[place]!r}: {block.type}, expected numbers")
+            cast = block.cast(arrow.float64(), safe=False)
             values[start:stop, column] = cast.to_numpy(zero_copy_only=False)
         if places.time is not None and times is not None:
-            found = batch.column(batch.schema.get_field_index(names[places.time]))
-            times[start:stop] = _arrow_seconds(path, arrow, found, names[places.time])
-        for (_, place), (into, known) in zip(places.texts, codes, strict=True):
-            found = batch.column(batch.schema.get_field_index(names[place]))
-            texts = ["" if one is None else str(one).strip() for one in found.to_pylist()]
-            into[start:stop] = [known.setdefault(text, len(known)) for text in texts]
+            block = batch.column(batch.schema.get_field_index(names[places.time]))
+            times[start:stop] = _arrow_seconds(path, arrow, block, names[places.time])
+        for (_, place), (into, code_of) in zip(places.texts, codes, strict=True):
+            block = batch.column(batch.schema.get_field_index(names[place]))
+            texts = ["" if cell is None else str(cell).strip() for cell in block.to_pylist()]
+            into[start:stop] = [code_of.setdefault(text, len(code_of)) for text in texts]
         start = stop
     if start != rows:
         raise DataError(f"{path}: {start} rows, its footer promises {rows}")
@@ -367,30 +367,30 @@ def _batches(path: Path, arrow: Any, file: Any, places: _Places, rows: int) -> S
         values=values,
         times=times,
         texts={
-            name: (into, tuple(known))
-            for (name, _), (into, known) in zip(places.texts, codes, strict=True)
+            name: (into, tuple(code_of))
+            for (name, _), (into, code_of) in zip(places.texts, codes, strict=True)
         },
     )
 
 
-def _arrow_seconds(path: Path, arrow: Any, found: Any, name: str) -> NDArray[np.float64]:
-    kind = found.type
-    if found.null_count:
+def _arrow_seconds(path: Path, arrow: Any, column: Any, name: str) -> NDArray[np.float64]:
+    kind = column.type
+    if column.null_count:
         raise DataError(f"{path}: column {name!r}: rows without a time")
     if arrow.types.is_timestamp(kind):
-        whole = found.cast(arrow.timestamp("ns"), safe=False).cast(arrow.int64())
-        return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.float64) / 1e9
+        nanoseconds = column.cast(arrow.timestamp("ns"), safe=False).cast(arrow.int64())
+        return np.asarray(nanoseconds.to_numpy(zero_copy_only=False), dtype=np.float64) / 1e9
     if _is_numeric(arrow, kind):
         return np.asarray(
-            found.cast(arrow.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64
+            column.cast(arrow.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64
         )
     try:
-        return np.array([seconds(str(one)) for one in found.to_pylist()], dtype=np.float64)
+        return np.array([seconds(str(cell)) for cell in column.to_pylist()], dtype=np.float64)
     except ValueError as error:
         raise DataError(f"{path}: column {name!r}: {error}") from error
 
 
-def _from_wav(path: Path, wanted: Wanted) -> SensorLog:
+def _from_wav(path: Path, request: Wanted) -> SensorLog:
     with _opened(path) as stream:
         try:
             with wave.open(stream, "rb") as file:
@@ -405,7 +405,7 @@ def _from_wav(path: Path, wanted: Wanted) -> SensorLog:
         except wave.Error as error:
             raise DataError(f"{path}: not a WAV file of plain samples: {error}") from error
     names = [str(number) for number in range(1, channels + 1)]
-    places = _places(path, names, Wanted(channels=wanted.channels), range(channels))
+    places = _places(path, names, Wanted(channels=request.channels), range(channels))
     frames = len(data) // (width * channels)
     raw = np.frombuffer(data[: frames * width * channels], dtype=np.uint8)
     values = _samples(raw.reshape(frames, channels, width), width)
@@ -422,8 +422,8 @@ def _samples(raw: NDArray[np.uint8], width: int) -> Floats:
     """Samples of -1 to 1 from their bytes ``[n, C, width]``, low byte first."""
     if width == 1:
         return np.asarray((raw[..., 0].astype(np.float32) - 128) / 128, dtype=np.float32)
-    whole = np.zeros(raw.shape[:2], dtype=np.int64)
+    integers = np.zeros(raw.shape[:2], dtype=np.int64)
     for place in range(width):
-        whole |= raw[..., place].astype(np.int64) << (8 * place)
+        integers |= raw[..., place].astype(np.int64) << (8 * place)
     full = 1 << (8 * width - 1)
-    return (np.where(whole >= full, whole - 2 * full, whole) / full).astype(np.float32)
+    return (np.where(integers >= full, integers - 2 * full, integers) / full).astype(np.float32)

@@ -80,21 +80,21 @@ class LogReader:
         Raises:
             DataError: It cannot be read, or its rate is another one.
         """
-        wanted = Wanted(
+        request = Wanted(
             channels=self.log.channels, time=self.log.time, texts=tuple(texts), lenient=lenient
         )
         if path.suffix.lower() == ".wav":
-            wanted = replace(wanted, time=None, texts=())
-        found = read_log(path, wanted, self._reading.encoding)
-        _check_rate(path, found, self.log)
+            request = replace(request, time=None, texts=())
+        sensor_log = read_log(path, request, self._reading.encoding)
+        _check_rate(path, sensor_log, self.log)
         with self._lock:
-            self._held[path] = found
+            self._held[path] = sensor_log
             self._held.move_to_end(path)
             while len(self._held) > 1 and sum(x.values.nbytes for x in self._held.values()) > (
                 CACHE_BYTES
             ):
                 self._held.popitem(last=False)
-        return found
+        return sensor_log
 
     def window(self, path: Path, start: int) -> Record:
         """One window, float32 ``[C, time]``.
@@ -103,15 +103,15 @@ class LogReader:
             DataError: The log cannot be read, or is shorter than it was.
         """
         with self._lock:
-            found = self._held.get(path)
-            if found is not None:
+            sensor_log = self._held.get(path)
+            if sensor_log is not None:
                 self._held.move_to_end(path)
-        if found is None:
-            found = self.read(path)
+        if sensor_log is None:
+            sensor_log = self.read(path)
         stop = start + self.log.window
-        if stop > len(found):
-            raise DataError(f"{path}: {len(found)} rows, expected at least {stop}; it changed")
-        return np.ascontiguousarray(found.values[start:stop].T)
+        if stop > len(sensor_log):
+            raise DataError(f"{path}: {len(sensor_log)} rows, expected at least {stop}; it changed")
+        return np.ascontiguousarray(sensor_log.values[start:stop].T)
 
     def named(self, path: Path, name: str) -> Record:
         """A window of the data at ``path`` by its name in a snapshot; errors as of ``window``."""
@@ -189,7 +189,7 @@ def _survey(
     logs: LogReader,
     strays: Sequence[Problem],
 ) -> Survey:
-    domain = list(labels) if labels is not None else sorted({one for one in cut.labels if one})
+    domain = list(labels) if labels is not None else sorted({name for name in cut.labels if name})
     if not domain and cut.problems:
         raise DataError(f"{root / cut.problems[0].name}: {cut.problems[0].reason}")
     if not domain:
@@ -200,7 +200,7 @@ def _survey(
         for file, start in zip(cut.paths, cut.starts, strict=True)
     ]
     unknown = {row for row, label in enumerate(cut.labels) if label and label not in index}
-    kept = [row for row in range(len(names)) if row not in unknown]
+    usable = [row for row in range(len(names)) if row not in unknown]
     problems = cut.problems + [
         Problem(name=names[row], reason=undeclared(cut.labels[row], domain))
         for row in sorted(unknown)
@@ -214,12 +214,12 @@ def _survey(
     records = LogRecords(logs.window, cut.paths, cut.starts)
     return Survey(
         data=SiteData(
-            records=records.take(kept),
+            records=records.take(usable),
             modality=Windows.name,
-            labels=np.array([index.get(cut.labels[row], UNLABELLED) for row in kept], np.int64),
+            labels=np.array([index.get(cut.labels[row], UNLABELLED) for row in usable], np.int64),
             label_names=tuple(domain),
-            names=tuple(names[row] for row in kept),
-            units=None if unit_column is None else tuple(cut.units[row] for row in kept),
+            names=tuple(names[row] for row in usable),
+            units=None if unit_column is None else tuple(cut.units[row] for row in usable),
         ),
         problems=tuple(problems),
         strays=tuple(strays),
@@ -263,62 +263,62 @@ def _cut(
     """
     log, name = logs.log, str(file.relative_to(root))
     in_column = unit_column if unit_column not in (None, FILE, INTERVAL) else None
-    in_table = in_column if any(one.unit is not None for one in intervals) else None
+    in_table = in_column if any(interval.unit is not None for interval in intervals) else None
     texts = [log.label] if log.label is not None else []
     texts += [in_column] if in_column is not None and in_table is None else []
-    found = logs.read(file, texts=texts, lenient=lenient)
-    n = len(found)
+    sensor_log = logs.read(file, texts=texts, lenient=lenient)
+    n = len(sensor_log)
     nothing = (np.zeros(n, dtype=np.int64), ("",))
-    label_codes, label_names = found.texts.get(log.label or "", nothing)
-    unit_codes, unit_names = found.texts.get(in_column or "", nothing)
-    where = np.full(n, -1, dtype=np.int64)
+    label_codes, label_names = sensor_log.texts.get(log.label or "", nothing)
+    unit_codes, unit_names = sensor_log.texts.get(in_column or "", nothing)
+    interval_of = np.full(n, -1, dtype=np.int64)
     if intervals:
-        where = rows_of(file, name, found, log, intervals)
+        interval_of = rows_of(file, name, sensor_log, log, intervals)
     folder = _folder_label(root, file, log)
-    for start, stop in _stretches(found, log, (label_codes, unit_codes, where)):
+    for start, stop in _stretches(sensor_log, log, (label_codes, unit_codes, interval_of)):
         if stop - start < log.window:
             cut.short += 1
             continue
-        at = int(where[start])
+        at = int(interval_of[start])
         label = intervals[at].label if at >= 0 else label_names[int(label_codes[start])] or folder
-        own = {
+        unit = {
             FILE: name,
             INTERVAL: f"{name}, interval {intervals[at].line}" if at >= 0 else f"{name}[{start}]",
         }.get(unit_column or "", unit_names[int(unit_codes[start])])
         if in_table is not None:
-            own = (intervals[at].unit or "") if at >= 0 else f"{name}[{start}]"
-        if unit_column is not None and not own.strip():
+            unit = (intervals[at].unit or "") if at >= 0 else f"{name}[{start}]"
+        if unit_column is not None and not unit.strip():
             reason = f"column {unit_column!r} is empty: no privacy unit"
             cut.problems.append(Problem(name=f"{name}[{start}]", reason=reason))
             continue
-        for first in range(start, stop - log.window + 1, log.hop):
+        for begin in range(start, stop - log.window + 1, log.hop):
             cut.paths.append(file)
-            cut.starts.append(first)
+            cut.starts.append(begin)
             cut.labels.append(composed(label))
-            cut.units.append(own)
+            cut.units.append(unit)
 
 
 def _folder_label(root: Path, file: Path, log: LogConfig) -> str:
     """The class folder that a log lies in, where nothing else says its label."""
     if log.label is not None or log.intervals is not None:
         return ""
-    first, *rest = file.relative_to(root).parts
-    return first if rest and first != UNLABELLED_FOLDER else ""
+    top, *inner = file.relative_to(root).parts
+    return top if inner and top != UNLABELLED_FOLDER else ""
 
 
 def _stretches(
-    found: SensorLog, log: LogConfig, codes: Sequence[NDArray[np.int64]]
+    sensor_log: SensorLog, log: LogConfig, codes: Sequence[NDArray[np.int64]]
 ) -> Iterator[tuple[int, int]]:
     """First and last row (exclusive) of each run without a gap, of one label and unit."""
-    n = len(found)
-    good: NDArray[np.bool_] = np.asarray(np.isfinite(found.values).all(axis=1))
+    n = len(sensor_log)
+    good: NDArray[np.bool_] = np.asarray(np.isfinite(sensor_log.values).all(axis=1))
     new = np.zeros(n, dtype=bool)
     new[:1] = True
     new[1:] |= good[1:] != good[:-1]
-    for each in codes:
-        new[1:] |= each[1:] != each[:-1]
-    if found.times is not None:
-        steps = np.diff(found.times) * log.rate
+    for column_codes in codes:
+        new[1:] |= column_codes[1:] != column_codes[:-1]
+    if sensor_log.times is not None:
+        steps = np.diff(sensor_log.times) * log.rate
         new[1:] |= ~(np.abs(steps - 1) <= _STEP_TOLERANCE)  # a NaN is a gap, too
     starts = np.flatnonzero(new)
     for start, stop in zip(starts, [*starts[1:], n], strict=True):
@@ -326,11 +326,11 @@ def _stretches(
             yield int(start), int(stop)
 
 
-def _check_rate(path: Path, found: SensorLog, log: LogConfig) -> None:
+def _check_rate(path: Path, sensor_log: SensorLog, log: LogConfig) -> None:
     """Compare a log's own times with the rate that the plant says."""
-    rate = found.rate
-    if rate is None and found.times is not None and len(found) > 1:
-        step = float(np.median(np.diff(found.times)))
+    rate = sensor_log.rate
+    if rate is None and sensor_log.times is not None and len(sensor_log) > 1:
+        step = float(np.median(np.diff(sensor_log.times)))
         rate = 1 / step if step > 0 else 0.0
     if rate is not None and abs(rate - log.rate) > _RATE_TOLERANCE * log.rate:
         raise DataError(
@@ -360,12 +360,12 @@ def propose(
         ConfigError: A value is out of range.
     """
     root = path if path.is_dir() else path.parent
-    first = next(_files(path, root, intervals, []), None)
-    if first is None or not is_log(first):
+    file = next(_files(path, root, intervals, []), None)
+    if file is None or not is_log(file):
         raise DataError(f"{path}: no sensor log found; read are {', '.join(sorted(SUFFIXES))}")
-    own = unit_column if unit_column not in (None, FILE, INTERVAL) and not intervals else None
-    texts = tuple(one for one in (label, own) if one is not None)
-    log = read_log(first, Wanted(channels=channels, time=time, texts=texts), encoding)
+    in_log = unit_column if unit_column not in (None, FILE, INTERVAL) and not intervals else None
+    texts = tuple(column for column in (label, in_log) if column is not None)
+    log = read_log(file, Wanted(channels=channels, time=time, texts=texts), encoding)
     if rate is None:
         rate = log.rate
     if rate is None and log.times is not None and len(log) > 1:
@@ -373,7 +373,7 @@ def propose(
         rate = float(f"{1 / step:.6g}") if step > 0 else None
     if rate is None:
         raise DataError(
-            f"{first}: nothing says how many samples a second it has; say it: --rate, or name the"
+            f"{file}: nothing says how many samples a second it has; say it: --rate, or name the"
             " column of times: --time-column"
         )
     return LogConfig(

@@ -56,13 +56,13 @@ def load_dataset(
     Raises:
         DataError: Missing, damaged, an undeclared label, or nothing in it; the file is named.
     """
-    found = survey(path, labels, unit_column=unit_column, split=split)
-    for problem in found.problems:
+    surveyed = survey(path, labels, unit_column=unit_column, split=split)
+    for problem in surveyed.problems:
         place = path / problem.name if path.is_dir() else path.parent / problem.name
         raise DataError(f"{place}: {problem.reason}")
-    if not len(found.data):
-        raise DataError(nothing_found(path, found.strays))
-    return found.data
+    if not len(surveyed.data):
+        raise DataError(nothing_found(path, surveyed.strays))
+    return surveyed.data
 
 
 def survey(

@@ -47,8 +47,8 @@ class Trunk:
 
         Those of a network beside the encoder may stand behind.
         """
-        seen = local[:, : self.columns or None]
-        return seen.astype(np.float64) if self.scaling is None else self.scaling.apply(seen)
+        columns = local[:, : self.columns or None]
+        return columns.astype(np.float64) if self.scaling is None else self.scaling.apply(columns)
 
     def outward(self, head: LinearHead) -> LinearHead:
         """A head on ``features`` as one on what the trunk gives of any record."""
@@ -63,9 +63,9 @@ def encoder_trunk(
     loudness: Sequence[float] = (),
 ) -> Trunk:
     """The encoder's trunk; arguments as of ``feature_scaling``."""
-    found = feature_scaling(local, released, scaled, blocks, loudness)
-    features = local.astype(np.float64) if found is None else found.apply(local)
-    return Trunk(features, scaling=found, columns=local.shape[1])
+    scaling = feature_scaling(local, released, scaled, blocks, loudness)
+    features = local.astype(np.float64) if scaling is None else scaling.apply(local)
+    return Trunk(features, scaling=scaling, columns=local.shape[1])
 
 
 def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:
@@ -80,12 +80,12 @@ def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> T
 
     from wg_common.nets import family_network, network, site_norms
 
-    own = network.trunk_only(tensors)
+    trunk = network.trunk_only(tensors)
     _, site = apart(tensors, SITE)
     if site:
         head = family_network.head_from_tensors(site, architecture, len(tensors[HEAD_BIAS]))
-        few = batch[site_norms.some(len(batch))]
-        records = network.as_input(torch.from_numpy(few))
-        own = dict(site_norms.at_site(architecture, own, head, records))
-    values = network.features(network.load_trunk(architecture, own), batch)
-    return Trunk(values.astype(np.float64), own)
+        sample = batch[site_norms.some(len(batch))]
+        records = network.as_input(torch.from_numpy(sample))
+        trunk = dict(site_norms.at_site(architecture, trunk, head, records))
+    values = network.features(network.load_trunk(architecture, trunk), batch)
+    return Trunk(values.astype(np.float64), trunk)

@@ -51,8 +51,8 @@ def learning_cost(
         scaled: Features P that models are learnt on.
         speed: Operations a second, from ``measured_speed``.
     """
-    seen = min(records, RECORDS)
-    scaling = 2 * seen**2 * width + 10 * seen**3 + 2 * records * width * scaled
+    sampled = min(records, RECORDS)
+    scaling = 2 * sampled**2 * width + 10 * sampled**3 + 2 * records * width * scaled
     repeats, count = shape(labelled)
     judged = min(labelled, JUDGED)
     choices = repeats * count * (count - 1) / 2 * (1 - 2 / count)
@@ -62,10 +62,10 @@ def learning_cost(
     products += _TRAINED * _PRODUCTS * 2 * scaled * classes * labelled
     fits = (choices + chosen) * _fit(judged, scaled) + _fit(labelled, scaled)
     operations = scaling + (1 + _TRAINED) * fits + products
-    held = records * (4 * width + 8 * scaled) + 16 * seen * width
-    held += labelled * 8 * (3 * scaled + 6 * batch)
+    memory = records * (4 * width + 8 * scaled) + 16 * sampled * width
+    memory += labelled * 8 * (3 * scaled + 6 * batch)
     return LearningCost(
-        seconds=_BASE_SECONDS + operations / speed, megabytes=_BASE_MEGABYTES + held / 1e6
+        seconds=_BASE_SECONDS + operations / speed, megabytes=_BASE_MEGABYTES + memory / 1e6
     )
 
 

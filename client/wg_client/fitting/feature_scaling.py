@@ -39,13 +39,13 @@ class FeatureScaling:
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """Scaled features ``[n, P]`` of local features ``[n, D]``."""
         released = features.shape[1] - len(self.mean)
-        found = np.zeros((len(features), released + self.directions.shape[1]))
+        output = np.zeros((len(features), released + self.directions.shape[1]))
         for start in range(0, len(features), _CHUNK):
             rows = features[start : start + _CHUNK].astype(np.float64)
-            found[start : start + _CHUNK, :released] = rows[:, :released]
-            others = (rows[:, released:] - self.mean) @ self.directions
-            found[start : start + _CHUNK, released:] = others
-        return found
+            output[start : start + _CHUNK, :released] = rows[:, :released]
+            projected = (rows[:, released:] - self.mean) @ self.directions
+            output[start : start + _CHUNK, released:] = projected
+        return output
 
     def outward(self, head: LinearHead) -> LinearHead:
         """The same function of local features as a head ``[K, P]`` is of scaled ones."""
@@ -84,12 +84,12 @@ def feature_scaling(
     mean = x.mean(axis=0)
     x -= mean
     spread = x.std(axis=0)
-    wanted = _LOUDER * float(np.sqrt(np.sum(spread[:released] ** 2))) or 1.0
-    scale = wanted * block_scale(spread[scaled:], blocks)
+    target = _LOUDER * float(np.sqrt(np.sum(spread[:released] ** 2))) or 1.0
+    scale = target * block_scale(spread[scaled:], blocks)
     scale *= np.repeat(loudness or (1.0,) * len(blocks), blocks)
     x, count = x[:, scaled:] * scale, scaled - released
     values, vectors = principal(x, min(count, *x.shape))
-    held = values > 1e-9 * values[0]
+    nonzero = values > 1e-9 * values[0]
     directions = np.zeros((len(mean) - released, count))
-    directions[count:, : held.sum()] = scale[:, None] * vectors[:, held]
+    directions[count:, : nonzero.sum()] = scale[:, None] * vectors[:, nonzero]
     return FeatureScaling(mean[released:], directions)

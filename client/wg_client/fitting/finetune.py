@@ -52,19 +52,19 @@ def fit_finetuned(
         unseen_mass: Share m of future records that belong to classes without local records.
     """
     base = normalised(delivered)
-    seen = np.unique(labels)
-    unseen = len(base(features, labels).bias) - len(seen)
+    classes_present = np.unique(labels)
+    unseen = len(base(features, labels).bias) - len(classes_present)
 
-    def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
+    def predict(train: RowIndex, test: RowIndex) -> list[Floats]:
         x, y = features[train], labels[train]
         head = base(x, y)
-        given = head.logits(features[held])
+        base_logits = head.logits(features[test])
         parts, rows = fit_parts(AROUND_A_BASE, x, y, head.logits(x))
         results: list[Floats] = []
         for learner, part in zip(AROUND_A_BASE, parts, strict=True):
             # Classes without records, here or in this fold, keep their delivered rows.
-            logits = learner.unseen_scale * given
-            logits[:, rows] = learner.scale * given[:, rows] + part.logits(features[held])
+            logits = learner.unseen_scale * base_logits
+            logits[:, rows] = learner.scale * base_logits[:, rows] + part.logits(features[test])
             results.append(logits)
         return results
 
@@ -72,7 +72,7 @@ def fit_finetuned(
         return _trained(base, features[rows], labels[rows], AROUND_A_BASE[choice])
 
     trials = None
-    if folds.usable and unseen and len(seen) > 2:
+    if folds.usable and unseen and len(classes_present) > 2:
         trials = LearnerTrials(base, features, labels, folds, AROUND_A_BASE, unseen_mass)
     prior = np.array([learner.prior for learner in AROUND_A_BASE])
     fitted, chosen = cross_validated(predict, refit, features, labels, folds, prior, trials)

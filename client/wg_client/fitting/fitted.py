@@ -1,4 +1,4 @@
-"""A fitted head with its out-of-fold predictions: what every method hands to model selection."""
+"""A fitted head with its out-of-fold predictions: what every method hands to model search."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class OutOfFold:
     inner: Floats
     labels: Ints
 
-    def of(self, repeat: int, fold: int, known: NDArray[np.bool_]) -> OutOfFold:
+    def of(self, repeat: int, fold: int, in_training: NDArray[np.bool_]) -> OutOfFold:
         """What may be known of the model, and so chosen by, without a fold.
 
         Args:
-            known: Which records are in other folds, ``[m]``.
+            in_training: Which records are in other folds, ``[m]``.
         """
-        inner = self.inner[repeat, fold, known][None]
-        return OutOfFold(logits=inner, inner=inner[None], labels=self.labels[known])
+        inner = self.inner[repeat, fold, in_training][None]
+        return OutOfFold(logits=inner, inner=inner[None], labels=self.labels[in_training])
 
     def rise(self, assignment: Ints) -> float:
         """Accuracy beyond that of models that saw one fold less, which is in ``inner``; 0 or more.
@@ -44,14 +44,14 @@ class OutOfFold:
             assignment: Fold of each record in each repeat, ``[repeats, m]``.
         """
         folds = np.arange(self.inner.shape[1])[:, None]
-        known = assignment[: len(self.inner), None] != folds  # [repeats, folds, m]
+        in_training = assignment[: len(self.inner), None] != folds  # [repeats, folds, m]
         right = self.inner.argmax(axis=3) == self.labels
-        return max(0.0, float(np.mean(self.predictions == self.labels) - right[known].mean()))
+        return max(0.0, float(np.mean(self.predictions == self.labels) - right[in_training].mean()))
 
     @property
     def losses(self) -> Floats:
         """Log loss, nats, ``[repeats, m]``."""
-        return np.stack([log_loss(each, self.labels) for each in self.logits])
+        return np.stack([log_loss(logits, self.labels) for logits in self.logits])
 
     @property
     def predictions(self) -> Ints:
@@ -129,30 +129,30 @@ def cross_validated(
         chosen = int(np.argmin(prior))
         return Fitted(refit(everything, chosen), None), chosen
 
-    def judge(train: RowIndex, held: RowIndex, choice: int) -> Floats:
-        return refit(train, choice).logits(features[held])
+    def judge(train: RowIndex, test: RowIndex, choice: int) -> Floats:
+        return refit(train, choice).logits(features[test])
 
-    found: Nested = nested(predict, judge, labels, folds, prior, tilt)
+    search: Nested = nested(predict, judge, labels, folds, prior, tilt)
 
-    def tilted(head: LinearHead, choice: int, known: NDArray[np.bool_]) -> LinearHead:
+    def tilted(head: LinearHead, choice: int, in_training: NDArray[np.bool_]) -> LinearHead:
         if tilt is None:
             return head
-        return LinearHead(head.weight, head.bias + tilt(known)[0][choice])
+        return LinearHead(head.weight, head.bias + tilt(in_training)[0][choice])
 
     def chosen_without(train: RowIndex, repeat: int, fold: int) -> LinearHead:
-        choice = int(found.choices[repeat, fold])
+        choice = int(search.choices[repeat, fold])
         head = tilted(refit(train, choice), choice, folds.assignment[repeat] != fold)
-        return head.scaled(found.factors[repeat, fold])
+        return head.scaled(search.factors[repeat, fold])
 
     def held_out(repeat: int, fold: int) -> LinearHead:
         train = folds.rows[folds.assignment[repeat] != fold]
         return chosen_without(train, repeat, fold)
 
-    head = tilted(refit(everything, found.chosen), found.chosen, np.ones(len(folds.rows), bool))
+    head = tilted(refit(everything, search.chosen), search.chosen, np.ones(len(folds.rows), bool))
     fitted = Fitted(
-        head.scaled(found.factor),
-        OutOfFold(logits=found.logits, inner=found.inner, labels=labels[folds.rows]),
+        head.scaled(search.factor),
+        OutOfFold(logits=search.logits, inner=search.inner, labels=labels[folds.rows]),
         held_out=held_out,
         chosen_without=chosen_without,
     )
-    return fitted, found.chosen
+    return fitted, search.chosen

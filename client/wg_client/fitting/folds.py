@@ -54,7 +54,7 @@ def stratified(
     rng: np.random.Generator,
     units: NDArray[np.intp] | None = None,
     *,
-    few: bool = False,
+    quick: bool = False,
 ) -> Folds:
     """Folds that spread each class evenly and split no unit of classes with three or more.
 
@@ -64,38 +64,38 @@ def stratified(
         labels: ``[n]``.
         rng: Source of the assignment.
         units: Index of each record's unit, or None: each record is its own.
-        few: Three folds once in any case, for models that take minutes to train.
+        quick: Three folds once in any case, for models that take minutes to train.
     """
     n = len(labels)
-    repeats, count = (1, 3) if few else shape(n)
+    repeats, count = (1, 3) if quick else shape(n)
     group = np.arange(n) if units is None else _whole(labels, units)
-    groups, first, sizes = np.unique(group, return_index=True, return_counts=True)
+    groups, representatives, sizes = np.unique(group, return_index=True, return_counts=True)
     position = np.searchsorted(groups, group)
-    of_class = [np.flatnonzero(labels[first] == label) for label in np.unique(labels)]
-    kept = np.ones(len(groups), dtype=bool)
+    of_class = [np.flatnonzero(labels[representatives] == label) for label in np.unique(labels)]
+    pool = np.ones(len(groups), dtype=bool)
     if n > JUDGED:
         for members in of_class:
             order = rng.permutation(members)
             room = JUDGED * sizes[members].sum() / n
-            kept[order[1:]] = np.cumsum(sizes[order])[1:] <= room
+            pool[order[1:]] = np.cumsum(sizes[order])[1:] <= room
     rows = []
     for _ in range(repeats):
         if units is not None:
-            rows.append(_dealt(labels, position, kept, count, rng)[position])
+            rows.append(_dealt(labels, position, pool, count, rng)[position])
             continue
         of_group = np.empty(len(groups), dtype=np.int64)
         turn = int(rng.integers(count))
         for members in of_class:
-            members = members[kept[members]]
+            members = members[pool[members]]
             of_group[rng.permutation(members)] = (turn + np.arange(len(members))) % count
             turn += len(members)
         rows.append(of_group[position])
-    judged = np.flatnonzero(kept[position])
+    judged = np.flatnonzero(pool[position])
     return Folds(np.stack(rows)[:, judged], count, judged)
 
 
 def _dealt(
-    labels: Ints, position: RowIndex, kept: NDArray[np.bool_], count: int, rng: np.random.Generator
+    labels: Ints, position: RowIndex, pool: NDArray[np.bool_], count: int, rng: np.random.Generator
 ) -> Ints:
     """Fold of each group, so that every fold has its share of every class, as far as groups allow.
 
@@ -107,23 +107,23 @@ def _dealt(
     Args:
         labels: ``[n]``.
         position: Group of each record, ``[n]``.
-        kept: Groups that are judged; the others are in fold 0.
+        pool: Groups that are judged; the others are in fold 0.
         rng: Source of the order of groups of one size, and of folds.
     """
     classes, dense = np.unique(labels, return_inverse=True)
-    table = np.zeros((len(kept), len(classes)))
+    table = np.zeros((len(pool), len(classes)))
     np.add.at(table, (position, dense), 1.0)
-    table[~kept] = 0
+    table[~pool] = 0
     shares, sizes = table / np.maximum(table.sum(axis=0), 1), table.sum(axis=1)
-    held, records = np.zeros((count, len(classes))), np.zeros(count)
-    found, names = np.zeros(len(kept), dtype=np.int64), rng.permutation(count)
-    order = rng.permutation(np.flatnonzero(kept))
+    dealt, records = np.zeros((count, len(classes))), np.zeros(count)
+    fold_of, names = np.zeros(len(pool), dtype=np.int64), rng.permutation(count)
+    order = rng.permutation(np.flatnonzero(pool))
     for group in order[np.argsort(-sizes[order], kind="stable")]:
-        fold = int(np.lexsort((records, (held @ shares[group]).round(12)))[0])
-        held[fold] += shares[group]
+        fold = int(np.lexsort((records, (dealt @ shares[group]).round(12)))[0])
+        dealt[fold] += shares[group]
         records[fold] += sizes[group]
-        found[group] = names[fold]
-    return found
+        fold_of[group] = names[fold]
+    return fold_of
 
 
 def _whole(labels: Ints, units: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -132,9 +132,9 @@ def _whole(labels: Ints, units: NDArray[np.intp]) -> NDArray[np.intp]:
     Such a class would be gone where one of its units is held out, and its figures would say so.
     """
     of_class = {label: len(np.unique(units[labels == label])) for label in np.unique(labels)}
-    few = np.array([of_class[label] < _UNITS for label in labels], dtype=bool)
+    scarce = np.array([of_class[label] < _UNITS for label in labels], dtype=bool)
     alone = units.max(initial=-1) + 1 + np.arange(len(labels))
-    return np.unique(np.where(few, alone, units), return_inverse=True)[1]
+    return np.unique(np.where(scarce, alone, units), return_inverse=True)[1]
 
 
 Tilt = Callable[[NDArray[np.bool_]], tuple[Floats, Floats]]
@@ -201,23 +201,23 @@ def nested(
         if inner is None:
             inner = np.zeros((repeats, folds.count, m, table.shape[3]))
         for out in range(folds.count):
-            known = fold != out
-            added, unseen = tilt(known) if tilt else _NOTHING
-            seen = table[out][:, known] + added[:, None]
-            choice, factor = _best(seen, y[known], prior, unseen, m)
+            train = fold != out
+            added, unseen = tilt(train) if tilt else _NOTHING
+            training_logits = table[out][:, train] + added[:, None]
+            choice, factor = _best(training_logits, y[train], prior, unseen, m)
             choices[repeat, out], factors[repeat, out] = choice, factor
-            inner[repeat, out, known] = seen[choice] * factor
+            inner[repeat, out, train] = training_logits[choice] * factor
     if inner is None:
         raise ValueError("no folds")
     logits = np.zeros((repeats, m, inner.shape[3]))
     for repeat, fold in enumerate(folds.assignment):
         for out in range(folds.count):
-            known, choice = fold != out, int(choices[repeat, out])
-            if known.all():
+            train, choice = fold != out, int(choices[repeat, out])
+            if train.all():
                 continue
-            added, _ = tilt(known) if tilt else _NOTHING
-            found = judge(rows[known], rows[~known], choice) + added[min(choice, len(added) - 1)]
-            logits[repeat, ~known] = found * factors[repeat, out]
+            added, _ = tilt(train) if tilt else _NOTHING
+            values = judge(rows[train], rows[~train], choice) + added[min(choice, len(added) - 1)]
+            logits[repeat, ~train] = values * factors[repeat, out]
     added, unseen = tilt(np.ones(m, dtype=bool)) if tilt else _NOTHING
     pairs = [
         (table[out][:, fold != out] + added[:, None], y[fold != out])
@@ -235,17 +235,17 @@ _NOTHING = np.zeros((1, 1)), np.zeros(1)
 def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> Floats:
     """Logits ``[folds, configurations, m, K]`` of models without a fold and without the record."""
     table: Floats | None = None
-    for one, two in combinations(range(folds.count), 2):
-        held = np.flatnonzero((fold == one) | (fold == two))
-        train = np.flatnonzero((fold != one) & (fold != two))
-        if not len(held) or not len(train):
+    for fold_a, fold_b in combinations(range(folds.count), 2):
+        test = np.flatnonzero((fold == fold_a) | (fold == fold_b))
+        train = np.flatnonzero((fold != fold_a) & (fold != fold_b))
+        if not len(test) or not len(train):
             continue
-        first = fold[held] == one
-        for index, value in enumerate(predict(folds.rows[train], folds.rows[held])):
+        in_fold_a = fold[test] == fold_a
+        for index, value in enumerate(predict(folds.rows[train], folds.rows[test])):
             if table is None:
                 table = np.zeros((folds.count, configurations, len(fold), value.shape[1]))
-            table[two, index, held[first]] = value[first]
-            table[one, index, held[~first]] = value[~first]
+            table[fold_b, index, test[in_fold_a]] = value[in_fold_a]
+            table[fold_a, index, test[~in_fold_a]] = value[~in_fold_a]
     if table is None:
         raise ValueError("no folds")
     return table
@@ -255,10 +255,10 @@ def _best(
     logits: Floats, labels: Ints, prior: Floats, unseen: Floats, records: int
 ) -> tuple[int, float]:
     """The best of configurations by logits ``[configurations, n, K]``, and its factor."""
-    factors = [best_temperature(each, labels) for each in logits]
+    factors = [best_temperature(candidate_logits, labels) for candidate_logits in logits]
     losses = [
-        records * float(log_loss(each * factor, labels).mean())
-        for each, factor in zip(logits, factors, strict=True)
+        records * float(log_loss(candidate_logits * factor, labels).mean())
+        for candidate_logits, factor in zip(logits, factors, strict=True)
     ]
     chosen = int(np.argmin(np.array(losses) + records * unseen + prior))
     return chosen, factors[chosen]
@@ -281,8 +281,8 @@ def tempered(
     final = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))
     for repeat, fold in enumerate(folds.assignment):
         for out in range(folds.count):
-            known = fold != out
-            factor = best_temperature(inner[repeat, out, known], labels[known])
+            train = fold != out
+            factor = best_temperature(inner[repeat, out, train], labels[train])
             inner[repeat, out] *= factor
-            logits[repeat, ~known] *= factor
+            logits[repeat, ~train] *= factor
     return logits, inner, final

@@ -96,15 +96,15 @@ def fit_parts(
         Each part as a head on these features over the classes that occur, and these classes.
     """
     scaled = scaling(features)
-    rows, found = np.unique(labels, return_inverse=True)
-    x, dense, k = scaled.apply(features), found.astype(np.int64), len(rows)
+    rows, inverse = np.unique(labels, return_inverse=True)
+    x, dense, k = scaled.apply(features), inverse.astype(np.int64), len(rows)
     offset = np.zeros((len(x), k)) if base is None else base[:, rows]
     logistic = [learner for learner in learners if learner.kind == LOGISTIC]
     strengths = [learner.strength for learner in logistic]
     offsets = [learner.scale * offset for learner in logistic]
     fitted = iter(fit_logistics(x, dense, k, strengths, offsets))
     # Discriminants are the same at every scale.
-    shrinkages = sorted({each.strength for each in learners if each.kind == LDA})
+    shrinkages = sorted({learner.strength for learner in learners if learner.kind == LDA})
     discriminants = fit_ldas(x, dense, k, shrinkages) if shrinkages else []
     heads = dict(zip(shrinkages, discriminants, strict=True))
     parts = [

@@ -90,13 +90,13 @@ class _Asked:
     margin: Floats
     first: Mask
 
-    def losses(self, known: Mask, unseen_mass: float, classes: int) -> Floats:
+    def losses(self, in_training: Mask, unseen_mass: float, classes: int) -> Floats:
         """Mean log loss of the mixture of known records at each bias, ``[len(_BIASES)]``."""
         total = np.zeros(len(_BIASES))
-        for own, share in ((True, unseen_mass), (False, 1 - unseen_mass)):
-            rows = known[self.record] & (self.own == own)
+        for of_held_out, share in ((True, unseen_mass), (False, 1 - unseen_mass)):
+            rows = in_training[self.record] & (self.own == of_held_out)
             if rows.any():
-                total += share * self._of(rows, own, classes).mean(axis=0)
+                total += share * self._of(rows, of_held_out, classes).mean(axis=0)
         return total
 
     def own_loss(self, bias: float, classes: int) -> float:
@@ -107,9 +107,9 @@ class _Asked:
         """Share of the class left out that is recognised."""
         return float(np.mean(self.first[self.own] & (self.margin[self.own] + bias > 0)))
 
-    def _of(self, rows: Mask, own: bool, classes: int, biases: Floats = _BIASES) -> Floats:
+    def _of(self, rows: Mask, of_held_out: bool, classes: int, biases: Floats = _BIASES) -> Floats:
         total = np.logaddexp(self.seen[rows, None], self.unseen[rows, None] + biases)
-        return robust_loss(np.exp(self.true[rows, None] + own * biases - total), classes)
+        return robust_loss(np.exp(self.true[rows, None] + of_held_out * biases - total), classes)
 
 
 class LearnerTrials:
@@ -141,29 +141,29 @@ class LearnerTrials:
             for splits in _splits(y, folds, *((_CLASSES, folds.count) if small else (_FEW, 1)))
         ]
 
-    def __call__(self, known: Mask) -> tuple[Floats, Floats]:
+    def __call__(self, in_training: Mask) -> tuple[Floats, Floats]:
         """The best common bias of each learner, and its log loss: ``folds.Tilt``."""
-        bias, losses = self._best(self._losses(known))
+        bias, losses = self._best(self._losses(in_training))
         added = np.zeros((len(bias), self._classes))
         added[:, self._unseen] = bias[:, None]
         return added, losses
 
     def of(self, learner: int) -> LeaveClassOut:
         """What one learner does of each class left out, at the bias that the others ask for."""
-        each = self._losses(np.ones(self._judged, dtype=bool))
+        by_class = self._losses(np.ones(self._judged, dtype=bool))
         losses, recalls = [], []
         for index, tried in enumerate(self._tried):
-            rest = np.delete(each, index, axis=0) if len(each) > 1 else each
-            bias = float(self._best(rest)[0][learner])
+            remaining = np.delete(by_class, index, axis=0) if len(by_class) > 1 else by_class
+            bias = float(self._best(remaining)[0][learner])
             losses.append(tried[learner].own_loss(bias, self._classes))
             recalls.append(tried[learner].recall(bias))
         return LeaveClassOut(np.array(losses), np.array(recalls))
 
-    def _losses(self, known: Mask) -> Floats:
+    def _losses(self, in_training: Mask) -> Floats:
         """``[classes left out, learners, biases]``."""
         return np.array(
             [
-                [asked.losses(known, self._mass, self._classes) for asked in tried]
+                [answer.losses(in_training, self._mass, self._classes) for answer in tried]
                 for tried in self._tried
             ]
         )
@@ -181,9 +181,11 @@ def _splits(
     At one fold all records of the class are asked for, since none was trained on.
     """
     for label in held_out_classes(labels, limit):
-        own = labels == label
-        held = (folds.assignment[0] == fold for fold in range(count))
-        yield ((int(label), ~out & ~own, (out | own) if count == 1 else out) for out in held)
+        members = labels == label
+        in_fold = (folds.assignment[0] == fold for fold in range(count))
+        yield (
+            (int(label), ~out & ~members, (out | members) if count == 1 else out) for out in in_fold
+        )
 
 
 def _asked(
@@ -195,21 +197,25 @@ def _asked(
     unseen: Ints,
 ) -> list[_Asked]:
     """One class left out, under each learner."""
-    found: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in learners]
-    for label, train, asked in splits:
-        if not train.any() or not asked.any():
+    by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in learners]
+    for label, train, test in splits:
+        if not train.any() or not test.any():
             continue
-        given = base(features[train], labels[train]).logits(features)
-        parts, rows = fit_parts(learners, features[train], labels[train], given[train])
-        y, record = labels[asked], np.flatnonzero(asked)
-        own, gone = y == label, np.append(unseen, label)
-        for learner, part, kept in zip(learners, parts, found, strict=True):
-            logits = learner.unseen_scale * given[asked]
-            logits[:, rows] = learner.scale * given[asked][:, rows] + part.logits(features[asked])
+        offset = base(features[train], labels[train]).logits(features)
+        parts, rows = fit_parts(learners, features[train], labels[train], offset[train])
+        y, record = labels[test], np.flatnonzero(test)
+        members, gone = y == label, np.append(unseen, label)
+        for learner, part, chunks in zip(learners, parts, by_learner, strict=True):
+            logits = learner.unseen_scale * offset[test]
+            logits[:, rows] = learner.scale * offset[test][:, rows] + part.logits(features[test])
             true = logits[np.arange(len(y)), y]
             marks = logits[:, gone]
-            seen = logsumexp(logits[:, rows], axis=1)
+            seen_mass = logsumexp(logits[:, rows], axis=1)
             margin = true - logits[:, rows].max(axis=1)
-            first = true >= marks.max(axis=1)
-            kept.append((record, own, true, seen, logsumexp(marks, axis=1), margin, first))
-    return [_Asked(*(np.concatenate(c) for c in zip(*kept, strict=True))) for kept in found]
+            best = true >= marks.max(axis=1)
+            chunks.append(
+                (record, members, true, seen_mass, logsumexp(marks, axis=1), margin, best)
+            )
+    return [
+        _Asked(*(np.concatenate(c) for c in zip(*chunks, strict=True))) for chunks in by_learner
+    ]

@@ -46,8 +46,8 @@ class LinearHead:
 
     def padded(self, dimension: int) -> LinearHead:
         """The same function of more features ``[n, dimension]``, of which it uses the first."""
-        more = dimension - self.weight.shape[1]
-        return LinearHead(np.pad(self.weight, ((0, 0), (0, more))), self.bias)
+        padding = dimension - self.weight.shape[1]
+        return LinearHead(np.pad(self.weight, ((0, 0), (0, padding))), self.bias)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Tensors of the architecture ``lite0-head``."""
@@ -103,8 +103,8 @@ def fit_ldas(
 ) -> list[LinearHead]:
     """``fit_lda`` at several strengths."""
     return [
-        LinearHead(*found)
-        for found in discriminants.fit_ldas(features, labels, classes, shrinkages)
+        LinearHead(*weight_and_bias)
+        for weight_and_bias in discriminants.fit_ldas(features, labels, classes, shrinkages)
     ]
 
 
@@ -139,8 +139,8 @@ def best_temperature(logits: Floats, labels: Ints) -> float:
     step = max(1, _AT_ONCE // (n * k))
     for start in range(0, len(grid), step):
         odds = np.exp(below * grid[start : start + step, None, None])
-        each = robust_loss(odds / (odds @ np.ones(k))[..., None], k)
-        losses += list(each[:, np.arange(n), labels].sum(axis=1) + each.mean(axis=(1, 2)))
+        by_label = robust_loss(odds / (odds @ np.ones(k))[..., None], k)
+        losses += list(by_label[:, np.arange(n), labels].sum(axis=1) + by_label.mean(axis=(1, 2)))
     return float(grid[int(np.argmin(losses))])
 
 

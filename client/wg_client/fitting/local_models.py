@@ -33,13 +33,13 @@ def fit_local(
     """
     learners = [learner for learner in ALONE if learner.kind in kinds]
 
-    def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
+    def predict(train: RowIndex, test: RowIndex) -> list[Floats]:
         parts, rows = fit_parts(learners, features[train], labels[train])
-        return [spread(part, rows, classes).logits(features[held]) for part in parts]
+        return [spread(part, rows, classes).logits(features[test]) for part in parts]
 
     def refit(rows: RowIndex | slice, choice: int) -> LinearHead:
-        (part,), found = fit_parts((learners[choice],), features[rows], labels[rows])
-        return spread(part, found, classes)
+        (part,), present = fit_parts((learners[choice],), features[rows], labels[rows])
+        return spread(part, present, classes)
 
     prior = np.array([learner.prior for learner in learners])
     fitted, chosen = cross_validated(predict, refit, features, labels, folds, prior)

@@ -68,8 +68,8 @@ def fit_logistics(
         strength=np.asarray(strengths, dtype=np.float64),
         offset=np.stack([offset.T for offset in offsets], axis=1),
     )
-    found = _minimise(problem) * np.sqrt(problem.strength)[:, None]
-    weights = found @ right  # [K, b, d + 1]
+    minimisers = _minimise(problem) * np.sqrt(problem.strength)[:, None]
+    weights = minimisers @ right  # [K, b, d + 1]
     return [
         LinearHead(weights[:, i, :d].copy(), _BIAS * weights[:, i, d])
         for i in range(len(strengths))
@@ -80,10 +80,10 @@ def _turned(rows: Floats) -> tuple[Floats, Floats]:
     """Coordinates ``[n, r]`` of rows ``[n, D]`` along their principal directions ``[r, D]``."""
     n, d = rows.shape
     if n < d:  # from products of rows: five times faster than a singular value decomposition
-        squares, left = np.linalg.eigh(rows @ rows.T)
-        some = squares > _RANK * squares[-1]
-        singular = np.sqrt(squares[some])
-        return left[:, some] * singular, (left[:, some] / singular).T @ rows
+        squares, left_vectors = np.linalg.eigh(rows @ rows.T)
+        nonzero = squares > _RANK * squares[-1]
+        singular = np.sqrt(squares[nonzero])
+        return left_vectors[:, nonzero] * singular, (left_vectors[:, nonzero] / singular).T @ rows
     _, vectors = np.linalg.eigh(rows.T @ rows)  # of many records: linear in their number
     return rows @ vectors, vectors.T
 
@@ -133,8 +133,8 @@ class _Problem:
         chances = np.exp(logits)
         total = chances.sum(axis=0)
         chances /= total
-        own = (logits * self.hot).sum(axis=0)
-        return (np.log(total) - own).sum(axis=1) + 0.5 * _dot(x, x), chances
+        true_logits = (logits * self.hot).sum(axis=0)
+        return (np.log(total) - true_logits).sum(axis=1) + 0.5 * _dot(x, x), chances
 
     def gradient(self, x: Floats, chances: Floats) -> Floats:
         """Gradient at x, ``[K, b, r]``."""
@@ -174,23 +174,23 @@ _TINY = 1e-300
 def _minimise(problem: _Problem) -> Floats:
     """The minimisers, ``[K, b, r]``; a fit leaves the batch when it is done."""
     fits = len(problem.strength)
-    found = np.zeros((len(problem.hot), fits, len(problem.squares)))
-    left = np.arange(fits)
-    x = found.copy()
+    minimisers = np.zeros((len(problem.hot), fits, len(problem.squares)))
+    unfinished = np.arange(fits)
+    x = minimisers.copy()
     loss, chances = problem.loss(x)
     for _ in range(_STEPS):
         gradient = problem.gradient(x, chances)
         going = 0.5 * _dot(gradient, gradient) > GAP * np.maximum(loss, 1)
-        found[:, left] = x
+        minimisers[:, unfinished] = x
         if not going.any():
             break
         if not going.all():
-            left, problem = left[going], problem.part(going)
+            unfinished, problem = unfinished[going], problem.part(going)
             x, gradient, chances = x[:, going], gradient[:, going], chances[:, going]
             loss = loss[going]
         x, loss, chances = _step(problem, x, loss, chances, gradient)
-    found[:, left] = x
-    return found
+    minimisers[:, unfinished] = x
+    return minimisers
 
 
 def _step(
@@ -200,12 +200,12 @@ def _step(
     slope = _dot(gradient, direction)
     length = np.ones(len(loss))
     while True:
-        there = x + length[:, None] * direction
-        new, chances = problem.loss(there)
+        candidate = x + length[:, None] * direction
+        new, chances = problem.loss(candidate)
         # Beyond rounding; near the minimum differences of losses are nothing else.
         worse = new > loss + 1e-4 * length * slope + 1e-12 * np.maximum(loss, 1)
         if not worse.any():
-            return there, new, chances
+            return candidate, new, chances
         length = np.where(worse, length / 2, length)
 
 

@@ -88,40 +88,40 @@ class NetworkTuner:
         """
         if fitted.chosen_without is None or not folds.usable:
             return trunk, fitted
-        known = self.labels >= 0
-        inputs, labels = self.inputs[known], self.labels[known]
+        labelled = self.labels >= 0
+        inputs, labels = self.inputs[labelled], self.labels[labelled]
         lengths = lengths_for(len(labels))
-        first = Folds(folds.assignment[:1], folds.count, folds.rows)
+        first_repeat = Folds(folds.assignment[:1], folds.count, folds.rows)
         unseen = np.setdiff1d(np.arange(len(fitted.head.bias)), labels)
         runs = itertools.count()
         total = (folds.count * (folds.count + 1) // 2 + 1) * lengths[-1]
         chosen_without = fitted.chosen_without
 
-        def run(train: RowIndex, held: RowIndex, stops: Sequence[int]) -> Iterator[Floats]:
+        def run(train: RowIndex, test: RowIndex, stops: Sequence[int]) -> Iterator[Floats]:
             # The head's choices are those of a fold that is held out here, too.
-            of_held = first.assignment[0, np.searchsorted(folds.rows, held)]
+            of_held = first_repeat.assignment[0, np.searchsorted(folds.rows, test)]
             head, done = chosen_without(train, 0, int(of_held.min())), next(runs)
             for snapshot in self._run(trunk, head, inputs[train], labels[train], stops, done):
                 self._tell(done * lengths[-1] + snapshot.steps, total)
-                features = network_trunk(self.architecture, snapshot.trunk, inputs[held]).features
+                features = network_trunk(self.architecture, snapshot.trunk, inputs[test]).features
                 logits = snapshot.head.logits(features)
                 logits[:, unseen] = NEVER
                 yield logits
 
-        def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
-            return list(run(train, held, lengths))
+        def predict(train: RowIndex, test: RowIndex) -> list[Floats]:
+            return list(run(train, test, lengths))
 
-        def judge(train: RowIndex, held: RowIndex, choice: int) -> Floats:
-            return next(run(train, held, (lengths[choice],)))
+        def judge(train: RowIndex, test: RowIndex, choice: int) -> Floats:
+            return next(run(train, test, (lengths[choice],)))
 
         with isolation.one_thread():  # the order of sums must not depend on the machine
-            found = nested(predict, judge, labels, first, np.array(list(LENGTHS.values())))
-            steps = lengths[found.chosen]
+            search = nested(predict, judge, labels, first_repeat, np.array(list(LENGTHS.values())))
+            steps = lengths[search.chosen]
             end = next(self._run(trunk, fitted.head, inputs, labels, (steps,), next(runs)))
         self._tell(total, total)
-        judged = OutOfFold(logits=found.logits, inner=found.inner, labels=labels[folds.rows])
+        judged = OutOfFold(logits=search.logits, inner=search.inner, labels=labels[folds.rows])
         return end.trunk, Fitted(
-            end.head.scaled(found.factor),
+            end.head.scaled(search.factor),
             judged,
             fitted.settings | {"steps": str(steps)},
             leave_class_out=fitted.leave_class_out,
@@ -199,7 +199,7 @@ def fine_tune(
 def _replaced(
     head: LinearHead, rows: NDArray[np.intp], weight: torch.Tensor, bias: torch.Tensor
 ) -> LinearHead:
-    found = LinearHead(head.weight.copy(), head.bias.copy())
-    found.weight[rows] = weight.detach().numpy()
-    found.bias[rows] = bias.detach().numpy()
-    return found
+    replacement = LinearHead(head.weight.copy(), head.bias.copy())
+    replacement.weight[rows] = weight.detach().numpy()
+    replacement.bias[rows] = bias.detach().numpy()
+    return replacement

@@ -59,20 +59,20 @@ class WithLogits:
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """What a head stands on, of any records."""
         plain = features.astype(np.float64)
-        first = plain[:, : self.columns]
-        own = first if self.scaling is None else self.scaling.apply(first)
-        return np.hstack([own, self.loudness * self.heads.logits(plain)])
+        encoder_features = plain[:, : self.columns]
+        scaled = encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
+        return np.hstack([scaled, self.loudness * self.heads.logits(plain)])
 
     def outward(self, head: LinearHead) -> LinearHead:
         """The same function of local features as a head is of what they are turned into."""
         count = head.weight.shape[1] - len(self.loudness)
-        own = LinearHead(head.weight[:, :count], head.bias)
+        front = LinearHead(head.weight[:, :count], head.bias)
         if self.scaling is not None:
-            own = self.scaling.outward(own)
-        own = own.padded(self.heads.weight.shape[1])
+            front = self.scaling.outward(front)
+        front = front.padded(self.heads.weight.shape[1])
         share = self.loudness * head.weight[:, count:]
         return LinearHead(
-            own.weight + share @ self.heads.weight, own.bias + share @ self.heads.bias
+            front.weight + share @ self.heads.weight, front.bias + share @ self.heads.bias
         )
 
 
@@ -80,9 +80,9 @@ def family_view(
     family: FamilyHead,
     local: NDArray[np.floating],
     layout: Layout,
-    own: Trunk,
+    trunk: Trunk,
     released: int,
-    beside: Sequence[HeadBeside] = (),
+    networks: Sequence[HeadBeside] = (),
 ) -> tuple[Trunk, LinearHead]:
     """What the head of a family stands on at a plant, and the head.
 
@@ -90,22 +90,22 @@ def family_view(
         local: Local features of all of the plant's records, ``[n, D]``.
         layout: Of the shared encoder's local features; those of a local encoder come behind.
         released: Number of features that are released; they come first.
-        beside: The family's networks, whose features come behind all of these.
+        networks: The family's networks, whose features come behind all of these.
     """
     shared = local[:, : layout.scaled + sum(layout.blocks)]
-    seen = np.hstack([local, *(each.features for each in beside)]).astype(np.float64)
-    heads = [LinearHead(*family.at(shared, layout)).padded(seen.shape[1])]
-    if beside:
-        heads.append(_mean([each.at() for each in beside], local.shape[1]))
+    columns = np.hstack([local, *(network.features for network in networks)]).astype(np.float64)
+    heads = [LinearHead(*family.at(shared, layout)).padded(columns.shape[1])]
+    if networks:
+        heads.append(_mean([network.at() for network in networks], local.shape[1]))
     classes, size = len(family.bias), _size(local[:, :released])
-    loudness = np.repeat([size / _size(head.logits(seen)) for head in heads], classes)
+    loudness = np.repeat([size / _size(head.logits(columns)) for head in heads], classes)
     stacked = LinearHead(
         np.vstack([head.weight for head in heads]), np.concatenate([head.bias for head in heads])
     )
-    view = WithLogits(own.scaling, local.shape[1], stacked, loudness)
+    view = WithLogits(trunk.scaling, local.shape[1], stacked, loudness)
     mean = np.tile(np.eye(classes), len(heads)) / (len(heads) * loudness)
-    weight = np.hstack([np.zeros((classes, own.features.shape[1])), mean])
-    features = np.hstack([own.features, loudness * stacked.logits(seen)])
+    weight = np.hstack([np.zeros((classes, trunk.features.shape[1])), mean])
+    features = np.hstack([trunk.features, loudness * stacked.logits(columns)])
     return Trunk(features, scaling=view), LinearHead(weight, np.zeros(classes))
 
 

@@ -109,7 +109,7 @@ class LabelledRecords:
     def folds(self) -> Folds:
         """Of the labelled records; not usable where they are too few."""
         rng, has_tuner = streams.rng(Stream.SELECTION_FOLDS), self.tuner is not None
-        return stratified(self.labels, rng, self._groups, few=has_tuner)
+        return stratified(self.labels, rng, self._groups, quick=has_tuner)
 
     @cached_property
     def local(self) -> Fitted | None:

@@ -130,18 +130,18 @@ def write(
         StorageError: ``out`` cannot be written.
     """
     recipients, wrapped = _recipients(seal)
-    found: list[File] = []
+    files: list[File] = []
 
     def fill(pipe: BinaryIO) -> None:
         with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            found.extend(_add(tar, path, source) for path, source in sources)
+            files.extend(_add(tar, path, source) for path, source in sources)
             data = canonical.encode(manifest())
             entry = tarfile.TarInfo(MANIFEST)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
 
     def manifest() -> Manifest:
-        return Manifest(kind=kind, name=name, created=created, files=tuple(found))
+        return Manifest(kind=kind, name=name, created=created, files=tuple(files))
 
     with atomic.writing(out, mode=atomic.PRIVATE) as stream, zipfile.ZipFile(stream, "w") as outer:
         with outer.open(ARCHIVE, "w", force_zip64=True) as member, _piped(fill, "wb") as pipe:
@@ -168,15 +168,15 @@ def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
         StorageError: The folder cannot be written.
     """
     read_about(path, kind=kind)
-    found: list[File] = []
+    files: list[File] = []
 
     def empty(pipe: BinaryIO) -> None:
         try:
             with tarfile.open(fileobj=pipe, mode="r|") as tar:
                 for entry in tar:
-                    if len(found) > FILES_LIMIT:
+                    if len(files) > FILES_LIMIT:
                         raise DecodeError(f"{path}: more than {FILES_LIMIT} files")
-                    found.append(_take(tar, entry, folder))
+                    files.append(_take(tar, entry, folder))
         except (tarfile.TarError, EOFError, UnicodeDecodeError) as error:
             raise DecodeError(f"{path}: damaged: {error}") from error
 
@@ -189,12 +189,12 @@ def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
             raise VerificationError(f"{path}: damaged, or for another key: {error}") from error
         except KeyError as error:
             raise DecodeError(f"{path}: no backup: {ARCHIVE} is missing") from error
-    if not found or found[-1].path != MANIFEST:
+    if not files or files[-1].path != MANIFEST:
         raise VerificationError(f"{path}: incomplete: {MANIFEST} is missing")
     data = atomic.read_bytes(folder / MANIFEST, limit=MANIFEST_LIMIT)
     (folder / MANIFEST).unlink()
     manifest = canonical.decode(Manifest, data, what=f"{path}: {MANIFEST}", limit=MANIFEST_LIMIT)
-    _check(path, manifest, found[:-1], kind)
+    _check(path, manifest, files[:-1], kind)
     return manifest
 
 
@@ -219,7 +219,7 @@ def files_below(root: Path) -> Iterator[Path]:
     Links are not followed, and not kept.
     """
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder) / name
             if not name.startswith(".") and path.is_file() and not path.is_symlink():
@@ -317,16 +317,16 @@ def _piped(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> Itera
 
     thread = threading.Thread(target=run, name="wg-backup")
     thread.start()
-    first: list[BaseException] = []
+    errors: list[BaseException] = []
     try:
         yield ours
     except BaseException as error:  # noqa: BLE001 - raised again below
-        first = [*failed, error]  # a lost pipe comes after what lost it
+        errors = [*failed, error]  # a lost pipe comes after what lost it
     with suppress(BrokenPipeError):
         ours.close()
     thread.join()
-    for each in [*first, *failed]:
-        raise each
+    for failure in [*errors, *failed]:
+        raise failure
 
 
 def _add(tar: tarfile.TarFile, path: str, source: Path) -> File:
@@ -345,14 +345,14 @@ def _add(tar: tarfile.TarFile, path: str, source: Path) -> File:
 
 def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> File:
     """Write one file of the archive below the folder."""
-    where = PurePosixPath(entry.name)
-    safe = str(where) == entry.name and not where.is_absolute() and ".." not in where.parts
+    relative = PurePosixPath(entry.name)
+    safe = str(relative) == entry.name and not relative.is_absolute() and ".." not in relative.parts
     if not entry.isreg() or not safe or any(c in entry.name for c in "\\:\0"):
         raise DecodeError(f"backup: {entry.name!r}: expected a file below the home")
     stream = tar.extractfile(entry)
     if stream is None:  # pragma: no cover - a regular file has bytes
         raise DecodeError(f"backup: {entry.name!r}: no file")
-    target = folder.joinpath(*where.parts)
+    target = folder.joinpath(*relative.parts)
     if target.exists():
         raise DecodeError(f"backup: {entry.name!r}: twice")
     hashed = _Hashing(stream)
@@ -363,13 +363,13 @@ def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> File:
     return File(path=entry.name, size=hashed.size, sha256=hashed.digest())
 
 
-def _check(path: Path, manifest: Manifest, found: Sequence[File], kind: str) -> None:
+def _check(path: Path, manifest: Manifest, files: Sequence[File], kind: str) -> None:
     if manifest.kind != kind:
         raise DecodeError(f"{path}: {MANIFEST}: of a {manifest.kind}, expected of a {kind}")
-    if tuple(found) != manifest.files:
-        named, have = {each.path for each in manifest.files}, {each.path for each in found}
+    if tuple(files) != manifest.files:
+        named, have = {file.path for file in manifest.files}, {file.path for file in files}
         odd = sorted(named ^ have)[:3] or [
-            each.path for each, want in zip(found, manifest.files, strict=True) if each != want
+            file.path for file, want in zip(files, manifest.files, strict=True) if file != want
         ]
         raise VerificationError(f"{path}: not as {MANIFEST} says: {', '.join(odd[:3])}")
 
@@ -381,7 +381,7 @@ def _recipients(seal: Seal) -> tuple[list[Any], bytes]:
         wrapped = pyrage.passphrase.encrypt(f"{identity}\n".encode(), seal.passphrase)
         return [identity.to_public()], bytes(wrapped)
     try:
-        return [pyrage.x25519.Recipient.from_str(each) for each in seal.recipients], b""
+        return [pyrage.x25519.Recipient.from_str(recipient) for recipient in seal.recipients], b""
     except pyrage.RecipientError as error:
         raise ConfigError(f"backup: no age recipient (age1…): {error}") from error
 

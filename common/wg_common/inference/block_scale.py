@@ -22,11 +22,11 @@ def block_scale(spread: Floats, blocks: Sequence[int]) -> Floats:
     Args:
         blocks: Sizes of the blocks; they add up to B.
     """
-    found = np.zeros(len(spread))
+    factors = np.zeros(len(spread))
     start = 0
     for size in blocks:
-        own = spread[start : start + size]
-        inverse = 1 / (own + FLOOR * float(own.mean()) + _TINY)
-        found[start : start + size] = inverse / (np.sqrt(np.sum((own * inverse) ** 2)) + _TINY)
+        std = spread[start : start + size]
+        inverse = 1 / (std + FLOOR * float(std.mean()) + _TINY)
+        factors[start : start + size] = inverse / (np.sqrt(np.sum((std * inverse) ** 2)) + _TINY)
         start += size
-    return found
+    return factors

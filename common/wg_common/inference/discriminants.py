@@ -82,17 +82,17 @@ def fit_ldas(
     freedom = max(n - classes, 0) + 1.0
     trace = (np.sum(within**2) + d) / freedom / d
     values, vectors = principal(within, min(n, d))
-    held = values > _ROUNDING * max(float(values[0]), _TINY)
-    values, vectors = values[held] * n / freedom, vectors[:, held]
+    nonzero = values > _ROUNDING * max(float(values[0]), _TINY)
+    values, vectors = values[nonzero] * n / freedom, vectors[:, nonzero]
     inside = means @ vectors
     outside = means - inside @ vectors.T
     frequency = np.log((counts + 1) / (n + classes))
-    found = []
+    heads = []
     for shrinkage in shrinkages:
         ridge = (shrinkage + 1e-6) * trace
         weight = inside / ((1 - shrinkage) * values + ridge) @ vectors.T + outside / ridge
-        found.append((weight, frequency - 0.5 * np.sum(weight * means, axis=1)))
-    return found
+        heads.append((weight, frequency - 0.5 * np.sum(weight * means, axis=1)))
+    return heads
 
 
 def ridged_inverse(covariance: Floats, ridge: float) -> Floats:
@@ -157,8 +157,8 @@ def principal_scores(rows: NDArray[np.floating], count: int) -> tuple[Floats, Fl
     wide = rows.astype(np.float64)
     values, vectors = np.linalg.eigh(wide @ wide.T)
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
-    kept = values > _ROUNDING * max(float(values[0]), 1e-300)
-    values, vectors = values[kept], vectors[:, kept]
+    nonzero = values > _ROUNDING * max(float(values[0]), 1e-300)
+    values, vectors = values[nonzero], vectors[:, nonzero]
     directions, spread = np.zeros((wide.shape[1], count)), np.zeros(count)
     directions[:, : len(values)] = wide.T @ vectors / np.sqrt(values)
     spread[: len(values)] = np.sqrt(values / len(wide))

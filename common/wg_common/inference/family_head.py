@@ -186,7 +186,7 @@ def _checked(
     return values
 
 
-def _within(what: str, values: Floats) -> None:
+def _within(quantity: str, values: Floats) -> None:
     largest = float(np.abs(values).max(initial=0.0))
     if largest > _LARGEST:
-        raise DecodeError(f"family head: {what} {largest:g}; expected at most {_LARGEST:g}")
+        raise DecodeError(f"family head: {quantity} {largest:g}; expected at most {_LARGEST:g}")

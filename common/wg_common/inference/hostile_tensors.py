@@ -14,13 +14,13 @@ def apart(
     tensors: Tensors, prefix: str
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
     """Tensors whose names do not begin with a prefix, and the others, without it."""
-    rest = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
-    own = {n.removeprefix(prefix): value for n, value in tensors.items() if n not in rest}
-    return rest, own
+    plain = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
+    prefixed = {n.removeprefix(prefix): value for n, value in tensors.items() if n not in plain}
+    return plain, prefixed
 
 
 def checked(
-    what: str,
+    source: str,
     tensors: Mapping[str, NDArray[np.floating]],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, NDArray[np.float64]]:
@@ -32,14 +32,14 @@ def checked(
     Raises:
         DecodeError: A name or shape is wrong, or a number is not finite.
     """
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in sorted(shapes.keys() | found):
-        if shapes.get(name) != found.get(name):
+    actual = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in sorted(shapes.keys() | actual):
+        if shapes.get(name) != actual.get(name):
             raise DecodeError(
-                f"{what}: tensor {name!r}: {found.get(name)}, expected {shapes.get(name)}"
+                f"{source}: tensor {name!r}: {actual.get(name)}, expected {shapes.get(name)}"
             )
     values = {name: np.asarray(value, dtype=np.float64) for name, value in tensors.items()}
     for name, value in values.items():
         if not np.isfinite(value).all():
-            raise DecodeError(f"{what}: tensor {name!r} is not finite")
+            raise DecodeError(f"{source}: tensor {name!r} is not finite")
     return values

@@ -189,11 +189,11 @@ def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence
         labels: ``[n]`` in 0..K-1; -1 is a record without a label.
         classes: K.
     """
-    known = labels >= 0
-    counts = np.bincount(labels[known], minlength=classes).astype(np.float64)
+    labelled = labels >= 0
+    counts = np.bincount(labels[labelled], minlength=classes).astype(np.float64)
     sums = np.zeros((classes, features.shape[1]))
-    np.add.at(sums, labels[known], features[known])
-    bare = features[~known]
+    np.add.at(sums, labels[labelled], features[labelled])
+    bare = features[~labelled]
     return SiteEvidence(
         means=sums / np.maximum(counts, 1)[:, None],
         noise=np.zeros(classes),
@@ -205,20 +205,20 @@ def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence
     )
 
 
-def solve(posterior: Posterior, own: SiteEvidence) -> Means:
+def solve(posterior: Posterior, evidence: SiteEvidence) -> Means:
     """Add a plant's own evidence to the equations, and solve them.
 
     Raises:
         VerificationError: They are singular.
     """
     system, right = posterior.precision.copy(), posterior.weighted.copy()
-    observe(system, right, posterior, own, 0)
+    observe(system, right, posterior, evidence, 0)
     inverse = _inverse(system)  # [d, 1+K, 1+K]
     solved = np.einsum("dij,dj->id", inverse, right)
     centre, delta = solved[0], solved[1:]
-    means, spread = own.means @ posterior.basis, _spread(posterior.within, own)
-    there = own.present[:, None] > PRESENT
-    keep = np.where(there, posterior.ratio / (posterior.ratio + spread), 0.0)
+    means, spread = evidence.means @ posterior.basis, _spread(posterior.within, evidence)
+    present = evidence.present[:, None] > PRESENT
+    keep = np.where(present, posterior.ratio / (posterior.ratio + spread), 0.0)
     deviations = delta + keep * (means - centre - delta)
     variance = np.diagonal(inverse, axis1=1, axis2=2).T  # [1 + K, d]
     turn = posterior.basis.T
@@ -244,27 +244,27 @@ def observe(
         row: The site's row, below S.
     """
     classes = len(site.counts)
-    first = system.shape[1] - classes
-    inner = np.arange(first, system.shape[1])
+    offset = system.shape[1] - classes
+    inner = np.arange(offset, system.shape[1])
     precision = mean_precision(variances, site)
     weighted = precision * (site.means @ variances.basis)
     system[:, row, row] += precision.sum(axis=0)
     system[:, inner, inner] += precision.T
-    system[:, row, first:] += precision.T
-    system[:, first:, row] += precision.T
+    system[:, row, offset:] += precision.T
+    system[:, offset:, row] += precision.T
     right[:, row] += weighted.sum(axis=0)
-    right[:, first:] += weighted.T
+    right[:, offset:] += weighted.T
     if not np.isfinite(site.domain_noise):
         return
     share = 1 / classes
     weight = domain_precision(variances, site)
     y = site.domain @ variances.basis
     system[:, row, row] += weight
-    system[:, row, first:] += share * weight[:, None]
-    system[:, first:, row] += share * weight[:, None]
-    system[:, first:, first:] += share**2 * weight[:, None, None]
+    system[:, row, offset:] += share * weight[:, None]
+    system[:, offset:, row] += share * weight[:, None]
+    system[:, offset:, offset:] += share**2 * weight[:, None, None]
     right[:, row] += weight * y
-    right[:, first:] += share * (weight * y)[:, None]
+    right[:, offset:] += share * (weight * y)[:, None]
 
 
 def mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
@@ -320,19 +320,19 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
         they are among labelled records; a class without any as an average one.
     """
     classes = posterior.classes
-    own = exact_evidence(features, labels, classes)
-    means = solve(posterior, own)
-    known = labels >= 0
-    y = labels[known]
+    evidence = exact_evidence(features, labels, classes)
+    means = solve(posterior, evidence)
+    labelled = labels >= 0
+    y = labels[labelled]
     counts = np.bincount(y, minlength=classes).astype(np.float64)
-    seen = int((counts > 0).sum())
+    classes_present = int((counts > 0).sum())
     scatter, freedom = PSEUDO_RECORDS * posterior.covariance, PSEUDO_RECORDS
-    if seen > 1:
+    if classes_present > 1:
         # The spread of one class says little of the others': good parts are alike, defects are not.
-        rest = features[known] - own.means[y]
-        scatter, freedom = scatter + rest.T @ rest, freedom + len(y) - seen
+        residuals = features[labelled] - evidence.means[y]
+        scatter, freedom = scatter + residuals.T @ residuals, freedom + len(y) - classes_present
     # Lengths are made even against noise: with noise on one class only there is nothing to even.
-    even = _EVEN if classes - seen > 1 else np.inf
+    even = _EVEN if classes - classes_present > 1 else np.inf
     weight, bias = discriminant(means.deviations, _inverse(scatter / freedom), even)
     if len(y):
         frequent = np.where(counts > 0, counts, counts[counts > 0].mean())
@@ -348,8 +348,8 @@ def mean_aligned(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats,
         where they lie, so that they may also train or judge other heads.
     """
     classes = posterior.classes
-    others = solve(posterior, no_evidence(classes, len(posterior.within))).deviations
-    weight, bias = discriminant(others, _inverse(posterior.covariance))
+    deviations = solve(posterior, no_evidence(classes, len(posterior.within))).deviations
+    weight, bias = discriminant(deviations, _inverse(posterior.covariance))
 
     def align(features: Floats, labels: Ints) -> tuple[Floats, Floats]:
         centre = solve(posterior, exact_evidence(features, labels, classes)).centre

@@ -38,20 +38,20 @@ class LabelledArrays:
     more: Mapping[str, Record]
 
 
-def read_labelled(path: Path, more: Collection[str] = ()) -> LabelledArrays:
+def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArrays:
     """Read a file.
 
     Raises:
         DataError: It cannot be read, or an array has another type or shape; it is named.
     """
-    arrays = _read(path, {"x", "y", "classes", "split", *more})
+    arrays = _read(path, {"x", "y", "classes", "split", *extra_names})
     x, y, names = (arrays.pop(name, None) for name in ("x", "y", "classes"))
     if x is not None and x.ndim == 4 and x.shape[3] == 1:
         x = x[..., 0]
     kind = None if x is None else registry.of_array(x)
     if x is None or kind is None:
-        found = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
-        raise DataError(f"{path}: array x: {found}, expected {registry.listed('layout', 'or')}")
+        layout = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
+        raise DataError(f"{path}: array x: {layout}, expected {registry.listed('layout', 'or')}")
     for name, value in {**arrays, **({} if y is None else {"y": y})}.items():
         if value.shape != (len(x),):
             raise DataError(f"{path}: array {name}: {list(value.shape)}, expected [{len(x)}]")
@@ -67,19 +67,19 @@ def read_labelled(path: Path, more: Collection[str] = ()) -> LabelledArrays:
     return LabelledArrays(x, kind, None if y is None else y.astype(np.int64), classes, arrays)
 
 
-def _read(path: Path, wanted: Collection[str]) -> dict[str, Record]:
+def _read(path: Path, array_names: Collection[str]) -> dict[str, Record]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(item.file_size for item in archive.infolist())
         if size > NPZ_LIMIT:
             raise DataError(f"{path}: {size} bytes unpacked, at most {NPZ_LIMIT} are read")
         with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files if name in wanted}
+            arrays = {name: file[name] for name in file.files if name in array_names}
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except DAMAGE as error:
         raise DataError(f"{path}: not a .npz file of plain arrays: {error}") from error
-    for name, value in found.items():
+    for name, value in arrays.items():
         if not isinstance(value, np.ndarray):  # a member that is no .npy file comes back as bytes
             raise DataError(f"{path}: not a .npz file of plain arrays: {name} is none")
-    return found
+    return arrays

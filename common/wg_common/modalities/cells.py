@@ -54,9 +54,9 @@ class CellRecords(Sequence[Record]):
             return CellRecords(self.modality, self.cells[index], self.names[index])
         return self.modality.from_cell(self.cells[index], self.names[index])
 
-    def take(self, kept: Sequence[int]) -> CellRecords:
+    def take(self, rows: Sequence[int]) -> CellRecords:
         """Some of the records, in the order given."""
-        cells, names = ([found[row] for row in kept] for found in (self.cells, self.names))
+        cells, names = ([column[row] for row in rows] for column in (self.cells, self.names))
         return CellRecords(self.modality, cells, names)
 
 
@@ -88,45 +88,45 @@ def holds_records(path: Path, modality: str | None = None) -> bool:
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
     with path.open("rb") as stream:
-        first = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
+        header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
     try:
-        kind = _modality(_header(tables.decode_text(first, str(path))))
+        kind = _modality(_header(tables.decode_text(header, str(path))))
         return kind is not None and modality in (None, kind.name)
     except (DataError, UnicodeDecodeError):  # half a sign of UTF-16; what it is, is said elsewhere
         return False
 
 
-def read(path: Path, more: Collection[str] = (), encoding: str = AUTO) -> CellTable:
+def read(path: Path, extra_columns: Collection[str] = (), encoding: str = AUTO) -> CellTable:
     """Read a table.
 
     Args:
-        more: Names of further columns, which need not be there.
+        extra_columns: Names of further columns, which need not be there.
         encoding: One of ``wg_core.site.reading.ENCODINGS``.
 
     Raises:
         DataError: It cannot be read, or has no column of records; the line is named.
     """
     data = read_file(path, TABLE_LIMIT)
-    text, found = tables.decode_table(data, str(path), encoding)
+    text, used_encoding = tables.decode_table(data, str(path), encoding)
     if path.suffix.lower() == JSON_LINES:
-        rows = list(_objects(text, found))
+        rows = list(_objects(text, used_encoding))
         headers = [list(row) for row in rows if not isinstance(row, str)]
     else:
         rows = []
-        headers = [_header_and_rows(text, path, found, rows)]
-    kind = next((one for one in map(_modality, headers) if one is not None), None)
+        headers = [_header_and_rows(text, path, used_encoding, rows)]
+    kind = next((candidate for candidate in map(_modality, headers) if candidate is not None), None)
     if kind is None:
         names = list(dict.fromkeys(name for header in headers for name in header))[:20]
         raise DataError(f"{path}: columns {names}, expected one of {registry.listed_columns()}")
     columns = {
         name: [_of(row, name) for row in rows]
-        for name in more
+        for name in extra_columns
         if any(tables.find_column(header, name) is not None for header in headers)
     }
     cells = [_of(row, kind.column) for row in rows]
     called = [f"{path.name}[{row}]" for row in range(len(rows))]
     problems = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
-    return CellTable(CellRecords(kind, cells, called), columns, found, problems)
+    return CellTable(CellRecords(kind, cells, called), columns, used_encoding, problems)
 
 
 def _of(row: dict[str, str] | str, column: str) -> str:
@@ -188,17 +188,17 @@ def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            decoded = json.loads(line)
         except (ValueError, RecursionError) as error:
             yield f"line {number}: not JSON: {error}"
             continue
-        if not isinstance(found, dict):
-            yield f"line {number}: {type(found).__name__}, expected an object"
+        if not isinstance(decoded, dict):
+            yield f"line {number}: {type(decoded).__name__}, expected an object"
             continue
-        row = {name: _cell(value) for name, value in found.items()}
+        row = {name: _cell(value) for name, value in decoded.items()}
         wrong = next((name for name, cell in row.items() if cell is None), None)
         if wrong is not None:
-            yield f"line {number}: {type(found[wrong]).__name__}, expected strings"
+            yield f"line {number}: {type(decoded[wrong]).__name__}, expected strings"
         elif all(map(tables.is_text, [*row, *(cell or "" for cell in row.values())])):
             yield {name: cell or "" for name, cell in row.items()}
         else:

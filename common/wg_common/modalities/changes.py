@@ -49,11 +49,11 @@ def _noisy(record: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
 
 def _shifted(record: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     """The part lies aside; what comes into view at the edge repeats it."""
-    found = record
+    shifted = record
     for axis, side in enumerate(record.shape[:2]):
         move = int(rng.choice([-1, 1])) * round(_SHIFT * side)
-        found = np.take(found, np.clip(np.arange(side) - move, 0, side - 1), axis=axis)
-    return found
+        shifted = np.take(shifted, np.clip(np.arange(side) - move, 0, side - 1), axis=axis)
+    return shifted
 
 
 def _louder(record: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
@@ -72,11 +72,11 @@ def _hissing(record: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
 
 def _dropped(record: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     """One channel of several stands still; a single one is left as it is."""
-    found = record.copy()
-    if len(found) > 1:
-        channel = int(rng.integers(len(found)))
-        found[channel] = found[channel].mean()
-    return found
+    changed = record.copy()
+    if len(changed) > 1:
+        channel = int(rng.integers(len(changed)))
+        changed[channel] = changed[channel].mean()
+    return changed
 
 
 def _later(record: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:

@@ -68,29 +68,29 @@ def draw(
 def observe(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.ndarray:
     """Records float32 ``[n, C, T]`` of signals ``[n, S, T]``."""
     n, _, length = signals.shape
-    found = np.einsum("cs,nst->nct", sensors.mixing, signals)
-    c = found.shape[1]
+    records = np.einsum("cs,nst->nct", sensors.mixing, signals)
+    c = records.shape[1]
     line = np.fft.rfftfreq(length)
     slow = sensors.corner < 1
     if slow.any():
-        mean = found[:, slow].mean(axis=-1, keepdims=True)
+        mean = records[:, slow].mean(axis=-1, keepdims=True)
         fall = 1 / (1 + (line / sensors.corner[slow][:, None]) ** 4)
-        found[:, slow] = mean + filtered(found[:, slow] - mean, fall)
-    size = found.std(axis=(0, 2))[:, None] + 1e-9  # [C, 1]
+        records[:, slow] = mean + filtered(records[:, slow] - mean, fall)
+    size = records.std(axis=(0, 2))[:, None] + 1e-9  # [C, 1]
     for channel in np.flatnonzero(sensors.noise > 0.01):
         hiss = coloured(rng, (n, length), float(sensors.colour[channel]))
-        found[:, channel] += sensors.noise[channel] * size[channel] * hiss
+        records[:, channel] += sensors.noise[channel] * size[channel] * hiss
     if sensors.hum[0] > 0:
         turn = 2 * np.pi * (sensors.hum[1] * np.arange(length) + rng.random((n, 1, 1)))
-        found += sensors.hum[0] * size * np.sin(turn)
-    found += sensors.offset[:, None] * size
+        records += sensors.hum[0] * size * np.sin(turn)
+    records += sensors.offset[:, None] * size
     if sensors.steps:
         grid = 8 * size / sensors.steps
-        found = np.round(found / grid) * grid
-    found *= sensors.gain[:, None] * np.exp(sensors.drift * rng.normal(size=(n, 1, 1)))
+        records = np.round(records / grid) * grid
+    records *= sensors.gain[:, None] * np.exp(sensors.drift * rng.normal(size=(n, 1, 1)))
     if n and sensors.dead.any():
-        found[:, sensors.dead] = found[:, sensors.dead, :1].mean()
-    return np.asarray(found, dtype=np.float32).reshape(n, c, length)
+        records[:, sensors.dead] = records[:, sensors.dead, :1].mean()
+    return np.asarray(records, dtype=np.float32).reshape(n, c, length)
 
 
 def filtered(signals: Floats, response: NDArray[np.complex128] | Floats) -> Floats:

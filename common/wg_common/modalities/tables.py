@@ -57,39 +57,39 @@ _HALF = re.compile("[\ud800-\udfff]")
 _FIRST_LINE = 64 << 10  # Most bytes of a table's header
 
 
-def encoding_of(data: bytes, name: str, said: str = AUTO) -> str:
+def encoding_of(data: bytes, name: str, choice: str = AUTO) -> str:
     """The encoding of a text by its first bytes, as Python calls it.
 
     Args:
         data: The text, or its beginning up to the end of a line.
-        said: One of ``wg_core.site.reading.ENCODINGS``.
+        choice: One of ``wg_core.site.reading.ENCODINGS``.
 
     Raises:
         DataError: It is none of those that are tried, or not the one that was said.
     """
-    marked = next((found for mark, found in _MARKS if data.startswith(mark)), None)
-    for encoding in (said,) if said != AUTO else (marked,) if marked else ("utf-8", "cp932"):
-        if said == AUTO and marked is None and b"\0" in data[:4096]:
+    marked = next((codec for mark, codec in _MARKS if data.startswith(mark)), None)
+    for encoding in (choice,) if choice != AUTO else (marked,) if marked else ("utf-8", "cp932"):
+        if choice == AUTO and marked is None and b"\0" in data[:4096]:
             continue  # UTF-16 without its mark, or no text at all
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if encoding != "cp932" or said != AUTO or not _PRIVATE.search(text):
+        if encoding != "cp932" or choice != AUTO or not _PRIVATE.search(text):
             return encoding
-    tried = said if said != AUTO else "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)"
+    tried = choice if choice != AUTO else "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)"
     raise DataError(f"{name}: not a text in {tried}; save it as UTF-8, or say its encoding")
 
 
-def decode_table(data: bytes, name: str, said: str = AUTO) -> tuple[str, str]:
+def decode_table(data: bytes, name: str, choice: str = AUTO) -> tuple[str, str]:
     """A table of records as text, and its encoding; arguments as of ``encoding_of``.
 
     Raises:
         DataError: It is none of those that are tried, or its first line is no text.
     """
-    first = data[:_FIRST_LINE].partition(b"\n")[0]
-    encoding = encoding_of(first, name, said) if said == AUTO else said
-    if encoding in ("utf-8", "cp932") and said == AUTO:
+    header = data[:_FIRST_LINE].partition(b"\n")[0]
+    encoding = encoding_of(header, name, choice) if choice == AUTO else choice
+    if encoding in ("utf-8", "cp932") and choice == AUTO:
         encoding = _of_most_lines(data)
     # Of UTF-16 a lone half of a pair is left as it is; of others, each byte that cannot be.
     errors = "surrogatepass" if encoding == "utf-16" else "surrogateescape"
@@ -139,15 +139,15 @@ def _is(line: bytes, encoding: str) -> bool:
         return False
 
 
-def decode_text(data: bytes, name: str, said: str = AUTO) -> str:
+def decode_text(data: bytes, name: str, choice: str = AUTO) -> str:
     """A text; arguments and errors as of ``encoding_of``."""
-    return data.decode(encoding_of(data, name, said)).removeprefix("\ufeff")
+    return data.decode(encoding_of(data, name, choice)).removeprefix("\ufeff")
 
 
 def delimiter_of(first_line: str) -> str:
     """What stands between the cells of a table, by its first line."""
     bare = _QUOTED.sub("", first_line)
-    return next((found for found in ("\t", ";") if found in bare), ",")
+    return next((delimiter for delimiter in ("\t", ";") if delimiter in bare), ",")
 
 
 def number(cell: str, delimiter: str) -> float:
@@ -161,13 +161,13 @@ def number(cell: str, delimiter: str) -> float:
     return float(cell)
 
 
-def find_column(names: Sequence[str], wanted: str) -> int | None:
+def find_column(names: Sequence[str], column: str) -> int | None:
     """Where a column stands: by its name, or by the one that differs in case and space alone."""
-    if wanted in names:
-        return names.index(wanted)
+    if column in names:
+        return names.index(column)
     plain = [name.strip().casefold() for name in names]
-    wanted = wanted.strip().casefold()
-    return plain.index(wanted) if plain.count(wanted) == 1 else None
+    column = column.strip().casefold()
+    return plain.index(column) if plain.count(column) == 1 else None
 
 
 def is_time(name: str) -> bool:

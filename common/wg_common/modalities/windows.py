@@ -79,14 +79,14 @@ class Windows(Modality):
         for row, record in enumerate(records):
             shapes.setdefault(record.shape, []).append(row)
         chains: dict[int, sensors.Sensors] = {}
-        found: dict[int, Record] = {}
+        observed: dict[int, Record] = {}
         for (channels, _), rows in shapes.items():
             if channels not in chains:
                 eye = np.eye(channels)
                 chains[channels] = sensors.draw(rng, eye, 1.0, strength, direct=True)
-            own = np.stack([records[row] for row in rows]).astype(np.float64)
-            found.update(zip(rows, sensors.observe(rng, own, chains[channels]), strict=True))
-        return [found[row] for row in range(len(records))]
+            signals = np.stack([records[row] for row in rows]).astype(np.float64)
+            observed.update(zip(rows, sensors.observe(rng, signals, chains[channels]), strict=True))
+        return [observed[row] for row in range(len(records))]
 
     def augment_record(self, record: Record, rng: np.random.Generator) -> Record:
         """The window of a machine that was caught a little earlier or later, faster or slower.
@@ -114,8 +114,8 @@ class Windows(Modality):
 def check_window(window: NDArray[np.floating]) -> None:
     """As ``Windows.check``."""
     if not isinstance(window, np.ndarray) or window.ndim != 2 or window.dtype.kind != "f":
-        found = f"{window.dtype} {list(window.shape)}" if isinstance(window, np.ndarray) else "?"
-        raise DataError(f"{found}, expected float [channels, time]")
+        layout = f"{window.dtype} {list(window.shape)}" if isinstance(window, np.ndarray) else "?"
+        raise DataError(f"{layout}, expected float [channels, time]")
     _check_shape(*window.shape)
     if not float(np.abs(window).max()) <= MAX_VALUE:  # a NaN fails too
         raise DataError(f"values that are not finite, or beyond {MAX_VALUE:g}")
@@ -142,10 +142,10 @@ def _from_npy(data: bytes, name: str) -> Record:
         if len(shape) != 2 or dtype.kind != "f":
             raise DataError(f"{name}: {dtype} {list(shape)}, expected float [channels, time]")
         _named(name, shape[0], shape[1])
-        found: Record = np.load(io.BytesIO(data), allow_pickle=False)
+        window: Record = np.load(io.BytesIO(data), allow_pickle=False)
     except DAMAGE as error:
         raise DataError(f"{name}: not a .npy file of a plain array: {error}") from error
-    return found
+    return window
 
 
 def _from_csv(data: bytes, name: str) -> NDArray[np.float64]:
@@ -172,10 +172,10 @@ def _from_csv(data: bytes, name: str) -> NDArray[np.float64]:
     if not rows:
         raise DataError(f"{name}: no rows of numbers")
     _named(name, width, len(rows))
-    found = np.array(rows, dtype=np.float64).T
-    if width > 1 and _counts_up(found[0]):
+    window = np.array(rows, dtype=np.float64).T
+    if width > 1 and _counts_up(window[0]):
         raise DataError(f"{name}: column 1 counts up in equal steps: {_NO_TIMES}")
-    return found
+    return window
 
 
 _NO_TIMES = (

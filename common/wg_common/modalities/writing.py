@@ -55,8 +55,8 @@ def written(text: str, manner: Manner, rng: np.random.Generator) -> str:
             words[place] = word[: int(rng.integers(3, 5))] + "." * manner.stopped
         elif len(word) > 3 and rng.random() < manner.errors:
             words[place] = mistyped(word, rng)
-    found = " ".join(words)
-    return {"lower": found.lower(), "upper": found.upper()}.get(manner.case, found)
+    sentence = " ".join(words)
+    return {"lower": sentence.lower(), "upper": sentence.upper()}.get(manner.case, sentence)
 
 
 def mistyped(word: str, rng: np.random.Generator) -> str:

@@ -26,7 +26,8 @@ class HeadModel(nn.Module):
 
     Args:
         encoder: The shared encoder.
-        beside: A local encoder that the head stands on, too, on the same batch; None: no such.
+        local_encoder: A local encoder that the head stands on, too, on the same batch; None: no
+            such.
         network: The same of a network of the plant's family, whose features come last.
     """
 
@@ -34,13 +35,13 @@ class HeadModel(nn.Module):
         self,
         encoder: EncoderModule,
         head: nn.Linear,
-        beside: LocalEncoder | None = None,
+        local_encoder: LocalEncoder | None = None,
         network: TrunkBeside | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self.beside = beside
+        self.beside = local_encoder
         self.network = network
 
     def forward(self, records: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ def build_model(
     encoder: Encoder | None,
     tensors: Tensors,
     labels: Sequence[str],
-    beside: TrunkBeside | None = None,
+    family_trunk: TrunkBeside | None = None,
 ) -> nn.Module:
     """A network ready to run or to export.
 
@@ -67,7 +68,7 @@ def build_model(
         encoder: The public encoder; whole networks need none, unless they stand on it.
         tensors: Generated tensors, or a plant's: its heads stand on the local features.
         labels: Label domain, in the order of class rows.
-        beside: The network of the plant's family that its heads may stand on, too.
+        family_trunk: The network of the plant's family that its heads may stand on, too.
 
     Returns:
         A module in evaluation mode; input as ``HeadModel`` says, or as a whole network's kind
@@ -78,18 +79,18 @@ def build_model(
         ConfigError: No such architecture, no encoder where it needs one, or a local encoder that is
             no torch module.
     """
-    whole = known(architecture).whole
-    if encoder is None and not whole:
+    whole_network = known(architecture).whole
+    if encoder is None and not whole_network:
         raise ConfigError(f"{architecture}: needs the encoder")
     dimension = 0 if encoder is None else encoder.dimension
-    if encoder is not None and not whole:
+    if encoder is not None and not whole_network:
         local = encoder.local_dimension
-        wide = local + (0 if beside is None else beside.width)
-        found = tensors[HEAD_WEIGHT].shape[1:]
-        dimension = next((n for n in (local, wide) if found == (n,)), dimension)
-        beside = beside if dimension > local else None
+        wide = local + (0 if family_trunk is None else family_trunk.width)
+        head_shape = tensors[HEAD_WEIGHT].shape[1:]
+        dimension = next((n for n in (local, wide) if head_shape == (n,)), dimension)
+        family_trunk = family_trunk if dimension > local else None
     check_tensors(architecture, tensors, len(labels), dimension)
-    if encoder is None or whole:
+    if encoder is None or whole_network:
         return networks.build(architecture, networks.complete(architecture, tensors, encoder))
     local_encoder = encoder.beside
     if local_encoder is not None and not local_encoder.exports:
@@ -97,4 +98,4 @@ def build_model(
             f"{architecture}: stands on the local encoder {local_encoder.name}, a network of its"
             " own: the two are not exported as one"
         )
-    return HeadModel(encoder.module, networks.linear(tensors), local_encoder, beside).eval()
+    return HeadModel(encoder.module, networks.linear(tensors), local_encoder, family_trunk).eval()

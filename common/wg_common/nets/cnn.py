@@ -41,14 +41,14 @@ class Cnn(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features ``[n, features]``."""
         x = images / 127.5 - 1.0  # [n, 3, 64, 64]
-        found = []
+        statistics = []
         for number, block in enumerate(self.blocks):
             x = block(x)  # [n, c, h, w]
             if number in (2, 4):
                 mean = x.mean(dim=(2, 3), keepdim=True)
                 spread = torch.sqrt((x - mean).square().mean(dim=(2, 3)) + 1e-6)
-                found += [mean.flatten(1), spread]
-        out: Tensor = self.project(torch.cat(found, dim=1))
+                statistics += [mean.flatten(1), spread]
+        out: Tensor = self.project(torch.cat(statistics, dim=1))
         return out
 
 
@@ -74,11 +74,11 @@ def _block(inputs: int, outputs: int, stride: int) -> Block:
 
 def prepared(images: Images) -> NDArray[np.uint8]:
     """Valid images of any size as one batch ``[n, 3, 64, 64]`` of uint8, for training."""
-    found = np.zeros((len(images), 3, PIXELS, PIXELS), np.uint8)
+    batch = np.zeros((len(images), 3, PIXELS, PIXELS), np.uint8)
     for start in range(0, len(images), _BATCH):
         part = trunks.prepare(list(images[start : start + _BATCH]), PIXELS)
-        found[start : start + _BATCH] = part.round().clamp(0, 255).to(torch.uint8).numpy()
-    return found
+        batch[start : start + _BATCH] = part.round().clamp(0, 255).to(torch.uint8).numpy()
+    return batch
 
 
 NETWORK = Kind(

@@ -59,25 +59,26 @@ class Cnn1d(nn.Module):
     def forward(self, windows: Tensor) -> Tensor:
         """Features ``[n, features]``."""
         channels = windows.shape[1]
-        there = windows[..., -1:]  # [n, C, 1]
+        present = windows[..., -1:]  # [n, C, 1]
         x = windows[..., : 2 * LENGTH].reshape(-1, 2, LENGTH)  # [n C, 2, L]
         course = F.adaptive_avg_pool1d(x[:, :1], _COURSE).flatten(1)
-        found = [course, windows[..., 2 * LENGTH : -1].flatten(0, 1)]
+        columns = [course, windows[..., 2 * LENGTH : -1].flatten(0, 1)]
         for number, block in enumerate(self.blocks):
             x = block(x)  # [n C, c, l]
             if number in (2, 4):
                 mean = x.mean(dim=2, keepdim=True)
-                found += [mean.flatten(1), _root((x - mean).square().mean(dim=2))]
-        flat = torch.cat(found, dim=1)  # [n C, d]
-        each = flat.reshape(-1, channels, flat.shape[1]) * there  # [n, C, d]
-        count = there.sum(dim=1)  # [n, 1]
-        mean = each.sum(dim=1) / count
-        away = (each - mean.unsqueeze(1)) * there
-        signs = self.signs[:channels].to(each.device)  # weights may be called in from elsewhere
-        coded = torch.einsum("ncr,cq->nrq", self.code(each), signs)
+                columns += [mean.flatten(1), _root((x - mean).square().mean(dim=2))]
+        flat = torch.cat(columns, dim=1)  # [n C, d]
+        by_channel = flat.reshape(-1, channels, flat.shape[1]) * present  # [n, C, d]
+        count = present.sum(dim=1)  # [n, 1]
+        mean = by_channel.sum(dim=1) / count
+        deviations = (by_channel - mean.unsqueeze(1)) * present
+        # Weights may be called in from elsewhere.
+        signs = self.signs[:channels].to(by_channel.device)
+        coded = torch.einsum("ncr,cq->nrq", self.code(by_channel), signs)
         pooled = [
             mean,
-            _root(away.square().sum(dim=1) / count),
+            _root(deviations.square().sum(dim=1) / count),
             coded.flatten(1) / count.sqrt(),
         ]
         out: Tensor = self.project(torch.cat(pooled, dim=1))
@@ -102,11 +103,11 @@ def prepared(windows: Windows) -> NDArray[np.float16]:
         fewer.
     """
     channels = max((len(window) for window in windows), default=1)
-    found = np.zeros((len(windows), channels, ROW), np.float16)
+    views = np.zeros((len(windows), channels, ROW), np.float16)
     for rows in _alike(windows):
         batch = np.stack([windows[row] for row in rows]).astype(np.float64)  # [m, C, T]
-        found[rows, : batch.shape[1]] = _views(torch.from_numpy(batch)).numpy()
-    return found
+        views[rows, : batch.shape[1]] = _views(torch.from_numpy(batch)).numpy()
+    return views
 
 
 def _alike(windows: Windows) -> Iterator[list[int]]:
@@ -125,13 +126,13 @@ def _views(x: Tensor) -> Tensor:
     std = (x - mean).square().mean(dim=-1, keepdim=True).sqrt()
     z = (x - mean) / (std + 1e-6 * mean.abs() + 1e-12)
     if time <= LENGTH:
-        whole = piece = F.interpolate(z, LENGTH, mode="linear", align_corners=True)
+        overview = piece = F.interpolate(z, LENGTH, mode="linear", align_corners=True)
     else:
         start = (time - LENGTH) // 2
-        whole, piece = F.adaptive_avg_pool1d(z, LENGTH), z[..., start : start + LENGTH]
+        overview, piece = F.adaptive_avg_pool1d(z, LENGTH), z[..., start : start + LENGTH]
     level = encoder_trunk.level(mean[..., 0].float(), std[..., 0].float())
-    there = torch.ones_like(mean)
-    return torch.cat([whole.asinh(), piece.asinh(), level.double(), there], dim=-1)
+    present = torch.ones_like(mean)
+    return torch.cat([overview.asinh(), piece.asinh(), level.double(), present], dim=-1)
 
 
 def _root(variance: Tensor) -> Tensor:

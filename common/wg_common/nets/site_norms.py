@@ -84,22 +84,22 @@ class SiteNorm(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """The same shape, ``[n, c, ...]``."""
-        each = (input if self.grouped is None else self.grouped(input)).chunk(self.sites)
+        sites = (input if self.grouped is None else self.grouped(input)).chunk(self.sites)
         if self.heard is not None:
-            self.heard(torch.stack([self._moments(part) for part in each]))
+            self.heard(torch.stack([self._moments(part) for part in sites]))
         weight, bias = self.weight.expand(self.sites, -1), self.bias.expand(self.sites, -1)
         if self.change is not None:
             weight, bias = weight * self.change[:, 0].exp(), bias + self.change[:, 1]
-        found, seen = [], []
-        for part, own, shift in zip(each, weight, bias, strict=True):
+        outputs, moments = [], []
+        for part, scale, shift in zip(sites, weight, bias, strict=True):
             # A batch norm that is always in training: a site is its batch.
             out, mean, inverse = torch.native_batch_norm(
-                part, own, shift, None, None, True, 0.0, self.tiny
+                part, scale, shift, None, None, True, 0.0, self.tiny
             )
-            found.append(out)
-            seen.append(torch.stack([mean.detach(), -inverse.detach().log()]))
-        self.seen = torch.stack(seen)
-        return torch.cat(found)
+            outputs.append(out)
+            moments.append(torch.stack([mean.detach(), -inverse.detach().log()]))
+        self.seen = torch.stack(moments)
+        return torch.cat(outputs)
 
     def _moments(self, part: Tensor) -> Tensor:
         """Mean and log spread ``[2, c]`` of one site."""
@@ -118,27 +118,27 @@ class Modulation(nn.Module):
         rng: Draws the weights.
     """
 
-    def __init__(self, first: int, total: int, rank: int, rng: np.random.Generator) -> None:
+    def __init__(self, channels: int, total: int, rank: int, rng: np.random.Generator) -> None:
         super().__init__()
-        drawn = rng.uniform(-1, 1, (rank, 2 * first + 1)) / math.sqrt(2 * first)
+        drawn = rng.uniform(-1, 1, (rank, 2 * channels + 1)) / math.sqrt(2 * channels)
         self.inner = nn.Parameter(torch.from_numpy(drawn.astype(np.float32)))
         self.outer = nn.Parameter(torch.zeros(2 * total, rank + 1))
 
-    def look_at(self, seen: Tensor) -> None:
+    def look_at(self, moments: Tensor) -> None:
         """Start from numbers that are alike: standardise by sites, of which ``[C, 2, c]`` are seen.
 
         Means and spreads go into the weights.
         """
-        flat = seen.flatten(1)
+        flat = moments.flatten(1)
         with torch.no_grad():
             self.inner[:, :-1] /= flat.std(dim=0) + _LEAST
             self.inner[:, -1] -= self.inner[:, :-1] @ flat.mean(dim=0)
 
-    def forward(self, seen: Tensor) -> Tensor:
+    def forward(self, moments: Tensor) -> Tensor:
         """Log factors and shifts ``[sites, 2, N]`` from ``[sites, 2, c]`` of the first norm."""
-        hidden = torch.tanh(F.linear(seen.flatten(1), self.inner[:, :-1], self.inner[:, -1]))
-        found = F.linear(hidden, self.outer[:, :-1], self.outer[:, -1])
-        return found.view(len(seen), 2, -1)
+        hidden = torch.tanh(F.linear(moments.flatten(1), self.inner[:, :-1], self.inner[:, -1]))
+        changes = F.linear(hidden, self.outer[:, :-1], self.outer[:, -1])
+        return changes.view(len(moments), 2, -1)
 
 
 class SiteNorms:
@@ -173,8 +173,8 @@ class SiteNorms:
         """Mean and log spread ``[2, N]`` of the one site of the last batch."""
         if not self.norms:
             return np.zeros((2, 0))
-        found = np.concatenate([norm.seen[0].numpy() for norm in self.norms], axis=1)
-        return found.astype(np.float64)
+        moments = np.concatenate([norm.seen[0].numpy() for norm in self.norms], axis=1)
+        return moments.astype(np.float64)
 
     def fold(self, site: Floats) -> None:
         """Change weights so that plain norms do at one site what site norms do there.
@@ -194,22 +194,22 @@ class SiteNorms:
                 norm.bias.sub_(shift - norm.weight * mean)
                 norm.weight.mul_(spread.exp() / log_factor.exp())
 
-    def _tell(self, seen: Tensor) -> None:
+    def _tell(self, moments: Tensor) -> None:
         if self.modulation is not None:
             sizes = [norm.channels for norm in self.norms]
             for norm, change in zip(
-                self.norms, self.modulation(seen).split(sizes, dim=2), strict=True
+                self.norms, self.modulation(moments).split(sizes, dim=2), strict=True
             ):
                 norm.change = change
 
     def _parts(self, site: Floats) -> Iterator[tuple[SiteNorm, Tensor, Tensor]]:
         """Each norm with its means and log spreads, and with its log factors and shifts."""
         sizes = [norm.channels for norm in self.norms]
-        seen = torch.from_numpy(site).float()
-        changes = torch.zeros_like(seen)
+        moments = torch.from_numpy(site).float()
+        changes = torch.zeros_like(moments)
         if self.modulation is not None:
-            changes = self.modulation(seen[None, :, : sizes[0]])[0]
-        parts = (torch.split(each, sizes, dim=1) for each in (seen, changes))
+            changes = self.modulation(moments[None, :, : sizes[0]])[0]
+        parts = (torch.split(values, sizes, dim=1) for values in (moments, changes))
         yield from zip(self.norms, *parts, strict=True)
 
 
@@ -217,9 +217,9 @@ def shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     """Of the arrays of a ``NetworkHead`` beyond a head; empty ones for most architectures."""
     with torch.device("meta"):
         norms = install(architecture, network.build_trunk(architecture)).norms
-    total, first = sum(norm.channels for norm in norms), sum(n.channels for n in norms[:1])
+    total, channels = sum(norm.channels for norm in norms), sum(n.channels for n in norms[:1])
     rank = network.kind(architecture).site_norms
-    return {"norms": (2, total), "inner": (rank, 2 * first + 1), "outer": (2 * total, rank + 1)}
+    return {"norms": (2, total), "inner": (rank, 2 * channels + 1), "outer": (2 * total, rank + 1)}
 
 
 def install(architecture: str, trunk: nn.Module) -> SiteNorms:
@@ -227,12 +227,12 @@ def install(architecture: str, trunk: nn.Module) -> SiteNorms:
 
     Names and weights stay. An architecture whose sites standardise no norms keeps them all.
     """
-    found: list[SiteNorm] = []
+    site_norms: list[SiteNorm] = []
     if network.kind(architecture).site_norms:
         for parent, name, norm in _norms(trunk):
-            found.append(SiteNorm(norm))
-            setattr(parent, name, found[-1])
-    return SiteNorms(found)
+            site_norms.append(SiteNorm(norm))
+            setattr(parent, name, site_norms[-1])
+    return SiteNorms(site_norms)
 
 
 def at_site(architecture: str, tensors: Tensors, head: NetworkHead, batch: Tensor) -> Tensors:
@@ -263,11 +263,11 @@ def some(count: int) -> NDArray[np.intp]:
 
 def _modulation(head: NetworkHead) -> Modulation:
     rank, inputs = head.inner.shape
-    found = Modulation((inputs - 1) // 2, head.norms.shape[1], rank, np.random.default_rng(0))
+    modulation = Modulation((inputs - 1) // 2, head.norms.shape[1], rank, np.random.default_rng(0))
     with torch.no_grad():
-        found.inner.copy_(torch.from_numpy(head.inner))
-        found.outer.copy_(torch.from_numpy(head.outer))
-    return found
+        modulation.inner.copy_(torch.from_numpy(head.inner))
+        modulation.outer.copy_(torch.from_numpy(head.outer))
+    return modulation
 
 
 def _norms(trunk: nn.Module) -> list[tuple[nn.Module, str, Norm]]:

@@ -33,11 +33,11 @@ def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: 
         ConfigError: No such architecture.
     """
     expected = tensor_shapes(architecture, classes, dimension)
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if found != expected:
-        wrong = sorted(k for k in expected | found if expected.get(k) != found.get(k))
+    actual = {name: tuple(value.shape) for name, value in tensors.items()}
+    if actual != expected:
+        wrong = sorted(k for k in expected | actual if expected.get(k) != actual.get(k))
         raise DecodeError(
-            f"{architecture}: tensor {wrong[0]!r}: {found.get(wrong[0])}, expected"
+            f"{architecture}: tensor {wrong[0]!r}: {actual.get(wrong[0])}, expected"
             f" {expected.get(wrong[0])}"
         )
     for name, value in tensors.items():

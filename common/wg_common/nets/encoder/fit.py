@@ -74,8 +74,8 @@ def fit_encoder(
     reading = trunk.reading()
     read = inner if reading is None else inner @ reading
     vectors, _ = _directions(read, trunk.block_weights(), size)
-    found = discriminant(read @ vectors, classes.ravel(), dimension, ridge=_RIDGE, share=_WITHIN)
-    projection = vectors @ found
+    axes = discriminant(read @ vectors, classes.ravel(), dimension, ridge=_RIDGE, share=_WITHIN)
+    projection = vectors @ axes
     projection = projection if reading is None else reading @ projection
     projection = projection @ shrink_site_directions(x @ projection, index)
     projection = scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
@@ -172,8 +172,8 @@ def discriminant(z: Floats, classes: Index, count: int, *, ridge: float, share: 
     between = z.T @ z / len(z) - scatter
     size = len(scatter)
     floor = scatter + ridge * np.trace(scatter) / size * np.eye(size)
-    wanted = between + share * scatter
-    _, vectors = scipy.linalg.eigh(wanted, floor, subset_by_index=(size - count, size - 1))
+    numerator = between + share * scatter
+    _, vectors = scipy.linalg.eigh(numerator, floor, subset_by_index=(size - count, size - 1))
     return np.asarray(vectors[:, ::-1])
 
 
@@ -185,8 +185,8 @@ def shrink_site_directions(features: Floats, index: Index) -> Floats:
     """
     centres = means(features, index)
     spread = float(np.mean((features - centres[index]) ** 2))
-    away = centres - centres.mean(axis=0)
-    values, vectors = np.linalg.eigh(away.T @ away / len(away))
+    offsets = centres - centres.mean(axis=0)
+    values, vectors = np.linalg.eigh(offsets.T @ offsets / len(offsets))
     gain = (1 + _SITE_SHRINKAGE * np.maximum(values, 0) / spread) ** -0.5
     return np.asarray((vectors * gain) @ vectors.T)
 

@@ -75,12 +75,12 @@ class Stages(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """What is read at one scale of images ``[n, 3, p, p]``, 0 to 255: ``[n, STAGES_WIDTH]``."""
         x = self.enter(images)
-        found = []
+        columns = []
         for number, block in enumerate(self.blocks):
             x = block(x)  # [n, c, h, w]
             if number in STAGES:
-                found += statistics(x)
-        return torch.cat([*found, self._leave(x)], dim=1)
+                columns += statistics(x)
+        return torch.cat([*columns, self._leave(x)], dim=1)
 
     def last(self, images: Tensor) -> Tensor:
         """Mean of the last map of images ``[n, 3, p, p]``, 0 to 255: ``[n, LAST]``."""
@@ -187,17 +187,17 @@ class Trunk(EncoderTrunk):
         """
         coarse, fine = self.stages(F.avg_pool2d(records, 2)), self.stages(records)
         last = fine[:, -LAST:]
-        found = F.normalize(last, dim=1), fine[:, :-LAST], coarse[:, :-LAST]
-        return torch.cat([coarse, last], dim=1), found
+        stages = F.normalize(last, dim=1), fine[:, :-LAST], coarse[:, :-LAST]
+        return torch.cat([coarse, last], dim=1), stages
 
     def maps(self, batch: Tensor) -> list[Tensor]:
         """Two stages, an eighth and a sixteenth of the image's side."""
-        x, found = self.stages.enter(batch), []
+        x, maps = self.stages.enter(batch), []
         for number, block in enumerate(self.stages.blocks[: max(MAPS) + 1]):
             x = block(x)
             if number in MAPS:
-                found.append(x)
-        return found
+                maps.append(x)
+        return maps
 
     def bounds(self) -> NDArray[np.float64]:
         """Largest magnitude of each raw feature of any image, ``[WIDTH]``, from the weights.
@@ -207,16 +207,16 @@ class Trunk(EncoderTrunk):
         positive weights; a skip adds intervals. Means over space stay in the interval, deviations
         below its length. A hundredth more covers rounding.
         """
-        found = []
+        bounds = []
         low = high = torch.zeros(0, dtype=torch.float64)
         for number, block in enumerate(self.stages.blocks):
             added = _interval(block.get_submodule("project"))
             skip = bool(block.skip)
             low, high = (low + added[0], high + added[1]) if skip else added
             if number in STAGES:
-                found += [torch.maximum(low.abs(), high.abs()), high - low]
-        found.append(torch.full((2 * LAST,), 6.0, dtype=torch.float64))
-        return np.asarray(1.01 * torch.cat(found).numpy() + 1e-3)
+                bounds += [torch.maximum(low.abs(), high.abs()), high - low]
+        bounds.append(torch.full((2 * LAST,), 6.0, dtype=torch.float64))
+        return np.asarray(1.01 * torch.cat(bounds).numpy() + 1e-3)
 
 
 def _stage_weights() -> NDArray[np.float64]:
@@ -304,13 +304,13 @@ def _fuse(block: Any) -> Block:
     if expand is not None:
         expand = fuse_conv_bn_eval(expand, block._bn0)
     stride = block._block_args.stride
-    one = stride == 1 or stride == [1]
-    same = block._block_args.input_filters == block._block_args.output_filters
+    unit_stride = stride == 1 or stride == [1]
+    same_width = block._block_args.input_filters == block._block_args.output_filters
     return Block(
         None if expand is None else _plain(expand),
         _plain(depthwise),
         _plain(project),
-        bool(block.id_skip) and one and same,
+        bool(block.id_skip) and unit_stride and same_width,
     )
 
 
@@ -321,20 +321,20 @@ def _plain(conv: Any) -> nn.Module:
     row and column of zeros and the padding all round: the same sums, to the last bit.
     """
     left, right, top, bottom = getattr(conv.static_padding, "padding", (0, 0, 0, 0))
-    more = right - left
-    if (top, bottom) != (left, right) or more not in (0, 1):
+    extra = right - left
+    if (top, bottom) != (left, right) or extra not in (0, 1):
         module: nn.Module = conv
         return module
     height, width = conv.kernel_size
     out = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
-        (height + more, width + more),
+        (height + extra, width + extra),
         stride=conv.stride,
         padding=right,
         groups=conv.groups,
     )
-    out.load_state_dict({"weight": F.pad(conv.weight, (more, 0, more, 0)), "bias": conv.bias})
+    out.load_state_dict({"weight": F.pad(conv.weight, (extra, 0, extra, 0)), "bias": conv.bias})
     return out
 
 

@@ -115,15 +115,15 @@ class Encoder:
             return (1.0,) * len(self.local_blocks)
         return (1.0,) * (len(self.local_blocks) - 1) + (loudness_of(self.beside.name),)
 
-    def with_beside(self, beside: LocalEncoder | None) -> Encoder:
+    def with_beside(self, local_encoder: LocalEncoder | None) -> Encoder:
         """This encoder with a plant's local one; nothing of what it releases changes."""
-        if beside is None:
+        if local_encoder is None:
             return self
         return replace(
             self,
-            local_blocks=(*self.local_blocks, beside.width),
-            local_dimension=self.local_dimension + beside.width,
-            beside=beside,
+            local_blocks=(*self.local_blocks, local_encoder.width),
+            local_dimension=self.local_dimension + local_encoder.width,
+            beside=local_encoder,
         )
 
     def encode(self, records: Records) -> NDArray[np.float32]:
@@ -160,22 +160,22 @@ class Encoder:
 
     def _local(self, records: Records, *, batch: int) -> NDArray[np.float32]:
         width = self.local_dimension - (0 if self.beside is None else self.beside.width)
-        found = self._run(self.module, records, width, batch=batch)
+        shared = self._run(self.module, records, width, batch=batch)
         if self.beside is None:
-            return found
+            return shared
         further = self.encode_beside(records, batch=batch)
-        return np.concatenate([found, further], axis=1)
+        return np.concatenate([shared, further], axis=1)
 
     def encode_beside(self, records: Records, *, batch: int = 1) -> NDArray[np.float32]:
         """Features of the local encoder alone, float32 ``[n, w]``; errors as of ``encode_local``.
 
         Guarantee as of ``encode_local``, with a batch of 1.
         """
-        beside = self.beside
-        if beside is None:
+        local = self.beside
+        if local is None:
             return np.zeros((len(records), 0), np.float32)
-        most = min(batch, beside.batch)
-        return self._run(beside, records, beside.width, batch=most, prepare=beside.prepare)
+        batch_size = min(batch, local.batch)
+        return self._run(local, records, local.width, batch=batch_size, prepare=local.prepare)
 
     def _run(
         self,
@@ -192,7 +192,7 @@ class Encoder:
         the refusal would tell that the record is there, and cost nothing.
         """
         device = self.module.mean.device
-        found = _in_batches(
+        features = _in_batches(
             lambda prepared: run(prepared.to(device)),
             prepare or self.module.trunk.prepare,
             records,
@@ -200,7 +200,7 @@ class Encoder:
             modality=self.modality,
             batch=batch,
         )
-        return np.where(np.isfinite(found), found, np.float32(0))
+        return np.where(np.isfinite(features), features, np.float32(0))
 
 
 def raw_features(
@@ -311,11 +311,11 @@ def _in_batches(
     was cut off and goes on gives the same numbers.
     """
     kind = modality_of(modality)
-    found = np.zeros((len(records), width), np.float32)
+    features = np.zeros((len(records), width), np.float32)
     with isolation.one_thread(), torch.inference_mode():
         for start in range(0, len(records), batch):
             chunk = list(records[start : start + batch])
             kind.check_all(chunk, start)
             rows = run(prepare(chunk + [chunk[-1]] * (batch - len(chunk))))
-            found[start : start + len(chunk)] = rows[: len(chunk)].cpu().numpy()
-    return found
+            features[start : start + len(chunk)] = rows[: len(chunk)].cpu().numpy()
+    return features

@@ -101,9 +101,9 @@ class OnnxEncoder(LocalEncoder):
     def __init__(self, path: Path, sha256: str, name: str, images: ImageInput) -> None:
         super().__init__()
         data = read_file(path, FILE_LIMIT)
-        found = canonical.sha256_hex(data)
-        if found != sha256:
-            raise VerificationError(f"{path}: SHA-256 {found}, client.yaml confirms {sha256}")
+        digest = canonical.sha256_hex(data)
+        if digest != sha256:
+            raise VerificationError(f"{path}: SHA-256 {digest}, client.yaml confirms {sha256}")
         self.name, self.pixels, self._path = name, images.pixels, path
         self.shape = images.pixels, images.pixels
         self.weight_bytes = len(data)
@@ -113,24 +113,24 @@ class OnnxEncoder(LocalEncoder):
         self._output = self._session.get_outputs()[0].name
         self._mean = torch.tensor(images.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(images.std).view(1, 3, 1, 1)
-        first = self._features(self.prepare([_example(images.pixels)]))
-        self.width = first.shape[1]
+        features = self._features(self.prepare([_example(images.pixels)]))
+        self.width = features.shape[1]
         if not 1 <= self.width <= WIDTH_LIMIT:
             raise DecodeError(f"{path}: {self.width} features, expected 1 to {WIDTH_LIMIT}")
-        if not np.isfinite(first).all() or not first.any():
+        if not np.isfinite(features).all() or not features.any():
             raise DecodeError(f"{path}: features of a plain image are not finite, or all zero")
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Images ``[n, 3, p, p]`` as the network sees them."""
-        found = image_trunk.prepare(records, self.pixels, mode="bicubic")
-        return (found / 255.0 - self._mean) / self._std
+        pixels = image_trunk.prepare(records, self.pixels, mode="bicubic")
+        return (pixels / 255.0 - self._mean) / self._std
 
     def forward(self, batch: Tensor) -> Tensor:
         """Features of one image, ``[1, width]``."""
-        found = self._features(batch)
-        if found.shape[1] != self.width:
-            raise DecodeError(f"{self._path}: {found.shape[1]} features, were {self.width}")
-        return F.normalize(torch.from_numpy(found), dim=1)
+        features = self._features(batch)
+        if features.shape[1] != self.width:
+            raise DecodeError(f"{self._path}: {features.shape[1]} features, were {self.width}")
+        return F.normalize(torch.from_numpy(features), dim=1)
 
     def _features(self, batch: Tensor) -> NDArray[np.float32]:
         import onnxruntime
@@ -146,7 +146,7 @@ class OnnxEncoder(LocalEncoder):
         clock.daemon = True
         clock.start()
         try:
-            (found,) = self._session.run([self._output], {self._input: batch.numpy()}, options)
+            (output,) = self._session.run([self._output], {self._input: batch.numpy()}, options)
         except Exception as error:  # ONNX Runtime's errors share no other base
             if over.is_set():
                 raise ConfigError(
@@ -155,10 +155,10 @@ class OnnxEncoder(LocalEncoder):
             raise DecodeError(f"{self._path}: ONNX Runtime: {_short(error)}") from error
         finally:
             clock.cancel()
-        return _pooled(found, str(self._path))
+        return _pooled(output, str(self._path))
 
 
-def check_graph(data: bytes, what: str, pixels: int) -> None:
+def check_graph(data: bytes, source: str, pixels: int) -> None:
     """Refuse a file that is no plain network of images, without running any of it.
 
     Args:
@@ -176,55 +176,55 @@ def check_graph(data: bytes, what: str, pixels: int) -> None:
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's errors, of which it has several kinds
-        raise DecodeError(f"{what}: not an ONNX file: {_short(error)}") from error
+        raise DecodeError(f"{source}: not an ONNX file: {_short(error)}") from error
     graph = model.graph
     if model.functions or model.training_info:
-        raise DecodeError(f"{what}: functions and training are not taken; export it inlined")
-    if strange := sorted({each.domain for each in model.opset_import} - _DOMAINS):
-        raise DecodeError(f"{what}: operators of {strange[0]!r}, expected ONNX's own alone")
+        raise DecodeError(f"{source}: functions and training are not taken; export it inlined")
+    if strange := sorted({opset.domain for opset in model.opset_import} - _DOMAINS):
+        raise DecodeError(f"{source}: operators of {strange[0]!r}, expected ONNX's own alone")
     if not 0 < len(graph.node) <= NODE_LIMIT:
-        raise DecodeError(f"{what}: {len(graph.node)} nodes, expected 1 to {NODE_LIMIT}")
+        raise DecodeError(f"{source}: {len(graph.node)} nodes, expected 1 to {NODE_LIMIT}")
     if graph.sparse_initializer:
-        raise DecodeError(f"{what}: sparse tensors are not taken")
+        raise DecodeError(f"{source}: sparse tensors are not taken")
     for tensor in graph.initializer:
-        _check_tensor(onnx, tensor, what)
+        _check_tensor(onnx, tensor, source)
     for node in graph.node:
-        _check_node(onnx, node, what)
-    _check_input(onnx, graph, what, pixels)
+        _check_node(onnx, node, source)
+    _check_input(onnx, graph, source, pixels)
 
 
-def _check_tensor(onnx: Any, tensor: Any, what: str) -> None:
+def _check_tensor(onnx: Any, tensor: Any, source: str) -> None:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-        raise DecodeError(f"{what}: tensor {tensor.name[:64]!r} names another file")
+        raise DecodeError(f"{source}: tensor {tensor.name[:64]!r} names another file")
 
 
-def _check_node(onnx: Any, node: Any, what: str) -> None:
+def _check_node(onnx: Any, node: Any, source: str) -> None:
     if node.domain not in _DOMAINS or node.op_type not in OPERATORS:
         name = f"{node.domain}.{node.op_type}".strip(".")[:100]
-        raise DecodeError(f"{what}: operator {name!r} is not taken")
+        raise DecodeError(f"{source}: operator {name!r} is not taken")
     plain = onnx.AttributeProto
     for attribute in node.attribute:
         if attribute.type in (plain.GRAPH, plain.GRAPHS) or attribute.HasField("g"):
-            raise DecodeError(f"{what}: operator {node.op_type!r} holds a graph")
+            raise DecodeError(f"{source}: operator {node.op_type!r} holds a graph")
         if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-            raise DecodeError(f"{what}: sparse tensors are not taken")
+            raise DecodeError(f"{source}: sparse tensors are not taken")
         for tensor in (attribute.t, *attribute.tensors):
-            _check_tensor(onnx, tensor, what)
+            _check_tensor(onnx, tensor, source)
 
 
-def _check_input(onnx: Any, graph: Any, what: str, pixels: int) -> None:
+def _check_input(onnx: Any, graph: Any, source: str, pixels: int) -> None:
     stored = {tensor.name for tensor in graph.initializer}
-    inputs = [each for each in graph.input if each.name not in stored]
+    inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1 or not graph.output:
-        raise DecodeError(f"{what}: {len(inputs)} inputs, expected one, and an output")
+        raise DecodeError(f"{source}: {len(inputs)} inputs, expected one, and an output")
     kind = inputs[0].type.tensor_type
-    sides = [each.dim_value for each in kind.shape.dim]  # 0: free
+    sides = [axis.dim_value for axis in kind.shape.dim]  # 0: free
     good = len(sides) == 4 and all(
         side in (0, want) for side, want in zip(sides, (1, 3, pixels, pixels), strict=True)
     )
     if kind.elem_type != onnx.TensorProto.FLOAT or not good:
         raise DecodeError(
-            f"{what}: input of shape {sides}, expected float32 [1, 3, {pixels}, {pixels}]; 0 is"
+            f"{source}: input of shape {sides}, expected float32 [1, 3, {pixels}, {pixels}]; 0 is"
             " free"
         )
 
@@ -262,21 +262,21 @@ def _bounded_memory() -> None:
     onnxruntime.create_and_register_allocator(memory, limits)
 
 
-def _pooled(found: Any, what: str) -> NDArray[np.float32]:
+def _pooled(output: Any, source: str) -> NDArray[np.float32]:
     """An output as features ``[1, w]``."""
-    if not isinstance(found, np.ndarray) or found.dtype != np.float32:
-        kind = getattr(found, "dtype", type(found).__name__)
-        raise DecodeError(f"{what}: output of type {kind}, expected float32")
-    if found.ndim == 4:
-        found = found.mean(axis=(2, 3))
-    elif found.ndim == 3:
-        found = found[:, 0]
-    if found.ndim != 2 or len(found) != 1:
+    if not isinstance(output, np.ndarray) or output.dtype != np.float32:
+        kind = getattr(output, "dtype", type(output).__name__)
+        raise DecodeError(f"{source}: output of type {kind}, expected float32")
+    if output.ndim == 4:
+        output = output.mean(axis=(2, 3))
+    elif output.ndim == 3:
+        output = output[:, 0]
+    if output.ndim != 2 or len(output) != 1:
         raise DecodeError(
-            f"{what}: output of shape {found.shape}, expected [1, w], [1, tokens, w] or"
+            f"{source}: output of shape {output.shape}, expected [1, w], [1, tokens, w] or"
             " [1, w, h, h]"
         )
-    return np.ascontiguousarray(found, dtype=np.float32)
+    return np.ascontiguousarray(output, dtype=np.float32)
 
 
 def _example(pixels: int) -> Record:

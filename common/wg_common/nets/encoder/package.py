@@ -162,13 +162,13 @@ def check_range(
     Raises:
         VerificationError: A feature could be larger than ``RANGE``.
     """
-    away = bounds + np.abs(tensors["mean"].astype(np.float64))
+    extent = bounds + np.abs(tensors["mean"].astype(np.float64))
     for name in ("projection", "local"):
         # By columns of bounded terms: float64 holds the product of any two float32.
-        largest = float((away @ np.abs(tensors[name].astype(np.float64))).max())
-        if not max(largest, float(away.max())) <= RANGE:
+        largest = float((extent @ np.abs(tensors[name].astype(np.float64))).max())
+        if not max(largest, float(extent.max())) <= RANGE:
             raise VerificationError(
-                f"encoder: {name}: features of up to {max(largest, float(away.max())):.3g} before"
+                f"encoder: {name}: features of up to {max(largest, float(extent.max())):.3g} before"
                 f" the clip, at most {RANGE:g} are accepted: it could overflow on a record, and"
                 " tell by that whether the record is there"
             )

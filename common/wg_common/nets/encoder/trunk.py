@@ -117,7 +117,7 @@ def trunk_of(name: str) -> type[EncoderTrunk]:
         DecodeError: No such modality.
     """
     module = modality(name).trunk
-    found = getattr(importlib.import_module(module), "TRUNK", None)
-    if not (isinstance(found, type) and issubclass(found, EncoderTrunk)):
+    trunk = getattr(importlib.import_module(module), "TRUNK", None)
+    if not (isinstance(trunk, type) and issubclass(trunk, EncoderTrunk)):
         raise ConfigError(f"{module}: has no TRUNK")
-    return found
+    return trunk

@@ -43,5 +43,5 @@ class WindowCourse(LocalEncoder):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Means of each channel in the parts of the whole window, channel by channel."""
-        found = F.adaptive_avg_pool1d(batch[:, : self.channels, 0], STEPS).flatten(1)
-        return F.pad(found, (0, self.width - found.shape[1]))
+        course = F.adaptive_avg_pool1d(batch[:, : self.channels, 0], STEPS).flatten(1)
+        return F.pad(course, (0, self.width - course.shape[1]))

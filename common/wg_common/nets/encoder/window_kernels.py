@@ -55,25 +55,25 @@ class WindowKernels(nn.Module):
         shown = DILATIONS if length > _PLACES else DILATIONS[:_SHORT_DILATIONS]
         mix = torch.from_numpy(mixes(pieces.shape[1])).clone().to(pieces.device)
         at = [round(q * (_PLACES - 1)) for q in _QUANTILES]
-        found = []
+        blocks = []
         for number, dilation in enumerate(shown):
             padded = F.pad(pieces, (4 * dilation, 4 * dilation))
             near = padded.unfold(-1, 8 * dilation + 1, length // _PLACES)[..., ::dilation]
-            each = near @ self.kernels.T  # [n, C, S, places, 84]
-            response = torch.einsum("ncspj,jc->nsjp", each, mix[number])
+            responses = near @ self.kernels.T  # [n, C, S, places, 84]
+            response = torch.einsum("ncspj,jc->nsjp", responses, mix[number])
             size = response.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9
             quantiles = response.sort(dim=-1).values[..., at] / size
-            found.append(torch.cat([quantiles, torch.log10(size)], dim=-1).mean(dim=1))
-        columns = torch.stack(found, dim=1).flatten(1)
+            blocks.append(torch.cat([quantiles, torch.log10(size)], dim=-1).mean(dim=1))
+        columns = torch.stack(blocks, dim=1).flatten(1)
         return F.pad(columns, (0, WIDTH - columns.shape[1]))
 
 
 def minirocket() -> Tensor:
     """The 84 kernels of MiniRocket, ``[84, 9]``, of unit norm."""
-    found = torch.full((_KERNELS, 9), -1.0)
+    kernels = torch.full((_KERNELS, 9), -1.0)
     for row, places in enumerate(itertools.combinations(range(9), 3)):
-        found[row, list(places)] = 2.0
-    return found / math.sqrt(18)
+        kernels[row, list(places)] = 2.0
+    return kernels / math.sqrt(18)
 
 
 @functools.lru_cache(maxsize=8)

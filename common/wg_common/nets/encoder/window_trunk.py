@@ -143,8 +143,8 @@ class WindowTrunk(EncoderTrunk):
         std = centred.square().mean(dim=-1, keepdim=True).sqrt()
         floor = 1e-6 * mean.abs() + 1e-12
         x = centred / (std + floor)  # [n, C, 1 + S, L]
-        whole, pieces = x[:, :, 0], x[:, :, 1:]
-        course = F.adaptive_avg_pool1d(whole, _COURSE)
+        overview, pieces = x[:, :, 0], x[:, :, 1:]
+        course = F.adaptive_avg_pool1d(overview, _COURSE)
         power = _power(x) @ self.bands[: x.shape[-1] // 2 + 1]  # [n, C, 1 + S, B]
         log_power = torch.log(power + 1e-4)
         spectrum = torch.cat([log_power[:, :, 1:].mean(dim=2), log_power[:, :, 0]], dim=-1)
@@ -155,18 +155,18 @@ class WindowTrunk(EncoderTrunk):
             _moments(pieces).mean(dim=2),
             course,
         )
-        found = []
+        columns = []
         for block in described:
             centre = block.mean(dim=1)
-            away = (block - centre.unsqueeze(1)).square().mean(dim=1)
-            found += [centre, (away + 1e-12).sqrt(), block.amax(dim=1)]
-        found.append(self._respond(pieces).mean(dim=(1, 2)))
+            variance = (block - centre.unsqueeze(1)).square().mean(dim=1)
+            columns += [centre, (variance + 1e-12).sqrt(), block.amax(dim=1)]
+        columns.append(self._respond(pieces).mean(dim=(1, 2)))
         short = F.adaptive_avg_pool1d(log_power[:, :, 0], 6)
         coded = torch.cat([size, short, F.adaptive_avg_pool1d(course, 8)], dim=-1)  # [n, C, D]
         signs = self.signs[: views.shape[1]]  # [C, Q]
         sums = torch.einsum("ncd,cq->ndq", coded, signs) / math.sqrt(views.shape[1])
-        found += [size.mean(dim=1), sums.flatten(1), _together(whole)]
-        return torch.cat(found, dim=1)
+        columns += [size.mean(dim=1), sums.flatten(1), _together(overview)]
+        return torch.cat(columns, dim=1)
 
     def _envelope(self, x: Tensor) -> Tensor:
         """Spectrum and moments of the envelope in three bands, ``[..., 54]``."""
@@ -180,24 +180,24 @@ class WindowTrunk(EncoderTrunk):
         analytic = torch.fft.ifft(torch.view_as_complex(2 * full))
         size = torch.view_as_real(analytic).square().sum(dim=-1).add(1e-18).sqrt()  # [..., b, L]
         mean = size.mean(dim=-1, keepdim=True)
-        away = size - mean
-        variance = away.square().mean(dim=-1, keepdim=True)
-        power = _power(away / (variance.sqrt() + 1e-3 * mean + 1e-6))
+        deviation = size - mean
+        variance = deviation.square().mean(dim=-1, keepdim=True)
+        power = _power(deviation / (variance.sqrt() + 1e-3 * mean + 1e-6))
         power = power @ self.envelope_bands[: power.shape[-1]]
         swing = torch.log(variance.squeeze(-1) / (mean.squeeze(-1).square() + 1e-9) + 1e-3)
-        found = torch.cat(
+        described = torch.cat(
             [torch.log(power + 1e-4), swing.unsqueeze(-1), share.sqrt().unsqueeze(-1)], dim=-1
         )
         if shown < len(_ENVELOPES):  # a silent band, as the formulas above would give it
-            blank = self.blank.expand(*found.shape[:-2], len(_ENVELOPES) - shown, -1)
-            found = torch.cat([found, blank], dim=-2)
-        return found.flatten(-2)
+            blank = self.blank.expand(*described.shape[:-2], len(_ENVELOPES) - shown, -1)
+            described = torch.cat([described, blank], dim=-2)
+        return described.flatten(-2)
 
     def _respond(self, x: Tensor) -> Tensor:
         """Soft positive shares above three thresholds and the log size of kernel responses."""
         rows = x.flatten(0, -2)  # [m, L]
         missing = int(math.log2(LENGTH // x.shape[-1]))
-        found = [rows.new_zeros(rows.shape[0], 84 * (len(_THRESHOLDS) + 1) * missing)]
+        parts = [rows.new_zeros(rows.shape[0], 84 * (len(_THRESHOLDS) + 1) * missing)]
         for scale in range(missing, _SCALES):
             # Unfold and multiply: five times as fast as a convolution with one input channel.
             stride = 2 if scale == 0 else 1
@@ -205,10 +205,10 @@ class WindowTrunk(EncoderTrunk):
             answer = self.kernels @ near.transpose(1, 2)  # [m, 84, l]
             std = answer.square().mean(dim=-1, keepdim=True).sqrt()
             scaled = answer.mul_(4 / (std + 1e-4))
-            found += [scaled.clamp(4 * b - 1, 4 * b + 1).mean(dim=-1) - 4 * b for b in _THRESHOLDS]
-            found.append(torch.log(std.squeeze(-1) + 1e-2))
+            parts += [scaled.clamp(4 * b - 1, 4 * b + 1).mean(dim=-1) - 4 * b for b in _THRESHOLDS]
+            parts.append(torch.log(std.squeeze(-1) + 1e-2))
             rows = F.avg_pool1d(rows, 2)
-        return torch.cat(found, dim=1).reshape(*x.shape[:-1], -1)
+        return torch.cat(parts, dim=1).reshape(*x.shape[:-1], -1)
 
 
 def prepare(window: NDArray[np.floating]) -> Tensor:
@@ -223,8 +223,8 @@ def prepare(window: NDArray[np.floating]) -> Tensor:
     time = x.shape[-1]
     if time <= LENGTH:
         length = SHORT if time <= SHORT else LENGTH
-        whole = F.interpolate(x, length, mode="linear", align_corners=True)
-        return torch.stack([whole, whole], dim=2)
+        overview = F.interpolate(x, length, mode="linear", align_corners=True)
+        return torch.stack([overview, overview], dim=2)
     count = min(PIECES, time // LENGTH)
     starts = [round(i * (time - LENGTH) / max(count - 1, 1)) for i in range(count)]
     pieces = [x[..., start : start + LENGTH] for start in starts]
@@ -241,13 +241,13 @@ def _power(x: Tensor) -> Tensor:
 def level(mean: Tensor, std: Tensor) -> Tensor:
     """Size and resting value of each channel, bounded; ``[n, C, 14]``."""
     rms = (mean.square() + std.square() + 1e-24).sqrt()
-    found = [mean / rms, torch.log10(std / rms + 1e-4) / 4]
+    columns = [mean / rms, torch.log10(std / rms + 1e-4) / 4]
     for value in (std, mean.abs()):
         decades = torch.log10(value + 1e-9)
         for period in _PERIODS:
             turn = 2 * math.pi / period * decades
-            found += [turn.sin(), turn.cos()]
-    return torch.stack(found, dim=-1)
+            columns += [turn.sin(), turn.cos()]
+    return torch.stack(columns, dim=-1)
 
 
 def _moments(x: Tensor) -> Tensor:
@@ -264,34 +264,34 @@ def _moments(x: Tensor) -> Tensor:
     lags = [lag * length // LENGTH for lag in _LAGS]
     crossings = (x[..., 1:] * x[..., :-1] < 0).float().mean(dim=-1)
     lagged = [(x[..., lag:] * x[..., : length - lag]).mean(dim=-1) for lag in lags]
-    found = [
+    columns = [
         torch.asinh(skew),
         torch.log(kurtosis + 1e-2),
         torch.log(size.squeeze(-1) + 1e-3),
         torch.log(crossings + 1e-3),
         *lagged,
     ]
-    rest = [torch.asinh(ordered[..., at]), torch.asinh(moved[..., at_step])]
-    return torch.cat([torch.stack(found, dim=-1), *rest], dim=-1)
+    tails = [torch.asinh(ordered[..., at]), torch.asinh(moved[..., at_step])]
+    return torch.cat([torch.stack(columns, dim=-1), *tails], dim=-1)
 
 
-def _together(whole: Tensor) -> Tensor:
+def _together(overview: Tensor) -> Tensor:
     """How channels go together: leading shares of their correlation's spectrum, ``[n, 8]``."""
-    c = whole.shape[1]
-    coarse = F.adaptive_avg_pool1d(whole, 128)
+    c = overview.shape[1]
+    coarse = F.adaptive_avg_pool1d(overview, 128)
     coarse = coarse - coarse.mean(dim=-1, keepdim=True)
     coarse = coarse / (coarse.square().sum(dim=-1, keepdim=True).sqrt() + 1e-6)
     matrix = coarse @ coarse.transpose(1, 2)  # [n, C, C]
     # Power sums are smooth and need no eigenvalues: tr(R^2), tr(R^4), ... over their bounds.
-    found = []
+    shares = []
     power = matrix
     for _ in range(4):
         power = power @ power / c
-        found.append(power.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=1e-12).log() / 8)
+        shares.append(power.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=1e-12).log() / 8)
     size = matrix.abs()
-    found += [size.mean(dim=(1, 2)), size.amin(dim=(1, 2)), matrix.mean(dim=(1, 2))]
-    found.append(torch.full_like(found[0], math.log(c) / 4))
-    return torch.stack(found, dim=1)
+    shares += [size.mean(dim=(1, 2)), size.amin(dim=(1, 2)), matrix.mean(dim=(1, 2))]
+    shares.append(torch.full_like(shares[0], math.log(c) / 4))
+    return torch.stack(shares, dim=1)
 
 
 def channel_signs() -> Tensor:
@@ -308,18 +308,18 @@ def _band_matrix(lines: int, bands: int) -> Tensor:
     """Sums of spectral lines in bands of equal ratio, ``[lines, bands]``; line 0 is left out."""
     edges = np.geomspace(1, lines, bands + 1)
     edges = np.maximum(edges, np.arange(1, bands + 2))  # low bands hold a line at least
-    found = np.zeros((lines, bands), np.float32)
+    matrix = np.zeros((lines, bands), np.float32)
     for band in range(bands):
-        found[int(edges[band]) : max(int(edges[band + 1]), int(edges[band]) + 1), band] = 1
-    return torch.from_numpy(found)
+        matrix[int(edges[band]) : max(int(edges[band + 1]), int(edges[band]) + 1), band] = 1
+    return torch.from_numpy(matrix)
 
 
 def _masks() -> Tensor:
     """Pass bands of the envelopes, ``[3, lines]``."""
-    found = torch.zeros(len(_ENVELOPES), LENGTH // 2 + 1)
+    masks = torch.zeros(len(_ENVELOPES), LENGTH // 2 + 1)
     for row, (low, high) in enumerate(_ENVELOPES):
-        found[row, low:high] = 1
-    return found
+        masks[row, low:high] = 1
+    return masks
 
 
 TRUNK = WindowTrunk
