@@ -96,8 +96,8 @@ def test_the_sheet_says_where_each_number_is_from(
     assert "not entered" in page and "<b>.npz" not in page and "&lt;b&gt;.npz" in page
     assert "First year, in money</td><td>not known" in page
     figures.write_text(FIGURES)
-    words = ["--language", "ja", *words, tmp_path / "full.html", "--figures", figures]
-    here(*words, "--price", "1")
+    full = [tmp_path / "full.html", "--figures", figures]
+    here("--language", "ja", *words, *full, "--price", "1")
     page = (tmp_path / "full.html").read_text("utf-8")
     assert "未入力" not in page and "初年度の合計額" in page and "EUR" in page
     rows = re.findall(r"<tr><td>(\d+)</td><td>(.+?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
@@ -105,7 +105,7 @@ def test_the_sheet_says_where_each_number_is_from(
     for _, name, value, source in rows:
         assert not name.isascii() and value and not source.isascii()
     figures.write_text("watts: -1\n")
-    wrong = here(*words, tmp_path / "x.html", "--figures", figures, code=errors.EXIT_CONFIG)
+    wrong = here(*words, *full, code=errors.EXIT_CONFIG)
     assert "watts" in wrong["error"]["message"]
     here(*words[:-1], "--figures", figures, code=errors.EXIT_USAGE)
 
