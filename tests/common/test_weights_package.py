@@ -17,6 +17,7 @@ from wg_common import weights_file, weights_package
 from wg_common.weights_package import Candidate, Tensors, WeightsManifest
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import container, signing
+from wg_core.wire.protocol import NOTE_LIMIT
 from wg_core.wire.signing import PublicKey
 
 KEY = signing.generate()
@@ -209,7 +210,10 @@ def with_checkpoint_of(checkpoint: bytes) -> bytes:
         (container.encode("wgw", 2, {}), "version 2, this program reads 1"),
         (container.encode("wgw", 1, {"manifest": b""}), "sections"),
         (container.encode("wgs", 1, {}), "found kind"),
-        (with_checkpoint_of(bytes(65537)), "section 'checkpoint' of 65537 bytes"),
+        (
+            with_checkpoint_of(bytes(NOTE_LIMIT + 1)),
+            f"section 'checkpoint' of {NOTE_LIMIT + 1} bytes",
+        ),
         (with_checkpoint_of(b"x")[:-1] + b"y", "does not match its hash"),
     ],
 )

@@ -240,8 +240,8 @@ def _chosen(
         if estimate.shown(margins[name])
     }
     if GENERATED_FINETUNED in of_kind and GENERATED_FINETUNED in better:
-        rivals = set(of_kind) - {GENERATED_FINETUNED}
-        better = {name: value for name, value in better.items() if name not in rivals}
+        others_of_kind = set(of_kind) - {GENERATED_FINETUNED}
+        better = {name: value for name, value in better.items() if name not in others_of_kind}
     return max(better, key=lambda name: better[name], default=LOCAL)
 
 

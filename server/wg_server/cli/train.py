@@ -102,8 +102,8 @@ def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
 def _table(card: dict[str, Any]) -> list[str]:
     lines = ["share right on families never seen, as generated (the card has every method):"]
     for name, rows in card["scenarios"].items():
-        share, rival, value = against_others(rows)
-        lines.append(f"  {name}: {share:.3f}, best other {value:.3f} ({rival})")
+        share, other_method, value = against_others(rows)
+        lines.append(f"  {name}: {share:.3f}, best other {value:.3f} ({other_method})")
     lines += [f"  {ablation.words(row)}" for row in ablation.rows(card)]
     lines += [f"loses: {line}" for line in card["loses"]] or ["loses nowhere by over a point"]
     lines += [f"alarm: {line}" for line in card["alarms"]]

@@ -84,6 +84,6 @@ def test_another_version_is_refused_and_a_missing_one_named(
         sentences.embed(["a"])
     monkeypatch.setattr(sentences, "PACKAGE", "weightgate==1")
     monkeypatch.setattr(sentences, "MODULE", "wg_common")
-    monkeypatch.setattr(sentences, "_FILES", ("errors.py",))
+    monkeypatch.setattr(sentences, "_FILES", ("streams.py",))
     with pytest.raises(VerificationError, match="expected"):
         sentences.embed(["a"])
