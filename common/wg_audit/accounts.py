@@ -109,9 +109,9 @@ class AloneFigures:
         """
         rederive.check_charge(charge)
         seq = charge.head.seq
-        for what, text in (("epsilon", charge.epsilon), ("delta", charge.delta)):
-            if not rederive.number(text, f"entry {seq}: {what}") > 0:
-                raise VerificationError(f"entry {seq}: {what} is {text}, expected more than 0")
+        for subject, text in (("epsilon", charge.epsilon), ("delta", charge.delta)):
+            if not rederive.number(text, f"entry {seq}: {subject}") > 0:
+                raise VerificationError(f"entry {seq}: {subject} is {text}, expected more than 0")
         self.figures.add(seq, charge.event.mu_squared, charge.delta, charge.epsilon)
 
 

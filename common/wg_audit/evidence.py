@@ -135,7 +135,7 @@ def _key(text: str, option: str) -> bytes:
     from wg_core.wire import signing
 
     try:
-        return signing.public_from_hex(text.lower(), what=option).raw
+        return signing.public_from_hex(text.lower(), subject=option).raw
     except DecodeError as error:
         raise UsageError(str(error)) from error
 

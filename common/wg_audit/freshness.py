@@ -81,7 +81,7 @@ def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
 
 def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
     """A checkpoint from bytes, or ``DecodeError``."""
-    head, note = checkpoints.decode(data, what=source)
+    head, note = checkpoints.decode(data, subject=source)
     return OutsideCheckpoint(source, head, note)
 
 

@@ -215,11 +215,11 @@ def _is_elsewhere(
     not_given: Collection[str],
 ) -> bool:
     """Whether a file can be of a log that was not given; if so, keep what it shows of that log."""
-    charge = entries.decode(covered.charge_entry, what="charge entry")
+    charge = entries.decode(covered.charge_entry, subject="charge entry")
     origin = charge.head.origin
     if origin not in not_given or not isinstance(charge, Charge):
         return False
-    release = entries.decode(covered.release_entry, what="release entry")
+    release = entries.decode(covered.release_entry, subject="release entry")
     comparison.elsewhere.setdefault(origin, {})[charge.head.seq] = charge
     shown = comparison.entries_elsewhere.setdefault(origin, set())
     shown |= {charge.head.seq, release.head.seq}
@@ -228,7 +228,7 @@ def _is_elsewhere(
 
 def _beyond_the_end(covered: CoveredStatistics, sizes: Mapping[str, int]) -> str:
     """That the entry which a file names comes after the end of a log that was given."""
-    head = entries.decode(covered.release_entry, what="release entry").head
+    head = entries.decode(covered.release_entry, subject="release entry").head
     if head.seq < sizes.get(head.origin, canonical.INTEGER_LIMIT):
         return ""
     return (

@@ -128,10 +128,10 @@ def layout_of(charge: Charge) -> Layout:
     )
 
 
-def number(text: str, what: str) -> float:
+def number(text: str, subject: str) -> float:
     """A decimal number, not negative, or ``VerificationError``."""
     if not _NUMBER.fullmatch(text):
-        raise VerificationError(f"{what} is {text[:80]!r}, expected a decimal number")
+        raise VerificationError(f"{subject} is {text[:80]!r}, expected a decimal number")
     return float(text)
 
 

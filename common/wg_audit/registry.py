@@ -72,12 +72,12 @@ class _Seen:
     newest: entries.Charge | None = None
     first_release: entries.Release | None = None
 
-    def add(self, what: str, *values: str) -> None:
+    def add(self, subject: str, *values: str) -> None:
         """Take values in."""
-        self.words[what].update(dict.fromkeys(values))
+        self.words[subject].update(dict.fromkeys(values))
 
-    def __getitem__(self, what: str) -> str:
-        return _list(self.words[what])
+    def __getitem__(self, subject: str) -> str:
+        return _list(self.words[subject])
 
 
 def write(path: Path, finding: Finding) -> Entry:

@@ -289,5 +289,5 @@ def _named_head(link: _Link) -> Checkpoint:
     return _decode(link.named.checkpoint, "predecessor's checkpoint")
 
 
-def _decode(text: str, what: str) -> Checkpoint:
-    return checkpoints.decode(text.encode(), what=what)[0]
+def _decode(text: str, subject: str) -> Checkpoint:
+    return checkpoints.decode(text.encode(), subject=subject)[0]

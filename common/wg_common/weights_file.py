@@ -38,7 +38,7 @@ class FileTensors(Mapping[str, NDArray[np.float32]]):
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         """Read one tensor, float32 of its own shape."""
         with _opened(self._path) as stream:
-            return tensors.read(stream, self._places[name], what=str(self._path))
+            return tensors.read(stream, self._places[name], subject=str(self._path))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -82,7 +82,9 @@ def decode(
     stream = io.BytesIO(data)
     manifest, places = _verified(stream, key)
     return manifest, {
-        candidate: {name: tensors.read(stream, place, what=_WHAT) for name, place in part.items()}
+        candidate: {
+            name: tensors.read(stream, place, subject=_WHAT) for name, place in part.items()
+        }
         for candidate, part in places.items()
     }
 
@@ -98,8 +100,8 @@ def _verified(
         raise VerificationError(
             f"{_WHAT}: tensors hash to {digest}, the manifest says {manifest.tensors_sha256}"
         )
-    places = tensors.places(stream, body.offset, body.size, what=_WHAT, half=True)
-    tensors.check_finite(stream, places, what=_WHAT)
+    places = tensors.places(stream, body.offset, body.size, subject=_WHAT, half=True)
+    tensors.check_finite(stream, places, subject=_WHAT)
     return manifest, weights_package.by_candidate(manifest, places)
 
 
@@ -110,7 +112,7 @@ def _manifest(stream: BinaryIO, text: Span, signature: Span, key: PublicKey) -> 
     )
     signing.verify(key, signing.WEIGHTS, data, signed)
     return canonical.decode(
-        WeightsManifest, data, what="weights manifest", limit=weights_package.MANIFEST_LIMIT
+        WeightsManifest, data, subject="weights manifest", limit=weights_package.MANIFEST_LIMIT
     )
 
 

@@ -131,9 +131,9 @@ class InternalError(WgError):
 
 
 @contextlib.contextmanager
-def raised_as(kind: type[WgError], what: str) -> Iterator[None]:
+def raised_as(kind: type[WgError], subject: str) -> Iterator[None]:
     """Raise what the operating system says as an error of ours: what failed, and its words."""
     try:
         yield
     except OSError as error:
-        raise kind(f"{what}: {error.strerror}") from error
+        raise kind(f"{subject}: {error.strerror}") from error

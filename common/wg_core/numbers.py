@@ -38,7 +38,7 @@ _INTEGER = re.compile(rf"0|[1-9][0-9]{{0,{INTEGER_DIGITS_LIMIT - 1}}}")
 _HEX_FLOAT = re.compile(r"0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}")
 
 
-def decimal(text: str, *, what: str = "number") -> float:
+def decimal(text: str, *, subject: str = "number") -> float:
     """Read a decimal number as a float: ASCII digits, no sign, no white space, finite.
 
     Raises:
@@ -46,21 +46,21 @@ def decimal(text: str, *, what: str = "number") -> float:
     """
     value = float(text) if _DECIMAL.fullmatch(text) else math.nan
     if not math.isfinite(value):
-        raise DecodeError(f"{what}: found {_short(text)}, expected a decimal number")
+        raise DecodeError(f"{subject}: found {_short(text)}, expected a decimal number")
     return value
 
 
-def exact(text: str, *, what: str = "number") -> Decimal:
+def exact(text: str, *, subject: str = "number") -> Decimal:
     """Read a decimal number exactly. It is within ``decimal``'s grammar and finite as a float.
 
     Raises:
         DecodeError: It is not.
     """
-    decimal(text, what=what)
+    decimal(text, subject=subject)
     return Decimal(text)
 
 
-def integer(text: str, *, what: str = "number") -> int:
+def integer(text: str, *, subject: str = "number") -> int:
     """Read a whole number that is not negative, without leading zeros.
 
     Raises:
@@ -68,27 +68,27 @@ def integer(text: str, *, what: str = "number") -> int:
     """
     if not _INTEGER.fullmatch(text):
         raise DecodeError(
-            f"{what}: found {_short(text)}, expected a whole number of at most"
+            f"{subject}: found {_short(text)}, expected a whole number of at most"
             f" {INTEGER_DIGITS_LIMIT} digits"
         )
     return int(text)
 
 
-def fraction(text: str, *, what: str = "number") -> Fraction:
+def fraction(text: str, *, subject: str = "number") -> Fraction:
     """Read a whole number or a fraction ``top/bottom`` of two, not negative.
 
     Raises:
         DecodeError: The text is anything else, too long, or divides by zero.
     """
     top, slash, bottom = text.partition("/")
-    numerator = integer(top, what=what)
-    denominator = integer(bottom, what=what) if slash else 1
+    numerator = integer(top, subject=subject)
+    denominator = integer(bottom, subject=subject) if slash else 1
     if not denominator:
-        raise DecodeError(f"{what}: found {_short(text)}, which divides by zero")
+        raise DecodeError(f"{subject}: found {_short(text)}, which divides by zero")
     return Fraction(numerator, denominator)
 
 
-def hex_float(text: str, *, what: str = "number") -> float:
+def hex_float(text: str, *, subject: str = "number") -> float:
     """Read ``float.hex`` of a number that is not negative: exactly as Python writes it.
 
     Raises:
@@ -100,17 +100,23 @@ def hex_float(text: str, *, what: str = "number") -> float:
     except OverflowError:
         value = math.nan
     if not math.isfinite(value) or value.hex() != text:
-        raise DecodeError(f"{what}: found {_short(text)}, expected a number as float.hex writes it")
+        raise DecodeError(
+            f"{subject}: found {_short(text)}, expected a number as float.hex writes it"
+        )
     return value
 
 
-def either_float(text: str, *, what: str = "number") -> float:
+def either_float(text: str, *, subject: str = "number") -> float:
     """Read ``hex_float`` or ``decimal``, whichever it is.
 
     Raises:
         DecodeError: It is neither.
     """
-    return hex_float(text, what=what) if text.startswith("0x") else decimal(text, what=what)
+    return (
+        hex_float(text, subject=subject)
+        if text.startswith("0x")
+        else decimal(text, subject=subject)
+    )
 
 
 def _short(text: str) -> str:

@@ -48,7 +48,7 @@ class Price(click.ParamType[str]):
         """Check it, or fail as a usage error; the digits stay as they were given."""
         want = "a decimal number above 0" + (" and below 1" if self._below_one else "")
         try:
-            number = numbers.exact(value, what="number")
+            number = numbers.exact(value, subject="number")
         except DecodeError:
             self.fail(f"{str(value)[:80]!r}, expected {want}, such as 1e-5", param, ctx)
         if number <= 0 or (self._below_one and number >= 1):
@@ -61,6 +61,6 @@ DELTA = Price(below_one=True)
 OUT_FILE = OutFile()
 
 
-def out_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def out_option(subject: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``--out``, the file that a command writes."""
-    return click.option("--out", type=OUT_FILE, required=True, help=what)
+    return click.option("--out", type=OUT_FILE, required=True, help=subject)

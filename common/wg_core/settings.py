@@ -27,7 +27,7 @@ EVENTS_LIMIT = 100_000  # Most scalars and brackets of a YAML document
 SCALAR_LIMIT = 4096  # Longest single value in a YAML document, in characters
 
 
-def read_yaml(data: bytes, *, what: str) -> object:
+def read_yaml(data: bytes, *, subject: str) -> object:
     """Read one YAML document: dictionaries, lists and scalars.
 
     Args:
@@ -38,15 +38,15 @@ def read_yaml(data: bytes, *, what: str) -> object:
     """
     try:
         text = data.decode("utf-8")
-        _check_work(text, what)
-        _check_once(yaml.compose(text, Loader=yaml.SafeLoader), what)
+        _check_work(text, subject)
+        _check_once(yaml.compose(text, Loader=yaml.SafeLoader), subject)
         return yaml.safe_load(text)
     # ValueError and OverflowError: a date, number or base64 that is none.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise ConfigError(f"{what}: not YAML: {error}") from error
+        raise ConfigError(f"{subject}: not YAML: {error}") from error
 
 
-def parse(data: bytes, kind: type[T], what: str) -> T:
+def parse(data: bytes, kind: type[T], subject: str) -> T:
     """Read one YAML document into a dataclass, strictly.
 
     Args:
@@ -55,14 +55,14 @@ def parse(data: bytes, kind: type[T], what: str) -> T:
     Raises:
         ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
     """
-    document = read_yaml(data, what=what)
+    document = read_yaml(data, subject=subject)
     if not isinstance(document, dict):
-        raise ConfigError(f"{what}: found {type(document).__name__}, expected fields and values")
+        raise ConfigError(f"{subject}: found {type(document).__name__}, expected fields and values")
     try:
         record = typed.convert(document, kind)
     except (msgspec.ValidationError, ConfigError) as error:
-        raise ConfigError(f"{what}: {error}") from error
-    check_known(document, record, what=what)
+        raise ConfigError(f"{subject}: {error}") from error
+    check_known(document, record, subject=subject)
     return record
 
 
@@ -103,7 +103,7 @@ def to_document(record: object, *, constants: bool = False) -> object:
     return msgspec.to_builtins(record)
 
 
-def check_known(document: object, found: object, *, what: str) -> None:
+def check_known(document: object, found: object, *, subject: str) -> None:
     """Refuse fields of a document that its dataclass does not have, or that change a constant.
 
     Raises:
@@ -111,7 +111,7 @@ def check_known(document: object, found: object, *, what: str) -> None:
     """
     unknown = sorted(_unknown(document, to_document(found, constants=True), ""))
     if unknown:
-        raise ConfigError(f"{what}: unknown fields: {', '.join(unknown)}")
+        raise ConfigError(f"{subject}: unknown fields: {', '.join(unknown)}")
 
 
 def _unknown(found: object, known: object, prefix: str) -> list[str]:
@@ -126,37 +126,37 @@ def _unknown(found: object, known: object, prefix: str) -> list[str]:
     return names
 
 
-def _check_work(text: str, what: str) -> None:
+def _check_work(text: str, subject: str) -> None:
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):
-            raise ConfigError(f"{what}: alias *{event.anchor}: aliases are not read")
+            raise ConfigError(f"{subject}: alias *{event.anchor}: aliases are not read")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.ScalarEvent) and len(event.value) > SCALAR_LIMIT:
             raise ConfigError(
-                f"{what}: a value of {len(event.value)} characters, at most {SCALAR_LIMIT}"
+                f"{subject}: a value of {len(event.value)} characters, at most {SCALAR_LIMIT}"
             )
         if depth > DEPTH_LIMIT:
-            raise ConfigError(f"{what}: nested deeper than {DEPTH_LIMIT} levels")
+            raise ConfigError(f"{subject}: nested deeper than {DEPTH_LIMIT} levels")
         if count >= EVENTS_LIMIT:
-            raise ConfigError(f"{what}: more than {EVENTS_LIMIT} values and brackets")
+            raise ConfigError(f"{subject}: more than {EVENTS_LIMIT} values and brackets")
 
 
-def _check_once(node: yaml.Node | None, what: str) -> None:
+def _check_once(node: yaml.Node | None, subject: str) -> None:
     """Refuse a field that stands twice in one place: the last would count, without a word."""
     if isinstance(node, yaml.SequenceNode):
         for pair in node.value:
-            _check_once(pair, what)
+            _check_once(pair, subject)
     elif isinstance(node, yaml.MappingNode):
         keys: set[str] = set()
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in keys:
                 line = key.start_mark.line + 1
                 raise ConfigError(
-                    f"{what}: line {line}: field {key.value!r} stands there twice; keep one"
+                    f"{subject}: line {line}: field {key.value!r} stands there twice; keep one"
                 )
             keys.add(str(key.value))
-            _check_once(value, what)
+            _check_once(value, subject)

@@ -262,7 +262,7 @@ class Snapshot:
         """
         path = self.folder / LISTING
         data = self._read(path, self.manifest.listing_sha256, _RECORDS_LIMIT)
-        return canonical.decode(Listing, data, what=str(path), limit=_RECORDS_LIMIT)
+        return canonical.decode(Listing, data, subject=str(path), limit=_RECORDS_LIMIT)
 
     def _read(self, path: Path, sha256: str, limit: int) -> bytes:
         data = atomic.read_bytes(path, limit=limit)
@@ -350,7 +350,7 @@ def load(folder: Path, sha256: str | None = None) -> Snapshot:
     data = atomic.read_bytes(path, limit=MANIFEST_LIMIT)
     if sha256 is not None and canonical.sha256_hex(data) != sha256:
         raise VerificationError(f"{path}: changed since it was frozen; {_again(folder)}")
-    manifest = canonical.decode(SnapshotManifest, data, what=str(path), limit=MANIFEST_LIMIT)
+    manifest = canonical.decode(SnapshotManifest, data, subject=str(path), limit=MANIFEST_LIMIT)
     return Snapshot(folder, manifest)
 
 
@@ -393,7 +393,7 @@ def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) ->
     today = schema_for(
         config, encoder=encoder, dimension=schema.dimension, clip_radius=schema.radius
     )
-    for what, got, want in (
+    for subject, got, want in (
         ("data.name", manifest.dataset, config.data.name),
         ("data.labels", schema.labels, config.data.labels),
         ("data.unit_column", manifest.unit_column, config.data.unit_column or ""),
@@ -404,8 +404,8 @@ def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) ->
     ):
         if got != want:
             raise ConfigError(
-                f"{snapshot.folder}: snapshot {manifest.number} was made before {what} changed; run"
-                f" 'wg-client freeze --home {snapshot.folder.parent.parent}'"
+                f"{snapshot.folder}: snapshot {manifest.number} was made before {subject} changed;"
+                f" run 'wg-client freeze --home {snapshot.folder.parent.parent}'"
             )
 
 
@@ -472,7 +472,7 @@ def _pointer(home: ClientHome) -> Pointer | None:
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_POINTER_LIMIT)
-    return canonical.decode(Pointer, data, what=str(path))
+    return canonical.decode(Pointer, data, subject=str(path))
 
 
 def _again(folder: Path) -> str:

@@ -242,7 +242,7 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
         words = body[:200].decode("utf-8", "replace").strip()
         raise PeerError(f"enrolment: the server refused ({status}): {words}")
     return canonical.decode(
-        EnrolmentReply, body, what="enrolment reply", limit=transport.REPLY_LIMIT
+        EnrolmentReply, body, subject="enrolment reply", limit=transport.REPLY_LIMIT
     )
 
 
@@ -253,7 +253,7 @@ def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> t
         raise VerificationError("enrolment reply: another CA than the join token names")
     pem = certificate.check(reply.certificate_pem.encode("ascii", "replace"), home)
     for field in ("server_key", "witness_key"):
-        signing.public_from_hex(getattr(reply, field), what=f"enrolment reply: {field}")
+        signing.public_from_hex(getattr(reply, field), subject=f"enrolment reply: {field}")
     try:
         encoder = base64.b64decode(reply.encoder, validate=True)
     except (binascii.Error, ValueError) as error:

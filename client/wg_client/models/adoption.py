@@ -95,7 +95,7 @@ def read(home: ClientHome) -> Adoption:
     path = home.models / FILE
     if path.is_file():
         data = atomic.read_bytes(path, limit=_LIMIT)
-        return canonical.decode(Adoption, data, what=str(path), limit=_LIMIT)
+        return canonical.decode(Adoption, data, subject=str(path), limit=_LIMIT)
     return Adoption()
 
 

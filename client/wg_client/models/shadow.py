@@ -81,7 +81,7 @@ def read(home: ClientHome) -> Comparison | None:
     if not path.is_file():
         return fresh
     data = atomic.read_bytes(path, limit=_LIMIT)
-    comparison = canonical.decode(Comparison, data, what=str(path), limit=_LIMIT)
+    comparison = canonical.decode(Comparison, data, subject=str(path), limit=_LIMIT)
     same_pair = (comparison.in_use, comparison.shadow) == (fresh.in_use, fresh.shadow)
     return comparison if same_pair else fresh
 

@@ -89,7 +89,7 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
-    return canonical.decode(ModelsManifest, data, what=str(path), limit=_MANIFEST_LIMIT)
+    return canonical.decode(ModelsManifest, data, subject=str(path), limit=_MANIFEST_LIMIT)
 
 
 def all_manifests(home: ClientHome) -> list[ModelsManifest]:

@@ -64,7 +64,7 @@ def read(home: ClientHome) -> History:
     if not path.is_file():
         return History()
     return canonical.decode(
-        History, atomic.read_bytes(path, limit=_LIMIT), what=str(path), limit=_LIMIT
+        History, atomic.read_bytes(path, limit=_LIMIT), subject=str(path), limit=_LIMIT
     )
 
 

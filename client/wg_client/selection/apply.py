@@ -155,7 +155,7 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
         VerificationError: Signature, hash, recipient, encoder or labels do not hold, or the
             architecture is for other records.
     """
-    key = signing.public_from_hex(plant.config.server.signing_key, what="server.signing_key")
+    key = signing.public_from_hex(plant.config.server.signing_key, subject="server.signing_key")
     package, tensors = (
         weights_file.read(source, key)
         if isinstance(source, Path)

@@ -193,7 +193,7 @@ def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
         raise VerificationError(f"{path}: incomplete: {MANIFEST} is missing")
     data = atomic.read_bytes(folder / MANIFEST, limit=MANIFEST_LIMIT)
     (folder / MANIFEST).unlink()
-    manifest = canonical.decode(Manifest, data, what=f"{path}: {MANIFEST}", limit=MANIFEST_LIMIT)
+    manifest = canonical.decode(Manifest, data, subject=f"{path}: {MANIFEST}", limit=MANIFEST_LIMIT)
     _check(path, manifest, files[:-1], kind)
     return manifest
 
@@ -207,7 +207,7 @@ def read_about(path: Path, *, kind: str) -> About:
     """
     with _opened(path) as outer:
         data = _member(path, outer, ABOUT)
-    about = canonical.decode(About, data, what=f"{path}: {ABOUT}", limit=KEY_LIMIT)
+    about = canonical.decode(About, data, subject=f"{path}: {ABOUT}", limit=KEY_LIMIT)
     if about.kind != kind:
         raise DecodeError(f"{path}: a backup of a {about.kind}, expected of a {kind}")
     return about

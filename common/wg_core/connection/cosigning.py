@@ -148,7 +148,7 @@ def keep(home: ClientHome, signed: bytes) -> int | None:
         RolledBack: The server has seen more of this ledger than it holds.
     """
     config = configuration.load(home)
-    head, note = checkpoints.decode(signed, what="cosigned checkpoint")
+    head, note = checkpoints.decode(signed, subject="cosigned checkpoint")
     with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         if head.origin != ledger.origin:
             log.warning("cosigned checkpoint of another ledger, %s: not kept", head.origin)
@@ -177,7 +177,7 @@ def keep_recent(home: ClientHome, signed: bytes, *, seconds: float) -> int:
     if keep(home, signed) is None:
         raise VerificationError("checkpoint: of another ledger than this home's")
     server = configuration.load(home).server
-    _, note = checkpoints.decode(signed, what="cosigned checkpoint")
+    _, note = checkpoints.decode(signed, subject="cosigned checkpoint")
     key = signing.public_from_hex(server.witness_key)
     age = time.time() - checkpoints.verify_cosignature(note, server.witness_name, key)
     if age > seconds:

@@ -99,12 +99,12 @@ class Link:
         except httpx.HTTPError as error:
             raise PeerError(f"package: {describe(error)}") from error
 
-    def _ask(self, what: str, path: str, body: bytes, *good: int) -> tuple[int, bytes]:
+    def _ask(self, subject: str, path: str, body: bytes, *good: int) -> tuple[int, bytes]:
         """Status and body of an answer whose status is one of ``good``."""
         status, answer = post(self._client, path, body)
         if status not in good:
             words = answer[:200].decode("utf-8", "replace").strip() or "(no text)"
-            raise PeerError(f"{what}: the server answered {status}: {words}")
+            raise PeerError(f"{subject}: the server answered {status}: {words}")
         return status, answer
 
 

@@ -159,4 +159,4 @@ def _refusal(request_id: str, code: str) -> Envelope:
 def _record(kind: type[T], envelope: Envelope, expected: str) -> T:
     if envelope.kind != expected:
         raise DecodeError(f"message: kind {envelope.kind!r}, expected {expected!r}")
-    return canonical.decode(kind, envelope.record, what=expected, limit=protocol.MESSAGE_LIMIT)
+    return canonical.decode(kind, envelope.record, subject=expected, limit=protocol.MESSAGE_LIMIT)

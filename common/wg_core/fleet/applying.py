@@ -60,7 +60,7 @@ def apply_package(home: ClientHome, path: Path) -> Applied:
         code = child.wait()
     if code != 0 or not data or len(data) > REPLY_LIMIT:
         raise InternalError(f"{path}: the process that applied it ended with {code}")
-    reply = canonical.decode(Applied, data, what="answer of the applying process")
+    reply = canonical.decode(Applied, data, subject="answer of the applying process")
     if reply.code:
         raise _kinds().get(reply.code, InternalError)(reply.message)
     return reply

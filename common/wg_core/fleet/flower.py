@@ -330,4 +330,4 @@ def _unpack(message: Incoming, contents: dict[str, bytes]) -> Envelope:
     record = message_object.content.config_records.get(fleet.RECORD_NAME)
     if record is None or len(message_object.content) != 1:
         raise DecodeError("message: expected exactly one record")
-    return fleet.read_envelope(dict(record), what="message")
+    return fleet.read_envelope(dict(record), subject="message")

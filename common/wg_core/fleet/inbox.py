@@ -73,7 +73,7 @@ class Inbox:
         if not path.is_file():
             return None
         data = atomic.read_bytes(path, limit=protocol.MESSAGE_LIMIT)
-        return canonical.decode(Receipt, data, what=str(path))
+        return canonical.decode(Receipt, data, subject=str(path))
 
     def waiting(self) -> list[Path]:
         """Packages that wait to be applied, oldest first."""

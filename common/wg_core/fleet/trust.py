@@ -105,4 +105,4 @@ def _tell(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
         witness=config.server.witness_key,
     )
     data = connection.trust(canonical.encode(pins))
-    return canonical.decode(Trust, data, what="trust", limit=protocol.TRUST_LIMIT)
+    return canonical.decode(Trust, data, subject="trust", limit=protocol.TRUST_LIMIT)

@@ -63,9 +63,11 @@ class LogRecord:
     def __post_init__(self) -> None:
         _text("origin", self.origin)
         if self.key:
-            signing.public_from_hex(self.key, what="server record: key")
+            signing.public_from_hex(self.key, subject="server record: key")
         if self.checkpoint:
-            head, _ = checkpoints.decode(self.checkpoint.encode(), what="server record: checkpoint")
+            head, _ = checkpoints.decode(
+                self.checkpoint.encode(), subject="server record: checkpoint"
+            )
             if head.origin != self.origin:
                 raise DecodeError(
                     f"server record: checkpoint of log {head.origin!r}, expected {self.origin!r}"
@@ -122,7 +124,7 @@ class ServerRecord:
     def __post_init__(self) -> None:
         _text("server", self.server)
         _text("witness name", self.witness_name)
-        signing.public_from_hex(self.witness_key, what="server record: witness key")
+        signing.public_from_hex(self.witness_key, subject="server record: witness key")
         names = [site.site for site in self.sites]
         if names != sorted(set(names)):
             raise DecodeError("server record: sites are not in order of their names, each once")
@@ -139,7 +141,7 @@ def encode(record: ServerRecord) -> bytes:
 
 def decode(data: bytes) -> ServerRecord:
     """Read ``sites.json``, or ``DecodeError``."""
-    return canonical.decode(ServerRecord, data, what=SITES_FILE, limit=RECORD_LIMIT)
+    return canonical.decode(ServerRecord, data, subject=SITES_FILE, limit=RECORD_LIMIT)
 
 
 def read(folder: Path) -> ServerRecord:

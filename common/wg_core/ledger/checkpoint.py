@@ -52,27 +52,27 @@ def sign(checkpoint: Checkpoint, keys: Iterable[PrivateKey]) -> Note:
     )
 
 
-def decode(data: bytes, *, what: str = "checkpoint") -> tuple[Checkpoint, Note]:
+def decode(data: bytes, *, subject: str = "checkpoint") -> tuple[Checkpoint, Note]:
     """Read a signed checkpoint; says nothing about whether its signatures hold.
 
     Raises:
         DecodeError: The bytes are not a checkpoint.
     """
-    note = notes.decode(data, what=what)
-    return decode_text(note.text, what=what), note
+    note = notes.decode(data, subject=subject)
+    return decode_text(note.text, subject=subject), note
 
 
-def decode_text(text: str, *, what: str = "checkpoint") -> Checkpoint:
+def decode_text(text: str, *, subject: str = "checkpoint") -> Checkpoint:
     """Read a checkpoint's three lines, or ``DecodeError``."""
     lines = text.split("\n")
     if len(lines) != 4 or lines[3]:
-        raise DecodeError(f"{what}: {len(lines) - 1} lines, expected origin, size and root")
+        raise DecodeError(f"{subject}: {len(lines) - 1} lines, expected origin, size and root")
     origin, size, root = lines[:3]
     notes.check_key_name(origin)
-    digest = notes.decode_base64(root, what=f"{what}: root hash")
+    digest = notes.decode_base64(root, subject=f"{subject}: root hash")
     if len(digest) != HASH_SIZE:
-        raise DecodeError(f"{what}: root hash of {len(digest)} bytes, expected {HASH_SIZE}")
-    return Checkpoint(origin, notes.decode_decimal(size, what=f"{what}: tree size"), digest)
+        raise DecodeError(f"{subject}: root hash of {len(digest)} bytes, expected {HASH_SIZE}")
+    return Checkpoint(origin, notes.decode_decimal(size, subject=f"{subject}: tree size"), digest)
 
 
 def verify(note: Note, origin: str, key: PublicKey) -> Checkpoint:
@@ -139,7 +139,7 @@ def verify_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
     newest = []
     for part, identifier in zip(key.parts, notes.key_ids(name, role, key), strict=True):
         kind = role[part.algorithm]
-        what = f"{part.algorithm} {'signature' if role is notes.LOG else 'cosignature'}"
+        subject = f"{part.algorithm} {'signature' if role is notes.LOG else 'cosignature'}"
         times = []
         for line in note.signatures:
             if (line.name, line.key_id) != (name, identifier):
@@ -150,16 +150,18 @@ def verify_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
                 signature = line.signature[_U64.size :]
                 time = int.from_bytes(line.signature[: _U64.size], "big")
             if len(signature) != part.signature_size or time >= _TIME_END:
-                raise VerificationError(f"checkpoint: the {what} of {name} has a wrong size")
+                raise VerificationError(f"checkpoint: the {subject} of {name} has a wrong size")
             try:
                 part.verify(signature, _message(kind, name, note.text, time))
             except InvalidSignature as error:
                 raise VerificationError(
-                    f"checkpoint: the {what} of {name} does not hold"
+                    f"checkpoint: the {subject} of {name} does not hold"
                 ) from error
             times.append(time)
         if not times:
-            raise VerificationError(f"checkpoint: no {what} of {name} with key {identifier.hex()}")
+            raise VerificationError(
+                f"checkpoint: no {subject} of {name} with key {identifier.hex()}"
+            )
         newest.append(max(times))
     return min(newest)
 

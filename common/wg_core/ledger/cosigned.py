@@ -130,7 +130,7 @@ class CosignedLog(Log):
             VerificationError: It is no checkpoint of this log, or no cosignature of an enrolled
                 key of this witness holds.
         """
-        head, note = checkpoints.decode(signed, what="cosigned checkpoint")
+        head, note = checkpoints.decode(signed, subject="cosigned checkpoint")
         with self._writing() as state:
             if head.origin != state.origin or head.size > state.size:
                 raise VerificationError(f"checkpoint {head.origin} {head.size} is not of this log")

@@ -370,7 +370,7 @@ def encode(entry: Entry) -> bytes:
     return canonical.encode(entry)
 
 
-def decode(data: bytes, *, what: str = "entry") -> Entry:
+def decode(data: bytes, *, subject: str = "entry") -> Entry:
     """Decode an entry, or refuse it.
 
     Checks canonical form with msgspec's sorted encoder, 20 times faster than ``rfc8785``; for
@@ -381,18 +381,18 @@ def decode(data: bytes, *, what: str = "entry") -> Entry:
         DecodeError: Not a known kind, wrong types, unknown fields, or not canonical.
     """
     if len(data) > ENTRY_LIMIT:
-        raise DecodeError(f"{what}: {len(data)} bytes, at most {ENTRY_LIMIT} are accepted")
+        raise DecodeError(f"{subject}: {len(data)} bytes, at most {ENTRY_LIMIT} are accepted")
     try:
         kind = _PEEK.decode(data).head.kind
         decoder = _DECODERS.get(kind)
         if decoder is None:
-            raise DecodeError(f"{what}: unknown kind {kind[:40]!r}")
+            raise DecodeError(f"{subject}: unknown kind {kind[:40]!r}")
         entry: Entry = decoder.decode(data)
         again = _SORTED.encode(entry)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise DecodeError(f"{what}: {error}") from error
+        raise DecodeError(f"{subject}: {error}") from error
     if again != data:
-        raise DecodeError(f"{what}: unknown or repeated fields, or not canonical (RFC 8785)")
+        raise DecodeError(f"{subject}: unknown or repeated fields, or not canonical (RFC 8785)")
     return entry
 
 
@@ -406,8 +406,8 @@ def lineage_id(origin: str, seq: int) -> str:
     return hashlib.sha256(f"weightgate lineage\n{origin}\n{seq}".encode()).hexdigest()[:16]
 
 
-def check_hash(text: str, what: str) -> str:
+def check_hash(text: str, subject: str) -> str:
     """Return a SHA-256 in lower-case hex, or refuse it: ``DecodeError``."""
     if not SHA256.fullmatch(text):
-        raise DecodeError(f"{what}: {text[:80]!r} is not 64 lower-case hex digits")
+        raise DecodeError(f"{subject}: {text[:80]!r} is not 64 lower-case hex digits")
     return text

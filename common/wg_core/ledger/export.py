@@ -194,7 +194,7 @@ class ExportReader:
             self.manifest = canonical.decode(
                 ExportManifest,
                 self._whole("manifest", _MANIFEST_LIMIT),
-                what="export manifest",
+                subject="export manifest",
                 limit=_MANIFEST_LIMIT,
             )
         except DecodeError as error:
@@ -272,14 +272,14 @@ class ExportReader:
                     f"export: section {span.name!r} does not match its hash in the header"
                 )
 
-    def _lines(self, name: str, kind: type[T], what: str) -> list[T]:
+    def _lines(self, name: str, kind: type[T], subject: str) -> list[T]:
         data = self._whole(name, _MANIFEST_LIMIT * 32)
         if not data:
             return []
         if not data.endswith(b"\n"):
-            raise DecodeError(f"{what} {data.count(bytes([10]))}: cut")
+            raise DecodeError(f"{subject} {data.count(bytes([10]))}: cut")
         return [
-            canonical.decode(kind, line, what=f"{what} {index}", limit=_HEAD_LIMIT)
+            canonical.decode(kind, line, subject=f"{subject} {index}", limit=_HEAD_LIMIT)
             for index, line in enumerate(data[:-1].split(b"\n"))
         ]
 

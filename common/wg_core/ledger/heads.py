@@ -16,7 +16,7 @@ def check_head(state: LedgerState, data: bytes) -> None:
     Raises:
         VerificationError: It has another root, or no valid signature of the log.
     """
-    head, note = checkpoints.decode(data, what=f"checkpoint of size {state.size}")
+    head, note = checkpoints.decode(data, subject=f"checkpoint of size {state.size}")
     identity = (head.origin, head.size, head.root)
     if identity != (state.origin, state.size, state.frontier.root()):
         raise VerificationError(

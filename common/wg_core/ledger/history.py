@@ -206,7 +206,7 @@ def _collect(
 def _by_size(raw: list[bytes]) -> dict[int, bytes]:
     heads: dict[int, bytes] = {}
     for index, data in enumerate(raw):
-        head, _ = checkpoints.decode(data, what=f"checkpoint {index}")
+        head, _ = checkpoints.decode(data, subject=f"checkpoint {index}")
         if heads and head.size <= max(heads):
             raise VerificationError(f"checkpoint {index}: of size {head.size}, out of order")
         heads[head.size] = data
@@ -289,7 +289,7 @@ def _trusted(state: LedgerState, anchors: Anchors) -> dict[KnownWitness, KnownWi
 
 
 def _signed(data: bytes, witnesses: _KeyIds, trusted: Collection[KnownWitness]) -> SignedHead:
-    head, note = checkpoints.decode(data, what="checkpoint")
+    head, note = checkpoints.decode(data, subject="checkpoint")
     try:
         cosignatures = _cosignatures(note, witnesses)
     except VerificationError as error:

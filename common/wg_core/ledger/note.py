@@ -112,22 +112,22 @@ def decode_vkey(text: str, role: Role) -> tuple[str, PublicKey]:
     Raises:
         DecodeError: It is none, of another role, or its key ID is another key's.
     """
-    what = "verifier key"
+    subject = "verifier key"
     parts = text.split("+", 2)
     if len(parts) != 3:
-        raise DecodeError(f"{what}: {text[:80]!r}, expected NAME+KEYID+BASE64")
+        raise DecodeError(f"{subject}: {text[:80]!r}, expected NAME+KEYID+BASE64")
     name, identifier, body = parts
     check_key_name(name)
-    raw = decode_base64(body, what=what)
+    raw = decode_base64(body, subject=subject)
     key = signing.public_from_bytes(raw[1:])
     (algorithm, *further) = key.algorithms
     if further or raw[0] != role[algorithm]:
         raise DecodeError(
-            f"{what}: {name}: signature type {raw[0]} with {len(raw) - 1} bytes, expected"
+            f"{subject}: {name}: signature type {raw[0]} with {len(raw) - 1} bytes, expected"
             f" {role[algorithm]}"
         )
     if key_id(name, raw[0], raw[1:]).hex() != identifier:
-        raise DecodeError(f"{what}: {name}: key id {identifier[:40]!r} is of another key")
+        raise DecodeError(f"{subject}: {name}: key id {identifier[:40]!r} is of another key")
     return name, key
 
 
@@ -137,41 +137,41 @@ def lines_of(note: Note, name: str, role: Role, key: PublicKey) -> list[Signatur
     return [x for x in note.signatures if x.name == name and x.key_id in identifiers]
 
 
-def decode(data: bytes, *, what: str = "note") -> Note:
+def decode(data: bytes, *, subject: str = "note") -> Note:
     """Read a note; says nothing about whether its signatures hold.
 
     Raises:
         DecodeError: The bytes are not a signed note.
     """
     if len(data) > NOTE_LIMIT:
-        raise DecodeError(f"{what}: {len(data)} bytes, at most {NOTE_LIMIT} are accepted")
+        raise DecodeError(f"{subject}: {len(data)} bytes, at most {NOTE_LIMIT} are accepted")
     try:
         decoded = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DecodeError(f"{what}: not UTF-8") from error
+        raise DecodeError(f"{subject}: not UTF-8") from error
     if any(ord(c) < 0x20 and c != "\n" for c in decoded):
-        raise DecodeError(f"{what}: holds a control character")
+        raise DecodeError(f"{subject}: holds a control character")
     text, separator, tail = decoded.rpartition("\n\n")
     if not separator or not text:
-        raise DecodeError(f"{what}: no blank line between text and signatures")
-    return Note(text + "\n", decode_lines(tail, what=what))
+        raise DecodeError(f"{subject}: no blank line between text and signatures")
+    return Note(text + "\n", decode_lines(tail, subject=subject))
 
 
-def decode_lines(tail: str, *, what: str = "note") -> tuple[SignatureLine, ...]:
+def decode_lines(tail: str, *, subject: str = "note") -> tuple[SignatureLine, ...]:
     """Read signature lines, each ending in a newline; at least one.
 
     Raises:
         DecodeError: A line is not a signature line.
     """
     if not tail.endswith("\n"):
-        raise DecodeError(f"{what}: does not end in a signature line and a newline")
+        raise DecodeError(f"{subject}: does not end in a signature line and a newline")
     lines = tail[:-1].split("\n")
     if len(lines) > SIGNATURES_LIMIT:
-        raise DecodeError(f"{what}: {len(lines)} signatures, at most {SIGNATURES_LIMIT}")
-    return tuple(_decode_line(line, what) for line in lines)
+        raise DecodeError(f"{subject}: {len(lines)} signatures, at most {SIGNATURES_LIMIT}")
+    return tuple(_decode_line(line, subject) for line in lines)
 
 
-def decode_base64(word: str, *, what: str) -> bytes:
+def decode_base64(word: str, *, subject: str) -> bytes:
     """Decode standard base64 with padding, refusing a second spelling of the same bytes.
 
     Raises:
@@ -180,28 +180,28 @@ def decode_base64(word: str, *, what: str) -> bytes:
     try:
         data = base64.b64decode(word.encode("ascii"), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DecodeError(f"{what}: not base64") from error
+        raise DecodeError(f"{subject}: not base64") from error
     if base64.b64encode(data).decode("ascii") != word:
-        raise DecodeError(f"{what}: not canonical base64")
+        raise DecodeError(f"{subject}: not canonical base64")
     return data
 
 
-def decode_decimal(word: str, *, what: str) -> int:
+def decode_decimal(word: str, *, subject: str) -> int:
     """Decode an ASCII decimal without leading zeros, below 2^63, or ``DecodeError``."""
     ascii_digits = word.isascii() and word.isdigit() and len(word) <= 19
     if not ascii_digits or (word[0] == "0" and word != "0") or int(word) >= 1 << 63:
-        raise DecodeError(f"{what}: {word[:40]!r} is not a plain decimal below 2^63")
+        raise DecodeError(f"{subject}: {word[:40]!r} is not a plain decimal below 2^63")
     return int(word)
 
 
-def _decode_line(line: str, what: str) -> SignatureLine:
+def _decode_line(line: str, subject: str) -> SignatureLine:
     if not line.startswith(_DASH):
-        raise DecodeError(f"{what}: a signature line must begin with an em dash and a space")
+        raise DecodeError(f"{subject}: a signature line must begin with an em dash and a space")
     name, space, body = line[len(_DASH) :].partition(" ")
     if not space:
-        raise DecodeError(f"{what}: a signature line needs a name and a signature")
+        raise DecodeError(f"{subject}: a signature line needs a name and a signature")
     check_key_name(name)
-    raw = decode_base64(body, what=f"{what}: signature of {name}")
+    raw = decode_base64(body, subject=f"{subject}: signature of {name}")
     if len(raw) <= KEY_ID_SIZE:
-        raise DecodeError(f"{what}: the signature of {name} is too short")
+        raise DecodeError(f"{subject}: the signature of {name} is too short")
     return SignatureLine(name, raw[:KEY_ID_SIZE], raw[KEY_ID_SIZE:])

@@ -50,7 +50,7 @@ def read(home: Path) -> BudgetOf | None:
     if not path.exists():
         return None
     data = atomic.read_bytes(path, limit=_LIMIT)
-    return canonical.decode(BudgetOf, data, what=str(path), limit=_LIMIT)
+    return canonical.decode(BudgetOf, data, subject=str(path), limit=_LIMIT)
 
 
 def write(home: Path, budget: BudgetOf) -> None:

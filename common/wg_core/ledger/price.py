@@ -18,10 +18,10 @@ def check_mechanism(entry: Charge) -> None:
     """
     mechanism = entry.mechanism
     sensitivity = numbers.fraction(
-        mechanism.sensitivity_squared, what="mechanism: squared sensitivity"
+        mechanism.sensitivity_squared, subject="mechanism: squared sensitivity"
     )
     top, bottom = parse_sigma(mechanism.sigma).as_integer_ratio()
-    rho = numbers.decimal(mechanism.rho, what="mechanism: rho")
+    rho = numbers.decimal(mechanism.rho, subject="mechanism: rho")
     if sensitivity <= 0:
         raise DecodeError(f"mechanism: squared sensitivity {sensitivity} is not positive")
     # Integers instead of fractions: this runs once for each charge of a long log.
@@ -43,7 +43,7 @@ def parse_sigma(text: str) -> float:
     Raises:
         DecodeError: It is neither, or zero.
     """
-    value = numbers.either_float(text, what="mechanism: sigma")
+    value = numbers.either_float(text, subject="mechanism: sigma")
     if not value > 0:
         raise DecodeError(f"mechanism: sigma {text!r} is not positive")
     return value

@@ -60,31 +60,31 @@ class Proof:
         )
 
 
-def decode(data: bytes, *, what: str = "proof") -> Proof:
+def decode(data: bytes, *, subject: str = "proof") -> Proof:
     """Read a proof; says nothing about whether it holds.
 
     Raises:
         DecodeError: The bytes are not a proof.
     """
     if len(data) > PROOF_SIZE_LIMIT:
-        raise DecodeError(f"{what}: {len(data)} bytes, at most {PROOF_SIZE_LIMIT} are accepted")
-    lines, body = split(data, what=what)
+        raise DecodeError(f"{subject}: {len(data)} bytes, at most {PROOF_SIZE_LIMIT} are accepted")
+    lines, body = split(data, subject=subject)
     if lines[0] != HEADER:
-        raise DecodeError(f"{what}: first line {lines[0][:60]!r}, expected {HEADER!r}")
+        raise DecodeError(f"{subject}: first line {lines[0][:60]!r}, expected {HEADER!r}")
     tail = lines[1:]
     extra = b""
     if tail and tail[0].startswith("extra "):
-        extra = notes.decode_base64(tail.pop(0)[len("extra ") :], what=f"{what}: extra line")
+        extra = notes.decode_base64(tail.pop(0)[len("extra ") :], subject=f"{subject}: extra line")
         if not extra:
-            raise DecodeError(f"{what}: the extra line is empty")
+            raise DecodeError(f"{subject}: the extra line is empty")
     if not tail or not tail[0].startswith("index "):
-        raise DecodeError(f"{what}: no index line")
-    index = notes.decode_decimal(tail.pop(0)[len("index ") :], what=f"{what}: index")
-    _, note = checkpoints.decode(body, what=f"{what}: checkpoint")
-    return Proof(index=index, path=decode_hashes(tail, what=what), note=note, extra=extra)
+        raise DecodeError(f"{subject}: no index line")
+    index = notes.decode_decimal(tail.pop(0)[len("index ") :], subject=f"{subject}: index")
+    _, note = checkpoints.decode(body, subject=f"{subject}: checkpoint")
+    return Proof(index=index, path=decode_hashes(tail, subject=subject), note=note, extra=extra)
 
 
-def split(data: bytes, *, what: str) -> tuple[list[str], bytes]:
+def split(data: bytes, *, subject: str) -> tuple[list[str], bytes]:
     """The lines before the first blank line, and the checkpoint behind it.
 
     Raises:
@@ -92,24 +92,24 @@ def split(data: bytes, *, what: str) -> tuple[list[str], bytes]:
     """
     head, separator, body = data.partition(b"\n\n")
     if not separator:
-        raise DecodeError(f"{what}: no blank line before the checkpoint")
+        raise DecodeError(f"{subject}: no blank line before the checkpoint")
     try:
         return head.decode("ascii").split("\n"), body
     except UnicodeDecodeError as error:
-        raise DecodeError(f"{what}: not ASCII before the checkpoint") from error
+        raise DecodeError(f"{subject}: not ASCII before the checkpoint") from error
 
 
-def decode_hashes(lines: list[str], *, what: str) -> tuple[bytes, ...]:
+def decode_hashes(lines: list[str], *, subject: str) -> tuple[bytes, ...]:
     """Read one base64 hash of 32 bytes from each line.
 
     Raises:
         DecodeError: A line is none, or there are too many.
     """
     if len(lines) > merkle.PROOF_LIMIT:
-        raise DecodeError(f"{what}: {len(lines)} hashes, at most {merkle.PROOF_LIMIT}")
-    hashes = tuple(notes.decode_base64(line, what=f"{what}: hash") for line in lines)
+        raise DecodeError(f"{subject}: {len(lines)} hashes, at most {merkle.PROOF_LIMIT}")
+    hashes = tuple(notes.decode_base64(line, subject=f"{subject}: hash") for line in lines)
     if any(len(digest) != merkle.HASH_SIZE for digest in hashes):
-        raise DecodeError(f"{what}: a hash is not of {merkle.HASH_SIZE} bytes")
+        raise DecodeError(f"{subject}: a hash is not of {merkle.HASH_SIZE} bytes")
     return hashes
 
 

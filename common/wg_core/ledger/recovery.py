@@ -59,7 +59,9 @@ def verify_succession(new: LedgerState, old: History) -> None:
             f"entry 0: replaces log {predecessor.origin}, the one given is {old.state.origin}"
         )
     root = old.heads[-1].root
-    stated, _ = checkpoints.decode(predecessor.checkpoint.encode(), what="predecessor's checkpoint")
+    stated, _ = checkpoints.decode(
+        predecessor.checkpoint.encode(), subject="predecessor's checkpoint"
+    )
     if bytes.fromhex(root) != stated.root:
         raise VerificationError(
             f"entry 0: carries another checkpoint than the one of {old.state.size} entries "

@@ -55,7 +55,7 @@ def identity(source: Source) -> tuple[str, str]:
         DecodeError: The first entry is no genesis.
     """
     for data, _ in source.entries():
-        entry = entries.decode(data, what="entry 0")
+        entry = entries.decode(data, subject="entry 0")
         if not isinstance(entry, Genesis):
             raise DecodeError(f"entry 0: is a {entry.head.kind} entry, expected genesis")
         return entry.site, entry.head.origin

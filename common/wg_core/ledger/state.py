@@ -158,7 +158,7 @@ class LedgerState:
             VerificationError: The entry does not follow; the message names its index.
         """
         try:
-            entry = entries.decode(data, what=f"entry {self.size}")
+            entry = entries.decode(data, subject=f"entry {self.size}")
             self._check_head(entry)
             self._dispatch(entry)
         except WgError as error:
@@ -246,8 +246,8 @@ class LedgerState:
     def _check_predecessor(self, old: Predecessor) -> None:
         if old.origin == self.origin:
             raise VerificationError(f"replaces a log of the same origin {old.origin!r}")
-        _, note = checkpoints.decode(old.checkpoint.encode(), what="predecessor's checkpoint")
-        key = signing.public_from_hex(old.key, what="predecessor's key")
+        _, note = checkpoints.decode(old.checkpoint.encode(), subject="predecessor's checkpoint")
+        key = signing.public_from_hex(old.key, subject="predecessor's key")
         checkpoints.verify(note, old.origin, key)
 
     def _dataset(self, entry: Dataset) -> None:
@@ -346,14 +346,14 @@ class LedgerState:
         seq = decision.head.seq
         if not decision.approved:
             raise VerificationError(f"request {entry.request_id!r} was denied (entry {seq})")
-        for what, got, want in (
+        for subject, got, want in (
             ("epsilon", numbers.exact(entry.epsilon), numbers.exact(decision.epsilon)),
             ("delta", numbers.exact(entry.delta), numbers.exact(decision.delta)),
             ("purpose", entry.use.purpose, decision.purpose),
             ("recipient", entry.use.recipient, decision.recipient),
         ):
             if got != want:
-                raise VerificationError(f"{what} {got}, entry {seq} approved {want}")
+                raise VerificationError(f"{subject} {got}, entry {seq} approved {want}")
 
     def _charge(self, entry: Charge) -> None:
         dataset = self.datasets.get(entry.dataset)
@@ -417,7 +417,7 @@ class LedgerState:
         self.witnesses.append(WitnessKey(name, key, self.size, before))
 
     def _rotation(self, entry: Rotation) -> None:
-        new = signing.public_from_hex(entry.new_key, what="new key")
+        new = signing.public_from_hex(entry.new_key, subject="new key")
         if len(self.keys) > ROTATIONS_LIMIT:
             raise VerificationError(f"more than {ROTATIONS_LIMIT} rotations")
         key_ids = notes.key_ids(self.origin, notes.LOG, new)
@@ -430,20 +430,20 @@ class LedgerState:
         self._add_key(self.size + 1, new.raw)
 
 
-def _same(what: str, found: object, expected: object) -> None:
+def _same(subject: str, found: object, expected: object) -> None:
     if found != expected:
-        raise VerificationError(f"{what} is {found!r}, expected {expected!r}")
+        raise VerificationError(f"{subject} is {found!r}, expected {expected!r}")
 
 
-def _public_key(text: str, what: str) -> bytes:
-    return signing.public_from_hex(text, what=what).raw
+def _public_key(text: str, subject: str) -> bytes:
+    return signing.public_from_hex(text, subject=subject).raw
 
 
-def _unhex(text: str, what: str) -> bytes:
+def _unhex(text: str, subject: str) -> bytes:
     try:
         raw = bytes.fromhex(text)
     except ValueError as error:
-        raise DecodeError(f"{what}: not hex") from error
+        raise DecodeError(f"{subject}: not hex") from error
     if raw.hex() != text:
-        raise DecodeError(f"{what}: not lower-case hex")
+        raise DecodeError(f"{subject}: not lower-case hex")
     return raw

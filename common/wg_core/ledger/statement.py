@@ -73,10 +73,10 @@ class Mechanism:
     subsampling: str
 
     def __post_init__(self) -> None:
-        numbers.decimal(self.clip_radius, what="mechanism: clip radius")
-        numbers.fraction(self.sensitivity_squared, what="mechanism: squared sensitivity")
-        numbers.either_float(self.sigma, what="mechanism: sigma")
-        numbers.decimal(self.rho, what="mechanism: rho")
+        numbers.decimal(self.clip_radius, subject="mechanism: clip radius")
+        numbers.fraction(self.sensitivity_squared, subject="mechanism: squared sensitivity")
+        numbers.either_float(self.sigma, subject="mechanism: sigma")
+        numbers.decimal(self.rho, subject="mechanism: rho")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,9 @@ class BudgetState:
     def __post_init__(self) -> None:
         check_cap(self.cap_epsilon, self.cap_delta)
         for name in ("mu_squared_before", "mu_squared_after"):
-            numbers.integer(getattr(self, name), what=f"budget state: {name}")
+            numbers.integer(getattr(self, name), subject=f"budget state: {name}")
         for name in ("epsilon_before", "epsilon_after"):
-            numbers.decimal(getattr(self, name), what=f"budget state: {name}")
+            numbers.decimal(getattr(self, name), subject=f"budget state: {name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +174,8 @@ def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
         DecodeError: Not decimals, or outside ``0 < epsilon``, ``0 < delta < 1``.
     """
     range_ok = (
-        numbers.decimal(epsilon, what="budget cap: epsilon"),
-        numbers.decimal(delta, what="budget cap: delta"),
+        numbers.decimal(epsilon, subject="budget cap: epsilon"),
+        numbers.decimal(delta, subject="budget cap: delta"),
     )
     if not (range_ok[0] > 0 and 0 < range_ok[1] < 1):
         raise DecodeError(f"budget cap: epsilon {epsilon}, delta {delta} out of range")

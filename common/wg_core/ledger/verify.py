@@ -74,7 +74,7 @@ def verify_covered(
         ("charge", charge, covered.charge_entry, covered.charge_proof),
         ("release", release, covered.release_entry, covered.release_proof),
     ):
-        decoded = proof.decode(text, what=f"{name} proof")
+        decoded = proof.decode(text, subject=f"{name} proof")
         if entry.head.origin != ledger_origin:
             raise VerificationError(
                 f"{name} entry: of log {entry.head.origin!r}, expected {ledger_origin!r}"
@@ -101,7 +101,7 @@ def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key
         DecodeError: A part is not what it claims to be.
         VerificationError: One of the keys did not sign it, or it is not in the log.
     """
-    rotation = entries.decode(entry, what="rotation entry")
+    rotation = entries.decode(entry, subject="rotation entry")
     if not isinstance(rotation, Rotation):
         raise VerificationError(f"rotation entry: is a {rotation.head.kind} entry")
     if rotation.head.origin != origin or rotation_proof.index != rotation.head.seq:
@@ -126,7 +126,7 @@ def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key
 
 def read_new_key(entry: bytes) -> str:
     """The new key of a ROTATION entry, hex, which is checked elsewhere; else ``DecodeError``."""
-    rotation = entries.decode(entry, what="rotation entry")
+    rotation = entries.decode(entry, subject="rotation entry")
     if not isinstance(rotation, Rotation):
         raise DecodeError(f"rotation entry: is a {rotation.head.kind} entry")
     return rotation.new_key
@@ -140,8 +140,8 @@ def witness_requests(covered: CoveredStatistics) -> tuple[WitnessRequest, ...]:
         VerificationError: Its two proofs are for different checkpoints, of which one would stay
             unwitnessed.
     """
-    charge = proof.decode(covered.charge_proof, what="charge proof")
-    release = proof.decode(covered.release_proof, what="release proof")
+    charge = proof.decode(covered.charge_proof, subject="charge proof")
+    release = proof.decode(covered.release_proof, subject="release proof")
     if charge.note.text != release.note.text:
         raise VerificationError(
             f"release proof: for a checkpoint of size {release.checkpoint.size}, the charge proof"
@@ -153,7 +153,7 @@ def witness_requests(covered: CoveredStatistics) -> tuple[WitnessRequest, ...]:
 def is_cosigned(covered: CoveredStatistics, name: str, key: PublicKey) -> bool:
     """Whether the checkpoints claim a cosignature of this key; says not that it holds."""
     return all(
-        notes.lines_of(proof.decode(text, what="proof").note, name, notes.COSIGNER, key)
+        notes.lines_of(proof.decode(text, subject="proof").note, name, notes.COSIGNER, key)
         for text in (covered.charge_proof, covered.release_proof)
     )
 
@@ -178,10 +178,10 @@ def _check_proof(
         raise VerificationError(f"{name} proof: {error}") from error
 
 
-def _entry(data: bytes, kind: type[E], what: str) -> E:
-    entry: Entry = entries.decode(data, what=what)
+def _entry(data: bytes, kind: type[E], subject: str) -> E:
+    entry: Entry = entries.decode(data, subject=subject)
     if not isinstance(entry, kind):
-        raise VerificationError(f"{what}: is a {entry.head.kind} entry")
+        raise VerificationError(f"{subject}: is a {entry.head.kind} entry")
     return entry
 
 
@@ -207,10 +207,10 @@ def _charged(
     """What holds for every release with Gaussian noise."""
     mechanism = charge.mechanism
     sensitivity = numbers.fraction(
-        manifest.sensitivity_squared, what="manifest: squared sensitivity"
+        manifest.sensitivity_squared, subject="manifest: squared sensitivity"
     )
     charged = numbers.fraction(
-        mechanism.sensitivity_squared, what="charge entry: squared sensitivity"
+        mechanism.sensitivity_squared, subject="charge entry: squared sensitivity"
     )
     return (
         ("request id", manifest.request_id == charge.request_id),

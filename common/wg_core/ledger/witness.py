@@ -90,7 +90,7 @@ class WitnessState:
     @property
     def head(self) -> Checkpoint:
         """The remembered checkpoint."""
-        return checkpoints.decode(self.checkpoint, what="remembered checkpoint")[0]
+        return checkpoints.decode(self.checkpoint, subject="remembered checkpoint")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,15 +121,17 @@ class Countersigned:
 
 def decode_request(data: bytes) -> WitnessRequest:
     """Read an ``add-checkpoint`` body, or ``DecodeError``."""
-    what = "witness request"
+    subject = "witness request"
     if len(data) > REQUEST_LIMIT:
-        raise DecodeError(f"{what}: {len(data)} bytes, at most {REQUEST_LIMIT} are accepted")
-    lines, body = split(data, what=what)
+        raise DecodeError(f"{subject}: {len(data)} bytes, at most {REQUEST_LIMIT} are accepted")
+    lines, body = split(data, subject=subject)
     if not lines[0].startswith("old "):
-        raise DecodeError(f"{what}: first line {lines[0][:40]!r}, expected 'old SIZE'")
-    old_size = notes.decode_decimal(lines[0][len("old ") :], what=f"{what}: old size")
-    _, note = checkpoints.decode(body, what=f"{what}: checkpoint")
-    return WitnessRequest(old_size=old_size, path=decode_hashes(lines[1:], what=what), note=note)
+        raise DecodeError(f"{subject}: first line {lines[0][:40]!r}, expected 'old SIZE'")
+    old_size = notes.decode_decimal(lines[0][len("old ") :], subject=f"{subject}: old size")
+    _, note = checkpoints.decode(body, subject=f"{subject}: checkpoint")
+    return WitnessRequest(
+        old_size=old_size, path=decode_hashes(lines[1:], subject=subject), note=note
+    )
 
 
 def requests_of(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
@@ -140,12 +142,12 @@ def requests_of(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
     Raises:
         DecodeError: It carries none (the checkpoint was cosigned elsewhere), or other data.
     """
-    what = "proof: extra data"
+    subject = "proof: extra data"
     if not decoded_proof.extra:
-        raise DecodeError(f"{what}: none, expected consistency proofs for a witness")
+        raise DecodeError(f"{subject}: none, expected consistency proofs for a witness")
     heads = decoded_proof.extra.removesuffix(b"\n\n").split(b"\n\n")
     if not decoded_proof.extra.endswith(b"\n\n") or len(heads) > _HEADS_LIMIT:
-        raise DecodeError(f"{what}: not 1 to {_HEADS_LIMIT} heads of witness requests")
+        raise DecodeError(f"{subject}: not 1 to {_HEADS_LIMIT} heads of witness requests")
     note = decoded_proof.note.encode()
     return tuple(decode_request(head + b"\n\n" + note) for head in heads)
 
@@ -227,7 +229,7 @@ def attest(
     state: WitnessState, *, witness_name: str, witness_key: PrivateKey, now: int
 ) -> Countersigned:
     """Cosign the remembered checkpoint anew: as of now, no larger one of this log was seen."""
-    head, note = checkpoints.decode(state.checkpoint, what="remembered checkpoint")
+    head, note = checkpoints.decode(state.checkpoint, subject="remembered checkpoint")
     log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
     return _signed(log_note, witness_name, witness_key, now)
 

@@ -32,7 +32,7 @@ class PrivacyEvent:
     mu_squared: str
 
     def __post_init__(self) -> None:
-        if not numbers.integer(self.mu_squared, what="privacy event: mu_squared") > 0:
+        if not numbers.integer(self.mu_squared, subject="privacy event: mu_squared") > 0:
             raise DecodeError(f"privacy event: mu_squared is {self.mu_squared}, not positive")
 
 

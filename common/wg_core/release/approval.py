@@ -65,14 +65,14 @@ def check(
         )
     if not decision.approved:
         raise PolicyRefused(f"request {request_id}: denied by {decision.name}")
-    for what, got, want in (
+    for subject, got, want in (
         ("epsilon", numbers.exact(query.epsilon), numbers.exact(decision.epsilon)),
         ("delta", numbers.exact(query.delta), numbers.exact(decision.delta)),
         ("purpose", query.purpose, decision.purpose),
         ("recipient", config.server.name, decision.recipient),
     ):
         if got != want:
-            raise PolicyRefused(f"request {request_id}: {what} is {got}, approved was {want}")
+            raise PolicyRefused(f"request {request_id}: {subject} is {got}, approved was {want}")
 
 
 def decide(
@@ -142,7 +142,7 @@ def waiting(home: ClientHome, now: float) -> list[Waiting]:
     requests = []
     for path in sorted(home.requests.glob("*.json")):
         data = atomic.read_bytes(path, limit=_FILE_LIMIT)
-        request = canonical.decode(Waiting, data, what=str(path), limit=_FILE_LIMIT)
+        request = canonical.decode(Waiting, data, subject=str(path), limit=_FILE_LIMIT)
         if now >= request.query.expires:
             path.unlink(missing_ok=True)
         else:

@@ -236,7 +236,7 @@ def make(
         VerificationError: The snapshot is damaged.
     """
     schema = snapshot.manifest.schema
-    sigma = numbers.hex_float(request.mechanism.sigma, what="charge: sigma")
+    sigma = numbers.hex_float(request.mechanism.sigma, subject="charge: sigma")
     if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
         raise InternalError("release: the charge is not for the schema of the snapshot")
     integers = release_statistics(

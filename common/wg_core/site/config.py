@@ -350,7 +350,7 @@ class ClientConfig:
         """Whether one signature would count for two witnesses."""
         if not self.witnesses:
             return False
-        server = signing.public_from_hex(self.server.witness_key, what="server.witness_key")
+        server = signing.public_from_hex(self.server.witness_key, subject="server.witness_key")
         witness_keys = (
             signing.public_from_bytes(cosigner.public_key) for cosigner in self.witnesses
         )
@@ -388,16 +388,18 @@ def default_request_epsilon(cap_epsilon: str) -> str:
     return cap_epsilon if cap < positive_decimal(default, "default") else default
 
 
-def positive_decimal(text: str, what: str) -> Decimal:
+def positive_decimal(text: str, subject: str) -> Decimal:
     """Read a positive, finite decimal string, or ``ConfigError``."""
     try:
-        value = numbers.exact(text, what=what)
+        value = numbers.exact(text, subject=subject)
     except DecodeError as error:
         raise ConfigError(str(error)) from error
     if value <= 0:
-        raise ConfigError(f"{what}: {text}, expected above 0")
+        raise ConfigError(f"{subject}: {text}, expected above 0")
     if abs(value.adjusted()) > _EXPONENT_LIMIT:
-        raise ConfigError(f"{what}: {text}, expected 1e-{_EXPONENT_LIMIT} to 1e{_EXPONENT_LIMIT}")
+        raise ConfigError(
+            f"{subject}: {text}, expected 1e-{_EXPONENT_LIMIT} to 1e{_EXPONENT_LIMIT}"
+        )
     return value
 
 
@@ -432,7 +434,7 @@ def load(home: ClientHome) -> ClientConfig:
     """
     home.require()
     data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
-    document = settings.read_yaml(data, what=str(home.config))
+    document = settings.read_yaml(data, subject=str(home.config))
     if not isinstance(document, dict):
         kind = "an empty file" if document is None else type(document).__name__
         raise ConfigError(f"{home.config}: found {kind}, expected fields and values")
@@ -445,7 +447,7 @@ def load(home: ClientHome) -> ClientConfig:
         raise ConfigError(f"{home.config}: {error}{hint}") from error
     except (ConfigError, DecodeError) as error:
         raise ConfigError(f"{home.config}: {error}") from error
-    settings.check_known(document, config, what=str(home.config))
+    settings.check_known(document, config, subject=str(home.config))
     return config
 
 

@@ -51,7 +51,7 @@ def read(home: ClientHome) -> Contact | None:
         return None
     try:
         data = atomic.read_bytes(home.contact, limit=_LIMIT)
-        return canonical.decode(Contact, data, what=str(home.contact), limit=_LIMIT)
+        return canonical.decode(Contact, data, subject=str(home.contact), limit=_LIMIT)
     except DecodeError:
         return None
 

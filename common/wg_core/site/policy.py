@@ -51,12 +51,12 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
         epsilon=query.epsilon,
         delta=query.delta,
         purpose=query.purpose,
-        what=f"query {query.request_id}",
+        subject=f"query {query.request_id}",
     )
 
 
 def check_release(
-    config: ClientConfig, *, epsilon: str, delta: str, purpose: str, what: str
+    config: ClientConfig, *, epsilon: str, delta: str, purpose: str, subject: str
 ) -> None:
     """Refuse a release of any kind that costs more than is allowed, or is for something else.
 
@@ -71,12 +71,12 @@ def check_release(
         try:
             value = positive_decimal(requested, name)
         except ConfigError as error:
-            raise PolicyRefused(f"{what}: {error}") from error
+            raise PolicyRefused(f"{subject}: {error}") from error
         if value > positive_decimal(largest, f"privacy.max_request_{name}"):
             raise PolicyRefused(
-                f"{what}: {name} {requested}, this plant allows {largest} a request"
+                f"{subject}: {name} {requested}, this plant allows {largest} a request"
             )
     if len(purpose) > PURPOSE_LIMIT or not purpose.isprintable():
-        raise PolicyRefused(f"{what}: purpose is too long or not printable")
+        raise PolicyRefused(f"{subject}: purpose is too long or not printable")
     if ANY_PURPOSE not in privacy.purposes and purpose not in privacy.purposes:
-        raise PolicyRefused(f"{what}: this plant does not allow its purpose")
+        raise PolicyRefused(f"{subject}: this plant does not allow its purpose")

@@ -120,7 +120,7 @@ def told(home: ClientHome, ledger: Ledger) -> None:
         place.write(home.root, _of(Path(budget.home), ledger))
 
 
-def check_holds(home: ClientHome, what: str, *, then: str) -> None:
+def check_holds(home: ClientHome, subject: str, *, then: str) -> None:
     """Refuse what must be done at the home that holds the ledger, and say which command follows.
 
     Raises:
@@ -129,7 +129,7 @@ def check_holds(home: ClientHome, what: str, *, then: str) -> None:
     budget = place.read(home.root)
     if budget is not None:
         raise ConfigError(
-            f"{home.root}: {what} is done where the ledger is, at {budget.home}; then run"
+            f"{home.root}: {subject} is done where the ledger is, at {budget.home}; then run"
             f" 'wg-client {then} --home {home.root}' here"
         )
 

@@ -33,12 +33,12 @@ def encode(record: object) -> bytes:
     return rfc8785.dumps(msgspec.to_builtins(record))
 
 
-def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) -> T:
+def decode(kind: type[T], data: bytes, *, subject: str, limit: int = RECORD_LIMIT) -> T:
     """Decode canonical bytes into a record of this program's version, or refuse them.
 
     Args:
         data: The bytes, from a hostile place.
-        what: What the document is, for messages ("policy.json", "statistics manifest").
+        subject: What the document is, for messages ("policy.json", "statistics manifest").
         limit: Largest accepted size in bytes.
 
     Raises:
@@ -46,23 +46,23 @@ def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) 
             canonical.
     """
     if len(data) > limit:
-        raise DecodeError(f"{what}: {len(data)} bytes, at most {limit} are accepted")
+        raise DecodeError(f"{subject}: {len(data)} bytes, at most {limit} are accepted")
     expected = _version(kind)
-    if expected is not None and (version := version_of(data, what=what)) != expected:
+    if expected is not None and (version := version_of(data, subject=subject)) != expected:
         raise DecodeError(
-            f"{what}: version {version}, this program reads {expected}: update the older program"
+            f"{subject}: version {version}, this program reads {expected}: update the older program"
         )
-    record = decode_part(kind, data, what=what)
+    record = decode_part(kind, data, subject=subject)
     try:
         again = encode(record)
     except rfc8785.CanonicalizationError as error:
-        raise DecodeError(f"{what}: {error}") from error
+        raise DecodeError(f"{subject}: {error}") from error
     if again != data:
-        raise DecodeError(f"{what}: unknown or repeated fields, or not canonical (RFC 8785)")
+        raise DecodeError(f"{subject}: unknown or repeated fields, or not canonical (RFC 8785)")
     return record
 
 
-def decode_part(kind: type[T], data: bytes, *, what: str) -> T:
+def decode_part(kind: type[T], data: bytes, *, subject: str) -> T:
     """Decode what is asked for of a JSON document, whatever else it has and however it is spelt.
 
     Raises:
@@ -71,7 +71,7 @@ def decode_part(kind: type[T], data: bytes, *, what: str) -> T:
     try:
         return typed.decode_json(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"{what}: {error}") from error
+        raise DecodeError(f"{subject}: {error}") from error
 
 
 class _Versioned(msgspec.Struct):
@@ -84,9 +84,9 @@ def _version(kind: object) -> int | None:
     return field.default if field is not None and isinstance(field.default, int) else None
 
 
-def version_of(data: bytes, *, what: str) -> int:
+def version_of(data: bytes, *, subject: str) -> int:
     """The version that a document says it is of; ``DecodeError`` as of ``decode_part``."""
-    return decode_part(_Versioned, data, what=what).version
+    return decode_part(_Versioned, data, subject=subject).version
 
 
 def to_builtins(record: object) -> Any:

@@ -145,20 +145,20 @@ def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
     if size > HEADER_LIMIT or start + size > total:
         raise DecodeError(f"{kind} file: header of {size} bytes does not fit")
     header = canonical.decode(
-        Header, prefix[start : start + size], what=f"{kind} file header", limit=HEADER_LIMIT
+        Header, prefix[start : start + size], subject=f"{kind} file header", limit=HEADER_LIMIT
     )
     if header.kind != kind:
         raise DecodeError(f"{kind} file: found kind {header.kind!r}")
     return header, start + size
 
 
-def require(what: str, good: bool, field: str, found: object, expected: str) -> None:
+def require(subject: str, good: bool, field: str, found: object, expected: str) -> None:
     """Refuse a manifest one of whose fields is not what it must be."""
     if not good:
-        raise DecodeError(f"{what}: {field} is {found!r}, expected {expected}")
+        raise DecodeError(f"{subject}: {field} is {found!r}, expected {expected}")
 
 
-def check_hash(what: str, body: bytes, stated: str) -> None:
+def check_hash(subject: str, body: bytes, stated: str) -> None:
     """Hold a section against the hash that the manifest has of it.
 
     Raises:
@@ -166,10 +166,10 @@ def check_hash(what: str, body: bytes, stated: str) -> None:
     """
     sha256 = canonical.sha256_hex(body)
     if sha256 != stated:
-        raise VerificationError(f"{what} hash to {sha256}, the manifest says {stated}")
+        raise VerificationError(f"{subject} hash to {sha256}, the manifest says {stated}")
 
 
-def check_integers(what: str, body: bytes, length: int, stated: str) -> None:
+def check_integers(subject: str, body: bytes, length: int, stated: str) -> None:
     """Hold a section of so many 64-bit integers against the manifest.
 
     Raises:
@@ -177,5 +177,5 @@ def check_integers(what: str, body: bytes, length: int, stated: str) -> None:
         VerificationError: It has another hash.
     """
     if len(body) != 8 * length:
-        raise DecodeError(f"{what}: {len(body)} bytes of integers, expected {8 * length}")
-    check_hash(f"{what}: integers", body, stated)
+        raise DecodeError(f"{subject}: {len(body)} bytes of integers, expected {8 * length}")
+    check_hash(f"{subject}: integers", body, stated)

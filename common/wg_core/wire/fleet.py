@@ -94,14 +94,14 @@ class Envelope:
         return {"kind": self.kind, "record": self.record, "payload": self.payload}
 
 
-def read_envelope(fields: dict[str, object], *, what: str) -> Envelope:
+def read_envelope(fields: dict[str, object], *, subject: str) -> Envelope:
     """Read the fields of a ConfigRecord strictly.
 
     Raises:
         DecodeError: A field is missing, unknown or of another type.
     """
     if set(fields) != {"kind", "record", "payload"}:
-        raise DecodeError(f"{what}: fields {sorted(fields)}, expected kind, record, payload")
+        raise DecodeError(f"{subject}: fields {sorted(fields)}, expected kind, record, payload")
     kind, record, payload = fields["kind"], fields["record"], fields["payload"]
     if not (
         isinstance(kind, str)
@@ -109,9 +109,9 @@ def read_envelope(fields: dict[str, object], *, what: str) -> Envelope:
         and isinstance(record, bytes)
         and isinstance(payload, bytes)
     ):
-        raise DecodeError(f"{what}: a field is of the wrong type, or of unknown kind")
+        raise DecodeError(f"{subject}: a field is of the wrong type, or of unknown kind")
     if len(record) > protocol.MESSAGE_LIMIT:
-        raise DecodeError(f"{what}: a record of {len(record)} bytes")
+        raise DecodeError(f"{subject}: a record of {len(record)} bytes")
     return Envelope(kind, record, payload)  # type: ignore[arg-type]  # checked against _KINDS
 
 

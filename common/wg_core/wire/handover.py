@@ -52,8 +52,8 @@ class Handover:
             raise DecodeError(
                 f"handover: name of {len(self.name)} characters, expected 1 to {NAME_LIMIT}"
             )
-        key = signing.public_from_hex(self.before, what="handover: before")
-        signing.public_from_hex(self.now, what="handover: now")
+        key = signing.public_from_hex(self.before, subject="handover: before")
+        signing.public_from_hex(self.now, subject="handover: now")
         digits = 2 * signing.signature_size(key)
         if len(self.signature) != digits or self.signature.strip("0123456789abcdef"):
             raise DecodeError(f"handover: signature: expected {digits} lower-case hex digits")

@@ -83,14 +83,14 @@ def check_release_id(text: str) -> str:
     return text
 
 
-def check_number_length(text: str, what: str) -> str:
+def check_number_length(text: str, subject: str) -> str:
     """Return a number as text, if a table can hold it; its grammar is ``numbers``' matter.
 
     Raises:
         DecodeError: It is longer than ``NUMBER_LIMIT``.
     """
     if len(text) > NUMBER_LIMIT:
-        raise DecodeError(f"{what}: {len(text)} characters, at most {NUMBER_LIMIT} are accepted")
+        raise DecodeError(f"{subject}: {len(text)} characters, at most {NUMBER_LIMIT} are accepted")
     return text
 
 
@@ -298,7 +298,7 @@ class Pins:
         if not SHA256.fullmatch(self.authority):
             raise DecodeError("pins: authority: not 64 lower-case hex digits")
         for field in ("packages", "witness"):
-            signing.public_from_hex(getattr(self, field), what=f"pins: {field}")
+            signing.public_from_hex(getattr(self, field), subject=f"pins: {field}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,7 +336,7 @@ def decode_token(text: str) -> JoinToken:
         data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise DecodeError("join token: damaged, copy it again") from error
-    token = canonical.decode(JoinToken, data, what="join token", limit=TOKEN_LIMIT)
+    token = canonical.decode(JoinToken, data, subject="join token", limit=TOKEN_LIMIT)
     check_site_name(token.site)
     if not SHA256.fullmatch(token.encoder):
         raise DecodeError("join token: encoder: not 64 lower-case hex digits")

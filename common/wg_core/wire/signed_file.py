@@ -51,7 +51,7 @@ class SignedFile(Generic[M]):
             DecodeError: The bytes are no such file, or the manifest contradicts itself.
         """
         text = self.sections(data)["manifest"]
-        return canonical.decode(self.manifest, text, what=self.what, limit=self.manifest_limit)
+        return canonical.decode(self.manifest, text, subject=self.what, limit=self.manifest_limit)
 
     def verified(self, data: bytes, key: PublicKey) -> tuple[M, bytes]:
         """Manifest and body of a file whose signature holds.

@@ -155,18 +155,18 @@ def public_from_bytes(raw: bytes) -> PublicKey:
     return PublicKey(tuple(parts))
 
 
-def public_from_hex(text: str, *, what: str = "public key") -> PublicKey:
+def public_from_hex(text: str, *, subject: str = "public key") -> PublicKey:
     """A public key from lower-case hex digits.
 
     Raises:
         DecodeError: It is none; the message begins with ``what``.
     """
     if len(text) % 2 or text.strip("0123456789abcdef"):
-        raise DecodeError(f"{what}: {text[:80]!r}, expected lower-case hex digits")
+        raise DecodeError(f"{subject}: {text[:80]!r}, expected lower-case hex digits")
     try:
         return public_from_bytes(bytes.fromhex(text))
     except DecodeError as error:
-        raise DecodeError(f"{what}: {error}") from error
+        raise DecodeError(f"{subject}: {error}") from error
 
 
 def shown(raw: bytes) -> str:

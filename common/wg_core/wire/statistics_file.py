@@ -92,21 +92,21 @@ class _Priced(Protocol):
     def sensitivity_squared(self) -> str: ...
 
 
-def check_noise(what: str, found: _Priced, layout: Bounded) -> None:
+def check_noise(subject: str, found: _Priced, layout: Bounded) -> None:
     """Whether the noise of a manifest is that of its (epsilon, delta) and layout.
 
     Raises:
         DecodeError: It is not, or a number is none.
     """
-    require = functools.partial(container.require, what)
+    require = functools.partial(container.require, subject)
     for name in ("epsilon", "delta"):
-        protocol.check_number_length(getattr(found, name), f"{what}: {name}")
+        protocol.check_number_length(getattr(found, name), f"{subject}: {name}")
     try:
         sigma = numbers.hex_float(found.sigma)
         epsilon, delta = numbers.decimal(found.epsilon), numbers.decimal(found.delta)
         least = sigma_for(layout, epsilon, delta)
     except (ConfigError, DecodeError, RefusedError) as error:
-        raise DecodeError(f"{what}: epsilon, delta or sigma: {error}") from error
+        raise DecodeError(f"{subject}: epsilon, delta or sigma: {error}") from error
     # Another libm may calibrate to another last digit; a weaker guarantee is no last digit.
     require(
         least * (1 - _TOLERANCE) <= sigma <= least * (1 + _TOLERANCE),

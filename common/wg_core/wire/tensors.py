@@ -66,7 +66,7 @@ def pack(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
 
 
 def places(
-    stream: BinaryIO, offset: int, size: int, *, what: str, half: bool = False
+    stream: BinaryIO, offset: int, size: int, *, subject: str, half: bool = False
 ) -> dict[str, Place]:
     """Where each tensor lies in a safetensors file that is a part of a stream.
 
@@ -79,7 +79,7 @@ def places(
         DecodeError: It is none, of other numbers, or has bytes that are no tensor's.
     """
     types = {"F32": SINGLE, "F16": HALF} if half else {"F32": SINGLE}
-    problem = f"{what}: not a safetensors file"
+    problem = f"{subject}: not a safetensors file"
     stream.seek(offset)
     prefix = stream.read(min(_LENGTH.size, size))
     if len(prefix) != _LENGTH.size:
@@ -88,12 +88,12 @@ def places(
     start = _LENGTH.size + length
     if length > HEADER_LIMIT or start > size:
         raise DecodeError(f"{problem}: header of {length} bytes")
-    entries = canonical.decode_part(dict[str, _Entry], stream.read(length), what=problem)
+    entries = canonical.decode_part(dict[str, _Entry], stream.read(length), subject=problem)
     places: dict[str, Place] = {}
     position = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
         if entry.dtype not in types or any(side < 0 for side in entry.shape):
-            raise DecodeError(f"{what}: tensor {name!r} is not of {' or '.join(types)} numbers")
+            raise DecodeError(f"{subject}: tensor {name!r} is not of {' or '.join(types)} numbers")
         begin, end = entry.data_offsets
         place = Place(offset + start + begin, entry.shape, types[entry.dtype])
         if begin != position or end - begin != place.size:
@@ -105,7 +105,7 @@ def places(
     return places
 
 
-def check_finite(stream: BinaryIO, found: Mapping[str, Place], *, what: str) -> None:
+def check_finite(stream: BinaryIO, found: Mapping[str, Place], *, subject: str) -> None:
     """Refuse tensors with a number that is none, or infinite; in constant memory.
 
     Raises:
@@ -117,11 +117,11 @@ def check_finite(stream: BinaryIO, found: Mapping[str, Place], *, what: str) -> 
         while bytes_left > 0:
             piece = stream.read(min(PIECE, bytes_left))
             if not np.isfinite(np.frombuffer(piece, place.dtype)).all():
-                raise DecodeError(f"{what}: tensor {name!r} is not finite")
+                raise DecodeError(f"{subject}: tensor {name!r} is not finite")
             bytes_left -= len(piece)
 
 
-def read(stream: BinaryIO, place: Place, *, what: str) -> Array:
+def read(stream: BinaryIO, place: Place, *, subject: str) -> Array:
     """One tensor, float32 of its own shape.
 
     Raises:
@@ -130,5 +130,5 @@ def read(stream: BinaryIO, place: Place, *, what: str) -> Array:
     stream.seek(place.offset)
     data = stream.read(place.size)
     if len(data) != place.size:
-        raise DecodeError(f"{what}: cut short while it was used")
+        raise DecodeError(f"{subject}: cut short while it was used")
     return np.frombuffer(data, place.dtype).astype(np.float32).reshape(place.shape)

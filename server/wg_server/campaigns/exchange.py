@@ -206,7 +206,7 @@ class Exchange:
             self._queue.update(ask.campaign.id, ask.task.site, state="refused", code=error)
 
     def _refused(self, ask: Ask, envelope: Envelope) -> None:
-        code = canonical.decode(Refusal, envelope.record, what="refusal").code
+        code = canonical.decode(Refusal, envelope.record, subject="refusal").code
         why = fleet.REFUSALS.get(code, "a word that this version does not know")
         if code != ask.task.code:
             part = (ask.campaign.id, ask.task.site)

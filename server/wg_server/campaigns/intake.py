@@ -158,7 +158,7 @@ def check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) ->
         VerificationError: They did not.
     """
     for text in (covered.charge_proof, covered.release_proof):
-        note = proof.decode(text, what="proof").note
+        note = proof.decode(text, subject="proof").note
         count = 1 + sum(_cosigned(note, policy) for policy in witness.others)
         if count < witness.quorum:
             raise VerificationError(

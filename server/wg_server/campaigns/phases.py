@@ -120,7 +120,7 @@ def delivering(home: ServerHome, config: ServerConfig) -> Phase:
 
     def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
         _require(answer, "receipt")
-        receipt = canonical.decode(Receipt, answer.record, what="receipt")
+        receipt = canonical.decode(Receipt, answer.record, subject="receipt")
         hashed = protocol.SHA256.fullmatch(receipt.package_sha256)
         if receipt.request_id != task.delivery_id or not hashed:
             raise VerificationError("receipt: of another delivery")

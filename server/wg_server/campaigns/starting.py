@@ -43,7 +43,7 @@ class Order:
 
     def __post_init__(self) -> None:
         for name, bound in (("epsilon", None), ("delta", 1)):
-            amount = numbers.exact(getattr(self, name), what=name)
+            amount = numbers.exact(getattr(self, name), subject=name)
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
         if not 0 < len(self.purpose) <= PURPOSE_LIMIT or not self.purpose.isprintable():

@@ -82,7 +82,7 @@ _RENEWALS: Mapping[str, Callable[[ServerHome, bool], None]] = {
     help="Signing keys are stolen or lost: they hand nothing over, and every plant enrols again.",
 )
 @cli.json_option
-def keys(home: ServerHome, what: str | None, stolen: bool, as_json: bool) -> None:
+def keys(home: ServerHome, subject: str | None, stolen: bool, as_json: bool) -> None:
     """Print the keys that others verify with, none of them secret; or make some anew.
 
     certificate: of the listeners; a running server takes it up.
@@ -93,14 +93,14 @@ def keys(home: ServerHome, what: str | None, stolen: bool, as_json: bool) -> Non
     signing: for packages and cosignatures, signed by the old ones, with the server stopped. Plants
     take them over when they connect; 'wg-server sites' names those that have not yet.
     """
-    if stolen and what != "signing":
+    if stolen and subject != "signing":
         raise UsageError("--stolen: with --renew signing")
-    if what is None:
+    if subject is None:
         _show(home, as_json)
     elif stolen:
         _signing(home, as_json, stolen=True)
     else:
-        _RENEWALS[what](home, as_json)
+        _RENEWALS[subject](home, as_json)
 
 
 def _show(home: ServerHome, as_json: bool) -> None:

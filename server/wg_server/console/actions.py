@@ -67,7 +67,7 @@ def start_campaign(visit: Visit, form: Form) -> Response:
         purpose=field(form, "purpose").strip(),
         collect_seconds=_hours(form, "collect_hours"),
         deliver_seconds=_hours(form, "deliver_hours"),
-        min_sites=numbers.integer(minimum, what="min_sites") if minimum else None,
+        min_sites=numbers.integer(minimum, subject="min_sites") if minimum else None,
         grace_seconds=_bounded(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
     )
     home, store = visit.source.home, visit.source.store
@@ -131,7 +131,7 @@ def _hours(form: Form, name: str) -> float | None:
 
 
 def _bounded(text: str, name: str) -> float:
-    amount = numbers.decimal(text, what=name)
+    amount = numbers.decimal(text, subject=name)
     if not 0 < amount <= HOURS_LIMIT:
         raise ConfigError(f"{name}: {text[:40]}, expected a number above 0, to {HOURS_LIMIT}")
     return amount

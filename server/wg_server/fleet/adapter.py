@@ -337,7 +337,7 @@ def _open(message_id: str, contents: dict[str, bytes]) -> Envelope:
     record = message.content.config_records.get(fleet.RECORD_NAME)
     if record is None or len(message.content) != 1:
         raise DecodeError("reply: expected exactly one record")
-    return fleet.read_envelope(dict(record), what="reply")
+    return fleet.read_envelope(dict(record), subject="reply")
 
 
 def _check_push(request: PushMessagesRequest) -> None:

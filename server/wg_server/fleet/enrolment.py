@@ -91,13 +91,13 @@ class Enrolment:
             RefusedError: The token is not good for this.
         """
         request = canonical.decode(
-            EnrolmentRequest, data, what="enrolment request", limit=REQUEST_LIMIT
+            EnrolmentRequest, data, subject="enrolment request", limit=REQUEST_LIMIT
         )
         protocol.check_site_name(request.site)
         node_key = pki.check_node_key(request.node_public_key).decode("ascii")
         tls_key = pki.key_digest(pki.read_request(request.csr_pem))
         for field in ("signing_key", "ledger_key"):
-            signing.public_from_hex(getattr(request, field), what=f"enrolment request: {field}")
+            signing.public_from_hex(getattr(request, field), subject=f"enrolment request: {field}")
         ledger, first_note = succession.read_first_entry(request)
         now = time.time()
         witness = Witness.of(self._home, self._store)

@@ -36,7 +36,7 @@ def handovers(home: ServerHome) -> tuple[Handover, ...]:
     if not path.is_file():
         return ()
     data = atomic.read_bytes(path, limit=protocol.TRUST_LIMIT)
-    return canonical.decode(tuple[Handover, ...], data, what=str(path))
+    return canonical.decode(tuple[Handover, ...], data, subject=str(path))
 
 
 def of_today(home: ServerHome) -> Pins:
@@ -54,7 +54,7 @@ def answer(home: ServerHome, store: Store, site: str, data: bytes) -> Trust:
     Raises:
         DecodeError: It is no ``Pins``.
     """
-    pins = canonical.decode(Pins, data, what="pins", limit=protocol.MESSAGE_LIMIT)
+    pins = canonical.decode(Pins, data, subject="pins", limit=protocol.MESSAGE_LIMIT)
     store.note_pins(site, canonical.encode(pins).decode())
     certificates = [pki.load_certificate(home.ca_cert), *pki.links(home)]
     return Trust(
@@ -73,7 +73,7 @@ def left_behind(home: ServerHome, store: Store) -> dict[str, bool]:
         if site.state != "enrolled" or not site.pins:
             continue
         try:
-            pins = canonical.decode(Pins, site.pins.encode(), what=f"pins of {site.name}")
+            pins = canonical.decode(Pins, site.pins.encode(), subject=f"pins of {site.name}")
         except DecodeError:
             continue
         if pins == today:

@@ -143,10 +143,10 @@ class Witness:
             WitnessRefused: As for ``countersign``.
         """
         notice = canonical.decode(
-            KeyRotation, data, what="key rotation", limit=protocol.ROTATION_LIMIT
+            KeyRotation, data, subject="key rotation", limit=protocol.ROTATION_LIMIT
         )
         entry = notice.entry.encode()
-        rotation_proof = proof.decode(notice.proof.encode(), what="key rotation: proof")
+        rotation_proof = proof.decode(notice.proof.encode(), subject="key rotation: proof")
         body = rotation_proof.extra + rotation_proof.note.encode()
         now = time.time()
 

@@ -235,7 +235,7 @@ def pointer(home: ServerHome) -> Pointer:
     if not path.is_file():
         return Pointer()
     data = atomic.read_bytes(path, limit=_POINTER_LIMIT)
-    return canonical.decode(Pointer, data, what=str(path), limit=_POINTER_LIMIT)
+    return canonical.decode(Pointer, data, subject=str(path), limit=_POINTER_LIMIT)
 
 
 def installed(home: ServerHome) -> Version:

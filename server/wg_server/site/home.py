@@ -221,7 +221,7 @@ class ServerHome:
         path = self.config_file
         if not path.is_file():
             raise ConfigError(f"{self.root}: not a server's home (no server.yaml); run init first")
-        return parse_config(atomic.read_bytes(path, limit=CONFIG_LIMIT), what=str(path))
+        return parse_config(atomic.read_bytes(path, limit=CONFIG_LIMIT), subject=str(path))
 
     def write_config(self, config: ServerConfig) -> None:
         """Write ``server.yaml``."""
@@ -255,13 +255,13 @@ class ServerHome:
         return self.config().database or f"sqlite:///{self.database}"
 
 
-def parse_config(data: bytes, *, what: str) -> ServerConfig:
+def parse_config(data: bytes, *, subject: str) -> ServerConfig:
     """Read a configuration strictly.
 
     Raises:
         ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
     """
-    return settings.parse(data, ServerConfig, what)
+    return settings.parse(data, ServerConfig, subject)
 
 
 def _url(host: str, port: int) -> str:

@@ -100,6 +100,6 @@ def read(path: Path) -> Progress | None:
         if not path.is_file():
             return None
         data = atomic.read_bytes(path, limit=_LIMIT)
-        return canonical.decode(Progress, data, what=str(path), limit=_LIMIT)
+        return canonical.decode(Progress, data, subject=str(path), limit=_LIMIT)
     except WgError:
         return None

@@ -32,7 +32,7 @@ class _Record:
         if not path.is_file():
             return None
         data = atomic.read_bytes(path, limit=_LIMIT)
-        return canonical.decode(cls, data, what=str(path), limit=_LIMIT)
+        return canonical.decode(cls, data, subject=str(path), limit=_LIMIT)
 
     def save(self, home: ServerHome) -> None:
         """Write it.

@@ -119,7 +119,9 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
     state = LedgerState()
     try:
         state.apply(data)
-        head, note = checkpoints.decode(request.checkpoint.encode(), what=f"{subject}: checkpoint")
+        head, note = checkpoints.decode(
+            request.checkpoint.encode(), subject=f"{subject}: checkpoint"
+        )
         key = signing.public_from_hex(request.ledger_key)
         checkpoints.verify(note, request.ledger_origin, key)
     except (VerificationError, ValueError) as error:

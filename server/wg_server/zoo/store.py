@@ -101,7 +101,7 @@ class Zoo:
         """
         for path in sorted((self.root / "entries").glob("*.json")):
             data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
-            entry = canonical.decode(Entry, data, what=str(path))
+            entry = canonical.decode(Entry, data, subject=str(path))
             if encoder is None or entry.encoder == encoder:
                 yield entry
 
@@ -171,6 +171,6 @@ def record(path: Path, kind: type[T], version: int) -> T | None:
         DecodeError: It is damaged; the message names the file.
     """
     data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
-    if canonical.version_of(data, what=str(path)) != version:
+    if canonical.version_of(data, subject=str(path)) != version:
         return None
-    return canonical.decode(kind, data, what=str(path))
+    return canonical.decode(kind, data, subject=str(path))

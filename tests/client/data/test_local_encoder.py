@@ -130,7 +130,7 @@ def test_models_stand_on_it_and_name_it(plant: TestPlant, good_head: LinearHead)
     manifest, name = adoption.in_use(plant.home)
     assert manifest.local_encoder == plants.open_plant(plant.home).local_encoder is not None
     data = canonical.encode(manifest)
-    assert canonical.decode(ModelsManifest, data, what="m", limit=len(data)) == manifest
+    assert canonical.decode(ModelsManifest, data, subject="m", limit=len(data)) == manifest
     head = head_from_tensors(store.load_tensors(plant.home, manifest, LOCAL))
     assert head.weight.shape[1] == snapshots.current(plant.home).manifest.local_dimension
     assert np.abs(head.weight[:, -WIDTH:]).max() > 0

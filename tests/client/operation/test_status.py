@@ -99,7 +99,7 @@ def test_a_node_that_does_the_same_writes_now_and_then(
     written: list[Contact] = []
 
     def write(path: Path, data: bytes, *, mode: int) -> None:
-        written.append(canonical.decode(Contact, data, what="contact"))
+        written.append(canonical.decode(Contact, data, subject="contact"))
 
     monkeypatch.setattr(atomic, "write_bytes", write)
     now = 1000.0

@@ -273,7 +273,7 @@ class Outsider:
     def _sees(self, reply: Envelope) -> None:
         word = ""
         if reply.kind == "refusal":
-            word = canonical.decode(Refusal, reply.record, what="refusal").code
+            word = canonical.decode(Refusal, reply.record, subject="refusal").code
         self.seen.append(
             (reply.kind, word, len(reply.record), len(reply.payload), round(self.clock.passed, 6))
         )

@@ -157,7 +157,7 @@ _ORIGIN = "weightgate/plant-a/0011"
 
 def _enrolment(data: bytes) -> Any:
     return canonical.decode(
-        protocol.EnrolmentRequest, data, what="enrolment", limit=protocol.ENROLMENT_LIMIT
+        protocol.EnrolmentRequest, data, subject="enrolment", limit=protocol.ENROLMENT_LIMIT
     )
 
 
@@ -242,7 +242,7 @@ def _numbers(data: bytes) -> None:
 
 
 def _record(kind: type[Any], what: str) -> Callable[[bytes], Any]:
-    return lambda data: canonical.decode(kind, data, what=what)
+    return lambda data: canonical.decode(kind, data, subject=what)
 
 
 def _arrays(**arrays: Any) -> bytes:
@@ -341,10 +341,10 @@ TARGETS: dict[str, Target] = {
         ),
     ),
     "numbers": Target(_numbers, (b"1.5e-3", b"1/3", b"0x1.8p+1", b"1e30000000")),
-    "yaml": Target(lambda data: settings.read_yaml(data, what="x"), (_YAML, b"a: &a [*a]")),
+    "yaml": Target(lambda data: settings.read_yaml(data, subject="x"), (_YAML, b"a: &a [*a]")),
     "client-config": Target(_client_config, (_YAML,)),
     "server-config": Target(
-        lambda data: parse_config(data, what="x"), (b"name: c\nfleet_port: 1\nenrol_port: 2\n",)
+        lambda data: parse_config(data, subject="x"), (b"name: c\nfleet_port: 1\nenrol_port: 2\n",)
     ),
     "zoo-plan": Target(
         lambda data: settings.parse(data, plans.ZooPlan, "x"), (b"seed: 1\nsources: []\n",)

@@ -309,8 +309,8 @@ def test_a_server_may_want_the_second_witness_too(world: World, second: SpecWitn
 def test_a_server_s_policy_that_cannot_be_is_refused(extra: str) -> None:
     text = f"fleet_port: 1\nenrol_port: 2\nadmin_port: 3\n{extra}\n"
     with pytest.raises(ConfigError, match="witness"):
-        parse_config(text.encode(), what="server.yaml")
-    assert parse_config(text.encode().replace(extra.encode(), b""), what="x") == ServerConfig(
+        parse_config(text.encode(), subject="server.yaml")
+    assert parse_config(text.encode().replace(extra.encode(), b""), subject="x") == ServerConfig(
         fleet_port=1, enrol_port=2, admin_port=3
     )
 

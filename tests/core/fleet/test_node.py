@@ -100,7 +100,7 @@ def _word(error: Exception) -> str:
 
     answer = answers.guarded(REQUEST, fail, fleet.ANSWER_WORDS)
     assert answer.kind == "refusal" and answer.payload == b""
-    refusal = canonical.decode(Refusal, answer.record, what="refusal")
+    refusal = canonical.decode(Refusal, answer.record, subject="refusal")
     assert refusal.request_id == REQUEST
     assert b"plant" not in answer.record and b"spent" not in answer.record
     return refusal.code

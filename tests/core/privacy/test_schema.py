@@ -212,7 +212,7 @@ def test_a_full_data_set_fits_64_bits(schema: StatisticsSchema) -> None:
 @every_variant
 def test_a_schema_survives_the_wire(schema: StatisticsSchema) -> None:
     data = canonical.encode(schema)
-    assert canonical.decode(StatisticsSchema, data, what="schema") == schema
+    assert canonical.decode(StatisticsSchema, data, subject="schema") == schema
 
 
 BAD: list[dict[str, Any]] = [

@@ -56,7 +56,7 @@ class Enrolling(Server):
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
-            asked = canonical.decode(EnrolmentRequest, request.content, what="request")
+            asked = canonical.decode(EnrolmentRequest, request.content, subject="request")
             public = x509.load_pem_x509_csr(asked.csr_pem.encode()).public_key()
             assert isinstance(public, ec.EllipticCurvePublicKey)
             own = pem(certificate(public, self.key))

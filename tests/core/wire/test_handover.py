@@ -89,6 +89,6 @@ def test_more_changes_than_are_followed_at_once_are_refused() -> None:
 def test_a_damaged_word_is_refused_when_it_is_read(change: dict[str, str]) -> None:
     data = canonical.encode({**canonical.to_builtins(AB), **change})
     with pytest.raises(DecodeError):
-        canonical.decode(Handover, data, what="handover")
+        canonical.decode(Handover, data, subject="handover")
     good = canonical.encode(AB)
-    assert canonical.decode(Handover, good, what="handover") == AB
+    assert canonical.decode(Handover, good, subject="handover") == AB

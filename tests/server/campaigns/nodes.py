@@ -71,7 +71,7 @@ class Nodes:
         message_id = f"{site.name} {len(self.asked)}"
         self.asked.append((site.name, envelope.kind))
         if envelope.kind == "query":
-            self.queries.append(canonical.decode(StatisticsQuery, envelope.record, what="query"))
+            self.queries.append(canonical.decode(StatisticsQuery, envelope.record, subject="query"))
         found = self.answers.get(site.name, honest)(envelope)
         if found is not None:
             self._waiting[message_id] = Reply(message_id, found)
@@ -87,7 +87,7 @@ class Nodes:
 def honest(envelope: Envelope) -> Envelope:
     if envelope.kind == "query":
         return Envelope("statistics", b"", b"honest")
-    asked = canonical.decode(Delivery, envelope.record, what="delivery")
+    asked = canonical.decode(Delivery, envelope.record, subject="delivery")
     receipt = Receipt(request_id=asked.request_id, package_sha256=asked.package_sha256)
     return Envelope("receipt", canonical.encode(receipt))
 

@@ -87,7 +87,7 @@ def test_a_refusal_is_one_bounded_word(
 ) -> None:
     forged = canonical.encode({"code": code, "request_id": "0" * 32, "version": 1})
     with pytest.raises(DecodeError, match="refusal"):
-        canonical.decode(Refusal, forged, what="refusal")
+        canonical.decode(Refusal, forged, subject="refusal")
     if any_store.engine.dialect.name == "sqlite":
         return  # what follows is about columns that SQLite does not bound
     monkeypatch.setattr(intake, "accept", lambda site, *rest, **more: stored(site.name))

@@ -25,7 +25,7 @@ SERIES = re.compile(r"\b(weightgate|process)_[a-z_]+\b")
 
 
 def read(name: str) -> Any:
-    return settings.read_yaml((FOLDER / name).read_bytes(), what=name)
+    return settings.read_yaml((FOLDER / name).read_bytes(), subject=name)
 
 
 def dashboard() -> Any:

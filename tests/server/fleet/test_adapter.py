@@ -80,12 +80,12 @@ def test_runs_follow_each_other() -> None:
 )
 def test_a_wrong_envelope_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(DecodeError):
-        fleet.read_envelope(fields, what="test")
+        fleet.read_envelope(fields, subject="test")
 
 
 def test_an_envelope_is_read_back() -> None:
     envelope = fleet.Envelope("delivery", b"record", b"payload")
-    assert fleet.read_envelope(dict(envelope.fields()), what="test") == envelope
+    assert fleet.read_envelope(dict(envelope.fields()), subject="test") == envelope
 
 
 @pytest.mark.parametrize("text", ["", "../../x", "A" * 32, "0" * 31, "0" * 33, "0" * 31 + "\n"])

@@ -129,7 +129,7 @@ def test_the_listener_answers_two_routes_and_no_other(
     assert client.post(protocol.ENROL_PATH, content=out_of_family).status_code == 403
     done = client.post(protocol.ENROL_PATH, content=body)
     assert done.status_code == 200
-    canonical.decode(EnrolmentReply, done.content, what="reply")
+    canonical.decode(EnrolmentReply, done.content, subject="reply")
     assert client.post(protocol.ENROL_PATH, content=body).status_code == 200  # as if not heard
     assert client.post(protocol.ENROL_PATH, content=b"x" * (1 << 20)).status_code == 413
     for path in ("/", "/docs", "/metrics", protocol.WITNESS_PATH, protocol.RENEW_PATH):

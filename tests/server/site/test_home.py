@@ -34,7 +34,7 @@ def test_a_written_configuration_is_read_back(tmp_path: Path) -> None:
 )
 def test_a_wrong_configuration_is_refused_and_the_field_is_named(text: bytes, words: str) -> None:
     with pytest.raises(ConfigError, match=f"server.yaml: .*{words}"):
-        parse_config(text, what="server.yaml")
+        parse_config(text, subject="server.yaml")
 
 
 def test_a_folder_without_a_configuration_is_no_home(tmp_path: Path) -> None:
