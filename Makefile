@@ -6,7 +6,7 @@ DATA ?=
 # LOCKED=1: install exactly the packages of requirements/dev.txt, by hash.
 LOCKED ?=
 # Not in the lock: their builds differ by machine (CPU, CUDA), and so do the hashes.
-TORCH := 'torch>=2.6,<2.14' 'torchvision>=0.21,<0.29'
+TORCH := 'torch>=2.6,<2.16' 'torchvision>=0.21,<0.30'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
 .PHONY: setup demo test test-slow test-browser test-bounds test-lowest test-newest docs fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean

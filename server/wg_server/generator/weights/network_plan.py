@@ -23,15 +23,15 @@ class NetworkTraining(TrainingPlan):
     weight_plan: str = settings.fixed("whole")
     functional_episodes: int = settings.fixed(4)
     steps: int = 600
-    width: int = settings.fixed(96)
-    depth: int = settings.fixed(3)
+    width: int = 96
+    depth: int = 3
     batch: int = settings.fixed(12)
     latent: int = settings.fixed(16)
     deterministic: float = settings.fixed(0.4)
     average: float = settings.fixed(0.99)
-    evaluate_every: int = settings.fixed(50)
+    evaluate_every: int = 50
     patience: int = settings.fixed(6)
-    episodes: int = settings.fixed(80)
+    episodes: int = 80
 
     def __post_init__(self) -> None:
         TrainingPlan.__post_init__(self)
