@@ -26,7 +26,7 @@ from wg_core.language import template
 PRIVATE_UMASK = 0o077
 """What our commands write is for their user alone, whatever the shell's umask says."""
 
-_OURS = ("wg_common", "wg_server", "wg_client")
+_OURS = ("wg_core", "wg_audit", "wg_common", "wg_server", "wg_client")
 """Packages whose information is for people; of others' only warnings are shown."""
 
 log_option = click.option(

@@ -31,7 +31,9 @@ def fuzz_one(name: str, folder: Path, options: list[str]) -> None:
     """Fuzz one target in this process; does not return."""
     import atheris
 
-    with atheris.instrument_imports(include=["wg_common", "wg_client", "wg_server"]):
+    with atheris.instrument_imports(
+        include=["wg_core", "wg_audit", "wg_common", "wg_client", "wg_server"]
+    ):
         from tests.common.fuzz import targets
     from wg_core.errors import WgError
 
