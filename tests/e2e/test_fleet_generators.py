@@ -9,7 +9,7 @@ import pytest
 from tests.e2e import fleet_support
 from tests.e2e.fleet_support import enrol_plant, finished, make_home, running
 from tests.e2e.product import DIMENSION, generator_package
-from tests.patience import wait_until
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server.generators import candidate, install
 
 from wg_common import weights_file
@@ -92,7 +92,11 @@ def test_a_server_without_a_usable_generator_serves_all_but_campaigns(
     with running(server):
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")  # witnessed as well
         config = server.config()
-        ready = httpx.get(f"http://{config.admin_host}:{config.admin_port}/readyz", trust_env=False)
+        ready = httpx.get(
+            f"http://{config.admin_host}:{config.admin_port}/readyz",
+            trust_env=False,
+            timeout=PATIENCE_SECONDS,
+        )
         assert ready.status_code == 200
         assert f"generator: {'failing' if state == 'damaged' else 'ok'}\n" in ready.text
         with plant.running(), Store.open(server) as store:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from starlette.types import ASGIApp
+from tests.patience import PATIENCE_SECONDS
 from tests.server import postgres
 
 from wg_server.fleet.listener import Listener
@@ -78,7 +79,9 @@ def client_of() -> Iterator[Callable[[ASGIApp], httpx.Client]]:
             listener = Listener("test", app, "127.0.0.1", port, None)
             listener.start()
             stack.callback(listener.stop)
-            client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+            client = httpx.Client(
+                base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE_SECONDS
+            )
             return stack.enter_context(client)
 
         yield listen

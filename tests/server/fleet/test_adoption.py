@@ -17,7 +17,6 @@ from wg_server.store import schema
 from wg_server.store.sites import Store
 
 HOUR = 3600
-NOW = time.time()
 
 
 @pytest.fixture
@@ -47,34 +46,38 @@ def adopted(store: Store, made: x509.Certificate, since: float, until: float, no
 def test_a_certificate_of_the_forgotten_time_is_let_in_from_then_on(
     store: Store, certificate: x509.Certificate
 ) -> None:
-    window = (NOW - HOUR, NOW + HOUR)
-    assert store.authenticate(pki.fingerprint(certificate), NOW) is None
-    assert adopted(store, certificate, *window, NOW)
-    assert adopted(store, certificate, *window, NOW)  # and again: two requests came at once
-    assert store.authenticate(pki.fingerprint(certificate), NOW) is not None
+    now = time.time()
+    window = (now - HOUR, now + HOUR)
+    assert store.authenticate(pki.fingerprint(certificate), now) is None
+    assert adopted(store, certificate, *window, now)
+    assert adopted(store, certificate, *window, now)  # and again: two requests came at once
+    assert store.authenticate(pki.fingerprint(certificate), now) is not None
 
 
 @pytest.mark.parametrize(
     ("since", "until", "now"),
     [
-        (NOW + HOUR, NOW + 2 * HOUR, NOW),  # it is older than the backup
-        (NOW - 2 * HOUR, NOW - HOUR, NOW),  # made after the restore: the store knows those
-        (NOW - HOUR, NOW + HOUR, NOW + 25 * HOUR),  # it has expired
+        (1, 2, 0),  # it is older than the backup
+        (-2, -1, 0),  # made after the restore: the store knows those
+        (-1, 1, 25),  # it has expired
     ],
-    ids=["older", "younger", "expired"],  # times differ between the suite's processes
+    ids=["older", "younger", "expired"],
 )
 def test_no_other_certificate_is(
-    store: Store, certificate: x509.Certificate, since: float, until: float, now: float
+    store: Store, certificate: x509.Certificate, since: int, until: int, now: int
 ) -> None:
-    assert not adopted(store, certificate, since, until, now)
+    made = certificate.not_valid_before_utc.timestamp()
+    times = (made + hours * HOUR for hours in (since, until, now))
+    assert not adopted(store, certificate, *times)
 
 
 def test_a_revocation_that_is_known_holds(
     home: ServerHome, store: Store, certificate: x509.Certificate
 ) -> None:
-    window = (NOW - HOUR, NOW + HOUR, NOW)
+    now = time.time()
+    window = (now - HOUR, now + HOUR, now)
     assert not adopted(store, issue(home, "plant-b"), *window)  # not enrolled
     assert adopted(store, certificate, *window)
-    store.revoke("plant-a", NOW)
+    store.revoke("plant-a", now)
     assert not adopted(store, certificate, *window)
     assert not adopted(store, issue(home, "plant-a"), *window)
