@@ -207,7 +207,7 @@ class Federation:
                     failed=", ".join(failed),
                 )
             )
-            self._running.run("wg-server", "generator", "use", "--home", home.root, version.id)
+            self._running.run("wg-server", "generator", "--home", home.root, "--use", version.id)
 
     def _asked(self, plants: list[Plant], offline: list[Plant]) -> str:
         """Start the campaign, and make weights of files meanwhile; its name."""

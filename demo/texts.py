@@ -218,7 +218,7 @@ def _accept(running: Processes, server: Path, speak: Language) -> None:
         console.print(
             speak(text("generator accepted for the demonstration although its card fails"))
         )
-        running.run("wg-server", "generator", "use", "--home", server, version.id)
+        running.run("wg-server", "generator", "--home", server, "--use", version.id)
 
 
 def _enrol(running: Processes, server: Path, out: Path, found: list[Plant]) -> None:

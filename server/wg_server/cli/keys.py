@@ -72,7 +72,7 @@ _RENEWALS: Mapping[str, Callable[[ServerHome, bool], None]] = {
 @home_option
 @click.option(
     "--renew",
-    "what",
+    "renewal",
     type=click.Choice(list(_RENEWALS)),
     help="Make a certificate, the authority or the signing keys anew. No plant enrols again.",
 )
@@ -82,7 +82,7 @@ _RENEWALS: Mapping[str, Callable[[ServerHome, bool], None]] = {
     help="Signing keys are stolen or lost: they hand nothing over, and every plant enrols again.",
 )
 @cli.json_option
-def keys(home: ServerHome, subject: str | None, stolen: bool, as_json: bool) -> None:
+def keys(home: ServerHome, renewal: str | None, stolen: bool, as_json: bool) -> None:
     """Print the keys that others verify with, none of them secret; or make some anew.
 
     certificate: of the listeners; a running server takes it up.
@@ -93,14 +93,14 @@ def keys(home: ServerHome, subject: str | None, stolen: bool, as_json: bool) -> 
     signing: for packages and cosignatures, signed by the old ones, with the server stopped. Plants
     take them over when they connect; 'wg-server sites' names those that have not yet.
     """
-    if stolen and subject != "signing":
+    if stolen and renewal != "signing":
         raise UsageError("--stolen: with --renew signing")
-    if subject is None:
+    if renewal is None:
         _show(home, as_json)
     elif stolen:
         _signing(home, as_json, stolen=True)
     else:
-        _RENEWALS[subject](home, as_json)
+        _RENEWALS[renewal](home, as_json)
 
 
 def _show(home: ServerHome, as_json: bool) -> None:
