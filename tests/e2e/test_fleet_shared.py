@@ -122,7 +122,7 @@ def test_a_new_key_is_told_to_both_servers_before_anything_is_released(
     with pytest.raises(ConfigError, match="is done where the ledger is"):
         run(client, "keys", "--home", second.home.root, "--renew", "ledger")
     new = run(client, "keys", "--home", plant.home.root, "--renew", "ledger")["ledger_key"]
-    with pytest.raises(ConfigError, match="keys --home .* --renew ledger"):
+    with pytest.raises(ConfigError, match=r"keys --home .* --renew ledger"):
         open_ledger(second.home)
     open_ledger(plant.home).close()
     assert run(client, "keys", "--home", second.home.root, "--renew", "ledger")["ledger_key"] == new
