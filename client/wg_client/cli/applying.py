@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from wg_client.cli.models import kept_lines
+from wg_client.cli.models import kept_document, kept_lines
 from wg_client.languages import speaks
 from wg_core import cli, language, logs
 from wg_core.errors import InternalError, StorageError, WgError
@@ -56,19 +56,11 @@ def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
 
     logs.use(log_format, hidden=(configuration.load(home).data.path,))
     applied = take_package(home, package)
-    manifest = applied.manifest
-    document = {
-        "package": manifest.package_id,
-        "accepted": applied.accepted,
-        "kept": manifest.kept,
-        "reason": manifest.reason,
-        "gain": manifest.gain,
-        "report": str(home.report),
-    }
     speak = language.current()
-    sentences = [text("kept {model}", model=manifest.kept), *kept_lines(home, applied)]
+    first_line = text("kept {model}", model=applied.manifest.kept)
+    sentences = [first_line, *kept_lines(home, applied)]
     return Applied(
-        document=json.dumps(document, indent=2, sort_keys=True),
+        document=json.dumps(kept_document(home, applied), indent=2, sort_keys=True),
         lines=tuple(cli.printable(speak(line), "\n\t") for line in sentences),
     )
 

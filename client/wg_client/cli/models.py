@@ -49,16 +49,10 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
     manifest = applied.manifest
     if applied.already and not as_json:
         note(text("this package was applied before; nothing was trained again"))
-    document = {
-        "package": manifest.package_id,
+    document = kept_document(home, applied) | {
         "already_applied": applied.already,
-        "accepted": applied.accepted,
-        "kept": manifest.kept,
-        "reason": manifest.reason,
-        "gain": manifest.gain,
         "models": canonical.to_builtins(manifest.models),
         "findings": canonical.to_builtins(manifest.findings),
-        "report": str(home.report),
     }
     lines: list[str] = [
         _RIGHT,
@@ -298,6 +292,19 @@ def _format(form: Any, out: Path | None, suffixes: Mapping[Any, str]) -> Any:
             f" {', '.join(by_name)}, or --format"
         )
     return form or suffix_format or "safetensors"
+
+
+def kept_document(home: ClientHome, applied: AppliedModel) -> dict[str, Any]:
+    """What came of a package, for ``--json``."""
+    manifest = applied.manifest
+    return {
+        "package": manifest.package_id,
+        "accepted": applied.accepted,
+        "kept": manifest.kept,
+        "reason": manifest.reason,
+        "gain": manifest.gain,
+        "report": str(home.report),
+    }
 
 
 def kept_lines(home: ClientHome, applied: AppliedModel) -> list[str]:

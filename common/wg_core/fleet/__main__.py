@@ -35,21 +35,18 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    replies: list[applying.Applied] = []
+    latest = applying.Applied()
 
     def apply(home: ClientHome, path: Path) -> None:
+        nonlocal latest
         log.info("a package came: models are compared; minutes, if there are many records")
-        replies.append(applying.apply_package(home, path))
+        latest = applying.apply_package(home, path)
         log.info("report: %s; next: wg-client models show --home %s", home.report, home.root)
 
     handlers = Handlers(answer_query=answer_query, apply_package=apply)
     run_node(place, handlers, once=once, stop=stop)
-    if once and replies:
-        if as_json:
-            click.echo(replies[-1].document)
-        else:
-            for line in replies[-1].lines:
-                click.echo(line)
+    if once and latest.document:
+        click.echo(latest.document if as_json else "\n".join(latest.lines))
 
 
 language.add_option(node, translations.shared)

@@ -7,19 +7,25 @@ package that is being applied is finished first, and ends when its standard inpu
 never outlives the node.
 """
 
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from wg_core import errors, language, logs
-from wg_core.errors import InternalError, WgError
+from wg_core.errors import InternalError, StorageError, WgError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 PROGRAM = "wg_client.cli.applying"
 REPLY_LIMIT = 1 << 20
+ERRORS = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, WgError)
+}
+"""Every error of the tree by its code."""
 VERSION = 1
 
 
@@ -45,6 +51,7 @@ def apply_package(home: ClientHome, path: Path) -> Applied:
     """Apply a package in a child process, and wait for it.
 
     Raises:
+        StorageError: A stop of the whole service ended the child early; the package waits.
         WgError: As the child says; ``InternalError`` where it ended without an answer.
     """
     words = [sys.executable, "-P", "-m", PROGRAM, str(home.root), str(path)]
@@ -58,21 +65,11 @@ def apply_package(home: ClientHome, path: Path) -> Applied:
         if len(data) > REPLY_LIMIT:
             child.kill()
         code = child.wait()
+    if -code in (signal.SIGTERM, signal.SIGINT):  # before the child could ignore them
+        raise StorageError(f"{path}: not applied: the service was stopped")
     if code != 0 or not data or len(data) > REPLY_LIMIT:
         raise InternalError(f"{path}: the process that applied it ended with {code}")
     reply = canonical.decode(Applied, data, subject="answer of the applying process")
     if reply.code:
-        raise _kinds().get(reply.code, InternalError)(reply.message)
+        raise ERRORS.get(reply.code, InternalError)(reply.message)
     return reply
-
-
-def _kinds(base: type[WgError] = WgError) -> dict[str, type[WgError]]:
-    """Every error of the tree by its code."""
-    return {kind.code: kind for kind in _tree(base)}
-
-
-def _tree(base: type[WgError]) -> Iterator[type[WgError]]:
-    yield base
-    for kind in base.__subclasses__():
-        if kind.__module__ == errors.__name__:
-            yield from _tree(kind)
