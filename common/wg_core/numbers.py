@@ -25,6 +25,10 @@ EXPONENT_DIGITS_LIMIT = 3  # Most digits of a decimal's exponent: those of a 64-
 INTEGER_DIGITS_LIMIT = 100
 """Most digits of an integer, and of either side of a fraction. A squared sensitivity has 52."""
 
+SIGNIFICANT_LIMIT = 17
+"""Most digits of a number that people state, and most zeros before them: those of a 64-bit float.
+"""
+
 HEX_FLOAT_LIMIT = 32
 """Longest ``float.hex``: 13 hex digits after the point, an exponent of four digits."""
 
@@ -58,6 +62,22 @@ def exact(text: str, *, subject: str = "number") -> Decimal:
     """
     decimal(text, subject=subject)
     return Decimal(text)
+
+
+def within(value: Decimal | int, low: str, high: str, *, subject: str = "number") -> Decimal:
+    """A number that was read as a decimal, if it is in a range, in its one spelling.
+
+    Raises:
+        DecodeError: It is outside, not finite, or has more digits than a 64-bit float.
+    """
+    number, least, most = Decimal(value), Decimal(low), Decimal(high)
+    if not (number.is_finite() and least <= number <= most):
+        raise DecodeError(f"{subject}: {str(number)[:_SHOWN]}, expected {least:f} to {most:f}")
+    if not number:
+        return Decimal(0)
+    if len(number.as_tuple().digits) > SIGNIFICANT_LIMIT or number.adjusted() < -SIGNIFICANT_LIMIT:
+        raise DecodeError(f"{subject}: more than {SIGNIFICANT_LIMIT} digits; round it")
+    return Decimal(format(number.normalize(), "f"))
 
 
 def integer(text: str, *, subject: str = "number") -> int:

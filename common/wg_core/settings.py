@@ -14,7 +14,7 @@ import msgspec
 import yaml
 
 from wg_core import typed
-from wg_core.errors import ConfigError
+from wg_core.errors import ConfigError, DecodeError
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ def parse(data: bytes, kind: type[T], subject: str) -> T:
         raise ConfigError(f"{subject}: found {type(document).__name__}, expected fields and values")
     try:
         record = typed.convert(document, kind)
-    except (msgspec.ValidationError, ConfigError) as error:
+    except (msgspec.ValidationError, ConfigError, DecodeError) as error:
         raise ConfigError(f"{subject}: {error}") from error
     check_known(document, record, subject=subject)
     return record

@@ -15,6 +15,7 @@ import tempfile
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ from wg_core.wire import (
     signing,
     statistics_file,
 )
+from wg_core.wire.data_sheet import Channel, DataSheet, ProcessSensors
 from wg_core.wire.signing import PrivateKey
 from wg_server.site.home import parse_config
 from wg_server.store import succession
@@ -290,6 +292,14 @@ _COVERED = ("release", "charge_entry", "release_entry", "charge_proof", "release
 _PIXELS = np.zeros((2, 8, 8), dtype=np.uint8)
 _NPZ = _arrays(x=_PIXELS, y=np.array([0, 1]), classes=np.array(["a", "b"]))
 _PICKLED = _arrays(x=_PIXELS, y=np.array([0, 1]), classes=np.array(["a", {}], dtype=object))
+_SHEET = canonical.encode(
+    DataSheet(
+        process_sensors=ProcessSensors(
+            sampling_hz=Decimal("0.1"),
+            channels=(Channel(name="t", unit="K", low=Decimal(0), high=Decimal(300)),),
+        )
+    )
+)
 _YAML = b"version: 1\nsite: a\ndata: {path: x, name: y, labels: [a, b]}\nserver: {name: c}\n"
 
 TARGETS: dict[str, Target] = {
@@ -342,6 +352,8 @@ TARGETS: dict[str, Target] = {
     ),
     "numbers": Target(_numbers, (b"1.5e-3", b"1/3", b"0x1.8p+1", b"1e30000000")),
     "yaml": Target(lambda data: settings.read_yaml(data, subject="x"), (_YAML, b"a: &a [*a]")),
+    "data-sheet": Target(_record(DataSheet, "data sheet"), (_SHEET,)),
+    "data-sheet-file": Target(lambda data: settings.parse(data, DataSheet, "x"), (_SHEET,)),
     "client-config": Target(_client_config, (_YAML,)),
     "server-config": Target(
         lambda data: parse_config(data, subject="x"), (b"name: c\nfleet_port: 1\nenrol_port: 2\n",)

@@ -1,0 +1,194 @@
+"""The data sheet: strict, bounded, in one spelling, from the wire and from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wg_core import settings
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.wire import canonical, data_sheet
+from wg_core.wire.data_sheet import (
+    Camera,
+    Channel,
+    DataSheet,
+    Notes,
+    ProcessSensors,
+    RotatingMachine,
+)
+
+MACHINE = RotatingMachine(
+    shaft_speed_rpm=Decimal(1772),
+    sampling_hz=Decimal(12000),
+    rolling_elements=9,
+    rolling_element_diameter_mm=Decimal("7.94"),
+    pitch_diameter_mm=Decimal("39.04"),
+    contact_angle_deg=Decimal(0),
+)
+_REST = (
+    "shaft_speed_rpm: 1, sampling_hz: 1, rolling_element_diameter_mm: 1, pitch_diameter_mm: 9,"
+    " contact_angle_deg: 0"
+)
+SHEETS = (
+    DataSheet(rotating_machine=MACHINE),
+    DataSheet(
+        process_sensors=ProcessSensors(
+            sampling_hz=Decimal("0.1"),
+            channels=(
+                Channel(name="temperature", unit="°C", low=Decimal(-40), high=Decimal(250)),
+                Channel(name="pH", unit="1", low=Decimal(0), high=Decimal(14)),
+            ),
+        )
+    ),
+    DataSheet(
+        camera=Camera(millimetres_per_pixel=Decimal("0.05"), light="dark-field", colour=False)
+    ),
+    DataSheet(notes=Notes(language="pt-BR", sort="maintenance report")),
+)
+
+
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.kind)
+def test_decoding_inverts_encoding_on_the_wire_and_in_yaml(sheet: DataSheet) -> None:
+    data = canonical.encode(sheet)
+    assert canonical.decode(DataSheet, data, subject="sheet") == sheet
+    document = json.dumps(settings.to_document(sheet)).encode()
+    assert settings.parse(document, DataSheet, "sheet") == sheet
+    assert dict(sheet.lines())
+    assert sheet.statements == getattr(sheet, sheet.kind)
+
+
+@given(
+    speed=st.decimals("0.1", "1000000", allow_nan=False, places=4),
+    angle=st.floats(0, 89),
+    load=st.none() | st.integers(0, 1000),
+)
+def test_each_number_has_one_spelling(speed: Decimal, angle: float, load: int | None) -> None:
+    sheet = DataSheet(
+        rotating_machine=dataclasses.replace(
+            MACHINE,
+            shaft_speed_rpm=speed,
+            contact_angle_deg=Decimal(repr(round(angle, 6))),
+            load_percent=None if load is None else Decimal(load),
+        )
+    )
+    data = canonical.encode(sheet)
+    again = canonical.decode(DataSheet, data, subject="sheet")
+    assert canonical.encode(again) == data
+    assert again.rotating_machine is not None
+    assert again.rotating_machine.shaft_speed_rpm == speed
+
+
+def test_bare_numbers_of_yaml_are_read_as_they_are_written() -> None:
+    text = b"""
+rotating_machine:
+  shaft_speed_rpm: 1772.50
+  sampling_hz: 12000
+  rolling_elements: 9
+  rolling_element_diameter_mm: 7.94
+  pitch_diameter_mm: "39.040"
+  contact_angle_deg: 0.0
+"""
+    sheet = settings.parse(text, DataSheet, "sheet.yaml")
+    assert sheet.rotating_machine == dataclasses.replace(MACHINE, shaft_speed_rpm=Decimal("1772.5"))
+
+
+_SPEEDS: tuple[Any, ...] = (
+    "0",
+    "-1",
+    "NaN",
+    "sNaN",
+    "Infinity",
+    "1e9",
+    "1e999999999",
+    "1e99999999999999999999",
+    "1_772",
+    " 1772",
+    "1772.0",
+    "1.772e3",
+    "9" * 100_000,
+    1772,
+    1772.5,
+    True,
+    None,
+    [],
+)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"shaft_speed_rpm": value} for value in _SPEEDS]
+    + [
+        {"contact_angle_deg": "1e-999999"},
+        {"contact_angle_deg": "0." + "1" * 18},
+        {"contact_angle_deg": "90"},
+        {"rolling_elements": 2},
+        {"rolling_elements": 9.5},
+        {"rolling_elements": "9"},
+        {"rolling_elements": 10**30},
+        {"rolling_elements": 20},  # Too many for the pitch circle
+        {"rolling_element_diameter_mm": "39.04"},
+        {"load_kw": "3"},
+    ],
+    ids=lambda changed: str(changed)[:40],
+)
+def test_hostile_machines_are_refused(changed: dict[str, Any]) -> None:
+    document = canonical.to_builtins(SHEETS[0])
+    document["rotating_machine"] |= changed
+    with pytest.raises(DecodeError) as error:
+        canonical.decode(DataSheet, json.dumps(document).encode(), subject="sheet")
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("notes: {language: english, sort: log}", "tag of a language"),
+        ("notes: {language: en, sort: ' log'}", "1 to 100 printable"),
+        ('notes: {language: en, sort: "a\\u202eb"}', "1 to 100 printable"),
+        (f"notes: {{language: en, sort: {'x' * 101}}}", "1 to 100 printable"),
+        ("camera: {millimetres_per_pixel: 0, light: ambient, colour: true}", "expected 0.0000001"),
+        ("camera: {millimetres_per_pixel: 1, light: sun, colour: true}", "sun"),
+        ("camera: {millimetres_per_pixel: 1, light: ambient}", "colour"),
+        ("process_sensors: {sampling_hz: 1, channels: []}", "expected 1 to 128"),
+        (
+            "process_sensors: {sampling_hz: 1, channels: [{name: a, unit: K, low: 2, high: 2}]}",
+            "not below",
+        ),
+        (
+            "process_sensors: {sampling_hz: 1, channels: ["
+            + ", ".join(["{name: a, unit: K, low: 1, high: 2}"] * 2)
+            + "]}",
+            "its own",
+        ),
+        ("version: 2\nnotes: {language: en, sort: log}", "update the older program"),
+        ("version: 1", "states nothing"),
+        ("speed: 1", "expected one of"),
+        (f"rotating_machine: {{{_REST}, rolling_elements: 0x{'f' * 4000}}}", "rolling_elements"),
+    ],
+)
+def test_a_wrong_sheet_of_yaml_is_refused_with_the_remedy(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings.parse(text.encode(), DataSheet, "sheet.yaml")
+
+
+def test_a_sheet_is_of_one_kind_of_source() -> None:
+    camera = SHEETS[2].camera
+    with pytest.raises(DecodeError, match="rotating_machine, camera"):
+        DataSheet(rotating_machine=MACHINE, camera=camera)
+    assert {sheet.kind for sheet in SHEETS} == set(data_sheet.KINDS)
+
+
+def test_more_channels_than_a_record_can_have_are_refused() -> None:
+    channels = tuple(
+        Channel(name=f"c{number}", unit="1", low=Decimal(0), high=Decimal(1))
+        for number in range(data_sheet.CHANNELS_LIMIT + 1)
+    )
+    ProcessSensors(sampling_hz=Decimal(1), channels=channels[:-1])
+    with pytest.raises(DecodeError, match="expected 1 to"):
+        ProcessSensors(sampling_hz=Decimal(1), channels=channels)
