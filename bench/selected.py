@@ -28,7 +28,7 @@ from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.encoder.window_course import WindowCourse
 from wg_common.streams import Stream
-from wg_core.site.config import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.encoder_names import STEPS
 from wg_server.generator.weights.head_generation import Generated
 

@@ -36,7 +36,7 @@ from wg_common.modalities.texts import Texts, plain
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import NotAcceptedError
-from wg_core.site.config import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig
 from wg_server.generator.prior import names
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.weights.head_generation import Generator, SiteRelease, generate

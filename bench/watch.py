@@ -20,7 +20,7 @@ from bench.tables import markdown
 from wg_client.models import drift, novelty
 from wg_client.operation.watch import FALSE_ALARMS, TESTS
 from wg_common.nets.encoder.module import load_encoder
-from wg_core.site.check_policy import PredictionConfig
+from wg_core.site.acceptance import PredictionConfig
 from wg_server.site.home import ServerHome
 
 _RECORDS = {"own": 60, "sister": 60}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from demo import stories
 from demo.plants import Plant
-from wg_client.data.dataset import SiteData
+from wg_client.data.site_data import SiteData
 from wg_client.methods.names import LOCAL
 from wg_client.models import adoption, predict, store
 from wg_common import catalogue

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.dataset import UNLABELLED, SiteData
 from wg_client.data.inspection import decoded_parts
+from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.models import adoption, predict, store
 from wg_client.models.calls import Judge, is_whole
 from wg_client.models.manifest import KEPT, ModelsManifest

@@ -30,14 +30,8 @@ from wg_core.ledger.witness import WitnessState
 from wg_core.release.freeze import Frozen
 from wg_core.site import config as configuration
 from wg_core.site import identity
-from wg_core.site.check_policy import ChecksConfig
-from wg_core.site.config import (
-    AcceptanceConfig,
-    ClientConfig,
-    DataConfig,
-    PrivacyConfig,
-    ServerConfig,
-)
+from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import StatisticsQuery

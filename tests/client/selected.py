@@ -9,7 +9,7 @@ from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_client.selection.model_selection import Outcome, select_model
-from wg_core.site.config import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig
 
 Named = tuple[str, str, LinearHead]
 """Name, source and head of a candidate."""

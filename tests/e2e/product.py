@@ -33,8 +33,8 @@ from wg_common.nets.encoder.module import raw_features
 from wg_core import atomic
 from wg_core.ledger.store import Ledger, Spent
 from wg_core.site import config as configuration
-from wg_core.site.check_policy import ChecksConfig
-from wg_core.site.config import AcceptanceConfig, PrivacyConfig
+from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
+from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.statistics_file import decode_covered

@@ -19,7 +19,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.data.dataset import SiteData
+    from wg_client.data.site_data import SiteData
     from wg_client.models.calls import Judge
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.predict import Accuracy, Prediction

@@ -11,6 +11,7 @@ import numpy as np
 
 from wg_client.data import dataset
 from wg_client.data.label_table import check_case
+from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities import cells
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
@@ -63,11 +64,11 @@ def survey_cells(
     dataset.check_count(table, len(usable))
     hint = f"{table.name}: read as CP932 (Shift-JIS); if texts look wrong, say --encoding"
     return dataset.Survey(
-        data=dataset.SiteData(
+        data=SiteData(
             records=cell_table.records.take(usable),
             modality=cell_table.records.modality.name,
             labels=np.array(
-                [index.get(declared[row], dataset.UNLABELLED) for row in usable], dtype=np.int64
+                [index.get(declared[row], UNLABELLED) for row in usable], dtype=np.int64
             ),
             label_names=tuple(labels),
             names=tuple(cell_table.records.names[row] for row in usable),

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from wg_client.data.record_files import LogRecords, RecordFiles
-from wg_common.modalities import cells, registry
-from wg_common.modalities.base import Modality, Record
+from wg_client.data.record_files import RecordFiles
+from wg_client.data.site_data import SiteData
+from wg_common.modalities import registry
+from wg_common.modalities.base import Modality
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_core.errors import DataError
@@ -25,54 +23,7 @@ from wg_core.snapshot import Problem
 
 RECORD_LIMIT = 1_000_000
 RECORDS_CSV = "records.csv"
-UNLABELLED = -1
 _SHOWN = 80  # Most characters of a label in a message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SiteData:
-    """Records of one plant.
-
-    Attributes:
-        records: n records of one modality; sizes may differ.
-        modality: Its name.
-        labels: int64 ``[n]``, index into ``label_names``; -1 = unlabelled.
-        label_names: The declared label domain.
-        names: A name for each record, for messages and predictions.
-        units: Privacy unit of each record, or None: the record is its own.
-        rows: Row of each record in its ``.npz`` file or table; None: each record is a file.
-    """
-
-    records: Sequence[Record]
-    modality: str
-    labels: NDArray[np.int64]
-    label_names: tuple[str, ...]
-    names: tuple[str, ...]
-    units: tuple[str, ...] | None = None
-    rows: NDArray[np.int64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def present(self) -> tuple[str, ...]:
-        """Labels that have a record here. Private: the domain is public, this is not."""
-        indices = np.unique(self.labels[self.labels >= 0])
-        return tuple(self.label_names[index] for index in indices)
-
-    def take(self, rows: Sequence[int]) -> SiteData:
-        """Some of the records, in the order given."""
-        files = self.records
-        return replace(
-            self,
-            records=files.take(rows)
-            if isinstance(files, RecordFiles | LogRecords | cells.CellRecords)
-            else [files[index] for index in rows],
-            labels=self.labels[list(rows)],
-            names=tuple(self.names[index] for index in rows),
-            units=None if self.units is None else tuple(self.units[index] for index in rows),
-            rows=None if self.rows is None else self.rows[list(rows)],
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,6 @@ import numpy as np
 
 from wg_client.data.dataset import (
     RECORDS_CSV,
-    UNLABELLED,
-    SiteData,
     Survey,
     check_count,
     composed,
@@ -29,6 +27,7 @@ from wg_client.data.dataset import (
     undeclared,
 )
 from wg_client.data.record_files import RecordFiles
+from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities import registry
 from wg_common.modalities.images import Images
 from wg_core.errors import DataError, raised_as

@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.dataset import UNLABELLED, SiteData, Survey
+from wg_client.data.dataset import Survey
 from wg_client.data.looks import Looks
+from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities.base import Record, content_digest
 from wg_core.errors import DataError
 from wg_core.release.freeze import Stage

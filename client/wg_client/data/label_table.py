@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wg_client.data import dataset
 from wg_client.data.folders import Found, finish, inside
+from wg_client.data.site_data import UNLABELLED
 from wg_common.modalities import registry, tables
 from wg_common.modalities.base import read_file
 from wg_core.errors import DataError
@@ -62,7 +63,7 @@ def survey_table(
             sorted_files.problems.append(Problem(name=name, reason=reason))
             continue
         sorted_files.paths.append(path / row.file)
-        sorted_files.labels.append(index.get(row.label, dataset.UNLABELLED))
+        sorted_files.labels.append(index.get(row.label, UNLABELLED))
         sorted_files.units.append(row.unit)
     return finish(path, sorted_files, labels, modality, reading, with_units=unit_column is not None)
 

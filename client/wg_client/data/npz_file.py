@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import dataset
+from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Modality, Record
 from wg_core.errors import DataError
@@ -53,7 +54,7 @@ def survey_npz(
     good = np.array([row for row in keep if int(row) not in reasons], dtype=np.int64)
     dataset.check_count(path, len(good))
     return dataset.Survey(
-        data=dataset.SiteData(
+        data=SiteData(
             records=[x[row] for row in good],
             modality=kind.name,
             labels=y[good],
@@ -85,19 +86,19 @@ def _npz_labels(
 ) -> tuple[NDArray[np.int64], dict[int, str]]:
     """Labels in the order of the domain, and what is wrong with which row's."""
     if y is None:
-        return np.full(n, dataset.UNLABELLED, dtype=np.int64), {}
-    wrong = (y < dataset.UNLABELLED) | (y >= len(classes))
+        return np.full(n, UNLABELLED, dtype=np.int64), {}
+    wrong = (y < UNLABELLED) | (y >= len(classes))
     reasons = {
         int(row): f"array y: {y[row]}, expected -1 to {len(classes) - 1}"
         for row in np.flatnonzero(wrong)
     }
-    y = np.where(wrong, dataset.UNLABELLED, y)
+    y = np.where(wrong, UNLABELLED, y)
     index = dataset.label_index(domain)
     for row in np.flatnonzero(y >= 0):
         if dataset.composed(classes[y[row]]) not in index:
             reasons[int(row)] = f"array y: {dataset.undeclared(classes[y[row]], domain)}"
     table = [
-        *(index.get(dataset.composed(name), dataset.UNLABELLED) for name in classes),
-        dataset.UNLABELLED,
+        *(index.get(dataset.composed(name), UNLABELLED) for name in classes),
+        UNLABELLED,
     ]
     return np.take(np.array(table, dtype=np.int64), y), reasons

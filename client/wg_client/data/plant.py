@@ -7,18 +7,19 @@ checked against its content digest when it is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wg_client.data import local_encoder
-from wg_client.data.dataset import RECORDS_CSV, SiteData, reader
+from wg_client.data.dataset import RECORDS_CSV, reader
+from wg_client.data.recipient import Features
 from wg_client.data.sensor_windows import LogReader
+from wg_client.data.site_data import SiteData
 from wg_common.modalities import cells
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Record, content_digest
@@ -27,6 +28,7 @@ from wg_core.errors import ConfigError, DataError, VerificationError
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
+from wg_core.site.acceptance import AcceptanceConfig, PredictionConfig
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.local_encoder import LocalEncoderPin
@@ -36,31 +38,6 @@ from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_common.nets.encoder.module import Encoder
-
-
-Progress = Callable[[int, int], None]  # Called with (steps done, steps in all)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Features:
-    """Encoded records.
-
-    Attributes:
-        local: Local features, float32 ``[n, D]``; they never leave the plant.
-        dimension: Number d of them that are released.
-        scaled: Number of them that have a public scale.
-        clip_radius: Public clip radius of the encoder, feature units.
-    """
-
-    local: NDArray[np.float32]
-    dimension: int
-    scaled: int
-    clip_radius: float
-
-    @property
-    def values(self) -> NDArray[np.float32]:
-        """The features that are released, ``[n, d]``."""
-        return self.local[:, : self.dimension]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,6 +59,26 @@ class Plant:
     features: Features
     encoder: str
     encoder_package: bytes
+
+    @property
+    def site(self) -> str:
+        """Name of the site."""
+        return self.config.site
+
+    @property
+    def signing_key(self) -> str:
+        """Raw key that signs its packages, hex."""
+        return self.config.server.signing_key
+
+    @property
+    def acceptance(self) -> AcceptanceConfig:
+        """When delivered weights replace the local model."""
+        return self.config.acceptance
+
+    @property
+    def prediction(self) -> PredictionConfig:
+        """When a call is not to be relied on."""
+        return self.config.prediction
 
     @property
     def commitment(self) -> str:

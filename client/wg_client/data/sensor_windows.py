@@ -25,8 +25,6 @@ from numpy.typing import NDArray
 
 from wg_client.data.dataset import (
     RECORD_LIMIT,
-    UNLABELLED,
-    SiteData,
     Survey,
     check_modality,
     composed,
@@ -37,6 +35,7 @@ from wg_client.data.folders import inside, listing
 from wg_client.data.intervals import FILE, INTERVAL, Interval, read_intervals, rows_of
 from wg_client.data.record_files import LogRecords
 from wg_client.data.sensor_log import SUFFIXES, SensorLog, Wanted, read_log
+from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities.base import Record
 from wg_common.modalities.windows import Windows
 from wg_core.errors import ConfigError, DataError

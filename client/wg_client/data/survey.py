@@ -23,18 +23,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wg_client.data.cell_table import survey_cells
-from wg_client.data.dataset import (
-    READING,
-    RECORDS_CSV,
-    SiteData,
-    Survey,
-    is_record,
-    nothing_found,
-)
+from wg_client.data.dataset import READING, RECORDS_CSV, Survey, is_record, nothing_found
 from wg_client.data.folders import listing, survey_folder
 from wg_client.data.label_table import survey_table, why_none
 from wg_client.data.npz_file import survey_npz
 from wg_client.data.sensor_windows import is_log, survey_logs
+from wg_client.data.site_data import SiteData
 from wg_common.modalities import cells
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig

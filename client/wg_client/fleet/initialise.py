@@ -30,13 +30,8 @@ from wg_core.ledger import place
 from wg_core.release.freeze import Frozen, Stage
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, sharing
-from wg_core.site.config import (
-    AcceptanceConfig,
-    ClientConfig,
-    DataConfig,
-    PrivacyConfig,
-    ServerConfig,
-)
+from wg_core.site.acceptance import AcceptanceConfig
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.local_encoder import LocalEncoderConfig
 from wg_core.site.reading import ReadingConfig

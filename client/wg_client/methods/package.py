@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from wg_client.data.plant import Plant, Progress
+from wg_client.data.recipient import Progress, Recipient
 from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.standardised import family_view
@@ -32,7 +32,7 @@ View = Callable[[Tensors], Trunk]
 
 
 def read_package(
-    plant: Plant,
+    plant: Recipient,
     manifest: WeightsManifest,
     tensors: Mapping[str, Tensors],
     progress: Progress | None = None,
@@ -70,7 +70,7 @@ def read_package(
         classes=len(manifest.labels),
         public=reader.public(candidates),
         units=plant.data.units,
-        unseen_share=plant.config.acceptance.unseen_share,
+        unseen_share=plant.acceptance.unseen_share,
         tuner=reader.tuner,
         learners=modality(plant.data.modality).learners,
     )
@@ -83,7 +83,7 @@ class _HeadReader:
     tuner = None
 
     def __init__(
-        self, plant: Plant, manifest: WeightsManifest, encoder: Trunk, _: Progress | None
+        self, plant: Recipient, manifest: WeightsManifest, encoder: Trunk, _: Progress | None
     ) -> None:
         self._plant, self._manifest, self._encoder = plant, manifest, encoder
         self._layout = _layout(plant)
@@ -133,7 +133,7 @@ class _NetworkReader:
     """Reads candidates that are whole networks, each a trunk of its own."""
 
     def __init__(
-        self, plant: Plant, manifest: WeightsManifest, encoder: Trunk, progress: Progress | None
+        self, plant: Recipient, manifest: WeightsManifest, encoder: Trunk, progress: Progress | None
     ) -> None:
         self._dimension, self._manifest, self._encoder = plant.features.dimension, manifest, encoder
         self._view, self.tuner = _whole(manifest.architecture, plant, progress)
@@ -171,7 +171,7 @@ class _NetworkReader:
         return network_candidate(architecture, name, source, values, self._view(values))
 
 
-def _network(plant: Plant, networks: Sequence[FamilyNetwork]) -> PlantNetwork:
+def _network(plant: Recipient, networks: Sequence[FamilyNetwork]) -> PlantNetwork:
     """The networks of the plant's family, seen through the plant's records."""
     from wg_common.nets.encoder import package as encoders
     from wg_common.nets.family_network import TrunkBeside, trunk_tensors
@@ -186,7 +186,7 @@ def _network(plant: Plant, networks: Sequence[FamilyNetwork]) -> PlantNetwork:
     return PlantNetwork(plant_networks, module, module.features(plant.data.records))
 
 
-def _encoder(plant: Plant) -> Trunk:
+def _encoder(plant: Recipient) -> Trunk:
     """The encoder's features of the plant's records; a local encoder's are the last block."""
     features, layout = plant.features, _layout(plant)
     further = features.local.shape[1] - layout.scaled - sum(layout.blocks)
@@ -195,21 +195,23 @@ def _encoder(plant: Plant) -> Trunk:
     return encoder_trunk(features.local, features.dimension, features.scaled, blocks, loudness)
 
 
-def _loudness(plant: Plant, blocks: Sequence[int]) -> tuple[float, ...]:
+def _loudness(plant: Recipient, blocks: Sequence[int]) -> tuple[float, ...]:
     """Of each block; the last is that of the plant's local encoder, if it has one."""
     local = plant.local_encoder
     usual = (1.0,) * len(blocks)
     return usual if local is None else (*usual[:-1], loudness_of(local.name))
 
 
-def _layout(plant: Plant) -> Layout:
+def _layout(plant: Recipient) -> Layout:
     """Local features of the shared encoder: what heads that travel can stand on."""
     from wg_common.nets.encoder.trunk import trunk_of
 
     return Layout(plant.features.scaled, trunk_of(plant.data.modality).local_blocks)
 
 
-def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, NetworkTuner]:
+def _whole(
+    architecture: str, plant: Recipient, progress: Progress | None
+) -> tuple[View, NetworkTuner]:
     from wg_client.fitting.network_tuning import NetworkTuner
     from wg_common.nets import network
     from wg_common.nets.encoder.module import load_encoder

@@ -17,47 +17,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from wg_client.data import plant as plants
-from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.models import heat_map, novelty, store
 from wg_client.models.heat_map import PatchBank
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
-from wg_client.models.predict import Inputs, Prediction, Sight
+from wg_client.models.predict import Prediction
+from wg_client.models.sight import Inputs, Sight
 from wg_common import catalogue
 from wg_common.modalities.base import Record
 from wg_core.site import config as configuration
-from wg_core.site.check_policy import PredictionConfig
+from wg_core.site.acceptance import PredictionConfig
 from wg_core.site.home import ClientHome
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
 
 SURE, UNSURE, NEW = "sure", "unsure", "new"
-NEVER = 2.0  # Instead of a probability: no call is sure
-
-
-def sure_above(logits: Floats, labels: Ints, wrong: float) -> float:
-    """Least probability of a sure call.
-
-    Args:
-        logits: Out of fold, ``[repeats, n, K]``; the first repeat is used.
-        labels: ``[n]``, n at least 1.
-        wrong: Share of sure calls that may be wrong. One wrong call more than was seen is counted,
-            as for the next record (Angelopoulos et al. 2022, arXiv 2208.02814).
-
-    Returns:
-        ``NEVER`` if no threshold does it.
-    """
-    chances = softmax(logits[0], axis=1)
-    best = chances.max(axis=1)
-    order = np.argsort(-best, kind="stable")
-    errors = np.cumsum(chances.argmax(axis=1)[order] != labels[order])
-    counts = np.arange(1, len(order) + 1)
-    good = np.flatnonzero(errors + 1 <= wrong * (counts + 1))
-    return float(best[order][good[-1]]) if len(good) else NEVER
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

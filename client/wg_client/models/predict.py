@@ -6,47 +6,31 @@ Whole networks see the records themselves, and need no encoder, unless their bas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 
 from wg_client.data import plant as plants
-from wg_client.data.dataset import (
-    RECORDS_CSV,
-    UNLABELLED,
-    SiteData,
-    is_record,
-    lies_beside,
-    records_of,
-)
-from wg_client.data.plant import Plant
+from wg_client.data.dataset import RECORDS_CSV, is_record, lies_beside, records_of
+from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.data.survey import load_dataset
-from wg_client.fitting.backbone import Tensors, Trunk, network_trunk
+from wg_client.fitting.backbone import Tensors, network_trunk
 from wg_client.fitting.linear_head import Floats, head_from_tensors
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
+from wg_client.models.sight import Inputs, Sight
 from wg_common.modalities import cells
-from wg_common.modalities.base import Record
 from wg_common.modalities.registry import listed
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_client.methods.base import PlantNetwork
     from wg_common.nets.encoder.module import Encoder
     from wg_common.nets.family_network import TrunkBeside
-
-_CHUNK = 64
-
-Inputs = NDArray[Any]
-"""What models see: local features, float64 ``[n, D]``, with those of a network beside the encoder
-behind them if there is one, or records from ``network.prepared``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,77 +63,6 @@ class Accuracy:
     accuracy: float
     error: float
     records: int
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Sight:
-    """How models of one architecture see records.
-
-    Attributes:
-        architecture: Name in the catalogue.
-        encoder: What heads stand on; None for whole networks.
-        network: What they stand on beside it; None: on nothing else.
-    """
-
-    architecture: str
-    encoder: Encoder | None = None
-    network: TrunkBeside | None = None
-
-    @classmethod
-    def of_plant(
-        cls, plant: Plant, architecture: str, network: PlantNetwork | None = None
-    ) -> Sight:
-        """With the encoder that a plant holds, if one is needed.
-
-        Args:
-            network: What came with the package beside it.
-        """
-        from wg_common import catalogue
-
-        if catalogue.known(architecture).whole:
-            return cls(architecture=architecture)
-        return cls(
-            architecture=architecture,
-            encoder=plant.load_encoder(),
-            network=None if network is None else network.module,
-        )
-
-    def inputs(self, records: Iterable[Record]) -> Inputs:
-        """What models see of records, of which few are in memory at a time.
-
-        Raises:
-            DataError: A record is damaged, or is not what the models take.
-        """
-        record_iterator = iter(records)
-        parts: list[Inputs] = []
-        while (chunk := list(islice(record_iterator, _CHUNK))) or not parts:
-            parts.append(self._inputs(chunk))
-        return np.concatenate(parts)
-
-    def _inputs(self, records: Sequence[Record]) -> Inputs:
-        from wg_common.nets import network
-
-        if self.encoder is None:
-            return network.prepared(self.architecture, records)
-        return self._joined(self.encoder.encode_batched(records), records)
-
-    def alone(self, record: Record) -> Inputs:
-        """What models see of one record that comes by itself, and waits for no batch."""
-        if self.encoder is None:
-            return self.inputs([record])
-        return self._joined(self.encoder.encode_local([record]), [record])
-
-    def _joined(self, local: NDArray[np.float32], records: Sequence[Record]) -> Inputs:
-        """Local features, and those of the network beside the encoder."""
-        if self.network is None:
-            return local.astype(np.float64)
-        return np.hstack([local, self.network.features(records)]).astype(np.float64)
-
-    def features(self, trunk: Trunk, inputs: Inputs) -> Floats:
-        """Features ``[n, d]`` on a trunk, as learners see them, of ``inputs``."""
-        if trunk.tensors:
-            return network_trunk(self.architecture, trunk.tensors, inputs).features
-        return trunk.inward(inputs)
 
 
 def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> SiteData:

@@ -10,11 +10,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from wg_client.data.dataset import SiteData
+from wg_client.data.site_data import SiteData
 from wg_client.models import adoption, predict, store
 from wg_client.models.adoption import Chosen
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.predict import Inputs, Prediction
+from wg_client.models.predict import Prediction
+from wg_client.models.sight import Inputs
 from wg_core import atomic
 from wg_core.site import locks
 from wg_core.site.home import ClientHome

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
-from wg_client.data.dataset import SiteData
 from wg_client.data.inspection import decoded_parts
 from wg_client.data.plant import Plant
+from wg_client.data.site_data import SiteData
 from wg_client.models import adoption, calls, drift, novelty, predict
 from wg_client.models.drift import Shift
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
+from wg_client.models.sight import Inputs, Sight
 from wg_client.operation import stages
 from wg_client.operation.stages import Batch, History
 from wg_client.release import preview
@@ -195,7 +196,7 @@ def _seen(
     local_encoder = None if used is None else used[0].local_encoder
     encoder = plants.pinned_encoder(home, plant.encoder, local_encoder)
     network = None if used is None else predict.load_network(home, used[0], encoder)
-    sight = predict.Sight(architecture="", encoder=encoder, network=network)
+    sight = Sight(architecture="", encoder=encoder, network=network)
     dimension, done = plant.features.dimension, 0
     names: list[str] = []
     problems: list[Problem] = []
@@ -224,7 +225,7 @@ def _seen(
 
 
 def _chances(
-    home: ClientHome, used: tuple[ModelsManifest, str], part: SiteData, local: predict.Inputs
+    home: ClientHome, used: tuple[ModelsManifest, str], part: SiteData, local: Inputs
 ) -> NDArray[np.float64]:
     """Probabilities of the model in use, ``[n, K]``."""
     manifest, name = used

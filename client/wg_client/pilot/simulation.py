@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wg_client.data import local_encoder
-from wg_client.data.dataset import SiteData
 from wg_client.data.inspection import Inspection, decoded_parts
+from wg_client.data.site_data import SiteData
 from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.cost import learning_cost, measured_speed
 from wg_client.fitting.linear_head import Ints
@@ -39,7 +39,8 @@ from wg_core.privacy import accounting, mechanism
 from wg_core.privacy.events import gaussian_event
 from wg_core.privacy.schema import StatisticsSchema, default_schema
 from wg_core.release.freeze import Stage
-from wg_core.site.config import AcceptanceConfig, PrivacyConfig
+from wg_core.site.acceptance import AcceptanceConfig
+from wg_core.site.config import PrivacyConfig
 from wg_core.snapshot import Problem, exact_sums
 from wg_core.wire import canonical, signing, statistics_file
 from wg_core.wire.statistics_file import StatisticsManifest

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data import plant as plants
-from wg_client.data.plant import Plant, Progress
+from wg_client.data.recipient import Progress, Recipient
+from wg_client.fitting.sure_calls import sure_above
 from wg_client.methods.base import PlantNetwork
 from wg_client.methods.package import read_package
-from wg_client.models import adoption, calls, heat_map, novelty, store
+from wg_client.models import heat_map, novelty, store
 from wg_client.models.manifest import (
     ModelEntry,
     ModelsManifest,
@@ -33,18 +33,9 @@ from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, VerificationError, raised_as
 from wg_core.language import Text, plain
 from wg_core.site.home import ClientHome
-from wg_core.site.policy import check_message_type
 from wg_core.wire import canonical, protocol, signing
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The plant, and the models that were compared."""
-
-    plant: Plant
-    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +44,19 @@ class AppliedModel:
 
     Attributes:
         manifest: Provenance, findings, what was kept.
-        comparison: What its report is made of; None: the package had been applied before.
+        outcome: What its report is made of; None: the package had been applied before.
         advice: What to do and why, in sentences that other languages have; filled where a report is
             written.
     """
 
     manifest: ModelsManifest
-    comparison: Comparison | None = None
+    outcome: Outcome | None = None
     advice: tuple[Text, ...] = ()
 
     @property
     def already(self) -> bool:
         """Whether the package had been applied before."""
-        return self.comparison is None
+        return self.outcome is None
 
     @property
     def accepted(self) -> bool:
@@ -75,6 +66,7 @@ class AppliedModel:
 
 def apply_package(
     home: ClientHome,
+    plant: Recipient,
     source: bytes | Path,
     *,
     now: Callable[[], float] = time.time,
@@ -85,6 +77,7 @@ def apply_package(
 
     Args:
         home: The plant's home.
+        plant: The plant, opened.
         source: The ``.wgw``: its bytes, or its file. A file above ``protocol.INLINE_LIMIT`` is
             never held in memory as a whole.
         now: Unix time, seconds.
@@ -95,10 +88,7 @@ def apply_package(
         DecodeError: Not a weights package, or not of an architecture that is known here.
         VerificationError: Signature, hash, recipient, encoder or labels do not hold, or expired.
         NotAcceptedError: There are no labels to check it, and the policy wants them.
-        PolicyRefused: The plant does not accept packages.
     """
-    plant = plants.open_plant(home)
-    check_message_type(plant.config, protocol.TRAIN_FINETUNE)
     source = _small(source)
     package, tensors = verify(plant, source)
     verified(source)
@@ -107,8 +97,6 @@ def apply_package(
     if stored_manifest is not None:
         if stored_manifest.package_sha256 != digest:
             raise VerificationError(f"package {package.package_id[:16]}: other bytes than before")
-        if store.all_manifests(home)[-1] == stored_manifest:
-            adoption.arrived(home, stored_manifest)  # a crash may have come before it was
         return AppliedModel(manifest=stored_manifest)
     if now() >= package.expires:
         raise VerificationError(
@@ -120,7 +108,7 @@ def apply_package(
     else:
         atomic.write_bytes(path, source, mode=atomic.PRIVATE)
     records, contents = read_package(plant, package, tensors, progress)
-    policy = plant.config.acceptance
+    policy = plant.acceptance
     probe = probes.of_plant(
         plant, package.architecture, policy.checks.probe_records, contents.network
     )
@@ -129,9 +117,8 @@ def apply_package(
     manifest, files = _record(plant, package, digest, outcome, contents.network, int(now()))
     manifest, files[store.NOVELTY] = _with_novelty(plant, manifest, probe)
     store.write(home, manifest, files)
-    adoption.arrived(home, manifest)
     log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
-    return AppliedModel(manifest=manifest, comparison=Comparison(plant, outcome))
+    return AppliedModel(manifest=manifest, outcome=outcome)
 
 
 def _sha256(source: bytes | Path) -> str:
@@ -147,7 +134,7 @@ def _small(source: bytes | Path) -> bytes | Path:
     return source if large else atomic.read_bytes(source, limit=protocol.INLINE_LIMIT)
 
 
-def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
+def verify(plant: Recipient, source: bytes | Path) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
     """Check everything about a package that does not depend on the clock.
 
     Raises:
@@ -155,7 +142,7 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
         VerificationError: Signature, hash, recipient, encoder or labels do not hold, or the
             architecture is for other records.
     """
-    key = signing.public_from_hex(plant.config.server.signing_key, subject="server.signing_key")
+    key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
     package, tensors = (
         weights_file.read(source, key)
         if isinstance(source, Path)
@@ -163,9 +150,9 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
     )
     short = package.package_id[:16]
     for field, got, want in (
-        ("site", package.site, plant.config.site),
+        ("site", package.site, plant.site),
         ("encoder", package.encoder, plant.encoder),
-        ("labels", package.labels, plant.config.data.labels),
+        ("labels", package.labels, plant.data.label_names),
     ):
         if got != want:
             raise VerificationError(f"package {short}: {field} is {got!r}, this plant has {want!r}")
@@ -188,7 +175,7 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
 
 
 def _record(
-    plant: Plant,
+    plant: Recipient,
     package: WeightsManifest,
     digest: str,
     outcome: Outcome,
@@ -230,7 +217,7 @@ def _record(
         findings=tuple(
             replace(finding, message=plain(finding.message)) for finding in outcome.findings
         ),
-        sure=_sure(outcome, plant.config.prediction.wrong),
+        sure=_sure(outcome, plant.prediction.wrong),
         local_encoder=None if catalogue.known(package.architecture).whole else plant.local_encoder,
         network=network_file,
         nearest_zoo_distances={
@@ -260,7 +247,7 @@ def _entry(
 
 
 def _with_novelty(
-    plant: Plant, manifest: ModelsManifest, probe: Probe | None
+    plant: Recipient, manifest: ModelsManifest, probe: Probe | None
 ) -> tuple[ModelsManifest, dict[str, NDArray[np.float32]]]:
     """What tells new records from known ones goes with the models."""
     fitted = novelty.fit(plant.features.local, plant.data.labels)
@@ -281,7 +268,7 @@ def _sure(outcome: Outcome, wrong: float) -> dict[str, float]:
     if not len(outcome.labels):
         return {}
     return {
-        name: calls.sure_above(model.fitted.logits, outcome.labels, wrong)
+        name: sure_above(model.fitted.logits, outcome.labels, wrong)
         for name, model in outcome.models.items()
         if model.fitted.logits is not None
     }

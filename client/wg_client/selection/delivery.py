@@ -6,13 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from wg_client.data.plant import Progress
+from wg_client.data import plant as plants
+from wg_client.data.recipient import Progress
+from wg_client.models import adoption, store
 from wg_client.selection.apply import AppliedModel, apply_package
 from wg_client.selection.report import write_report
 from wg_common import weights_package
 from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, raised_as
 from wg_core.site.home import ClientHome
+from wg_core.site.policy import check_message_type
+from wg_core.wire import protocol
 
 
 def take_package(
@@ -22,23 +26,29 @@ def take_package(
     now: Callable[[], float] = time.time,
     progress: Progress | None = None,
 ) -> AppliedModel:
-    """Apply a package, keep the cosignature that it may carry, and write its report.
+    """Apply a package, keep its cosignature if it carries one, adopt a model, write the report.
 
     Raises:
-        WgError: As ``apply_package`` and ``cosigning.keep``.
+        PolicyRefused: The plant does not accept packages.
+        WgError: As ``apply_package``, ``cosigning.keep`` and ``adoption.arrived``.
     """
+    plant = plants.open_plant(home)
+    check_message_type(plant.config, protocol.TRAIN_FINETUNE)
     applied = apply_package(
         home,
+        plant,
         source,
         now=now,
         progress=progress,
         verified=lambda package: keep_cosignature(home, package),
     )
-    if applied.comparison is None:
+    # A crash may have come between the models of a package and their adoption.
+    if not applied.already or store.all_manifests(home)[-1] == applied.manifest:
+        adoption.arrived(home, applied.manifest)
+    if applied.outcome is None:
         return applied
-    plant, outcome = applied.comparison.plant, applied.comparison.outcome
-    advice = write_report(home, plant, applied.manifest, outcome)
-    return replace(applied, advice=(advice, outcome.reason))
+    advice = write_report(home, plant, applied.manifest, applied.outcome)
+    return replace(applied, advice=(advice, applied.outcome.reason))
 
 
 def keep_cosignature(home: ClientHome, source: bytes | Path) -> int | None:

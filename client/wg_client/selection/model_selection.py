@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from wg_client.data.plant import Progress
+from wg_client.data.recipient import Progress
 from wg_client.fitting.fitted import OutOfFold
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
 from wg_client.methods import registry as methods
@@ -29,7 +29,7 @@ from wg_client.selection.checks.probe import Probe
 from wg_client.selection.gain import Accuracy, Gain, Unseen
 from wg_core.errors import NotAcceptedError
 from wg_core.language import Text, joined, text
-from wg_core.site.config import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

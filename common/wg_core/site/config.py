@@ -23,7 +23,7 @@ import yaml
 from wg_core import atomic, language, numbers, settings, typed
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
-from wg_core.site.check_policy import ChecksConfig, PredictionConfig
+from wg_core.site.acceptance import AcceptanceConfig, PredictionConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.local_encoder import LocalEncoderConfig, LocalEncoderPin
 from wg_core.site.reading import ReadingConfig
@@ -213,38 +213,6 @@ class PrivacyConfig:
                 f" privacy.cap_epsilon, {self.cap_epsilon}: the budget could never pay such a"
                 " request; lower the one or raise the other"
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptanceConfig:
-    """When delivered weights replace the local model; see ``wg_client.selection.gain``.
-
-    Attributes:
-        standard_errors: By how many of its standard errors a gain must be above zero.
-        standard_errors_own_kind: The same of a head that was learnt from labelled records of this
-            kind of plant, which the operator owns.
-        unseen_share: A declared class without local records counts as this share of an average
-            class.
-        without_labels: Whether delivered weights are kept when no local label can check them.
-        adopt: What becomes of a later package's model that is better than the one in use:
-            ``shadow``, it predicts beside it until a person promotes it; ``better``, it is used.
-        checks: Limits of the other checks, and what failing one means.
-    """
-
-    standard_errors: float = 2.0
-    standard_errors_own_kind: float = settings.fixed(0.0)
-    unseen_share: float = settings.fixed(1.0)
-    without_labels: bool = True
-    adopt: Literal["shadow", "better"] = "shadow"
-    checks: ChecksConfig = field(default_factory=ChecksConfig)
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("standard_errors", 0.0, 10.0),
-            ("standard_errors_own_kind", 0.0, 10.0),
-            ("unseen_share", 0.0, 1.0),
-        ):
-            settings.check_range(f"acceptance.{name}", getattr(self, name), low, high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

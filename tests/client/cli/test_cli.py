@@ -28,8 +28,8 @@ from wg_core.ledger import charging
 from wg_core.ledger.store import Ledger
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
-from wg_core.site.check_policy import ChecksConfig
-from wg_core.site.config import AcceptanceConfig, PrivacyConfig
+from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
+from wg_core.site.config import PrivacyConfig
 
 Finished = subprocess.CompletedProcess[str]
 SMALL_BUDGET = PrivacyConfig(cap_epsilon="1.5", max_request_epsilon="1.5")

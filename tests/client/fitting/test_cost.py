@@ -6,7 +6,7 @@ import pytest
 
 from wg_client.fitting.cost import LearningCost, learning_cost, look_seconds, measured_speed
 from wg_client.selection.checks.probe import looks
-from wg_core.site.check_policy import ChecksConfig
+from wg_core.site.acceptance import ChecksConfig
 
 
 def _cost(records: int, classes: int = 6, speed: float = 3e10) -> LearningCost:

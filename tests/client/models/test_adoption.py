@@ -17,7 +17,7 @@ from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.selection.delivery import take_package
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, StorageError, UsageError
-from wg_core.site.config import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.home import ClientHome
 
 

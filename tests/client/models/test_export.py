@@ -20,6 +20,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.models.export import SUFFIXES, export_model
+from wg_client.models.sight import Sight
 from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import family_network
@@ -69,7 +70,7 @@ def test_a_network_beside_the_encoder_is_in_the_file(
     records = list(images.transpose(0, 2, 3, 1))
     encoder = load_encoder(plant.home.encoder.read_bytes())
     network = predict.load_network(plant.home, manifest, encoder)
-    seen = predict.Sight(architecture="lite0-head", encoder=encoder, network=network)
+    seen = Sight(architecture="lite0-head", encoder=encoder, network=network)
     for name in (GENERATED, LOCAL):
         out = tmp_path / f"{name}.onnx"
         export_model(plant.home, manifest, name, "onnx", out)

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf_shrinkage
 
+from wg_client.fitting.sure_calls import NEVER, sure_above
 from wg_client.models import heat_map, novelty
-from wg_client.models.calls import NEVER, sure_above
 from wg_client.models.heat_map import PatchBank
 from wg_client.models.novelty import Novelty
 from wg_core.errors import DecodeError

@@ -18,7 +18,7 @@ from wg_client.selection.model_selection import Outcome
 from wg_client.selection.report import page_context
 from wg_core.language import plain
 from wg_core.release.budget import ReleaseRow, Spend
-from wg_core.site.config import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.home import ClientHome
 
 D = 24

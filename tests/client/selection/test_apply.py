@@ -27,7 +27,8 @@ from wg_core.errors import (
     VerificationError,
     WgError,
 )
-from wg_core.site.config import AcceptanceConfig, PrivacyConfig
+from wg_core.site.acceptance import AcceptanceConfig
+from wg_core.site.config import PrivacyConfig
 from wg_core.wire import protocol, signing
 
 

@@ -12,7 +12,7 @@ from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.methods.registry import METHODS
 from wg_client.selection.model_selection import Outcome
 from wg_core.errors import NotAcceptedError
-from wg_core.site.config import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig
 
 K, D = 5, 16
 

@@ -15,7 +15,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
 from tests.client.families import family_head
 
 from wg_client.data import plant as plants
-from wg_client.data.dataset import SiteData
+from wg_client.data.site_data import SiteData
 from wg_client.fitting import network_tuning
 from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.folds import stratified

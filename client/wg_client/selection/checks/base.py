@@ -8,7 +8,7 @@ from wg_client.models.manifest import Finding
 from wg_client.selection.checks.probe import Probe
 from wg_client.selection.gain import Gain
 from wg_core.language import text
-from wg_core.site.config import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

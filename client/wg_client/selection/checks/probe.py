@@ -11,17 +11,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from wg_client.data.plant import Plant
+from wg_client.data.recipient import Recipient
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import LabelledRecords, Model, PlantNetwork
-from wg_client.models.predict import Inputs, Sight
+from wg_client.models.sight import Inputs, Sight
 from wg_common import streams
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
 from wg_common.streams import Stream
 from wg_core.errors import InternalError
-from wg_core.site.check_policy import ChecksConfig
+from wg_core.site.acceptance import ChecksConfig
 
 Alter = Callable[[Record, np.random.Generator], Record]
 
@@ -143,7 +143,7 @@ def _of(entries: Sequence[tuple[K, V]], key: K) -> V | None:
 
 
 def of_plant(
-    plant: Plant, architecture: str, max_records: int, network: PlantNetwork | None = None
+    plant: Recipient, architecture: str, max_records: int, network: PlantNetwork | None = None
 ) -> Probe | None:
     """A probe of at most ``max_records`` records, of all classes alike; None without any record.
 

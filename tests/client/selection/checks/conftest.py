@@ -17,8 +17,7 @@ from wg_client.methods.base import LabelledRecords, Model, Package, correctness
 from wg_client.selection import gain
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.checks.probe import Probe
-from wg_core.site.check_policy import ChecksConfig
-from wg_core.site.config import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
 
 Compare = Callable[..., Comparison]
 

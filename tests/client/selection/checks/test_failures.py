@@ -14,7 +14,7 @@ from wg_client.selection.checks import cost, registry, robustness
 from wg_client.selection.checks.base import Comparison
 from wg_common.modalities.registry import modality
 from wg_core.errors import ConfigError
-from wg_core.site.check_policy import ChecksConfig
+from wg_core.site.acceptance import ChecksConfig
 
 RNG = np.random.default_rng(1)
 LABELS = np.repeat(np.arange(3), 20)

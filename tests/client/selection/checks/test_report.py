@@ -11,8 +11,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL
 from wg_client.selection.delivery import take_package
 from wg_core.site import config as configuration
-from wg_core.site.check_policy import ChecksConfig
-from wg_core.site.config import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
 from wg_core.site.failures import CODES
 
 UNLABELLED = "WG-F11"

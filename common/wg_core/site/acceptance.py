@@ -1,10 +1,11 @@
 """What a plant asks of a model before it keeps it, and of a call before it stands.
 
-The parts ``acceptance.checks`` and ``prediction`` of its policy.
+The parts ``acceptance`` and ``prediction`` of its policy.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from wg_core import settings
 from wg_core.errors import ConfigError
@@ -69,6 +70,38 @@ class ChecksConfig:
     def action(self, code: str) -> Action:
         """What a failure means at this plant."""
         return self.actions.get(code) or default_action(code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceConfig:
+    """When delivered weights replace the local model; see ``wg_client.selection.gain``.
+
+    Attributes:
+        standard_errors: By how many of its standard errors a gain must be above zero.
+        standard_errors_own_kind: The same of a head that was learnt from labelled records of this
+            kind of plant, which the operator owns.
+        unseen_share: A declared class without local records counts as this share of an average
+            class.
+        without_labels: Whether delivered weights are kept when no local label can check them.
+        adopt: What becomes of a later package's model that is better than the one in use:
+            ``shadow``, it predicts beside it until a person promotes it; ``better``, it is used.
+        checks: Limits of the other checks, and what failing one means.
+    """
+
+    standard_errors: float = 2.0
+    standard_errors_own_kind: float = settings.fixed(0.0)
+    unseen_share: float = settings.fixed(1.0)
+    without_labels: bool = True
+    adopt: Literal["shadow", "better"] = "shadow"
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("standard_errors", 0.0, 10.0),
+            ("standard_errors_own_kind", 0.0, 10.0),
+            ("unseen_share", 0.0, 1.0),
+        ):
+            settings.check_range(f"acceptance.{name}", getattr(self, name), low, high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,91 @@
+"""What a plant has that a package is applied to: its records, and what it asks of models.
+
+``plant.Plant`` is one; a package is applied to whatever else has these attributes just as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.site_data import SiteData
+from wg_core.site.acceptance import AcceptanceConfig, PredictionConfig
+from wg_core.site.local_encoder import LocalEncoderPin
+
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder.module import Encoder
+
+Progress = Callable[[int, int], None]  # Called with (steps done, steps in all)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Features:
+    """Encoded records.
+
+    Attributes:
+        local: Local features, float32 ``[n, D]``; they never leave the plant.
+        dimension: Number d of them that are released.
+        scaled: Number of them that have a public scale.
+        clip_radius: Public clip radius of the encoder, feature units.
+    """
+
+    local: NDArray[np.float32]
+    dimension: int
+    scaled: int
+    clip_radius: float
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The features that are released, ``[n, d]``."""
+        return self.local[:, : self.dimension]
+
+
+class Recipient(Protocol):
+    """The plant that a package is for."""
+
+    @property
+    def site(self) -> str:
+        """Name of the site."""
+
+    @property
+    def signing_key(self) -> str:
+        """Raw key that signs its packages, hex."""
+
+    @property
+    def acceptance(self) -> AcceptanceConfig:
+        """When delivered weights replace the local model."""
+
+    @property
+    def prediction(self) -> PredictionConfig:
+        """When a call is not to be relied on."""
+
+    @property
+    def commitment(self) -> str:
+        """Commitment to this version of the data set, hex."""
+
+    @property
+    def local_encoder(self) -> LocalEncoderPin | None:
+        """Which local encoder made the last of the local features; None: there is none."""
+
+    @property
+    def data(self) -> SiteData:
+        """Its records."""
+
+    @property
+    def features(self) -> Features:
+        """Their features."""
+
+    @property
+    def encoder(self) -> str:
+        """Id of the encoder that it holds, hex."""
+
+    @property
+    def encoder_package(self) -> bytes:
+        """Bytes of that encoder."""
+
+    def load_encoder(self) -> Encoder:
+        """The encoder of all local features."""

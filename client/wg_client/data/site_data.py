@@ -1,0 +1,68 @@
+"""The records of one plant, with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.modalities.base import Record
+
+UNLABELLED = -1  # Instead of an index into the label names
+
+
+@runtime_checkable
+class StoredSequence(Protocol):
+    """Records that are read when they are asked for."""
+
+    def take(self, rows: Sequence[int]) -> Sequence[Record]:
+        """Some of them, in the order given, unread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SiteData:
+    """Records of one plant.
+
+    Attributes:
+        records: n records of one modality; sizes may differ.
+        modality: Its name.
+        labels: int64 ``[n]``, index into ``label_names``; -1 = unlabelled.
+        label_names: The declared label domain.
+        names: A name for each record, for messages and predictions.
+        units: Privacy unit of each record, or None: the record is its own.
+        rows: Row of each record in its ``.npz`` file or table; None: each record is a file.
+    """
+
+    records: Sequence[Record]
+    modality: str
+    labels: NDArray[np.int64]
+    label_names: tuple[str, ...]
+    names: tuple[str, ...]
+    units: tuple[str, ...] | None = None
+    rows: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Labels that have a record here. Private: the domain is public, this is not."""
+        indices = np.unique(self.labels[self.labels >= 0])
+        return tuple(self.label_names[index] for index in indices)
+
+    def take(self, rows: Sequence[int]) -> SiteData:
+        """Some of the records, in the order given."""
+        files = self.records
+        return replace(
+            self,
+            records=files.take(rows)
+            if isinstance(files, StoredSequence)
+            else [files[index] for index in rows],
+            labels=self.labels[list(rows)],
+            names=tuple(self.names[index] for index in rows),
+            units=None if self.units is None else tuple(self.units[index] for index in rows),
+            rows=None if self.rows is None else self.rows[list(rows)],
+        )

@@ -1,0 +1,29 @@
+"""Which calls of a model are sure: by their probability, as predictions out of fold show it."""
+
+import numpy as np
+from scipy.special import softmax
+
+from wg_client.fitting.linear_head import Floats, Ints
+
+NEVER = 2.0  # Instead of a probability: no call is sure
+
+
+def sure_above(logits: Floats, labels: Ints, wrong: float) -> float:
+    """Least probability of a sure call.
+
+    Args:
+        logits: Out of fold, ``[repeats, n, K]``; the first repeat is used.
+        labels: ``[n]``, n at least 1.
+        wrong: Share of sure calls that may be wrong. One wrong call more than was seen is counted,
+            as for the next record (Angelopoulos et al. 2022, arXiv 2208.02814).
+
+    Returns:
+        ``NEVER`` if no threshold does it.
+    """
+    chances = softmax(logits[0], axis=1)
+    best = chances.max(axis=1)
+    order = np.argsort(-best, kind="stable")
+    errors = np.cumsum(chances.argmax(axis=1)[order] != labels[order])
+    counts = np.arange(1, len(order) + 1)
+    good = np.flatnonzero(errors + 1 <= wrong * (counts + 1))
+    return float(best[order][good[-1]]) if len(good) else NEVER
