@@ -20,7 +20,6 @@ from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import Floats, LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local
 from wg_client.models import predict, store
-from wg_client.models.calls import is_whole
 from wg_client.models.manifest import ModelsManifest
 from wg_common import streams
 from wg_common.streams import Stream
@@ -82,7 +81,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             self.head_ = fit_local(features, labels, len(self.classes_), folds).head
             return self
         plant, manifest, name = self._chosen()
-        if is_whole(manifest):
+        if manifest.whole_networks:
             raise ConfigError(f"{manifest.architecture}: a whole network is trained by 'apply'")
         self.classes_ = np.array(manifest.labels)
         labels = _indices(np.asarray(y), manifest.labels)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wg_client.data.inspection import decoded_parts
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.models import adoption, predict, store
-from wg_client.models.calls import Judge, is_whole
+from wg_client.models.calls import Judge
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.models.predict import Prediction
 from wg_client.release import preview
@@ -95,7 +95,7 @@ class Plant:
         for data in self.read(X):
             inputs = predict.encode_records(self.home, manifest, data)
             rows = predict.predict(self.home, manifest, name, inputs, data.names)
-            predictions += judge.judge(rows, data.records, inputs, is_whole(manifest))
+            predictions += judge.judge(rows, data.records, inputs, manifest.whole_networks)
         return predictions
 
     def chosen(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:

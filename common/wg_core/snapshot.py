@@ -8,6 +8,7 @@
     snapshots/3/features.array   local features, float32 ``[n, D]``
     snapshots/3/records.npz      labels, keyed digests of contents and units, shapes, rows, stamps
     snapshots/3/listing.json     ``Listing``: names, what was set aside, what counts once
+    snapshots/3/acceptance.npz   records that no release reads, and models are judged by, if any
 
 An answer reads the manifest, the statistics, and what the second part of a release sums about its
 centre: features, labels, units. Its outcome depends on no record; how long it takes depends on how
@@ -53,6 +54,7 @@ STATISTICS = "statistics.bin"
 FEATURES = "features.array"
 RECORDS = "records.npz"
 LISTING = "listing.json"
+ACCEPTANCE = "acceptance.npz"
 CURRENT = "current"
 
 SALT_BYTES = 32
@@ -89,6 +91,7 @@ class SnapshotManifest:
         features_sha256: SHA-256 of ``features.array``, hex.
         records_sha256: SHA-256 of ``records.npz``, hex.
         listing_sha256: SHA-256 of ``listing.json``, hex.
+        acceptance_sha256: SHA-256 of ``acceptance.npz``, hex; empty: there is none.
         local_encoder: The plant's local encoder, whose features are the last of the local ones;
             null: none.
     """
@@ -108,6 +111,7 @@ class SnapshotManifest:
     features_sha256: str
     records_sha256: str
     listing_sha256: str
+    acceptance_sha256: str = ""
     local_encoder: LocalEncoderPin | None = None
 
 
@@ -263,6 +267,17 @@ class Snapshot:
         path = self.folder / LISTING
         data = self._read(path, self.manifest.listing_sha256, _RECORDS_LIMIT)
         return canonical.decode(Listing, data, subject=str(path), limit=_RECORDS_LIMIT)
+
+    def acceptance(self) -> bytes:
+        """The acceptance set as ``freeze`` was given it; empty: there is none.
+
+        Raises:
+            VerificationError: It is not the one that was frozen.
+        """
+        if not self.manifest.acceptance_sha256:
+            return b""
+        path = self.folder / ACCEPTANCE
+        return self._read(path, self.manifest.acceptance_sha256, _RECORDS_LIMIT)
 
     def _read(self, path: Path, sha256: str, limit: int) -> bytes:
         data = atomic.read_bytes(path, limit=limit)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.cli import adoption
+from wg_client.cli import acceptance, adoption
+from wg_client.cli.acceptance import judgement_lines
 from wg_client.cli.adoption import change_lines, chosen
 from wg_client.cli.novelty import no_model_yet, novelty
 from wg_client.cli.options import heat_maps_option, home_option, model_option, package_option
@@ -80,6 +81,9 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
 
     Of a PACKAGE (its id, or the beginning of it): where its models come from, and why one was kept.
     """
+    from wg_client.data import plant as plants
+    from wg_client.models import acceptance as judging
+
     if package is None:
         _list(home, as_json)
         return
@@ -93,7 +97,10 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
         f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {entry.origin}"
         for entry in manifest.models
     ]
-    show(canonical.to_builtins(manifest), lines, as_json)
+    judgements = judging.judgements(home, plants.open_plant(home), manifest)
+    lines += judgement_lines(judgements, manifest)
+    document = canonical.to_builtins(manifest) | {"acceptance": canonical.to_builtins(judgements)}
+    show(document, lines, as_json)
 
 
 def _list(home: ClientHome, as_json: bool) -> None:
@@ -180,7 +187,9 @@ def export_models(
 @package_option
 @click.option("--evaluate", is_flag=True, help="Also the accuracy of every model; needs labels.")
 @click.option("--split", type=int, help="For a .npz with 'split': only records of this value.")
-@click.option("--out", type=OUT_FILE, help="A CSV file: file, label, probability, likeness, call.")
+@click.option(
+    "--out", type=OUT_FILE, help="A CSV file: file, label, probability, likeness, call, verdict."
+)
 @heat_maps_option
 @json_option
 def predict(
@@ -330,7 +339,7 @@ def _percent(accuracy: float | None, error: float | None) -> str:
     return f"{100 * accuracy:5.1f} ± {100 * error:4.1f} %"
 
 
-for _command in adoption.COMMANDS:
+for _command in (*adoption.COMMANDS, *acceptance.COMMANDS):
     models.add_command(_command)
 
 COMMANDS = (apply, models, predict)

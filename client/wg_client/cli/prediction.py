@@ -89,7 +89,6 @@ class Predictions:
 
         from wg_client.data.inspection import decoded_parts
         from wg_client.models import predict as predicting
-        from wg_client.models.calls import is_whole
 
         if self._evaluate:
             _check_labels(path, self._manifest.labels)
@@ -107,7 +106,7 @@ class Predictions:
                         self._home, self._manifest, self._name, encoded, part.names
                     )
                     path_result.rows += self._judge.judge(
-                        rows, part.records, encoded, is_whole(self._manifest)
+                        rows, part.records, encoded, self._manifest.whole_networks
                     )
                     if self._beside is not None:
                         self._beside.see(part, encoded, rows)
@@ -162,12 +161,13 @@ class Predictions:
                 cli.note(
                     text(
                         "file, label, its probability, likeness to your own records, call"
-                        " (sure, unsure, new):"
+                        " (sure, unsure, new), verdict (pass, reject):"
                     )
                 )
             for row in path_result.rows:
                 shown = "\t".join(map(cli.printable, (row.name, row.label)))
-                yield f"{shown}\t{row.probability:.3f}\t{_share(row.likeness)}\t{row.call}".rstrip()
+                figures = f"{row.probability:.3f}\t{_share(row.likeness)}"
+                yield f"{shown}\t{figures}\t{row.call}\t{row.verdict}".rstrip()
             for accuracy in path_result.evaluation or ():
                 yield text(
                     "{model:24} {accuracy:5.1f} ± {error:4.1f} % of {records} records{mark}",
@@ -186,7 +186,7 @@ class Predictions:
         """
         text = io.StringIO()
         table = csv.writer(text)
-        table.writerow(("file", "label", "probability", "likeness", "call"))
+        table.writerow(("file", "label", "probability", "likeness", "call", "verdict"))
         for path_result in self._found:
             for row in path_result.rows:
                 table.writerow(
@@ -196,6 +196,7 @@ class Predictions:
                         f"{row.probability:.6f}",
                         _share(row.likeness),
                         row.call,
+                        row.verdict,
                     )
                 )
         data = text.getvalue().encode("utf-8-sig", "backslashreplace")

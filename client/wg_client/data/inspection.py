@@ -14,6 +14,8 @@ or to leave the content out of both, would let one unit more change what another
 statistics, and the sensitivity would not hold.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,6 +59,15 @@ class Inspection:
     def paths(self) -> Sequence[Path] | None:
         """File of each record; None: all are in the one file of the data set."""
         return getattr(self.data.records, "paths", None) or None
+
+    def take(self, rows: Sequence[int]) -> Inspection:
+        """Some of the records; what is said of others stays."""
+        return replace(
+            self,
+            data=self.data.take(rows),
+            digests=tuple(self.digests[row] for row in rows),
+            shapes=self.shapes[list(rows)],
+        )
 
     def read(self, row: int) -> tuple[Record, bytes]:
         """One record's values and the SHA-256 of its content, or ``DataError``."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from wg_client.data import local_encoder
+from wg_client.data.acceptance_set import AcceptanceSet, decode
 from wg_client.data.dataset import RECORDS_CSV, reader
 from wg_client.data.recipient import Features
 from wg_client.data.sensor_windows import LogReader
@@ -51,6 +52,7 @@ class Plant:
         features: Their features.
         encoder: Id of the encoder that the plant holds, hex.
         encoder_package: Its bytes.
+        acceptance_set: Records that only judge models; None: there are none.
     """
 
     config: ClientConfig
@@ -59,6 +61,7 @@ class Plant:
     features: Features
     encoder: str
     encoder_package: bytes
+    acceptance_set: AcceptanceSet | None = None
 
     @property
     def site(self) -> str:
@@ -119,8 +122,8 @@ def open_plant(home: ClientHome) -> Plant:
     snapshot = snapshots.current(home)
     snapshots.check_snapshot(config, snapshot, encoder=encoder)
     records, listing, manifest = snapshot.records(), snapshot.listing(), snapshot.manifest
-    reading = config.data.reading
-    frozen = StoredRecords(listing, records, manifest.modality, home.load_secret(), reading)
+    frozen = stored_records(home, config, listing, records, manifest.modality)
+    acceptance = snapshot.acceptance()
     return Plant(
         config=config,
         snapshot=snapshot,
@@ -142,7 +145,19 @@ def open_plant(home: ClientHome) -> Plant:
         ),
         encoder=encoder,
         encoder_package=package,
+        acceptance_set=decode(acceptance, str(snapshot.folder)) if acceptance else None,
     )
+
+
+def stored_records(
+    home: ClientHome,
+    config: ClientConfig,
+    listing: Listing,
+    records: FrozenRecords,
+    modality: str,
+) -> StoredRecords:
+    """Frozen records, to be read from their files."""
+    return StoredRecords(listing, records, modality, home.load_secret(), config.data.reading)
 
 
 def pinned_encoder(home: ClientHome, sha256: str, local: LocalEncoderPin | None = None) -> Encoder:

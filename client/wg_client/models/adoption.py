@@ -31,9 +31,10 @@ VERSION = 1
 FILE = "adoption.json"
 PROGRAM = "weightgate"  # Who decided where no person did
 _LIMIT = 16 << 20
+EVEN = 0.5  # A model's threshold until a person sets another
 _BACK = 20  # Most models that a rollback can go back by
 
-What = Literal["arrived", "use", "rollback", "shadow", "stop shadow", "promote"]
+What = Literal["arrived", "use", "rollback", "shadow", "stop shadow", "promote", "threshold"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class Change:
         in_use: The model in use afterwards.
         shadow: The model that predicts beside it afterwards.
         before: Models that were in use, the latest last: where a rollback goes.
+        threshold: Least probability of a defect at which the model in use rejects a record.
     """
 
     when: int
@@ -70,6 +72,7 @@ class Change:
     in_use: Chosen | None = None
     shadow: Chosen | None = None
     before: tuple[Chosen, ...] = ()
+    threshold: float = EVEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,11 @@ class Adoption:
         """How it stands."""
         nothing = Change(when=0, what="arrived", by=PROGRAM, subject=None, why="")
         return self.changes[-1] if self.changes else nothing
+
+    def threshold_of(self, model: Chosen | None) -> float:
+        """The threshold that a model had when it was last in use; even odds before that."""
+        thresholds = [change.threshold for change in self.changes if change.in_use == model]
+        return thresholds[-1] if thresholds else EVEN
 
 
 def read(home: ClientHome) -> Adoption:
@@ -107,7 +115,7 @@ def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
     """
     chosen = read(home).now.in_use
     if chosen is None:
-        raise ConfigError(f"{home.models}: no models yet; 'wg-client run' or 'apply' makes them")
+        raise ConfigError(_NO_MODEL.format(models=home.models))
     return _manifest(home, chosen), chosen.model
 
 
@@ -169,6 +177,7 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
     return why
 
 
+_NO_MODEL = "{models}: no models yet; 'wg-client run' or 'apply' makes them"
 _FIRST = template("the first model")
 _BY_HAND = template("chosen by hand")
 _AFTER_SHADOW = template("after its shadow")
@@ -301,6 +310,22 @@ def stop_shadow(home: ClientHome, by: str) -> Change:
         return _decided(home, history, change, "stop shadow", by, None, _ENDED)
 
 
+def set_threshold(home: ClientHome, threshold: float, by: str) -> Change:
+    """A person moves the threshold of the model in use.
+
+    Raises:
+        UsageError: The name is none.
+        ConfigError: No model is in use.
+    """
+    with locks.models(home):
+        history = read(home)
+        state = history.now
+        if state.in_use is None:
+            raise ConfigError(_NO_MODEL.format(models=home.models))
+        change = replace(state, threshold=threshold)
+        return _decided(home, history, change, "threshold", by, state.in_use, _BY_HAND)
+
+
 def _pushed(state: Change) -> tuple[Chosen, ...]:
     return state.before if state.in_use is None else (*state.before, state.in_use)[-_BACK:]
 
@@ -324,6 +349,8 @@ def _decided(
 
 
 def _append(home: ClientHome, history: Adoption, change: Change) -> None:
+    if change.what != "threshold":
+        change = replace(change, threshold=history.threshold_of(change.in_use))
     data = canonical.encode(replace(history, changes=(*history.changes, change)))
     atomic.write_bytes(home.models / FILE, data, mode=atomic.PRIVATE)
 

@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
-from wg_client.models import heat_map, novelty, store
+from wg_client.models import acceptance, adoption, heat_map, novelty, store
 from wg_client.models.heat_map import PatchBank
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
 from wg_client.models.predict import Prediction
 from wg_client.models.sight import Inputs, Sight
-from wg_common import catalogue
 from wg_common.modalities.base import Record
 from wg_core.site import config as configuration
 from wg_core.site.acceptance import PredictionConfig
@@ -35,6 +34,7 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
 
 SURE, UNSURE, NEW = "sure", "unsure", "new"
+PASS, REJECT = "pass", "reject"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -47,6 +47,8 @@ class Judge:
         novelty: Tells new records from known ones; None: nothing does.
         patches: Says where an image is unlike others; None: nothing does.
         encoder: What both stand on; None if neither is there.
+        good: Which labels mean "no defect", ``[K]``; None: not known.
+        threshold: Least probability of a defect that rejects a record.
     """
 
     policy: PredictionConfig
@@ -54,6 +56,8 @@ class Judge:
     novelty: Novelty | None = None
     patches: PatchBank | None = None
     encoder: Encoder | None = None
+    good: NDArray[np.bool_] | None = None
+    threshold: float = adoption.EVEN
 
     @classmethod
     def of_model(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Judge:
@@ -64,14 +68,18 @@ class Judge:
                 encoder.
         """
         tensors = store.load_novelty(home, manifest)
-        policy = configuration.load(home).prediction
-        sure = manifest.sure.get(manifest.entry(name).name)
+        config = configuration.load(home)
+        judge = cls(
+            policy=config.prediction,
+            sure=manifest.sure.get(manifest.entry(name).name),
+            good=acceptance.good_mask(manifest.labels, config.data.good),
+            threshold=acceptance.threshold(home, manifest, name),
+        )
         if tensors is None:
-            return cls(policy=policy, sure=sure)
+            return judge
         scores, patches = heat_map.split(tensors)
-        return cls(
-            policy=policy,
-            sure=sure,
+        return replace(
+            judge,
             novelty=novelty.from_tensors(scores, "novelty"),
             patches=heat_map.from_tensors(patches, "novelty") if patches else None,
             encoder=plants.pinned_encoder(home, manifest.encoder),
@@ -117,10 +125,16 @@ class Judge:
         judged = []
         for prediction, like in zip(predictions, likeness, strict=True):
             share = None if np.isnan(like) else float(like)
-            judged.append(
-                replace(prediction, likeness=share, call=self._word(prediction.probability, share))
-            )
+            call = self._word(prediction.probability, share)
+            verdict = self._verdict(prediction)
+            judged.append(replace(prediction, likeness=share, call=call, verdict=verdict))
         return judged
+
+    def _verdict(self, prediction: Prediction) -> str:
+        if self.good is None:
+            return ""
+        defect = float(np.array(prediction.probabilities)[~self.good].sum())
+        return REJECT if defect >= self.threshold else PASS
 
     def likeness(
         self, records: Sequence[Record], features: Inputs | None = None
@@ -154,8 +168,3 @@ class Judge:
         if self.sure is None:
             return ""
         return SURE if probability >= self.sure else UNSURE
-
-
-def is_whole(manifest: ModelsManifest) -> bool:
-    """Whether a package's models are whole networks."""
-    return catalogue.known(manifest.architecture).whole

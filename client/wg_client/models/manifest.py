@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wg_client.methods.names import LOCAL
+from wg_common import catalogue
 from wg_core.errors import ConfigError
 from wg_core.site.local_encoder import LocalEncoderPin
 
@@ -138,6 +139,11 @@ class ModelsManifest:
     novelty: str = ""
     local_encoder: LocalEncoderPin | None = None
     network: NetworkFile | None = None
+
+    @property
+    def whole_networks(self) -> bool:
+        """Whether the models are whole networks."""
+        return catalogue.known(self.architecture).whole
 
     @property
     def accepted(self) -> bool:

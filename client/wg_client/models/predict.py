@@ -45,6 +45,8 @@ class Prediction:
         likeness: Share of the plant's own records that are at least as unlike all others; None
             where that is not known.
         call: ``sure``, ``unsure``, ``new`` (see ``calls``), or empty where that is not known.
+        verdict: ``pass`` or ``reject`` at the model's threshold (see ``acceptance``), or empty
+            where no label says what is good.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Prediction:
     probabilities: tuple[float, ...]
     likeness: float | None = None
     call: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from wg_client.data import plant as plants
 from wg_client.data.inspection import decoded_parts
 from wg_client.data.plant import Plant
 from wg_client.data.site_data import SiteData
-from wg_client.models import adoption, calls, drift, novelty, predict
+from wg_client.models import adoption, drift, novelty, predict
 from wg_client.models.drift import Shift
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
@@ -229,7 +229,7 @@ def _chances(
 ) -> NDArray[np.float64]:
     """Probabilities of the model in use, ``[n, K]``."""
     manifest, name = used
-    inputs = predict.encode_records(home, manifest, part) if calls.is_whole(manifest) else local
+    inputs = predict.encode_records(home, manifest, part) if manifest.whole_networks else local
     rows = predict.predict(home, manifest, name, inputs, part.names)
     return np.array([row.probabilities for row in rows])
 

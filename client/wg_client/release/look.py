@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from wg_client.data import acceptance_set
 from wg_client.data.dataset import nothing_found
 from wg_client.data.inspection import Inspection, inspect
 from wg_client.data.survey import survey
@@ -79,7 +80,11 @@ def freeze_data(
         DataError: Something cannot be used; nothing changed.
         WgError: As of ``wg_core.release.freeze.freeze``.
     """
-    source = Path(configuration.load(home).data.path)
+    config = configuration.load(home)
+    source = Path(config.data.path)
     if refused := why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source):
         raise refused
-    return freezing.freeze(home, inspection, load=load, stage=stage, now=now)
+    encoder = load(encoder_pin.load(home, config))
+    inspection, acceptance = acceptance_set.take_out(home, config, inspection, encoder)
+    data = b"" if acceptance is None else acceptance.encode()
+    return freezing.freeze(home, inspection, load=load, acceptance=data, stage=stage, now=now)

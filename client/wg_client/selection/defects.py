@@ -18,11 +18,6 @@ from wg_client.selection import gain
 from wg_client.selection.gain import Accuracy
 from wg_client.selection.model_selection import Outcome
 
-GOOD_NAMES = frozenset(
-    {"ok", "good", "normal", "pass", "no defect", "良品", "正常", "合格", "異常なし", "良"}
-)
-"""Labels that mean "no defect" by their name, in small letters."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
@@ -58,13 +53,6 @@ class Figures:
     named: Share | None = None
     found: Share | None = None
     passed: Share | None = None
-
-
-def good_labels(labels: Sequence[str], declared: Sequence[str] | None) -> tuple[str, ...]:
-    """Labels that mean "no defect": those that the plant declared, or by their names."""
-    if declared is not None:
-        return tuple(declared)
-    return tuple(label for label in labels if label.casefold() in GOOD_NAMES)
 
 
 def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Figures:

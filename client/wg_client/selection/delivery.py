@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from wg_client.data import acceptance_set
 from wg_client.data import plant as plants
 from wg_client.data.recipient import Progress
 from wg_client.models import adoption, store
@@ -34,14 +35,12 @@ def take_package(
     """
     plant = plants.open_plant(home)
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
-    applied = apply_package(
-        home,
-        plant,
-        source,
-        now=now,
-        progress=progress,
-        verified=lambda package: keep_cosignature(home, package),
-    )
+
+    def verified(package: bytes | Path) -> None:
+        acceptance_set.note_trained(home, plant.snapshot.records())
+        keep_cosignature(home, package)
+
+    applied = apply_package(home, plant, source, now=now, progress=progress, verified=verified)
     # A crash may have come between the models of a package and their adoption.
     if not applied.already or store.all_manifests(home)[-1] == applied.manifest:
         adoption.arrived(home, applied.manifest)

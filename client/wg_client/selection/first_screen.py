@@ -11,6 +11,7 @@ import numpy as np
 
 from wg_client.data.plant import Plant
 from wg_client.methods import registry
+from wg_client.models.acceptance import good_labels
 from wg_client.models.manifest import Finding
 from wg_client.selection import defects, gain
 from wg_client.selection.defects import Figures, Share
@@ -76,7 +77,7 @@ def first_screen(
         in_use: Whether `predict` uses this package's model; else it predicts beside another.
     """
     labels = plant.data.label_names
-    figures = defects.figures(outcome, labels, defects.good_labels(labels, plant.config.data.good))
+    figures = defects.figures(outcome, labels, good_labels(labels, plant.config.data.good))
     warned = warnings(outcome)
     advice, why = _advice(outcome, warned)
     present = set(outcome.records.labels.tolist())

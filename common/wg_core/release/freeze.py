@@ -169,6 +169,7 @@ def freeze(
     inspected: InspectedRecords,
     *,
     load: LoadEncoder,
+    acceptance: bytes = b"",
     stage: Stage | None = None,
     now: Callable[[], float] = time.time,
 ) -> Frozen:
@@ -177,6 +178,7 @@ def freeze(
     Args:
         inspected: Records that were looked at; its problems are set aside.
         load: Loads the encoder package.
+        acceptance: The acceptance set, which no release reads; it is fixed with the rest.
         stage: Told how far it is.
         now: Unix time, seconds.
 
@@ -190,7 +192,7 @@ def freeze(
     package = encoder_pin.load(home, config)
     encoder = load(package)
     check_slot(config, len(inspected.data), encoder.local_dimension)
-    records = _records(config, inspected, home.load_secret())
+    records = frozen_records(config, inspected, home.load_secret())
     with _checked_ledger(home, config, records):
         pass  # before the long work, and once more after it
     names, left_out, twice = inspected.data.names, inspected.problems, inspected.duplicates
@@ -205,7 +207,7 @@ def freeze(
     with locks.freezing(home), _new_folder(home) as folder, cache as encoded:
         features = _encode(folder, encoder, inspected, records.contents, encoded, stage)
         exact = _exact(schema, features, inspected.data, config)
-        hashes = _write_parts(folder, exact, records, listing)
+        hashes = _write_parts(folder, exact, records, listing, acceptance)
         with _checked_ledger(home, config, records) as ledger:
             manifest = _manifest(home, config, encoder, schema, inspected, hashes, int(now()))
             snapshot = _put_in_place(home, folder, manifest)
@@ -270,6 +272,7 @@ def _manifest(
         features_sha256=hashes[snapshots.FEATURES],
         records_sha256=hashes[snapshots.RECORDS],
         listing_sha256=hashes[snapshots.LISTING],
+        acceptance_sha256=hashes.get(snapshots.ACCEPTANCE, ""),
         local_encoder=None if chosen is None else chosen.pin,
     )
 
@@ -286,7 +289,10 @@ def _has_units(config: ClientConfig) -> bool:
     return config.privacy.unit_rule != "record"
 
 
-def _records(config: ClientConfig, inspected: InspectedRecords, secret: bytes) -> FrozenRecords:
+def frozen_records(
+    config: ClientConfig, inspected: InspectedRecords, secret: bytes
+) -> FrozenRecords:
+    """What a snapshot keeps of each record, with digests under the site secret."""
     data = inspected.data
     contents = [snapshots.keyed_content(secret, digest) for digest in inspected.digests]
     units = contents
@@ -394,7 +400,11 @@ def _commitment(
 
 
 def _write_parts(
-    folder: Path, exact: NDArray[np.int64], records: FrozenRecords, listing: Listing
+    folder: Path,
+    exact: NDArray[np.int64],
+    records: FrozenRecords,
+    listing: Listing,
+    acceptance: bytes,
 ) -> dict[str, str]:
     """Everything but the manifest; returns each file's SHA-256 by name, hex."""
     statistics = exact.astype("<i8").tobytes()
@@ -407,7 +417,10 @@ def _write_parts(
         os.fsync(stream.fileno())
     text = canonical.encode(listing)
     atomic.write_bytes(folder / snapshots.LISTING, text, mode=atomic.PRIVATE)
-    parts = (snapshots.STATISTICS, snapshots.FEATURES, snapshots.RECORDS, snapshots.LISTING)
+    parts = [snapshots.STATISTICS, snapshots.FEATURES, snapshots.RECORDS, snapshots.LISTING]
+    if acceptance:
+        atomic.write_bytes(folder / snapshots.ACCEPTANCE, acceptance, mode=atomic.PRIVATE)
+        parts.append(snapshots.ACCEPTANCE)
     return {name: snapshots.file_sha256(folder / name) for name in parts}
 
 

@@ -125,6 +125,11 @@ def remember(home: ClientHome, past: History) -> None:
         _write(home, _Charged(name, former.commitments | {commitment}, digests))
 
 
+def charged(home: ClientHome) -> frozenset[bytes]:
+    """Digests of all units and contents that were charged, of any data set; see ``remember``."""
+    return frozenset().union(*(_read_file(path)[1] for path in home.units.glob("*.npz")))
+
+
 def check(home: ClientHome, config: ClientConfig, past: History, records: FrozenRecords) -> None:
     """Refuse records that were charged under another budget than the one they would now draw on.
 
@@ -176,6 +181,11 @@ def _read(home: ClientHome, dataset: str) -> _Charged:
     path = _path(home, dataset)
     if not path.is_file():
         return _Charged(dataset, frozenset(), frozenset())
+    return _Charged(dataset, *_read_file(path))
+
+
+def _read_file(path: Path) -> tuple[frozenset[str], frozenset[bytes]]:
+    """Commitments, and digests of units and contents."""
     data = atomic.read_bytes(path, limit=_LIMIT)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -183,7 +193,7 @@ def _read(home: ClientHome, dataset: str) -> _Charged:
             digests = file["digests"]
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise VerificationError(f"{path}: damaged: {error}; restore a copy") from error
-    return _Charged(dataset, commitments, _set(digests))
+    return commitments, _set(digests)
 
 
 def _write(home: ClientHome, charged: _Charged) -> None:

@@ -110,6 +110,9 @@ class DataConfig:
             ``separate``: its units are in no other data set of the site; ``freeze`` checks that.
         reading: How files are read.
         good: Labels that mean "no defect", for the report; null: those that say so by their name.
+        acceptance: Records that are never released or trained on, and judge models: their folder
+            or file, or the share of the data set's privacy units that ``freeze`` sets aside; null:
+            none.
         local_encoder: A second encoder, whose features stay at the plant; null: none.
     """
 
@@ -121,12 +124,15 @@ class DataConfig:
     budget: Budget = "site"
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     good: tuple[str, ...] | None = None
+    acceptance: str | float | None = None
     local_encoder: LocalEncoderConfig | None = None
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.good or ()) - set(self.labels)):
             raise ConfigError(f"data.good: {unknown}, expected some of data.labels")
         check_labels(self.labels)
+        if isinstance(self.acceptance, float):
+            settings.check_range("data.acceptance", self.acceptance, 0.01, 0.9)
         if self.unit_column in ("", RECORD):
             raise ConfigError(
                 f"data.unit_column: {self.unit_column!r}: the ledger calls a single record"

@@ -11,6 +11,7 @@ from tests.client.selection.example_reports import CASES, context
 
 from wg_client.fitting.linear_head import LinearHead, fit_lda
 from wg_client.languages import speaks
+from wg_client.models.acceptance import good_labels
 from wg_client.selection import defects, first_screen
 from wg_client.selection.defects import Figures
 from wg_client.selection.report import render
@@ -73,8 +74,8 @@ def test_defects_are_counted_whatever_they_are_called() -> None:
     x, y, good = _world(0.6)
     outcome = selected(x, y, [("s", "diffusion", good)], 3)
     labels = ("OK", "scratch", "dent")
-    names = defects.good_labels(labels, None)
-    assert names == ("OK",) and defects.good_labels(labels, ("dent",)) == ("dent",)
+    names = good_labels(labels, None)
+    assert names == ("OK",) and good_labels(labels, ("dent",)) == ("dent",)
     found = defects.figures(outcome, labels, names)
     judged = outcome.out_of_fold(outcome.kept)
     assert judged is not None and found.found is not None and found.named is not None

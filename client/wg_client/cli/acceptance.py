@@ -1,0 +1,118 @@
+"""``wg-client models threshold``, and what is said of models on the acceptance set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from wg_client.cli.adoption import chosen
+from wg_client.cli.options import home_option
+from wg_core.cli import json_option, show
+from wg_core.errors import UsageError
+from wg_core.language import Text, text
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
+
+if TYPE_CHECKING:
+    from wg_client.models.acceptance import Errors, Judgement
+    from wg_client.models.manifest import ModelsManifest
+
+
+@click.command("threshold")
+@home_option
+@click.argument("value", type=click.FloatRange(0, 1), required=False)
+@click.option("--by", metavar="NAME", help="Who decides, with VALUE; it stays in the log.")
+@json_option
+def threshold(home: ClientHome, value: float | None, by: str | None, as_json: bool) -> None:
+    """Move the threshold of the model in use; without VALUE: what each would cost.
+
+    A record is rejected where its probability of a defect is at least VALUE. What that costs is
+    counted on the acceptance set (data.acceptance in client.yaml).
+    """
+    from wg_client.data import plant as plants
+    from wg_client.models import acceptance, adoption
+
+    manifest, name = chosen(home, None, None)
+    if value is not None:
+        if by is None:
+            raise UsageError("--by: say who decides; a role will do")
+        adoption.set_threshold(home, value, by)
+    now = acceptance.threshold(home, manifest, name)
+    plant = plants.open_plant(home)
+    scores = {row.model: row for row in acceptance.scores(home, plant, manifest)}
+    curve = scores[name].curve(points=11) if name in scores else []
+    judged = scores[name].at(now) if curve else None
+    lines: list[str] = [text("threshold: {value:g}", value=now)]
+    for judgement in curve:
+        lines.append(
+            text(
+                "  {value:4.2f}  false accepts {accepts}; false rejects {rejects}",
+                value=judgement.threshold,
+                accepts=errors_text(judgement.false_accepts),
+                rejects=errors_text(judgement.false_rejects),
+            )
+        )
+    lines += [NO_SET] if judged is None else missing_lines(judged)
+    document = {
+        "package": manifest.package_id,
+        "model": name,
+        "threshold": now,
+        "curve": [canonical.to_builtins(judgement) for judgement in curve],
+    }
+    show(document, lines, as_json)
+
+
+NO_SET = text(
+    "false accepts and false rejects are not known: there is no acceptance set. 299 good and 299"
+    " defective records, none called wrong, would show at most 1 % of each; name their folder in"
+    " client.yaml (data.acceptance), and freeze"
+)
+
+
+def errors_text(errors: Errors | None) -> Text:
+    """How many of how many, and the bound."""
+    if errors is None:
+        return text("not known")
+    return text(
+        "{wrong} of {records}, at most {most:.1f} %",
+        wrong=errors.wrong,
+        records=errors.records,
+        most=100 * errors.most(),
+    )
+
+
+def judgement_lines(judgements: Sequence[Judgement], manifest: ModelsManifest) -> Iterator[str]:
+    """Every model on the acceptance set, at its threshold."""
+    if not judgements:
+        yield NO_SET
+        return
+    yield text("on the acceptance set, with 95 % bounds:")
+    for judgement in judgements:
+        yield text(
+            "  {model:24} threshold {value:g}: false accepts {accepts}; false rejects {rejects};"
+            " other label {wrong}",
+            model=judgement.model,
+            value=judgement.threshold,
+            accepts=errors_text(judgement.false_accepts),
+            rejects=errors_text(judgement.false_rejects),
+            wrong=errors_text(judgement.wrong_labels),
+        )
+    yield from missing_lines(next(row for row in judgements if row.model == manifest.kept))
+
+
+def missing_lines(judgement: Judgement) -> Iterator[str]:
+    """How many more records would show that at most one in a hundred is called wrong."""
+    if judgement.false_accepts is None or judgement.false_rejects is None:
+        yield text('which labels are good is not known: name them in client.yaml ("data.good")')
+        return
+    yield text(
+        "at most 1 % is shown by {good} more good and {defective} more defective records without"
+        " another wrong call",
+        good=judgement.false_rejects.missing(),
+        defective=judgement.false_accepts.missing(),
+    )
+
+
+COMMANDS = (threshold,)  # Of the group `models`

@@ -1,0 +1,212 @@
+"""The acceptance set: labelled records that judge models, and are never released or trained on.
+
+``data.acceptance`` in ``client.yaml`` names a folder of them, or a share of the data set that
+``freeze`` sets aside. They are encoded, and fixed by their hash in the snapshot. A record that a
+release or a model has met before, by its content or its privacy unit, is left out and named.
+
+*Guarantee.* Whether a unit is set aside depends on its own keyed digest and on public settings
+alone, never on how many records a class has: one record more or less moves no other, and the
+sensitivity of a release is that of a data set without those set aside. That every class has
+labels enough to spare is therefore the owner's to judge (``freeze`` says what there is).
+"""
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.inspection import Inspection, inspect
+from wg_client.data.survey import survey
+from wg_core import atomic
+from wg_core.errors import DataError, VerificationError
+from wg_core.release import overlap
+from wg_core.release.freeze import RecordEncoder, frozen_records
+from wg_core.release.query import open_ledger
+from wg_core.site import locks
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.snapshot import DIGEST_BYTES, FrozenRecords, Listing, Problem
+from wg_core.wire import canonical
+
+_CHUNK = 64
+_TRAINED = "trained.digests"
+_TRAINED_LIMIT = 4 << 30
+_LISTING_LIMIT = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AcceptanceSet:
+    """Its records.
+
+    Attributes:
+        features: Local features, float32 ``[a, D]``.
+        records: Labels, keyed digests, places.
+        listing: Names, and the folder or file that they are below.
+    """
+
+    features: NDArray[np.float32]
+    records: FrozenRecords
+    listing: Listing
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def independent(self) -> NDArray[np.intp]:
+        """One record of each privacy unit, by chance: bounds take records as independent."""
+        order = np.lexsort((self.records.contents[:, 0], self.records.contents[:, 1]))
+        firsts = np.unique(self.records.units[order], axis=0, return_index=True)[1]
+        return np.sort(order[firsts])
+
+    def encode(self) -> bytes:
+        """As the snapshot keeps it."""
+        buffer = io.BytesIO()
+        listing = np.frombuffer(canonical.encode(self.listing), dtype=np.uint8)
+        arrays = self.records.arrays()
+        np.savez(buffer, features=self.features, listing=listing, **arrays)  # type: ignore[arg-type]
+        return buffer.getvalue()
+
+
+def decode(data: bytes, subject: str) -> AcceptanceSet:
+    """From a snapshot's bytes.
+
+    Raises:
+        VerificationError: They are none.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            records = FrozenRecords(**{name: file[name] for name in FrozenRecords.__slots__})
+            features, listing = file["features"], file["listing"].tobytes()
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise VerificationError(f"{subject}: damaged: {error}") from error
+    return AcceptanceSet(
+        features=features,
+        records=records,
+        listing=canonical.decode(Listing, listing, subject=subject, limit=_LISTING_LIMIT),
+    )
+
+
+def take_out(
+    home: ClientHome, config: ClientConfig, inspection: Inspection, encoder: RecordEncoder
+) -> tuple[Inspection, AcceptanceSet | None]:
+    """Split a data set into what may be released and trained on, and the acceptance set.
+
+    What was left out of the acceptance set is among the problems of the inspection returned.
+
+    Args:
+        inspection: The data set, looked through.
+        encoder: Makes the features.
+
+    Raises:
+        DataError: The folder cannot be read, or something in it cannot be used.
+    """
+    setting = config.data.acceptance
+    if setting is None:
+        return inspection, None
+    secret = home.load_secret()
+    everything = frozen_records(config, inspection, secret)
+    if isinstance(setting, str):
+        main, path = inspection, setting
+        spare = _folder(config, Path(setting), encoder.modality)
+    else:
+        by_record = config.privacy.unit_rule == "record"
+        aside = _chances(everything) < setting
+        aside &= (everything.labels >= 0) | (not by_record)
+        main, path = inspection.take(np.flatnonzero(~aside).tolist()), config.data.path
+        spare = inspection.take(np.flatnonzero(aside).tolist())
+    records = frozen_records(config, spare, secret)
+    met = _met(home) | _digests(frozen_records(config, main, secret))
+    fresh = np.array(
+        [
+            bytes(content) not in met and bytes(unit) not in met
+            for content, unit in zip(records.contents, records.units, strict=True)
+        ],
+        dtype=bool,
+    )
+    labelled = records.labels >= 0
+    names = spare.data.names
+    problems = [
+        Problem(name=names[row], reason=_MET if labelled[row] else _UNLABELLED)
+        for row in np.flatnonzero(~(fresh & labelled))
+    ]
+    kept = spare.take(np.flatnonzero(fresh & labelled).tolist())
+    acceptance = AcceptanceSet(
+        features=_encoded(kept, encoder),
+        records=frozen_records(config, kept, secret),
+        listing=Listing(path=path, names=kept.data.names),
+    )
+    return replace(main, problems=(*main.problems, *problems)), acceptance
+
+
+_MET = (
+    "not in the acceptance set: it, or its privacy unit, is in the data set, was released, or a"
+    " model was trained on it"
+)
+_UNLABELLED = "not in the acceptance set: it has no label"
+
+
+def note_trained(home: ClientHome, records: FrozenRecords) -> None:
+    """Note records that a model is trained on: they judge none from now on.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    digests = _trained(home) | _digests(records)
+    home.units.mkdir(mode=0o700, exist_ok=True)
+    atomic.write_bytes(home.units / _TRAINED, b"".join(sorted(digests)), mode=atomic.PRIVATE)
+
+
+def _folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
+    spare = inspect(
+        survey(
+            path,
+            config.data.labels,
+            unit_column=config.data.unit_column,
+            modality=modality,
+            reading=config.data.reading,
+        ),
+        units=config.privacy.unit_rule != "record",
+    )
+    for problem in spare.problems:
+        raise DataError(f"data.acceptance: {path}: {problem.name}: {problem.reason}")
+    return spare
+
+
+def _chances(records: FrozenRecords) -> NDArray[np.float64]:
+    """A number of [0, 1) for each record that its privacy unit's keyed digest alone decides."""
+    words = np.ascontiguousarray(records.units[:, :8]).view(">u8")
+    return np.asarray(words.ravel() / 2.0**64, dtype=np.float64)
+
+
+def _encoded(spare: Inspection, encoder: RecordEncoder) -> NDArray[np.float32]:
+    parts = [np.zeros((0, encoder.local_dimension), dtype=np.float32)]
+    for start in range(0, len(spare.data), _CHUNK):
+        rows = range(start, min(start + _CHUNK, len(spare.data)))
+        read = [spare.read(row) for row in rows]
+        for row, (_, digest) in zip(rows, read, strict=True):
+            if digest != spare.digests[row]:
+                raise DataError(f"{spare.data.names[row]}: changed while it was frozen")
+        features = encoder.encode_local([record for record, _ in read])
+        parts.append(np.where(np.isfinite(features), features, 0).astype(np.float32))
+    return np.concatenate(parts)
+
+
+def _met(home: ClientHome) -> frozenset[bytes]:
+    """Keyed digests of all contents and units that were released or trained on."""
+    with locks.release(home), open_ledger(home) as ledger:
+        overlap.remember(home, overlap.history(ledger))
+    return overlap.charged(home) | _trained(home)
+
+
+def _trained(home: ClientHome) -> frozenset[bytes]:
+    path = home.units / _TRAINED
+    if not path.is_file():
+        return frozenset()
+    data = atomic.read_bytes(path, limit=_TRAINED_LIMIT)
+    return frozenset(data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES))
+
+
+def _digests(records: FrozenRecords) -> frozenset[bytes]:
+    return frozenset(bytes(row) for rows in (records.contents, records.units) for row in rows)

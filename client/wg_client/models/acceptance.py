@@ -1,0 +1,187 @@
+"""What a line is accepted by: false accepts and false rejects on records that no model has met.
+
+A record is rejected where the probability that it is of a defect, of all labels that are not good
+ones together, is at least the threshold. Of each privacy unit one record counts, so that bounds may
+take them as independent: the exact one-sided bound of Clopper and Pearson (1934, *Biometrika*
+26(4)). It holds for a threshold that was chosen before these records were seen; one that is chosen
+by them needs new ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtrin, betaincinv, softmax
+
+from wg_client.data import plant as plants
+from wg_client.data.acceptance_set import AcceptanceSet
+from wg_client.data.plant import Plant
+from wg_client.data.site_data import SiteData
+from wg_client.fitting.linear_head import Floats, Ints
+from wg_client.models import adoption, predict
+from wg_client.models.adoption import Chosen
+from wg_client.models.manifest import ModelsManifest
+from wg_client.models.sight import Inputs
+from wg_core.site.home import ClientHome
+
+GOOD_NAMES = frozenset(
+    {"ok", "good", "normal", "pass", "no defect", "良品", "正常", "合格", "異常なし", "良"}
+)
+"""Labels that mean "no defect" by their name, in small letters."""
+
+
+def good_labels(labels: Sequence[str], declared: Sequence[str] | None) -> tuple[str, ...]:
+    """Labels that mean "no defect": those that the plant declared, or by their names."""
+    if declared is not None:
+        return tuple(declared)
+    return tuple(label for label in labels if label.casefold() in GOOD_NAMES)
+
+
+def good_mask(labels: Sequence[str], declared: Sequence[str] | None) -> NDArray[np.bool_] | None:
+    """Which labels mean "no defect", ``[K]``; None where it is none of them, or all."""
+    mask = np.isin(labels, good_labels(labels, declared))
+    return mask if 0 < mask.sum() < len(mask) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Wrong calls among records that were called."""
+
+    wrong: int
+    records: int
+
+    def most(self, confidence: float = 0.95) -> float:
+        """Share of wrong calls on new records that is not exceeded, with this confidence."""
+        if self.wrong == self.records:
+            return 1.0
+        return float(betaincinv(self.wrong + 1, self.records - self.wrong, confidence))
+
+    def missing(self, share: float = 0.01, confidence: float = 0.95) -> int:
+        """Further records, all called right, after which at most ``share`` is shown."""
+        needed: int = math.ceil(bdtrin(self.wrong, 1 - confidence, share) - 1e-9)
+        return max(0, needed - self.records)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """One model on the acceptance set, at a threshold.
+
+    Attributes:
+        model: Its name.
+        threshold: Least probability of a defect that rejects.
+        false_accepts: Defective records that pass; None where no label says what is good.
+        false_rejects: Good records that are rejected; likewise.
+        wrong_labels: Records that are called by another label than their own.
+    """
+
+    model: str
+    threshold: float
+    false_accepts: Errors | None
+    false_rejects: Errors | None
+    wrong_labels: Errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scores:
+    """What one model says of the acceptance set.
+
+    Attributes:
+        model: Its name.
+        defect: Probability of a defect, ``[a]``.
+        good: Whether each record is good, ``[a]``; None where no label says what is good.
+        right: Whether it is called by its own label, ``[a]``.
+    """
+
+    model: str
+    defect: Floats
+    good: NDArray[np.bool_] | None
+    right: NDArray[np.bool_]
+
+    def at(self, threshold: float) -> Judgement:
+        """Count at a threshold."""
+        accepts = rejects = None
+        if self.good is not None:
+            rejected = self.defect >= threshold
+            accepts = Errors(int((~rejected & ~self.good).sum()), int((~self.good).sum()))
+            rejects = Errors(int((rejected & self.good).sum()), int(self.good.sum()))
+        return Judgement(
+            model=self.model,
+            threshold=threshold,
+            false_accepts=accepts,
+            false_rejects=rejects,
+            wrong_labels=Errors(int((~self.right).sum()), len(self.right)),
+        )
+
+    def curve(self, points: int) -> list[Judgement]:
+        """Counts at evenly spaced thresholds between 0 and 1."""
+        return [self.at(threshold) for threshold in np.linspace(0, 1, points).tolist()]
+
+
+def scores(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> list[Scores]:
+    """Every model of a package on the acceptance set; empty where it can judge none of them.
+
+    It can judge none that were made for other labels or another encoder than the plant's today.
+
+    Raises:
+        VerificationError: A model's file is not the one that was written.
+        DataError: A record is needed once more, and changed since it was frozen.
+    """
+    acceptance, labels = plant.acceptance_set, plant.config.data.labels
+    fits = (manifest.labels, manifest.encoder) == (labels, plant.encoder)
+    if acceptance is None or not len(acceptance) or not fits:
+        return []
+    rows = acceptance.independent
+    inputs, truth = (
+        _inputs(home, plant, acceptance, manifest)[rows],
+        acceptance.records.labels[rows],
+    )
+    good = good_mask(labels, plant.config.data.good)
+    return [
+        _scores(entry.name, predict.logits(home, manifest, entry.name, inputs), truth, good)
+        for entry in manifest.models
+    ]
+
+
+def judgements(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> list[Judgement]:
+    """Every model of a package on the acceptance set, at its threshold; raises as ``scores``."""
+    return [row.at(threshold(home, manifest, row.model)) for row in scores(home, plant, manifest)]
+
+
+def threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
+    """The threshold of a model: what a person set while it was in use, else even odds."""
+    chosen = Chosen(package_id=manifest.package_id, model=manifest.entry(model).name)
+    return adoption.read(home).threshold_of(chosen)
+
+
+def _inputs(
+    home: ClientHome, plant: Plant, acceptance: AcceptanceSet, manifest: ModelsManifest
+) -> Inputs:
+    """What the package's models see of the acceptance set."""
+    heads = not manifest.whole_networks and manifest.network is None
+    if heads and manifest.local_encoder == plant.local_encoder:
+        return acceptance.features.astype(np.float64)
+    modality = plant.data.modality
+    data = SiteData(
+        records=plants.stored_records(
+            home, plant.config, acceptance.listing, acceptance.records, modality
+        ),
+        modality=modality,
+        labels=acceptance.records.labels,
+        label_names=plant.config.data.labels,
+        names=acceptance.listing.names,
+    )
+    return predict.encode_records(home, manifest, data)
+
+
+def _scores(model: str, logits: Floats, truth: Ints, good: NDArray[np.bool_] | None) -> Scores:
+    defects = np.ones(logits.shape[1], dtype=bool) if good is None else ~good
+    return Scores(
+        model=model,
+        defect=softmax(logits, axis=1)[:, defects].sum(axis=1),
+        good=None if good is None else good[truth],
+        right=logits.argmax(axis=1) == truth,
+    )
