@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -16,8 +16,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.models.acceptance import Errors, Judgement
-    from wg_client.models.manifest import ModelsManifest
+    from wg_client.models.acceptance import Acceptance, Errors, Judgement
 
 
 @click.command("threshold")
@@ -32,18 +31,17 @@ def threshold(home: ClientHome, value: float | None, by: str | None, as_json: bo
     counted on the acceptance set (data.acceptance in client.yaml).
     """
     from wg_client.data import plant as plants
-    from wg_client.models import acceptance, adoption
+    from wg_client.models import adoption
+    from wg_client.models.acceptance import acceptance
 
     manifest, name = chosen(home, None, None)
     if value is not None:
         if by is None:
             raise UsageError("--by: say who decides; a role will do")
         adoption.set_threshold(home, value, by)
-    now = acceptance.threshold(home, manifest, name)
-    plant = plants.open_plant(home)
-    scores = {row.model: row for row in acceptance.scores(home, plant, manifest)}
-    curve = scores[name].curve(points=11) if name in scores else []
-    judged = scores[name].at(now) if curve else None
+    judged = acceptance(home, plants.open_plant(home), manifest)
+    now = adoption.read(home).now.threshold
+    curve = judged.scores[name].curve(points=11) if judged.scores else []
     lines: list[str] = [text("threshold: {value:g}", value=now)]
     for judgement in curve:
         lines.append(
@@ -54,7 +52,8 @@ def threshold(home: ClientHome, value: float | None, by: str | None, as_json: bo
                 rejects=errors_text(judgement.false_rejects),
             )
         )
-    lines += [NO_SET] if judged is None else missing_lines(judged)
+    judgement_now = judged.of(name)
+    lines += [NO_SET] if judgement_now is None else missing_lines(judgement_now)
     document = {
         "package": manifest.package_id,
         "model": name,
@@ -83,23 +82,24 @@ def errors_text(errors: Errors | None) -> Text:
     )
 
 
-def judgement_lines(judgements: Sequence[Judgement], manifest: ModelsManifest) -> Iterator[str]:
+def judgement_lines(judged: Acceptance) -> Iterator[str]:
     """Every model on the acceptance set, at its threshold."""
-    if not judgements:
+    kept = judged.of(judged.kept)
+    if kept is None:
         yield NO_SET
         return
     yield text("on the acceptance set, with 95 % bounds:")
-    for judgement in judgements:
+    for name, judgement in judged.judgements.items():
         yield text(
             "  {model:24} threshold {value:g}: false accepts {accepts}; false rejects {rejects};"
             " other label {wrong}",
-            model=judgement.model,
+            model=name,
             value=judgement.threshold,
             accepts=errors_text(judgement.false_accepts),
             rejects=errors_text(judgement.false_rejects),
             wrong=errors_text(judgement.wrong_labels),
         )
-    yield from missing_lines(next(row for row in judgements if row.model == manifest.kept))
+    yield from missing_lines(kept)
 
 
 def missing_lines(judgement: Judgement) -> Iterator[str]:

@@ -12,7 +12,7 @@ import click
 from wg_client.cli.options import allow_empty_option, home_option, set_aside_option
 from wg_core import cli, errors
 from wg_core.cli import emit, json_option, next_step, note, printable, say, show
-from wg_core.language import current, template, text
+from wg_core.language import current, listed, template, text
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -126,7 +126,19 @@ def freeze_document(frozen: Frozen) -> dict[str, Any]:
         "records": frozen.records,
         "set_aside": canonical.to_builtins(frozen.listing.set_aside),
         "duplicates": canonical.to_builtins(frozen.listing.duplicates),
+        "acceptance": acceptance_counts(frozen),
     }
+
+
+def acceptance_counts(frozen: Frozen) -> dict[str, int]:
+    """Records of the acceptance set, by label; empty: there is none."""
+    from wg_client.data import acceptance_set
+
+    data, labels = frozen.snapshot.acceptance(), frozen.snapshot.manifest.schema.labels
+    if not data:
+        return {}
+    records = acceptance_set.decode(data, str(frozen.snapshot.folder)).records
+    return {name: int((records.labels == at).sum()) for at, name in enumerate(labels)}
 
 
 def frozen_lines(frozen: Frozen) -> list[str]:
@@ -144,6 +156,16 @@ def frozen_lines(frozen: Frozen) -> list[str]:
             records=frozen.records,
             left_out=len(listing.set_aside),
             duplicates=len(listing.duplicates),
+        ),
+        *(
+            [
+                text(
+                    "acceptance set, never released and never trained on: {counts}",
+                    counts=listed([f"{printable(name)} {count}" for name, count in counts.items()]),
+                )
+            ]
+            if (counts := acceptance_counts(frozen))
+            else []
         ),
     ]
 

@@ -97,10 +97,10 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
         f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {entry.origin}"
         for entry in manifest.models
     ]
-    judgements = judging.judgements(home, plants.open_plant(home), manifest)
-    lines += judgement_lines(judgements, manifest)
-    document = canonical.to_builtins(manifest) | {"acceptance": canonical.to_builtins(judgements)}
-    show(document, lines, as_json)
+    judged = judging.acceptance(home, plants.open_plant(home), manifest)
+    lines += judgement_lines(judged)
+    figures = {"acceptance": canonical.to_builtins(judged.judgements)}
+    show(canonical.to_builtins(manifest) | figures, lines, as_json)
 
 
 def _list(home: ClientHome, as_json: bool) -> None:

@@ -10,8 +10,8 @@ by them needs new ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,17 +68,15 @@ class Errors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """One model on the acceptance set, at a threshold.
+    """A model on the acceptance set, at a threshold.
 
     Attributes:
-        model: Its name.
         threshold: Least probability of a defect that rejects.
         false_accepts: Defective records that pass; None where no label says what is good.
         false_rejects: Good records that are rejected; likewise.
         wrong_labels: Records that are called by another label than their own.
     """
 
-    model: str
     threshold: float
     false_accepts: Errors | None
     false_rejects: Errors | None
@@ -90,13 +88,11 @@ class Scores:
     """What one model says of the acceptance set.
 
     Attributes:
-        model: Its name.
         defect: Probability of a defect, ``[a]``.
         good: Whether each record is good, ``[a]``; None where no label says what is good.
         right: Whether it is called by its own label, ``[a]``.
     """
 
-    model: str
     defect: Floats
     good: NDArray[np.bool_] | None
     right: NDArray[np.bool_]
@@ -109,7 +105,6 @@ class Scores:
             accepts = Errors(int((~rejected & ~self.good).sum()), int((~self.good).sum()))
             rejects = Errors(int((rejected & self.good).sum()), int(self.good.sum()))
         return Judgement(
-            model=self.model,
             threshold=threshold,
             false_accepts=accepts,
             false_rejects=rejects,
@@ -121,34 +116,55 @@ class Scores:
         return [self.at(threshold) for threshold in np.linspace(0, 1, points).tolist()]
 
 
-def scores(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> list[Scores]:
-    """Every model of a package on the acceptance set; empty where it can judge none of them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """Every model of a package on the acceptance set, each at its threshold.
 
-    It can judge none that were made for other labels or another encoder than the plant's today.
+    Attributes:
+        kept: Name of the model kept.
+        scores: By model; empty where the set can judge none of them, or there is none.
+        thresholds: By model.
+    """
+
+    kept: str
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, model: str) -> Judgement | None:
+        """One model at its threshold; None where it was not judged."""
+        scores = self.scores.get(model)
+        return None if scores is None else scores.at(self.thresholds[model])
+
+    @property
+    def judgements(self) -> dict[str, Judgement]:
+        """All models, in order, by name."""
+        return {name: scores.at(self.thresholds[name]) for name, scores in self.scores.items()}
+
+
+def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acceptance:
+    """Judge the models of a package; none that has other labels or another encoder than the plant.
 
     Raises:
         VerificationError: A model's file is not the one that was written.
         DataError: A record is needed once more, and changed since it was frozen.
     """
-    acceptance, labels = plant.acceptance_set, plant.config.data.labels
+    records, labels = plant.acceptance_set, plant.config.data.labels
     fits = (manifest.labels, manifest.encoder) == (labels, plant.encoder)
-    if acceptance is None or not len(acceptance) or not fits:
-        return []
-    rows = acceptance.independent
-    inputs, truth = (
-        _inputs(home, plant, acceptance, manifest)[rows],
-        acceptance.records.labels[rows],
-    )
+    if records is None or not len(records) or not fits:
+        return Acceptance(kept=manifest.kept)
+    rows = records.independent
+    inputs = _inputs(home, plant, records, manifest)[rows]
+    truth = records.records.labels[rows]
     good = good_mask(labels, plant.config.data.good)
-    return [
-        _scores(entry.name, predict.logits(home, manifest, entry.name, inputs), truth, good)
-        for entry in manifest.models
-    ]
-
-
-def judgements(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> list[Judgement]:
-    """Every model of a package on the acceptance set, at its threshold; raises as ``scores``."""
-    return [row.at(threshold(home, manifest, row.model)) for row in scores(home, plant, manifest)]
+    names = [entry.name for entry in manifest.models]
+    return Acceptance(
+        kept=manifest.kept,
+        scores={
+            name: _scores(predict.logits(home, manifest, name, inputs), truth, good)
+            for name in names
+        },
+        thresholds={name: threshold(home, manifest, name) for name in names},
+    )
 
 
 def threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
@@ -158,29 +174,28 @@ def threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
 
 
 def _inputs(
-    home: ClientHome, plant: Plant, acceptance: AcceptanceSet, manifest: ModelsManifest
+    home: ClientHome, plant: Plant, judging: AcceptanceSet, manifest: ModelsManifest
 ) -> Inputs:
     """What the package's models see of the acceptance set."""
     heads = not manifest.whole_networks and manifest.network is None
     if heads and manifest.local_encoder == plant.local_encoder:
-        return acceptance.features.astype(np.float64)
+        return judging.features.astype(np.float64)
     modality = plant.data.modality
     data = SiteData(
         records=plants.stored_records(
-            home, plant.config, acceptance.listing, acceptance.records, modality
+            home, plant.config, judging.listing, judging.records, modality
         ),
         modality=modality,
-        labels=acceptance.records.labels,
+        labels=judging.records.labels,
         label_names=plant.config.data.labels,
-        names=acceptance.listing.names,
+        names=judging.listing.names,
     )
     return predict.encode_records(home, manifest, data)
 
 
-def _scores(model: str, logits: Floats, truth: Ints, good: NDArray[np.bool_] | None) -> Scores:
+def _scores(logits: Floats, truth: Ints, good: NDArray[np.bool_] | None) -> Scores:
     defects = np.ones(logits.shape[1], dtype=bool) if good is None else ~good
     return Scores(
-        model=model,
         defect=softmax(logits, axis=1)[:, defects].sum(axis=1),
         good=None if good is None else good[truth],
         right=logits.argmax(axis=1) == truth,

@@ -344,15 +344,15 @@ def _decided(
     except DecodeError as error:
         raise UsageError(f"--by: {error}") from error
     change = replace(change, when=int(time.time()), what=event, by=by, subject=subject, why=why)
-    _append(home, history, change)
-    return change
+    return _append(home, history, change)
 
 
-def _append(home: ClientHome, history: Adoption, change: Change) -> None:
+def _append(home: ClientHome, history: Adoption, change: Change) -> Change:
     if change.what != "threshold":
         change = replace(change, threshold=history.threshold_of(change.in_use))
     data = canonical.encode(replace(history, changes=(*history.changes, change)))
     atomic.write_bytes(home.models / FILE, data, mode=atomic.PRIVATE)
+    return change
 
 
 def _manifest(home: ClientHome, chosen: Chosen) -> ModelsManifest:

@@ -141,12 +141,27 @@ def reliability(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Drawi
         for probability, share, count in points
     ]
     ideal = Line("", f"M{_x(0)} {_y(0, 0)}L{_x(1)} {_y(1, 0)}", ())
-    ticks = tuple(Tick(_x(share), f"{100 * share:.0f}") for share in (0, 0.25, 0.5, 0.75, 1))
-    return Drawing((_line("", dots), ideal), ticks, _percents(0.0))
+    return Drawing((_line("", dots), ideal), _SHARE_TICKS, _percents(0.0))
+
+
+def shares(lines: Sequence[tuple[str, Sequence[tuple[float, float, str]]]]) -> Drawing:
+    """Lines of shares against shares.
+
+    Args:
+        lines: Name and points of each: both places in 0 to 1, and what a point says.
+    """
+    drawn = tuple(
+        _line(name, [(_x(across), _y(up, 0.0), said) for across, up, said in points])
+        for name, points in lines
+    )
+    return Drawing(drawn, _SHARE_TICKS, _percents(0.0))
 
 
 def _x(share: float) -> float:
     return round(LEFT + (RIGHT - LEFT) * share, 1)
+
+
+_SHARE_TICKS = tuple(Tick(_x(share), f"{100 * share:.0f}") for share in (0, 0.25, 0.5, 0.75, 1))
 
 
 def _y(share: float, low: float) -> float:

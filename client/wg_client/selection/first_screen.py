@@ -11,7 +11,8 @@ import numpy as np
 
 from wg_client.data.plant import Plant
 from wg_client.methods import registry
-from wg_client.models.acceptance import good_labels
+from wg_client.methods.names import LOCAL
+from wg_client.models.acceptance import Acceptance, good_labels
 from wg_client.models.manifest import Finding
 from wg_client.selection import defects, gain
 from wg_client.selection.defects import Figures, Share
@@ -65,7 +66,12 @@ class FirstScreen:
 
 
 def first_screen(
-    root: Path, plant: Plant, outcome: Outcome, spend: Spend, in_use: bool
+    root: Path,
+    plant: Plant,
+    outcome: Outcome,
+    spend: Spend,
+    judged: Acceptance,
+    in_use: bool,
 ) -> FirstScreen:
     """Put it together.
 
@@ -74,6 +80,7 @@ def first_screen(
         plant: The plant.
         outcome: Of the selection.
         spend: Of the plant's budget.
+        judged: Models on the acceptance set.
         in_use: Whether `predict` uses this package's model; else it predicts beside another.
     """
     labels = plant.data.label_names
@@ -88,6 +95,7 @@ def first_screen(
         why,
         (
             Part(text("What changes"), tuple(_changes(outcome, figures, absent))),
+            Part(text("What a line is accepted by"), tuple(_acceptance(judged))),
             Part(text("What it costs in privacy"), tuple(_privacy(plant, spend))),
             Part(text("What cannot be known"), tuple(_unknown(outcome, figures, absent))),
             Part(
@@ -163,6 +171,44 @@ def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> Itera
         yield text(
             "It can also name {classes}, which your own model cannot.", classes=_list(absent)
         )
+
+
+def _acceptance(judged: Acceptance) -> Iterator[Text]:
+    """False accepts and rejects of the kept model, or what is not known, and what would tell."""
+    kept, local = judged.of(judged.kept), judged.of(LOCAL)
+    if kept is None:
+        yield text(
+            "Not known: how many defective records pass and how many good ones are rejected. A"
+            " folder of records that nothing has learnt from would tell (data.acceptance): 299 good"
+            " and 299 defective ones without a wrong call show at most 1 in 100."
+        )
+        return
+    if kept.false_accepts is None or kept.false_rejects is None:
+        yield text("Which labels are good is not known: name them (data.good).")
+        return
+    for words, errors in ((_PASS, kept.false_accepts), (_REJECTED, kept.false_rejects)):
+        most = f"{100 * errors.most():.1f}"
+        yield text(words, wrong=errors.wrong, records=errors.records, most=most)
+    local_accepts = None if local is None else local.false_accepts
+    local_rejects = None if local is None else local.false_rejects
+    if local_accepts and local_rejects and judged.kept != LOCAL:
+        yield text(
+            "Your own model would let {accepts} pass and reject {rejects}.",
+            accepts=local_accepts.wrong,
+            rejects=local_rejects.wrong,
+        )
+    missing = kept.false_rejects.missing(), kept.false_accepts.missing()
+    if any(missing):
+        yield text(
+            "At most 1 in 100 is shown by {good} more good and {defective} more defective records"
+            " without another wrong call.",
+            good=missing[0],
+            defective=missing[1],
+        )
+
+
+_PASS = template("Of {records} defective records it lets {wrong} pass: at most {most} in 100.")
+_REJECTED = template("Of {records} good records it rejects {wrong}: at most {most} in 100.")
 
 
 def _counted(share: Share, kept_template: str, comparison_template: str) -> Text:

@@ -18,6 +18,7 @@ from wg_client.languages import speaks
 from wg_client.methods import registry
 from wg_client.methods.names import LOCAL
 from wg_client.models import adoption
+from wg_client.models.acceptance import Acceptance, acceptance
 from wg_client.models.manifest import Finding, ModelsManifest
 from wg_client.selection import charts
 from wg_client.selection.checks import robustness
@@ -48,7 +49,8 @@ def write_report(
     """Render the report on a package in every language, write it; returns what it recommends."""
     spend = read_spend(home, plant.config)
     in_use = adoption.in_use(home)[0].package_id == manifest.package_id
-    context = page_context(home, plant, manifest, outcome, spend, in_use=in_use)
+    judged = acceptance(home, plant, manifest)
+    context = page_context(home, plant, manifest, outcome, spend, judged, in_use=in_use)
     preferred = plant.config.language or language.from_environment()
     for page_language in map(speaks, language.CODES):
         page = render(context, page_language).encode("utf-8")
@@ -81,15 +83,18 @@ def page_context(
     manifest: ModelsManifest,
     outcome: Outcome,
     spend: Spend,
+    judged: Acceptance,
     *,
     in_use: bool,
 ) -> dict[str, Any]:
     """What the template is given; sentences in it are ``language.Text``."""
     labelled = len(outcome.records.labels)
-    judged = outcome.out_of_fold(outcome.kept)
+    out_of_fold = outcome.out_of_fold(outcome.kept)
     names = plant.data.label_names
     table = (
-        [] if judged is None else charts.confusion(judged.predictions, outcome.labels, len(names))
+        []
+        if out_of_fold is None
+        else charts.confusion(out_of_fold.predictions, outcome.labels, len(names))
     )
     present = set(outcome.records.labels.tolist())
     return {
@@ -97,7 +102,9 @@ def page_context(
         "manifest": manifest,
         "outcome": outcome,
         "spend": spend,
-        "first": first_screen(home.root, plant, outcome, spend, in_use),
+        "first": first_screen(home.root, plant, outcome, spend, judged, in_use),
+        "acceptance": judged,
+        "acceptance_curve": _curve(judged),
         "title": _title,
         "word": text,
         "failure_names": {failure.code: text(failure.name) for failure in FAILURES},
@@ -111,12 +118,14 @@ def page_context(
         "confusion": table if len(names) <= charts.MATRIX_LIMIT else [],
         "mistakes": _mistakes(table, names),
         "reliability": (
-            None if judged is None else charts.reliability(judged.logits[0], outcome.labels)
+            None
+            if out_of_fold is None
+            else charts.reliability(out_of_fold.logits[0], outcome.labels)
         ),
         "robustness": _robustness(outcome),
         "kept_findings": [f for f in outcome.findings if f.model == outcome.kept],
         "rejected": _rejected(outcome),
-        "repeats": 0 if judged is None else len(judged.logits),
+        "repeats": 0 if out_of_fold is None else len(out_of_fold.logits),
         "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest.applied)),
         "version": __version__,
     }
@@ -148,6 +157,23 @@ def _gains(outcome: Outcome) -> charts.Rows | None:
         ends = 100 * (estimate.mean - half), 100 * (estimate.mean + half)
         values.append((_title(name), shown, 100 * estimate.mean, *ends))
     return charts.bars(values, 0.0, "+.1f", zero=False) if values else None
+
+
+def _curve(judged: Acceptance) -> charts.Drawing | None:
+    """False accepts and false rejects of the kept model by its threshold."""
+    scores = judged.scores.get(judged.kept)
+    if scores is None or scores.good is None:
+        return None
+    points: dict[str, list[tuple[float, float, str]]] = {"false rejects": [], "false accepts": []}
+    for at in scores.curve(points=21):
+        for name, errors in (
+            ("false rejects", at.false_rejects),
+            ("false accepts", at.false_accepts),
+        ):
+            if errors is not None and errors.records:
+                said = f"{at.threshold:.2f}: {errors.wrong} / {errors.records}"
+                points[name].append((at.threshold, errors.wrong / errors.records, said))
+    return charts.shares([(name, line) for name, line in points.items() if line])
 
 
 def _robustness(outcome: Outcome) -> charts.Rows | None:

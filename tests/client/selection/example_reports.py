@@ -13,6 +13,7 @@ from tests.client.selected import selected
 
 from wg_client.data.plant import Plant
 from wg_client.fitting.linear_head import LinearHead, fit_lda
+from wg_client.models.acceptance import Acceptance, Scores
 from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.report import page_context
@@ -35,7 +36,9 @@ def context(case: str) -> Mapping[str, Any]:
     manifest = _manifest(outcome, labels)
     plant, spend = _plant(labels, outcome), _spend(case)
     home = ClientHome(Path("plant"))
-    return page_context(home, plant, manifest, outcome, spend, in_use=case != "many")
+    return page_context(
+        home, plant, manifest, outcome, spend, _judged(outcome), in_use=case != "many"
+    )
 
 
 CASES = ("kept", "own", "unlabelled", "unseen", "one class", "many")
@@ -70,6 +73,26 @@ def _plant(labels: tuple[str, ...], outcome: Outcome) -> Plant:
     records: Any = kind()
     records.label_names = labels
     return cast(Plant, SimpleNamespace(config=config, data=records))
+
+
+def _judged(outcome: Outcome) -> Acceptance:
+    """Of the models that were kept with labels: 80 records that they tell apart more or less."""
+    if not outcome.accepted or not len(outcome.labels):
+        return Acceptance(kept=outcome.kept)
+    rng = np.random.default_rng(7)
+    good = np.arange(80) < 50
+    return Acceptance(
+        kept=outcome.kept,
+        scores={
+            name: Scores(
+                defect=np.clip(rng.normal(0.8 - 0.6 * good, 0.15), 0, 1),
+                good=good,
+                right=rng.random(80) < 0.8,
+            )
+            for name in outcome.models
+        },
+        thresholds=dict.fromkeys(outcome.models, 0.5),
+    )
 
 
 def _manifest(outcome: Outcome, labels: tuple[str, ...]) -> ModelsManifest:

@@ -38,7 +38,7 @@ def test_the_first_screen_says_what_to_do_and_what_is_not_known() -> None:
     assert "Use this model" in said["kept"] and "defective records it finds about" in said["kept"]
     assert "Keep your own model" in said["own"] and "had a part in them" in said["own"]
     assert "Nothing was measured here" in said["unlabelled"]
-    assert "defective records" not in said["unlabelled"]
+    assert "defective records it finds" not in said["unlabelled"]
     assert "no labelled record of it here" in said["unseen"]
     assert "nobody could check it on the others" in said["one class"]
     assert "better than what you can make alone" not in said["one class"]

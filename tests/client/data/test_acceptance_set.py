@@ -1,0 +1,112 @@
+"""Acceptance records are in no release and no training; to set them aside moves no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.client.conftest import LABELS, MakePlant, TestPlant, write_npz
+
+from wg_client.data import plant as plants
+from wg_client.data.acceptance_set import AcceptanceSet
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.selection.delivery import take_package
+from wg_core.errors import ConfigError, DataError, VerificationError
+from wg_core.site.config import DataConfig, PrivacyConfig
+
+
+def _acceptance(plant: TestPlant) -> AcceptanceSet:
+    opened = plants.open_plant(plant.home).acceptance_set
+    assert opened is not None
+    return opened
+
+
+def _folder(tmp_path: Path, counts: dict[int, int], seed: int = 9) -> str:
+    return str(write_npz(tmp_path / f"spare-{seed}.npz", counts, seed, LABELS))
+
+
+def test_a_folder_of_them_changes_no_release(make_plant: MakePlant, tmp_path: Path) -> None:
+    alone = make_plant({0: 5, 1: 5})
+    judged = make_plant(
+        {0: 5, 1: 5}, name="plant-b", acceptance=_folder(tmp_path, {0: 4, 1: 3, 2: 1})
+    )
+    assert len(_acceptance(judged)) == 8
+    np.testing.assert_array_equal(
+        plants.open_plant(alone.home).snapshot.statistics(),
+        plants.open_plant(judged.home).snapshot.statistics(),
+    )
+
+
+def test_a_record_of_the_data_set_judges_nothing(make_plant: MakePlant, tmp_path: Path) -> None:
+    same = _folder(tmp_path, {0: 4, 1: 4}, seed=3)  # drawn as the plant's own are
+    plant = make_plant({0: 4, 1: 4}, frozen=False, acceptance=same)
+    frozen = plant.freeze()
+    assert frozen.records == 8 and len(_acceptance(plant)) == 0
+    assert all("acceptance set" in problem.reason for problem in frozen.listing.set_aside)
+
+
+def test_a_share_leaves_the_data_set_and_moves_nothing_else(
+    make_plant: MakePlant, tmp_path: Path
+) -> None:
+    plant = make_plant({0: 12, 1: 12}, acceptance=0.4)
+    aside = {bytes(row) for row in _acceptance(plant).records.contents}
+    main = {bytes(row) for row in plants.open_plant(plant.home).snapshot.records().contents}
+    assert aside and main and not aside & main
+    with np.load(plant.config.data.path) as file:
+        arrays = dict(file)
+    arrays |= {name: arrays[name][:-1] for name in ("x", "y", "group")}
+    np.savez(plant.config.data.path, **arrays)
+    plant.freeze()
+    now = {bytes(row) for row in _acceptance(plant).records.contents}
+    fewer = {bytes(row) for row in plants.open_plant(plant.home).snapshot.records().contents}
+    assert now <= aside and fewer <= main and len(now | fewer) == len(aside | main) - 1
+
+
+def test_units_are_set_aside_whole_and_one_record_of_each_is_judged(make_plant: MakePlant) -> None:
+    plant = make_plant(
+        {0: 12, 1: 12},
+        acceptance=0.5,
+        unit_column="group",
+        privacy=PrivacyConfig(unit_rule="weight"),
+    )
+    acceptance = _acceptance(plant)
+    units = [bytes(row) for row in acceptance.records.units]
+    assert len(units) == 2 * len(set(units))
+    assert len(acceptance.independent) == len(set(units))
+    main = plants.open_plant(plant.home).snapshot.records()
+    assert not set(units) & {bytes(row) for row in main.units}
+
+
+def test_what_a_model_was_trained_on_judges_none_later(
+    make_plant: MakePlant, good_head: LinearHead, tmp_path: Path
+) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    spare = plant.config.data.path
+    other = write_npz(tmp_path / "other.npz", {0: 5, 1: 5}, seed=21, labels=LABELS)
+    data = DataConfig(
+        name=plant.config.data.name,
+        path=str(other),
+        labels=LABELS,
+        encoder=plant.encoder,
+        acceptance=spare,
+    )
+    plant.configure(data=data)
+    plant.freeze()
+    assert len(_acceptance(plant)) == 0
+
+
+def test_a_set_that_changed_on_disk_is_refused(make_plant: MakePlant, tmp_path: Path) -> None:
+    plant = make_plant({0: 4, 1: 4}, acceptance=_folder(tmp_path, {0: 3, 1: 3}))
+    path = plants.open_plant(plant.home).snapshot.folder / "acceptance.npz"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(VerificationError, match="changed since it was frozen"):
+        plants.open_plant(plant.home)
+
+
+def test_a_folder_that_is_not_there_or_a_share_of_all_is_refused(make_plant: MakePlant) -> None:
+    with pytest.raises(DataError, match="not there"):
+        make_plant({0: 4, 1: 4}, acceptance="/nowhere")
+    with pytest.raises(ConfigError, match=r"data\.acceptance"):
+        make_plant({0: 4, 1: 4}, name="plant-b", acceptance=1.0)
