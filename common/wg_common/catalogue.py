@@ -95,6 +95,13 @@ NETWORKS: dict[str, ArchitectureSpec] = {
         ArchitectureSpec(
             "cnn-l", "images", module=_CNN, width=40, domain_shift=True, base_steps=0.3
         ),
+        ArchitectureSpec(
+            "spectrum-lines",
+            "windows",
+            ("whole",),
+            module="wg_common.nets.spectrum_lines",
+            width=64,
+        ),
         ArchitectureSpec("cnn1d-s", "windows", module=_CNN1D, width=8, domain_shift=True),
         ArchitectureSpec("cnn1d-m", "windows", module=_CNN1D, width=16, domain_shift=True),
         ArchitectureSpec(
@@ -107,8 +114,8 @@ NETWORKS: dict[str, ArchitectureSpec] = {
         ),
     )
 }
-"""Whole networks. 24, 82 and 476 thousand parameters; 39 and 82 thousand; 3.4 million, of which
-51 thousand are the network's own and the rest the public base's."""
+"""Whole networks. 24, 82 and 476 thousand parameters; 107 thousand; 39 and 82; 3.4 million, of
+which 51 thousand are the network's own and the rest the public base's."""
 BESIDE: dict[str, ArchitectureSpec] = {
     spec.name: spec
     for spec in (ArchitectureSpec("lite0-low", "images", (), module="wg_common.nets.lite0_low"),)

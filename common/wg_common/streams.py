@@ -41,6 +41,10 @@ class Stream(StrEnum):
     NETWORK_DIVERSITY = "generator.network-diversity"
     CODEC_FOLDS = "generator.codec-folds"
     RETRIEVAL_WEIGHT = "generator.retrieval-weight"
+    SHEET_STEP = "generator.sheet-step"
+    SHEET_VALIDATION = "generator.sheet-validation"
+    SHEET_TEST = "generator.sheet-test"
+    SHEET_ZOO = "generator.sheet-zoo"
     # Of a rendered family: (seed, family, number, ...).
     FAMILY = "family.family"
     SITE = "family.site"
@@ -89,6 +93,10 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.NETWORK_DIVERSITY: 53,
     Stream.CODEC_FOLDS: 54,
     Stream.RETRIEVAL_WEIGHT: 55,
+    Stream.SHEET_STEP: 61,
+    Stream.SHEET_VALIDATION: 62,
+    Stream.SHEET_TEST: 63,
+    Stream.SHEET_ZOO: 64,
     Stream.FAMILY: 1,
     Stream.SITE: 2,
     Stream.MATERIAL: 3,

@@ -32,6 +32,7 @@ def test_it_says_what_each_architecture_takes() -> None:
         "cnn-s": "images",
         "cnn-m": "images",
         "cnn-l": "images",
+        "spectrum-lines": "windows",
         "cnn1d-s": "windows",
         "cnn1d-m": "windows",
         "lite0": "images",

@@ -1,0 +1,264 @@
+"""Simulated rolling element bearings: what their data sheets state, what these leave open, windows.
+
+Each passage of an element over a damaged place is a blow. Blows come at a rate that speed and
+geometry state, but for the slip of elements; the load zone modulates them (an inner ring's damage
+turns with the shaft, an element's with the cage); ageing places make them noise rather than blows.
+The structure between bearing and sensor answers with its resonances (Randall and Antoni, MSSP 25,
+2011; McFadden and Smith, *Model for the vibration produced by a single point defect*, JSV 96,
+1984). Beside it lie noise, some of it through the same structure, tones of shaft, gear and mains,
+and modulations that have nothing to do with the bearing.
+
+Not simulated: changing speed, more than one damage, cage damage, gears as what is damaged.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wg_common.nets.spectrum_lines import WINDOW
+
+CONDITIONS = ("normal", "rolling element", "inner ring", "outer ring")
+LINES = ("shaft", "cage", "element", "inner", "outer")
+"""Lines of an envelope spectrum that a sheet states, in this order."""
+
+_SPAN = 1280  # Samples that are simulated; what is before the last WINDOW is for ringing in
+_RATES = (6000, 51200)  # Hz
+_ANGLES = (0.0, 0.0, 0.0, 15.0, 25.0, 40.0)  # Degrees
+_RESONANCES, _TONES, _MODULATIONS = 5, 6, 3
+_CURVE = 32  # Numbers that a response is told by
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Machines:
+    """Some simulated machines, m of them.
+
+    Attributes:
+        sheets: What is stated of them, ``[m, 7]``: the fields of a data sheet in its order.
+        hidden: What the sheet leaves open, as numbers of order 1, ``[m, HIDDEN]``.
+        rates: True lines in cycles a window, ``[m, 5]``, in the order of ``LINES``.
+        response: Of the structure at each of ``_SPAN / 2 + 1`` frequencies, complex.
+        noise: Amplitude of the noise at the same frequencies.
+        severity: dB of the signal over the noise of each damage, ``[m, 3]``.
+        character: Slip, depth of the load zone, unevenness of blows, share and width of noise.
+        tones: Cycles a window and amplitude, ``[m, 2, _TONES]``.
+        modulations: Cycles a window and depth, ``[m, 2, _MODULATIONS]``.
+    """
+
+    sheets: Tensor
+    hidden: Tensor
+    rates: Tensor
+    response: Tensor
+    noise: Tensor
+    severity: Tensor
+    character: Tensor
+    tones: Tensor
+    modulations: Tensor
+
+    def __len__(self) -> int:
+        return len(self.sheets)
+
+
+HIDDEN = 2 * _CURVE + 3 + 5 + 2 * _MODULATIONS + 1
+
+
+def lines(sheets: Tensor) -> Tensor:
+    """Lines in cycles a window, ``[m, 5]``, of stated figures ``[m, 7]``.
+
+    A damaged element strikes both rings in a turn of its own, so its line is twice its spin.
+    """
+    speed, rate, count, element, pitch, angle, _ = sheets.unbind(dim=1)
+    turns = speed / 60 * WINDOW / rate
+    ratio = element / pitch
+    slant = ratio * torch.cos(torch.deg2rad(angle))
+    cage = (1 - slant) / 2
+    orders = [torch.ones_like(cage), cage, (1 - slant**2) / ratio]
+    orders += [count / 2 * (1 + slant), count / 2 * (1 - slant)]
+    return turns[:, None] * torch.stack(orders, dim=1)
+
+
+class Workshop:
+    """Draws machines and their windows; all that is random comes from one generator."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(shape, generator=self._generator)
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self._generator)
+
+    def _one_of(self, values: tuple[float, ...], count: int) -> Tensor:
+        chosen = torch.randint(len(values), (count,), generator=self._generator)
+        return torch.tensor(values)[chosen]
+
+    def _sheets(self, count: int) -> Tensor:
+        """Sheets of bearings whose elements have room beside each other."""
+        ratio = self._uniform(0.12, 0.34, count)
+        room = (0.95 * math.pi / ratio).clamp(max=24)
+        elements = (6 + (room - 6) * self._uniform(0, 1, count)).floor()
+        pitch = torch.exp(self._uniform(math.log(20), math.log(250), count))
+        speed = self._uniform(10, 60, count)  # Hz
+        turns = torch.exp(self._uniform(math.log(0.6), math.log(8), count))
+        rate = (speed * WINDOW / turns).clamp(*_RATES).round()
+        angle = self._one_of(_ANGLES, count)
+        # A load that is not stated is said to be half of the nominal one.
+        load = torch.where(self._uniform(0, 1, count) < 0.7, self._uniform(0, 1, count), 0.5)
+        return torch.stack([60 * speed, rate, elements, ratio * pitch, pitch, angle, load], dim=1)
+
+    def machines(self, count: int) -> Machines:
+        """New machines."""
+        sheets = self._sheets(count)
+        rate, load = sheets[:, 1], sheets[:, 6]
+        # Motors run a little slower or faster than is stated.
+        rates = lines(sheets) * (1 + 0.004 * self._normal(count, 1))
+        frequencies = torch.fft.rfftfreq(_SPAN)  # In sampling rates
+        response = self._response(rate, frequencies)
+        power = response.abs().square()
+        power = power / power.mean(dim=1, keepdim=True)
+        tilt = frequencies.clamp(min=0.01)[None] ** -self._uniform(-0.5, 1.2, count, 1)
+        tilt = tilt / tilt.mean(dim=1, keepdim=True)
+        own = 10 ** self._uniform(-2, 0, count, 1)  # Of the sensor, rather than of the structure
+        noise = own * tilt + (1 - own) * power
+        severity = self._uniform(-8, 8, count, 1) + 2 * self._normal(count, 3)
+        character = torch.stack(
+            [
+                self._uniform(0, 0.02, count),
+                (0.3 + 0.5 * load + self._uniform(-0.3, 0.2, count)).clamp(0, 1),
+                self._uniform(0, 0.7, count),
+                self._uniform(-0.6, 1, count).clamp(min=0),
+                self._uniform(0.03, 0.15, count),
+            ],
+            dim=1,
+        )
+        tones = self._tones(rates[:, 0], rate)
+        harmonic = torch.tensor([1.0, 2.0]) * rates[:, :1]
+        other = torch.exp(self._uniform(0, math.log(120), count, _MODULATIONS - 2))
+        depth = 0.5 * self._uniform(-0.7, 1, count, _MODULATIONS).clamp(min=0)
+        modulations = torch.stack([torch.cat([harmonic, other], dim=1), depth], dim=1)
+        hidden = torch.cat(
+            [
+                _curve(power),
+                _curve(noise),
+                severity / 5,
+                (character - torch.tensor([0.01, 0.5, 0.35, 0.3, 0.09]))
+                / torch.tensor([0.006, 0.25, 0.2, 0.3, 0.035]),
+                4 * depth,
+                modulations[:, 0].log() - 2,
+                tones[:, 1].square().sum(dim=1, keepdim=True).sqrt() - 1,
+            ],
+            dim=1,
+        )
+        return Machines(
+            sheets=sheets,
+            hidden=hidden,
+            rates=rates,
+            response=response,
+            noise=noise.sqrt(),
+            severity=severity,
+            character=character,
+            tones=tones,
+            modulations=modulations,
+        )
+
+    def _response(self, rate: Tensor, frequencies: Tensor) -> Tensor:
+        """Of one to five damped resonances, at most 9 kHz; complex ``[m, frequencies]``."""
+        count = len(rate)
+        top = (0.45 * rate).clamp(max=9000)[:, None].log()
+        low = math.log(900)
+        position = self._uniform(0, 1, count, _RESONANCES)
+        peak = torch.exp(low + (top - low) * position) / rate[:, None]  # In sampling rates
+        damping = torch.exp(self._uniform(math.log(0.01), math.log(0.08), count, _RESONANCES))
+        gain = self._uniform(0.2, 1, count, _RESONANCES)
+        gain[:, 1:] *= self._uniform(0, 1, count, _RESONANCES - 1) < 0.5
+        f, p = frequencies[None, None], peak[..., None]
+        resonator = p**2 / (p**2 - f**2 + 2j * damping[..., None] * p * f)
+        return (gain[..., None] * damping[..., None] * resonator).sum(dim=1)
+
+    def _tones(self, turns: Tensor, rate: Tensor) -> Tensor:
+        """Harmonics of the shaft, a gear with a side band, mains; ``[m, 2, _TONES]``."""
+        count = len(turns)
+        teeth = self._uniform(9, 70, count).floor()
+        mains = self._one_of((100.0, 120.0), count) * WINDOW / rate
+        cycles = [turns, 2 * turns, 3 * turns, teeth * turns, (teeth + 1) * turns, mains]
+        amplitude = self._uniform(-0.3, 0.8, count, _TONES).clamp(min=0)
+        return torch.stack([torch.stack(cycles, dim=1), amplitude], dim=1)
+
+    def windows(self, machines: Machines, count: int) -> Tensor:
+        """Windows of each condition, ``[m, 4, count, WINDOW]``."""
+        size, conditions = len(machines), len(CONDITIONS)
+        background = self._background(machines, conditions * count)
+        background = background.reshape(size, conditions, count, WINDOW)
+        blows = [self._blows(machines, number, count) for number in range(3)]
+        excitation = torch.fft.rfft(torch.stack(blows, dim=1))  # [m, 3, count, f]
+        ringing = torch.fft.irfft(excitation * machines.response[:, None, None], n=_SPAN)
+        ringing = ringing[..., -WINDOW:]
+        ringing = ringing / (ringing.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
+        level = machines.severity[:, :, None] + 2 * self._normal(size, 3, count)
+        background[:, 1:] += ringing * (10 ** (level / 20))[..., None]
+        return background
+
+    def _background(self, machines: Machines, count: int) -> Tensor:
+        """Noise, modulated, and tones: ``[m, count, WINDOW]``."""
+        size = len(machines)
+        spectrum = torch.complex(
+            self._normal(size, count, _SPAN // 2 + 1), self._normal(size, count, _SPAN // 2 + 1)
+        )
+        noise = torch.fft.irfft(spectrum * machines.noise[:, None], n=_SPAN)[..., -WINDOW:]
+        noise = noise * (_SPAN / 2) ** 0.5
+        time = torch.arange(WINDOW) / WINDOW
+        gain = 1 + self._waves(machines.modulations, count, time)
+        background: Tensor = noise * gain + self._waves(machines.tones, count, time)
+        return background
+
+    def _waves(self, cycles_amplitude: Tensor, count: int, time: Tensor) -> Tensor:
+        """Sums of sines of random phases, ``[m, count, WINDOW]``."""
+        cycles, amplitude = cycles_amplitude[:, 0], cycles_amplitude[:, 1]
+        total = torch.zeros(len(cycles), count, len(time))
+        for number in range(cycles.shape[1]):
+            phase = 2 * math.pi * self._uniform(0, 1, len(cycles), count, 1)
+            angle = 2 * math.pi * cycles[:, number, None, None] * time + phase
+            total += amplitude[:, number, None, None] * torch.sin(angle)
+        return total
+
+    def _blows(self, machines: Machines, damage: int, count: int) -> Tensor:
+        """What excites the structure: damage 0 an element, 1 the inner, 2 the outer ring."""
+        size = len(machines)
+        slip, depth, uneven, noisy, width = (
+            value[:, None, None] for value in machines.character.unbind(dim=1)
+        )
+        speed = 1 + 0.003 * self._normal(size, count, 1)
+        rate = machines.rates[:, 2 + damage, None, None] * speed / WINDOW  # Blows a sample
+        most = int(float(rate.max()) * _SPAN) + 3
+        steps = 1 + slip * self._normal(size, count, most)
+        at = (steps.cumsum(dim=2) - 2 * self._uniform(0, 1, size, count, 1)) / rate  # Samples
+        force = torch.exp(0.25 * self._normal(size, count, most))
+        if damage < 2:  # Turns with the cage, or with the shaft
+            turns = machines.rates[:, 1 - damage, None, None] * speed / WINDOW
+            phase = 2 * math.pi * self._uniform(0, 1, size, count, 1)
+            zone = 1 - depth + depth * torch.cos(2 * math.pi * turns * at + phase)
+            force = force * zone.clamp(min=0)
+        if damage == 0:  # Strikes one ring, then the other
+            force[..., 1::2] *= 1 - uneven[..., 0:1]
+        inside = (at >= 0) & (at < _SPAN - 1)
+        force, at = force * inside, at.clamp(0, _SPAN - 2)
+        place = at.floor()
+        part = at - place
+        train = torch.zeros(size, count, _SPAN)
+        train.scatter_add_(2, place.long(), force * (1 - part))
+        train.scatter_add_(2, place.long() + 1, force * part)
+        # Worn places: bursts of noise, as long as a share of the time between blows.
+        spread = width / machines.rates[:, 2 + damage, None, None] * WINDOW  # Samples
+        smooth = torch.exp(-2 * (math.pi * torch.fft.rfftfreq(_SPAN) * spread).square())
+        bursts = torch.fft.irfft(torch.fft.rfft(train) * smooth, n=_SPAN).clamp(min=0)
+        bursts = bursts * spread.sqrt() * self._normal(size, count, _SPAN)
+        excitation: Tensor = (1 - noisy) * train + noisy * bursts * 2
+        return excitation
+
+
+def _curve(power: Tensor) -> Tensor:
+    """A response in ``_CURVE`` numbers of order 1."""
+    steps = power[:, 1:].reshape(len(power), _CURVE, -1).mean(dim=2)
+    return (steps + 1e-2).log() / 2

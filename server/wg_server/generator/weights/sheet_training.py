@@ -1,0 +1,134 @@
+"""Training of networks from data sheets: machines drawn anew in each step, the loss of networks.
+
+A step draws machines that no other step has, and windows of each of their conditions. Decoder and
+encoder learn by the cross-entropy of the decoded networks and the bound's divergence; in some of
+the machines the latent is zero, so that the mean of the prior is a good network, too. The flow
+learns the encoder's latents as they are. The network that sees no sheet learns from the same
+windows, as it is and on inputs that are standardised by each machine's windows, in a mixture of
+conditions that is drawn, since no plant has as many damaged machines as sound ones.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wg_common import streams
+from wg_common.nets import spectrum_lines
+from wg_common.streams import Stream
+from wg_server.generator.training.objective import Evaluation
+from wg_server.generator.weights import bearing_simulation as simulation
+from wg_server.generator.weights.sheet_networks import CLASSES, SheetModel, Sizes, Weights, run
+
+_SMOOTHING = 0.05
+_WITHOUT_LATENT = 0.25  # Share of machines
+_DIVERGENCE = 5e-4  # Nats of a window that a nat of a latent costs
+_MIXTURE = 1.5  # How uneven plants' shares of conditions are: deviation of their logarithms
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Machines with windows of every condition.
+
+    Attributes:
+        machines: m of them.
+        inputs: ``[m, n, INPUTS]``, as many of each condition, one after another.
+        labels: ``[m, n]``.
+    """
+
+    machines: simulation.Machines
+    inputs: Tensor
+    labels: Tensor
+
+
+def workshop(seed: int, stream: Stream, number: int = 0) -> simulation.Workshop:
+    """Where machines of a named stream are drawn."""
+    return simulation.Workshop(int(streams.rng(stream, seed, then=(number,)).integers(1 << 62)))
+
+
+def draw(workshop: simulation.Workshop, machines: int, windows: int) -> Batch:
+    """New machines with so many windows of each condition."""
+    drawn = workshop.machines(machines)
+    pieces = workshop.windows(drawn, windows).flatten(0, 2)
+    inputs = spectrum_lines.spectra(pieces).reshape(machines, CLASSES * windows, -1)
+    labels = torch.arange(CLASSES).repeat_interleave(windows).expand(machines, -1)
+    return Batch(drawn, inputs, labels)
+
+
+def loss(weights: Weights, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy with smoothed labels."""
+    logits = run(weights, inputs)
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=_SMOOTHING)
+
+
+class SheetObjective:
+    """Training of a ``SheetModel``: an ``Objective``.
+
+    Attributes:
+        model: What is trained.
+        keeps_initial: As in ``Objective``.
+    """
+
+    keeps_initial = False
+
+    def __init__(self, sizes: Sizes, machines: int, windows: int, judged: int, seed: int) -> None:
+        """Of so many machines a step, windows of a condition, and machines to judge by."""
+        torch.manual_seed(seed)
+        self.model = SheetModel(sizes)
+        self._machines, self._windows, self._seed = machines, windows, seed
+        judges = workshop(seed, Stream.SHEET_VALIDATION)
+        self._judged = draw(judges, judged, windows)
+
+    def batches(self, steps: range) -> Generator[tuple[int, Batch], None, None]:
+        """See ``Objective``."""
+        for step in steps:
+            drawing = workshop(self._seed, Stream.SHEET_STEP, step)
+            yield step, draw(drawing, self._machines, self._windows)
+
+    def loss(self, batch: tuple[int, Batch], step: int) -> Tensor:
+        """See ``Objective``."""
+        generator = torch.Generator().manual_seed(self._seed + step)
+        return _losses(self.model, batch[1], generator)
+
+    def evaluate(self, model: SheetModel) -> Evaluation:
+        """See ``Objective``; of networks at the mean of the prior."""
+        judged = self._judged
+        sheets = judged.machines.sheets
+        latents = torch.zeros(len(sheets), model.sizes.latent)
+        logits = run(model.decoder(sheets, latents), judged.inputs)
+        value = F.cross_entropy(logits.flatten(0, 1), judged.labels.flatten())
+        right = (logits.argmax(dim=2) == judged.labels).float().mean()
+        return Evaluation(float(value), float(right))
+
+
+def _losses(model: SheetModel, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Of all parts, summed: no part's parameters are another's."""
+    sheets, count = batch.machines.sheets, len(batch.machines)
+    mean, log_deviation = model.posterior(batch.machines)
+    latents = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
+    kept = (torch.rand(count, 1, generator=generator) >= _WITHOUT_LATENT).float()
+    nats = 0.5 * (mean.square() + (2 * log_deviation).exp() - 1 - 2 * log_deviation).sum(dim=1)
+    total = loss(model.decoder(sheets, kept * latents), batch.inputs, batch.labels)
+    total = total + _DIVERGENCE * (kept[:, 0] * nats).mean()
+    total = total + _flow_loss(model, latents.detach(), sheets, generator)
+    total = total + loss(model.fixed(count), batch.inputs, batch.labels)
+    shares = _mixtures(count, generator).repeat_interleave(batch.inputs.shape[1] // CLASSES, dim=1)
+    standardised = spectrum_lines.standardised(batch.inputs, shares)
+    return total + loss(model.standardised(count), standardised, batch.labels)
+
+
+def _flow_loss(
+    model: SheetModel, clean: Tensor, sheets: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Squared error of clean latents; the flow's times are logit-normal."""
+    time = torch.sigmoid(torch.randn(len(clean), generator=generator) + 0.5)
+    noise = torch.randn(clean.shape, generator=generator)
+    noisy = (1 - time[:, None]) * clean + time[:, None] * noise
+    return (model.denoised(noisy, time, sheets) - clean).square().mean()
+
+
+def _mixtures(count: int, generator: torch.Generator) -> Tensor:
+    """Shares of conditions at plants, ``[count, CLASSES]``."""
+    return torch.softmax(_MIXTURE * torch.randn(count, CLASSES, generator=generator), dim=1)

@@ -1,0 +1,183 @@
+"""Networks from data sheets: the simulator, the decoder, training, generation and the card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wg_common.nets import network, tensor_set
+from wg_common.nets.spectrum_lines import HALF_BINS, WINDOW, spectra
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.wire.data_sheet import RotatingMachine
+from wg_server.generator.training import loop
+from wg_server.generator.training.plan import TrainingPlan
+from wg_server.generator.weights import bearing_simulation as simulation
+from wg_server.generator.weights import sheet_card, sheet_generation
+from wg_server.generator.weights.sheet_networks import SheetModel, Sizes, run, templates
+from wg_server.generator.weights.sheet_training import SheetObjective, draw
+
+SHEET = RotatingMachine(
+    shaft_speed_rpm=Decimal(1797),
+    sampling_hz=Decimal(12000),
+    rolling_elements=9,
+    rolling_element_diameter_mm=Decimal("7.94"),
+    pitch_diameter_mm=Decimal("39.04"),
+    contact_angle_deg=Decimal(0),
+)
+LABELS = ("normal", "B007", "inner race", "OR")
+SIZES = Sizes(width=16, features=64, latent=3, rank=2, hidden=16)
+
+
+@pytest.fixture(scope="module")
+def generator() -> sheet_generation.SheetGenerator:
+    torch.manual_seed(0)
+    model = SheetModel(Sizes(latent=3, rank=2, hidden=16)).eval()
+    return sheet_card.fitted(model, simulation.Workshop(0).machines(40))
+
+
+def test_lines_are_those_of_a_bearing_that_everybody_knows() -> None:
+    # SKF 6205: 9 balls; orders as its maker's table has them.
+    lines = simulation.lines(sheet_generation.stated(SHEET))[0]
+    orders = (lines / lines[0]).tolist()
+    assert orders == pytest.approx([1, 0.39828, 4.7135, 5.4152, 3.5848], abs=3e-3)
+
+
+def test_a_simulated_damage_has_its_line() -> None:
+    workshop = simulation.Workshop(3)
+    machines = workshop.machines(60)
+    loud = replace(
+        machines,
+        severity=torch.full_like(machines.severity, 25.0),
+        character=torch.tensor([0.0, 0.9, 0.0, 0.0, 0.1]).expand(60, 5),
+    )
+    windows = workshop.windows(loud, 4)
+    inputs = spectra(windows.flatten(0, 2)).reshape(60, 4, 4, -1)[..., :HALF_BINS].mean(dim=2)
+    outer = (2 * machines.rates[:, 4]).round().long()
+    rows = torch.arange(60)
+    clear = (outer > 8) & (outer < HALF_BINS - 30)
+    line = torch.stack([inputs[rows, :, outer + away] for away in (-1, 0, 1)]).amax(dim=0)
+    beside = inputs[rows, :, outer + 5]
+    height = (line - beside)[clear].mean(dim=0)
+    assert height[3] > 2.0 > 0.8 > height[0]
+
+
+def test_machines_are_drawn_by_their_seed_and_bearings_can_exist() -> None:
+    one, two, other = (simulation.Workshop(seed).machines(200) for seed in (1, 1, 2))
+    assert torch.equal(one.hidden, two.hidden) and not torch.equal(one.hidden, other.hidden)
+    assert one.hidden.shape == (200, simulation.HIDDEN) and one.hidden.isfinite().all()
+    _, _, elements, element, pitch, _, _ = one.sheets.unbind(dim=1)
+    assert (element <= pitch * torch.sin(torch.pi / elements)).all()
+
+
+def test_templates_stand_at_the_lines() -> None:
+    sheets = simulation.Workshop(1).machines(5).sheets
+    at = 2 * simulation.lines(sheets)[:, 4]  # Half bins
+    peak = templates(sheets).reshape(5, 10, 3, 2, HALF_BINS)[:, 4, 0, 0].argmax(dim=1)
+    assert (peak - at).abs().max() <= 0.5
+
+
+def test_generated_tensors_are_the_networks_that_were_trained(
+    generator: sheet_generation.SheetGenerator,
+) -> None:
+    windows = np.random.default_rng(0).normal(size=(3, 1, WINDOW))
+    batch = network.prepared("spectrum-lines", list(windows))
+    made = generator.generate(SHEET, LABELS, samples=2, seed=5)
+    for tensors in (made.mean, *made.samples, made.fixed):
+        tensor_set.check_tensors("spectrum-lines", tensors, len(LABELS), 64)
+    sheets = sheet_generation.stated(SHEET)
+    with torch.inference_mode():
+        expected = run(
+            generator.model.decoder(sheets, torch.zeros(1, 3)), torch.from_numpy(batch)[None]
+        )
+    features = network.features(network.load_trunk("spectrum-lines", made.mean), batch)
+    logits = features @ made.mean["head.weight"].T + made.mean["head.bias"]
+    np.testing.assert_allclose(logits, expected[0].numpy(), atol=1e-4)
+
+
+def test_generation_depends_on_sheet_and_seed_alone(
+    generator: sheet_generation.SheetGenerator,
+) -> None:
+    one, again, other = (generator.generate(SHEET, LABELS, 2, seed) for seed in (1, 1, 2))
+    weight = "trunk.first.weight"
+    assert np.array_equal(one.samples[1][weight], again.samples[1][weight])
+    assert not np.array_equal(one.samples[1][weight], other.samples[1][weight])
+    faster = replace(SHEET, shaft_speed_rpm=Decimal(1500))
+    elsewhere = generator.generate(faster, LABELS, 2, 1)
+    assert not np.array_equal(one.mean[weight], elsewhere.mean[weight])
+    assert np.array_equal(one.fixed[weight], elsewhere.fixed[weight])
+
+
+def test_rows_follow_class_names_and_names_of_one_condition_share_it(
+    generator: sheet_generation.SheetGenerator,
+) -> None:
+    made = generator.generate(SHEET, ("OR021", "OR014", "正常"), 1).mean
+    other = generator.generate(SHEET, ("healthy", "outer ring"), 1).mean
+    assert np.array_equal(made["head.weight"][[2, 0]], other["head.weight"])
+    shared = np.log(2) * np.array([0, 1], np.float32)
+    np.testing.assert_allclose(made["head.bias"][[2, 0]] + shared, other["head.bias"], atol=1e-6)
+
+
+@pytest.mark.parametrize("label", ["", "scratch", "inner outer", "7"])
+def test_a_class_that_is_no_condition_is_named(
+    generator: sheet_generation.SheetGenerator, label: str
+) -> None:
+    with pytest.raises(ConfigError, match="normal, ball, inner, outer"):
+        generator.generate(SHEET, ("normal", label))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("shaft_speed_rpm", Decimal(60), "turns of the shaft"),
+        ("rolling_elements", 4, "rolling elements"),
+        ("pitch_diameter_mm", Decimal(200), "over pitch diameter"),
+        ("contact_angle_deg", Decimal(80), "contact angle"),
+    ],
+)
+def test_a_machine_unlike_all_that_were_simulated_is_refused(
+    field: str, value: Decimal | int, words: str
+) -> None:
+    changed = replace(SHEET, **{field: value})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=words):
+        sheet_generation.stated(changed)
+
+
+def test_a_package_makes_the_same_networks(generator: sheet_generation.SheetGenerator) -> None:
+    for prior in ("flow", "gaussian"):
+        data = sheet_generation.pack(replace(generator, prior=prior))
+        again = sheet_generation.unpack(data)
+        assert again.prior == prior
+        one = replace(generator, prior=prior).generate(SHEET, LABELS, 1)
+        other = again.generate(SHEET, LABELS, 1)
+        assert all(np.array_equal(one.samples[0][k], other.samples[0][k]) for k in one.mean)
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 100])
+def test_what_is_no_package_is_refused(damage: bytes) -> None:
+    with pytest.raises(DecodeError):
+        sheet_generation.unpack(damage)
+
+
+def test_a_short_training_learns_what_sheets_say(tmp_path: Path) -> None:
+    plan = TrainingPlan(steps=60, learning_rate=4e-3, average=0.9, evaluate_every=30, patience=9)
+    objective = SheetObjective(SIZES, machines=8, windows=2, judged=24, seed=1)
+    loop.train(objective, plan, tmp_path / "checkpoint", "identity", lambda *_: None)
+    batch = draw(simulation.Workshop(11), 24, 4)
+    zoo = simulation.Workshop(12).machines(60)
+    made, card = sheet_card.judged(objective.model, zoo, batch, seed=1)
+    accuracy = card["accuracy"][made.prior]
+    assert accuracy["mean"] > max(accuracy["fixed"], accuracy["mean of another sheet"]) + 0.05
+    assert {check["name"] for check in card["checks"]} >= {"spread of samples over the zoo's"}
+    assert any("mean" in line for line in sheet_card.table(card))
+
+
+def test_collapsed_samples_fail_the_card() -> None:
+    worth = {"gain": 0.5, "error": 0.0}
+    names = ("generated over the best fixed", "the sheet over another machine's")
+    card = {"worth": dict.fromkeys(names, worth), "spread": 0.01}
+    assert [check.passed for check in sheet_card.checks(card)] == [True, True, False]
