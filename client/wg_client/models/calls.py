@@ -1,7 +1,8 @@
 """What a call is worth: sure, unsure, or of a record that is new.
 
 ``sure`` and ``unsure`` are told apart by the probability, at the least value above which, out of
-fold, no larger share of calls was wrong than the policy allows (``prediction.wrong``). ``new`` is a
+fold, no larger share of calls was wrong than the policy allows (``prediction.wrong``), records of
+classes that the plant has none of counted with their expected share. ``new`` is a
 record whose likeness to the plant's own is at most ``prediction.new`` (``novelty``): of its label
 and its probability nothing should be believed.
 
@@ -44,6 +45,7 @@ class Judge:
     Attributes:
         policy: When they are not to be relied on.
         sure: Least probability of a sure call; None: not known.
+        unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: Tells new records from known ones; None: nothing does.
         patches: Says where an image is unlike others; None: nothing does.
         encoder: What both stand on; None if neither is there.
@@ -53,6 +55,7 @@ class Judge:
 
     policy: PredictionConfig
     sure: float | None = None
+    unseen: tuple[str, ...] = ()
     novelty: Novelty | None = None
     patches: PatchBank | None = None
     encoder: Encoder | None = None
@@ -72,6 +75,7 @@ class Judge:
         judge = cls(
             policy=config.prediction,
             sure=manifest.sure.get(manifest.entry(name).name),
+            unseen=manifest.unseen,
             good=acceptance.good_mask(manifest.labels, config.data.good),
             threshold=acceptance.threshold(home, manifest, name),
         )
@@ -125,7 +129,7 @@ class Judge:
         judged = []
         for prediction, like in zip(predictions, likeness, strict=True):
             share = None if np.isnan(like) else float(like)
-            call = self._word(prediction.probability, share)
+            call = self._word(prediction, share)
             verdict = self._verdict(prediction)
             judged.append(replace(prediction, likeness=share, call=call, verdict=verdict))
         return judged
@@ -162,9 +166,10 @@ class Judge:
             for record, distances in zip(records, self.patches.distances(patches), strict=True)
         ]
 
-    def _word(self, probability: float, likeness: float | None) -> str:
+    def _word(self, prediction: Prediction, likeness: float | None) -> str:
         if self.is_new(likeness):
             return NEW
         if self.sure is None:
             return ""
-        return SURE if probability >= self.sure else UNSURE
+        sure = prediction.probability >= self.sure and prediction.label not in self.unseen
+        return SURE if sure else UNSURE

@@ -109,6 +109,7 @@ class ModelsManifest:
         findings: What the acceptance checks say of each model but the references.
         sure: Least probability of a sure call, of each model that was judged out of fold; above 1
             if no call can be.
+        unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
         local_encoder: The local encoder whose features the models stand on, beside the shared
             encoder's; null: none.
@@ -136,6 +137,7 @@ class ModelsManifest:
     nearest_zoo_distances: dict[str, str]
     findings: tuple[Finding, ...]
     sure: dict[str, float] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
     novelty: str = ""
     local_encoder: LocalEncoderPin | None = None
     network: NetworkFile | None = None

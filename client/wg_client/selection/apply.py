@@ -218,6 +218,7 @@ def _record(
             replace(finding, message=plain(finding.message)) for finding in outcome.findings
         ),
         sure=_sure(outcome, plant.prediction.wrong),
+        unseen=outcome.unseen(package.labels),
         local_encoder=None if catalogue.known(package.architecture).whole else plant.local_encoder,
         network=network_file,
         nearest_zoo_distances={
@@ -268,7 +269,13 @@ def _sure(outcome: Outcome, wrong: float) -> dict[str, float]:
     if not len(outcome.labels):
         return {}
     return {
-        name: sure_above(model.fitted.logits, outcome.labels, wrong)
+        name: sure_above(
+            model.fitted.logits,
+            outcome.labels,
+            wrong,
+            outcome.records.unseen_mass,
+            model.fitted.leave_class_out.mistaken,
+        )
         for name, model in outcome.models.items()
         if model.fitted.logits is not None
     }

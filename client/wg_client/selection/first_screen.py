@@ -1,5 +1,7 @@
 """The first screen of the report: what a manager reads, in plain words, and only what was measured.
 
+It says one thing, the verdict, which follows from the figures (``verdict``).
+
 Sentences are ``language.Text``: the page says them in its language.
 """
 
@@ -17,6 +19,15 @@ from wg_client.models.manifest import Finding
 from wg_client.selection import defects, gain
 from wg_client.selection.defects import Figures, Share
 from wg_client.selection.model_selection import Outcome
+from wg_client.selection.verdict import (
+    Change,
+    Unseen,
+    Verdict,
+    basis_of,
+    change_of,
+    unseen_classes,
+    verdict,
+)
 from wg_core.language import Text, listed, template, text
 from wg_core.release.budget import Spend
 
@@ -50,18 +61,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class FirstScreen:
-    """What the page opens with.
+    """What the page opens with: what to do, why, and questions with answers."""
 
-    Attributes:
-        advice: What to do, in a few words.
-        use: Whether that is to use a delivered model.
-        why: One sentence.
-        parts: Questions and answers.
-    """
-
-    advice: Text
-    use: bool
-    why: Text
+    verdict: Verdict
     parts: tuple[Part, ...]
 
 
@@ -85,25 +87,27 @@ def first_screen(
     """
     labels = plant.data.label_names
     figures = defects.figures(outcome, labels, good_labels(labels, plant.config.data.good))
+    unseen = unseen_classes(outcome, labels)
+    said = verdict(basis_of(outcome), _change(figures), unseen.reach)
     warned = warnings(outcome)
-    advice, why = _advice(outcome, warned)
-    present = set(outcome.records.labels.tolist())
-    absent = [name for index, name in enumerate(labels) if index not in present]
     return FirstScreen(
-        advice,
-        outcome.accepted,
-        why,
+        said,
         (
-            Part(text("What changes"), tuple(_changes(outcome, figures, absent))),
+            Part(text("What changes"), tuple(_changes(outcome, figures, unseen))),
             Part(text("What a line is accepted by"), tuple(_acceptance(judged))),
             Part(text("What it costs in privacy"), tuple(_privacy(plant, spend))),
-            Part(text("What cannot be known"), tuple(_unknown(outcome, figures, absent))),
+            Part(text("What cannot be known"), tuple(_unknown(outcome, figures, unseen.labels))),
             Part(
                 text("What to do next"),
-                tuple(_next(root, in_use, outcome, warned, absent, labels)),
+                tuple(_next(root, in_use, outcome, said, warned, unseen.labels, labels)),
             ),
         ),
     )
+
+
+def _change(figures: Figures) -> Change:
+    named = figures.named
+    return Change.NOT_SHOWN if named is None else change_of(named.low, named.high)
 
 
 def warnings(outcome: Outcome) -> list[Finding]:
@@ -111,32 +115,11 @@ def warnings(outcome: Outcome) -> list[Finding]:
     return [f for f in outcome.findings if f.model == outcome.kept and not f.passed]
 
 
-def _advice(outcome: Outcome, warned: Sequence[Finding]) -> tuple[Text, Text]:
-    if not outcome.accepted:
-        return (
-            text("Keep your own model"),
-            text("No delivered model was shown to be better on your own records."),
-        )
-    if not len(outcome.records.labels):
-        return (
-            text("Use this model, and have a person look at every call"),
-            text("No record here has a label, so that nobody could check it."),
-        )
-    why = (
-        text("All labelled records are of one class: nobody could check it on the others.")
-        if outcome.records.one_class
-        else text("On your own records it was better than what you can make alone.")
-    )
-    if warned:
-        return text("Use this model, once you have looked at {codes}", codes=_codes(warned)), why
-    return text("Use this model"), why
-
-
 def _codes(findings: Iterable[Finding]) -> str:
     return ", ".join(dict.fromkeys(finding.code for finding in findings))
 
 
-def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> Iterator[Text]:
+def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Text]:
     if figures.named is None:
         low, middle, high = (round(1000 * share) for share in gain.UNCHECKED)
         yield text("Nothing was measured here.")
@@ -162,14 +145,32 @@ def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> Itera
             'Good means: {labels}. Set "data.good" in client.yaml to change that.',
             labels=_list(figures.good),
         )
-    if absent:
+    if unseen.labels:
         yield text(
             "These numbers leave out records of {classes}: there was none here to count.",
-            classes=_list(absent),
+            classes=_list(unseen.labels),
         )
-    if absent and outcome.accepted:
+    if not outcome.accepted:
+        return
+    if unseen.known and unseen.recall is not None:
+        least, likely, most = unseen.recall
         yield text(
-            "It can also name {classes}, which your own model cannot.", classes=_list(absent)
+            "Apart from that: of 1,000 records of {classes} about {middle} may be named ({low} to"
+            " {high}), by classes that were left out on trial; your own model names none.",
+            classes=_list(unseen.known),
+            middle=_thousand(likely),
+            low=_thousand(least),
+            high=_thousand(most),
+        )
+    elif unseen.known:
+        yield text(
+            "Whether it names {classes} was not tried: too few classes have records here.",
+            classes=_list(unseen.known),
+        )
+    if unseen.unknown:
+        yield text(
+            "Do not expect it to name {classes}: nobody has released any of it.",
+            classes=_list(unseen.unknown),
         )
 
 
@@ -298,6 +299,7 @@ def _next(
     root: Path,
     in_use: bool,
     outcome: Outcome,
+    said: Verdict,
     warned: Sequence[Finding],
     absent: Sequence[str],
     labels: Sequence[str],
@@ -308,6 +310,12 @@ def _next(
         yield text(
             "Another model is in use, and this one predicts beside it. To change that:"
             " wg-client models use --home {home} --shadow --by NAME",
+            home=root,
+        )
+    if in_use and outcome.accepted and not said.use:
+        yield text(
+            "To use your own model and let this one predict beside it: wg-client models use --home"
+            " {home} PACKAGE --model local-only --by NAME, then wg-client models shadow",
             home=root,
         )
     yield text(

@@ -68,6 +68,11 @@ class Outcome:
         """Labels ``[m]`` of the judged records, in the order of predictions."""
         return self.records.judged
 
+    def unseen(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """Declared labels that no labelled record has."""
+        present = set(self.records.labels.tolist())
+        return tuple(label for index, label in enumerate(labels) if index not in present)
+
     def out_of_fold(self, name: str) -> OutOfFold | None:
         """How a model was judged; of the one that is kept, with the choice of it."""
         return self.selected if name == self.kept else self.models[name].fitted.out_of_fold

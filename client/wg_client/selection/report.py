@@ -60,7 +60,8 @@ def write_report(
         if page_language.code == preferred:
             atomic.write_bytes(home.report, page, mode=atomic.PRIVATE)
     screen: FirstScreen = context["first"]
-    return text("recommendation: {advice}. {why}", advice=screen.advice, why=screen.why)
+    said = screen.verdict
+    return text("recommendation: {advice}. {why}", advice=said.advice, why=said.why)
 
 
 def render(context: Mapping[str, Any], speak: Language) -> str:

@@ -9,9 +9,12 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 
 from wg_client.fitting.sure_calls import NEVER, sure_above
 from wg_client.models import heat_map, novelty
+from wg_client.models.calls import Judge
 from wg_client.models.heat_map import PatchBank
 from wg_client.models.novelty import Novelty
+from wg_client.models.predict import Prediction
 from wg_core.errors import DecodeError
+from wg_core.site.acceptance import PredictionConfig
 
 K, D = 4, 24
 MEANS = 3 * np.random.default_rng(0).normal(size=(K + 1, D))
@@ -123,6 +126,33 @@ def test_calls_that_are_sure_are_wrong_no_more_often_than_allowed() -> None:
     wrong = chances.argmax(axis=1)[sure] != labels[2000:][sure]
     assert 0.2 < sure.mean() < 0.95
     assert wrong.mean() < 0.13
+
+
+def test_records_of_classes_that_a_plant_has_none_of_count_among_sure_calls() -> None:
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 3, 4000)
+    logits = 4 * np.eye(3)[labels] + rng.normal(0, 1.5, (4000, 3))
+    strangers = rng.uniform(0.3, 0.95, 2000)
+    seen = sure_above(logits[None], labels, 0.1)
+    least = sure_above(logits[None], labels, 0.1, 0.25, strangers)
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    best = chances.max(axis=1)
+    wrong_seen = np.mean((best >= least) & (chances.argmax(axis=1) != labels))
+    sure_seen, sure_strangers = np.mean(best >= least), np.mean(strangers >= least)
+    wrong = 0.75 * wrong_seen + 0.25 * sure_strangers
+    assert seen < least < 1 and wrong <= 0.1 * (0.75 * sure_seen + 0.25 * sure_strangers)
+    assert sure_above(logits[None], labels, 0.1, 0.25) == NEVER  # of strangers nothing is known
+
+
+def test_no_call_of_a_class_without_a_record_here_is_sure() -> None:
+    judge = Judge(policy=PredictionConfig(), sure=0.5, unseen=("dent",))
+    calls = {
+        label: judge._word(
+            Prediction(name="", label=label, probability=0.99, probabilities=()), None
+        )
+        for label in ("dent", "scratch")
+    }
+    assert calls == {"dent": "unsure", "scratch": "sure"}
 
 
 def test_few_or_bad_records_make_no_call_sure() -> None:

@@ -41,7 +41,6 @@ def test_the_first_screen_says_what_to_do_and_what_is_not_known() -> None:
     assert "defective records it finds" not in said["unlabelled"]
     assert "no labelled record of it here" in said["unseen"]
     assert "nobody could check it on the others" in said["one class"]
-    assert "better than what you can make alone" not in said["one class"]
     assert "These numbers leave out records of" in said["unseen"]
     assert "These numbers leave out" not in said["own"]
     assert "no privacy was spent" in said["unseen"]

@@ -1,0 +1,210 @@
+"""The one thing that a report says: what to do, and which figures say so.
+
+It follows from three facts by a table: what the choice of the model rests on, what the interval of
+right answers says of classes that the plant has records of, and what is known of the others. A
+class that nobody else has released or labelled is not promised, whatever the model makes of it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scipy.special import stdtrit
+
+from wg_client.selection import gain
+from wg_client.selection.model_selection import Outcome
+from wg_core.language import Text, text
+
+
+class Basis(StrEnum):
+    """What the choice of the kept model rests on."""
+
+    OWN = "own"  # Nothing that was delivered was better
+    UNLABELLED = "unlabelled"
+    ONE_CLASS = "one class"
+    COMPARED = "compared"
+
+
+class Change(StrEnum):
+    """Right answers on classes with records, the kept model against local-only."""
+
+    MORE = "more"
+    NOT_SHOWN = "not shown"
+    FEWER = "fewer"
+
+
+class Reach(StrEnum):
+    """Classes without a record of the plant's own."""
+
+    NONE = "none"
+    POSSIBLE = "possible"
+    DOUBTFUL = "doubtful"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do, in a few words, and why, in a sentence.
+
+    Attributes:
+        advice: What to do.
+        why: Which figures say so.
+        use: Whether that is to use a delivered model.
+    """
+
+    advice: Text
+    why: Text
+    use: bool
+
+
+_KEEP = text("Keep your own model")
+_USE = text("Use this model")
+_UNCOMPARED: Mapping[Basis, Verdict] = {
+    Basis.OWN: Verdict(
+        _KEEP, text("No delivered model was shown to be better on your own records."), False
+    ),
+    Basis.UNLABELLED: Verdict(
+        text("Use this model, and have a person look at every call"),
+        text("No record here has a label, so that nobody could check it."),
+        True,
+    ),
+    Basis.ONE_CLASS: Verdict(
+        _USE,
+        text("All labelled records are of one class: nobody could check it on the others."),
+        True,
+    ),
+}
+_COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
+    (Change.MORE, Reach.NONE): Verdict(
+        _USE, text("It names more of your own records right than your own model."), True
+    ),
+    (Change.MORE, Reach.POSSIBLE): Verdict(
+        _USE,
+        text(
+            "It names more of your own records right than your own model, and makes classes"
+            " possible that yours cannot name."
+        ),
+        True,
+    ),
+    (Change.MORE, Reach.DOUBTFUL): Verdict(
+        _USE,
+        text(
+            "It names more of your own records right than your own model. That it names classes"
+            " without a record here is not shown."
+        ),
+        True,
+    ),
+    (Change.NOT_SHOWN, Reach.NONE): Verdict(
+        _USE,
+        text(
+            "It is better at saying how sure it is. That it names more of your own records right is"
+            " not shown."
+        ),
+        True,
+    ),
+    (Change.NOT_SHOWN, Reach.POSSIBLE): Verdict(
+        text("Use this model if you need the classes that you have no record of"),
+        text("It makes them possible. On the other classes no change is shown."),
+        True,
+    ),
+    (Change.NOT_SHOWN, Reach.DOUBTFUL): Verdict(
+        text("Let this model predict beside your own"),
+        text(
+            "Neither more right answers on your own records nor classes without a record here are"
+            " shown."
+        ),
+        False,
+    ),
+    (Change.FEWER, Reach.NONE): Verdict(
+        text("Let this model predict beside your own"),
+        text("The rule chose it, and fold by fold its choice named fewer of your records right."),
+        False,
+    ),
+    (Change.FEWER, Reach.POSSIBLE): Verdict(
+        text("Use this model only for the classes that you have no record of"),
+        text("It makes them possible, and names fewer of the other classes right."),
+        True,
+    ),
+    (Change.FEWER, Reach.DOUBTFUL): Verdict(
+        text("Let this model predict beside your own"),
+        text("The rule chose it, and fold by fold its choice named fewer of your records right."),
+        False,
+    ),
+}
+
+
+def verdict(basis: Basis, change: Change, reach: Reach) -> Verdict:
+    """The one thing that the page says, for every state of the figures."""
+    return _UNCOMPARED[basis] if basis in _UNCOMPARED else _COMPARED[change, reach]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """Declared classes without a record here.
+
+    Attributes:
+        known: Those that somebody else has released or labelled.
+        unknown: The others.
+        recall: Share of a further class's records that is named, lower end, estimate and upper end
+            of a 95 % interval over classes left out on trial; None: too few were tried.
+    """
+
+    known: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    recall: tuple[float, float, float] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.known + self.unknown
+
+    @property
+    def reach(self) -> Reach:
+        """What may be said of them."""
+        if not self.labels:
+            return Reach.NONE
+        shown = self.recall is not None and self.recall[0] > 0
+        return Reach.POSSIBLE if self.known and shown else Reach.DOUBTFUL
+
+
+def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
+    """What is known of declared classes without a record here, by the kept model."""
+    absent = outcome.unseen(labels)
+    comparison = outcome.comparisons.get(outcome.kept)
+    if not absent or comparison is None:
+        return Unseen(unknown=absent)
+    posterior = comparison.package.posterior
+    released = [False] * len(labels)
+    if posterior is not None:
+        released = [bool(column.any()) for column in posterior.weighted[:, 1:].T]
+    known = [
+        name
+        for name, is_released in zip(labels, released, strict=True)
+        if name in absent and (is_released or comparison.model.of_kind)
+    ]
+    recalls = comparison.model.fitted.leave_class_out.recalls
+    recall = None
+    if len(recalls) > 1:
+        middle = float(recalls.mean())
+        spread = float(recalls.std(ddof=1)) * math.sqrt(1 + 1 / len(recalls))
+        half = spread * float(stdtrit(len(recalls) - 1, (1 + gain.COVERAGE) / 2))
+        recall = max(middle - half, 0.0), middle, min(middle + half, 1.0)
+    return Unseen(
+        known=tuple(known),
+        unknown=tuple(name for name in absent if name not in known),
+        recall=recall,
+    )
+
+
+def basis_of(outcome: Outcome) -> Basis:
+    """What the choice rests on."""
+    if not outcome.accepted:
+        return Basis.OWN
+    if not len(outcome.records.labels):
+        return Basis.UNLABELLED
+    return Basis.ONE_CLASS if outcome.records.one_class else Basis.COMPARED
+
+
+def change_of(low: float, high: float) -> Change:
+    """What an interval of a difference of right answers says."""
+    return Change.MORE if low > 0 else Change.FEWER if high < 0 else Change.NOT_SHOWN
