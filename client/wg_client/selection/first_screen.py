@@ -96,7 +96,7 @@ def first_screen(
             Part(text("What changes"), tuple(_changes(outcome, figures, unseen))),
             Part(text("What a line is accepted by"), tuple(_acceptance(judged))),
             Part(text("What it costs in privacy"), tuple(_privacy(plant, spend))),
-            Part(text("What cannot be known"), tuple(_unknown(outcome, figures, unseen.labels))),
+            Part(text("What cannot be known"), tuple(_unknown(outcome, figures))),
             Part(
                 text("What to do next"),
                 tuple(_next(root, in_use, outcome, said, warned, unseen.labels, labels)),
@@ -264,12 +264,7 @@ def _privacy(plant: Plant, spend: Spend) -> list[Text]:
     ]
 
 
-def _unknown(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> Iterator[Text]:
-    if absent:
-        yield text(
-            "How often {classes} will be recognised: there is no labelled record of it here.",
-            classes=_list(absent),
-        )
+def _unknown(outcome: Outcome, figures: Figures) -> Iterator[Text]:
     named = figures.named
     if named is not None and named.kept.high - named.kept.low > _ROUGH:
         yield text(

@@ -39,7 +39,7 @@ def test_the_first_screen_says_what_to_do_and_what_is_not_known() -> None:
     assert "Keep your own model" in said["own"] and "had a part in them" in said["own"]
     assert "Nothing was measured here" in said["unlabelled"]
     assert "defective records it finds" not in said["unlabelled"]
-    assert "no labelled record of it here" in said["unseen"]
+    assert "nobody has released any of it" in said["unseen"]
     assert "nobody could check it on the others" in said["one class"]
     assert "These numbers leave out records of" in said["unseen"]
     assert "These numbers leave out" not in said["own"]
@@ -54,7 +54,7 @@ def test_where_units_are_named_nothing_is_said_of_their_lack() -> None:
     said = {}
     for units in (None, [str(row // 2) for row in range(len(y))]):
         outcome = selected(x, y, [("s", "diffusion", good)], 3, units=units)
-        unknown = first_screen._unknown(outcome, Figures(good=()), ())
+        unknown = first_screen._unknown(outcome, Figures(good=()))
         said[units is None] = any("no unit is named" in plain(each) for each in unknown)
     assert said == {True: True, False: False}
 
