@@ -17,7 +17,11 @@ DOCS = ROOT / "docs"
 HOME = "index.md"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 FENCED = re.compile(r"(```.*?```)", re.DOTALL)
-ELSEWHERE = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+ELSEWHERE = {
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "README.ja.md": "readme.ja.md",
+}
 """Pages beside ``docs/`` that are part of the site."""
 
 

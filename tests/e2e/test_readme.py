@@ -116,7 +116,7 @@ def run(running: Processes, words: list[str]) -> None:
         "operations",
         "pilot-to-watched",
         "plant-guide",
-        "quick-start.ja",
+        "../README.ja",
     ],
 )
 def test_commands_and_options_of_the_guides_are_there(page: str) -> None:

@@ -175,7 +175,7 @@ def test_the_quick_start_in_japanese(scene: Scene, window_encoder: bytes) -> Non
         return words
 
     walk(
-        commands("quick-start.ja"),
+        commands("../README.ja"),
         scene.run,
         {
             "wg-client init --home plant --join-file token --data pictures": scene.joined,
