@@ -40,10 +40,6 @@ from wg_core.errors import DataError, NotAcceptedError
 from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 
-NETWORKS = (
-    Path("bench/results/networks.jsonl"),
-    Path("bench/results/window_networks.jsonl"),
-)
 """Rows of ``bench.networks`` and ``bench.window_networks``."""
 COMMAND = "python -m bench.simulate --home IMAGES WINDOWS --publish FILE"
 
@@ -192,36 +188,6 @@ def worth(curve: Curve, accuracy: float | None) -> float:
     return float(shots[-1])
 
 
-def steps_saved(files: Sequence[Path]) -> list[published.Steps]:
-    """Of whole networks, from the rows of their benches."""
-    found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
-    for file in files:
-        kind = "windows" if "window" in file.name else "images"
-        for row in Rows(file).of():
-            if row["scores"]:
-                known = "not known to the zoo" if "unseen" in row["cell"] else "known to the zoo"
-                found[kind, known].append(row["scores"])
-    saved = []
-    for (kind, known), scores in sorted(found.items()):
-        tried = sorted(
-            {int(name.split()[1]) for each in scores for name in each if name[:5] == "base "}
-        )
-        target = np.mean([each["network 0"] for each in scores])
-        reached = [
-            step
-            for step in tried
-            if np.mean([each[f"base {step}"] for each in scores if f"base {step}" in each])
-            >= target
-        ]
-        steps = reached[0] if reached else -1
-        saved.append(
-            published.Steps(
-                kind=kind, about=known, plants=len(scores), steps=steps, tried=tried[-1]
-            )
-        )
-    return saved
-
-
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
@@ -289,19 +255,13 @@ def held(found: Sequence[Judged]) -> float:
     return float(np.mean([told.low <= case.gain <= told.high for case, told in found]))
 
 
-def publish(
-    path: Path, rows: Sequence[Row], known: Sequence[published.Case], found: Sequence[Judged]
-) -> None:
+def publish(path: Path, known: Sequence[published.Case], found: Sequence[Judged]) -> None:
     """Write what ``wg-client simulate`` reads, one case a line."""
-    fits = [row for row in rows if "local_seconds" in row and "seconds" in row]
     about = {
         "version": published.VERSION,
         "command": COMMAND,
         "held": round(held(found), 3),
         "error": round(float(np.mean([abs(t.gain - c.gain) for c, t in found])), 4),
-        "local_seconds": round(float(np.median([row["local_seconds"] for row in fits])), 3),
-        "all_seconds": round(float(np.median([row["seconds"] for row in fits])), 3),
-        "steps": [asdict(each) for each in steps_saved(NETWORKS)],
     }
     lines = ",\n".join(json.dumps(asdict(case), sort_keys=True) for case in known)
     path.write_text(f'{json.dumps(about)[:-1]}, "cases": [\n{lines}\n]}}\n')
@@ -325,7 +285,7 @@ def main() -> None:
     known = cases(rows.of())
     found = judged(known)
     if options.publish:
-        publish(options.publish, rows.of(), known, found)
+        publish(options.publish, known, found)
     print("\n".join(table(found)))
 
 

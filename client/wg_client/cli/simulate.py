@@ -16,6 +16,7 @@ from wg_client.cli.freeze import CANNOT, freezing_bar, named
 from wg_client.cli.options import words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
+from wg_client.pilot.sentences import figure, verdict
 from wg_core import atomic
 from wg_core.cli import json_option, next_step, note, printable, show
 from wg_core.errors import UsageError
@@ -25,12 +26,10 @@ from wg_core.site.config import RECORD, PrivacyConfig
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.pilot.published import Expected
     from wg_client.pilot.simulation import Simulation
 
 _OF_INIT = {"data", "labels", "unit_column", *READING_NAMES}
 _LABELS_SHOWN = 20
-SMALL = 0.01  # Gains below one point are nothing that a plant would notice
 
 
 @click.command()
@@ -70,7 +69,7 @@ SMALL = 0.01  # Gains below one point are nothing that a plant would notice
     type=click.Choice([f"{epsilon:g}" for epsilon in published.EPSILONS]),
     default="4",
     show_default=True,
-    help="Epsilon that the sheet is about.",
+    help="Epsilon of the release that is expected to bring it.",
 )
 @json_option
 def simulate(
@@ -110,13 +109,11 @@ def simulate(
             look(choice, privacy, stage),
             encoder=encoder,
             sites=sites,
+            epsilon=float(price),
             stage=stage,
         )
     if sheet is not None:
-        published_cases = published.published()
-        page = sheets.render(
-            outcome, published_cases, entered, epsilon=float(price), language=current()
-        )
+        page = sheets.render(outcome, published.published(), entered, language=current())
         atomic.write_bytes(sheet, page.encode("utf-8"), mode=atomic.PRIVATE)
         note(text("sheet: {path}", path=str(sheet)))
     show(canonical.to_builtins(outcome), fitted(_lines(outcome, _said())), as_json)
@@ -181,64 +178,8 @@ def _gain_lines(simulation: Simulation) -> Iterator[str]:
         )
     elif facts.labels:
         yield text("alone: too few labels to judge anything; three records a class are the least")
-    if facts.question == "S3":
-        yield text(
-            "right answers, on all classes, if {sites} other plants that have them take part:",
-            sites=simulation.sites,
-        )
-    else:
-        yield text(
-            "more right answers, in points, on all classes, if {sites} other plants that have them"
-            " take part:",
-            sites=simulation.sites,
-        )
-    for price in simulation.prices:
-        yield text(
-            "    epsilon {epsilon:g}: {expected}",
-            epsilon=price.epsilon,
-            expected=_expected(price.expected, facts.question),
-        )
-    expectations = [price.expected for price in simulation.prices if price.expected]
-    yield text("    {verdict}", verdict=_verdict(expectations, facts.question))
-    if expectations:
-        yield text(
-            "    by what {count} published plants like yours gained; the interval held for"
-            " {held:.0f} % of plants whose data set was left out",
-            count=max(expectation.cases for expectation in expectations),
-            held=100 * published.published().held,
-        )
-
-
-def _expected(expectation: Expected | None, question: str) -> str:
-    if expectation is None:
-        return text("not known: no published plant is like yours")
-    points = {
-        name: round(100 * share, 1) + 0.0  # no "-0.0"
-        for name, share in (
-            ("gain", expectation.gain),
-            ("low", expectation.low),
-            ("high", expectation.high),
-        )
-    }
-    if question == "S3":
-        return text("{gain:.0f} % right (80 %: {low:.0f} to {high:.0f})", **points)
-    return text("{gain:+.1f} (80 %: {low:+.1f} to {high:+.1f})", **points)
-
-
-def _verdict(expected: list[Expected], question: str) -> str:
-    """What the figures say, in a sentence."""
-    if not expected:
-        return text("nothing can be expected: ask the operator for a trial")
-    best = max(expected, key=lambda expectation: expectation.gain)
-    if question == "S3":
-        return text("nothing could check such a model here: label some records if you can")
-    if best.low > 0:
-        return text("a gain is likely")
-    if best.gain >= SMALL:
-        return text("a gain is possible, and not sure")
-    return text(
-        "do not expect a gain: your own labels do as well; join for classes you have none of"
-    )
+    yield figure(simulation)
+    yield verdict(simulation)
 
 
 def _leave_lines(simulation: Simulation) -> Iterator[str]:

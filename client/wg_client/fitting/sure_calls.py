@@ -35,10 +35,10 @@ def sure_above(
     one = (1 - unseen_mass) / len(labels)
     weights = np.full(len(labels), one)
     if unseen_mass:
-        strangers = np.ones(1) if mistaken is None or not len(mistaken) else mistaken
-        best = np.concatenate([strangers, best])
-        errors = np.concatenate([np.ones(len(strangers), dtype=bool), errors])
-        share = np.full(len(strangers), unseen_mass / len(strangers))
+        unknown = np.ones(1) if mistaken is None or not len(mistaken) else mistaken
+        best = np.concatenate([unknown, best])
+        errors = np.concatenate([np.ones(len(unknown), dtype=bool), errors])
+        share = np.full(len(unknown), unseen_mass / len(unknown))
         weights = np.concatenate([share, weights])
     order = np.argsort(-best, kind="stable")
     counts = np.cumsum(weights[order])

@@ -19,11 +19,13 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_client.selection.verdict import Change, change_of
 from wg_core import typed
 from wg_core.errors import DataError, DecodeError
 
@@ -91,26 +93,6 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
-    """Steps of local training that a delivered whole network saves.
-
-    Attributes:
-        kind: Modality.
-        about: Whether the operator's zoo knows this kind of plant.
-        plants: Plants that it was measured on.
-        steps: Steps that the public base needs to be as accurate as the delivered network after
-            its head was fitted; -1: more than were tried.
-        tried: Most steps that were tried.
-    """
-
-    kind: str
-    about: str
-    plants: int
-    steps: int
-    tried: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """The cases, and how well they predict each other.
 
@@ -120,9 +102,6 @@ class Published:
         held: Share of the cases whose gain was in the interval, each predicted without its data
             set.
         error: Mean absolute error of the expected gain, likewise.
-        local_seconds: Median processor time to learn local-only.
-        all_seconds: The same to compare everything that is delivered.
-        steps: Of whole networks.
         cases: They.
     """
 
@@ -130,9 +109,6 @@ class Published:
     command: str
     held: float
     error: float
-    local_seconds: float
-    all_seconds: float
-    steps: tuple[Steps, ...]
     cases: tuple[Case, ...]
 
 
@@ -163,6 +139,32 @@ class Expected:
     datasets: int
 
 
+class Decision(StrEnum):
+    """What a plant should do, as far as others' gains say."""
+
+    JOIN = "join"
+    WAIT = "wait"
+    STAY = "don't"
+
+
+def decide(expectation: Expected | None, facts: Facts, least: float = 0.01) -> Decision:
+    """By the report's rule: a gain is shown where zero is below its interval.
+
+    Args:
+        expectation: What is expected; None: nothing is known.
+        facts: Of the plant. Without any label the gain is over guessing.
+        least: A gain that a plant would notice.
+    """
+    if expectation is None:
+        return Decision.WAIT
+    guessed = 1 / facts.classes if facts.question == "S3" else 0.0
+    change = change_of(expectation.low - guessed, expectation.high - guessed)
+    if change is Change.MORE:
+        return Decision.JOIN
+    noticed = expectation.gain - guessed >= least and change is not Change.FEWER
+    return Decision.WAIT if noticed else Decision.STAY
+
+
 @functools.cache
 def published() -> Published:
     """The cases that came with the program.
@@ -183,10 +185,11 @@ def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) ->
 
     Args:
         epsilon: One of ``EPSILONS``.
-        sites: Other plants with its classes that it expects.
+        sites: Other plants with its classes that it expects. Cases with more are never looked at,
+            and fewer plants are not expected to bring more.
 
     Raises:
-        DataError: No case answers the question.
+        DataError: No case answers the question, or there is no other plant.
     """
     matching_cases = [
         case
@@ -198,14 +201,27 @@ def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) ->
         raise DataError(
             f"{facts.kind}, epsilon {epsilon:g}: no published case; nothing can be expected"
         )
-    nearest = min((case.sites for case in matching_cases), key=lambda count: abs(count - sites))
-    matching_cases = [case for case in matching_cases if case.sites == nearest]
-    matching_cases.sort(key=lambda case: _distance(case.facts, facts))
-    matching_cases = matching_cases[:NEAREST]
-    gains = np.array([case.gain / case.facts.share for case in matching_cases]) * facts.share
-    saved = np.array([case.saved for case in matching_cases]) * facts.classes
+    counts = sorted({case.sites for case in matching_cases})
+    usable = [count for count in counts if count <= sites]
+    if not usable:
+        raise DataError(f"{sites} other plants: no published case; nothing can be expected")
+    return min(
+        (
+            _of_nearest([case for case in matching_cases if case.sites == count], facts, epsilon)
+            for count in counts
+            if count >= usable[-1]
+        ),
+        key=lambda expectation: expectation.gain,
+    )
+
+
+def _of_nearest(cases: list[Case], facts: Facts, epsilon: float) -> Expected:
+    """What the cases most like a plant say of it."""
+    cases = sorted(cases, key=lambda case: _distance(case.facts, facts))[:NEAREST]
+    gains = np.array([case.gain / case.facts.share for case in cases]) * facts.share
+    saved = np.array([case.saved for case in cases]) * facts.classes
     names, place, sizes = np.unique(
-        [case.dataset for case in matching_cases], return_inverse=True, return_counts=True
+        [case.dataset for case in cases], return_inverse=True, return_counts=True
     )
     weights = 1 / sizes[place]
     gain, low, high = _interval(gains, weights, len(names))
@@ -218,7 +234,7 @@ def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) ->
         saved=labels,
         saved_low=fewest_labels,
         saved_high=most_labels,
-        cases=len(matching_cases),
+        cases=len(cases),
         datasets=len(names),
     )
 

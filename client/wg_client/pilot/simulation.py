@@ -28,7 +28,7 @@ from wg_client.fitting.linear_head import Ints
 from wg_client.fleet.initialise import DataChoice
 from wg_client.methods.base import LabelledRecords, correctness
 from wg_client.pilot import published
-from wg_client.pilot.published import Expected, Facts
+from wg_client.pilot.published import Decision, Expected, Facts
 from wg_client.release.preview import Departure, departure
 from wg_client.selection import gain
 from wg_client.selection.gain import Accuracy
@@ -106,7 +106,6 @@ class Price:
     """One price.
 
     Attributes:
-        expected: What it may bring; None where no published case answers.
         guess: Somebody who guesses at even odds whether a certain unit is in the data is right at
             most this often after the release.
         would_leave: Blocks and their noise.
@@ -114,7 +113,6 @@ class Price:
     """
 
     epsilon: float
-    expected: Expected | None
     guess: float
     would_leave: Departure
     fit: int
@@ -129,7 +127,10 @@ class Simulation:
         facts: What is looked up by.
         local: Accuracy of local-only on new records of classes that have some; None: not judged.
         sites: Other plants with these classes that were assumed.
-        prices: What each price may bring and costs.
+        epsilon: Of the release that is expected to bring something.
+        expected: What that is; None where no published case answers.
+        decision: What to do by that.
+        prices: What each price costs.
         fields: Of the file that would leave, beside the noisy integers.
         file_bytes: Its size; two ledger entries and their proofs, 3 to 6 kB of names, numbers and
             hashes, travel with it.
@@ -143,6 +144,9 @@ class Simulation:
     facts: Facts
     local: Accuracy | None
     sites: int
+    epsilon: float
+    expected: Expected | None
+    decision: Decision
     prices: tuple[Price, ...]
     fields: tuple[Field, ...]
     file_bytes: int
@@ -159,6 +163,7 @@ def simulate(
     *,
     encoder: Path | None = None,
     sites: int = 3,
+    epsilon: float = published.EPSILONS[-1],
     stage: Stage | None = None,
 ) -> Simulation:
     """Simulate what a plant would send and get.
@@ -167,6 +172,7 @@ def simulate(
         inspection: The data set, looked through (``fleet.initialise.look``).
         encoder: The operator's encoder package; None: the installed trunk.
         sites: Other plants with these classes that release.
+        epsilon: Of each release, one of ``published.EPSILONS``.
         stage: Told how far encoding is.
 
     Raises:
@@ -196,14 +202,19 @@ def simulate(
         scaled=loaded.scaled_dimension,
         speed=measured_speed(),
     )
+    try:
+        expectation = published.expected(published.published().cases, facts, epsilon, sites)
+    except DataError:
+        expectation = None
     return Simulation(
         data=_sight(inspection, choice, len(data)),
         facts=facts,
         local=accuracy,
         sites=sites,
-        prices=tuple(
-            _price(schema, facts, epsilon, sites, choice, privacy) for epsilon in published.EPSILONS
-        ),
+        epsilon=epsilon,
+        expected=expectation,
+        decision=published.decide(expectation, facts),
+        prices=tuple(_price(schema, price, choice, privacy) for price in published.EPSILONS),
         fields=fields,
         file_bytes=size,
         encode_seconds=seconds_per_record * len(inspection.data),
@@ -319,24 +330,14 @@ def _alone(trunk: Trunk, data: SiteData) -> Accuracy | None:
 
 
 def _price(
-    schema: StatisticsSchema,
-    facts: Facts,
-    epsilon: float,
-    sites: int,
-    choice: DataChoice,
-    privacy: PrivacyConfig,
+    schema: StatisticsSchema, epsilon: float, choice: DataChoice, privacy: PrivacyConfig
 ) -> Price:
     delta = float(privacy.max_request_delta)
     sigma = mechanism.sigma_for(schema, epsilon, delta)
     event = gaussian_event(schema.sensitivity_squared(), sigma)
     cap, cap_delta = float(privacy.cap_epsilon), float(privacy.cap_delta)
-    try:
-        expected = published.expected(published.published().cases, facts, epsilon, sites)
-    except DataError:
-        expected = None
     return Price(
         epsilon=epsilon,
-        expected=expected,
         guess=accounting.distinguished([event]),
         would_leave=departure(schema, sigma, choice.unit_column),
         fit=accounting.releases_left([], event, cap * (1 + 1e-6), cap_delta),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from wg_client.pilot import published
-from wg_client.pilot.published import Case, Facts, expected
+from wg_client.pilot.published import Case, Decision, Facts, decide, expected
 from wg_core.errors import DataError
 
 FACTS = Facts(kind="images", classes=4, unseen=0, labels=40, local=0.8)
@@ -49,9 +49,35 @@ def test_a_gain_of_classes_without_labels_counts_per_share_of_them() -> None:
 def test_what_was_not_measured_is_not_expected() -> None:
     cases = [_case("a", 0.1), replace(_case("b", 0.2), sites=1)]
     assert expected(cases, FACTS, 1.0, 9).datasets == 1  # the nearest number of other plants
-    for facts, epsilon in ((replace(FACTS, kind="sounds"), 1.0), (FACTS, 3.0)):
+    for facts, epsilon, sites in (
+        (replace(FACTS, kind="sounds"), 1.0, 3),
+        (FACTS, 3.0, 3),
+        (FACTS, 1.0, 0),
+    ):
         with pytest.raises(DataError, match="no published case"):
-            expected(cases, facts, epsilon, 3)
+            expected(cases, facts, epsilon, sites)
+
+
+def test_fewer_others_are_never_expected_to_bring_more() -> None:
+    told = published.published().cases
+    for facts in (FACTS, replace(FACTS, unseen=1, labels=30)):
+        gains = [expected(told, facts, 4.0, sites).gain for sites in (1, 2, 3, 9)]
+        assert gains == sorted(gains)
+
+
+def test_the_decision_follows_from_the_interval() -> None:
+    told = expected([_case("a", 0.2)], FACTS, 1.0, 3)
+    for low, gain, high, decision in (
+        (0.05, 0.2, 0.3, Decision.JOIN),
+        (-0.05, 0.1, 0.3, Decision.WAIT),
+        (-0.05, 0.005, 0.3, Decision.STAY),
+        (-0.3, -0.1, -0.05, Decision.STAY),
+    ):
+        assert decide(replace(told, low=low, gain=gain, high=high), FACTS) is decision
+    assert decide(None, FACTS) is Decision.WAIT
+    blind = replace(FACTS, labels=0, local=None)
+    assert decide(replace(told, low=0.2, gain=0.5, high=0.9), blind) is Decision.WAIT
+    assert decide(replace(told, low=0.3, gain=0.5, high=0.9), blind) is Decision.JOIN
 
 
 def test_the_published_file_answers_every_question_at_every_price() -> None:
