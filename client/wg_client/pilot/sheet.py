@@ -127,10 +127,18 @@ def _lines(simulation: Simulation, figures: Figures, command: Text) -> list[Line
         Line(text("Right answers alone"), alone, _MEASURED),
         Line(text("Labels saved, once"), _ranged(saved, text("labels")), command),
         _entered(text("Hours saved by that"), hours, text("hours"), "label_seconds"),
-        _entered(text("In money"), _times(hours, figures.hour_cost), figures.currency, "hour_cost"),
+        _entered(
+            text("Labels, in money"),
+            _times(hours, figures.hour_cost),
+            figures.currency,
+            "hour_cost",
+        ),
         _entered(text("Wrong calls avoided in a year"), errors, text("calls"), "records_a_year"),
         _entered(
-            text("In money"), _times(errors, figures.error_cost), figures.currency, "error_cost"
+            text("Wrong calls, in money a year"),
+            _times(errors, figures.error_cost),
+            figures.currency,
+            "error_cost",
         ),
         Line(
             text("Cost in privacy and processor time"),
@@ -154,7 +162,8 @@ def _entered(name: Text, value: Range | None, unit: str | Text, field: str) -> L
 def _ranged(value: Range | None, unit: str | Text) -> Text:
     if value is None:
         return text("not known")
-    middle, low, high = (f"{round(number) + 0.0:,.0f}" for number in value)
+    digits = 1 if abs(value[0]) < 10 else 0
+    middle, low, high = (f"{round(number, digits) + 0.0:,.{digits}f}" for number in value)
     return text(
         "{middle} {unit} (80 %: {low} to {high})", middle=middle, unit=unit, low=low, high=high
     )
