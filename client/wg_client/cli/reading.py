@@ -44,7 +44,9 @@ _OPTIONS = (
         help="Samples a second; default: what the first log's times say.",
     ),
     click.option("--time-column", help="Column of time stamps; gaps are found by them."),
-    click.option("--channels", help="Columns that are channels, a,b,c; default: all numbers."),
+    click.option(
+        "--channels", help="Columns that are channels, a,b,c; default: of the first file."
+    ),
     click.option("--label-column", help="Column with the label of each row."),
     click.option(
         "--intervals",
@@ -88,21 +90,24 @@ def read_reading(
         DataError: What is not said cannot be found in the first log.
         ConfigError: A value is out of range.
     """
-    log_options = [name for name, value in log.items() if value is not None]
+    names = None if log["channels"] is None else words_of(log["channels"])
+    log_options = [name for name, value in log.items() if value is not None and name != "channels"]
     if window is None:
         if log_options:
             option = log_options[0].replace("_", "-")
             raise UsageError(f"--{option}: of sensor logs; say how long a window is: --window")
-        return ReadingConfig(bits=int(bits), encoding=encoding)
+        from wg_client.data.folders import window_columns
+
+        channels = names or window_columns(data)
+        return ReadingConfig(bits=int(bits), encoding=encoding, channels=channels)
     from wg_client.data import sensor_windows
 
-    names = log["channels"]
     log_reading = sensor_windows.propose(
         data,
         window_seconds=window,
         hop_seconds=log["hop"],
         rate=log["rate"],
-        channels=None if names is None else words_of(names),
+        channels=names,
         time=log["time_column"],
         label=log["label_column"],
         intervals=log["intervals"],

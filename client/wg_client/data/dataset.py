@@ -17,6 +17,7 @@ from wg_common.modalities import registry
 from wg_common.modalities.base import Modality
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
+from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
 from wg_core.snapshot import Problem
@@ -48,6 +49,8 @@ READING = ReadingConfig()  # Files as they are
 
 def reader(name: str, reading: ReadingConfig) -> Modality:
     """What reads a modality's files as the plant says."""
+    if name == Windows.name:
+        return Windows(reading.channels)
     return Images(reading.bits) if name == Images.name else modality_of(name)
 
 

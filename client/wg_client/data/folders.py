@@ -28,8 +28,10 @@ from wg_client.data.dataset import (
 )
 from wg_client.data.record_files import RecordFiles
 from wg_client.data.site_data import UNLABELLED, SiteData
-from wg_common.modalities import registry
+from wg_common.modalities import registry, windows
 from wg_common.modalities.images import Images
+from wg_common.modalities.windows import Windows
+from wg_core import atomic
 from wg_core.errors import DataError, raised_as
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.site.reading import ReadingConfig
@@ -164,6 +166,23 @@ def finish(
         strays=tuple(sorted_files.strays),
         hints=tuple(sorted_files.hints),
     )
+
+
+def window_columns(path: Path) -> tuple[str, ...] | None:
+    """Names of the columns of a folder's first window file; None: it has none, or other records.
+
+    Raises:
+        DataError: The file is no text, or no CSV.
+    """
+    if not path.is_dir():
+        return None
+    files = [entry for entry in sorted(path.rglob("*")) if entry.is_file() and is_record(entry)]
+    if not files or any(modality_name(entry) != Windows.name for entry in files):
+        return None
+    first = next((entry for entry in files if entry.suffix.lower() == ".csv"), None)
+    if first is None:
+        return None
+    return windows.column_names(atomic.read_bytes(first, limit=windows.CSV_LIMIT), str(first))
 
 
 def listing(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 A ``.npy`` file is one window, float ``[channels, time]``. A ``.csv`` file is one window too: a row
 a sample, a column a channel, with or without one line of names (``tables``: encodings, delimiters).
+Where a plant says the names of its channels, each file must have them, in that order.
 A column of times is no channel and is refused: a network would learn when a record was made.
 Sizes are checked before values are read; pickle is never loaded; what is not a finite number is a
 ``DataError`` that names file and line.
@@ -30,7 +31,15 @@ _MOVED = 0.1
 
 
 class Windows(Modality):
-    """Sensor windows, float ``[channels, time]``."""
+    """Sensor windows, float ``[channels, time]``.
+
+    Attributes:
+        channels: Names of a file's columns, in order; None: not compared.
+    """
+
+    def __init__(self, channels: Sequence[str] | None = None) -> None:
+        """Of files with these columns."""
+        self.channels = channels
 
     name = "windows"
     title = "sensor windows"
@@ -62,9 +71,17 @@ class Windows(Modality):
         Raises:
             DataError: Damaged, too large, of another type or shape, or a value that is not finite.
         """
-        window = _from_csv(data, name) if name.lower().endswith(".csv") else _from_npy(data, name)
+        if name.lower().endswith(".csv"):
+            window: Record = _from_csv(data, name, self.channels)
+        else:
+            window = _from_npy(data, name)
         try:
             check_window(window)
+            if self.channels is not None and len(window) != len(self.channels):
+                raise DataError(
+                    f"{len(window)} channels, expected {len(self.channels)}:"
+                    f" {', '.join(self.channels)}"
+                )
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
         return np.ascontiguousarray(window, dtype=np.float32)
@@ -148,7 +165,25 @@ def _from_npy(data: bytes, name: str) -> Record:
     return window
 
 
-def _from_csv(data: bytes, name: str) -> NDArray[np.float64]:
+def column_names(data: bytes, name: str) -> tuple[str, ...] | None:
+    """The line of names of a window file; None: it has none, or not one for each column.
+
+    Raises:
+        DataError: It is no text, or no CSV.
+    """
+    header = tables.decode_text(data, name).partition("\n")[0]
+    delimiter = tables.delimiter_of(header)
+    try:
+        cells = next(csv.reader([header], strict=True, delimiter=delimiter), [])
+    except csv.Error as error:
+        raise DataError(f"{name}: line 1: {error}") from error
+    if not cells or any(_is_number(cell, delimiter) for cell in cells):
+        return None
+    names = tuple(cell.strip() for cell in cells)
+    return names if all(names) and len(set(names)) == len(names) else None
+
+
+def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray[np.float64]:
     text = tables.decode_text(data, name)
     delimiter = tables.delimiter_of(text.partition("\n")[0])
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
@@ -161,7 +196,13 @@ def _from_csv(data: bytes, name: str) -> NDArray[np.float64]:
                 _named(name, width, MAX_TIME)
                 if not any(_is_number(cell, delimiter) for cell in cells):
                     _check_names(cells, name)
+                    if channels is not None:
+                        _check_channels([cell.strip() for cell in cells], channels, name)
                     continue
+                if channels is not None:
+                    raise DataError(
+                        f"{name}: no line of names; expected the columns {', '.join(channels)}"
+                    )
             if len(cells) != width:
                 raise DataError(f"{name}: line {number}: {len(cells)} cells, expected {width}")
             if len(rows) == MAX_TIME:
@@ -188,6 +229,21 @@ def _check_names(cells: Sequence[str], name: str) -> None:
     for column, cell in enumerate(cells, 1):
         if tables.is_time(cell):
             raise DataError(f"{name}: column {column}, {cell!r}: {_NO_TIMES}")
+
+
+def _check_channels(names: Sequence[str], channels: Sequence[str], name: str) -> None:
+    """Refuse a column that is missing, that is no channel, or that stands elsewhere."""
+    for expected in channels:
+        if expected not in names:
+            raise DataError(f"{name}: no column {expected!r}; found {', '.join(names)[:200]}")
+    if len(names) != len(channels):
+        extra = next((cell for cell in names if cell not in channels), names[-1])
+        raise DataError(f"{name}: column {extra[:80]!r} is none of {', '.join(channels)}")
+    for column, (cell, expected) in enumerate(zip(names, channels, strict=True), 1):
+        if cell != expected:
+            raise DataError(
+                f"{name}: column {column} is {cell!r}, expected {expected!r}: columns are swapped"
+            )
 
 
 def _counts_up(values: NDArray[np.float64]) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wg_client.data.folders import window_columns
 from wg_client.data.record_files import RecordFiles
 from wg_client.data.survey import load_dataset
 from wg_common.modalities.windows import Windows
@@ -118,6 +119,44 @@ def test_a_header_that_promises_too_much_is_refused_before_it_is_read(tmp_path: 
     (tmp_path / "w.npy").write_bytes(data)
     with pytest.raises(DataError, match="99999999 samples"):
         read_window(tmp_path / "w.npy")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("vib,temp,cur", "column 2 is 'temp', expected 'cur': columns are swapped"),
+        ("vib,cur,speed", "no column 'temp'; found vib, cur, speed"),
+        ("vib,cur,temp,speed", "column 'speed' is none of vib, cur, temp"),
+        ("vib,cur", "no column 'temp'"),
+        ("", "no line of names"),
+    ],
+)
+def test_columns_are_taken_by_name_and_order(tmp_path: Path, header: str, message: str) -> None:
+    count = max(2, len(header.split(",")))
+    window = np.random.default_rng(1).normal(size=(count, 20))
+    path = tmp_path / "w.csv"
+    path.write_text(_csv(window, header), encoding="utf-8")
+    read_window(path)
+    with pytest.raises(DataError, match=r"w\.csv") as caught:
+        Windows(("vib", "cur", "temp")).read(path)
+    assert message in str(caught.value)
+
+
+def test_the_first_table_says_which_columns_there_are(tmp_path: Path, window: np.ndarray) -> None:
+    (tmp_path / "ok").mkdir()
+    assert window_columns(tmp_path) is None
+    np.save(tmp_path / "ok" / "a.npy", window)
+    assert window_columns(tmp_path) is None
+    (tmp_path / "ok" / "b.csv").write_text(_csv(window, "振動, 電流,温度"), encoding="utf-8")
+    names = window_columns(tmp_path)
+    assert names == ("振動", "電流", "温度")
+    for name in ("a.npy", "b.csv"):
+        np.testing.assert_array_equal(Windows(names).read(tmp_path / "ok" / name), window)
+    np.save(tmp_path / "ok" / "c.npy", window[:2])
+    with pytest.raises(DataError, match="2 channels, expected 3"):
+        Windows(names).read(tmp_path / "ok" / "c.npy")
+    (tmp_path / "ok" / "b.csv").write_text(_csv(window, "x,x,y"), encoding="utf-8")
+    assert window_columns(tmp_path) is None
 
 
 def test_folders_of_windows_are_read_as_folders_of_images_are(
