@@ -36,7 +36,7 @@ from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import key_files, protocol, signing
-from wg_server.operation.serve import signals
+from wg_server.operation.serve import BODY_LIMIT, signals
 from wg_server.site.home import ServerHome
 
 HOSTILE = "mallory"
@@ -74,7 +74,7 @@ class Attacker:
         config = server.config()
         self._host = config.host
         self._fleet_port, self._enrol_port = config.fleet_port, config.enrol_port
-        self._body = config.body_limit
+        self._body = BODY_LIMIT
         self._hostile = hostile
         self._tally: Counter[str] = Counter()
         self._lock = threading.Lock()

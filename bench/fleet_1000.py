@@ -89,7 +89,7 @@ def bench(nodes: int, processes: int, kept: Path | None, databases: list[str]) -
         folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wg-bench-")))
         home = ServerHome(folder / "server")
         if not home.config_file.exists():
-            make_home(home.root, message_seconds=600)
+            make_home(home.root)
         plants = [folder / f"plant-{number:04}" for number in range(nodes)]
         if "sqlite" in databases:
             with server(home, folder / "enrol.log"):

@@ -56,7 +56,7 @@ def bench(campaigns: int, attacks: Sequence[str], nice: int) -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
         folder = Path(name)
-        home = make_home(folder / "server", message_seconds=600)
+        home = make_home(folder / "server")
         with fleet_processes.server(home, folder / "server.log") as pid:
             for site in (*HONEST, attackers.HOSTILE):
                 fleet_processes.enrol(home, folder / site, site)

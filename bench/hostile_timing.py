@@ -105,7 +105,7 @@ Block = dict[str, float]
 
 def _watch(folder: Path, rounds: int, processes: int) -> tuple[list[Block], list[Block]]:
     encoder = canary_audit._GivenFeatures(dimension=DIMENSION)
-    home = make_home(folder / "server", message_seconds=600)
+    home = make_home(folder / "server")
     home.encoder.write_bytes(repr(encoder).encode())
     install(home)
     silence: list[Block] = []

@@ -39,6 +39,7 @@ from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, signing
 from wg_core.wire.protocol import WEIGHTS_KIND
+from wg_server.campaigns.phases import CHUNK_LIMIT
 from wg_server.operation.serve import signals
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
@@ -88,7 +89,7 @@ def bench(folder: Path, size: int) -> None:
             process.wait(30)
     document |= {
         "package_bytes": bytes_,
-        "configuration": {"chunk_bytes": home.config().chunk_bytes, "tensor_bytes": TENSOR_BYTES},
+        "configuration": {"chunk_bytes": CHUNK_LIMIT, "tensor_bytes": TENSOR_BYTES},
         "seconds_from_campaign_to_verified": round(seconds, 1),
         "idle_mb": {side: round(value, 1) for side, value in idle.items()},
         "peak_mb": {side: round(value, 1) for side, value in peak.items()},

@@ -326,10 +326,9 @@ class Federation:
         covered = statistics_file.decode_covered(path.read_bytes())
         key = signing.load(ClientHome(self._home(plant)).signing_key).public_key()
         _, own = statistics_file.decode_release(covered.release, key)
-        home = ServerHome(self._server)
         generator = load_generator(self._installed().heads)
         start = time.monotonic()
-        generate(generator, own, (), plant.classes, samples=home.config().samples, seed=SEED)
+        generate(generator, own, (), plant.classes, samples=4, seed=SEED)
         return time.monotonic() - start
 
     def _rows(self, plants: tuple[Plant, ...]) -> report.Rows:

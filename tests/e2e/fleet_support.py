@@ -71,9 +71,7 @@ FAST = NodeOptions(
 )
 
 
-def make_home(
-    root: Path, *, message_seconds: int = 600, requests_per_second: int = 50, name: str = "central"
-) -> ServerHome:
+def make_home(root: Path, *, message_seconds: int = 600, name: str = "central") -> ServerHome:
     """A new server home on free ports, with stand-ins for the packages of encoder and generator."""
     home = ServerHome(root)
     fleet, enrol, admin = free_ports("127.0.0.1", 3)
@@ -83,8 +81,6 @@ def make_home(
         enrol_port=enrol,
         admin_port=admin,
         message_seconds=message_seconds,
-        certificate_hours=24,
-        requests_per_second=requests_per_second,
     )
     initialise(home, config)
     home.encoder.parent.mkdir(parents=True, exist_ok=True)

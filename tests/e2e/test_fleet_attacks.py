@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -54,7 +55,8 @@ from wg_core.wire.statistics_file import encode_covered
 from wg_server.fleet import adapter, listener
 from wg_server.fleet.adapter import FleetRun
 from wg_server.fleet.enrolment import make_token
-from wg_server.fleet.guards import BodyLimit
+from wg_server.fleet.guards import BodyLimit, RateLimit
+from wg_server.operation import serve
 from wg_server.site.home import ServerHome
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -268,8 +270,11 @@ def test_a_reply_that_is_no_message_is_the_senders_error(server: ServerHome, pla
     assert info.value.response.status_code == 400
 
 
-def test_a_burst_of_requests_is_slowed_down(tmp_path: Path) -> None:
-    home = make_home(tmp_path / "server", requests_per_second=2)
+def test_a_burst_of_requests_is_slowed_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "RateLimit", partial(RateLimit, rate=2))
+    home = make_home(tmp_path / "server")
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
         with transport.open_client(_url(plant.home), link.client_context(plant.home)) as client:

@@ -49,6 +49,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import fleet, protocol
 from wg_core.wire.protocol import WITNESS_PATH
 from wg_server.fleet.enrolment import make_token
+from wg_server.operation.serve import BODY_LIMIT
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
@@ -365,8 +366,7 @@ def test_a_stranger_and_a_glutton_are_refused_before_their_body_is_read(
     server: ServerHome, plant: Plant
 ) -> None:
     context = link.client_context(plant.home)
-    limit = server.config().body_limit
-    for size, path in ((limit + 1, WITNESS_PATH), (300 << 20, "/v1/fleet/push-object")):
+    for size, path in ((BODY_LIMIT + 1, WITNESS_PATH), (300 << 20, "/v1/fleet/push-object")):
         with tls(server, context) as connection:
             head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"
             connection.sendall(head.encode())
@@ -374,7 +374,7 @@ def test_a_stranger_and_a_glutton_are_refused_before_their_body_is_read(
     with Store.open(server) as store:
         store.revoke("plant-a", time.time())
     with tls(server, context) as connection:
-        head = f"POST {WITNESS_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {limit}\r\n\r\n"
+        head = f"POST {WITNESS_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY_LIMIT}\r\n\r\n"
         connection.sendall(head.encode())
         assert connection.recv(64).startswith(b"HTTP/1.1 403 ")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +20,9 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_core.connection import link, transport
 from wg_core.errors import PeerError
-from wg_core.fleet import download
-from wg_core.site import config as configuration
-from wg_core.site.config import LimitsConfig
+from wg_core.fleet import answers, download
 from wg_core.wire import fleet, protocol
+from wg_server.campaigns import phases
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
@@ -32,11 +30,11 @@ from wg_server.store.sites import Store
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> ServerHome:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerHome:
     """A home whose packages of some hundred bytes count as large; not running yet."""
-    home = make_home(tmp_path / "server")
-    home.write_config(dataclasses.replace(home.config(), inline_bytes=100, chunk_bytes=150))
-    return home
+    monkeypatch.setattr(phases, "INLINE_LIMIT", 100)
+    monkeypatch.setattr(phases, "CHUNK_LIMIT", 150)
+    return make_home(tmp_path / "server")
 
 
 def ranges(
@@ -103,12 +101,12 @@ def test_a_large_package_survives_restarts_of_both_sides(
     assert [start for start, _ in asked].count(0) == 1
 
 
-def test_a_package_above_the_plants_limit_is_declined(server: ServerHome, tmp_path: Path) -> None:
+def test_a_package_above_the_plants_limit_is_declined(
+    server: ServerHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "PACKAGE_LIMIT", 500)
     with running(server):
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")
-        config = configuration.load(plant.home)
-        limits = LimitsConfig(max_package_bytes=500)
-        configuration.save(plant.home, dataclasses.replace(config, limits=limits))
         with plant.running():
             done = finished(server, start_campaign(server, ["plant-a"]))
     assert (done.tasks[0].state, done.tasks[0].code) == ("refused", fleet.TOO_LARGE)

@@ -176,7 +176,6 @@ def _policy(
         cap_epsilon=cap,
         cap_delta=default.cap_delta,
         max_request_epsilon=max_epsilon or default_request_epsilon(cap),
-        max_request_delta=default.max_request_delta,
         unit_rule=unit_rule or ("weight" if unit_column else "record"),
         unit_cap=unit_cap,
     )

@@ -54,7 +54,7 @@ def statistics(
         site=config.site,
         encoder=canonical.sha256_hex(plants.load_encoder_package(home)),
         epsilon=epsilon or config.privacy.max_request_epsilon,
-        delta=delta or config.privacy.max_request_delta,
+        delta=delta or config.privacy.cap_delta,
         purpose=purpose,
         expires=int(time.time()) + 3600,
     )

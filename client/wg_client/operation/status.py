@@ -21,6 +21,7 @@ from wg_core.site import contact, locks
 from wg_core.site.config import ClientConfig
 from wg_core.site.contact import Contact
 from wg_core.site.home import ClientHome
+from wg_core.wire import protocol
 
 _DAY = 86400.0
 
@@ -140,12 +141,12 @@ class _Looking:
             )
         stage, model, applied = self._model()
         free = shutil.disk_usage(home.root).free
-        if free < 2 * config.limits.max_package_bytes:
+        if free < 2 * protocol.PACKAGE_LIMIT:
             self._problems.append(
                 text(
                     "{free} MiB are free; a package may be {most} MiB, and needs twice that",
                     free=free >> 20,
-                    most=config.limits.max_package_bytes >> 20,
+                    most=protocol.PACKAGE_LIMIT >> 20,
                 )
             )
         return Status(

@@ -332,7 +332,7 @@ def _alone(trunk: Trunk, data: SiteData) -> Accuracy | None:
 def _price(
     schema: StatisticsSchema, epsilon: float, choice: DataChoice, privacy: PrivacyConfig
 ) -> Price:
-    delta = float(privacy.max_request_delta)
+    delta = float(privacy.cap_delta)
     sigma = mechanism.sigma_for(schema, epsilon, delta)
     event = gaussian_event(schema.sensitivity_squared(), sigma)
     cap, cap_delta = float(privacy.cap_epsilon), float(privacy.cap_delta)
@@ -353,7 +353,7 @@ def _dry_release(
     privacy: PrivacyConfig,
 ) -> tuple[tuple[Field, ...], int]:
     """Fields of a release made as a real one, and its bytes; all of it is thrown away."""
-    epsilon, delta = f"{published.EPSILONS[-1]:g}", privacy.max_request_delta
+    epsilon, delta = f"{published.EPSILONS[-1]:g}", privacy.cap_delta
     sigma = mechanism.sigma_for(schema, float(epsilon), float(delta))
     noisy = mechanism.release_statistics(
         schema,

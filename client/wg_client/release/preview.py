@@ -184,7 +184,7 @@ def check(
     schema = plants.statistics_schema(plant)
     privacy = plant.config.privacy
     epsilon = plain(epsilon or privacy.max_request_epsilon)
-    delta = plain(delta or privacy.max_request_delta)
+    delta = plain(delta or privacy.cap_delta)
     request, sigma = charge_request(
         plant.config, schema, request_id="0" * 32, epsilon=epsilon, delta=delta, purpose="check"
     )
@@ -194,7 +194,7 @@ def check(
     cost = accounting.cost(spent.events, request.event, cap_delta)
     capacity = accounting.releases_left(spent.events, request.event, cap * (1 + 1e-6), cap_delta)
     over = float(epsilon) > float(privacy.max_request_epsilon)
-    over = over or float(delta) > float(privacy.max_request_delta)
+    over = over or float(delta) > float(privacy.cap_delta)
     sight = _sight(plant)
     refused = "policy" if over else "budget" if capacity == 0 else ""
     return Check(

@@ -23,6 +23,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import (
+    PACKAGE_LIMIT,
     Delivery,
     PackageOffer,
     Refusal,
@@ -92,7 +93,7 @@ class Answers:
         else:
             delivery = _record(Delivery, envelope, "delivery")
         size = delivery.size if isinstance(delivery, PackageOffer) else len(envelope.payload)
-        if size > self._config.limits.max_package_bytes:
+        if size > PACKAGE_LIMIT:
             raise Declined(fleet.TOO_LARGE)
 
         def receive() -> Envelope:

@@ -38,7 +38,7 @@ RECORD = "record"  # Unit of a plant that names no unit column, and the rule tha
 _EXPONENT_LIMIT = 300
 _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Spellings that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
-_DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon", "max_request_delta")
+_DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
 
 Budget = Literal["site", "separate"]
 Approve = Literal["policy", "human"]
@@ -153,9 +153,8 @@ class PrivacyConfig:
 
     Attributes:
         cap_epsilon: Cap on the composed epsilon of the data set, decimal string.
-        cap_delta: Delta at which the cap holds, decimal string.
+        cap_delta: Delta at which the cap holds, and the largest of one request, decimal string.
         max_request_epsilon: Largest epsilon of one request, decimal string.
-        max_request_delta: Largest delta of one request, decimal string.
         unit_rule: ``record``: each record is a unit. ``weight``: a unit's records share weight 1.
             ``cap``: at most ``unit_cap`` records of a unit count.
         unit_cap: See ``unit_rule``.
@@ -170,7 +169,6 @@ class PrivacyConfig:
     cap_epsilon: str = "8"
     cap_delta: str = "1e-5"
     max_request_epsilon: str = "4"
-    max_request_delta: str = "1e-5"
     unit_rule: UnitRule = "record"
     unit_cap: int = 1
     purposes: tuple[str, ...] = (ANY_PURPOSE,)
@@ -181,10 +179,14 @@ class PrivacyConfig:
     def __post_init__(self) -> None:
         for name in ("cap_epsilon", "max_request_epsilon"):
             positive_decimal(getattr(self, name), f"privacy.{name}")
-        for name in ("cap_delta", "max_request_delta"):
-            if positive_decimal(getattr(self, name), f"privacy.{name}") >= 1:
-                raise ConfigError(f"privacy.{name}: {getattr(self, name)}, expected below 1")
-        self._check_caps()
+        if positive_decimal(self.cap_delta, "privacy.cap_delta") >= 1:
+            raise ConfigError(f"privacy.cap_delta: {self.cap_delta}, expected below 1")
+        if numbers.exact(self.max_request_epsilon) > numbers.exact(self.cap_epsilon):
+            raise ConfigError(
+                f"privacy.max_request_epsilon: {self.max_request_epsilon} is more than"
+                f" privacy.cap_epsilon, {self.cap_epsilon}: the budget could never pay such a"
+                " request; lower the one or raise the other"
+            )
         settings.check_range("privacy.unit_cap", self.unit_cap, 1, 1000)
         if self.unit_rule != "cap" and self.unit_cap != 1:
             raise ConfigError(
@@ -203,38 +205,6 @@ class PrivacyConfig:
             raise ConfigError(
                 f"privacy.answer_slot_seconds: {slot}, expected above 0 and at most 3600"
             )
-
-    def _check_caps(self) -> None:
-        """One request is at most what all together may cost."""
-        if numbers.exact(self.max_request_delta) > numbers.exact(self.cap_delta):
-            raise ConfigError(
-                f"privacy.max_request_delta: {self.max_request_delta} is more than"
-                f" privacy.cap_delta, {self.cap_delta}: a request would promise less than the cap"
-            )
-        # At a smaller delta an epsilon above the cap's can still fit under the cap.
-        equal = numbers.exact(self.max_request_delta) == numbers.exact(self.cap_delta)
-        if equal and numbers.exact(self.max_request_epsilon) > numbers.exact(self.cap_epsilon):
-            raise ConfigError(
-                f"privacy.max_request_epsilon: {self.max_request_epsilon} is more than"
-                f" privacy.cap_epsilon, {self.cap_epsilon}: the budget could never pay such a"
-                " request; lower the one or raise the other"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitsConfig:
-    """What the plant lets into its disk. Changes neither privacy nor results.
-
-    Attributes:
-        max_package_bytes: Largest weights package that is taken.
-    """
-
-    max_package_bytes: int = 2 << 30
-
-    def __post_init__(self) -> None:
-        settings.check_range(
-            "limits.max_package_bytes", self.max_package_bytes, 1, protocol.WEIGHTS_LIMIT
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +264,6 @@ class ClientConfig:
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
     witnesses: tuple[WitnessConfig, ...] = ()
     witness_quorum: int | None = None
     language: language.Code | None = None

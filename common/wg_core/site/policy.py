@@ -64,15 +64,15 @@ def check_release(
         PolicyRefused: It does; the message begins with ``what``.
     """
     privacy = config.privacy
-    for name, requested, largest in (
-        ("epsilon", epsilon, privacy.max_request_epsilon),
-        ("delta", delta, privacy.max_request_delta),
+    for name, requested, setting, largest in (
+        ("epsilon", epsilon, "max_request_epsilon", privacy.max_request_epsilon),
+        ("delta", delta, "cap_delta", privacy.cap_delta),
     ):
         try:
             value = positive_decimal(requested, name)
         except ConfigError as error:
             raise PolicyRefused(f"{subject}: {error}") from error
-        if value > positive_decimal(largest, f"privacy.max_request_{name}"):
+        if value > positive_decimal(largest, f"privacy.{setting}"):
             raise PolicyRefused(
                 f"{subject}: {name} {requested}, this plant allows {largest} a request"
             )

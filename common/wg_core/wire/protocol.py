@@ -24,6 +24,7 @@ WEIGHTS_KIND = "wgw"
 LEDGER_KIND = "wgl"
 STATISTICS_LIMIT = 64 << 20
 WEIGHTS_LIMIT = 4 << 30
+PACKAGE_LIMIT = 2 << 30  # Largest weights package that a plant takes
 INLINE_LIMIT = 32 << 20
 """Largest package that travels in a message; a larger one is offered, and fetched in ranges."""
 LEDGER_LIMIT = 1 << 30

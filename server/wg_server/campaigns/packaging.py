@@ -6,6 +6,7 @@ first package is made, so that serving starts fast.
 
 from __future__ import annotations
 
+import datetime
 import logging
 import secrets
 import time
@@ -24,6 +25,8 @@ from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
     from wg_server.generator.weights.head_generation import Generated
+
+PACKAGE_LIFE = datetime.timedelta(days=30)
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ def make_package(
         DecodeError: It cannot be read.
         VerificationError: It is damaged.
     """
-    config, version = home.config(), versions.read(home, recipe.generator)
+    version = versions.read(home, recipe.generator)
     version.require(recipe.architecture)
     generation = _generate(
         home, version, own_release, other_releases, recipe, seed=int(request_id[:8], 16)
@@ -77,7 +80,7 @@ def make_package(
         candidates=_described(generation.generated),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
-        expires=now + config.package_days * 86400,
+        expires=now + int(PACKAGE_LIFE.total_seconds()),
     )
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
 
@@ -110,6 +113,7 @@ def _generate(
     recipe: Recipe,
     *,
     seed: int,
+    samples: int = 4,
 ) -> _Made:
     from wg_server.generator.weights import head_generation as generation  # torch is slow to import
     from wg_server.generator.weights import network_generation as networks
@@ -117,7 +121,7 @@ def _generate(
     heads = generation.load_generator(version.heads)
     if heads.id != version.summary.generator:
         raise VerificationError(f"{version.heads}: not the package that its model card names")
-    labels, samples = own_release.manifest.schema.labels, home.config().samples
+    labels = own_release.manifest.schema.labels
     releases = [
         generation.SiteRelease(release.manifest.site, release.statistics)
         for release in other_releases

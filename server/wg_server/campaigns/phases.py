@@ -11,6 +11,7 @@ from wg_core.errors import ConfigError, DecodeError, VerificationError, raised_a
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import (
+    INLINE_LIMIT,
     Delivery,
     PackageOffer,
     Receipt,
@@ -19,13 +20,14 @@ from wg_core.wire.protocol import (
 from wg_server.campaigns import intake, schedule
 from wg_server.campaigns.intake import Asked
 from wg_server.fleet.witness import Witness
-from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, Task
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
+CHUNK_LIMIT = 4 << 20  # Largest range of a package that nodes are told to ask for
 _SLOWEST_BYTES_PER_SECOND = 1 << 17
 
 
@@ -91,7 +93,7 @@ def collecting(store: Store, witness: Witness) -> Phase:
     )
 
 
-def delivering(home: ServerHome, config: ServerConfig) -> Phase:
+def delivering(home: ServerHome) -> Phase:
     """Packages out, receipts in."""
 
     def offered(task: Task) -> int:
@@ -99,7 +101,7 @@ def delivering(home: ServerHome, config: ServerConfig) -> Phase:
         path = home.package(task.delivery_id)
         with raised_as(ConfigError, f"{path}: cannot be read"):
             size = path.stat().st_size
-        return size if size > config.inline_bytes else 0
+        return size if size > INLINE_LIMIT else 0
 
     def envelope(campaign: Campaign, task: Task) -> Envelope:
         size = offered(task)
@@ -109,13 +111,13 @@ def delivering(home: ServerHome, config: ServerConfig) -> Phase:
                 site=task.site,
                 package_sha256=task.package_sha256,
                 size=size,
-                chunk=min(config.chunk_bytes, size),
+                chunk=min(CHUNK_LIMIT, size),
             )
             return Envelope("offer", canonical.encode(offer))
         delivery = Delivery(
             request_id=task.delivery_id, site=task.site, package_sha256=task.package_sha256
         )
-        data = atomic.read_bytes(home.package(task.delivery_id), limit=config.inline_bytes)
+        data = atomic.read_bytes(home.package(task.delivery_id), limit=INLINE_LIMIT)
         return Envelope("delivery", canonical.encode(delivery), data)
 
     def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:

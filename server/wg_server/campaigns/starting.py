@@ -1,5 +1,6 @@
 """Queueing a campaign, and trying a site again, as an operator asks for it: command or page."""
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,9 @@ from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, new_id
 from wg_server.store.sites import Store
+
+DEADLINE = datetime.timedelta(hours=24)
+"""Of a campaign whose order names none."""
 
 PURPOSE_LIMIT = 200  # Most characters of a purpose, which goes on every ledger
 
@@ -65,7 +69,7 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
         DecodeError: The generator's model card cannot be read.
         VerificationError: The generator is damaged.
     """
-    default = home.config().campaign_hours * 3600.0
+    default = DEADLINE.total_seconds()
     enrolled = [site.name for site in store.sites() if site.state == "enrolled"]
     if not (order.sites or enrolled):
         raise ConfigError(

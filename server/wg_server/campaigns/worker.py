@@ -19,7 +19,7 @@ from wg_core import logs
 from wg_core.errors import ConfigError, InternalError, StorageError, WgError
 from wg_server.campaigns import absence, reasons, schedule
 from wg_server.campaigns.exchange import Ask, Exchange
-from wg_server.campaigns.packaging import MakePackage
+from wg_server.campaigns.packaging import PACKAGE_LIFE, MakePackage
 from wg_server.campaigns.packer import Packer
 from wg_server.campaigns.phases import collecting, delivering
 from wg_server.campaigns.starting import recipe_of
@@ -66,7 +66,7 @@ class CampaignWorker:
         self._queue = CampaignQueue(store.engine)
         self._exchange = Exchange(store, state, config.message_seconds)
         self._packer = Packer(home, store, make_package)
-        phases = collecting(store, witness), delivering(home, config)
+        phases = collecting(store, witness), delivering(home)
         self._phases = {phase.state: phase for phase in phases}
         self._holder = holder  # None: another process leads, this one carries messages
         self._held = True
@@ -266,7 +266,7 @@ class CampaignWorker:
 
     def _delete_expired(self) -> None:
         """Delete the files of packages that have expired; no plant would take them any more."""
-        limit = time.time() - self._config.package_days * 86400
+        limit = time.time() - PACKAGE_LIFE.total_seconds()
         for path in self._home.packages.glob("*.wgw"):
             try:
                 if path.stat().st_mtime < limit:

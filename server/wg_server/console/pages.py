@@ -1,5 +1,6 @@
 """The console's pages. They read, and change nothing; what changes something is in ``actions``."""
 
+import datetime
 import shutil
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from starlette.responses import Response
 
 from wg_core.errors import ConfigError, WgError
 from wg_core.wire.protocol import check_site_name
+from wg_server.campaigns import starting
 from wg_server.console import views
 from wg_server.console.views import Alert
 from wg_server.console.web import NotFound, Visit
@@ -109,7 +111,7 @@ def campaign(visit: Visit) -> Response:
 def new_campaign(visit: Visit) -> Response:
     """The form of a campaign."""
     enrolled = [row.name for row in visit.source.store.sites() if row.state == "enrolled"]
-    hours = visit.source.home.config().campaign_hours
+    hours = starting.DEADLINE // datetime.timedelta(hours=1)
     return visit.render("new_campaign", sites=enrolled, hours=hours)
 
 

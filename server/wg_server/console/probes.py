@@ -43,13 +43,14 @@ class Probe:
 
 
 def probes_of(
-    home: ServerHome, store: Store, working: Callable[[], bool], *, disk_floor: int
+    home: ServerHome, store: Store, working: Callable[[], bool], *, disk_floor: int = 1 << 30
 ) -> tuple[Probe, ...]:
     """What is asked of a server.
 
     Args:
         working: Whether the threads work that must not end.
-        disk_floor: Bytes that must be free on the home's disk.
+        disk_floor: Bytes that must be free on the home's disk: a campaign may need room for its
+            packages.
     """
     return (
         Probe("worker", working, restart=True),

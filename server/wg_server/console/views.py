@@ -18,6 +18,7 @@ from wg_server.console.messages import Speech
 from wg_server.console.metrics import Online
 from wg_server.console.probes import Probe, expiries
 from wg_server.fleet import trust
+from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
 from wg_server.store import campaigns, operators, quarantine, succession
@@ -262,7 +263,7 @@ def _of_server(source: Source, speech: Speech, now: float) -> list[Alert]:
 
 
 def _of_sites(source: Source, speech: Speech, rows: Sequence[SiteRow], now: float) -> list[Alert]:
-    entries, soon = [], min(ENDS_SOON, source.home.config().certificate_hours * 900.0)
+    entries, soon = [], min(ENDS_SOON, pki.CLIENT_LIFE.total_seconds() / 4)
     behind = trust.left_behind(source.home, source.store)
     for row in rows:
         name, link = row.site.name, f"/sites/{row.site.name}"

@@ -6,7 +6,6 @@ before it had the answer asks again: while the token lasts, the same keys get a 
 """
 
 import base64
-import datetime
 import logging
 import secrets
 import time
@@ -81,7 +80,6 @@ class Enrolment:
         self._home = home
         self._config = config
         self._store = store
-        self._life = datetime.timedelta(hours=config.certificate_hours)
 
     def enrol(self, data: bytes) -> EnrolmentReply:
         """Answer one enrolment request.
@@ -109,7 +107,7 @@ class Enrolment:
         )
 
         def issue() -> tuple[str, float, str]:
-            certificate = pki.issue_client(self._home, request.site, request.csr_pem, self._life)
+            certificate = pki.issue_client(self._home, request.site, request.csr_pem)
             expires = certificate.not_valid_after_utc.timestamp()
             return pki.fingerprint(certificate), expires, pki.to_pem(certificate)
 
@@ -144,7 +142,7 @@ class Enrolment:
         Raises:
             DecodeError: The request is damaged.
         """
-        certificate = pki.issue_client(self._home, site.name, csr_pem, self._life)
+        certificate = pki.issue_client(self._home, site.name, csr_pem)
         expires = certificate.not_valid_after_utc.timestamp()
         self._store.add_certificate(site.name, pki.fingerprint(certificate), expires)
         log.info("renewed the certificate of %s", site.name)

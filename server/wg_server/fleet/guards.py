@@ -213,7 +213,7 @@ class RateLimit(Guard):
     def __init__(
         self,
         app: ASGIApp,
-        rate: float,
+        rate: float = 50.0,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

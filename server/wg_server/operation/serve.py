@@ -49,8 +49,9 @@ from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
+BODY_LIMIT = 16 << 20  # Largest request body that the fleet listener reads
 BODIES_LIMIT = 128 << 20
-"""Most bytes of request bodies that the fleet listener holds at once, or twice the largest body."""
+"""Most bytes of request bodies that the fleet listener holds at once."""
 
 FILES_RESERVE = 256  # File descriptors beside those of connections: store, packages, logs
 
@@ -89,7 +90,7 @@ def serve(
         witness = Witness.of(home, store)
         state = FleetState()
         worker = CampaignWorker(home, config, store, state, witness, make_package, holder)
-        probes = probes_of(home, store, lambda: worker.alive, disk_floor=config.disk_floor_bytes)
+        probes = probes_of(home, store, lambda: worker.alive)
         metrics = Metrics(home, store, probes, state.online)
         stack.enter_context(_counted(metrics.handler()))
         online = partial(_online, state) if config.database else state.online
@@ -197,7 +198,6 @@ def fleet_app(
     metrics: Metrics | None = None,
 ) -> FastAPI:
     """The fleet listener's application: guards, then Flower's Fleet API and our own routes."""
-    config = home.config()
     recovery = Recovery.load(home)
     app = FastAPI(
         docs_url=None,
@@ -205,17 +205,13 @@ def fleet_app(
         openapi_url=None,
         middleware=[
             Middleware(Unavailable),
-            Middleware(BodyLimit, limit=config.body_limit),
+            Middleware(BodyLimit, limit=BODY_LIMIT),
             Middleware(
                 Identify, store=store, adoption=Adoption(store, recovery) if recovery else None
             ),
             Middleware(Watch, store=store),
-            Middleware(RateLimit, rate=config.requests_per_second),
-            Middleware(
-                BodyBudget,
-                site_bytes=config.body_limit,
-                total_bytes=max(BODIES_LIMIT, 2 * config.body_limit),
-            ),
+            Middleware(RateLimit),
+            Middleware(BodyBudget, site_bytes=BODY_LIMIT, total_bytes=BODIES_LIMIT),
             state.middleware(),
         ],
     )

@@ -61,22 +61,8 @@ class ServerConfig:
         console_url: Where browsers find the console behind a proxy with TLS, as in
             ``https://wg.example.org``. Empty: on this machine alone, or through a tunnel to it.
         database: SQLAlchemy URL; a SQLite file in the home folder when empty.
-        certificate_hours: Life of a plant's TLS certificate. A node renews it when a third of it is
-            over, so that a plant may be off for the other two at any time. Revoking does not wait
-            for its end.
-        body_limit: Largest request body that the fleet listener reads, bytes.
-        inline_bytes: Packages up to this size travel in a message; larger ones are offered, and
-            fetched in ranges.
-        chunk_bytes: Size of the ranges that nodes are told to ask for.
-        requests_per_second: Sustained requests a node may make; the burst is ten times that.
         message_seconds: Life of one message to a node. A node that died after pulling it gets it
             again when it comes back; this is for one that lives and never answers.
-        disk_floor_bytes: Free bytes on the home's disk below which the server says that it is not
-            ready: a campaign may need room for its packages.
-        campaign_hours: Default deadline of a campaign.
-        package_days: Life of a weights package.
-        samples: Candidates that diffusion draws for each package.
-        threads: Threads for generation.
         architecture: Of the weights that campaigns deliver: a name of ``wg_common.catalogue``;
             heads when empty.
         witnesses: Witnesses of plants' ledgers beside this server.
@@ -93,17 +79,7 @@ class ServerConfig:
     admin_port: int
     console_url: str = ""
     database: str = ""
-    certificate_hours: int = 720
-    body_limit: int = settings.fixed(16 << 20)
-    inline_bytes: int = protocol.INLINE_LIMIT
-    chunk_bytes: int = 4 << 20
-    requests_per_second: int = 50
     message_seconds: int = 600
-    disk_floor_bytes: int = settings.fixed(1 << 30)
-    campaign_hours: int = settings.fixed(24)
-    package_days: int = settings.fixed(30)
-    samples: int = settings.fixed(4)
-    threads: int = settings.fixed(1)
     architecture: str = ""
     witnesses: tuple[WitnessPolicy, ...] = ()
     witness_quorum: int = 1
@@ -131,25 +107,8 @@ class ServerConfig:
         ports = (self.fleet_port, self.enrol_port, self.admin_port)
         if any(not 0 < port < 65536 for port in ports) or len(set(ports)) != len(ports):
             raise ConfigError(f"ports {ports}: expected three different ones from 1 to 65535")
-        for field in (
-            "certificate_hours",
-            "body_limit",
-            "inline_bytes",
-            "chunk_bytes",
-            "requests_per_second",
-            "message_seconds",
-            "disk_floor_bytes",
-            "campaign_hours",
-            "package_days",
-            "samples",
-            "threads",
-        ):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field}: {getattr(self, field)}, expected at least 1")
-        if self.inline_bytes > protocol.INLINE_LIMIT:
-            raise ConfigError(
-                f"inline_bytes: {self.inline_bytes}, expected at most {protocol.INLINE_LIMIT}"
-            )
+        if self.message_seconds < 1:
+            raise ConfigError(f"message_seconds: {self.message_seconds}, expected at least 1")
 
     @property
     def fleet_url(self) -> str:

@@ -27,7 +27,10 @@ from wg_core.wire import key_files
 from wg_server.site.home import ServerConfig, ServerHome
 
 CA_YEARS = 10
-SERVER_DAYS = 825
+SERVER_LIFE = datetime.timedelta(days=825)
+CLIENT_LIFE = datetime.timedelta(days=30)
+"""A node renews its certificate when a third of this is over, so that a plant may be off for the
+other two thirds. Revoking does not wait for its end."""
 CLOCK_SLACK = datetime.timedelta(minutes=10)
 CSR_LIMIT = 16 << 10
 _PEM_LIMIT = 64 << 10
@@ -102,7 +105,7 @@ def renew_server(home: ServerHome, config: ServerConfig) -> None:
     hosts = dict.fromkeys((config.advertise or config.host, config.host, "localhost", "127.0.0.1"))
     names = x509.SubjectAlternativeName([_host(host) for host in hosts])
     certificate = (
-        _leaf(home, config.name, key.public_key(), datetime.timedelta(days=SERVER_DAYS))
+        _leaf(home, config.name, key.public_key(), SERVER_LIFE)
         .add_extension(names, critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(_load_authority(home)[1], hashes.SHA256())
@@ -112,7 +115,7 @@ def renew_server(home: ServerHome, config: ServerConfig) -> None:
 
 
 def issue_client(
-    home: ServerHome, site: str, csr_pem: str, life: datetime.timedelta
+    home: ServerHome, site: str, csr_pem: str, life: datetime.timedelta = CLIENT_LIFE
 ) -> x509.Certificate:
     """Make a client certificate for a site from a request made on site.
 

@@ -105,7 +105,6 @@ YAML = [
         "unit",
     ),
     _yaml("errors", "standard_errors: 2.0", "standard_errors: -1", "acceptance.standard_errors"),
-    _yaml("package bytes", "max_package_bytes: 2147483648", "max_package_bytes: 0", "max_package"),
     _yaml("quorum", "witness_quorum: null", "witness_quorum: 2", "witness_quorum: 2", "1 to 1"),
     _yaml(
         "witness key",
@@ -161,9 +160,8 @@ SERVER_YAML = [
     _server_yaml("host", "host: 127.0.0.1", "host: 'a b'", "host", "'a b'"),
     _server_yaml("architecture", "architecture: ''", "architecture: resnet", "resnet"),
     _server_yaml("quorum", "witness_quorum: 1", "witness_quorum: 2", "witness_quorum: 2"),
-    _server_yaml("chunk", "chunk_bytes: 4194304", "chunk_bytes: 0", "chunk_bytes: 0", "at least 1"),
-    _server_yaml("a word", "chunk_bytes: 4194304", "chunk_bytes: many", "chunk_bytes"),
-    _server_yaml("inline", "inline_bytes: ", "inline_bytes: 9", "inline_bytes"),
+    _server_yaml("life", "message_seconds: 600", "message_seconds: 0", "at least 1"),
+    _server_yaml("a word", "message_seconds: 600", "message_seconds: many", "message_seconds"),
 ]
 
 # --- data

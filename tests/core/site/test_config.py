@@ -99,7 +99,6 @@ def test_limits_of_privacy_settings_hold_in_the_record_itself() -> None:
         ("part", {"unit_rule": "weight", "unit_cap": 3}, "privacy.unit_cap: 3"),
         (None, {"unit_rule": "record", "unit_cap": 3}, "privacy.unit_cap: 3"),
         (None, {"cap_epsilon": "2"}, "max_request_epsilon: 4 is more than"),
-        (None, {"max_request_delta": "1e-4"}, "max_request_delta: 1e-4 is more than"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
@@ -119,7 +118,6 @@ def test_settings_that_contradict_each_other_are_refused(
         ("part", {"unit_rule": "weight"}),
         ("part", {"unit_rule": "cap", "unit_cap": 3}),
         (None, {"cap_epsilon": "4"}),
-        (None, {"cap_epsilon": "3", "max_request_delta": "1e-9"}),  # fits: delta is smaller
     ],
 )
 def test_settings_that_agree_are_taken(column: str | None, privacy: dict[str, Any]) -> None:

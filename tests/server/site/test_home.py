@@ -12,7 +12,7 @@ PORTS = b"fleet_port: 1\nenrol_port: 2\nadmin_port: 3\n"
 
 def test_a_written_configuration_is_read_back(tmp_path: Path) -> None:
     home = ServerHome(tmp_path)
-    config = ServerConfig(fleet_port=1, enrol_port=2, admin_port=3, inline_bytes=7)
+    config = ServerConfig(fleet_port=1, enrol_port=2, admin_port=3, message_seconds=7)
     home.write_config(config)
     assert home.config() == config
 
@@ -23,9 +23,9 @@ def test_a_written_configuration_is_read_back(tmp_path: Path) -> None:
         (b"", "expected fields"),
         (b"a: [", "not YAML"),
         (b"fleet_port: 1\n", "enrol_port"),
-        (PORTS + b"sampels: 3\n", "unknown fields: sampels"),
-        (PORTS + b"samples: 0\n", "samples: 0, expected at least 1"),
-        (PORTS + b"samples: many\n", "samples"),
+        (PORTS + b"mesage_seconds: 3\n", "unknown fields: mesage_seconds"),
+        (PORTS + b"message_seconds: 0\n", "message_seconds: 0, expected at least 1"),
+        (PORTS + b"message_seconds: many\n", "message_seconds"),
         (PORTS + b"name: Central!\n", "name: "),
         (PORTS + b"host: a b\n", "host: "),
         (b"fleet_port: 1\nenrol_port: 1\nadmin_port: 3\n", "three different"),
