@@ -25,7 +25,7 @@ from wg_core.cli import (
     say,
     timed_progress,
 )
-from wg_core.errors import EXIT_OK, EXIT_VERIFICATION, ConfigError
+from wg_core.errors import ConfigError, ExitCode
 from wg_core.language import padded, text
 from wg_core.options import OUT_FILE, out_option
 
@@ -200,7 +200,7 @@ def empirical(as_json: bool) -> int:
     with timed_progress(text("questions to made-up plants"), size.questions) as answered:
         report = audits.audit(installed[0].load()(), size=size, on_question=answered)
     answer(as_json, words.document(report), *words.lines(report))
-    return EXIT_OK if report.passed else EXIT_VERIFICATION
+    return ExitCode.OK if report.passed else ExitCode.VERIFICATION
 
 
 @group.command()
@@ -237,4 +237,4 @@ def main() -> None:
 
 
 def _exit_code(finding: Finding) -> int:
-    return EXIT_OK if finding.passed else EXIT_VERIFICATION
+    return ExitCode.OK if finding.passed else ExitCode.VERIFICATION

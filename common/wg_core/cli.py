@@ -220,32 +220,32 @@ def _run(group: click.Command, words: list[str], extra: str, speaks: language.Sp
     try:
         result = group.main(args=words, standalone_mode=False)
     except click.exceptions.Abort:
-        return _fail("interrupted", _INTERRUPTED, errors.EXIT_INTERRUPTED, as_json)
+        return _fail("interrupted", _INTERRUPTED, errors.ExitCode.INTERRUPTED, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         if as_json:
-            return _fail("usage", "a command is missing", errors.EXIT_USAGE, as_json)
+            return _fail("usage", "a command is missing", errors.ExitCode.USAGE, as_json)
         note(error.format_message())
-        return errors.EXIT_USAGE
+        return errors.ExitCode.USAGE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         if context is not None and not as_json:
             note(language.usage(context))
-        return _fail("usage", error.format_message(), errors.EXIT_USAGE, as_json)
+        return _fail("usage", error.format_message(), errors.ExitCode.USAGE, as_json)
     except errors.WgError as error:
         text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
         return _fail(error.code, text, error.exit_code, as_json)
     except KeyboardInterrupt:
-        return _fail("interrupted", _INTERRUPTED, errors.EXIT_INTERRUPTED, as_json)
+        return _fail("interrupted", _INTERRUPTED, errors.ExitCode.INTERRUPTED, as_json)
     except BrokenPipeError:
-        return errors.EXIT_OK
+        return errors.ExitCode.OK
     except Exception as error:  # the last resort: a bug must not look like an answer
         package = _missing(error)
         if package and extra:
             message = f"{package} is not installed: pip install 'weightgate[{extra}]'"
-            return _fail(errors.ConfigError.code, message, errors.EXIT_CONFIG, as_json)
+            return _fail(errors.ConfigError.code, message, errors.ExitCode.CONFIG, as_json)
         logging.getLogger(__name__).exception("internal error")
         return _fail("internal", "a bug in weightgate; the log has the trace", 70, as_json)
-    return result if isinstance(result, int) else errors.EXIT_OK
+    return result if isinstance(result, int) else errors.ExitCode.OK
 
 
 _INTERRUPTED = "interrupted: run the same command again to go on"

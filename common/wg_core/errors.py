@@ -25,38 +25,42 @@ contain private data: exception text may reach a log that leaves the site.
 
 import contextlib
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import ClassVar
 
-EXIT_OK = 0
-EXIT_USAGE = 2
-EXIT_CONFIG = 3
-EXIT_REFUSED = 4
-EXIT_VERIFICATION = 5
-EXIT_NOT_ACCEPTED = 6
-EXIT_PEER = 7
-EXIT_INTERNAL = 70
-EXIT_INTERRUPTED = 130
-"""Ctrl-C: what a shell says of a program that SIGINT ended. Nothing is left half done."""
+
+class ExitCode(IntEnum):
+    """What a command tells the shell; ``INTERRUPTED`` is Ctrl-C, as shells say it of SIGINT."""
+
+    OK = 0
+    USAGE = 2
+    CONFIG = 3
+    REFUSED = 4
+    VERIFICATION = 5
+    NOT_ACCEPTED = 6
+    PEER = 7
+    INTERNAL = 70
+    INTERRUPTED = 130
 
 
 class WgError(Exception):
     """Base of every error that weightgate raises on purpose."""
 
-    exit_code: ClassVar[int] = EXIT_INTERNAL
+    exit_code: ClassVar[int] = ExitCode.INTERNAL
     code: ClassVar[str] = "internal"
 
 
 class UsageError(WgError):
     """The command was called wrongly."""
 
-    exit_code = EXIT_USAGE
+    exit_code = ExitCode.USAGE
     code = "usage"
 
 
 class ConfigError(WgError):
     """A configuration file, home folder or option value is wrong."""
 
-    exit_code = EXIT_CONFIG
+    exit_code = ExitCode.CONFIG
     code = "config"
 
 
@@ -69,21 +73,21 @@ class StorageError(ConfigError):
 class DataError(WgError):
     """A data set cannot be read or used."""
 
-    exit_code = EXIT_CONFIG
+    exit_code = ExitCode.CONFIG
     code = "data"
 
 
 class DecodeError(WgError):
     """Bytes from outside are not what they claim to be."""
 
-    exit_code = EXIT_CONFIG
+    exit_code = ExitCode.CONFIG
     code = "decode"
 
 
 class RefusedError(WgError):
     """The plant says no."""
 
-    exit_code = EXIT_REFUSED
+    exit_code = ExitCode.REFUSED
     code = "refused"
 
 
@@ -108,21 +112,21 @@ class ApprovalPending(RefusedError):
 class VerificationError(WgError):
     """A signature, hash, proof or recomputation does not hold."""
 
-    exit_code = EXIT_VERIFICATION
+    exit_code = ExitCode.VERIFICATION
     code = "verification"
 
 
 class NotAcceptedError(WgError):
     """Delivered weights did not pass the acceptance policy."""
 
-    exit_code = EXIT_NOT_ACCEPTED
+    exit_code = ExitCode.NOT_ACCEPTED
     code = "not-accepted"
 
 
 class PeerError(WgError):
     """The network or the other side failed."""
 
-    exit_code = EXIT_PEER
+    exit_code = ExitCode.PEER
     code = "peer"
 
 

@@ -70,7 +70,7 @@ def test_the_recipe_makes_user_and_folders_in_a_blank_root(tmp_path: Path) -> No
 def test_what_a_new_start_does_not_cure_is_not_started_again(unit: Path) -> None:
     """A failing model card was restarted every five seconds, for ever."""
     (kept,) = values(unit, "RestartPreventExitStatus")
-    final = {errors.EXIT_USAGE, errors.EXIT_REFUSED, errors.EXIT_VERIFICATION}
+    final = {errors.ExitCode.USAGE, errors.ExitCode.REFUSED, errors.ExitCode.VERIFICATION}
     assert {int(word) for word in kept.split()} == final
     assert values(unit, "StartLimitBurst") and values(unit, "StartLimitIntervalSec")
 

@@ -263,7 +263,9 @@ def test_a_plant_works_with_an_architecture_of_one_file(
     package = plant.package({"base": (base, "base")}, architecture="counts-net", plan="whole")
     weights = tmp_path / "network.wgw"
     weights.write_bytes(package)
-    applied = command("apply", weights, "--home", plant.home.root, code=errors.EXIT_NOT_ACCEPTED)
+    applied = command(
+        "apply", weights, "--home", plant.home.root, code=errors.ExitCode.NOT_ACCEPTED
+    )
     assert applied["kept"] == "local-only"  # trained on from the base, which is all that came
     assert command("models", "show", "--home", plant.home.root)
     assert _predictions(command, plant, tmp_path) == list(LABELS)

@@ -23,7 +23,7 @@ from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
 from wg_common.weights_package import Candidate, WeightsManifest
-from wg_core.errors import EXIT_CONFIG, EXIT_NOT_ACCEPTED
+from wg_core.errors import ExitCode
 from wg_core.wire import protocol, signing
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
@@ -143,7 +143,7 @@ def test_simulate_says_what_init_and_apply_find(kind: str, tmp_path: Path, here:
         words = ("--home", tmp_path / "plant")
         here("init", *words, "--data", data, "--join-file", tmp_path / "token")
     (tmp_path / "a.wgw").write_bytes(package(server, kind, names))
-    applied = here("apply", *words, tmp_path / "a.wgw", code=(0, EXIT_NOT_ACCEPTED))
+    applied = here("apply", *words, tmp_path / "a.wgw", code=(0, ExitCode.NOT_ACCEPTED))
     (alone,) = (one for one in applied["models"] if one["name"] == "local-only")
     assert 0.5 < alone["accuracy"] < 0.97  # else the check would say little
     assert abs(expected - alone["accuracy"]) <= POINTS
@@ -159,5 +159,5 @@ def test_simulate_does_not_judge_by_features_that_say_nothing(
     )
     data = tmp_path / "notes.csv"
     data.write_text("text,label\na leak,x\na hum,y\na spark,x\nworn,y\n")
-    said = here("simulate", "--data", data, code=EXIT_CONFIG)["error"]
+    said = here("simulate", "--data", data, code=ExitCode.CONFIG)["error"]
     assert said["code"] == "data" and "no difference between any of 4 records" in said["message"]

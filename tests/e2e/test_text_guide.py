@@ -24,7 +24,7 @@ from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
 from wg_common.weights_package import Candidate, WeightsManifest
-from wg_core.errors import EXIT_NOT_ACCEPTED, EXIT_OK
+from wg_core.errors import ExitCode
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol, signing
@@ -90,7 +90,7 @@ def test_the_commands_of_the_page_run(
             for line in block.splitlines():
                 words = shlex.split(line.removeprefix("$ wg-client "))
                 # Which model `apply` keeps, the plant's own or another, hangs on its secret order.
-                code = (EXIT_OK, EXIT_NOT_ACCEPTED) if words[0] == "apply" else EXIT_OK
+                code = (ExitCode.OK, ExitCode.NOT_ACCEPTED) if words[0] == "apply" else ExitCode.OK
                 said[words[0]], _ = shown(*words, code=code)
     assert list(said) == [
         *("simulate", "init", "check", "statistics", "apply", "predict", "models", "freeze")

@@ -45,7 +45,7 @@ def check(home: ClientHome, epsilon: str | None, delta: str | None, as_json: boo
         raise
     show(canonical.to_builtins(overview), fitted(_lines(overview, home)), as_json)
     if overview.cost.refused_by:
-        click.get_current_context().exit(errors.EXIT_REFUSED)
+        click.get_current_context().exit(errors.ExitCode.REFUSED)
 
 
 def _lines(overview: Check, home: ClientHome) -> Iterator[str]:

@@ -61,7 +61,7 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     show(
         {"frozen": True, **freeze_document(frozen), "hints": list(inspection.hints)}, lines, as_json
     )
-    return errors.EXIT_OK
+    return errors.ExitCode.OK
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def say_refusal(
     for hint in inspection.hints:
         note(text("hint: {hint}", hint=hint))
     if refused is None:
-        return errors.EXIT_OK
+        return errors.ExitCode.OK
     if as_json:
         emit(
             {

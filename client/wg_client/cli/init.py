@@ -112,7 +112,7 @@ def init(
     """
     if replace:
         _enrol_again(home, token, encoder, data, budget_of, as_json)
-        return errors.EXIT_OK
+        return errors.ExitCode.OK
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
     from wg_client.fleet.initialise import DataChoice, check_new, check_token, initialise, look
@@ -146,7 +146,7 @@ def init(
             home, token, choice, policy, encoder=encoder, confirm=confirm, scan=scan, stage=stage
         )
     _say_made(home, *config_and_snapshot, by, as_json)
-    return errors.EXIT_OK
+    return errors.ExitCode.OK
 
 
 def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> str:

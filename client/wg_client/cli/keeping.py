@@ -111,10 +111,10 @@ def status(home: ClientHome, probe: bool, as_json: bool) -> int:
         state = word.state if word else "never connected"
         reason = f": {word.reason}" if word and word.reason else ""
         show({"connected": good, "state": state}, [f"{state}{reason}"], as_json)
-        return errors.EXIT_OK if good else errors.EXIT_PEER
+        return errors.ExitCode.OK if good else errors.ExitCode.PEER
     plant_status = looking.look(home)
     show(canonical.to_builtins(plant_status), _lines(plant_status), as_json)
-    return errors.EXIT_OK
+    return errors.ExitCode.OK
 
 
 def _lines(plant_status: Status) -> Iterator[str]:

@@ -149,7 +149,7 @@ def audit(home: ClientHome, as_json: bool) -> int:
         report, entry = run(home, size=size, on_question=answered)
     lines = [*words.lines(report), text("recorded as ledger entry {entry}", entry=entry)]
     show({"entry": entry, **words.document(report)}, lines, as_json)
-    return errors.EXIT_OK if report.passed else errors.EXIT_VERIFICATION
+    return errors.ExitCode.OK if report.passed else errors.ExitCode.VERIFICATION
 
 
 COMMANDS = (keys, audit)

@@ -64,7 +64,7 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
     ]
     lines += kept_lines(home, applied)
     show(document, lines, as_json)
-    return errors.EXIT_OK if applied.accepted else errors.EXIT_NOT_ACCEPTED
+    return errors.ExitCode.OK if applied.accepted else errors.ExitCode.NOT_ACCEPTED
 
 
 @click.group()
@@ -242,7 +242,7 @@ def predict(
     )
     show(predictions.document(), lines, as_json)
     if not predictions.problems:
-        return errors.EXIT_OK
+        return errors.ExitCode.OK
     note(
         text(
             "error: {count} of {total} records cannot be read",
@@ -250,7 +250,7 @@ def predict(
             total=predictions.count + len(predictions.problems),
         )
     )
-    return errors.EXIT_CONFIG
+    return errors.ExitCode.CONFIG
 
 
 @contextmanager

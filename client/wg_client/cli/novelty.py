@@ -63,4 +63,4 @@ def novelty(
         )
     note(text("no model yet: likeness to your own records alone"))
     show({"records": rows, "left_out": [problem.name for problem in problems]}, lines, as_json)
-    return errors.EXIT_CONFIG if problems else errors.EXIT_OK
+    return errors.ExitCode.CONFIG if problems else errors.ExitCode.OK

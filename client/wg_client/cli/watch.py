@@ -60,8 +60,8 @@ def watch(
     document = {"false_alarms": watching.FALSE_ALARMS, **canonical.to_builtins(observation)}
     show(document, fitted(_lines(observation, home.root, watching.FALSE_ALARMS)), as_json)
     if observation.batch.alarm:
-        return errors.EXIT_NOT_ACCEPTED
-    return errors.EXIT_CONFIG if observation.left_out else errors.EXIT_OK
+        return errors.ExitCode.NOT_ACCEPTED
+    return errors.ExitCode.CONFIG if observation.left_out else errors.ExitCode.OK
 
 
 def _lines(observation: Watch, root: Path, rate: float) -> Iterator[str]:

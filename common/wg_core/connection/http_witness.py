@@ -7,6 +7,7 @@ answer from being held up, no more.
 
 import ssl
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -48,15 +49,16 @@ def ask(witness: WitnessConfig) -> Ask:
     return post
 
 
-_MEANING = {
-    rules.BAD_REQUEST: "refused the request as malformed (400)",
-    rules.FORBIDDEN: "knows this ledger with another key (403); give its operator the verifier key"
-    " that 'wg-client keys' prints",
-    rules.NOT_FOUND: "does not know this ledger (404); give its operator the origin and verifier"
-    " key that 'wg-client keys' prints",
-    rules.CONFLICT: "has seen another root of the same size (409): the ledger was copied or edited",
-    rules.UNPROCESSABLE: "finds that the ledger did not grow from what it saw (422): it was copied,"
-    " rolled back or edited",
+_MEANING: dict[int, str] = {
+    HTTPStatus.BAD_REQUEST: "refused the request as malformed (400)",
+    HTTPStatus.FORBIDDEN: "knows this ledger with another key (403); give its operator the"
+    " verifier key that 'wg-client keys' prints",
+    HTTPStatus.NOT_FOUND: "does not know this ledger (404); give its operator the origin and"
+    " verifier key that 'wg-client keys' prints",
+    HTTPStatus.CONFLICT: "has seen another root of the same size (409): the ledger was copied or"
+    " edited",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "finds that the ledger did not grow from what it saw (422):"
+    " it was copied, rolled back or edited",
 }
 
 

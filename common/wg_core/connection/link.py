@@ -8,6 +8,7 @@ import email.utils
 import ssl
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +22,7 @@ from wg_core.wire import protocol
 
 CLOCK_TOLERANCE_SECONDS = 5.0  # Flower refuses a request signed further in the future than this
 
-_ANSWERS = (witness.OK, witness.CONFLICT, witness.UNPROCESSABLE)
+_ANSWERS = (HTTPStatus.OK, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 class Link:
@@ -68,7 +69,7 @@ class Link:
         Raises:
             PeerError: The server cannot be reached or refuses.
         """
-        return self._ask("renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), witness.OK)[1]
+        return self._ask("renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), HTTPStatus.OK)[1]
 
     def trust(self, pins: bytes) -> bytes:
         """Say what is pinned here (``Pins``), and get what is to be believed today (``Trust``).
@@ -76,7 +77,7 @@ class Link:
         Raises:
             PeerError: The server cannot be reached or refuses.
         """
-        return self._ask("trust", protocol.TRUST_PATH, pins, witness.OK)[1]
+        return self._ask("trust", protocol.TRUST_PATH, pins, HTTPStatus.OK)[1]
 
     def package(self, request_id: str, start: int, stop: int) -> Iterator[bytes]:
         """Fetch bytes ``[start, stop)`` of a package, in pieces; fewer if the line is cut.

@@ -121,7 +121,7 @@ def _sign(
         key.parts, public.parts, notes.key_ids(name, role, public), strict=True
     ):
         kind = role[of.algorithm]
-        stamp = b"" if kind == notes.ED25519 else _U64.pack(time)
+        stamp = b"" if kind == notes.SignatureType.ED25519 else _U64.pack(time)
         signature = part.sign(_message(kind, name, note.text, time))
         lines.append(SignatureLine(name, identifier, stamp + signature))
     return tuple(lines)
@@ -146,7 +146,7 @@ def verify_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
                 continue
             signature = line.signature
             time = 0
-            if kind != notes.ED25519:
+            if kind != notes.SignatureType.ED25519:
                 signature = line.signature[_U64.size :]
                 time = int.from_bytes(line.signature[: _U64.size], "big")
             if len(signature) != part.signature_size or time >= _TIME_END:
@@ -168,9 +168,9 @@ def verify_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
 
 def _message(kind: int, name: str, text: str, time: int) -> bytes:
     """What a signature of a type signs."""
-    if kind == notes.ED25519:
+    if kind == notes.SignatureType.ED25519:
         return text.encode()
-    if kind == notes.COSIGNATURE:
+    if kind == notes.SignatureType.COSIGNATURE:
         return f"cosignature/v1\ntime {time}\n{text}".encode()
     head = decode_text(text)
     return b"".join(

@@ -52,7 +52,7 @@ class CosignedLog(Log):
         with self._writing() as state:
             self._db.execute(
                 "update heads set cosigned = cosigned | ? where size = ?",
-                (database.HANDED_OUT, state.size),
+                (database.HeadState.HANDED_OUT, state.size),
             )
 
     def unanswered(self, witness: str) -> list[int]:
@@ -61,7 +61,7 @@ class CosignedLog(Log):
         with database.explained(self._path):
             rows = self._db.execute(
                 "select size from heads where cosigned & ? and size > ? order by size",
-                (database.HANDED_OUT, low),
+                (database.HeadState.HANDED_OUT, low),
             ).fetchall()
         return [int(row[0]) for row in rows]
 
@@ -143,7 +143,7 @@ class CosignedLog(Log):
             self._db.execute(
                 "insert into heads values (?, ?, ?) on conflict (size) do update"
                 " set note = excluded.note, cosigned = cosigned | excluded.cosigned",
-                (head.size, merged, database.COSIGNED),
+                (head.size, merged, database.HeadState.COSIGNED),
             )
         return merged
 
@@ -215,7 +215,7 @@ class CosignedLog(Log):
         with database.explained(self._path):
             rows = self._db.execute(
                 "select size, note from heads where cosigned & ? order by size desc",
-                (database.COSIGNED,),
+                (database.HeadState.COSIGNED,),
             )
             for size, data in rows:
                 note = notes.decode(data)

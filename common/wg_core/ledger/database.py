@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from enum import IntFlag
 from pathlib import Path
 
 from wg_core.errors import ConfigError, StorageError, VerificationError, raised_as
@@ -22,10 +23,13 @@ APPLICATION_ID = 0x57474C31  # `WGL1` in SQLite's header
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
 
-COSIGNED = 1  # Bit of `heads.cosigned`: a witness's cosignature is in the note
-HANDED_OUT = 2
-"""Bit of ``heads.cosigned``: it left in a file or a request, so a witness may have cosigned it
-without this ledger's knowing."""
+
+class HeadState(IntFlag):
+    """Bits of ``heads.cosigned``."""
+
+    COSIGNED = 1  # A witness's cosignature is in the note
+    HANDED_OUT = 2  # It left: a witness may have cosigned it without this ledger's knowing
+
 
 _TABLES = {
     "entries": "seq integer primary key, entry blob not null, hash blob not null",

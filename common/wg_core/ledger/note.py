@@ -11,6 +11,7 @@ import binascii
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from types import MappingProxyType
 
 from wg_core.errors import DecodeError
@@ -18,15 +19,24 @@ from wg_core.wire import signing
 from wg_core.wire.protocol import NOTE_LIMIT
 from wg_core.wire.signing import PublicKey
 
-ED25519 = 1  # Signature type: Ed25519 over the text
-COSIGNATURE = 4  # Signature type: timestamped Ed25519 cosignature
-ML_DSA_44 = 6  # Signature type: timestamped ML-DSA-44 (sub)tree cosignature
 
-Role = Mapping[str, int]
-"""The signature type of each algorithm (c2sp.org/signed-note, "Signature types")."""
-LOG: Role = MappingProxyType({signing.ED25519: ED25519, signing.ML_DSA_44: ML_DSA_44})
+class SignatureType(IntEnum):
+    """What a signature of a note is over (c2sp.org/signed-note, "Signature types")."""
+
+    ED25519 = 1  # Ed25519 over the text
+    COSIGNATURE = 4  # Timestamped Ed25519 cosignature
+    ML_DSA_44 = 6  # Timestamped ML-DSA-44 (sub)tree cosignature
+
+
+Role = Mapping[str, SignatureType]
+"""The signature type of each algorithm."""
+LOG: Role = MappingProxyType(
+    {signing.ED25519: SignatureType.ED25519, signing.ML_DSA_44: SignatureType.ML_DSA_44}
+)
 """Of a log that signs its own checkpoint: in ML-DSA-44 that is a cosignature, too."""
-COSIGNER: Role = MappingProxyType({signing.ED25519: COSIGNATURE, signing.ML_DSA_44: ML_DSA_44})
+COSIGNER: Role = MappingProxyType(
+    {signing.ED25519: SignatureType.COSIGNATURE, signing.ML_DSA_44: SignatureType.ML_DSA_44}
+)
 
 KEY_ID_SIZE = 4
 KEY_NAME_LIMIT = 255  # Most bytes (tlog-cosignature)

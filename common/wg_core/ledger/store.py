@@ -400,7 +400,7 @@ class Ledger(CosignedLog):
     def _anchor(self) -> Checkpoint | None:
         row = self._db.execute(
             "select note from heads where cosigned & ? order by size desc limit 1",
-            (database.COSIGNED,),
+            (database.HeadState.COSIGNED,),
         ).fetchone()
         return checkpoints.decode(row[0])[0] if row else None
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from wg_core.errors import DecodeError, PeerError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
@@ -23,12 +24,6 @@ from wg_core.ledger.note import Note
 from wg_core.ledger.proof import Proof, decode_hashes, split
 from wg_core.wire.signing import PrivateKey, PublicKey
 
-OK = 200
-BAD_REQUEST = 400
-FORBIDDEN = 403
-NOT_FOUND = 404
-CONFLICT = 409
-UNPROCESSABLE = 422
 SIZE_CONTENT_TYPE = "text/x.tlog.size"
 HANDED_OUT_LIMIT = 16
 """Checkpoints of one log that may have left in files and wait for a cosignature."""
@@ -180,13 +175,13 @@ def countersign(
     size = head_before.size if head_before else 0
     if head_before and state and head.size == size and head.root != head_before.root:
         raise WitnessFork(
-            CONFLICT,
+            HTTPStatus.CONFLICT,
             f"two signed roots for size {size} of log {origin}",
             ForkEvidence(state.checkpoint, checkpoint_request.note.encode()),
         )
     if checkpoint_request.old_size != size:
         raise WitnessRefused(
-            CONFLICT,
+            HTTPStatus.CONFLICT,
             f"old size {checkpoint_request.old_size}, but size {size} was cosigned last",
             size=size,
         )
@@ -195,9 +190,9 @@ def countersign(
         merkle.verify_consistency(size, known_root, head.size, head.root, checkpoint_request.path)
     except VerificationError as error:
         if state is None:
-            raise WitnessRefused(UNPROCESSABLE, str(error)) from error
+            raise WitnessRefused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
         raise WitnessFork(
-            UNPROCESSABLE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
             str(error),
             ForkEvidence(state.checkpoint, checkpoint_request.note.encode()),
         ) from error
@@ -210,17 +205,19 @@ def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessReque
     try:
         checkpoint_request = decode_request(request)
     except DecodeError as error:
-        raise WitnessRefused(BAD_REQUEST, str(error)) from error
+        raise WitnessRefused(HTTPStatus.BAD_REQUEST, str(error)) from error
     head = checkpoints.decode_text(checkpoint_request.note.text)
     if head.origin != origin:
-        raise WitnessRefused(NOT_FOUND, f"log {head.origin!r} is unknown, expected {origin!r}")
+        raise WitnessRefused(
+            HTTPStatus.NOT_FOUND, f"log {head.origin!r} is unknown, expected {origin!r}"
+        )
     try:
         checkpoints.verify(checkpoint_request.note, origin, log_key)
     except VerificationError as error:
-        raise WitnessRefused(FORBIDDEN, str(error)) from error
+        raise WitnessRefused(HTTPStatus.FORBIDDEN, str(error)) from error
     if checkpoint_request.old_size > head.size:
         raise WitnessRefused(
-            BAD_REQUEST, f"old size {checkpoint_request.old_size} above new {head.size}"
+            HTTPStatus.BAD_REQUEST, f"old size {checkpoint_request.old_size} above new {head.size}"
         )
     return checkpoint_request, head
 
@@ -240,9 +237,9 @@ def read_reply(status: int, body: bytes) -> bytes:
     Raises:
         WitnessRefused: The witness did not cosign; after a 409, ``size`` says what it saw last.
     """
-    if status == OK:
+    if status == HTTPStatus.OK:
         return body
-    size = int(body) if status == CONFLICT and _SIZE_BODY.fullmatch(body) else None
+    size = int(body) if status == HTTPStatus.CONFLICT and _SIZE_BODY.fullmatch(body) else None
     raise WitnessRefused(status, f"refused with status {status}", size=size)
 
 

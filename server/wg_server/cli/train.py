@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from wg_core import cli
-from wg_core.errors import EXIT_NOT_ACCEPTED, EXIT_OK
+from wg_core.errors import ExitCode
 from wg_server.cli.options import home_option, plan_option, this_user
 from wg_server.generator import pipeline, versions
 from wg_server.generator.evaluation import ablation
@@ -80,7 +80,7 @@ def train(home: ServerHome, plan: Path | None, device: str, precision: str, as_j
             f" wg-server generator --home {home.root} --use {short}",
         ]
     cli.answer(as_json, {**card, "installed": passes, "deleted": pruned}, *lines)
-    return EXIT_OK if passes else EXIT_NOT_ACCEPTED
+    return ExitCode.OK if passes else ExitCode.NOT_ACCEPTED
 
 
 def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:

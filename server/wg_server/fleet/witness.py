@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import Self
 
 from wg_core.errors import ConfigError
@@ -93,7 +94,7 @@ class Witness:
             if not fit:
                 offered = ", ".join(str(request.old_size) for request in requests)
                 raise WitnessRefused(
-                    rules.CONFLICT,
+                    HTTPStatus.CONFLICT,
                     f"the file leads from sizes {offered}, but size {size} of {site.ledger_origin}"
                     " was cosigned last: a later file came before this one (make it anew with"
                     " wg-client statistics), or the ledger was rolled back",

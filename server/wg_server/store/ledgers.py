@@ -5,6 +5,7 @@ A decision ("does this checkpoint extend the last?") is taken and recorded in on
 
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 from wg_core.errors import RefusedError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
-from wg_core.ledger.witness import FORBIDDEN, WitnessRefused
+from wg_core.ledger.witness import WitnessRefused
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store import database, schema
 from wg_server.store.site import Site, find_site
@@ -239,7 +240,7 @@ def _check_shown(connection: Connection, origin: str) -> None:
     missing = connection.execute(query).first()
     if missing is not None:
         raise WitnessRefused(
-            FORBIDDEN,
+            HTTPStatus.FORBIDDEN,
             f"ledger {origin} replaces {missing.predecessor}, which was not shown: what it spent"
             " cannot be checked; put its file back beside the new one and run 'wg-client init"
             " --replace' with a new token",

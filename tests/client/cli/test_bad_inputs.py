@@ -427,5 +427,5 @@ def test_bad_input_is_told_with_its_code_and_no_traceback(
     for part in row.said:
         assert part in text, text
     assert "Traceback" not in said.err and "internal error" not in said.err
-    assert row.code == errors.EXIT_INTERRUPTED or "error: " in said.err
+    assert row.code == errors.ExitCode.INTERRUPTED or "error: " in said.err
     assert world.plant.home.ledger.read_bytes() == before

@@ -72,13 +72,13 @@ def test_help_names_every_command_of_the_contract() -> None:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["check"], errors.EXIT_USAGE),
-        (["nonsense"], errors.EXIT_USAGE),
-        (["models", "export", "--home", "x", "--format", "pickle"], errors.EXIT_USAGE),
-        (["check", "--home", "nowhere"], errors.EXIT_CONFIG),
-        (["keys", "--home", "nowhere"], errors.EXIT_CONFIG),
-        (["models", "show", "--home", "nowhere"], errors.EXIT_CONFIG),
-        (["predict", "--home", "nowhere", "x.png"], errors.EXIT_CONFIG),
+        (["check"], errors.ExitCode.USAGE),
+        (["nonsense"], errors.ExitCode.USAGE),
+        (["models", "export", "--home", "x", "--format", "pickle"], errors.ExitCode.USAGE),
+        (["check", "--home", "nowhere"], errors.ExitCode.CONFIG),
+        (["keys", "--home", "nowhere"], errors.ExitCode.CONFIG),
+        (["models", "show", "--home", "nowhere"], errors.ExitCode.CONFIG),
+        (["predict", "--home", "nowhere", "x.png"], errors.ExitCode.CONFIG),
     ],
 )
 def test_wrong_calls_have_their_code_and_one_json_document(
@@ -93,10 +93,10 @@ def test_wrong_calls_have_their_code_and_one_json_document(
 def test_init_reads_the_data_before_it_spends_the_token(tmp_path: Path) -> None:
     token = joined()
     done = _run("init", "--home", tmp_path / "h", "--join", token, "--data", tmp_path / "none")
-    assert done.returncode == errors.EXIT_CONFIG and "none: not there" in done.stderr
+    assert done.returncode == errors.ExitCode.CONFIG and "none: not there" in done.stderr
     data = write_npz(tmp_path / "d.npz", {0: 2, 1: 2}, seed=1, labels=LABELS)
     done = _run("init", "--home", tmp_path / "h", "--join", "x", "--data", data)
-    assert done.returncode == errors.EXIT_CONFIG and "join token" in done.stderr
+    assert done.returncode == errors.ExitCode.CONFIG and "join token" in done.stderr
     assert not (tmp_path / "h" / "client.yaml").exists()
 
 
@@ -122,16 +122,16 @@ def test_check_says_by_what_a_release_would_be_refused(make_plant: MakePlant, he
     plant = make_plant({0: 4, 1: 4}, privacy=SMALL_BUDGET)
     answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
     words = ("check", "--home", plant.home.root)
-    found = here(*words, code=errors.EXIT_REFUSED)
+    found = here(*words, code=errors.ExitCode.REFUSED)
     assert found["cost"]["refused_by"] == "budget"
-    found = here(*words, "--epsilon", "5", code=errors.EXIT_REFUSED)
+    found = here(*words, "--epsilon", "5", code=errors.ExitCode.REFUSED)
     assert found["cost"]["refused_by"] == "policy" and not found["cost"]["allowed"]
 
 
 def test_init_refuses_a_unit_that_is_named_and_not_protected(tmp_path: Path, here: Json) -> None:
     words = ["--join", joined(), "--data", tmp_path, "--unit-column", "part"]
     words += ["--unit-rule", "record"]
-    found = here("init", "--home", tmp_path / "home", *words, code=errors.EXIT_CONFIG)
+    found = here("init", "--home", tmp_path / "home", *words, code=errors.ExitCode.CONFIG)
     assert "not all records of one 'part'" in found["error"]["message"]
     assert not (tmp_path / "home").exists()
 
@@ -168,10 +168,10 @@ def test_statistics_go_to_a_file_once_and_the_budget_knows(
     assert first["charged"] and not again["charged"]
     assert (tmp_path / "a.wgs").read_bytes() == (tmp_path / "b.wgs").read_bytes()
     words[4] = "1.2"
-    refused = here(*words, tmp_path / "c.wgs", code=errors.EXIT_REFUSED)
+    refused = here(*words, tmp_path / "c.wgs", code=errors.ExitCode.REFUSED)
     assert refused["error"]["code"] == "budget" and not (tmp_path / "c.wgs").exists()
     words[4] = "9"
-    refused = here(*words, tmp_path / "c.wgs", code=errors.EXIT_REFUSED)
+    refused = here(*words, tmp_path / "c.wgs", code=errors.ExitCode.REFUSED)
     assert refused["error"]["code"] == "policy"
     budget = here("status", "--home", plant.home.root)["budget"]
     assert budget["charges"] == 1 and len(budget["releases"]) == 1
@@ -194,7 +194,7 @@ def test_freeze_names_all_that_is_wrong_and_changes_nothing(
     text = plant.home.config.read_text().replace(str(plant.config.data.path), str(folder))
     plant.home.config.write_text(text)
     home = ("--home", plant.home.root)
-    found = here("freeze", *home, code=errors.EXIT_CONFIG)
+    found = here("freeze", *home, code=errors.ExitCode.CONFIG)
     assert not found["frozen"] and found["error"]["code"] == "data"
     assert [one["name"] for one in found["problems"]] == ["crack", "dots/notes.txt", "dots/bad.png"]
     shown = here("check", *home)["snapshot"]
@@ -223,7 +223,7 @@ def test_a_home_without_a_snapshot_is_told_what_to_do(
     more = options.get(command, [])
     with pytest.raises(SystemExit) as caught:
         cli.run(group, [command, "--home", str(plant.home.root), *map(str, more)])
-    assert caught.value.code == errors.EXIT_CONFIG
+    assert caught.value.code == errors.ExitCode.CONFIG
     with Ledger.open(plant.home.ledger) as ledger:
         assert ledger.size == 2  # genesis and witness
 
@@ -241,7 +241,7 @@ def test_apply_ends_with_0_5_or_6(
     assert found["accepted"] and not found["already_applied"]
     assert here("apply", "--home", plant.home.root, tmp_path / "good.wgw")["already_applied"]
     refused = here(
-        "apply", "--home", plant.home.root, tmp_path / "bad.wgw", code=errors.EXIT_VERIFICATION
+        "apply", "--home", plant.home.root, tmp_path / "bad.wgw", code=errors.ExitCode.VERIFICATION
     )
     assert refused["error"]["code"] == "verification"
     plant.configure(acceptance=AcceptanceConfig(standard_errors=10.0))
@@ -249,7 +249,7 @@ def test_apply_ends_with_0_5_or_6(
         plant.package({"s": (LinearHead(-good_head.weight, -good_head.bias), "diffusion")})
     )
     words = ["apply", "--home", plant.home.root, tmp_path / "useless.wgw"]
-    found = here(*words, code=errors.EXIT_NOT_ACCEPTED)
+    found = here(*words, code=errors.ExitCode.NOT_ACCEPTED)
     assert found["kept"] == "local-only" and not found["accepted"]
 
 
@@ -265,7 +265,7 @@ def test_models_are_listed_shown_and_exported(
     found = here("models", "export", "--home", home, "--model", "local-only", "--out", out)
     assert found["model"] == "local-only" and out.stat().st_size == found["bytes"]
     words = ["models", "export", "--home", home, "--model", "best", "--out", out]
-    wrong = here(*words, code=errors.EXIT_CONFIG)
+    wrong = here(*words, code=errors.ExitCode.CONFIG)
     assert "local-only" in wrong["error"]["message"]
 
 
@@ -276,7 +276,7 @@ def test_predict_gives_a_label_a_probability_and_an_accuracy(
     test = write_npz(tmp_path / "t.npz", {0: 6, 1: 6, 2: 6}, seed=77, labels=LABELS)
     single = tmp_path / "one.png"
     Image.fromarray(pictures(np.random.default_rng(3), 0, 1)[0]).save(single)
-    found = here("predict", "--home", home, test, single, "--evaluate", code=errors.EXIT_CONFIG)
+    found = here("predict", "--home", home, test, single, "--evaluate", code=errors.ExitCode.CONFIG)
     assert "no record has a label" in found["error"]["message"]
     found = here("predict", "--home", home, test, "--evaluate")
     (result,) = found["results"]
@@ -303,4 +303,4 @@ def test_hostile_files_to_predict_are_named(applied: TestPlant, tmp_path: Path, 
     for name, write in bad.items():
         write(tmp_path / name)
         words = ["predict", "--home", applied.home.root, tmp_path / name]
-        assert name in here(*words, code=errors.EXIT_CONFIG)["error"]["message"]
+        assert name in here(*words, code=errors.ExitCode.CONFIG)["error"]["message"]

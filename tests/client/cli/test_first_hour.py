@@ -45,10 +45,10 @@ def test_a_damaged_file_keeps_no_other_from_its_prediction(
     (folder / "bars" / "0.png").write_bytes(b"")
     (folder / "rings" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     words = ("predict", "--home", applied.home.root, folder)
-    (found,) = here(*words, code=errors.EXIT_CONFIG)["results"]
+    (found,) = here(*words, code=errors.ExitCode.CONFIG)["results"]
     assert len(found["predictions"]) == 5
     assert {Path(one["name"]).name for one in found["left_out"]} == {"0.png", "cut.png"}
-    out, err = shown(*words, "--evaluate", code=errors.EXIT_CONFIG)
+    out, err = shown(*words, "--evaluate", code=errors.ExitCode.CONFIG)
     assert "of 5 records" in out and "left out" in err and "2 of 7" in err
 
 
@@ -73,16 +73,16 @@ def test_an_evaluation_with_other_class_names_says_which(
     (folder / "good").mkdir(parents=True)
     Image.fromarray(pictures(np.random.default_rng(3), 0, 1)[0]).save(folder / "good" / "a.png")
     words = ("predict", "--home", applied.home.root, folder, "--evaluate")
-    message = here(*words, code=errors.EXIT_CONFIG)["error"]["message"]
+    message = here(*words, code=errors.ExitCode.CONFIG)["error"]["message"]
     assert "'good'" in message and "'bars'" in message
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--out", "m.onnx", "--format", "torch"], errors.EXIT_USAGE, "a name for onnx"),
-        (["--out", "m.bin"], errors.EXIT_USAGE, "its name says no format"),
-        (["--out", "missing/m.onnx"], errors.EXIT_USAGE, "is not there"),
+        (["--out", "m.onnx", "--format", "torch"], errors.ExitCode.USAGE, "a name for onnx"),
+        (["--out", "m.bin"], errors.ExitCode.USAGE, "its name says no format"),
+        (["--out", "missing/m.onnx"], errors.ExitCode.USAGE, "is not there"),
     ],
 )
 def test_an_export_is_what_its_name_says(
@@ -109,7 +109,9 @@ def test_a_price_that_is_none_is_a_wrong_call_everywhere(
     words = [command, "--home", tmp_path, option, value]
     if command == "statistics":
         words += ["--out", tmp_path / "s.wgs"]
-    assert "expected a decimal number" in here(*words, code=errors.EXIT_USAGE)["error"]["message"]
+    assert (
+        "expected a decimal number" in here(*words, code=errors.ExitCode.USAGE)["error"]["message"]
+    )
 
 
 def test_nothing_is_charged_for_a_file_that_cannot_be_written(
@@ -118,7 +120,7 @@ def test_nothing_is_charged_for_a_file_that_cannot_be_written(
     plant = make_plant({0: 2}, frozen=False)
     before = plant.home.ledger.read_bytes()
     out = tmp_path / "missing" / "s.wgs"
-    here("statistics", "--home", plant.home.root, "--out", out, code=errors.EXIT_USAGE)
+    here("statistics", "--home", plant.home.root, "--out", out, code=errors.ExitCode.USAGE)
     assert plant.home.ledger.read_bytes() == before and not out.parent.exists()
 
 
@@ -130,15 +132,15 @@ def test_a_damaged_package_is_named_and_did_not_verify(
     path = tmp_path / "p.wgw"
     for position in (40, len(good) // 2, len(good) - 3):
         path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
-        found = here("apply", "--home", plant.home.root, path, code=errors.EXIT_VERIFICATION)
+        found = here("apply", "--home", plant.home.root, path, code=errors.ExitCode.VERIFICATION)
         assert str(path) in found["error"]["message"]
     path.write_bytes(b"a letter")
-    found = here("apply", "--home", plant.home.root, path, code=errors.EXIT_CONFIG)
+    found = here("apply", "--home", plant.home.root, path, code=errors.ExitCode.CONFIG)
     assert str(path) in found["error"]["message"]
 
 
 def test_run_has_json_with_once_alone(tmp_path: Path, here: Json) -> None:
-    message = here("run", "--home", tmp_path, code=errors.EXIT_USAGE)["error"]["message"]
+    message = here("run", "--home", tmp_path, code=errors.ExitCode.USAGE)["error"]["message"]
     assert "--log-format json" in message
 
 
@@ -176,5 +178,5 @@ def test_a_full_disk_is_found_before_the_token_is_spent(
     (tmp_path / "token").write_text(token)
     monkeypatch.setattr("wg_client.fleet.initialise.shutil.disk_usage", lambda path: Full)
     words = ("--join-file", tmp_path / "token", "--data", _pictures(tmp_path / "data"))
-    found = here("init", "--home", tmp_path / "home", *words, code=errors.EXIT_CONFIG)
+    found = here("init", "--home", tmp_path / "home", *words, code=errors.ExitCode.CONFIG)
     assert found["error"]["code"] == "storage" and "still good" in found["error"]["message"]

@@ -28,7 +28,7 @@ def test_a_shadow_predicts_beside_and_changes_no_call(
     package = before["package"]
     assert before["shadow"] == {"compared": 0, "differences": []}
     model = "local-only" if before["model"] != "local-only" else "generated"
-    wrong = here("models", "shadow", "--home", home, package, code=errors.EXIT_USAGE)
+    wrong = here("models", "shadow", "--home", home, package, code=errors.ExitCode.USAGE)
     assert "--by" in wrong["error"]["message"]
     here("models", "shadow", "--home", home, package, "--model", model, "--by", "QA")
     rows = here("models", "show", "--home", home)["models"]

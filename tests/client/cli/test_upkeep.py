@@ -17,7 +17,7 @@ from wg_audit.installed.probes import Size
 from wg_client.cli.keys import COMMANDS
 from wg_client.cli.main import group
 from wg_client.release import audit as auditing
-from wg_core.errors import EXIT_VERIFICATION, ConfigError, UsageError
+from wg_core.errors import ConfigError, ExitCode, UsageError
 from wg_core.ledger import charging, entries, statement
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.calibration import EPSILON_LIMIT
@@ -78,7 +78,7 @@ def test_a_failed_audit_is_recorded_as_without_any_guarantee_and_ends_with_its_c
     monkeypatch.setattr(installed, "audit", lambda *words, **named: report(passed=False))
     words = ["audit", "--home", str(plant.home.root), "--json"]
     done = CliRunner().invoke(group, words, standalone_mode=False)
-    assert done.return_value == EXIT_VERIFICATION
+    assert done.return_value == ExitCode.VERIFICATION
     with Ledger.open(plant.home.ledger) as ledger:
         recorded = entries.decode(ledger.entry(json.loads(done.stdout)["entry"]))
     assert isinstance(recorded, entries.Audit)

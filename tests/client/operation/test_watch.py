@@ -46,7 +46,7 @@ def test_a_plant_is_watched_with_and_without_a_model(
     odd = tmp_path / "odd.npz"
     noise = np.random.default_rng(5).integers(0, 2, (18, 32, 32), dtype=np.uint8) * 255
     np.savez(odd, x=noise)
-    found = here("watch", "--home", root, odd, code=errors.EXIT_NOT_ACCEPTED)
+    found = here("watch", "--home", root, odd, code=errors.ExitCode.NOT_ACCEPTED)
     assert found["batch"]["alarm"] and found["batch"]["p_features"] < 0.01 / 3
     assert sum(found["called"].values()) == 18 and sum(found["frozen"].values()) == 24
     assert stages.stage(home) == "watched" and len(stages.read(home).batches) == 2
@@ -54,7 +54,7 @@ def test_a_plant_is_watched_with_and_without_a_model(
     assert told["stage"] == "watched" and "not like the frozen" in " ".join(told["problems"])
     empty = tmp_path / "empty"
     empty.mkdir()
-    here("watch", "--home", root, empty, code=errors.EXIT_CONFIG)
+    here("watch", "--home", root, empty, code=errors.ExitCode.CONFIG)
     path = root / stages.FILE
     path.write_bytes(canonical.encode(replace(stages.read(home), version=2)))
     with pytest.raises(DecodeError, match="version 2"):

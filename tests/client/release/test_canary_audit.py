@@ -29,7 +29,7 @@ from wg_audit.installed.plant import Fresh, Setup
 from wg_audit.installed.probes import Size
 from wg_client.release import canary_audit
 from wg_common.nets.encoder.module import load_encoder
-from wg_core.errors import EXIT_VERIFICATION, ConfigError
+from wg_core.errors import ConfigError, ExitCode
 from wg_core.privacy import mechanism
 from wg_core.privacy.simulate import simulate_release
 
@@ -145,7 +145,7 @@ def test_a_release_that_asks_for_no_noise_is_found(
 def test_a_failed_audit_ends_the_command_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "entry_points", lambda group: [_EntryPoint(refusing)])
     done = CliRunner().invoke(cli.group, ["empirical"], standalone_mode=False)
-    assert done.return_value == EXIT_VERIFICATION
+    assert done.return_value == ExitCode.VERIFICATION
     assert f"FAILS: {probes.ANSWERED} (RuntimeError: no plant today" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("FAILED")
 

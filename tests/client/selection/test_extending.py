@@ -112,7 +112,7 @@ def test_a_method_and_a_check_of_another_package_take_part(
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
     code, applied = _run(capfd, "apply", "--home", plant.home.root, _package(plant, good_head))
-    assert code == errors.EXIT_OK and applied["accepted"]
+    assert code == errors.ExitCode.OK and applied["accepted"]
     assert applied["models"][-1]["name"] == "nearest-mean"
     manifest, _ = adoption.in_use(plant.home)
     found = {(item.model, item.code): item for item in manifest.findings}
@@ -128,7 +128,7 @@ def test_a_method_and_a_check_of_another_package_take_part(
     np.savez(tmp_path / "new.npz", x=x, y=np.repeat(range(2), 20), classes=np.array(LABELS))
     words = ("--model", "nearest-mean", "--evaluate")
     code, said = _run(capfd, "predict", "--home", plant.home.root, tmp_path / "new.npz", *words)
-    assert code == errors.EXIT_OK and said["model"] == "nearest-mean"
+    assert code == errors.ExitCode.OK and said["model"] == "nearest-mean"
     (result,) = said["results"]
     right = [row["label"] == LABELS[i // 20] for i, row in enumerate(result["predictions"])]
     accuracy = {row["model"]: row["accuracy"] for row in result["evaluation"]}
@@ -146,7 +146,7 @@ def test_a_check_that_fails_keeps_every_model_out(
     monkeypatch.setattr(extension, "LIMIT", 0.0)
     plant = make_plant({0: 4, 1: 4})
     code, applied = _run(capfd, "apply", "--home", plant.home.root, _package(plant, good_head))
-    assert code == errors.EXIT_NOT_ACCEPTED and applied["kept"] == "local-only"
+    assert code == errors.ExitCode.NOT_ACCEPTED and applied["kept"] == "local-only"
     failed = {item["model"] for item in applied["findings"] if item["code"] == "WG-F99"}
     assert "generated" in failed
     assert not any(i["passed"] for i in applied["findings"] if i["code"] == "WG-F99")

@@ -167,7 +167,7 @@ def colliding(name: str, role: Role, key: PublicKey) -> bytes:
     wanted = notes.key_ids(name, role, key)[0][:2]
     while True:
         raw = os.urandom(1312)
-        if notes.key_id(name, notes.ML_DSA_44, raw)[:2] == wanted:
+        if notes.key_id(name, notes.SignatureType.ML_DSA_44, raw)[:2] == wanted:
             return raw
 
 

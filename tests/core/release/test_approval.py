@@ -68,7 +68,13 @@ def test_a_request_waits_costs_nothing_and_is_answered_after_the_decision(
     page = render(answers.read(plant.home.root, found))
     assert "Decisions of people" in page and "佐藤 (QA)" in page
     late = here(
-        "requests", *home, query.request_id, "--deny", "--by", "x", code=errors.EXIT_VERIFICATION
+        "requests",
+        *home,
+        query.request_id,
+        "--deny",
+        "--by",
+        "x",
+        code=errors.ExitCode.VERIFICATION,
     )
     assert "decided after its charge" in late["error"]["message"]
 
@@ -137,7 +143,7 @@ def test_a_server_cannot_fill_the_disk_and_what_expired_is_forgotten(
 
 def test_a_release_by_command_needs_a_name(plant: TestPlant, tmp_path: Path, here: Json) -> None:
     words = ("statistics", "--home", plant.home.root, "--epsilon", "1", "--out", tmp_path / "s.wgs")
-    refused = here(*words, code=errors.EXIT_REFUSED)
+    refused = here(*words, code=errors.ExitCode.REFUSED)
     assert "--by NAME" in refused["error"]["message"] and not (tmp_path / "s.wgs").exists()
     assert here(*words, "--by", "QA lead")["charged"]
     with open_ledger(plant.home) as ledger:
@@ -150,7 +156,7 @@ def test_a_name_where_the_policy_decides_is_a_wrong_call(
 ) -> None:
     plant = make_plant({0: 2}, privacy=replace(BY_HAND, approve="policy"))
     words = ("statistics", "--home", plant.home.root, "--out", tmp_path / "s.wgs", "--by", "A")
-    assert "'policy'" in here(*words, code=errors.EXIT_USAGE)["error"]["message"]
+    assert "'policy'" in here(*words, code=errors.ExitCode.USAGE)["error"]["message"]
     assert here("requests", "--home", plant.home.root)["requests"] == []
 
 

@@ -14,7 +14,7 @@ from tests.server.campaigns.nodes import enrol
 from tests.server.generators import candidate, install
 
 from wg_core import cli
-from wg_core.errors import EXIT_INTERRUPTED
+from wg_core.errors import ExitCode
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns.starting import Order, start
 from wg_server.cli.main import main_group
@@ -141,7 +141,7 @@ def test_an_interrupt_of_waiting_says_that_the_campaign_goes_on(
     with Store.open(home) as store, store.engine.begin() as connection:
         connection.execute(schema.site.insert().values(**site, **rest))
     code, _, err = run(capsys, "campaign", "start", "--home", home.root, "--wait")
-    assert code == EXIT_INTERRUPTED and "campaign goes on" in err
+    assert code == ExitCode.INTERRUPTED and "campaign goes on" in err
     with Store.open(home) as store:
         (found,) = CampaignQueue(store.engine).all()
     assert found.finished is None
