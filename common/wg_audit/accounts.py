@@ -18,10 +18,6 @@ from wg_core.ledger.history import History, StatedFigures
 from wg_core.privacy import accounting, independent
 from wg_core.privacy.events import MU_SQUARED_UNIT
 
-AGREEMENT = 1e-3  # Largest difference in epsilon between the two code bases
-STATED_TOLERANCE = 1e-4  # Relative error allowed in an epsilon that a charge states
-CAP_TOLERANCE = 1e-7
-"""Relative: another machine's arithmetic may differ in the last digits from the site's."""
 ALONE_LOW, ALONE_HIGH = 1e-6, 1e-3
 """Relative: by how much a charge's own epsilon may be below what it costs, and above."""
 
@@ -142,14 +138,20 @@ def worst(accounts: list[LineageAccount]) -> LineageAccount | None:
     return max(accounts, key=lambda account: account.primary / account.cap_epsilon, default=None)
 
 
-def _check(account: LineageAccount) -> None:
-    if account.primary > account.cap_epsilon * (1 + CAP_TOLERANCE):
+def _check(
+    account: LineageAccount,
+    *,
+    largest_difference: float = 1e-3,
+    # Relative: another machine's arithmetic may differ in the last digits from the site's.
+    relative_tolerance: float = 1e-7,
+) -> None:
+    if account.primary > account.cap_epsilon * (1 + relative_tolerance):
         raise VerificationError(
             f"lineage {account.lineage}: epsilon {account.primary:.6g} at delta {account.delta}, "
             f"the cap is {account.cap_epsilon:g}"
         )
-    low = account.independent_lower - AGREEMENT
-    high = account.independent_upper + AGREEMENT
+    low = account.independent_lower - largest_difference
+    high = account.independent_upper + largest_difference
     if not low <= account.primary <= high:
         raise VerificationError(
             f"lineage {account.lineage}: epsilon is {account.primary:.6g} by dp-accounting, "
@@ -172,7 +174,7 @@ def _columns(figures: StatedFigures) -> _Columns | None:
     )
 
 
-def check_stated(figures: StatedFigures) -> None:
+def check_stated(figures: StatedFigures, *, relative_tolerance: float = 1e-4) -> None:
     """Hold the epsilons that charges state against their own events.
 
     Raises:
@@ -183,7 +185,7 @@ def check_stated(figures: StatedFigures) -> None:
         return
     seq, mu_squared, delta, stated = columns
     mu = np.sqrt(mu_squared * float(MU_SQUARED_UNIT))
-    margin = STATED_TOLERANCE * (1 + stated)
+    margin = relative_tolerance * (1 + stated)
     too_low = _delta(mu, stated + margin) > delta
     lower = stated - margin
     too_high = (lower > 0) & (_delta(mu, np.maximum(lower, 0)) < delta)

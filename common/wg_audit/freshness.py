@@ -22,9 +22,6 @@ from wg_core.ledger.history import History
 from wg_core.ledger.note import Note
 from wg_core.wire.protocol import NOTE_LIMIT
 
-CLOCK_TOLERANCE = 300
-"""Seconds by which a witness's clock may be ahead of the auditor's."""
-
 
 @dataclass(frozen=True, slots=True)
 class OutsideCheckpoint:
@@ -86,7 +83,12 @@ def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
 
 
 def judge(
-    history: History, outside: Sequence[OutsideCheckpoint], *, now: int, max_age: int | None
+    history: History,
+    outside: Sequence[OutsideCheckpoint],
+    *,
+    now: int,
+    max_age: int | None,
+    clock_tolerance_seconds: int = 300,
 ) -> Freshness:
     """Hold a log against checkpoints from outside, and its newest cosignatures against a clock.
 
@@ -105,7 +107,7 @@ def judge(
         for witness, time in _check_extends(history, outside_checkpoint):
             cosigned[witness] = max(cosigned[witness], (outside_checkpoint.head.size, time))
     for witness, (_, time) in cosigned.items():
-        if time > now + CLOCK_TOLERANCE:
+        if time > now + clock_tolerance_seconds:
             raise VerificationError(
                 f"age: {witness.name} cosigned {time - now} s after this machine's clock: its clock"
                 " or this one is wrong"

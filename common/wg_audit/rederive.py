@@ -19,8 +19,6 @@ from wg_core.errors import VerificationError
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.statement import BlockShare
 
-UNITS = 40  # mu^2 is counted in 2^-40 on a ledger, rounded up
-
 RULES: dict[str, str] = {
     "record": "each record is a unit",
     "weight": "the m records of a unit weigh 1/m each",
@@ -37,7 +35,6 @@ _BITS = range(4, 33)
 _CAP = re.compile(r"at most ([1-9][0-9]{0,6}) records of a unit count")
 _NUMBER = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}", re.ASCII)
-_RHO_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +144,10 @@ def sigma(text: str) -> float:
     return value
 
 
-def mu_squared_units(sensitivity_squared: int, noise: float) -> int:
+def mu_squared_units(sensitivity_squared: int, noise: float, *, fraction_bits: int = 40) -> int:
     """``ceil(2^40 sensitivity^2 / sigma^2)``, exact."""
     top, bottom = noise.as_integer_ratio()
-    return -(-(sensitivity_squared * bottom**2 << UNITS) // top**2)
+    return -(-(sensitivity_squared * bottom**2 << fraction_bits) // top**2)
 
 
 def _check_price(charge: Charge) -> None:
@@ -173,7 +170,7 @@ def _check_price(charge: Charge) -> None:
         )
     # Not from the rounded units, of which a small release has few.
     exact = float(Fraction(int(stated)) / Fraction(sigma(mechanism.sigma)) ** 2) / 2
-    if not abs(number(mechanism.rho, "rho") - exact) <= exact * _RHO_TOLERANCE:
+    if not abs(number(mechanism.rho, "rho") - exact) <= exact * 1e-9:
         raise VerificationError(f"rho is {mechanism.rho}, expected {exact:.9g}")
 
 

@@ -27,9 +27,7 @@ from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import entries, sources
 
 BY_A_PERSON = "[to be filled in by a person] "
-TIER = 3
 STATUS = "Draft"
-_STEPS = 10_000  # Steps to one, for an epsilon that is printed
 _SHOWN = 12  # Most distinct values of a field that are written out
 _TEXT = 300  # Most characters of a site's own words that are copied
 _NO_DATE = "1900-01-01"  # The registry's template has it where a date is not known
@@ -150,13 +148,15 @@ def _take(facts: _Seen, charge: entries.Charge) -> None:
     facts.add("afterwards", charge.use.post_processing)
 
 
-def _document(records: Records, facts: _Seen, newest: entries.Charge, date: str) -> dict[str, Any]:
+def _document(
+    records: Records, facts: _Seen, newest: entries.Charge, date: str, *, tier: int = 3
+) -> dict[str, Any]:
     finding = records.finding
     name = f"weightgate releases of {_clean(finding.history.state.site)}"
     return {
         "url_slug": re.sub(r"[\W_]+", "-", f"{name} {date[:4]}".lower()).strip("-"),
         "status": STATUS,
-        "tier": TIER,
+        "tier": tier,
         "deployment": {
             "basic": {
                 "name": name,
@@ -314,9 +314,9 @@ def _day(seconds: int) -> str:
         return _NO_DATE
 
 
-def _up(epsilon: float) -> float:
+def _up(epsilon: float, *, steps_to_one: int = 10_000) -> float:
     """Rounded up, never down."""
-    return math.ceil(epsilon * _STEPS) / _STEPS
+    return math.ceil(epsilon * steps_to_one) / steps_to_one
 
 
 def _clean(text: str) -> str:

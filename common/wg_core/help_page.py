@@ -21,9 +21,6 @@ from wg_core.language import (
     wrapped,
 )
 
-COLUMNS = 80
-_NAMES = 28  # Columns for the names of options and commands
-
 
 class SectionedGroup(click.Group):
     """A group whose ``--help`` lists its commands by what they are for.
@@ -118,16 +115,16 @@ def _option(option: click.Option, context: click.Context, language: Language) ->
     return " ".join(filter(None, parts))
 
 
-def _row(name: str, help_text: str) -> Iterator[str]:
+def _row(name: str, help_text: str, *, name_columns: int = 28) -> Iterator[str]:
     """A name and beside it what it is, on as many lines as it takes."""
-    lines = list(_broken(help_text, _NAMES + 2)) or [""]
-    if width(name) > _NAMES - 2:
+    lines = list(_broken(help_text, name_columns + 2)) or [""]
+    if width(name) > name_columns - 2:
         yield f"  {name}"
     else:
-        yield "  " + padded(name, _NAMES) + lines.pop(0).lstrip()
+        yield "  " + padded(name, name_columns) + lines.pop(0).lstrip()
     yield from lines
 
 
-def _broken(help_text: str, indent: int) -> Iterator[str]:
-    for line in wrapped(help_text, COLUMNS - indent):
+def _broken(help_text: str, indent: int, *, columns: int = 80) -> Iterator[str]:
+    for line in wrapped(help_text, columns - indent):
         yield " " * indent + line.strip()

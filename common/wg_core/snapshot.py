@@ -63,7 +63,6 @@ MANIFEST_LIMIT = 8 << 20
 _STATISTICS_LIMIT = 64 << 20
 _RECORDS_LIMIT = 1 << 30
 _POINTER_LIMIT = 128
-_PIECE = 1 << 20
 _SUM_CHUNK = 1 << 13
 _CONTENT = b"weightgate/v1/record-content\n"
 _UNIT = b"weightgate/v1/privacy-unit\n"
@@ -477,7 +476,7 @@ def file_sha256(path: Path) -> str:
     """
     code = hashlib.sha256()
     with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
-        while piece := stream.read(_PIECE):
+        while piece := stream.read(1 << 20):
             code.update(piece)
     return code.hexdigest()
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.shadow import Comparison
 
-_SHOWN = 20  # Differences for a person; `--json` has all that are kept
 
 _by_option = click.option(
     "--by", required=True, metavar="NAME", help="Who decides; a role will do. It stays in the log."
@@ -151,7 +150,7 @@ def _state(in_use: Chosen | None, shadow: Chosen | None) -> Iterator[str]:
     yield text("shadow: {model}", model=none if shadow is None else str(shadow))
 
 
-def _lines(root: Path, comparison: Comparison | None) -> Iterator[str]:
+def _lines(root: Path, comparison: Comparison | None, *, shown: int = 20) -> Iterator[str]:
     if comparison is None:
         yield text("no model is in shadow; 'wg-client models shadow PACKAGE --by NAME' sets one")
         return
@@ -161,7 +160,7 @@ def _lines(root: Path, comparison: Comparison | None) -> Iterator[str]:
         compared=comparison.compared,
         differ=comparison.differ,
     )
-    for difference in comparison.differences[-_SHOWN:]:
+    for difference in comparison.differences[-shown:]:
         yield text(
             "  {name}: {label} ({chance:.2f}), shadow {other} ({other_chance:.2f})",
             name=cli.printable(difference.name),
@@ -170,10 +169,10 @@ def _lines(root: Path, comparison: Comparison | None) -> Iterator[str]:
             other=cli.printable(difference.shadow),
             other_chance=difference.shadow_probability,
         )
-    if comparison.differ > _SHOWN:
+    if comparison.differ > shown:
         yield text(
             "  the newest {shown} of {count}; --json has more",
-            shown=_SHOWN,
+            shown=shown,
             count=comparison.differ,
         )
     if comparison.compared:

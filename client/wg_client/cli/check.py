@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from wg_client.release.preview import Check, CostSight, SnapshotSight
 
 
-_COLUMNS = 80
 _REFUSED = {"policy": text("policy"), "budget": text("budget")}
 
 
@@ -144,14 +143,14 @@ def _looking(overview: Check, home: ClientHome) -> float:
     return look_seconds(count, measured_speed()) + encoding_seconds
 
 
-def fitted(lines: Iterator[str]) -> Iterator[str]:
+def fitted(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:
     """Lines of at most 80 columns; what is to be copied, and paths, stay whole."""
     for sentence in lines:
         line = current()(sentence)
         if sentence.startswith("next:"):
             yield line
         else:
-            yield from wrapped(line, _COLUMNS)
+            yield from wrapped(line, columns)
 
 
 def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:

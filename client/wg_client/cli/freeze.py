@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from wg_client.data.inspection import Inspection
     from wg_core.release.freeze import Frozen
 
-_SHOWN = 50  # Lines for a person; `--json` has all
 CANNOT = template("  cannot be used: {name}: {why}")
 _LEFT_OUT = template("  left out: {name}: {why}")
 _ONCE = template("  counts once: {name}: the same content as {why}")
@@ -170,7 +169,7 @@ def frozen_lines(frozen: Frozen) -> list[str]:
     ]
 
 
-def named(words: str, items: tuple[Any, ...]) -> list[str]:
+def named(words: str, items: tuple[Any, ...], *, shown: int = 50) -> list[str]:
     """Lines that name some of ``items``; ``words`` is a template over a name and a reason."""
     lines: list[str] = [
         text(
@@ -178,10 +177,10 @@ def named(words: str, items: tuple[Any, ...]) -> list[str]:
             name=printable(entry.name),
             why=printable(entry.same_as if words == _ONCE else current().error(entry.reason)),
         )
-        for entry in items[:_SHOWN]
+        for entry in items[:shown]
     ]
-    if len(items) > _SHOWN:
-        lines.append(text("  {count} more; --json names all", count=len(items) - _SHOWN))
+    if len(items) > shown:
+        lines.append(text("  {count} more; --json names all", count=len(items) - shown))
     return lines
 
 

@@ -32,7 +32,6 @@ from wg_core.release.freeze import Stage
 from wg_core.snapshot import Duplicate, Problem
 
 _STEP = 64
-_NAME = 40  # Most characters of a unit in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -180,7 +179,7 @@ def _settle(
     ]
 
 
-def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
+def _in_two_units(groups: Iterable[tuple[str, bytes]], *, unit_characters: int = 40) -> list[str]:
     """What is said of contents that are in several privacy units."""
     units: dict[bytes, list[str]] = {}
     for unit, digest in groups:
@@ -188,7 +187,7 @@ def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
     several = [unit_names for unit_names in units.values() if len(unit_names) > 1]
     if not several:
         return []
-    named = ", ".join(unit[:_NAME] for unit in sorted(several[0])[:5])
+    named = ", ".join(unit[:unit_characters] for unit in sorted(several[0])[:5])
     return [
         f"{len(several)} contents are in several privacy units, first in {named}: each counts in"
         " every one of them; if these are one person or part, give them one unit"

@@ -13,8 +13,6 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
 
-DARK = 16  # An image nowhere brighter than this, of 255, is black to a network. 4095 of 65535 is 15
-
 
 class Looks:
     """Gathers what records look like, one by one."""
@@ -28,10 +26,17 @@ class Looks:
         self._constant = 0
         self._first_constant = ""
 
-    def see(self, name: str, record: Record) -> None:
+    def see(
+        self,
+        name: str,
+        record: Record,
+        *,
+        # An image nowhere brighter than this, of 255, is black to a network. 4095 of 65535 is 15
+        dark: int = 16,
+    ) -> None:
         """Look at a record that was decoded."""
         if self._modality == Images.name:
-            if record.size and int(record.max()) < DARK:
+            if record.size and int(record.max()) < dark:
                 self._dark += 1
                 self._first_dark = self._first_dark or name
         elif self._modality == Windows.name:

@@ -35,8 +35,6 @@ SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".wav"})
 LOG_LIMIT = 4 << 30  # Largest file of a log, in bytes
 VALUES_LIMIT = 1 << 28  # Most numbers of one log, rows times channels: one GiB in memory
 
-_SNIFFED = 1 << 20
-_BATCH = 1 << 16
 _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 _NOTHING = frozenset(
     ("", "na", "n/a", "nan", "null", "none", "-", "--", "---", "#n/a", "no data", "bad", "err")
@@ -188,10 +186,10 @@ def _places(path: Path, names: Sequence[str], request: Wanted, numeric: Sequence
     return _Places(tuple(names[place].strip() for place in values), values, time, texts)
 
 
-def _from_csv(path: Path, request: Wanted, encoding: str) -> SensorLog:
+def _from_csv(path: Path, request: Wanted, encoding: str, *, sniffed: int = 1 << 20) -> SensorLog:
     with _opened(path) as stream:
-        start = stream.read(_SNIFFED)
-        complete = len(start) < _SNIFFED
+        start = stream.read(sniffed)
+        complete = len(start) < sniffed
         cut = len(start) if complete else start.rfind(b"\n") + 1
         used_encoding = tables.encoding_of(start[:cut] if cut else start, str(path), encoding)
         if used_encoding == "utf-16" and not complete:
@@ -344,7 +342,7 @@ def _batches(path: Path, arrow: Any, file: Any, places: _Places, rows: int) -> S
     columns = [*places.values, *([places.time] if places.time is not None else [])]
     columns += [place for _, place in places.texts]
     start = 0
-    for batch in file.iter_batches(batch_size=_BATCH, columns=[names[i] for i in columns]):
+    for batch in file.iter_batches(batch_size=1 << 16, columns=[names[i] for i in columns]):
         stop = start + batch.num_rows
         for column, place in enumerate(places.values):
             block = batch.column(batch.schema.get_field_index(names[place]))

@@ -45,10 +45,6 @@ from wg_core.snapshot import Problem
 
 CACHE_BYTES = 512 << 20  # Logs that are held in memory, at most, beside the one that is read
 
-_STEP_TOLERANCE = 0.5
-"""A step of time this share of a sample longer or shorter than expected is a gap."""
-_RATE_TOLERANCE = 0.05  # By how much the median step may differ from that of the rate that was said
-
 
 @dataclass(slots=True)
 class _Cut:
@@ -306,7 +302,12 @@ def _folder_label(root: Path, file: Path, log: LogConfig) -> str:
 
 
 def _stretches(
-    sensor_log: SensorLog, log: LogConfig, codes: Sequence[NDArray[np.int64]]
+    sensor_log: SensorLog,
+    log: LogConfig,
+    codes: Sequence[NDArray[np.int64]],
+    *,
+    # A step of time this share of a sample longer or shorter than expected is a gap.
+    step_tolerance: float = 0.5,
 ) -> Iterator[tuple[int, int]]:
     """First and last row (exclusive) of each run without a gap, of one label and unit."""
     n = len(sensor_log)
@@ -318,20 +319,22 @@ def _stretches(
         new[1:] |= column_codes[1:] != column_codes[:-1]
     if sensor_log.times is not None:
         steps = np.diff(sensor_log.times) * log.rate
-        new[1:] |= ~(np.abs(steps - 1) <= _STEP_TOLERANCE)  # a NaN is a gap, too
+        new[1:] |= ~(np.abs(steps - 1) <= step_tolerance)  # a NaN is a gap, too
     starts = np.flatnonzero(new)
     for start, stop in zip(starts, [*starts[1:], n], strict=True):
         if good[start]:
             yield int(start), int(stop)
 
 
-def _check_rate(path: Path, sensor_log: SensorLog, log: LogConfig) -> None:
+def _check_rate(
+    path: Path, sensor_log: SensorLog, log: LogConfig, *, relative_tolerance: float = 0.05
+) -> None:
     """Compare a log's own times with the rate that the plant says."""
     rate = sensor_log.rate
     if rate is None and sensor_log.times is not None and len(sensor_log) > 1:
         step = float(np.median(np.diff(sensor_log.times)))
         rate = 1 / step if step > 0 else 0.0
-    if rate is not None and abs(rate - log.rate) > _RATE_TOLERANCE * log.rate:
+    if rate is not None and abs(rate - log.rate) > relative_tolerance * log.rate:
         raise DataError(
             f"{path}: {rate:.6g} samples a second, data.reading.log.rate says {log.rate:.6g}"
         )

@@ -17,11 +17,9 @@ from wg_client.fitting.feature_scaling import RECORDS
 from wg_client.fitting.folds import JUDGED, shape
 from wg_client.fitting.learners import AROUND_A_BASE, LOGISTIC
 
-_TRAINED = 2  # Methods that train on from a head
 _PRODUCTS = 200
 """Products with all records that a batch of logistic regressions takes, by measurement."""
 _BASE_SECONDS, _BASE_MEGABYTES = 3.0, 450.0  # Of the program itself, the checks and the report
-_LOOK = 6e8  # Operations that take as long as an image of 128 pixels, or a window, in the encoder
 _SIDE, _TRIES = 512, 5
 
 
@@ -39,7 +37,14 @@ class LearningCost:
 
 
 def learning_cost(
-    *, records: int, labelled: int, classes: int, width: int, scaled: int, speed: float
+    *,
+    records: int,
+    labelled: int,
+    classes: int,
+    width: int,
+    scaled: int,
+    speed: float,
+    trained_methods: int = 2,
 ) -> LearningCost:
     """What an ``apply`` of heads takes.
 
@@ -58,10 +63,12 @@ def learning_cost(
     choices = repeats * count * (count - 1) / 2 * (1 - 2 / count)
     chosen = repeats * count * (1 - 1 / count)
     batch = classes * sum(learner.kind == LOGISTIC for learner in AROUND_A_BASE)
-    products = _TRAINED * _PRODUCTS * 2 * scaled * (choices * batch + chosen * classes) * judged
-    products += _TRAINED * _PRODUCTS * 2 * scaled * classes * labelled
+    products = (
+        trained_methods * _PRODUCTS * 2 * scaled * (choices * batch + chosen * classes) * judged
+    )
+    products += trained_methods * _PRODUCTS * 2 * scaled * classes * labelled
     fits = (choices + chosen) * _fit(judged, scaled) + _fit(labelled, scaled)
-    operations = scaling + (1 + _TRAINED) * fits + products
+    operations = scaling + (1 + trained_methods) * fits + products
     memory = records * (4 * width + 8 * scaled) + 16 * sampled * width
     memory += labelled * 8 * (3 * scaled + 6 * batch)
     return LearningCost(
@@ -69,9 +76,9 @@ def learning_cost(
     )
 
 
-def look_seconds(looks: int, speed: float) -> float:
+def look_seconds(looks: int, speed: float, *, operations_a_look: float = 6e8) -> float:
     """Processor time to encode so many records anew, about; ``speed`` as of ``learning_cost``."""
-    return looks * _LOOK / speed
+    return looks * operations_a_look / speed
 
 
 def _fit(records: float, scaled: int) -> float:

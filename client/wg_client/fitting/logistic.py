@@ -29,10 +29,6 @@ GAP = 1e-7
 """How far from the least loss a fit may end: a share of the loss, and no less nats than this."""
 _BIAS = np.sqrt(10.0)
 """The constant beside the features, whose square is how much freer the bias is."""
-_STEPS = 200
-_INNER = 100
-_RANK = 1e-12
-"""Squared singular values below this share of the largest are nothing but rounding."""
 _FORCING = 0.3
 """Share of the gradient, in the preconditioner's norm, that conjugate gradients may leave."""
 
@@ -81,7 +77,7 @@ def _turned(rows: Floats) -> tuple[Floats, Floats]:
     n, d = rows.shape
     if n < d:  # from products of rows: five times faster than a singular value decomposition
         squares, left_vectors = np.linalg.eigh(rows @ rows.T)
-        nonzero = squares > _RANK * squares[-1]
+        nonzero = squares > 1e-12 * squares[-1]
         singular = np.sqrt(squares[nonzero])
         return left_vectors[:, nonzero] * singular, (left_vectors[:, nonzero] / singular).T @ rows
     _, vectors = np.linalg.eigh(rows.T @ rows)  # of many records: linear in their number
@@ -140,7 +136,7 @@ class _Problem:
         """Gradient at x, ``[K, b, r]``."""
         return self.backward(chances - self.hot) + x
 
-    def newton(self, chances: Floats, gradient: Floats) -> Floats:
+    def newton(self, chances: Floats, gradient: Floats, *, inner: int = 100) -> Floats:
         """A direction ``[K, b, r]`` that solves Newton's equations to ``_FORCING``."""
         spread = np.mean(chances * (1 - chances), axis=2)  # [K, b]
         curvature = (self.strength * spread)[:, :, None] * self.squares + 1
@@ -150,35 +146,32 @@ class _Problem:
         along = scaled
         size = _dot(residual, scaled)
         enough = _FORCING**2 * size
-        for _ in range(_INNER):
+        for _ in range(inner):
             moved = self.forward(along)
             moved -= (chances * moved).sum(axis=0)
             moved *= chances
             image = self.backward(moved) + along
             # A fit that is solved exactly has no direction left: 0 / tiny stays 0.
-            step = (size / np.maximum(_dot(along, image), _TINY))[:, None]
+            step = (size / np.maximum(_dot(along, image), 1e-300))[:, None]
             direction = direction + step * along
             residual = residual - step * image
             scaled = residual / curvature
             new = _dot(residual, scaled)
             if np.all(new <= enough):
                 break
-            along = scaled + (new / np.maximum(size, _TINY))[:, None] * along
+            along = scaled + (new / np.maximum(size, 1e-300))[:, None] * along
             size = new
         return direction
 
 
-_TINY = 1e-300
-
-
-def _minimise(problem: _Problem) -> Floats:
+def _minimise(problem: _Problem, *, steps: int = 200) -> Floats:
     """The minimisers, ``[K, b, r]``; a fit leaves the batch when it is done."""
     fits = len(problem.strength)
     minimisers = np.zeros((len(problem.hot), fits, len(problem.squares)))
     unfinished = np.arange(fits)
     x = minimisers.copy()
     loss, chances = problem.loss(x)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         gradient = problem.gradient(x, chances)
         going = 0.5 * _dot(gradient, gradient) > GAP * np.maximum(loss, 1)
         minimisers[:, unfinished] = x

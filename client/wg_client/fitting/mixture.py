@@ -14,14 +14,11 @@ from wg_client.fitting.linear_head import Floats, LinearHead
 
 TEMPER = 8.0
 """So many times the variance of a cluster is taken for it."""
-_ROUNDS = 20
-_RECORDS = 4096
-"""Records that clusters are found on, at most."""
-_ALIKE = 1e-9
-"""Mean squared distance from their centre below which records are alike."""
 
 
-def refined(head: LinearHead, features: Floats) -> LinearHead:
+def refined(
+    head: LinearHead, features: Floats, *, rounds: int = 20, records: int = 4096
+) -> LinearHead:
     """A head with what clusters of records say added.
 
     Args:
@@ -31,15 +28,15 @@ def refined(head: LinearHead, features: Floats) -> LinearHead:
     Returns:
         A head on the same features; the same head where all records are alike.
     """
-    rows = np.linspace(0, len(features) - 1, min(len(features), _RECORDS)).astype(int)
+    rows = np.linspace(0, len(features) - 1, min(len(features), records)).astype(int)
     centre = features[rows].mean(axis=0)
     x, base = features[rows] - centre, head.logits(features[rows])
     n, k = base.shape
     shares, trace = softmax(base, axis=1), float((x**2).sum()) / n
-    if trace < _ALIKE:
+    if trace < 1e-9:
         return head
     square = float(((x @ x.T if n < x.shape[1] else x.T @ x) ** 2).sum()) / n**2
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         mass = shares.sum(axis=0)
         means = shares.T @ x / (mass + 1)[:, None]  # one record more, at the centre
         # Of the scatter S within clusters, x'x / n without what is between: tr S^2 / tr S, the

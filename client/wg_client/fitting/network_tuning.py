@@ -31,10 +31,6 @@ from wg_common.nets.encoder import isolation
 
 LENGTHS: Mapping[int, float] = {0: 0.0, 20: 0.0, 60: 0.0, 100: 1.0}
 """Steps that are tried, with the nats of evidence that each must show; more for many records."""
-LEARNING_RATE = 5e-4
-BATCH = 32
-_WARM_UP = 30
-_WEIGHT_DECAY = 1e-4
 _RECORDS = 400  # Beyond so many labelled records lengths grow in proportion, up to four times
 
 Progress = Callable[[int, int], None]  # Called with (steps done, steps in all)
@@ -158,6 +154,10 @@ def fine_tune(
     labels: Ints,
     stops: Sequence[int],
     rng: np.random.Generator,
+    *,
+    learning_rate: float = 5e-4,
+    warm_up: int = 30,
+    weight_decay: float = 1e-4,
 ) -> Iterator[Snapshot]:
     """Train trunk and head together; yields the network at each stop.
 
@@ -175,9 +175,9 @@ def fine_tune(
     weight = torch.from_numpy(head.weight[rows].astype(np.float32)).requires_grad_()
     bias = torch.from_numpy(head.bias[rows].astype(np.float32)).requires_grad_()
     parameters = [*module.parameters(), weight, bias]
-    optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
     targets = torch.from_numpy(dense.astype(np.int64))
-    size = min(BATCH, len(labels))
+    size = min(32, len(labels))
     order = np.zeros(0, dtype=np.intp)
     steps = 0
     for stop in stops:
@@ -186,7 +186,7 @@ def fine_tune(
                 order = np.concatenate([order, rng.permutation(len(labels))])
             chosen, order = order[:size], order[size:]
             for group in optimiser.param_groups:
-                group["lr"] = LEARNING_RATE * min(1.0, (steps + 1) / _WARM_UP)
+                group["lr"] = learning_rate * min(1.0, (steps + 1) / warm_up)
             logits = module(torch.from_numpy(inputs[chosen]).float()) @ weight.T + bias  # [b, k]
             loss = F.cross_entropy(logits, targets[torch.from_numpy(chosen)])
             optimiser.zero_grad()

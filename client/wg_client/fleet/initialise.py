@@ -38,9 +38,6 @@ from wg_core.site.reading import ReadingConfig
 from wg_core.wire import protocol
 from wg_core.wire.protocol import EnrolmentReply, JoinToken
 
-_ROOM = 64 << 20  # Bytes that a home needs beside its records: encoder, ledger, a package
-_ROOM_A_RECORD = 16 << 10  # Bytes of features and digests for one record, at most
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataChoice:
@@ -220,13 +217,15 @@ def _enrolled_before(
     return config
 
 
-def check_room(home: ClientHome, records: int) -> None:
+def check_room(
+    home: ClientHome, records: int, *, fixed_bytes: int = 64 << 20, record_bytes: int = 16 << 10
+) -> None:
     """Refuse a disk that is surely too full, before the one-time token is spent on it.
 
     Raises:
         StorageError: It is, or the folder cannot be made.
     """
-    needed = _ROOM + records * _ROOM_A_RECORD
+    needed = fixed_bytes + records * record_bytes
     home.make_private()
     with raised_as(StorageError, f"{home.root}: cannot be used"):
         free = shutil.disk_usage(home.root).free

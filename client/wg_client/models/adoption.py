@@ -32,7 +32,6 @@ FILE = "adoption.json"
 PROGRAM = "weightgate"  # Who decided where no person did
 _LIMIT = 16 << 20
 EVEN = 0.5  # A model's threshold until a person sets another
-_BACK = 20  # Most models that a rollback can go back by
 
 What = Literal["arrived", "use", "rollback", "shadow", "stop shadow", "promote", "threshold"]
 
@@ -326,8 +325,8 @@ def set_threshold(home: ClientHome, threshold: float, by: str) -> Change:
         return _decided(home, history, change, "threshold", by, state.in_use, _BY_HAND)
 
 
-def _pushed(state: Change) -> tuple[Chosen, ...]:
-    return state.before if state.in_use is None else (*state.before, state.in_use)[-_BACK:]
+def _pushed(state: Change, *, rollback_depth: int = 20) -> tuple[Chosen, ...]:
+    return state.before if state.in_use is None else (*state.before, state.in_use)[-rollback_depth:]
 
 
 def _decided(

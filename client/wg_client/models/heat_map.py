@@ -21,10 +21,7 @@ from wg_core.errors import DecodeError
 
 PATCHES = 1000  # Patches in the bank
 CHANNELS = 1024  # Most channels of a patch
-_SIDE = 256  # Shorter side of a picture that is written, in pixels, at least
 _PREFIX = "patch_"
-_QUANTILE = 0.99
-"""Of own patches' distances: from there on a patch is coloured, and at twice that fully."""
 
 Singles = NDArray[np.float32]
 
@@ -98,7 +95,12 @@ def fit(trunk: EncoderTrunk, records: Sequence[Record]) -> PatchBank | None:
     return None if patches is None else fit_patches(patches)
 
 
-def fit_patches(patches: Singles) -> PatchBank:
+def fit_patches(
+    patches: Singles,
+    *,
+    # Of own patches' distances: from there on a patch is coloured, and at twice that fully.
+    quantile: float = 0.99,
+) -> PatchBank:
     """From patches ``[n, h, w, c]`` of own records, n at least 2."""
     rng = streams.rng(Stream.NOVELTY)
     half = len(patches) // 2
@@ -114,7 +116,7 @@ def fit_patches(patches: Singles) -> PatchBank:
         )
 
     # One half is held against the other: no patch is its own neighbour.
-    level = np.quantile(bank(patches[:half]).distances(patches[half:]), _QUANTILE)
+    level = np.quantile(bank(patches[:half]).distances(patches[half:]), quantile)
     patch_bank = bank(patches)
     return PatchBank(
         mean=patch_bank.mean,
@@ -149,7 +151,7 @@ def patches_of(trunk: EncoderTrunk, records: Sequence[Record]) -> Singles | None
     return np.concatenate(parts).astype(np.float32)
 
 
-def png(image: NDArray[np.uint8], distances: Singles) -> bytes:
+def png(image: NDArray[np.uint8], distances: Singles, *, least_side: int = 256) -> bytes:
     """An image with its map over it, as a PNG: clear where it is as usual, red where it is not.
 
     Args:
@@ -159,7 +161,7 @@ def png(image: NDArray[np.uint8], distances: Singles) -> bytes:
     from PIL import Image
 
     picture = Image.fromarray(image).convert("RGB")
-    factor = max(1, -(-_SIDE // min(picture.size)))
+    factor = max(1, -(-least_side // min(picture.size)))
     size = (picture.width * factor, picture.height * factor)
     strength = np.clip(distances - 1, 0, 1)
     mask = Image.fromarray((200 * strength).astype(np.uint8)).resize(

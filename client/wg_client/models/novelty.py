@@ -36,11 +36,8 @@ RECORDS = 2000  # Most records that anything is fitted on, drawn at random
 DIRECTIONS = 128
 """Most directions of features that are kept, those in which the plant's records vary most."""
 SCORES = 500
-_NEAREST = 2
 _COMMON = 0.5
-_FLOOR = 0.1  # Least spread that a feature is divided by, in units of the mean spread of all
 _TINY = 1e-9
-_RANK = 1e-6  # Least variance of a direction, of that of the first
 
 Singles = NDArray[np.float32]
 
@@ -147,7 +144,7 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
 def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
     n, d = x.shape
     mean, spread = x.mean(axis=0), x.std(axis=0)
-    scale = (1 / (spread + _FLOOR * spread.mean() + _TINY)).astype(np.float32)
+    scale = (1 / (spread + 0.1 * spread.mean() + _TINY)).astype(np.float32)
     z = (x - mean) * scale
     within = z - _class_means(z, labels)
     common = float(np.mean(within**2)) + _TINY
@@ -155,7 +152,7 @@ def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
     vectors = np.zeros((d, 0))
     if n > 1 and z.any():
         values, vectors = principal(z.astype(np.float64), min(n - 1, d, DIRECTIONS))
-        vectors = vectors[:, values > _RANK * values[0]]
+        vectors = vectors[:, values > 1e-6 * values[0]]
     along = within @ vectors
     values, turn = np.linalg.eigh(along.T @ along / n)
     vectors, variances = vectors @ turn, np.append(values, 0.0)
@@ -197,13 +194,13 @@ def _class_means(z: Singles, labels: Ints) -> Singles:
     return means
 
 
-def _unlike(x: Singles, bank: Singles) -> Singles:
+def _unlike(x: Singles, bank: Singles, *, nearest: int = 2) -> Singles:
     """Mean distance to the nearest of a bank, times the root of one minus the cosine to them."""
     norms, record_norms = np.linalg.norm(bank, axis=1), np.linalg.norm(x, axis=1)[:, None]
     products = x[:, :-1] @ bank[:, :-1].T  # residuals are orthogonal to each other
     squares = np.maximum(record_norms**2 + norms**2 - 2 * products, 0)
     cosines = products / (record_norms * norms + np.float32(_TINY))
-    near = min(_NEAREST, len(bank))
+    near = min(nearest, len(bank))
     distance = np.sqrt(np.partition(squares, near - 1, axis=1)[:, :near]).mean(axis=1)
     turned = np.partition(1 - cosines, near - 1, axis=1)[:, :near].mean(axis=1)
     return np.asarray(distance * np.sqrt(np.maximum(turned, 0)), dtype=np.float32)

@@ -36,7 +36,6 @@ from wg_core.snapshot import Problem
 
 FALSE_ALARMS = 0.01  # Chance that a batch of records like the frozen ones raises an alarm
 TESTS = 3  # How many tests share that chance
-_LEAST = 5  # Records below which nothing is tested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +104,7 @@ def watch(
     count: int = 10,
     left_out: Sequence[Problem] = (),
     progress: Callable[[int], None] | None = None,
+    fewest_records: int = 5,
 ) -> Watch:
     """Hold new records against the frozen ones.
 
@@ -118,7 +118,7 @@ def watch(
     """
     plant = plants.open_plant(home)
     plant_novelty = novelty.fit(plant.features.local, plant.data.labels)
-    if plant_novelty is None or len(plant.data) < _LEAST:
+    if plant_novelty is None or len(plant.data) < fewest_records:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
     used = None if adoption.read(home).now.in_use is None else adoption.in_use(home)
     observations = _seen(home, plant, plant_novelty, used, parts, progress)
@@ -131,7 +131,7 @@ def watch(
         )
         raise DataError(f"no record can be read{first_problem}")
     shift = None
-    if len(observations.released) >= _LEAST:
+    if len(observations.released) >= fewest_records:
         frozen = np.asarray(plant.features.values)
         level = FALSE_ALARMS / TESTS
         shift = drift.shift(frozen, observations.released, level, streams.rng(Stream.DRIFT))

@@ -32,10 +32,7 @@ from wg_core.errors import DataError, DecodeError
 VERSION = 1
 FILE = "published.json"
 EPSILONS = (1.0, 2.0, 4.0)  # What is shown: other prices were not measured
-COVERAGE = 0.8
 NEAREST = 24  # Cases that are looked at
-_TINY = 1e-9
-_ALIKE = 0.2  # Difference of local accuracy that counts as much as two doublings of labels
 
 Floats = NDArray[np.float64]
 
@@ -239,12 +236,14 @@ def _of_nearest(cases: list[Case], facts: Facts, epsilon: float) -> Expected:
     )
 
 
-def _interval(values: Floats, weights: Floats, units: int) -> tuple[float, float, float]:
+def _interval(
+    values: Floats, weights: Floats, units: int, *, coverage: float = 0.8
+) -> tuple[float, float, float]:
     """Weighted mean, and the ends of an interval for one more unit."""
     order = np.argsort(values, kind="stable")
     up = np.cumsum(weights[order]) / weights.sum()
     down = np.cumsum(weights[order][::-1]) / weights.sum()
-    level = min(math.ceil((units + 1) * (1 + COVERAGE) / 2) / units, 1.0) - _TINY
+    level = min(math.ceil((units + 1) * (1 + coverage) / 2) / units, 1.0) - 1e-9
     high = values[order][np.searchsorted(up, level)]
     low = values[order][::-1][np.searchsorted(down, level)]
     return float(np.average(values, weights=weights)), float(low), float(high)
@@ -260,4 +259,4 @@ def _distance(case_facts: Facts, plant_facts: Facts) -> float:
     distance = abs(math.log2(labels_per_class[0] / labels_per_class[1])) / 2
     if case_facts.local is None or plant_facts.local is None:
         return distance
-    return distance + abs(case_facts.local - plant_facts.local) / _ALIKE
+    return distance + abs(case_facts.local - plant_facts.local) / 0.2

@@ -53,8 +53,6 @@ _CAP = "100000"
 _ASKED = "10"
 _UNITS = "unit"
 _PICTURES = 160
-_GROUPS = 4
-_SIDE = 32
 
 
 def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> Fresh:
@@ -106,7 +104,7 @@ class _GivenFeatures:
         return np.stack([features_of(record, self.dimension) for record in records])
 
 
-def made_up_encoder() -> bytes:
+def made_up_encoder(*, groups: int = 4, side: int = 32) -> bytes:
     """An encoder that is fitted on noise of four grains; public, like everything here."""
     from wg_common.nets.encoder.fit import fit_encoder  # torch: seconds to import
     from wg_common.nets.encoder.module import raw_features  # torch: seconds to import
@@ -114,12 +112,12 @@ def made_up_encoder() -> bytes:
     rng = streams.rng(Stream.AUDIT_PICTURES)
     pictures = []
     for number in range(_PICTURES):
-        size = _SIDE >> number % _GROUPS
+        size = side >> number % groups
         coarse = Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8))
-        pictures.append(np.array(coarse.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)))
-    settings = {"pixels": str(2 * _SIDE)}
+        pictures.append(np.array(coarse.resize((side, side), Image.Resampling.BICUBIC)))
+    settings = {"pixels": str(2 * side)}
     raw = raw_features(pictures, settings=settings)
-    return fit_encoder(raw, np.arange(_PICTURES) % _GROUPS, settings=settings)
+    return fit_encoder(raw, np.arange(_PICTURES) % groups, settings=settings)
 
 
 @contextmanager

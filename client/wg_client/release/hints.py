@@ -9,8 +9,6 @@ from collections.abc import Mapping
 
 from wg_core.language import text
 
-LARGE_EPSILON = 20.0  # From here on a promise is none: e^20, five hundred million times likelier
-_DELTA_SHARE = 0.1
 _SHOWN = 5
 
 
@@ -23,6 +21,8 @@ def hints(
     noise_std: float,
     cap_epsilon: float,
     cap_delta: float,
+    large_epsilon: float = 20.0,
+    delta_share: float = 0.1,
 ) -> tuple[str, ...]:
     """Sentences for a person.
 
@@ -33,7 +33,7 @@ def hints(
         noise_std: Noise on one entry of a class's sum, feature units.
     """
     sentences: list[str] = []
-    if cap_epsilon > LARGE_EPSILON:
+    if cap_epsilon > large_epsilon:
         sentences.append(
             text(
                 "privacy.cap_epsilon {epsilon:g}: nobody is protected at such a value; 1 to 10 are"
@@ -41,7 +41,7 @@ def hints(
                 epsilon=cap_epsilon,
             )
         )
-    if units and cap_delta * units > _DELTA_SHARE:
+    if units and cap_delta * units > delta_share:
         sentences.append(
             text(
                 "privacy.cap_delta {delta:g}: the promise may fail for one of {units} units; take"

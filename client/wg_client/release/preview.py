@@ -31,7 +31,6 @@ from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.home import ClientHome
 
-BYTES_PER_INTEGER = 8
 NEVER_LEAVES = (
     listed("title", "and"),
     "features of a record",
@@ -354,7 +353,7 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
     )
     return Departure(
         integers=schema.length,
-        payload_bytes=BYTES_PER_INTEGER * schema.length,
+        payload_bytes=8 * schema.length,
         blocks=blocks,
         encoder=schema.encoder,
         clip_radius=schema.clip_radius,

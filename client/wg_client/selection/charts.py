@@ -15,7 +15,6 @@ WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 34, 322, 8, 164
 MATRIX_LIMIT = 10
 """Classes at most of which all pairs are shown; of more, the commonest mistakes alone."""
-_BINS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,9 @@ class Drawing:
     reference: float | None = None
 
 
-def reliability(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Drawing:
+def reliability(
+    logits: NDArray[np.float64], labels: NDArray[np.int64], *, bins: int = 8
+) -> Drawing:
     """Share right against probability said, over bins of equally many records.
 
     Args:
@@ -128,7 +129,7 @@ def reliability(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Drawi
     """
     chances = softmax(logits, axis=1)
     confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
-    parts = np.array_split(np.argsort(confidence, kind="stable"), min(_BINS, len(labels)))
+    parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(labels)))
     points = [
         (float(confidence[rows].mean()), float(right[rows].mean()), len(rows)) for rows in parts
     ]

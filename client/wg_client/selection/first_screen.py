@@ -31,9 +31,6 @@ from wg_client.selection.verdict import (
 from wg_core.language import Text, listed, template, text
 from wg_core.release.budget import Spend
 
-_ROUGH = 0.1
-"""Width of an interval from which the page says that figures are rough: ten in a hundred."""
-
 _FOUND = template("Of 1,000 defective records it finds about {kept} ({low} to {high}).")
 _FOUND_BESIDE = template(
     "Of 1,000 defective records it finds about {kept} ({low} to {high}); your own model finds"
@@ -266,7 +263,7 @@ def _privacy(plant: Plant, spend: Spend) -> list[Text]:
 
 def _unknown(outcome: Outcome, figures: Figures) -> Iterator[Text]:
     named = figures.named
-    if named is not None and named.kept.high - named.kept.low > _ROUGH:
+    if named is not None and named.kept.high - named.kept.low > rough_width:
         yield text(
             "The exact figures: {count} labelled records leave a margin of {margin} in 1,000"
             " either way.",

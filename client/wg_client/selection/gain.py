@@ -46,7 +46,6 @@ BETWEEN = 0.03
 As a correlation of right answers (beta-binomial): the accuracy on new records is spread with
 variance ``BETWEEN * p * (1 - p)`` about that on old ones. Measured on development sites."""
 COVERAGE = 0.95
-_ROUNDING = 1e-9
 UNCHECKED = 0.37, 0.59, 0.91
 """Accuracy of models that were kept without a label at development sites, where other sites had
 released: a tenth of sites is below the first, half below the second, a tenth above the third."""
@@ -80,7 +79,7 @@ class Gain:
 
     def enough(self, standard_errors: float) -> bool:
         """Whether right answers are more (where no errors are asked: no fewer), beyond rounding."""
-        return self.mean > (_ROUNDING if standard_errors > 0 else -_ROUNDING)
+        return self.mean > (1e-9 if standard_errors > 0 else -1e-9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,9 +30,6 @@ from wg_core.release.budget import Spend, read_spend
 from wg_core.site.failures import FAILURES
 from wg_core.site.home import ClientHome
 
-_MISTAKES = 12
-"""Pairs of classes that are listed where there are too many for a table."""
-
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
@@ -202,7 +199,7 @@ def _rejected(outcome: Outcome) -> list[tuple[str, list[Finding]]]:
 
 
 def _mistakes(
-    table: Sequence[Sequence[charts.Cell]], names: Sequence[str]
+    table: Sequence[Sequence[charts.Cell]], names: Sequence[str], *, shown: int = 12
 ) -> list[tuple[str, str, charts.Cell]]:
     """The commonest mistakes, true class, what it is called, how often."""
     pairs = [
@@ -211,7 +208,7 @@ def _mistakes(
         for column, cell in enumerate(cells)
         if row != column and cell.records > 0
     ]
-    return sorted(pairs, key=lambda pair: -pair[2].records)[:_MISTAKES]
+    return sorted(pairs, key=lambda pair: -pair[2].records)[:shown]
 
 
 def _label_rows(plant: Plant, outcome: Outcome) -> list[LabelRow]:

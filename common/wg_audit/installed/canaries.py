@@ -15,9 +15,6 @@ import numpy as np
 from wg_audit.installed.plant import Floats
 from wg_core.privacy import calibration
 
-CLOPPER_PEARSON_CONFIDENCE = 0.95
-PARAMETRIC_CONFIDENCE = 1 - 1e-5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
@@ -39,7 +36,15 @@ class Bounds:
     parametric: float
 
 
-def bounds(members: Floats, non_members: Floats, epsilon: float, delta: float) -> Bounds:
+def bounds(
+    members: Floats,
+    non_members: Floats,
+    epsilon: float,
+    delta: float,
+    *,
+    clopper_pearson_confidence: float = 0.95,
+    parametric_confidence: float = 1 - 1e-5,
+) -> Bounds:
     """Lower bounds on the epsilon of what the scores are from.
 
     Args:
@@ -54,8 +59,8 @@ def bounds(members: Floats, non_members: Floats, epsilon: float, delta: float) -
     n, m = len(members), len(non_members)
     # Hedges and Olkin 1985, chapter 5: for independent normal scores.
     error = math.sqrt(1 / n + 1 / m + measured**2 / (2 * (n + m)))
-    lower = measured - float(ndtri(PARAMETRIC_CONFIDENCE)) * error
-    counted = clopper_pearson_mu(members, non_members, CLOPPER_PEARSON_CONFIDENCE)
+    lower = measured - float(ndtri(parametric_confidence)) * error
+    counted = clopper_pearson_mu(members, non_members, clopper_pearson_confidence)
     return Bounds(
         canaries=n + m,
         mu_claimed=calibration.mu(epsilon, delta),

@@ -17,7 +17,6 @@ from wg_audit.installed.plant import Check, Floats, Integers
 from wg_core.language import template, text
 
 ALARM = 1e-5
-POWER = 0.99
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +70,12 @@ def checks(groups: Sequence[Sequence[Noise]]) -> list[Check]:
     return [_check(name, values, ALARM / len(families)) for name, values in families.items()]
 
 
-def visible(entries: int) -> float:
+def visible(entries: int, *, power: float = 0.99) -> float:
     """Share by which noise on so many entries must be too narrow to be seen 99 times in 100."""
     from scipy.special import ndtri
 
     error = math.sqrt(2 / entries)  # of the mean square
-    return 1 - math.sqrt(max(0.0, 1 - float(ndtri(1 - ALARM / 1e5) + ndtri(POWER)) * error))
+    return 1 - math.sqrt(max(0.0, 1 - float(ndtri(1 - ALARM / 1e5) + ndtri(power)) * error))
 
 
 def _check(name: str, values: Sequence[float], alarm: float) -> Check:

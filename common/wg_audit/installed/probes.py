@@ -53,8 +53,6 @@ _CLASSES = 6
 _DIMENSION = 8
 FEW = 60
 MANY = 12_000  # More than 8,192, the largest part in which the client works
-_UNITS = 20
-_CAP = 2
 PICTURES = 9
 _REPEATS = 4  # Releases of one snapshot with canaries
 _FIXED = 19  # Questions beside those about canaries
@@ -131,14 +129,14 @@ class Probes:
             for original, repeated in zip(self._first, files, strict=True):
                 self.wrong[EQUAL] += _differences(original, repeated)
 
-    def count_units(self) -> None:
+    def count_units(self, *, units: int = 20, cap: int = 2) -> None:
         """Units of several records, by both rules."""
         for setup in (
-            Setup(labels=self._setup.labels, dimension=_DIMENSION, unit_rule="cap", unit_cap=_CAP),
+            Setup(labels=self._setup.labels, dimension=_DIMENSION, unit_rule="cap", unit_cap=cap),
             Setup(labels=self._setup.labels, dimension=_DIMENSION, unit_rule="weight"),
         ):
             with self._caught(), self._fresh(setup) as plant:
-                files = self._release(plant, setup, self._crowd(FEW, _UNITS), 0)
+                files = self._release(plant, setup, self._crowd(FEW, units), 0)
                 self._verify(plant, files)
 
     def encode_apart(self) -> None:

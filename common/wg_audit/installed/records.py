@@ -10,10 +10,6 @@ from wg_audit.installed.plant import SIDE, Floats, Record
 STEP = 2.0**-20
 """Features are multiples of it, so that they are whole numbers to the reference."""
 
-FAR = 4.0  # Length of a canary, clip radii
-_DISTINCT = 64  # Vectors of a data set that is larger
-_SPREAD = 0.6  # Length of the records' common part, and of what each adds to it, clip radii
-
 
 def vector(features: ArrayLike, number: int, label: int, unit: str = "unit") -> Record:
     """A picture whose first bytes are features, float32; ``number`` makes its content unique."""
@@ -29,7 +25,14 @@ def features_of(pixels: NDArray[np.uint8], dimension: int) -> NDArray[np.float32
 
 
 def crowd(
-    rng: np.random.Generator, size: int, dimension: int, classes: int, units: int = 0
+    rng: np.random.Generator,
+    size: int,
+    dimension: int,
+    classes: int,
+    units: int = 0,
+    *,
+    distinct_vectors: int = 64,
+    spread: float = 0.6,
 ) -> list[Record]:
     """Records around one point away from the origin, a third of them beyond the clip.
 
@@ -39,8 +42,8 @@ def crowd(
     Args:
         units: Privacy units that the records belong to; 0: one each.
     """
-    middle = _direction(rng, 1, dimension) * _SPREAD
-    centres = middle + _direction(rng, min(size, _DISTINCT), dimension) * _SPREAD
+    middle = _direction(rng, 1, dimension) * spread
+    centres = middle + _direction(rng, min(size, distinct_vectors), dimension) * spread
     centres[::3] *= rng.uniform(1.5, 8, (len(centres[::3]), 1))
     centres = np.rint(centres / STEP) * STEP
     centres[1, 0], centres[2, 0] = np.nan, np.inf
@@ -54,9 +57,9 @@ def crowd(
     ]
 
 
-def canaries(count: int) -> list[Record]:
+def canaries(count: int, *, canary_length: float = 4.0) -> list[Record]:
     """Vectors far beyond the clip, each alone in its class and along its own axis."""
-    return [vector(FAR * row, n, n, f"canary-{n}") for n, row in enumerate(np.eye(count))]
+    return [vector(canary_length * row, n, n, f"canary-{n}") for n, row in enumerate(np.eye(count))]
 
 
 def pictures(rng: np.random.Generator, count: int, classes: int) -> Sequence[Record]:

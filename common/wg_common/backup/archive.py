@@ -40,7 +40,6 @@ from wg_core.wire import canonical
 
 VERSION = 1
 ABOUT, ARCHIVE, IDENTITY, MANIFEST = "about.json", "home.tar.age", "identity.age", "manifest.json"
-_PIECE = 1 << 20
 KEY_LIMIT = 64 << 10  # Largest identity or passphrase file, in bytes
 MANIFEST_LIMIT = 64 << 20  # Largest manifest, in bytes
 FILES_LIMIT = 1_000_000  # Most files in a backup
@@ -357,7 +356,7 @@ def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> File:
         raise DecodeError(f"backup: {entry.name!r}: twice")
     hashed = _Hashing(stream)
     with atomic.writing(target, mode=atomic.PRIVATE) as out:
-        while piece := hashed.read(_PIECE):
+        while piece := hashed.read(1 << 20):
             out.write(piece)
     os.utime(target, (entry.mtime, entry.mtime))
     return File(path=entry.name, size=hashed.size, sha256=hashed.digest())

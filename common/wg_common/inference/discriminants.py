@@ -20,7 +20,6 @@ Ints = NDArray[np.int64]
 F = TypeVar("F", bound=np.floating[Any])
 
 _ROUNDING = 1e-9  # Share of the largest eigenvalue below which a direction is rounding
-_TINY = 1e-300
 
 
 def class_means(features: NDArray[np.floating], labels: Ints, classes: int) -> Floats:
@@ -82,7 +81,7 @@ def fit_ldas(
     freedom = max(n - classes, 0) + 1.0
     trace = (np.sum(within**2) + d) / freedom / d
     values, vectors = principal(within, min(n, d))
-    nonzero = values > _ROUNDING * max(float(values[0]), _TINY)
+    nonzero = values > _ROUNDING * max(float(values[0]), 1e-300)
     values, vectors = values[nonzero] * n / freedom, vectors[:, nonzero]
     inside = means @ vectors
     outside = means - inside @ vectors.T

@@ -18,9 +18,6 @@ Change = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 """A record and a source of randomness -> the record changed; the record itself is left alone."""
 
 _LIGHT = 0.25  # A quarter more or less light: half a stop of exposure is 0.41
-_BLUR = 1 / 64  # Standard deviation of the blur over the image's shorter side
-_NOISE = 8.0  # Standard deviation of pixel noise, of 255
-_SHIFT = 1 / 16  # Shift over the side; over the length of a window, an eighth
 _GAIN = 0.2
 _HISS = 0.1  # Standard deviation of noise over that of the channel
 
@@ -37,21 +34,27 @@ def _darker(record: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     return _image(record * (1 - _LIGHT))
 
 
-def _blurred(record: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    sigma = _BLUR * min(record.shape[:2])
+def _blurred(
+    record: NDArray[Any], rng: np.random.Generator, *, deviation_share: float = 1 / 64
+) -> NDArray[Any]:
+    sigma = deviation_share * min(record.shape[:2])
     over = (sigma, sigma) + (0.0,) * (record.ndim - 2)
     return _image(gaussian_filter(record.astype(np.float32), over, mode="nearest"))
 
 
-def _noisy(record: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    return _image(record + rng.normal(0, _NOISE, record.shape))
+def _noisy(
+    record: NDArray[Any], rng: np.random.Generator, *, deviation: float = 8.0
+) -> NDArray[Any]:
+    return _image(record + rng.normal(0, deviation, record.shape))
 
 
-def _shifted(record: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+def _shifted(
+    record: NDArray[Any], rng: np.random.Generator, *, side_share: float = 1 / 16
+) -> NDArray[Any]:
     """The part lies aside; what comes into view at the edge repeats it."""
     shifted = record
     for axis, side in enumerate(record.shape[:2]):
-        move = int(rng.choice([-1, 1])) * round(_SHIFT * side)
+        move = int(rng.choice([-1, 1])) * round(side_share * side)
         shifted = np.take(shifted, np.clip(np.arange(side) - move, 0, side - 1), axis=axis)
     return shifted
 

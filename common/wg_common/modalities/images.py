@@ -36,7 +36,6 @@ FILE_LIMIT = 4 * MAX_PIXELS + (1 << 20)
 """Bytes of the largest image that is accepted, in four channels, with its header."""
 
 _PAGED = frozenset({"TIFF", "WEBP", "PNG"})
-_SMALLEST = 8  # Shortest side of an image of the zoo: cameras need some pixels
 _GRAY = frozenset({"1", "L", "LA"})
 _COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
 _DEEP = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
@@ -85,10 +84,10 @@ class Images(Modality):
                 f"{record.dtype} of shape {record.shape}, expected uint8 (h, w) or (h, w, 3)"
             )
 
-    def check_public(self, record: Record) -> None:
+    def check_public(self, record: Record, *, shortest_side: int = 8) -> None:
         """Refuse what is no image, or too small for a camera: ``DataError``."""
         self.check(record)
-        if min(record.shape[:2]) < _SMALLEST:
+        if min(record.shape[:2]) < shortest_side:
             raise DataError(f"{record.shape[1]} x {record.shape[0]} pixels, too small")
 
     def decode(self, data: bytes, name: str) -> Picture:

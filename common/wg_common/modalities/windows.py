@@ -26,8 +26,6 @@ MAX_VALUE = 1e15  # Largest magnitude: squares and their sums must stay finite i
 NPY_LIMIT = 8 * MAX_CHANNELS * MAX_TIME + 4096
 """Bytes of the largest window that is accepted, in float64, with its header."""
 CSV_LIMIT = 256 << 20
-_MOVED = 0.1
-"""How far a window may start from where it does, in its length, and how far its pace may be off."""
 
 
 class Windows(Modality):
@@ -105,13 +103,15 @@ class Windows(Modality):
             observed.update(zip(rows, sensors.observe(rng, signals, chains[channels]), strict=True))
         return [observed[row] for row in range(len(records))]
 
-    def augment_record(self, record: Record, rng: np.random.Generator) -> Record:
+    def augment_record(
+        self, record: Record, rng: np.random.Generator, *, largest_share: float = 0.1
+    ) -> Record:
         """The window of a machine that was caught a little earlier or later, faster or slower.
 
         What would lie beyond either end is seen backwards.
         """
         time = record.shape[1]
-        start, pace = _MOVED * rng.uniform(-1, 1, size=2)
+        start, pace = largest_share * rng.uniform(-1, 1, size=2)
         at = np.abs(start * time + (1 + pace) * np.arange(time))
         within = time - 1 - np.abs(time - 1 - at)
         courses = [np.interp(within, np.arange(time), channel) for channel in record]

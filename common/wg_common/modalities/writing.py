@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 Text = NDArray[Any]
 Change = Callable[[Text, np.random.Generator], Text]
 
-_SHORTENED = 5  # Words of more letters may be shortened
-
 
 @dataclass(frozen=True, slots=True)
 class Manner:
@@ -45,13 +43,13 @@ def draw(rng: np.random.Generator, strength: float) -> Manner:
     )
 
 
-def written(text: str, manner: Manner, rng: np.random.Generator) -> str:
+def written(text: str, manner: Manner, rng: np.random.Generator, *, kept_letters: int = 5) -> str:
     """A text in a manner. Words of other scripts than Latin are left as they are."""
     words = text.split(" ")
     for place, word in enumerate(words):
         if not (word.isascii() and word.isalpha()):
             continue
-        if len(word) > _SHORTENED and rng.random() < manner.short:
+        if len(word) > kept_letters and rng.random() < manner.short:
             words[place] = word[: int(rng.integers(3, 5))] + "." * manner.stopped
         elif len(word) > 3 and rng.random() < manner.errors:
             words[place] = mistyped(word, rng)

@@ -20,8 +20,6 @@ from wg_core.ledger import witness
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 
-CLOCK_TOLERANCE_SECONDS = 5.0  # Flower refuses a request signed further in the future than this
-
 _ANSWERS = (HTTPStatus.OK, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
@@ -191,7 +189,9 @@ def clock_skew(response: httpx.Response, now: float | None = None) -> float | No
     return (time.time() if now is None else now) - then
 
 
-def explain_status(response: httpx.Response, now: float | None = None) -> str:
+def explain_status(
+    response: httpx.Response, now: float | None = None, *, clock_tolerance_seconds: float = 5.0
+) -> str:
     """Say what an error status means; a 401 with a wrong clock is called a wrong clock."""
     if response.headers.get(protocol.WHY_HEADER) == protocol.REVOKED:
         return (
@@ -200,7 +200,7 @@ def explain_status(response: httpx.Response, now: float | None = None) -> str:
             " budget stay as they are"
         )
     skew = clock_skew(response, now)
-    if response.status_code == 401 and skew is not None and abs(skew) > CLOCK_TOLERANCE_SECONDS:
+    if response.status_code == 401 and skew is not None and abs(skew) > clock_tolerance_seconds:
         direction = "ahead of" if skew > 0 else "behind"
         return f"this machine's clock is {abs(skew):.0f} s {direction} the server's"
     return {

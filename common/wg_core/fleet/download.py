@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 CHUNK_LIMIT = 8 << 20  # Most bytes asked for at a time, whatever the server likes
 TRIES = 5  # Tries in a row that bring nothing, before the message is given back
 RESERVE = 64 << 20  # Bytes that stay free on the disk, for ledger and reports
-_PIECE = 1 << 20
 
 GetRange = Callable[[int, int], Iterator[bytes]]
 """Yields bytes ``[start, stop)`` of the package, or a beginning of them; raises ``PeerError``."""
@@ -123,7 +122,7 @@ def _resume(part: Path, limit: int) -> tuple[hashlib._Hash, int]:
         return digest, 0
     size = 0
     with part.open("rb") as stream:
-        while piece := stream.read(_PIECE):
+        while piece := stream.read(1 << 20):
             digest.update(piece)
             size += len(piece)
     return digest, size

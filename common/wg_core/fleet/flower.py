@@ -55,13 +55,11 @@ from wg_core.wire.fleet import Envelope
 
 log = logging.getLogger(__name__)
 
-_SEND_TRIES = 5
 _BEAT_SECONDS = 300.0
 """Flower's interval of heartbeats: a server that goes by it alone waits for two of them."""
 _QUIET_SECONDS = 90.0
 """A node whose last answer is so old sends one anyway: it is at work, and asks for none."""
 _LOOK_SECONDS = 5.0
-_FRAME_BYTES = 4096
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
 
@@ -87,6 +85,8 @@ class Session:
         fleet_url: str,
         options: NodeOptions,
         on_beat: Callable[[], None] = lambda: None,
+        *,
+        frame_bytes: int = 4096,
     ) -> None:
         """Prepare a session; ``on_beat`` is called whenever the server said that it is there."""
         self._options = options
@@ -96,7 +96,7 @@ class Session:
         client = transport.open_client(
             "",
             link.client_context(home),
-            limit=options.max_bytes + _FRAME_BYTES,
+            limit=options.max_bytes + frame_bytes,
             seconds=transport.TRANSFER_SECONDS,
         )
         self._client = FleetClient(
@@ -206,17 +206,17 @@ class Session:
             )
         )
 
-    def _send(self, reply: Message) -> None:
+    def _send(self, reply: Message, *, send_tries: int = 5) -> None:
         """Send a reply, trying again for a while if the line is bad; replies are idempotent."""
         reply.metadata.__dict__["_message_id"] = reply.object_id
-        for tried in range(1, _SEND_TRIES + 1):
+        for tried in range(1, send_tries + 1):
             try:
                 self._push(reply)
             except (httpx.TransportError, httpx.HTTPStatusError) as error:
                 refused = isinstance(error, httpx.HTTPStatusError) and (
                     error.response.status_code < 500
                 )
-                if refused or tried == _SEND_TRIES:
+                if refused or tried == send_tries:
                     raise
                 time.sleep(self._options.backoff_seconds * 2**tried)
             else:

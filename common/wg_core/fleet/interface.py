@@ -43,7 +43,6 @@ class Handlers:
 
 
 _IDLE_SHARE = 20.0
-_BUSY_SHARE = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +72,16 @@ class NodeOptions:
     renew_again_seconds: float = 600.0
     apply_again_seconds: float = 60.0
 
-    def pause(self, idle_seconds: float, answer_seconds: float = 0.0) -> float:
+    def pause(
+        self, idle_seconds: float, answer_seconds: float = 0.0, *, busy_share: float = 10.0
+    ) -> float:
         """Pause before the next question for work.
 
         Args:
             idle_seconds: Nothing came for so long.
             answer_seconds: So long the server took to say so.
         """
-        pause = max(idle_seconds / _IDLE_SHARE, answer_seconds * _BUSY_SHARE)
+        pause = max(idle_seconds / _IDLE_SHARE, answer_seconds * busy_share)
         return min(max(self.poll_seconds, pause), self.idle_poll_seconds)
 
 

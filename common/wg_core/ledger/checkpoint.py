@@ -27,7 +27,6 @@ from wg_core.ledger.note import Note, Role, SignatureLine
 from wg_core.wire.signing import PrivateKey, PublicKey
 
 _U64 = struct.Struct(">Q")
-_TIME_END = 1 << 63
 _LABEL = b"subtree/v1\n\0"
 
 
@@ -149,7 +148,7 @@ def verify_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
             if kind != notes.SignatureType.ED25519:
                 signature = line.signature[_U64.size :]
                 time = int.from_bytes(line.signature[: _U64.size], "big")
-            if len(signature) != part.signature_size or time >= _TIME_END:
+            if len(signature) != part.signature_size or time >= (1 << 63):
                 raise VerificationError(f"checkpoint: the {subject} of {name} has a wrong size")
             try:
                 part.verify(signature, _message(kind, name, note.text, time))

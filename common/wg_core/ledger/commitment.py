@@ -8,7 +8,6 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
-SECRET_SIZE = 32
 _CONTEXT = b"weightgate/v1/data-commitment\n"
 
 
@@ -28,8 +27,8 @@ def commit(secret: bytes, parts: Iterable[bytes]) -> str:
     Raises:
         ValueError: The secret is too short.
     """
-    if len(secret) < SECRET_SIZE:
-        raise ValueError(f"site secret: {len(secret)} bytes, expected at least {SECRET_SIZE}")
+    if len(secret) < 32:
+        raise ValueError(f"site secret: {len(secret)} bytes, expected at least {32}")
     mac = hmac.new(secret, _CONTEXT, hashlib.sha256)
     for part in parts:
         mac.update(len(part).to_bytes(8, "big"))

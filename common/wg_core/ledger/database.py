@@ -48,7 +48,6 @@ _TYPES = {
 """What a strict table holds, unless its pages or its schema were changed from outside."""
 _DAMAGED = ("malformed", "not a database", "corrupt", "interrupted", "too big")
 _VALUE_LIMIT = 128 << 20  # Largest value that is read from a file, in bytes
-_WORK_STEP = 100_000
 _WORK_FREE, _WORK_A_BYTE = 20_000_000, 20
 """SQLite operations that reading a whole file may take: so many, and so many more for each byte.
 
@@ -176,10 +175,10 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return database
 
 
-def bound_work(path: Path, database: sqlite3.Connection) -> None:
+def bound_work(path: Path, database: sqlite3.Connection, *, work_step: int = 100_000) -> None:
     """End a query of a stranger's file that would go on for ever, as one on a damaged file."""
     size = path.stat().st_size
-    steps_left = (_WORK_FREE + _WORK_A_BYTE * size) // _WORK_STEP
+    steps_left = (_WORK_FREE + _WORK_A_BYTE * size) // work_step
 
     def end() -> bool:
         nonlocal steps_left
@@ -187,7 +186,7 @@ def bound_work(path: Path, database: sqlite3.Connection) -> None:
         return steps_left < 0
 
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_LIMIT)
-    database.set_progress_handler(end, _WORK_STEP)
+    database.set_progress_handler(end, work_step)
 
 
 def check_format(path: Path, database: sqlite3.Connection) -> None:

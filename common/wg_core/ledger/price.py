@@ -5,8 +5,6 @@ from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger.entries import Charge
 from wg_core.privacy.events import MU_SQUARED_UNIT
 
-_RHO_TOLERANCE = 1e-9
-
 
 def check_mechanism(entry: Charge) -> None:
     """Check that a charge pays for the mechanism it describes.
@@ -33,7 +31,7 @@ def check_mechanism(entry: Charge) -> None:
             f"charges mu^2 = {entry.event.mu_squared} units, the mechanism costs {units}"
         )
     expected = numerator / (denominator * 2 * MU_SQUARED_UNIT.denominator)
-    if not abs(rho - expected) <= expected * _RHO_TOLERANCE:
+    if not abs(rho - expected) <= expected * 1e-9:
         raise VerificationError(f"rho is {mechanism.rho}, expected {expected:.9g} (mu^2 / 2)")
 
 

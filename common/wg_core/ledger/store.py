@@ -29,7 +29,6 @@ from wg_core.wire.signing import PrivateKey
 Accountant = Callable[[Sequence[PrivacyEvent], float], float]
 
 _ROUND_UP = Context(prec=12, rounding=ROUND_CEILING)
-_EPSILONS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,10 +411,12 @@ class Ledger(CosignedLog):
         delta = lineage.cap_delta
         return self._epsilon(spent, delta), self._epsilon(after.events(), delta)
 
-    def _epsilon(self, events: tuple[PrivacyEvent, ...], delta: str) -> float:
+    def _epsilon(
+        self, events: tuple[PrivacyEvent, ...], delta: str, *, epsilons_kept: int = 8
+    ) -> float:
         key = (events, delta)
         if key not in self._epsilons:
-            while len(self._epsilons) >= _EPSILONS_KEPT:
+            while len(self._epsilons) >= epsilons_kept:
                 self._epsilons.pop(next(iter(self._epsilons)))
             self._epsilons[key] = self.accountant(events, float(delta))
         return self._epsilons[key]

@@ -16,9 +16,6 @@ from typing import Any
 from wg_core.privacy import calibration
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
-_INTERVAL = 2e-4
-"""Discretisation of privacy losses; with connected dots the error is of second order in it."""
-
 _SIZE_LIMIT = 150.0
 """Size in mu above which epsilon is far beyond any use (10^4), and is called infinite."""
 
@@ -90,7 +87,13 @@ def _epsilon(total: Fraction, delta: float) -> float:
     return math.inf if accountant is None else float(accountant.get_epsilon(delta))
 
 
-def _accountant(total: Fraction) -> Any:
+def _accountant(
+    total: Fraction,
+    *,
+    # Discretisation of privacy losses; with connected dots the error is of second order in
+    # it.
+    discretisation: float = 2e-4,
+) -> Any:
     """The accountant of a summed ``mu^2``; None where it is far beyond any use."""
     mu = math.sqrt(total)
     if mu > _SIZE_LIMIT:
@@ -100,7 +103,7 @@ def _accountant(total: Fraction) -> Any:
 
     accountant = PLDAccountant(
         dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
-        value_discretization_interval=_INTERVAL * max(1.0, mu),
+        value_discretization_interval=discretisation * max(1.0, mu),
     )
     accountant.compose(dp_accounting.GaussianDpEvent(1 / mu))
     return accountant

@@ -10,11 +10,6 @@ from dataclasses import dataclass
 from wg_core.privacy import calibration
 from wg_core.privacy.events import PrivacyEvent
 
-_UNIT_BITS = 40
-"""mu^2 is counted in 2^-40; said again here, so that one wrong constant is not believed twice."""
-
-_CLOSED_FORM = 1e-9  # Relative error of the closed form in double precision (tested against mpmath)
-
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -31,7 +26,13 @@ class Bounds:
     upper: float
 
 
-def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float) -> Bounds:
+def epsilon_bounds(
+    events: Sequence[PrivacyEvent],
+    delta: float,
+    *,
+    # Relative error of the closed form in double precision (tested against mpmath)
+    closed_form: float = 1e-9,
+) -> Bounds:
     """Bracket the composed epsilon of events at ``delta``.
 
     Args:
@@ -42,8 +43,8 @@ def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float) -> Bounds:
         ConfigError: ``delta`` is out of range.
     """
     calibration.check_delta(delta)
-    mu = math.sqrt(math.ldexp(sum(int(event.mu_squared) for event in events), -_UNIT_BITS))
+    mu = math.sqrt(math.ldexp(sum(int(event.mu_squared) for event in events), -40))
     if mu == 0:
         return Bounds(0.0, 0.0, 0.0)
     value = calibration.gaussian_epsilon(mu, delta)
-    return Bounds(value * (1 - _CLOSED_FORM), value, value * (1 + _CLOSED_FORM))
+    return Bounds(value * (1 - closed_form), value, value * (1 + closed_form))

@@ -47,12 +47,16 @@ SIGMA_MINIMUM = 64.0
 SIGMA_MAXIMUM = float(1 << 57)
 """Grid units: 32 sigma beyond the largest exact statistic still fit in 64 bits."""
 
-CALIBRATION_MARGIN = 1e-6
-"""Relative: a single release costs this much less than asked for, so that an accountant's
-pessimistic rounding (up to 1e-7) does not put it over a cap of the same epsilon."""
 
-
-def sigma_for(schema: Bounded, epsilon: float, delta: float) -> float:
+def sigma_for(
+    schema: Bounded,
+    epsilon: float,
+    delta: float,
+    *,
+    # Relative: a single release costs this much less than asked for, so that an accountant's
+    # pessimistic rounding (up to 1e-7) does not put it over a cap of the same epsilon.
+    calibration_margin: float = 1e-6,
+) -> float:
     """Standard deviation of the noise for one (epsilon, delta)-DP release, in grid units.
 
     The squared mu that a ledger counts, rounded up to its unit, is within (epsilon, delta) too.
@@ -64,7 +68,7 @@ def sigma_for(schema: Bounded, epsilon: float, delta: float) -> float:
     """
     sensitivity_squared = Fraction(schema.sensitivity_squared())
     calibration.check_epsilon(epsilon)
-    target = calibration.mu(epsilon * (1 - CALIBRATION_MARGIN), delta)
+    target = calibration.mu(epsilon * (1 - calibration_margin), delta)
     units = math.floor(Fraction(target) ** 2 / MU_SQUARED_UNIT)
     if units < 1:
         raise PolicyRefused(f"epsilon {epsilon!r}: too small to be counted on a ledger")

@@ -56,7 +56,6 @@ _HEX = re.compile(r"[0-9a-f]{2,128}")
 
 _SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
 """Of the squared sensitivity, for counts, sums and moments."""
-_MOMENT_WEIGHT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +228,7 @@ def schema_with_shares(
     shares: tuple[Fraction, Fraction, Fraction],
     unit_rule: Literal["record", "weight", "cap"] = "record",
     unit_cap: int = 1,
+    moment_weight: int = 256,
 ) -> StatisticsSchema:
     """A schema whose blocks take given shares of the squared sensitivity.
 
@@ -250,7 +250,7 @@ def schema_with_shares(
     _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
     count_share, sum_share, moment_share = shares
     s2 = 1 << (2 * bits)
-    total = _MOMENT_WEIGHT**2 * s2 / moment_share
+    total = moment_weight**2 * s2 / moment_share
     return StatisticsSchema(
         encoder=encoder,
         dimension=dimension,
@@ -259,7 +259,7 @@ def schema_with_shares(
         bits=bits,
         count_weight=max(1, math.isqrt(math.floor(count_share * total))),
         sum_weight=max(1, math.isqrt(math.floor(sum_share * total / s2))) if labels else 0,
-        moment_weight=_MOMENT_WEIGHT,
+        moment_weight=moment_weight,
         unit_rule=unit_rule,
         unit_cap=unit_cap,
     )

@@ -27,8 +27,6 @@ from wg_core import atomic
 from wg_core.errors import ConfigError, raised_as
 from wg_core.ledger import place
 
-SECRET_BYTES = 32
-
 
 @dataclass(frozen=True, slots=True)
 class _Below:
@@ -111,13 +109,11 @@ class ClientHome:
     def load_secret(self) -> bytes:
         """The site secret; made on first use, with mode 0600."""
         if not self.site_secret.exists():
-            atomic.write_bytes(
-                self.site_secret, secrets.token_bytes(SECRET_BYTES), mode=atomic.PRIVATE
-            )
-        data = atomic.read_bytes(self.site_secret, limit=SECRET_BYTES)
-        if len(data) != SECRET_BYTES:
+            atomic.write_bytes(self.site_secret, secrets.token_bytes(32), mode=atomic.PRIVATE)
+        data = atomic.read_bytes(self.site_secret, limit=32)
+        if len(data) != 32:
             raise ConfigError(
-                f"{self.site_secret}: {len(data)} bytes, expected {SECRET_BYTES}; restore a copy:"
+                f"{self.site_secret}: {len(data)} bytes, expected {32}; restore a copy:"
                 " a new secret would break the link to what was spent"
             )
         return data

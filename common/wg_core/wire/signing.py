@@ -45,7 +45,6 @@ _SMALL_ORDER = {0, 1, _ORDER_EIGHT, _FIELD - _ORDER_EIGHT, _FIELD - 1, _FIELD, _
 
 Under such a key a signature that nobody made holds: the identity's, for any message.
 """
-_SEED_SIZE = 32  # Of the matrix that begins an ML-DSA key (FIPS 204, algorithm 22)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +228,7 @@ def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> No
 
 def _part(algorithm: str, raw: bytes) -> PublicPart:
     if algorithm == ML_DSA_44:
-        if not any(raw[_SEED_SIZE:]):
+        if not any(raw[32:]):
             raise DecodeError("public key: an ML-DSA-44 key of zeros, under which anybody can sign")
         return PublicPart(algorithm, raw, MLDSA44PublicKey.from_public_bytes(raw))
     if int.from_bytes(raw, "little") & ((1 << 255) - 1) in _SMALL_ORDER:

@@ -92,7 +92,7 @@ class _Priced(Protocol):
     def sensitivity_squared(self) -> str: ...
 
 
-def check_noise(subject: str, found: _Priced, layout: Bounded) -> None:
+def check_noise(subject: str, found: _Priced, layout: Bounded, *, tolerance: float = 1e-9) -> None:
     """Whether the noise of a manifest is that of its (epsilon, delta) and layout.
 
     Raises:
@@ -109,7 +109,7 @@ def check_noise(subject: str, found: _Priced, layout: Bounded) -> None:
         raise DecodeError(f"{subject}: epsilon, delta or sigma: {error}") from error
     # Another libm may calibrate to another last digit; a weaker guarantee is no last digit.
     require(
-        least * (1 - _TOLERANCE) <= sigma <= least * (1 + _TOLERANCE),
+        least * (1 - tolerance) <= sigma <= least * (1 + tolerance),
         "sigma",
         found.sigma,
         f"{least.hex()} for epsilon {found.epsilon} and delta {found.delta}",
@@ -191,9 +191,6 @@ def decode_covered(data: bytes) -> CoveredStatistics:
         DecodeError: The bytes are not a covered release.
     """
     return covered_files.decode(data, covered_files.STATISTICS_KIND, protocol.STATISTICS_LIMIT)
-
-
-_TOLERANCE = 1e-9
 
 
 def _integers(manifest: StatisticsManifest, body: bytes) -> NDArray[np.int64]:

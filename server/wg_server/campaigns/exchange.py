@@ -29,12 +29,7 @@ log = logging.getLogger(__name__)
 MESSAGE_TRIES = 100
 _TRANSIENT = frozenset({"peer", "witness", fleet.UNAVAILABLE})
 """Refusals that another try may cure; the site could not, rather than would not."""
-_TRANSIENT_TRIES = 10
 _PERSON_SECONDS = 60.0  # Pause before a request that waits for a person's decision is sent again
-
-
-RUN_SECONDS = 3600.0
-"""A run of Flower's is ended after this, when nothing is on its way: what it holds is freed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +106,15 @@ class Exchange:
             self._handle(asks_by_key[key], reply)
         return frozenset(answered)
 
-    def send(self, asks: Sequence[Ask], *, apart_from: Collection[tuple[str, str, str]]) -> None:
+    def send(
+        self,
+        asks: Sequence[Ask],
+        *,
+        apart_from: Collection[tuple[str, str, str]],
+        # A run of Flower's is ended after this, when nothing is on its way: what it holds is
+        # freed.
+        run_seconds: float = 3600.0,
+    ) -> None:
         """Send to each site that is there and has no message of this campaign on its way.
 
         Args:
@@ -127,7 +130,7 @@ class Exchange:
                 isolated(self._queue, campaign_id, name, "message"),
             ):
                 self._send(run, ask)
-        old = time.monotonic() - self._since > RUN_SECONDS
+        old = time.monotonic() - self._since > run_seconds
         if self._run is not None and not self._flights and (old or not asks):
             self.close()
 
@@ -205,13 +208,13 @@ class Exchange:
             log.warning("campaign %s: %s declined: %s", ask.campaign.id, ask.task.site, why)
             self._queue.update(ask.campaign.id, ask.task.site, state="refused", code=error)
 
-    def _refused(self, ask: Ask, envelope: Envelope) -> None:
+    def _refused(self, ask: Ask, envelope: Envelope, *, transient_tries: int = 10) -> None:
         code = canonical.decode(Refusal, envelope.record, subject="refusal").code
         why = fleet.REFUSALS.get(code, "a word that this version does not know")
         if code != ask.task.code:
             part = (ask.campaign.id, ask.task.site)
             log.warning("campaign %s: %s refused: %s: %s", *part, code, why)
-        again = code in _TRANSIENT and ask.task.tries < _TRANSIENT_TRIES
+        again = code in _TRANSIENT and ask.task.tries < transient_tries
         again = again or code == fleet.APPROVAL
         ended: dict[str, Any] = {} if again else {"state": "refused"}
         self._queue.update(ask.campaign.id, ask.task.site, code=code, **ended)

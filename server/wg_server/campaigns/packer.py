@@ -26,9 +26,6 @@ from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
-AGAIN_SECONDS = 5.0
-"""Pause after a package could not be written: a full disk, or a database that is away."""
-
 
 class Packer:
     """Makes the packages that it is told to; a task that is no more ``released`` is passed over."""
@@ -78,16 +75,16 @@ class Packer:
         self._made.clear()
         return finished
 
-    def _run(self) -> None:
+    def _run(self, *, again_seconds: float = 5.0) -> None:
         while (turn := self._next()) is not None:
             campaign, site = turn
             try:
                 with logs.about(campaign=campaign, site=site):
                     self._work(campaign, site)
             except StorageError as error:
-                log.error("package: %s; going on in %.0f s", error, AGAIN_SECONDS)
+                log.error("package: %s; going on in %.0f s", error, again_seconds)
                 with self._lock:
-                    self._lock.wait_for(lambda: self._ended, AGAIN_SECONDS)
+                    self._lock.wait_for(lambda: self._ended, again_seconds)
             except WgError as error:
                 log.error("package: %s", error)
             except Exception:  # the thread must outlive a bug in one package

@@ -28,7 +28,6 @@ from wg_server.store.sites import Store
 log = logging.getLogger(__name__)
 
 CHUNK_LIMIT = 4 << 20  # Largest range of a package that nodes are told to ask for
-_SLOWEST_BYTES_PER_SECOND = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +92,7 @@ def collecting(store: Store, witness: Witness) -> Phase:
     )
 
 
-def delivering(home: ServerHome) -> Phase:
+def delivering(home: ServerHome, *, slowest_bytes_per_second: int = 1 << 17) -> Phase:
     """Packages out, receipts in."""
 
     def offered(task: Task) -> int:
@@ -139,7 +138,7 @@ def delivering(home: ServerHome) -> Phase:
         state="packaged",
         kind=protocol.TRAIN_FINETUNE,
         request=lambda task: task.delivery_id,
-        patience=lambda task: offered(task) / _SLOWEST_BYTES_PER_SECOND,
+        patience=lambda task: offered(task) / slowest_bytes_per_second,
         envelope=envelope,
         accept=accept,
     )

@@ -40,11 +40,9 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.1  # How often answers are looked for, while some are waited for
 LOOK_SECONDS = 0.5
 """How often the queue is looked at, where nothing has changed that the worker knows of."""
-LOOK_SHARE = 20.0  # However many sites there are: looks are so many times their own length apart
 FULL_SECONDS = 5.0
 HANG_SECONDS = 300.0
 """A turn of the worker that takes longer hangs: it makes no packages, and waits for no site."""
-WORK_TRIES = 5
 
 
 class CampaignWorker:
@@ -124,7 +122,12 @@ class CampaignWorker:
         except Exception:  # what ends a run may be broken as well
             log.exception("campaign worker: messages on their way cannot be withdrawn")
 
-    def _turn(self) -> None:
+    def _turn(
+        self,
+        *,
+        # However many sites there are: looks are so many times their own length apart
+        look_share: float = 20.0,
+    ) -> None:
         """Take in what came, and see what is due."""
         replies = self._exchange.poll()
         if not replies and time.monotonic() < self._next_look:
@@ -137,7 +140,7 @@ class CampaignWorker:
         took = time.monotonic() - begun
         answered = self._exchange.handle(replies, asks)
         self._exchange.send(asks, apart_from=answered)
-        pause = 0.0 if answered else max(LOOK_SECONDS, LOOK_SHARE * took)
+        pause = 0.0 if answered else max(LOOK_SECONDS, look_share * took)
         self._next_look = time.monotonic() + pause
 
     def _holds(self) -> bool:
@@ -196,12 +199,12 @@ class CampaignWorker:
             return None
         return campaign if campaign.state == "running" else None
 
-    def _failed(self, campaign_id: str, reason: str, code: str) -> None:
+    def _failed(self, campaign_id: str, reason: str, code: str, *, work_tries: int = 5) -> None:
         """End a campaign that failed again and again; nobody is asked for it meanwhile."""
         self._failures[campaign_id] += 1
         if self._holder is None:
             return
-        if self._failures[campaign_id] >= WORK_TRIES:
+        if self._failures[campaign_id] >= work_tries:
             del self._failures[campaign_id]
             self._finish(campaign_id, reason=reason, code=code)
 

@@ -14,10 +14,9 @@ from wg_server.console.web import FORM_LIMIT, ROOT, Console, Shield
 from wg_server.fleet.guards import BodyLimit
 
 _STATIC = Path(__file__).parent / "static"
-_FORM_SECONDS = 20.0
 
 
-def console_routes(source: Source) -> list[BaseRoute]:
+def console_routes(source: Source, *, form_seconds: float = 20.0) -> list[BaseRoute]:
     """Where the console's pages are."""
     console = Console(source)
 
@@ -59,7 +58,7 @@ def console_routes(source: Source) -> list[BaseRoute]:
     ]
     guards = [
         Middleware(Shield, console_url=source.home.config().console_url),
-        Middleware(BodyLimit, limit=FORM_LIMIT, seconds=_FORM_SECONDS),
+        Middleware(BodyLimit, limit=FORM_LIMIT, seconds=form_seconds),
     ]
     return [
         Route("/", lambda request: RedirectResponse(f"{ROOT}/", 303), methods=["GET"]),

@@ -28,14 +28,8 @@ from wg_server.store.queue import CampaignQueue
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
-ENDS_SOON = 7 * 86400.0
-"""A site's certificate that ends within this, or a quarter of its life, was not renewed in time."""
 SERVER_ENDS_SOON = {"server": 30 * 86400.0, "authority": 180 * 86400.0}
-BACKUP_SECONDS = 2 * 86400.0  # A backup that is older is called old
-PART_HOURS = 24.0  # Parts of campaigns that ended badly are on the overview for so long
 PAGE = 50  # Rows of a page of sites, or of the log
-CAMPAIGNS_SHOWN = 100
-HISTORY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,31 +168,33 @@ def budget_of(store: Store, site: str) -> Budget | None:
     return Budget(at.epsilon_after, at.cap_epsilon, at.cap_delta, at.charges_before + 1)
 
 
-def history(source: Source, speech: Speech, site: Site) -> list[Event]:
+def history(source: Source, speech: Speech, site: Site, *, history: int = 50) -> list[Event]:
     """What happened with a site, newest first."""
     store, events = source.store, []
     for log in store.logs().get(site.name, []):
         events.append(Event(log.first_seen, speech("event ledger", origin=log.origin)))
     notes = [note for note in quarantine.notes(store.engine) if note.site == site.name]
-    for note in notes[:HISTORY]:
+    for note in notes[:history]:
         words = speech(
             "event release", epsilon=note.epsilon, standing=speech(f"standing {note.standing}")
         )
         events.append(Event(note.received, words))
-    for part in campaigns.parts_of(store.engine, site.name, HISTORY):
+    for part in campaigns.parts_of(store.engine, site.name, history):
         words = speech("event part", purpose=part.purpose, state=speech(f"part {part.state}"))
         events.append(Event(part.updated, words, f"/campaigns/{part.campaign}"))
-    for entry in operators.entries(store, limit=HISTORY, subject=site.name):
+    for entry in operators.entries(store, limit=history, subject=site.name):
         words = speech(
             "event operator", operator=entry.operator, action=speech.action(entry.action)
         )
         events.append(Event(entry.at, words, "/audit"))
-    return sorted(events, key=lambda event: -event.at)[:HISTORY]
+    return sorted(events, key=lambda event: -event.at)[:history]
 
 
-def campaign_rows(source: Source, speech: Speech, now: float) -> list[CampaignRow]:
+def campaign_rows(
+    source: Source, speech: Speech, now: float, *, campaigns_shown: int = 100
+) -> list[CampaignRow]:
     """The newest campaigns, newest first."""
-    newest = CampaignQueue(source.store.engine).all(CAMPAIGNS_SHOWN)
+    newest = CampaignQueue(source.store.engine).all(campaigns_shown)
     return [campaign_row(speech, campaign, now) for campaign in newest]
 
 
@@ -223,12 +219,17 @@ def parts(source: Source, speech: Speech, campaign: Campaign, now: float) -> lis
 
 
 def alerts(
-    source: Source, speech: Speech, rows: Sequence[SiteRow], newest: Sequence[CampaignRow]
+    source: Source,
+    speech: Speech,
+    rows: Sequence[SiteRow],
+    newest: Sequence[CampaignRow],
+    *,
+    part_hours: float = 24.0,
 ) -> list[Alert]:
     """What needs a hand, the worst first."""
     now = time.time()
     entries = [*_of_server(source, speech, now), *_of_sites(source, speech, rows, now)]
-    since = now - PART_HOURS * 3600
+    since = now - part_hours * 3600
     for row in newest:
         if row.campaign.finished is None or row.campaign.finished > since:
             bad = {state: row.states[state] for state in ("refused", "failed", "expired")}
@@ -244,7 +245,9 @@ def alerts(
     return sorted(entries, key=lambda alert: alert.level != "bad")
 
 
-def _of_server(source: Source, speech: Speech, now: float) -> list[Alert]:
+def _of_server(
+    source: Source, speech: Speech, now: float, *, backup_seconds: float = 2 * 86400.0
+) -> list[Alert]:
     home, entries = source.home, []
     for probe in source.probes:
         if probe.name != "generator" and not probe.ask():  # of that the page says why
@@ -256,14 +259,23 @@ def _of_server(source: Source, speech: Speech, now: float) -> list[Alert]:
     backup = LastBackup.load(home)
     if backup is None:
         entries.append(Alert("warn", speech("alert no backup"), "/help"))
-    elif now - backup.created > BACKUP_SECONDS:
+    elif now - backup.created > backup_seconds:
         words = speech("alert backup", span=speech.span(now - backup.created))
         entries.append(Alert("warn", words, "/help"))
     return entries
 
 
-def _of_sites(source: Source, speech: Speech, rows: Sequence[SiteRow], now: float) -> list[Alert]:
-    entries, soon = [], min(ENDS_SOON, pki.CLIENT_LIFE.total_seconds() / 4)
+def _of_sites(
+    source: Source,
+    speech: Speech,
+    rows: Sequence[SiteRow],
+    now: float,
+    *,
+    # A site's certificate that ends within this, or a quarter of its life, was not renewed in
+    # time.
+    soon_seconds: float = 7 * 86400.0,
+) -> list[Alert]:
+    entries, soon = [], min(soon_seconds, pki.CLIENT_LIFE.total_seconds() / 4)
     behind = trust.left_behind(source.home, source.store)
     for row in rows:
         name, link = row.site.name, f"/sites/{row.site.name}"

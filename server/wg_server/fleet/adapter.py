@@ -77,7 +77,6 @@ from wg_server.store.site import PRESENT_SECONDS, Site
 
 log = logging.getLogger(__name__)
 
-_HEARTBEAT_SECONDS = 10.0
 _MAX_OBJECTS = 64
 _REPLY_OBJECTS = 8  # an honest reply has three: message, record dictionary, record
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
@@ -174,8 +173,10 @@ class FleetState:
                 state.finish_task(task_id, sub_status=outcome, details="")
                 state.cleanup_run(run_id)
 
-    def _heartbeat(self, task_id: int, quiet: threading.Event) -> None:
-        while not quiet.wait(_HEARTBEAT_SECONDS):
+    def _heartbeat(
+        self, task_id: int, quiet: threading.Event, *, heartbeat_seconds: float = 10.0
+    ) -> None:
+        while not quiet.wait(heartbeat_seconds):
             self._state.acknowledge_task_heartbeat(task_id)
 
     def _judge(self, request: Request, message: object) -> object | None:

@@ -34,11 +34,8 @@ SITE_STATE = "site"  # Key in the request's state: the enrolled site that makes 
 TROUBLE_STATE = "trouble"
 """Key in the request's state: what keeps its node out, a word of ``store.troubles``."""
 
-_SEEN_SECONDS = 10.0
-_WRITE_SECONDS = 1.0
 PAUSE_SECONDS = 1.0  # How long a request of nobody, or beyond a site's rate, waits for its refusal
 
-AGAIN_SECONDS = 5  # After how long to ask again, says an answer 503 because of disk or database
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 """A content length: Python's ``int`` raises from 4,300 digits on."""
@@ -63,7 +60,9 @@ class Guard(ABC):
 class Unavailable(Guard):
     """Answers 503 where disk or database cannot be read or written: not for good, so ask again."""
 
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _judge(
+        self, scope: Scope, receive: Receive, send: Send, *, again_seconds: int = 5
+    ) -> None:
         begun = False
 
         async def watched(message: Message) -> None:
@@ -77,7 +76,7 @@ class Unavailable(Guard):
             log.error("%s: %s", scope["path"], error)
             if begun:
                 raise
-            headers = {"retry-after": str(AGAIN_SECONDS)}
+            headers = {"retry-after": str(again_seconds)}
             response = PlainTextResponse("cannot read or write now\n", 503, headers)
             await response(scope, receive, send)
 
@@ -189,12 +188,14 @@ class Identify(Guard):
             self._note(site.name, now)
         return site
 
-    def _note(self, site: str, now: float) -> None:
+    def _note(
+        self, site: str, now: float, *, seen_seconds: float = 10.0, write_seconds: float = 1.0
+    ) -> None:
         """Remember that a site was seen; all that were in a second are written down together."""
         with self._lock:
-            if now - self._seen.get(site, 0.0) > _SEEN_SECONDS:
+            if now - self._seen.get(site, 0.0) > seen_seconds:
                 self._seen[site] = self._unwritten[site] = now
-            if not self._unwritten or now - self._written < _WRITE_SECONDS:
+            if not self._unwritten or now - self._written < write_seconds:
                 return
             due, self._unwritten, self._written = self._unwritten, {}, now
         self._store.saw(due)

@@ -32,12 +32,8 @@ from wg_server.site.home import ServerHome
 log = logging.getLogger(__name__)
 
 HEADER_SECONDS = 20.0
-KEEP_ALIVE_SECONDS = 75
 DISCARD_LIMIT = 1 << 20
 """Most announced bytes of a body that is read to its end though its request is answered already."""
-_LINGER_SECONDS = 1.0  # How long a peer may read an answer that came before its body's end
-_ACCEPT_AGAIN_SECONDS = 0.1
-_BACKLOG = 1024
 TLS_BUFFER_BYTES = 32 << 10  # What is read from a connection at once: two records of TLS
 asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # 256 KiB, held for each connection
 
@@ -86,12 +82,17 @@ class _Protocol(H11Protocol):
         self._door.leave(self._visitor)
         super().connection_lost(exc)
 
-    def on_response_complete(self) -> None:
+    def on_response_complete(
+        self,
+        *,
+        # How long a peer may read an answer that came before its body's end
+        linger_seconds: float = 1.0,
+    ) -> None:
         """A request is answered: go on, unless much of its body would have to be read for it."""
         if self.conn.their_state is h11.SEND_BODY and _announced(self.headers) > DISCARD_LIMIT:
             self._unread = True
             self.transport.pause_reading()
-            self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+            self.loop.call_later(linger_seconds, self.transport.abort)
             return
         super().on_response_complete()
 
@@ -129,14 +130,14 @@ class _Server(uvicorn.Server):
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _accept(self, listener: socket.socket) -> None:
+    async def _accept(self, listener: socket.socket, *, accept_again_seconds: float = 0.1) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
                 sock, address = await loop.sock_accept(listener)
             except OSError as error:  # gone before it was accepted, or no descriptor is left
                 log.warning("a connection cannot be accepted: %s", error.strerror)
-                await asyncio.sleep(_ACCEPT_AGAIN_SECONDS)
+                await asyncio.sleep(accept_again_seconds)
                 continue
             visitor = self.door.enter(sock, address[0])
             welcome = self._keep(self._welcome(sock, visitor))
@@ -166,7 +167,14 @@ class Listener:
     """One uvicorn server on a thread."""
 
     def __init__(
-        self, name: str, app: ASGIApp, host: str, port: int, tls: ssl.SSLContext | None
+        self,
+        name: str,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        *,
+        keep_alive_seconds: int = 75,
     ) -> None:
         self._name = name
         self._host, self._port = host, port
@@ -185,7 +193,7 @@ class Listener:
                 log_config=None,
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_keep_alive=keep_alive_seconds,
                 timeout_graceful_shutdown=5,
                 h11_max_incomplete_event_size=32 << 10,
                 **options,
@@ -226,13 +234,13 @@ class Listener:
         self._thread.join(10)
 
 
-def _bind(host: str, port: int) -> list[socket.socket]:
+def _bind(host: str, port: int, *, backlog: int = 1024) -> list[socket.socket]:
     """A listening socket for each address of ``host``."""
     resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     try:
         for family, address in sorted({(info[0], info[4][:2]) for info in resolved}):
-            sockets.append(socket.create_server(address, family=family, backlog=_BACKLOG))
+            sockets.append(socket.create_server(address, family=family, backlog=backlog))
     except OSError:
         for sock in sockets:
             sock.close()

@@ -24,7 +24,6 @@ from wg_server.store.site import Site
 log = logging.getLogger(__name__)
 
 RANGE_LIMIT = 16 << 20  # Most bytes in one answer; a longer range is answered with its beginning
-_PIECE = 256 << 10
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})")
 
 
@@ -76,7 +75,7 @@ async def _pieces(path: Path, start: int, stop: int) -> AsyncIterator[bytes]:
     with await run_in_threadpool(path.open, "rb") as stream:
         stream.seek(start)
         while start < stop:
-            piece = await run_in_threadpool(stream.read, min(_PIECE, stop - start))
+            piece = await run_in_threadpool(stream.read, min((256 << 10), stop - start))
             if not piece:
                 raise OSError(f"{path}: cut short")  # the length was promised: end the connection
             start += len(piece)

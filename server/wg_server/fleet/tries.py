@@ -5,8 +5,6 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-WINDOW_SECONDS = 60.0
-
 
 class Tries:
     """Counts tries of keys; the key that was quiet for longest is forgotten when there are many."""
@@ -17,12 +15,12 @@ class Tries:
         self._clock = clock
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def allow(self, key: str) -> bool:
+    def allow(self, key: str, *, window_seconds: float = 60.0) -> bool:
         """Count a try of ``key``; false if there were ``limit`` within a minute already."""
         now = self._clock()
         times = self._seen.setdefault(key, deque())
         self._seen.move_to_end(key)
-        while times and now - times[0] >= WINDOW_SECONDS:
+        while times and now - times[0] >= window_seconds:
             times.popleft()
         if len(times) >= self._limit:
             return False

@@ -14,8 +14,6 @@ from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE, Guard
 from wg_server.store import troubles
 from wg_server.store.sites import Store
 
-NOTE_SECONDS = 10.0  # A site's trouble is written down at most so often
-
 
 class Watch(Guard):
     """Looks at how requests of known sites are answered; changes none of them."""
@@ -50,8 +48,10 @@ class Watch(Guard):
             self._noted.pop(site, None)
             await run_in_threadpool(troubles.forget, self._store, site)
 
-    async def _note(self, site: str, code: str, figure: float, now: float) -> None:
-        if now - self._noted.get(site, 0.0) > NOTE_SECONDS:
+    async def _note(
+        self, site: str, code: str, figure: float, now: float, *, note_seconds: float = 10.0
+    ) -> None:
+        if now - self._noted.get(site, 0.0) > note_seconds:
             self._noted[site] = now
             self._well.discard(site)
             await run_in_threadpool(troubles.note, self._store, site, code, figure, now)

@@ -14,7 +14,6 @@ from wg_server.store import database
 _PORTS = range(10_000, 32_768)
 """Linux gives those from 32768 on to outgoing connections, others those from 49152 on (RFC 6335,
 section 6)."""
-_TRIES = 1000  # Most ports that are tried for a new home
 
 
 def initialise(home: ServerHome, config: ServerConfig) -> None:
@@ -41,7 +40,7 @@ def initialise(home: ServerHome, config: ServerConfig) -> None:
     home.write_config(config)  # last: a home with a configuration is a whole one
 
 
-def free_ports(host: str, count: int) -> list[int]:
+def free_ports(host: str, count: int, *, tries: int = 1000) -> list[int]:
     """Ports that nobody listens on now, all different.
 
     They lie below those that systems give to outgoing connections: one of these may be taken
@@ -51,7 +50,7 @@ def free_ports(host: str, count: int) -> list[int]:
         ConfigError: The host is not an address of this machine, or no such port is free.
     """
     ports: list[int] = []
-    for _ in range(_TRIES):
+    for _ in range(tries):
         port = secrets.choice(_PORTS)
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
             try:
@@ -64,4 +63,4 @@ def free_ports(host: str, count: int) -> list[int]:
             ports.append(port)
         if len(ports) == count:
             return ports
-    raise ConfigError(f"host {host}: no free port found in {_TRIES} tries")
+    raise ConfigError(f"host {host}: no free port found in {tries} tries")

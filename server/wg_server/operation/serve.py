@@ -53,7 +53,6 @@ BODY_LIMIT = 16 << 20  # Largest request body that the fleet listener reads
 BODIES_LIMIT = 128 << 20
 """Most bytes of request bodies that the fleet listener holds at once."""
 
-FILES_RESERVE = 256  # File descriptors beside those of connections: store, packages, logs
 
 LOOK_SECONDS = 1.0  # How often certificates on disk are looked at
 
@@ -173,9 +172,9 @@ def _warn_of_gaps(home: ServerHome) -> None:
         log.warning("no campaign can be started: %s", error)
 
 
-def _raise_file_limit() -> None:
+def _raise_file_limit(*, files_reserve: int = 256) -> None:
     """Let three full listeners and the store have file descriptors, where the system allows it."""
-    descriptors = 3 * CONNECTIONS + FILES_RESERVE
+    descriptors = 3 * CONNECTIONS + files_reserve
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= descriptors:
         return

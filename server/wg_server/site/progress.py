@@ -19,8 +19,6 @@ from wg_core.wire import canonical
 from wg_core.wire.canonical import Count
 
 _LIMIT = 16 << 10
-_WRITE_SECONDS = 1.0
-STALE_SECONDS = 900  # A command that said nothing for so long is taken to have ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +45,9 @@ class Progress:
     process: Count
     state: str
 
-    def runs(self, now: float) -> bool:
+    def runs(self, now: float, *, stale_seconds: int = 900) -> bool:
         """Whether the command is at work, as far as can be seen."""
-        return self.state == "running" and now - self.updated < STALE_SECONDS
+        return self.state == "running" and now - self.updated < stale_seconds
 
 
 class Noted:
@@ -67,13 +65,15 @@ class Noted:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._write("done" if kind is None else "failed")
 
-    def wrap(self, tell: Callable[[int, str], None]) -> Callable[[int, str], None]:
+    def wrap(
+        self, tell: Callable[[int, str], None], *, write_seconds: float = 1.0
+    ) -> Callable[[int, str], None]:
         """A function that tells ``tell`` and this."""
 
         def told(done: int, words: str) -> None:
             tell(done, words)
             self._done, self._words = done, words
-            if time.monotonic() - self._written > _WRITE_SECONDS:
+            if time.monotonic() - self._written > write_seconds:
                 self._write("running")
 
         return told

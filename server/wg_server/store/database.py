@@ -23,8 +23,6 @@ from wg_server.store import schema
 
 _READ = "wg_read_only"
 _SQLITE_WAIT_S = 30  # Longest wait of one connection for the locks of another
-_CONNECT_SECONDS = 10
-"""Longest wait for PostgreSQL to take a connection, unless its URL says otherwise."""
 _MIGRATING = 0x7767_6D69  # Advisory lock (PostgreSQL) of a transaction that migrates
 _SERVING = 0x7767_7365  # Advisory lock (PostgreSQL) of the one process that serves the store
 
@@ -71,7 +69,7 @@ def _closed_on_error(engine: Engine) -> Iterator[None]:
         raise StorageError(f"database {shown}: cannot be opened: {error.__cause__}") from error
 
 
-def _connect(url: str) -> Engine:
+def _connect(url: str, *, connect_seconds: int = 10) -> Engine:
     """An engine for a database that is as it was."""
     try:
         parsed = sa.make_url(url)
@@ -83,7 +81,7 @@ def _connect(url: str) -> Engine:
     sqlite = parsed.get_backend_name() == "sqlite"
     if not sqlite and "connect_timeout" not in parsed.query:
         # A machine that is gone answers nothing: neither a probe nor the worker may wait for it.
-        parsed = parsed.update_query_dict({"connect_timeout": str(_CONNECT_SECONDS)})
+        parsed = parsed.update_query_dict({"connect_timeout": str(connect_seconds)})
     try:
         engine = sa.create_engine(parsed, pool_pre_ping=not sqlite)
     except ModuleNotFoundError as error:

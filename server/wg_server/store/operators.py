@@ -26,7 +26,6 @@ from wg_server.store.sites import Store, hash_secret
 
 DETAIL_LIMIT = 500  # Most characters that an entry says of a detail
 
-_PAGE = 500
 
 Through = Literal["console", "command", "server"]
 
@@ -181,11 +180,11 @@ def entries(
     return [LogEntry(**row._mapping) for row in database.rows(store.engine, query)]
 
 
-def broken_at(store: Store) -> int | None:
+def broken_at(store: Store, *, page: int = 500) -> int | None:
     """Number of the first entry that does not follow from those before it; None: all do."""
     before, number = "", 0
     table = schema.operator_log
-    query = sa.select(table).order_by(table.c.id).limit(_PAGE)
+    query = sa.select(table).order_by(table.c.id).limit(page)
     while rows := database.rows(store.engine, query.where(table.c.id > number)):
         for row in rows:
             number += 1

@@ -17,11 +17,15 @@ from wg_client.selection.checks.base import Comparison
 from wg_core.language import text
 
 CODE = "WG-F10"
-_MOST = 600.0
-"""Logarithm of the most tries that floats can hold; beyond, the bound is as good as infinite."""
 
 
-def check(comparison: Comparison) -> Finding | None:
+def check(
+    comparison: Comparison,
+    *,
+    # Logarithm of the most tries that floats can hold; beyond, the bound is as good as
+    # infinite.
+    largest_log_tries: float = 600.0,
+) -> Finding | None:
     """Passed unless another assignment is surely right more often, and for most records."""
     records = comparison.records
     if comparison.local is None or len(np.unique(records.judged)) < 2:
@@ -31,7 +35,7 @@ def check(comparison: Comparison) -> Finding | None:
     right, right_exchanged = calls == records.judged, best[calls] == records.judged
     gap = right_exchanged.astype(np.float64) - right
     # The best of K! assignments is taken: the bound is for that many tries.
-    tries = math.exp(min(math.lgamma(records.classes + 1), _MOST))
+    tries = math.exp(min(math.lgamma(records.classes + 1), largest_log_tries))
     z = -float(ndtri((1 - comparison.policy.checks.confidence) / tries))
     sure = float(gap.mean() - z * gap.std() / records.independent**0.5)
     consistent = float(right_exchanged.mean()) > 0.5
