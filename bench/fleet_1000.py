@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("homes", type=Path, nargs="*")
     words = parser.parse_args()
     if words.be == "server":
-        enrolment.TRIES_AN_ADDRESS = 1_000_000
+        enrolment.ADDRESS_TRIES_LIMIT = 1_000_000
         be_server(ServerHome(words.homes[0]), words.beside)
     elif words.be == "enrol":
         for path in words.homes[1:]:

@@ -1,7 +1,7 @@
 """Makes ``docs/limits.md`` from the sources (``make limits``).
 
 Every module-level constant of our packages that bounds what somebody else may cause, by its name
-(``*_LIMIT``, ``*_MAXIMUM``, ``MAX_*``, and the seconds, bytes and tries of the network), with its
+(``*_LIMIT``, ``*_MAXIMUM``, and the seconds, bytes and tries of the network), with its
 value and the text that stands beside it. Nothing is imported: the sources are read.
 """
 
@@ -18,8 +18,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "limits.md"
 _NAME = re.compile(
-    r"_?([A-Z0-9_]*(_LIMIT|_MAXIMUM|_DIGITS)|MAX_[A-Z_]+|CONNECTIONS|TRIES[A-Z_]*"
-    r"|(TIMEOUT|CALL|TRANSFER|HEADER|KEEP_ALIVE|START)_SECONDS|BODIES_LIMIT|REJECTED_BYTES|RESERVE"
+    r"_?([A-Z0-9_]*(_LIMIT|_MAXIMUM|_DIGITS)|CONNECTIONS|TRIES"
+    r"|(TIMEOUT|CALL|TRANSFER|HEADER|KEEP_ALIVE|START)_SECONDS|RESERVE"
     r"|SIDE|MULTIPLIER_RANGE|SAMPLING_MINIMUM)"
 )
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {

@@ -12,11 +12,11 @@ def test_the_page_of_limits_is_that_of_the_sources() -> None:
 
 def test_limits_are_read_with_their_values_and_words() -> None:
     source = (
-        'A_LIMIT = 3 << 20\n"""Most of\na thing."""\n_B_SECONDS = 2\nMAX_C = A_LIMIT + 1  # c\n'
+        'A_LIMIT = 3 << 20\n"""Most of\na thing."""\n_B_SECONDS = 2\nC_LIMIT = A_LIMIT + 1  # c\n'
     )
     assert list(limits_page.limits_of(source)) == [
         limits_page.Limit("A_LIMIT", "3 Mi", "Most of a thing."),
-        limits_page.Limit("MAX_C", "3,145,729", "c"),
+        limits_page.Limit("C_LIMIT", "3,145,729", "c"),
     ]
 
 
@@ -34,6 +34,6 @@ def test_the_limits_that_matter_are_on_the_page() -> None:
         "EVIDENCE_LIMIT",
         "REJECTED_LIMIT",
         "RELEASE_ID_LIMIT",
-        "TRIES_AN_ADDRESS",
+        "ADDRESS_TRIES_LIMIT",
     ):
         assert f"| {name} |" in text, name

@@ -43,7 +43,7 @@ from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.site.reading import LogConfig, ReadingConfig
 from wg_core.snapshot import Problem
 
-CACHE_BYTES = 512 << 20  # Logs that are held in memory, at most, beside the one that is read
+CACHE_LIMIT = 512 << 20  # Logs that are held in memory, at most, beside the one that is read
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class LogReader:
             self._held[path] = sensor_log
             self._held.move_to_end(path)
             while len(self._held) > 1 and sum(x.values.nbytes for x in self._held.values()) > (
-                CACHE_BYTES
+                CACHE_LIMIT
             ):
                 self._held.popitem(last=False)
         return sensor_log

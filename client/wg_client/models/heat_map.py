@@ -19,8 +19,8 @@ from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.streams import Stream
 from wg_core.errors import DecodeError
 
-PATCHES = 1000  # Patches in the bank
-CHANNELS = 1024  # Most channels of a patch
+PATCHES_LIMIT = 1000  # Patches in the bank
+CHANNELS_LIMIT = 1024  # Most channels of a patch
 _PREFIX = "patch_"
 
 Singles = NDArray[np.float32]
@@ -70,7 +70,7 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> 
     c = shapes.get("mean", (0,))[0]
     m = shapes.get("bank", (0,))[0]
     expected = {"mean": (c,), "scale": (c,), "bank": (m, c), "level": (1,)}
-    if shapes != expected or not (0 < c <= CHANNELS and 0 < m <= PATCHES):
+    if shapes != expected or not (0 < c <= CHANNELS_LIMIT and 0 < m <= PATCHES_LIMIT):
         raise DecodeError(f"{file_name}: patches of shapes {shapes}")
     if not all(np.isfinite(value).all() for value in tensors.values()):
         raise DecodeError(f"{file_name}: values that are not finite")
@@ -110,7 +110,7 @@ def fit_patches(
 
     def bank(values: Singles) -> PatchBank:
         rows = values.reshape(-1, values.shape[-1])
-        chosen = rows[np.sort(rng.permutation(len(rows))[:PATCHES])]
+        chosen = rows[np.sort(rng.permutation(len(rows))[:PATCHES_LIMIT])]
         return PatchBank(
             mean=mean, scale=scale, bank=(chosen - mean) * scale, level=np.ones(1, np.float32)
         )

@@ -30,14 +30,12 @@ from wg_common.inference.discriminants import principal
 from wg_common.streams import Stream
 from wg_core.errors import DecodeError
 
-FEATURES = 512  # Most features that are looked at; the first of a record are the released ones
-BANK = 500  # Most records that new ones are held against
-RECORDS = 2000  # Most records that anything is fitted on, drawn at random
-DIRECTIONS = 128
+FEATURES_LIMIT = 512  # Most features that are looked at; the released ones come first
+BANK_LIMIT = 500  # Most records that new ones are held against
+RECORDS_LIMIT = 2000  # Most records that anything is fitted on, drawn at random
+DIRECTIONS_LIMIT = 128
 """Most directions of features that are kept, those in which the plant's records vary most."""
-SCORES = 500
-_COMMON = 0.5
-_TINY = 1e-9
+SCORES_LIMIT = 500
 
 Singles = NDArray[np.float32]
 
@@ -103,7 +101,12 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> 
         "bank": (m, r + 1),
         "scores": (count,),
     }
-    within_limits = d <= FEATURES and r <= DIRECTIONS and 0 < m <= BANK and count <= SCORES
+    within_limits = (
+        d <= FEATURES_LIMIT
+        and r <= DIRECTIONS_LIMIT
+        and 0 < m <= BANK_LIMIT
+        and count <= SCORES_LIMIT
+    )
     if shapes != expected or not within_limits:
         raise DecodeError(f"{file_name}: tensors of shapes {shapes}")
     if not all(np.isfinite(value).all() for value in tensors.values()):
@@ -115,7 +118,7 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
     """From a plant's records.
 
     Args:
-        features: Local features ``[n, D]``; the first ``FEATURES`` are used.
+        features: Local features ``[n, D]``; the first ``FEATURES_LIMIT`` are used.
         labels: ``[n]``, -1 = unlabelled; those are a class of their own.
 
     Returns:
@@ -123,10 +126,10 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
     """
     if not len(features):
         return None
-    x = np.asarray(features[:, :FEATURES], dtype=np.float32)
+    x = np.asarray(features[:, :FEATURES_LIMIT], dtype=np.float32)
     rng = streams.rng(Stream.NOVELTY)
-    if len(x) > RECORDS:
-        rows = np.sort(rng.permutation(len(x))[:RECORDS])
+    if len(x) > RECORDS_LIMIT:
+        rows = np.sort(rng.permutation(len(x))[:RECORDS_LIMIT])
         x, labels = x[rows], labels[rows]
     folds = stratified(labels, rng)
     scores = np.zeros(0, np.float32)
@@ -137,21 +140,21 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
             held_out_scores[in_fold] = _fitted(x[~in_fold], labels[~in_fold], rng).score(x[in_fold])
         scores = np.sort(held_out_scores)
         n = len(scores)
-        scores = scores[np.linspace(0, n - 1, min(n, SCORES)).round().astype(np.int64)]
+        scores = scores[np.linspace(0, n - 1, min(n, SCORES_LIMIT)).round().astype(np.int64)]
     return replace(_fitted(x, labels, rng), scores=scores)
 
 
 def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
     n, d = x.shape
     mean, spread = x.mean(axis=0), x.std(axis=0)
-    scale = (1 / (spread + 0.1 * spread.mean() + _TINY)).astype(np.float32)
+    scale = (1 / (spread + 0.1 * spread.mean() + 1e-9)).astype(np.float32)
     z = (x - mean) * scale
     within = z - _class_means(z, labels)
-    common = float(np.mean(within**2)) + _TINY
+    common = float(np.mean(within**2)) + 1e-9
     shrinkage = _shrinkage(within) if n > 1 else 1.0
     vectors = np.zeros((d, 0))
     if n > 1 and z.any():
-        values, vectors = principal(z.astype(np.float64), min(n - 1, d, DIRECTIONS))
+        values, vectors = principal(z.astype(np.float64), min(n - 1, d, DIRECTIONS_LIMIT))
         vectors = vectors[:, values > 1e-6 * values[0]]
     along = within @ vectors
     values, turn = np.linalg.eigh(along.T @ along / n)
@@ -161,11 +164,11 @@ def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
         mean=mean,
         scale=scale,
         directions=vectors.astype(np.float32),
-        weights=(((1 - _COMMON) * shrunk + _COMMON * common) ** -0.5).astype(np.float32),
+        weights=(((shrunk + common) / 2) ** -0.5).astype(np.float32),
         bank=np.zeros((0, 0), np.float32),
         scores=np.zeros(0, np.float32),
     )
-    rows = np.sort(rng.permutation(n)[:BANK])
+    rows = np.sort(rng.permutation(n)[:BANK_LIMIT])
     return replace(fitted, bank=fitted.placed(x[rows]))
 
 
@@ -199,7 +202,7 @@ def _unlike(x: Singles, bank: Singles, *, nearest: int = 2) -> Singles:
     norms, record_norms = np.linalg.norm(bank, axis=1), np.linalg.norm(x, axis=1)[:, None]
     products = x[:, :-1] @ bank[:, :-1].T  # residuals are orthogonal to each other
     squares = np.maximum(record_norms**2 + norms**2 - 2 * products, 0)
-    cosines = products / (record_norms * norms + np.float32(_TINY))
+    cosines = products / (record_norms * norms + np.float32(1e-9))
     near = min(nearest, len(bank))
     distance = np.sqrt(np.partition(squares, near - 1, axis=1)[:, :near]).mean(axis=1)
     turned = np.partition(1 - cosines, near - 1, axis=1)[:, :near].mean(axis=1)

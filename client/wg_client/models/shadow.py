@@ -23,7 +23,7 @@ from wg_core.wire import canonical
 
 VERSION = 1
 FILE = "shadow.json"
-LISTED = 1000  # Most differences that are kept, the newest
+DIFFERENCES_LIMIT = 1000  # Most differences that are kept, the newest
 _LIMIT = 64 << 20
 
 
@@ -157,7 +157,7 @@ class Beside:
                     comparison,
                     compared=comparison.compared + self._compared,
                     differ=comparison.differ + len(self._found),
-                    differences=(*comparison.differences, *self._found)[-LISTED:],
+                    differences=(*comparison.differences, *self._found)[-DIFFERENCES_LIMIT:],
                 )
                 data = canonical.encode(comparison)
                 atomic.write_bytes(home.models / FILE, data, mode=atomic.PRIVATE)

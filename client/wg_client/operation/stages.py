@@ -12,7 +12,7 @@ from wg_core.wire import canonical
 
 VERSION = 1
 FILE = "watch.json"
-BATCHES = 1000  # Batches that are kept, the newest
+BATCHES_LIMIT = 1000  # Batches that are kept, the newest
 _LIMIT = 16 << 20
 
 
@@ -74,7 +74,7 @@ def add(home: ClientHome, past: History, batch: Batch) -> None:
     Raises:
         StorageError: The disk is full or cannot be written; what was known still is.
     """
-    history = History(batches=(*past.batches, batch)[-BATCHES:])
+    history = History(batches=(*past.batches, batch)[-BATCHES_LIMIT:])
     atomic.write_bytes(home.root / FILE, canonical.encode(history), mode=atomic.PRIVATE)
 
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 PIXELS = 64  # Side of the images that whole networks see
 ENCODER_PIXELS = 128  # Usual side of the images that the encoder sees
-MAX_PIXELS = 64 << 20  # Largest width times height that is decoded
-MAX_SIDE = 1024  # Longer images are reduced to this side; encoders see far less
-FILE_LIMIT = 4 * MAX_PIXELS + (1 << 20)
+PIXELS_LIMIT = 64 << 20  # Largest width times height that is decoded
+SIDE_LIMIT = 1024  # Longer images are reduced to this side; encoders see far less
+FILE_LIMIT = 4 * PIXELS_LIMIT + (1 << 20)
 """Bytes of the largest image that is accepted, in four channels, with its header."""
 
 _PAGED = frozenset({"TIFF", "WEBP", "PNG"})
@@ -95,7 +95,7 @@ class Images(Modality):
 
         Returns:
             uint8 ``[H, W]`` for gray, ``[H, W, 3]`` for colour; the longer side at most
-            ``MAX_SIDE``. Images of 16 bits keep the upper 8 of ``bits``; orientation is as the
+            ``SIDE_LIMIT``. Images of 16 bits keep the upper 8 of ``bits``; orientation is as the
             header says.
 
         Raises:
@@ -110,12 +110,12 @@ class Images(Modality):
                 warnings.simplefilter("error")
                 with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
                     image = ImageOps.exif_transpose(_eight_bits(opened, name, self.bits))
-                    if max(image.size) > MAX_SIDE:
-                        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
+                    if max(image.size) > SIDE_LIMIT:
+                        image.thumbnail((SIDE_LIMIT, SIDE_LIMIT), Image.Resampling.BOX)
                     return np.array(image, dtype=np.uint8)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DataError(
-                f"{name}: a huge image: at most {MAX_PIXELS} pixels are decoded; reduce it first"
+                f"{name}: a huge image: at most {PIXELS_LIMIT} pixels are decoded; reduce it first"
             ) from error
         except UnidentifiedImageError as error:
             raise DataError(
@@ -153,9 +153,9 @@ def _eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
     from PIL import Image
 
     width, height = image.size
-    if width * height > MAX_PIXELS or width < 1 or height < 1:
+    if width * height > PIXELS_LIMIT or width < 1 or height < 1:
         raise DataError(
-            f"{name}: a huge image: {width}x{height} pixels, at most {MAX_PIXELS} are decoded;"
+            f"{name}: a huge image: {width}x{height} pixels, at most {PIXELS_LIMIT} are decoded;"
             " reduce it first"
         )
     if image.format in _PAGED and getattr(image, "is_animated", False):

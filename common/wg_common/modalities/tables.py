@@ -54,7 +54,7 @@ _UNIT = re.compile(r"\s*[\[(（].*$")
 _COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _HALF = re.compile("[\ud800-\udfff]")
-_FIRST_LINE = 64 << 10  # Most bytes of a table's header
+_HEADER_LIMIT = 64 << 10  # Most bytes of a table's header
 
 
 def encoding_of(data: bytes, name: str, choice: str = AUTO) -> str:
@@ -87,7 +87,7 @@ def decode_table(data: bytes, name: str, choice: str = AUTO) -> tuple[str, str]:
     Raises:
         DataError: It is none of those that are tried, or its first line is no text.
     """
-    header = data[:_FIRST_LINE].partition(b"\n")[0]
+    header = data[:_HEADER_LIMIT].partition(b"\n")[0]
     encoding = encoding_of(header, name, choice) if choice == AUTO else choice
     if encoding in ("utf-8", "cp932") and choice == AUTO:
         encoding = _of_most_lines(data)

@@ -15,7 +15,7 @@ from wg_common.modalities import tables
 from wg_common.modalities.base import Modality, Record
 from wg_core.errors import DataError
 
-MAX_CHARACTERS = 4096  # Longest text that is accepted, in characters
+CHARACTERS_LIMIT = 4096  # Longest text that is accepted, in characters
 _WHITE = frozenset(" \t\n\r\v\f")
 _REFUSED = frozenset(("Cc", "Cs"))  # Control characters and halves of pairs: no person wrote them
 
@@ -28,7 +28,7 @@ class Texts(Modality):
     one = "text"
     layout = "unicode [n] (texts)"
     suffixes = frozenset({".txt"})
-    file_limit = 4 * MAX_CHARACTERS + 4096
+    file_limit = 4 * CHARACTERS_LIMIT + 4096
     head = "text-head"
     trunk = "wg_common.nets.encoder.text_trunk"
     column = "text"
@@ -51,8 +51,8 @@ class Texts(Modality):
         text = str(record)
         if not text.strip():
             raise DataError("an empty text")
-        if len(text) > MAX_CHARACTERS:
-            raise DataError(f"{len(text)} characters, at most {MAX_CHARACTERS} are read")
+        if len(text) > CHARACTERS_LIMIT:
+            raise DataError(f"{len(text)} characters, at most {CHARACTERS_LIMIT} are read")
         for place, sign in enumerate(text, 1):
             if sign not in _WHITE and unicodedata.category(sign) in _REFUSED:
                 raise DataError(f"character {place} is U+{ord(sign):04X}, a control character")

@@ -20,10 +20,10 @@ from wg_common.modalities import tables
 from wg_common.modalities.base import DAMAGE, Modality, Record
 from wg_common.streams import Stream
 from wg_core.errors import DataError
-from wg_core.site.reading import MAX_CHANNELS, MAX_TIME, MIN_TIME
+from wg_core.site.reading import CHANNELS_LIMIT, MIN_TIME, TIME_LIMIT
 
-MAX_VALUE = 1e15  # Largest magnitude: squares and their sums must stay finite in float32
-NPY_LIMIT = 8 * MAX_CHANNELS * MAX_TIME + 4096
+MAGNITUDE_LIMIT = 1e15  # Largest magnitude: squares and their sums must stay finite in float32
+NPY_LIMIT = 8 * CHANNELS_LIMIT * TIME_LIMIT + 4096
 """Bytes of the largest window that is accepted, in float64, with its header."""
 CSV_LIMIT = 256 << 20
 
@@ -134,15 +134,15 @@ def check_window(window: NDArray[np.floating]) -> None:
         layout = f"{window.dtype} {list(window.shape)}" if isinstance(window, np.ndarray) else "?"
         raise DataError(f"{layout}, expected float [channels, time]")
     _check_shape(*window.shape)
-    if not float(np.abs(window).max()) <= MAX_VALUE:  # a NaN fails too
-        raise DataError(f"values that are not finite, or beyond {MAX_VALUE:g}")
+    if not float(np.abs(window).max()) <= MAGNITUDE_LIMIT:  # a NaN fails too
+        raise DataError(f"values that are not finite, or beyond {MAGNITUDE_LIMIT:g}")
 
 
 def _check_shape(channels: int, time: int) -> None:
-    if not (1 <= channels <= MAX_CHANNELS and MIN_TIME <= time <= MAX_TIME):
+    if not (1 <= channels <= CHANNELS_LIMIT and MIN_TIME <= time <= TIME_LIMIT):
         raise DataError(
-            f"{channels} channels of {time} samples, expected 1 to {MAX_CHANNELS} channels of"
-            f" {MIN_TIME} to {MAX_TIME} samples"
+            f"{channels} channels of {time} samples, expected 1 to {CHANNELS_LIMIT} channels of"
+            f" {MIN_TIME} to {TIME_LIMIT} samples"
         )
 
 
@@ -193,7 +193,7 @@ def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray
         for number, cells in enumerate(reader, 1):
             if number == 1:
                 width = len(cells)
-                _named(name, width, MAX_TIME)
+                _named(name, width, TIME_LIMIT)
                 if not any(_is_number(cell, delimiter) for cell in cells):
                     _check_names(cells, name)
                     if channels is not None:
@@ -205,8 +205,8 @@ def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray
                     )
             if len(cells) != width:
                 raise DataError(f"{name}: line {number}: {len(cells)} cells, expected {width}")
-            if len(rows) == MAX_TIME:
-                raise DataError(f"{name}: more than {MAX_TIME} rows")
+            if len(rows) == TIME_LIMIT:
+                raise DataError(f"{name}: more than {TIME_LIMIT} rows")
             rows.append([tables.number(cell, delimiter) for cell in cells])
     except (csv.Error, ValueError) as error:
         raise DataError(f"{name}: line {reader.line_num}: {error}") from error

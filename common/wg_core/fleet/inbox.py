@@ -21,7 +21,7 @@ from wg_core.wire.protocol import Delivery, PackageOffer, Receipt
 log = logging.getLogger(__name__)
 
 REJECTED_LIMIT = 8  # Most rejected packages that are kept for a person to look at; the oldest go
-REJECTED_BYTES = 4 << 30
+REJECTED_BYTES_LIMIT = 4 << 30
 """Most bytes of rejected packages that are kept; the newest is, whatever its size."""
 
 
@@ -113,7 +113,7 @@ class Inbox:
         size = newest.stat().st_size
         for number, (status, path) in enumerate(rejected, 1):
             size += status.st_size
-            if number >= REJECTED_LIMIT or size > REJECTED_BYTES:
+            if number >= REJECTED_LIMIT or size > REJECTED_BYTES_LIMIT:
                 path.unlink(missing_ok=True)
 
     def _earlier(self, delivery: Delivery | PackageOffer) -> Receipt | None:

@@ -6,7 +6,7 @@
 import hashlib
 import re
 
-from wg_core.site.reading import MAX_CHANNELS
+from wg_core.site.reading import CHANNELS_LIMIT
 
 LITE2 = "efficientnet-lite2"  # The local encoder that comes as a package
 LITE2_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
@@ -30,7 +30,7 @@ def channels_of(name: str) -> int:
     """The number of channels in such a name; 0: it is none."""
     match = _NAME.fullmatch(name)
     channels = int(match[1]) if match else 0
-    return channels if channels <= MAX_CHANNELS else 0
+    return channels if channels <= CHANNELS_LIMIT else 0
 
 
 def loudness_of(name: str) -> float:

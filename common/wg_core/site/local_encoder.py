@@ -26,7 +26,7 @@ from wg_core.site.encoder_names import (
     course_name,
     digest,
 )
-from wg_core.site.reading import MAX_CHANNELS
+from wg_core.site.reading import CHANNELS_LIMIT
 from wg_core.wire import protocol
 
 DESCRIPTION_LIMIT = 1 << 16
@@ -87,7 +87,7 @@ class LocalEncoderConfig:
             if self.name not in PACKAGES and not self.channels:
                 raise ConfigError(
                     f"data.local_encoder.name: {self.name[:64]!r}, expected {LITE2}, {MINILM},"
-                    f" {course_name(1)} to {course_name(MAX_CHANNELS)}, or a file"
+                    f" {course_name(1)} to {course_name(CHANNELS_LIMIT)}, or a file"
                 )
             file_settings = (self.sha256, self.pixels, self.mean, self.std, self.licence)
             if file_settings != ("", 0, None, None, ""):

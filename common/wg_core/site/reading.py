@@ -13,9 +13,9 @@ BITS = (8, 10, 12, 14, 16)  # Bits that an image of 16 bits per pixel may hold
 ENCODINGS = ("auto", "utf-8", "utf-16", "cp932", "cp1252", "latin-1", "gb18030", "big5", "euc-kr")
 """Names that a configuration may give."""
 AUTO = ENCODINGS[0]
-MAX_CHANNELS = 128
+CHANNELS_LIMIT = 128
 MIN_TIME = 8
-MAX_TIME = 100_000
+TIME_LIMIT = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,21 +48,21 @@ class LogConfig:
         ):
             if not (math.isfinite(value) and low <= value <= high):
                 raise ConfigError(f"data.reading.log.{name}: {value}, expected {low:g} to {high:g}")
-        if not MIN_TIME <= self.window <= MAX_TIME:
+        if not MIN_TIME <= self.window <= TIME_LIMIT:
             raise ConfigError(
                 f"data.reading.log.window_seconds: {self.window_seconds:g} s at {self.rate:g} Hz"
-                f" are {self.window} samples, expected {MIN_TIME} to {MAX_TIME}"
+                f" are {self.window} samples, expected {MIN_TIME} to {TIME_LIMIT}"
             )
         if self.hop < 1:
             raise ConfigError(
                 f"data.reading.log.hop_seconds: {self.hop_seconds:g} s, expected one sample or more"
             )
-        if not 1 <= len(self.channels) <= MAX_CHANNELS or len(set(self.channels)) != len(
+        if not 1 <= len(self.channels) <= CHANNELS_LIMIT or len(set(self.channels)) != len(
             self.channels
         ):
             raise ConfigError(
                 f"data.reading.log.channels: {len(self.channels)} names, expected 1 to"
-                f" {MAX_CHANNELS}, each once"
+                f" {CHANNELS_LIMIT}, each once"
             )
         if self.label is not None and self.intervals is not None:
             raise ConfigError("data.reading.log: label and intervals: one of the two, found both")

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 ROOT = "/console"
 FORM_LIMIT = 256 << 10  # Largest form, bytes: a campaign over a thousand named sites
 FIELDS_LIMIT = 4096  # Most fields of a form
-LOGINS_AN_ADDRESS = 10
+LOGINS_LIMIT = 10
 """Most logins tried from one address (IPv6: one /64) in a minute. A token has 256 bits: this bounds
 work and noise in the log, not guessing."""
 ADDRESSES_LIMIT = 1024  # Most addresses whose logins are remembered
@@ -141,7 +141,7 @@ class Console:
         self._origin = config.console_url
         prefix = "__Host-" if self._secure else ""
         self._cookie = f"{prefix}wg-console-{config.admin_port}"
-        self._tries = Tries(LOGINS_AN_ADDRESS, ADDRESSES_LIMIT)
+        self._tries = Tries(LOGINS_LIMIT, ADDRESSES_LIMIT)
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("wg_server.console", "templates"),
             autoescape=True,

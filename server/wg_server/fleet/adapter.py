@@ -77,8 +77,8 @@ from wg_server.store.site import PRESENT_SECONDS, Site
 
 log = logging.getLogger(__name__)
 
-_MAX_OBJECTS = 64
-_REPLY_OBJECTS = 8  # an honest reply has three: message, record dictionary, record
+_OBJECTS_LIMIT = 64
+_REPLY_OBJECTS_LIMIT = 8  # an honest reply has three: message, record dictionary, record
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
 
@@ -313,7 +313,7 @@ class FleetRun:
             if content == b"":
                 return None
             size = sum(map(len, contents.values())) + len(content)
-            if count >= _MAX_OBJECTS or size > protocol.STATISTICS_LIMIT:
+            if count >= _OBJECTS_LIMIT or size > protocol.STATISTICS_LIMIT:
                 return Reply(message_id, None, fleet.TOO_LARGE)
             contents[node.object_id] = content
         reply_id = head.metadata.message_id
@@ -351,9 +351,9 @@ def _check_push(request: PushMessagesRequest) -> None:
     if request.messages_list[0].metadata.src_node_id != request.node.node_id:
         raise HTTPException(403, "the reply names another node as its source")
     objects = itertools.islice(
-        iterate_object_tree(request.message_object_trees[0]), _REPLY_OBJECTS + 1
+        iterate_object_tree(request.message_object_trees[0]), _REPLY_OBJECTS_LIMIT + 1
     )
-    if sum(1 for _ in objects) > _REPLY_OBJECTS:
+    if sum(1 for _ in objects) > _REPLY_OBJECTS_LIMIT:
         raise HTTPException(413, "a reply of too many objects")
     try:
         message_from_proto(request.messages_list[0])

@@ -39,8 +39,8 @@ from wg_server.store.succession import Beginning
 log = logging.getLogger(__name__)
 
 CA_PATH = "/wg/v1/ca"
-TRIES_AN_ADDRESS = 60  # Most enrolment requests of one address (IPv6: of one /64) in a minute
-TRIES_A_TOKEN = 10
+ADDRESS_TRIES_LIMIT = 60  # Most enrolment requests of one address (IPv6: of one /64) in a minute
+TOKEN_TRIES_LIMIT = 10
 """Most enrolment requests with one token in a minute, from wherever. Its secret has 256 bits: this
 bounds work, not guessing."""
 ADDRESSES_LIMIT = 4096  # Most addresses whose tries are remembered
@@ -150,8 +150,8 @@ class Enrolment:
 
     def app(self) -> Starlette:
         """The enrolment listener's application."""
-        of_address = Tries(TRIES_AN_ADDRESS, ADDRESSES_LIMIT)
-        of_token = Tries(TRIES_A_TOKEN, ADDRESSES_LIMIT)
+        of_address = Tries(ADDRESS_TRIES_LIMIT, ADDRESSES_LIMIT)
+        of_token = Tries(TOKEN_TRIES_LIMIT, ADDRESSES_LIMIT)
 
         async def ca(request: Request) -> Response:
             return Response(self._home.ca_cert.read_bytes(), media_type=_PEM)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from wg_client.data.record_files import RecordFiles
-from wg_common.modalities.images import MAX_SIDE, Images
+from wg_common.modalities.images import SIDE_LIMIT, Images
 from wg_core.errors import DataError
 from wg_core.site.reading import BITS
 
@@ -94,8 +94,8 @@ def test_as_many_bits_as_a_camera_fills_are_read(bits: int) -> None:
 
 
 def test_a_large_image_is_reduced(tmp_path: Path) -> None:
-    Image.new("L", (3 * MAX_SIDE, MAX_SIDE), 77).save(tmp_path / "big.png")
-    assert read_image(tmp_path / "big.png").shape == (round(MAX_SIDE / 3), MAX_SIDE)
+    Image.new("L", (3 * SIDE_LIMIT, SIDE_LIMIT), 77).save(tmp_path / "big.png")
+    assert read_image(tmp_path / "big.png").shape == (round(SIDE_LIMIT / 3), SIDE_LIMIT)
 
 
 def _bomb(path: Path, width: int, height: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from wg_common.modalities import writing
 from wg_common.modalities.base import content_digest
 from wg_common.modalities.registry import of_array, of_file
-from wg_common.modalities.texts import MAX_CHARACTERS, Texts
+from wg_common.modalities.texts import CHARACTERS_LIMIT, Texts
 from wg_common.nets.encoder import sentences
 from wg_core.errors import ConfigError, DataError, VerificationError
 
@@ -28,7 +28,7 @@ def test_a_text_has_one_content_whatever_file_it_came_from() -> None:
     ("text", "said"),
     [
         (" \n ", "empty"),
-        ("a" * (MAX_CHARACTERS + 1), "at most 4096"),
+        ("a" * (CHARACTERS_LIMIT + 1), "at most 4096"),
         ("a\0b", "not a text"),
         ("\x1b[31m", r"U\+001B"),
     ],

@@ -10,7 +10,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from tests.common.nets.test_isolation import fitted
 
-from wg_common.modalities.windows import MAX_VALUE
+from wg_common.modalities.windows import MAGNITUDE_LIMIT
 from wg_common.nets.encoder import image_trunk, window_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package as encoder_package
@@ -86,10 +86,15 @@ def test_no_image_has_raw_features_beyond_the_bounds() -> None:
 def test_no_window_has_raw_features_beyond_the_bound(channels: int, time: int) -> None:
     rng = np.random.default_rng(time)
     impulse, steps = np.zeros((channels, time)), np.ones((channels, time))
-    impulse[:, time // 2] = MAX_VALUE
+    impulse[:, time // 2] = MAGNITUDE_LIMIT
     steps[:, ::2] = -1
     noise = rng.normal(size=(channels, time))
-    found = [impulse, MAX_VALUE * steps, 1e-38 * steps, np.full((channels, time), MAX_VALUE)]
+    found = [
+        impulse,
+        MAGNITUDE_LIMIT * steps,
+        1e-38 * steps,
+        np.full((channels, time), MAGNITUDE_LIMIT),
+    ]
     found += [np.sinh(20 * np.clip(noise, -1, 1)), noise * 1e-30, np.zeros((channels, time))]
     raw = encoders.raw_features(found, modality="windows")
     assert np.isfinite(raw).all() and np.abs(raw).max() <= window_trunk.BOUND / 2

@@ -97,7 +97,7 @@ def test_rejected_packages_are_few_and_the_newest(
 
     paths = [reject(number) for number in range(20)]
     assert [path.exists() for path in paths] == [False] * 12 + [True] * 8
-    monkeypatch.setattr(inboxes, "REJECTED_BYTES", 25)
+    monkeypatch.setattr(inboxes, "REJECTED_BYTES_LIMIT", 25)
     newest = reject(20)
     assert newest.exists() and len(list(newest.parent.iterdir())) == 2
     assert inbox.receipt(f"{0:032x}") is not None  # it is not asked for again

@@ -170,7 +170,7 @@ def test_a_foreign_name_that_points_here_gets_nothing(operator: Operator) -> Non
 
 
 def test_logins_are_limited_and_wrong_tokens_let_nobody_in(operator: Operator, token: str) -> None:
-    codes = [operator.login("wrong").status_code for _ in range(web.LOGINS_AN_ADDRESS)]
+    codes = [operator.login("wrong").status_code for _ in range(web.LOGINS_LIMIT)]
     assert set(codes) == {403}
     assert operator.login(token).status_code == 429
     assert operator.get("/").status_code == 303

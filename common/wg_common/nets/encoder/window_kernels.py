@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_core.site.reading import MAX_CHANNELS
+from wg_core.site.reading import CHANNELS_LIMIT
 
 DILATIONS = (1, 2, 4, 8, 16, 32, 64)
 _SHORT_DILATIONS = 4  # Of these, those that the short grid of 128 samples has room for
@@ -98,7 +98,7 @@ def digest() -> str:
 
 @functools.cache
 def _keys() -> NDArray[np.uint32]:
-    """Bits of a hash, ``[7, 84, 1 + MAX_CHANNELS]``: how many channels, and in which order."""
-    shape = len(DILATIONS), _KERNELS, 1 + MAX_CHANNELS
+    """Bits of a hash, ``[7, 84, 1 + CHANNELS_LIMIT]``: how many channels, and in which order."""
+    shape = len(DILATIONS), _KERNELS, 1 + CHANNELS_LIMIT
     bits = hashlib.shake_256(b"weightgate window mixes").digest(4 * math.prod(shape))
     return np.frombuffer(bits, "<u4").reshape(shape)

@@ -31,7 +31,7 @@ from wg_common.modalities.base import Record
 from wg_common.nets.encoder import window_kernels
 from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.encoder.window_kernels import WindowKernels
-from wg_core.site.reading import MAX_CHANNELS
+from wg_core.site.reading import CHANNELS_LIMIT
 
 NAME = "windows-3"
 LENGTH = 1024
@@ -297,7 +297,7 @@ def _together(overview: Tensor) -> Tensor:
 def channel_signs() -> Tensor:
     """Fixed signs of channels, ``[128, 24]``: bits of a hash, whatever the library."""
     rows = []
-    for channel in range(MAX_CHANNELS):
+    for channel in range(CHANNELS_LIMIT):
         digest = hashlib.sha256(f"weightgate window channel {channel}".encode()).digest()
         bits = np.unpackbits(np.frombuffer(digest, np.uint8))[:_CODES]
         rows.append(1.0 - 2.0 * bits.astype(np.float32))
