@@ -11,9 +11,10 @@ import jinja2
 from wg_audit import dossier, figures
 from wg_audit.accounts import LineageAccount
 from wg_audit.answers import Records
-from wg_audit.figures import Line, Mark
+from wg_audit.figures import Mark
 from wg_audit.verdict import utc
 from wg_audit.verification import Finding
+from wg_common.charts import Drawing, environment
 from wg_core import __version__, numbers
 from wg_core.language import ENGLISH, Language
 from wg_core.ledger.entries import Charge
@@ -38,7 +39,7 @@ class Budget:
     """What one lineage cost, and the chart of it."""
 
     account: LineageAccount
-    line: Line
+    line: Drawing
 
 
 def render(records: Records, speak: Language = ENGLISH) -> str:
@@ -103,15 +104,9 @@ def _budgets(finding: Finding, charges: list[ChargeRow]) -> list[Budget]:
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("wg_audit", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["utc"] = utc
-    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    environment.filters["short"] = lambda text: f"{text[:12]}…" if len(text) > 14 else text
-    environment.filters["number"] = lambda value: f"{float(value):.4g}"
-    return environment.get_template("report.html.j2")
+    templates = environment("wg_audit")
+    templates.filters["utc"] = utc
+    templates.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    templates.filters["short"] = lambda text: f"{text[:12]}…" if len(text) > 14 else text
+    templates.filters["number"] = lambda value: f"{float(value):.4g}"
+    return templates.get_template("report.html.j2")

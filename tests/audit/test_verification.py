@@ -206,9 +206,9 @@ def test_a_year_beyond_the_calendar_does_not_break_the_report() -> None:
 def test_charts_survive_extremes() -> None:
     assert figures.timeline([]) is None
     one = figures.timeline([(5, 1)])
-    assert one is not None and len(one.dots) == 1
+    assert one is not None and len(one.lines[0].dots) == 1
     flat = figures.steps(0.0, [], 1, 1.0)
-    assert flat.cap is not None and flat.top <= flat.cap <= flat.bottom
+    assert flat.reference is not None and flat.axes.top <= flat.reference <= flat.axes.bottom
 
 
 def test_the_audit_program_starts_fast_and_light() -> None:

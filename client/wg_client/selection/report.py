@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from wg_client.data.plant import Plant
@@ -24,6 +23,7 @@ from wg_client.selection import charts
 from wg_client.selection.checks import robustness
 from wg_client.selection.first_screen import FirstScreen, first_screen
 from wg_client.selection.model_selection import Outcome
+from wg_common.charts import Drawing, Rows, bars, environment
 from wg_core import __version__, atomic, language
 from wg_core.language import Language, Text, text
 from wg_core.release.budget import Spend, read_spend
@@ -63,15 +63,9 @@ def write_report(
 
 def render(context: Mapping[str, Any], speak: Language) -> str:
     """The page, as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("wg_client.selection", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    template = environment.get_template("report.html.j2")
+    templates = environment("wg_client.selection")
+    templates.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    template = templates.get_template("report.html.j2")
     return template.render(**context, t=speak.say, say=speak, lang=speak.code)
 
 
@@ -133,7 +127,7 @@ def _title(name: str) -> Text:
     return text(registry.title(name))
 
 
-def _accuracies(outcome: Outcome) -> charts.Rows | None:
+def _accuracies(outcome: Outcome) -> Rows | None:
     if outcome.out_of_fold(outcome.kept) is None:
         return None
     accuracies = {name: outcome.accuracy(name) for name in outcome.models}
@@ -143,10 +137,10 @@ def _accuracies(outcome: Outcome) -> charts.Rows | None:
         for name, a in accuracies.items()
         if a is not None
     ]
-    return charts.bars(values, 0.0 if local is None else 100 * local.mean, ".1f")
+    return bars(values, 0.0 if local is None else 100 * local.mean, ".1f")
 
 
-def _gains(outcome: Outcome) -> charts.Rows | None:
+def _gains(outcome: Outcome) -> Rows | None:
     values = []
     for name, comparison in outcome.comparisons.items():
         estimate = comparison.gain
@@ -154,10 +148,10 @@ def _gains(outcome: Outcome) -> charts.Rows | None:
         half = 1.96 * estimate.sd
         ends = 100 * (estimate.mean - half), 100 * (estimate.mean + half)
         values.append((_title(name), shown, 100 * estimate.mean, *ends))
-    return charts.bars(values, 0.0, "+.1f", zero=False) if values else None
+    return bars(values, 0.0, "+.1f", zero=False) if values else None
 
 
-def _curve(judged: Acceptance) -> charts.Drawing | None:
+def _curve(judged: Acceptance) -> Drawing | None:
     """False accepts and false rejects of the kept model by its threshold."""
     scores = judged.scores.get(judged.kept)
     if scores is None or scores.good is None:
@@ -171,10 +165,10 @@ def _curve(judged: Acceptance) -> charts.Drawing | None:
             if errors is not None and errors.records:
                 said = f"{at.threshold:.2f}: {errors.wrong} / {errors.records}"
                 points[name].append((at.threshold, errors.wrong / errors.records, said))
-    return charts.shares([(name, line) for name, line in points.items() if line])
+    return charts.shares([line for line in points.values() if line])
 
 
-def _robustness(outcome: Outcome) -> charts.Rows | None:
+def _robustness(outcome: Outcome) -> Rows | None:
     """What plausible changes cost: the kept model, or else the first one that was probed."""
     findings = [f for f in outcome.findings if f.code == robustness.CODE]
     findings.sort(key=lambda finding: finding.model != outcome.kept)
@@ -185,7 +179,7 @@ def _robustness(outcome: Outcome) -> charts.Rows | None:
     values = [
         (text(name), False, 100 * lost, 100 * lost, 100 * lost) for name, lost in losses.items()
     ]
-    return charts.bars(values, 0.0, ".1f")
+    return bars(values, 0.0, ".1f")
 
 
 def _rejected(outcome: Outcome) -> list[tuple[str, list[Finding]]]:

@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 
 from wg_client.selection import charts
+from wg_common.charts import bars
 
 
 def test_bars_and_intervals_stay_on_their_track() -> None:
     values = [("a", True, 60.0, 40.0, 80.0), ("b", False, -10.0, -30.0, 5.0)]
     for zero in (True, False):
-        for row in charts.bars(values, 0.0, "+.1f", zero=zero).rows:
+        for row in bars(values, 0.0, "+.1f", zero=zero).rows:
             assert row.low >= 0 and row.low + row.spread <= 100.01
             assert row.start >= 0 and row.start + row.length <= 100.01
-    first, second = charts.bars(values, 0.0, "+.1f").rows
+    first, second = bars(values, 0.0, "+.1f").rows
     assert (first.value, first.interval) == ("+60.0", "+40.0 … +80.0")
     assert second.start + second.length == pytest.approx(first.start)  # both begin at zero
 
 
 def test_equal_values_need_no_room() -> None:
-    (row,) = charts.bars([("a", False, 0.0, 0.0, 0.0)], 0.0, ".1f").rows
+    (row,) = bars([("a", False, 0.0, 0.0, 0.0)], 0.0, ".1f").rows
     assert (row.start, row.length, row.interval) == (0.0, 0.0, "")
 
 
@@ -33,6 +34,8 @@ def test_a_matrix_counts_each_record_once_over_all_repeats() -> None:
 
 def test_reliability_is_drawn_within_its_axes() -> None:
     logits = np.array([[9.0, 0.0], [0.1, 0.0], [0.0, 3.0]])
-    for line in charts.reliability(logits, np.array([0, 1, 1])).lines:
-        for x, y, _ in line.dots:
-            assert charts.LEFT <= x <= charts.RIGHT and charts.TOP <= y <= charts.BOTTOM
+    drawing = charts.reliability(logits, np.array([0, 1, 1]))
+    axes = drawing.axes
+    for line in drawing.lines:
+        for dot in line.dots:
+            assert axes.left <= dot.x <= axes.right and axes.top <= dot.y <= axes.bottom

@@ -1,0 +1,189 @@
+"""Charts of the reports as geometry: numbers in, places in a drawing or in per cent out.
+
+``templates/charts.html.j2`` draws them with plain HTML and SVG, so that they follow the page's
+width, its colours and its fonts, in print and in the dark.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jinja2
+
+from wg_core.language import Text
+
+Said = str | Text
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A label on an axis, at a coordinate."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A point of a line, and what it says."""
+
+    x: float
+    y: float
+    title: Said
+    hollow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a drawing: its path, the dots on it, the area under it."""
+
+    path: str
+    dots: tuple[Dot, ...] = ()
+    area: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axes:
+    """The frame of a drawing, in SVG units, and the numbers at its ends."""
+
+    width: int = 340
+    height: int = 190
+    left: int = 34
+    right: int = 322
+    top: int = 8
+    bottom: int = 164
+    x_range: tuple[float, float] = (0.0, 1.0)
+    y_range: tuple[float, float] = (0.0, 1.0)
+
+    def x(self, value: float) -> float:
+        """Where a number stands across."""
+        low, high = self.x_range
+        return round(self.left + (self.right - self.left) * (value - low) / (high - low or 1), 1)
+
+    def y(self, value: float) -> float:
+        """Where a number stands upward."""
+        low, high = self.y_range
+        return round(self.bottom - (self.bottom - self.top) * (value - low) / (high - low or 1), 1)
+
+    def line(self, points: Sequence[tuple[float, float, Said]]) -> Line:
+        """A line through points, each with what it says."""
+        dots = tuple(Dot(self.x(x), self.y(y), title) for x, y, title in points)
+        return Line("M" + "L".join(f"{dot.x} {dot.y}" for dot in dots), dots)
+
+    def steps(self, start: float, levels: Sequence[tuple[float, float]]) -> Line:
+        """A staircase from the left edge: the level from each place on, and the area under it."""
+        left, right = self.x(self.x_range[0]), self.x(self.x_range[1])
+        stairs = "".join(f"H{self.x(x)}V{self.y(y)}" for x, y in levels)
+        path = f"M{left} {self.y(start)}{stairs}H{right}"
+        return Line(path, area=f"{path}V{self.y(0)}H{left}Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Lines in axes; ``reference`` is the height of a line across, or None."""
+
+    axes: Axes
+    lines: tuple[Line, ...]
+    x_ticks: tuple[Tick, ...] = ()
+    y_ticks: tuple[Tick, ...] = ()
+    reference: float | None = None
+
+
+def round_values(top: float, *, integers: bool = False) -> list[float]:
+    """About five round values from zero up to ``top``."""
+    raw = top / 5
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
+    if integers:
+        step = max(step, 1.0)
+    return [step * count for count in range(int(top / step) + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a bar chart; places are per cent of the track.
+
+    Attributes:
+        name: What it is.
+        kept: Whether it stands out.
+        value: For people.
+        start: Where the bar begins.
+        length: How long it is.
+        low: Where the interval begins.
+        spread: How long the interval is.
+        interval: The interval, for people; empty: none.
+    """
+
+    name: Said
+    kept: bool
+    value: str
+    start: float
+    length: float
+    low: float
+    spread: float
+    interval: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A bar chart, and where its line of reference stands, per cent."""
+
+    rows: tuple[Row, ...]
+    reference: float
+
+
+def bars(
+    values: Sequence[tuple[str, bool, float, float, float]],
+    reference: float,
+    form: str,
+    *,
+    zero: bool = True,
+) -> Rows:
+    """Values with intervals.
+
+    Args:
+        values: Name, whether it stands out, value, lower and upper end.
+        reference: Where a line is drawn.
+        form: How numbers are written, for ``format``.
+        zero: Whether bars begin at zero and zero is on the track; else points on a track.
+    """
+    ends = [end for _, _, *numbers in values for end in numbers] + [reference]
+    bottom = min([*ends, 0.0]) if zero else min(ends)
+    top = max([*ends, 0.0]) if zero else max(ends)
+    size = top - bottom or 1.0
+
+    def place(number: float) -> float:
+        return round(100 * (number - bottom) / size, 2)
+
+    rows = []
+    for name, is_kept, value, low, high in values:
+        origin = min(0.0, value) if zero else value
+        rows.append(
+            Row(
+                name=name,
+                kept=is_kept,
+                value=format(value, form),
+                start=place(origin),
+                length=round(place(max(0.0, value)) - place(origin), 2) if zero else 0.0,
+                low=place(low),
+                spread=round(place(high) - place(low), 2),
+                interval=f"{format(low, form)} … {format(high, form)}" if high > low else "",
+            )
+        )
+    return Rows(tuple(rows), place(reference))
+
+
+def environment(package: str) -> jinja2.Environment:
+    """The templates of a report's package, with those of charts beside them; strict."""
+    return jinja2.Environment(
+        loader=jinja2.ChoiceLoader(
+            [
+                jinja2.PackageLoader(package, "templates"),
+                jinja2.PackageLoader("wg_common", "templates"),
+            ]
+        ),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
