@@ -102,9 +102,9 @@ def test_the_sheet_says_where_each_number_is_from(
     assert len(rows) == 8
     assert all(not name.isascii() and value and source for name, value, source in rows)
     figures.write_text("error_cost: -1\n")
-    wrong = here(*words, *full, code=errors.EXIT_CONFIG)
+    wrong = here(*words, *full, code=errors.ExitCode.CONFIG)
     assert "error_cost" in wrong["error"]["message"]
-    here(*words[:-1], "--figures", figures, code=errors.EXIT_USAGE)
+    here(*words[:-1], "--figures", figures, code=errors.ExitCode.USAGE)
 
 
 def test_figures_are_read_strictly(tmp_path: Path) -> None:
