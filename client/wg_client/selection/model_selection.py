@@ -329,8 +329,8 @@ def _unchecked(
     if not ranks or not policy.without_labels:
         raise NotAcceptedError(
             text(
-                "WG-F11: no local labels: nothing can be checked, and acceptance.without_labels is"
-                " off, or no model passed the checks that need none"
+                "WG-F11: no local labels: nothing can be checked, and acceptance.checks.actions"
+                " blocks that, or no model passed the checks that need none"
             )
         )
     if not package.known:

@@ -82,7 +82,6 @@ class AcceptanceConfig:
             kind of plant, which the operator owns.
         unseen_share: A declared class without local records counts as this share of an average
             class.
-        without_labels: Whether delivered weights are kept when no local label can check them.
         adopt: What becomes of a later package's model that is better than the one in use:
             ``shadow``, it predicts beside it until a person promotes it; ``better``, it is used.
         checks: Limits of the other checks, and what failing one means.
@@ -91,7 +90,6 @@ class AcceptanceConfig:
     standard_errors: float = 2.0
     standard_errors_own_kind: float = settings.fixed(0.0)
     unseen_share: float = settings.fixed(1.0)
-    without_labels: bool = True
     adopt: Literal["shadow", "better"] = "shadow"
     checks: ChecksConfig = field(default_factory=ChecksConfig)
 
@@ -102,6 +100,11 @@ class AcceptanceConfig:
             ("unseen_share", 0.0, 1.0),
         ):
             settings.check_range(f"acceptance.{name}", getattr(self, name), low, high)
+
+    @property
+    def without_labels(self) -> bool:
+        """Whether delivered weights are kept when no local label can check them."""
+        return self.checks.action("WG-F11") != "block"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,6 @@ from wg_core.site.local_encoder import LocalEncoderConfig, LocalEncoderPin
 from wg_core.site.reading import ReadingConfig
 from wg_core.wire import protocol, signing
 
-VERSION = 1
 CONFIG_LIMIT = 1 << 20
 LABEL_LIMIT = 1000
 ANY_PURPOSE = "*"
@@ -257,7 +256,6 @@ class ClientConfig:
     reports and commands; null: the environment's.
     """
 
-    version: int = VERSION
     site: str
     server: ServerConfig
     data: DataConfig
@@ -274,8 +272,6 @@ class ClientConfig:
         return 1 + len(self.witnesses) if self.witness_quorum is None else self.witness_quorum
 
     def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise ConfigError(f"version: {self.version}, this program reads {VERSION}")
         protocol.check_site_name(self.site)
         names = [self.server.witness_name, *(cosigner.name for cosigner in self.witnesses)]
         if len(set(names)) != len(names) or self._shared_key():

@@ -12,7 +12,7 @@ from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.methods.registry import METHODS
 from wg_client.selection.model_selection import Outcome
 from wg_core.errors import NotAcceptedError
-from wg_core.site.acceptance import AcceptanceConfig
+from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
 
 K, D = 5, 16
 
@@ -134,7 +134,12 @@ def test_without_labels_the_server_s_first_is_kept_unchecked_or_nothing() -> Non
     assert outcome.kept == GENERATED and "nothing was checked" in outcome.reason
     assert outcome.accuracy(GENERATED) is None and not outcome.comparisons
     with pytest.raises(NotAcceptedError):
-        _select(x, unlabelled, candidates, AcceptanceConfig(without_labels=False))
+        _select(
+            x,
+            unlabelled,
+            candidates,
+            AcceptanceConfig(checks=ChecksConfig(actions={"WG-F11": "block"})),
+        )
 
 
 @pytest.mark.parametrize(
@@ -213,7 +218,13 @@ def test_labels_of_one_class_leave_the_word_to_others_if_they_bear_it_out() -> N
     for refused in (
         selected(x, y, [("s", "diffusion", LinearHead(-weak.weight, -weak.bias))], 2),
         selected(x, y, named, 2, others_released=False),
-        selected(x, y, named, 2, policy=AcceptanceConfig(without_labels=False)),
+        selected(
+            x,
+            y,
+            named,
+            2,
+            policy=AcceptanceConfig(checks=ChecksConfig(actions={"WG-F11": "block"})),
+        ),
     ):
         assert refused.kept == LOCAL
 

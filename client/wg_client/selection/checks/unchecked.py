@@ -8,7 +8,7 @@ CODE = "WG-F11"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Failed where labels say too little; ``acceptance.without_labels`` says what then."""
+    """Failed where labels say too little; its action says what then."""
     if comparison.local is not None and not comparison.one_class:
         return None
     return Finding(
