@@ -4,8 +4,8 @@ Plants are cut from real data sets (``bench.plants``, ``bench.window_plants``: t
 says which), other sites release, the home's generator answers, and the plant selects a model. Test
 records that no part of it saw tell what is kept over local-only, how often a kept model is more
 than two points worse, and how often the interval that the plant is told holds the accuracy on them.
-Finished runs are kept in ``--results`` (JSON lines), so that a run goes on where it stopped. Each
-has what the rule saw, record by record.
+Finished runs are kept in ``--results`` (JSON lines). A second table holds the first screen's
+sentence, the bounds of an acceptance set and the calls that are said to be sure against them.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,16 +23,21 @@ from bench.plants import DATASETS, QUICK, Floats, Ints, Plants
 from bench.rows import Row, Rows
 from bench.selected import plant_trunk
 from bench.tables import markdown
+from scipy.special import softmax
 
-from wg_client.fitting.linear_head import log_loss
+from wg_client.fitting.sure_calls import sure_above
 from wg_client.methods.names import LOCAL
-from wg_client.selection.checks import registry as checks
+from wg_client.models.acceptance import score
+from wg_client.selection import defects
 from wg_client.selection.model_selection import Outcome
+from wg_client.selection.verdict import Change, change_of
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import NotAcceptedError
+from wg_core.site.acceptance import PredictionConfig
 from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 
+WRONG = PredictionConfig().wrong  # Share of sure calls that may be wrong
 HARM = 0.02  # A kept model that is so much less accurate than local-only does harm
 _RECORDS = {"own": 60, "sister": 60}
 _TESTS = 500
@@ -92,6 +98,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("bench/out/features"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="data sets")
+    parser.add_argument("--settings", nargs="*", help="names of settings")
     parser.add_argument("--quick", action="store_true", help="six data sets of images")
     parser.add_argument("--only-table", action="store_true", help="judge nothing, only print")
     options = parser.parse_args()
@@ -103,11 +110,12 @@ def main() -> None:
         options.only = options.only or QUICK
     if options.only_table:
         options.seeds = 0
-    settings = {setting.name: setting for setting in SETTINGS}
+    chosen = options.settings or [setting.name for setting in SETTINGS]
+    settings = {setting.name: setting for setting in SETTINGS if setting.name in chosen}
     for here, key, name, seed, word in undone(generator, encoder, options, rows, settings):
         scores = judge(generator, encoder, here, settings[word], seed)
         rows.add({"key": key, "dataset": name, "setting": word} | scores)
-    print("\n".join(table(rows.of(generator.id[:16]))))
+    print("\n".join([*table(rows.of(generator.id[:16])), "", *told_table(rows.of())]))
 
 
 def undone(
@@ -168,61 +176,93 @@ def judge(
     right = {
         name: model.head.logits(x).argmax(axis=1) == y for name, model in outcome.models.items()
     }
-    kept, told = right[outcome.kept], outcome.accuracy(outcome.kept)
+    kept, accuracy = right[outcome.kept], outcome.accuracy(outcome.kept)
     found: dict[str, object] = {"kept": outcome.kept, "accuracy": float(kept.mean())}
-    found["evidence"] = evidence(outcome, cut.test, one.gone)
     if LOCAL in right:
+        found["said"] = told(outcome, cut.labels, cut.test)
         found["gain"] = float(kept.mean() - right[LOCAL].mean())
         found["best"] = float(max(each.mean() for each in right.values()) - right[LOCAL].mean())
-    if told is not None:
+    if accuracy is not None:
         asked = kept[~np.isin(y, one.gone)]
         found |= {"seen": float(asked.mean()), "asked": len(asked)}
-        found["told"] = [told.mean, told.low, told.high]
+        found["told"] = [accuracy.mean, accuracy.low, accuracy.high]
     return found
 
 
-def evidence(outcome: Outcome, test: tuple[Floats, Ints], gone: Ints) -> dict[str, object]:
-    """What the rule sees, and what came true: of local-only and of each model that is judged."""
-    if LOCAL not in outcome.models:
-        return {}
-    records, (x, y) = outcome.records, test
-    seen = np.unique(records.labels)
-    models: dict[str, object] = {}
-    for name in (LOCAL, *outcome.comparisons):
-        model = outcome.models[name]
-        judged = model.fitted.out_of_fold
-        if judged is None:
-            continue
-        # Of classes without records local-only knows nothing: it is judged among the others.
-        asked = seen if name == LOCAL else np.arange(records.classes)
-        said = model.head.logits(x)
-        without = model.fitted.leave_class_out
-        models[name] = {
-            "losses": _losses(judged.logits, judged.labels, asked),
-            "right": (judged.predictions == judged.labels).astype(int).tolist(),
-            "inner": [_losses(each, judged.labels, asked) for each in judged.inner],
-            "inner_right": (judged.inner.argmax(axis=3) == judged.labels).astype(int).tolist(),
-            "unseen": [without.losses.tolist(), without.recalls.tolist()],
-            "test": float((said.argmax(axis=1) == y).mean()),
-            "test_seen": float((said.argmax(axis=1) == y)[~np.isin(y, gone)].mean()),
-            "test_loss": float(log_loss(said, y).mean()),
-        }
-    blocked = {f.model for f in outcome.findings if f.blocks and f.code != checks.GAIN}
-    return {
-        "models": models,
-        "blocked": sorted(blocked),
-        "groups": records.judged_groups.tolist(),
-        "folds": records.folds.assignment.tolist(),
-        "classes": records.classes,
-        "labels": records.judged.tolist(),
-        "unseen_mass": records.unseen_mass,
-    }
+def told(outcome: Outcome, labels: tuple[str, ...], test: tuple[Floats, Ints]) -> dict[str, object]:
+    """What the first screen, the bounds and sure calls say of a plant, and what came true.
+
+    The first class counts as the good one. Half of the test records are the acceptance set.
+    """
+    gone = np.array([name in outcome.unseen(labels) for name in labels])
+    named = defects.figures(outcome, labels, labels[:1]).named
+    x, y = test
+    kept, local = outcome.models[outcome.kept], outcome.models[LOCAL]
+    logits = kept.head.logits(x)
+    right, alone = logits.argmax(axis=1) == y, local.head.logits(x).argmax(axis=1) == y
+    found: dict[str, object] = {}
+    if named is not None and named.local is not None:
+        gain, ends = float((1.0 * right - alone)[~gone[y]].mean()), (named.low, named.high)
+        found |= {"change": change_of(*ends), "ends": ends, "came": gain}
+    good = np.arange(len(labels)) == 0
+    rows = np.random.default_rng(len(y)).permutation(len(y))
+    halves = [score(logits[half], y[half], good).at(0.5) for half in np.array_split(rows, 2)]
+    pairs = zip(*((each.false_accepts, each.false_rejects) for each in halves), strict=True)
+    found["bounds"] = [
+        [a.most(), b.wrong / b.records] for a, b in pairs if a and b and a.records and b.records
+    ]
+    out_of_fold = kept.fitted.logits
+    if out_of_fold is not None:
+        mistaken = kept.fitted.leave_class_out.mistaken
+        mass = outcome.records.unseen_mass
+        least = sure_above(out_of_fold, outcome.labels, WRONG, mass, mistaken)
+        chances = softmax(logits, axis=1)
+        sure = (chances.max(axis=1) >= least) & ~gone[logits.argmax(axis=1)]
+        found["sure"] = [int(sure.sum()), int((sure & ~right).sum())]
+        found["sure_unseen"] = [int(gone[y].sum()), int((sure & gone[y]).sum())]
+    return found
 
 
-def _losses(logits: Floats, labels: Ints, asked: Ints) -> list[list[float]]:
-    """Log loss ``[several, m]`` of logits ``[several, m, K]`` among some classes, rounded."""
-    dense = np.searchsorted(asked, labels)
-    return [log_loss(each[:, asked], dense).round(4).tolist() for each in logits]
+def told_table(rows: Sequence[Row]) -> Iterator[str]:
+    """By setting: whether sentences, bounds and sure calls agree with test records."""
+    by_setting: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if "said" in row:
+            for name in (row["setting"], "all"):
+                by_setting[name].append(row["said"])
+    yield from markdown(
+        (
+            "setting",
+            "plants",
+            "compared",
+            "“more right” said",
+            "of them no more on test records",
+            "intervals of the change that hold",
+            "acceptance bounds that hold",
+            f"sure calls that are wrong (at most {100 * WRONG:g} % stated)",
+            "records of classes never seen that are called sure",
+        ),
+        (_said(name, by_setting[name]) for name in sorted(by_setting)),
+    )
+
+
+def _said(name: str, found: Sequence[dict[str, Any]]) -> tuple[object, ...]:
+    changes = [one for one in found if "change" in one]
+    more = [one for one in changes if one["change"] == Change.MORE]
+    bounds = [pair for one in found for pair in one["bounds"]]
+    sure = np.sum([one["sure"] for one in found if "sure" in one], axis=0)
+    unseen = np.sum([one["sure_unseen"] for one in found if "sure" in one], axis=0)
+    return (
+        name,
+        len(found),
+        len(changes),
+        len(more),
+        sum(one["came"] <= 0 for one in more),
+        sum(one["ends"][0] <= one["came"] <= one["ends"][1] for one in changes),
+        f"{100 * np.mean([came <= most for most, came in bounds]):.1f} % of {len(bounds)}",
+        f"{100 * sure[1] / max(sure[0], 1):.1f} % of {sure[0]}",
+        f"{unseen[1]} of {unseen[0]}",
+    )
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

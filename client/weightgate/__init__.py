@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["Check", "Classifier", "Plant", "Prediction", "WgError", "__version__"]
 
 
+def __dir__() -> list[str]:
+    """All names, ``Classifier`` among them before it is imported."""
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """``Classifier``, which alone needs scikit-learn."""
     if name == "Classifier":

@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_client.data import plant as plants
 from wg_client.data.inspection import decoded_parts
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.models import adoption, predict, store
+from wg_client.models.acceptance import Acceptance, acceptance
 from wg_client.models.calls import Judge
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.models.predict import Prediction
 from wg_client.release import preview
 from wg_client.release.preview import Check
 from wg_common.modalities import registry
-from wg_core.errors import ConfigError, DataError
+from wg_core.errors import ConfigError, DataError, UsageError
+from wg_core.release.budget import Spend, read_spend
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
@@ -31,7 +34,7 @@ An image is uint8 ``[h, w]`` or ``[h, w, 3]``, a window floating ``[channels, sa
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Plant:
     """One plant.
 
@@ -48,8 +51,11 @@ class Plant:
         """Open a home that ``wg-client init`` made.
 
         Raises:
+            UsageError: It is no path.
             ConfigError: There is none, or ``client.yaml`` is wrong.
         """
+        if not isinstance(home, str | Path):
+            raise UsageError(f"home: {home!r}, expected a path")
         client_home = ClientHome(Path(home))
         client_home.require()
         return cls(client_home, configuration.load(client_home))
@@ -64,6 +70,29 @@ class Plant:
         """The declared label domain, in the order of probabilities."""
         return self.config.data.labels
 
+    def __repr__(self) -> str:
+        return f"Plant({self.site!r}, home={str(self.home.root)!r})"
+
+    @property
+    def budget(self) -> Spend:
+        """What was spent, release by release, and the cap; raises as ``budget.read_spend``."""
+        return read_spend(self.home, self.config)
+
+    @property
+    def models(self) -> list[ModelsManifest]:
+        """Of each applied package its models, what was found, and which one was kept."""
+        return store.all_manifests(self.home)
+
+    @property
+    def report(self) -> Path:
+        """The page on the newest package, once there is one."""
+        return self.home.report
+
+    def acceptance(self, package: str | None = None) -> Acceptance:
+        """The models of a package on the acceptance set; arguments and errors as of ``predict``."""
+        manifest, _ = self.chosen(package, None)
+        return acceptance(self.home, plants.open_plant(self.home), manifest)
+
     def check(self, *, epsilon: str | None = None, delta: str | None = None) -> Check:
         """What would leave, and what it would cost. Sends and charges nothing.
 
@@ -72,8 +101,12 @@ class Plant:
             delta: Likewise.
 
         Raises:
+            UsageError: A number is no decimal string.
             ConfigError: Nothing was frozen, or a number is none.
         """
+        for name, value in (("epsilon", epsilon), ("delta", delta)):
+            if not (value is None or isinstance(value, str)):
+                raise UsageError(f"{name}: {value!r}, expected a decimal string such as '1'")
         return preview.check(self.home, epsilon=epsilon, delta=delta)
 
     def predict(

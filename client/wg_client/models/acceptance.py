@@ -160,8 +160,7 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
     return Acceptance(
         kept=manifest.kept,
         scores={
-            name: _scores(predict.logits(home, manifest, name, inputs), truth, good)
-            for name in names
+            name: score(predict.logits(home, manifest, name, inputs), truth, good) for name in names
         },
         thresholds={name: threshold(home, manifest, name) for name in names},
     )
@@ -193,7 +192,12 @@ def _inputs(
     return predict.encode_records(home, manifest, data)
 
 
-def _scores(logits: Floats, truth: Ints, good: NDArray[np.bool_] | None) -> Scores:
+def score(logits: Floats, truth: Ints, good: NDArray[np.bool_] | None) -> Scores:
+    """What logits ``[a, K]`` say of records with these labels ``[a]``.
+
+    Args:
+        good: Which labels mean "no defect", ``[K]``; None: not known.
+    """
     defects = np.ones(logits.shape[1], dtype=bool) if good is None else ~good
     return Scores(
         defect=softmax(logits, axis=1)[:, defects].sum(axis=1),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.model_selection import cross_val_score
 from tests.client.conftest import (
     LABELS,
     MakePlant,
@@ -26,7 +28,7 @@ from wg_client.release import preview
 from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import family_network
-from wg_core.errors import ConfigError, DataError
+from wg_core.errors import ConfigError, DataError, UsageError
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -96,6 +98,27 @@ def test_a_model_beside_a_network_of_its_family_is_loaded_and_trained_on(
         found = weightgate.Classifier(str(plant.home.root), model=model).load()
         assert found.predict_proba(records).shape == (12, 3)
         assert found.fit(records, names).score(records, names) > 0.5
+
+
+def test_a_plant_is_its_budget_models_report_and_acceptance(plant: TestPlant) -> None:
+    opened = weightgate.Plant.open(plant.home.root)
+    assert len(repr(opened)) < 200 and "plant-a" in repr(opened)
+    assert set(weightgate.__all__) == set(dir(weightgate))
+    assert opened.budget.cap_epsilon == "8" and opened.report.is_file()
+    (manifest,) = opened.models
+    assert opened.acceptance().of(manifest.kept) is None
+    wrong: Any = 1
+    for call in (lambda: opened.check(epsilon=wrong), lambda: weightgate.Plant.open(wrong)):
+        with pytest.raises(UsageError, match="expected a"):
+            call()
+
+
+def test_the_classifier_runs_under_cross_validation(plant: TestPlant) -> None:
+    rng = np.random.default_rng(1)
+    y = np.repeat(list(LABELS), 6)
+    records = [row for at in range(3) for row in pictures(rng, at, 6)]
+    scores = cross_val_score(weightgate.Classifier(str(plant.home.root)), records, y, cv=2)
+    assert len(scores) == 2 and scores.min() > 0.3
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
