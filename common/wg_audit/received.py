@@ -19,7 +19,7 @@ from wg_audit.rederive import Layout
 from wg_core import atomic, typed
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import entries, merkle
-from wg_core.ledger.entries import Charge
+from wg_core.ledger.entries import Charge, PublicStatement
 from wg_core.ledger.history import History
 from wg_core.ledger.lineage import ChargeState
 from wg_core.ledger.statement import BlockShare
@@ -163,6 +163,7 @@ def match(
         VerificationError: A file is not covered by exactly one release, or differs from its charge.
     """
     by_hash: dict[str, list[tuple[GivenLog, ChargeState]]] = {}
+    leaves = {log.history.state.origin: log.history.state.leaves for log in logs}
     for log in logs:
         for state in log.history.state.charges.values():
             if state.release is not None:
@@ -171,7 +172,11 @@ def match(
     comparison = Comparison()
     for path in paths:
         try:
-            _match(comparison, by_hash, sizes, path, not_given)
+            data = atomic.read_bytes(path, limit=KINDS.get(path.suffix, STATISTICS).limit)
+            if container.kind_of(data) == covered_files.STATEMENT_KIND:
+                _match_statement(data, leaves, not_given)
+                continue
+            _match(comparison, by_hash, sizes, path, data, not_given)
         except DecodeError as error:
             raise DecodeError(f"{path}: {error}") from error
         except VerificationError as error:
@@ -184,10 +189,10 @@ def _match(
     by_hash: dict[str, list[tuple[GivenLog, ChargeState]]],
     sizes: Mapping[str, int],
     path: Path,
+    data: bytes,
     not_given: Collection[str],
 ) -> None:
     kind = KINDS.get(path.suffix, STATISTICS)
-    data = atomic.read_bytes(path, limit=kind.limit)
     covered = covered_files.decode(data, f"{kind.kind}-covered", kind.limit)
     payload = covered.release
     digest = canonical.sha256_hex(payload)
@@ -207,6 +212,20 @@ def _match(
         raise VerificationError(f"entry {state.seq}: {error}") from error
     origin, release = log.history.state.origin, -1 if state.release is None else state.release
     comparison.received.setdefault((origin, release), Received(path.name, digest, origin, release))
+
+
+def _match_statement(
+    data: bytes, leaves: Mapping[str, Sequence[bytes]], not_given: Collection[str]
+) -> None:
+    """Find a public statement, for which nothing is charged, among the entries of its log."""
+    entry = covered_files.decode_statement(data).entry
+    statement = entries.decode(entry, subject="statement entry")
+    origin, seq = statement.head.origin, statement.head.seq
+    if origin in not_given:
+        return
+    known = leaves.get(origin, ())
+    if not isinstance(statement, PublicStatement) or merkle.leaf_hash(entry) not in known[seq:][:1]:
+        raise VerificationError(f"a public statement, entry {seq}, which the log {origin} has not")
 
 
 def _is_elsewhere(

@@ -120,6 +120,11 @@ class Finding:
                 "uses of releases that were handed out again, free of charge: {count}",
                 count=len(state.reuses),
             )
+        if state.statement_count:
+            yield text(
+                "public statements of class names and data sheet, nothing charged: {count}",
+                count=state.statement_count,
+            )
         for entry in state.handovers:
             handover = entry.handover
             yield text(
@@ -195,6 +200,7 @@ class Finding:
                 }
                 for reuse in state.reuses.values()
             ],
+            "statements": state.statement_count,
             "remarks": self.remarks,
         }
 

@@ -37,15 +37,18 @@ class OutFile(click.ParamType[Path]):
 
 
 class Price(click.ParamType[str]):
-    """Epsilon, or delta, as decimal text: above 0, and a delta below 1."""
+    """Epsilon, or delta, as decimal text: above 0, and a delta below 1; or the text ``also``."""
 
     name = "number"
 
-    def __init__(self, *, below_one: bool = False) -> None:
+    def __init__(self, *, below_one: bool = False, also: str | None = None) -> None:
         self._below_one = below_one
+        self._also = also
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check it, or fail as a usage error; the digits stay as they were given."""
+        if value == self._also:
+            return str(value)
         want = "a decimal number above 0" + (" and below 1" if self._below_one else "")
         try:
             number = numbers.exact(value, subject="number")

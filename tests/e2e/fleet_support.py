@@ -52,7 +52,7 @@ from wg_core.wire.statistics_file import (
     integers_to_bytes,
 )
 from wg_server.campaigns.packaging import MakePackage
-from wg_server.campaigns.release import Release
+from wg_server.campaigns.release import Recipient, Release
 from wg_server.fleet.enrolment import make_token
 from wg_server.generator import versions
 from wg_server.generator.versions import Recipe
@@ -90,17 +90,17 @@ def make_home(root: Path, *, message_seconds: int = 600, name: str = "central") 
 
 
 def base_package(
-    home: ServerHome, own: Release, others: Sequence[Release], request_id: str, recipe: Recipe
+    home: ServerHome, own: Recipient, others: Sequence[Release], request_id: str, recipe: Recipe
 ) -> bytes:
     """A signed package that offers one candidate, the public base."""
-    schema = own.manifest.schema
-    head = np.zeros((len(schema.labels), schema.dimension), np.float32)
+    dimension = 64 if own.release is None else own.release.manifest.schema.dimension
+    head = np.zeros((len(own.labels), dimension), np.float32)
     return package_of(home, own, others, request_id, {"base": {"head.weight": head}}, "base")
 
 
 def package_of(
     home: ServerHome,
-    own: Release,
+    own: Recipient,
     others: Sequence[Release],
     request_id: str,
     heads: Mapping[str, Mapping[str, NDArray[np.float32]]],
@@ -108,17 +108,17 @@ def package_of(
 ) -> bytes:
     """A signed package of these candidates, for an hour."""
     tensors = weights_package.pack_tensors(heads)
-    now, schema = int(time.time()), own.manifest.schema
+    now = int(time.time())
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
-        site=own.manifest.site,
+        site=own.site,
         architecture="lite0-head",
         plan="head",
-        encoder=schema.encoder,
+        encoder=own.encoder,
         generator="0" * 64,
-        labels=schema.labels,
-        own_release=own.manifest.release_id,
+        labels=own.labels,
+        own_release=own.release_id,
         memory_releases=tuple(each.manifest.release_id for each in others),
         candidates=tuple(
             Candidate(name=name, source=source, nearest_zoo_distance="0") for name in heads

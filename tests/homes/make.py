@@ -108,7 +108,7 @@ def make(root: Path) -> None:
         card = command("wg-server", "train", *of_server, "--plan", training, good=(0, 6))
     command("wg-server", "generator", *of_server, "--use", card["version"])
     _write_data(root / DATA)
-    with _serving(server):
+    with serving(server):
         token = command("wg-server", "enroll", *of_server, SITE)["token"]
         data = "--data", root / DATA / RECORDS, "--encoder", ServerHome(server).encoder_id()
         command("wg-client", "init", "--home", plant, "--join", token, *data)
@@ -133,7 +133,8 @@ def _write_data(folder: Path) -> None:
 
 
 @contextmanager
-def _serving(home: Path) -> Iterator[None]:
+def serving(home: Path) -> Iterator[None]:
+    """Serve a home with the installed command until the block ends."""
     with subprocess.Popen([_BIN / "wg-server", "serve", "--home", home]) as process:
         try:
             wait_until(lambda: healthy(ServerHome(home)), "the server")

@@ -89,6 +89,7 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
         size=leaves.payload_bytes,
     )
     yield text("    never: {what}", what=listed([text(kind) for kind in leaves.never_leaves]))
+    yield from _public_lines(overview)
     yield from _cost_lines(leaves.unit, cost)
     yield from _local_lines(overview.local_encoder, data.records)
     yield text(
@@ -107,6 +108,18 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
         yield text("hint: {hint}", hint=hint)
     if not cost.refused_by:
         yield next_step("wg-client run --home {home}", home=home.root)
+
+
+def _public_lines(overview: Check) -> Iterator[str]:
+    yield text(
+        "public, free of charge, and enough for first weights (wg-client statistics --epsilon 0):"
+    )
+    yield text("    class names {names}", names=", ".join(overview.data.per_label))
+    if overview.data_sheet is None:
+        yield text("    data sheet: none is stated")
+        return
+    for name, value in overview.data_sheet.lines():
+        yield text("    {name} {value}", name=padded(name, 28), value=value)
 
 
 def _local_lines(local: LocalEncoderSight | None, records: int | None) -> Iterator[str]:

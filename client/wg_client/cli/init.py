@@ -14,7 +14,12 @@ from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_core import errors
 from wg_core.cli import json_option, next_step, note, say, show
 from wg_core.language import current, text
-from wg_core.site.config import ClientConfig, PrivacyConfig, default_request_epsilon
+from wg_core.site.config import (
+    ClientConfig,
+    PrivacyConfig,
+    default_request_epsilon,
+    read_data_sheet,
+)
 from wg_core.site.home import ClientHome
 from wg_core.site.local_encoder import read as read_local_encoder
 from wg_core.site.reading import LogConfig
@@ -67,6 +72,13 @@ _CONFIRMED = {
     help="A second encoder for this plant's own models: efficientnet-lite2, or a YAML file that"
     " names an ONNX file (docs/plant-guide.md). Nothing of it leaves.",
 )
+@click.option(
+    "--data-sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="What the machine, sensors, camera or texts are, as YAML (docs/plant-guide.md). It is"
+    " public, and costs no privacy.",
+)
 @click.option("--name", help="Public name of the data set; default: the site's name.")
 @click.option(
     "--budget-of",
@@ -96,6 +108,7 @@ def init(
     labels: str | None,
     unit_column: str | None,
     local_encoder: str | None,
+    data_sheet: Path | None,
     name: str | None,
     budget_of: Path | None,
     set_aside: bool,
@@ -131,6 +144,7 @@ def init(
         budget_of=budget_of,
         reading=reading,
         local_encoder=None if local_encoder is None else read_local_encoder(local_encoder),
+        data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
     policy = _policy(budget_of, unit_column, **words)
     check_token(token, encoder)

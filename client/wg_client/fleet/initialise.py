@@ -36,6 +36,7 @@ from wg_core.site.home import ClientHome
 from wg_core.site.local_encoder import LocalEncoderConfig
 from wg_core.site.reading import ReadingConfig
 from wg_core.wire import protocol
+from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.protocol import EnrolmentReply, JoinToken
 
 
@@ -49,6 +50,7 @@ class DataChoice:
         budget_of: The home whose budget it draws on; None: the new home has its own.
         reading: How files are read.
         local_encoder: A second encoder, for this plant alone; None: the usual one of its records.
+        data_sheet: What it states in public of the source of its records; None: nothing.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class DataChoice:
     budget_of: Path | None = None
     reading: ReadingConfig = READING
     local_encoder: LocalEncoderConfig | None = None
+    data_sheet: DataSheet | None = None
 
 
 def check_new(home: ClientHome) -> None:
@@ -82,7 +85,18 @@ def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None)
         choice.path, choice.labels, unit_column=choice.unit_column, reading=choice.reading
     )
     configuration.check_labels(data_survey.data.label_names)
+    _check_sheet(choice.data_sheet, data_survey.data.modality)
     return inspect(data_survey, units=privacy.unit_rule != "record", stage=stage)
+
+
+def _check_sheet(sheet: DataSheet | None, records: str) -> None:
+    """Refuse a data sheet that is of another kind of source than the records'."""
+    sources = modality(records).sources
+    if sheet is not None and sheet.kind not in sources:
+        raise ConfigError(
+            f"--data-sheet: states {sheet.kind}, but the records are {records}; expected"
+            f" {' or '.join(sources)}"
+        )
 
 
 def check_token(token: str, encoder: str | None) -> JoinToken:
@@ -148,7 +162,7 @@ def initialise(
     if data.local_encoder is not None:
         local_encoder.load(data.local_encoder, scan.data.modality)
     if home.config.exists():
-        config = _enrolled_before(home, named, data, privacy)
+        config = _enrolled_before(home, named, choice, data, privacy)
     else:
         config = _enrol(home, token, choice, scan, data, privacy, confirm)
     return config, freeze_data(
@@ -182,6 +196,7 @@ def _enrol(
             server=pinned_server(done.reply),
             data=data,
             privacy=privacy,
+            data_sheet=choice.data_sheet,
             acceptance=AcceptanceConfig(standard_errors=margin),
         )
         configuration.save(home, config)
@@ -189,7 +204,11 @@ def _enrol(
 
 
 def _enrolled_before(
-    home: ClientHome, named: JoinToken, data: DataConfig, privacy: PrivacyConfig
+    home: ClientHome,
+    named: JoinToken,
+    choice: DataChoice,
+    data: DataConfig,
+    privacy: PrivacyConfig,
 ) -> ClientConfig:
     """The configuration that a call wrote before it was cut off, if it is what this one asks for.
 
@@ -208,6 +227,7 @@ def _enrolled_before(
         for setting in fields(old)
         if getattr(old, setting.name) != getattr(new, setting.name)
     ]
+    wrong += ["data_sheet"] if config.data_sheet != choice.data_sheet else []
     if wrong:
         raise ConfigError(
             f"{home.config}: the call that was cut off wrote another {', '.join(wrong)}: 'wg-client"

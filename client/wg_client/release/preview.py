@@ -30,6 +30,7 @@ from wg_core.release.query import charge_request, plain
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.home import ClientHome
+from wg_core.wire.data_sheet import DataSheet
 
 NEVER_LEAVES = (
     listed("title", "and"),
@@ -153,7 +154,8 @@ class CostSight:
 class Check:
     """All that ``check`` says; ``hints`` is what a person should know before it is paid for.
 
-    ``local_encoder`` is what the plant's own second encoder takes; None: it has none.
+    ``local_encoder`` is what the plant's own second encoder takes; None: it has none. A
+    ``data_sheet`` is public, as the class names are.
     """
 
     site: str
@@ -165,6 +167,7 @@ class Check:
     learning: LearningCost
     hints: tuple[str, ...] = ()
     local_encoder: LocalEncoderSight | None = None
+    data_sheet: DataSheet | None = None
 
 
 def check(
@@ -225,6 +228,7 @@ def check(
         ),
         learning=_learning(plant),
         local_encoder=local_encoder_sight(home),
+        data_sheet=plant.config.data_sheet,
     )
 
 

@@ -72,6 +72,8 @@ class Modality(ABC):
             better at a new plant (``acceptance.standard_errors``).
         learners: Kinds of learners that a plant's own model is chosen from: ``lda``, discriminants;
             ``logistic``, logistic regression.
+        sources: Kinds of sources that a data sheet of its records can be of
+            (``wg_core.wire.data_sheet``).
         beside: Whether its files may lie beside records of another modality, and are none then.
     """
 
@@ -88,6 +90,7 @@ class Modality(ABC):
     column: ClassVar[str] = ""
     standard_errors: ClassVar[float] = 2.0
     learners: ClassVar[tuple[str, ...]] = ("lda",)
+    sources: ClassVar[tuple[str, ...]]
     beside: ClassVar[bool] = False
 
     @abstractmethod

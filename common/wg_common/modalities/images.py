@@ -56,6 +56,7 @@ class Images(Modality):
     file_limit = FILE_LIMIT
     resized = True
     head = "lite0-head"
+    sources = ("camera",)
     trunk = "wg_common.nets.encoder.image_trunk"
     family_networks = ("cnn-m", "lite0-low")
 

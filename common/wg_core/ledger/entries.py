@@ -21,6 +21,7 @@ from wg_core.ledger.person_name import check_name
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical
 from wg_core.wire.canonical import Count, Time
+from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.handover import Handover
 from wg_core.wire.protocol import SHA256
 
@@ -38,6 +39,7 @@ ROTATION = "rotation"
 AUDIT = "audit"
 DECISION = "decision"
 REUSE = "reuse"
+STATEMENT = "statement"
 
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
 
@@ -325,6 +327,33 @@ class Reuse:
     recipient: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicStatement:
+    """What the plant says in public of itself; of its records nothing. It costs nothing.
+
+    Attributes:
+        site: Name of the site.
+        dataset: Name of the data set.
+        encoder: SHA-256 of the public feature encoder, hex.
+        labels: Public label domain, in the order of class rows.
+        data_sheet: Of the source of the records; None: not stated.
+        recipient: Whom it is said to.
+    """
+
+    head: Head
+    site: str
+    dataset: str
+    encoder: str
+    labels: tuple[str, ...]
+    data_sheet: DataSheet | None
+    recipient: str
+
+    def __post_init__(self) -> None:
+        check_hash(self.encoder, "encoder")
+        if not self.labels or len(set(self.labels)) != len(self.labels) or not all(self.labels):
+            raise DecodeError("statement: labels: expected unique names that are not empty")
+
+
 Entry = (
     Genesis
     | Dataset
@@ -336,6 +365,7 @@ Entry = (
     | Audit
     | Decision
     | Reuse
+    | PublicStatement
 )
 
 KINDS: dict[str, type[Entry]] = {
@@ -349,6 +379,7 @@ KINDS: dict[str, type[Entry]] = {
     AUDIT: Audit,
     DECISION: Decision,
     REUSE: Reuse,
+    STATEMENT: PublicStatement,
 }
 
 

@@ -23,6 +23,7 @@ from wg_core.ledger.entries import (
     Genesis,
     KeyHandover,
     Predecessor,
+    PublicStatement,
     Release,
     Reuse,
     Rotation,
@@ -86,6 +87,8 @@ class LedgerState:
         self.charges: dict[int, ChargeState] = {}
         self.decisions: dict[tuple[str, str], Decision] = {}
         self.reuses: dict[tuple[int, str, str], Reuse] = {}
+        self.statements: dict[tuple[str, str], PublicStatement] = {}
+        self.statement_count = 0
         self.clock_steps_back: list[int] = []
         self._time: int | None = None
         self._key_id = ""
@@ -210,6 +213,8 @@ class LedgerState:
             self._decision(entry)
         elif isinstance(entry, Reuse):
             self._reuse(entry)
+        elif isinstance(entry, PublicStatement):
+            self._statement(entry)
         if entry.head.key_id != self.key_id:
             raise VerificationError(f"key id {entry.head.key_id}, expected {self.key_id}")
 
@@ -337,6 +342,11 @@ class LedgerState:
                 f"states a use of entry {entry.charge} again: entry {self.reuses[key].head.seq}"
             )
         self.reuses[key] = entry
+
+    def _statement(self, entry: PublicStatement) -> None:
+        _same("site", entry.site, self.site)
+        self.statements[entry.dataset, entry.recipient] = entry  # The newest one counts
+        self.statement_count += 1
 
     def _check_decided(self, entry: Charge) -> None:
         """A charge of a request that a person decided is what was approved."""

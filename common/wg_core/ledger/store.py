@@ -6,11 +6,13 @@ charge leaves it open; the same request completes it, since nothing was written 
 after the release sends the stored bytes again. A charge is never refunded.
 """
 
+import functools
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
+from typing import Any
 
 from wg_core.errors import BudgetExceeded, ConfigError, RefusedError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
@@ -334,6 +336,28 @@ class Ledger(CosignedLog):
             return self._append(
                 entries.Reuse(head=head, charge=charge, purpose=words[0], recipient=words[1])
             )
+
+    def record_statement(self, *, dataset: str, recipient: str, **stated: Any) -> int:
+        """State in public what the plant says of itself; the index of the entry that says it.
+
+        What the newest entry to this recipient says already is not said again, so that nobody who
+        asks makes the log grow.
+
+        Args:
+            stated: Further fields of ``entries.PublicStatement``.
+        """
+        with self._writing() as state:
+            make = functools.partial(
+                entries.PublicStatement,
+                site=state.site,
+                dataset=dataset,
+                recipient=recipient,
+                **stated,
+            )
+            newest = state.statements.get((dataset, recipient))
+            if newest is not None and make(head=newest.head) == newest:
+                return newest.head.seq
+            return self._append(make(head=self._head(entries.STATEMENT)))
 
     def decision(self, dataset: str, request_id: str) -> entries.Decision | None:
         """The newest decision of a person on a request, if there is one."""

@@ -6,25 +6,25 @@ the history that the witness has seen. Not guaranteed: that the site sends nothi
 without a ledger; that is a matter of its network, not of logging.
 """
 
-from typing import TypeVar
+from typing import TypedDict, TypeVar, Unpack
 
 from wg_core import numbers
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import charging, entries, proof
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
-from wg_core.ledger.entries import Charge, Entry, Release, Rotation
+from wg_core.ledger.entries import Charge, Entry, PublicStatement, Release, Rotation
 from wg_core.ledger.price import check_mechanism, parse_sigma
 from wg_core.ledger.proof import Proof
 from wg_core.ledger.state import ROTATION_CONTEXT
 from wg_core.ledger.witness import WitnessRequest, requests_of
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.wire import canonical, signing, statistics_file
-from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.covered import CoveredStatement, CoveredStatistics
 from wg_core.wire.signing import PublicKey
 from wg_core.wire.statistics_file import StatisticsManifest
 
-E = TypeVar("E", Charge, Release)
+E = TypeVar("E", Charge, Release, PublicStatement)
 
 
 def check_statistics(charge: Charge, release: bytes) -> None:
@@ -46,23 +46,27 @@ def check_statistics(charge: Charge, release: bytes) -> None:
     )
 
 
-def verify_covered(
-    covered: CoveredStatistics,
-    *,
-    ledger_origin: str,
-    ledger_key: PublicKey,
-    witness_name: str | None,
-    witness_key: PublicKey | None,
-) -> None:
+class Place(TypedDict):
+    """Where an entry must stand.
+
+    Attributes:
+        ledger_origin: Origin of the site's ledger, known from enrolment.
+        ledger_key: Its signing key, known from enrolment or a verified rotation.
+        witness_name: Key name of the witness that must have cosigned; ``None`` only if the caller
+            witnesses the checkpoint itself (``witness_requests``), in the same transaction.
+        witness_key: Its key.
+    """
+
+    ledger_origin: str
+    ledger_key: PublicKey
+    witness_name: str | None
+    witness_key: PublicKey | None
+
+
+def verify_covered(covered: CoveredStatistics, **place: Unpack[Place]) -> None:
     """Check that a ledger entry covers the release.
 
     The site's signature on the release is not checked here (``statistics_file.decode_release``).
-
-    Args:
-        ledger_origin: Origin of the site's ledger, known from enrolment.
-        ledger_key: Its signing key, known from enrolment or a verified rotation.
-        witness_name: Key name of the witness that must have cosigned; ``None`` only if the
-            caller witnesses the checkpoint itself (``witness_requests``), in the same transaction.
 
     Raises:
         DecodeError: A part is not what it claims to be.
@@ -70,23 +74,23 @@ def verify_covered(
     """
     charge = _entry(covered.charge_entry, Charge, "charge entry")
     release = _entry(covered.release_entry, Release, "release entry")
-    for name, entry, data, text in (
-        ("charge", charge, covered.charge_entry, covered.charge_proof),
-        ("release", release, covered.release_entry, covered.release_proof),
-    ):
-        decoded = proof.decode(text, subject=f"{name} proof")
-        if entry.head.origin != ledger_origin:
-            raise VerificationError(
-                f"{name} entry: of log {entry.head.origin!r}, expected {ledger_origin!r}"
-            )
-        if decoded.index != entry.head.seq:
-            raise VerificationError(
-                f"{name} proof: of entry {decoded.index}, the entry says {entry.head.seq}"
-            )
-        _check_proof(decoded, data, name, ledger_origin, ledger_key, witness_name, witness_key)
+    _check_place("charge", charge, covered.charge_entry, covered.charge_proof, place)
+    _check_place("release", release, covered.release_entry, covered.release_proof, place)
     _check_pair(charge, release, covered.release)
     check_statistics(charge, covered.release)
     check_mechanism(charge)
+
+
+def verify_statement(covered: CoveredStatement, **place: Unpack[Place]) -> PublicStatement:
+    """Check that a public statement is on a ledger, and return it; all else as ``verify_covered``.
+
+    Raises:
+        DecodeError: A part is not what it claims to be.
+        VerificationError: It is not on the ledger.
+    """
+    statement = _entry(covered.entry, PublicStatement, "statement entry")
+    _check_place("statement", statement, covered.entry, covered.proof, place)
+    return statement
 
 
 def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key: bytes) -> bytes:
@@ -132,48 +136,53 @@ def read_new_key(entry: bytes) -> str:
     return rotation.new_key
 
 
-def witness_requests(covered: CoveredStatistics) -> tuple[WitnessRequest, ...]:
-    """The ``add-checkpoint`` requests that a release from a site without a network carries.
+def witness_requests(
+    covered: CoveredStatistics | CoveredStatement,
+) -> tuple[WitnessRequest, ...]:
+    """The ``add-checkpoint`` requests that a file from a site without a network carries.
 
     Raises:
         DecodeError: Its proof carries none: the checkpoint was cosigned elsewhere.
-        VerificationError: Its two proofs are for different checkpoints, of which one would stay
+        VerificationError: Its proofs are for different checkpoints, of which one would stay
             unwitnessed.
     """
-    charge = proof.decode(covered.charge_proof, subject="charge proof")
-    release = proof.decode(covered.release_proof, subject="release proof")
-    if charge.note.text != release.note.text:
-        raise VerificationError(
-            f"release proof: for a checkpoint of size {release.checkpoint.size}, the charge proof"
-            f" for another of size {charge.checkpoint.size}"
-        )
-    return requests_of(release)
+    *before, last = (proof.decode(text, subject="proof") for text in covered.proofs)
+    for other in before:
+        if other.note.text != last.note.text:
+            raise VerificationError(
+                f"release proof: for a checkpoint of size {last.checkpoint.size}, the charge proof"
+                f" for another of size {other.checkpoint.size}"
+            )
+    return requests_of(last)
 
 
-def is_cosigned(covered: CoveredStatistics, name: str, key: PublicKey) -> bool:
+def is_cosigned(covered: CoveredStatistics | CoveredStatement, name: str, key: PublicKey) -> bool:
     """Whether the checkpoints claim a cosignature of this key; says not that it holds."""
     return all(
         notes.lines_of(proof.decode(text, subject="proof").note, name, notes.COSIGNER, key)
-        for text in (covered.charge_proof, covered.release_proof)
+        for text in covered.proofs
     )
 
 
-def _check_proof(
-    decoded_proof: Proof,
-    data: bytes,
-    name: str,
-    origin: str,
-    key: PublicKey,
-    witness_name: str | None,
-    witness_key: PublicKey | None,
+def _check_place(
+    name: str, entry: Charge | Release | PublicStatement, data: bytes, text: bytes, place: Place
 ) -> None:
+    """Whether an entry is where its proof says, in a checkpoint that its site signed."""
+    decoded = proof.decode(text, subject=f"{name} proof")
+    origin, witness_name = place["ledger_origin"], place["witness_name"]
+    if entry.head.origin != origin:
+        raise VerificationError(f"{name} entry: of log {entry.head.origin!r}, expected {origin!r}")
+    if decoded.index != entry.head.seq:
+        raise VerificationError(
+            f"{name} proof: of entry {decoded.index}, the entry says {entry.head.seq}"
+        )
     try:
-        decoded_proof.verify(data)
-        checkpoints.verify(decoded_proof.note, origin, key)
+        decoded.verify(data)
+        checkpoints.verify(decoded.note, origin, place["ledger_key"])
         if witness_name is not None:
-            if witness_key is None:
+            if place["witness_key"] is None:
                 raise VerificationError(f"no key of witness {witness_name} is known")
-            checkpoints.verify_cosignature(decoded_proof.note, witness_name, witness_key)
+            checkpoints.verify_cosignature(decoded.note, witness_name, place["witness_key"])
     except VerificationError as error:
         raise VerificationError(f"{name} proof: {error}") from error
 

@@ -1,7 +1,8 @@
 """Answering a question: charge, sample, record, countersign, and only then hand out.
 
 ``answer`` is that order for every kind of release (``ReleaseKind``); ``STATISTICS`` is the one that
-there is.
+there is. A question at epsilon 0 is answered with what the plant states in public, a STATEMENT
+entry, and with nothing else.
 
 A release is made from the plant's snapshot (``data.snapshot``) and nothing else. No data folder is
 opened, so no answer depends on one. What can fail without a charge fails first: policy, snapshot,
@@ -54,7 +55,8 @@ from wg_core.site.home import ClientHome
 from wg_core.site.policy import check_message_type, check_query
 from wg_core.snapshot import Snapshot
 from wg_core.wire import canonical, protocol, signing, statistics_file
-from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire import covered as covered_files
+from wg_core.wire.covered import CoveredStatement, CoveredStatistics
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey
 
@@ -136,6 +138,8 @@ def answer(
     kind.check(config, query, encoder=encoder, now=arrived)
     with locks.release(home), open_ledger(home, at=arrived) as ledger:
         cosigning.enrol(ledger, config)
+        if query.is_free:
+            return _state(ledger, config, encoder, witness)
         charged = ledger.find(config.data.name, request_id=query.request_id)
         if charged is None:
             approval.check(home, config, ledger, query, arrived)
@@ -147,8 +151,35 @@ def answer(
             snapshot = current_snapshot(home, config, ledger, encoder=encoder)
             snapshot.check()  # a damaged one is found before it costs anything
             request, pack = kind.price(home, config, snapshot, query)
+            if config.data_sheet is not None:
+                _stated(ledger, config, encoder)
             charged = _release(ledger, request, pack, on_step, sampler)
         return _cover(kind, home, config, ledger, charged, witness, on_step)
+
+
+def _stated(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
+    """Index of the entry that says what the plant states in public."""
+    return ledger.record_statement(
+        dataset=config.data.name,
+        recipient=config.server.name,
+        encoder=encoder,
+        labels=config.data.labels,
+        data_sheet=config.data_sheet,
+    )
+
+
+def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: Witness | None) -> bytes:
+    """The public statement, covered: no record, snapshot or budget has a part in it.
+
+    Raises:
+        WitnessRefused, TooFewWitnesses: As of ``answer``.
+    """
+    name, seq = config.server.witness_name, _stated(ledger, config, encoder)
+    cosigning.collect(ledger, config, witness)
+    if not ledger.covered_by(seq, name):
+        cosigning.hand_out(ledger, config)
+    statement = CoveredStatement(ledger.entry(seq), ledger.inclusion_proof(seq, witness=name))
+    return covered_files.encode_statement(statement)
 
 
 def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
@@ -253,6 +284,7 @@ def make(
         sigma=sigma.hex(),
         sensitivity_squared=str(schema.sensitivity_squared()),
         purpose=request.use.purpose,
+        data_sheet=config.data_sheet,
         integers_sha256=canonical.sha256_hex(statistics_file.integers_to_bytes(integers)),
     )
     return statistics_file.encode_release(manifest, integers, key)

@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -28,6 +29,7 @@ from wg_core.site.home import ClientHome
 from wg_core.site.local_encoder import LocalEncoderConfig, LocalEncoderPin
 from wg_core.site.reading import ReadingConfig
 from wg_core.wire import protocol, signing
+from wg_core.wire.data_sheet import DataSheet
 
 CONFIG_LIMIT = 1 << 20
 LABEL_LIMIT = 1000
@@ -253,7 +255,7 @@ class ClientConfig:
 
     ``witnesses`` stand beside the server, and ``witness_quorum`` says how many of all, the server
     counted as one, must cosign before a release is sent; null: every one. ``language`` is that of
-    reports and commands; null: the environment's.
+    reports and commands; null: the environment's. ``data_sheet`` is public; null: none is stated.
     """
 
     site: str
@@ -262,6 +264,7 @@ class ClientConfig:
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
+    data_sheet: DataSheet | None = None
     witnesses: tuple[WitnessConfig, ...] = ()
     witness_quorum: int | None = None
     language: language.Code | None = None
@@ -340,6 +343,15 @@ def positive_decimal(text: str, subject: str) -> Decimal:
             f"{subject}: {text}, expected 1e-{_EXPONENT_LIMIT} to 1e{_EXPONENT_LIMIT}"
         )
     return value
+
+
+def read_data_sheet(path: Path) -> DataSheet:
+    """Read a data sheet that a person wrote.
+
+    Raises:
+        ConfigError: The file cannot be read, or a statement is unknown, missing or out of range.
+    """
+    return settings.parse(atomic.read_bytes(path, limit=CONFIG_LIMIT), DataSheet, str(path))
 
 
 def save(home: ClientHome, config: ClientConfig) -> None:

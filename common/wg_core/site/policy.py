@@ -46,28 +46,12 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
             f"query {query.request_id}: encoder {query.encoder[:16]}, this plant holds"
             f" {encoder[:16]}"
         )
-    check_release(
-        config,
-        epsilon=query.epsilon,
-        delta=query.delta,
-        purpose=query.purpose,
-        subject=f"query {query.request_id}",
+    subject, privacy = f"query {query.request_id}", config.privacy
+    prices = (
+        ("epsilon", query.epsilon, "max_request_epsilon", privacy.max_request_epsilon),
+        ("delta", query.delta, "cap_delta", privacy.cap_delta),
     )
-
-
-def check_release(
-    config: ClientConfig, *, epsilon: str, delta: str, purpose: str, subject: str
-) -> None:
-    """Refuse a release of any kind that costs more than is allowed, or is for something else.
-
-    Raises:
-        PolicyRefused: It does; the message begins with ``what``.
-    """
-    privacy = config.privacy
-    for name, requested, setting, largest in (
-        ("epsilon", epsilon, "max_request_epsilon", privacy.max_request_epsilon),
-        ("delta", delta, "cap_delta", privacy.cap_delta),
-    ):
+    for name, requested, setting, largest in () if query.is_free else prices:
         try:
             value = positive_decimal(requested, name)
         except ConfigError as error:
@@ -76,7 +60,7 @@ def check_release(
             raise PolicyRefused(
                 f"{subject}: {name} {requested}, this plant allows {largest} a request"
             )
-    if len(purpose) > PURPOSE_LIMIT or not purpose.isprintable():
+    if len(query.purpose) > PURPOSE_LIMIT or not query.purpose.isprintable():
         raise PolicyRefused(f"{subject}: purpose is too long or not printable")
-    if ANY_PURPOSE not in privacy.purposes and purpose not in privacy.purposes:
+    if ANY_PURPOSE not in privacy.purposes and query.purpose not in privacy.purposes:
         raise PolicyRefused(f"{subject}: this plant does not allow its purpose")

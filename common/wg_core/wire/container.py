@@ -82,6 +82,11 @@ def decode(
     return sections
 
 
+def kind_of(data: bytes) -> str:
+    """The kind that a container says it is of; ``DecodeError`` if it is none."""
+    return _header(data[:_PREFIX_LIMIT], len(data), "weightgate")[0].kind
+
+
 def layout(
     stream: BinaryIO, *, kind: str, version: int, names: tuple[str, ...], limit: int
 ) -> tuple[Span, ...]:
@@ -120,6 +125,8 @@ def _layout(
     prefix: bytes, total: int, kind: str, version: int, names: tuple[str, ...]
 ) -> tuple[Span, ...]:
     header, position = _header(prefix, total, kind)
+    if header.kind != kind:
+        raise DecodeError(f"{kind} file: found kind {header.kind!r}")
     if header.version != version:
         raise DecodeError(f"{kind} file: version {header.version}, this program reads {version}")
     present = tuple(section.name for section in header.sections)
@@ -147,8 +154,6 @@ def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
     header = canonical.decode(
         Header, prefix[start : start + size], subject=f"{kind} file header", limit=HEADER_LIMIT
     )
-    if header.kind != kind:
-        raise DecodeError(f"{kind} file: found kind {header.kind!r}")
     return header, start + size
 
 

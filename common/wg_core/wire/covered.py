@@ -1,9 +1,10 @@
-"""A covered release: what travels of a release that is on a ledger.
+"""A covered release, or statement: what travels of what is on a ledger.
 
 A container (``wg_core.wire.container``) with the release as it stands in the outbox, its two
 ledger entries, and for each a C2SP ``tlog-proof`` of its place in a checkpoint that the witness
 has cosigned. Nothing is verified here but the container's own hashes: ``wg_core.ledger`` checks
-that the entries cover the release.
+that the entries cover the release. A covered statement is an entry that says all by itself
+(``entries.PublicStatement``), and the proof of its place.
 """
 
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ from wg_core.wire import container, protocol
 
 VERSION = 1
 STATISTICS_KIND = f"{protocol.STATISTICS_KIND}-covered"
+STATEMENT_KIND = f"{protocol.STATISTICS_KIND}-statement"
+STATEMENT_LIMIT = 2 << 20  # Largest covered statement, in bytes: one entry and its proof
 
 _SECTIONS = ("release", "charge_entry", "release_entry", "charge_proof", "release_proof")
+_STATEMENT_SECTIONS = ("entry", "proof")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,29 @@ class CoveredStatistics:
     charge_proof: bytes
     release_proof: bytes
 
+    @property
+    def proofs(self) -> tuple[bytes, ...]:
+        """The proofs of its entries."""
+        return self.charge_proof, self.release_proof
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredStatement:
+    """A public statement with its proof, as raw bytes.
+
+    Attributes:
+        entry: Canonical bytes of the STATEMENT entry.
+        proof: C2SP ``tlog-proof`` of it.
+    """
+
+    entry: bytes
+    proof: bytes
+
+    @property
+    def proofs(self) -> tuple[bytes, ...]:
+        """The proof of its entry."""
+        return (self.proof,)
+
 
 def encode(covered: CoveredStatistics, kind: str) -> bytes:
     """Pack a covered release as a container of this kind."""
@@ -48,3 +75,21 @@ def decode(data: bytes, kind: str, limit: int) -> CoveredStatistics:
     """
     sections = container.decode(data, kind=kind, version=VERSION, names=_SECTIONS, limit=limit)
     return CoveredStatistics(**sections)
+
+
+def encode_statement(covered: CoveredStatement) -> bytes:
+    """Pack a covered statement."""
+    sections = {name: getattr(covered, name) for name in _STATEMENT_SECTIONS}
+    return container.encode(STATEMENT_KIND, VERSION, sections)
+
+
+def decode_statement(data: bytes) -> CoveredStatement:
+    """Unpack a covered statement; ``DecodeError`` if it is none."""
+    sections = container.decode(
+        data,
+        kind=STATEMENT_KIND,
+        version=VERSION,
+        names=_STATEMENT_SECTIONS,
+        limit=STATEMENT_LIMIT,
+    )
+    return CoveredStatement(**sections)

@@ -53,6 +53,7 @@ TOKEN_LIMIT = 4 << 10
 SHA256 = re.compile(r"[0-9a-f]{64}")
 RELEASE_ID_LIMIT = 64
 """Most hex digits of a release's id. The server's tables hold as many, and no more."""
+FREE = "0"  # Epsilon of a question for the public statement alone
 NUMBER_LIMIT = 40  # Most characters of an epsilon or delta that is asked for or released
 ORIGIN_LIMIT = 255  # Most characters of a ledger's origin
 CODE_LIMIT = 40  # Most characters of a refusal's word
@@ -104,7 +105,7 @@ class StatisticsQuery:
             answered with the stored bytes and charged once.
         site: The site that is asked.
         encoder: SHA-256 of the public encoder that the site must hold, hex.
-        epsilon: Epsilon asked for, decimal string.
+        epsilon: Epsilon asked for, decimal string; ``0``: nothing but the public statement.
         delta: Delta asked for, decimal string.
         purpose: What the release is for, in the operator's words; goes to the ledger.
         expires: Unix time in seconds after which the site does not answer.
@@ -118,6 +119,11 @@ class StatisticsQuery:
     delta: str
     purpose: str
     expires: int
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it asks for the public statement alone, which costs nothing."""
+        return self.epsilon == FREE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

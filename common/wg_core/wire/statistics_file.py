@@ -26,6 +26,7 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import container, protocol, signing
 from wg_core.wire import covered as covered_files
 from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signed_file import SignedFile
 from wg_core.wire.signing import PrivateKey, PublicKey
 
@@ -51,6 +52,7 @@ class StatisticsManifest:
         sigma: Standard deviation of the noise, grid units, as ``float.hex`` (exact).
         sensitivity_squared: Squared add/remove sensitivity, squared grid units, decimal string.
         purpose: What the release is for.
+        data_sheet: What the site states in public of the source of its records; None: nothing.
         integers_sha256: SHA-256 of the integers' bytes, hex.
         software: Name and version of the software that made it.
     """
@@ -67,6 +69,7 @@ class StatisticsManifest:
     sensitivity_squared: str
     purpose: str
     integers_sha256: str
+    data_sheet: DataSheet | None = None
     software: str = SOFTWARE
 
     def __post_init__(self) -> None:

@@ -56,7 +56,7 @@ def generate_from_file(
         other_releases = intake.releases_of_others(store, encoder=encoder, apart_from=stored.site)
         checkpoint = witness.attest(store.site(stored.site))
     request_id = secrets.token_hex(16)
-    package = make_package(home, intake.open_release(stored), other_releases, request_id, recipe)
+    package = make_package(home, intake.open_recipient(stored), other_releases, request_id, recipe)
     # Without the checkpoint the plant could not know that it was cosigned.
     package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)

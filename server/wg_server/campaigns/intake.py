@@ -1,11 +1,12 @@
-"""Taking a release in: signature, ledger coverage, whether it is what was asked for, and plausible.
+"""Taking in what a plant sends: signature, ledger coverage, whether it was asked for, plausible.
 
 The same function behind both paths. Over the network the checkpoint was cosigned before the
 release was sent. A file from a site without a network carries the consistency proof instead, and
 the checkpoint is cosigned here, by the same memory.
 
 A release that cannot be what it says (``plausibility``) was made and charged all the same: it is
-kept, in quarantine, where it enters nobody's weights until the operator says so.
+kept, in quarantine, where it enters nobody's weights until the operator says so. A public statement
+(epsilon 0) has no numbers: it is kept as a release is, and enters the weights of its plant alone.
 """
 
 import logging
@@ -15,13 +16,15 @@ from dataclasses import dataclass
 from wg_core import numbers
 from wg_core.errors import ConfigError, VerificationError, WgError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import proof, verify
+from wg_core.ledger import entries, proof, verify
+from wg_core.ledger.entries import PublicStatement
 from wg_core.ledger.note import Note
-from wg_core.wire import signing, statistics_file
-from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire import canonical, container, protocol, signing, statistics_file
+from wg_core.wire import covered as covered_files
+from wg_core.wire.covered import CoveredStatement, CoveredStatistics
 from wg_core.wire.signing import PublicKey
 from wg_server.campaigns import plausibility
-from wg_server.campaigns.release import Release
+from wg_server.campaigns.release import Recipient, Release, opened, releasing, stating
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import WitnessPolicy
 from wg_server.store.releases import StoredRelease
@@ -32,6 +35,8 @@ log = logging.getLogger(__name__)
 
 QUARANTINED = "quarantined"
 """Why a site's part of a campaign ended: its release is kept, and not used."""
+
+Covered = CoveredStatistics | CoveredStatement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,23 +56,25 @@ def accept(site: Site, data: bytes, terms: Asked, *, witness: Witness, now: floa
         VerificationError: It is not signed, not covered by a witnessed ledger, or not what was
             asked for.
     """
-    covered = statistics_file.decode_covered(data)
-    release = _open(site, covered, witness.name, witness.public_key)
+    covered = _decode(data)
+    plant = _open(site, covered, witness.name, witness.public_key)
     check_witnesses(site, covered, witness)
-    for field, got, want in (
-        ("encoder", release.manifest.schema.encoder, terms.encoder),
-        ("epsilon", numbers.exact(release.manifest.epsilon), numbers.exact(terms.epsilon)),
-        ("delta", numbers.exact(release.manifest.delta), numbers.exact(terms.delta)),
-    ):
+    rows: list[tuple[str, object, object]] = [("encoder", plant.encoder, terms.encoder)]
+    if plant.release is not None:
+        manifest = plant.release.manifest
+        rows.append(("delta", numbers.exact(manifest.delta), numbers.exact(terms.delta)))
+    epsilon = protocol.FREE if plant.release is None else plant.release.manifest.epsilon
+    rows.append(("epsilon", numbers.exact(epsilon), numbers.exact(terms.epsilon)))
+    for field, got, want in rows:
         if got != want:
             raise VerificationError(f"release of {site.name}: {field} is {got}, asked was {want}")
-    return _stored(site, data, release, now)
+    return _stored(site, data, plant, now)
 
 
 def accept_file(
     store: Store, data: bytes, *, encoder: str, witness: Witness, now: float
 ) -> StoredRelease:
-    """Verify a release that came as a file, witness its ledger if nobody did, and keep it.
+    """Verify what came as a file, witness its ledger if nobody did, and keep it.
 
     Whether it is ``used`` is for the caller to look at.
 
@@ -77,26 +84,34 @@ def accept_file(
         VerificationError: It does not hold, or is of another encoder.
         WitnessRefused: The site's ledger contradicts what was seen of it before.
     """
-    covered = statistics_file.decode_covered(data)
-    manifest = statistics_file.FILE.read_manifest(covered.release)
-    site = store.site(manifest.site)
+    covered = _decode(data)
+    claimed = _claimed(covered)
+    site = store.site(claimed.site)
     if site.state != "enrolled":
         raise ConfigError(f"site {site.name}: {site.state}, expected enrolled")
-    if manifest.schema.encoder != encoder:
+    if claimed.encoder != encoder:
         raise VerificationError(
-            f"release of {site.name}: encoder {manifest.schema.encoder[:16]}…, this server's is"
+            f"release of {site.name}: encoder {claimed.encoder[:16]}…, this server's is"
             f" {encoder[:16]}…"
         )
     if verify.is_cosigned(covered, witness.name, witness.public_key):
-        release = _open(site, covered, witness.name, witness.public_key)
+        plant = _open(site, covered, witness.name, witness.public_key)
         check_witnesses(site, covered, witness)
-    else:
-        release = _open(site, covered, None, None)
-        check_witnesses(site, covered, witness)
-        stored = store.find_release(manifest.release_id)
-        if stored is None or stored.data != data:
-            witness.countersign_file(site, verify.witness_requests(covered))
-    return store.add_release(_stored(site, data, release, now))
+        return store.add_release(_stored(site, data, plant, now))
+    plant = _open(site, covered, None, None)
+    check_witnesses(site, covered, witness)
+    release = _stored(site, data, plant, now)
+    stored = store.find_release(release.release_id)
+    if stored is None or stored.data != data:
+        witness.countersign_file(site, verify.witness_requests(covered))
+    return store.add_release(release)
+
+
+def open_recipient(stored: StoredRelease) -> Recipient:
+    """The plant that sent something which was verified when it came; errors as ``open_release``."""
+    if stored.epsilon == protocol.FREE:
+        return _claimed(_decode(stored.data))
+    return opened(open_release(stored))
 
 
 def open_release(stored: StoredRelease) -> Release:
@@ -127,37 +142,37 @@ def check_used(release: StoredRelease) -> None:
 
 def releases_of_others(store: Store, *, encoder: str, apart_from: str) -> Sequence[Release]:
     """Other sites' newest releases that are used, opened; as ``newest_releases``."""
-    releases = newest_releases(store, encoder=encoder, opened={}, apart_from=apart_from)
+    releases = newest_releases(store, encoder=encoder, known={}, apart_from=apart_from)
     return tuple(releases.values())
 
 
 def newest_releases(
-    store: Store, *, encoder: str, opened: Mapping[str, Release], apart_from: str = ""
+    store: Store, *, encoder: str, known: Mapping[str, Release], apart_from: str = ""
 ) -> dict[str, Release]:
     """Every site's newest release that is used, by its id.
 
     One that cannot be opened any more is left out, and named in the log.
 
     Args:
-        opened: Releases that were opened before, by id; these are not opened again.
+        known: Releases that were opened before, by id; these are not opened again.
         apart_from: A site whose releases are left out.
     """
     releases = {}
     for release_id in store.newest_ids(encoder=encoder, apart_from=apart_from):
         try:
-            releases[release_id] = opened.get(release_id) or open_release(store.release(release_id))
+            releases[release_id] = known.get(release_id) or open_release(store.release(release_id))
         except WgError as error:
             log.error("release %s is left out: %s", release_id, error)
     return releases
 
 
-def check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) -> None:
+def check_witnesses(site: Site, covered: Covered, witness: Witness) -> None:
     """Whether as many witnesses cosigned as ``server.yaml`` wants, this server counted as one.
 
     Raises:
         VerificationError: They did not.
     """
-    for text in (covered.charge_proof, covered.release_proof):
+    for text in covered.proofs:
         note = proof.decode(text, subject="proof").note
         count = 1 + sum(_cosigned(note, policy) for policy in witness.others)
         if count < witness.quorum:
@@ -176,32 +191,60 @@ def _cosigned(note: Note, witness: WitnessPolicy) -> bool:
     return True
 
 
+def _decode(data: bytes) -> Covered:
+    """What travels, by the kind that it says it is of."""
+    if container.kind_of(data) == covered_files.STATEMENT_KIND:
+        return covered_files.decode_statement(data)
+    return statistics_file.decode_covered(data)
+
+
+def _claimed(covered: Covered) -> Recipient:
+    """The plant as a file names it; whether that holds is not checked."""
+    if isinstance(covered, CoveredStatistics):
+        return releasing(statistics_file.FILE.read_manifest(covered.release))
+    statement = entries.decode(covered.entry, subject="statement entry")
+    if not isinstance(statement, PublicStatement):
+        raise VerificationError(f"statement entry: is a {statement.head.kind} entry")
+    return stating(statement)
+
+
 def _open(
-    site: Site,
-    covered: CoveredStatistics,
-    witness_name: str | None,
-    witness_key: PublicKey | None,
-) -> Release:
-    key = signing.public_from_hex(site.signing_key)
-    release = Release(*statistics_file.decode_release(covered.release, key))
-    if release.manifest.site != site.name:
-        raise VerificationError(f"release of {site.name}: it names site {release.manifest.site!r}")
-    verify.verify_covered(
-        covered,
-        ledger_origin=site.ledger_origin,
-        ledger_key=signing.public_from_hex(site.ledger_key),
-        witness_name=witness_name,
-        witness_key=witness_key,
-    )
-    return release
+    site: Site, covered: Covered, witness_name: str | None, witness_key: PublicKey | None
+) -> Recipient:
+    place: verify.Place = {
+        "ledger_origin": site.ledger_origin,
+        "ledger_key": signing.public_from_hex(site.ledger_key),
+        "witness_name": witness_name,
+        "witness_key": witness_key,
+    }
+    if isinstance(covered, CoveredStatistics):
+        key = signing.public_from_hex(site.signing_key)
+        plant = opened(Release(*statistics_file.decode_release(covered.release, key)))
+    else:
+        plant = stating(verify.verify_statement(covered, **place))
+    if plant.site != site.name:
+        raise VerificationError(f"release of {site.name}: it names site {plant.site!r}")
+    if isinstance(covered, CoveredStatistics):
+        verify.verify_covered(covered, **place)
+    return plant
 
 
-def _reasons(release: Release) -> str:
-    return "\n".join(plausibility.reasons(release.statistics))
-
-
-def _stored(site: Site, data: bytes, release: Release, now: float) -> StoredRelease:
-    reasons = _reasons(release)
+def _stored(site: Site, data: bytes, plant: Recipient, now: float) -> StoredRelease:
+    release = plant.release
+    if release is None:
+        entry = covered_files.decode_statement(data).entry
+        return StoredRelease(
+            release_id=canonical.sha256_hex(entry)[:32],
+            site=site.name,
+            encoder=plant.encoder,
+            epsilon=protocol.FREE,
+            delta=protocol.FREE,
+            received=now,
+            signing_key=site.signing_key,
+            data=data,
+            standing="plausible",
+        )
+    reasons = "\n".join(plausibility.reasons(release.statistics))
     if reasons:
         log.error(
             "release %s of %s: quarantined: %s", release.manifest.release_id, site.name, reasons

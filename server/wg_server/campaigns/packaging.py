@@ -18,7 +18,7 @@ from wg_common import catalogue, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.errors import VerificationError
 from wg_core.wire import canonical, signing
-from wg_server.campaigns.release import Release
+from wg_server.campaigns.release import Recipient, Release
 from wg_server.generator import versions
 from wg_server.generator.versions import Recipe, Version
 from wg_server.site.home import ServerHome
@@ -31,18 +31,18 @@ PACKAGE_LIFE = datetime.timedelta(days=30)
 log = logging.getLogger(__name__)
 
 
-MakePackage = Callable[[ServerHome, Release, Sequence[Release], str, Recipe], bytes]
-"""Makes the signed bytes of a ``.wgw`` for the site of the release: as ``make_package``."""
+MakePackage = Callable[[ServerHome, Recipient, Sequence[Release], str, Recipe], bytes]
+"""Makes the signed bytes of a ``.wgw`` for a plant: as ``make_package``."""
 
 
 def make_package(
     home: ServerHome,
-    own_release: Release,
+    plant: Recipient,
     other_releases: Sequence[Release],
     request_id: str,
     recipe: Recipe,
 ) -> bytes:
-    """Generate candidates for the site of ``own_release`` and pack them, signed.
+    """Generate candidates for a plant and pack them, signed.
 
     Args:
         other_releases: Releases of other sites; free post-processing of what they released.
@@ -58,10 +58,10 @@ def make_package(
     version = versions.read(home, recipe.generator)
     version.require(recipe.architecture)
     generation = _generate(
-        home, version, own_release, other_releases, recipe, seed=int(request_id[:8], 16)
+        home, version, plant, other_releases, recipe, seed=int(request_id[:8], 16)
     )
     for alarm in generation.generated.report.alarms:
-        log.warning("package for %s: %s", own_release.manifest.site, alarm)
+        log.warning("package for %s: %s", plant.site, alarm)
     tensors = weights_package.pack_tensors(
         {candidate.name: candidate.tensors for candidate in generation.generated.candidates}
     )
@@ -69,13 +69,13 @@ def make_package(
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
-        site=own_release.manifest.site,
+        site=plant.site,
         architecture=recipe.architecture,
         plan=generation.plan,
-        encoder=own_release.manifest.schema.encoder,
+        encoder=plant.encoder,
         generator=generation.generator,
-        labels=own_release.manifest.schema.labels,
-        own_release=own_release.manifest.release_id,
+        labels=plant.labels,
+        own_release=plant.release_id,
         memory_releases=tuple(release.manifest.release_id for release in other_releases),
         candidates=_described(generation.generated),
         tensors_sha256=canonical.sha256_hex(tensors),
@@ -108,7 +108,7 @@ class _Made:
 def _generate(
     home: ServerHome,
     version: Version,
-    own_release: Release,
+    plant: Recipient,
     other_releases: Sequence[Release],
     recipe: Recipe,
     *,
@@ -121,7 +121,8 @@ def _generate(
     heads = generation.load_generator(version.heads)
     if heads.id != version.summary.generator:
         raise VerificationError(f"{version.heads}: not the package that its model card names")
-    labels = own_release.manifest.schema.labels
+    labels = plant.labels
+    statistics = None if plant.release is None else plant.release.statistics
     releases = [
         generation.SiteRelease(release.manifest.site, release.statistics)
         for release in other_releases
@@ -132,14 +133,12 @@ def _generate(
         generated = networks.generate_networks(
             generator,
             recipe.architecture,
-            own_release.statistics,
+            statistics,
             releases,
             labels,
             samples=samples,
             seed=seed,
         )
         return _Made(generated, generator.id, architecture.widest(generator.parts.weight_plan))
-    generated = generation.generate(
-        heads, own_release.statistics, releases, labels, samples=samples, seed=seed
-    )
+    generated = generation.generate(heads, statistics, releases, labels, samples=samples, seed=seed)
     return _Made(generated, heads.id, catalogue.HEAD_PLAN)

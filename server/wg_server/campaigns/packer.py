@@ -131,16 +131,16 @@ class Packer:
             return weights_file.sha256(path)
         stored = self._store.release(task.release_id)
         intake.check_used(stored)
-        own_release = intake.open_release(stored)
+        plant = intake.open_recipient(stored)
         everybody = self._everybody(campaign.encoder)
         other_releases = [release for release in everybody if release.manifest.site != task.site]
         recipe = recipe_of(campaign)
-        data = self._make_package(self._home, own_release, other_releases, task.delivery_id, recipe)
+        data = self._make_package(self._home, plant, other_releases, task.delivery_id, recipe)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return canonical.sha256_hex(data)
 
     def _everybody(self, encoder: str) -> Sequence[Release]:
         """The newest release of every site that is used; each is opened once."""
-        self._opened = intake.newest_releases(self._store, encoder=encoder, opened=self._opened)
+        self._opened = intake.newest_releases(self._store, encoder=encoder, known=self._opened)
         return tuple(self._opened.values())

@@ -1,8 +1,10 @@
-"""A release as packages are made of it."""
+"""A release that was taken in, and the plant that a package is made for."""
 
 from dataclasses import dataclass
 
+from wg_core.ledger.entries import PublicStatement
 from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.statistics_file import StatisticsManifest
 
 
@@ -12,3 +14,53 @@ class Release:
 
     manifest: StatisticsManifest
     statistics: NoisyStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """The plant that a package is made for, by what it sent.
+
+    Attributes:
+        site: Its name.
+        encoder: SHA-256 of its public encoder, hex.
+        labels: Its label domain, in the order of class rows.
+        data_sheet: What it states in public of the source of its records; None: nothing.
+        release: What it released; None: nothing but this was stated, and the epsilon is 0.
+    """
+
+    site: str
+    encoder: str
+    labels: tuple[str, ...]
+    data_sheet: DataSheet | None
+    release: Release | None = None
+
+    @property
+    def release_id(self) -> str:
+        """Id of the release; empty where there is none."""
+        return "" if self.release is None else self.release.manifest.release_id
+
+
+def releasing(manifest: StatisticsManifest, release: Release | None = None) -> Recipient:
+    """The plant that a release's manifest names."""
+    return Recipient(
+        site=manifest.site,
+        encoder=manifest.schema.encoder,
+        labels=manifest.schema.labels,
+        data_sheet=manifest.data_sheet,
+        release=release,
+    )
+
+
+def opened(release: Release) -> Recipient:
+    """The plant that made a release."""
+    return releasing(release.manifest, release)
+
+
+def stating(statement: PublicStatement) -> Recipient:
+    """The plant that made a public statement."""
+    return Recipient(
+        site=statement.site,
+        encoder=statement.encoder,
+        labels=statement.labels,
+        data_sheet=statement.data_sheet,
+    )

@@ -4,6 +4,7 @@ Each site has a clock of its own. It starts when asking is first allowed, starts
 is first asked, and again when its package is there. So nobody's time runs out before the site was
 asked while it was there, and a site that is away holds up nobody else:
 
+- In a campaign at epsilon 0 nobody waits for anybody: nothing is pooled in it.
 - The first packages are made when ``min_sites`` releases are in and ``grace_seconds`` are over, or
   when no other site is waited for.
 - A site that releases later is served at once.
@@ -43,7 +44,7 @@ def overdue(campaign: Campaign, now: float) -> list[Task]:
 
 def packages_from(campaign: Campaign) -> float | None:
     """When the first packages may be made, Unix seconds; zero: now; None: not known yet."""
-    if not _waiting(campaign) or any(task.made for task in campaign.tasks):
+    if campaign.is_free or not _waiting(campaign) or any(task.made for task in campaign.tasks):
         return 0.0
     answered = sorted(task.answered for task in campaign.tasks if task.state in IN_TASKS)
     if len(answered) < campaign.min_sites:
@@ -89,7 +90,8 @@ class _Arrivals:
 
     @classmethod
     def of(cls, campaign: Campaign) -> Self:
-        released_tasks = [task for task in campaign.tasks if task.state in IN_TASKS]
+        tasks = () if campaign.is_free else campaign.tasks
+        released_tasks = [task for task in tasks if task.state in IN_TASKS]
         grace = campaign.grace_seconds if _waiting(campaign) else None
         return cls(sorted((task.received, task.site) for task in released_tasks), grace)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from wg_core import numbers
 from wg_core.errors import ConfigError, WgError
+from wg_core.wire import protocol
 from wg_server.generator import versions
 from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome
@@ -25,7 +26,7 @@ class Order:
 
     Attributes:
         sites: Names; empty: all that are enrolled.
-        epsilon: Asked of each site, decimal string.
+        epsilon: Asked of each site, decimal string; ``0``: its public statement alone.
         delta: Asked of each site, decimal string.
         purpose: What the releases are for.
         collect_seconds: How long a site may take to answer; None: as ``server.yaml`` says.
@@ -48,6 +49,8 @@ class Order:
     def __post_init__(self) -> None:
         for name, bound in (("epsilon", None), ("delta", 1)):
             amount = numbers.exact(getattr(self, name), subject=name)
+            if name == "epsilon" and self.epsilon == protocol.FREE:
+                continue
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
         if not 0 < len(self.purpose) <= PURPOSE_LIMIT or not self.purpose.isprintable():

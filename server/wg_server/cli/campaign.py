@@ -8,8 +8,8 @@ import click
 
 from wg_core import cli
 from wg_core.errors import PeerError
-from wg_core.options import DELTA, EPSILON
-from wg_core.wire import canonical
+from wg_core.options import DELTA, Price
+from wg_core.wire import canonical, protocol
 from wg_server.campaigns import absence, reasons, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.starting import Order, retry, start
@@ -22,7 +22,11 @@ from wg_server.store.sites import Store
 
 _ID = click.argument("campaign_id", metavar="ID")
 _epsilon_option = click.option(
-    "--epsilon", type=EPSILON, default="1", show_default=True, help="Epsilon asked of each site."
+    "--epsilon",
+    type=Price(also=protocol.FREE),
+    default="1",
+    show_default=True,
+    help="Epsilon asked of each site; 0: weights by class names and data sheet alone.",
 )
 _delta_option = click.option(
     "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError
+from wg_core.wire import protocol
 from wg_server.store import database, schema
 
 CampaignState = Literal[
@@ -95,7 +96,7 @@ class Campaign:
         id: Its id.
         created: When it was queued.
         purpose: What the releases are for.
-        epsilon: Asked of each site.
+        epsilon: Asked of each site; ``0``: its public statement alone.
         delta: Asked of each site.
         encoder: The encoder that sites must hold.
         collect_seconds: How long a site may take to answer.
@@ -130,6 +131,11 @@ class Campaign:
     generator: str = ""
     architecture: str = ""
     tasks: tuple[Task, ...]
+
+    @property
+    def is_free(self) -> bool:
+        """Whether sites are asked for their public statement alone."""
+        return self.epsilon == protocol.FREE
 
     def task(self, site: str) -> Task:
         """The part of a site, or ``ConfigError``."""

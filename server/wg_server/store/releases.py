@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError, VerificationError
+from wg_core.wire import protocol
 from wg_server.store import database, schema
 
 Standing = Literal["plausible", "quarantined", "accepted", "rejected"]
@@ -71,7 +72,7 @@ class ReleaseTable:
     def newest_release(self, site: str) -> StoredRelease | None:
         """The release of a site that came last, whatever its standing, if there is one."""
         table = schema.release
-        query = sa.select(table).where(table.c.site == site)
+        query = sa.select(table).where(table.c.site == site, table.c.epsilon != protocol.FREE)
         row = database.first(self.engine, query.order_by(table.c.received.desc()).limit(1))
         return None if row is None else StoredRelease(**row._mapping)
 
@@ -112,6 +113,7 @@ def _newest(encoder: str, apart_from: str) -> sa.Select[Any]:
             releases.c.encoder == encoder,
             releases.c.site != apart_from,
             releases.c.standing.in_(USED),
+            releases.c.epsilon != protocol.FREE,  # a public statement has no statistics
             sites.c.state != "revoked",
         )
     )

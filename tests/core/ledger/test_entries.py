@@ -12,6 +12,7 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.core.wire.test_data_sheet import SHEETS
 
 from wg_core.errors import DecodeError
 from wg_core.ledger import entries, statement
@@ -64,6 +65,9 @@ NAMED: dict[str, st.SearchStrategy[Any]] = {
     "mu_squared_after": whole,
     "epsilon_before": decimals,
     "epsilon_after": decimals,
+    "encoder": digests,
+    "labels": st.lists(text.filter(bool), min_size=1, max_size=3, unique=True).map(tuple),
+    "data_sheet": st.none() | st.sampled_from(SHEETS),
 }
 
 

@@ -50,7 +50,7 @@ def test_a_query_within_the_policy_passes() -> None:
         {"epsilon": "4.0001"},
         {"epsilon": "nan"},
         {"epsilon": "-1"},
-        {"epsilon": "0"},
+        {"epsilon": "0.0"},
         {"epsilon": "Infinity"},
         {"epsilon": "one"},
         {"delta": "1e-4"},

@@ -144,9 +144,9 @@ class Stage:
         request_id: str,
         recipe: Recipe,
     ) -> bytes:
-        self.before_package(own.manifest.site)
+        self.before_package(own.site)
         names = tuple(sorted(each.manifest.site for each in others))
-        self.packages.append((own.manifest.site, request_id, names))
+        self.packages.append((own.site, request_id, names))
         self.generators.append(recipe.generator)
         return b"package"
 
@@ -229,5 +229,8 @@ def make_stage(
         intake,
         "open_release",
         lambda release: SimpleNamespace(manifest=SimpleNamespace(site=release.site)),
+    )
+    monkeypatch.setattr(
+        intake, "open_recipient", lambda release: SimpleNamespace(site=release.site)
     )
     return Stage(home, store, nodes)

@@ -65,6 +65,13 @@ def test_first_packages_wait_for_enough_releases_and_then_for_the_grace() -> Non
     assert names(schedule.to_package(two, 115.0)) == ["a", "b"]
 
 
+def test_at_epsilon_zero_nobody_waits_and_nothing_gets_better() -> None:
+    first = released("a", 105.0, state="delivered", made=106.0)
+    free = campaign(first, released("b", 110.0), task("c"), epsilon="0")
+    assert names(schedule.to_package(free, 110.0)) == ["b"]
+    assert schedule.better_from(free, first) is None
+
+
 @pytest.mark.parametrize("state", ["refused", "failed", "expired"])
 def test_nobody_waits_for_a_site_that_is_out(state: Any) -> None:
     found = campaign(released("a", 101.0), task("b", state=state), min_sites=2)

@@ -1,0 +1,46 @@
+"""Weights before any release: installed commands, from a data sheet to a kept model, epsilon 0."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from tests.homes import make
+
+from wg_core import __version__
+from wg_server.site.home import ServerHome
+
+SITE = "plant-new"
+SHEET = "camera: {millimetres_per_pixel: 0.05, light: ambient, colour: true}\n"
+pytestmark = pytest.mark.timeout(1200)  # against hangs: it starts several commands
+
+
+def test_a_plant_that_released_nothing_keeps_a_model_at_epsilon_zero(tmp_path: Path) -> None:
+    with tarfile.open(make.FOLDER / f"{__version__}.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    server, plant = tmp_path / make.SERVER, tmp_path / "new"
+    of_server, of_plant = ("--home", server), ("--home", plant)
+    sheet, statement, package = (tmp_path / name for name in ("sheet.yaml", "x.wgs", "x.wgw"))
+    sheet.write_text(SHEET)
+    with make.serving(server):
+        token = make.command("wg-server", "enroll", *of_server, SITE)["token"]
+        words = "--data", tmp_path / make.DATA / make.RECORDS, "--data-sheet", sheet
+        encoder = "--encoder", ServerHome(server).encoder_id()
+        make.command("wg-client", "init", *of_plant, "--join", token, *words, *encoder)
+    checked = make.command("wg-client", "check", *of_plant)
+    assert checked["data_sheet"]["camera"]["millimetres_per_pixel"] == "0.05"
+
+    said = make.command("wg-client", "statistics", *of_plant, "--epsilon", "0", "--out", statement)
+    assert (said["charged"], said["epsilon_spent"]) == (False, 0.0)
+    files = "--statistics", statement, "--out", package
+    assert make.command("wg-server", "generate", *of_server, *files)["site"] == SITE
+    applied = make.command("wg-client", "apply", *of_plant, package, good=(0, 6))
+    assert applied["kept"], applied
+
+    evidence = tmp_path / "evidence"
+    make.command("wg-server", "export", *of_server, "--site", SITE, "--out", evidence)
+    verdict = make.command("wg-audit", "verify", plant, "--server", evidence)
+    assert verdict["verified"], verdict
+    assert (verdict["statements"], verdict["charges"], verdict["releases"]) == (1, 0, 0)
+    assert verdict["epsilon"]["primary"] == 0.0
