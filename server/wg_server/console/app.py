@@ -30,6 +30,7 @@ def console_routes(source: Source, *, form_seconds: float = 20.0) -> list[BaseRo
         "/": pages.overview,
         "/sites": pages.sites,
         "/sites/{site}": pages.site,
+        "/sites/{site}/evidence": pages.evidence,
         "/campaigns": pages.campaigns,
         "/campaigns/new": pages.new_campaign,
         "/campaigns/{id}": pages.campaign,

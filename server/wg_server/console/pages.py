@@ -2,18 +2,20 @@
 
 import datetime
 import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from starlette.responses import Response
 
 from wg_core.errors import ConfigError, WgError
 from wg_core.wire.protocol import check_site_name
-from wg_server.campaigns import starting
+from wg_server.campaigns import auditors, starting
 from wg_server.console import views
 from wg_server.console.views import Alert
 from wg_server.console.web import NotFound, Visit
@@ -85,6 +87,20 @@ def site(visit: Visit) -> Response:
         events=views.history(visit.source, visit.speech, row.site),
         held=notes,
     )
+
+
+def evidence(visit: Visit) -> Response:
+    """What an auditor needs of one site, as ``wg-server export`` writes it, in one archive."""
+    name = visit.request.path_params["site"]
+    if name not in {known.name for known in visit.source.store.sites()}:
+        raise NotFound(name)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "evidence"
+        auditors.export(visit.source.home, out, [name])
+        archive = shutil.make_archive(str(Path(folder) / "archive"), "zip", out)
+        data = Path(archive).read_bytes()
+    headers = {"content-disposition": f'attachment; filename="evidence-{name}.zip"'}
+    return Response(data, media_type="application/zip", headers=headers)
 
 
 def campaigns(visit: Visit) -> Response:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import io
 import re
 import shutil
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,6 +249,30 @@ def test_a_join_token_is_shown_once_with_the_encoders_hash(
     assert found.headers["cache-control"] == "no-store"
     assert store.site("plant-c").state == "invited"
     assert ("enroll", "plant-c") in acts(store)
+
+
+def test_an_auditors_evidence_is_of_one_site(
+    operator: Operator, store: Store, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def export(home: ServerHome, out: Path, names: list[str]) -> None:
+        asked.append(names)
+        (out / names[0]).mkdir(parents=True)
+        (out / names[0] / "a.wgs").write_bytes(b"a release")
+
+    monkeypatch.setattr("wg_server.campaigns.auditors.export", export)
+    for name in ("plant-a", "plant-b"):
+        enrol(store, name)
+    assert operator.get("/sites/plant-a/evidence").status_code == 303  # to the login
+    operator.login(token)
+    assert "/sites/plant-a/evidence" in operator.get("/sites/plant-a").text
+    found = operator.get("/sites/plant-a/evidence")
+    assert found.headers["content-disposition"].endswith('filename="evidence-plant-a.zip"')
+    with zipfile.ZipFile(io.BytesIO(found.content)) as archive:
+        assert archive.read("plant-a/a.wgs") == b"a release"
+    assert asked == [["plant-a"]]
+    assert operator.get("/sites/nobody/evidence").status_code == 404
 
 
 def test_what_is_not_there_or_no_form_is_said_so(operator: Operator, token: str) -> None:
