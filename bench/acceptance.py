@@ -192,7 +192,7 @@ def judge(
 def told(outcome: Outcome, labels: tuple[str, ...], test: tuple[Floats, Ints]) -> dict[str, object]:
     """What the first screen, the bounds and sure calls say of a plant, and what came true.
 
-    The first class counts as the good one. Half of the test records are the acceptance set.
+    The first class counts as the good one. A fifth of the test records is the acceptance set.
     """
     gone = np.array([name in outcome.unseen(labels) for name in labels])
     named = defects.figures(outcome, labels, labels[:1]).named
@@ -206,16 +206,14 @@ def told(outcome: Outcome, labels: tuple[str, ...], test: tuple[Floats, Ints]) -
         found |= {"change": change_of(*ends), "ends": ends, "came": gain}
     good = np.arange(len(labels)) == 0
     rows = np.random.default_rng(len(y)).permutation(len(y))
-    halves = [score(logits[half], y[half], good).at(0.5) for half in np.array_split(rows, 2)]
-    pairs = zip(*((each.false_accepts, each.false_rejects) for each in halves), strict=True)
+    parts = [score(logits[half], y[half], good).at(0.5) for half in np.split(rows, [len(y) // 5])]
+    pairs = zip(*((each.false_accepts, each.false_rejects) for each in parts), strict=True)
     found["bounds"] = [
         [a.most(), b.wrong / b.records] for a, b in pairs if a and b and a.records and b.records
     ]
     out_of_fold = kept.fitted.logits
     if out_of_fold is not None:
-        mistaken = kept.fitted.leave_class_out.mistaken
-        mass = outcome.records.unseen_mass
-        least = sure_above(out_of_fold, outcome.labels, WRONG, mass, mistaken)
+        least = sure_above(out_of_fold, outcome.labels, WRONG, outcome.records.unseen_mass)
         chances = softmax(logits, axis=1)
         sure = (chances.max(axis=1) >= least) & ~gone[logits.argmax(axis=1)]
         found["sure"] = [int(sure.sum()), int((sure & ~right).sum())]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 from wg_client.fitting.folds import Folds
 from wg_client.fitting.learners import Learner, fit_parts
@@ -45,22 +45,16 @@ class LeaveClassOut:
     Attributes:
         losses: Log loss on the records of each class left out, nats, ``[C]``.
         recalls: Share of them that was recognised, ``[C]``.
-        mistaken: Probability of the likeliest class with records, of each of these records: what
-            a wrong call would be made with. In any order.
     """
 
     losses: Floats = field(default_factory=_nothing)
     recalls: Floats = field(default_factory=_nothing)
-    mistaken: Floats = field(default_factory=_nothing)
 
 
 def of_logits(logits: Floats, labels: Ints) -> LeaveClassOut:
     """Of logits ``[n, K]`` that no record of the record's class had a part in."""
     losses, right = log_loss(logits, labels), logits.argmax(axis=1) == labels
-    others = softmax(logits, axis=1)
-    others[np.arange(len(labels)), labels] = 0.0
-    mistaken = others[:, np.unique(labels)].max(axis=1)
-    return LeaveClassOut(class_means(losses, labels), class_means(right, labels), mistaken)
+    return LeaveClassOut(class_means(losses, labels), class_means(right, labels))
 
 
 def class_means(values: NDArray[np.generic], labels: Ints) -> Floats:
@@ -113,12 +107,6 @@ class _Asked:
         """Share of the class left out that is recognised."""
         return float(np.mean(self.first[self.own] & (self.margin[self.own] + bias > 0)))
 
-    def mistaken(self, bias: float) -> Floats:
-        """Probability of the likeliest class with records, of each record of the class left out."""
-        best = (self.true - self.margin)[self.own]
-        total = np.logaddexp(self.seen[self.own], self.unseen[self.own] + bias)
-        return np.asarray(np.exp(best - total))
-
     def _of(self, rows: Mask, of_held_out: bool, classes: int, biases: Floats = _BIASES) -> Floats:
         total = np.logaddexp(self.seen[rows, None], self.unseen[rows, None] + biases)
         return robust_loss(np.exp(self.true[rows, None] + of_held_out * biases - total), classes)
@@ -163,14 +151,13 @@ class LearnerTrials:
     def of(self, learner: int) -> LeaveClassOut:
         """What one learner does of each class left out, at the bias that the others ask for."""
         by_class = self._losses(np.ones(self._judged, dtype=bool))
-        losses, recalls, mistaken = [], [], []
+        losses, recalls = [], []
         for index, tried in enumerate(self._tried):
             remaining = np.delete(by_class, index, axis=0) if len(by_class) > 1 else by_class
             bias = float(self._best(remaining)[0][learner])
             losses.append(tried[learner].own_loss(bias, self._classes))
             recalls.append(tried[learner].recall(bias))
-            mistaken.append(tried[learner].mistaken(bias))
-        return LeaveClassOut(np.array(losses), np.array(recalls), np.concatenate(mistaken))
+        return LeaveClassOut(np.array(losses), np.array(recalls))
 
     def _losses(self, in_training: Mask) -> Floats:
         """``[classes left out, learners, biases]``."""

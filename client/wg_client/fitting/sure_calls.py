@@ -8,13 +8,7 @@ from wg_client.fitting.linear_head import Floats, Ints
 NEVER = 2.0  # Instead of a probability: no call is sure
 
 
-def sure_above(
-    logits: Floats,
-    labels: Ints,
-    wrong: float,
-    unseen_mass: float = 0.0,
-    mistaken: Floats | None = None,
-) -> float:
+def sure_above(logits: Floats, labels: Ints, wrong: float, unseen_mass: float = 0.0) -> float:
     """Least probability of a sure call.
 
     Args:
@@ -22,25 +16,17 @@ def sure_above(
         labels: ``[n]``, n at least 1.
         wrong: Share of sure calls that may be wrong. One wrong call more than was seen is counted,
             as for the next record (Angelopoulos et al. 2022, arXiv 2208.02814).
-        unseen_mass: Share of future records of classes without any here, which are never called by
-            their own label and sure.
-        mistaken: With what probability records of classes left out were called by another label;
-            None or empty: any of them may be called so with certainty.
+        unseen_mass: Share of future records of classes without any here. Nothing tells how they
+            are called, so that all of them count as sure and wrong.
 
     Returns:
         ``NEVER`` if no threshold does it.
     """
     chances = softmax(logits[0], axis=1)
-    best, errors = chances.max(axis=1), chances.argmax(axis=1) != labels
-    one = (1 - unseen_mass) / len(labels)
-    weights = np.full(len(labels), one)
-    if unseen_mass:
-        unknown = np.ones(1) if mistaken is None or not len(mistaken) else mistaken
-        best = np.concatenate([unknown, best])
-        errors = np.concatenate([np.ones(len(unknown), dtype=bool), errors])
-        share = np.full(len(unknown), unseen_mass / len(unknown))
-        weights = np.concatenate([share, weights])
+    best = chances.max(axis=1)
     order = np.argsort(-best, kind="stable")
-    counts = np.cumsum(weights[order])
-    good = np.flatnonzero(np.cumsum((weights * errors)[order]) + one <= wrong * (counts + one))
+    errors = np.cumsum(chances.argmax(axis=1)[order] != labels[order])
+    counts = np.arange(1, len(order) + 1)
+    unseen = unseen_mass * len(labels) / (1 - unseen_mass)  # in records
+    good = np.flatnonzero(errors + 1 + unseen <= wrong * (counts + 1 + unseen))
     return float(best[order][good[-1]]) if len(good) else NEVER

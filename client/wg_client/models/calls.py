@@ -1,9 +1,10 @@
 """What a call is worth: sure, unsure, or of a record that is new.
 
 ``sure`` and ``unsure`` are told apart by the probability, at the least value above which, out of
-fold, no larger share of calls was wrong than the policy allows (``prediction.wrong``), records of
-classes that the plant has none of counted with their expected share. ``new`` is a
-record whose likeness to the plant's own is at most ``prediction.new`` (``novelty``): of its label
+fold, no larger share of calls was wrong than the policy allows (``prediction.wrong``). Records of
+classes that the plant has none of count with their expected share as if all were called wrong and
+sure: where that is more than may be wrong, no call is sure; and none of such a class is. ``new`` is
+a record whose likeness to the plant's own is at most ``prediction.new`` (``novelty``): of its label
 and its probability nothing should be believed.
 
 Not guaranteed: any of it for records of another kind than the plant's, but that most are called

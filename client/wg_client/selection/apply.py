@@ -269,13 +269,7 @@ def _sure(outcome: Outcome, wrong: float) -> dict[str, float]:
     if not len(outcome.labels):
         return {}
     return {
-        name: sure_above(
-            model.fitted.logits,
-            outcome.labels,
-            wrong,
-            outcome.records.unseen_mass,
-            model.fitted.leave_class_out.mistaken,
-        )
+        name: sure_above(model.fitted.logits, outcome.labels, wrong, outcome.records.unseen_mass)
         for name, model in outcome.models.items()
         if model.fitted.logits is not None
     }

@@ -114,7 +114,10 @@ def _share(
     differences = kept_shares - local_shares
     folds = outcome.records.folds.count
     error = math.sqrt(1 + folds / (folds - 1)) * gain.standard_error(differences, groups)
-    half = error * float(stdtrit(len(np.unique(groups)) - 1, (1 + gain.COVERAGE) / 2))
+    units = len(np.unique(groups))
+    half = error * float(stdtrit(units - 1, (1 + gain.COVERAGE) / 2))
+    # So few units that all agree cannot show that none will differ.
+    half = max(half, 1 - ((1 - gain.COVERAGE) / 2) ** (1 / units))
     middle = float(differences.mean())
     return Share(
         kept=gain.accuracy(kept_shares, groups),
