@@ -2,17 +2,19 @@
 
 Which candidate is taken is chosen by labels like a configuration: for the records of a fold by
 those of the others. Candidates that were made from the plant's own release have its labels in them:
-there the first of the server's order is taken, and no local record judges it.
+there the first of the server's order is taken, and no local record judges it. Samples that are
+networks with a trunk each are put in order by all records, with a label or not, before labels
+choose.
 
 A head of the plant's family may come with its rows in another order: its classes were matched with
 the plant's by names that say little, and by noisy means. The plant's labels know better.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import entr, gammaln, softmax
 
 from wg_client.fitting.assignment import best_columns
 from wg_client.fitting.finetune import fit_finetuned
@@ -73,6 +75,43 @@ def first_or_best(candidates: Sequence[Candidate]) -> BaseHead:
     return base
 
 
+def by_information(candidates: Sequence[Candidate], records_needed: int = 20) -> list[Candidate]:
+    """Candidates in the order of mutual information between records and answers, most first.
+
+    Needs no label. It is the entropy of the mean answer less the mean entropy of an answer, nats: a
+    network that suits the plant is sure of a record, and not of the same class each time (Bridle,
+    Heading and MacKay, NIPS 1991). Fewer records than are needed leave the server's order.
+    """
+    if len(candidates[0].trunk.features) < records_needed:
+        return list(candidates)
+
+    def information(candidate: Candidate) -> float:
+        answers = softmax(candidate.head.logits(candidate.trunk.features), axis=1)
+        return float(entr(answers.mean(axis=0)).sum() - entr(answers).sum(axis=1).mean())
+
+    return sorted(candidates, key=information, reverse=True)
+
+
+def chosen_network(
+    candidates: Sequence[Candidate], records: LabelledRecords
+) -> tuple[Candidate, Fitted]:
+    """One of several networks, chosen by labels out of fold, and its head as it came."""
+    parts = [records.features(candidate.trunk) for candidate in candidates]
+    ends = np.cumsum([part.shape[1] for part in parts])
+    features = np.hstack(parts)
+    beside = []  # each head on all features, zero on those of the other networks
+    for candidate, part, end in zip(candidates, parts, ends.tolist(), strict=True):
+        weight = np.zeros((len(candidate.head.bias), features.shape[1]))
+        weight[:, end - part.shape[1] : end] = candidate.head.weight
+        beside.append(replace(candidate, head=LinearHead(weight, candidate.head.bias)))
+    base = first_or_best(beside)
+    fitted, head = fit_delivered(base, features, records), base(features, records.labels)
+    number = next(index for index, candidate in enumerate(beside) if candidate.head is head)
+    columns = slice(int(ends[number]) - parts[number].shape[1], int(ends[number]))
+    kept = LinearHead(fitted.head.weight[:, columns], fitted.head.bias)
+    return candidates[number], replace(fitted, head=kept, held_out=None, chosen_without=None)
+
+
 def reordered(head: LinearHead, features: Floats, labels: Ints) -> LinearHead | None:
     """A head with its rows in the likeliest order for labelled records; None: as they are.
 
@@ -123,14 +162,21 @@ class DeliveredMethod:
         conditioned = package.own_release and not family and len(records.labels) > 0
         if not eligible or (self.trained and (conditioned or not len(records.labels))):
             return None
-        first_candidate = eligible[0]
         if package.own_release:
-            eligible = family or [first_candidate]
+            eligible = family or eligible[:1]
+        trunks = {id(c.trunk) for c in eligible}
+        networks = len(trunks) > 1 and all(c.source == "diffusion" for c in eligible)
+        if networks:
+            eligible = by_information(eligible)
+        first_candidate = eligible[0]
         # Candidates with a trunk of their own each: the features of one say nothing of another's.
         base = first_or_best([c for c in eligible if c.trunk is first_candidate.trunk])
         trunk, features = first_candidate.trunk, records.features(first_candidate.trunk)
         if conditioned:
             fitted = Fitted(first_candidate.head, None)
+        elif networks and not self.trained:
+            first_candidate, fitted = chosen_network(eligible, records)
+            trunk, base = first_candidate.trunk, first_or_best([first_candidate])
         elif not self.trained:
             fitted = fit_delivered(base, features, records)
         else:

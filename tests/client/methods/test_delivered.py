@@ -6,8 +6,9 @@ import numpy as np
 
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.base import Candidate
-from wg_client.methods.delivered import first_or_best, reordered
+from wg_client.methods.base import Candidate, LabelledRecords, Package
+from wg_client.methods.delivered import by_information, first_or_best, reordered
+from wg_client.methods.generated import AS_DELIVERED
 
 K, D = 5, 8
 RNG = np.random.default_rng(1)
@@ -51,3 +52,39 @@ def test_classes_without_records_take_the_rows_that_are_left() -> None:
     assert found is not None
     np.testing.assert_array_equal(found.weight[:3], RIGHT.weight[:3])
     assert sorted(found.bias.tolist()) == sorted(RIGHT.bias.tolist())
+
+
+def networks(x: np.ndarray, right: int, count: int = 6) -> list[Candidate]:
+    """Networks with a trunk each, of which one suits the records."""
+    rng = np.random.default_rng(7)
+    found = []
+    for number in range(count):
+        blurred = 0.0 if number == right else 1.0
+        features = x + blurred * rng.normal(size=x.shape)
+        head = LinearHead(RIGHT.weight * (1 - 0.7 * blurred), RIGHT.bias * (1 - 0.7 * blurred))
+        found.append(Candidate(f"sheet-{number}", "diffusion", Trunk(features), head))
+    return found
+
+
+def test_unlabelled_records_put_the_network_that_suits_them_first() -> None:
+    x, _ = records(10)
+    found = networks(x, right=4)
+    assert by_information(found)[0] is found[4]
+    few = networks(x[:19], right=4)
+    assert by_information(few) == few
+    nothing = LabelledRecords(
+        all_labels=np.full(len(x), -1), classes=K, public=Trunk(x), unseen_share=1.0
+    )
+    model = AS_DELIVERED.fit(nothing, Package(candidates=found))
+    assert model is not None and model.origin == "sheet-4" and model.trunk is found[4].trunk
+
+
+def test_labels_choose_among_networks_out_of_fold() -> None:
+    x, y = records(6)
+    rows = np.arange(15) * 2  # too few to put in order without labels
+    few = LabelledRecords(all_labels=y[rows], classes=K, public=Trunk(x[rows]), unseen_share=1.0)
+    found = networks(x[rows], right=5)
+    model = AS_DELIVERED.fit(few, Package(candidates=found))
+    assert model is not None and model.origin == "sheet-5" and model.trunk is found[5].trunk
+    assert model.fitted.head.weight.shape == (K, D) and model.fitted.out_of_fold is not None
+    assert (model.fitted.predictions == few.judged).mean() > 0.7
