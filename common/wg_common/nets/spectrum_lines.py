@@ -100,4 +100,4 @@ def _pieces(window: NDArray[np.floating]) -> Tensor:
     return torch.cat([x[:, start : start + WINDOW] for start in starts])
 
 
-NETWORK = Kind(trunk=SpectrumLines, prepare=prepared, last=("second.",))
+NETWORK = Kind(trunk=SpectrumLines, prepare=prepared)

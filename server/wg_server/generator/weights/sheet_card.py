@@ -1,6 +1,6 @@
 """What a generator from data sheets is worth, measured on simulated machines that no training saw.
 
-Each machine's windows are halved: by one half samples are chosen, without labels or by five a
+Each machine's windows are halved: by one half samples are chosen, without labels or by a few a
 class, and on the other half accuracy is counted. Every difference is paired by machine, and its
 standard error is over machines.
 """
@@ -25,7 +25,7 @@ SHEET_WORTH = 0.10  # That they must lose with another machine's sheet
 SPREAD = 0.25
 """Least distance between samples of one sheet over that of latents of the zoo: below it the samples
 have collapsed."""
-LABELS = 5  # A class, that samples are chosen by
+LABELS = (2, 5)  # A class, that samples are chosen by
 
 
 def fitted(model: SheetModel, machines: simulation.Machines) -> SheetGenerator:
@@ -74,9 +74,12 @@ def accuracies(generator: SheetGenerator, batch: Batch, seed: int) -> dict[str, 
         logits = torch.stack([decoded(latents) for latents in drawn])  # [S, m, n, K]
         shares = torch.stack([share(sample) for sample in logits])
         unlabelled = torch.stack([disagreement(sample[:, choosing]) for sample in logits])
-        few = _first(choosing, LABELS)
-        wrong = torch.stack([_surprise(sample[:, few], batch.labels[:, few]) for sample in logits])
-        machines = torch.arange(count)
+        by_labels = {}
+        for labels in LABELS:
+            few = first(choosing, labels)
+            surprise = [_surprise(sample[:, few], batch.labels[:, few]) for sample in logits]
+            best = torch.stack(surprise).argmin(dim=0)
+            by_labels[f"chosen by {labels} labels"] = shares[best, torch.arange(count)]
         return {
             "fixed": share(run(model.fixed(count), batch.inputs)),
             "fixed standardised": share(run(model.standardised(count), standardised)),
@@ -85,14 +88,14 @@ def accuracies(generator: SheetGenerator, batch: Batch, seed: int) -> dict[str, 
             "latent of the machine": share(decoded(model.posterior(batch.machines)[0])),
             "one sample": shares.mean(dim=0),
             "all samples averaged": share(logits.softmax(dim=3).mean(dim=0)),
-            "chosen without labels": shares[unlabelled.argmax(dim=0), machines],
-            f"chosen by {LABELS} labels": shares[wrong.argmin(dim=0), machines],
+            "chosen without labels": shares[unlabelled.argmax(dim=0), torch.arange(count)],
+            **by_labels,
             "best in hindsight": shares.max(dim=0).values,
             "spread": drawn.std(dim=0).square().sum(dim=1).sqrt(),
         }
 
 
-def _first(chosen: Tensor, count: int) -> Tensor:
+def first(chosen: Tensor, count: int) -> Tensor:
     """So many windows of each condition among the chosen ones."""
     by_condition = chosen.reshape(CLASSES, -1)
     return (by_condition & (by_condition.cumsum(dim=1) <= count)).reshape(-1)
@@ -133,7 +136,10 @@ def judged(
         "generated over the best fixed": ("mean", best),
         "the sheet over another machine's": ("mean", "mean of another sheet"),
         "chosen of samples without labels over the mean": (chosen, "mean"),
-        f"chosen by {LABELS} labels over the mean": (f"chosen by {LABELS} labels", "mean"),
+        **{
+            f"chosen by {labels} labels over the mean": (f"chosen by {labels} labels", "mean")
+            for labels in LABELS
+        },
     }
     worth = {name: difference(figures[a], figures[b]) for name, (a, b) in pairs.items()}
     worth["flow over Gaussian"] = (gain, error)

@@ -98,8 +98,9 @@ class _Mixture(nn.Module):
 
     def __init__(self, rank: int, shape: tuple[int, ...], scale: float) -> None:
         super().__init__()
-        self.base = nn.Parameter(scale * torch.randn(shape))
-        self.directions = nn.Parameter(0.3 * scale * torch.randn(rank, *shape))
+        self.base = nn.Parameter(torch.zeros(shape))
+        self.directions = nn.Parameter(torch.zeros(rank, *shape))
+        self.scale = scale
 
     def forward(self, factors: Tensor) -> Tensor:
         mixed = factors @ self.directions.flatten(1)  # [m, numbers]
@@ -114,7 +115,7 @@ class SheetDecoder(nn.Module):
         self.factors = _mlp(CONDITION + sizes.latent, sizes.hidden, sizes.rank)
         rank, width, features = sizes.rank, sizes.width, sizes.features
         self.mixture = _Mixture(rank, (width, len(BANDS) * TEMPLATES), 0.1)
-        self.first = nn.Parameter(INPUTS**-0.5 * torch.randn(width, INPUTS))
+        self.first = nn.Parameter(torch.zeros(width, INPUTS))
         self.coarse = _Mixture(rank, (width, INPUTS - ENVELOPES), INPUTS**-0.5)
         self.second = _Mixture(rank, (features, width), width**-0.5)
         self.head = _Mixture(rank, (CLASSES, features), features**-0.5)
@@ -163,6 +164,19 @@ class SheetModel(nn.Module):
         self.denoiser = _mlp(CONDITION + sizes.latent + 1, sizes.hidden, sizes.latent)
         self.fixed = FixedNetwork(sizes)
         self.standardised = FixedNetwork(sizes)
+
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw what training starts from."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                bound = module.in_features**-0.5
+                for parameter in module.parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
+            elif isinstance(module, _Mixture):
+                module.base.normal_(0, module.scale, generator=generator)
+                module.directions.normal_(0, 0.3 * module.scale, generator=generator)
+        self.decoder.first.normal_(0, INPUTS**-0.5, generator=generator)
 
     def posterior(self, machines: simulation.Machines) -> tuple[Tensor, Tensor]:
         """Mean and log deviation of the latents of machines whose hidden figures are known."""

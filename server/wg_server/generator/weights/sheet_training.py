@@ -24,7 +24,7 @@ from wg_server.generator.weights.sheet_networks import CLASSES, SheetModel, Size
 
 _SMOOTHING = 0.05
 _WITHOUT_LATENT = 0.25  # Share of machines
-_DIVERGENCE = 5e-4  # Nats of a window that a nat of a latent costs
+_DIVERGENCE = 2e-4  # Nats of a window that a nat of a latent costs
 _MIXTURE = 1.5  # How uneven plants' shares of conditions are: deviation of their logarithms
 
 
@@ -75,8 +75,8 @@ class SheetObjective:
 
     def __init__(self, sizes: Sizes, machines: int, windows: int, judged: int, seed: int) -> None:
         """Of so many machines a step, windows of a condition, and machines to judge by."""
-        torch.manual_seed(seed)
         self.model = SheetModel(sizes)
+        self.model.draw(torch.Generator().manual_seed(seed))
         self._machines, self._windows, self._seed = machines, windows, seed
         judges = workshop(seed, Stream.SHEET_VALIDATION)
         self._judged = draw(judges, judged, windows)
@@ -109,9 +109,10 @@ def _losses(model: SheetModel, batch: Batch, generator: torch.Generator) -> Tens
     mean, log_deviation = model.posterior(batch.machines)
     latents = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
     kept = (torch.rand(count, 1, generator=generator) >= _WITHOUT_LATENT).float()
-    nats = 0.5 * (mean.square() + (2 * log_deviation).exp() - 1 - 2 * log_deviation).sum(dim=1)
+    variance = (2 * log_deviation).exp()
+    divergence = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
     total = loss(model.decoder(sheets, kept * latents), batch.inputs, batch.labels)
-    total = total + _DIVERGENCE * (kept[:, 0] * nats).mean()
+    total = total + _DIVERGENCE * (kept[:, 0] * divergence).mean()
     total = total + _flow_loss(model, latents.detach(), sheets, generator)
     total = total + loss(model.fixed(count), batch.inputs, batch.labels)
     shares = _mixtures(count, generator).repeat_interleave(batch.inputs.shape[1] // CLASSES, dim=1)

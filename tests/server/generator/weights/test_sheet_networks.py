@@ -35,8 +35,8 @@ SIZES = Sizes(width=16, features=64, latent=3, rank=2, hidden=16)
 
 @pytest.fixture(scope="module")
 def generator() -> sheet_generation.SheetGenerator:
-    torch.manual_seed(0)
     model = SheetModel(Sizes(latent=3, rank=2, hidden=16)).eval()
+    model.draw(torch.Generator().manual_seed(0))
     return sheet_card.fitted(model, simulation.Workshop(0).machines(40))
 
 
@@ -107,9 +107,9 @@ def test_generation_depends_on_sheet_and_seed_alone(
     assert np.array_equal(one.samples[1][weight], again.samples[1][weight])
     assert not np.array_equal(one.samples[1][weight], other.samples[1][weight])
     faster = replace(SHEET, shaft_speed_rpm=Decimal(1500))
-    elsewhere = generator.generate(faster, LABELS, 2, 1)
-    assert not np.array_equal(one.mean[weight], elsewhere.mean[weight])
-    assert np.array_equal(one.fixed[weight], elsewhere.fixed[weight])
+    other_machine = generator.generate(faster, LABELS, 2, 1)
+    assert not np.array_equal(one.mean[weight], other_machine.mean[weight])
+    assert np.array_equal(one.fixed[weight], other_machine.fixed[weight])
 
 
 def test_rows_follow_class_names_and_names_of_one_condition_share_it(
@@ -154,7 +154,8 @@ def test_a_package_makes_the_same_networks(generator: sheet_generation.SheetGene
         assert again.prior == prior
         one = replace(generator, prior=prior).generate(SHEET, LABELS, 1)
         other = again.generate(SHEET, LABELS, 1)
-        assert all(np.array_equal(one.samples[0][k], other.samples[0][k]) for k in one.mean)
+        for name, value in one.samples[0].items():  # But for the alignment of tensors in memory
+            np.testing.assert_allclose(value, other.samples[0][name], atol=1e-5)
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100])
