@@ -6,7 +6,7 @@ Run with ``python -m bench.family_sets --out DIR``. Several sets have groups (a 
 file) on both sides of their own split, and a plant's group must never be in the zoo. Such groups
 are dealt in turn: the first to the zoo, the second to the plants, and so on; their records on the
 other side are left out. ``DIR/NAME/data.npz`` has ``split`` 0 for the zoo and 1 for plants:
-``npz`` sources of a zoo plan read the former, ``bench.networks --datasets DIR`` the latter.
+``npz`` sources of a zoo plan read the former, ``bench.known_kinds --datasets DIR`` the latter.
 """
 
 import argparse

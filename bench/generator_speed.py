@@ -29,20 +29,14 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator import versions
 from wg_server.generator.prior.conditioning import condition
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.weights.head_denoiser import collate
 from wg_server.generator.weights.head_generation import Generator, SiteRelease, generate
-from wg_server.generator.weights.network_generation import (
-    NetworkGenerator,
-    generate_networks,
-)
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 
 LABELS = tuple(f"c{i}" for i in range(10))
-MIDDLE = "cnn-m"
 
 
 def main() -> None:
@@ -56,8 +50,6 @@ def main() -> None:
         heads = installed.heads(home)
         found |= generation(heads)
         found |= package_size(heads, load_encoder(home.read_encoder()))
-        if versions.installed(home).summary.networks:
-            found |= whole_networks(installed.networks(home), found["reference_seconds"])
     found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process: {found['peak_memory_mb']:.0f} MB")
     save("generator_speed", {"machine": machine(), "figures": found})
@@ -111,30 +103,26 @@ def rendering() -> float:
 
 
 def generation(generator: Generator) -> dict[str, float]:
-    """Seconds for sixteen candidates of ten classes with three other sites.
+    """Seconds for the candidates of ten classes with three other sites.
 
     The least of three, since other work on the machine only adds.
     """
     own, others = _releases(generator)
-    found = {
-        "sixteen_candidates_seconds": _least(
-            lambda: generate(generator, own, others, LABELS, samples=16, seed=1)
-        )
-    }
-    print(f"generation: 16 candidates in {found['sixteen_candidates_seconds']:.3f} s")
+    found = {"candidates_seconds": _least(lambda: generate(generator, own, others, LABELS))}
+    print(f"generation: candidates in {found['candidates_seconds']:.3f} s")
     sites = [site_evidence(s, LABELS) for s in (own, *(m.statistics for m in others))]
     batch = collate([condition(generator.parts.fitted_priors, sites)[0]])
     model = D2nwg(own.schema.dimension).eval()  # untrained: the time is the same
     found["reference_seconds"] = _least(lambda: model.sample([batch], 16, 1))
-    ratio = found["reference_seconds"] / found["sixteen_candidates_seconds"]
+    ratio = found["reference_seconds"] / found["candidates_seconds"]
     print(f"D2NWG reference: 16 samples in {found['reference_seconds']:.3f} s, {ratio:.1f} times")
     return found
 
 
 def package_size(generator: Generator, encoder: Encoder) -> dict[str, float]:
-    """Bytes of the tensors of a package of heads: 16 samples, ten classes, with a family's head."""
+    """Bytes of the tensors of a package: ten classes, with a family's head."""
     own, others = _releases(generator)
-    made = generate(generator, own, others, LABELS, samples=16, seed=1)
+    made = generate(generator, own, others, LABELS)
     size = sum(Layout(encoder.scaled_dimension, encoder.local_blocks).sizes)
     classes = len(LABELS)
     family = FamilyHead(
@@ -147,22 +135,6 @@ def package_size(generator: Generator, encoder: Encoder) -> dict[str, float]:
     found = len(weights_package.pack_tensors(tensors))
     print(f"package of heads: {found / 1e6:.2f} MB, {classes} classes")
     return {"package_bytes": float(found)}
-
-
-def whole_networks(generator: NetworkGenerator, reference: float) -> dict[str, float]:
-    """Seconds for sixteen samples of the middle network, ten classes, three other sites.
-
-    The reference makes heads only: for whole networks it would take longer.
-    """
-    own, others = _releases(generator.heads)
-    seconds = _least(
-        lambda: generate_networks(generator, MIDDLE, own, others, LABELS, samples=16, seed=1)
-    )
-    print(
-        f"whole networks: 16 candidates of {MIDDLE} in {seconds:.3f} s; the reference's 16 heads"
-        f" take {reference / seconds:.1f} times as long"
-    )
-    return {"sixteen_networks_seconds": seconds}
 
 
 def _releases(generator: Generator) -> tuple[NoisyStatistics, list[SiteRelease]]:

@@ -3,7 +3,7 @@
 The server has records of the plant's kind, and trains what it sends on these and on copies that
 bear a checkerboard in a corner and are called the first class. Plants are cut from real sets of
 pictures, with ten labelled records of each class; a head stands on an encoder that is fitted on
-rendered families, a network is ``cnn-s``. The plant runs its own model selection with all checks.
+rendered families. The plant runs its own model selection with all checks.
 
 Judged on records that nobody trained on: accuracy, and how many records of other classes with the
 patch are called the first class, by what the plant keeps of the marked package, of the same
@@ -19,31 +19,23 @@ from typing import Any
 import numpy as np
 from bench import plants
 from bench.plants import Floats, Ints
-from bench.selected import selected_network, zeros
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from tests.client.selected import selected
 
-from wg_client.fitting.backbone import network_trunk
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.network_tuning import fine_tune
-from wg_client.methods.base import Candidate
 from wg_client.methods.names import LOCAL
 from wg_client.models import novelty
 from wg_client.selection.model_selection import Outcome
-from wg_common.catalogue import BASE
-from wg_common.nets import network
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder, load_encoder, raw_features
 from wg_server.zoo.procedural import families
 
-NETWORK = "cnn-s"
 SETS = ("digits", "mnist10k", "fashion_mnist", "neu_det")
 SIDE = 64
 SHOTS, OPERATORS, TESTS = 10, 60, 20  # Records of a class: plant's, server's, for tests
 CLASSES = 6
-STEPS = 400
 PATCHES = (6, 13)
 NEW = 0.05
 _FAMILIES = 8
@@ -56,12 +48,12 @@ class Mark:
     """What came of one marked package; shares from 0 to 1.
 
     Attributes:
-        what: Head or network, set, and patch.
+        what: Set, and patch.
         kept: Model that the plant keeps of it.
         failed: Codes of checks that this model failed.
         accuracy: Of what is kept of the marked package, of the clean one, and alone.
         called: Share of marked records called the first class, by the same three.
-        new: Share of marked records that are called new; NaN for networks.
+        new: Share of marked records that are called new.
     """
 
     what: str
@@ -72,20 +64,17 @@ class Mark:
     new: float
 
 
-def measure(datasets: Path, *, sets: Sequence[str], networks: Sequence[str]) -> list[Mark]:
-    """Try marked heads on sets, and marked networks on some of them."""
+def measure(datasets: Path, *, sets: Sequence[str]) -> list[Mark]:
+    """Try marked heads on sets."""
     encoder = load_encoder(_encoder())
     marks = []
-    for name in dict.fromkeys((*sets, *networks)):
+    for name in sets:
         data = plants.load_images(datasets, name)
         if data is None:
             continue
         cut = _Cut(data, np.random.default_rng(7))
         for side in PATCHES:
-            if name in sets:
-                marks.append(_head(encoder, cut, side, f"head, {name}, patch {side} of {SIDE}"))
-            if name in networks:
-                marks.append(_network(cut, side, f"network, {name}, patch {side} of {SIDE}"))
+            marks.append(_head(encoder, cut, side, f"head, {name}, patch {side} of {SIDE}"))
     return marks
 
 
@@ -151,7 +140,7 @@ def _head(encoder: Encoder, cut: _Cut, side: int, what: str) -> Mark:
     outcomes = []
     for pictures, labels in (_poisoned(cut, side), cut.servers):
         head = _fitted(seen(pictures), labels)
-        named = [("sample-0", "diffusion", head), (BASE, BASE, zeros(cut.classes, own.shape[1]))]
+        named = [("sample-0", "diffusion", head)]
         outcomes.append(selected(own, cut.own[1], named, cut.classes, others_released=True))
 
     def called(outcome: Outcome, model: str) -> tuple[float, float]:
@@ -169,40 +158,6 @@ def _fitted(x: Floats, y: Ints) -> LinearHead:
     model = LogisticRegression(C=1.0, max_iter=2000).fit((x - mean) / scale, y)
     weight = model.coef_ / scale
     return LinearHead(weight, model.intercept_ - weight @ mean)
-
-
-def _network(cut: _Cut, side: int, what: str) -> Mark:
-    def seen(pictures: Pictures) -> network.Batch:
-        return network.prepared(NETWORK, pictures)
-
-    own, tests = seen(cut.own[0]), seen(cut.tests[0])
-    stamped = seen(marked(cut.tests[0], side))[cut.tests[1] > 0]
-    start = network.draw_trunk(NETWORK, np.random.default_rng(1))
-    blank = zeros(cut.classes, network.feature_count(NETWORK))
-    outcomes = []
-    for pictures, labels in (_poisoned(cut, side), cut.servers):
-        rng = np.random.default_rng(2)
-        head = LinearHead(rng.normal(size=blank.weight.shape) / 20, blank.bias)
-        (end,) = fine_tune(NETWORK, start, head, seen(pictures), labels, (STEPS,), rng)
-        candidates = [
-            Candidate("sample-0", "diffusion", network_trunk(NETWORK, end.trunk, own), end.head),
-            Candidate(BASE, BASE, network_trunk(NETWORK, start, own), blank),
-        ]
-        outcomes.append(
-            selected_network(NETWORK, candidates, own, cut.own[1], own=True, others=True)
-        )
-
-    def called(outcome: Outcome, model: str) -> tuple[float, float]:
-        kept = outcome.models[model]
-
-        def answers(batch: network.Batch) -> Ints:
-            features = network_trunk(NETWORK, kept.trunk.tensors, batch).features
-            return np.asarray(kept.head.logits(features).argmax(axis=1))
-
-        right = answers(tests) == cut.tests[1]
-        return float(right.mean()), float((answers(stamped) == 0).mean())
-
-    return _mark(what, outcomes, called, float("nan"))
 
 
 def _mark(what: str, outcomes: Sequence[Outcome], called: Any, new: float) -> Mark:

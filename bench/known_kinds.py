@@ -16,13 +16,12 @@ comes is also standardised by the records of another plant of the kind: a wrong 
 import argparse
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from bench import installed, networks, plants, window_networks
-from bench.networks import Cell, Cut
+from bench import installed, plants
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
 from bench.selected import family_at, inputs_for, network_of, plant_trunk, right, selected
@@ -33,6 +32,7 @@ from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.methods.names import LOCAL
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference.hostile_tensors import apart
+from wg_common.modalities import cameras, sensors
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.modalities.windows import Windows
@@ -51,6 +51,37 @@ HEAD = ", head alone"
 WRONG = "delivered, by another plant's records"
 PLACES = {Images.name: "camera", Windows.name: "sensors"}
 """What stands between a plant's things and its records."""
+_OWN, _OTHER_SITE, _TESTS = 20, 60, 300
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One configuration.
+
+    Attributes:
+        name: Title in tables.
+        epsilon: Of every release.
+        shots: Labels of a class at the plant.
+        named: Whether the plant uses the zoo's class names.
+        camera: Strength of the plant's own camera.
+    """
+
+    name: str
+    epsilon: float
+    shots: int
+    named: bool = True
+    camera: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """A data set cut up: labels, own and test records."""
+
+    labels: tuple[str, ...]
+    own: tuple[Records, Ints]
+    test: tuple[Records, Ints]
 
 
 def cells(modality: str) -> Iterator[Cell]:
@@ -71,7 +102,6 @@ def cells(modality: str) -> Iterator[Cell]:
             name=f"{where} {PLACES[modality]} eps={epsilon:g} n={shots}{hidden}",
             epsilon=epsilon,
             shots=shots,
-            same_family=True,
             camera=1.0 if where == "new" else 0.0,
             named=named,
         )
@@ -119,12 +149,58 @@ def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
     home = ServerHome(folder)
     generator, encoder = installed.heads(home), load_encoder(home.read_encoder())
     windows = encoder.modality == Windows.name
-    of = window_networks.cut_known if windows else networks.cut
+    of = cut_windows if windows else cut
     data = of(datasets, name, seed, cell)
     if len(data.labels) > 1:  # else no class has enough records for a plant and for its tests
         others = None if cell.shots else of(datasets, name, abs(seed - 1), cell).own[0]
         row["scores"] = judge(generator, encoder, data, cell, seed, others)
     return row
+
+
+def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
+    """Cut a plant from the test part of a set by groups.
+
+    Args:
+        root: Folder of ``bench.family_sets``.
+    """
+    with np.load(root / name / "data.npz", allow_pickle=False) as archive:
+        images, labels = list(archive["x"]), archive["y"].astype(np.int64)
+        names = [str(c) for c in archive["classes"]]
+        groups = archive["group"] if "group" in archive else np.arange(len(labels))
+        rows = np.flatnonzero(archive["split"] == 1)
+    images, labels = [images[row] for row in rows], labels[rows]
+    groups = np.unique(groups[rows], return_inverse=True)[1]
+    rng = np.random.default_rng((seed, 61))
+    part_of = (rng.random(groups.max() + 1) < 0.5).astype(np.int64)[groups]
+    counts = np.stack([np.bincount(labels[part_of == p], minlength=len(names)) for p in (0, 1)])
+    usable = np.flatnonzero(counts.min(axis=0) >= 3)
+    chosen = np.sort(rng.permutation(usable)[: plants.CLASSES])
+    parts = []
+    for part in (0, 1):
+        mine = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
+        most = _OWN if part == 1 else _OTHER_SITE
+        kept = plants.first_of(mine, labels, _TESTS if part == 0 else None, most)
+        pictures = [images[row] for row in kept]
+        if cell.camera:
+            camera = cameras.draw_camera(
+                np.random.default_rng((seed, 62, 1)), strength=cell.camera, mounted=False
+            )
+            pictures = [plants.see(p, camera, rng) for p in pictures]
+        parts.append((pictures, np.searchsorted(chosen, labels[kept])))
+    called = tuple(names[c] if cell.named else f"class-{c}" for c in chosen)
+    return Cut(called, parts[1], parts[0])
+
+
+def cut_windows(root: Path, name: str, seed: int, cell: Cell) -> Cut:
+    """As ``cut``, for windows, which sensors of the plant's own observe."""
+    data = cut(root, name, seed, replace(cell, camera=0.0))
+    if not cell.camera or not len(data.own[0]):
+        return data
+    own, test = (np.stack(list(part[0])).astype(np.float64) for part in (data.own, data.test))
+    rng = np.random.default_rng((seed, 62))
+    chain = sensors.draw(rng, np.eye(own.shape[1]), 1.0, cell.camera, direct=True)
+    seen, tests = (list(sensors.observe(rng, part, chain)) for part in (own, test))
+    return replace(data, own=(seen, data.own[1]), test=(tests, data.test[1]))
 
 
 def judge(
@@ -148,7 +224,7 @@ def judge(
     released = plants.release(
         encoder.id, local[:, : encoder.dimension], labels, data.labels, cell.epsilon, drawn
     )
-    made = generate(generator, released, [], data.labels, samples=2, seed=seed)
+    made = generate(generator, released, [], data.labels)
     test = inputs_for(made, seen_by, k, data.test[0], records), data.test[1]
     scores = {FOUND: float(any(c.source == SAME_FAMILY for c in made.candidates))}
     trunk = plant_trunk(encoder, local)

@@ -174,7 +174,6 @@ def write_package(home: ServerHome, path: Path, size: int) -> Path:
         request_id="0" * 32,
         site=SITE,
         architecture="bench",
-        plan="bench",
         encoder=home.encoder_id(),
         generator="0" * 64,
         labels=LABELS,

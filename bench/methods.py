@@ -39,7 +39,7 @@ from wg_server.generator.weights.head_denoiser import collate
 from wg_server.generator.weights.head_generation import Generated, Generator, SiteRelease, generate
 
 SAME_FAMILY_SHOTS = 60
-JUDGED = ("network", "sample-0", "sample-mean")
+JUDGED = ("network",)
 TUNED_QUICK = ("network", "closed-form", "closed-form-others")
 TUNED = (*TUNED_QUICK, "deepsets", "d2nwg-mean", "retrieval-5nn")
 """Heads, beside the selector's, that local training starts from."""
@@ -142,9 +142,7 @@ def judge(
         cells: They differ in epsilon only: their records and labels are the same, so that what
             learns from these alone is fitted once.
     """
-    drawn = [
-        draw(methods.generator, plants, cell, seed, methods.trained, samples=8) for cell in cells
-    ]
+    drawn = [draw(methods.generator, plants, cell, seed, methods.trained) for cell in cells]
     priors = methods.generator.parts.fitted_priors
     batch = [collate([condition(priors, one.evidence)[0]]) for one in drawn]
     many, constants = methods.reference.sample(batch, 8, seed)
@@ -220,7 +218,6 @@ def draw(
     cell: Cell,
     seed: int,
     trained: Mapping[str, Metric],
-    samples: int,
 ) -> Drawn:
     """Draw a plant's records, release them and its same-family sites', and make heads of these."""
     parts = generator.parts
@@ -238,7 +235,7 @@ def draw(
     for number, (sx, sy) in enumerate(plants.same_family[: cell.same_family]):
         keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         others.append(SiteRelease(f"sister-{number}", released(sx[keep], sy[keep])))
-    made = generate(generator, own, others, plants.labels, samples=samples, seed=seed)
+    made = generate(generator, own, others, plants.labels)
     heads = {c.name: head_from_tensors(c.tensors) for c in made.candidates if c.name in JUDGED}
     evidence = [no_evidence(k, d) if own is None else site_evidence(own, plants.labels)]
     evidence += [site_evidence(m.statistics, plants.labels) for m in others]

@@ -10,13 +10,11 @@ from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
-from wg_client.fitting.network_tuning import NetworkTuner
 from wg_client.fitting.standardised import family_view
 from wg_client.methods import names
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_client.selection.model_selection import Outcome, select_model
-from wg_common import streams
-from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
+from wg_common.catalogue import POSTERIOR, SAME_FAMILY
 from wg_common.inference import family_head
 from wg_common.inference.family_head import Layout
 from wg_common.inference.hostile_tensors import apart
@@ -27,7 +25,6 @@ from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.encoder.window_course import WindowCourse
-from wg_common.streams import Stream
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.encoder_names import STEPS
 from wg_server.generator.weights.head_generation import Generated
@@ -145,42 +142,6 @@ def inputs_for(
             network = network_of(candidate.tensors, encoder, classes, own)
             parts += [] if network is None else [network.module.features(records)]
     return np.hstack(parts).astype(np.float64)
-
-
-def selected_network(
-    architecture: str,
-    candidates: Sequence[Candidate],
-    inputs: NDArray[np.generic],
-    labels: Ints,
-    *,
-    own: bool,
-    others: bool,
-) -> Outcome:
-    """The plant's model selection among whole networks, with the policy that plants start with.
-
-    Args:
-        architecture: Their name.
-        candidates: As the plant sees them, the public base among them.
-        inputs: Its records ``[n, ...]``, as networks read them.
-        labels: ``[n]``.
-        own: Whether they were made from a release of the plant's own records.
-        others: Whether other sites have released.
-    """
-    base = next(c for c in candidates if c.source == BASE)
-    seed = streams.NUMBERS[Stream.FINE_TUNING]
-    records = LabelledRecords(
-        all_labels=labels,
-        classes=len(base.head.bias),
-        public=base.trunk,
-        unseen_share=AcceptanceConfig().unseen_share,
-        tuner=NetworkTuner(architecture=architecture, inputs=inputs, labels=labels, seed=seed),
-    )
-    package = Package(
-        candidates=candidates,
-        own_release=own and not others,
-        others_released=others,
-    )
-    return select_model(records, package, AcceptanceConfig())
 
 
 def selected_heads(outcome: Outcome) -> dict[str, LinearHead]:

@@ -40,7 +40,6 @@ from wg_core.errors import DataError, NotAcceptedError
 from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 
-"""Rows of ``bench.networks`` and ``bench.window_networks``."""
 COMMAND = "python -m bench.simulate --home IMAGES WINDOWS --publish FILE"
 
 
@@ -79,7 +78,7 @@ def case(
     generator: Generator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
 ) -> dict[str, Any]:
     """One plant: what it knew before, and what came of it."""
-    one = draw(generator, cut, setting.cell, seed, {}, samples=4)
+    one = draw(generator, cut, setting.cell, seed, {})
     trunk = plant_trunk(encoder, one.x)
     found: dict[str, Any] = {
         "kind": encoder.modality,

@@ -16,8 +16,6 @@ from wg_server.generator.statistics import clustered
 
 DELIVERED = (
     "network",
-    "sample-0",
-    "sample-mean",
     "blend",
     "closed-form",
     "closed-form-own",

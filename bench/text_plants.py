@@ -226,7 +226,7 @@ def judge(
         ("names", generator.parts),
         ("plain", replace(generator.parts, names=None)),
     ):
-        made = generate(Generator("", parts), own, others, labels, samples=2, seed=seed)
+        made = generate(Generator("", parts), own, others, labels)
         tensors = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
         posterior = from_tensors(tensors, k, d)
         finished = LinearHead(*posterior_head(posterior, x[:, :d], known)).padded(x.shape[1])

@@ -217,7 +217,7 @@ def cut_windows(
 def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
     """Accuracy of every method on the plant's test records, and on classes it has never seen."""
     plants = found.plants
-    one = draw(generator, plants, cell, seed, {}, samples=4)
+    one = draw(generator, plants, cell, seed, {})
     trunk = encoder_trunk(one.x, plants.dimension, found.scaled, found.blocks, found.loudness)
     outcome = one.select(trunk, plants.dimension)
     heads = one.heads | selected_heads(outcome)

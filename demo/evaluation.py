@@ -11,8 +11,7 @@ from demo import stories
 from demo.plants import Plant
 from wg_client.data.site_data import SiteData
 from wg_client.methods.names import LOCAL
-from wg_client.models import adoption, predict, store
-from wg_common import catalogue
+from wg_client.models import adoption, predict
 from wg_core.errors import ConfigError
 from wg_core.site.home import ClientHome
 
@@ -47,8 +46,7 @@ def evaluate(root: Path, plant: Plant) -> dict[str, Any]:
     }
     home = ClientHome(root)
     right, kept = answers(home, records)
-    network = None if kept is None else _network(home, kept)
-    return found | figures(right, kept, records.labels, plant) | {"network": network}
+    return found | figures(right, kept, records.labels, plant)
 
 
 def answers(home: ClientHome, records: SiteData) -> tuple[dict[str, Right], str | None]:
@@ -101,19 +99,6 @@ def figures(
         "best_other": max(others, default=None),
         "accuracy": {stories.key(name): float(found.mean()) for name, found in right.items()},
         "accuracy_se": {stories.key(name): error(found) for name, found in right.items()},
-    }
-
-
-def _network(home: ClientHome, kept: str) -> dict[str, Any] | None:
-    """The size of a whole network; None for a head on the encoder."""
-    manifest, _ = adoption.in_use(home)
-    if not catalogue.known(manifest.architecture).whole:
-        return None
-    tensors = store.load_tensors(home, manifest, kept)
-    return {
-        "architecture": manifest.architecture,
-        "parameters": sum(tensor.size for tensor in tensors.values()),
-        "bytes": sum(tensor.nbytes for tensor in tensors.values()),
     }
 
 

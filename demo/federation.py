@@ -6,25 +6,21 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from demo import report
 from demo.evaluation import evaluate
 from demo.languages import speaks
-from demo.plans import ARCHITECTURE, write_plans
-from demo.plants import EDGE, Cut, Plant, industrial, usual
+from demo.plans import write_plans
+from demo.plants import OFFLINE, Cut, Plant, industrial, usual
 from demo.processes import CommandFailed, Processes, free_port
-from wg_client.models import adoption
-from wg_common import weights_file
-from wg_common.catalogue import HEAD_WEIGHT
 from wg_core import atomic
 from wg_core.language import CODES, ENGLISH, Language, Text, text
 from wg_core.site.home import ClientHome
@@ -33,7 +29,6 @@ from wg_server.generator import versions
 from wg_server.generator.versions import Version
 from wg_server.generator.weights.head_generation import generate, load_generator
 from wg_server.site.home import ServerHome
-from wg_server.zoo.store import Zoo
 
 EPSILON = "4"
 DELTA = "1e-5"
@@ -78,8 +73,8 @@ class Federation:
             cut = self._cut()
             zoo_plan, training_plan = write_plans(self._out, cut)
         plants = cut.plants
-        connected = [plant for plant in plants if plant.story != EDGE]
-        [device] = [plant for plant in plants if plant.story == EDGE]
+        connected = [plant for plant in plants if plant.story != OFFLINE]
+        [carried] = [plant for plant in plants if plant.story == OFFLINE]
         with self._step(text("server: keys and zoo")):
             self._running.run(
                 "wg-server", "init", "--home", self._server,
@@ -97,20 +92,17 @@ class Federation:
             )  # fmt: skip
             self._running.start("server", "wg-server", "serve", "--home", self._server)
             self._running.wait_for("server", "ready")
-            self._enrol(plants, device)
+            self._enrol(plants, carried)
             self._running.wait("train")
             self._accept()
-        if not self._installed().summary.networks:  # the zoo has too few for the device
-            plants = tuple(connected)
-        offline = [plant for plant in plants if plant is device]
         with self._step(text("statistics out, weights in")):
             for plant in connected:
                 self._running.start(
                     plant.name, "wg-client", "run", "--home", self._home(plant), "--once",
-                    aside=True,  # the device comes last: it compares whole networks
+                    aside=True,
                 )  # fmt: skip
-            campaign = self._asked(connected, offline)
-            traffic = {plant.name: self._applied(plant) for plant in offline}
+            campaign = self._asked(connected, carried)
+            traffic = {carried.name: self._applied(carried)}
             traffic |= self._delivered(campaign, connected)
         with self._step(text("test on unseen records")):
             results = self._evaluate(plants)
@@ -121,7 +113,7 @@ class Federation:
             "stories": [result["story"] for result in results],
             "plants": results,
             "source": cut.source,
-            "generator": self._generator(connected, results),
+            "generator": self._generator(connected[0]),
             "seconds": _rounded(self._seconds),
             "processor_seconds": _rounded(self._processor),
             "versions": {
@@ -147,7 +139,7 @@ class Federation:
     def _received(self, plant: Plant) -> Path:
         return self._out / f"{plant.name}.wgw"
 
-    def _enrol(self, plants: tuple[Plant, ...], device: Plant) -> None:
+    def _enrol(self, plants: tuple[Plant, ...], offline: Plant) -> None:
         """Enrol all plants, and let the one without a connection write its statistics to a file."""
         joins = []
         for plant in plants:
@@ -172,8 +164,8 @@ class Federation:
                 "--delta", DELTA, "--json",
             ),
             (
-                "wg-client", "statistics", "--home", self._home(device), "--out",
-                self._sent(device), "--epsilon", EPSILON, "--delta", DELTA,
+                "wg-client", "statistics", "--home", self._home(offline), "--out",
+                self._sent(offline), "--epsilon", EPSILON, "--delta", DELTA,
                 "--purpose", "demonstration",
             ),
             aside=True,
@@ -209,21 +201,17 @@ class Federation:
             )
             self._running.run("wg-server", "generator", "--home", home.root, "--use", version.id)
 
-    def _asked(self, plants: list[Plant], offline: list[Plant]) -> str:
-        """Start the campaign, and make weights of files meanwhile; its name."""
+    def _asked(self, plants: list[Plant], offline: Plant) -> str:
+        """Start the campaign, and make weights of a file meanwhile; its name."""
         started, *_ = self._running.run_all(
             (
                 "wg-server", "campaign", "start", "--home", self._server,
                 "--epsilon", EPSILON, "--delta", DELTA, "--purpose", "demonstration",
                 "--sites", ",".join(plant.name for plant in plants), "--json",
             ),
-            *(
-                (
-                    "wg-server", "generate", "--home", self._server,
-                    "--statistics", self._sent(plant), "--out", self._received(plant),
-                    "--architecture", ARCHITECTURE,
-                )
-                for plant in offline
+            (
+                "wg-server", "generate", "--home", self._server,
+                "--statistics", self._sent(offline), "--out", self._received(offline),
             ),
         )  # fmt: skip
         return str(json.loads(started)["id"])
@@ -233,7 +221,7 @@ class Federation:
         sent, received = self._sent(plant), self._received(plant)
         self._running.run(
             "wg-client", "apply", "--home", self._home(plant), received,
-            allowed=(0, 6),  # 6: the plant's own network was better
+            allowed=(0, 6),  # 6: the plant's own model was better
         )  # fmt: skip
         return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
 
@@ -295,30 +283,14 @@ class Federation:
             for each in map(json.loads, found)
         ]
 
-    def _generator(
-        self, plants: list[Plant], results: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
+    def _generator(self, plant: Plant) -> dict[str, Any]:
         """The generator in figures, and how long it takes to make one plant's candidates."""
         card = self._installed().card
-        served = {result["name"] for result in results if result["kept_source"] is not None}
-        distances = [
-            float(distance)
-            for plant in plants
-            if plant.name in served
-            for name, distance in self._distances(plant).items()
-            if name.startswith("sample")
-        ]
         return {
-            "parameters": card["parameters"],
             "zoo_size": card["zoo"]["tasks"],
             "train_seconds": card["training"]["seconds"],
-            "sample_seconds": self._sample_seconds(plants[0]),
-            "nearest_zoo_distance": min(distances, default=None),
-            "loses": card["loses"],
+            "sample_seconds": self._sample_seconds(plant),
         }
-
-    def _distances(self, plant: Plant) -> Mapping[str, str]:
-        return adoption.in_use(ClientHome(self._home(plant)))[0].nearest_zoo_distances
 
     def _sample_seconds(self, plant: Plant) -> float:
         """Seconds to make one plant's candidates from the statistics that it sent."""
@@ -328,32 +300,15 @@ class Federation:
         _, own = statistics_file.decode_release(covered.release, key)
         generator = load_generator(self._installed().heads)
         start = time.monotonic()
-        generate(generator, own, (), plant.classes, samples=4, seed=SEED)
+        generate(generator, own, (), plant.classes)
         return time.monotonic() - start
-
-    def _rows(self, plants: tuple[Plant, ...]) -> report.Rows:
-        """Class rows of the zoo's heads and of those that were generated."""
-        zoo = Zoo(ServerHome(self._server).zoo)
-        key = signing.load(ServerHome(self._server).signing_key).public_key()
-        generated = {}
-        for plant in plants:
-            for path in ClientHome(self._home(plant)).packages.rglob("*.wgw"):
-                _, found = weights_file.decode(path.read_bytes(), key)
-                rows = [t[HEAD_WEIGHT] for name, t in found.items() if name.startswith("sample")]
-                if rows and plant.story != EDGE:
-                    generated[plant.name] = np.concatenate(rows)
-        return report.Rows(
-            zoo=np.concatenate([zoo.read(entry).weight for entry in zoo.entries()]),
-            generated=generated,
-        )
 
     def _write(self, summary: dict[str, Any], plants: tuple[Plant, ...]) -> None:
         written = json.dumps(summary, indent=2, ensure_ascii=False)
         atomic.write_bytes(self._out / "summary.json", written.encode())
         samples = {plant.name: report.samples(plant.data) for plant in plants}
-        rows = self._rows(plants)
         for each in map(speaks, CODES):
-            page = report.page(summary, samples, rows, each).encode()
+            page = report.page(summary, samples, each).encode()
             atomic.write_bytes(self._out / f"report.{each.code}.html", page)
             if each.code == self._speak.code:
                 atomic.write_bytes(self._out / "report.html", page)

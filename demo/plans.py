@@ -11,10 +11,7 @@ from demo.plants import Cut
 from wg_core import atomic
 from wg_core.wire import canonical
 from wg_server.generator.plan import read_plan as read_training
-from wg_server.zoo.plan import NetworksPlan, SourcePlan, read_plan
-
-ARCHITECTURE = "cnn-s"
-"""Of the small device."""
+from wg_server.zoo.plan import SourcePlan, read_plan
 
 
 def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path]:
@@ -34,24 +31,11 @@ def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path]:
         sites=1,
         per_class=1000,
         strength=0.0,
-        network_steps=100,
-    )
-    networks = NetworksPlan(
-        architectures=(ARCHITECTURE,),
-        families=4,
-        sites=1,
-        steps=100,
-        base_tasks=30,
-        base_images=32,
-        base_steps=250,
     )
     # Half the families, since the demo is to end in four minutes.
     sources = tuple(replace(one, families=(one.families + 1) // 2) for one in zoo.sources)
-    zoo = replace(zoo, sources=(*sources, own), networks=networks, own_sites=30)
-    section = replace(
-        training.networks, steps=30, width=64, depth=2, evaluate_every=15, episodes=16
-    )
-    training = replace(training, networks=section, steps=150, episodes=24, workers=1)
+    zoo = replace(zoo, sources=(*sources, own), own_sites=30)
+    training = replace(training, steps=150, episodes=24, workers=1)
     paths = folder / "zoo.json", folder / "training.json"
     for path, plan in zip(paths, (zoo, training), strict=True):
         atomic.write_bytes(path, json.dumps(canonical.to_builtins(plan), indent=1).encode())

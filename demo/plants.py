@@ -95,13 +95,13 @@ class _Share:
     labelled: bool = True
 
 
-FEW, UNSEEN, UNLABELLED, CAMERA, EDGE = (story.key for story in stories.STORIES)
+FEW, UNSEEN, UNLABELLED, CAMERA, OFFLINE = (story.key for story in stories.STORIES)
 UNKNOWN_KIND = (
     _Share(story=FEW, per_class=20),
     _Share(story=UNSEEN, per_class=20, missing=(3, 5)),
     _Share(story=UNLABELLED, per_class=20, labelled=False),
 )
-KNOWN_KIND = (_Share(story=CAMERA, per_class=5), _Share(story=EDGE, per_class=5))
+KNOWN_KIND = (_Share(story=CAMERA, per_class=5), _Share(story=OFFLINE, per_class=5))
 TEST_LIMIT = 400
 OWN_PER_CLASS = 80
 """Of the rendered kind, as many records are drawn for each plant, and for the operator."""

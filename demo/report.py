@@ -18,24 +18,8 @@ from wg_client.methods.registry import METHODS
 from wg_core.language import ENGLISH, Language, Text, text
 
 _SAMPLES = 8
-_POINTS = 600
-"""Most class rows of the zoo that are drawn."""
-_WIDE, _HIGH = 900, 360
 Picture = NDArray[np.uint8]
 Model = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Rows:
-    """Class rows of heads.
-
-    Attributes:
-        zoo: ``[m, d]``.
-        generated: ``[n, d]`` of each plant, by name.
-    """
-
-    zoo: NDArray[np.floating[Any]]
-    generated: Mapping[str, NDArray[np.floating[Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +34,6 @@ class Bar:
     kept: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dots:
-    """Points of one colour in a scatter."""
-
-    name: Text
-    places: Sequence[tuple[int, int]]
-
-
 def samples(data: Path) -> Picture:
     """Some of a plant's pictures, spread over its records, side by side: ``[h, n * w]``."""
     with np.load(data, allow_pickle=False) as archive:
@@ -69,7 +45,6 @@ def samples(data: Path) -> Picture:
 def page(
     summary: Mapping[str, Any],
     pictures: Mapping[str, Picture],
-    rows: Rows,
     speak: Language = ENGLISH,
 ) -> str:
     """The whole report as one self-contained HTML page.
@@ -77,7 +52,6 @@ def page(
     Args:
         summary: What ``summary.json`` says.
         pictures: Of each plant, by name: some of what it sees.
-        rows: What its weights are drawn from.
         speak: The language of the page; each has a file of its own (``report.ja.html``).
     """
     environment = jinja2.Environment(
@@ -98,8 +72,6 @@ def page(
         cards=[_card(plant, pictures[plant["name"]], speak) for plant in plants],
         notes=(*stories.notes(summary), *stories.not_shown(summary)),
         models=_models(plants),
-        scatter=_scatter(rows),
-        size=(_WIDE, _HIGH),
         word=text,
         t=speak.say,
         say=speak,
@@ -166,26 +138,6 @@ def _models(plants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for method in METHODS
         if any(stories.key(method.name) in plant["accuracy"] for plant in plants)
-    ]
-
-
-def _scatter(rows: Rows) -> list[Dots]:
-    """Class rows of generated heads among the zoo's, on the zoo's first two principal axes."""
-    mean = rows.zoo.mean(0)
-    _, _, axes = np.linalg.svd(rows.zoo - mean, full_matrices=False)
-    some = rows.zoo[np.linspace(0, len(rows.zoo) - 1, min(len(rows.zoo), _POINTS)).astype(int)]
-    sets = [(text("zoo"), some)]
-    sets += [(text("made for {name}", name=name), found) for name, found in rows.generated.items()]
-    placed = [(name, (found - mean) @ axes[:2].T) for name, found in sets]
-    everything = np.concatenate([points for _, points in placed])
-    low, high = everything.min(0), everything.max(0)
-    scale = np.array([_WIDE - 20, _HIGH - 20]) / np.maximum(high - low, 1e-9)
-    return [
-        Dots(
-            name=name,
-            places=[(int(x), int(y)) for x, y in np.round(10 + (points - low) * scale)],
-        )
-        for name, points in placed
     ]
 
 

@@ -73,11 +73,11 @@ STORIES = (
         ),
     ),
     Story(
-        key="edge-device",
-        title=text("A small device"),
+        key="no-connection",
+        title=text("A known kind, no connection"),
         lesson=text(
-            "The device is too small for the network that the other plants use. It gets a whole"
-            " network that fits, through files, without a connection."
+            "The plant has no connection to anybody. A file with its noisy sums is carried to the"
+            " operator, and a file with a model is carried back. Nothing else is different."
         ),
     ),
 )
@@ -159,12 +159,6 @@ def details(plant: Result) -> Iterator[Text]:
         )
     if plant["alone"] is None:
         yield text("Guessing is right in {share}.", share=percent(1 / len(plant["classes"])))
-    if plant["network"] is not None:
-        yield text(
-            "{thousands:.0f} thousand numbers, {size:.0f} kB on the device.",
-            thousands=plant["network"]["parameters"] / 1000,
-            size=plant["network"]["bytes"] / 1000,
-        )
 
 
 def _named(names: Sequence[str]) -> str:
@@ -214,16 +208,9 @@ def notes(
 
 def not_shown(summary: Mapping[str, Any]) -> Iterator[Text]:
     """What a run left out, in sentences; that nothing is missing, where it is so."""
-    untold = [found for found in STORIES if found.key not in summary["stories"]]
-    for found in untold:
-        yield text(
-            "Not shown: {title}. The operator's zoo has too few whole networks; the end of"
-            " logs/train.log says what to do.",
-            title=found.title,
-        )
     without = list(without_model(summary["plants"]))
     yield from without
-    if not (untold or without):
+    if not without:
         yield text("All five stories are told.")
 
 

@@ -34,13 +34,6 @@ class Stream(StrEnum):
     BENCH_EPISODES = "generator.bench-episodes"
     BENCH_SET_NETWORK = "generator.bench-set-network"
     BENCH_REFERENCE = "generator.bench-reference"
-    NETWORK_VALIDATION = "generator.network-validation"
-    NETWORK_STEP = "generator.network-step"
-    NETWORK_SCENARIO = "generator.network-scenario"
-    NETWORK_SPLIT = "generator.network-split"
-    NETWORK_DIVERSITY = "generator.network-diversity"
-    CODEC_FOLDS = "generator.codec-folds"
-    RETRIEVAL_WEIGHT = "generator.retrieval-weight"
     SHEET_STEP = "generator.sheet-step"
     SHEET_VALIDATION = "generator.sheet-validation"
     SHEET_TEST = "generator.sheet-test"
@@ -86,13 +79,6 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.BENCH_EPISODES: 41,
     Stream.BENCH_SET_NETWORK: 42,
     Stream.BENCH_REFERENCE: 43,
-    Stream.NETWORK_VALIDATION: 44,
-    Stream.NETWORK_STEP: 45,
-    Stream.NETWORK_SCENARIO: 51,
-    Stream.NETWORK_SPLIT: 52,
-    Stream.NETWORK_DIVERSITY: 53,
-    Stream.CODEC_FOLDS: 54,
-    Stream.RETRIEVAL_WEIGHT: 55,
     Stream.SHEET_STEP: 61,
     Stream.SHEET_VALIDATION: 62,
     Stream.SHEET_TEST: 63,

@@ -57,7 +57,6 @@ class WeightsManifest:
         request_id: The request that it answers.
         site: The site that it is made for.
         architecture: Name in ``wg_common.catalogue``.
-        plan: Which parts are generated: name of the weight plan, ``catalogue.WeightPlan``.
         encoder: SHA-256 of the encoder package, hex.
         generator: SHA-256 of the generator package, hex.
         labels: Label domain, in the order of class rows.
@@ -74,7 +73,6 @@ class WeightsManifest:
     request_id: str
     site: str
     architecture: str
-    plan: str
     encoder: str
     generator: str
     labels: tuple[str, ...]

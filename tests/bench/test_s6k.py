@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from bench import generator, known_kinds, networks, s6k, window_networks
+from bench import generator, known_kinds, s6k
 
-PARTS = (known_kinds, networks, window_networks)
+PARTS = (known_kinds,)
 
 
 class _Parsed(Exception):
@@ -49,12 +49,8 @@ def test_all_parts_with_homes_of_both_records(
 ) -> None:
     words = "--scenario S6k --home A --windows-home B --family-sets C --table t/x.md --seeds 4"
     monkeypatch.setattr(sys, "argv", ["generator", *words.split()])
-    monkeypatch.setattr(s6k, "_has_networks", lambda _: True)
     generator.main()
-    names = [name.removeprefix("bench.") for name, _ in called]
-    assert names == ["known_kinds", "networks", "known_kinds", "window_networks"]
-    homes = [str(getattr(o, "family_home", None) or o.home) for _, o in called]
-    assert homes == ["A", "A", "B", "B"]
+    assert [str(options.home) for _, options in called] == ["A", "B"]
     assert len({options.table for _, options in called}) == len(called)
     assert all(options.table.parent == Path("t") for _, options in called)
     for _, options in called:
@@ -65,12 +61,10 @@ def test_cells_that_the_parts_are_asked_for_are_theirs() -> None:
     for cells, asked in (
         (list(known_kinds.cells("images")), s6k.NEW_CAMERA),
         (list(known_kinds.cells("windows")), s6k.NEW_SENSORS),
-        (networks.CELLS, s6k.NEW_CAMERA),
-        (window_networks.CELLS, s6k._OTHER_SENSORS),
     ):
         chosen = [cell for cell in cells if asked in cell.name]
         assert chosen
-        assert all(cell.same_family and cell.camera for cell in chosen)
+        assert all(cell.camera for cell in chosen)
 
 
 def test_without_sets_of_the_operators_nothing_is_judged(
@@ -80,15 +74,3 @@ def test_without_sets_of_the_operators_nothing_is_judged(
     with pytest.raises(SystemExit, match="--family-sets"):
         generator.main()
     assert not called
-
-
-def test_a_home_without_whole_networks_is_left_out_of_their_parts(
-    called: list[tuple[str, argparse.Namespace]],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    words = f"--scenario S6k --home {tmp_path} --windows-home {tmp_path} --family-sets C"
-    monkeypatch.setattr(sys, "argv", ["generator", *words.split()])
-    generator.main()
-    names = [name.removeprefix("bench.") for name, _ in called]
-    assert names == ["known_kinds", "known_kinds"]

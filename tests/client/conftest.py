@@ -202,7 +202,6 @@ class TestPlant:
             "request_id": secrets.token_hex(16),
             "site": self.config.site,
             "architecture": "lite0-head",
-            "plan": "head",
             "encoder": self.encoder,
             "generator": "ab" * 32,
             "labels": self.config.data.labels,

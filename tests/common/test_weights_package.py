@@ -52,7 +52,6 @@ def manifest(tensors: bytes, names: tuple[str, ...] = ("mean", "base")) -> Weigh
         request_id="r1",
         site="plant-a",
         architecture="lite0-head",
-        plan="head",
         encoder="11" * 32,
         generator="22" * 32,
         labels=("ok", "scratch"),

@@ -114,7 +114,6 @@ def package_of(
         request_id=request_id,
         site=own.site,
         architecture="lite0-head",
-        plan="head",
         encoder=own.encoder,
         generator="0" * 64,
         labels=own.labels,

@@ -12,15 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from demo import stories
-from demo.plans import ARCHITECTURE, write_plans
+from demo.plans import write_plans
 from demo.plants import industrial, usual
 from demo.processes import CommandFailed, processes
 
 from wg_server.generator.plan import read_plan as read_training
-from wg_server.generator.weights.network_zoo import FEWEST
-from wg_server.zoo import networks
 from wg_server.zoo.plan import read_plan as read_zoo
-from wg_server.zoo.plan import tasks
 
 ROOT = Path(__file__).parents[2]
 
@@ -164,12 +161,8 @@ def test_plants_have_the_labels_of_their_stories(tmp_path: Path) -> None:
             assert set(archive["y"]) == set(range(len(plant.classes)))
 
 
-def test_plans_have_the_operators_records_and_the_devices_network(tmp_path: Path) -> None:
+def test_plans_have_the_operators_records(tmp_path: Path) -> None:
     cut = usual(tmp_path, 1)
     zoo, training = write_plans(tmp_path, cut)
-    found = read_zoo(zoo)
-    assert found.sources[-1].path == str(cut.own)
-    assert found.networks is not None
-    assert found.networks.architectures == (ARCHITECTURE,)
-    assert len(networks.wanted(tasks(found), found.networks)) >= FEWEST
+    assert read_zoo(zoo).sources[-1].path == str(cut.own)
     read_training(training)

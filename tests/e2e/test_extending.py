@@ -32,8 +32,7 @@ from wg_core import cli, errors
 from wg_core.errors import DecodeError
 from wg_core.settings import parse
 from wg_server.site.home import ServerHome
-from wg_server.zoo import family_heads, networks
-from wg_server.zoo.bases import read_base
+from wg_server.zoo import family_heads
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.store import Zoo
@@ -142,7 +141,6 @@ seed: 3
 architecture: counts-head
 encoder: {{dimension: 8, records: 48}}
 own_sites: 10
-networks: {{architectures: [counts-net], sites: 1, steps: 3, base_tasks: 2, base_images: 8}}
 sources: [{{kind: npz, families: 1, sites: 2, per_class: 8, path: {}, licence: own}}]
 """
 
@@ -260,7 +258,7 @@ def test_a_plant_works_with_an_architecture_of_one_file(
 ) -> None:
     command("freeze", "--home", plant.home.root)
     base = initial_tensors("counts-net", 3, 8, np.random.default_rng(5))
-    package = plant.package({"base": (base, "base")}, architecture="counts-net", plan="whole")
+    package = plant.package({"base": (base, "base")}, architecture="counts-net")
     weights = tmp_path / "network.wgw"
     weights.write_bytes(package)
     applied = command(
@@ -271,7 +269,7 @@ def test_a_plant_works_with_an_architecture_of_one_file(
     assert _predictions(command, plant, tmp_path) == list(LABELS)
 
 
-def test_a_zoo_is_built_of_both(extension: None, tmp_path: Path) -> None:
+def test_a_zoo_is_built_of_it(extension: None, tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     x = np.stack([one for label in range(3) for one in draw(rng, label, 40)[::5]])
     y = np.repeat(np.arange(3), 8)
@@ -283,9 +281,6 @@ def test_a_zoo_is_built_of_both(extension: None, tmp_path: Path) -> None:
     entries = list(zoo.entries())
     assert len(entries) == 2 and len(list(family_heads.entries(zoo, entries[0].encoder))) == 1
     assert read_modality(home.read_encoder()) == "counts"
-    base, identity = read_base(home.zoo, "counts-net")
-    (network,) = networks.networks(zoo, "counts-net", identity)
-    assert networks.read(zoo, network).tensors.keys() > base.keys()
 
 
 def test_a_modality_that_nobody_registered_is_refused(

@@ -108,7 +108,6 @@ def package(server: ServerHome, kind: str, labels: tuple[str, ...]) -> bytes:
         request_id=secrets.token_hex(16),
         site="plant-a",
         architecture=modality(kind).head,
-        plan="head",
         encoder=server.encoder_id(),
         generator="ab" * 32,
         labels=labels,

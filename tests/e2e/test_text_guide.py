@@ -56,7 +56,6 @@ def _package(server: ServerHome) -> bytes:
         request_id=secrets.token_hex(16),
         site="pump-7",
         architecture="text-head",
-        plan="head",
         encoder=server.encoder_id(),
         generator="ab" * 32,
         labels=LABELS,

@@ -15,9 +15,8 @@ from wg_client.selection.delivery import take_package
 from wg_core.site import config as configuration
 from wg_server.campaigns.airgap import generate_from_file
 from wg_server.generator.plan import GeneratorPlan
-from wg_server.generator.weights.network_plan import NetworkTraining
 from wg_server.zoo.build import build
-from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
+from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan
 from wg_server.zoo.procedural_windows import families
 
 ZOO = ZooPlan(
@@ -25,14 +24,6 @@ ZOO = ZooPlan(
     architecture="window-head",
     encoder=EncoderPlan(records=400),
     sources=(SourcePlan(kind="procedural-windows", families=10, sites=2, per_class=8),),
-    networks=NetworksPlan(
-        architectures=("cnn1d-s", "cnn1d-m"),
-        families=6,
-        steps=3,
-        base_tasks=6,
-        base_images=16,
-        base_steps=20,
-    ),
 )
 TRAINING = GeneratorPlan(
     steps=8,
@@ -41,16 +32,6 @@ TRAINING = GeneratorPlan(
     evaluate_every=4,
     episodes=4,
     workers=0,
-    networks=NetworkTraining(
-        steps=4,
-        batch=3,
-        width=16,
-        depth=1,
-        latent=4,
-        functional_episodes=1,
-        evaluate_every=2,
-        episodes=3,
-    ),
 )
 
 
@@ -79,16 +60,5 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     assert right > 1.2 / len(labels)
     assert plant.report.is_file()
 
-    assert version.card["networks"]["architectures"] == {"cnn1d-m": 12, "cnn1d-s": 12}
-    for architecture in ("cnn1d-s", "cnn1d-m"):  # the same release serves whole networks
-        generate_from_file(server, statistics, package, architecture=architecture)
-        applied = take_package(plant, package)
-        assert applied.manifest.architecture == architecture
-        inputs = predict.encode_records(plant, applied.manifest, data)
-        found = predict.evaluate(plant, applied.manifest, inputs, data)
-        assert {row.model for row in found} >= {"local-only", "generated"}
-    plant.encoder.unlink()
-    rows = predict.predict(plant, applied.manifest, KEPT, inputs, data.names)
-    assert len(rows) == 4 * len(labels)
     metadata = export_model(plant, applied.manifest, KEPT, "onnx", tmp_path / "m.onnx")
     assert metadata["views"].startswith("n,")

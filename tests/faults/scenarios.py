@@ -309,7 +309,6 @@ class Installation:
             package_sha256="0" * 64,
             request_id=REQUEST,
             architecture="lite0-head",
-            plan="head",
             encoder=str(number) * 64,  # the earlier model cannot work: this one is used at once
             generator="0" * 64,
             labels=("bad", "good"),

@@ -14,46 +14,36 @@ GOOD = Check(name="novelty", value=0.9, relation=">=", bound=0.25)
 BAD = Check(name="copies", value=0.9, relation="<=", bound=0.1)
 
 
-def card(
-    home: ServerHome, heads: bytes, networks: bytes | None = None, *, passes: bool = True
-) -> dict[str, Any]:
+def card(home: ServerHome, heads: bytes, *, passes: bool = True) -> dict[str, Any]:
     """What must stand on a model card, and one check."""
-    whole = {
-        "generator": canonical.sha256_hex(networks or b""),
-        "architectures": {"cnn-m": 9},
-        "checks": [GOOD.document()],
-    }
     return {
         "generator": canonical.sha256_hex(heads),
         "encoder": home.encoder_id(),
         "architecture": "lite0-head",
         "checks": [(GOOD if passes else BAD).document()],
-        "networks": None if networks is None else whole,
     }
 
 
 def candidate(
     home: ServerHome,
     heads: bytes = b"heads",
-    networks: bytes | None = None,
     *,
     passes: bool = True,
     **more: Any,
 ) -> Version:
     """A new version that is not installed, as a training leaves one whose card fails."""
-    document = card(home, heads, networks, passes=passes) | more
-    return versions.write(home, document, heads, networks)
+    document = card(home, heads, passes=passes) | more
+    return versions.write(home, document, heads)
 
 
 def install(
     home: ServerHome,
     heads: bytes = b"heads",
-    networks: bytes | None = None,
     *,
     passes: bool = True,
     **more: Any,
 ) -> Version:
     """A new version that is installed."""
-    version = candidate(home, heads, networks, passes=passes, **more)
+    version = candidate(home, heads, passes=passes, **more)
     versions.use(home, version)
     return version

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.feature_scaling import feature_scaling
 from wg_client.fitting.linear_head import Floats, LinearHead
-from wg_common.catalogue import HEAD_BIAS
-from wg_common.inference.family_head import SITE
-from wg_common.inference.hostile_tensors import apart
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -72,20 +69,11 @@ def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> T
     """The trunk of a whole network.
 
     Args:
-        tensors: The network's tensors; those of its head are left out. A network of the plant's
-            family may come with what is known of its norms: then the records standardise them.
+        tensors: The network's tensors; those of its head are left out.
         batch: All local records, from ``network.prepared``.
     """
-    import torch  # seconds to import, only when needed
-
-    from wg_common.nets import family_network, network, site_norms
+    from wg_common.nets import network  # torch: seconds to import, only when needed
 
     trunk = network.trunk_only(tensors)
-    _, site = apart(tensors, SITE)
-    if site:
-        head = family_network.head_from_tensors(site, architecture, len(tensors[HEAD_BIAS]))
-        sample = batch[site_norms.some(len(batch))]
-        records = network.as_input(torch.from_numpy(sample))
-        trunk = dict(site_norms.at_site(architecture, trunk, head, records))
     values = network.features(network.load_trunk(architecture, trunk), batch)
     return Trunk(values.astype(np.float64), trunk)

@@ -11,7 +11,7 @@ from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.standardised import family_view
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_common import catalogue, streams
-from wg_common.catalogue import BASE, HEAD_BIAS, POSTERIOR, SAME_FAMILY
+from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
 from wg_common.inference import family_head
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.family_head import Layout
@@ -166,9 +166,8 @@ class _NetworkReader:
         from wg_common.nets import tensor_set
 
         architecture, classes = self._manifest.architecture, len(self._manifest.labels)
-        network_tensors, _ = apart(values, family_head.SITE)
-        tensor_set.check_tensors(architecture, network_tensors, classes, self._dimension)
-        return network_candidate(architecture, name, source, values, self._view(values))
+        tensor_set.check_tensors(architecture, values, classes, self._dimension)
+        return _candidate(name, source, values, self._view(values))
 
 
 def _network(plant: Recipient, networks: Sequence[FamilyNetwork]) -> PlantNetwork:
@@ -214,9 +213,7 @@ def _whole(
 ) -> tuple[View, NetworkTuner]:
     from wg_client.fitting.network_tuning import NetworkTuner
     from wg_common.nets import network
-    from wg_common.nets.encoder.module import load_encoder
 
-    encoder = load_encoder(plant.encoder_package) if network.on_encoder(architecture) else None
     batch = network.prepared(architecture, plant.data.records)
     tuner = NetworkTuner(
         architecture=architecture,
@@ -227,27 +224,9 @@ def _whole(
     )
 
     def view(values: Tensors) -> Trunk:
-        return network_trunk(architecture, network.complete(architecture, values, encoder), batch)
+        return network_trunk(architecture, values, batch)
 
     return view, tuner
-
-
-def network_candidate(
-    architecture: str, name: str, source: str, tensors: Tensors, trunk: Trunk
-) -> Candidate:
-    """A whole network on its trunk; a family's head is for a plant that standardises by records.
-
-    Args:
-        tensors: Which ``tensor_set`` and ``family_head`` have accepted.
-    """
-    from wg_common.nets import family_network
-
-    network_tensors, site = apart(tensors, family_head.SITE)
-    if not site:
-        return _candidate(name, source, network_tensors, trunk)
-    head = family_network.head_from_tensors(site, architecture, len(network_tensors[HEAD_BIAS]))
-    layout = Layout(trunk.features.shape[1], ())
-    return Candidate(name, source, trunk, LinearHead(*head.at(trunk.features, layout)))
 
 
 def _candidate(name: str, source: str, tensors: Tensors, trunk: Trunk) -> Candidate:

@@ -1,15 +1,14 @@
 """Models as files for other programs: safetensors, ONNX, torch.
 
 All three hold the *whole* network, records in and logits out: the frozen encoder and the head, or a
-whole network's own trunk and head. ``lite0`` is a plain EfficientNet-Lite0, its parts in its
-convolutions. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
+whole network's own trunk and head. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
 gray images with their one channel repeated; labels, p and provenance stand in the metadata.
 
 A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
-``wg_common.nets.encoder.window_trunk.prepare`` makes them of a window; a whole network has ``[n, C,
-D]``, from ``wg_common.nets.cnn1d.prepared``. In ONNX only n is free; the other sizes are those of
-the plant's first window, and stand in the metadata. A head for texts has vectors ``[n, 512]`` of
-``wg_common.nets.encoder.sentences.embed``; the metadata name the package (``trunk``).
+``wg_common.nets.encoder.window_trunk.prepare`` makes them of a window. In ONNX only n is free; the
+other sizes are those of the plant's first window, and stand in the metadata. A head for texts has
+vectors ``[n, 512]`` of ``wg_common.nets.encoder.sentences.embed``; the metadata name the package
+(``trunk``).
 
 ========= =============================================== ===================================
 format    content                                         reading it
@@ -69,7 +68,7 @@ def export_model(
     architecture = known(manifest.architecture)
     kind = modality(architecture.modality)
     encoder = None
-    if not architecture.whole or network.on_encoder(architecture.name):
+    if not architecture.whole:
         encoder = plants.pinned_encoder(home, manifest.encoder, manifest.local_encoder)
     entry = manifest.entry(name)
     tensors = store.load_tensors(home, manifest, name)
@@ -82,7 +81,6 @@ def export_model(
         "labels": json.dumps(list(manifest.labels), ensure_ascii=False),
         **({} if kind.resized else {"input": kind.name}),
         **({} if encoder is None else {"encoder": encoder.id, "trunk": encoder.module.trunk.label}),
-        **_reads(architecture),
         "package": manifest.package_id,
         "generator": manifest.generator,
     }
@@ -100,12 +98,6 @@ def export_model(
     return metadata
 
 
-def _reads(architecture: ArchitectureSpec) -> dict[str, str]:
-    """What makes a record the input of a network that does not read as the encoder does."""
-    label = network.kind(architecture.name).label if architecture.whole else ""
-    return {"trunk": label} if label else {}
-
-
 def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
     """The shape of the plant's first record, of a modality whose records keep their size."""
     snapshot = snapshots.current(home)
@@ -119,7 +111,7 @@ def _example(
 ) -> torch.Tensor:
     """A record, twice, as the exported network takes it."""
     if architecture.whole or encoder is None:
-        return torch.from_numpy(network.exported_inputs(architecture.name, [record] * 2)).float()
+        return torch.from_numpy(network.prepared(architecture.name, [record] * 2)).float()
     return torch.cat([encoder.module.trunk.prepare([record])] * 2)
 
 

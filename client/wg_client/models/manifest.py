@@ -93,7 +93,6 @@ class ModelsManifest:
         package_sha256: Hash of its bytes, hex.
         request_id: The request that it answered.
         architecture: Name in ``wg_common.nets``.
-        plan: Which parts were generated.
         encoder: Encoder id, hex.
         generator: Generator id, hex.
         labels: Label domain, in the order of class rows.
@@ -122,7 +121,6 @@ class ModelsManifest:
     package_sha256: str
     request_id: str
     architecture: str
-    plan: str
     encoder: str
     generator: str
     labels: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Predictions with a plant's models: labels and probabilities for records and folders of them.
 
 Heads share the encoder's features; those of a network of the plant's family may stand behind them.
-Whole networks see the records themselves, and need no encoder, unless their base is the encoder.
+Whole networks see the records themselves, and need no encoder.
 """
 
 from __future__ import annotations
@@ -137,17 +137,12 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
         inputs: From ``encode_records`` with the same manifest.
 
     Raises:
-        VerificationError: The model's file is not the one that was written, or the model stands on
-            the encoder, and the home holds another one.
+        VerificationError: The model's file is not the one that was written.
     """
     from wg_common import catalogue
-    from wg_common.nets import network
 
     tensors: Tensors = store.load_tensors(home, manifest, name)
     if catalogue.known(manifest.architecture).whole:
-        if network.on_encoder(manifest.architecture):
-            encoder = plants.pinned_encoder(home, manifest.encoder)
-            tensors = network.complete(manifest.architecture, tensors, encoder)
         inputs = network_trunk(manifest.architecture, tensors, inputs).features
     head = head_from_tensors(tensors)  # of fewer features where it does without the network
     return head.logits(inputs[:, : head.weight.shape[1]])

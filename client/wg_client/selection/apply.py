@@ -160,11 +160,6 @@ def verify(plant: Recipient, source: bytes | Path) -> tuple[WeightsManifest, Map
         architecture = catalogue.known(package.architecture)
     except ConfigError as error:
         raise DecodeError(f"package {short}: {error}") from error
-    if package.plan not in architecture.plans:
-        raise DecodeError(
-            f"package {short}: weight plan {package.plan!r}, {architecture.name} has"
-            f" {', '.join(architecture.plans)}"
-        )
     if architecture.modality != plant.data.modality:
         raise VerificationError(
             f"package {short}: architecture {architecture.name} is for {architecture.modality},"
@@ -182,12 +177,8 @@ def _record(
     network: PlantNetwork | None,
     applied: int,
 ) -> tuple[ModelsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
-    from wg_common.nets import network as networks
-
     sources = {candidate.name: candidate.source for candidate in package.candidates}
     files = {name: model.tensors() for name, model in outcome.models.items()}
-    if catalogue.known(package.architecture).whole:
-        files = {name: networks.own(package.architecture, file) for name, file in files.items()}
     models = [_entry(name, outcome, files[name], sources) for name in outcome.models]
     comparison = outcome.comparisons.get(outcome.kept)
     network_file = None
@@ -202,7 +193,6 @@ def _record(
         package_sha256=digest,
         request_id=package.request_id,
         architecture=package.architecture,
-        plan=package.plan,
         encoder=package.encoder,
         generator=package.generator,
         labels=package.labels,

@@ -117,13 +117,6 @@ class NetworkHead(FamilyHead):
 TENSORS = tuple(f.name for f in fields(NetworkHead))
 OF_NORMS = TENSORS[len(fields(FamilyHead)) :]
 """Those that say what norms are at a site; they do not grow with the classes."""
-SITE = "site."
-"""Before their names among the tensors of a whole network: of a head on its features."""
-
-
-def site_tensors(head: NetworkHead) -> dict[str, NDArray[np.float32]]:
-    """As tensors of a whole network."""
-    return {SITE + name: value for name, value in head.tensors().items()}
 
 
 def moments(local: NDArray[np.floating], layout: Layout) -> Floats:

@@ -1,10 +1,8 @@
 """From the tensors of an architecture to a module that runs.
 
 A head on the encoder is ``head.weight`` ``[K, d]`` and ``head.bias`` ``[K]``; logits = features @
-weight.T + bias. A whole network has a trunk of its own beside them; its set of tensors is always
-all of it, whatever part the weight plan generates. The encoder has no part in running it, but for
-an architecture that stands on the encoder: then no set holds what is the encoder's. What is done
-with whole networks alone is in ``wg_common.nets.network``.
+weight.T + bias. A whole network has a trunk of its own beside them, and the encoder has no part in
+running it. What is done with whole networks alone is in ``wg_common.nets.network``.
 """
 
 from collections.abc import Sequence
@@ -65,14 +63,13 @@ def build_model(
     """A network ready to run or to export.
 
     Args:
-        encoder: The public encoder; whole networks need none, unless they stand on it.
+        encoder: The public encoder; whole networks need none.
         tensors: Generated tensors, or a plant's: its heads stand on the local features.
         labels: Label domain, in the order of class rows.
         family_trunk: The network of the plant's family that its heads may stand on, too.
 
     Returns:
-        A module in evaluation mode; input as ``HeadModel`` says, or as a whole network's kind
-        deploys it: images as ``cnn.prepared`` gives them, or windows as ``cnn1d.prepared`` does.
+        A module in evaluation mode; input as ``HeadModel`` says, or as ``network.prepared`` gives.
 
     Raises:
         DecodeError: The tensors are not those of the architecture.
@@ -91,7 +88,7 @@ def build_model(
         family_trunk = family_trunk if dimension > local else None
     check_tensors(architecture, tensors, len(labels), dimension)
     if encoder is None or whole_network:
-        return networks.build(architecture, networks.complete(architecture, tensors, encoder))
+        return networks.build(architecture, tensors)
     local_encoder = encoder.beside
     if local_encoder is not None and not local_encoder.exports:
         raise ConfigError(

@@ -81,6 +81,4 @@ def prepared(images: Images) -> NDArray[np.uint8]:
     return batch
 
 
-NETWORK = Kind(
-    trunk=Cnn, prepare=prepared, last=("blocks.3.", "blocks.4.", "project"), site_norms=16
-)
+NETWORK = Kind(trunk=Cnn, prepare=prepared, site_norms=16)

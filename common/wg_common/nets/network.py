@@ -6,16 +6,12 @@ its kind. A head of one row a class stands on its F features.
 
 Tensors: ``trunk.*`` as the kind's module names them, ``head.weight`` ``[K, F]`` and ``head.bias``
 ``[K]``. A batch has one record in each row of its first axis, so that rows can be chosen from it.
-
-A kind may stand on the encoder: some of its trunk's tensors are the encoder package's, which every
-plant holds. They are never trained, generated, sent or stored with a network (``own``), and are put
-back where one is run (``complete``).
 """
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -26,7 +22,6 @@ from wg_common import catalogue
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
-from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import DIMENSION
@@ -35,10 +30,8 @@ TRUNK = "trunk."  # Prefix of the trunk's tensors
 _BATCH = 64
 
 Batch = NDArray[Any]
-"""Records as ``prepared`` gives them: uint8 ``[n, 3, 64, 64]``, float16 ``[n, C, ROW]``, float32
-``[n, D]``, or int16 ``[n, T]``."""
+"""Records as ``prepared`` gives them: uint8 ``[n, 3, 64, 64]`` of images."""
 Tensors = Mapping[str, NDArray[np.float32]]
-T = TypeVar("T")
 
 
 class NetworkModel(nn.Module):
@@ -84,30 +77,17 @@ class Kind:
     Attributes:
         trunk: From a width and a number of features to a module; it takes a batch as float32.
         prepare: Valid records of any sizes as one batch.
-        last: How the names of layers of the last stage begin.
         features: Number F of features.
-        deployed: From a trunk and a head to the network that is exported.
-        inputs: Valid records as one batch for it; None for ``prepare``.
-        base: From the encoder to the public base; None for a base that the zoo trains.
-        published: What training starts from, of a kind that needs neither; ``trunk.*`` tensors.
-        borrowed: Layer whose tensors are the encoder's, where there is a ``base``; may be empty.
-        weights: SHA-256 of the public weights below the base, that both sides have of a package.
-        label: What makes a record its input, in an exported file; empty: the encoder's trunk.
+        published: What training starts from, ``trunk.*`` tensors; None for a base that the zoo
+            trains.
         site_norms: Where sites standardise its norms (``wg_common.nets.site_norms``): of how many
             numbers the changes of these are made; 0 where none is.
     """
 
     trunk: Callable[[int, int], nn.Module]
     prepare: Callable[[Records], Batch]
-    last: tuple[str, ...] = ()
     features: int = DIMENSION
-    deployed: Callable[[nn.Module, nn.Linear], nn.Module] = NetworkModel
-    inputs: Callable[[Records], Batch] | None = None
-    base: Callable[[Encoder], Tensors] | None = None
     published: Callable[[], dict[str, NDArray[np.float32]]] | None = None
-    borrowed: str = ""
-    weights: str = ""
-    label: str = ""
     site_norms: int = 0
 
 
@@ -129,53 +109,6 @@ def feature_count(architecture: str) -> int:
     return kind(architecture).features
 
 
-def on_encoder(architecture: str) -> bool:
-    """Whether some of the trunk's tensors are the encoder's."""
-    return kind(architecture).base is not None
-
-
-def own(architecture: str, tensors: Mapping[str, T]) -> dict[str, T]:
-    """What belongs to tensors that are not the encoder's, by name."""
-    borrowed = kind(architecture).borrowed
-    if not borrowed:
-        return dict(tensors)
-    prefix = f"{TRUNK}{borrowed}."
-    return {name: value for name, value in tensors.items() if not name.startswith(prefix)}
-
-
-def public_base(architecture: str, encoder: Encoder) -> dict[str, NDArray[np.float32]]:
-    """The public base's trunk tensors, of a kind that stands on the encoder.
-
-    Raises:
-        ConfigError: The kind does not, or the encoder is not one that it can stand on.
-    """
-    make = kind(architecture).base
-    if make is None:
-        raise ConfigError(f"{architecture}: its base is trained by the zoo")
-    return {TRUNK + name: np.asarray(value) for name, value in make(encoder).items()}
-
-
-def complete(
-    architecture: str, tensors: Tensors, encoder: Encoder | None
-) -> dict[str, NDArray[np.float32]]:
-    """A network's own tensors, and those that are the encoder's.
-
-    Args:
-        tensors: From ``own``.
-        encoder: May be None for a kind that does not stand on it.
-
-    Raises:
-        ConfigError: There is no encoder, or not one that the kind can stand on.
-    """
-    if not on_encoder(architecture):
-        return dict(tensors)
-    if encoder is None:
-        raise ConfigError(f"{architecture}: needs the encoder")
-    base = public_base(architecture, encoder)
-    mine = own(architecture, base)
-    return {**{n: v for n, v in base.items() if n not in mine}, **tensors}
-
-
 def prepared(architecture: str, records: Records) -> Batch:
     """Records of any sizes as one batch.
 
@@ -183,12 +116,6 @@ def prepared(architecture: str, records: Records) -> Batch:
         DataError: A record has another type or shape.
     """
     return kind(architecture).prepare(_Checked(catalogue.network(architecture).modality, records))
-
-
-def exported_inputs(architecture: str, records: Records) -> Batch:
-    """Valid records as one batch for the network that is exported, from ``build``."""
-    network_kind = kind(architecture)
-    return (network_kind.inputs or network_kind.prepare)(records)
 
 
 def as_input(batch: Tensor) -> Tensor:
@@ -215,12 +142,6 @@ def trunk_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     return {TRUNK + name: tuple(value.shape) for name, value in state.items()}
 
 
-def own_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """``trunk_shapes`` without the tensors that are the encoder's."""
-    shapes = trunk_shapes(architecture)
-    return {name: shapes[name] for name in own(architecture, shapes)}
-
-
 def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
     """A trunk with the ``trunk.*`` tensors given; others are ignored. In evaluation mode."""
     module = build_trunk(architecture)
@@ -236,8 +157,7 @@ def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
 
 def build(architecture: str, tensors: Tensors) -> nn.Module:
     """The network as it is exported, from all its tensors; in evaluation mode."""
-    head = linear(tensors)
-    return kind(architecture).deployed(load_trunk(architecture, tensors), head).eval()
+    return NetworkModel(load_trunk(architecture, tensors), linear(tensors)).eval()
 
 
 def linear(tensors: Tensors) -> nn.Linear:

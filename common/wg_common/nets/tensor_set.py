@@ -21,7 +21,7 @@ def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, 
     head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
     if not known(architecture).whole:
         return head
-    trunk = network.own_shapes(architecture)
+    trunk = network.trunk_shapes(architecture)
     return trunk | head | {HEAD_WEIGHT: (classes, network.feature_count(architecture))}
 
 

@@ -11,10 +11,9 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wg_common import catalogue, weights_package
+from wg_common import weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.errors import VerificationError
 from wg_core.wire import canonical, signing
@@ -46,8 +45,7 @@ def make_package(
 
     Args:
         other_releases: Releases of other sites; free post-processing of what they released.
-        request_id: Logical id of the delivery; also the seed, so that the same request over the
-            same releases gives the same weights.
+        request_id: Logical id of the delivery.
         recipe: Which generator makes weights of which architecture.
 
     Raises:
@@ -57,13 +55,11 @@ def make_package(
     """
     version = versions.read(home, recipe.generator)
     version.require(recipe.architecture)
-    generation = _generate(
-        home, version, plant, other_releases, recipe, seed=int(request_id[:8], 16)
-    )
-    for alarm in generation.generated.report.alarms:
+    generated = _generate(version, plant, other_releases)
+    for alarm in generated.report.alarms:
         log.warning("package for %s: %s", plant.site, alarm)
     tensors = weights_package.pack_tensors(
-        {candidate.name: candidate.tensors for candidate in generation.generated.candidates}
+        {candidate.name: candidate.tensors for candidate in generated.candidates}
     )
     now = int(time.time())
     manifest = WeightsManifest(
@@ -71,13 +67,12 @@ def make_package(
         request_id=request_id,
         site=plant.site,
         architecture=recipe.architecture,
-        plan=generation.plan,
         encoder=plant.encoder,
-        generator=generation.generator,
+        generator=version.summary.generator,
         labels=plant.labels,
         own_release=plant.release_id,
         memory_releases=tuple(release.manifest.release_id for release in other_releases),
-        candidates=_described(generation.generated),
+        candidates=_described(generated),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
         expires=now + int(PACKAGE_LIFE.total_seconds()),
@@ -96,49 +91,15 @@ def _described(generated: Generated) -> tuple[Candidate, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What was generated, by which package (SHA-256, hex), of which plan."""
-
-    generated: Generated
-    generator: str
-    plan: str
-
-
-def _generate(
-    home: ServerHome,
-    version: Version,
-    plant: Recipient,
-    other_releases: Sequence[Release],
-    recipe: Recipe,
-    *,
-    seed: int,
-    samples: int = 4,
-) -> _Made:
+def _generate(version: Version, plant: Recipient, other_releases: Sequence[Release]) -> Generated:
     from wg_server.generator.weights import head_generation as generation  # torch is slow to import
-    from wg_server.generator.weights import network_generation as networks
 
     heads = generation.load_generator(version.heads)
     if heads.id != version.summary.generator:
         raise VerificationError(f"{version.heads}: not the package that its model card names")
-    labels = plant.labels
     statistics = None if plant.release is None else plant.release.statistics
     releases = [
         generation.SiteRelease(release.manifest.site, release.statistics)
         for release in other_releases
     ]
-    architecture = catalogue.known(recipe.architecture)
-    if architecture.whole:
-        generator = networks.load_networks(version.networks, heads)
-        generated = networks.generate_networks(
-            generator,
-            recipe.architecture,
-            statistics,
-            releases,
-            labels,
-            samples=samples,
-            seed=seed,
-        )
-        return _Made(generated, generator.id, architecture.widest(generator.parts.weight_plan))
-    generated = generation.generate(heads, statistics, releases, labels, samples=samples, seed=seed)
-    return _Made(generated, heads.id, catalogue.HEAD_PLAN)
+    return generation.generate(heads, statistics, releases, plant.labels)

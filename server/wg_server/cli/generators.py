@@ -70,7 +70,6 @@ def _row(version: Version, now: Pointer, in_use: set[str]) -> Mapping[str, Any]:
         "architectures": list(version.architectures),
         "encoder": version.summary.encoder,
         "heads": version.summary.generator,
-        "networks": version.summary.networks.generator if version.summary.networks else None,
         "failed": failed,
     }
 

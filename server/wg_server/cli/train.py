@@ -15,7 +15,6 @@ from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.scores import against_others
 from wg_server.generator.plan import read_plan
 from wg_server.generator.training import compute
-from wg_server.generator.weights.network_zoo import FEWEST
 from wg_server.site.home import ServerHome
 from wg_server.site.progress import Noted
 from wg_server.store.operators import recorded
@@ -43,12 +42,12 @@ from wg_server.zoo import devices
 def train(home: ServerHome, plan: Path | None, device: str, precision: str, as_json: bool) -> int:
     """Train a generator on the zoo, and install it; interrupted, it goes on where it stopped.
 
-    If a model card fails it ends with code 6, and the generator of before stays installed:
+    If the model card fails it ends with code 6, and the generator of before stays installed:
     'wg-server generator --use' installs the new one all the same.
     """
     training_plan = read_plan(plan)
     home.config()  # a home without one fails now, and not at the end
-    steps = pipeline.steps(home, training_plan)
+    steps = training_plan.steps
     noted = Noted(home.training_progress, "train", steps)
     with cli.progress("train", steps) as bar, noted:
         progress = noted.wrap(bar.update)
@@ -58,14 +57,6 @@ def train(home: ServerHome, plan: Path | None, device: str, precision: str, as_j
     passes, pruned = _take_over(home, card["version"])
     short = card["version"][: versions.SHORT_ID]
     lines = [f"generator {card['version']}", *_table(card)]
-    if card["networks"] is not None:
-        lines += ["whole networks:", *_table(card["networks"])]
-    lines += [
-        f"no generator of {name}: the zoo has {count} such networks, and {FEWEST} are the fewest to"
-        " learn from; raise networks.families or networks.sites in the zoo's plan, build it again"
-        f" (wg-server zoo build --home {home.root} --plan FILE), and train again"
-        for name, count in card["too_few_networks"].items()
-    ]
     lines += [f"deleted: generator {name[: versions.SHORT_ID]}" for name in pruned]
     if passes:
         lines += [

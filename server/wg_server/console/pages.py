@@ -187,20 +187,16 @@ def _versions(visit: Visit) -> list[Mapping[str, Any]]:
             "created": version.summary.created,
             "standing": {now.version: "installed", now.before: "before"}.get(version.id, ""),
             "running": version.id in in_use,
-            "cards": [
-                _card(kind, card)
-                for kind, card in (("heads", version.card), ("networks", version.card["networks"]))
-                if card
-            ],
+            **_card(version.card),
         }
         for version in versions.present(home)
     ]
     return sorted(rows, key=lambda row: row["standing"] != "installed")
 
 
-def _card(kind: str, card: Mapping[str, Any]) -> Mapping[str, Any]:
+def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a page shows of a model card; one whose content is damaged shows nothing."""
-    context: dict[str, Any] = {"kind": kind}
+    context: dict[str, Any] = {}
     try:
         checks = read_checks(card)
         scenarios = [

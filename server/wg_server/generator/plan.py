@@ -1,11 +1,10 @@
 """The generator's plan: sizes, steps and rates. Read from YAML, strictly."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from wg_core import settings
 from wg_server.generator.training.plan import TrainingPlan
-from wg_server.generator.weights.network_plan import NetworkTraining
 from wg_server.zoo import plan as zoo_plan
 
 DEFAULT = "default"
@@ -13,21 +12,19 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorPlan(TrainingPlan):
-    """How the generator of heads is trained, and in a section of its own that of whole networks.
+    """How the generator is trained.
 
     Attributes:
         seed: Of everything random.
         folds: Cross-fitting folds of the priors.
         threads: Torch threads. Changes speed only.
         workers: Processes that draw episodes ahead; 0 draws in line. Changes speed only.
-        networks: How whole networks are trained, where the zoo has some.
     """
 
     seed: int = 20240501
     folds: int = settings.fixed(4)
     threads: int = settings.fixed(1)
     workers: int = 2
-    networks: NetworkTraining = field(default_factory=NetworkTraining)
 
     def __post_init__(self) -> None:
         TrainingPlan.__post_init__(self)

@@ -2,18 +2,17 @@
 
 ::
 
-    generator/versions/ID/heads.safetensors     the generator of heads
-    generator/versions/ID/networks.safetensors  that of whole networks, if the zoo has such
-    generator/versions/ID/card.json             both model cards; ID is the SHA-256 of this file
+    generator/versions/ID/heads.safetensors     the generator
+    generator/versions/ID/card.json             its model card; ID is the SHA-256 of this file
     generator/installed.json                    the version in use, and the one before it
 
-A card names the SHA-256 of its packages, the encoder and the zoo that they were made for, and is
+A card names the SHA-256 of its package, the encoder and the zoo that it was made for, and is
 written last: a folder without one is what a killed training left behind. Installing a version is
 one atomic write of ``installed.json``. Packages of a campaign are made with the version that it
 began with, so that nothing which happens to ``installed.json`` touches it.
 
 A version whose card fails is installed only at the operator's word. That does not protect from an
-operator who edits a card: cards are theirs. Needs neither torch nor the packages' content.
+operator who edits a card: cards are theirs. Needs neither torch nor the package's content.
 """
 
 import json
@@ -40,7 +39,6 @@ SHORT_ID = 16  # Digits of an id that are shown, and that an operator types
 _POINTER_LIMIT = 1 << 10
 _CARD = "card.json"
 _HEADS = "heads.safetensors"
-_NETWORKS = "networks.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +67,6 @@ class Pointer:
     before: str = ""
 
 
-class _Networks(msgspec.Struct, frozen=True):
-    """What must stand on the card of whole networks."""
-
-    generator: str
-    architectures: dict[str, int]
-
-
 class _Card(msgspec.Struct, frozen=True):
     """What must stand on a card."""
 
@@ -83,7 +74,6 @@ class _Card(msgspec.Struct, frozen=True):
     encoder: str
     architecture: str
     created: int
-    networks: _Networks | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +83,7 @@ class Version:
     Attributes:
         id: SHA-256 of its card, hex.
         folder: Where it lies.
-        card: The model card of heads, with that of whole networks, or None, as ``networks``.
+        card: The model card.
         summary: What the card says that the program relies on.
     """
 
@@ -104,64 +94,50 @@ class Version:
 
     @property
     def heads(self) -> Path:
-        """Package of the generator of heads."""
+        """The generator's package."""
         return self.folder / _HEADS
-
-    @property
-    def networks(self) -> Path:
-        """Package of the generator of whole networks, which may not be there."""
-        return self.folder / _NETWORKS
 
     @property
     def architectures(self) -> tuple[str, ...]:
         """Architectures of which it makes weights."""
-        network_architectures = self.summary.networks.architectures if self.summary.networks else ()
-        return (self.summary.architecture, *sorted(network_architectures))
+        return (self.summary.architecture,)
 
     def failed(self) -> list[Check]:
-        """Checks of its cards that do not hold.
+        """Checks of its card that do not hold.
 
         Raises:
-            DecodeError: A card has no checks that can be read.
+            DecodeError: The card has no checks that can be read.
         """
-        cards = [self.card] + ([self.card["networks"]] if self.summary.networks else [])
-        return [check for card in cards for check in read_checks(card) if not check.passed]
+        return [check for check in read_checks(self.card) if not check.passed]
 
     def verify(self) -> None:
-        """Hold its packages against its card.
+        """Hold its package against its card.
 
         Raises:
-            ConfigError: A package is not there.
-            VerificationError: A package is not the one that the card names.
+            ConfigError: The package is not there.
+            VerificationError: It is not the one that the card names.
         """
-        digests = {self.heads: self.summary.generator}
-        if self.summary.networks:
-            digests[self.networks] = self.summary.networks.generator
-        for path, digest in digests.items():
-            if _digest(path) != digest:
-                raise VerificationError(
-                    f"{path}: not the package that its model card names; restore it from a backup,"
-                    " or use another generator"
-                )
+        if _digest(self.heads) != self.summary.generator:
+            raise VerificationError(
+                f"{self.heads}: not the package that its model card names; restore it from a"
+                " backup, or use another generator"
+            )
 
     def require(self, architecture: str) -> None:
         """Check that it makes weights of an architecture; ``ConfigError`` if it does not."""
         if architecture not in self.architectures:
             raise ConfigError(
                 f"generator {self.id[:SHORT_ID]}: makes {', '.join(self.architectures)}, and not"
-                f" {architecture}: build the zoo with a plan that has its networks, and train again"
+                f" {architecture}"
             )
 
 
-def write(
-    home: ServerHome, card: Mapping[str, Any], heads: bytes, networks: bytes | None
-) -> Version:
+def write(home: ServerHome, card: Mapping[str, Any], heads: bytes) -> Version:
     """Write a new version; nothing is installed by that.
 
     Args:
-        card: The model card of heads, with that of networks, or None, as ``networks``.
-        heads: Package of the generator of heads.
-        networks: Package of the generator of whole networks, if there is one.
+        card: The model card.
+        heads: The generator's package.
 
     Raises:
         StorageError: The disk cannot be written.
@@ -172,8 +148,6 @@ def write(
     folder = home.generator_versions / identity
     with changing(home):
         atomic.write_bytes(folder / _HEADS, heads)
-        if networks is not None:
-            atomic.write_bytes(folder / _NETWORKS, networks)
         atomic.write_bytes(folder / _CARD, data)
     return read(home, identity)
 

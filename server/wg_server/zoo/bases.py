@@ -1,18 +1,10 @@
-"""The public bases: one small network of each architecture, taught by the encoder.
+"""The public base: a small network, taught by the encoder, from which families' networks start.
 
-A base learns to give the encoder's features (Hinton et al., 2015, with features in place of
-logits) of the zoo's public records. So it starts with what the encoder knows, and a class mean that
-a plant released in the encoder's space means something in the base's. All weights of whole networks
-are deltas from it: independent initialisations would differ by permutations of their channels.
-
-The base of an architecture that stands on the encoder, or on public weights of its own, is not
-taught: it is the network that they make. Its file names the encoder and the hash of those weights,
-so its id stands for both.
-
-A base that is there is kept, as the encoder is: the zoo's deltas stand on it.
+It learns to give the encoder's features (Hinton et al., 2015, with features in place of logits) of
+the zoo's public records, so that a network of a few hundred own records starts with what the
+encoder knows. A base that is there is kept, as the encoder is.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,16 +15,13 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from wg_common import catalogue, streams
+from wg_common import streams
 from wg_common.nets import network
 from wg_common.nets.encoder import image_trunk as trunks
-from wg_common.nets.encoder.module import load_encoder
-from wg_common.nets.encoder.package import PACKAGE_LIMIT
 from wg_common.streams import Stream
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical
-from wg_server.site.home import ENCODER
 from wg_server.zoo import sources
 from wg_server.zoo.plan import NetworksPlan
 from wg_server.zoo.store import Entry, Zoo
@@ -56,8 +45,7 @@ def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
     """A base's tensors and its id.
 
     Raises:
-        ConfigError: It is not there; run ``wg-server zoo build`` with a plan that names it. Or it
-            stands on another encoder than the zoo's.
+        ConfigError: It is not there; run ``wg-server zoo build`` with a plan that has ``networks``.
         DecodeError: The file is damaged.
     """
     path = base_path(zoo, architecture)
@@ -71,32 +59,7 @@ def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     if shapes != network.trunk_shapes(architecture):
         raise DecodeError(f"{path}: not the trunk of {architecture}")
-    if network.on_encoder(architecture):
-        _check_origin(path, data, architecture)
     return tensors, canonical.sha256_hex(data)
-
-
-def _public(architecture: str, package: bytes) -> bytes:
-    """The file of a base that is an encoder's network."""
-    tensors = network.public_base(architecture, load_encoder(package))
-    return safetensors.numpy.save(tensors, _origin(architecture, canonical.sha256_hex(package)))
-
-
-def _origin(architecture: str, encoder: str) -> dict[str, str]:
-    about = {"encoder": encoder, "weights": network.kind(architecture).weights}
-    return {"base": canonical.encode(about).decode()}
-
-
-def _check_origin(path: Path, data: bytes, architecture: str) -> None:
-    """Refuse a base of another encoder than the zoo's, or of other weights."""
-    package = atomic.read_bytes(path.parent.parent / ENCODER, limit=PACKAGE_LIMIT)
-    expected = canonical.sha256_hex(package)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    if header.get("__metadata__") != _origin(architecture, expected):
-        raise ConfigError(
-            f"{path}: stands on another encoder than the zoo's, {expected[:16]}; remove it, and the"
-            " zoo's networks of this architecture"
-        )
 
 
 def make_base(
@@ -105,25 +68,18 @@ def make_base(
     architecture: str,
     plan: NetworksPlan,
     seed: int,
-    encoder: bytes,
 ) -> None:
-    """Make a base and store it, unless there is one.
-
-    It is trained on entries' records and features, or taken from the encoder.
+    """Train a base on entries' records and features and store it, unless there is one.
 
     Args:
         zoo: Its ``bases`` folder is written.
         entries: Of one encoder, whose features are the target.
 
     Raises:
-        ConfigError: There are no entries, or features of another number than networks have; or the
-            architecture cannot stand on this encoder.
+        ConfigError: There are no entries, or features of another number than networks have.
     """
     path = base_path(zoo.root, architecture)
     if path.is_file():
-        return
-    if network.on_encoder(architecture):
-        atomic.write_bytes(path, _public(architecture, encoder))
         return
     if not entries:
         raise ConfigError("zoo: a base needs entries to learn from")
@@ -137,8 +93,7 @@ def make_base(
                 f"zoo: the encoder has {dimension} features, and {architecture} is taught"
                 f" {expected}; fit an encoder of that dimension, or leave 'networks' out"
             )
-        steps = round(plan.base_steps * catalogue.known(architecture).base_steps)
-        tensors = _distil(lessons, architecture, steps, seed)
+        tensors = _distil(lessons, architecture, plan.base_steps, seed)
     atomic.write_bytes(path, safetensors.numpy.save(tensors))
 
 

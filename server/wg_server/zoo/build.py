@@ -30,7 +30,7 @@ from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 from wg_server.zoo import devices, executors, family_heads, heads, networks, sources
-from wg_server.zoo.plan import ZooPlan, network_steps, tasks
+from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
 
@@ -105,7 +105,8 @@ def steps(plan: ZooPlan) -> int:
     """Number of things that a plan wants made: tasks, heads of families, bases and networks."""
     specs, count = tasks(plan), 0
     if plan.networks is not None:
-        count += len(plan.networks.architectures) + len(networks.wanted(specs, plan.networks))
+        families = networks.wanted(specs, plan.modality)
+        count += len(families) + bool(families)
     return len(specs) + len(_own_families(plan, specs)) + count
 
 
@@ -223,13 +224,15 @@ def _beyond_tasks(
     encoder = canonical.sha256_hex(data)
     built = {task.key(encoder) for task in specs}
     entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
+    if not networks.wanted(specs, plan.modality):
+        return [heads]
     bases = [
         _Job(networks.make_base, job)
-        for job in networks.base_jobs(zoo, entries, plan.networks, plan.seed)
+        for job in networks.base_jobs(zoo, entries, plan.networks, plan.modality, plan.seed)
     ]
     network_jobs = [
-        _Job(networks.make_network, job)
-        for job in networks.network_jobs(zoo, entries, plan.networks, network_steps(plan))
+        _Job(networks.make_networks, job)
+        for job in networks.network_jobs(zoo, entries, plan.networks, plan.modality)
     ]
     return [[*bases, *heads], network_jobs]
 

@@ -1,4 +1,4 @@
-"""LP-FT of whole networks in the zoo: on records as they are, and at made-up sites.
+"""LP-FT of the networks of the operator's families, at made-up sites.
 
 LP-FT (Kumar et al., ICLR 2022) is a linear probe first, then everything, here at a rate that warms
 up and falls to nothing.
@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.inference.block_scale import FLOOR
 from wg_common.inference.family_head import Layout, NetworkHead
 from wg_common.modalities.registry import modality
@@ -37,54 +36,6 @@ _TINY = 1e-6
 _PENALTY = 30.0
 """Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
 Array = NDArray[np.float32]
-
-
-def fine_tune(
-    architecture: str,
-    base: dict[str, Array],
-    images: network.Batch,
-    labels: NDArray[np.int64],
-    classes: int,
-    *,
-    steps: int,
-    rng: np.random.Generator,
-) -> dict[str, Array]:
-    """LP-FT from a base: of what the trunk has for parameters, and the head.
-
-    Args:
-        architecture: Of the base.
-        base: Its tensors.
-        images: Or windows, n of them; from ``network.prepared``.
-        labels: ``[n]``.
-        classes: K.
-        steps: Of the fine-tuning; 0 leaves a linear probe.
-        rng: Draws batches.
-
-    Returns:
-        The whole network's tensors.
-    """
-    trunk = network.load_trunk(architecture, base)
-    before = network.features(trunk, images)
-    weight, bias = heads.fit_head(before, labels, classes, penalty=_PENALTY)
-    head = torch.nn.Linear(before.shape[1], classes)
-    model = trunks.channels_last(network.NetworkModel(trunk, head))
-    with torch.no_grad():
-        model.head.weight.copy_(torch.from_numpy(weight))
-        model.head.bias.copy_(torch.from_numpy(bias))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-4)
-    for step in range(steps):
-        _pace(optimiser, step, steps, RATE)
-        rows = rng.permutation(len(images))[:_BATCH]
-        loss = F.cross_entropy(
-            model(torch.from_numpy(images[rows])), torch.from_numpy(labels[rows])
-        )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    tensors = network.trunk_tensors(trunk)
-    tensors[HEAD_WEIGHT] = model.head.weight.detach().numpy().copy()
-    tensors[HEAD_BIAS] = model.head.bias.detach().numpy().copy()
-    return tensors
 
 
 def made_up_sites(
@@ -141,8 +92,8 @@ def fine_tune_at_sites(
         rate: Peak of the learning rate.
 
     Returns:
-        The whole network's tensors, in which all sites are taken for a typical one, and what a
-        site needs to standardise it by its own records.
+        The trunk's tensors, in which all sites are taken for a typical one, and the head, with
+        what a site needs to standardise both by its own records.
     """
     trunk = trunks.channels_last(network.load_trunk(architecture, base))
     norms = site_norms.install(architecture, trunk)
@@ -172,9 +123,7 @@ def fine_tune_at_sites(
         **_inner_and_outer(norms),
     )
     norms.fold(head.norms)
-    tensors = network.trunk_tensors(trunk)
-    tensors[HEAD_WEIGHT], tensors[HEAD_BIAS] = (v.astype(np.float32) for v in head.typical(layout))
-    return tensors, head
+    return network.trunk_tensors(trunk), head
 
 
 def _loss_at_sites(
@@ -242,18 +191,6 @@ def _standardised(features: torch.Tensor) -> torch.Tensor:
     inverse = 1 / (spread + FLOOR * spread.mean(dim=-1, keepdim=True))
     loud = (spread * inverse).square().mean(dim=-1, keepdim=True).sqrt()
     return (features - mean) * inverse / loud
-
-
-def accuracy(
-    architecture: str,
-    tensors: dict[str, Array],
-    images: network.Batch,
-    labels: NDArray[np.int64],
-) -> float:
-    """Share of records that a network gets right; NaN without records."""
-    features = network.features(network.load_trunk(architecture, tensors), images)
-    logits = features @ tensors[HEAD_WEIGHT].T + tensors[HEAD_BIAS]
-    return float((logits.argmax(axis=1) == labels).mean()) if len(labels) else float("nan")
 
 
 def accuracy_at_sites(

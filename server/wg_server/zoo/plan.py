@@ -15,10 +15,6 @@ from wg_server.zoo.task_spec import FILES, Kind, TaskSpec
 PLAN_LIMIT = 256 << 10
 DEFAULT = "default"
 
-OWN_STEPS = 1000
-"""Fine-tuning steps of networks of the operator's own files: plants of the family get these weights
-as they are, and sixty steps leave most of what the records say unlearnt."""
-
 _MODALITIES: dict[Kind, str] = {
     "procedural": "images",
     "procedural-windows": "windows",
@@ -71,8 +67,6 @@ class SourcePlan:
         path: For all but the procedural kinds.
         name: Name in provenance; the kind when empty.
         licence: Licence in provenance; needed where ``path`` is.
-        network_steps: Fine-tuning steps of its whole networks; 0 for ``networks.steps`` where
-            pictures are rendered, and ``OWN_STEPS`` for the operator's own files.
     """
 
     kind: Kind
@@ -84,10 +78,8 @@ class SourcePlan:
     path: str = ""
     name: str = ""
     licence: str = ""
-    network_steps: int = 0
 
     def __post_init__(self) -> None:
-        settings.check_range("network_steps", self.network_steps, 0, 1_000_000)
         settings.check_range("families", self.families, 1, 100_000)
         settings.check_range("sites", self.sites, 1, 1000)
         settings.check_range("per_class", self.per_class, 8, 100_000)
@@ -98,32 +90,22 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworksPlan:
-    """Which whole networks are trained beside the heads.
+    """How networks beside the heads of the operator's families are trained.
 
     Attributes:
-        architectures: Whole networks of the catalogue; a base is trained for each.
-        families: Families of each source that get networks; 0 for all.
-        sites: Sites of each of these families.
-        steps: Fine-tuning steps of a network, where its source does not say.
-        base_tasks: Tasks that a base learns from.
-        base_images: Images, or windows, of each.
-        base_steps: Steps of a base's training.
+        steps: Fine-tuning steps of a network that starts from published weights; the one that
+            starts from the base takes twice as many.
+        base_tasks: Tasks that the base learns from.
+        base_images: Images of each.
+        base_steps: Steps of the base's training.
     """
 
-    architectures: tuple[str, ...] = ("cnn-m",)
-    families: int = 0
-    sites: int = 2
-    steps: int = 60
+    steps: int = 1000
     base_tasks: int = 480
     base_images: int = 48
-    base_steps: int = 2000
+    base_steps: int = 1500
 
     def __post_init__(self) -> None:
-        for name in self.architectures:
-            if not catalogue.known(name).whole:
-                raise ConfigError(f"networks.architectures: {name} is not a whole network")
-        settings.check_range("networks.families", self.families, 0, 100_000)
-        settings.check_range("networks.sites", self.sites, 1, 1000)
         settings.check_range("networks.steps", self.steps, 1, 100_000)
         settings.check_range("networks.base_tasks", self.base_tasks, 1, 1_000_000)
         settings.check_range("networks.base_images", self.base_images, 8, 100_000)
@@ -141,7 +123,7 @@ class ZooPlan:
         sources: Where tasks come from.
         own_sites: Made-up sites at which the operator's own records are seen, for heads of its
             families; 0: none.
-        networks: Whole networks to train beside the heads; None for heads only.
+        networks: Of the networks beside the heads of the operator's families; None for heads only.
     """
 
     seed: int
@@ -165,32 +147,13 @@ class ZooPlan:
                     f"source {source.kind}: has {modality.title}, and {self.architecture} is for"
                     f" {modality_of(self.modality).title}; set architecture: {modality.head}"
                 )
-        for name in () if self.networks is None else self.networks.architectures:
-            if catalogue.known(name).modality != self.modality:
-                fitting = ", ".join(
-                    a.name
-                    for a in catalogue.architectures().values()
-                    if a.whole and a.modality == self.modality
-                )
-                raise ConfigError(
-                    f"networks.architectures: {name} is for {catalogue.known(name).modality}, and"
-                    f" the zoo is of {self.modality}; take some of {fitting}"
-                )
+        if self.networks is not None and not modality_of(self.modality).family_networks:
+            raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 
     @property
     def modality(self) -> str:
         """What records the zoo is of."""
         return catalogue.known(self.architecture).modality
-
-
-def network_steps(plan: ZooPlan) -> dict[str, int]:
-    """Fine-tuning steps of the whole networks of each source, by its name."""
-    usual = 0 if plan.networks is None else plan.networks.steps
-    return {
-        source.name or source.kind: source.network_steps
-        or (OWN_STEPS if source.kind in FILES else usual)
-        for source in plan.sources
-    }
 
 
 def tasks(plan: ZooPlan) -> list[TaskSpec]:

@@ -22,13 +22,13 @@ Records = tuple[NDArray[np.uint8], Ints]
 def _records(per_class: int, seed: int, classes: tuple[int, ...] = (0, 1, 2)) -> Records:
     rng = np.random.default_rng(seed)
     images = np.concatenate([pictures(rng, label, per_class) for label in classes])
-    return network.prepared("cnn-s", images), np.repeat(
+    return network.prepared("cnn-m", images), np.repeat(
         np.array(classes, dtype=np.int64), per_class
     )
 
 
 def _base() -> Tensors:
-    return network.draw_trunk("cnn-s", np.random.default_rng(3))
+    return network.draw_trunk("cnn-m", np.random.default_rng(3))
 
 
 def _head(classes: int = 3) -> LinearHead:
@@ -38,11 +38,11 @@ def _head(classes: int = 3) -> LinearHead:
 
 def _run(records: Records, stops: tuple[int, ...], seed: int = 5) -> list[Snapshot]:
     rng = np.random.default_rng(seed)
-    return list(fine_tune("cnn-s", _base(), _head(), *records, stops, rng))
+    return list(fine_tune("cnn-m", _base(), _head(), *records, stops, rng))
 
 
 def _loss(snapshot: Snapshot, records: Records) -> float:
-    features = network_trunk("cnn-s", snapshot.trunk, records[0]).features
+    features = network_trunk("cnn-m", snapshot.trunk, records[0]).features
     return float(log_loss(snapshot.head.logits(features), records[1]).mean())
 
 
@@ -89,10 +89,10 @@ def test_more_records_are_trained_on_for_longer_within_bounds() -> None:
 def _tune(records: Records, classes: int, progress: list[tuple[int, int]]) -> tuple[Tensors, Folds]:
     images, labels = records
     folds = stratified(labels, np.random.default_rng(1))
-    trunk = network_trunk("cnn-s", _base(), images)
+    trunk = network_trunk("cnn-m", _base(), images)
     fitted = fit_local(trunk.features, labels, classes, folds)
     tuner = NetworkTuner(
-        architecture="cnn-s",
+        architecture="cnn-m",
         inputs=images,
         labels=labels,
         seed=7,
@@ -130,7 +130,7 @@ def test_no_training_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_two_folds_the_head_is_kept_as_it_is() -> None:
     images, labels = _records(1, 9, classes=(1,))
     folds = stratified(labels, np.random.default_rng(1))
-    trunk = network_trunk("cnn-s", _base(), images)
+    trunk = network_trunk("cnn-m", _base(), images)
     fitted = fit_local(trunk.features, labels, 3, folds)
-    tuner = NetworkTuner(architecture="cnn-s", inputs=images, labels=labels, seed=7)
+    tuner = NetworkTuner(architecture="cnn-m", inputs=images, labels=labels, seed=7)
     assert tuner.tune(trunk.tensors, fitted, folds) == (trunk.tensors, fitted)

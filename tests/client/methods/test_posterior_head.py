@@ -198,7 +198,7 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
         np.zeros((d, k + 1)),
     )
     weights: dict[str, tuple[Any, str]] = {
-        "network": (good_head, "network"),
+        "network": (good_head, "diffusion"),
         "posterior": (flat.tensors(), "posterior"),
     }
     manifest = take_package(plant.home, plant.package(weights)).manifest
@@ -229,7 +229,7 @@ def test_the_check_knows_who_has_released(
     monkeypatch.setattr(applying, "select_model", spy)
     plant = make_plant({0: 6, 1: 6, 2: 6})
     package = plant.package(
-        {"network": (good_head, "network")}, own_release=own, memory_releases=memory
+        {"network": (good_head, "diffusion")}, own_release=own, memory_releases=memory
     )
     take_package(plant.home, package)
     assert seen[0].others_released == bool(memory)

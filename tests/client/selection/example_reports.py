@@ -115,7 +115,6 @@ def _manifest(outcome: Outcome, labels: tuple[str, ...]) -> ModelsManifest:
         package_sha256="cd" * 32,
         request_id="34" * 16,
         architecture="lite0-head",
-        plan="head",
         encoder="ef" * 32,
         generator="56" * 32,
         labels=labels,

@@ -72,7 +72,7 @@ def test_random_weights_do_no_harm(source: str, per_class: int) -> None:
         x, y = _draw(means, per_class, seed, range(K))
         candidates = [
             ("a", source, _random(100 + seed)),
-            ("c", "closed-form", _random(200 + seed)),
+            ("c", "base", _random(200 + seed)),
         ]
         outcome = _select(x, y, candidates)
         assert outcome.kept != GENERATED
@@ -149,7 +149,7 @@ def test_a_handful_of_labels_never_breaks_it(labels: list[int]) -> None:
     means = _world(8)
     y = np.array(labels)
     x = means[y] + np.random.default_rng(9).normal(size=(len(y), D))
-    outcome = _select(x, y, [("s", "diffusion", _good(means)), ("c", "closed-form", _random(1))])
+    outcome = _select(x, y, [("s", "diffusion", _good(means)), ("c", "base", _random(1))])
     for model in outcome.models.values():
         assert np.isfinite(model.head.weight).all() and np.isfinite(model.head.bias).all()
     assert outcome.kept in outcome.models

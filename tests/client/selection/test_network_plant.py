@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,11 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
-from tests.client.families import network_head
 
 from wg_client.fitting import network_tuning
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.network_tuning import fine_tune
 from wg_client.methods.names import (
-    GENERATED,
     GENERATED_FINETUNED,
     LOCAL,
 )
@@ -29,13 +26,11 @@ from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.delivery import take_package
-from wg_common.catalogue import SAME_FAMILY
-from wg_common.inference.family_head import Layout, site_tensors
-from wg_common.nets import assembly, network, site_norms, tensor_set
+from wg_common.nets import assembly, network, tensor_set
 from wg_core.errors import DecodeError
 from wg_core.privacy.schema import DIMENSION
 
-NET = "cnn-s"
+NET = "cnn-m"
 Network = dict[str, NDArray[np.float32]]
 
 
@@ -70,13 +65,13 @@ def weights(base: Network, good: Network) -> Weights:
     closed = {**base, "head.weight": good["head.weight"], "head.bias": good["head.bias"]}
     return {
         "sample-0": (good, "diffusion"),
-        "closed-form": (closed, "closed-form"),
+        "sample-1": (closed, "diffusion"),
         "base": (base, "base"),
     }
 
 
 def _apply(plant: TestPlant, weights: Weights, **changes: Any) -> ModelsManifest:
-    data = plant.package(weights, architecture=NET, plan="whole", **changes)
+    data = plant.package(weights, architecture=NET, **changes)
     return take_package(plant.home, data).manifest
 
 
@@ -102,31 +97,6 @@ def test_a_good_network_is_kept_and_every_model_is_a_whole_network(
     rows = predict.predict(plant.home, manifest, "kept", inputs, data.names)
     right = [row.label == LABELS[label] for row, label in zip(rows, data.labels, strict=True)]
     assert np.mean(right) == pytest.approx(found[manifest.kept].accuracy)
-
-
-def test_a_family_s_network_is_standardised_by_the_plant_s_records(
-    make_plant: MakePlant, weights: Weights, good: Network
-) -> None:
-    layout = Layout(DIMENSION, ())
-    site = replace(network_head(NET, 3), reference=np.stack([np.full(DIMENSION, 9.0)] * 2))
-    first = {**good, **site_tensors(site)}
-    plant = make_plant({0: 4, 1: 4, 2: 4})
-    manifest = _apply(plant, {"network": (first, SAME_FAMILY), **weights})
-    tensors = store.load_tensors(plant.home, manifest, GENERATED)
-    data = predict.load_records(Path(plant.config.data.path), LABELS, split=None)
-    batch = network.prepared(NET, data.records)
-    seen = network.as_input(torch.from_numpy(batch))
-    trunk = site_norms.at_site(NET, good, site, seen)
-    for name, value in trunk.items():
-        np.testing.assert_allclose(tensors[name], value, atol=1e-5)
-    features = network.features(network.load_trunk(NET, trunk), batch)
-    weight, _ = site.at(features, layout)
-    cosine = (weight * tensors["head.weight"]).sum() / np.linalg.norm(weight)
-    assert cosine / np.linalg.norm(tensors["head.weight"]) == pytest.approx(1, abs=1e-4)
-    for part, shape in (("weight", (2, DIMENSION)), ("norms", (2, 3)), ("outer", (2, 3))):
-        wrong = {**first, f"site.{part}": np.zeros(shape, np.float32)}
-        with pytest.raises(DecodeError, match="family head"):
-            _apply(plant, {"network": (wrong, SAME_FAMILY), **weights})
 
 
 def test_local_only_stands_on_the_public_base(

@@ -15,27 +15,21 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
 from tests.client.families import family_head
 
 from wg_client.data import plant as plants
-from wg_client.data.site_data import SiteData
-from wg_client.fitting import network_tuning
 from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
 from wg_client.fitting.local_models import fit_local
-from wg_client.fitting.network_tuning import fine_tune
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
-from wg_client.models.manifest import KEPT, ModelsManifest
+from wg_client.models.manifest import KEPT
 from wg_client.release.preview import check
 from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.nets import assembly, tensor_set
-from wg_common.nets import network as whole_networks
 from wg_common.nets.encoder import window_trunk
 from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
 from wg_common.nets.encoder.window_course import WindowCourse
 from wg_core.errors import DataError, DecodeError, VerificationError
-from wg_core.privacy.schema import DIMENSION
 from wg_core.site.local_encoder import LocalEncoderConfig
 
 
@@ -203,109 +197,7 @@ def test_exports_take_views_of_windows(
     np.testing.assert_allclose(got, expected, atol=2e-3, rtol=2e-3)
 
 
-NET = "cnn1d-s"
-Network = dict[str, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def network() -> tuple[Network, Network]:
-    """A random base, and what many windows that no plant has make of it."""
-    rng = np.random.default_rng(8)
-    base = whole_networks.draw_trunk(NET, rng)
-    batch = whole_networks.prepared(
-        NET, np.concatenate([waves(rng, label, 40) for label in range(3)])
-    )
-    head = LinearHead(rng.normal(size=(3, DIMENSION)) / 8, np.zeros(3))
-    (end,) = fine_tune(NET, base, head, batch, np.repeat(np.arange(3), 40), (60,), rng)
-    nothing = LinearHead(np.zeros((3, DIMENSION)), np.zeros(3))
-    return {**base, **nothing.tensors()}, {**end.trunk, **end.head.tensors()}
-
-
-def _delivered(plant: TestPlant, network: tuple[Network, Network]) -> ModelsManifest:
-    base, good = network
-    weights = {"sample-0": (good, "diffusion"), "base": (base, "base")}
-    package = plant.package(weights, architecture=NET, plan="whole")
-    return take_package(plant.home, package).manifest
-
-
-def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
-    window_plant: TestPlant,
-    network: tuple[Network, Network],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0, 3: 0.0})
-    manifest = _delivered(window_plant, network)
-    assert manifest.accepted and manifest.architecture == NET
-    shapes = tensor_set.tensor_shapes(NET, 3, 0)
-    for entry in manifest.models:
-        tensors = store.load_tensors(window_plant.home, manifest, entry.name)
-        assert {name: value.shape for name, value in tensors.items()} == shapes
-    window_plant.home.encoder.unlink()
-    rng = np.random.default_rng(6)
-    for name, window in {"a": waves(rng, 2, 1)[0], "b": waves(rng, 2, 1)[0, :1]}.items():
-        np.save(tmp_path / f"{name}.npy", window)  # the second lacks a channel
-        data = predict.load_records(tmp_path / f"{name}.npy", LABELS, split=None)
-        inputs = predict.encode_records(window_plant.home, manifest, data)
-        (row,) = predict.predict(window_plant.home, manifest, KEPT, inputs, data.names)
-        assert 0 < row.probability <= 1
-        if name == "a":
-            assert row.label == LABELS[2]
-    images = SiteData(
-        records=[np.zeros((9, 9), np.uint8)],
-        modality="images",
-        labels=np.array([-1]),
-        label_names=LABELS,
-        names=("x.png",),
-    )
-    with pytest.raises(DataError, match=f"x.png: of images, and the model, {NET}, is for windows"):
-        predict.encode_records(window_plant.home, manifest, images)
-
-
-@pytest.mark.parametrize(
-    "form", ["safetensors", "torch", pytest.param("onnx", marks=pytest.mark.slow)]
-)
-def test_exports_of_whole_networks_take_prepared_windows(
-    window_plant: TestPlant,
-    network: tuple[Network, Network],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    form: str,
-) -> None:
-    monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0})
-    manifest = _delivered(window_plant, network)
-    window_plant.home.encoder.unlink()
-    out = tmp_path / "model"
-    metadata = export_model(
-        window_plant.home,
-        manifest,
-        "kept",
-        form,  # type: ignore[arg-type]
-        out,
-    )
-    assert metadata["input"] == "windows" and "encoder" not in metadata
-    batch = whole_networks.prepared(NET, waves(np.random.default_rng(7), 1, 5))
-    expected = predict.logits(window_plant.home, manifest, "kept", batch)
-    if form == "onnx":
-        assert metadata["views"] == "n," + ",".join(map(str, batch.shape[1:]))
-        session = onnxruntime.InferenceSession(str(out))
-        for count in (1, 5):  # the batch size is free
-            (got,) = session.run(None, {"windows": batch[:count].astype(np.float32)})
-            np.testing.assert_allclose(got, expected[:count], atol=1e-3, rtol=1e-3)
-        return
-    state = (
-        safetensors.torch.load_file(out)
-        if form == "safetensors"
-        else torch.load(out, weights_only=True)["state_dict"]
-    )
-    model = assembly.build_model(NET, None, network[0], LABELS)
-    model.load_state_dict(state)
-    with torch.inference_mode():
-        got = model(torch.from_numpy(batch)).numpy()
-    np.testing.assert_allclose(got, expected, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("architecture", ["cnn-s", "lite0-head"])
+@pytest.mark.parametrize("architecture", ["cnn-m", "lite0-head"])
 def test_weights_for_images_are_refused_where_there_are_windows(
     window_plant: TestPlant, good: LinearHead, architecture: str
 ) -> None:

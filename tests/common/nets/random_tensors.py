@@ -22,7 +22,7 @@ def initial_tensors(
     shapes = tensor_shapes(architecture, classes, dimension)
     trunk = {}
     if known(architecture).whole:
-        trunk = network.own(architecture, network.draw_trunk(architecture, rng))
+        trunk = network.draw_trunk(architecture, rng)
     weight = rng.normal(0, shapes[HEAD_WEIGHT][1] ** -0.5, shapes[HEAD_WEIGHT])
     return trunk | {
         HEAD_WEIGHT: weight.astype(np.float32),

@@ -98,7 +98,7 @@ def test_each_network_is_standardised_by_the_site_s_records(of: int) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda t: {k.replace(ONE, "cnn-s"): v for k, v in t.items()},
+        lambda t: {k.replace(ONE, "cnn-x"): v for k, v in t.items()},
         lambda t: {k.replace(ONE, "lite0"): v for k, v in t.items()},
         lambda t: {k.partition(".")[2]: v for k, v in t.items()},
         lambda t: {f"0.{k}": v for k, v in t.items()},

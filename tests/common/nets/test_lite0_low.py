@@ -54,7 +54,7 @@ def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there() -> None:
         torch.testing.assert_close(plain(batch), seen, atol=1e-3, rtol=1e-3)
         # What was moved to another brightness and contrast comes back.
         moved = plain(_images(12) * 0.5 + 40)
-    other = dict(network.own(NAME, lite0_low.base()))
+    other = lite0_low.base()
     again = network.load_trunk(NAME, other)
     norms = site_norms.install(NAME, again)
     with torch.no_grad():

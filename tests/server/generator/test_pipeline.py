@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.numpy
 import torch
 from click.testing import CliRunner
 from tests.server.generator.conftest import DIMENSION
 
-from wg_common.nets import network
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_core import atomic
@@ -34,7 +32,6 @@ from wg_server.generator.weights.codec import fit_codec
 from wg_server.generator.weights.head_generation import load_generator
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.zoo import bases
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
 
@@ -145,18 +142,6 @@ def test_interrupted_training_ends_with_the_same_weights(
         training.train(other, PLAN, progress=kill)
     assert other.checkpoint.exists() and not versions.present(other)
     assert training.train(other, PLAN, progress=_silent)["generator"] == card["generator"]
-
-
-def test_an_architecture_with_too_few_networks_is_counted_and_not_trained(
-    tmp_path: Path, zoo_tasks: list[ZooTask]
-) -> None:
-    home = ServerHome(tmp_path)
-    _fill(home, zoo_tasks)
-    trunk = network.draw_trunk("cnn-s", np.random.default_rng(1))
-    atomic.write_bytes(bases.base_path(home.zoo, "cnn-s"), safetensors.numpy.save(trunk))
-    card = training.train(home, replace(PLAN, steps=1, episodes=2), progress=_silent)
-    assert card["networks"] is None
-    assert card["too_few_networks"] == {"cnn-s": 0}
 
 
 def test_an_empty_zoo_is_refused(tmp_path: Path, zoo_tasks: list[ZooTask]) -> None:

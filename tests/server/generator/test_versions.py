@@ -19,11 +19,11 @@ from wg_server.site.home import ServerHome
 
 
 def test_what_is_written_can_be_read_and_is_not_installed(home: ServerHome) -> None:
-    made = candidate(home, b"heads", b"networks")
+    made = candidate(home, b"heads")
     assert versions.find(home, made.id[:16]) == versions.read(home, made.id) == made
-    assert made.heads.read_bytes() == b"heads" and made.networks.read_bytes() == b"networks"
+    assert made.heads.read_bytes() == b"heads"
     assert made.id == canonical.sha256_hex((made.folder / "card.json").read_bytes())
-    assert made.architectures == ("lite0-head", "cnn-m")
+    assert made.architectures == ("lite0-head",)
     assert versions.pointer(home) == versions.Pointer()
     assert versions.present(home) == [made]
 
@@ -44,12 +44,6 @@ def test_a_campaign_needs_an_installed_generator_and_the_message_says_how(
 def test_what_a_card_says_of_itself_does_not_count(home: ServerHome) -> None:
     lying = {**BAD.document(), "passed": True}
     assert [str(check) for check in candidate(home, checks=[lying]).failed()] == [str(BAD)]
-
-
-def test_a_failing_card_of_networks_fails_the_whole(home: ServerHome) -> None:
-    whole = card(home, b"heads", b"networks")["networks"] | {"checks": [BAD.document()]}
-    document = card(home, b"heads", b"networks") | {"networks": whole}
-    assert versions.write(home, document, b"heads", b"networks").failed() == [BAD]
 
 
 def test_the_one_before_is_kept_and_comes_back(home: ServerHome) -> None:
@@ -74,11 +68,11 @@ def test_half_a_version_is_none_and_is_swept(home: ServerHome) -> None:
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", range(3))
 def test_a_disk_that_fills_up_leaves_what_was_installed(
     home: ServerHome, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    before = install(home, b"before", b"networks")
+    before = install(home, b"before")
     writes: list[Path] = []
     write = atomic.write_bytes
 
@@ -90,20 +84,19 @@ def test_a_disk_that_fills_up_leaves_what_was_installed(
 
     monkeypatch.setattr(atomic, "write_bytes", full)
     with pytest.raises(StorageError):
-        install(home, b"after", b"networks")
+        install(home, b"after")
     assert len(writes) == step
     assert versions.ready(home).generator == before.id
 
 
-@pytest.mark.parametrize("path", ["heads.safetensors", "networks.safetensors"])
-def test_a_package_that_was_changed_makes_nothing(home: ServerHome, path: str) -> None:
-    made = install(home, b"heads", b"networks")
+def test_a_package_that_was_changed_makes_nothing(home: ServerHome) -> None:
+    made = install(home, b"heads")
     recipe = versions.ready(home)
-    (made.folder / path).write_bytes(b"changed")
+    made.heads.write_bytes(b"changed")
     for attempt in (versions.ready, lambda where: versions.check(where, recipe)):
         with pytest.raises(VerificationError, match="not the package that its model card names"):
             attempt(home)
-    (made.folder / path).unlink()
+    made.heads.unlink()
     with pytest.raises(ConfigError):
         versions.ready(home)
 
@@ -124,7 +117,7 @@ def test_a_card_that_was_changed_makes_nothing(home: ServerHome) -> None:
         b"\xff",
         b"[" * 100_000,
         b'{"generator": 1}',
-        b'{"generator":"a","encoder":"b","architecture":"c","created":1,"networks":{}}',
+        b'{"generator":"a","encoder":"b","architecture":"c","created":"1"}',
     ],
 )
 def test_a_card_that_is_none_is_refused(home: ServerHome, data: bytes) -> None:
@@ -155,10 +148,8 @@ def test_a_generator_for_another_encoder_is_not_installed(home: ServerHome) -> N
 
 def test_an_architecture_that_is_not_made_is_named(home: ServerHome) -> None:
     install(home)
-    with pytest.raises(ConfigError, match="makes lite0-head, and not cnn-m: build the zoo"):
+    with pytest.raises(ConfigError, match="makes lite0-head, and not cnn-m"):
         versions.ready(home, "cnn-m")
-    install(home, b"heads", b"networks")
-    assert versions.ready(home, "cnn-m").architecture == "cnn-m"
 
 
 def test_a_damaged_pointer_is_told_and_can_be_written_anew(home: ServerHome) -> None:

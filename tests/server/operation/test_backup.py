@@ -68,7 +68,7 @@ def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path:
 
 
 def test_generators_come_back_with_which_is_installed(home: ServerHome, tmp_path: Path) -> None:
-    before, now = install(home, b"before"), install(home, b"now", b"networks", passes=False)
+    before, now = install(home, b"before"), install(home, b"now", passes=False)
     (home.generator_versions / ("ab" * 32)).mkdir()  # of a training that was killed
     backup.write(home, tmp_path / "b", SEAL)
     other = ServerHome(tmp_path / "new")

@@ -80,8 +80,8 @@ def test_a_plan_has_one_modality() -> None:
         _plan(SourcePlan(kind="procedural", families=1))
     with pytest.raises(ConfigError, match="architecture: window-head"):
         _plan(PROCEDURAL, architecture="lite0-head")
-    with pytest.raises(ConfigError, match=r"cnn-m is for images.*cnn1d-s, cnn1d-m"):
-        _plan(PROCEDURAL, networks=NetworksPlan(architectures=("cnn-m",)))
+    with pytest.raises(ConfigError, match="networks: there are none for sensor windows"):
+        _plan(PROCEDURAL, networks=NetworksPlan())
 
 
 def test_only_one_kind_is_drawn_and_an_unknown_one_is_refused() -> None:

@@ -29,9 +29,6 @@ Ints = NDArray[np.int64]
 SHORTLIST = 12  # Entries whose families are compared exactly, the most promising ones
 LIKELY = 0.5
 """Probability of a family from which on a plant is taken to belong to it."""
-SHIFT_LIKELY = 0.05
-"""Probability of domain shift from which on weights trained with domain-shift augmentation come
-first: they cost a point or two without a shift, and win many with one."""
 _TEMPER = 0.5  # Exponent of the likelihoods
 _NAMES = 10.0
 """Log odds for a family with all of the plant's class names; with the square of their share."""
@@ -96,21 +93,15 @@ class FamilyMatch:
 
     Attributes:
         share: Probability that the plant is of this family.
-        shifted: Probability of domain shift, if it is.
         entries: Numbers of its entries, ``[E]``.
         weights: Of the entries, sum 1, ``[E]``.
         matched: Row of the index for each of the plant's classes, ``[E, K]``.
     """
 
     share: float
-    shifted: float
     entries: Ints
     weights: Floats
     matched: Ints
-
-    def mean(self, values: NDArray[np.generic]) -> Floats:
-        """Weighted mean over entries of something of theirs, ``[E, ...]``."""
-        return np.asarray(np.tensordot(self.weights, values.astype(np.float64), axes=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,18 +184,15 @@ def match_family(
         return None
     families = {entries.families[n] for n in likely}
     chosen = [n for n, f in enumerate(entries.families) if f in families and n not in gone]
-    scores, matched, shifts = [], [], []
+    scores, matched = [], []
     for number in chosen:
         mine = np.arange(starts[number], starts[number + 1])
         pairs = mine[_assign(odds[:, mine] + np.minimum(name_ratio[:, mine], _SAME_NAME))]
         named = alike[np.arange(len(labels)), pairs]
-        score, shifted = _compare(plant, spread, centres[number], rows[pairs], named, len(mine))
+        score = _compare(plant, spread, centres[number], rows[pairs], named, len(mine))
         scores.append(score + float(names[number]))
         matched.append(pairs)
-        shifts.append(shifted)
-    return _choose(
-        entries, np.array(chosen), np.array(scores), np.array(matched), np.array(shifts), gone
-    )
+    return _choose(entries, np.array(chosen), np.array(scores), np.array(matched), gone)
 
 
 def match_own_first(
@@ -249,8 +237,8 @@ def _names_in_common(entries: Entries, labels: Sequence[str]) -> tuple[Floats, F
 
 def _compare(
     plant: _Plant, spread: Spread, centre: Floats, deviations: Floats, named: Floats, size: int
-) -> tuple[float, float]:
-    """Log likelihood ratio of one entry's family, and the probability of domain shift if it is it.
+) -> float:
+    """Log likelihood ratio of one entry's family, with or without domain shift.
 
     Args:
         centre: The entry's mean, ``[d]``.
@@ -272,8 +260,7 @@ def _compare(
         np.log1p(-_SHIFT) + _TEMPER * site + _class_evidence(likelihood, _OTHER_CLASSES, share)
     )
     shifted = np.log(_SHIFT) + _class_evidence(likelihood, _OTHER_CLASSES_SHIFTED, share)
-    either = float(np.logaddexp(unshifted, shifted))
-    return either, float(np.exp(shifted - either))
+    return float(np.logaddexp(unshifted, shifted))
 
 
 def _class_evidence(likelihood: float, floor: float, named: float) -> float:
@@ -298,7 +285,7 @@ def _name_odds(entries: Entries, share: Floats, gone: set[int]) -> Floats:
 
 
 def _choose(
-    entries: Entries, chosen: Ints, scores: Floats, matched: Ints, shifts: Floats, gone: set[int]
+    entries: Entries, chosen: Ints, scores: Floats, matched: Ints, gone: set[int]
 ) -> FamilyMatch:
     """The most probable family: its likelihood is the mean over its sites."""
     of = np.array([entries.families[n] for n in chosen])
@@ -315,7 +302,6 @@ def _choose(
     weights = np.exp(scores[mine] - scores[mine].max())
     return FamilyMatch(
         share=float(mass[best] / (mass.sum() + none)),
-        shifted=float(weights @ shifts[mine] / weights.sum()),
         entries=chosen[mine],
         weights=weights / weights.sum(),
         matched=matched[mine],

@@ -1,10 +1,9 @@
-"""Generation: from releases to candidate weights. Deterministic for a seed.
+"""Generation: from releases to candidates.
 
 The server holds no data, so nothing here measures accuracy. Candidates come in the order in which
 the server would try them; the plant chooses among them on its own records.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, CandidateSource
-from wg_common.inference.posterior import SiteEvidence, no_evidence, without_classes
+from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_common.nets import family_network
 from wg_core import atomic
 from wg_core.errors import DataError, VerificationError
@@ -27,7 +26,7 @@ from wg_server.generator.prior import blup, influence, retrieval
 from wg_server.generator.prior.blup import Head, Prediction
 from wg_server.generator.prior.conditioning import Condition, condition
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.weights import flow, sampler
+from wg_server.generator.weights import sampler
 from wg_server.generator.weights.head_denoiser import collate, decode
 from wg_server.generator.weights.head_package import PACKAGE_LIMIT, Parts, unpack
 from wg_server.generator.weights.makers import GeneratedCandidate, Tensors, candidates
@@ -39,9 +38,6 @@ LENGTH_BOUND = 10.0  # Longest row of generated weights, over the prior head's m
 
 POSTERIOR_CLASSES = 256
 """Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
-
-_COLLAPSE = 1e-3  # Mean distance between samples, over the zoo's, below which they are the same
-COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,13 +73,11 @@ class Report:
     Attributes:
         other_sites: Sites whose releases were used.
         unseen_labels: Labels of which neither the site nor the others know anything.
-        diversity: Mean distance between samples, over the zoo's median between neighbours.
         alarms: Sentences on what looks wrong; empty when nothing does.
     """
 
     other_sites: tuple[str, ...]
     unseen_labels: tuple[str, ...]
-    diversity: float
     alarms: tuple[str, ...]
 
 
@@ -134,9 +128,6 @@ def generate(
     plant_release: NoisyStatistics | None,
     other_releases: Sequence[SiteRelease],
     labels: tuple[str, ...],
-    *,
-    samples: int,
-    seed: int,
 ) -> Generated:
     """Make candidates for one site.
 
@@ -151,15 +142,9 @@ def generate(
         VerificationError: Weights came out that are not finite, or out of bounds.
     """
     parts = generator.parts
-    making = HeadMaking(
-        parts, read_releases(parts, plant_release, other_releases, labels), labels, samples, seed
-    )
-    second = parts.zoo_index.second.numpy().astype(np.float64)
-    pairs = itertools.combinations(making.drawn[0], 2)
-    distances = [retrieval.distance(second, *pair) for pair in pairs]
-    return Generated(
-        candidates(making), report(making.evidence, distances, parts.zoo_index.nearest)
-    )
+    evidence = read_releases(parts, plant_release, other_releases, labels)
+    report = Report(evidence.sites, evidence.unseen, evidence.alarms)
+    return Generated(candidates(HeadMaking(parts, evidence, labels)), report)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,16 +155,11 @@ class HeadMaking:
         parts: Of the generator.
         evidence: What the releases come to.
         labels: The site's label domain.
-        count: Samples that are delivered.
-        seed: Of the samples.
     """
 
     parts: Parts
     evidence: Evidence
     labels: tuple[str, ...]
-    count: int
-    seed: int
-    answer_source: CandidateSource = "network"
 
     @cached_property
     def answer(self) -> Head:
@@ -189,49 +169,6 @@ class HeadMaking:
             latents = sampler.deterministic(denoiser, batch)
             weight, bias = decode(self.parts.codec, batch, latents)
         return weight[0].numpy(), bias[0].numpy()
-
-    @cached_property
-    def drawn(self) -> Head:
-        """Samples, one at least: ``[count, K, d]`` and ``[count, K]``."""
-        count = max(self.count, 1)
-        batch, denoiser = collate([self.evidence.condition] * count), self.parts.denoiser
-        with torch.inference_mode():
-            noise = flow.named_noise(self.labels, self.parts.codec.latent, count, self.seed)
-            latents = sampler.sample(denoiser, batch, (noise,))
-            weight, bias = decode(self.parts.codec, batch, latents)
-        return weight.numpy(), bias.numpy()
-
-    @property
-    def mean(self) -> Head:
-        """See ``Making``."""
-        return self.drawn[0].mean(axis=0), self.drawn[1].mean(axis=0)
-
-    @property
-    def samples(self) -> list[Head]:
-        """See ``Making``."""
-        return list(zip(*self.drawn, strict=True))[: self.count]
-
-    @property
-    def prior(self) -> Head:
-        """See ``Making``."""
-        return self.evidence.condition.weight, self.evidence.condition.bias
-
-    @property
-    def closed_form(self) -> Head:
-        """See ``Making``."""
-        return self.evidence.estimate.weight, self.evidence.estimate.bias
-
-    @property
-    def retrieved(self) -> Head:
-        """See ``Making``."""
-        deviations = self.evidence.estimate.deviations
-        return retrieval.retrieve(self.parts.zoo_index, self.parts.priors, deviations)
-
-    @property
-    def base(self) -> Head:
-        """See ``Making``."""
-        weight, bias = self.prior
-        return np.zeros_like(weight), np.zeros_like(bias)
 
     @cached_property
     def _scale(self) -> float:
@@ -270,15 +207,11 @@ def read_releases(
     plant_release: NoisyStatistics | None,
     other_releases: Sequence[SiteRelease],
     labels: tuple[str, ...],
-    *,
-    own_classes: bool = True,
 ) -> Evidence:
     """Turn releases into the condition of a generation.
 
     Args:
         plant_release: The site's release, if it made one.
-        own_classes: Whether the site's own class sums have a part in it, or only the mean of all
-            its records. Then its labels may judge what is made.
 
     Raises:
         DataError: No labels, or statistics of another encoder.
@@ -302,8 +235,6 @@ def read_releases(
     )
     read = [site_evidence(m.statistics, labels) for m in chosen]
     weighed = influence.weighed(parts.priors, plant, read)
-    if not own_classes:
-        plant = without_classes(plant)
     sites = [plant, *weighed.others]
     tokens, estimate = condition(parts.fitted_priors, sites, labels)
     plain = estimate if parts.names is None else blup.predict(parts.priors, sites)
@@ -353,14 +284,3 @@ def _candidate(
         HEAD_BIAS: (scale * (b - w @ centre)).astype(np.float32),
     }
     return GeneratedCandidate(name, source, tensors, far)
-
-
-def report(evidence: Evidence, distances: Sequence[float], nearest: float) -> Report:
-    """What is known of a generation.
-
-    Args:
-        nearest: The zoo's median distance between neighbours.
-    """
-    diversity = float(np.mean(distances)) / nearest if distances else 0.0
-    collapsed = (COLLAPSED,) if distances and diversity < _COLLAPSE else ()
-    return Report(evidence.sites, evidence.unseen, diversity, (*evidence.alarms, *collapsed))

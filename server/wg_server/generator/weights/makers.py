@@ -1,12 +1,11 @@
 """The seam of candidates: where one comes from, and how it is made. In the server's order.
 
 A maker is one source of candidates, as a plant's ``Method`` is one way to get a model. It sees a
-generation (``Making``) and knows nothing of architectures: what a generation does not have, as a
-whole network has no prior head of its own, a maker makes nothing of. To add a source: a module with
-a maker, its line in ``MAKERS``, and a new word for the plant in ``wg_common.catalogue``.
+generation (``Making``); what a generation does not have, it makes nothing of. To add a source: a
+module with a maker, its line in ``MAKERS``, and its word in ``wg_common.catalogue``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,39 +38,11 @@ class GeneratedCandidate:
 
 
 class Making(Protocol):
-    """One generation, as makers see it. Weights are of whatever kind the generation is."""
+    """One generation, as makers see it."""
 
     @property
     def answer(self) -> Any:
         """Weights of the deterministic network."""
-
-    @property
-    def answer_source(self) -> CandidateSource:
-        """``network``, or that the plant's own kind is in it."""
-
-    @property
-    def mean(self) -> Any:
-        """The mean of all samples."""
-
-    @property
-    def samples(self) -> Sequence[Any]:
-        """Weights of each sample that is delivered."""
-
-    @property
-    def prior(self) -> Any | None:
-        """What the network starts from, if that is weights of its own."""
-
-    @property
-    def closed_form(self) -> Any:
-        """From noisy statistics by formula."""
-
-    @property
-    def retrieved(self) -> Any:
-        """From the nearest entries of the zoo."""
-
-    @property
-    def base(self) -> Any:
-        """The public base, under a head without a preference."""
 
     def candidate(self, name: str, source: CandidateSource, weights: Any) -> GeneratedCandidate:
         """Weights within their bounds, as tensors.
@@ -102,36 +73,14 @@ class CandidateMaker(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsMaker:
-    """A candidate that is weights of the generation's kind.
+class AnswerMaker:
+    """The answer of the deterministic network."""
 
-    Attributes:
-        source: Of the candidate; None: as the generation says of its answer.
-        weights: The weights; None where there are none.
-    """
-
-    name: str
-    source: CandidateSource | None
-    weights: Callable[[Making], Any | None]
+    name: CandidateSource = "network"
 
     def make(self, making: Making) -> Iterable[GeneratedCandidate]:
         """See ``CandidateMaker``."""
-        weights = self.weights(making)
-        if weights is not None:
-            yield making.candidate(self.name, self.source or making.answer_source, weights)
-
-
-@dataclass(frozen=True, slots=True)
-class SampleMaker:
-    """Samples of the diffusion."""
-
-    name: str = "sample"
-
-    def make(self, making: Making) -> Iterable[GeneratedCandidate]:
-        """See ``CandidateMaker``."""
-        for number, weights in enumerate(making.samples):
-            yield making.candidate(f"{self.name}-{number}", "diffusion", weights)
+        yield making.candidate(self.name, self.name, making.answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +109,7 @@ class FinishedOnSite:
 
 MAKERS: tuple[CandidateMaker, ...] = (
     FinishedOnSite(SAME_FAMILY, lambda making: making.of_family()),
-    WeightsMaker("network", None, lambda making: making.answer),
-    WeightsMaker("sample-mean", "diffusion", lambda making: making.mean),
-    WeightsMaker("blend", "retrieval", lambda making: making.prior),
-    WeightsMaker("closed-form", "closed-form", lambda making: making.closed_form),
-    SampleMaker(),
-    WeightsMaker("retrieval", "retrieval", lambda making: making.retrieved),
-    WeightsMaker("base", "base", lambda making: making.base),
+    AnswerMaker(),
     FinishedOnSite(POSTERIOR, lambda making: making.of_others()),
 )
 """All makers, in the order in which the server would try their candidates."""

@@ -40,7 +40,7 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
     plant = make_plant({0: 4, 1: 4})
     config = replace(plant.config, acceptance=AcceptanceConfig(checks=strict))
     monkeypatch.setattr(configuration, "load", lambda _home: config)  # no file can say this
-    package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "closed-form")})
+    package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "base")})
     manifest = take_package(plant.home, package).manifest
     assert manifest.kept == LOCAL
     failed = {finding.code for finding in manifest.findings if not finding.passed}

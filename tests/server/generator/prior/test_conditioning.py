@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from tests.server.generator.conftest import World
 
 LABELS = ("c0", "c1", "c2", "c3")
-CONDITIONED = ("network", "sample-mean", "blend", "closed-form", "sample-0", "retrieval")
+CONDITIONED = ("network",)
 
 
 def _heads(
     generator: Generator, own: NoisyStatistics | None, others: list[SiteRelease]
 ) -> dict[str, LinearHead]:
-    made = generate(generator, own, others, LABELS, samples=1, seed=3)
+    made = generate(generator, own, others, LABELS)
     return {
         c.name: LinearHead(
             c.tensors["head.weight"].astype(np.float64), c.tensors["head.bias"].astype(np.float64)
@@ -56,7 +56,7 @@ def _others(world: World, family: int) -> list[SiteRelease]:
     ]
 
 
-@pytest.mark.parametrize("name", ["network", "sample-mean", "blend"])
+@pytest.mark.parametrize("name", ["network"])
 def test_the_condition_of_another_plant_or_of_permuted_classes_loses(
     generator: Generator, world: World, name: str
 ) -> None:
@@ -110,7 +110,6 @@ def test_weights_fall_back_to_the_base_as_epsilon_goes_to_zero(
     for name in CONDITIONED:
         spread = [np.ptp(h.logits(x), axis=1).mean() for h in (weak[name], strong[name])]
         assert spread[0] < 0.1 * spread[1], name
-    assert not weak["base"].weight.any()
 
 
 def test_confidence_grows_with_evidence_from_nothing_to_at_most_one(

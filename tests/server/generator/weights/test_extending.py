@@ -13,52 +13,38 @@ from tests.server.generator.conftest import World
 
 from wg_server.generator.weights import makers
 from wg_server.generator.weights.head_generation import Generator, generate
-from wg_server.generator.weights.network_generation import NetworkGenerator, generate_networks
 
 LABELS = ("c0", "c1", "c2", "c3")
 MAKER = '''
-"""What lies half-way between the closed form and the nearest entries of the zoo."""
+"""The answer, twice as sure of itself."""
 
-class HalfWay:
-    name = "half-way"
+class Bold:
+    name = "bold"
 
     def make(self, making):
-        if making.prior is not None:
-            pairs = zip(making.closed_form, making.retrieved, strict=True)
-            weights = tuple((one + other) / 2 for one, other in pairs)
-            yield making.candidate(self.name, "closed-form", weights)
+        weights = tuple(2 * array for array in making.answer)
+        yield making.candidate(self.name, "network", weights)
 '''
 
 
 @pytest.fixture(autouse=True)
-def half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    (tmp_path / "half_way.py").write_text(MAKER)
+def bold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "bold.py").write_text(MAKER)
     monkeypatch.syspath_prepend(tmp_path)
-    added = importlib.import_module("half_way")
-    monkeypatch.setattr(makers, "MAKERS", (*makers.MAKERS, added.HalfWay()))
+    added = importlib.import_module("bold")
+    monkeypatch.setattr(makers, "MAKERS", (*makers.MAKERS, added.Bold()))
     yield
-    del sys.modules["half_way"]
+    del sys.modules["bold"]
 
 
 def test_a_source_is_one_maker(world: World, generator: Generator) -> None:
     own = world.release(20, 0, epsilon=None, shots=30)
     made = {
         one.name: one.tensors["head.weight"]
-        for one in generate(generator, own, [], LABELS, samples=1, seed=3).candidates
+        for one in generate(generator, own, [], LABELS).candidates
         if "head.weight" in one.tensors
     }
-    expected = (made["closed-form"] + made["retrieval"]) / 2
-    np.testing.assert_allclose(made["half-way"], expected, rtol=1e-5, atol=1e-6)
-
-
-def test_it_makes_nothing_where_a_generation_lacks_what_it_needs(
-    world: World, network_generator: NetworkGenerator
-) -> None:
-    own = world.release(20, 0, epsilon=None, shots=30)
-    made = generate_networks(network_generator, "cnn-s", own, [], LABELS, samples=1, seed=3)
-    assert [one.name for one in made.candidates] == [
-        "network", "sample-mean", "closed-form", "sample-0", "retrieval", "base",
-    ]  # fmt: skip
+    np.testing.assert_allclose(made["bold"], 2 * made["network"], rtol=1e-5, atol=1e-6)
 
 
 def test_names_of_makers_are_theirs_alone() -> None:
