@@ -34,7 +34,7 @@ def check(comparison: Comparison) -> Finding | None:
             "unseen_recall": gain.unseen_recall,
         },
         message=text(
-            "Log loss on new records is {loss:.3f} nats {lower} than local-only's, standard error"
+            "Log loss on new records is {loss:.3f} {lower} than local-only's, standard error"
             " {error:.3f}; more than {asked:g} of these lower is asked. Right answers:"
             " {right:+.1f} ± {sd:.1f} points{more}.",
             loss=abs(gain.log_loss),
