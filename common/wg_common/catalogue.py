@@ -14,6 +14,9 @@ from wg_core.errors import ConfigError
 HEAD_WEIGHT: Final = "head.weight"
 HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in every architecture
 
+SPECTRUM_LINES: Final = "spectrum-lines"
+"""Of rotating machines: made from a data sheet."""
+
 CandidateSource = Literal["diffusion", "network", "base", "posterior", "kin"]
 """How a candidate of a weights package came about:
 

@@ -15,6 +15,7 @@ from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.scores import against_others
 from wg_server.generator.plan import read_plan
 from wg_server.generator.training import compute
+from wg_server.generator.weights import sheet_card
 from wg_server.site.home import ServerHome
 from wg_server.site.progress import Noted
 from wg_server.store.operators import recorded
@@ -47,7 +48,7 @@ def train(home: ServerHome, plan: Path | None, device: str, precision: str, as_j
     """
     training_plan = read_plan(plan)
     home.config()  # a home without one fails now, and not at the end
-    steps = training_plan.steps
+    steps = training_plan.all_steps
     noted = Noted(home.training_progress, "train", steps)
     with cli.progress("train", steps) as bar, noted:
         progress = noted.wrap(bar.update)
@@ -57,6 +58,9 @@ def train(home: ServerHome, plan: Path | None, device: str, precision: str, as_j
     passes, pruned = _take_over(home, card["version"])
     short = card["version"][: versions.SHORT_ID]
     lines = [f"generator {card['version']}", *_table(card)]
+    if "sheets" in card:
+        lines += ["networks from data sheets:", *sheet_card.table(card["sheets"])]
+        lines += _requirements(card["sheets"])
     lines += [f"deleted: generator {name[: versions.SHORT_ID]}" for name in pruned]
     if passes:
         lines += [
@@ -98,9 +102,12 @@ def _table(card: dict[str, Any]) -> list[str]:
     lines += [f"  {ablation.words(row)}" for row in ablation.rows(card)]
     lines += [f"loses: {line}" for line in card["loses"]] or ["loses nowhere by over a point"]
     lines += [f"alarm: {line}" for line in card["alarms"]]
-    for check in card["checks"]:
-        lines.append(
-            f"{'passes' if check['passed'] else 'FAILS'}: {check['name']}: {check['value']:.4g},"
-            f" required {check['relation']} {check['bound']:g}"
-        )
-    return lines
+    return lines + _requirements(card)
+
+
+def _requirements(card: dict[str, Any]) -> list[str]:
+    return [
+        f"{'passes' if check['passed'] else 'FAILS'}: {check['name']}: {check['value']:.4g},"
+        f" required {check['relation']} {check['bound']:g}"
+        for check in card["checks"]
+    ]

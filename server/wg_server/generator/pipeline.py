@@ -3,7 +3,10 @@
 1. The zoo's tasks are read, families are split, and priors are fitted (``simulation.data``).
 2. A denoiser of heads is trained on simulated plants (``weights.head_objective``), packed with its
    codec, its priors and what is kept of the zoo, and measured on left-out families: the model card.
-The package is written at the end, as one new version (``versions``). Nothing is installed here.
+3. Where the plan has them, networks from data sheets are trained on simulated machines
+   (``weights.sheet_pipeline``), packed and measured likewise.
+
+Packages are written at the end, as one new version (``versions``). Nothing is installed here.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from wg_server.generator.training import compute, loop
 from wg_server.generator.training.compute import Compute
 from wg_server.generator.training.loop import Progress
 from wg_server.generator.training.plan import TrainingPlan
+from wg_server.generator.weights import sheet_pipeline
 from wg_server.generator.weights.codec import Codec
 from wg_server.generator.weights.head_objective import HeadObjective
 from wg_server.generator.weights.head_package import Parts, pack
@@ -92,9 +96,20 @@ class _Pipeline:
             projection=encoders.projection_of_texts(encoder),
         )
         card, packed = self._heads(data, modality(encoders.read_modality(encoder)).head)
-        version = versions.write(self.home, card, packed)
-        self.home.checkpoint.unlink(missing_ok=True)
+        sheets = None
+        if self.plan.machines is not None:
+            path, seed = self.home.sheets_checkpoint, self.plan.seed
+            sheets, card["sheets"] = sheet_pipeline.make(
+                self.plan.machines, seed, path, self._later_progress
+            )
+        version = versions.write(self.home, card, packed, sheets)
+        for path in (self.home.checkpoint, self.home.sheets_checkpoint):
+            path.unlink(missing_ok=True)
         return {**version.card, "version": version.id}
+
+    def _later_progress(self, done: int, words: str) -> None:
+        """What comes after heads."""
+        self.progress(self.plan.steps + done, words)
 
     def _heads(self, data: TrainingData, architecture: str) -> tuple[dict[str, Any], bytes]:
         """Train and pack a generator of heads; its card, and the package."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from wg_core import settings
 from wg_server.generator.training.plan import TrainingPlan
+from wg_server.generator.weights.sheet_plan import SheetTraining
 from wg_server.zoo import plan as zoo_plan
 
 DEFAULT = "default"
@@ -19,12 +20,20 @@ class GeneratorPlan(TrainingPlan):
         folds: Cross-fitting folds of the priors.
         threads: Torch threads. Changes speed only.
         workers: Processes that draw episodes ahead; 0 draws in line. Changes speed only.
+        machines: How networks from data sheets of rotating machines are trained; None: there are
+            none.
     """
 
     seed: int = 20240501
     folds: int = settings.fixed(4)
     threads: int = settings.fixed(1)
     workers: int = 2
+    machines: SheetTraining | None = None
+
+    @property
+    def all_steps(self) -> int:
+        """Steps of all trainings."""
+        return self.steps + (self.machines.steps if self.machines else 0)
 
     def __post_init__(self) -> None:
         TrainingPlan.__post_init__(self)

@@ -3,6 +3,7 @@
 ::
 
     generator/versions/ID/heads.safetensors     the generator
+    generator/versions/ID/sheets.safetensors    networks from data sheets, if the plan has them
     generator/versions/ID/card.json             its model card; ID is the SHA-256 of this file
     generator/installed.json                    the version in use, and the one before it
 
@@ -28,6 +29,7 @@ from typing import Any
 import msgspec
 
 from wg_common import weights_file
+from wg_common.catalogue import SPECTRUM_LINES
 from wg_core import atomic, locks, typed
 from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
 from wg_core.wire import canonical
@@ -39,6 +41,7 @@ SHORT_ID = 16  # Digits of an id that are shown, and that an operator types
 _POINTER_LIMIT = 1 << 10
 _CARD = "card.json"
 _HEADS = "heads.safetensors"
+_SHEETS = "sheets.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,12 @@ class Pointer:
     before: str = ""
 
 
+class _Sheets(msgspec.Struct, frozen=True):
+    """What must stand on the card of networks from data sheets."""
+
+    generator: str
+
+
 class _Card(msgspec.Struct, frozen=True):
     """What must stand on a card."""
 
@@ -74,6 +83,7 @@ class _Card(msgspec.Struct, frozen=True):
     encoder: str
     architecture: str
     created: int
+    sheets: _Sheets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +108,40 @@ class Version:
         return self.folder / _HEADS
 
     @property
+    def sheets(self) -> Path:
+        """Package of networks from data sheets, which may not be there."""
+        return self.folder / _SHEETS
+
+    @property
     def architectures(self) -> tuple[str, ...]:
         """Architectures of which it makes weights."""
-        return (self.summary.architecture,)
+        return (self.summary.architecture, *([SPECTRUM_LINES] if self.summary.sheets else []))
 
     def failed(self) -> list[Check]:
-        """Checks of its card that do not hold.
+        """Checks of its card that do not hold, those of networks from data sheets among them.
 
         Raises:
             DecodeError: The card has no checks that can be read.
         """
-        return [check for check in read_checks(self.card) if not check.passed]
+        cards = [self.card] + ([self.card["sheets"]] if self.summary.sheets else [])
+        return [check for card in cards for check in read_checks(card) if not check.passed]
 
     def verify(self) -> None:
-        """Hold its package against its card.
+        """Hold its packages against its card.
 
         Raises:
-            ConfigError: The package is not there.
-            VerificationError: It is not the one that the card names.
+            ConfigError: A package is not there.
+            VerificationError: A package is not the one that the card names.
         """
-        if _digest(self.heads) != self.summary.generator:
-            raise VerificationError(
-                f"{self.heads}: not the package that its model card names; restore it from a"
-                " backup, or use another generator"
-            )
+        digests = {self.heads: self.summary.generator}
+        if self.summary.sheets:
+            digests[self.sheets] = self.summary.sheets.generator
+        for path, digest in digests.items():
+            if _digest(path) != digest:
+                raise VerificationError(
+                    f"{path}: not the package that its model card names; restore it from a backup,"
+                    " or use another generator"
+                )
 
     def require(self, architecture: str) -> None:
         """Check that it makes weights of an architecture; ``ConfigError`` if it does not."""
@@ -132,12 +152,16 @@ class Version:
             )
 
 
-def write(home: ServerHome, card: Mapping[str, Any], heads: bytes) -> Version:
+def write(
+    home: ServerHome, card: Mapping[str, Any], heads: bytes, sheets: bytes | None = None
+) -> Version:
     """Write a new version; nothing is installed by that.
 
     Args:
-        card: The model card.
+        card: The model card, with that of networks from data sheets, if there are any, as
+            ``sheets``.
         heads: The generator's package.
+        sheets: Package of networks from data sheets, if there are any.
 
     Raises:
         StorageError: The disk cannot be written.
@@ -148,6 +172,8 @@ def write(home: ServerHome, card: Mapping[str, Any], heads: bytes) -> Version:
     folder = home.generator_versions / identity
     with changing(home):
         atomic.write_bytes(folder / _HEADS, heads)
+        if sheets is not None:
+            atomic.write_bytes(folder / _SHEETS, sheets)
         atomic.write_bytes(folder / _CARD, data)
     return read(home, identity)
 

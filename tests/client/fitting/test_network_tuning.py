@@ -134,3 +134,18 @@ def test_without_two_folds_the_head_is_kept_as_it_is() -> None:
     fitted = fit_local(trunk.features, labels, 3, folds)
     tuner = NetworkTuner(architecture="cnn-m", inputs=images, labels=labels, seed=7)
     assert tuner.tune(trunk.tensors, fitted, folds) == (trunk.tensors, fitted)
+
+
+def test_networks_on_envelope_spectra_are_tuned_and_exported_as_others() -> None:
+    rng = np.random.default_rng(8)
+    windows = [rng.normal(size=(1, 1200)) ** (1 + 2 * (row % 2)) for row in range(12)]
+    batch, labels = network.prepared("spectrum-lines", windows), np.arange(12) % 2
+    trunk = network.draw_trunk("spectrum-lines", rng)
+    snapshots = list(fine_tune("spectrum-lines", trunk, _head(2), batch, labels, (0, 20), rng))
+    losses = [
+        log_loss(
+            s.head.logits(network_trunk("spectrum-lines", s.trunk, batch).features), labels
+        ).mean()
+        for s in snapshots
+    ]
+    assert losses[1] < losses[0]

@@ -28,8 +28,10 @@ from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.simulation import prefetch
 from wg_server.generator.simulation.episodes import NO_NOISE, Plants, Scenario
 from wg_server.generator.weights import head_batch as batches
+from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.codec import fit_codec
 from wg_server.generator.weights.head_generation import load_generator
+from wg_server.generator.weights.sheet_plan import SheetTraining
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
@@ -170,9 +172,29 @@ def test_the_command_prints_one_document(
     before.verify()  # what was installed is as it was
 
 
+def test_a_plan_for_machines_makes_networks_from_data_sheets(
+    tmp_path: Path, zoo_tasks: list[ZooTask]
+) -> None:
+    home = ServerHome(tmp_path)
+    _fill(home, zoo_tasks)
+    machines = SheetTraining(
+        steps=2, batch=2, windows=1, episodes=2, zoo=40, test_machines=2, test_windows=2
+    )
+    made = training.train(home, replace(PLAN, machines=machines), progress=_silent)
+    version = versions.read(home, str(made["version"]))
+    version.verify()
+    assert version.architectures == ("lite0-head", "spectrum-lines")
+    sheets = version.card["sheets"]
+    assert sheets["training"]["steps"] == 2 and sheets["prior"] in ("flow", "gaussian")
+    assert sheet_generation.unpack(version.sheets.read_bytes()).prior == sheets["prior"]
+    assert not home.sheets_checkpoint.exists()
+
+
 def test_packaged_plans_can_be_read() -> None:
-    for name in (None, Path("default"), Path("demo"), Path("quick")):
-        assert read_plan(name).steps > 0
+    for name in (None, Path("default"), Path("demo"), Path("quick"), Path("machines")):
+        plan = read_plan(name)
+        assert plan.steps > 0
+        assert (plan.machines is not None) == (name == Path("machines"))
 
 
 def test_nothing_known_of_a_family_was_fitted_on_it(zoo_tasks: list[ZooTask]) -> None:

@@ -28,6 +28,17 @@ def test_what_is_written_can_be_read_and_is_not_installed(home: ServerHome) -> N
     assert versions.present(home) == [made]
 
 
+def test_networks_from_data_sheets_are_part_of_a_version(home: ServerHome) -> None:
+    sheets = {"generator": canonical.sha256_hex(b"sheets"), "checks": [BAD.document()]}
+    made = versions.write(home, card(home, b"heads") | {"sheets": sheets}, b"heads", b"sheets")
+    assert made.architectures == ("lite0-head", "spectrum-lines")
+    assert [str(check) for check in made.failed()] == [str(BAD)]
+    made.verify()
+    made.sheets.write_bytes(b"changed")
+    with pytest.raises(VerificationError, match=r"sheets\.safetensors: not the package"):
+        made.verify()
+
+
 def test_a_campaign_needs_an_installed_generator_and_the_message_says_how(
     home: ServerHome,
 ) -> None:

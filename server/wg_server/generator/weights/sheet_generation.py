@@ -21,7 +21,6 @@ from wg_server.generator import container
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights.sheet_networks import SheetModel, Sizes, Weights
 
-ARCHITECTURE = "spectrum-lines"
 SAMPLES = 16
 PACKAGE_LIMIT = 64 << 20
 """Bytes of a generator from data sheets."""
