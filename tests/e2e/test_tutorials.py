@@ -188,7 +188,7 @@ def test_the_quick_start_in_japanese(scene: Scene, window_encoder: bytes) -> Non
         },
     )
     assert len(Path("result.csv").read_text("utf-8").splitlines()) == 13
-    assert Path("plant/report.ja.html").is_file()
+    wait_until(Path("plant/report.ja.html").is_file, "a report")
     scene.running.check()
 
 
