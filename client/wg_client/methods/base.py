@@ -204,6 +204,7 @@ class Package:
         own_release: Whether candidates were made from a release of this plant's records. Then these
             records cannot judge them. The posterior and heads of the plant's family are of others.
         others_released: Whether other sites have released any of what it was made from.
+        stated: Whether it was made for what the plant states in public of its source.
         encoder: Where it is not what local-only stands on: the encoder, for information.
         network: The network that stands beside the encoder under heads of the plant's family; None
             if none came.
@@ -213,6 +214,7 @@ class Package:
     posterior: Posterior | None = None
     own_release: bool = False
     others_released: bool = True
+    stated: bool = False
     encoder: Trunk | None = None
     network: PlantNetwork | None = None
 
@@ -228,8 +230,8 @@ class Package:
 
     @property
     def known(self) -> bool:
-        """Whether anyone but this plant and public data says something of its classes."""
-        return self.others_released or self.family
+        """Whether more than this plant's records and public data says something of its classes."""
+        return self.others_released or self.family or self.stated
 
     @property
     def informed(self) -> bool:

@@ -158,6 +158,7 @@ class _NetworkReader:
             candidates=candidates,
             own_release=bool(self._manifest.own_release) and not others_released,
             others_released=others_released,
+            stated=True,  # what a server makes whole networks for
             encoder=self._encoder,
         )
 

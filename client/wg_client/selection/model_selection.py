@@ -344,6 +344,8 @@ def _unchecked(
     why = (
         text("the server knows this kind of plant from its own records")
         if package.family
+        else text("the server made it for what this plant states of its machine")
+        if package.stated
         else text("other sites have released statistics of these classes")
     )
     low, middle, high = (round(100 * share) for share in gain.UNCHECKED)

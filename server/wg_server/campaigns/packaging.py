@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from wg_common import weights_package
+from wg_common import catalogue, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.errors import VerificationError
 from wg_core.wire import canonical, signing
+from wg_server.campaigns import stated
 from wg_server.campaigns.release import Recipient, Release
 from wg_server.generator import versions
 from wg_server.generator.versions import Recipe, Version
@@ -24,6 +25,7 @@ from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
     from wg_server.generator.weights.head_generation import Generated
+    from wg_server.generator.weights.makers import GeneratedCandidate
 
 PACKAGE_LIFE = datetime.timedelta(days=30)
 
@@ -43,9 +45,12 @@ def make_package(
 ) -> bytes:
     """Generate candidates for a plant and pack them, signed.
 
+    Where a plant that released nothing states a machine that the generator knows, they are networks
+    for it; else heads on the encoder.
+
     Args:
         other_releases: Releases of other sites; free post-processing of what they released.
-        request_id: Logical id of the delivery.
+        request_id: Logical id of the delivery; the seed of samples.
         recipe: Which generator makes weights of which architecture.
 
     Raises:
@@ -55,24 +60,31 @@ def make_package(
     """
     version = versions.read(home, recipe.generator)
     version.require(recipe.architecture)
-    generated = _generate(version, plant, other_releases)
-    for alarm in generated.report.alarms:
-        log.warning("package for %s: %s", plant.site, alarm)
+    networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
+    if networks is not None:
+        architecture, memory = catalogue.SPECTRUM_LINES, other_releases[:0]
+        generator, candidates = networks.generator, networks.candidates
+    else:
+        generated = _generate(version, plant, other_releases)
+        for alarm in generated.report.alarms:
+            log.warning("package for %s: %s", plant.site, alarm)
+        architecture, memory = version.summary.architecture, other_releases
+        generator, candidates = version.summary.generator, generated.candidates
     tensors = weights_package.pack_tensors(
-        {candidate.name: candidate.tensors for candidate in generated.candidates}
+        {candidate.name: candidate.tensors for candidate in candidates}
     )
     now = int(time.time())
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=plant.site,
-        architecture=recipe.architecture,
+        architecture=architecture,
         encoder=plant.encoder,
-        generator=version.summary.generator,
+        generator=generator,
         labels=plant.labels,
         own_release=plant.release_id,
-        memory_releases=tuple(release.manifest.release_id for release in other_releases),
-        candidates=_described(generated),
+        memory_releases=tuple(release.manifest.release_id for release in memory),
+        candidates=_described(candidates),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
         expires=now + int(PACKAGE_LIFE.total_seconds()),
@@ -80,14 +92,14 @@ def make_package(
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
 
 
-def _described(generated: Generated) -> tuple[Candidate, ...]:
+def _described(candidates: Sequence[GeneratedCandidate]) -> tuple[Candidate, ...]:
     return tuple(
         Candidate(
             name=candidate.name,
             source=candidate.source,
             nearest_zoo_distance=str(candidate.nearest_zoo_distance),
         )
-        for candidate in generated.candidates
+        for candidate in candidates
     )
 
 

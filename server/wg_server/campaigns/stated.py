@@ -1,0 +1,54 @@
+"""Networks for what a plant states in public of its machine; no release has a part in them."""
+
+import logging
+from dataclasses import dataclass
+
+from wg_core import atomic
+from wg_core.errors import ConfigError, VerificationError
+from wg_core.wire import canonical
+from wg_server.campaigns.release import Recipient
+from wg_server.generator.versions import Version
+from wg_server.generator.weights.makers import GeneratedCandidate
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StatedNetworks:
+    """Candidates for a plant, and the package (SHA-256, hex) that made them."""
+
+    generator: str
+    candidates: tuple[GeneratedCandidate, ...]
+
+
+def networks(version: Version, plant: Recipient, *, seed: int) -> StatedNetworks | None:
+    """Networks for the machine of a plant that released nothing, the mean first.
+
+    None where the plant states no machine, the version has no generator for one, or the generator
+    knows nothing of such a machine or of such class names.
+
+    Raises:
+        DecodeError: The generator's package cannot be read.
+        VerificationError: It is not the one that its card names.
+    """
+    machine = None if plant.data_sheet is None else plant.data_sheet.rotating_machine
+    if plant.release is not None or machine is None or version.summary.sheets is None:
+        return None
+    from wg_server.generator.weights import sheet_generation  # torch is slow to import
+
+    data = atomic.read_bytes(version.sheets, limit=sheet_generation.PACKAGE_LIMIT)
+    generator = canonical.sha256_hex(data)
+    if generator != version.summary.sheets.generator:
+        raise VerificationError(f"{version.sheets}: not the package that its model card names")
+    try:
+        made = sheet_generation.unpack(data).generate(machine, plant.labels, seed=seed)
+    except ConfigError as error:
+        log.info("package for %s: not by its data sheet: %s", plant.site, error)
+        return None
+    samples = [(f"sheet-{number}", tensors) for number, tensors in enumerate(made.samples)]
+    sampled = (
+        GeneratedCandidate(name, "diffusion", tensors, nearest_zoo_distance=1.0)
+        for name, tensors in (("sheet-mean", made.mean), *samples)
+    )
+    fixed = GeneratedCandidate("fixed", "base", made.fixed, nearest_zoo_distance=1.0)
+    return StatedNetworks(generator, (*sampled, fixed))
