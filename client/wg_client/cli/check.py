@@ -89,8 +89,7 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
         size=leaves.payload_bytes,
     )
     yield text("    never: {what}", what=listed([text(kind) for kind in leaves.never_leaves]))
-    yield from _public_lines(overview)
-    yield from _cost_lines(leaves.unit, cost)
+    yield from (*_public_lines(overview), *_cost_lines(leaves.unit, cost))
     yield from _local_lines(overview.local_encoder, data.records)
     yield text(
         "learning here, when weights arrive: about {seconds:.0f} s of processor time and"

@@ -99,7 +99,7 @@ _CONFIRMED = {
 @options.set_aside_option
 @options.allow_empty_option
 @json_option
-def init(
+def init(  # long: a parameter for each option
     home: ClientHome,
     token: str,
     replace: bool,

@@ -102,7 +102,7 @@ def test_the_name_of_an_export_decides_its_format(
 
 
 @pytest.mark.parametrize("command", ["check", "statistics"])
-@pytest.mark.parametrize(("option", "value"), [("--epsilon", "0"), ("--delta", "1")])
+@pytest.mark.parametrize(("option", "value"), [("--epsilon", "0.0"), ("--delta", "1")])
 def test_a_price_that_is_none_is_a_wrong_call_everywhere(
     tmp_path: Path, here: Json, command: str, option: str, value: str
 ) -> None:
