@@ -100,9 +100,8 @@ bench: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.privacy
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.ledger
 
-# Memory for a package of 1 GB; a campaign over 100 nodes, and one under attack. Needs 5 GB of memory and disk.
+# A campaign over 100 nodes, and one under attack.
 bench-fleet: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.large_package
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet_1000 --nodes 100
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.hostile --parts server
 

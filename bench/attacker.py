@@ -210,7 +210,7 @@ class Attacker:
                     if each % 5 == 0:
                         word = self._posts(plain, protocol.WITNESS_PATH, forks[each % FORKS])
                     elif each % 5 == 1:
-                        word = self._asks(plain, f"{protocol.PACKAGE_PATH}/{each:032x}")
+                        word = self._asks(plain, f"/wg/v1/packages/{each:032x}")
                     elif each % 5 == 2:
                         word = self._posts(plain, protocol.ROTATE_PATH, b"{}" * 1000)
                     else:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import catalogue
-from wg_core.errors import DecodeError
+from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical, container, signing
 from wg_core.wire import tensors as tensors_files
 from wg_core.wire.container import Span
@@ -106,13 +106,17 @@ def encode(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -> bytes:
     """Sign and pack.
 
     Raises:
+        ConfigError: It is larger than a message may be.
         VerificationError: ``tensors`` are not those the manifest names.
     """
     container.check_hash("weights package: tensors", tensors, manifest.tensors_sha256)
     text = canonical.encode(manifest)
     signature = signing.sign(key, signing.WEIGHTS, text)
     sections = dict(zip(SECTIONS, (text, signature, tensors, b""), strict=True))
-    return container.encode(WEIGHTS_KIND, VERSION, sections)
+    data = container.encode(WEIGHTS_KIND, VERSION, sections)
+    if len(data) > WEIGHTS_LIMIT:
+        raise ConfigError(f"weights package: {len(data)} bytes, at most {WEIGHTS_LIMIT} may travel")
+    return data
 
 
 def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:

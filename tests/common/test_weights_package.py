@@ -7,7 +7,6 @@ import io
 import json
 import struct
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,16 +25,9 @@ ONE = np.ones(1, np.float32)
 Read = Callable[[bytes, PublicKey], tuple[WeightsManifest, Mapping[str, Tensors]]]
 
 
-@pytest.fixture(params=["bytes", "file"])
-def read(request: pytest.FixtureRequest, tmp_path: Path) -> Read:
-    """Both readers: of bytes, and of a file that is too large for them."""
-
-    def from_file(data: bytes, key: PublicKey) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
-        path = tmp_path / "package.wgw"
-        path.write_bytes(data)
-        return weights_file.read(path, key)
-
-    return weights_file.decode if request.param == "bytes" else from_file
+@pytest.fixture
+def read() -> Read:
+    return weights_file.decode
 
 
 def single(values: list[float]) -> np.ndarray:
@@ -172,19 +164,14 @@ def test_a_tensor_lies_where_its_header_says_and_nowhere_else(
         read(data, KEY.public_key())
 
 
-def test_a_large_file_is_read_tensor_by_tensor(tmp_path: Path) -> None:
-    path = tmp_path / "package.wgw"
-    path.write_bytes(package(weights_package.pack_tensors(heads())))
-    _, found = weights_file.read(path, KEY.public_key())
-    path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(DecodeError, match="cut short"):
-        [tensor for tensors in found.values() for tensor in tensors.values()]
-    assert weights_file.sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"gone\.wgw"):
-        weights_file.read(tmp_path / "gone.wgw", KEY.public_key())
+def test_a_package_that_no_message_takes_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_package, "WEIGHTS_LIMIT", 1000)
+    with pytest.raises(ConfigError, match="at most 1000 may travel"):
+        package(
+            weights_package.pack_tensors(
+                {"mean": {"w": np.zeros(1000, np.float32)}, "base": {"w": ONE}}
+            )
+        )
 
 
 def test_a_package_may_carry_a_cosigned_checkpoint(read: Read) -> None:

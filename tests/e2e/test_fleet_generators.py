@@ -31,7 +31,7 @@ def _made_with(server: ServerHome, campaign: Campaign) -> set[str]:
     """Generators that the campaign's packages name."""
     key = signing.load(server.signing_key).public_key()
     paths = [server.package(task.delivery_id) for task in campaign.tasks]
-    return {weights_file.read(path, key)[0].generator for path in paths}
+    return {weights_file.decode(path.read_bytes(), key)[0].generator for path in paths}
 
 
 def _start(server: ServerHome, order: Order) -> Campaign:

@@ -141,12 +141,12 @@ class _Looking:
             )
         stage, model, applied = self._model()
         free = shutil.disk_usage(home.root).free
-        if free < 2 * protocol.PACKAGE_LIMIT:
+        if free < 2 * protocol.WEIGHTS_LIMIT:
             self._problems.append(
                 text(
                     "{free} MiB are free; a package may be {most} MiB, and needs twice that",
                     free=free >> 20,
-                    most=protocol.PACKAGE_LIMIT >> 20,
+                    most=protocol.WEIGHTS_LIMIT >> 20,
                 )
             )
         return Status(

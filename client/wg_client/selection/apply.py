@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +29,10 @@ from wg_client.selection.model_selection import Outcome, select_model
 from wg_common import catalogue, weights_file
 from wg_common.weights_package import Tensors, WeightsManifest
 from wg_core import atomic
-from wg_core.errors import ConfigError, DecodeError, VerificationError, raised_as
+from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.language import Text, plain
 from wg_core.site.home import ClientHome
-from wg_core.wire import canonical, protocol, signing
+from wg_core.wire import canonical, signing
 
 log = logging.getLogger(__name__)
 
@@ -67,19 +66,18 @@ class AppliedModel:
 def apply_package(
     home: ClientHome,
     plant: Recipient,
-    source: bytes | Path,
+    data: bytes,
     *,
     now: Callable[[], float] = time.time,
     progress: Progress | None = None,
-    verified: Callable[[bytes | Path], object] = lambda source: None,
+    verified: Callable[[bytes], object] = lambda data: None,
 ) -> AppliedModel:
     """Verify a package, compare the models that it makes possible, and keep one.
 
     Args:
         home: The plant's home.
         plant: The plant, opened.
-        source: The ``.wgw``: its bytes, or its file. A file above ``protocol.INLINE_LIMIT`` is
-            never held in memory as a whole.
+        data: The ``.wgw``.
         now: Unix time, seconds.
         progress: Told of how far the comparison is.
         verified: Called with the package once it is verified, before anything is made of it.
@@ -89,10 +87,9 @@ def apply_package(
         VerificationError: Signature, hash, recipient, encoder or labels do not hold, or expired.
         NotAcceptedError: There are no labels to check it, and the policy wants them.
     """
-    source = _small(source)
-    package, tensors = verify(plant, source)
-    verified(source)
-    digest = _sha256(source)
+    package, tensors = verify(plant, data)
+    verified(data)
+    digest = canonical.sha256_hex(data)
     stored_manifest = store.read_manifest(home, package.package_id)
     if stored_manifest is not None:
         if stored_manifest.package_sha256 != digest:
@@ -103,10 +100,7 @@ def apply_package(
             f"package {package.package_id[:16]}: expired at {package.expires}, it is {now():.0f}"
         )
     path = home.packages / f"{package.package_id}.wgw"
-    if isinstance(source, Path):
-        atomic.copy(source, path, mode=atomic.PRIVATE)
-    else:
-        atomic.write_bytes(path, source, mode=atomic.PRIVATE)
+    atomic.write_bytes(path, data, mode=atomic.PRIVATE)
     records, contents = read_package(plant, package, tensors, progress)
     policy = plant.acceptance
     probe = probes.of_plant(
@@ -121,20 +115,7 @@ def apply_package(
     return AppliedModel(manifest=manifest, outcome=outcome)
 
 
-def _sha256(source: bytes | Path) -> str:
-    return weights_file.sha256(source) if isinstance(source, Path) else canonical.sha256_hex(source)
-
-
-def _small(source: bytes | Path) -> bytes | Path:
-    """The bytes of a file that is small enough, else the file."""
-    if isinstance(source, bytes):
-        return source
-    with raised_as(ConfigError, f"{source}: cannot be read"):
-        large = source.stat().st_size > protocol.INLINE_LIMIT
-    return source if large else atomic.read_bytes(source, limit=protocol.INLINE_LIMIT)
-
-
-def verify(plant: Recipient, source: bytes | Path) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
+def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
     """Check everything about a package that does not depend on the clock.
 
     Raises:
@@ -143,11 +124,7 @@ def verify(plant: Recipient, source: bytes | Path) -> tuple[WeightsManifest, Map
             architecture is for other records.
     """
     key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
-    package, tensors = (
-        weights_file.read(source, key)
-        if isinstance(source, Path)
-        else weights_file.decode(source, key)
-    )
+    package, tensors = weights_file.decode(data, key)
     short = package.package_id[:16]
     for field, got, want in (
         ("site", package.site, plant.site),

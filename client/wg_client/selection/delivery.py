@@ -13,8 +13,8 @@ from wg_client.models import adoption, store
 from wg_client.selection.apply import AppliedModel, apply_package
 from wg_client.selection.report import write_report
 from wg_common import weights_package
+from wg_core import atomic
 from wg_core.connection import cosigning
-from wg_core.errors import ConfigError, raised_as
 from wg_core.site.home import ClientHome
 from wg_core.site.policy import check_message_type
 from wg_core.wire import protocol
@@ -33,14 +33,19 @@ def take_package(
         PolicyRefused: The plant does not accept packages.
         WgError: As ``apply_package``, ``cosigning.keep`` and ``adoption.arrived``.
     """
+    data = (
+        atomic.read_bytes(source, limit=protocol.WEIGHTS_LIMIT)
+        if isinstance(source, Path)
+        else source
+    )
     plant = plants.open_plant(home)
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
 
-    def verified(package: bytes | Path) -> None:
+    def verified(package: bytes) -> None:
         acceptance_set.note_trained(home, plant.snapshot.records())
         keep_cosignature(home, package)
 
-    applied = apply_package(home, plant, source, now=now, progress=progress, verified=verified)
+    applied = apply_package(home, plant, data, now=now, progress=progress, verified=verified)
     # A crash may have come between the models of a package and their adoption.
     if not applied.already or store.all_manifests(home)[-1] == applied.manifest:
         adoption.arrived(home, applied.manifest)
@@ -50,12 +55,7 @@ def take_package(
     return replace(applied, advice=(advice, applied.outcome.reason))
 
 
-def keep_cosignature(home: ClientHome, source: bytes | Path) -> int | None:
+def keep_cosignature(home: ClientHome, data: bytes) -> int | None:
     """Keep the cosignature that a verified package may carry; see ``cosigning.keep``."""
-    name = source if isinstance(source, Path) else "package"
-    with (
-        raised_as(ConfigError, f"{name}: cannot be read"),
-        io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream,
-    ):
-        signed = weights_package.read_checkpoint(stream)
+    signed = weights_package.read_checkpoint(io.BytesIO(data))
     return cosigning.keep(home, signed) if signed else None

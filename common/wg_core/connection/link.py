@@ -7,7 +7,6 @@ no netrc. Redirects are not followed. Messages say what to do; a wrong clock is 
 import email.utils
 import ssl
 import time
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Self
@@ -76,27 +75,6 @@ class Link:
             PeerError: The server cannot be reached or refuses.
         """
         return self._ask("trust", protocol.TRUST_PATH, pins, HTTPStatus.OK)[1]
-
-    def package(self, request_id: str, start: int, stop: int) -> Iterator[bytes]:
-        """Fetch bytes ``[start, stop)`` of a package, in pieces; fewer if the line is cut.
-
-        Raises:
-            PeerError: The server cannot be reached, refuses, or answers for another range.
-        """
-        path = f"{protocol.PACKAGE_PATH}/{request_id}"
-        headers = {"range": f"bytes={start}-{stop - 1}"}
-        try:
-            with self._client.stream("GET", path, headers=headers) as response:
-                if response.status_code != 206:
-                    raise PeerError(f"package: {explain_status(response)}")
-                content_range = response.headers.get("content-range", "")
-                if not content_range.startswith(f"bytes {start}-"):
-                    raise PeerError(
-                        f"package: asked for bytes from {start}, got {content_range[:60]!r}"
-                    )
-                yield from response.iter_raw()
-        except httpx.HTTPError as error:
-            raise PeerError(f"package: {describe(error)}") from error
 
     def _ask(self, subject: str, path: str, body: bytes, *good: int) -> tuple[int, bytes]:
         """Status and body of an answer whose status is one of ``good``."""

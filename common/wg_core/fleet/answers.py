@@ -8,13 +8,11 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from wg_core import logs
 from wg_core.connection import link
 from wg_core.errors import ApprovalPending, DecodeError, VerificationError, WgError
-from wg_core.fleet import download
 from wg_core.fleet.inbox import Inbox
 from wg_core.fleet.interface import Declined, Handlers, Witness
 from wg_core.fleet.slot import Slot, Stopped
@@ -22,13 +20,7 @@ from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
-from wg_core.wire.protocol import (
-    PACKAGE_LIMIT,
-    Delivery,
-    PackageOffer,
-    Refusal,
-    StatisticsQuery,
-)
+from wg_core.wire.protocol import Delivery, Refusal, StatisticsQuery
 
 log = logging.getLogger(__name__)
 
@@ -87,37 +79,17 @@ class Answers:
         return guarded(query.request_id, answer, fleet.ANSWER_WORDS)
 
     def _package(self, envelope: Envelope) -> Envelope:
-        """A package that came in the message, or an offer of one that is fetched in ranges."""
-        if envelope.kind == "offer":
-            delivery: Delivery | PackageOffer = _record(PackageOffer, envelope, "offer")
-        else:
-            delivery = _record(Delivery, envelope, "delivery")
-        size = delivery.size if isinstance(delivery, PackageOffer) else len(envelope.payload)
-        if size > PACKAGE_LIMIT:
-            raise Declined(fleet.TOO_LARGE)
+        """A package that came in the message."""
+        delivery = _record(Delivery, envelope, "delivery")
 
         def receive() -> Envelope:
             if delivery.site != self._config.site:
                 raise VerificationError(f"delivery: made for site {delivery.site!r}")
-            if isinstance(delivery, PackageOffer):
-                receipt = self._inbox.receive_file(delivery, partial(self._fetch, delivery))
-            else:
-                receipt = self._inbox.receive(delivery, envelope.payload)
+            receipt = self._inbox.receive(delivery, envelope.payload)
             log.info("request %s: package received", delivery.request_id)
             return Envelope("receipt", canonical.encode(receipt))
 
         return guarded(delivery.request_id, receive, fleet.DELIVERY_WORDS)
-
-    def _fetch(self, offer: PackageOffer, folder: Path) -> Path:
-        log.info("request %s: fetching %d bytes", offer.request_id, offer.size)
-
-        def pause(tries: int) -> bool:
-            return self._stop.wait(self._backoff_seconds * 2**tries if tries else 0)
-
-        with link.Link.open(self._home, self._config.server.fleet_url) as connection:
-            return download.fetch(
-                offer, folder, partial(connection.package, offer.request_id), pause=pause
-            )
 
 
 def guarded(request_id: str, action: Callable[[], Envelope], words: frozenset[str]) -> Envelope:

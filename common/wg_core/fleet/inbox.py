@@ -8,7 +8,6 @@ the first one counts, and its receipt names it.
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from wg_core import atomic
 from wg_core.errors import StorageError, VerificationError, raised_as
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet, protocol
-from wg_core.wire.protocol import Delivery, PackageOffer, Receipt
+from wg_core.wire.protocol import Delivery, Receipt
 
 log = logging.getLogger(__name__)
 
@@ -52,20 +51,6 @@ class Inbox:
             self.home.waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE
         )
         return self._give_receipt(delivery)
-
-    def receive_file(self, offer: PackageOffer, fetch: Callable[[Path], Path]) -> Receipt:
-        """Let ``fetch`` bring and verify a large package, once, and return its receipt.
-
-        Raises:
-            DecodeError: The request id is none.
-            VerificationError: As ``fetch``.
-        """
-        earlier = self._earlier(offer)
-        if earlier is not None:
-            return earlier
-        fetched = fetch(self.home.packages / "incoming")
-        atomic.move(fetched, self.home.waiting / f"{offer.request_id}.wgw")
-        return self._give_receipt(offer)
 
     def receipt(self, request_id: str) -> Receipt | None:
         """The receipt of a request that was delivered, if it was."""
@@ -116,7 +101,7 @@ class Inbox:
             if number >= REJECTED_LIMIT or size > REJECTED_BYTES_LIMIT:
                 path.unlink(missing_ok=True)
 
-    def _earlier(self, delivery: Delivery | PackageOffer) -> Receipt | None:
+    def _earlier(self, delivery: Delivery) -> Receipt | None:
         fleet.check_request_id(delivery.request_id)
         earlier = self.receipt(delivery.request_id)
         if earlier is not None and earlier.package_sha256 != delivery.package_sha256:
@@ -124,7 +109,7 @@ class Inbox:
             log.warning("request %s: another package than before; not taken", delivery.request_id)
         return earlier
 
-    def _give_receipt(self, delivery: Delivery | PackageOffer) -> Receipt:
+    def _give_receipt(self, delivery: Delivery) -> Receipt:
         receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
         atomic.write_bytes(self._received / delivery.request_id, canonical.encode(receipt))
         return receipt

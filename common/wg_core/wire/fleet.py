@@ -14,8 +14,8 @@ from wg_core.wire import canonical, protocol
 
 RECORD_NAME = "wg"  # Name of the one ConfigRecord in a message; it has the fields of `Envelope`
 
-Kind = Literal["query", "delivery", "offer", "statistics", "receipt", "refusal"]
-_KINDS = frozenset({"query", "delivery", "offer", "statistics", "receipt", "refusal"})
+Kind = Literal["query", "delivery", "statistics", "receipt", "refusal"]
+_KINDS = frozenset({"query", "delivery", "statistics", "receipt", "refusal"})
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 
 APP_MISMATCH = "WG-APP-MISMATCH"

@@ -23,10 +23,7 @@ STATISTICS_KIND = "wgs"
 WEIGHTS_KIND = "wgw"
 LEDGER_KIND = "wgl"
 STATISTICS_LIMIT = 64 << 20
-WEIGHTS_LIMIT = 4 << 30
-PACKAGE_LIMIT = 2 << 30  # Largest weights package that a plant takes
-INLINE_LIMIT = 32 << 20
-"""Largest package that travels in a message; a larger one is offered, and fetched in ranges."""
+WEIGHTS_LIMIT = 32 << 20  # Largest weights package: it travels in one message
 LEDGER_LIMIT = 1 << 30
 MESSAGE_LIMIT = 64 << 10
 NOTE_LIMIT = 128 << 10
@@ -42,7 +39,6 @@ RENEW_PATH = "/wg/v1/renew"
 TRUST_PATH = "/wg/v1/trust"
 WITNESS_PATH = "/wg/v1/witness"
 ROTATE_PATH = "/wg/v1/rotate"
-PACKAGE_PATH = "/wg/v1/packages"  # Followed by a slash and a delivery's request id
 
 WHY_HEADER = "weightgate-why"  # Of an answer 403: why, in one word
 REVOKED = "revoked"  # The operator shut the site out that the certificate is of
@@ -152,32 +148,6 @@ class Delivery:
     request_id: str
     site: str
     package_sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackageOffer:
-    """The server offers a package too large for a message; the node fetches it in ranges.
-
-    Attributes:
-        request_id: Logical id of the delivery; the package lies at ``PACKAGE_PATH/request_id``.
-        site: The site that it was made for, and that alone may fetch it.
-        package_sha256: SHA-256 of the whole file, hex.
-        size: Its bytes.
-        chunk: Bytes that the server likes to be asked for at a time.
-    """
-
-    version: int = PROTOCOL_VERSION
-    request_id: str
-    site: str
-    package_sha256: str
-    size: int
-    chunk: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.size <= WEIGHTS_LIMIT or not 0 < self.chunk <= self.size:
-            raise DecodeError(f"package offer: size {self.size} in chunks of {self.chunk}")
-        if not SHA256.fullmatch(self.package_sha256):
-            raise DecodeError("package offer: its hash is not 64 lower-case hex digits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

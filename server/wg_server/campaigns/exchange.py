@@ -177,7 +177,7 @@ class Exchange:
         task, phase = ask.task, ask.phase
         asked_at = task.asked or time.time()
         envelope = phase.envelope(ask.campaign, replace(task, asked=asked_at))
-        seconds = self._seconds + phase.patience(task)
+        seconds = self._seconds
         sent = time.monotonic()
         message_id = run.send(ask.site, phase.kind, envelope, seconds)
         if message_id is None:

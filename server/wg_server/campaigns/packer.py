@@ -10,10 +10,9 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from wg_common import weights_file
 from wg_core import atomic, logs
 from wg_core.errors import ConfigError, StorageError, WgError
-from wg_core.wire import canonical
+from wg_core.wire import canonical, protocol
 from wg_server.campaigns import intake
 from wg_server.campaigns.isolation import isolated
 from wg_server.campaigns.packaging import MakePackage
@@ -128,7 +127,7 @@ class Packer:
         """SHA-256 of a task's package, hex; the package is made once, then it is its file."""
         path = self._home.package(task.delivery_id)
         if path.is_file():
-            return weights_file.sha256(path)
+            return canonical.sha256_hex(atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT))
         stored = self._store.release(task.release_id)
         intake.check_used(stored)
         plant = intake.open_recipient(stored)

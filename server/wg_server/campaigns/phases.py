@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from wg_core import atomic
-from wg_core.errors import ConfigError, DecodeError, VerificationError, raised_as
+from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import (
-    INLINE_LIMIT,
     Delivery,
-    PackageOffer,
     Receipt,
     StatisticsQuery,
 )
@@ -27,8 +25,6 @@ from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
-CHUNK_LIMIT = 4 << 20  # Largest range of a package that nodes are told to ask for
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
@@ -38,7 +34,6 @@ class Phase:
         state: Of the tasks whose sites are asked.
         kind: Message type, one of ``wg_core.wire.protocol``.
         request: Logical id of what a site is asked.
-        patience: Seconds that an answer may take beyond the life of a message.
         envelope: The message to a site; ``asked`` of its task is set.
         accept: Checks an answer, and says how the task goes on: for ``CampaignQueue.update``.
     """
@@ -46,7 +41,6 @@ class Phase:
     state: str
     kind: str
     request: Callable[[Task], str]
-    patience: Callable[[Task], float]
     envelope: Callable[[Campaign, Task], Envelope]
     accept: Callable[[Campaign, Task, Site, Envelope], dict[str, Any]]
 
@@ -86,37 +80,19 @@ def collecting(store: Store, witness: Witness) -> Phase:
         state="waiting",
         kind=protocol.QUERY_STATISTICS,
         request=lambda task: task.query_id,
-        patience=lambda task: 0.0,
         envelope=envelope,
         accept=accept,
     )
 
 
-def delivering(home: ServerHome, *, slowest_bytes_per_second: int = 1 << 17) -> Phase:
+def delivering(home: ServerHome) -> Phase:
     """Packages out, receipts in."""
 
-    def offered(task: Task) -> int:
-        """Size of a package that is offered and fetched; 0 for one that goes in a message."""
-        path = home.package(task.delivery_id)
-        with raised_as(ConfigError, f"{path}: cannot be read"):
-            size = path.stat().st_size
-        return size if size > INLINE_LIMIT else 0
-
     def envelope(campaign: Campaign, task: Task) -> Envelope:
-        size = offered(task)
-        if size:
-            offer = PackageOffer(
-                request_id=task.delivery_id,
-                site=task.site,
-                package_sha256=task.package_sha256,
-                size=size,
-                chunk=min(CHUNK_LIMIT, size),
-            )
-            return Envelope("offer", canonical.encode(offer))
         delivery = Delivery(
             request_id=task.delivery_id, site=task.site, package_sha256=task.package_sha256
         )
-        data = atomic.read_bytes(home.package(task.delivery_id), limit=INLINE_LIMIT)
+        data = atomic.read_bytes(home.package(task.delivery_id), limit=protocol.WEIGHTS_LIMIT)
         return Envelope("delivery", canonical.encode(delivery), data)
 
     def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
@@ -131,14 +107,12 @@ def delivering(home: ServerHome, *, slowest_bytes_per_second: int = 1 << 17) -> 
             # It came before: this server was restored, and does not remember its first package.
             log.warning("campaign %s: %s had a package already", campaign.id, task.site)
             return {**changes, "package_sha256": receipt.package_sha256}
-        # What went in a message was counted when it went.
-        return {**changes, "bytes_sent": offered(task)}
+        return changes
 
     return Phase(
         state="packaged",
         kind=protocol.TRAIN_FINETUNE,
         request=lambda task: task.delivery_id,
-        patience=lambda task: offered(task) / slowest_bytes_per_second,
         envelope=envelope,
         accept=accept,
     )

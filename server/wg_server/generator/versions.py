@@ -16,6 +16,7 @@ A version whose card fails is installed only at the operator's word. That does n
 operator who edits a card: cards are theirs. Needs neither torch nor the package's content.
 """
 
+import hashlib
 import json
 import shutil
 import time
@@ -28,7 +29,6 @@ from typing import Any
 
 import msgspec
 
-from wg_common import weights_file
 from wg_common.catalogue import SPECTRUM_LINES
 from wg_core import atomic, locks, typed
 from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationError, raised_as
@@ -391,4 +391,5 @@ def _digest(path: Path) -> str:
 
 @lru_cache(16)
 def _digest_of(path: Path, changed: int, size: int, inode: int) -> str:
-    return weights_file.sha256(path)
+    with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

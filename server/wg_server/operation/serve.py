@@ -36,14 +36,12 @@ from wg_server.fleet.endpoints import routes
 from wg_server.fleet.enrolment import Enrolment
 from wg_server.fleet.guards import BodyBudget, BodyLimit, Identify, RateLimit, Unavailable
 from wg_server.fleet.listener import Listener, server_context
-from wg_server.fleet.packages import package_routes
 from wg_server.fleet.watch import Watch
 from wg_server.fleet.witness import Witness
 from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.site.recovery import Recovery
 from wg_server.store.database import Holder
-from wg_server.store.queue import CampaignQueue
 from wg_server.store.site import PRESENT_SECONDS, Site
 from wg_server.store.sites import Store
 
@@ -216,7 +214,6 @@ def fleet_app(
     )
     state.mount(app)
     app.include_router(routes(home, store, witness, enrolment))
-    app.include_router(package_routes(home, CampaignQueue(store.engine)))
     if metrics is not None:
         metrics.measure(app, "fleet")
     return app

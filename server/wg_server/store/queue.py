@@ -159,21 +159,6 @@ class CampaignQueue:
         row = database.first(self._engine, query.where(table.c.state == "queued"))
         return None if row is None or row.oldest is None else float(row.oldest)
 
-    def may_fetch(self, site: str, delivery_id: str) -> bool:
-        """Whether a package was made for this site and waits to be fetched by it."""
-        task, campaign = schema.task, schema.campaign
-        query = (
-            sa.select(task.c.site)
-            .join(campaign, campaign.c.id == task.c.campaign)
-            .where(
-                task.c.delivery_id == delivery_id,
-                task.c.site == site,
-                task.c.state == "packaged",
-                campaign.c.state.in_(("running", "paused")),
-            )
-        )
-        return database.first(self._engine, query) is not None
-
     def active(self, now: float | None = None) -> list[str]:
         """Ids of the campaigns to work on, oldest first; those that were queued begin here.
 

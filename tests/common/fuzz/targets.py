@@ -121,10 +121,6 @@ def _weights(data: bytes) -> Any:
     return weights_file.decode(data, KEY.public_key())
 
 
-def _weights_in_a_file(data: bytes) -> Any:
-    return weights_file.read(_file("x.wgw", data), KEY.public_key())
-
-
 def _package_checkpoint(data: bytes) -> Any:
     return weights_package.read_checkpoint(io.BytesIO(data))
 
@@ -283,9 +279,6 @@ _JOIN = protocol.encode_token(
         expires=0,
     )
 )
-_OFFER = canonical.encode(
-    protocol.PackageOffer(request_id="0" * 32, site="a", package_sha256="0" * 64, size=10, chunk=5)
-)
 _REFUSAL = canonical.encode(protocol.Refusal(request_id="0" * 32, code="budget"))
 _ROTATION = canonical.encode(protocol.KeyRotation(entry="{}", proof="c2sp.org/tlog-proof@v1\n"))
 _COVERED = ("release", "charge_entry", "release_entry", "charge_proof", "release_proof")
@@ -323,7 +316,6 @@ TARGETS: dict[str, Target] = {
     "signed-release": Target(_signed_release, (b"{}", b'{"schema":{"labels":["a"]}}')),
     "covered": Target(statistics_file.decode_covered, _boxed("wgs-covered", _COVERED)),
     "weights": Target(_weights, _boxed("wgw", ("manifest", "signature", "tensors"))),
-    "weights-file": Target(_weights_in_a_file, _boxed("wgw", ("manifest", "signature", "tensors"))),
     "package-checkpoint": Target(
         _package_checkpoint,
         (container.encode("wgw", 1, dict.fromkeys(weights_package.SECTIONS, b"x")),),
@@ -337,7 +329,6 @@ TARGETS: dict[str, Target] = {
         lambda data: protocol.decode_token(data.decode("latin-1")),
         (_JOIN.encode(), b"wgj1.", b"wgj1." + base64.urlsafe_b64encode(b"{}")),
     ),
-    "offer": Target(_record(protocol.PackageOffer, "offer"), (_OFFER,)),
     "refusal": Target(_record(protocol.Refusal, "refusal"), (_REFUSAL,)),
     "rotation": Target(_record(protocol.KeyRotation, "rotation"), (_ROTATION,)),
     "enrolment": Target(_enrolment, (b"{}", b'{"version":1}', b'{"version":2}')),

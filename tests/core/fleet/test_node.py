@@ -47,7 +47,7 @@ from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import (
     MESSAGE_TYPES,
-    PackageOffer,
+    Delivery,
     Refusal,
     StatisticsQuery,
 )
@@ -192,7 +192,7 @@ QUERY = StatisticsQuery(
 )
 ASKED = Envelope("query", canonical.encode(QUERY))
 GARBAGE = Envelope("query", b"{}")
-OFFER = PackageOffer(request_id=REQUEST, site="b", package_sha256="0" * 64, size=1, chunk=1)
+OFFER = Delivery(request_id=REQUEST, site="b", package_sha256="0" * 64)
 
 
 def _node(
@@ -221,7 +221,7 @@ def _node(
         (protocol.QUERY_STATISTICS, GARBAGE, fleet.MALFORMED, 1002.0),
         (protocol.QUERY_STATISTICS, None, fleet.MALFORMED, 1002.0),
         (protocol.TRAIN_FINETUNE, ASKED, fleet.MALFORMED, 1000.0),
-        (protocol.TRAIN_FINETUNE, Envelope("offer", canonical.encode(OFFER)), "refusal", 1000.0),
+        (protocol.TRAIN_FINETUNE, Envelope("delivery", canonical.encode(OFFER)), "refusal", 1000.0),
         (protocol.TRAIN_FINETUNE, GARBAGE, fleet.MALFORMED, 1000.0),
     ],
 )
