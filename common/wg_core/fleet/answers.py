@@ -5,7 +5,6 @@ No error text goes back: whatever data, disk, snapshot or a crash cause is one w
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -35,15 +34,10 @@ class Answers:
         home: ClientHome,
         config: ClientConfig,
         handlers: Handlers,
-        stop: threading.Event,
-        *,
-        backoff_seconds: float,
     ) -> None:
         self._home = home
         self._config = config
         self._handlers = handlers
-        self._stop = stop
-        self._backoff_seconds = backoff_seconds
         self._inbox = Inbox(home)
 
     def to(self, kind: str, envelope: Envelope, slot: Slot) -> Envelope:

@@ -237,13 +237,7 @@ class Node:
         self._answers = self._answering()
 
     def _answering(self) -> Answers:
-        return Answers(
-            self._home,
-            self._config,
-            self._handlers,
-            self._stop,
-            backoff_seconds=self._options.backoff_seconds,
-        )
+        return Answers(self._home, self._config, self._handlers)
 
     def _pause(self, reason: str) -> None:
         """Wait after an error, each time up to twice as long, and a random part of it more."""
