@@ -231,10 +231,10 @@ def _left_out(
 
 def _check_key(link: _Link, record: LogRecord) -> None:
     named = bytes.fromhex(link.named.key)
-    known = {named}
+    link_keys = {named}
     if link.log is not None:
-        known |= {period.public_key for period in link.log.state.keys}
-    if record.key and bytes.fromhex(record.key) not in known:
+        link_keys |= {period.public_key for period in link.log.state.keys}
+    if record.key and bytes.fromhex(record.key) not in link_keys:
         raise VerificationError(
             f"entry 0: names log {link.named.origin} with key {shown(named)}, the server knows it"
             f" with {shown(bytes.fromhex(record.key))}"

@@ -72,10 +72,10 @@ class Axes:
 
     def steps(self, start: float, levels: Sequence[tuple[float, float]]) -> Line:
         """A staircase from the left edge: the level from each place on, and the area under it."""
-        left, right = self.x(self.x_range[0]), self.x(self.x_range[1])
+        start_x, right = self.x(self.x_range[0]), self.x(self.x_range[1])
         stairs = "".join(f"H{self.x(x)}V{self.y(y)}" for x, y in levels)
-        path = f"M{left} {self.y(start)}{stairs}H{right}"
-        return Line(path, area=f"{path}V{self.y(0)}H{left}Z")
+        path = f"M{start_x} {self.y(start)}{stairs}H{right}"
+        return Line(path, area=f"{path}V{self.y(0)}H{start_x}Z")
 
 
 @dataclass(frozen=True, slots=True)

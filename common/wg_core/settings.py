@@ -103,26 +103,26 @@ def to_document(record: object, *, constants: bool = False) -> object:
     return msgspec.to_builtins(record)
 
 
-def check_known(document: object, found: object, *, subject: str) -> None:
+def check_known(document: object, record: object, *, subject: str) -> None:
     """Refuse fields of a document that its dataclass does not have, or that change a constant.
 
     Raises:
         ConfigError: There are; all are named.
     """
-    unknown = sorted(_unknown(document, to_document(found, constants=True), ""))
+    unknown = sorted(_unknown(document, to_document(record, constants=True), ""))
     if unknown:
         raise ConfigError(f"{subject}: unknown fields: {', '.join(unknown)}")
 
 
-def _unknown(found: object, known: object, prefix: str) -> list[str]:
-    if isinstance(found, list) and isinstance(known, list | tuple):
-        pairs = enumerate(zip(found, known, strict=False))
+def _unknown(written: object, allowed: object, prefix: str) -> list[str]:
+    if isinstance(written, list) and isinstance(allowed, list | tuple):
+        pairs = enumerate(zip(written, allowed, strict=False))
         return [name for i, pair in pairs for name in _unknown(*pair, f"{prefix}{i}.")]
-    if not (isinstance(found, dict) and isinstance(known, dict)):
+    if not (isinstance(written, dict) and isinstance(allowed, dict)):
         return []
-    names = [f"{prefix}{key}" for key in found if key not in known]
-    for key in found.keys() & known.keys():
-        names += _unknown(found[key], known[key], f"{prefix}{key}.")
+    names = [f"{prefix}{key}" for key in written if key not in allowed]
+    for key in written.keys() & allowed.keys():
+        names += _unknown(written[key], allowed[key], f"{prefix}{key}.")
     return names
 
 

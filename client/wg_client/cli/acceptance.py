@@ -84,8 +84,8 @@ def errors_text(errors: Errors | None) -> Text:
 
 def judgement_lines(judged: Acceptance) -> Iterator[str]:
     """Every model on the acceptance set, at its threshold."""
-    kept = judged.of(judged.kept)
-    if kept is None:
+    kept_scores = judged.of(judged.kept)
+    if kept_scores is None:
         yield NO_SET
         return
     yield text("on the acceptance set, with 95 % bounds:")
@@ -99,7 +99,7 @@ def judgement_lines(judged: Acceptance) -> Iterator[str]:
             rejects=errors_text(judgement.false_rejects),
             wrong=errors_text(judgement.wrong_labels),
         )
-    yield from missing_lines(kept)
+    yield from missing_lines(kept_scores)
 
 
 def missing_lines(judgement: Judgement) -> Iterator[str]:

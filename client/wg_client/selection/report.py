@@ -57,8 +57,8 @@ def write_report(
         if page_language.code == preferred:
             atomic.write_bytes(home.report, page, mode=atomic.PRIVATE)
     screen: FirstScreen = context["first"]
-    said = screen.verdict
-    return text("recommendation: {advice}. {why}", advice=said.advice, why=said.why)
+    verdict = screen.verdict
+    return text("recommendation: {advice}. {why}", advice=verdict.advice, why=verdict.why)
 
 
 def render(context: Mapping[str, Any], speak: Language) -> str:

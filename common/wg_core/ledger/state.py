@@ -440,9 +440,9 @@ class LedgerState:
         self._add_key(self.size + 1, new.raw)
 
 
-def _same(subject: str, found: object, expected: object) -> None:
-    if found != expected:
-        raise VerificationError(f"{subject} is {found!r}, expected {expected!r}")
+def _same(subject: str, stated: object, expected: object) -> None:
+    if stated != expected:
+        raise VerificationError(f"{subject} is {stated!r}, expected {expected!r}")
 
 
 def _public_key(text: str, subject: str) -> bytes:
