@@ -33,7 +33,7 @@ class Owner(Protocol):
 
 def evaluate(root: Path, plant: Plant) -> dict[str, Any]:
     """What the summary says of a plant's models."""
-    records = predict.load_records(plant.test, plant.classes, split=None)
+    records = predict.load_records(plant.test, plant.classes)
     found: dict[str, Any] = {
         "name": plant.name,
         "story": plant.story,

@@ -258,7 +258,7 @@ def _campaign(running: Processes, server: Path, found: list[Plant]) -> None:
 
 def _judged(folder: Path, plant: Plant) -> dict[str, Any]:
     """Accuracy on the plant's test file, which no command has read so far."""
-    records = predict.load_records(plant.test, plant.classes, split=None)
+    records = predict.load_records(plant.test, plant.classes)
     right, kept = answers(ClientHome(folder), records)
     vectors = sentences.embed([str(record) for record in records.records])
     nearest = (vectors @ sentences.embed(plant.classes).T).argmax(axis=1)

@@ -160,7 +160,7 @@ class Plant:
 
 def _sources(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> list[SiteData]:
     if len(X) and isinstance(X[0], str | Path):
-        return [predict.load_records(Path(path), labels, split=None) for path in X]
+        return [predict.load_records(Path(path), labels) for path in X]
     records = [np.asarray(record) for record in X]
     if not records:
         raise DataError("X: no records")

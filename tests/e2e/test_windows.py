@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.e2e import file_support
 
+from wg_client.data.survey import load_dataset
 from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
@@ -52,7 +53,7 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     applied = take_package(plant, package)
     assert applied.manifest.architecture == "window-head"
     assert applied.manifest.labels == labels == configuration.load(plant).data.labels
-    data = predict.load_records(data_file, labels, split=1)
+    data = load_dataset(data_file, labels, split=1)
     features = predict.encode_records(plant, applied.manifest, data)
     rows = predict.predict(plant, applied.manifest, KEPT, features, data.names)
     assert len(rows) == 4 * len(labels)

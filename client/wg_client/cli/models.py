@@ -186,7 +186,6 @@ def export_models(
 @model_option
 @package_option
 @click.option("--evaluate", is_flag=True, help="Also the accuracy of every model; needs labels.")
-@click.option("--split", type=int, help="For a .npz with 'split': only records of this value.")
 @click.option(
     "--out", type=OUT_FILE, help="A CSV file: file, label, probability, likeness, call, verdict."
 )
@@ -198,7 +197,6 @@ def predict(
     name: str | None,
     package: str | None,
     evaluate: bool,
-    split: int | None,
     out: Path | None,
     heat_maps: Path | None,
     as_json: bool,
@@ -215,11 +213,11 @@ def predict(
     with code 3.
     """
     if (package, name, out) == (None, None, None) and not evaluate and no_model_yet(home):
-        return novelty(home, paths, split, heat_maps, as_json)
+        return novelty(home, paths, heat_maps, as_json)
     manifest, name = chosen(home, package, name)
     predictions = Predictions(home, manifest, name, evaluate=evaluate, heat_maps=heat_maps)
     for path in paths:
-        predictions.add(path, split)
+        predictions.add(path)
     if out is not None:
         predictions.write(out)
     compared, differences = predictions.compared

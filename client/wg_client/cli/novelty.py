@@ -24,7 +24,6 @@ def no_model_yet(home: ClientHome) -> bool:
 def novelty(
     home: ClientHome,
     paths: tuple[Path, ...],
-    split: int | None,
     heat_maps: Path | None,
     as_json: bool,
 ) -> int:
@@ -42,7 +41,7 @@ def novelty(
     rows: list[dict[str, Any]] = []
     problems = []
     for path in paths:
-        data, left_out = records_at(home, labels, path, split)
+        data, left_out = records_at(home, labels, path)
         problems += left_out
         for part, bad in decoded_parts(data):
             problems += bad

@@ -78,7 +78,7 @@ class Predictions:
         """What the shadow predicted, too, and where it differs; kept in the home when asked."""
         return (0, ()) if self._beside is None else self._beside.save()
 
-    def add(self, path: Path, split: int | None) -> None:
+    def add(self, path: Path) -> None:
         """Predict the records of a path, and say how far that is.
 
         Raises:
@@ -93,7 +93,7 @@ class Predictions:
         if self._evaluate:
             _check_labels(path, self._manifest.labels)
         path_result = _OfPath(path)
-        data, path_result.problems = records_at(self._home, self._manifest.labels, path, split)
+        data, path_result.problems = records_at(self._home, self._manifest.labels, path)
         inputs, parts = [], []  # kept for an evaluation alone
         with cli.progress(text("{path}: records", path=path), len(data)) as bar:
             done = 0
@@ -204,7 +204,7 @@ class Predictions:
 
 
 def records_at(
-    home: ClientHome, labels: tuple[str, ...], path: Path, split: int | None
+    home: ClientHome, labels: tuple[str, ...], path: Path
 ) -> tuple[SiteData, list[Problem]]:
     """The records at a path, read as the plant's own are, and what of it cannot be used.
 
@@ -219,7 +219,7 @@ def records_at(
     if reading.log is not None and (path.is_dir() or is_log(path)):
         log_survey = survey_logs(path, labels, None, reading, None, lenient=True)
         return log_survey.data, list(log_survey.problems)
-    return with_reading(predicting.load_records(path, labels, split=split), reading), []
+    return with_reading(predicting.load_records(path, labels), reading), []
 
 
 def write_heat_maps(folder: Path, judge: Judge, part: SiteData) -> int:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 @click.command()
 @home_option
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--split", type=int, help="For a .npz with 'split': only records of this value.")
 @click.option(
     "--suggest",
     type=click.IntRange(0, 1000),
@@ -33,9 +32,7 @@ if TYPE_CHECKING:
     help="How many records worth labelling to name.",
 )
 @json_option
-def watch(
-    home: ClientHome, paths: tuple[Path, ...], split: int | None, suggest: int, as_json: bool
-) -> int:
+def watch(home: ClientHome, paths: tuple[Path, ...], suggest: int, as_json: bool) -> int:
     """Hold new records against the frozen ones: drift, new kinds, unsure calls. Sends nothing.
 
     Ends with code 6 if there is an alarm. Of a hundred batches of records like the frozen ones, one
@@ -45,7 +42,7 @@ def watch(
     from wg_client.operation import watch as watching
 
     labels = configuration.load(home).data.labels
-    surveys = [records_at(home, labels, path, split) for path in paths]
+    surveys = [records_at(home, labels, path) for path in paths]
     left_out = [problem for _, problems in surveys for problem in problems]
     with cli.progress(text("looking at records"), sum(len(data) for data, _ in surveys)) as bar:
         observation = watching.watch(

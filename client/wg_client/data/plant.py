@@ -210,11 +210,6 @@ def statistics_schema(plant: Plant) -> StatisticsSchema:
     )
 
 
-def privacy_units(plant: Plant) -> tuple[str, ...] | None:
-    """Privacy unit of each record, as the schema's unit rule needs it."""
-    return None if plant.config.privacy.unit_rule == "record" else plant.data.units
-
-
 class StoredRecords(Sequence[Record]):
     """The records of a snapshot, each read from its file when it is asked for, and checked."""
 

@@ -68,7 +68,7 @@ class Accuracy:
     records: int
 
 
-def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> SiteData:
+def load_records(path: Path, labels: Sequence[str]) -> SiteData:
     """Records to predict: a file, a ``.npz`` file or table, a class folder, a folder of files.
 
     Raises:
@@ -84,7 +84,7 @@ def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> Sit
         if not files:
             raise DataError(f"{path}: no {listed('name', 'or')} found")
         return _unlabelled(path, files, labels)
-    return load_dataset(path, labels, split=split)
+    return load_dataset(path, labels, split=None)
 
 
 def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -> Inputs:

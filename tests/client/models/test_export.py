@@ -110,6 +110,6 @@ def test_another_encoder_is_refused(plant: TestPlant, tmp_path: Path) -> None:
     plant.confirm(plant.home.encoder.read_bytes() + b" ")
     with pytest.raises(VerificationError, match="encoder"):
         export_model(plant.home, manifest, name, "onnx", tmp_path / "x.onnx")
-    data = predict.load_records(Path(plant.config.data.path), LABELS, split=None)
+    data = predict.load_records(Path(plant.config.data.path), LABELS)
     with pytest.raises(VerificationError, match="encoder"):
         predict.encode_records(plant.home, manifest, data)

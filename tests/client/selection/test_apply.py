@@ -101,7 +101,7 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
             each.head.weight.shape[1] for each in networks
         )
         assert np.abs(tensors["head.weight"][:, local:]).max() > 0
-    records = predict.load_records(Path(plant.config.data.path), LABELS, split=None)
+    records = predict.load_records(Path(plant.config.data.path), LABELS)
     inputs = predict.encode_records(plant.home, manifest, records)
     for name in (GENERATED, LOCAL):  # local-only does without it
         rows = predict.predict(plant.home, manifest, name, inputs, records.names)

@@ -90,7 +90,7 @@ def test_a_good_network_is_kept_and_every_model_is_a_whole_network(
     rng = np.random.default_rng(9)
     x = np.concatenate([pictures(rng, label, 30) for label in range(3)])
     np.savez(tmp_path / "test.npz", x=x, y=np.repeat(range(3), 30), classes=np.array(LABELS))
-    data = predict.load_records(tmp_path / "test.npz", LABELS, split=None)
+    data = predict.load_records(tmp_path / "test.npz", LABELS)
     inputs = predict.encode_records(plant.home, manifest, data)
     found = {row.model: row for row in predict.evaluate(plant.home, manifest, inputs, data)}
     assert found[manifest.kept].accuracy > found[LOCAL].accuracy + 0.05

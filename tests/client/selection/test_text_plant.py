@@ -131,7 +131,7 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
     applied = take_package(plant.home, made)
     new = write(tmp_path / "new.jsonl", [{"text": row["text"]} for row in rows(9, 3)])
-    data = predict.load_records(new, LABELS, split=None)
+    data = predict.load_records(new, LABELS)
     features = predict.encode_records(plant.home, applied.manifest, data)
     told = predict.predict(plant.home, applied.manifest, KEPT, features, data.names)
     right = [row.label == LABELS[number // 3] for number, row in enumerate(told)]
@@ -163,7 +163,7 @@ def test_minilm_stands_beside_what_is_released_and_stays_at_the_plant(
     manifest = take_package(plant.home, made).manifest
     assert manifest.local_encoder == chosen.pin
     new = write(tmp_path / "new.csv", [{"text": row["text"]} for row in rows(9, 3)])
-    data = predict.load_records(new, LABELS, split=None)
+    data = predict.load_records(new, LABELS)
     features = predict.encode_records(plant.home, manifest, data)
     told = predict.predict(plant.home, manifest, KEPT, features, data.names)
     assert np.mean([row.label == LABELS[n // 3] for n, row in enumerate(told)]) > 0.7

@@ -122,7 +122,7 @@ def test_a_package_is_applied_and_predicts_windows(
     assert layouts[0] == [32, 0.5]  # the course is half as loud as other blocks
     rng = np.random.default_rng(6)
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
-    data = predict.load_records(tmp_path / "new.csv", LABELS, split=None)
+    data = predict.load_records(tmp_path / "new.csv", LABELS)
     features = predict.encode_records(window_plant.home, applied.manifest, data)
     (row,) = predict.predict(window_plant.home, applied.manifest, KEPT, features, data.names)
     assert row.label == LABELS[2]
@@ -144,7 +144,7 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     assert not tensors["head.weight"][:, encoder.local_dimension :].any()
     rng = np.random.default_rng(6)
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
-    data = predict.load_records(tmp_path / "new.csv", LABELS, split=None)
+    data = predict.load_records(tmp_path / "new.csv", LABELS)
     features = predict.encode_records(window_plant.home, manifest, data)
     for name in (GENERATED, GENERATED_FINETUNED):
         rows = predict.predict(window_plant.home, manifest, name, features, data.names)
