@@ -270,7 +270,7 @@ def _whole_scenarios(results: Results) -> Iterator[str]:
 
 
 def plots(rows: Sequence[Row], folder: Path) -> None:
-    """One plot a scenario; S4 shows the network against every baseline as delivered."""
+    """One plot a scenario."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -280,7 +280,6 @@ def plots(rows: Sequence[Row], folder: Path) -> None:
     for scenario, cells in results.scenarios.items():
         name = scenario.split()[0].lower()
         _lines(results, scenario, cells, folder / f"generator-{name}.svg")
-    _all_baselines(results, folder / "generator-s4.svg")
 
 
 _SHOWN = (
@@ -337,40 +336,6 @@ def _lines(results: Results, scenario: str, cells: Sequence[str], path: Path) ->
     handles, names = axes[0][-1].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", fontsize=8, frameon=False)
     figure.suptitle(scenario + ": solid as delivered, dashed after local training", fontsize=10)
-    _save(figure, path)
-
-
-def _all_baselines(results: Results, path: Path) -> None:
-    from matplotlib import pyplot as plt
-
-    cells = [cell for found in results.scenarios.values() for cell in found]
-    figure, axis = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
-    names = [*BASELINES, "blend"]
-    colours = {name: f"C{number}" for number, name in enumerate(results.scenarios)}
-    for row, method in enumerate(names):
-        for number, cell in enumerate(cells):
-            found = results.paired(cell, "network", method)
-            if found is None:
-                continue
-            match = _CELL.fullmatch(cell)
-            axis.errorbar(
-                100 * found.mean,
-                row + 0.6 * (number / max(len(cells) - 1, 1) - 0.5),
-                xerr=100 * found.error,
-                color=colours[match["scenario"]] if match else "grey",
-                marker="o",
-                markersize=2.5,
-                elinewidth=0.5,
-            )
-    axis.axvline(0, color="black", linewidth=0.8)
-    axis.set_yticks(np.arange(len(names)), names)
-    axis.invert_yaxis()
-    axis.set_xlabel("network minus rival, points, no local step; one dot a cell")
-    axis.grid(axis="x", alpha=0.3)
-    for scenario, colour in colours.items():
-        axis.plot([], [], color=colour, marker="o", linestyle="", markersize=4, label=scenario)
-    axis.legend(fontsize=8, frameon=False, loc="lower right")
-    axis.set_title("S4: as delivered", fontsize=10)
     _save(figure, path)
 
 
