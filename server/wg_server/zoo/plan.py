@@ -101,15 +101,12 @@ class NetworksPlan:
     """
 
     steps: int = 1000
-    base_tasks: int = 480
-    base_images: int = 48
-    base_steps: int = 1500
+    base_tasks: int = settings.fixed(480)
+    base_images: int = settings.fixed(48)
+    base_steps: int = settings.fixed(1500)
 
     def __post_init__(self) -> None:
         settings.check_range("networks.steps", self.steps, 1, 100_000)
-        settings.check_range("networks.base_tasks", self.base_tasks, 1, 1_000_000)
-        settings.check_range("networks.base_images", self.base_images, 8, 100_000)
-        settings.check_range("networks.base_steps", self.base_steps, 1, 10_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
