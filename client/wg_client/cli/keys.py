@@ -89,10 +89,22 @@ def _show(home: ClientHome, as_json: bool) -> None:
         ],
     }
     lines = [
-        f"origin        {origin}",
-        *(f"verifier key  {vkey}" for vkey in vkeys),
-        *(f"  {name:32} cosigned {cosigned} of {size} entries" for name, _, cosigned in rows),
-        f"{config.witnesses_needed} of {len(rows)} must cosign before a release is sent",
+        text("ledger: {origin}", origin=origin),
+        *(text("verifier key: {vkey}", vkey=vkey) for vkey in vkeys),
+        *(
+            text(
+                "  {name:32} cosigned {count} of {size} entries",
+                name=name,
+                count=cosigned,
+                size=size,
+            )
+            for name, _, cosigned in rows
+        ),
+        text(
+            "{needed} of {count} must cosign before a release is sent",
+            needed=config.witnesses_needed,
+            count=len(rows),
+        ),
     ]
     show(document, lines, as_json)
 
