@@ -31,7 +31,6 @@ from tests.core.test_settings import HOSTILE
 from wg_client.pilot import sheet
 from wg_core.errors import WgError
 from wg_core.site import config as configuration
-from wg_core.site import local_encoder
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing, statistics_file
 from wg_server.campaigns import intake
@@ -245,5 +244,4 @@ READERS: dict[str, Callable[[Path], object]] = {
     "a zoo's plan": zoo_plan.read_plan,
     "a generator's plan": generator_plan.read_plan,
     "a pilot's figures": sheet.read_figures,
-    "a local encoder's description": lambda path: local_encoder.read(str(path)),
 }

@@ -40,7 +40,6 @@ from wg_common.nets import family_network
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.encoder.window_course import WindowCourse
 from wg_core.errors import NotAcceptedError
 from wg_server.generator.weights.head_generation import Generated, Generator, generate
 from wg_server.site.home import ServerHome
@@ -218,14 +217,13 @@ def judge(
     """
     k, (records, truth) = len(data.labels), data.own
     labels = _labelled(truth, cell.shots)
-    seen_by = _at_plant(encoder, records)
-    local = seen_by.encode_local(records).astype(np.float64)
+    local = encoder.encode_local(records).astype(np.float64)
     drawn = np.random.default_rng((seed, 92))
     released = plants.release(
         encoder.id, local[:, : encoder.dimension], labels, data.labels, cell.epsilon, drawn
     )
     made = generate(generator, released, [], data.labels)
-    test = inputs_for(made, seen_by, k, data.test[0], records), data.test[1]
+    test = inputs_for(made, encoder, k, data.test[0], records), data.test[1]
     scores = {FOUND: float(any(c.source == SAME_FAMILY for c in made.candidates))}
     trunk = plant_trunk(encoder, local)
     for ending, variant in (("", made), (HEAD, _without_network(made))):
@@ -262,19 +260,13 @@ def judge(
     return scores
 
 
-def _at_plant(encoder: Encoder, records: Records) -> Encoder:
-    """The encoder of a plant of windows has their course beside it."""
-    windows = encoder.modality == Windows.name
-    return encoder.with_beside(WindowCourse(len(records[0]))) if windows else encoder
-
-
 def _misled(encoder: Encoder, made: Generated, data: Cut, others: Records) -> float:
     """Accuracy of what comes, standardised by another plant's records."""
-    k, seen_by = len(data.labels), _at_plant(encoder, others)
-    local = seen_by.encode_local(others).astype(np.float64)
+    k = len(data.labels)
+    local = encoder.encode_local(others).astype(np.float64)
     family = family_at(encoder, local, plant_trunk(encoder, local), k, others)
     view, head = family(made.candidates[0].tensors)
-    seen = inputs_for(made, seen_by, k, data.test[0], others)
+    seen = inputs_for(made, encoder, k, data.test[0], others)
     return right(view.outward(head), (seen, data.test[1]))
 
 

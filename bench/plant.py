@@ -46,9 +46,7 @@ from wg_client.fitting.backbone import encoder_trunk
 from wg_client.methods.names import LOCAL
 from wg_client.methods.registry import METHODS
 from wg_client.selection.gain import Accuracy
-from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.nets.encoder.window_course import WindowCourse
 from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 
@@ -111,15 +109,14 @@ class Draw:
     Attributes:
         cut: Its data set.
         features: Local features of all records, float32 ``[n, D]``.
-        layout: Numbers (released, with a public scale), and sizes and loudness of blocks of local
-            features.
+        layout: Numbers (released, with a public scale), and sizes of blocks of local features.
         rows: The records that have a label, ``[m]``.
         seed: Of the draw.
     """
 
     cut: Cut
     features: NDArray[np.float32]
-    layout: tuple[int, int, tuple[int, ...], tuple[float, ...]]
+    layout: tuple[int, int, tuple[int, ...]]
     rows: Ints
     seed: int
 
@@ -262,8 +259,6 @@ def _judge(job: tuple[str, str, str, int, int, Path, Path, Path]) -> Row | None:
     if found is None:
         return None
     encoder, generator = load_encoder(home.read_encoder()), installed.heads(home)
-    if modality == Windows.name:
-        encoder = encoder.with_beside(WindowCourse(found.records.shape[1]))
     path = cache / f"{name}-{encoder.id[:16]}-{VERSION}.npy"
     if path.is_file():
         features = np.load(path)
@@ -272,7 +267,7 @@ def _judge(job: tuple[str, str, str, int, int, Path, Path, Path]) -> Row | None:
         half = path.with_suffix(f".{os.getpid()}.npy")
         np.save(half, features)
         half.replace(path)
-    layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks, encoder.loudness
+    layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
     rows, truth = drawn(found, labels, seed), found.labels[found.test]
     if rows is None:
         return {"key": key, "dataset": name, "scores": {}}

@@ -24,9 +24,7 @@ from wg_common.modalities.registry import modality
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.encoder.window_course import WindowCourse
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_core.site.encoder_names import STEPS
 from wg_server.generator.weights.head_generation import Generated
 
 SELECTOR = "selector"
@@ -35,13 +33,9 @@ AS_DELIVERED = (names.GENERATED,)  # Methods that tables show among delivered he
 
 
 def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> Trunk:
-    """The encoder, seen through a plant's local features, those of a course behind or not."""
-    if more := local.shape[1] - encoder.local_dimension:
-        encoder = encoder.with_beside(WindowCourse(more // STEPS))
+    """The encoder, seen through a plant's local features."""
     blocks = encoder.local_blocks
-    return encoder_trunk(
-        local, encoder.dimension, encoder.scaled_dimension, blocks, encoder.loudness
-    )
+    return encoder_trunk(local, encoder.dimension, encoder.scaled_dimension, blocks)
 
 
 def selected(

@@ -37,7 +37,6 @@ from wg_client.methods.names import LOCAL
 from wg_common.modalities import sensors
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_common.nets.encoder.window_course import WindowCourse
 from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 
@@ -76,7 +75,6 @@ class WindowPlants:
         plants: Features of all parts.
         scaled: Number of features that have a public scale.
         blocks: Sizes of the blocks of the others.
-        loudness: Of these blocks.
         own: Windows of the plant, ``[n, C, T]``, as ``plants.own`` has them.
         test: Windows of the test records.
         raw: Raw features of these two.
@@ -85,7 +83,6 @@ class WindowPlants:
     plants: Plants
     scaled: int
     blocks: tuple[int, ...]
-    loudness: tuple[float, ...]
     own: Windows
     test: Windows
     raw: tuple[Floats, Floats]
@@ -153,14 +150,13 @@ def cut(
     if found is None:
         return None
     names, parts, groups = found
-    encoder = encoder.with_beside(WindowCourse(parts[1][0].shape[1]))
     encoded = [(encoder.encode_local(list(own)).astype(np.float64), y) for own, y in parts]
     raw = [
         encoders.raw_features(list(own), modality="windows").astype(np.float64)
         for own, _ in parts[:2]
     ]
     plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0], groups)
-    layout = encoder.scaled_dimension, encoder.local_blocks, encoder.loudness
+    layout = encoder.scaled_dimension, encoder.local_blocks
     return WindowPlants(plants, *layout, parts[1][0], parts[0][0], (raw[1], raw[0]))
 
 
@@ -218,7 +214,7 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     """Accuracy of every method on the plant's test records, and on classes it has never seen."""
     plants = found.plants
     one = draw(generator, plants, cell, seed, {})
-    trunk = encoder_trunk(one.x, plants.dimension, found.scaled, found.blocks, found.loudness)
+    trunk = encoder_trunk(one.x, plants.dimension, found.scaled, found.blocks)
     outcome = one.select(trunk, plants.dimension)
     heads = one.heads | selected_heads(outcome)
     if cell.labelled:

@@ -134,6 +134,14 @@ class InternalError(WgError):
     """A bug of ours."""
 
 
+BY_CODE = {
+    kind.code: kind
+    for kind in list(globals().values())
+    if isinstance(kind, type) and issubclass(kind, WgError)
+}
+"""Every error of the tree by its code, for those that a child process answers with."""
+
+
 @contextlib.contextmanager
 def raised_as(kind: type[WgError], subject: str) -> Iterator[None]:
     """Raise what the operating system says as an error of ours: what failed, and its words."""

@@ -45,7 +45,6 @@ from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.site.local_encoder import LocalEncoderPin
 from wg_core.wire import canonical
 
 VERSION = 1
@@ -91,8 +90,6 @@ class SnapshotManifest:
         records_sha256: SHA-256 of ``records.npz``, hex.
         listing_sha256: SHA-256 of ``listing.json``, hex.
         acceptance_sha256: SHA-256 of ``acceptance.npz``, hex; empty: there is none.
-        local_encoder: The plant's local encoder, whose features are the last of the local ones;
-            null: none.
     """
 
     version: int = VERSION
@@ -111,7 +108,6 @@ class SnapshotManifest:
     records_sha256: str
     listing_sha256: str
     acceptance_sha256: str = ""
-    local_encoder: LocalEncoderPin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,7 +408,6 @@ def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) ->
         ("data.labels", schema.labels, config.data.labels),
         ("data.unit_column", manifest.unit_column, config.data.unit_column or ""),
         ("the encoder", schema.encoder, encoder),
-        ("data.local_encoder", manifest.local_encoder, config.data.local_pin),
         ("privacy.unit_rule", schema.unit_rule, config.privacy.unit_rule),
         ("the schema of releases", schema, today),
     ):

@@ -45,7 +45,7 @@ import torch
 
 from wg_core.errors import DataError
 from wg_common.modalities.base import Modality
-from wg_common.nets.encoder.trunk import EncoderTrunk
+from wg_common.nets.encoder.trunk import NamedTrunk
 
 VALUES = 16
 
@@ -60,7 +60,7 @@ class Counts(Modality):
     suffixes = frozenset({".counts"})
     file_limit = 1 << 16
     head = "counts-head"
-    trunk = __name__
+    trunks = (__name__,)
 
     def sniff(self, x):
         return x.dtype == np.int16 and x.ndim == 2
@@ -93,7 +93,7 @@ def shares(records):
     ).astype(np.float32)
 
 
-class CountsTrunk(EncoderTrunk):
+class CountsTrunk(NamedTrunk):
     """Shares of values, and their sums from the lowest."""
 
     label = "counts-1"

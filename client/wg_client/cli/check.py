@@ -10,14 +10,13 @@ import click
 
 from wg_client.cli.options import delta_option, epsilon_option, home_option
 from wg_core import errors
-from wg_core.cli import json_option, next_step, say, show
+from wg_core.cli import json_option, next_step, show
 from wg_core.language import current, listed, padded, text, wrapped
 from wg_core.site.config import HUMAN, RECORD
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.data.local_encoder import LocalEncoderSight
     from wg_client.release.preview import Check, CostSight, SnapshotSight
 
 
@@ -36,12 +35,7 @@ def check(home: ClientHome, epsilon: str | None, delta: str | None, as_json: boo
     """
     from wg_client.release import preview
 
-    try:
-        overview = preview.check(home, epsilon=epsilon, delta=delta)
-    except errors.ConfigError:  # such as: another local encoder than the snapshot's
-        for line in _local_lines(preview.local_encoder_sight(home), None):
-            say(line)
-        raise
+    overview = preview.check(home, epsilon=epsilon, delta=delta)
     show(canonical.to_builtins(overview), fitted(_lines(overview, home)), as_json)
     if overview.cost.refused_by:
         click.get_current_context().exit(errors.ExitCode.REFUSED)
@@ -90,7 +84,6 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
     )
     yield text("    never: {what}", what=listed([text(kind) for kind in leaves.never_leaves]))
     yield from (*_public_lines(overview), *_cost_lines(leaves.unit, cost))
-    yield from _local_lines(overview.local_encoder, data.records)
     yield text(
         "learning here, when weights arrive: about {seconds:.0f} s of processor time and"
         " {megabytes:.0f} MB of memory; training of a whole network comes on top",
@@ -121,27 +114,6 @@ def _public_lines(overview: Check) -> Iterator[str]:
         yield text("    {name} {value}", name=padded(name, 28), value=value)
 
 
-def _local_lines(local: LocalEncoderSight | None, records: int | None) -> Iterator[str]:
-    if local is None:
-        return
-    yield text(
-        "local encoder {name} ({sha256}), licence {licence}: {features} further features that stay"
-        " here; {seconds:.2g} s of processor time a record, about {megabytes:.0f} MB of memory",
-        name=local.name,
-        sha256=local.sha256[:16],
-        licence=local.licence,
-        features=local.features,
-        seconds=local.seconds,
-        megabytes=local.megabytes,
-    )
-    if records is not None:
-        yield text(
-            "    a freeze of {records} records takes {seconds:.0f} s more with it",
-            records=records,
-            seconds=local.seconds * records,
-        )
-
-
 def _looking(overview: Check, home: ClientHome) -> float:
     from wg_client.fitting.cost import look_seconds, measured_speed
     from wg_client.selection.checks.probe import looks
@@ -149,10 +121,7 @@ def _looking(overview: Check, home: ClientHome) -> float:
 
     policy = config.load(home).acceptance.checks
     count = looks(overview.data.records, overview.data.modality, policy)
-    encoding_seconds = (
-        0.0 if overview.local_encoder is None else count * overview.local_encoder.seconds
-    )
-    return look_seconds(count, measured_speed()) + encoding_seconds
+    return look_seconds(count, measured_speed())
 
 
 def fitted(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:

@@ -42,12 +42,12 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     Ends with code 3 and changes nothing if a record cannot be used, unless --set-aside. Each freeze
     is a new version of the data set, whose releases are charged anew.
     """
-    from wg_client.data import local_encoder
+    from wg_client.data import plant as plants
     from wg_client.release.look import freeze_data, look
     from wg_core.site import config as configuration
 
     config = configuration.load(home)
-    source, load = Path(config.data.path), local_encoder.loader(config)
+    source, load = Path(config.data.path), plants.encoder_loader()
     with freezing_bar() as stage:
         inspection = look(home, load=load, stage=stage)
     if refused := say_refusal(inspection, set_aside, allow_empty, source, as_json):

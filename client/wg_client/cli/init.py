@@ -21,7 +21,6 @@ from wg_core.site.config import (
     read_data_sheet,
 )
 from wg_core.site.home import ClientHome
-from wg_core.site.local_encoder import read as read_local_encoder
 from wg_core.site.reading import LogConfig
 
 if TYPE_CHECKING:
@@ -67,12 +66,6 @@ _CONFIRMED = {
 @click.option("--unit-cap", type=int, default=1, show_default=True, help="For --unit-rule cap.")
 @reading_options
 @click.option(
-    "--local-encoder",
-    metavar="NAME_OR_FILE",
-    help="A second encoder for this plant's own models: efficientnet-lite2, or a YAML file that"
-    " names an ONNX file (docs/plant-guide.md). Nothing of it leaves.",
-)
-@click.option(
     "--data-sheet",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
@@ -107,7 +100,6 @@ def init(  # long: a parameter for each option
     data: Path | None,
     labels: str | None,
     unit_column: str | None,
-    local_encoder: str | None,
     data_sheet: Path | None,
     name: str | None,
     budget_of: Path | None,
@@ -143,7 +135,6 @@ def init(  # long: a parameter for each option
         allow_empty=allow_empty,
         budget_of=budget_of,
         reading=reading,
-        local_encoder=None if local_encoder is None else read_local_encoder(local_encoder),
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
     policy = _policy(budget_of, unit_column, **words)
@@ -257,8 +248,9 @@ def _ask_owner(about: EncoderAbout) -> None:
     sources = ", ".join(about.sources) or text("nothing")
     say(
         text(
-            "for {modality}; says that it was fitted on {sources}",
+            "for {modality}; stands on {trunks}; says that it was fitted on {sources}",
             modality=about.modality,
+            trunks=", ".join(about.trunks),
             sources=sources,
         )
     )

@@ -7,7 +7,8 @@ checked against its content digest when it is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from wg_client.data import local_encoder
 from wg_client.data.acceptance_set import AcceptanceSet, decode
 from wg_client.data.dataset import RECORDS_CSV, reader
 from wg_client.data.recipient import Features
@@ -25,14 +25,13 @@ from wg_common.modalities import cells
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Record, content_digest
 from wg_core import snapshot as snapshots
-from wg_core.errors import ConfigError, DataError, VerificationError
+from wg_core.errors import DataError, VerificationError
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.acceptance import AcceptanceConfig, PredictionConfig
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.site.local_encoder import LocalEncoderPin
 from wg_core.site.reading import ReadingConfig
 from wg_core.snapshot import FrozenRecords, Listing, Snapshot
 from wg_core.wire import canonical
@@ -88,14 +87,9 @@ class Plant:
         """Commitment to this version of the data set, hex."""
         return self.snapshot.manifest.commitment
 
-    @property
-    def local_encoder(self) -> LocalEncoderPin | None:
-        """Which local encoder made the last of the local features; None: there is none."""
-        return self.snapshot.manifest.local_encoder
-
     def load_encoder(self) -> Encoder:
-        """The encoder of all local features; errors as of ``local_encoder.beside``."""
-        return local_encoder.loader(self.config)(self.encoder_package)
+        """The encoder of all local features; errors as of ``encoder_loader``."""
+        return encoder_loader()(self.encoder_package)
 
 
 def load_encoder_package(home: ClientHome) -> bytes:
@@ -160,44 +154,38 @@ def stored_records(
     return StoredRecords(listing, records, modality, home.load_secret(), config.data.reading)
 
 
-def pinned_encoder(home: ClientHome, sha256: str, local: LocalEncoderPin | None = None) -> Encoder:
+def encoder_loader() -> Callable[[bytes], Encoder]:
+    """What loads an encoder package, once.
+
+    What it gives raises ``DecodeError``, ``VerificationError`` or ``ConfigError`` where a package
+    is none, could overflow on a record, or stands on a trunk that is not installed.
+    """
+
+    @functools.cache
+    def load(package: bytes) -> Encoder:
+        from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
+
+        return load_encoder(package)
+
+    return load
+
+
+def pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
     """The home's encoder, if it is the one that models stand on.
 
     Args:
         sha256: Id of the encoder that the models were made for, hex.
-        local: The local encoder that they stand on, too; None: on none.
 
     Raises:
-        VerificationError: The home holds another one, or its local encoder is another one.
-        ConfigError: ``client.yaml`` names no local encoder, or its package is missing.
-        DataError: The local encoder's file cannot be read.
+        VerificationError: The home holds another one.
     """
-    from wg_common.nets.encoder.module import (
-        load_encoder,  # torch: seconds to import, only when needed
-    )
-
     package = load_encoder_package(home)
     digest = canonical.sha256_hex(package)
     if digest != sha256:
         raise VerificationError(
             f"{home.encoder}: encoder {digest[:16]}, the model was made for {sha256[:16]}"
         )
-    encoder = load_encoder(package)
-    if local is None:
-        return encoder
-    config = configuration.load(home)
-    named = config.data.local_pin
-    if named is None:
-        raise ConfigError(
-            f"{home.config}: the model stands on the local encoder {local}, and data.local_encoder"
-            " names none: bring its lines back"
-        )
-    if named != local:
-        raise VerificationError(
-            f"{home.config}: data.local_encoder is {named}, the model was made with {local}, or"
-            " with other settings of it"
-        )
-    return local_encoder.beside(config, encoder)
+    return encoder_loader()(package)
 
 
 def statistics_schema(plant: Plant) -> StatisticsSchema:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from wg_client.data.site_data import SiteData
 from wg_core.site.acceptance import AcceptanceConfig, PredictionConfig
-from wg_core.site.local_encoder import LocalEncoderPin
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
@@ -66,10 +65,6 @@ class Recipient(Protocol):
     @property
     def commitment(self) -> str:
         """Commitment to this version of the data set, hex."""
-
-    @property
-    def local_encoder(self) -> LocalEncoderPin | None:
-        """Which local encoder made the last of the local features; None: there is none."""
 
     @property
     def data(self) -> SiteData:

@@ -53,14 +53,10 @@ class Trunk:
 
 
 def encoder_trunk(
-    local: NDArray[np.floating],
-    released: int,
-    scaled: int,
-    blocks: Sequence[int],
-    loudness: Sequence[float] = (),
+    local: NDArray[np.floating], released: int, scaled: int, blocks: Sequence[int]
 ) -> Trunk:
     """The encoder's trunk; arguments as of ``feature_scaling``."""
-    scaling = feature_scaling(local, released, scaled, blocks, loudness)
+    scaling = feature_scaling(local, released, scaled, blocks)
     features = local.astype(np.float64) if scaling is None else scaling.apply(local)
     return Trunk(features, scaling=scaling, columns=local.shape[1])
 

@@ -61,7 +61,6 @@ def feature_scaling(
     released: int,
     scaled: int,
     blocks: Sequence[int],
-    loudness: Sequence[float] = (),
 ) -> FeatureScaling | None:
     """The scaling that a plant's records ask for, with and without labels.
 
@@ -71,8 +70,6 @@ def feature_scaling(
         scaled: Number P of them that have a public scale; they come before the others. Those of
             them that are not released have no part: the others say the same, and more.
         blocks: Sizes of the blocks of the others; they add up to D - P.
-        loudness: Root of the total variance of each block, over that of a usual one; all are usual
-            ones where it is left out.
 
     Returns:
         None where there are no blocks: nothing is scaled.
@@ -86,7 +83,6 @@ def feature_scaling(
     spread = x.std(axis=0)
     target = _LOUDER * float(np.sqrt(np.sum(spread[:released] ** 2))) or 1.0
     scale = target * block_scale(spread[scaled:], blocks)
-    scale *= np.repeat(loudness or (1.0,) * len(blocks), blocks)
     x, count = x[:, scaled:] * scale, scaled - released
     values, vectors = principal(x, min(count, *x.shape))
     nonzero = values > 1e-9 * values[0]

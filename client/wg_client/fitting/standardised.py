@@ -88,7 +88,7 @@ def family_view(
 
     Args:
         local: Local features of all of the plant's records, ``[n, D]``.
-        layout: Of the shared encoder's local features; those of a local encoder come behind.
+        layout: Of the encoder's local features.
         released: Number of features that are released; they come first.
         networks: The family's networks, whose features come behind all of these.
     """

@@ -233,8 +233,12 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
         path = Path(folder) / "ca.pem"
         path.write_bytes(ca_pem)
         context = link.pinned_context(path)
-    seconds = transport.TRANSFER_SECONDS if request.replaced else transport.CALL_SECONDS
-    with transport.open_client(token.enrol_url, context, seconds=seconds) as client:
+    with transport.open_client(
+        token.enrol_url,
+        context,
+        limit=protocol.ENROLMENT_REPLY_LIMIT,
+        seconds=transport.TRANSFER_SECONDS,
+    ) as client:
         # Who shows it may send more than a stranger may.
         client.headers["authorization"] = f"Bearer {token.secret}"
         status, body = link.post(client, protocol.ENROL_PATH, canonical.encode(request))
@@ -242,7 +246,7 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
         words = body[:200].decode("utf-8", "replace").strip()
         raise PeerError(f"enrolment: the server refused ({status}): {words}")
     return canonical.decode(
-        EnrolmentReply, body, subject="enrolment reply", limit=transport.REPLY_LIMIT
+        EnrolmentReply, body, subject="enrolment reply", limit=protocol.ENROLMENT_REPLY_LIMIT
     )
 
 

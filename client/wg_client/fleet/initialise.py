@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from wg_client.data import local_encoder
+from wg_client.data import plant as plants
 from wg_client.data.dataset import READING, check_modality
 from wg_client.data.inspection import Inspection, inspect
 from wg_client.data.survey import survey
@@ -23,7 +23,6 @@ from wg_client.fleet.encoder_about import Confirm
 from wg_client.fleet.enrolment import enrol
 from wg_client.release.look import freeze_data, why_not
 from wg_common.modalities.registry import modality
-from wg_common.nets.encoder.module import load_encoder
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, StorageError, raised_as
 from wg_core.ledger import place
@@ -33,7 +32,6 @@ from wg_core.site import encoder_pin, locks, sharing
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
 from wg_core.site.home import ClientHome
-from wg_core.site.local_encoder import LocalEncoderConfig
 from wg_core.site.reading import ReadingConfig
 from wg_core.wire import protocol
 from wg_core.wire.data_sheet import DataSheet
@@ -49,7 +47,6 @@ class DataChoice:
         allow_empty: Go on without a record; needs declared labels.
         budget_of: The home whose budget it draws on; None: the new home has its own.
         reading: How files are read.
-        local_encoder: A second encoder, for this plant alone; None: the usual one of its records.
         data_sheet: What it states in public of the source of its records; None: nothing.
     """
 
@@ -61,7 +58,6 @@ class DataChoice:
     allow_empty: bool = False
     budget_of: Path | None = None
     reading: ReadingConfig = READING
-    local_encoder: LocalEncoderConfig | None = None
     data_sheet: DataSheet | None = None
 
 
@@ -157,10 +153,7 @@ def initialise(
         encoder=named.encoder,
         unit_column=choice.unit_column,
         reading=choice.reading,
-        local_encoder=choice.local_encoder or local_encoder.usual(scan.data.modality, scan.shapes),
     )
-    if data.local_encoder is not None:
-        local_encoder.load(data.local_encoder, scan.data.modality)
     if home.config.exists():
         config = _enrolled_before(home, named, choice, data, privacy)
     else:
@@ -168,7 +161,7 @@ def initialise(
     return config, freeze_data(
         home,
         scan,
-        load=local_encoder.loader(config),
+        load=plants.encoder_loader(),
         set_aside=skip,
         allow_empty=empty,
         stage=stage,
@@ -258,7 +251,7 @@ def check_room(
 
 def _see(inspection: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:
     """Check the encoder that came against the data set, and have the owner confirm it."""
-    records = load_encoder(package).modality  # its range is checked there
+    records = encoder_about.tried(package).modality
     if len(inspection.data):
         check_modality(records, inspection.data.modality, path)
     if confirm is not None:

@@ -19,7 +19,7 @@ import logging
 import shutil
 from collections.abc import Callable
 
-from wg_client.fleet import enrolment
+from wg_client.fleet import encoder_about, enrolment
 from wg_client.fleet.enrolment import Enrolment
 from wg_client.fleet.initialise import pinned_server
 from wg_core import atomic
@@ -176,9 +176,7 @@ def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | 
     def look(package: bytes) -> None:
         # Enrolment has held the package against the token.
         if join_token.encoder != config.data.encoder:
-            from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
-
-            load_encoder(package)
+            encoder_about.tried(package)
 
     return look
 

@@ -21,7 +21,6 @@ from wg_common.modalities.registry import modality
 from wg_common.streams import Stream
 from wg_common.weights_package import WeightsManifest
 from wg_core.errors import DecodeError
-from wg_core.site.encoder_names import loudness_of
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.fitting.network_tuning import NetworkTuner
@@ -176,7 +175,7 @@ def _network(plant: Recipient, networks: Sequence[FamilyNetwork]) -> PlantNetwor
     from wg_common.nets.encoder import package as encoders
     from wg_common.nets.family_network import TrunkBeside, trunk_tensors
 
-    _, settings = encoders.unpack(plant.encoder_package)
+    settings = encoders.unpack(plant.encoder_package).metadata
     plant_networks = tuple(network.at(plant.data.records, settings) for network in networks)
     module = TrunkBeside(
         [network.architecture for network in plant_networks],
@@ -187,26 +186,17 @@ def _network(plant: Recipient, networks: Sequence[FamilyNetwork]) -> PlantNetwor
 
 
 def _encoder(plant: Recipient) -> Trunk:
-    """The encoder's features of the plant's records; a local encoder's are the last block."""
+    """The encoder's features of the plant's records."""
     features, layout = plant.features, _layout(plant)
-    further = features.local.shape[1] - layout.scaled - sum(layout.blocks)
-    blocks = (*layout.blocks, *((further,) if further else ()))
-    loudness = _loudness(plant, blocks)
-    return encoder_trunk(features.local, features.dimension, features.scaled, blocks, loudness)
-
-
-def _loudness(plant: Recipient, blocks: Sequence[int]) -> tuple[float, ...]:
-    """Of each block; the last is that of the plant's local encoder, if it has one."""
-    local = plant.local_encoder
-    usual = (1.0,) * len(blocks)
-    return usual if local is None else (*usual[:-1], loudness_of(local.name))
+    return encoder_trunk(features.local, features.dimension, features.scaled, layout.blocks)
 
 
 def _layout(plant: Recipient) -> Layout:
-    """Local features of the shared encoder: what heads that travel can stand on."""
-    from wg_common.nets.encoder.trunk import trunk_of
+    """Local features of the encoder: what heads that travel can stand on."""
+    from wg_common.nets.encoder import package as encoders
 
-    return Layout(plant.features.scaled, trunk_of(plant.data.modality).local_blocks)
+    blocks = encoders.unpack(plant.encoder_package).local_blocks
+    return Layout(plant.features.scaled, blocks)
 
 
 def _whole(

@@ -177,7 +177,7 @@ def _inputs(
 ) -> Inputs:
     """What the package's models see of the acceptance set."""
     heads = not manifest.whole_networks and manifest.network is None
-    if heads and manifest.local_encoder == plant.local_encoder:
+    if heads and manifest.encoder == plant.encoder:
         return judging.features.astype(np.float64)
     modality = plant.data.modality
     data = SiteData(

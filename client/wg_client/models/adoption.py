@@ -193,20 +193,13 @@ _OTHER_ENCODER = template(
 
 
 def _judged(home: ClientHome, new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
-    if new.encoder != old.encoder or _local_encoder_gone(home, old):
+    if new.encoder != old.encoder:
         return True, _OTHER_ENCODER
     if not _better(new, old):
         return False, _NO_BETTER
     if configuration.load(home).acceptance.adopt == "better":
         return True, _USED
     return False, _BETTER
-
-
-def _local_encoder_gone(home: ClientHome, old: ModelsManifest) -> bool:
-    if old.local_encoder is None:
-        return False
-    chosen = configuration.load(home).data.local_encoder
-    return chosen is None or chosen.pin != old.local_encoder
 
 
 def _better(new: ModelsManifest, old: ModelsManifest) -> bool:

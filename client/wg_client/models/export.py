@@ -61,15 +61,15 @@ def export_model(
     """Write one model as one file; returns the metadata that it carries.
 
     Raises:
-        ConfigError: No such model, ``out`` cannot be written, or the model stands on a local
-            encoder from a file, or on MiniLM.
+        ConfigError: No such model, ``out`` cannot be written, or the encoder stands on
+            several trunks or on a file.
         VerificationError: The encoder or the model is not the one that the manifest names.
     """
     architecture = known(manifest.architecture)
     kind = modality(architecture.modality)
     encoder = None
     if not architecture.whole:
-        encoder = plants.pinned_encoder(home, manifest.encoder, manifest.local_encoder)
+        encoder = plants.pinned_encoder(home, manifest.encoder)
     entry = manifest.entry(name)
     tensors = store.load_tensors(home, manifest, name)
     plant_network = load_network(home, manifest, encoder)
@@ -84,8 +84,6 @@ def export_model(
         "package": manifest.package_id,
         "generator": manifest.generator,
     }
-    if manifest.local_encoder is not None:
-        metadata["local_encoder"] = canonical.encode(manifest.local_encoder).decode()
     example = None
     if kind.resized:
         example = _example(kind.example((1, 1)), architecture, encoder)

@@ -6,7 +6,6 @@ from typing import Literal
 from wg_client.methods.names import LOCAL
 from wg_common import catalogue
 from wg_core.errors import ConfigError
-from wg_core.site.local_encoder import LocalEncoderPin
 
 VERSION = 1
 KEPT = "kept"  # In place of a model's name: the model that was kept
@@ -110,8 +109,6 @@ class ModelsManifest:
             if no call can be.
         unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
-        local_encoder: The local encoder whose features the models stand on, beside the shared
-            encoder's; null: none.
         network: The networks of the plant's family that heads may stand on, beside the encoder;
             null: none.
     """
@@ -137,7 +134,6 @@ class ModelsManifest:
     sure: dict[str, float] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
     novelty: str = ""
-    local_encoder: LocalEncoderPin | None = None
     network: NetworkFile | None = None
 
     @property

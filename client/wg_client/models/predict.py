@@ -104,7 +104,7 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
         )
     encoder = network = None
     if not architecture.whole:
-        encoder = plants.pinned_encoder(home, manifest.encoder, manifest.local_encoder)
+        encoder = plants.pinned_encoder(home, manifest.encoder)
         network = load_network(home, manifest, encoder)
     sight = Sight(architecture=architecture.name, encoder=encoder, network=network)
     return sight.inputs(data.records)

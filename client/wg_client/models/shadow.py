@@ -88,7 +88,7 @@ def read(home: ClientHome) -> Comparison | None:
 
 
 def _sees_with(manifest: ModelsManifest) -> tuple[object, ...]:
-    return manifest.architecture, manifest.encoder, manifest.local_encoder, manifest.network
+    return manifest.architecture, manifest.encoder, manifest.network
 
 
 class Beside:

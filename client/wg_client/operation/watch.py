@@ -193,8 +193,7 @@ def _seen(
     parts: Sequence[SiteData],
     progress: Callable[[int], None] | None,
 ) -> _Seen:
-    local_encoder = None if used is None else used[0].local_encoder
-    encoder = plants.pinned_encoder(home, plant.encoder, local_encoder)
+    encoder = plants.pinned_encoder(home, plant.encoder)
     network = None if used is None else predict.load_network(home, used[0], encoder)
     sight = Sight(architecture="", encoder=encoder, network=network)
     dimension, done = plant.features.dimension, 0

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wg_client.data import local_encoder
 from wg_client.data.inspection import Inspection, decoded_parts
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.backbone import Trunk, encoder_trunk
@@ -51,7 +50,7 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 RECORDS = 2000  # Records that are encoded and judged, at most, drawn evenly
 USUAL_DIMENSION = 64
 """Numbers of a record that enter a release, with the encoders that servers make by default."""
-_ENCODER_LIMIT = 64 << 20
+_ENCODER_LIMIT = 128 << 20
 _DRY = "0" * 32
 _NAMED = 3  # Files that are named where none can be used
 
@@ -185,7 +184,7 @@ def simulate(
         )
         raise DataError(f"{choice.path}: no record can be used, nothing can be simulated{why}")
     data = inspection.data.take(_drawn(len(inspection.data)))
-    loaded = _with_usual(_encoder(encoder, data), inspection)
+    loaded = _encoder(encoder, data)
     started = time.process_time()
     local = _encoded(loaded, data, stage)
     seconds_per_record = (time.process_time() - started) / len(data)
@@ -236,7 +235,8 @@ def _schema(loaded: Encoder, labels: tuple[str, ...], privacy: PrivacyConfig) ->
 
 
 def _encoder(path: Path | None, data: SiteData) -> Encoder:
-    from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
+    from wg_common.nets.encoder.module import load_encoder
+    from wg_common.nets.encoder.unfitted import unfitted_encoder
 
     kind = data.modality
     if path is None:
@@ -251,14 +251,6 @@ def _encoder(path: Path | None, data: SiteData) -> Encoder:
             f" {modality(kind).title}"
         )
     return loaded
-
-
-def _with_usual(loaded: Encoder, inspection: Inspection) -> Encoder:
-    """The encoder with the local one that ``init`` writes for such records, if there is one."""
-    usual = local_encoder.usual(loaded.modality, inspection.shapes)
-    if usual is None:
-        return loaded
-    return loaded.with_beside(local_encoder.load(usual, loaded.modality))
 
 
 def _drawn(count: int) -> list[int]:
@@ -299,7 +291,7 @@ def _judged(
         progress = stage or (lambda *_: None)
         progress("judged", 0, len(labels))
         layout = loaded.dimension, loaded.scaled_dimension, loaded.local_blocks
-        trunk = encoder_trunk(local, *layout, loaded.loudness)
+        trunk = encoder_trunk(local, *layout)
         accuracy = _alone(trunk, data)
         progress("judged", len(labels), len(labels))
     unseen = len(data.label_names) - len(np.unique(labels)) if len(labels) else 0

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wg_client.data import local_encoder as local_encoders
 from wg_client.data import plant as plants
-from wg_client.data.local_encoder import LocalEncoderSight
 from wg_client.data.plant import Plant
 from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
@@ -27,8 +25,6 @@ from wg_core.privacy.schema import StatisticsSchema
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release.freeze import file_stamp
 from wg_core.release.query import charge_request, plain
-from wg_core.site import config as configuration
-from wg_core.site import encoder_pin
 from wg_core.site.home import ClientHome
 from wg_core.wire.data_sheet import DataSheet
 
@@ -154,8 +150,7 @@ class CostSight:
 class Check:
     """All that ``check`` says; ``hints`` is what a person should know before it is paid for.
 
-    ``local_encoder`` is what the plant's own second encoder takes; None: it has none. A
-    ``data_sheet`` is public, as the class names are.
+    A ``data_sheet`` is public, as the class names are.
     """
 
     site: str
@@ -166,7 +161,6 @@ class Check:
     cost: CostSight
     learning: LearningCost
     hints: tuple[str, ...] = ()
-    local_encoder: LocalEncoderSight | None = None
     data_sheet: DataSheet | None = None
 
 
@@ -227,23 +221,8 @@ def check(
             cap_delta=cap_delta,
         ),
         learning=_learning(plant),
-        local_encoder=local_encoder_sight(home),
         data_sheet=plant.config.data_sheet,
     )
-
-
-def local_encoder_sight(home: ClientHome) -> LocalEncoderSight | None:
-    """What the local encoder of ``client.yaml`` takes, also before anything was frozen with it.
-
-    Raises:
-        ConfigError, DataError, DecodeError, VerificationError: See ``local_encoder.beside``.
-    """
-    config = configuration.load(home)
-    if config.data.local_encoder is None:
-        return None
-    from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
-
-    return local_encoders.sight(config, load_encoder(encoder_pin.load(home, config)))
 
 
 def _learning(plant: Plant) -> LearningCost:

@@ -186,7 +186,6 @@ def _record(
         ),
         sure=_sure(outcome, plant.prediction.wrong),
         unseen=outcome.unseen(package.labels),
-        local_encoder=None if catalogue.known(package.architecture).whole else plant.local_encoder,
         network=network_file,
         nearest_zoo_distances={
             candidate.name: candidate.nearest_zoo_distance for candidate in package.candidates

@@ -62,7 +62,9 @@ class Modality(ABC):
         file_limit: Most bytes of such a file.
         resized: Whether all records are brought to one size before a network sees them.
         head: Name of the architecture that is a head on this modality's encoder.
-        trunk: Module of the encoder's trunk; it has a ``TRUNK``.
+        trunks: Modules of trunks that an encoder may stand on, each with a ``TRUNK``; the first is
+            the usual one.
+        trunk_file: Module that reads a trunk from a file, with a ``FILE``; empty: none does.
         family_networks: Architectures of the operator's networks that stand beside heads of plants
             of its families (``wg_common.nets.family_network``). The first is one that a zoo's plan
             may name; the others are made where it does.
@@ -85,7 +87,8 @@ class Modality(ABC):
     file_limit: ClassVar[int]
     resized: ClassVar[bool] = False
     head: ClassVar[str]
-    trunk: ClassVar[str]
+    trunks: ClassVar[tuple[str, ...]]
+    trunk_file: ClassVar[str] = ""
     family_networks: ClassVar[tuple[str, ...]] = ()
     column: ClassVar[str] = ""
     standard_errors: ClassVar[float] = 2.0

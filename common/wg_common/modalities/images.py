@@ -57,7 +57,8 @@ class Images(Modality):
     resized = True
     head = "lite0-head"
     sources = ("camera",)
-    trunk = "wg_common.nets.encoder.image_trunk"
+    trunks = ("wg_common.nets.encoder.image_trunk",)
+    trunk_file = "wg_common.nets.encoder.onnx_file"
     family_networks = ("cnn-m", "lite0-low")
 
     def __init__(self, bits: int = 16) -> None:

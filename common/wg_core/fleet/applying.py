@@ -14,18 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_core import errors, language, logs
-from wg_core.errors import InternalError, StorageError, WgError
+from wg_core.errors import InternalError, StorageError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 PROGRAM = "wg_client.cli.applying"
 REPLY_LIMIT = 1 << 20
-ERRORS = {
-    kind.code: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, WgError)
-}
-"""Every error of the tree by its code."""
 VERSION = 1
 
 
@@ -71,5 +65,5 @@ def apply_package(home: ClientHome, path: Path) -> Applied:
         raise InternalError(f"{path}: the process that applied it ended with {code}")
     reply = canonical.decode(Applied, data, subject="answer of the applying process")
     if reply.code:
-        raise ERRORS.get(reply.code, InternalError)(reply.message)
+        raise errors.BY_CODE.get(reply.code, InternalError)(reply.message)
     return reply

@@ -143,7 +143,7 @@ class RecordEncoder(Protocol):
 
 
 LoadEncoder = Callable[[bytes], RecordEncoder]
-"""Loads the confirmed package, with the plant's local encoder: ``data.local_encoder.loader``."""
+"""Loads the confirmed package: ``wg_client.data.plant.encoder_loader``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +203,7 @@ def freeze(
         dimension=encoder.dimension,
         clip_radius=float(encoder.clip_radius),
     )
-    cache = Encoded(home, _made_by(config, schema.encoder), encoder.local_dimension)
+    cache = Encoded(home, schema.encoder, encoder.local_dimension)
     with locks.freezing(home), _new_folder(home) as folder, cache as encoded:
         features = _encode(folder, encoder, inspected, records.contents, encoded, stage)
         exact = _exact(schema, features, inspected.data, config)
@@ -256,7 +256,6 @@ def _manifest(
 ) -> SnapshotManifest:
     """The next manifest, with a new salt."""
     salt = secrets.token_bytes(snapshots.SALT_BYTES)
-    chosen = config.data.local_encoder
     return SnapshotManifest(
         number=_next_number(home),
         created=created,
@@ -273,16 +272,7 @@ def _manifest(
         records_sha256=hashes[snapshots.RECORDS],
         listing_sha256=hashes[snapshots.LISTING],
         acceptance_sha256=hashes.get(snapshots.ACCEPTANCE, ""),
-        local_encoder=None if chosen is None else chosen.pin,
     )
-
-
-def _made_by(config: ClientConfig, encoder: str) -> str:
-    """Names what features depend on, for a freeze that goes on after a crash."""
-    chosen = config.data.local_encoder
-    if chosen is None:
-        return encoder
-    return canonical.sha256_hex(encoder.encode() + canonical.encode(chosen.pin))
 
 
 def _has_units(config: ClientConfig) -> bool:

@@ -26,7 +26,6 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
 from wg_core.site.acceptance import AcceptanceConfig, PredictionConfig
 from wg_core.site.home import ClientHome
-from wg_core.site.local_encoder import LocalEncoderConfig, LocalEncoderPin
 from wg_core.site.reading import ReadingConfig
 from wg_core.wire import protocol, signing
 from wg_core.wire.data_sheet import DataSheet
@@ -114,7 +113,6 @@ class DataConfig:
         acceptance: Records that are never released or trained on, and judge models: their folder
             or file, or the share of the data set's privacy units that ``freeze`` sets aside; null:
             none.
-        local_encoder: A second encoder, whose features stay at the plant; null: none.
     """
 
     name: str
@@ -126,7 +124,6 @@ class DataConfig:
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     good: tuple[str, ...] | None = None
     acceptance: str | float | None = None
-    local_encoder: LocalEncoderConfig | None = None
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.good or ()) - set(self.labels)):
@@ -141,11 +138,6 @@ class DataConfig:
             )
         if not protocol.SHA256.fullmatch(self.encoder):
             raise ConfigError(f"data.encoder: {self.encoder!r}, expected 64 lower-case hex digits")
-
-    @property
-    def local_pin(self) -> LocalEncoderPin | None:
-        """What the local encoder's features depend on; None: there is no local encoder."""
-        return None if self.local_encoder is None else self.local_encoder.pin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

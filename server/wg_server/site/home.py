@@ -22,7 +22,7 @@ from wg_core.wire import canonical, protocol, signing
 ENCODER = "encoder.safetensors"  # Name of the encoder package in the zoo's folder
 
 CONFIG_LIMIT = 64 << 10
-ENCODER_LIMIT = 8 << 20
+ENCODER_LIMIT = 128 << 20
 _CONSOLE = re.compile(r"https://[a-z0-9.\-]{1,253}(:[0-9]{1,5})?")
 _HOST = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
 

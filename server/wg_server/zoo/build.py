@@ -23,13 +23,14 @@ from wg_common.modalities.base import Record
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.trunk import trunk_of
+from wg_common.nets.encoder.trunk import TrunkKind
+from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_common.streams import Stream
 from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
-from wg_server.zoo import devices, executors, family_heads, heads, networks, sources
+from wg_server.zoo import devices, executors, family_heads, heads, networks, sources, trunks
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
@@ -152,27 +153,30 @@ def _encoder(
                 " home with 'wg-server init'"
             )
         return data
-    raw, groups, labels = public_records(plan, specs, executor)
+    kinds = trunks.read(plan)
+    raw, groups, labels = public_records(plan, specs, executor, kinds[0])
     data = fit_encoder(
         raw,
         groups,
         labels,
         modality=plan.modality,
         dimension=plan.encoder.dimension,
-        settings=trunk_of(plan.modality).settings(pixels=plan.encoder.pixels),
+        settings=kinds[0].settings(pixels=plan.encoder.pixels),
         sources=sorted({spec.name for spec in specs}),
+        trunks=kinds,
     )
     atomic.write_bytes(home.encoder, data)
     return data
 
 
 def public_records(
-    plan: ZooPlan, specs: Sequence[TaskSpec], executor: executors.Executor
+    plan: ZooPlan, specs: Sequence[TaskSpec], executor: executors.Executor, kind: TrunkKind
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """What an encoder is fitted on.
 
     Args:
         specs: Tasks to take them from, spread over all.
+        kind: The encoder's first trunk.
 
     Returns:
         Raw features ``[n, WIDTH]``, and the task and the class of each, ``[n]``.
@@ -183,9 +187,9 @@ def public_records(
     share = -(-records // count)
     # How records are batched must not depend on the number of workers: the hash is the name.
     parts = [chosen[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
-    settings = trunk_of(plan.modality).settings(pixels=plan.encoder.pixels)
-    jobs = [(part, share, plan.modality, settings) for part in parts]
-    done = dict(executor.run(_raw, b"", jobs))
+    settings = kind.settings(pixels=plan.encoder.pixels)
+    jobs = [(part, share, plan.modality, kind.choice(), settings) for part in parts]
+    done = dict(executor.run(_raw, kind.data, jobs))
     pairs = [pair for number in range(len(jobs)) for pair in done[number]]
     raw = np.concatenate([features for features, _ in pairs])
     groups = np.repeat(np.arange(count), [len(labels) for _, labels in pairs])
@@ -193,10 +197,11 @@ def public_records(
 
 
 def _raw(
-    _: bytes, job: tuple[Sequence[TaskSpec], int, str, Mapping[str, str]]
+    data: bytes, job: tuple[Sequence[TaskSpec], int, str, TrunkChoice, Mapping[str, str]]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
     """Raw features and labels of a share of each task's records."""
-    specs, share, modality, settings = job
+    specs, share, modality, choice, settings = job
+    (kind,) = package.kinds_of(modality, (choice,), {choice.file: data})
     records: list[Record] = []
     labels = []
     for spec in specs:
@@ -205,7 +210,7 @@ def _raw(
         rows = rng.permutation(len(task.records))[:share]
         records += [task.records[row] for row in rows]
         labels.append(task.labels[rows])
-    raw = encoders.raw_features(records, modality=modality, settings=settings)
+    raw = encoders.raw_features(records, modality=modality, settings=settings, trunk=kind)
     parts = np.split(raw, np.cumsum([len(part) for part in labels])[:-1])
     return list(zip(parts, labels, strict=True))
 

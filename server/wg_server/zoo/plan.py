@@ -7,6 +7,7 @@ from pathlib import Path
 from wg_common import catalogue
 from wg_common.modalities.images import ENCODER_PIXELS, Images
 from wg_common.modalities.registry import modality as modality_of
+from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
 from wg_core import atomic, settings
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import DIMENSION
@@ -34,13 +35,17 @@ class EncoderPlan:
         dimension: Number of features.
         records: Number of public records that the projection is fitted on; 0: 14,000 images, or
             15,000 windows or texts.
+        trunks: What the encoder stands on: the numbers of the first are released, all are learnt on
+            at plants. Empty: the usual trunk of the modality.
     """
 
     pixels: int = ENCODER_PIXELS
     dimension: int = DIMENSION
     records: int = 0
+    trunks: tuple[TrunkChoice, ...] = ()
 
     def __post_init__(self) -> None:
+        check_choices(self.trunks)
         settings.check_range("encoder.pixels", self.pixels, 64, 512)
         settings.check_range("encoder.dimension", self.dimension, 2, 1024)
         if self.records:

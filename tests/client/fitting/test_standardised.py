@@ -68,21 +68,3 @@ def test_logits_of_networks_beside_the_encoder_count_as_much_as_those_of_the_hea
     released = local[:, :RELEASED].var(axis=0).sum()
     for logits in np.split(trunk.features[:, -6:], 2, axis=1):
         assert logits.var(axis=0).sum() == pytest.approx(released, rel=1e-4)
-
-
-def test_the_block_of_a_local_encoder_has_no_part_in_a_family_s_head() -> None:
-    rng, layout = np.random.default_rng(4), Layout(4, (6, 5))
-    family = FamilyHead(
-        reference=np.zeros((2, 11)),
-        records=np.array([2.0]),
-        weight=rng.normal(size=(3, 11)),
-        bias=rng.normal(size=3),
-    )
-    local = rng.normal(5, 3, (30, 22)).astype(np.float32)
-    own = encoder_trunk(local, RELEASED, layout.scaled, (*layout.blocks, 7))
-    trunk, head = family_view(family, local, layout, own, RELEASED)
-    weight, bias = family.at(local[:, :15], layout)
-    np.testing.assert_allclose(
-        head.logits(trunk.inward(local)), local[:, :15] @ weight.T + bias, atol=1e-5
-    )
-    assert np.abs(own.outward(LinearHead(np.eye(4), np.zeros(4))).weight[:, 15:]).max() > 0

@@ -15,7 +15,8 @@ from tests.client.conftest import LABELS, waves, write_npz
 
 from wg_client.fitting.backbone import encoder_trunk
 from wg_client.pilot import sheet
-from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core import errors
 from wg_core.errors import ConfigError
 

@@ -19,6 +19,7 @@ import safetensors
 import torch
 from numpy.typing import NDArray
 from tests.client.conftest import MakePlant, TestPlant
+from tests.common.nets.onnx_models import with_further
 
 from wg_client.data.survey import load_dataset, survey
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
@@ -30,13 +31,13 @@ from wg_client.selection.delivery import take_package
 from wg_common.nets import minilm
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.minilm_trunk import MiniLmTrunk
 from wg_common.nets.encoder.module import load_encoder, raw_features
-from wg_common.nets.minilm_encoder import MiniLmEncoder
+from wg_common.nets.encoder.trunk import trunk_of
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, DataError
 from wg_core.release.query import answer_query
-from wg_core.site.encoder_names import MINILM
-from wg_core.site.local_encoder import LocalEncoderConfig
+from wg_core.wire import canonical
 
 ROOT = Path(__file__).parents[3]
 LABELS = ("leak", "noise", "spark")
@@ -139,35 +140,33 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
 
 
 @pytest.mark.skipif(not minilm.installed(), reason=f"no {minilm.PACKAGE}")
-def test_minilm_stands_beside_what_is_released_and_stays_at_the_plant(
+def test_minilm_may_be_a_further_trunk_of_which_nothing_is_released(
     plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
     before = snapshots.current(plant.home)
     sums, released = before.statistics(), before.features()
-    chosen = LocalEncoderConfig(name=MINILM)
-    plant.configure(data=replace(plant.config.data, local_encoder=chosen))
+    package = with_further(plant.home.encoder.read_bytes(), trunk_of("texts", MiniLmTrunk.label))
+    plant.home.encoder.write_bytes(package)
+    plant.configure(data=replace(plant.config.data, encoder=canonical.sha256_hex(package)))
     plant.freeze()
     now = snapshots.current(plant.home)
-    assert now.manifest.local_encoder == chosen.pin
-    assert now.manifest.schema == before.manifest.schema
     np.testing.assert_array_equal(sums, now.statistics())
     np.testing.assert_array_equal(released, now.features()[:, : -minilm.FEATURES])
-    beside = now.features()[:, -minilm.FEATURES :]
-    np.testing.assert_allclose(np.linalg.norm(beside, axis=1), 1, atol=1e-5)
-    network = MiniLmEncoder()
+    further = now.features()[:, -minilm.FEATURES :]
+    np.testing.assert_allclose(np.linalg.norm(further, axis=1), 1, atol=1e-5)
+    network = MiniLmTrunk()
     texts = [np.array(row["text"]) for row in rows(2, 6)]
     with torch.inference_mode():
         together = network(network.prepare(texts)).numpy()
-    np.testing.assert_allclose(beside, together, atol=1e-5)
+    np.testing.assert_allclose(further, together, atol=1e-5)
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
     manifest = take_package(plant.home, made).manifest
-    assert manifest.local_encoder == chosen.pin
     new = write(tmp_path / "new.csv", [{"text": row["text"]} for row in rows(9, 3)])
     data = predict.load_records(new, LABELS)
     features = predict.encode_records(plant.home, manifest, data)
     told = predict.predict(plant.home, manifest, KEPT, features, data.names)
     assert np.mean([row.label == LABELS[n // 3] for n, row in enumerate(told)]) > 0.7
-    with pytest.raises(ConfigError, match="the two are not exported as one"):
+    with pytest.raises(ConfigError, match="not exported as one"):
         export_model(plant.home, manifest, KEPT, "onnx", tmp_path / "model")
 
 

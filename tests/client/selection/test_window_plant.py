@@ -15,10 +15,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
 from tests.client.families import family_head
 
 from wg_client.data import plant as plants
-from wg_client.fitting.backbone import Trunk, encoder_trunk
-from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
-from wg_client.fitting.local_models import fit_local
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
@@ -27,10 +24,8 @@ from wg_client.release.preview import check
 from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets.encoder import window_trunk
-from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
-from wg_common.nets.encoder.window_course import WindowCourse
+from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import DataError, DecodeError, VerificationError
-from wg_core.site.local_encoder import LocalEncoderConfig
 
 
 @pytest.fixture
@@ -61,8 +56,7 @@ def window_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
 def _replaced(plant: TestPlant, folder: Path) -> object:
     from dataclasses import replace
 
-    course = LocalEncoderConfig(name="window-course-2")  # as ``init`` writes it
-    return replace(plant.config.data, name="windows", path=str(folder), local_encoder=course)
+    return replace(plant.config.data, name="windows", path=str(folder))
 
 
 @pytest.fixture
@@ -79,47 +73,14 @@ def test_check_names_the_records_for_what_they_are(window_plant: TestPlant) -> N
     found = check(window_plant.home)
     assert found.data.modality == "windows"
     assert found.data.record_sizes == {"2x64": 18}
-    assert found.local_encoder is not None
-    assert (found.local_encoder.name, found.local_encoder.features) == ("window-course-2", 32)
-
-
-def test_what_differs_only_in_when_it_happens_is_learnt() -> None:
-    rng, labels = np.random.default_rng(9), np.repeat(np.arange(3), 40)
-
-    def drawn(label: int) -> np.ndarray:
-        """A faint rise early, in the middle or late, in noise."""
-        found = rng.normal(size=(40, 2, 64)).astype(np.float32)
-        found[:, 0, 2 + 20 * label : 22 + 20 * label] += 0.6
-        return found
-
-    windows = list(np.concatenate([drawn(label) for label in range(3)]))
-    plain, right = unfitted_encoder("windows", 16), []
-    train = np.arange(120) % 40 < 8
-    folds = stratified(labels[train], rng)
-    for encoder in (plain, plain.with_beside(WindowCourse(2))):
-        local = encoder.encode_local(windows)
-        layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
-        trunk = encoder_trunk(local[train], *layout, encoder.loudness)
-        head = trunk.outward(fit_local(trunk.features, labels[train], 3, folds).head)
-        logits = head.logits(local[~train].astype(np.float64))
-        right.append((logits.argmax(axis=1) == labels[~train]).mean())
-    assert right[1] > right[0] + 0.03
 
 
 def test_a_package_is_applied_and_predicts_windows(
-    window_plant: TestPlant, good: LinearHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    window_plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
-    layouts: list[list[float]] = []
-
-    def note(local: np.ndarray, released: int, scaled: int, *layout: Any) -> Trunk:
-        layouts.append([each[-1] for each in layout])
-        return encoder_trunk(local, released, scaled, *layout)
-
-    monkeypatch.setattr("wg_client.methods.package.encoder_trunk", note)
     package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
     applied = take_package(window_plant.home, package)
     assert applied.manifest.architecture == "window-head"
-    assert layouts[0] == [32, 0.5]  # the course is half as loud as other blocks
     rng = np.random.default_rng(6)
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
     data = predict.load_records(tmp_path / "new.csv", LABELS)
@@ -140,8 +101,7 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     models = {entry.name: entry for entry in manifest.models}
     assert (models[GENERATED].origin, models[GENERATED].source) == ("k", SAME_FAMILY)
     tensors = store.load_tensors(window_plant.home, manifest, GENERATED)
-    assert tensors["head.weight"].shape == (3, encoder.local_dimension + 32)
-    assert not tensors["head.weight"][:, encoder.local_dimension :].any()
+    assert tensors["head.weight"].shape == (3, encoder.local_dimension)
     rng = np.random.default_rng(6)
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
     data = predict.load_records(tmp_path / "new.csv", LABELS)

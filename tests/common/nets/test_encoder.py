@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wg_common.nets.encoder import image_trunk
+from wg_common.nets.encoder import image_trunk, published_weights
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.fit import fit_encoder
@@ -68,7 +68,7 @@ def test_damaged_packages_are_refused(package: bytes) -> None:
 
 
 def test_a_package_of_another_trunk_is_refused(package: bytes) -> None:
-    other = package.replace(image_trunk.WEIGHTS_SHA256.encode(), b"0" * 64)
+    other = package.replace(published_weights.SHA256.encode(), b"0" * 64)
     with pytest.raises(DecodeError, match="trunk_sha256"):
         encoders.load_encoder(other)
 
@@ -120,6 +120,7 @@ def test_of_texts_local_features_keep_the_distances_between_vectors() -> None:
     turn = np.linalg.qr(rng.normal(size=(512, 512)))[0]
     raw = (rng.normal(size=(1000, 512)) * np.linspace(3, 0.3, 512)) @ turn
     packed = fit_encoder(raw.astype(np.float32), np.arange(1000) % 5, modality="texts")
-    tensors, _ = packages.unpack(packed)
+    contents = packages.unpack(packed)
+    tensors, _ = contents.tensors, contents.metadata
     stretched = np.linalg.svd(tensors["local"], compute_uv=False)
     assert stretched[0] < 1.5 * stretched[-1]

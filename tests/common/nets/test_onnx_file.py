@@ -2,107 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from tests.common.nets.onnx_models import (
+    MEAN,
+    SIDE,
+    STD,
+    constant,
+    encoder_file,
+    model,
+    pooled,
+    random_numbers,
+)
 
 from wg_common.nets.encoder import onnx_file
-from wg_common.nets.encoder.onnx_file import ImageInput, OnnxEncoder
-from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError, WgError
-from wg_core.wire import canonical
-
-SIDE = 32
-IMAGES = ImageInput(pixels=SIDE, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+from wg_common.nets.encoder.onnx_file import OnnxTrunk
+from wg_core.errors import ConfigError, DecodeError, VerificationError, WgError
 
 
-def model(
-    nodes: Sequence[Any],
-    *,
-    shape: Sequence[int | str] = (1, 3, SIDE, SIDE),
-    kind: int = TensorProto.FLOAT,
-    stored: Sequence[Any] = (),
-    opsets: Sequence[tuple[str, int]] = (("", 17),),
-    inputs: Sequence[str] = ("x",),
-) -> Any:
-    graph = helper.make_graph(
-        list(nodes),
-        "g",
-        [helper.make_tensor_value_info(name, kind, list(shape)) for name in inputs],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        initializer=list(stored),
-    )
-    found = helper.make_model(graph, opset_imports=[helper.make_opsetid(*one) for one in opsets])
-    found.ir_version = 8
-    return found
+def load(graph: Any, **changes: Any) -> OnnxTrunk:
+    return encoder_file(graph, **changes).from_settings({})
 
 
-def pooled() -> list[Any]:
-    return [
-        helper.make_node("AveragePool", ["x"], ["p"], kernel_shape=[8, 8], strides=[8, 8]),
-        helper.make_node("Flatten", ["p"], ["y"]),
-    ]
-
-
-def constant(name: str, value: Any) -> Any:
-    return numpy_helper.from_array(np.asarray(value), name)
-
-
-def load(tmp_path: Path, found: Any, **changes: Any) -> OnnxEncoder:
-    path = tmp_path / "encoder.onnx"
-    data = found if isinstance(found, bytes) else found.SerializeToString()
-    path.write_bytes(data)
-    given = {"sha256": canonical.sha256_hex(data), "name": "own", "images": IMAGES, **changes}
-    return OnnxEncoder(path, **given)
-
-
-def run(encoder: OnnxEncoder, record: NDArray[np.uint8]) -> NDArray[np.float32]:
+def run(encoder: OnnxTrunk, record: NDArray[np.uint8]) -> NDArray[np.float32]:
     found: NDArray[np.float32] = encoder(encoder.prepare([record])).numpy()
     return found
 
 
-def test_images_enter_as_stated_and_rows_have_length_one(tmp_path: Path) -> None:
-    encoder = load(tmp_path, model(pooled(), shape=("n", 3, SIDE, SIDE)))
+def test_images_enter_as_stated_and_rows_have_length_one() -> None:
+    encoder = load(model(pooled(), shape=("n", 3, SIDE, SIDE)))
     record = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     x = record.astype(np.float64).transpose(2, 0, 1) / 255
-    x = (x - np.array(IMAGES.mean)[:, None, None]) / np.array(IMAGES.std)[:, None, None]
+    x = (x - np.array(MEAN)[:, None, None]) / np.array(STD)[:, None, None]
     expected = x.reshape(3, 4, 8, 4, 8).mean(axis=(2, 4)).ravel()
     np.testing.assert_allclose(run(encoder, record)[0], expected / np.linalg.norm(expected), 1e-4)
     assert encoder.width == 48
 
 
 @pytest.mark.parametrize("tokens", [False, True])
-def test_maps_are_averaged_and_of_tokens_the_first_is_taken(tmp_path: Path, tokens: bool) -> None:
+def test_maps_are_averaged_and_of_tokens_the_first_is_taken(tokens: bool) -> None:
     nodes = [helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[8, 8], strides=[8, 8])]
     stored = []
     if tokens:  # [1, 3, 4, 4] -> [1, 3, 16]: three tokens
         nodes[0].output[0] = "p"
         stored = [constant("s", np.array([1, 3, 16], np.int64))]
         nodes.append(helper.make_node("Reshape", ["p", "s"], ["y"]))
-    encoder = load(tmp_path, model(nodes, stored=stored))
+    encoder = load(model(nodes, stored=stored))
     assert encoder.width == (16 if tokens else 3)
 
 
-def test_another_file_is_refused_before_anything_parses_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_file_is_refused_before_anything_parses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_file, "check_graph", lambda *_: pytest.fail("parsed"))
     with pytest.raises(VerificationError, match="SHA-256"):
-        load(tmp_path, model(pooled()), sha256="0" * 64)
-
-
-def test_a_missing_file_and_a_huge_one_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        OnnxEncoder(tmp_path / "none.onnx", "0" * 64, "own", IMAGES)
-    monkeypatch.setattr(onnx_file, "FILE_LIMIT", 100)
-    with pytest.raises(DataError, match="at most 100"):
-        load(tmp_path, model(pooled()))
+        load(model(pooled()), sha256="0" * 64)
 
 
 def _external() -> Any:
@@ -159,10 +116,6 @@ def _function() -> Any:
     return found
 
 
-def _random() -> Any:
-    return model([helper.make_node("RandomNormalLike", ["x"], ["y"])])
-
-
 HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
     "no ONNX": (lambda: b"\xff" * 64, "not an ONNX file"),
     "empty": (lambda: b"", "nodes"),
@@ -173,7 +126,7 @@ HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
     "loop": (_loop, "'Loop' is not taken"),
     "graph in an operator": (_graph_in_a_harmless_operator, "holds a graph"),
     "function": (_function, "functions"),
-    "randomness": (_random, "'RandomNormalLike' is not taken"),
+    "randomness": (random_numbers, "'RandomNormalLike' is not taken"),
     "two inputs": (lambda: model(pooled(), inputs=("x", "z")), "2 inputs"),
     "other side": (lambda: model(pooled(), shape=(1, 3, 64, 64)), "expected float32"),
     "other channels": (lambda: model(pooled(), shape=(1, 4, SIDE, SIDE)), "expected float32"),
@@ -185,33 +138,33 @@ HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_files_are_refused_by_name(tmp_path: Path, name: str) -> None:
+def test_hostile_files_are_refused_by_name(name: str) -> None:
     make, message = HOSTILE[name]
     with pytest.raises(DecodeError, match=message):
-        load(tmp_path, make())
+        load(make())
 
 
-def test_a_file_cut_off_anywhere_is_refused_or_of_no_harm(tmp_path: Path) -> None:
+def test_a_file_cut_off_anywhere_is_refused_or_of_no_harm() -> None:
     data = model(pooled()).SerializeToString()
     for end in range(0, len(data), 7):
         with pytest.raises(WgError):
-            load(tmp_path, data[:end])
+            load(data[:end])
 
 
-def test_features_that_are_not_finite_are_refused_at_first_sight(tmp_path: Path) -> None:
+def test_features_that_are_not_finite_are_refused_at_first_sight() -> None:
     nodes = [
         *pooled()[:1],
         helper.make_node("Flatten", ["p"], ["f"]),
         helper.make_node("Log", ["f"], ["y"]),
     ]  # of negative numbers
     with pytest.raises(DecodeError, match="not finite"):
-        load(tmp_path, model(nodes))
+        load(model(nodes))
 
 
-def test_too_many_features_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_features_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_file, "WIDTH_LIMIT", 47)
     with pytest.raises(DecodeError, match="48 features, expected 1 to 47"):
-        load(tmp_path, model(pooled()))
+        load(model(pooled()))
 
 
 def _bomb(numbers: int) -> Any:
@@ -228,15 +181,13 @@ def _bomb(numbers: int) -> Any:
     )
 
 
-def test_a_file_that_unfolds_in_memory_is_stopped(tmp_path: Path) -> None:
-    assert load(tmp_path, _bomb(1 << 10)).width == 48
+def test_a_file_that_unfolds_in_memory_is_stopped() -> None:
+    assert load(_bomb(1 << 10)).width == 48
     with pytest.raises(DecodeError, match="ONNX Runtime"):
-        load(tmp_path, _bomb(1 << 33))
+        load(_bomb(1 << 33))
 
 
-def test_an_image_that_takes_too_long_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_image_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     side = 1024
     nodes = [
         *pooled()[:1],
@@ -250,4 +201,28 @@ def test_an_image_that_takes_too_long_is_stopped(
     ]
     monkeypatch.setattr(onnx_file, "SECONDS_LIMIT", 0.05)
     with pytest.raises(ConfigError, match=r"takes more than 0\.05 s"):
-        load(tmp_path, model(nodes, stored=[constant("s", np.array([side, side], np.int64))]))
+        load(model(nodes, stored=[constant("s", np.array([side, side], np.int64))]))
+
+
+def test_layout_range_and_output_are_as_stated() -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["y"], axes=[1, 2], keepdims=0),
+        helper.make_node("ReduceMax", ["x"], ["z"], axes=[1, 2], keepdims=0),
+    ]
+    graph = model(nodes, shape=(1, SIDE, SIDE, 3))
+    graph.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
+    changes: dict[str, Any] = {"layout": "nhwc", "largest": 255.0, "output": "z"}
+    encoder = load(graph, **changes, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    record = np.zeros((SIDE, SIDE, 3), np.uint8)
+    record[3, 4] = 30, 40, 0
+    np.testing.assert_allclose(run(encoder, record)[0], [0.6, 0.8, 0.0], atol=1e-6)
+    with pytest.raises(DecodeError, match="no output 'q'; there are y, z"):
+        load(graph, **(changes | {"output": "q"}))
+
+
+def test_values_that_are_not_finite_count_as_zeros() -> None:
+    nodes = [*pooled(), helper.make_node("Sqrt", ["f"], ["y"])]  # NaN below the mean
+    nodes[1].output[0] = "f"
+    encoder = load(model(nodes), mean=(0.05,) * 3, std=(1.0,) * 3)
+    assert not run(encoder, np.zeros((SIDE, SIDE), np.uint8)).any()
+    assert run(encoder, np.full((SIDE, SIDE), 255, np.uint8)).all()

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.client.conftest import LABELS, MakePlant, waves, write_npz
-from tests.client.data.test_local_encoder import chosen
+from tests.client.conftest import LABELS, MakePlant, write_npz
 from tests.client.fleet.test_enrolment import Server, certificate, pem
+from tests.common.nets.onnx_models import WIDTH, encoder_file, random_numbers, with_further
 
 from wg_client.cli.main import group
 from wg_client.data import plant as plants
@@ -24,6 +23,7 @@ from wg_client.fleet import encoder_about, reenrolment
 from wg_client.fleet.initialise import DataChoice, initialise
 from wg_common.nets.encoder import package as packages
 from wg_core import cli
+from wg_core import snapshot as snapshots
 from wg_core.connection import transport
 from wg_core.errors import (
     ConfigError,
@@ -84,7 +84,8 @@ def server(home: ClientHome, encoder_package: bytes, monkeypatch: pytest.MonkeyP
 @pytest.fixture(scope="session")
 def other_package(encoder_package: bytes) -> bytes:
     """Another encoder, good as well."""
-    tensors, metadata = packages.unpack(encoder_package)
+    contents = packages.unpack(encoder_package)
+    tensors, metadata = contents.tensors, contents.metadata
     changed = {name: tensor.astype(float) for name, tensor in tensors.items()}
     return packages.pack(changed["mean"], changed["projection"] * 0.5, changed["local"], metadata)
 
@@ -148,7 +149,8 @@ def test_another_hash_is_refused_before_the_token_is_spent(
 def test_an_encoder_that_could_overflow_is_not_kept(
     home: ClientHome, server: Enrolling, data: Path, encoder_package: bytes, empty: bool
 ) -> None:
-    tensors, metadata = packages.unpack(encoder_package)
+    contents = packages.unpack(encoder_package)
+    tensors, metadata = contents.tensors, contents.metadata
     wide = {name: tensor.astype(float) for name, tensor in tensors.items()}
     hostile = packages.pack(wide["mean"], wide["projection"] * 1e30, wide["local"], metadata)
     server.hand_out(hostile)
@@ -173,36 +175,31 @@ def test_an_encoder_for_other_records_is_not_kept(
     assert not home.encoder.exists() and not home.config.exists()
 
 
-def test_a_local_encoder_is_tried_before_the_token_is_spent(
-    home: ClientHome, server: Enrolling, data: Path, tmp_path: Path
+def test_the_encoder_brings_its_trunks_and_each_file_is_tried_first(
+    home: ClientHome, server: Enrolling, data: Path, encoder_package: bytes
 ) -> None:
-    good = chosen(tmp_path)
-    other = dataclasses.replace(good, sha256="0" * 64)
-    choice = DataChoice(path=data, local_encoder=other)
-    with pytest.raises(VerificationError, match="SHA-256"):
-        initialise(home, server.token, choice, PrivacyConfig())
-    assert server.asked == [] and not home.config.exists()
-    choice = dataclasses.replace(choice, local_encoder=good)
-    config, frozen = initialise(home, server.token, choice, PrivacyConfig())
-    assert config.data.local_encoder == good
-    assert frozen.snapshot.manifest.local_encoder == good.pin
+    package = with_further(encoder_package, encoder_file(width=WIDTH))
+    server.hand_out(package)
+    server.promised = _hash(package)
+    config = _init(home, server, data)
+    assert config.data.encoder == _hash(package)
+    about = encoder_about.about(package)
+    assert about.trunks == ("efficientnet-lite0-two-scales", "pooled (MIT)")
+    blocks = packages.unpack(package).local_blocks
+    frozen = snapshots.current(home)
+    assert blocks[-1] == WIDTH
+    assert frozen.features().shape[1] == frozen.manifest.scaled + sum(blocks)
 
 
-def test_a_plant_of_windows_learns_on_their_course_too(
-    home: ClientHome, server: Enrolling, window_encoder: bytes, tmp_path: Path
+def test_an_encoder_whose_file_is_hostile_is_not_kept(
+    home: ClientHome, server: Enrolling, data: Path, encoder_package: bytes
 ) -> None:
-    server.hand_out(window_encoder)
-    server.promised = _hash(window_encoder)
-    path, rng = tmp_path / "windows.npz", np.random.default_rng(2)
-    x = np.concatenate([waves(rng, label, 2) for label in range(3)])
-    np.savez(path, x=x, y=np.repeat(range(3), 2), classes=np.array(LABELS))
-    config, frozen = initialise(home, server.token, DataChoice(path=path), PrivacyConfig())
-    course = config.data.local_encoder
-    assert course is not None and course.name == "window-course-2"
-    assert configuration.load(home) == config
-    assert frozen.snapshot.manifest.local_encoder == course.pin
-    kept = frozen.snapshot.features()[:, -32:].reshape(6, 2, 16)
-    np.testing.assert_allclose(kept.mean(axis=2), x.mean(axis=2), atol=0.05)
+    hostile = with_further(encoder_package, encoder_file(random_numbers(), width=WIDTH))
+    server.hand_out(hostile)
+    server.promised = _hash(hostile)
+    with pytest.raises(DecodeError, match="'RandomNormalLike' is not taken"):
+        _init(home, server, data)
+    assert not home.encoder.exists() and not home.config.exists()
 
 
 class Terminal(io.StringIO):
@@ -305,7 +302,8 @@ def test_a_new_encoder_that_could_overflow_replaces_nothing(
     home: ClientHome, server: Enrolling, data: Path, encoder_package: bytes
 ) -> None:
     first = _init(home, server, data)
-    tensors, metadata = packages.unpack(encoder_package)
+    contents = packages.unpack(encoder_package)
+    tensors, metadata = contents.tensors, contents.metadata
     wide = {name: tensor.astype(float) for name, tensor in tensors.items()}
     hostile = packages.pack(wide["mean"], wide["projection"], wide["local"] * 1e30, metadata)
     server.hand_out(hostile)
@@ -346,7 +344,8 @@ def test_a_token_that_names_no_whole_hash_is_refused(server: Enrolling) -> None:
 
 @pytest.mark.parametrize("sources", ["7", "[7]", '["a\\u001b[2J"]', "[" * 9999, '[""]', "{}", "no"])
 def test_sources_that_cannot_be_shown_are_refused(encoder_package: bytes, sources: str) -> None:
-    tensors, metadata = packages.unpack(encoder_package)
+    contents = packages.unpack(encoder_package)
+    tensors, metadata = contents.tensors, contents.metadata
     wide = [tensors[name].astype(float) for name in packages.TENSORS]
     package = packages.pack(wide[0], wide[1], wide[2], {**metadata, "sources": sources})
     with pytest.raises(DecodeError, match="sources"):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from wg_common.nets.encoder.trunk import trunk_of
+from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import ConfigError, DataError
 from wg_core.settings import parse
 from wg_server.site.home import ServerHome
@@ -25,11 +27,14 @@ sources: [{kind: procedural, families: 2, sites: 2, per_class: 8, only: digits}]
 """
 
 
-def _missing(tmp_path: Path) -> list[tuple[Sequence[TaskSpec], int, str, Mapping[str, str]]]:
+def _missing(
+    tmp_path: Path,
+) -> list[tuple[Sequence[TaskSpec], int, str, TrunkChoice, Mapping[str, str]]]:
     """Jobs of which the fourth cannot be done."""
     good = tasks(parse(PLAN, ZooPlan, "plan"))[:1]
     bad = [dataclasses.replace(good[0], kind="npz", path=str(tmp_path / "no.npz"))]
-    return [(bad if number == 3 else good, 2, "images", {"pixels": "64"}) for number in range(6)]
+    choice, settings = trunk_of("images").choice(), {"pixels": "64"}
+    return [(bad if n == 3 else good, 2, "images", choice, settings) for n in range(6)]
 
 
 # Functions of a test module cannot be found by another process; those of the library can.

@@ -17,7 +17,7 @@ from wg_common.inference.discriminants import principal
 from wg_common.modalities.images import Images
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.package import VERSION
-from wg_common.nets.encoder.trunk import EncoderTrunk, trunk_of
+from wg_common.nets.encoder.trunk import TrunkKind, trunk_of
 from wg_core.errors import DataError
 from wg_core.privacy.schema import CLIP_RADIUS, DIMENSION
 
@@ -39,6 +39,7 @@ def fit_encoder(
     dimension: int = DIMENSION,
     settings: Mapping[str, str] | None = None,
     sources: Sequence[str] = (),
+    trunks: Sequence[TrunkKind] = (),
 ) -> bytes:
     """Fit the projection on public records, and pack it.
 
@@ -51,17 +52,21 @@ def fit_encoder(
         dimension: Number of features d.
         settings: That ``raw`` was computed with; None for the usual ones.
         sources: Names of the public sources, for the package's metadata.
+        trunks: Of the encoder; ``raw`` is of the first. None: the usual one.
 
     Returns:
         The encoder package.
 
     Raises:
-        DataError: Fewer records than features.
+        DataError: Fewer records than features, or a trunk with fewer than ``dimension``.
         DecodeError: No such modality.
     """
     if len(raw) < 2 * dimension:
         raise DataError(f"encoder: {len(raw)} public {modality}, expected at least {2 * dimension}")
-    trunk = trunk_of(modality)
+    kinds = tuple(trunks) or (trunk_of(modality),)
+    trunk = kinds[0]
+    if trunk.width < dimension:
+        raise DataError(f"trunk {trunk.label}: {trunk.width} features, {dimension} are released")
     x = raw.astype(np.float64)
     mean = x.mean(axis=0)
     _, index = np.unique(groups, return_inverse=True)
@@ -81,11 +86,11 @@ def fit_encoder(
     projection = scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
     local = scaled(x, mean, local, trunk.local_norm, 0.5)
     metadata = _metadata(modality, trunk, settings, sources)
-    return packages.pack(mean, projection, local, metadata)
+    return packages.pack(mean, projection, local, metadata, kinds)
 
 
 def local_directions(
-    raw: NDArray[np.float32], trunk: type[EncoderTrunk]
+    raw: NDArray[np.float32], trunk: TrunkKind
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Local directions fitted on one data set, without labels, as ``fit_encoder`` fits them.
 
@@ -124,7 +129,7 @@ def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Flo
 
 def _metadata(
     modality: str,
-    trunk: type[EncoderTrunk],
+    trunk: TrunkKind,
     settings: Mapping[str, str] | None,
     sources: Sequence[str],
 ) -> dict[str, str]:

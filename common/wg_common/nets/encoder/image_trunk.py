@@ -27,11 +27,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import ENCODER_PIXELS
 from wg_common.nets.encoder import published_weights
-from wg_common.nets.encoder.trunk import EncoderTrunk
+from wg_common.nets.encoder.trunk import NamedTrunk
 from wg_core.errors import DecodeError
 
-NAME = "efficientnet-lite0"
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 STAGES = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}
 """Blocks after which the trunk is read, and their channels."""
 MAPS = (4, 10)  # Blocks whose maps say where in an image something is
@@ -51,19 +49,14 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Stages(nn.Module):
-    """EfficientNet-Lite0 without its classifier. Frozen; convolutions and norms are fused.
-
-    Args:
-        net: Another network of its family, of which ``last`` alone is read.
-    """
+    """EfficientNet-Lite0 without its classifier. Frozen; convolutions and norms are fused."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: Any = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if net is None:
-            net = imagenet()
+        net = imagenet()
         self.stem = _plain(fuse_conv_bn_eval(net._conv_stem, net._bn0))
         self.blocks = nn.ModuleList(_fuse(block) for block in net._blocks)
         self.head = _plain(fuse_conv_bn_eval(net._conv_head, net._bn1))
@@ -82,13 +75,6 @@ class Stages(nn.Module):
                 columns += statistics(x)
         return torch.cat([*columns, self._leave(x)], dim=1)
 
-    def last(self, images: Tensor) -> Tensor:
-        """Mean of the last map of images ``[n, 3, p, p]``, 0 to 255: ``[n, LAST]``."""
-        x = self.enter(images)
-        for block in self.blocks:
-            x = block(x)
-        return self._leave(x)
-
     def enter(self, images: Tensor) -> Tensor:
         """What the first block sees of images ``[n, 3, p, p]``, 0 to 255."""
         x = (images / 255.0 - self.mean) / self.std
@@ -98,10 +84,10 @@ class Stages(nn.Module):
         return F.relu6(self.head(x), inplace=True).mean(dim=(2, 3))
 
 
-class Trunk(EncoderTrunk):
+class Trunk(NamedTrunk):
     """One EfficientNet-Lite0 at two scales."""
 
-    label = f"{NAME}-two-scales"
+    label = f"{published_weights.NAME}-two-scales"
     width = WIDTH
     batch = 16
     devices = True
@@ -116,7 +102,7 @@ class Trunk(EncoderTrunk):
     @classmethod
     def digest(cls) -> str:
         """SHA-256 of ImageNet's weights, hex."""
-        return WEIGHTS_SHA256
+        return published_weights.SHA256
 
     @classmethod
     def reading(cls) -> NDArray[np.float64]:
@@ -124,7 +110,7 @@ class Trunk(EncoderTrunk):
 
         Its rows lose their mean: what moves all logits alike tells no classes apart.
         """
-        rows = _weights()["_fc.weight"].double().numpy()  # [1000, LAST]
+        rows = published_weights.load()["_fc.weight"].double().numpy()  # [1000, LAST]
         matrix = np.zeros((WIDTH, STAGES_WIDTH + _CLASSES))
         matrix[:STAGES_WIDTH, :STAGES_WIDTH] = np.eye(STAGES_WIDTH)
         matrix[STAGES_WIDTH:, STAGES_WIDTH:] = (rows - rows.mean(axis=0)).T
@@ -340,12 +326,7 @@ def _plain(conv: Any) -> nn.Module:
 
 def imagenet() -> Any:
     """The network with ImageNet's weights; errors as of ``published_weights.load``."""
-    return published_weights.network(NAME, _weights())
-
-
-def _weights() -> dict[str, Tensor]:
-    """The pinned weights; errors as of ``published_weights.load``."""
-    return published_weights.load(NAME, WEIGHTS_SHA256)
+    return published_weights.network(published_weights.load())
 
 
 TRUNK = Trunk

@@ -13,7 +13,8 @@ Beside these few numbers, which are made to be released, a record has many *loca
 never leaves a plant: the released ones, and the leading directions of the raw features. They cost
 no privacy, and local learning on them is five to eight points more accurate.
 A third kind has no public scale, and is scaled by each plant: what a trunk reads beside or in front
-of the projection (``EncoderTrunk.read``).
+of the projection (``EncoderTrunk.read``), and what further trunks of the fleet see, of which
+nothing is released.
 
 The package is a safetensors file; its SHA-256 is the encoder's id, and it names the trunk's
 weights by hash. Nothing private ever enters: a plant receives the package when it enrols.
@@ -22,7 +23,7 @@ weights by hash. Nothing private ever enters: a plant receives the package when 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,10 +35,8 @@ from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
-from wg_common.nets.encoder.local_encoder import LocalEncoder
-from wg_common.nets.encoder.trunk import EncoderTrunk, Records, trunk_of
+from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
 from wg_core.privacy.schema import CLIP_RADIUS
-from wg_core.site.encoder_names import loudness_of
 from wg_core.wire import canonical
 
 
@@ -94,7 +93,7 @@ class Encoder:
         clip_radius: L2 norm that no released feature vector exceeds.
         settings: Of the trunk, as they stand in the package.
         module: The network.
-        beside: A plant's local encoder; its features are the last of the local ones.
+        further: Trunks that nothing is released of; their features are the last of the local ones.
     """
 
     id: str
@@ -106,32 +105,15 @@ class Encoder:
     clip_radius: float
     settings: Mapping[str, str]
     module: EncoderModule
-    beside: LocalEncoder | None = None
-
-    @property
-    def loudness(self) -> tuple[float, ...]:
-        """Of each of ``local_blocks``, see ``feature_scaling``."""
-        if self.beside is None:
-            return (1.0,) * len(self.local_blocks)
-        return (1.0,) * (len(self.local_blocks) - 1) + (loudness_of(self.beside.name),)
-
-    def with_beside(self, local_encoder: LocalEncoder | None) -> Encoder:
-        """This encoder with a plant's local one; nothing of what it releases changes."""
-        if local_encoder is None:
-            return self
-        return replace(
-            self,
-            local_blocks=(*self.local_blocks, local_encoder.width),
-            local_dimension=self.local_dimension + local_encoder.width,
-            beside=local_encoder,
-        )
+    further: tuple[EncoderTrunk, ...] = ()
 
     def encode(self, records: Records) -> NDArray[np.float32]:
         """Features to be released, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
 
         Arguments, guarantee and errors as of ``encode_local``.
         """
-        return self._run(self.module.released, records, self.dimension, batch=1)
+        run, trunk = self.module.released, self.module.trunk
+        return self._run(run, trunk, records, self.dimension, batch=1)
 
     def encode_local(self, records: Records) -> NDArray[np.float32]:
         """Local features of records, each computed by itself.
@@ -148,43 +130,34 @@ class Encoder:
         Raises:
             DataError: A record has another type or shape, or is of another modality.
         """
-        return self._local(records, batch=1)
+        return self._local(records, alone=True)
 
     def encode_batched(self, records: Records) -> NDArray[np.float32]:
         """Local features of records of which nothing is released: public ones, and predictions.
 
-        Where the trunk runs batches: equal to ``encode_local`` within rounding, and for images four
+        Where a trunk runs batches: equal to ``encode_local`` within rounding, and for images four
         times as fast. Errors as of ``encode_local``.
         """
-        return self._local(records, batch=self.module.trunk.batch)
+        return self._local(records, alone=False)
 
-    def _local(self, records: Records, *, batch: int) -> NDArray[np.float32]:
-        width = self.local_dimension - (0 if self.beside is None else self.beside.width)
-        shared = self._run(self.module, records, width, batch=batch)
-        if self.beside is None:
-            return shared
-        further = self.encode_beside(records, batch=batch)
-        return np.concatenate([shared, further], axis=1)
-
-    def encode_beside(self, records: Records, *, batch: int = 1) -> NDArray[np.float32]:
-        """Features of the local encoder alone, float32 ``[n, w]``; errors as of ``encode_local``.
-
-        Guarantee as of ``encode_local``, with a batch of 1.
-        """
-        local = self.beside
-        if local is None:
-            return np.zeros((len(records), 0), np.float32)
-        batch_size = min(batch, local.batch)
-        return self._run(local, records, local.width, batch=batch_size, prepare=local.prepare)
+    def _local(self, records: Records, *, alone: bool) -> NDArray[np.float32]:
+        trunk = self.module.trunk
+        width = self.local_dimension - sum(_local_width(trunk) for trunk in self.further)
+        batch = 1 if alone else trunk.batch
+        parts = [self._run(self.module, trunk, records, width, batch=batch)]
+        for trunk in self.further:
+            batch = 1 if alone else trunk.batch
+            parts.append(self._run(trunk.local, trunk, records, _local_width(trunk), batch=batch))
+        return np.concatenate(parts, axis=1)
 
     def _run(
         self,
         run: Callable[[Tensor], Tensor],
+        trunk: EncoderTrunk,
         records: Records,
         width: int,
         *,
         batch: int,
-        prepare: Callable[[Sequence[Record]], Tensor] | None = None,
     ) -> NDArray[np.float32]:
         """Features, of which what is not finite counts as 0, as ``privacy.exact`` has it.
 
@@ -194,7 +167,7 @@ class Encoder:
         device = self.module.mean.device
         features = _in_batches(
             lambda prepared: run(prepared.to(device)),
-            prepare or self.module.trunk.prepare,
+            trunk.prepare,
             records,
             width,
             modality=self.modality,
@@ -203,54 +176,30 @@ class Encoder:
         return np.where(np.isfinite(features), features, np.float32(0))
 
 
+def _local_width(trunk: EncoderTrunk) -> int:
+    return sum(trunk.local_blocks) or trunk.width
+
+
 def raw_features(
-    records: Records, *, modality: str = Images.name, settings: Mapping[str, str] | None = None
+    records: Records,
+    *,
+    modality: str = Images.name,
+    settings: Mapping[str, str] | None = None,
+    trunk: TrunkKind | None = None,
 ) -> NDArray[np.float32]:
     """Raw trunk features ``[n, WIDTH]`` of public records, for ``fit.fit_encoder``.
 
     Args:
         settings: Of the trunk; None for the usual ones.
+        trunk: None: the usual one.
 
     Raises:
         DataError: A record has another type or shape.
         DecodeError: No such modality, or a setting is out of range.
     """
-    kind = trunk_of(modality)
-    trunk = kind.from_settings(kind.settings() if settings is None else settings)
-    return _in_batches(
-        trunk, trunk.prepare, records, kind.width, modality=modality, batch=kind.batch
-    )
-
-
-def unfitted_encoder(modality: str, dimension: int, records: Records = ()) -> Encoder:
-    """The usual trunk of a modality, without any package: what is fitted on public data is zero.
-
-    Local features that a plant scales by itself are those of every encoder on this trunk. Of the
-    others only their number is right; nothing may be released of them. A trunk that has no others
-    gets its local directions from ``records`` instead of public ones: they keep the distances
-    between raw features, as a fitted encoder's do.
-
-    Args:
-        dimension: Number d of features that an encoder would release.
-        records: Of the modality; needed where the trunk has no ``local_blocks``.
-
-    Raises:
-        DataError: A record has another type or shape.
-        DecodeError: No such modality.
-        ConfigError: The trunk is not installed.
-    """
-    kind = trunk_of(modality)
-    trunk = kind.from_settings(kind.settings())
-    mean, local = torch.zeros(kind.width), torch.zeros(kind.width, kind.directions)
-    if not kind.local_blocks and len(records):
-        from wg_common.nets.encoder import fit  # scipy: what only encodes needs none
-
-        raw = raw_features(records, modality=modality)
-        centre, directions = fit.local_directions(raw, kind)
-        mean = torch.from_numpy(centre)
-        local[:, : directions.shape[1]] = torch.from_numpy(directions)
-    module = EncoderModule(trunk, mean, torch.zeros(kind.width, dimension), local).eval()
-    return _encoder("", modality, module, kind.settings())
+    kind = trunk_of(modality) if trunk is None else trunk
+    run = kind.from_settings(kind.settings() if settings is None else settings)
+    return _in_batches(run, run.prepare, records, kind.width, modality=modality, batch=kind.batch)
 
 
 def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
@@ -266,23 +215,35 @@ def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
         VerificationError: It could overflow on a record; see ``encoder_package``.
         ConfigError: The trunk that it names is not installed.
     """
-    tensors, metadata = packages.unpack(data)
-    name = packages.modality_of(metadata)
-    kind = trunk_of(name)
+    contents = packages.unpack(data)
+    metadata, (kind, *others) = contents.metadata, contents.kinds
     trunk = kind.from_settings(metadata)
-    packages.check_range(tensors, trunk.bounds())
-    parts = [torch.from_numpy(tensors[part]) for part in packages.TENSORS]
+    packages.check_range(contents.tensors, trunk.bounds())
+    parts = [torch.from_numpy(contents.tensors[part]) for part in packages.TENSORS]
     module = EncoderModule(trunk, *parts).eval().to(device if kind.devices else "cpu")
-    settings = {key: metadata[key] for key in kind.settings()}
-    return _encoder(canonical.sha256_hex(data), name, module, settings)
+    further = tuple(other.from_settings(other.settings()) for other in others)
+    return assembled(
+        canonical.sha256_hex(data),
+        packages.modality_of(metadata),
+        module,
+        {key: metadata[key] for key in kind.settings()},
+        further,
+    )
 
 
-def _encoder(
-    identity: str, modality: str, module: EncoderModule, settings: Mapping[str, str]
+def assembled(
+    identity: str,
+    modality: str,
+    module: EncoderModule,
+    settings: Mapping[str, str],
+    further: tuple[EncoderTrunk, ...] = (),
 ) -> Encoder:
+    """An encoder of its parts; arguments as of ``Encoder``."""
     dimension = module.projection.shape[1]
     scaled = dimension + module.local.shape[1]
     blocks = module.trunk.local_blocks
+    for trunk in further:
+        blocks += trunk.local_blocks or (trunk.width,)
     return Encoder(
         id=identity,
         modality=modality,
@@ -293,6 +254,7 @@ def _encoder(
         clip_radius=CLIP_RADIUS,
         settings=settings,
         module=isolation.aligned(module),
+        further=tuple(isolation.aligned(trunk.eval()) for trunk in further),
     )
 
 

@@ -1,6 +1,7 @@
-"""A local encoder from an ONNX file that a plant's owner names by its SHA-256.
+"""A trunk from an ONNX file that the operator names by its SHA-256.
 
-The file is hostile until its hash is the confirmed one, and is bounded even then: a confirmed hash
+The file is hostile, at the server until its hash is the one that the plan states and at a plant
+until its owner confirms the package that holds it; and it is bounded even then: a confirmed hash
 says which file, not that it is harmless. In this order:
 
 1. At most ``FILE_LIMIT`` bytes are read, once; the hash is taken of these bytes before anything
@@ -9,22 +10,26 @@ says which file, not that it is harmless. In this order:
    operator (which a library beside the file would have to bring), no loop, branch or function
    (whose work is not in the file's size), no randomness, text or training. Tensors lie in the
    file: one that names another file is refused.
-3. Tensors at work share ``ARENA_LIMIT`` bytes, and an image may take ``SECONDS_LIMIT`` seconds;
-   ONNX Runtime ends what takes more. A first image is run before anything is believed.
+3. A process of its own with a bound on memory and time loads it first and runs it on made-up images
+   (``trial``), before any other process does.
+4. Tensors at work share ``ARENA_LIMIT`` bytes, and an image may take ``SECONDS_LIMIT`` seconds;
+   ONNX Runtime ends what takes more.
 
-Input: one float32 tensor ``[1, 3, p, p]`` or with a free batch. Output: the first one. ``[1, w]``
-is taken as it is, of ``[1, tokens, w]`` the first token (where vision transformers put what they
-say of the whole image), of ``[1, w, h, h]`` the mean over space. *Guarantee.* Features depend on
-record and file alone: one image at a time, one thread. Not guaranteed: equal bits on another kind
-of processor or another version of ONNX Runtime; that bugs of ONNX Runtime's parser do no harm,
-which is what the hash is for.
+Input: one float32 tensor ``[1, 3, p, p]``, or ``[1, p, p, 3]``, or with a free batch. Output:
+``[1, w]`` is taken as it is, of ``[1, tokens, w]`` the first token (where vision transformers put
+what they say of the whole image), of a map the mean over space. Each row is divided by its length.
+So no raw feature of any image is above 1, whatever the network gives, and one that is not finite
+counts as zeros. *Guarantee.* Features depend on record and file alone: one image at a time, one
+thread. Not guaranteed: equal bits on another kind of processor or another version of ONNX Runtime;
+that bugs of ONNX Runtime's parser do no harm, which is what the hash is for.
 """
 
+from __future__ import annotations
+
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,16 +38,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common.modalities.base import Record, read_file
+from wg_common.modalities.base import Record
 from wg_common.nets.encoder import image_trunk
-from wg_common.nets.encoder.local_encoder import LocalEncoder
+from wg_common.nets.encoder.trunk import EncoderTrunk
+from wg_common.nets.encoder.trunk_choice import WIDTH_LIMIT, TrunkChoice
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import canonical
 
-FILE_LIMIT = 512 << 20  # Bytes of the largest file that is read
+FILE_LIMIT = 96 << 20  # Bytes of the largest file that is read
 ARENA_LIMIT = 2 << 30  # Bytes of tensors at work, the file's own among them
 SECONDS_LIMIT = 10.0  # For one image, by the clock
-WIDTH_LIMIT = 4096  # Most features
 NODE_LIMIT = 20_000  # Most nodes of a graph
 OPERATORS = frozenset(
     name
@@ -67,70 +72,147 @@ _DOMAINS = frozenset({"", "ai.onnx"})
 _EXTRA = "pip install 'weightgate[encoders]'"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageInput:
-    """How images enter a network: ``(x / 255 - mean) / std`` at a fixed side.
+@dataclass(frozen=True, slots=True, eq=False)
+class OnnxFile:
+    """A file and how it is read: see ``trunk.TrunkKind``.
 
     Attributes:
-        pixels: Side of the square.
-        mean: Of red, green, blue.
-        std: Likewise.
+        read_as: How, with the number of its features.
+        data: Its bytes, at most ``FILE_LIMIT``, whose hash is not yet held against ``read_as``.
     """
 
-    pixels: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    read_as: TrunkChoice
+    data: bytes
+    batch: int = 1
+    devices: bool = False
+    whitening: float = 0.25
+    local_norm: float = 2.0
+
+    @property
+    def label(self) -> str:
+        """What the operator calls it."""
+        return self.read_as.name
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.read_as.width
+
+    @property
+    def directions(self) -> int:
+        """As many as of the usual trunk of images, or as there are."""
+        return min(image_trunk.Trunk.directions, self.width)
+
+    @property
+    def local_blocks(self) -> tuple[int, ...]:
+        """The raw features."""
+        return (self.width,)
+
+    def choice(self) -> TrunkChoice:
+        """See ``read_as``."""
+        return self.read_as
+
+    def digest(self) -> str:
+        """Of the file, as the choice states it, hex."""
+        return self.read_as.sha256
+
+    def block_weights(self) -> NDArray[np.float64]:
+        """All alike."""
+        return np.full(self.width, self.width**-0.5)
+
+    def local_weights(self) -> NDArray[np.float64]:
+        """Likewise."""
+        return self.block_weights()
+
+    def reading(self) -> None:
+        """Raw features are read as they are."""
+
+    def settings(self, *, pixels: int = 0) -> dict[str, str]:
+        """None: the choice has all of them."""
+        return {}
+
+    def check_settings(self, metadata: Mapping[str, Any]) -> None:
+        """There is nothing to refuse."""
+
+    def from_settings(self, metadata: Mapping[str, Any]) -> OnnxTrunk:
+        """The network; errors as of ``OnnxTrunk``."""
+        return OnnxTrunk(self.read_as, self.data)
 
 
-class OnnxEncoder(LocalEncoder):
+class OnnxTrunk(EncoderTrunk):
     """See the module.
 
-    Args:
-        sha256: Of its bytes, as the owner confirmed it, hex.
-
     Raises:
-        DataError: The file cannot be read, or is too large.
         ConfigError: A package is missing, or an image takes too long.
-        VerificationError: The file is another one.
+        VerificationError: The file is another one than the choice names.
         DecodeError: It is no network that is taken here.
     """
 
     _mean: Tensor
     _std: Tensor
+    _width: int
 
-    def __init__(self, path: Path, sha256: str, name: str, images: ImageInput) -> None:
+    def __init__(self, choice: TrunkChoice, data: bytes) -> None:
         super().__init__()
-        data = read_file(path, FILE_LIMIT)
-        digest = canonical.sha256_hex(data)
-        if digest != sha256:
-            raise VerificationError(f"{path}: SHA-256 {digest}, client.yaml confirms {sha256}")
-        self.name, self.pixels, self._path = name, images.pixels, path
-        self.shape = images.pixels, images.pixels
-        self.weight_bytes = len(data)
-        check_graph(data, str(path), images.pixels)
-        self._session = _session(data, path)
+        check_hash(choice, data)
+        self.choice = choice
+        check_graph(data, choice)
+        self._session = _session(data, choice.name)
         self._input = self._session.get_inputs()[0].name
-        self._output = self._session.get_outputs()[0].name
-        self._mean = torch.tensor(images.mean).view(1, 3, 1, 1)
-        self._std = torch.tensor(images.std).view(1, 3, 1, 1)
-        features = self._features(self.prepare([_example(images.pixels)]))
-        self.width = features.shape[1]
-        if not 1 <= self.width <= WIDTH_LIMIT:
-            raise DecodeError(f"{path}: {self.width} features, expected 1 to {WIDTH_LIMIT}")
+        self._output = choice.output or self._session.get_outputs()[0].name
+        self._mean = torch.tensor(choice.mean).view(1, 3, 1, 1)
+        self._std = torch.tensor(choice.std).view(1, 3, 1, 1)
+        features = self._features(self.prepare([example(choice.pixels)]))
+        self._width = int(features.shape[1])
+        if not 1 <= self.width <= WIDTH_LIMIT or choice.width not in (0, self.width):
+            wanted = choice.width or f"1 to {WIDTH_LIMIT}"
+            raise DecodeError(f"{choice.name}: {self.width} features, expected {wanted}")
         if not np.isfinite(features).all() or not features.any():
-            raise DecodeError(f"{path}: features of a plain image are not finite, or all zero")
+            raise DecodeError(
+                f"{choice.name}: features of a plain image are not finite, or all zero"
+            )
+
+    @property
+    def label(self) -> str:
+        """What the operator calls it."""
+        return self.choice.name
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self._width
+
+    @property
+    def local_blocks(self) -> tuple[int, ...]:
+        """The raw features."""
+        return (self._width,)
+
+    @property
+    def exports(self) -> bool:
+        """No: ONNX Runtime runs it."""
+        return False
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Images ``[n, 3, p, p]`` as the network sees them."""
-        pixels = image_trunk.prepare(records, self.pixels, mode="bicubic")
-        return (pixels / 255.0 - self._mean) / self._std
+        """An image as the network sees it, ``[1, 3, p, p]`` or ``[1, p, p, 3]``."""
+        pixels = image_trunk.prepare(records, self.choice.pixels, mode="bicubic")
+        batch = (pixels * (self.choice.largest / 255.0) - self._mean) / self._std
+        return batch.permute(0, 2, 3, 1).contiguous() if self.choice.layout == "nhwc" else batch
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Features of one image, ``[1, width]``."""
+        """Features of one image, ``[1, width]``, of length 1."""
         features = self._features(batch)
         if features.shape[1] != self.width:
-            raise DecodeError(f"{self._path}: {features.shape[1]} features, were {self.width}")
-        return F.normalize(torch.from_numpy(features), dim=1)
+            raise DecodeError(f"{self.label}: {features.shape[1]} features, were {self.width}")
+        return torch.nan_to_num(F.normalize(torch.from_numpy(features).double(), dim=1)).float()
+
+    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """The features, which are the one local block, too."""
+        raw = self(records)
+        return raw, (raw,)
+
+    def bounds(self) -> float:
+        """Vectors have unit length, but for rounding."""
+        return 1.01
 
     def _features(self, batch: Tensor) -> NDArray[np.float32]:
         import onnxruntime
@@ -150,25 +232,29 @@ class OnnxEncoder(LocalEncoder):
         except Exception as error:  # ONNX Runtime's errors share no other base
             if over.is_set():
                 raise ConfigError(
-                    f"{self._path}: an image takes more than {SECONDS_LIMIT:g} s here"
+                    f"{self.label}: an image takes more than {SECONDS_LIMIT:g} s here"
                 ) from error
-            raise DecodeError(f"{self._path}: ONNX Runtime: {_short(error)}") from error
+            raise DecodeError(f"{self.label}: ONNX Runtime: {_short(error)}") from error
         finally:
             clock.cancel()
-        return _pooled(output, str(self._path))
+        return _pooled(output, self.choice)
 
 
-def check_graph(data: bytes, source: str, pixels: int) -> None:
+def check_hash(choice: TrunkChoice, data: bytes) -> None:
+    """Refuse another file than the choice names: ``VerificationError``."""
+    digest = canonical.sha256_hex(data)
+    if digest != choice.sha256:
+        raise VerificationError(f"{choice.name}: SHA-256 {digest}, expected {choice.sha256}")
+
+
+def check_graph(data: bytes, choice: TrunkChoice) -> None:
     """Refuse a file that is no plain network of images, without running any of it.
 
-    Args:
-        data: The file's bytes.
-        pixels: Side of the images.
-
     Raises:
-        DecodeError: It is none.
+        DecodeError: It is none, or has no such output.
         ConfigError: The package ``onnx`` is missing.
     """
+    source = choice.name
     try:
         import onnx
     except ImportError as error:
@@ -190,7 +276,10 @@ def check_graph(data: bytes, source: str, pixels: int) -> None:
         _check_tensor(onnx, tensor, source)
     for node in graph.node:
         _check_node(onnx, node, source)
-    _check_input(onnx, graph, source, pixels)
+    if choice.output and choice.output not in {value.name for value in graph.output}:
+        names = ", ".join(value.name[:64] for value in list(graph.output)[:8])
+        raise DecodeError(f"{source}: no output {choice.output!r}; there are {names}")
+    _check_input(onnx, graph, choice)
 
 
 def _check_tensor(onnx: Any, tensor: Any, source: str) -> None:
@@ -212,7 +301,9 @@ def _check_node(onnx: Any, node: Any, source: str) -> None:
             _check_tensor(onnx, tensor, source)
 
 
-def _check_input(onnx: Any, graph: Any, source: str, pixels: int) -> None:
+def _check_input(onnx: Any, graph: Any, choice: TrunkChoice) -> None:
+    source, side = choice.name, choice.pixels
+    expected = [1, 3, side, side] if choice.layout == "nchw" else [1, side, side, 3]
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1 or not graph.output:
@@ -220,16 +311,15 @@ def _check_input(onnx: Any, graph: Any, source: str, pixels: int) -> None:
     kind = inputs[0].type.tensor_type
     sides = [axis.dim_value for axis in kind.shape.dim]  # 0: free
     good = len(sides) == 4 and all(
-        side in (0, want) for side, want in zip(sides, (1, 3, pixels, pixels), strict=True)
+        size in (0, want) for size, want in zip(sides, expected, strict=True)
     )
     if kind.elem_type != onnx.TensorProto.FLOAT or not good:
         raise DecodeError(
-            f"{source}: input of shape {sides}, expected float32 [1, 3, {pixels}, {pixels}]; 0 is"
-            " free"
+            f"{source}: input of shape {sides}, expected float32 {expected}; 0 is free"
         )
 
 
-def _session(data: bytes, path: Path) -> Any:
+def _session(data: bytes, name: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -248,7 +338,7 @@ def _session(data: bytes, path: Path) -> Any:
             disabled_optimizers=["ConstantFolding"],
         )
     except Exception as error:  # ONNX Runtime's errors share no other base
-        raise DecodeError(f"{path}: ONNX Runtime does not take it: {_short(error)}") from error
+        raise DecodeError(f"{name}: ONNX Runtime does not take it: {_short(error)}") from error
 
 
 @cache
@@ -262,13 +352,14 @@ def _bounded_memory() -> None:
     onnxruntime.create_and_register_allocator(memory, limits)
 
 
-def _pooled(output: Any, source: str) -> NDArray[np.float32]:
+def _pooled(output: Any, choice: TrunkChoice) -> NDArray[np.float32]:
     """An output as features ``[1, w]``."""
+    source = choice.name
     if not isinstance(output, np.ndarray) or output.dtype != np.float32:
         kind = getattr(output, "dtype", type(output).__name__)
         raise DecodeError(f"{source}: output of type {kind}, expected float32")
     if output.ndim == 4:
-        output = output.mean(axis=(2, 3))
+        output = output.mean(axis=(2, 3) if choice.layout == "nchw" else (1, 2))
     elif output.ndim == 3:
         output = output[:, 0]
     if output.ndim != 2 or len(output) != 1:
@@ -279,7 +370,7 @@ def _pooled(output: Any, source: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(output, dtype=np.float32)
 
 
-def _example(pixels: int) -> Record:
+def example(pixels: int) -> Record:
     """An image with something in it."""
     ramp = np.broadcast_to(np.linspace(0, 255, pixels).astype(np.uint8), (pixels, pixels))
     return np.stack([ramp, ramp.T, np.full_like(ramp, 128)], axis=2)
@@ -287,3 +378,6 @@ def _example(pixels: int) -> Record:
 
 def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
+
+
+FILE = OnnxFile

@@ -1,12 +1,13 @@
 """The encoder package: its bytes, and what is accepted as one.
 
 A safetensors file of three tensors, with metadata that say what it encodes and name the trunk by
-hash. Its SHA-256 is the encoder's id.
+hash. Trunks that come from files lie in it, too. Its SHA-256 is the encoder's id.
 
 It comes from a server, and sees every record of a plant: so its numbers are bounded before it sees
 one. *Guarantee.* Of an encoder that ``check_range`` accepts, no feature of any valid record, and
 nothing on the way to it, is infinite or NaN. The argument: raw features have bounds that hold for
-every record (``EncoderTrunk.bounds``); the trunks are pinned by hash. A feature
+every record (``EncoderTrunk.bounds``); the trunks are pinned by hash, and rows of one from a file
+have length 1. A feature
 is a sum of terms ``(raw_j - mean_j) p_jk``, and this sum and each partial sum of it is at most
 ``F_k = sum_j (bound_j + |mean_j|) |p_jk|``, whatever the order, but for rounding by a factor of at
 most ``(1 + 2^-24)^(2 width)``. With ``F_k`` at most ``RANGE`` = 1e12 and at most 5,000 columns, the
@@ -15,7 +16,8 @@ divides by at least its radius.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import safetensors
@@ -24,16 +26,78 @@ from numpy.typing import NDArray
 
 from wg_common.modalities.registry import modality
 from wg_common.modalities.texts import Texts
-from wg_common.nets.encoder.trunk import trunk_of
-from wg_core.errors import DecodeError, VerificationError
+from wg_common.nets.encoder.trunk import TrunkKind, file_trunk, trunk_of
+from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
+from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.wire import canonical
 
 VERSION = 1
-PACKAGE_LIMIT = 16 << 20
+PACKAGE_LIMIT = 128 << 20
 RANGE = 1e12  # Largest value that a feature may have for any record before it is clipped
 
 TENSORS = ("mean", "projection", "local")
+
+
+_FILE = "file-"  # Tensors of the bytes of trunks' files, by their place among the trunks
+_CHOICES_LIMIT = 16 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What an encoder package says of itself.
+
+    Attributes:
+        modality: What it encodes.
+        sources: Names of the public data that it says it was fitted on.
+        trunks: What it stands on; the numbers of the first are released.
+    """
+
+    modality: str
+    sources: tuple[str, ...]
+    trunks: tuple[TrunkChoice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """An encoder package, unpacked.
+
+    Attributes:
+        tensors: Those of ``TENSORS``.
+        metadata: As they stand in it.
+        kinds: The trunks; the numbers of the first are released.
+    """
+
+    tensors: dict[str, NDArray[np.float32]]
+    metadata: dict[str, str]
+    kinds: tuple[TrunkKind, ...]
+
+    @property
+    def local_blocks(self) -> tuple[int, ...]:
+        """Sizes of the blocks of local features without a public scale, trunk by trunk."""
+        first, *others = self.kinds
+        blocks = [kind.local_blocks or (kind.width,) for kind in others]
+        return sum(blocks, first.local_blocks)
+
+
+def kinds_of(
+    modality: str, choices: Sequence[TrunkChoice], files: Mapping[str, bytes]
+) -> tuple[TrunkKind, ...]:
+    """The trunks that are chosen; of none the usual one.
+
+    Args:
+        files: Bytes of each choice's ``file``.
+
+    Raises:
+        DecodeError: No such modality.
+        ConfigError: No such trunk, or files are not read for this modality.
+    """
+    return tuple(
+        file_trunk(modality, choice, files[choice.file])
+        if choice.file
+        else trunk_of(modality, choice.name)
+        for choice in choices
+    ) or (trunk_of(modality),)
 
 
 def modality_of(metadata: Mapping[str, str]) -> str:
@@ -51,23 +115,24 @@ def read_modality(data: bytes) -> str:
     Raises:
         DecodeError: The bytes are no encoder package of this version.
     """
-    return modality_of(unpack(data)[1])
+    return modality_of(unpack(data).metadata)
 
 
-def read_about(data: bytes) -> tuple[str, tuple[str, ...]]:
-    """What an encoder package encodes, and on which public sources it says that it was fitted.
+def read_about(data: bytes) -> About:
+    """What an encoder package says of itself.
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.
     """
-    metadata = unpack(data)[1]
+    contents = unpack(data)
     try:
-        sources = json.loads(metadata.get("sources", "[]"))
+        sources = json.loads(contents.metadata.get("sources", "[]"))
     except (ValueError, TypeError, RecursionError) as error:
         raise DecodeError("encoder: sources is no list of names") from error
     if not isinstance(sources, list) or not all(_is_name(source) for source in sources):
         raise DecodeError("encoder: sources is no list of names")
-    return modality_of(metadata), tuple(sources)
+    trunks = _choices(contents.metadata) or (TrunkChoice(name=contents.kinds[0].label),)
+    return About(modality=modality_of(contents.metadata), sources=tuple(sources), trunks=trunks)
 
 
 def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
@@ -76,8 +141,9 @@ def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
     Raises:
         DecodeError: The bytes are no encoder package of this version.
     """
-    tensors, metadata = unpack(data)
-    return tensors["projection"] if modality_of(metadata) == Texts.name else None
+    contents = unpack(data)
+    texts = modality_of(contents.metadata) == Texts.name
+    return contents.tensors["projection"] if texts else None
 
 
 def _is_name(source: object) -> bool:
@@ -90,17 +156,55 @@ def pack(
     projection: NDArray[np.float64],
     local: NDArray[np.float64],
     metadata: dict[str, str],
+    kinds: Sequence[TrunkKind] = (),
 ) -> bytes:
-    """A package of tensors ``[WIDTH]``, ``[WIDTH, d]``, ``[WIDTH, P - d]``, kept as float32."""
+    """A package of tensors ``[WIDTH]``, ``[WIDTH, d]``, ``[WIDTH, P - d]``, kept as float32.
+
+    Args:
+        kinds: The trunks; that there is one alone, and that known by its name, goes without saying.
+    """
     values = zip(TENSORS, (mean, projection, local), strict=True)
+    tensors: dict[str, NDArray[np.generic]] = {
+        name: np.ascontiguousarray(value, dtype=np.float32) for name, value in values
+    }
+    choices = []
+    for number, kind in enumerate(kinds):
+        data, choice = kind.data, kind.choice()
+        if data:
+            choice = replace(choice, file=f"{_FILE}{number}")
+            tensors[choice.file] = np.frombuffer(data, np.uint8)
+        choices.append(choice)
+    if len(choices) > 1 or any(choice.file for choice in choices):
+        text = canonical.encode(_Choices(trunks=tuple(choices))).decode()
+        metadata = metadata | {"trunks": text}
     return safetensors.numpy.save(
-        {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in values},
-        metadata={"encoder": canonical.encode(metadata).decode()},
+        tensors, metadata={"encoder": canonical.encode(metadata).decode()}
     )
 
 
-def unpack(data: bytes) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
-    """Tensors and metadata of a package.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choices:
+    trunks: tuple[TrunkChoice, ...]
+
+
+def _choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
+    """The trunks that a package names, where they are others than the usual one."""
+    text = metadata.get("trunks", "")
+    if not text:
+        return ()
+    try:
+        data = str(text).encode()
+        chosen = canonical.decode(_Choices, data, subject="trunks", limit=_CHOICES_LIMIT).trunks
+        check_choices(chosen)
+    except (ConfigError, UnicodeEncodeError) as error:
+        raise DecodeError(f"encoder: {error}") from error
+    if not chosen or any(choice.file and not choice.width for choice in chosen):
+        raise DecodeError("encoder: trunks without a width, or none")
+    return chosen
+
+
+def unpack(data: bytes) -> Contents:
+    """What a package holds, without building its networks.
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.
@@ -123,7 +227,8 @@ def unpack(data: bytes) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]
         raise DecodeError(f"encoder: not an encoder package: {error}") from error
     if not isinstance(metadata, dict):
         raise DecodeError("encoder: format is not 'weightgate-encoder'")
-    trunk = trunk_of(modality_of(metadata))
+    kinds = _kinds(metadata, {name: tensors.pop(name) for name in set(tensors) - set(TENSORS)})
+    trunk = kinds[0]
     expected = {
         "format": "weightgate-encoder",
         "version": str(VERSION),
@@ -140,14 +245,33 @@ def unpack(data: bytes) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]
     trunk.check_settings(metadata)
     width = trunk.width
     good = (
-        set(tensors) == set(TENSORS)
-        and shapes[0] == (width,)
+        shapes[0] == (width,)
         and all(len(s) == 2 and s[0] == width and 0 < s[1] <= width for s in shapes[1:])
         and all(t.dtype == np.float32 and np.isfinite(t).all() for t in tensors.values())
     )
     if not good:
         raise DecodeError("encoder: tensors are not finite projections of this trunk")
-    return tensors, metadata
+    return Contents(tensors=tensors, metadata=metadata, kinds=kinds)
+
+
+def _kinds(
+    metadata: Mapping[str, str], files: Mapping[str, NDArray[np.generic]]
+) -> tuple[TrunkKind, ...]:
+    """The trunks of a package; ``DecodeError`` where they are not all that it holds."""
+    choices = _choices(metadata)
+    named = {choice.file for choice in choices if choice.file}
+    if named != set(files) or any(x.dtype != np.uint8 or x.ndim != 1 for x in files.values()):
+        raise DecodeError("encoder: tensors are not those of its trunks")
+    try:
+        kinds = kinds_of(
+            modality_of(metadata), choices, {name: x.tobytes() for name, x in files.items()}
+        )
+    except ConfigError as error:
+        raise DecodeError(f"encoder: {error}") from error
+    for kind, choice in zip(kinds, choices, strict=False):
+        if kind.digest() != choice.sha256:
+            raise DecodeError(f"encoder: trunk {choice.name} is another one in this program")
+    return kinds
 
 
 def check_range(

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder import sentences
-from wg_common.nets.encoder.trunk import EncoderTrunk
+from wg_common.nets.encoder.trunk import NamedTrunk
 
 
-class TextTrunk(EncoderTrunk):
+class TextTrunk(NamedTrunk):
     """Vectors ``[n, 512]`` of texts to raw features: themselves."""
 
     label = f"use-multilingual-3 {sentences.PACKAGE}"

@@ -1,55 +1,186 @@
-"""What an encoder of one modality stands on: the torch half of a modality.
+"""What an encoder stands on: fixed networks, or fixed arithmetic, that see records.
 
-A modality names a module that has a ``TRUNK``: a subclass of ``EncoderTrunk``, which makes records
-into tensors and these into raw features. It is public, frozen and pinned by a hash; only the
-projection on top of it is fitted (``module``).
+A trunk makes records into tensors and these into raw features. It is public, frozen and pinned by a
+hash; only the projection on top of it is fitted (``module``). There are two kinds, and nothing
+tells one from the other behind this seam: modules that a modality names, each with a ``TRUNK`` (a
+subclass of ``NamedTrunk``), and files (``onnx_file.OnnxFile``).
 """
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
+from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import ConfigError
 
 Records = Sequence[Record] | Record
 
 
 class EncoderTrunk(nn.Module):
-    """Prepared records to raw features ``[n, width]``.
+    """Prepared records to raw features ``[n, width]``."""
 
-    Attributes:
-        label: Name in packages; another one for every change of a raw feature.
-        width: Number of raw features.
-        batch: Public records that run together; 1 where records differ in shape.
-        devices: Whether it may run elsewhere than on the CPU.
-        directions: Most directions of raw features among the local ones.
-        whitening: How far these are made alike: each is divided by its variance to this power. 0:
-            not at all, distances between raw features are kept; 0.5: all vary alike.
-        local_norm: Median norm of what public records have along them, in clip radii.
-        local_blocks: Sizes of the blocks of further local features that ``read`` gives. They have
-            no public scale: a plant scales each by how much its own records vary.
-    """
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Name in packages; another one for every change of a raw feature."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Number of raw features."""
+
+    @property
+    def batch(self) -> int:
+        """Public records that run together; 1 where records differ in shape."""
+        return 1
+
+    @property
+    def local_blocks(self) -> tuple[int, ...]:
+        """Sizes of the blocks of further local features that ``read`` gives.
+
+        They have no public scale: a plant scales each by how much its own records vary.
+        """
+        return ()
+
+    @property
+    def exports(self) -> bool:
+        """Whether it is a torch module through and through, and so a part of exported models."""
+        return True
+
+    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """Raw features of prepared records, and further local ones, block by block.
+
+        Raw features are those of ``forward``, to the last bit.
+        """
+        raw: Tensor = self(records)
+        return raw, ()
+
+    def local(self, records: Tensor) -> Tensor:
+        """Local features without a public scale, of a trunk that nothing is released of.
+
+        The blocks of ``local_blocks``, or the raw features where there are none.
+        """
+        raw, blocks = self.read(records)
+        return torch.cat([*blocks], dim=1) if blocks else raw
+
+    def maps(self, batch: Tensor) -> list[Tensor]:
+        """Features by place, ``[n, c, h, w]`` each, of a batch from ``prepare``, for heat maps.
+
+        Empty where records have no places.
+        """
+        return []
+
+    @abstractmethod
+    def bounds(self) -> NDArray[np.float64] | float:
+        """Largest magnitude of each raw feature of any valid record, ``[width]``, or of all."""
+
+    @abstractmethod
+    def prepare(self, records: Sequence[Record]) -> Tensor:
+        """Up to ``batch`` valid records as one batch."""
+
+
+class TrunkKind(Protocol):
+    """What is known of a trunk without its weights; attributes as of ``EncoderTrunk``."""
+
+    @property
+    def data(self) -> bytes:
+        """Bytes of its file; empty: it has none."""
+
+    @property
+    def label(self) -> str:
+        """Name in packages."""
+
+    @property
+    def width(self) -> int:
+        """Number of raw features."""
+
+    @property
+    def batch(self) -> int:
+        """Public records that run together."""
+
+    @property
+    def devices(self) -> bool:
+        """Whether it may run elsewhere than on the CPU."""
+
+    @property
+    def directions(self) -> int:
+        """Most directions of raw features among the local ones."""
+
+    @property
+    def whitening(self) -> float:
+        """How far these are made alike: each is divided by its variance to this power.
+
+        0: not at all, distances between raw features are kept; 0.5: all vary alike.
+        """
+
+    @property
+    def local_norm(self) -> float:
+        """Median norm of what public records have along them, in clip radii."""
+
+    @property
+    def local_blocks(self) -> tuple[int, ...]:
+        """Sizes of the blocks of further local features."""
+
+    def choice(self) -> TrunkChoice:
+        """What a package says of it."""
+
+    def digest(self) -> str:
+        """SHA-256 of all that is fixed in raw features, hex; packages are pinned to it."""
+
+    def block_weights(self) -> NDArray[np.float64]:
+        """Weight of each number that ``reading`` gives, for the released directions, ``[m]``."""
+
+    def local_weights(self) -> NDArray[np.float64]:
+        """Weight of each raw feature for the local directions, ``[width]``."""
+
+    def reading(self) -> NDArray[np.float64] | None:
+        """Raw features to what released directions are fitted on, ``[width, m]``; None: as is."""
+
+    def settings(self, *, pixels: int = 0) -> dict[str, str]:
+        """What of a zoo plan's settings stands in a package; 0 pixels are the usual side."""
+
+    def check_settings(self, metadata: Mapping[str, Any]) -> None:
+        """Refuse settings out of range, without building anything: ``DecodeError``."""
+
+    def from_settings(self, metadata: Mapping[str, Any]) -> EncoderTrunk:
+        """The trunk that a package's metadata name.
+
+        Raises:
+            DecodeError: A setting is out of range.
+            ConfigError: What it needs is not installed.
+        """
+
+
+class NamedTrunk(EncoderTrunk):
+    """A trunk that this program knows: the class itself is its kind, see ``TrunkKind``."""
 
     label: ClassVar[str]
+    data: ClassVar[bytes] = b""
     width: ClassVar[int]
     batch: ClassVar[int] = 1
+    local_blocks: ClassVar[tuple[int, ...]] = ()
     devices: ClassVar[bool] = False
     directions: ClassVar[int]
     whitening: ClassVar[float] = 0.25
     local_norm: ClassVar[float] = 2.0
-    local_blocks: ClassVar[tuple[int, ...]] = ()
+
+    @classmethod
+    def choice(cls) -> TrunkChoice:
+        """Its name and hash."""
+        return TrunkChoice(name=cls.label, sha256=cls.digest())
 
     @classmethod
     @abstractmethod
     def digest(cls) -> str:
-        """SHA-256 of all that is fixed in raw features, hex; packages are pinned to it."""
+        """See ``TrunkKind``."""
 
     @classmethod
     @abstractmethod
@@ -86,38 +217,39 @@ class EncoderTrunk(nn.Module):
     def check_settings(cls, metadata: Mapping[str, Any]) -> None:
         """Refuse settings out of range, without building anything: ``DecodeError``."""
 
-    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Raw features of prepared records, and further local ones, block by block.
 
-        Raw features are those of ``forward``, to the last bit.
-        """
-        raw: Tensor = self(records)
-        return raw, ()
+def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
+    """A trunk of a modality.
 
-    def maps(self, batch: Tensor) -> list[Tensor]:
-        """Features by place, ``[n, c, h, w]`` each, of a batch from ``prepare``, for heat maps.
-
-        Empty where records have no places.
-        """
-        return []
-
-    @abstractmethod
-    def bounds(self) -> NDArray[np.float64] | float:
-        """Largest magnitude of each raw feature of any valid record, ``[width]``, or of all."""
-
-    @abstractmethod
-    def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Up to ``batch`` valid records as one batch."""
-
-
-def trunk_of(name: str) -> type[EncoderTrunk]:
-    """The trunk of a modality.
+    Args:
+        label: Of the trunk; empty: the usual one, which is the first.
 
     Raises:
         DecodeError: No such modality.
+        ConfigError: No such trunk.
     """
-    module = modality(name).trunk
-    trunk = getattr(importlib.import_module(module), "TRUNK", None)
-    if not (isinstance(trunk, type) and issubclass(trunk, EncoderTrunk)):
-        raise ConfigError(f"{module}: has no TRUNK")
-    return trunk
+    kind = modality(name)
+    labels = []
+    for module in kind.trunks:
+        trunk = getattr(importlib.import_module(module), "TRUNK", None)
+        if not (isinstance(trunk, type) and issubclass(trunk, NamedTrunk)):
+            raise ConfigError(f"{module}: has no TRUNK")
+        if label in ("", trunk.label):
+            return trunk
+        labels.append(trunk.label)
+    raise ConfigError(f"trunk {label[:64]!r}: of {kind.title} there are {', '.join(labels)}")
+
+
+def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
+    """A trunk from a file, which nothing has looked at yet.
+
+    Raises:
+        DecodeError: No such modality.
+        ConfigError: It is read from no files.
+    """
+    kind = modality(name)
+    if not kind.trunk_file:
+        raise ConfigError(f"trunk {choice.name}: of {kind.title} none is read from a file")
+    make: Callable[[TrunkChoice, bytes], TrunkKind]
+    make = importlib.import_module(kind.trunk_file).FILE
+    return make(choice, data)

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder import window_kernels
-from wg_common.nets.encoder.trunk import EncoderTrunk
+from wg_common.nets.encoder.trunk import NamedTrunk
 from wg_common.nets.encoder.window_kernels import WindowKernels
 from wg_core.site.reading import CHANNELS_LIMIT
 
@@ -79,7 +79,7 @@ times that: 363. Values of at most 1e15 keep squares and their sums finite (``wi
 Windows = Sequence[NDArray[np.floating]] | NDArray[np.floating]
 
 
-class WindowTrunk(EncoderTrunk):
+class WindowTrunk(NamedTrunk):
     """Views ``[n, C, 1 + S, L]`` of windows to raw features ``[n, WIDTH]``; L is 1024 or 128.
 
     What a short grid cannot show has a constant in its place.

@@ -1,0 +1,63 @@
+"""MiniLM as a trunk: what the public network says of a text, its words in their order.
+
+The usual trunk of texts knows words in many languages and not their order. A fleet whose notes are
+English may add MiniLM's 384 numbers (``wg_common.nets.minilm``).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wg_common.modalities.base import Record
+from wg_common.nets import minilm
+from wg_common.nets.encoder.trunk import NamedTrunk
+
+
+class MiniLmTrunk(NamedTrunk):
+    """Texts to unit vectors ``[n, 384]``.
+
+    Raises:
+        ConfigError: The package of the weights is missing.
+        VerificationError: It is another one.
+    """
+
+    label = "all-minilm-l6-v2"
+    width = minilm.FEATURES
+    batch = 32
+    directions = 320
+    whitening = 0.0  # As of the usual trunk of texts
+    local_norm = 8.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = minilm.MiniLm()
+
+    @classmethod
+    def digest(cls) -> str:
+        """Of the weights, hex."""
+        return minilm.SHA256
+
+    @classmethod
+    def block_weights(cls) -> NDArray[np.float64]:
+        """All alike."""
+        return np.ones(minilm.FEATURES)
+
+    def bounds(self) -> float:
+        """Vectors have unit length, but for rounding."""
+        return 1.01
+
+    def prepare(self, records: Sequence[Record]) -> Tensor:
+        """Numbers of pieces of words ``[n, T]``, as many as the longest text has."""
+        batch = torch.from_numpy(minilm.prepared(records))
+        return batch[:, : int((batch > 0).sum(dim=1).max())]
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Unit vectors of texts."""
+        vectors: Tensor = self.network(batch)
+        return vectors
+
+
+TRUNK = MiniLmTrunk

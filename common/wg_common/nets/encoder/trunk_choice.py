@@ -1,0 +1,92 @@
+"""Which trunks the encoder of a fleet stands on: a choice of the operator's.
+
+A zoo's plan lists them. The numbers of the first are what plants release; all of them are local
+features. A trunk is one that this program knows by its name, or an ONNX file with all that is
+needed to read it: its hash, how images enter, which output counts, and the licence that the
+operator has it under. The file travels in the encoder package, whose hash each plant's owner
+confirms.
+"""
+
+import math
+import re
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from wg_core import settings
+from wg_core.errors import ConfigError
+from wg_core.wire import protocol
+
+WIDTH_LIMIT = 4096  # Most features
+TRUNKS_LIMIT = 4
+_LICENCE_LIMIT = 200
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 =._-]{0,99}")
+_OUTPUT = re.compile(r"[\x21-\x7e]{0,200}")
+Colours = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkChoice:
+    """See the module. All but the name is stated for a file, and for nothing else.
+
+    Attributes:
+        name: Of a trunk that this program knows, or what the operator calls the file.
+        file: Path of an ONNX file; in a package the tensor that holds its bytes.
+        sha256: Of the file, hex.
+        pixels: Side of the square images that the network takes.
+        layout: ``nchw``: channels first; ``nhwc``: channels last.
+        largest: What the largest pixel value, 255, enters as, before ``mean`` and ``std``.
+        mean: Of red, green and blue, subtracted.
+        std: Likewise, divided by.
+        output: Name of the output that counts; empty: the first.
+        licence: Of the weights.
+        width: Number of features, in a package; a plan leaves it out.
+    """
+
+    name: str
+    file: str = ""
+    sha256: str = ""
+    pixels: int = 0
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    largest: float = 1.0
+    mean: Colours = (0.0, 0.0, 0.0)
+    std: Colours = (1.0, 1.0, 1.0)
+    output: str = ""
+    licence: str = ""
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"trunk {self.name[:64]!r}: expected a name of letters, digits and any of ' =._-'"
+            )
+        subject = f"trunk {self.name}"
+        if not self.file:
+            further = fields(self)[3:]  # those behind name, file and sha256
+            if any(getattr(self, part.name) != part.default for part in further):
+                raise ConfigError(f"{subject}: takes no setting but its name, without a file")
+            return
+        if not protocol.SHA256.fullmatch(self.sha256):
+            raise ConfigError(
+                f"{subject}: sha256: {self.sha256[:80]!r}, expected 64 lower-case hex digits:"
+                " sha256sum prints them"
+            )
+        settings.check_range(f"{subject}: pixels", self.pixels, 32, 512)
+        settings.check_range(f"{subject}: width", self.width, 0, WIDTH_LIMIT)
+        settings.check_range(f"{subject}: largest", self.largest, 1e-3, 1e3)
+        for part, values, low in (("mean", self.mean, -1e3), ("std", self.std, 1e-3)):
+            if not all(math.isfinite(value) and low <= value <= 1e3 for value in values):
+                raise ConfigError(f"{subject}: {part}: {values}, expected numbers to 1000")
+        if not _OUTPUT.fullmatch(self.output):
+            raise ConfigError(f"{subject}: output: {self.output[:80]!r}, expected its name")
+        licence = self.licence.strip()
+        if not 0 < len(licence) <= _LICENCE_LIMIT or not licence.isprintable():
+            raise ConfigError(
+                f"{subject}: licence: expected 1 to {_LICENCE_LIMIT} characters: which licence you"
+                " have the weights under"
+            )
+
+
+def check_choices(trunks: tuple[TrunkChoice, ...]) -> None:
+    """Refuse too many trunks, or one twice: ``ConfigError``."""
+    if len(trunks) > TRUNKS_LIMIT or len({trunk.name for trunk in trunks}) < len(trunks):
+        raise ConfigError(f"encoder.trunks: expected at most {TRUNKS_LIMIT}, each once")

@@ -1,0 +1,24 @@
+"""The trunks that a zoo's plan names, read from their files and tried before anything uses them."""
+
+from pathlib import Path
+
+from wg_common.modalities.base import read_file
+from wg_common.nets.encoder import package, trial
+from wg_common.nets.encoder.onnx_file import FILE_LIMIT, OnnxFile
+from wg_common.nets.encoder.trunk import TrunkKind
+from wg_server.zoo.plan import ZooPlan
+
+
+def read(plan: ZooPlan) -> tuple[TrunkKind, ...]:
+    """The trunks of a plan's encoder; the numbers of the first are released.
+
+    Raises:
+        DataError: A file cannot be read, or is too large.
+        ConfigError: No such trunk, or a file takes too long on an image.
+        DecodeError, VerificationError: See ``trial.tried``.
+    """
+    choices = plan.encoder.trunks
+    paths = [choice.file for choice in choices]
+    files = {path: read_file(Path(path), FILE_LIMIT) for path in paths if path}
+    kinds = package.kinds_of(plan.modality, choices, files)
+    return tuple(trial.tried(kind)[0] if isinstance(kind, OnnxFile) else kind for kind in kinds)

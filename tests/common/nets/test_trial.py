@@ -1,0 +1,104 @@
+"""A hostile file ends with the process that tries it."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+from tests.common.nets.onnx_models import (
+    WIDTH,
+    constant,
+    encoder_file,
+    model,
+    pooled,
+    random_numbers,
+)
+
+from wg_common.nets.encoder import trial
+from wg_common.nets.encoder.onnx_file import OnnxFile
+from wg_core.errors import ConfigError, DecodeError, VerificationError
+
+
+def large(numbers: int, products: int = 0) -> Any:
+    """A file that makes a square of so many numbers, and multiplies it with itself."""
+    nodes = [*pooled(), helper.make_node("ConstantOfShape", ["s"], ["m0"])]
+    nodes[1].output[0] = "f"
+    for number in range(products):
+        nodes.append(helper.make_node("MatMul", [f"m{number}", "m0"], [f"m{number + 1}"]))
+    nodes.append(helper.make_node("ReduceSum", [f"m{products}"], ["r"], keepdims=0))
+    nodes.append(helper.make_node("Add", ["f", "r"], ["y"]))
+    side = round(numbers**0.5)
+    return model(nodes, stored=[constant("s", np.array([side, side], np.int64))])
+
+
+def test_a_good_file_comes_back_with_its_width_and_time() -> None:
+    kind, milliseconds = trial.tried(encoder_file())
+    assert kind.width == WIDTH and kind.choice().width == WIDTH
+    assert 0 < milliseconds < 10_000
+
+
+def test_a_good_file_of_another_width_than_stated_is_refused() -> None:
+    with pytest.raises(DecodeError, match="48 features, expected 47"):
+        trial.tried(encoder_file(width=47))
+
+
+def test_another_file_never_reaches_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("started"))
+    with pytest.raises(VerificationError, match="SHA-256"):
+        trial.tried(encoder_file(sha256="0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (random_numbers(), "'RandomNormalLike' is not taken"),
+        (model([helper.make_node("Loop", ["", ""], ["y"])]), "'Loop' is not taken"),
+        (b"\xff" * 64, "not an ONNX file"),
+        (large(10 << 28), "ONNX Runtime"),  # 10 GB
+    ],
+    ids=["random", "loop", "no ONNX", "10 GB"],
+)
+def test_hostile_files_are_refused_by_name(graph: Any, message: str) -> None:
+    with pytest.raises(DecodeError, match=message):
+        trial.tried(encoder_file(graph))
+
+
+def test_work_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "TIME_LIMIT", 0.5)
+    with pytest.raises(ConfigError, match=r"more than 0\.5 s"):
+        trial.tried(encoder_file(large(1 << 22, 400)))
+
+
+def test_a_process_that_dies_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "__name__", "no.such.module")
+    with pytest.raises(DecodeError, match="the process that tried it ended with 1"):
+        trial.tried(encoder_file())
+
+
+def test_features_that_differ_between_processes_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter(trial.Trial(width=8, features_sha256=each) for each in ("ab" * 32, "cd" * 32))
+    monkeypatch.setattr(trial, "_answer", lambda *_: next(answers))
+    with pytest.raises(VerificationError, match="from one process to another"):
+        trial.tried(encoder_file())
+
+
+def test_features_that_differ_between_runs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.random.default_rng(1)
+    plain = OnnxFile.from_settings
+
+    def shaky(self: OnnxFile, metadata: Any) -> Any:
+        trunk = plain(self, metadata)
+        monkeypatch.setattr(
+            type(trunk), "forward", lambda me, x: x.new_tensor(drawn.normal(size=(1, me.width)))
+        )
+        return trunk
+
+    monkeypatch.setattr(OnnxFile, "from_settings", shaky)
+    kind = encoder_file()
+    with pytest.raises(VerificationError, match="from one run to another"):
+        trial.run(kind.choice(), kind.data)
