@@ -54,6 +54,7 @@ class Stream(StrEnum):
     NETWORK_BESIDE = "task.network-beside"
     # Of a zoo's plan: (seed, number).
     BASE = "zoo.base"
+    ENCODER_COMPARISON = "zoo.encoder-comparison"
     # Of a plant: fixed seeds, so that a plant gets the same model each time.
     SELECTION_FOLDS = "plant.selection-folds"
     FINE_TUNING = "plant.fine-tuning"
@@ -96,6 +97,7 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.NETWORK: 10,
     Stream.NETWORK_BESIDE: 12,
     Stream.BASE: 31,
+    Stream.ENCODER_COMPARISON: 32,
     Stream.SELECTION_FOLDS: 20240501,
     Stream.FINE_TUNING: 7,
     Stream.PROBE: 8,

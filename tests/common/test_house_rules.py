@@ -154,7 +154,11 @@ def test_plants_and_auditors_need_nothing_that_only_posix_has(trees: dict[str, a
     for n, tree in trees.items():
         if not n.startswith(("common/", "client/")):
             continue
-        assert not POSIX & set(imports(tree)), n
+        needed = POSIX & set(imports(tree))
+        if n == "common/wg_common/nets/encoder/trial.py":  # bounds, where the system has them
+            assert needed == {"resource"} and "except ImportError:" in ast.unparse(tree)
+            continue
+        assert not needed, n
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 place = node.value.id

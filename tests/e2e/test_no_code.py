@@ -78,7 +78,7 @@ _MODULES = {
 _HARMLESS = {"importlib.metadata", "importlib.resources"}
 _BY_NAME = {
     "wg_common.nets.network": "module = catalogue.network(architecture).module",
-    "wg_common.nets.encoder.trunk": "module = modality(name).trunk",
+    "wg_common.nets.encoder.trunk": "module = (*kind.trunks, kind.trunk_file)[place]",
 }
 """Modules that import another of ours by its name, and where it is from: the program's tables."""
 _STARTS = {
@@ -88,9 +88,14 @@ _STARTS = {
         "wg_client.cli.applying",
         "[sys.executable, '-P', '-m', PROGRAM, str(home.root), str(path)]",
     ),
+    "wg_common.nets.encoder.trial": (
+        "PROGRAM",
+        "wg_common.nets.encoder.trial",
+        "[sys.executable, '-P', '-m', PROGRAM]",
+    ),
 }
 """Modules that start a process: this interpreter, with a module that the program names."""
-_TYPES = {"TracebackType", "MappingProxyType"}
+_TYPES = {"TracebackType", "MappingProxyType", "ModuleType"}
 _CALLS = {
     "exec", "eval", "compile", "__import__", "os.system", "os.popen", "os.fork", "os.forkpty",
     "os.posix_spawn", "os.posix_spawnp", "os.startfile", "torch.compile", "torch.hub.load",
@@ -220,7 +225,11 @@ def test_a_process_that_is_started_is_this_interpreter_with_a_module_of_the_prog
             if isinstance(found, ast.Call)
             and dotted(found.func).startswith(("os.exec", "os.spawn", "subprocess."))
         ]
-        assert len(started) == 1 and started[0] in ("os.execv", "subprocess.Popen")
+        assert len(started) == 1 and started[0] in (
+            "os.execv",
+            "subprocess.Popen",
+            "subprocess.run",
+        )
         assert source_of(program) is not None
 
 

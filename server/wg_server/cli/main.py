@@ -9,6 +9,7 @@ from wg_core import cli
 _COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("keeping", "Write the home into one encrypted file, while it serves."),
     "campaign": ("campaign", "Ask sites for statistics, and deliver weights made from them."),
+    "encoder": ("encoder", "Which networks the fleet's encoder stands on."),
     "enroll": ("sites", "Print a one-time join token for SITE."),
     "export": ("auditors", "Write all that an auditor needs."),
     "generate": ("airgap", "Make a weights package from a statistics file, without a network."),
@@ -28,7 +29,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 
 _SECTIONS = {
     "Every day": ("serve", "enroll", "sites", "campaign", "releases"),
-    "A new server": ("init", "zoo", "train", "generator"),
+    "A new server": ("init", "encoder", "zoo", "train", "generator"),
     "Files instead of a network": ("generate",),
     "Auditors, keys, people": ("export", "keys", "operators", "revoke"),
     "For years": ("backup", "restore"),

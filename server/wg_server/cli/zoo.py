@@ -1,13 +1,10 @@
-"""``wg-server zoo``: build and show."""
+"""``wg-server zoo``: what the generator is trained on."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 
 from wg_core import cli
 from wg_core.wire import canonical
@@ -17,7 +14,6 @@ from wg_server.site.progress import Noted
 from wg_server.zoo import devices
 from wg_server.zoo.build import build, steps
 from wg_server.zoo.plan import read_plan
-from wg_server.zoo.store import Entry, Zoo
 
 
 @click.group()
@@ -56,48 +52,3 @@ def build_command(
     lines = [f"zoo: {done.made} entries made, {done.kept} there before"]
     lines += [f"encoder {done.encoder}", f"next: wg-server train --home {home.root}"]
     cli.answer(as_json, canonical.to_builtins(done), *lines)
-
-
-@zoo.command("show")
-@home_option
-@cli.json_option
-def show_command(home: ServerHome, as_json: bool) -> None:
-    """What the zoo holds, and where it came from."""
-    encoder = home.encoder_id() if home.encoder.is_file() else ""
-    document = _summary(list(Zoo(home.zoo).entries()), encoder)
-    cli.answer(
-        as_json,
-        document,
-        f"encoder  {encoder or 'none yet: run zoo build'}",
-        f"entries  {document['entries']} of {document['families']} families",
-        *(
-            f"  {name}: {row['entries']} entries, {row['records']} records,"
-            f" licence {row['licence']}, accuracy {row['accuracy']:.2f}"
-            for name, row in document["sources"].items()
-        ),
-    )
-
-
-def _summary(entries: list[Entry], encoder: str) -> dict[str, Any]:
-    by_source: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        by_source[entry.task.name].append(entry)
-    labels = Counter(label for entry in entries for label in entry.labels)
-    return {
-        "encoder": encoder,
-        "entries": len(entries),
-        "other_encoder": sum(entry.encoder != encoder for entry in entries),
-        "families": len({entry.family for entry in entries}),
-        "records": sum(entry.records for entry in entries),
-        "sources": {
-            name: {
-                "entries": len(rows),
-                "families": len({row.family for row in rows}),
-                "records": sum(row.records for row in rows),
-                "licence": ", ".join(sorted({row.licence for row in rows})),
-                "accuracy": float(np.mean([float(row.accuracy) for row in rows])),
-            }
-            for name, rows in sorted(by_source.items())
-        },
-        "labels": dict(labels.most_common(40)),
-    }

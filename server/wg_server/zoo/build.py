@@ -11,6 +11,7 @@ The encoder's own projection is always fitted on the CPU: its hash is its name.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
-from wg_server.zoo import devices, executors, family_heads, heads, networks, sources, trunks
+from wg_server.zoo import bases, devices, executors, family_heads, heads, networks, sources, trunks
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
@@ -153,9 +154,20 @@ def _encoder(
                 " home with 'wg-server init'"
             )
         return data
-    kinds = trunks.read(plan)
+    data = fitted(plan, trunks.read(plan), specs, executor)
+    atomic.write_bytes(home.encoder, data)
+    return data
+
+
+def fitted(
+    plan: ZooPlan,
+    kinds: tuple[TrunkKind, ...],
+    specs: Sequence[TaskSpec],
+    executor: executors.Executor,
+) -> bytes:
+    """The package of an encoder on these trunks."""
     raw, groups, labels = public_records(plan, specs, executor, kinds[0])
-    data = fit_encoder(
+    return fit_encoder(
         raw,
         groups,
         labels,
@@ -165,8 +177,24 @@ def _encoder(
         sources=sorted({spec.name for spec in specs}),
         trunks=kinds,
     )
+
+
+def use(home: ServerHome, plan: ZooPlan, *, workers: int) -> str:
+    """Put the encoder of a plan in the place of the home's; returns its id.
+
+    Zoo, bases and generator are then to be made anew: each names the encoder that it is for, and is
+    used with no other. Releases made with the old one are not mixed in.
+
+    Raises:
+        DataError, ConfigError, DecodeError, VerificationError: As of ``trunks.read``.
+    """
+    specs = tasks(plan)
+    kinds = trunks.read(plan)
+    with executors.opened(workers) as executor:
+        data = fitted(plan, kinds, specs, executor)
+    shutil.rmtree(bases.base_path(home.zoo, "").parent, ignore_errors=True)
     atomic.write_bytes(home.encoder, data)
-    return data
+    return canonical.sha256_hex(data)
 
 
 def public_records(

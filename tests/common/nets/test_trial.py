@@ -73,7 +73,7 @@ def test_work_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_that_dies_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "__name__", "no.such.module")
+    monkeypatch.setattr(trial, "PROGRAM", "no.such.module")
     with pytest.raises(DecodeError, match="the process that tried it ended with 1"):
         trial.tried(encoder_file())
 

@@ -96,7 +96,7 @@ def test_a_package_whose_trunks_are_not_what_it_says_is_refused(tmp_path: Path) 
     home = ServerHome(tmp_path / "home")
     build(home, plan(tmp_path), workers=1, progress=lambda *_: None)
     data = home.encoder.read_bytes()
-    for old, new in ((b"pooled", b"poodle"), (b"file-0", b"file-1"), (b":48,", b":47,")):
+    for old, new in ((b"pooled", b"poodle"), (b"file-0", b"file-1"), (b":48}", b":47}")):
         assert old in data
         with pytest.raises((DecodeError, VerificationError)):
             load_encoder(data.replace(old, new, 1))

@@ -1,16 +1,13 @@
-import json
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from wg_common.inference.family_head import Layout
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_core.settings import parse
-from wg_server.cli.zoo import zoo as group
 from wg_server.site.home import ServerHome
 from wg_server.zoo import family_heads, heads, sources
 from wg_server.zoo.build import build
@@ -77,14 +74,6 @@ def test_a_changed_object_is_found(home: ServerHome, tmp_path: Path) -> None:
     broken.write(bytes(data), entry)
     with pytest.raises(VerificationError, match="SHA-256"):
         broken.read(entry)
-
-
-def test_show_is_one_json_document(home: ServerHome) -> None:
-    result = CliRunner().invoke(group, ["show", "--home", str(home.root), "--json"])
-    document = json.loads(result.stdout)
-    assert document["entries"] == 4
-    assert document["families"] == 2
-    assert document["sources"]["procedural"]["records"] == 320
 
 
 PACKAGED = sorted(

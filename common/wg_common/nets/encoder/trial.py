@@ -26,6 +26,7 @@ from wg_core import errors
 from wg_core.errors import ConfigError, DecodeError, InternalError, VerificationError, WgError
 from wg_core.wire import canonical
 
+PROGRAM = "wg_common.nets.encoder.trial"
 MEMORY_LIMIT = 4 << 30  # Bytes that the process may have for data
 TIME_LIMIT = 120.0  # Seconds for loading and all images, by the clock
 REPLY_LIMIT = 64 << 10
@@ -78,7 +79,7 @@ def try_all(kinds: tuple[TrunkKind, ...]) -> None:
 
 
 def _answer(choice: TrunkChoice, data: bytes) -> Trial:
-    words = [sys.executable, "-P", "-m", __name__]
+    words = [sys.executable, "-P", "-m", PROGRAM]
     head = canonical.encode(choice)
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter, and this module

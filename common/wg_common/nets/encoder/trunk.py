@@ -9,6 +9,7 @@ subclass of ``NamedTrunk``), and files (``onnx_file.OnnxFile``).
 import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -228,16 +229,16 @@ def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
         DecodeError: No such modality.
         ConfigError: No such trunk.
     """
-    kind = modality(name)
     labels = []
-    for module in kind.trunks:
-        trunk = getattr(importlib.import_module(module), "TRUNK", None)
+    for place, module in enumerate(modality(name).trunks):
+        trunk = getattr(_imported(name, place), "TRUNK", None)
         if not (isinstance(trunk, type) and issubclass(trunk, NamedTrunk)):
             raise ConfigError(f"{module}: has no TRUNK")
         if label in ("", trunk.label):
             return trunk
         labels.append(trunk.label)
-    raise ConfigError(f"trunk {label[:64]!r}: of {kind.title} there are {', '.join(labels)}")
+    known = ", ".join(labels)
+    raise ConfigError(f"trunk {label[:64]!r}: of {modality(name).title} there are {known}")
 
 
 def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
@@ -250,6 +251,12 @@ def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
     kind = modality(name)
     if not kind.trunk_file:
         raise ConfigError(f"trunk {choice.name}: of {kind.title} none is read from a file")
-    make: Callable[[TrunkChoice, bytes], TrunkKind]
-    make = importlib.import_module(kind.trunk_file).FILE
+    make: Callable[[TrunkChoice, bytes], TrunkKind] = _imported(name, -1).FILE
     return make(choice, data)
+
+
+def _imported(name: str, place: int) -> ModuleType:
+    """A module of a modality's trunks; the last is the one that reads files."""
+    kind = modality(name)
+    module = (*kind.trunks, kind.trunk_file)[place]
+    return importlib.import_module(module)
