@@ -24,7 +24,7 @@ from wg_core.site.home import ClientHome
 from wg_core.site.reading import LogConfig
 
 if TYPE_CHECKING:
-    from wg_client.fleet.encoder_about import EncoderAbout
+    from wg_common.nets.encoder.package import About
     from wg_core.release.freeze import Frozen
 
 _DEFAULT = PrivacyConfig()
@@ -242,7 +242,7 @@ def _log_lines(log: LogConfig | None) -> list[str]:
     ]
 
 
-def _ask_owner(about: EncoderAbout) -> None:
+def _ask_owner(about: About) -> None:
     """Show an encoder and ask whether it is wanted."""
     say(text("encoder {encoder}", encoder=about.encoder))
     sources = ", ".join(about.sources) or text("nothing")
@@ -250,7 +250,7 @@ def _ask_owner(about: EncoderAbout) -> None:
         text(
             "for {modality}; stands on {trunks}; says that it was fitted on {sources}",
             modality=about.modality,
-            trunks=", ".join(about.trunks),
+            trunks=", ".join(about.trunk_names),
             sources=sources,
         )
     )

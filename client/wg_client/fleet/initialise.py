@@ -18,11 +18,12 @@ from wg_client.data import plant as plants
 from wg_client.data.dataset import READING, check_modality
 from wg_client.data.inspection import Inspection, inspect
 from wg_client.data.survey import survey
-from wg_client.fleet import encoder_about
-from wg_client.fleet.encoder_about import Confirm
+from wg_client.fleet import encoder_trial
+from wg_client.fleet.encoder_trial import Confirm
 from wg_client.fleet.enrolment import enrol
 from wg_client.release.look import freeze_data, why_not
 from wg_common.modalities.registry import modality
+from wg_common.nets.encoder import package as encoder_package
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, StorageError, raised_as
 from wg_core.ledger import place
@@ -251,11 +252,11 @@ def check_room(
 
 def _see(inspection: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:
     """Check the encoder that came against the data set, and have the owner confirm it."""
-    records = encoder_about.tried(package).modality
+    records = encoder_trial.tried(package).modality
     if len(inspection.data):
         check_modality(records, inspection.data.modality, path)
     if confirm is not None:
-        confirm(encoder_about.about(package))
+        confirm(encoder_package.read_about(package))
 
 
 def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: str) -> bool:

@@ -19,7 +19,7 @@ import logging
 import shutil
 from collections.abc import Callable
 
-from wg_client.fleet import encoder_about, enrolment
+from wg_client.fleet import encoder_trial, enrolment
 from wg_client.fleet.enrolment import Enrolment
 from wg_client.fleet.initialise import pinned_server
 from wg_core import atomic
@@ -176,7 +176,7 @@ def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | 
     def look(package: bytes) -> None:
         # Enrolment has held the package against the token.
         if join_token.encoder != config.data.encoder:
-            encoder_about.tried(package)
+            encoder_trial.tried(package)
 
     return look
 

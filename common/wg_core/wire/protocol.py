@@ -31,7 +31,7 @@ ROTATION_LIMIT = 256 << 10
 TRUST_LIMIT = 512 << 10
 """Room for the links and hand-overs of more changes than a plant follows."""
 ENROLMENT_LIMIT = 256 << 10
-ENROLMENT_REPLY_LIMIT = 192 << 20  # Largest answer to it: an encoder package in base64
+ENROLMENT_REPLY_LIMIT = 192 << 20
 REPLACED_LOG_LIMIT = 32 << 20  # Largest export of a replaced ledger that a site can show
 """A first entry may hold what every lineage of an earlier ledger had spent."""
 

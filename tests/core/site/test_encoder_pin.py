@@ -19,7 +19,7 @@ from tests.common.nets.onnx_models import WIDTH, encoder_file, random_numbers, w
 
 from wg_client.cli.main import group
 from wg_client.data import plant as plants
-from wg_client.fleet import encoder_about, reenrolment
+from wg_client.fleet import reenrolment
 from wg_client.fleet.initialise import DataChoice, initialise
 from wg_common.nets.encoder import package as packages
 from wg_core import cli
@@ -183,8 +183,8 @@ def test_the_encoder_brings_its_trunks_and_each_file_is_tried_first(
     server.promised = _hash(package)
     config = _init(home, server, data)
     assert config.data.encoder == _hash(package)
-    about = encoder_about.about(package)
-    assert about.trunks == ("efficientnet-lite0-two-scales", "pooled (MIT)")
+    about = packages.read_about(package)
+    assert about.trunk_names == ("efficientnet-lite0-two-scales", "pooled (MIT)")
     blocks = packages.unpack(package).local_blocks
     frozen = snapshots.current(home)
     assert blocks[-1] == WIDTH
@@ -349,4 +349,4 @@ def test_sources_that_cannot_be_shown_are_refused(encoder_package: bytes, source
     wide = [tensors[name].astype(float) for name in packages.TENSORS]
     package = packages.pack(wide[0], wide[1], wide[2], {**metadata, "sources": sources})
     with pytest.raises(DecodeError, match="sources"):
-        encoder_about.about(package)
+        packages.read_about(package)

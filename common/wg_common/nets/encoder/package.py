@@ -40,7 +40,6 @@ TENSORS = ("mean", "projection", "local")
 
 
 _FILE = "file-"  # Tensors of the bytes of trunks' files, by their place among the trunks
-_CHOICES_LIMIT = 16 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +47,23 @@ class About:
     """What an encoder package says of itself.
 
     Attributes:
+        encoder: SHA-256 of the package, hex.
         modality: What it encodes.
         sources: Names of the public data that it says it was fitted on.
         trunks: What it stands on; the numbers of the first are released.
     """
 
+    encoder: str
     modality: str
     sources: tuple[str, ...]
     trunks: tuple[TrunkChoice, ...]
+
+    @property
+    def trunk_names(self) -> tuple[str, ...]:
+        """What it stands on, for people: with the licence where a trunk came from a file."""
+        return tuple(
+            f"{trunk.name} ({trunk.licence})" if trunk.file else trunk.name for trunk in self.trunks
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +140,12 @@ def read_about(data: bytes) -> About:
     if not isinstance(sources, list) or not all(_is_name(source) for source in sources):
         raise DecodeError("encoder: sources is no list of names")
     trunks = _choices(contents.metadata) or (TrunkChoice(name=contents.kinds[0].label),)
-    return About(modality=modality_of(contents.metadata), sources=tuple(sources), trunks=trunks)
+    return About(
+        encoder=canonical.sha256_hex(data),
+        modality=modality_of(contents.metadata),
+        sources=tuple(sources),
+        trunks=trunks,
+    )
 
 
 def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
@@ -194,7 +207,7 @@ def _choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
         return ()
     try:
         data = str(text).encode()
-        chosen = canonical.decode(_Choices, data, subject="trunks", limit=_CHOICES_LIMIT).trunks
+        chosen = canonical.decode(_Choices, data, subject="trunks").trunks
         check_choices(chosen)
     except (ConfigError, UnicodeEncodeError) as error:
         raise DecodeError(f"encoder: {error}") from error

@@ -16,9 +16,8 @@ from wg_core import settings
 from wg_core.errors import ConfigError
 from wg_core.wire import protocol
 
-WIDTH_LIMIT = 4096  # Most features
+WIDTH_LIMIT = 4096
 TRUNKS_LIMIT = 4
-_LICENCE_LIMIT = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 =._-]{0,99}")
 _OUTPUT = re.compile(r"[\x21-\x7e]{0,200}")
 Colours = tuple[float, float, float]
@@ -79,9 +78,9 @@ class TrunkChoice:
         if not _OUTPUT.fullmatch(self.output):
             raise ConfigError(f"{subject}: output: {self.output[:80]!r}, expected its name")
         licence = self.licence.strip()
-        if not 0 < len(licence) <= _LICENCE_LIMIT or not licence.isprintable():
+        if not 0 < len(licence) <= 200 or not licence.isprintable():
             raise ConfigError(
-                f"{subject}: licence: expected 1 to {_LICENCE_LIMIT} characters: which licence you"
+                f"{subject}: licence: expected 1 to 200 characters: which licence you"
                 " have the weights under"
             )
 

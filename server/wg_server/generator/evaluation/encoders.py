@@ -33,7 +33,6 @@ from wg_server.zoo.task_spec import FILES, TaskSpec
 
 LABELS = (5, 20)
 EPSILONS = (1.0, 4.0)
-TASKS_LIMIT = 24  # Most tasks that candidates are judged on
 _DELTA = 1e-5
 _SHRINKAGE = 0.5
 _BETTER = 2.0  # Standard errors of the difference that a recommendation asks for
@@ -48,8 +47,7 @@ class EncoderFigures:
 
     Attributes:
         plan: Name of its plan's file.
-        trunks: Names of what it stands on.
-        licences: Of trunks that came from files.
+        trunks: Names of what it stands on, with licences of those that came from files.
         local: Mean accuracy at each of ``LABELS`` a class; NaN where no task has so many.
         released: The same at each of ``EPSILONS``.
         milliseconds: For a record.
@@ -59,7 +57,6 @@ class EncoderFigures:
 
     plan: str
     trunks: tuple[str, ...]
-    licences: tuple[str, ...]
     local: tuple[float, ...]
     released: tuple[float, ...]
     milliseconds: float
@@ -67,18 +64,23 @@ class EncoderFigures:
     recommended: bool = False
 
 
-def compare(plans: Sequence[tuple[Path, ZooPlan]], *, workers: int) -> list[EncoderFigures]:
+def compare(
+    plans: Sequence[tuple[Path, ZooPlan]], *, workers: int, families: int = 24
+) -> list[EncoderFigures]:
     """Judge the encoders of plans on tasks of the first, of which the operator's own come first.
 
     The first plan's encoder is recommended, unless another is surely better: in the mean of local
     accuracy at the fewest labels and released accuracy at the largest epsilon, by ``_BETTER``
     standard errors over tasks.
 
+    Args:
+        families: Most families of which a task is judged.
+
     Raises:
         DataError, ConfigError, DecodeError, VerificationError: As of ``trunks.read``, or a trunk is
             not deterministic to the bit.
     """
-    judged = [sources.load(spec) for spec in _judged(tasks(plans[0][1]))]
+    judged = [sources.load(spec) for spec in _judged(tasks(plans[0][1]), families)]
     rows: list[EncoderFigures] = []
     scores: list[Floats] = []
     for path, plan in plans:
@@ -91,12 +93,10 @@ def compare(plans: Sequence[tuple[Path, ZooPlan]], *, workers: int) -> list[Enco
         seconds = time.perf_counter() - started
         accuracies = np.array(list(_accuracies(encoder, judged, local)))  # [tasks, 4]
         means = [_share(column[np.isfinite(column)]) for column in accuracies.T]
-        about = package.read_about(data)
         rows.append(
             EncoderFigures(
                 plan=path.name,
-                trunks=tuple(trunk.name for trunk in about.trunks),
-                licences=tuple(trunk.licence for trunk in about.trunks if trunk.licence),
+                trunks=package.read_about(data).trunk_names,
                 local=tuple(means[: len(LABELS)]),
                 released=tuple(means[len(LABELS) :]),
                 milliseconds=1000 * seconds / sum(len(task.records) for task in judged),
@@ -122,13 +122,13 @@ def recommended(scores: Floats) -> int:
     return best
 
 
-def _judged(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
+def _judged(specs: Sequence[TaskSpec], most: int) -> list[TaskSpec]:
     """One task of each of the operator's families, then of rendered ones, spread over all."""
     first = {spec.family: spec for spec in reversed(specs)}
     families = list(first.values())
-    own = [spec for spec in families if spec.kind in FILES][:TASKS_LIMIT]
+    own = [spec for spec in families if spec.kind in FILES][:most]
     rendered = [spec for spec in families if spec.kind not in FILES]
-    count = min(TASKS_LIMIT - len(own), len(rendered))
+    count = min(most - len(own), len(rendered))
     spread = np.linspace(0, len(rendered) - 1, count).astype(int)
     return own + [rendered[row] for row in spread]
 

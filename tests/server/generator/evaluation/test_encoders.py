@@ -45,11 +45,11 @@ def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
 def test_candidates_are_compared_on_the_same_tasks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["compare", plan(tmp_path, 0.5), plan(tmp_path, 0.4), "--json"]
+    words = [plan(tmp_path, 0.5), plan(tmp_path, 0.4), "--json"]
     code, text = said(capsys, *words)
     assert code == 0, text
     first, second = json.loads(text)["candidates"]
-    assert first["trunks"] == ["pooled"] and first["licences"] == ["MIT"]
+    assert first["trunks"] == ["pooled (MIT)"]
     for row in (first, second):
         assert len(row["local"]) == len(row["released"]) == 2
         assert all(0 < share <= 1 for share in (*row["local"], *row["released"]))
@@ -85,7 +85,7 @@ def test_another_encoder_takes_the_place_of_the_home_s_while_no_campaign_is_open
     chosen: Any = {"a"}
     monkeypatch.setattr(CampaignQueue, "generators", lambda _: chosen)
     monkeypatch.setattr("wg_server.cli.encoder.recorded", _recorded)
-    words = ["use", "--home", home.root, "--plan", plan(tmp_path, 0.5), "--json"]
+    words = [plan(tmp_path, 0.5), "--use", home.root, "--json"]
     code, text = said(capsys, *words)
     assert code == 3 and "campaigns are open" in text
     assert home.encoder.read_bytes() == b"old"
