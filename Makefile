@@ -126,7 +126,7 @@ bench-generator: setup
 	OMP_NUM_THREADS=1 $(BIN)/wg-server train --home $(BENCH_HOME) --plan $(BENCH_PLAN) || test $$? -eq 6 # a card that fails is shown
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.generator --home $(BENCH_HOME) $(if $(QUICK),--quick) --workers 2 \
 	  $(if $(DATA),--datasets $(DATA)) --results $(BENCH_HOME)/results.jsonl --cache $(BENCH_HOME)/cache \
-	  --table $(BENCH_HOME)/table.md --plots $(BENCH_HOME)/plots
+	  --table $(BENCH_HOME)/table.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.generator_speed --home $(BENCH_HOME)
 
 # Twice, and the same bytes: whoever builds this commit gets the files that were released.

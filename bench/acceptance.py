@@ -166,7 +166,7 @@ def judge(
         said = np.roll(np.arange(k), 1 + seed % (k - 1))
         others = tuple((x, said[y]) for x, y in cut.same_family)
         cut = replace(cut, same_family=others)
-    one = draw(generator, cut, setting.cell, seed, {})
+    one = draw(generator, cut, setting.cell, seed)
     trunk = plant_trunk(encoder, one.x)
     try:
         outcome = one.select(trunk, cut.dimension)

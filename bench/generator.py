@@ -2,13 +2,12 @@
 
 Every data set under ``--datasets`` is cut into a plant, same-family sites under other cameras, and
 test records that nobody else sees; groups stay on one side. Nothing is fitted on any of these data
-sets: encoder, priors, generator and every trained baseline come from the home's zoo, so each set is
-left out of everything that is judged on it. Releases are simulated with the code and the scale of
-real ones.
+sets: encoder, priors and generator come from the home's zoo. Releases are simulated with the code
+and the scale of real ones.
 
-Finished cells are kept in ``--results`` (JSON lines), trained baselines by content in ``--cache``,
-so that a run goes on where it stopped. Differences are paired; standard errors are clustered by
-data set. The configuration and the machine stand beside the results.
+Finished cells are kept in ``--results`` (JSON lines), so that a run goes on where it stopped.
+Differences are paired; standard errors are clustered by data set. The configuration and the machine
+stand beside the results.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from bench.rows import Rows, write_table
 
 from wg_server.site.home import ServerHome
 
-VERSION = 7  # Of the methods and cells; results of another version are not used
+VERSION = 8  # Of the methods and cells; results of another version are not used
 
 
 def main() -> None:
@@ -37,7 +36,6 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("bench/results/generator.jsonl"))
     parser.add_argument("--cache", type=Path, default=Path("bench/out/cache"))
     parser.add_argument("--table", type=Path, help="markdown file to write")
-    parser.add_argument("--plots", type=Path, help="folder for one plot a scenario")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sets", help="data sets with commas; all if left out")
     parser.add_argument("--cells", default="", help="cells whose name ends in one of these")
@@ -65,8 +63,6 @@ def main() -> None:
     if options.against:
         before = [r for r in Rows(options.against).of() if not r["key"].startswith(prefix)]
         print("\n".join(tables.against(found, before)))
-    if options.plots:
-        tables.plots(found, options.plots)
 
 
 def _run(options: argparse.Namespace, identity: str, prefix: str, rows: Rows) -> None:
@@ -102,9 +98,7 @@ def _run(options: argparse.Namespace, identity: str, prefix: str, rows: Rows) ->
             ],
         )
     ]
-    setting = jobs.Setting(
-        home=options.home, datasets=options.datasets, cache=options.cache, quick=options.quick
-    )
+    setting = jobs.Setting(home=options.home, datasets=options.datasets, cache=options.cache)
     left = Counter((group.dataset, group.seed) for group in groups)
     for group, found in jobs.judged(setting, groups, options.workers, say):
         plant = group.dataset, group.seed

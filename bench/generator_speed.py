@@ -1,8 +1,7 @@
 """Speed of rendering, encoding and generation. Run with ``python -m bench.generator_speed``.
 
 Prints one line a figure, on one thread; figures and machine go to ``bench/results``. Seconds are
-the processor's, so that other work on the machine counts less. Nothing is asserted. Generation is
-timed against the D2NWG reference, with its thousand steps, on one plant.
+the processor's, so that other work on the machine counts less. Nothing is asserted.
 """
 
 import argparse
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from bench import installed
 from bench.measure import machine, save
-from bench.reference.d2nwg import D2nwg
 from numpy.typing import NDArray
 
 from wg_common import weights_package
@@ -29,9 +27,6 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.prior.conditioning import condition
-from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.weights.head_denoiser import collate
 from wg_server.generator.weights.head_generation import Generator, SiteRelease, generate
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
@@ -110,12 +105,6 @@ def generation(generator: Generator) -> dict[str, float]:
     own, others = _releases(generator)
     found = {"candidates_seconds": _least(lambda: generate(generator, own, others, LABELS))}
     print(f"generation: candidates in {found['candidates_seconds']:.3f} s")
-    sites = [site_evidence(s, LABELS) for s in (own, *(m.statistics for m in others))]
-    batch = collate([condition(generator.parts.fitted_priors, sites)[0]])
-    model = D2nwg(own.schema.dimension).eval()  # untrained: the time is the same
-    found["reference_seconds"] = _least(lambda: model.sample([batch], 16, 1))
-    ratio = found["reference_seconds"] / found["candidates_seconds"]
-    print(f"D2NWG reference: 16 samples in {found['reference_seconds']:.3f} s, {ratio:.1f} times")
     return found
 
 
@@ -142,7 +131,7 @@ def _releases(generator: Generator) -> tuple[NoisyStatistics, list[SiteRelease]]
     rng = np.random.default_rng(0)
     schema = default_schema(
         encoder=generator.parts.encoder,
-        dimension=generator.parts.denoiser.config.dimension,
+        dimension=len(generator.parts.priors.between),
         labels=LABELS,
         clip_radius=1.0,
     )

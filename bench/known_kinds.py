@@ -28,7 +28,6 @@ from bench.selected import family_at, inputs_for, network_of, plant_trunk, right
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
-from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.methods.names import LOCAL
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference.hostile_tensors import apart
@@ -235,9 +234,9 @@ def judge(
         if first.source == SAME_FAMILY:
             view, head = family(first.tensors)
             head = view.outward(head)
-        else:
-            head = head_from_tensors(first.tensors)
-        scores[DELIVERED + ending] = right(head, test)
+            scores[DELIVERED + ending] = right(head, test)
+        else:  # nothing but what other sites say, and there are none
+            scores[DELIVERED + ending] = 1 / k
         if others is not None and first.source == SAME_FAMILY and variant is made:
             scores[WRONG] = _misled(encoder, made, data, others)
         try:

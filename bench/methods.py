@@ -8,18 +8,14 @@ the plant's model selection keeps, with the policy that plants start with.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from bench.baselines import BASELINES, Baseline, Context, Metric
+from bench.baselines import BASELINES, Context
 from bench.plants import Floats, Ints, Plants, release
-from bench.reference.d2nwg import D2nwg
-from bench.reference.deepsets import SetNetwork
 from bench.selected import (
     SELECTOR,
     THEN_LOCAL,
-    own_folds,
     right,
     selected,
     selected_heads,
@@ -28,20 +24,16 @@ from bench.selected import (
 )
 
 from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.linear_head import LinearHead, head_from_tensors
-from wg_client.fitting.local_models import fit_local
+from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.model_selection import Outcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.prior.conditioning import condition
+from wg_server.generator.prior import blup
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.weights.head_denoiser import collate
 from wg_server.generator.weights.head_generation import Generated, Generator, SiteRelease, generate
 
 SAME_FAMILY_SHOTS = 60
-JUDGED = ("network",)
-TUNED_QUICK = ("network", "closed-form", "closed-form-others")
-TUNED = (*TUNED_QUICK, "deepsets", "d2nwg-mean", "retrieval-5nn")
+TUNED = ("closed-form", "closed-form-others")
 """Heads, beside the selector's, that local training starts from."""
 
 
@@ -71,25 +63,6 @@ class Cell:
     def name(self) -> str:
         """Its title in tables."""
         return f"{self.scenario} eps={self.epsilon:g} n={self.shots}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Methods:
-    """What is judged.
-
-    Attributes:
-        generator: The generator.
-        trained: Maps of the features that are learnt on the zoo.
-        sets: The deterministic set network.
-        reference: D2NWG's recipe.
-        tuned: Heads, beside the selector's, that local training starts from.
-    """
-
-    generator: Generator
-    trained: Mapping[str, Metric]
-    sets: SetNetwork
-    reference: D2nwg
-    tuned: Sequence[str] = TUNED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +107,7 @@ class Drawn:
 
 
 def judge(
-    methods: Methods, plants: Plants, cells: Sequence[Cell], seed: int
+    generator: Generator, plants: Plants, cells: Sequence[Cell], seed: int
 ) -> list[dict[str, float]]:
     """Accuracy of every method on a plant's test records, and on classes it has never seen.
 
@@ -142,64 +115,19 @@ def judge(
         cells: They differ in epsilon only: their records and labels are the same, so that what
             learns from these alone is fitted once.
     """
-    drawn = [draw(methods.generator, plants, cell, seed, methods.trained) for cell in cells]
-    priors = methods.generator.parts.fitted_priors
-    batch = [collate([condition(priors, one.evidence)[0]]) for one in drawn]
-    many, constants = methods.reference.sample(batch, 8, seed)
-    alone = _alone(methods, plants, drawn[0])
-    found = []
-    for one, released, weight, bias in zip(drawn, batch, many, constants, strict=True):
-        with torch.inference_mode():
-            set_weight, set_bias = methods.sets(released)
-        trained = {
-            "deepsets": (set_weight[0], set_bias[0]),
-            "d2nwg-sample": (weight[0], bias[0]),
-            "d2nwg-mean": (weight.mean(dim=0), bias.mean(dim=0)),
-        }
-        heads = dict(one.heads)
-        for name, tensors in trained.items():
-            w, b = (tensor.numpy().astype(np.float64) for tensor in tensors)
-            heads[name] = LinearHead(w, b - w @ one.centre).padded(one.x.shape[1])
-        if one.others and not math.isinf(one.noise):
-            heads["closed-form-others"] = _without_own(methods.generator, one)
-        heads |= alone | _local(methods, plants, replace(one, heads=heads))
-        found.append(_scores(methods, plants, one.gone, heads))
-    return found
-
-
-def _without_own(generator: Generator, one: Drawn) -> LinearHead:
-    """The closed form of what the same-family sites have released."""
-    k, d = one.evidence[0].means.shape
-    priors = generator.parts.fitted_priors
-    _, estimate = condition(priors, [no_evidence(k, d), *one.evidence[1:]])
-    bias = estimate.bias - estimate.weight @ estimate.centre
-    return LinearHead(estimate.weight, bias).padded(one.x.shape[1])
-
-
-def _scores(
-    methods: Methods, plants: Plants, gone: Ints, heads: Mapping[str, LinearHead]
-) -> dict[str, float]:
-    tx, ty = plants.test
-    mapped = {f"{name}{THEN_LOCAL}": (_map(one, tx), ty) for name, one in methods.trained.items()}
-    return scores(heads, plants.test, gone, mapped)
+    drawn = [draw(generator, plants, cell, seed) for cell in cells]
+    alone = _alone(plants, drawn[0])
+    return [scores(one.heads | alone | _local(plants, one), plants.test, one.gone) for one in drawn]
 
 
 def scores(
-    heads: Mapping[str, LinearHead],
-    test: tuple[Floats, Ints],
-    gone: Ints,
-    other: Mapping[str, tuple[Floats, Ints]] | None = None,
+    heads: Mapping[str, LinearHead], test: tuple[Floats, Ints], gone: Ints
 ) -> dict[str, float]:
-    """Accuracy of heads on test records, and on classes that the plant has never seen.
-
-    Args:
-        other: Test records of heads that see other features.
-    """
-    found = {}
+    """Accuracy of heads on test records, and on classes that the plant has never seen."""
+    found, (x, y) = {}, test
+    unseen = np.isin(y, gone)
     for name, head in heads.items():
-        x, y = (other or {}).get(name, test)
-        found[name] = right(head, (x, y))
-        unseen = np.isin(y, gone)
+        found[name] = right(head, test)
         if unseen.any():
             found[f"{name} (unseen)"] = right(head, (x[unseen], y[unseen]))
     return found
@@ -212,13 +140,7 @@ def draw_records(y: Ints, k: int, cell: Cell, rng: np.random.Generator) -> tuple
     return np.concatenate([row for c, row in enumerate(rows) if c not in gone]), gone
 
 
-def draw(
-    generator: Generator,
-    plants: Plants,
-    cell: Cell,
-    seed: int,
-    trained: Mapping[str, Metric],
-) -> Drawn:
+def draw(generator: Generator, plants: Plants, cell: Cell, seed: int) -> Drawn:
     """Draw a plant's records, release them and its same-family sites', and make heads of these."""
     parts = generator.parts
     rng = np.random.default_rng((seed, 4))
@@ -236,13 +158,11 @@ def draw(
         keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         others.append(SiteRelease(f"sister-{number}", released(sx[keep], sy[keep])))
     made = generate(generator, own, others, plants.labels)
-    heads = {c.name: head_from_tensors(c.tensors) for c in made.candidates if c.name in JUDGED}
     evidence = [no_evidence(k, d) if own is None else site_evidence(own, plants.labels)]
     evidence += [site_evidence(m.statistics, plants.labels) for m in others]
-    _, estimate = condition(parts.fitted_priors, evidence)
-    context = Context(parts.priors, evidence, estimate, parts.zoo_index)
-    made_by: dict[str, Baseline] = {**BASELINES, **trained}
-    for name, baseline in made_by.items():
+    estimate = blup.predict(parts.priors, evidence)
+    context, heads = Context(parts.priors, evidence, estimate), {}
+    for name, baseline in BASELINES.items():
         w, b = baseline(context)
         heads[name] = LinearHead(w, b - w @ estimate.centre)
     return Drawn(
@@ -259,7 +179,7 @@ def draw(
     )
 
 
-def _local(methods: Methods, plants: Plants, one: Drawn) -> dict[str, LinearHead]:
+def _local(plants: Plants, one: Drawn) -> dict[str, LinearHead]:
     """Heads after local training, and the one that the plant's selector keeps."""
     outcome = one.select(Trunk(one.x), plants.dimension)
     found = selected_heads(outcome)
@@ -267,28 +187,17 @@ def _local(methods: Methods, plants: Plants, one: Drawn) -> dict[str, LinearHead
         return {SELECTOR: found[SELECTOR]}
     if one.y.min() < 0:
         return found
-    for name in methods.tuned:
-        if name in one.heads:
-            found[f"{name}{THEN_LOCAL}"] = trained_on(one.heads[name], one.x, one.y, one.gone)
+    for name in TUNED:
+        found[f"{name}{THEN_LOCAL}"] = trained_on(one.heads[name], one.x, one.y, one.gone)
     return found
 
 
-def _alone(methods: Methods, plants: Plants, one: Drawn) -> dict[str, LinearHead]:
-    """Heads that learn from the plant's labels alone, whatever was released."""
+def _alone(plants: Plants, one: Drawn) -> dict[str, LinearHead]:
+    """A head that learns from the plant's labels alone, whatever was released."""
     if not len(one.y) or one.y.min() < 0:
         return {}
     k = len(plants.labels)
-    found = {"lp-ft": trained_on(zeros(k, one.x.shape[1]), one.x, one.y, one.gone)}
-    for name, metric in methods.trained.items():
-        mapped = fit_local(_map(metric, one.x), one.y, k, own_folds(one.y))
-        found[f"{name}{THEN_LOCAL}"] = mapped.head
-    return found
-
-
-def _map(metric: Metric, features: Floats) -> Floats:
-    """Local features ``[n, D]`` with the released ones, which come first, mapped."""
-    d = len(metric.map)
-    return np.hstack([features[:, :d] @ metric.map, features[:, d:]])
+    return {"lp-ft": trained_on(zeros(k, one.x.shape[1]), one.x, one.y, one.gone)}
 
 
 def cells(*, quick: bool) -> Iterator[Cell]:

@@ -150,7 +150,7 @@ def of_plant(
     cell = Cell(scenario="S1", epsilon=EPSILON, shots=len(draw.rows), same_family=len(others))
     test = part(cut.test)
     found = Plants(classes, released, part(draw.rows), others, test, cut.groups[draw.rows])
-    one = drawn_plant(generator, found, cell, seed, {})
+    one = drawn_plant(generator, found, cell, seed)
     trunk = encoder_trunk(one.x, *draw.layout)
     outcome = one.select(trunk, released)
     said = {

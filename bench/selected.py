@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
-from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.standardised import family_view
 from wg_client.methods import names
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
@@ -62,16 +62,12 @@ def selected(
         learners: Kinds that local-only is chosen from.
         family: What the plant makes of a head of its family (``family_at``); None: there is none.
     """
-    width = trunk.features.shape[1]
     candidates = []
     for c in made.candidates:
         if c.source == SAME_FAMILY and family is not None:
             candidates.append(Candidate(c.name, c.source, *family(c.tensors)))
-        elif c.source != POSTERIOR:
-            head = head_from_tensors(c.tensors).padded(width)
-            candidates.append(Candidate(c.name, c.source, trunk, head))
-    k = len(candidates[0].head.bias)
     posterior = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
+    k = posterior["weighted"].shape[1] - 1
     return select_model(
         LabelledRecords(
             all_labels=labels,

@@ -78,7 +78,7 @@ def case(
     generator: Generator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
 ) -> dict[str, Any]:
     """One plant: what it knew before, and what came of it."""
-    one = draw(generator, cut, setting.cell, seed, {})
+    one = draw(generator, cut, setting.cell, seed)
     trunk = plant_trunk(encoder, one.x)
     found: dict[str, Any] = {
         "kind": encoder.modality,

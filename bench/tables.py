@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from bench.rows import Row
@@ -15,35 +14,22 @@ from wg_client.methods.registry import METHODS
 from wg_server.generator.statistics import clustered
 
 DELIVERED = (
-    "network",
-    "blend",
     "closed-form",
     "closed-form-own",
-    "meta-base",
-    "reptile",
-    "deepsets",
-    "d2nwg-sample",
-    "d2nwg-mean",
-    "retrieval-5nn",
+    "closed-form-others",
     "cosine-no-counts",
 )
-BASELINES = tuple(m for m in DELIVERED if not m.startswith(("network", "sample", "blend")))
-_NETWORK, _CLOSED = f"network{THEN_LOCAL}", f"closed-form{THEN_LOCAL}"
-OURS = (SELECTOR, names.POSTERIOR_HEAD, names.ENSEMBLE, _NETWORK)
+_CLOSED = f"closed-form{THEN_LOCAL}"
+OURS = (SELECTOR, names.POSTERIOR_HEAD, names.ENSEMBLE)
 LOCAL_BASELINES = (
     names.LOCAL,
     "lp-ft",
     _CLOSED,
     "closed-form-others, then local",
-    "meta-base, then local",
-    "reptile, then local",
-    "deepsets, then local",
-    "d2nwg-mean, then local",
-    "retrieval-5nn, then local",
 )
 _MORE = tuple(
     name
-    for name in (_NETWORK, _CLOSED, *(method.name for method in METHODS))
+    for name in (_CLOSED, *(method.name for method in METHODS))
     if name not in (*OURS, *LOCAL_BASELINES, *AS_DELIVERED)
 )
 LOCAL = (*LOCAL_BASELINES[:2], *OURS, *_MORE, *LOCAL_BASELINES[2:])
@@ -148,10 +134,9 @@ def table(rows: Sequence[Row], title: str) -> Iterator[str]:
         yield from _accuracies(results, scenario, cells, DELIVERED, "as delivered (S4)")
         if any(np.isfinite(results.accuracy(c, SELECTOR)[0]) for c in cells):
             yield from _accuracies(results, scenario, cells, LOCAL, "after local training")
-        if any(np.isfinite(results.accuracy(c, f"network{UNSEEN}")[0]) for c in cells):
+        if any(np.isfinite(results.accuracy(c, f"closed-form{UNSEEN}")[0]) for c in cells):
             unseen = [m + UNSEEN for m in (*DELIVERED, *LOCAL)]
             yield from _accuracies(results, scenario, cells, unseen, "on classes never seen")
-    yield from _differences(results)
     yield from _selector(results)
     yield from _whole_scenarios(results)
 
@@ -169,7 +154,7 @@ def against(rows: Sequence[Row], before: Sequence[Row]) -> Iterator[str]:
         for row in rows
         if _plant(row) in known
     ]
-    results, methods = Results(both), ("network", "closed-form", names.LOCAL, SELECTOR)
+    results, methods = Results(both), ("closed-form", names.LOCAL, SELECTOR)
     kept = [(SELECTOR, names.LOCAL), (f"{SELECTOR} before", f"{names.LOCAL} before")]
     pairs = [(method, f"{method} before") for method in methods] + kept
 
@@ -213,34 +198,12 @@ def _paired(what: str) -> Iterator[str]:
     yield from ("", f"### {what}, points, paired; errors clustered by data set", "")
 
 
-def _differences(results: Results) -> Iterator[str]:
-    baselines = (
-        "closed-form",
-        "meta-base",
-        "deepsets",
-        "d2nwg-mean",
-        "retrieval-5nn",
-        "cosine-no-counts",
-    )
-
-    def row(cell: str) -> Iterator[object]:
-        best = results.best(cell, BASELINES)
-        yield cell
-        yield from (results.paired(cell, "network", name) for name in baselines)
-        yield from (str(best), results.paired(cell, "network", best or ""))
-
-    yield from _paired("Network minus rival as delivered")
-    cells = [cell for found in results.scenarios.values() for cell in found]
-    header = ("cell", *baselines, "best rival", "network minus it")
-    yield from markdown(header, (list(row(cell)) for cell in cells))
-
-
 def _selector(results: Results) -> Iterator[str]:
     pairs = [(one, names.LOCAL) for one in OURS] + [(names.POSTERIOR_HEAD, "closed-form")]
     rows = []
     worst: tuple[float, str] = (np.inf, "")
     for cell in (cell for found in results.scenarios.values() for cell in found):
-        best = results.best(cell, LOCAL_BASELINES) or results.best(cell, BASELINES)
+        best = results.best(cell, LOCAL_BASELINES) or results.best(cell, DELIVERED)
         last = results.paired(cell, SELECTOR, best or "")
         rows.append((cell, *(results.paired(cell, *pair) for pair in pairs), str(best), last))
         if last is not None:
@@ -255,7 +218,6 @@ def _selector(results: Results) -> Iterator[str]:
 
 def _whole_scenarios(results: Results) -> Iterator[str]:
     pairs = (
-        ("network", "closed-form"),
         (names.POSTERIOR_HEAD, "closed-form"),
         (SELECTOR, "closed-form"),
         (SELECTOR, names.LOCAL),
@@ -267,82 +229,3 @@ def _whole_scenarios(results: Results) -> Iterator[str]:
         rows.append((scenario, len(noisy), *(results.pooled(noisy, *pair) for pair in pairs)))
     yield from _paired("All noisy cells of a scenario")
     yield from markdown(("scenario", "cells", *(" − ".join(pair) for pair in pairs)), rows)
-
-
-def plots(rows: Sequence[Row], folder: Path) -> None:
-    """One plot a scenario."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "weightgate"
-    results = Results(rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    for scenario, cells in results.scenarios.items():
-        name = scenario.split()[0].lower()
-        _lines(results, scenario, cells, folder / f"generator-{name}.svg")
-
-
-_SHOWN = (
-    ("network", "tab:blue", "-"),
-    ("closed-form", "tab:orange", "-"),
-    ("deepsets", "tab:green", "-"),
-    ("d2nwg-mean", "tab:red", "-"),
-    ("retrieval-5nn", "tab:purple", "-"),
-    ("cosine-no-counts", "tab:brown", "-"),
-    ("local-only", "black", "--"),
-    ("network, then local", "tab:blue", "--"),
-    ("completed", "tab:olive", "--"),
-    ("completed-finetuned", "tab:pink", "--"),
-    ("selector", "tab:cyan", "--"),
-)
-
-
-def _lines(results: Results, scenario: str, cells: Sequence[str], path: Path) -> None:
-    from matplotlib import pyplot as plt
-
-    by_epsilon: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for cell in cells:
-        match = _CELL.fullmatch(cell)
-        if match:
-            by_epsilon[match["epsilon"]].append((int(match["shots"]), cell))
-    width = 1.2 + 2.7 * len(by_epsilon)
-    figure, axes = plt.subplots(
-        1, len(by_epsilon), figsize=(width, 3.6), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axis, (epsilon, found) in zip(axes[0], by_epsilon.items(), strict=True):
-        ticks = [shots for shots, _ in found]
-        for number, (method, colour, style) in enumerate(_SHOWN):
-            values = [results.accuracy(cell, method) for _, cell in found]
-            if not any(np.isfinite(v) for v, _ in values):
-                continue
-            place = np.arange(len(found)) + 0.03 * (number - len(_SHOWN) / 2)
-            axis.errorbar(
-                place,
-                [v for v, _ in values],
-                [e for _, e in values],
-                color=colour,
-                linestyle=style,
-                marker="o",
-                markersize=3,
-                linewidth=1.2,
-                elinewidth=0.6,
-                label=method,
-            )
-        axis.set_xticks(np.arange(len(found)), [str(tick) for tick in ticks])
-        axis.set_title("no noise" if epsilon == "inf" else f"ε = {epsilon}")
-        axis.set_xlabel("records a class" if "no labels" in scenario else "labels a class")
-        axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("accuracy on test records")
-    handles, names = axes[0][-1].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right center", fontsize=8, frameon=False)
-    figure.suptitle(scenario + ": solid as delivered, dashed after local training", fontsize=10)
-    _save(figure, path)
-
-
-def _save(figure: object, path: Path) -> None:
-    from matplotlib import pyplot as plt
-    from matplotlib.figure import Figure
-
-    if isinstance(figure, Figure):
-        figure.savefig(path, metadata={"Date": None})
-        plt.close(figure)

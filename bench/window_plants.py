@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from bench import installed, tables
 from bench.measure import machine
-from bench.methods import TUNED_QUICK, Cell, draw, draw_records, scores
+from bench.methods import TUNED, Cell, draw, draw_records, scores
 from bench.minirocket import MiniRocket, ridge
 from bench.plants import CLASSES, SAME_FAMILY_SITES, Floats, Ints, Plants, first_of
 from bench.plants import parts as cut_by_groups
@@ -213,14 +213,14 @@ def cut_windows(
 def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
     """Accuracy of every method on the plant's test records, and on classes it has never seen."""
     plants = found.plants
-    one = draw(generator, plants, cell, seed, {})
+    one = draw(generator, plants, cell, seed)
     trunk = encoder_trunk(one.x, plants.dimension, found.scaled, found.blocks)
     outcome = one.select(trunk, plants.dimension)
     heads = one.heads | selected_heads(outcome)
     if cell.labelled:
         heads |= {
             f"{n}{THEN_LOCAL}": trained_on(heads[n], one.x, one.y, one.gone)
-            for n in TUNED_QUICK
+            for n in TUNED
             if n in heads
         }
     return scores(heads, plants.test, one.gone)

@@ -288,7 +288,7 @@ class Federation:
         card = self._installed().card
         return {
             "zoo_size": card["zoo"]["tasks"],
-            "train_seconds": card["training"]["seconds"],
+            "train_seconds": card["seconds"],
             "sample_seconds": self._sample_seconds(plant),
         }
 

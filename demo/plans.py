@@ -35,7 +35,7 @@ def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path]:
     # Half the families, since the demo is to end in four minutes.
     sources = tuple(replace(one, families=(one.families + 1) // 2) for one in zoo.sources)
     zoo = replace(zoo, sources=(*sources, own), own_sites=30)
-    training = replace(training, steps=150, episodes=24, workers=1)
+    training = replace(training, episodes=30)
     paths = folder / "zoo.json", folder / "training.json"
     for path, plan in zip(paths, (zoo, training), strict=True):
         atomic.write_bytes(path, json.dumps(canonical.to_builtins(plan), indent=1).encode())

@@ -17,12 +17,12 @@ HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in 
 SPECTRUM_LINES: Final = "spectrum-lines"
 """Of rotating machines: made from a data sheet."""
 
-CandidateSource = Literal["diffusion", "network", "base", "posterior", "kin"]
+CandidateSource = Literal["diffusion", "base", "posterior", "kin"]
 """How a candidate of a weights package came about:
 
-``diffusion`` (a sample), ``network`` (deterministic head of the generator), ``base`` (of a whole
-network: its public base), ``kin`` (a head on all local features, perhaps with networks beside it,
-from records of this kind of plant that the operator has) or ``posterior`` (no weights: a
+``diffusion`` (a sample, or the mean that samples are drawn about), ``base`` (of a whole network:
+its public base), ``kin`` (a head on all local features, perhaps with networks beside it, from
+records of this kind of plant that the operator has) or ``posterior`` (no weights: a
 ``wg_common.inference.posterior.Posterior``).
 """
 BASE: Final = "base"  # Of a whole network: what a plant's own training starts from
@@ -30,7 +30,7 @@ POSTERIOR: Final = "posterior"
 """Of what a plant finishes with its own records, rather than of weights."""
 SAME_FAMILY: Final = "kin"
 """Of a head on all local features: the server knows the kind of the plant."""
-GENERATED_SOURCES: Final = frozenset({"diffusion", "network", SAME_FAMILY})
+GENERATED_SOURCES: Final = frozenset({"diffusion", SAME_FAMILY})
 
 
 @dataclass(frozen=True, slots=True)

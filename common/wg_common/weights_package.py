@@ -39,13 +39,10 @@ class Candidate:
     Attributes:
         name: Unique in the package; prefix of its tensors.
         source: How it came about.
-        nearest_zoo_distance: Distance to the nearest zoo entry over the zoo's median
-            nearest-neighbour distance, decimal string.
     """
 
     name: str
     source: catalogue.CandidateSource
-    nearest_zoo_distance: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -207,8 +207,7 @@ class TestPlant:
             "own_release": "",
             "memory_releases": ("aa" * 16,),
             "candidates": tuple(
-                Candidate(name=name, source=source, nearest_zoo_distance="1")
-                for name, (_, source) in weights.items()
+                Candidate(name=name, source=source) for name, (_, source) in weights.items()
             ),
             "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
             "created": now,

@@ -49,7 +49,7 @@ def manifest(tensors: bytes, names: tuple[str, ...] = ("mean", "base")) -> Weigh
         labels=("ok", "scratch"),
         own_release="33" * 16,
         memory_releases=(),
-        candidates=tuple(Candidate(name=n, source="base", nearest_zoo_distance="1") for n in names),
+        candidates=tuple(Candidate(name=n, source="base") for n in names),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=1,
         expires=2,

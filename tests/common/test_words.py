@@ -108,8 +108,6 @@ _CARD = "a line of model cards of earlier generators"
 _BATTERY = "the list of old words that the glossary may not have"
 ALLOWED: Mapping[tuple[str, str], str] = {
     ("tests/server/generator/evaluation/test_scores.py", "skeleton"): _CARD,
-    ("server/wg_server/generator/weights/transformer.py", "memory"): _TENSOR,
-    ("server/wg_server/generator/weights/head_denoiser.py", "memory"): _TENSOR,
     ("server/wg_server/zoo/procedural/boards.py", "bridge"): "a solder bridge, the defect",
     ("tests/core/ledger/test_processes.py", "contest"): "processes that race for one ledger",
     ("tests/common/test_glossary.py", "contest"): _BATTERY,

@@ -104,7 +104,7 @@ def package_of(
     others: Sequence[Release],
     request_id: str,
     heads: Mapping[str, Mapping[str, NDArray[np.float32]]],
-    source: Literal["base", "network"],
+    source: Literal["base", "diffusion"],
 ) -> bytes:
     """A signed package of these candidates, for an hour."""
     tensors = weights_package.pack_tensors(heads)
@@ -119,9 +119,7 @@ def package_of(
         labels=own.labels,
         own_release=own.release_id,
         memory_releases=tuple(each.manifest.release_id for each in others),
-        candidates=tuple(
-            Candidate(name=name, source=source, nearest_zoo_distance="0") for name in heads
-        ),
+        candidates=tuple(Candidate(name=name, source=source) for name in heads),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=now,
         expires=now + 3600,

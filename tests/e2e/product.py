@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from tests.client.conftest import LABELS, pictures, write_npz
 from tests.e2e.fleet_support import healthy, make_home, running
 from tests.patience import PATIENCE_SECONDS, wait_until
@@ -39,11 +38,8 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.statistics_file import decode_covered
 from wg_server.fleet.enrolment import make_token
-from wg_server.generator.prior import retrieval
-from wg_server.generator.prior.fitted import crossfit
-from wg_server.generator.weights import codec
+from wg_server.generator.prior.fitted import fit_public_priors
 from wg_server.generator.weights import head_package as package
-from wg_server.generator.weights.head_denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.weights.head_package import Parts
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
@@ -63,24 +59,14 @@ def encoder_package() -> bytes:
 
 
 def generator_package(encoder: bytes) -> bytes:
-    """A generator for an encoder, from invented tasks; its last layer is random."""
+    """A generator for an encoder, from invented tasks."""
     world = World(7)
     tasks = [world.task(family, site) for family in range(6) for site in range(2)]
-    _, fitted_priors = crossfit(tasks, sorted({task.family for task in tasks}), 2)
-    draws = np.random.default_rng(0).normal(0, 0.3, (200, DIMENSION + 1))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        denoiser = Denoiser(DenoiserConfig(dimension=DIMENSION, latent=8, width=16, depth=2))
-        for layer in (denoiser.last, denoiser.last_modulation):
-            torch.nn.init.normal_(layer.weight, std=0.1)
     return package.pack(
         Parts(
             encoder=canonical.sha256_hex(encoder),
             architecture="lite0-head",
-            denoiser=denoiser.eval(),
-            codec=codec.fit_codec(draws, 8),
-            priors=fitted_priors.priors,
-            zoo_index=retrieval.with_neighbour_distance(fitted_priors.zoo_index),
+            priors=fit_public_priors(tasks).priors,
         )
     )
 

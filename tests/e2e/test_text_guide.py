@@ -61,7 +61,7 @@ def _package(server: ServerHome) -> bytes:
         labels=LABELS,
         own_release="",
         memory_releases=("aa" * 16,),
-        candidates=(Candidate(name="sample-0", source="diffusion", nearest_zoo_distance="1"),),
+        candidates=(Candidate(name="sample-0", source="diffusion"),),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=now,
         expires=now + 3600,

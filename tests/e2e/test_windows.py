@@ -26,14 +26,7 @@ ZOO = ZooPlan(
     encoder=EncoderPlan(records=400),
     sources=(SourcePlan(kind="procedural-windows", families=10, sites=2, per_class=8),),
 )
-TRAINING = GeneratorPlan(
-    steps=8,
-    width=16,
-    depth=1,
-    evaluate_every=4,
-    episodes=4,
-    workers=0,
-)
+TRAINING = GeneratorPlan(episodes=4)
 
 
 @pytest.mark.slow

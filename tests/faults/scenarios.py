@@ -321,7 +321,7 @@ class Installation:
             gain=float(number),
             models=entries,
             findings=(),
-            nearest_zoo_distances={},
+            candidates=(),
         )
 
 

@@ -51,12 +51,7 @@ sources:
 """
 _TRAINING = """
 seed: 1
-steps: 8
-width: 16
-depth: 1
-evaluate_every: 4
 episodes: 4
-workers: 0
 """
 
 

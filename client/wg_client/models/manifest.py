@@ -103,7 +103,7 @@ class ModelsManifest:
         reason: Why.
         gain: Estimated gain of the kept model over local-only; 0 for local-only itself.
         models: The models.
-        nearest_zoo_distances: Of each delivered candidate, as the package says.
+        candidates: Names of those that were delivered.
         findings: What the acceptance checks say of each model but the references.
         sure: Least probability of a sure call, of each model that was judged out of fold; above 1
             if no call can be.
@@ -129,7 +129,7 @@ class ModelsManifest:
     reason: str
     gain: float
     models: tuple[ModelEntry, ...]
-    nearest_zoo_distances: dict[str, str]
+    candidates: tuple[str, ...]
     findings: tuple[Finding, ...]
     sure: dict[str, float] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()

@@ -187,9 +187,7 @@ def _record(
         sure=_sure(outcome, plant.prediction.wrong),
         unseen=outcome.unseen(package.labels),
         network=network_file,
-        nearest_zoo_distances={
-            candidate.name: candidate.nearest_zoo_distance for candidate in package.candidates
-        },
+        candidates=tuple(candidate.name for candidate in package.candidates),
     )
     return manifest, files
 

@@ -141,24 +141,3 @@ def principal(rows: Floats, count: int) -> tuple[Floats, Floats]:
         vectors = rows.T @ vectors
         vectors = vectors / (np.linalg.norm(vectors, axis=0) + 1e-300)
     return values, vectors
-
-
-def principal_scores(rows: NDArray[np.floating], count: int) -> tuple[Floats, Floats]:
-    """Principal directions of few wide rows, padded with zeros where the rows have no more.
-
-    Args:
-        rows: ``[n, D]``, not centred.
-        count: Directions r wanted.
-
-    Returns:
-        Directions ``[D, r]``, orthonormal, and the root mean square of scores on them ``[r]``.
-    """
-    wide = rows.astype(np.float64)
-    values, vectors = np.linalg.eigh(wide @ wide.T)
-    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
-    nonzero = values > _ROUNDING * max(float(values[0]), 1e-300)
-    values, vectors = values[nonzero], vectors[:, nonzero]
-    directions, spread = np.zeros((wide.shape[1], count)), np.zeros(count)
-    directions[:, : len(values)] = wide.T @ vectors / np.sqrt(values)
-    spread[: len(values)] = np.sqrt(values / len(wide))
-    return directions, spread

@@ -23,7 +23,7 @@ that of its own records, shrunk towards the public one: the mean of an inverse W
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -169,16 +169,6 @@ def no_evidence(classes: int, dimension: int) -> SiteEvidence:
     """The evidence of a site that has released nothing."""
     ones, means = np.ones(classes), np.zeros((classes, dimension))
     return SiteEvidence(means, ones, ones.copy(), 0 * ones, np.zeros(dimension), np.inf, 1.0)
-
-
-def without_classes(site: SiteEvidence) -> SiteEvidence:
-    """What is known of all of a site's records together, and nothing of its classes."""
-    return replace(
-        no_evidence(*site.means.shape),
-        domain=site.domain,
-        domain_noise=site.domain_noise,
-        domain_count=site.domain_count,
-    )
 
 
 def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence:

@@ -25,7 +25,6 @@ from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
     from wg_server.generator.weights.head_generation import Generated
-    from wg_server.generator.weights.makers import GeneratedCandidate
 
 PACKAGE_LIFE = datetime.timedelta(days=30)
 
@@ -84,23 +83,12 @@ def make_package(
         labels=plant.labels,
         own_release=plant.release_id,
         memory_releases=tuple(release.manifest.release_id for release in memory),
-        candidates=_described(candidates),
+        candidates=tuple(Candidate(name=c.name, source=c.source) for c in candidates),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
         expires=now + int(PACKAGE_LIFE.total_seconds()),
     )
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
-
-
-def _described(candidates: Sequence[GeneratedCandidate]) -> tuple[Candidate, ...]:
-    return tuple(
-        Candidate(
-            name=candidate.name,
-            source=candidate.source,
-            nearest_zoo_distance=str(candidate.nearest_zoo_distance),
-        )
-        for candidate in candidates
-    )
 
 
 def _generate(version: Version, plant: Recipient, other_releases: Sequence[Release]) -> Generated:

@@ -47,8 +47,8 @@ def networks(version: Version, plant: Recipient, *, seed: int) -> StatedNetworks
         return None
     samples = [(f"sheet-{number}", tensors) for number, tensors in enumerate(made.samples)]
     sampled = (
-        GeneratedCandidate(name, "diffusion", tensors, nearest_zoo_distance=1.0)
+        GeneratedCandidate(name, "diffusion", tensors)
         for name, tensors in (("sheet-mean", made.mean), *samples)
     )
-    fixed = GeneratedCandidate("fixed", "base", made.fixed, nearest_zoo_distance=1.0)
+    fixed = GeneratedCandidate("fixed", "base", made.fixed)
     return StatedNetworks(generator, (*sampled, fixed))

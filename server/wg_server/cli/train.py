@@ -12,36 +12,21 @@ from wg_core.errors import ExitCode
 from wg_server.cli.options import home_option, plan_option, this_user
 from wg_server.generator import pipeline, versions
 from wg_server.generator.evaluation import ablation
-from wg_server.generator.evaluation.scores import against_others
 from wg_server.generator.plan import read_plan
-from wg_server.generator.training import compute
 from wg_server.generator.weights import sheet_card
 from wg_server.site.home import ServerHome
 from wg_server.site.progress import Noted
 from wg_server.store.operators import recorded
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
-from wg_server.zoo import devices
 
 
 @click.command()
 @home_option
 @plan_option
-@click.option(
-    "--device",
-    type=click.Choice(devices.NAMES),
-    default="auto",
-    help="What trains; auto is CUDA where there is a card.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(compute.PRECISIONS),
-    default="auto",
-    help="Of the network's forward pass; auto is bf16 on a card that has it, fp32 elsewhere.",
-)
 @cli.json_option
-def train(home: ServerHome, plan: Path | None, device: str, precision: str, as_json: bool) -> int:
-    """Train a generator on the zoo, and install it; interrupted, it goes on where it stopped.
+def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
+    """Make a generator of the zoo, and install it.
 
     If the model card fails it ends with code 6, and the generator of before stays installed:
     'wg-server generator --use' installs the new one all the same.
@@ -51,10 +36,7 @@ def train(home: ServerHome, plan: Path | None, device: str, precision: str, as_j
     steps = training_plan.all_steps
     noted = Noted(home.training_progress, "train", steps)
     with cli.progress("train", steps) as bar, noted:
-        progress = noted.wrap(bar.update)
-        card = pipeline.train(
-            home, training_plan, progress=progress, device=device, precision=precision
-        )
+        card = pipeline.train(home, training_plan, progress=noted.wrap(bar.update))
     passes, pruned = _take_over(home, card["version"])
     short = card["version"][: versions.SHORT_ID]
     lines = [f"generator {card['version']}", *_table(card)]
@@ -95,13 +77,11 @@ def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
 
 
 def _table(card: dict[str, Any]) -> list[str]:
-    lines = ["share right on families never seen, as generated (the card has every method):"]
+    lines = ["share right on families never seen (the card has every method):"]
     for name, rows in card["scenarios"].items():
-        share, other_method, value = against_others(rows)
-        lines.append(f"  {name}: {share:.3f}, best other {value:.3f} ({other_method})")
+        shares = ", ".join(f"{method} {row['accuracy']:.3f}" for method, row in rows.items())
+        lines.append(f"  {name}: {shares}")
     lines += [f"  {ablation.words(row)}" for row in ablation.rows(card)]
-    lines += [f"loses: {line}" for line in card["loses"]] or ["loses nowhere by over a point"]
-    lines += [f"alarm: {line}" for line in card["alarms"]]
     return lines + _requirements(card)
 
 

@@ -22,7 +22,7 @@ from wg_server.console.web import NotFound, Visit
 from wg_server.generator import versions
 from wg_server.generator.checks import read_checks
 from wg_server.generator.evaluation import ablation
-from wg_server.generator.evaluation.scores import against_others
+from wg_server.generator.evaluation.scores import ALONE, COMPLETED
 from wg_server.generator.versions import Pointer
 from wg_server.site import progress
 from wg_server.site.home import ServerHome
@@ -200,7 +200,7 @@ def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         checks = read_checks(card)
         scenarios = [
-            (name, *against_others(rows))
+            (name, *(float(rows[method]["accuracy"]) for method in (COMPLETED, ALONE)))
             for name, rows in sorted(card.get("scenarios", {}).items())
         ]
         context |= {

@@ -1,45 +1,39 @@
-"""The generator's plan: sizes, steps and rates. Read from YAML, strictly."""
+"""The generator's plan. Read from YAML, strictly."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from wg_core import settings
-from wg_server.generator.training.plan import TrainingPlan
 from wg_server.generator.weights.sheet_plan import SheetTraining
 from wg_server.zoo import plan as zoo_plan
 
 DEFAULT = "default"
+STEPS = 3  # Of what is made of the zoo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratorPlan(TrainingPlan):
-    """How the generator is trained.
+class GeneratorPlan:
+    """How a generator is made and measured.
 
     Attributes:
-        seed: Of everything random.
-        folds: Cross-fitting folds of the priors.
-        threads: Torch threads. Changes speed only.
-        workers: Processes that draw episodes ahead; 0 draws in line. Changes speed only.
+        seed: Of the families that are left out, and of the plants of its model card.
+        episodes: Plants in each scenario of the card.
         machines: How networks from data sheets of rotating machines are trained; None: there are
             none.
     """
 
     seed: int = 20240501
-    folds: int = settings.fixed(4)
-    threads: int = settings.fixed(1)
-    workers: int = 2
+    episodes: int = 240
     machines: SheetTraining | None = None
 
     @property
     def all_steps(self) -> int:
-        """Steps of all trainings."""
-        return self.steps + (self.machines.steps if self.machines else 0)
+        """Steps of progress: of what is made of the zoo, and of the training for machines."""
+        return STEPS + (self.machines.steps if self.machines else 0)
 
     def __post_init__(self) -> None:
-        TrainingPlan.__post_init__(self)
-        self.check_positive("threads")
-        self.check("workers", 0 <= self.workers <= 256, "0 to 256")
-        self.check("folds", self.folds >= 2, "at least 2")
+        settings.check_range("seed", self.seed, 0, 1 << 62)
+        settings.check_range("episodes", self.episodes, 2, 1_000_000)
 
 
 def read_plan(path: Path | None) -> GeneratorPlan:

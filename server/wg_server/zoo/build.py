@@ -33,7 +33,7 @@ from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 from wg_server.zoo import bases, devices, executors, family_heads, heads, networks, sources, trunks
 from wg_server.zoo.plan import ZooPlan, tasks
-from wg_server.zoo.store import Entry, Weights, Zoo, pack
+from wg_server.zoo.store import Encoded, Entry, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def steps(plan: ZooPlan) -> int:
 
 
 def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
-    """Render or read one task, encode it, and train its head: an object's bytes, and its entry."""
+    """Render or read one task and encode it: an object's bytes, and its entry."""
     task = sources.load(spec)
     features = encoder.encode_batched(task.records)[:, : encoder.dimension]
     labels, classes = task.labels, len(task.names)
@@ -122,9 +122,7 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
     held_out, train = order[: len(order) // 5], order[len(order) // 5 :]
     weight, bias = heads.fit_head(features[train], labels[train], classes)
     accuracy = heads.accuracy(weight, bias, features[held_out], labels[held_out])
-    weight, bias = heads.fit_head(features, labels, classes)
-    weights = Weights(features, labels, weight.astype(np.float32), bias.astype(np.float32))
-    data = pack(weights)
+    data = pack(Encoded(features, labels))
     entry = Entry(
         key=spec.key(encoder.id),
         encoder=encoder.id,

@@ -4,7 +4,7 @@
 
     zoo/encoder.safetensors       the public encoder
     zoo/entries/KEY.json          one record for each task: what it is, and its object's hash
-    zoo/objects/SHA256.safetensors  features, labels and trained weights
+    zoo/objects/SHA256.safetensors  features and labels
 
 An object is written before the record that names it, and both atomically; so a record always has
 its object, and a build that was killed loses at most the entry in work.
@@ -38,13 +38,13 @@ class Entry:
     Attributes:
         key: Name of the entry: hash of its task and the encoder.
         encoder: Id of the encoder, hex.
-        architecture: Architecture of the weights.
+        architecture: Head that it is for.
         task: The task, from which the entry can be built again.
         family: Name of its family; entries of one family are sites of one kind.
         labels: Class names, in the order of rows.
         records: Number of records.
         licence: Terms of the source.
-        accuracy: Of weights trained on four fifths, on the other fifth, decimal string.
+        accuracy: Of a head trained on four fifths, on the other fifth, decimal string.
         sha256: Of the object, hex.
     """
 
@@ -62,20 +62,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Weights:
-    """An entry's object.
+class Encoded:
+    """An entry's object: its records as the encoder sees them.
 
     Attributes:
         features: float32 ``[n, d]``.
         labels: int64 ``[n]``.
-        weight: Trained head, float32 ``[K, d]``.
-        bias: float32 ``[K]``.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
 
 
 class Zoo:
@@ -105,7 +101,7 @@ class Zoo:
             if encoder is None or entry.encoder == encoder:
                 yield entry
 
-    def read(self, entry: Entry) -> Weights:
+    def read(self, entry: Entry) -> Encoded:
         """An entry's object.
 
         Raises:
@@ -114,11 +110,9 @@ class Zoo:
         """
         tensors = self.tensors(entry.sha256)
         try:
-            return Weights(
+            return Encoded(
                 tensors["features"].astype(np.float32),
                 tensors["labels"].astype(np.int64),
-                tensors["weight"],
-                tensors["bias"],
             )
         except (KeyError, ValueError) as error:
             raise DecodeError(f"{self._object(entry.sha256)}: not of an entry: {error}") from error
@@ -153,13 +147,11 @@ class Zoo:
         return self.root / "objects" / f"{sha256}.safetensors"
 
 
-def pack(weights: Weights) -> bytes:
+def pack(encoded: Encoded) -> bytes:
     """An object's bytes. Features are kept in half precision."""
     tensors: dict[str, NDArray[Any]] = {
-        "features": weights.features.astype(np.float16),
-        "labels": weights.labels.astype(np.int32),
-        "weight": weights.weight,
-        "bias": weights.bias,
+        "features": encoded.features.astype(np.float16),
+        "labels": encoded.labels.astype(np.int32),
     }
     return safetensors.numpy.save(tensors)
 

@@ -135,7 +135,7 @@ def test_weights_made_from_the_plant_s_own_release_are_not_judged_by_its_records
     """A head that holds the plant's exact records, and others who know nothing of it."""
     means, wrong = _means(0), _posterior(_means(40), 1.0)
     x, y = _draw(means, [4] * K, 20)
-    named = [("network", "network", LinearHead(*posterior_head(wrong, x, y)))]
+    named = [("network", "diffusion", LinearHead(*posterior_head(wrong, x, y)))]
     seen = selected(x, y, named, K, posterior=wrong, own_release=True)
     assert seen.kept == LOCAL and "not judged" in seen.reason
     assert GENERATED in seen.models and GENERATED_FINETUNED not in seen.models
@@ -160,7 +160,7 @@ def test_heads_of_the_plant_s_family_are_of_others_and_judged() -> None:
 def test_a_plant_without_any_record_takes_what_was_generated() -> None:
     means = _means(4)
     nothing = np.zeros((0, D)), np.zeros(0, dtype=np.int64)
-    candidate = ("s", "network", LinearHead(means, np.zeros(K)))
+    candidate = ("s", "diffusion", LinearHead(means, np.zeros(K)))
     assert _select(*nothing, _posterior(means, 20.0), [candidate]).kept == GENERATED
 
 

@@ -127,7 +127,7 @@ def _manifest(outcome: Outcome, labels: tuple[str, ...]) -> ModelsManifest:
         gain=0.0,
         models=tuple(models),
         findings=tuple(outcome.findings),
-        nearest_zoo_distances={"sample-0": "0.42"},
+        candidates=("sample-0",),
     )
 
 

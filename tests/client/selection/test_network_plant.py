@@ -145,7 +145,7 @@ def test_a_package_without_the_base_or_with_another_trunk_is_refused(
     assert not store.all_manifests(plant.home) and not plant.home.report.exists()
 
 
-@pytest.mark.parametrize(("source", "judged"), [("network", False), ("kin", True)])
+@pytest.mark.parametrize(("source", "judged"), [("diffusion", False), ("kin", True)])
 def test_a_network_of_the_family_is_judged_whoever_has_released(
     make_plant: MakePlant, weights: Weights, good: Network, source: str, judged: bool
 ) -> None:

@@ -93,7 +93,7 @@ def test_networks_for_a_stated_machine_are_kept_without_a_label(
     assert manifest.generator == canonical.sha256_hex(sheets) and not manifest.own_release
     (kept,) = (entry for entry in manifest.models if entry.name == GENERATED)
     assert kept.origin.startswith("sheet-")
-    assert len(manifest.nearest_zoo_distances) == 18
+    assert len(manifest.candidates) == 18
     assert "states of its machine" in manifest.reason
 
 

@@ -11,8 +11,6 @@ from wg_common.inference.discriminants import (
     fit_lda,
     fit_ldas,
     lda,
-    principal,
-    principal_scores,
     ridged_inverse,
     row_length,
     scaled,
@@ -94,22 +92,3 @@ def test_heads_and_rows_of_zeros_stay_finite() -> None:
 
 def test_a_ridge_is_in_units_of_the_mean_variance() -> None:
     assert np.allclose(ridged_inverse(4 * np.eye(3), 1.0), np.eye(3) / 8)
-
-
-@pytest.mark.parametrize(("n", "d"), [(9, 30), (30, 9)])
-def test_principal_directions_are_those_of_the_covariance(n: int, d: int) -> None:
-    rows = np.random.default_rng(n).normal(size=(n, d)) * np.geomspace(1, 0.1, d)
-    values, vectors = principal(rows, 4)
-    wanted = np.linalg.svd(rows, full_matrices=False)
-    assert np.allclose(values, wanted[1][:4] ** 2 / n)
-    assert np.allclose(np.abs(wanted[2][:4] @ vectors), np.eye(4), atol=1e-6)
-    directions, spread = principal_scores(rows, 4)
-    assert np.allclose(np.abs(directions.T @ vectors), np.eye(4), atol=1e-6)
-    assert np.allclose(spread, np.sqrt(np.mean((rows @ directions) ** 2, axis=0)))
-
-
-def test_directions_beyond_the_rank_are_zero() -> None:
-    rows = np.outer(np.arange(1.0, 6), np.ones(8))
-    directions, spread = principal_scores(rows, 3)
-    assert np.count_nonzero(spread) == 1
-    assert not directions[:, 1:].any()

@@ -1,4 +1,4 @@
-"""A small zoo and a briefly trained generator, without images: features are drawn."""
+"""A small zoo and its generator, without images: features are drawn."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import torch
 
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.prior import retrieval
-from wg_server.generator.prior.fitted import crossfit
+from wg_server.generator.prior.fitted import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
-from wg_server.generator.weights.codec import fit_codec
-from wg_server.generator.weights.head_denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.weights.head_generation import Generator
 from wg_server.generator.weights.head_package import Parts
-from wg_server.zoo import heads
 
 DIMENSION = 16
 ENCODER = "ab" * 32
@@ -33,15 +28,12 @@ class World:
 
     def task(self, family: int, site: int, classes: int = 4, per_class: int = 20) -> ZooTask:
         x, y = self.records(family, site, classes, per_class, 0)
-        weight, bias = heads.fit_head(x, y, classes)
         return ZooTask(
             f"{family}-{site}",
             f"family-{family}",
             tuple(f"c{i}" for i in range(classes)),
             x.astype(np.float32),
             y,
-            weight.astype(np.float32),
-            bias.astype(np.float32),
         )
 
     def records(
@@ -87,22 +79,7 @@ def zoo_tasks(world: World) -> list[ZooTask]:
 
 @pytest.fixture(scope="session")
 def generator(zoo_tasks: list[ZooTask]) -> Generator:
-    """A generator whose last layer is random: every path of the network counts."""
-    families = sorted({task.family for task in zoo_tasks})
-    _, fitted_priors = crossfit(zoo_tasks, families, 2)
-    rng = np.random.default_rng(0)
-    codec = fit_codec(rng.normal(0, 0.3, (200, DIMENSION + 1)), 8)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        denoiser = Denoiser(DenoiserConfig(dimension=DIMENSION, latent=8, width=16, depth=2))
-        for layer in (denoiser.last, denoiser.last_modulation):
-            torch.nn.init.normal_(layer.weight, std=0.1)
     parts = Parts(
-        encoder=ENCODER,
-        architecture="lite0-head",
-        denoiser=denoiser.eval(),
-        codec=codec,
-        priors=fitted_priors.priors,
-        zoo_index=retrieval.with_neighbour_distance(fitted_priors.zoo_index),
+        encoder=ENCODER, architecture="lite0-head", priors=fit_public_priors(zoo_tasks).priors
     )
     return Generator("cd" * 32, parts)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_common.inference.posterior import exact_evidence, no_evidence
+from wg_common.inference.posterior import posterior_head
 from wg_common.nets.encoder import sentences
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.fitted import FittedPriors, fit_public_priors
@@ -46,9 +46,8 @@ def known() -> tuple[FittedPriors, Floats, Floats]:
     mean = np.concatenate([x for x, _ in raw]).mean(axis=0)
     inner = np.concatenate([x - x.mean(axis=0) for x, _ in raw])
     projection = np.linalg.svd(inner, full_matrices=False)[2][:D].T
-    head = np.zeros((1, D), np.float32), np.zeros(1, np.float32)
     tasks = [
-        ZooTask(family.name, family.name, family.labels, (x - mean) @ projection, y, *head)
+        ZooTask(family.name, family.name, family.labels, (x - mean) @ projection, y)
         for family, (x, y) in zip(drawn, raw, strict=True)
     ]
     return fit_public_priors(tasks, projection), projection, mean
@@ -66,11 +65,11 @@ def test_names_in_another_language_than_the_notes_tell_classes(
         family = dataclasses.replace(family, labels=called)
         x, y = vectors(family, 0, notes)
         features = ((x - mean) @ projection).astype(np.float64)
-        bare = exact_evidence(features, np.full(len(y), -1), len(called))
         named = fitted.named(called)
         assert named is not None
-        found = blup.predict(fitted.priors, [bare, no_evidence(len(called), D)], named)
-        logits = (features - found.centre) @ found.weight.T + found.bias
+        posterior = blup.posterior(fitted.priors, [], len(called), named)
+        weight, bias = posterior_head(posterior, features, np.full(len(y), -1))
+        logits = features @ weight.T + bias
         right.append(float((logits.argmax(axis=1) == y).mean()))
         chance.append(1 / len(called))
     assert np.mean(right) > 2.5 * np.mean(chance), (right, chance)

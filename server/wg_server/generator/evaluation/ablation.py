@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from wg_server.generator.evaluation.scores import ALONE, EXCHANGED
 from wg_server.generator.statistics import clustered
 
 SCENARIO = "mixed"
 """Of a card's scenarios (``head_card.SCENARIOS``) the one that has plants of all kinds."""
 _OF_RELEASES = {
-    "network, minus the closed form": ("closed-form", 1),
-    "diffusion, mean of samples, minus the network": ("sample-mean", -1),
-    "the plant's own condition, minus another plant's": ("another-plant", 1),
+    "releases of other sites": ALONE,
+    "the plant's own condition, minus exchanged classes": EXCHANGED,
 }
-"""A method beside the network, and the sign of the network's score in the difference."""
+"""A method beside what is completed at the plant."""
 _OF_FAMILIES = {
     "family head: made-up cameras or sensors, minus one": ("standardised", "one_camera"),
     "family head: standardised by each site, minus alike": ("standardised", "alike"),
@@ -43,8 +43,8 @@ def table(
         families: Of each of the operator's own, figures by name.
     """
     rows = [
-        _row(part, sign * 100 * scores["network_minus"], 100 * scores["network_minus_error"], None)
-        for part, (method, sign) in _OF_RELEASES.items()
+        _row(part, 100 * scores["gain"], 100 * scores["gain_error"], None)
+        for part, method in _OF_RELEASES.items()
         if (scores := scenario.get(method))
     ]
     for part, (minuend, subtrahend) in _OF_FAMILIES.items():

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from wg_common import streams
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import fit_lda
+from wg_common.inference.posterior import discriminant
 from wg_common.nets.encoder import package
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.streams import Stream
@@ -163,8 +164,9 @@ def _accuracies(
             )
             sigma = mechanism.sigma_for(schema, epsilon, _DELTA)
             noisy = simulate_statistics(schema, x[train, :d], task.labels[train], sigma, rng)
-            head = blup.predict(priors, [site_evidence(noisy, task.names)])
-            estimate = (x[test, :d] @ head.weight.T + head.bias).argmax(axis=1)
+            means = blup.predict(priors, [site_evidence(noisy, task.names)])
+            weight, bias = discriminant(means.deviations, priors.whitener)
+            estimate = ((x[test, :d] - means.centre) @ weight.T + bias).argmax(axis=1)
             scores.append(_share(estimate == task.labels[test]))
         yield scores
 

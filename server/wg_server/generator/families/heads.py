@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.inference.hostile_tensors import apart
+from wg_common.inference.posterior import Means
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
 from wg_core.errors import DecodeError
 from wg_server.generator.families.match import LIKELY, Entries, match_own_first, measure
-from wg_server.generator.prior.blup import Prediction, Priors
+from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 ARRAYS = ("deviations", "entry", "centres")  # Arrays of `Entries`
@@ -140,7 +141,7 @@ def read(
 
 
 def head_for(
-    operator: OperatorFamilies, priors: Priors, estimate: Prediction, labels: Sequence[str]
+    operator: OperatorFamilies, priors: Priors, estimate: Means, labels: Sequence[str]
 ) -> tuple[FamilyHead, Sequence[FamilyNetwork]] | None:
     """The head of the plant's family, if the operator has it, and its networks, if there are any.
 

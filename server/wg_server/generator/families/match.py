@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.special import expit
 
-from wg_server.generator.prior.blup import SITE_RATIO, Prediction, Priors
+from wg_common.inference.posterior import Means
+from wg_server.generator.prior.blup import SITE_RATIO, Priors
 from wg_server.generator.prior.names import log_ratio
 
 Floats = NDArray[np.float64]
@@ -151,7 +152,7 @@ def match_family(
     entries: Entries,
     spread: Spread,
     priors: Priors,
-    estimate: Prediction,
+    estimate: Means,
     labels: Sequence[str],
     *,
     without: Collection[int] = (),
@@ -199,7 +200,7 @@ def match_own_first(
     entries: Entries,
     spread: Spread,
     priors: Priors,
-    estimate: Prediction,
+    estimate: Means,
     labels: Sequence[str],
     *,
     own_entries: Collection[int],

@@ -6,11 +6,6 @@ plant solves them too, with its own exact records. Here are the variances that t
 which are fitted on public tasks, and the server's side: the other sites are observed and
 eliminated, then the plant's own noisy release is added. A class that the plant has never seen is
 predicted from the other sites.
-
-A plant's mean is known badly from few noisy records, and not at all without any. An error in it
-moves all records of the plant alike, so that a head meets it like a larger spread within classes:
-its covariance is added to theirs. How sites of a kind differ in their means is read off the other
-sites.
 """
 
 from collections.abc import Sequence
@@ -20,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference import posterior as posteriors
-from wg_common.inference.discriminants import centred, class_means, ridged_inverse, scaled
+from wg_common.inference.discriminants import class_means, ridged_inverse
 from wg_common.inference.posterior import Means, Posterior, SiteEvidence
 
 Floats = NDArray[np.float64]
-Head = tuple[NDArray[np.floating], NDArray[np.floating]]
-"""Rows ``[K, d]`` and biases ``[K]`` on ``features - centre``."""
 
 SITE_RATIO = 0.15  # Variance of a class at a site over that of the class
 
@@ -43,7 +36,6 @@ class Priors:
         within: Within-class variance along each eigenvector, ``[d]``.
         site: Variance of sites' means along each eigenvector, ``[d]``.
         whitener: Inverse of the ridged within-class covariance, ``[d, d]``.
-        scale: Typical length of a discriminant row, by which heads are normalised.
     """
 
     basis: Floats
@@ -51,7 +43,6 @@ class Priors:
     within: Floats
     site: Floats
     whitener: Floats
-    scale: float
 
     @property
     def ratio(self) -> Floats:
@@ -70,29 +61,6 @@ class ClassPrior:
 
     mean: Floats
     between: Floats
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """The BLUP estimate of a site, and the head of its linear discriminants.
-
-    Attributes:
-        centre: The site's own mean, ``[d]``.
-        deviations: Class deviations from it, ``[K, d]``, before lengths are evened.
-        variance: Mean posterior variance of their entries, ``[K]``.
-        weight: Rows of the head, ``[K, d]``, centred over classes, mean length 1.
-        bias: Of ``features - centre``, ``[K]``.
-        spread: Posterior variance of deviations along each eigenvector, ``[K, d]``.
-        centre_spread: That of the site's mean, ``[d]``.
-    """
-
-    centre: Floats
-    deviations: Floats
-    variance: Floats
-    weight: Floats
-    bias: Floats
-    spread: Floats
-    centre_spread: Floats
 
 
 def fit_priors(
@@ -118,14 +86,12 @@ def fit_priors(
     values, basis = np.linalg.eigh(t)
     raised = np.maximum(values, _EIGENVALUE_FLOOR * values.mean())
     raised *= values.sum() / raised.sum()
-    whitener = ridged_inverse(sw, RIDGE)
     return Priors(
         basis=basis,
         between=raised,
         within=np.einsum("ij,ik,kj->j", basis, sw, basis),
         site=np.square(np.array(centres) @ basis).mean(axis=0),
-        whitener=whitener,
-        scale=float(np.sqrt(np.trace(whitener @ t @ whitener))),
+        whitener=ridged_inverse(sw, RIDGE),
     )
 
 
@@ -175,60 +141,7 @@ def posterior(
 
 def predict(
     priors: Priors, sites: Sequence[SiteEvidence], named: ClassPrior | None = None
-) -> Prediction:
-    """Predict the first site's means and head from the evidence of all."""
+) -> Means:
+    """Predict the first site's means from the evidence of all."""
     plant = sites[0]
-    means = posteriors.solve(posterior(priors, sites[1:], len(plant.counts), named), plant)
-    whitener = priors.whitener
-    if len(sites) > 1:
-        unsure = _mean_uncertainty(priors, sites[1:], means)
-        whitener = np.asarray(np.linalg.inv(np.linalg.inv(whitener) + unsure), dtype=np.float64)
-    weight, bias = posteriors.discriminant(means.deviations, whitener)
-    weight, bias = scaled(*centred(weight, bias))
-    return Prediction(
-        centre=means.centre,
-        deviations=means.deviations,
-        variance=means.spread.mean(axis=1),
-        weight=weight,
-        bias=bias,
-        spread=means.spread,
-        centre_spread=means.centre_spread,
-    )
-
-
-def _mean_uncertainty(priors: Priors, other_sites: Sequence[SiteEvidence], means: Means) -> Floats:
-    """Covariance of the error in a plant's predicted mean, ``[d, d]``.
-
-    Before its own records, the mean is taken to be distributed like those of the other sites: as
-    far from the public mean, in their directions or mixtures of them.
-
-    Args:
-        other_sites: Evidence of the other sites, at least one.
-        means: The plant's mean and deviations.
-    """
-    turned = means.deviations @ priors.basis  # [K, d]
-    centres = np.empty((len(other_sites), len(priors.site)))
-    for row, site in enumerate(other_sites):
-        precision = posteriors.mean_precision(priors, site)
-        offsets = site.means @ priors.basis - turned
-        weight, total = 1 / priors.site + precision.sum(axis=0), (precision * offsets).sum(axis=0)
-        if np.isfinite(site.domain_noise):
-            sure = posteriors.domain_precision(priors, site)
-            weight += sure
-            total += sure * (site.domain @ priors.basis - turned.mean(axis=0))
-        centres[row] = total / weight
-    centres /= np.sqrt(len(other_sites))
-    information = np.maximum(1 / means.centre_spread - 1 / priors.site, 0.0)  # by its own records
-    inner = np.eye(len(other_sites)) + (centres * information) @ centres.T
-    rows = centres @ priors.basis.T
-    return np.asarray(rows.T @ np.linalg.solve(inner, rows), dtype=np.float64)
-
-
-def confidence(priors: Priors, estimate: Prediction) -> float:
-    """Root of the share of the prior variance of class deviations that the evidence explains.
-
-    A head is scaled by it, so that without evidence no class is preferred.
-    """
-    prior = float(priors.between.mean()) * (1 + SITE_RATIO)
-    explained = 1 - float(estimate.variance.mean()) / prior
-    return float(np.sqrt(min(max(explained, 0.0), 1.0)))
+    return posteriors.solve(posterior(priors, sites[1:], len(plant.counts), named), plant)

@@ -1,4 +1,4 @@
-"""The zoo's tasks as training, retrieval and the model card use them, and families held out."""
+"""The zoo's tasks as priors and the model card use them, and families held out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,6 @@ class ZooTask:
         labels: Class names.
         features: float32 ``[n, d]``.
         y: int64 ``[n]``.
-        weight: Trained head, ``[K, d]``.
-        bias: ``[K]``.
     """
 
     key: str
@@ -28,8 +26,6 @@ class ZooTask:
     labels: tuple[str, ...]
     features: NDArray[np.float32]
     y: NDArray[np.int64]
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
 
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean of the class means, ``[d]``, and each class's deviation from it, ``[K, d]``."""
@@ -40,20 +36,15 @@ class ZooTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Families for training, for early stopping and for the model card; no family is in two."""
+    """Families for the priors and for the model card; no family is in both."""
 
     train: tuple[str, ...]
-    validation: tuple[str, ...]
     test: tuple[str, ...]
 
 
 def split_families(tasks: Sequence[ZooTask], rng: np.random.Generator) -> Split:
-    """Draw about an eighth of the families (at least two) each for validation and test."""
+    """Draw about a quarter of the families, at least two, for the model card."""
     names = sorted({task.family for task in tasks})
     order = [names[i] for i in rng.permutation(len(names))]
-    part_size = max(2, len(names) // 8)
-    return Split(
-        tuple(order[2 * part_size :]),
-        tuple(order[:part_size]),
-        tuple(order[part_size : 2 * part_size]),
-    )
+    part_size = max(2, len(names) // 4)
+    return Split(tuple(order[part_size:]), tuple(order[:part_size]))

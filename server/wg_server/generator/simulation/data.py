@@ -1,6 +1,6 @@
-"""What a training of the generator draws from: the zoo's tasks, their split, simulated plants."""
+"""What a generator is made of and measured on: the zoo's tasks, their split, simulated plants."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from wg_common import streams
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
-from wg_server.generator.prior.fitted import FittedPriors, crossfit
+from wg_server.generator.prior.fitted import FittedPriors, fit_public_priors
 from wg_server.generator.prior.zoo_tasks import Split, ZooTask, split_families
 from wg_server.generator.simulation.episodes import Plants
 from wg_server.zoo.store import Zoo
@@ -18,49 +18,35 @@ from wg_server.zoo.store import Zoo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """All that trainings and model cards draw from.
+    """All that a generator and its model card are made from.
 
     Attributes:
         encoder: Id of the encoder.
         tasks: The zoo's.
         split: Their families.
-        fitted_priors: From all training families, for plants of other ones.
-        train: Plants of training families, under priors that were fitted without the family.
-        validation: Plants to stop early by.
-        test: Plants for the model card.
+        fitted_priors: From the training families.
+        test: Plants of the others, for the model card.
     """
 
     encoder: str
     tasks: Sequence[ZooTask]
     split: Split
     fitted_priors: FittedPriors
-    train: Plants
-    validation: Plants
     test: Plants
-
-    @property
-    def training_tasks(self) -> list[ZooTask]:
-        """Tasks of training families: what the generator keeps of its zoo."""
-        return [task for task in self.tasks if task.family in set(self.split.train)]
-
-    def plants(self, families: Sequence[str] | frozenset[str]) -> Plants:
-        """Plants of families of any part of the split, under the priors that will be delivered."""
-        return _plants(
-            self.tasks, dict.fromkeys(sorted(families), self.fitted_priors), self.encoder
-        )
 
 
 def load_tasks(zoo: Zoo, encoder: str) -> list[ZooTask]:
     """All entries of one encoder.
 
     Raises:
-        ConfigError: There are too few to train on.
+        ConfigError: There are too few to fit priors on.
     """
     tasks = []
     for entry in zoo.entries(encoder):
-        w = zoo.read(entry)
-        heads = w.features, w.labels, w.weight, w.bias
-        tasks.append(ZooTask(entry.key, entry.family, entry.labels, *heads))
+        records = zoo.read(entry)
+        tasks.append(
+            ZooTask(entry.key, entry.family, entry.labels, records.features, records.labels)
+        )
     families = len({task.family for task in tasks})
     if families < 8:
         raise ConfigError(
@@ -75,30 +61,18 @@ def prepare(
     encoder: str,
     *,
     seed: int,
-    folds: int,
     projection: NDArray[np.floating] | None = None,
 ) -> TrainingData:
-    """Split the families, cross-fit the priors, and set up plants of each part.
+    """Split the families, fit the priors on some of them, and set up plants of the others.
 
     Args:
         tasks: The zoo's, of at least eight families.
-        folds: Parts of the training families that are left out in turn.
         projection: Of texts, as of ``fitted.fit_public_priors``.
     """
     split = split_families(tasks, streams.rng(Stream.FAMILY_SPLIT, seed))
-    blind, fitted_priors = crossfit(tasks, split.train, folds, projection)
+    train, test = set(split.train), set(split.test)
+    fitted_priors = fit_public_priors([task for task in tasks if task.family in train], projection)
+    held_out = [task for task in tasks if task.family in test]
     return TrainingData(
-        encoder,
-        tasks,
-        split,
-        fitted_priors,
-        _plants(tasks, blind, encoder),
-        _plants(tasks, dict.fromkeys(split.validation, fitted_priors), encoder),
-        _plants(tasks, dict.fromkeys(split.test, fitted_priors), encoder),
+        encoder, tasks, split, fitted_priors, Plants(held_out, encoder, CLIP_RADIUS)
     )
-
-
-def _plants(
-    tasks: Sequence[ZooTask], fitted_priors: Mapping[str, FittedPriors], encoder: str
-) -> Plants:
-    return Plants(tasks, fitted_priors, encoder, CLIP_RADIUS)

@@ -7,24 +7,16 @@ time.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import streams
-from wg_common.inference.discriminants import scaled
-from wg_common.inference.posterior import no_evidence
-from wg_common.streams import Stream
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import StatisticsSchema, default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.prior.blup import Head, Prediction
-from wg_server.generator.prior.conditioning import Condition, condition
-from wg_server.generator.prior.fitted import FittedPriors
-from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 DELTA = 1e-5
@@ -64,139 +56,68 @@ class Episode:
     """One simulated plant.
 
     Attributes:
-        condition: Tokens of the evidence.
-        estimate: T-BLUP's prediction.
-        target_weight: Rows of the zoo's trained head, centred, mean length 1, ``[K, d]``.
-        target_bias: Its bias of ``features - centre``, ``[K]``.
+        own: Features ``[n, d]`` and labels ``[n]``, -1 without one, of the plant's records.
         queries: Features of held-out records, ``[q, d]``.
         answers: Their classes, ``[q]``.
-        releases: Own release (or None), then the others'.
+        release: The plant's own; None: it has released nothing.
+        others: The other sites'.
         labels: Class names.
-        task: Key of the zoo entry that it simulates.
-        family: Its family.
-        classes: The entry's classes that the plant has, ascending, ``[K]``.
-        rows: The entry's records behind ``queries``, ``[q]``.
+        family: The plant's.
     """
 
-    condition: Condition
-    estimate: Prediction
-    target_weight: NDArray[np.float32]
-    target_bias: NDArray[np.float32]
+    own: tuple[NDArray[np.float64], NDArray[np.int64]]
     queries: NDArray[np.float32]
     answers: NDArray[np.int64]
-    releases: tuple[NoisyStatistics | None, ...]
+    release: NoisyStatistics | None
+    others: tuple[NoisyStatistics, ...]
     labels: tuple[str, ...]
-    task: str
     family: str
-    classes: NDArray[np.int64]
-    rows: NDArray[np.int64]
 
-    def logits(self, head: Head) -> NDArray[np.float64]:
-        """Logits ``[q, K]`` of a head on ``features - centre``, on the held-out records."""
+    def accuracy(self, head: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:
+        """Share of the held-out records that a head, on features as they are, gets right."""
         weight, bias = head
-        return np.asarray((self.queries - self.estimate.centre) @ weight.T + bias)
-
-    def accuracy(self, head: Head) -> float:
-        """Share of the held-out records that a head gets right."""
-        return float((self.logits(head).argmax(axis=1) == self.answers).mean())
+        logits = self.queries @ weight.T + bias
+        return float((logits.argmax(axis=1) == self.answers).mean())
 
 
 class Plants:
     """Draws episodes from zoo tasks."""
 
-    def __init__(
-        self,
-        tasks: Sequence[ZooTask],
-        fitted_priors: Mapping[str, FittedPriors],
-        encoder: str,
-        radius: float,
-    ) -> None:
-        """Keep the tasks of the families named, each with priors that were fitted without it."""
-        self._fitted_priors = fitted_priors
+    def __init__(self, tasks: Sequence[ZooTask], encoder: str, radius: float) -> None:
         self._families: dict[str, list[ZooTask]] = {}
         for task in tasks:
-            if task.family in fitted_priors:
-                self._families.setdefault(task.family, []).append(task)
+            self._families.setdefault(task.family, []).append(task)
         self._names = sorted(self._families)
         self._encoder = encoder
         self._radius = radius
 
-    def draw_step(self, seed: int, numbers: range, step: int) -> list[Episode]:
-        """Episodes of a training step, each from a stream of its own.
-
-        Args:
-            numbers: Which of the step's episodes are wanted.
-        """
-        rngs = (streams.rng(Stream.EPISODE, seed, then=(step, number)) for number in numbers)
-        return [self.draw(rng, Scenario()) for rng in rngs]
-
-    def draw_many(self, rng: np.random.Generator, count: int) -> list[Episode]:
-        """Episodes of the usual scenario, one after another."""
-        return [self.draw(rng, Scenario()) for _ in range(count)]
-
-    def draw(
-        self,
-        rng: np.random.Generator,
-        scenario: Scenario,
-        *,
-        target: ZooTask | None = None,
-        query_rows: NDArray[np.int64] | None = None,
-    ) -> Episode:
-        """Draw one episode.
-
-        Args:
-            target: The site to simulate, one of the tasks kept; None draws a family and a site.
-            query_rows: Its records that are queries alone; None draws half of each class.
-        """
-        target, sites, order = self._site(rng, target)
-        family = target.family
+    def draw(self, rng: np.random.Generator, scenario: Scenario) -> Episode:
+        """Draw one episode: a family, a site of it, and what these have released."""
+        family = self._names[int(rng.integers(len(self._names)))]
+        sites = self._families[family]
+        order = rng.permutation(len(sites))
+        target = sites[order[0]]
         chosen = _choose_classes(len(target.labels), rng)
         labels = tuple(target.labels[c] for c in chosen)
-        support, query = _split(target, chosen, rng, query_rows)
-        releases = [self._own(target, chosen, support, labels, rng, scenario)]
+        support, query = _split(target, chosen, rng)
+        own, release = self._own(target, chosen, support, labels, rng, scenario)
+        others = []
         count = int(rng.integers(0, scenario.same_family + 1))
         for index in order[1 : 1 + count]:
             classes = chosen if rng.random() < 0.7 else _drop_some(chosen, rng)
-            releases.append(self._release(sites[index], classes, rng, scenario))
+            others.append(self._release(sites[index], classes, rng, scenario))
         if rng.random() < scenario.out_of_family:
-            releases.append(self._out_of_family(family, labels, rng, scenario))
-        evidence = [
-            no_evidence(len(labels), target.features.shape[1])
-            if r is None
-            else site_evidence(r, labels)
-            for r in releases
-        ]
-        tokens, estimate = condition(self._fitted_priors[family], evidence, labels)
+            others.append(self._out_of_family(family, labels, rng, scenario))
         rows = query[rng.permutation(len(query))[:QUERIES]]
-        weight, bias = normalise(target.weight[chosen], target.bias[chosen], estimate.centre)
-        lookup = {old: new for new, old in enumerate(chosen)}
         return Episode(
-            condition=tokens,
-            estimate=estimate,
-            target_weight=weight,
-            target_bias=bias,
+            own=own,
             queries=target.features[rows],
-            answers=np.array([lookup[y] for y in target.y[rows]], dtype=np.int64),
-            releases=tuple(releases),
+            answers=np.searchsorted(chosen, target.y[rows]),
+            release=release,
+            others=tuple(others),
             labels=labels,
-            task=target.key,
             family=family,
-            classes=chosen,
-            rows=rows,
         )
-
-    def _site(
-        self, rng: np.random.Generator, target: ZooTask | None
-    ) -> tuple[ZooTask, list[ZooTask], NDArray[np.int64]]:
-        """The site to simulate, those of its family, and an order of these that begins with it."""
-        if target is None:
-            sites = self._families[self._names[int(rng.integers(len(self._names)))]]
-            order = rng.permutation(len(sites))
-            return sites[order[0]], sites, order
-        sites = self._families[target.family]
-        target_number = next(i for i, site in enumerate(sites) if site.key == target.key)
-        order = rng.permutation(np.delete(np.arange(len(sites)), target_number))
-        return target, sites, np.concatenate([[target_number], order])
 
     def _own(
         self,
@@ -206,18 +127,21 @@ class Plants:
         labels: tuple[str, ...],
         rng: np.random.Generator,
         scenario: Scenario,
-    ) -> NoisyStatistics | None:
+    ) -> tuple[tuple[NDArray[np.float64], NDArray[np.int64]], NoisyStatistics | None]:
+        """The plant's records with their labels, and what it releases of them."""
         mode = rng.random()
-        if mode < scenario.silent:
-            return None
-        blind = mode < scenario.silent + scenario.unlabelled
+        blind = scenario.silent <= mode < scenario.silent + scenario.unlabelled
         classes = chosen
         if not blind and len(chosen) > 2 and rng.random() < scenario.missing:
             classes = _drop_some(chosen, rng)
         rows = support[np.isin(target.y[support], classes)]
         rows = _subset(target.y, rows, _shots(rng, scenario.shots, 2, 40), rng)
         y = np.full(len(rows), -1) if blind else np.searchsorted(chosen, target.y[rows])
-        return self._make(target.features[rows], y, labels, rng, scenario.epsilon)
+        features = target.features[rows]
+        own = features.astype(np.float64), y
+        if mode < scenario.silent:
+            return own, None
+        return own, self._make(features, y, labels, rng, scenario.epsilon)
 
     def _release(
         self,
@@ -264,17 +188,6 @@ class Plants:
         return simulate_statistics(schema, features, y, sigma, rng)
 
 
-def normalise(
-    weight: NDArray[np.floating], bias: NDArray[np.floating], centre: NDArray[np.floating]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A head on ``features - centre``, centred over classes and with rows of mean length 1."""
-    w = np.asarray(weight, dtype=np.float64)
-    w = w - w.mean(axis=0)
-    b = np.asarray(bias, dtype=np.float64) + w @ centre
-    w, b = scaled(w, b - b.mean())
-    return w.astype(np.float32), b.astype(np.float32)
-
-
 @functools.lru_cache(maxsize=256)
 def _sigma(encoder: str, dimension: int, radius: float, epsilon: float) -> float:
     """Noise of a release; it does not depend on the labels, as long as there are some."""
@@ -297,16 +210,9 @@ def _drop_some(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[
 
 
 def _split(
-    task: ZooTask,
-    classes: NDArray[np.int64],
-    rng: np.random.Generator,
-    query_rows: NDArray[np.int64] | None,
+    task: ZooTask, classes: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Records to draw labels from, and for queries: ``query_rows``, or half of each class."""
-    if query_rows is not None:
-        in_classes = np.isin(task.y, classes)
-        in_query = np.isin(np.arange(len(task.y)), query_rows)
-        return np.flatnonzero(in_classes & ~in_query), np.flatnonzero(in_classes & in_query)
+    """Records to draw the plant's own from, and for queries: half of each class."""
     support, query = [], []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(task.y == label))

@@ -1,12 +1,11 @@
 """Checkpoints of training: network, moving average, optimiser and state, in one safetensors file.
 
 A checkpoint names what it belongs to (plan, encoder, zoo); one of another training is not used, and
-the training starts anew. Where and how it was computed is not part of that: a training may go on
-on another device, and remembers it.
+the training starts anew.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +31,18 @@ class TrainingState:
         best: Lowest validation loss so far.
         stale: Evaluations since then.
         seconds: Time spent.
-        computed: Steps by where and how they were computed, in the order of their beginnings.
     """
 
     step: int = 0
     best: float = float("inf")
     stale: int = 0
     seconds: float = 0.0
-    computed: dict[str, int] = field(default_factory=dict)
-
-    def done(self, backend: str) -> None:
-        """Count a step."""
-        self.step += 1
-        self.computed[backend] = self.computed.get(backend, 0) + 1
 
     def figures(self) -> dict[str, Any]:
         """What a model card says of the training."""
         return {
             "steps": self.step,
             "seconds": self.seconds,
-            "computed": self.computed,
             "validation_loss": self.best,
         }
 
@@ -77,7 +68,6 @@ def save(
         "best": repr(state.best),
         "stale": state.stale,
         "seconds": repr(state.seconds),
-        "computed": [[name, steps] for name, steps in state.computed.items()],
     }
     # Copies, since a state may share memory with the model.
     copies = {name: value.detach().clone() for name, value in tensors.items()}
@@ -103,7 +93,6 @@ def load(
                 float(document["best"]),
                 int(document["stale"]),
                 float(document["seconds"]),
-                {name: int(steps) for name, steps in document["computed"]},
             )
             mine = document["identity"] == identity
     except DecodeError as error:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from wg_server.generator.training import checkpoint
 from wg_server.generator.training.checkpoint import TrainingState
-from wg_server.generator.training.compute import CPU, Compute
 from wg_server.generator.training.objective import B, M, Objective
 from wg_server.generator.training.plan import TrainingPlan
 
@@ -35,13 +34,11 @@ def train(
     path: Path,
     identity: str,
     progress: Progress,
-    backend: Compute = CPU,
 ) -> TrainingState:
     """Train an objective's module.
 
     Args:
-        objective: What is trained. Its module ends as the best moving average, in evaluation mode
-            on the CPU.
+        objective: What is trained. Its module ends as the best moving average, in evaluation mode.
         path: Of the checkpoint; whoever keeps the result removes it.
         identity: What a checkpoint must belong to.
         progress: Told of evaluations.
@@ -49,11 +46,10 @@ def train(
     Returns:
         Where the training ended.
     """
-    objective.model.to(backend.device)
-    training = _Training(objective, plan, path, identity, progress, backend)
+    training = _Training(objective, plan, path, identity, progress)
     training.run()
     objective.model.load_state_dict(training.best)
-    objective.model.eval().cpu()
+    objective.model.eval()
     return training.state
 
 
@@ -67,7 +63,6 @@ class _Training(Generic[M, B]):
         path: Path,
         identity: str,
         progress: Progress,
-        backend: Compute,
     ) -> None:
         self._objective, self._plan = objective, plan
         self._path, self._identity, self._progress = path, identity, progress
@@ -79,7 +74,6 @@ class _Training(Generic[M, B]):
         self._weights = {"average": _copy(model), "best": _copy(model)}
         self.state = checkpoint.load(path, identity, model, self._weights, self._optimiser)
         self._began = time.monotonic() - self.state.seconds
-        self._means = backend.name()
 
     @property
     def best(self) -> dict[str, Tensor]:
@@ -124,7 +118,7 @@ class _Training(Generic[M, B]):
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), _LONGEST_GRADIENT)
         self._optimiser.step()
-        state.done(self._means)
+        state.step += 1
         share = min(plan.average, (1 + state.step) / (10 + state.step))
         for name, value in model.state_dict().items():
             self._weights["average"][name].lerp_(value, 1 - share)

@@ -1,40 +1,29 @@
 """Generation: from releases to candidates.
 
 The server holds no data, so nothing here measures accuracy. Candidates come in the order in which
-the server would try them; the plant chooses among them on its own records.
+the server would try them; the plant finishes them and chooses among them on its own records.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, CandidateSource
-from wg_common.inference.posterior import SiteEvidence, no_evidence
+from wg_common.inference.posterior import Means, SiteEvidence, no_evidence
 from wg_common.nets import family_network
 from wg_core import atomic
-from wg_core.errors import DataError, VerificationError
+from wg_core.errors import DataError
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import canonical
 from wg_server.generator.families import heads as operator_heads
-from wg_server.generator.prior import blup, influence, retrieval
-from wg_server.generator.prior.blup import Head, Prediction
-from wg_server.generator.prior.conditioning import Condition, condition
+from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.weights import sampler
-from wg_server.generator.weights.head_denoiser import collate, decode
 from wg_server.generator.weights.head_package import PACKAGE_LIMIT, Parts, unpack
 from wg_server.generator.weights.makers import GeneratedCandidate, Tensors, candidates
 
 OTHER_SITES_LIMIT = 8
 """Other sites that condition one generation; those with most labels in common come first."""
-
-LENGTH_BOUND = 10.0  # Longest row of generated weights, over the prior head's mean length
 
 POSTERIOR_CLASSES = 256
 """Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
@@ -82,34 +71,47 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """What the releases come to.
-
-    Attributes:
-        condition: Tokens.
-        estimate: T-BLUP's prediction.
-        plain: The same without what class names foretell.
-        others: Evidence of the other sites that were used.
-        sites: Other sites whose releases were used.
-        unseen: Labels of which no site knows anything.
-        alarms: Sentences on what is amiss with the evidence.
-    """
-
-    condition: Condition
-    estimate: Prediction
-    plain: Prediction
-    others: tuple[SiteEvidence, ...]
-    sites: tuple[str, ...]
-    unseen: tuple[str, ...]
-    alarms: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Generated:
     """Candidates, and what is known of them."""
 
     candidates: tuple[GeneratedCandidate, ...]
     report: Report
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadMaking:
+    """A ``Making`` of what plants finish to heads.
+
+    Attributes:
+        parts: Of the generator.
+        labels: The site's label domain.
+        estimate: T-BLUP's prediction of its means, without what class names foretell.
+        others: Evidence of the other sites that are used.
+    """
+
+    parts: Parts
+    labels: tuple[str, ...]
+    estimate: Means
+    others: tuple[SiteEvidence, ...]
+
+    def of_family(self) -> Tensors | None:
+        """See ``Making``."""
+        operator = self.parts.operator_families
+        if operator is None:
+            return None
+        match = operator_heads.head_for(operator, self.parts.priors, self.estimate, self.labels)
+        if match is None:
+            return None
+        head, networks = match
+        return head.tensors() | family_network.in_half(networks)
+
+    def of_others(self) -> Tensors | None:
+        """See ``Making``; none where it would be too large."""
+        if len(self.labels) > POSTERIOR_CLASSES:
+            return None
+        named = self.parts.fitted_priors.named(self.labels)
+        prior = blup.posterior(self.parts.priors, self.others, len(self.labels), named)
+        return prior.tensors()
 
 
 def load_generator(path: Path) -> Generator:
@@ -138,86 +140,11 @@ def generate(
         labels: The site's label domain, in the order of class rows.
 
     Raises:
-        DataError: No labels, or statistics of another encoder.
-        VerificationError: Weights came out that are not finite, or out of bounds.
-    """
-    parts = generator.parts
-    evidence = read_releases(parts, plant_release, other_releases, labels)
-    report = Report(evidence.sites, evidence.unseen, evidence.alarms)
-    return Generated(candidates(HeadMaking(parts, evidence, labels)), report)
-
-
-@dataclass(frozen=True, eq=False)
-class HeadMaking:
-    """A generation of heads: a ``Making`` whose weights are rows and biases of centred features.
-
-    Attributes:
-        parts: Of the generator.
-        evidence: What the releases come to.
-        labels: The site's label domain.
-    """
-
-    parts: Parts
-    evidence: Evidence
-    labels: tuple[str, ...]
-
-    @cached_property
-    def answer(self) -> Head:
-        """See ``Making``."""
-        batch, denoiser = collate([self.evidence.condition]), self.parts.denoiser
-        with torch.inference_mode():
-            latents = sampler.deterministic(denoiser, batch)
-            weight, bias = decode(self.parts.codec, batch, latents)
-        return weight[0].numpy(), bias[0].numpy()
-
-    @cached_property
-    def _scale(self) -> float:
-        """What logits are multiplied by: the network's temperature times the confidence."""
-        temperature = math.exp(float(self.parts.denoiser.log_temperature.detach()))
-        return temperature * blup.confidence(self.parts.priors, self.evidence.estimate)
-
-    def candidate(self, name: str, source: CandidateSource, weights: Head) -> GeneratedCandidate:
-        """See ``Making``."""
-        centre = self.evidence.estimate.centre
-        return _candidate(self.parts, name, source, weights, centre, self._scale)
-
-    def of_family(self) -> tuple[Tensors, float] | None:
-        """See ``Making``."""
-        operator, estimate = self.parts.operator_families, self.evidence.plain
-        if operator is None:
-            return None
-        match = operator_heads.head_for(operator, self.parts.priors, estimate, self.labels)
-        if match is None:
-            return None
-        head, networks = match
-        return head.tensors() | family_network.in_half(networks), 0.0
-
-    def of_others(self) -> tuple[Tensors, float] | None:
-        """See ``Making``; none where it would be too large."""
-        parts, evidence, labels = self.parts, self.evidence, self.labels
-        if len(labels) > POSTERIOR_CLASSES:
-            return None
-        named = parts.fitted_priors.named(labels)
-        prior = blup.posterior(parts.priors, evidence.others, len(labels), named)
-        return prior.tensors(), retrieval.novelty(parts.zoo_index, evidence.estimate.weight)
-
-
-def read_releases(
-    parts: Parts,
-    plant_release: NoisyStatistics | None,
-    other_releases: Sequence[SiteRelease],
-    labels: tuple[str, ...],
-) -> Evidence:
-    """Turn releases into the condition of a generation.
-
-    Args:
-        plant_release: The site's release, if it made one.
-
-    Raises:
-        DataError: No labels, or statistics of another encoder.
+        DataError: No labels or too many, or statistics of another encoder.
     """
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
+    parts = generator.parts
     for release in ([plant_release] if plant_release is not None else []) + [
         m.statistics for m in other_releases
     ]:
@@ -226,7 +153,7 @@ def read_releases(
                 f"statistics: of encoder {release.schema.encoder[:16]}, the generator's is"
                 f" {parts.encoder[:16]}"
             )
-    d = parts.denoiser.config.dimension
+    d = len(parts.priors.between)
     chosen = _choose([m for m in other_releases if m.statistics.schema.dimension == d], labels)
     plant = (
         no_evidence(len(labels), d)
@@ -235,23 +162,21 @@ def read_releases(
     )
     read = [site_evidence(m.statistics, labels) for m in chosen]
     weighed = influence.weighed(parts.priors, plant, read)
-    sites = [plant, *weighed.others]
-    tokens, estimate = condition(parts.fitted_priors, sites, labels)
-    plain = estimate if parts.names is None else blup.predict(parts.priors, sites)
-    is_present = np.max([site.present for site in sites], axis=0) > 1e-3
-    alarms = []
-    if not is_present.all():
-        alarms.append(
-            f"{int((~is_present).sum())} classes are known to no site: their rows are guesses"
-        )
+    estimate = blup.predict(parts.priors, [plant, *weighed.others])
+    making = HeadMaking(parts, labels, estimate, weighed.others)
+    present = np.max([site.present for site in (plant, *weighed.others)], axis=0) > 1e-3
+    unseen = tuple(name for name, there in zip(labels, present, strict=True) if not there)
+    alarms = [f"{len(unseen)} classes are known to no site: their rows are guesses"] * bool(unseen)
     alarms += [
         f"site {chosen[odd].site}: its classes are other ones than those of these names at other"
         " sites; its release is left out"
         for odd in weighed.odd
     ]
-    unseen = tuple(name for name, present in zip(labels, is_present, strict=True) if not present)
     used = tuple(chosen[number].site for number in weighed.used)
-    return Evidence(tokens, estimate, plain, tuple(sites[1:]), used, unseen, tuple(alarms))
+    made = candidates(making)
+    if not made:
+        raise DataError(f"labels: {len(labels)} names, expected at most {POSTERIOR_CLASSES}")
+    return Generated(made, Report(used, unseen, tuple(alarms)))
 
 
 def _choose(other_releases: Sequence[SiteRelease], labels: tuple[str, ...]) -> list[SiteRelease]:
@@ -259,28 +184,3 @@ def _choose(other_releases: Sequence[SiteRelease], labels: tuple[str, ...]) -> l
     useful = [pair for pair in common if pair[0] > 0]
     useful.sort(key=lambda pair: (-pair[0], pair[1].statistics.sigma, pair[1].site))
     return [m for _, m in useful[:OTHER_SITES_LIMIT]]
-
-
-def _candidate(
-    parts: Parts,
-    name: str,
-    source: CandidateSource,
-    head: Head,
-    centre: NDArray[np.floating],
-    scale: float,
-) -> GeneratedCandidate:
-    w, b = (np.asarray(array, dtype=np.float64) for array in head)
-    if not (np.isfinite(w).all() and np.isfinite(b).all()):
-        raise VerificationError(f"generator: candidate {name} is not finite")
-    longest = float(np.linalg.norm(w, axis=1).max())
-    if longest > LENGTH_BOUND:
-        raise VerificationError(
-            f"generator: candidate {name} has a row of length {longest:.3g}, at most"
-            f" {LENGTH_BOUND} is allowed"
-        )
-    far = 1 / parts.zoo_index.nearest if not w.any() else retrieval.novelty(parts.zoo_index, w)
-    tensors = {
-        HEAD_WEIGHT: (scale * w).astype(np.float32),
-        HEAD_BIAS: (scale * (b - w @ centre)).astype(np.float32),
-    }
-    return GeneratedCandidate(name, source, tensors, far)

@@ -1,7 +1,6 @@
 """The generator package: one safetensors file with everything that generation needs.
 
-Network (the moving average), codec, priors, of the zoo what novelty and retrieval are measured
-against, and heads of the operator's families if it has any. Its SHA-256 is the generator's id. The
+Priors, and heads of the operator's families if it has any. Its SHA-256 is the generator's id. The
 model card lies beside it as JSON.
 """
 
@@ -22,9 +21,6 @@ from wg_server.generator.families.heads import OperatorFamilies
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.fitted import FittedPriors
 from wg_server.generator.prior.names import NameMap
-from wg_server.generator.prior.retrieval import ZooIndex
-from wg_server.generator.weights.codec import Codec
-from wg_server.generator.weights.head_denoiser import Denoiser, DenoiserConfig
 
 VERSION = 1
 PACKAGE_LIMIT = 512 << 20
@@ -37,37 +33,27 @@ class Parts:
 
     encoder: str
     architecture: str
-    denoiser: Denoiser
-    codec: Codec
     priors: Priors
-    zoo_index: ZooIndex
     operator_families: OperatorFamilies | None = None
     names: NameMap | None = None
 
     @property
     def fitted_priors(self) -> FittedPriors:
-        """What conditions and prior heads are made with."""
-        return FittedPriors(self.priors, self.zoo_index, self.names)
+        """What is known of a plant's classes before any release."""
+        return FittedPriors(self.priors, self.names)
 
 
 def pack(parts: Parts) -> bytes:
     """The package's bytes."""
-    tensors = {f"denoiser.{k}": v for k, v in parts.denoiser.state_dict().items()}
-    tensors["codec.encode"] = parts.codec.encode_matrix
-    tensors["codec.decode"] = parts.codec.decode_matrix
-    for name in _PRIORS:
-        tensors[f"priors.{name}"] = torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
-    for name in _INDEX:
-        tensors[f"memory.{name}"] = getattr(parts.zoo_index, name)
-    config = parts.denoiser.config
+    tensors = {
+        f"priors.{name}": torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
+        for name in _PRIORS
+    }
     document: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "encoder": parts.encoder,
         "architecture": parts.architecture,
-        **{k: getattr(config, k) for k in _CONFIG},
-        "scale": repr(parts.priors.scale),
-        "nearest": repr(parts.zoo_index.nearest),
     }
     if parts.operator_families is not None:
         arrays = parts.operator_families.arrays()
@@ -90,21 +76,10 @@ def unpack(data: bytes) -> Parts:
         data, _KEY, form=FORMAT, version=VERSION, limit=PACKAGE_LIMIT
     )
     with container.decoding(_KEY):
-        denoiser = Denoiser(DenoiserConfig(**{k: int(document[k]) for k in _CONFIG}))
-        denoiser.load_state_dict(container.under(tensors, "denoiser."))
         return Parts(
             encoder=str(document["encoder"]),
             architecture=str(document["architecture"]),
-            denoiser=denoiser.eval(),
-            codec=Codec(tensors["codec.encode"], tensors["codec.decode"]),
-            priors=Priors(
-                **{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS},
-                scale=float(document["scale"]),
-            ),
-            zoo_index=ZooIndex(
-                **{name: tensors[f"memory.{name}"] for name in _INDEX},
-                nearest=float(document["nearest"]),
-            ),
+            priors=Priors(**{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS}),
             operator_families=_operator_families(tensors, document) if _OWN in document else None,
             names=NameMap(**{name: _numpy(tensors[f"{_NAMED}.{name}"]) for name in _MAP})
             if f"{_NAMED}.{_MAP[0]}" in tensors
@@ -134,12 +109,10 @@ def _operator_families(
 
 
 _KEY = "generator"
-_CONFIG = ("dimension", "latent", "width", "depth", "heads")
 _OWN = "own_kinds"
 _NAMED = "name_map"
 _MAP = ("matrix", "explained")
 _PRIORS = ("basis", "between", "within", "site", "whitener")
-_INDEX = ("rows", "weights", "biases", "task", "second", "norms")
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -7,7 +7,7 @@ module with a maker, its line in ``MAKERS``, and its word in ``wg_common.catalog
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,43 +19,29 @@ Tensors = dict[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedCandidate:
-    """One set of weights.
+    """What a plant finishes with its own records.
 
     Attributes:
         name: Unique among the candidates.
         source: As in ``wg_common.weights_package.Candidate``.
-        tensors: Of the architecture. Of two sources they are what a plant finishes with its own
-            records: of ``kin`` a ``wg_common.inference.family_head``'s, and a
-            ``wg_common.nets.family_network``'s if there are any, of ``posterior`` those of a
+        tensors: Of ``kin`` a ``wg_common.inference.family_head``'s, and a
+            ``wg_common.nets.family_network``'s if there are any; of ``posterior`` those of a
             ``wg_common.inference.posterior.Posterior``.
-        nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
     """
 
     name: str
     source: CandidateSource
     tensors: Tensors
-    nearest_zoo_distance: float
 
 
 class Making(Protocol):
     """One generation, as makers see it."""
 
-    @property
-    def answer(self) -> Any:
-        """Weights of the deterministic network."""
+    def of_family(self) -> Tensors | None:
+        """Head and networks of the operator's family that the plant is of."""
 
-    def candidate(self, name: str, source: CandidateSource, weights: Any) -> GeneratedCandidate:
-        """Weights within their bounds, as tensors.
-
-        Raises:
-            VerificationError: They are not finite, or out of bounds.
-        """
-
-    def of_family(self) -> tuple[Tensors, float] | None:
-        """Head and networks of the operator's family that the plant is of, and their novelty."""
-
-    def of_others(self) -> tuple[Tensors, float] | None:
-        """What other sites say of the classes, for the plant to finish, and its novelty."""
+    def of_others(self) -> Tensors | None:
+        """What other sites say of the classes, for the plant to finish."""
 
 
 class CandidateMaker(Protocol):
@@ -66,21 +52,7 @@ class CandidateMaker(Protocol):
         """Of its candidate, or what its candidates' names begin with."""
 
     def make(self, making: Making) -> Iterable[GeneratedCandidate]:
-        """Its candidates of a generation; none where the generation has not what it needs.
-
-        Raises:
-            VerificationError: Weights are not finite, or out of bounds.
-        """
-
-
-class AnswerMaker:
-    """The answer of the deterministic network."""
-
-    name: CandidateSource = "network"
-
-    def make(self, making: Making) -> Iterable[GeneratedCandidate]:
-        """See ``CandidateMaker``."""
-        yield making.candidate(self.name, self.name, making.answer)
+        """Its candidates of a generation; none where the generation has not what it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +61,11 @@ class FinishedOnSite:
 
     Attributes:
         source: Of the candidate, and its name.
-        tensors: With its novelty; None where there are none.
+        tensors: None where there are none.
     """
 
     source: CandidateSource
-    tensors: Callable[[Making], tuple[Tensors, float] | None]
+    tensors: Callable[[Making], Tensors | None]
 
     @property
     def name(self) -> str:
@@ -102,23 +74,18 @@ class FinishedOnSite:
 
     def make(self, making: Making) -> Iterable[GeneratedCandidate]:
         """See ``CandidateMaker``."""
-        weights = self.tensors(making)
-        if weights is not None:
-            yield GeneratedCandidate(self.name, self.source, *weights)
+        tensors = self.tensors(making)
+        if tensors is not None:
+            yield GeneratedCandidate(self.name, self.source, tensors)
 
 
 MAKERS: tuple[CandidateMaker, ...] = (
     FinishedOnSite(SAME_FAMILY, lambda making: making.of_family()),
-    AnswerMaker(),
     FinishedOnSite(POSTERIOR, lambda making: making.of_others()),
 )
 """All makers, in the order in which the server would try their candidates."""
 
 
 def candidates(making: Making) -> tuple[GeneratedCandidate, ...]:
-    """All candidates of a generation.
-
-    Raises:
-        VerificationError: Weights are not finite, or out of bounds.
-    """
+    """All candidates of a generation."""
     return tuple(candidate for maker in MAKERS for candidate in maker.make(making))

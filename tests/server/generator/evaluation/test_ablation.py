@@ -7,8 +7,8 @@ import pytest
 from wg_server.generator.evaluation import ablation, head_card
 
 SCENARIO = {
-    name: {"network_minus": value, "network_minus_error": 0.01}
-    for name, value in {"closed-form": 0.02, "sample-mean": 0.03, "another-plant": 0.5}.items()
+    name: {"gain": value, "gain_error": 0.01}
+    for name, value in {"alone": 0.02, "exchanged": 0.5}.items()
 }
 FAMILIES = [
     {"one_camera": "0.4000", "alike": "0.5000", "standardised": "0.7000", "network": "0.9000"},
@@ -26,8 +26,7 @@ def test_its_scenario_is_one_of_the_card_s() -> None:
 
 
 def test_what_is_made_from_a_release_keeps_the_card_s_errors() -> None:
-    assert _row("network, minus the closed form")["points"] == pytest.approx(2)
-    assert _row("diffusion")["points"] == pytest.approx(-3), "behind the network is below zero"
+    assert _row("releases of other sites")["points"] == pytest.approx(2)
     assert _row("the plant's own condition")["error"] == pytest.approx(1)
 
 
@@ -41,7 +40,7 @@ def test_one_family_has_no_error_and_what_is_not_there_has_no_row() -> None:
     row = _row("first network of the family")
     assert (row["points"], row["error"], row["families"]) == (pytest.approx(20), None, 1)
     assert "+-" not in ablation.words(row)
-    without = {name: scores for name, scores in SCENARIO.items() if name != "closed-form"}
+    without = {name: scores for name, scores in SCENARIO.items() if name != "alone"}
     parts = {row["part"] for row in ablation.table(without, FAMILIES)}
-    assert "network, minus the closed form" not in parts
+    assert "releases of other sites" not in parts
     assert ablation.table({}, []) == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.server.generator.conftest import DIMENSION, ENCODER, World
 
-from wg_common.inference.posterior import SiteEvidence
+from wg_common.inference.posterior import SiteEvidence, discriminant
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
@@ -17,7 +17,7 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.weights.head_generation import Generator, SiteRelease, read_releases
+from wg_server.generator.weights.head_generation import Generator, SiteRelease, generate
 
 LABELS = ("c0", "c1", "c2", "c3")
 MOVED = ("c1", "c2", "c3", "c0")
@@ -34,9 +34,8 @@ def error(world: World, priors: Priors, sites: Sequence[SiteEvidence]) -> float:
     """Share of the first site's records that its head gets wrong."""
     x, y = world.records(FAMILY, 0, len(LABELS), 200, 5)
     estimate = blup.predict(priors, sites)
-    return float(
-        (((x - estimate.centre) @ estimate.weight.T + estimate.bias).argmax(axis=1) != y).mean()
-    )
+    weight, bias = discriminant(estimate.deviations, priors.whitener)
+    return float((((x - estimate.centre) @ weight.T + bias).argmax(axis=1) != y).mean())
 
 
 def little(world: World) -> SiteEvidence:
@@ -123,9 +122,9 @@ def test_the_odd_site_is_named_in_the_report(world: World, generator: Generator)
     ]
     odd = world.release(FAMILY, 6, epsilon=4.0, shots=200, labels=MOVED)
     own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
-    found = read_releases(generator.parts, own, [SiteRelease("plant-x", odd), *others], LABELS)
-    assert "plant-x" not in found.sites and len(found.sites) == 5
-    assert [text.split(":")[0] for text in found.alarms] == ["site plant-x"]
+    found = generate(generator, own, [SiteRelease("plant-x", odd), *others], LABELS)
+    assert "plant-x" not in found.report.other_sites and len(found.report.other_sites) == 5
+    assert [text.split(":")[0] for text in found.report.alarms] == ["site plant-x"]
 
 
 def test_a_release_of_another_dimension_fails_nobody_else(
@@ -138,5 +137,5 @@ def test_a_release_of_another_dimension_fails_nobody_else(
     )
     own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
     honest = SiteRelease("plant-a", world.release(FAMILY, 1, epsilon=1.0, shots=20))
-    found = read_releases(generator.parts, own, [SiteRelease("plant-x", other), honest], LABELS)
-    assert found.sites == ("plant-a",)
+    found = generate(generator, own, [SiteRelease("plant-x", other), honest], LABELS)
+    assert found.report.other_sites == ("plant-a",)

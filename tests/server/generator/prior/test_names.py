@@ -44,8 +44,7 @@ def zoo(says: float) -> list[ZooTask]:
         means = says * made_up(labels) @ PROJECTION + 0.05 * rng.normal(size=(5, D))
         y = np.repeat(np.arange(5), 12)
         x = (means[y] + 0.05 * rng.normal(size=(60, D))).astype(np.float32)
-        head = np.zeros((5, D), np.float32), np.zeros(5, np.float32)
-        found.append(ZooTask(f"t{number}", f"family-{number}", labels, x, y, *head))
+        found.append(ZooTask(f"t{number}", f"family-{number}", labels, x, y))
     return found
 
 

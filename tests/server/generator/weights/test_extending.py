@@ -16,35 +16,36 @@ from wg_server.generator.weights.head_generation import Generator, generate
 
 LABELS = ("c0", "c1", "c2", "c3")
 MAKER = '''
-"""The answer, twice as sure of itself."""
+from wg_server.generator.weights.makers import GeneratedCandidate
 
-class Bold:
-    name = "bold"
+class Doubtful:
+    """What other sites say, as if they were half as sure of it."""
+
+    name = "doubtful"
 
     def make(self, making):
-        weights = tuple(2 * array for array in making.answer)
-        yield making.candidate(self.name, "network", weights)
+        tensors = dict(making.of_others())
+        tensors |= {key: tensors[key] / 2 for key in ("precision", "weighted")}
+        yield GeneratedCandidate(self.name, "posterior", tensors)
 '''
 
 
 @pytest.fixture(autouse=True)
-def bold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    (tmp_path / "bold.py").write_text(MAKER)
+def doubtful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "doubtful.py").write_text(MAKER)
     monkeypatch.syspath_prepend(tmp_path)
-    added = importlib.import_module("bold")
-    monkeypatch.setattr(makers, "MAKERS", (*makers.MAKERS, added.Bold()))
+    added = importlib.import_module("doubtful")
+    monkeypatch.setattr(makers, "MAKERS", (*makers.MAKERS, added.Doubtful()))
     yield
-    del sys.modules["bold"]
+    del sys.modules["doubtful"]
 
 
 def test_a_source_is_one_maker(world: World, generator: Generator) -> None:
     own = world.release(20, 0, epsilon=None, shots=30)
-    made = {
-        one.name: one.tensors["head.weight"]
-        for one in generate(generator, own, [], LABELS).candidates
-        if "head.weight" in one.tensors
-    }
-    np.testing.assert_allclose(made["bold"], 2 * made["network"], rtol=1e-5, atol=1e-6)
+    made = {one.name: one.tensors for one in generate(generator, own, [], LABELS).candidates}
+    np.testing.assert_allclose(
+        made["doubtful"]["precision"], made["posterior"]["precision"] / 2, rtol=1e-6
+    )
 
 
 def test_names_of_makers_are_theirs_alone() -> None:

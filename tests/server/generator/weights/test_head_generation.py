@@ -10,8 +10,7 @@ import torch
 
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import from_tensors, posterior_head
-from wg_common.nets.tensor_set import check_tensors
-from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
+from wg_core.errors import ConfigError, DataError, DecodeError
 from wg_core.wire import canonical
 from wg_server.generator.weights import head_package as package
 from wg_server.generator.weights.head_generation import (
@@ -45,13 +44,9 @@ def test_the_documented_candidates_are_there_and_fit_the_architecture(
     own = world.release(20, 0, epsilon=4.0, shots=10)
     made = generate(generator, own, _others(world), LABELS)
     found = _by_name(made)
-    assert {"network", POSTERIOR} == set(found)
+    assert {POSTERIOR} == set(found)
     for candidate in made.candidates:
-        assert candidate.nearest_zoo_distance >= 0
-        if candidate.source == POSTERIOR:
-            assert from_tensors(candidate.tensors, 4, 16).classes == 4
-        else:
-            check_tensors("lite0-head", candidate.tensors, 4, 16)
+        assert from_tensors(candidate.tensors, 4, 16).classes == 4
 
 
 def test_what_a_plant_completes_has_nothing_of_its_own_release(
@@ -65,53 +60,39 @@ def test_what_a_plant_completes_has_nothing_of_its_own_release(
         assert np.array_equal(value, made[1].tensors[key])
 
 
-def test_completing_beats_the_delivered_head_on_the_plants_own_kind(
-    generator: Generator, world: World
-) -> None:
+def _right(generator: Generator, world: World, family: int, others: list[SiteRelease]) -> float:
+    """Right answers without a label, finished with what others know."""
+    own = world.release(family, 0, epsilon=1.0, shots=5)
+    x, y = world.records(family, 0, 4, 5, 3)
+    tx, ty = world.records(family, 0, 4, 50, 2)
+    made = _by_name(generate(generator, own, others, LABELS))
+    posterior = from_tensors(made[POSTERIOR].tensors, 4, 16)
+    weight, bias = posterior_head(posterior, x.astype(np.float64), np.full(len(y), -1))
+    return float(((tx @ weight.T + bias).argmax(axis=1) == ty).mean())
+
+
+def test_what_others_know_tells_classes_without_a_label(generator: Generator, world: World) -> None:
     gains = []
     for family in (20, 21, 22, 23):
-        own = world.release(family, 0, epsilon=1.0, shots=5)
         others = [
             SiteRelease(f"site-{s}", world.release(family, s, epsilon=1.0, shots=40))
             for s in (1, 2)
         ]
-        made = _by_name(generate(generator, own, others, LABELS))
-        x, y = world.records(family, 0, 4, 5, 3)
-        tx, ty = world.records(family, 0, 4, 50, 2)
-        posterior = from_tensors(made[POSTERIOR].tensors, 4, 16)
-        weight, bias = posterior_head(posterior, x.astype(np.float64), y)
-        delivered = made["network"].tensors
-        before = (tx @ delivered["head.weight"].T + delivered["head.bias"]).argmax(axis=1) == ty
-        after = (tx @ weight.T + bias).argmax(axis=1) == ty
-        gains.append(after.mean() - before.mean())
-    assert np.mean(gains) > 0.05
-
-
-def test_permuting_the_labels_permutes_the_rows(generator: Generator, world: World) -> None:
-    own = world.release(20, 0, epsilon=2.0, shots=10, missing=(2,))
-    order = [2, 0, 3, 1]
-    one = _by_name(generate(generator, own, _others(world), LABELS))
-    turned = tuple(LABELS[i] for i in order)
-    two = _by_name(generate(generator, own, _others(world), turned))
-    for name, candidate in one.items():
-        if name == POSTERIOR:  # its classes are turned in tests/common/inference/test_posterior.py
-            continue
-        for key, value in candidate.tensors.items():
-            np.testing.assert_allclose(two[name].tensors[key], value[order], rtol=1e-3, atol=2e-4)
+        gains.append(
+            _right(generator, world, family, others) - _right(generator, world, family, [])
+        )
+    assert np.mean(gains) > 0.2
 
 
 def test_a_class_never_seen_is_filled_from_memory(generator: Generator, world: World) -> None:
     own = world.release(20, 0, epsilon=None, shots=30, missing=(1,))
-    x, y = world.records(20, 0, 4, 50, 2)
-    unseen = y == 1
-
-    def recall(others: list[SiteRelease]) -> float:
-        made = _by_name(generate(generator, own, others, LABELS))
-        tensors = made["network"].tensors
-        logits = x @ tensors["head.weight"].T + tensors["head.bias"]
-        return float((logits[unseen].argmax(axis=1) == 1).mean())
-
-    assert recall(_others(world, None)) > 0.8
+    x, y = world.records(20, 0, 4, 30, 1)
+    tx, ty = world.records(20, 0, 4, 50, 2)
+    made = _by_name(generate(generator, own, _others(world, None), LABELS))
+    posterior = from_tensors(made[POSTERIOR].tensors, 4, 16)
+    weight, bias = posterior_head(posterior, x[y != 1].astype(np.float64), y[y != 1])
+    logits = tx[ty == 1] @ weight.T + bias
+    assert (logits.argmax(axis=1) == 1).mean() > 0.8
     assert generate(generator, own, [], LABELS).report.unseen_labels == ("c1",)
 
 
@@ -131,35 +112,6 @@ def test_a_site_without_a_release_and_without_memory_gets_finite_guesses(
     made = generate(generator, None, [], LABELS)
     assert made.report.unseen_labels == LABELS
     assert made.report.alarms
-
-
-def test_no_labels_still_move_the_centre(generator: Generator, world: World) -> None:
-    own = world.release(20, 0, epsilon=None, shots=60, labelled=False)
-    x, y = world.records(20, 0, 4, 50, 2)
-
-    def right(release: object) -> float:
-        made = generate(
-            generator,
-            release,  # type: ignore[arg-type]
-            _others(world, None),
-            LABELS,
-        )
-        tensors = _by_name(made)["network"].tensors
-        return float(
-            ((x @ tensors["head.weight"].T + tensors["head.bias"]).argmax(axis=1) == y).mean()
-        )
-
-    assert right(own) >= right(None)
-
-
-def test_weights_out_of_bounds_are_refused(generator: Generator, world: World) -> None:
-    parts = generator.parts
-    own = world.release(20, 0, epsilon=4.0, shots=10)
-    for factor in (1e4, float("nan")):
-        codec = replace(parts.codec, decode_matrix=parts.codec.decode_matrix * factor)
-        wild = replace(generator, parts=replace(parts, codec=codec))
-        with pytest.raises(VerificationError, match="candidate"):
-            generate(wild, own, [], LABELS)
 
 
 def test_statistics_of_another_encoder_are_refused(generator: Generator, world: World) -> None:
@@ -207,10 +159,10 @@ def test_generation_leaves_the_global_random_state_alone(
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_a_posterior_of_too_many_classes_is_left_out(
+def test_more_classes_than_a_posterior_can_have_are_refused(
     generator: Generator, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = world.release(20, 0, epsilon=4.0, shots=10)
     monkeypatch.setattr("wg_server.generator.weights.head_generation.POSTERIOR_CLASSES", 3)
-    made = generate(generator, own, _others(world), LABELS)
-    assert POSTERIOR not in _by_name(made) and "network" in _by_name(made)
+    with pytest.raises(DataError, match="4 names, expected at most 3"):
+        generate(generator, own, _others(world), LABELS)

@@ -1,1 +1,0 @@
-"""Baselines that are trained, each after its own paper: for the benchmark only, never packaged."""
