@@ -27,7 +27,8 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.weights.head_generation import Generator, SiteRelease, generate
+from wg_server.generator.prior.pooling import Pool, of_releases
+from wg_server.generator.weights.head_generation import Generator, generate
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 
@@ -126,8 +127,8 @@ def package_size(generator: Generator, encoder: Encoder) -> dict[str, float]:
     return {"package_bytes": float(found)}
 
 
-def _releases(generator: Generator) -> tuple[NoisyStatistics, list[SiteRelease]]:
-    """A plant's release of twenty records a class at epsilon 4, and those of three other sites."""
+def _releases(generator: Generator) -> tuple[NoisyStatistics, list[Pool]]:
+    """A plant's release of twenty records a class at epsilon 4, and what three other sites know."""
     rng = np.random.default_rng(0)
     schema = default_schema(
         encoder=generator.parts.encoder,
@@ -141,8 +142,8 @@ def _releases(generator: Generator) -> tuple[NoisyStatistics, list[SiteRelease]]
         x = rng.normal(0, 0.1, (200, schema.dimension))
         return simulate_statistics(schema, x, np.arange(200) % 10, sigma, rng)
 
-    others = [SiteRelease(f"site-{i}", release()) for i in range(3)]
-    return release(), others
+    own = release()
+    return own, of_releases(generator.parts.priors, own, [release() for _ in range(3)])
 
 
 def _least(work: Callable[[], object]) -> float:

@@ -38,7 +38,6 @@ from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.statistics import clustered
-from wg_server.generator.weights.head_generation import OTHER_SITES_LIMIT
 from wg_server.zoo.procedural import families
 
 HONEST = 7
@@ -204,7 +203,7 @@ def _accuracies(
     found: dict[tuple[str, str], float] = {}
     for defence in DEFENCES:
         used = [x for x in others if defence == NONE or not plausibility.reasons(x)]
-        sites = [site_evidence(x, fleet.labels) for x in (own, *used[:OTHER_SITES_LIMIT])]
+        sites = [site_evidence(x, fleet.labels) for x in (own, *used)]
         if defence == BUILT:
             sites[1:] = influence.weighed(priors, sites[0], sites[1:]).others
         with np.errstate(all="ignore"):

@@ -28,9 +28,9 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.model_selection import Outcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.prior import blup
+from wg_server.generator.prior import blup, pooling
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.weights.head_generation import Generated, Generator, SiteRelease, generate
+from wg_server.generator.weights.head_generation import Generated, Generator, generate
 
 SAME_FAMILY_SHOTS = 60
 TUNED = ("closed-form", "closed-form-others")
@@ -88,7 +88,7 @@ class Drawn:
     gone: Ints
     made: Generated
     heads: dict[str, LinearHead]
-    others: Sequence[SiteRelease]
+    others: Sequence[NoisyStatistics]
     evidence: Sequence[SiteEvidence]
     centre: Floats
     noise: float
@@ -154,12 +154,13 @@ def draw(generator: Generator, plants: Plants, cell: Cell, seed: int) -> Drawn:
 
     own = released(x, y) if cell.shots else None
     others = []
-    for number, (sx, sy) in enumerate(plants.same_family[: cell.same_family]):
+    for sx, sy in plants.same_family[: cell.same_family]:
         keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
-        others.append(SiteRelease(f"sister-{number}", released(sx[keep], sy[keep])))
-    made = generate(generator, own, others, plants.labels)
+        others.append(released(sx[keep], sy[keep]))
+    pools = pooling.of_releases(parts.priors, own, others)
+    made = generate(generator, own, pools, plants.labels)
     evidence = [no_evidence(k, d) if own is None else site_evidence(own, plants.labels)]
-    evidence += [site_evidence(m.statistics, plants.labels) for m in others]
+    evidence += [site_evidence(x, plants.labels) for x in others]
     estimate = blup.predict(parts.priors, evidence)
     context, heads = Context(parts.priors, evidence, estimate), {}
     for name, baseline in BASELINES.items():

@@ -37,9 +37,9 @@ from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import NotAcceptedError
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_server.generator.prior import names
+from wg_server.generator.prior import names, pooling
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.weights.head_generation import Generator, SiteRelease, generate
+from wg_server.generator.weights.head_generation import Generator, generate
 from wg_server.site.home import ServerHome
 
 DATASETS = (
@@ -216,17 +216,16 @@ def judge(
     known = y if cell.labelled else np.full(len(y), -1)
     own = plants.release(encoder.id, x[:, :d], known, labels, cell.epsilon, rng)
     others = [
-        SiteRelease(
-            f"site-{row}", plants.release(encoder.id, sx[:, :d], sy, labels, cell.epsilon, rng)
-        )
-        for row, (sx, sy) in enumerate(data.parts[1:] if cell.others else ())
+        plants.release(encoder.id, sx[:, :d], sy, labels, cell.epsilon, rng)
+        for sx, sy in (data.parts[1:] if cell.others else ())
     ]
     scores: dict[str, float] = {}
     for end, parts in (
         ("names", generator.parts),
         ("plain", replace(generator.parts, names=None)),
     ):
-        made = generate(Generator("", parts), own, others, labels)
+        pools = pooling.of_releases(parts.priors, own, others)
+        made = generate(Generator("", parts), own, pools, labels)
         tensors = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
         posterior = from_tensors(tensors, k, d)
         finished = LinearHead(*posterior_head(posterior, x[:, :d], known)).padded(x.shape[1])
@@ -253,7 +252,7 @@ def judge(
         model = LogisticRegression(C=10.0, max_iter=1000).fit(x, y)
         scores["logistic"] = float((model.predict(data.test[0]) == data.test[1]).mean())
     if others or cell.labelled:
-        evidence = [site_evidence(each, labels) for each in (own, *(o.statistics for o in others))]
+        evidence = [site_evidence(each, labels) for each in (own, *others)]
         scores["prototypes"] = right(_prototypes(evidence).padded(x.shape[1]), data.test)
     found = names.vectors(data.labels) if cell.named else None
     if found is not None:

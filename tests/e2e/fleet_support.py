@@ -52,7 +52,7 @@ from wg_core.wire.statistics_file import (
     integers_to_bytes,
 )
 from wg_server.campaigns.packaging import MakePackage
-from wg_server.campaigns.release import Recipient, Release
+from wg_server.campaigns.release import Recipient
 from wg_server.fleet.enrolment import make_token
 from wg_server.generator import versions
 from wg_server.generator.versions import Recipe
@@ -90,18 +90,18 @@ def make_home(root: Path, *, message_seconds: int = 600, name: str = "central") 
 
 
 def base_package(
-    home: ServerHome, own: Recipient, others: Sequence[Release], request_id: str, recipe: Recipe
+    home: ServerHome, store: Store, own: Recipient, request_id: str, recipe: Recipe
 ) -> bytes:
     """A signed package that offers one candidate, the public base."""
     dimension = 64 if own.release is None else own.release.manifest.schema.dimension
     head = np.zeros((len(own.labels), dimension), np.float32)
-    return package_of(home, own, others, request_id, {"base": {"head.weight": head}}, "base")
+    return package_of(home, store, own, request_id, {"base": {"head.weight": head}}, "base")
 
 
 def package_of(
     home: ServerHome,
+    store: Store,
     own: Recipient,
-    others: Sequence[Release],
     request_id: str,
     heads: Mapping[str, Mapping[str, NDArray[np.float32]]],
     source: Literal["base", "diffusion"],
@@ -109,6 +109,7 @@ def package_of(
     """A signed package of these candidates, for an hour."""
     tensors = weights_package.pack_tensors(heads)
     now = int(time.time())
+    others = store.newest_ids(encoder=own.encoder, apart_from=own.site)
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
@@ -118,7 +119,8 @@ def package_of(
         generator="0" * 64,
         labels=own.labels,
         own_release=own.release_id,
-        memory_releases=tuple(each.manifest.release_id for each in others),
+        memory_root=hashlib.sha256(" ".join(others).encode()).hexdigest(),
+        memory_releases=len(others),
         candidates=tuple(Candidate(name=name, source=source) for name in heads),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=now,

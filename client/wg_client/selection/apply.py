@@ -174,6 +174,7 @@ def _record(
         generator=package.generator,
         labels=package.labels,
         own_release=package.own_release,
+        memory_root=package.memory_root,
         memory_releases=package.memory_releases,
         commitment=plant.commitment,
         applied=applied,

@@ -20,12 +20,11 @@ from wg_server.store.sites import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What was made: for whom, from which release and how many of others, and its size."""
+    """What was made: for whom, from which release, and its size."""
 
     site: str
     request_id: str
     release_id: str
-    others: int
     bytes: int
 
 
@@ -48,15 +47,13 @@ def generate_from_file(
     """
     recipe = versions.ready(home, architecture)  # before the release is taken in
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
-    encoder = home.encoder_id()
     with Store.open(home) as store:
         witness = Witness.of(home, store)
         stored = _accept(home, store, source, data, witness)
         intake.check_used(stored)
-        other_releases = intake.releases_of_others(store, encoder=encoder, apart_from=stored.site)
         checkpoint = witness.attest(store.site(stored.site))
-    request_id = secrets.token_hex(16)
-    package = make_package(home, intake.open_recipient(stored), other_releases, request_id, recipe)
+        request_id = secrets.token_hex(16)
+        package = make_package(home, store, intake.open_recipient(stored), request_id, recipe)
     # Without the checkpoint the plant could not know that it was cosigned.
     package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)
@@ -64,7 +61,6 @@ def generate_from_file(
         site=stored.site,
         request_id=request_id,
         release_id=stored.release_id,
-        others=len(other_releases),
         bytes=len(package),
     )
 

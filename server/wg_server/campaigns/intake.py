@@ -10,11 +10,10 @@ kept, in quarantine, where it enters nobody's weights until the operator says so
 """
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wg_core import numbers
-from wg_core.errors import ConfigError, VerificationError, WgError
+from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import entries, proof, verify
 from wg_core.ledger.entries import PublicStatement
@@ -138,32 +137,6 @@ def check_used(release: StoredRelease) -> None:
             f"release {release.release_id} of {release.site}: {release.standing}: {reasons}."
             " 'wg-server releases --accept' lets it be used"
         )
-
-
-def releases_of_others(store: Store, *, encoder: str, apart_from: str) -> Sequence[Release]:
-    """Other sites' newest releases that are used, opened; as ``newest_releases``."""
-    releases = newest_releases(store, encoder=encoder, known={}, apart_from=apart_from)
-    return tuple(releases.values())
-
-
-def newest_releases(
-    store: Store, *, encoder: str, known: Mapping[str, Release], apart_from: str = ""
-) -> dict[str, Release]:
-    """Every site's newest release that is used, by its id.
-
-    One that cannot be opened any more is left out, and named in the log.
-
-    Args:
-        known: Releases that were opened before, by id; these are not opened again.
-        apart_from: A site whose releases are left out.
-    """
-    releases = {}
-    for release_id in store.newest_ids(encoder=encoder, apart_from=apart_from):
-        try:
-            releases[release_id] = known.get(release_id) or open_release(store.release(release_id))
-        except WgError as error:
-            log.error("release %s is left out: %s", release_id, error)
-    return releases
 
 
 def check_witnesses(site: Site, covered: Covered, witness: Witness) -> None:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from wg_core import atomic, logs
 from wg_core.errors import ConfigError, StorageError, WgError
@@ -16,7 +16,6 @@ from wg_core.wire import canonical, protocol
 from wg_server.campaigns import intake
 from wg_server.campaigns.isolation import isolated
 from wg_server.campaigns.packaging import MakePackage
-from wg_server.campaigns.release import Release
 from wg_server.campaigns.starting import recipe_of
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, Task
@@ -34,7 +33,6 @@ class Packer:
         self._store = store
         self._queue = CampaignQueue(store.engine)
         self._make_package = make_package
-        self._opened: dict[str, Release] = {}
         self._wanted: dict[str, deque[str]] = {}
         self._turns: deque[str] = deque()
         self._lock = threading.Condition()
@@ -93,8 +91,6 @@ class Packer:
     def _next(self) -> tuple[str, str] | None:
         """The next campaign and site, or nothing at the end."""
         with self._lock:
-            if not self._turns and not self._ended:
-                self._opened.clear()  # many sites' releases are not held for nothing
             self._lock.wait_for(lambda: self._turns or self._ended)
             if self._ended:
                 return None
@@ -131,15 +127,8 @@ class Packer:
         stored = self._store.release(task.release_id)
         intake.check_used(stored)
         plant = intake.open_recipient(stored)
-        everybody = self._everybody(campaign.encoder)
-        other_releases = [release for release in everybody if release.manifest.site != task.site]
         recipe = recipe_of(campaign)
-        data = self._make_package(self._home, plant, other_releases, task.delivery_id, recipe)
+        data = self._make_package(self._home, self._store, plant, task.delivery_id, recipe)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return canonical.sha256_hex(data)
-
-    def _everybody(self, encoder: str) -> Sequence[Release]:
-        """The newest release of every site that is used; each is opened once."""
-        self._opened = intake.newest_releases(self._store, encoder=encoder, known=self._opened)
-        return tuple(self._opened.values())

@@ -40,8 +40,6 @@ def generate(
 ) -> None:
     """Make a weights package from a statistics file, without a network."""
     delivery = airgap.generate_from_file(home, source, out, architecture=architecture or "")
-    summary = (
-        f"{out}: {delivery.bytes} bytes for {delivery.site}, from {delivery.others} other releases"
-    )
+    summary = f"{out}: {delivery.bytes} bytes for {delivery.site}"
     then = f"next: carry {out} to the plant, and there: wg-client apply --home HOME {out.name}"
     cli.answer(as_json, canonical.to_builtins(delivery), summary, then)

@@ -7,6 +7,7 @@ would take more, PostgreSQL fails. A change here needs a migration in
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -126,6 +127,34 @@ release = Table(
     Column("standing", String(16), nullable=False),
     Column("reasons", Text, nullable=False),
     Index("release_by_site", "site", "received"),
+)
+
+pool = Table(
+    "pool",
+    metadata,
+    Column("generator", String(64), primary_key=True),
+    Column("kind", String(64), primary_key=True),
+    Column("labels", Text, nullable=False),
+    Column("sites", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("changes", BigInteger, nullable=False),
+    Column("judged", BigInteger, nullable=False),
+)
+
+pooled = Table(
+    "pooled",
+    metadata,
+    Column("generator", String(64), primary_key=True),
+    Column("release_id", String(protocol.RELEASE_ID_LIMIT), primary_key=True),
+    Column("added", BigInteger, primary_key=True),
+    Column("kind", String(64), nullable=False),
+    Column("site", String(63), nullable=False),
+    Column("place", BigInteger, nullable=False),
+    Column("noise", Float, nullable=False),
+    Column("used", Boolean, nullable=False),
+    Column("removed", BigInteger, nullable=False),
+    Index("pooled_by_kind", "generator", "kind"),
+    Index("pooled_by_site", "generator", "site"),
 )
 
 campaign = Table(

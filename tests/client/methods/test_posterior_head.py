@@ -212,13 +212,13 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
         take_package(plant.home, plant.package(weights))
 
 
-@pytest.mark.parametrize(("own", "memory"), [("", ()), ("cd" * 16, ("aa" * 16,))])
+@pytest.mark.parametrize(("own", "memory"), [("", 0), ("cd" * 16, 1)])
 def test_the_check_knows_who_has_released(
     make_plant: MakePlant,
     good_head: LinearHead,
     monkeypatch: pytest.MonkeyPatch,
     own: str,
-    memory: tuple[str, ...],
+    memory: int,
 ) -> None:
     seen: list[Package] = []
 

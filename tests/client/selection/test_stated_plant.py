@@ -27,6 +27,8 @@ from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_card, sheet_generation
 from wg_server.generator.weights.sheet_networks import SheetModel, Sizes
 from wg_server.site.home import ServerHome
+from wg_server.store.database import open_engine
+from wg_server.store.sites import Store
 
 LABELS = ("normal", "ball", "inner", "outer")
 SHEET = DataSheet(
@@ -87,7 +89,8 @@ def test_networks_for_a_stated_machine_are_kept_without_a_label(
     version = _version(home, sheets)
     signing.save(home.signing_key, plant.server_key)
     recipe = Recipe(generator=version.id, architecture="window-head")
-    package = packaging.make_package(home, _recipient(plant), (), "ab" * 16, recipe)
+    with Store(open_engine(f"sqlite:///{tmp_path}/store")) as store:
+        package = packaging.make_package(home, store, _recipient(plant), "ab" * 16, recipe)
     manifest = take_package(plant.home, package).manifest
     assert (manifest.kept, manifest.architecture) == (GENERATED, "spectrum-lines")
     assert manifest.generator == canonical.sha256_hex(sheets) and not manifest.own_release

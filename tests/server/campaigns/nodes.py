@@ -139,13 +139,14 @@ class Stage:
     def make(
         self,
         home: ServerHome,
+        store: Store,
         own: Any,
-        others: Sequence[Any],
         request_id: str,
         recipe: Recipe,
     ) -> bytes:
         self.before_package(own.site)
-        names = tuple(sorted(each.manifest.site for each in others))
+        ids = store.newest_ids(encoder="e", apart_from=own.site)
+        names = tuple(sorted(store.release(release_id).site for release_id in ids))
         self.packages.append((own.site, request_id, names))
         self.generators.append(recipe.generator)
         return b"package"

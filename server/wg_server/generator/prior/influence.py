@@ -23,8 +23,6 @@ from wg_server.generator.prior.blup import SITE_RATIO, Priors
 
 Floats = NDArray[np.float64]
 
-FEWEST = 3  # Fewest sites, with the plant itself, among which an odd one can be told
-
 SURE = 6.0
 """Standard errors from which on disagreement is not chance; doubled, as noise has directions."""
 
@@ -57,20 +55,48 @@ def weighed(priors: Priors, plant: SiteEvidence, other_sites: Sequence[SiteEvide
     """
     sites = [plant, *other_sites]
     every = tuple(range(len(other_sites)))
-    if sum(bool((site.present > _THERE).any()) for site in sites) < FEWEST:
-        return Weighed(tuple(other_sites), every, ())
-    d = len(priors.between)
+    judged = [
+        agreement(priors, site, [peer for i, peer in enumerate(sites) if i != number + 1])
+        for number, site in enumerate(other_sites)
+    ]
+    used = tuple(number for number in every if not judged[number].odd)
+    return Weighed(
+        tuple(
+            replace(other_sites[number], noise=other_sites[number].noise + judged[number].noise)
+            for number in used
+        ),
+        used,
+        tuple(number for number in every if judged[number].odd),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far a site's classes are those of its peers.
+
+    Attributes:
+        noise: Variance to be added to the noise on each entry of its means.
+        odd: Whether its classes are, beyond chance, as far from the peers' as classes are from each
+            other: it is to be left out.
+    """
+
+    noise: float
+    odd: bool
+
+
+def agreement(priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence]) -> Agreement:
+    """Hold a site against its peers: by the lower median of the pairs with two classes in common.
+
+    With fewer than two such peers nothing can be told.
+    """
+    pairs = [_beyond(priors, site, peer) for peer in peers]
+    gaps = sorted(pair for pair in pairs if pair is not None)
+    extra, error = gaps[(len(gaps) - 1) // 2] if len(gaps) > 1 else (0.0, 0.0)
     class_distance = 2 * float(priors.between.sum())  # of two classes
-    evidence, odd = [], []
-    for number, site in enumerate(other_sites):
-        pairs = [_beyond(priors, site, peer) for i, peer in enumerate(sites) if i != number + 1]
-        gaps = [pair for pair in pairs if pair is not None]
-        extra, error = sorted(gaps)[(len(gaps) - 1) // 2] if len(gaps) > 1 else (0.0, 0.0)
-        if extra > class_distance / 2 and extra > SURE * error:
-            odd.append(number)
-        evidence.append(replace(site, noise=site.noise + max(extra, 0.0) / d))
-    used = tuple(number for number in every if number not in odd)
-    return Weighed(tuple(evidence[number] for number in used), used, tuple(odd))
+    return Agreement(
+        max(extra, 0.0) / len(priors.between),
+        extra > class_distance / 2 and extra > SURE * error,
+    )
 
 
 def _beyond(

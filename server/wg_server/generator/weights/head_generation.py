@@ -10,20 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from wg_common.inference.posterior import Means, SiteEvidence, no_evidence
+from wg_common.inference import posterior as posteriors
+from wg_common.inference.posterior import Means, Posterior, no_evidence
 from wg_common.nets import family_network
 from wg_core import atomic
 from wg_core.errors import DataError
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import canonical
 from wg_server.generator.families import heads as operator_heads
-from wg_server.generator.prior import blup, influence
+from wg_server.generator.prior import pooling
+from wg_server.generator.prior.pooling import Pool
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.weights.head_package import PACKAGE_LIMIT, Parts, unpack
 from wg_server.generator.weights.makers import GeneratedCandidate, Tensors, candidates
-
-OTHER_SITES_LIMIT = 8
-"""Other sites that condition one generation; those with most labels in common come first."""
 
 POSTERIOR_CLASSES = 256
 """Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
@@ -42,30 +41,17 @@ class Generator:
     parts: Parts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SiteRelease:
-    """Another site's release, kept by the server. Using it again is post-processing, and free.
-
-    Attributes:
-        site: Name of the site.
-        statistics: What it released.
-    """
-
-    site: str
-    statistics: NoisyStatistics
-
-
 @dataclass(frozen=True, slots=True)
 class Report:
     """What the server can say of a generation without data.
 
     Attributes:
-        other_sites: Sites whose releases were used.
+        other_sites: How many sites are in the sums that were used.
         unseen_labels: Labels of which neither the site nor the others know anything.
         alarms: Sentences on what looks wrong; empty when nothing does.
     """
 
-    other_sites: tuple[str, ...]
+    other_sites: int
     unseen_labels: tuple[str, ...]
     alarms: tuple[str, ...]
 
@@ -86,13 +72,13 @@ class HeadMaking:
         parts: Of the generator.
         labels: The site's label domain.
         estimate: T-BLUP's prediction of its means, without what class names foretell.
-        others: Evidence of the other sites that are used.
+        others: What the other sites know, with what class names foretell.
     """
 
     parts: Parts
     labels: tuple[str, ...]
     estimate: Means
-    others: tuple[SiteEvidence, ...]
+    others: Posterior
 
     def of_family(self) -> Tensors | None:
         """See ``Making``."""
@@ -109,9 +95,7 @@ class HeadMaking:
         """See ``Making``; none where it would be too large."""
         if len(self.labels) > POSTERIOR_CLASSES:
             return None
-        named = self.parts.fitted_priors.named(self.labels)
-        prior = blup.posterior(self.parts.priors, self.others, len(self.labels), named)
-        return prior.tensors()
+        return self.others.tensors()
 
 
 def load_generator(path: Path) -> Generator:
@@ -128,7 +112,7 @@ def load_generator(path: Path) -> Generator:
 def generate(
     generator: Generator,
     plant_release: NoisyStatistics | None,
-    other_releases: Sequence[SiteRelease],
+    pools: Sequence[Pool],
     labels: tuple[str, ...],
 ) -> Generated:
     """Make candidates for one site.
@@ -136,7 +120,7 @@ def generate(
     Args:
         generator: From ``load_generator``.
         plant_release: The site's release, if it made one.
-        other_releases: Other sites' releases; classes are matched by label name.
+        pools: What other sites know, by kind, without the plant's own release.
         labels: The site's label domain, in the order of class rows.
 
     Raises:
@@ -145,42 +129,29 @@ def generate(
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
     parts = generator.parts
-    for release in ([plant_release] if plant_release is not None else []) + [
-        m.statistics for m in other_releases
-    ]:
-        if release.schema.encoder != parts.encoder:
-            raise DataError(
-                f"statistics: of encoder {release.schema.encoder[:16]}, the generator's is"
-                f" {parts.encoder[:16]}"
-            )
-    d = len(parts.priors.between)
-    chosen = _choose([m for m in other_releases if m.statistics.schema.dimension == d], labels)
-    plant = (
-        no_evidence(len(labels), d)
-        if plant_release is None
-        else site_evidence(plant_release, labels)
+    if plant_release is not None and plant_release.schema.encoder != parts.encoder:
+        raise DataError(
+            f"statistics: of encoder {plant_release.schema.encoder[:16]}, the generator's is"
+            f" {parts.encoder[:16]}"
+        )
+    priors, named = parts.priors, parts.fitted_priors.named(labels)
+    if plant_release is None:
+        plant = no_evidence(len(labels), len(priors.between))
+    else:
+        plant = site_evidence(plant_release, labels)
+    others = pooling.posterior(priors, pools, labels)
+    making = HeadMaking(
+        parts,
+        labels,
+        posteriors.solve(others, plant),
+        others if named is None else pooling.posterior(priors, pools, labels, named),
     )
-    read = [site_evidence(m.statistics, labels) for m in chosen]
-    weighed = influence.weighed(parts.priors, plant, read)
-    estimate = blup.predict(parts.priors, [plant, *weighed.others])
-    making = HeadMaking(parts, labels, estimate, weighed.others)
-    present = np.max([site.present for site in (plant, *weighed.others)], axis=0) > 1e-3
+    informed = np.diagonal(others.precision, axis1=1, axis2=2)[:, 1:] > 1 / others.between[:, None]
+    present = (plant.present > posteriors.PRESENT) | informed.any(axis=0)
     unseen = tuple(name for name, there in zip(labels, present, strict=True) if not there)
     alarms = [f"{len(unseen)} classes are known to no site: their rows are guesses"] * bool(unseen)
-    alarms += [
-        f"site {chosen[odd].site}: its classes are other ones than those of these names at other"
-        " sites; its release is left out"
-        for odd in weighed.odd
-    ]
-    used = tuple(chosen[number].site for number in weighed.used)
     made = candidates(making)
     if not made:
         raise DataError(f"labels: {len(labels)} names, expected at most {POSTERIOR_CLASSES}")
-    return Generated(made, Report(used, unseen, tuple(alarms)))
-
-
-def _choose(other_releases: Sequence[SiteRelease], labels: tuple[str, ...]) -> list[SiteRelease]:
-    common = [(len(set(m.statistics.schema.labels) & set(labels)), m) for m in other_releases]
-    useful = [pair for pair in common if pair[0] > 0]
-    useful.sort(key=lambda pair: (-pair[0], pair[1].statistics.sigma, pair[1].site))
-    return [m for _, m in useful[:OTHER_SITES_LIMIT]]
+    sites = sum(pool.sites for pool in pools)
+    return Generated(made, Report(sites, unseen, tuple(alarms)))

@@ -14,10 +14,10 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.prior import blup, influence
+from wg_server.generator.prior import blup, influence, pooling
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.weights.head_generation import Generator, SiteRelease, generate
+from wg_server.generator.weights.head_generation import Generator
 
 LABELS = ("c0", "c1", "c2", "c3")
 MOVED = ("c1", "c2", "c3", "c0")
@@ -112,30 +112,19 @@ def test_fewer_than_three_sites_say_nothing_of_who_is_odd(
 ) -> None:
     others = [evidence(world, 1, MOVED)][:count]
     found = influence.weighed(generator.parts.priors, little(world), others)
-    assert found.used == tuple(range(count)) and list(found.others) == others
+    assert found.used == tuple(range(count))
 
 
-def test_the_odd_site_is_named_in_the_report(world: World, generator: Generator) -> None:
-    others = [
-        SiteRelease(f"plant-{i}", world.release(FAMILY, i, epsilon=4.0, shots=200))
-        for i in range(1, 6)
-    ]
-    odd = world.release(FAMILY, 6, epsilon=4.0, shots=200, labels=MOVED)
-    own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
-    found = generate(generator, own, [SiteRelease("plant-x", odd), *others], LABELS)
-    assert "plant-x" not in found.report.other_sites and len(found.report.other_sites) == 5
-    assert [text.split(":")[0] for text in found.report.alarms] == ["site plant-x"]
-
-
-def test_a_release_of_another_dimension_fails_nobody_else(
+def test_an_odd_site_and_one_of_another_dimension_are_left_out(
     world: World, generator: Generator
 ) -> None:
     schema = default_schema(encoder=ENCODER, dimension=5, labels=LABELS, clip_radius=1.0)
     sigma = mechanism.sigma_for(schema, 1.0, 1e-5)
-    other: NoisyStatistics = simulate_statistics(
+    short: NoisyStatistics = simulate_statistics(
         schema, np.zeros((0, 5)), np.zeros(0, dtype=np.int64), sigma, np.random.default_rng(1)
     )
+    others = [world.release(FAMILY, i, epsilon=4.0, shots=200) for i in range(1, 6)]
+    odd = world.release(FAMILY, 6, epsilon=4.0, shots=200, labels=MOVED)
     own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
-    honest = SiteRelease("plant-a", world.release(FAMILY, 1, epsilon=1.0, shots=20))
-    found = generate(generator, own, [SiteRelease("plant-x", other), honest], LABELS)
-    assert found.report.other_sites == ("plant-a",)
+    pools = pooling.of_releases(generator.parts.priors, own, [odd, short, *others])
+    assert [pool.sites for pool in pools] == [5]

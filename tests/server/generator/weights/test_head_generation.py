@@ -12,11 +12,12 @@ from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import from_tensors, posterior_head
 from wg_core.errors import ConfigError, DataError, DecodeError
 from wg_core.wire import canonical
+from wg_server.generator.prior import pooling
+from wg_server.generator.prior.pooling import Pool
 from wg_server.generator.weights import head_package as package
 from wg_server.generator.weights.head_generation import (
     Generated,
     Generator,
-    SiteRelease,
     generate,
     load_generator,
 )
@@ -32,17 +33,16 @@ def _by_name(generated: Generated) -> dict[str, GeneratedCandidate]:
     return {candidate.name: candidate for candidate in generated.candidates}
 
 
-def _others(world: World, epsilon: float | None = 4.0) -> list[SiteRelease]:
-    return [
-        SiteRelease(f"site-{s}", world.release(20, s, epsilon=epsilon, shots=80)) for s in (1, 2, 3)
-    ]
+def _others(generator: Generator, world: World, epsilon: float | None = 4.0) -> list[Pool]:
+    releases = [world.release(20, s, epsilon=epsilon, shots=80) for s in (1, 2, 3)]
+    return pooling.of_releases(generator.parts.priors, None, releases)
 
 
 def test_the_documented_candidates_are_there_and_fit_the_architecture(
     generator: Generator, world: World
 ) -> None:
     own = world.release(20, 0, epsilon=4.0, shots=10)
-    made = generate(generator, own, _others(world), LABELS)
+    made = generate(generator, own, _others(generator, world), LABELS)
     found = _by_name(made)
     assert {POSTERIOR} == set(found)
     for candidate in made.candidates:
@@ -53,14 +53,14 @@ def test_what_a_plant_completes_has_nothing_of_its_own_release(
     generator: Generator, world: World
 ) -> None:
     made = [
-        _by_name(generate(generator, own, _others(world), LABELS))[POSTERIOR]
+        _by_name(generate(generator, own, _others(generator, world), LABELS))[POSTERIOR]
         for own in (world.release(20, 0, epsilon=4.0, shots=10), None)
     ]
     for key, value in made[0].tensors.items():
         assert np.array_equal(value, made[1].tensors[key])
 
 
-def _right(generator: Generator, world: World, family: int, others: list[SiteRelease]) -> float:
+def _right(generator: Generator, world: World, family: int, others: list[Pool]) -> float:
     """Right answers without a label, finished with what others know."""
     own = world.release(family, 0, epsilon=1.0, shots=5)
     x, y = world.records(family, 0, 4, 5, 3)
@@ -74,10 +74,8 @@ def _right(generator: Generator, world: World, family: int, others: list[SiteRel
 def test_what_others_know_tells_classes_without_a_label(generator: Generator, world: World) -> None:
     gains = []
     for family in (20, 21, 22, 23):
-        others = [
-            SiteRelease(f"site-{s}", world.release(family, s, epsilon=1.0, shots=40))
-            for s in (1, 2)
-        ]
+        releases = [world.release(family, s, epsilon=1.0, shots=40) for s in (1, 2)]
+        others = pooling.of_releases(generator.parts.priors, None, releases)
         gains.append(
             _right(generator, world, family, others) - _right(generator, world, family, [])
         )
@@ -88,7 +86,7 @@ def test_a_class_never_seen_is_filled_from_memory(generator: Generator, world: W
     own = world.release(20, 0, epsilon=None, shots=30, missing=(1,))
     x, y = world.records(20, 0, 4, 30, 1)
     tx, ty = world.records(20, 0, 4, 50, 2)
-    made = _by_name(generate(generator, own, _others(world, None), LABELS))
+    made = _by_name(generate(generator, own, _others(generator, world, None), LABELS))
     posterior = from_tensors(made[POSTERIOR].tensors, 4, 16)
     weight, bias = posterior_head(posterior, x[y != 1].astype(np.float64), y[y != 1])
     logits = tx[ty == 1] @ weight.T + bias
@@ -97,13 +95,12 @@ def test_a_class_never_seen_is_filled_from_memory(generator: Generator, world: W
 
 
 def test_memory_is_matched_by_label_name(generator: Generator, world: World) -> None:
-    others = _others(world)
-    release = others[0].statistics
+    release = world.release(20, 1, epsilon=4.0, shots=80)
     renamed = replace(release, schema=replace(release.schema, labels=("w", "x", "y", "z")))
-    made = generate(generator, None, [SiteRelease("other", renamed)], LABELS)
-    assert made.report.other_sites == ()
-    made = generate(generator, None, others, LABELS)
-    assert set(made.report.other_sites) == {"site-1", "site-2", "site-3"}
+    others = pooling.of_releases(generator.parts.priors, None, [renamed])
+    assert generate(generator, None, others, LABELS).report.unseen_labels == LABELS
+    made = generate(generator, None, _others(generator, world), LABELS)
+    assert made.report.unseen_labels == () and made.report.other_sites == 3
 
 
 def test_a_site_without_a_release_and_without_memory_gets_finite_guesses(
@@ -134,7 +131,8 @@ def test_a_package_survives_the_disk(generator: Generator, world: World, tmp_pat
     loaded = load_generator(path)
     assert loaded.id == canonical.sha256_hex(data)
     own = world.release(20, 0, epsilon=4.0, shots=10)
-    one, two = (_by_name(generate(g, own, _others(world), LABELS)) for g in (generator, loaded))
+    others = _others(generator, world)
+    one, two = (_by_name(generate(g, own, others, LABELS)) for g in (generator, loaded))
     for name, candidate in one.items():
         for key, value in candidate.tensors.items():
             assert np.array_equal(value, two[name].tensors[key])
@@ -165,4 +163,4 @@ def test_more_classes_than_a_posterior_can_have_are_refused(
     own = world.release(20, 0, epsilon=4.0, shots=10)
     monkeypatch.setattr("wg_server.generator.weights.head_generation.POSTERIOR_CLASSES", 3)
     with pytest.raises(DataError, match="4 names, expected at most 3"):
-        generate(generator, own, _others(world), LABELS)
+        generate(generator, own, _others(generator, world), LABELS)

@@ -57,6 +57,30 @@ def upgrade() -> None:  # long: one call for each table
     )
     op.create_index("operator_log_by_subject", "operator_log", ["subject", "id"])
     op.create_table(
+        "pool",
+        sa.Column("generator", sa.String(64), primary_key=True),
+        sa.Column("kind", sa.String(64), primary_key=True),
+        sa.Column("labels", sa.Text, nullable=False),
+        sa.Column("sites", sa.BigInteger, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+        sa.Column("changes", sa.BigInteger, nullable=False),
+        sa.Column("judged", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "pooled",
+        sa.Column("generator", sa.String(64), primary_key=True),
+        sa.Column("release_id", sa.String(64), primary_key=True),
+        sa.Column("added", sa.BigInteger, primary_key=True),
+        sa.Column("kind", sa.String(64), nullable=False),
+        sa.Column("site", sa.String(63), nullable=False),
+        sa.Column("place", sa.BigInteger, nullable=False),
+        sa.Column("noise", sa.Float, nullable=False),
+        sa.Column("used", sa.Boolean, nullable=False),
+        sa.Column("removed", sa.BigInteger, nullable=False),
+    )
+    op.create_index("pooled_by_kind", "pooled", ["generator", "kind"])
+    op.create_index("pooled_by_site", "pooled", ["generator", "site"])
+    op.create_table(
         "site",
         sa.Column("name", sa.String(63), primary_key=True),
         sa.Column("state", sa.String(16), nullable=False),

@@ -1,0 +1,285 @@
+"""The sums of all kinds are kept here: sites come, go, and are held against each other.
+
+Whenever releases came, were judged or revoked, ``Pools.refresh`` brings the sums up to date; a
+package then costs the same with ten sites and with ten thousand (``generator.prior.pooling``).
+
+How much a release counts is settled when it comes: it is held against ``PEERS`` others with
+classes in common (``generator.prior.influence``). They are drawn by a keyed hash of their ids, so
+that no site can take a place among them by its name or by grinding ids. While kinds with classes in
+common have at most ``FEW`` sites, and whenever a kind has doubled, all its sites are judged anew:
+who came first was judged by few.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from wg_common.inference.posterior import SiteEvidence
+from wg_core.errors import StorageError, WgError
+from wg_core.ledger import merkle
+from wg_core.wire import canonical
+from wg_server.campaigns import intake
+from wg_server.campaigns.release import Release
+from wg_server.generator.prior import influence, pooling
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.pooling import Pool
+from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.store.pools import PooledRelease, PoolTable, StoredPool
+from wg_server.store.sites import Store
+
+log = logging.getLogger(__name__)
+
+PEERS = 32
+FEW = 64
+CLASSES_LIMIT = 256  # Most classes of a kind: its sum grows with their square (17 MB here)
+KINDS_LIMIT = 64  # Most kinds that one package draws on; those with most classes in common first
+
+PAUSE = 10.0
+
+_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What other sites know of a site's classes.
+
+    Attributes:
+        pools: Sums of the kinds that have classes in common with it, without its own release.
+        root: Merkle tree hash (RFC 6962, section 2.1) over the ids of all releases in these sums,
+            sorted, the site's own among them if it is in one; empty where there is none.
+        releases: How many these are.
+    """
+
+    pools: tuple[Pool, ...]
+    root: str
+    releases: int
+
+    @property
+    def others(self) -> int:
+        """How many are of other sites."""
+        return sum(pool.sites for pool in self.pools)
+
+
+NO_MEMORY = Memory((), "", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind, and the number of its sum's last change."""
+
+    id: str
+    labels: frozenset[str]
+    sites: int
+    changes: int
+
+
+class Pools:
+    """The sums of one generator under one encoder."""
+
+    def __init__(
+        self, store: Store, encoder: str, generator: str, priors: Priors, secret: bytes
+    ) -> None:
+        """Open them.
+
+        Args:
+            generator: SHA-256 of its package, hex.
+            priors: Its variances.
+            secret: What peers are drawn by.
+        """
+        self._store = store
+        self._encoder = encoder
+        self._priors = priors
+        self._secret = secret
+        self._table = PoolTable(store.engine, generator)
+        self._next = 0.0
+        self._release: Callable[[str], Release] = lru_cache(4 * FEW)(self._opened)
+        self._root: Callable[..., tuple[str, int]] = lru_cache(KINDS_LIMIT)(self._tree)
+        self._sum: Callable[[str, int], Pool] = lru_cache(KINDS_LIMIT)(self._read)
+
+    def refresh(self) -> None:
+        """Take in what came since, and take out what is not used any more.
+
+        A release that cannot be opened is left out, and named in the log. Where this was done a
+        moment ago, less than ``PAUSE`` times as long as it took, nothing is done.
+        """
+        started = time.monotonic()
+        if started < self._next:
+            return
+        self._refresh()
+        ended = time.monotonic()
+        self._next = ended + PAUSE * (ended - started)
+
+    def _refresh(self) -> None:
+        present = self._table.present()
+        newest = set(self._store.newest_ids(encoder=self._encoder, apart_from=""))
+        changed: dict[str, tuple[list[str], list[str]]] = {}
+        labels_by_kind = {kind.id: kind.labels for kind in self._kinds()}
+        for release_id in sorted(newest - present.keys()):
+            try:
+                schema = self._release(release_id).manifest.schema
+            except WgError as error:
+                log.error("release %s is left out: %s", release_id, error)
+                continue
+            fits = schema.dimension == len(self._priors.between)
+            if fits and 2 <= len(schema.labels) <= CLASSES_LIMIT:
+                kind = self._kind_id(schema.labels)
+                labels_by_kind[kind] = frozenset(schema.labels)
+                changed.setdefault(kind, ([], []))[0].append(release_id)
+        for release_id in present.keys() - newest:
+            changed.setdefault(present[release_id].kind, ([], []))[1].append(release_id)
+        around = set(changed)
+        for kind in changed:
+            near = self._near(labels_by_kind, kind)
+            members = sum(row.kind in near for row in present.values())
+            if members + len(changed[kind][0]) <= FEW:
+                around |= near
+        coming = [self._row(i) for come, _ in changed.values() for i in come]
+        gone = {i for _, ids in changed.values() for i in ids}
+        peers = [*coming, *(row for i, row in present.items() if i not in gone)]
+        for kind in sorted(around):
+            near = self._near(labels_by_kind, kind)
+            close = [row for row in peers if row.kind in near]
+            self._change(kind, sorted(labels_by_kind[kind]), close, gone)
+
+    def memory(self, labels: Sequence[str], site: str) -> Memory:
+        """What the sums say to a site of these classes."""
+        asked = set(labels)
+        kinds = [kind for kind in self._kinds() if kind.labels & asked and kind.sites]
+        kinds.sort(key=lambda kind: (-len(kind.labels & asked), -kind.sites, kind.id))
+        own = self._table.release_of(site)
+        pools = []
+        for kind in kinds[:KINDS_LIMIT]:
+            pool = self._sum(kind.id, kind.changes)
+            if own is not None and own.used and own.kind == kind.id:
+                pool = pool - self._part(own, pool.labels)
+            if pool.sites:
+                pools.append(pool)
+        root, releases = self._root(*((kind.id, kind.changes) for kind in kinds[:KINDS_LIMIT]))
+        return Memory(tuple(pools), root, releases)
+
+    def _change(
+        self, kind: str, labels: Sequence[str], close: Sequence[PooledRelease], gone: set[str]
+    ) -> None:
+        """Bring one kind up to date.
+
+        Args:
+            close: Releases of this and of near kinds that are to be there, new ones among them.
+        """
+        members = {row.release_id: row for row in close if row.kind == kind}
+        peers = heapq.nsmallest(PEERS + 1, close, key=lambda row: row.place)
+        for _ in range(_TRIES):
+            stored = self._table.pool(kind)
+            present = {i: row for i, row in self._table.present().items() if row.kind == kind}
+            pool = _decoded(stored, labels, len(self._priors.between))
+            judged = 0 if stored is None else stored.judged
+            anew = len(close) <= FEW or len(members) >= 2 * judged
+            leave = [i for i in present if anew or i in gone]
+            come = [row for i, row in members.items() if anew or i not in present]
+            for release_id in leave:
+                if present[release_id].used:
+                    pool = pool - self._part(present[release_id], labels)
+            changes = 1 + (0 if stored is None else stored.changes)
+            rows = [self._judged(row, peers, labels, changes) for row in come]
+            for row in rows:
+                if row.used:
+                    pool = pool + self._part(row, labels)
+            done = StoredPool(
+                generator=self._table.generator,
+                kind=kind,
+                labels=canonical.encode(tuple(labels)).decode(),
+                sites=pool.sites,
+                data=pooling.encode(pool),
+                changes=changes,
+                judged=len(members) if anew else judged,
+            )
+            if self._table.write(done, rows, leave):
+                return
+        raise StorageError(f"pool {kind[:16]}: {_TRIES} times another process was first")
+
+    def _judged(
+        self,
+        row: PooledRelease,
+        peers: Iterable[PooledRelease],
+        labels: Sequence[str],
+        changes: int,
+    ) -> PooledRelease:
+        """A release that comes into a kind, with how much it counts."""
+        site = self._evidence(row.release_id, labels)
+        others = [peer for peer in peers if peer.site != row.site][:PEERS]
+        evidence = [self._evidence(peer.release_id, labels) for peer in others]
+        agreement = influence.agreement(self._priors, site, evidence)
+        if agreement.odd:
+            log.warning(
+                "site %s: its classes are other ones than those of these names at other sites; its"
+                " release is left out",
+                row.site,
+            )
+        return replace(row, noise=agreement.noise, used=not agreement.odd, added=changes, removed=0)
+
+    def _part(self, row: PooledRelease, labels: Sequence[str]) -> Pool:
+        """What a release adds to its kind's sum; the same whenever it is asked."""
+        site = self._evidence(row.release_id, labels)
+        return pooling.of_site(self._priors, labels, replace(site, noise=site.noise + row.noise))
+
+    def _evidence(self, release_id: str, labels: Sequence[str]) -> SiteEvidence:
+        return site_evidence(self._release(release_id).statistics, labels)
+
+    def _row(self, release_id: str) -> PooledRelease:
+        """A release that nobody has judged yet."""
+        manifest = self._release(release_id).manifest
+        digest = hashlib.blake2b(release_id.encode(), key=self._secret, digest_size=7).digest()
+        return PooledRelease(
+            release_id=release_id,
+            kind=self._kind_id(manifest.schema.labels),
+            site=manifest.site,
+            place=int.from_bytes(digest),
+            noise=0.0,
+            used=False,
+            added=0,
+        )
+
+    def _kind_id(self, labels: Iterable[str]) -> str:
+        return canonical.sha256_hex(canonical.encode((self._encoder, *sorted(labels))))
+
+    def _kinds(self) -> list[_Kind]:
+        return [
+            _Kind(pool.kind, frozenset(_names(pool.labels)), pool.sites, pool.changes)
+            for pool in self._table.pools()
+        ]
+
+    @staticmethod
+    def _near(labels_by_kind: Mapping[str, frozenset[str]], kind: str) -> set[str]:
+        """Kinds with two classes in common with this one, itself among them."""
+        labels = labels_by_kind[kind]
+        return {name for name, other in labels_by_kind.items() if len(other & labels) > 1}
+
+    def _opened(self, release_id: str) -> Release:
+        return intake.open_release(self._store.release(release_id))
+
+    def _tree(self, *kinds: tuple[str, int]) -> tuple[str, int]:
+        """Root of the tree of the releases in some sums, and how many they are."""
+        rows = [row for kind, changes in kinds for row in self._table.at(kind, changes)]
+        leaves = sorted(row.release_id.encode() for row in rows)
+        return merkle.root(leaves).hex() if leaves else "", len(leaves)
+
+    def _read(self, kind: str, changes: int) -> Pool:
+        stored = self._table.pool(kind)
+        if stored is None or stored.changes != changes:
+            raise StorageError(f"pool {kind[:16]}: changed meanwhile; the package is made again")
+        return _decoded(stored, _names(stored.labels), len(self._priors.between))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return canonical.decode(tuple[str, ...], text.encode(), subject="pool")
+
+
+def _decoded(stored: StoredPool | None, labels: Sequence[str], dimension: int) -> Pool:
+    if stored is None:
+        return pooling.empty(labels, dimension)
+    return pooling.decode(stored.data, labels, dimension, stored.sites)

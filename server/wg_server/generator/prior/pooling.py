@@ -1,0 +1,220 @@
+"""What all sites of a kind know of its classes, as sums that sites are added to and taken out of.
+
+In the mixed model of ``wg_common.inference.posterior`` sites meet only through the class
+deviations. So once a site's own mean is eliminated, what it adds to the equations of every other
+site is one matrix and one right-hand side for each direction (the Schur complement of its row), and
+these add up. A *kind* is the set of sites that released the same classes under one encoder; its
+``Pool`` is their sum, and costs the same to use with ten sites and with ten thousand.
+
+Sums are kept as 64-bit integers in units of ``2**-36`` of what the model allows one site at most,
+so that taking a site out leaves exactly the sum of all others, in whatever order they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.inference import posterior as posteriors
+from wg_common.inference.posterior import Posterior, SiteEvidence
+from wg_core.errors import DecodeError
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_server.generator.prior import influence
+from wg_server.generator.prior.blup import ClassPrior, Priors
+from wg_server.generator.prior.site_statistics import site_evidence
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+SITES_LIMIT = 1 << 20  # Most sites of a kind: their sums stay below 2**63
+MEAN_LIMIT = 64.0  # Largest entry of a class mean; features are clipped far below
+
+_UNIT = 2.0**-36
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """The sum over sites of one kind.
+
+    Attributes:
+        labels: Names of the K classes, sorted.
+        sites: How many were added.
+        precision: ``[d, K (K + 1) / 2]``: upper triangles of the matrices, in units.
+        weighted: ``[d, K]``: right-hand sides, in units.
+    """
+
+    labels: tuple[str, ...]
+    sites: int
+    precision: Integers
+    weighted: Integers
+
+    def __add__(self, other: Pool) -> Pool:
+        """The sum of both, of the same classes."""
+        return self._combined(other, 1)
+
+    def __sub__(self, other: Pool) -> Pool:
+        """What is left without sites that were added before."""
+        return self._combined(other, -1)
+
+    def _combined(self, other: Pool, sign: int) -> Pool:
+        if other.labels != self.labels:
+            raise ValueError(f"a pool of {other.labels} is none of {self.labels}")
+        sites = self.sites + sign * other.sites
+        if not 0 <= sites <= SITES_LIMIT:
+            raise ValueError(f"{sites} sites in a pool, expected at most {SITES_LIMIT}")
+        return Pool(
+            self.labels,
+            sites,
+            self.precision + sign * other.precision,
+            self.weighted + sign * other.weighted,
+        )
+
+    def matrices(self, priors: Priors) -> tuple[Floats, Floats]:
+        """Matrices ``[d, K, K]`` and right-hand sides ``[d, K]`` of the equations."""
+        size, unit = len(self.labels), _UNIT / priors.ratio
+        rows, columns = np.triu_indices(size)
+        full = np.zeros((len(unit), size, size))
+        full[:, rows, columns] = full[:, columns, rows] = self.precision * unit[:, None]
+        return full, self.weighted * unit[:, None]
+
+
+def empty(labels: Iterable[str], dimension: int) -> Pool:
+    """The pool of no site."""
+    names = tuple(sorted(labels))
+    triangle = len(names) * (len(names) + 1) // 2
+    zeros = np.zeros((dimension, triangle), np.int64), np.zeros((dimension, len(names)), np.int64)
+    return Pool(names, 0, *zeros)
+
+
+def of_site(priors: Priors, labels: Sequence[str], site: SiteEvidence) -> Pool:
+    """What one site adds.
+
+    Args:
+        labels: The K classes of the evidence, sorted.
+        site: Evidence on these classes; a mean entry beyond ``MEAN_LIMIT`` is one on the limit.
+    """
+    d = len(priors.within)
+    system, right = np.zeros((d, 1 + len(labels), 1 + len(labels))), np.zeros((d, 1 + len(labels)))
+    system[:, 0, 0] = 1 / priors.site
+    posteriors.observe(system, right, priors, site, 0)
+    gain = system[:, 1:, 0] / system[:, :1, 0]  # [d, K]
+    precision = system[:, 1:, 1:] - gain[:, :, None] * system[:, None, 0, 1:]
+    weighted = right[:, 1:] - gain * right[:, :1]
+    rows, columns = np.triu_indices(len(labels))
+    most = MEAN_LIMIT / _UNIT
+    units = priors.ratio[:, None] / _UNIT
+    return Pool(
+        tuple(labels),
+        1,
+        np.rint(precision[:, rows, columns] * units).astype(np.int64),
+        np.rint(np.clip(weighted * units, -most, most)).astype(np.int64),
+    )
+
+
+def of_releases(
+    priors: Priors, plant: NoisyStatistics | None, others: Sequence[NoisyStatistics]
+) -> list[Pool]:
+    """The pools of a few sites, each held against all the rest.
+
+    Args:
+        plant: The release of the site that the pools are for: others are held against it, too, and
+            it is in none.
+        others: Of any kinds; one of another dimension is left out.
+    """
+    pools: dict[tuple[str, ...], Pool] = {}
+    d = len(priors.between)
+    for number, release in enumerate(others):
+        labels = tuple(sorted(release.schema.labels))
+        if release.schema.dimension != d:
+            continue
+        rest = (plant, *others[:number], *others[number + 1 :])
+        peers = [
+            site_evidence(x, labels) for x in rest if x is not None and x.schema.dimension == d
+        ]
+        site = site_evidence(release, labels)
+        agreement = influence.agreement(priors, site, peers)
+        if not agreement.odd:
+            part = of_site(priors, labels, replace(site, noise=site.noise + agreement.noise))
+            pools[labels] = pools.get(labels, empty(labels, d)) + part
+    return list(pools.values())
+
+
+def posterior(
+    priors: Priors, pools: Sequence[Pool], labels: Sequence[str], named: ClassPrior | None = None
+) -> Posterior:
+    """Equations of a plant's mean and the class deviations, with all pooled sites observed.
+
+    Classes of a pool that are not asked for are eliminated under their prior.
+
+    Args:
+        pools: Of any kinds, without the plant's own release.
+        labels: The plant's K classes.
+        named: As of ``blup.posterior``.
+    """
+    d, size = len(priors.between), len(labels)
+    named = named or ClassPrior(np.zeros((size, d)), priors.between)
+    precision, weighted = np.zeros((d, 1 + size, 1 + size)), np.zeros((d, 1 + size))
+    inner = np.arange(1, 1 + size)
+    precision[:, 0, 0] = 1 / priors.site
+    precision[:, inner, inner] = 1 / named.between[:, None]
+    weighted[:, 1:] = (named.mean / named.between).T
+    row_of = {name: row for row, name in enumerate(labels, 1)}
+    for pool in pools:
+        asked = np.array([name in row_of for name in pool.labels])
+        if not pool.sites or not asked.any():
+            continue
+        matrices, right = _eliminated(priors, pool, ~asked)
+        rows = np.array([row_of[name] for name in pool.labels if name in row_of])
+        precision[:, rows[:, None], rows] += matrices
+        weighted[:, rows] += right
+    return Posterior(
+        basis=priors.basis,
+        within=priors.within,
+        ratio=priors.ratio,
+        between=named.between,
+        covariance=np.asarray(np.linalg.inv(priors.whitener)),
+        precision=precision,
+        weighted=weighted,
+    )
+
+
+def _eliminated(priors: Priors, pool: Pool, drop: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """The equations of a pool without some of its classes."""
+    matrices, right = pool.matrices(priors)
+    if not drop.any():
+        return matrices, right
+    inner = matrices[:, drop][:, :, drop]
+    inner = inner + np.eye(int(drop.sum())) / priors.between[:, None, None]
+    cross = matrices[:, ~drop][:, :, drop]
+    gain = np.linalg.solve(inner, cross.transpose(0, 2, 1)).transpose(0, 2, 1)
+    left = matrices[:, ~drop][:, :, ~drop] - gain @ cross.transpose(0, 2, 1)
+    return left, right[:, ~drop] - np.einsum("dkn,dn->dk", gain, right[:, drop])
+
+
+def encode(pool: Pool) -> bytes:
+    """The sums of a pool: its integers, 64 bits each, little-endian, precision first."""
+    numbers = np.concatenate([pool.precision.ravel(), pool.weighted.ravel()])
+    return numbers.astype("<i8").tobytes()
+
+
+def decode(data: bytes, labels: Iterable[str], dimension: int, sites: int) -> Pool:
+    """Read what ``encode`` wrote.
+
+    Raises:
+        DecodeError: It has another size.
+    """
+    bare = empty(labels, dimension)
+    size = bare.precision.size + bare.weighted.size
+    if len(data) != 8 * size:
+        raise DecodeError(f"pool: {len(data)} bytes, expected {8 * size}")
+    numbers = np.frombuffer(data, "<i8").astype(np.int64)
+    precision, weighted = np.split(numbers, [bare.precision.size])
+    return Pool(
+        bare.labels,
+        sites,
+        precision.reshape(bare.precision.shape),
+        weighted.reshape(bare.weighted.shape),
+    )

@@ -1,0 +1,227 @@
+"""Sums of kinds follow the releases that are used, and say whose they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from tests.server.generator.conftest import ENCODER, World, generator, world, zoo_tasks
+
+from wg_core.errors import DecodeError
+from wg_core.ledger import merkle
+from wg_server.campaigns import intake, pools
+from wg_server.campaigns.pools import Pools
+from wg_server.generator.prior import pooling
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.weights.head_generation import Generator
+from wg_server.store import schema
+from wg_server.store.pools import PoolTable
+from wg_server.store.quarantine import judge
+from wg_server.store.releases import StoredRelease
+from wg_server.store.sites import Store
+
+__all__ = ["generator", "world", "zoo_tasks"]
+
+LABELS = ("c0", "c1", "c2", "c3")
+MOVED = ("c1", "c2", "c3", "c0")
+
+
+@dataclass
+class Fleet:
+    """Sites that release, and the sums of what they released."""
+
+    store: Store
+    world: World
+    priors: Priors
+    releases: dict[str, Any]
+
+    def pools(self, generator: str = "cd" * 32) -> Pools:
+        return Pools(self.store, ENCODER, generator, self.priors, b"secret")
+
+    def release(
+        self, number: int, labels: tuple[str, ...] = LABELS, again: int = 0, records: int = 0
+    ) -> str:
+        """One more release of a site, with the records of another site if ``records`` says so."""
+        site, name = f"plant-{number:03}", f"{number:03}-{again}"
+        statistics = self.world.release(
+            3, records or number + 100 * again, epsilon=4.0, shots=200, labels=labels
+        )
+        manifest = SimpleNamespace(schema=statistics.schema, site=site, release_id=name)
+        self.releases[name] = SimpleNamespace(manifest=manifest, statistics=statistics)
+        with self.store.engine.begin() as connection:
+            table = schema.site
+            if connection.execute(sa.select(table).where(table.c.name == site)).first() is None:
+                connection.execute(table.insert().values(name=site, state="enrolled"))
+        self.store.add_release(
+            StoredRelease(
+                release_id=name,
+                site=site,
+                encoder=ENCODER,
+                epsilon="4",
+                delta="1e-5",
+                received=float(again),
+                signing_key="",
+                data=b"",
+                standing="plausible",
+            )
+        )
+        return name
+
+
+@pytest.fixture
+def fleet(
+    any_store: Store, world: World, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> Fleet:
+    fleet = Fleet(any_store, world, generator.parts.priors, {})
+
+    def opened(stored: StoredRelease) -> Any:
+        if stored.release_id not in fleet.releases:
+            raise DecodeError("a damaged store")
+        return fleet.releases[stored.release_id]
+
+    monkeypatch.setattr(intake, "open_release", opened)
+    return fleet
+
+
+def the_sum(fleet: Fleet, site: str = "nobody") -> pooling.Pool:
+    (pool,) = fleet.pools().memory(LABELS, site).pools
+    return pool
+
+
+def same(one: pooling.Pool, other: pooling.Pool) -> bool:
+    return (
+        one.sites == other.sites
+        and np.array_equal(one.precision, other.precision)
+        and np.array_equal(one.weighted, other.weighted)
+    )
+
+
+def test_a_site_sees_all_others_and_not_itself(fleet: Fleet) -> None:
+    names = [fleet.release(number) for number in range(6)]
+    kept = fleet.pools()
+    kept.refresh()
+    memory = kept.memory(LABELS, "plant-002")
+    assert memory.pools[0].sites == memory.others == 5
+    assert memory.releases == 6
+    assert memory.root == merkle.root([name.encode() for name in names]).hex()
+    assert the_sum(fleet).sites == 6
+
+
+def test_what_came_later_or_in_another_order_gives_the_same_sum(fleet: Fleet) -> None:
+    for number in (4, 1, 5):
+        fleet.release(number)
+        fleet.pools().refresh()
+    fleet.release(2)
+    fleet.pools().refresh()
+    fleet.pools("ef" * 32).refresh()  # of another generator, all at once
+    (other,) = fleet.pools("ef" * 32).memory(LABELS, "nobody").pools
+    assert same(the_sum(fleet), other)
+
+
+def test_quarantine_revocation_and_a_newer_release_take_the_old_one_back(fleet: Fleet) -> None:
+    names = [fleet.release(number) for number in range(5)]
+    fleet.pools().refresh()
+    before = the_sum(fleet)
+    judge(fleet.store.engine, names[1], "rejected")
+    fleet.pools().refresh()
+    assert the_sum(fleet).sites == 4
+    judge(fleet.store.engine, names[1], "accepted")
+    fleet.pools().refresh()
+    assert same(the_sum(fleet), before)
+    fleet.store.revoke("plant-003", now=1.0)
+    fleet.release(4, again=1)
+    fleet.pools().refresh()
+    memory = fleet.pools().memory(LABELS, "nobody")
+    assert memory.pools[0].sites == 4 and not same(memory.pools[0], before)
+    left = sorted([*names[:3], "004-1"])
+    assert memory.root == merkle.root([name.encode() for name in left]).hex()
+
+
+def test_which_releases_a_package_stood_on_can_be_told_later(fleet: Fleet) -> None:
+    names = [fleet.release(number) for number in range(4)]
+    fleet.pools().refresh()
+    table = PoolTable(fleet.store.engine, "cd" * 32)
+    (pool,) = table.pools()
+    judge(fleet.store.engine, names[0], "rejected")
+    fleet.release(7)
+    fleet.pools().refresh()
+    assert [row.release_id for row in table.at(pool.kind, pool.changes)] == names
+
+
+def test_exchanged_labels_are_left_out_whoever_came_first(fleet: Fleet) -> None:
+    fleet.release(1, MOVED)
+    fleet.pools().refresh()
+    assert the_sum(fleet).sites == 1  # nobody to hold it against
+    for number in range(2, 8):
+        fleet.release(number)
+        fleet.pools().refresh()
+    # Its classes have the same names, so it is of the same kind.
+    memory = fleet.pools().memory(LABELS, "nobody")
+    assert [pool.sites for pool in memory.pools] == [6]
+    assert memory.releases == 6
+
+
+def test_a_kind_of_its_own_does_not_escape_comparison(fleet: Fleet) -> None:
+    for number in range(1, 7):
+        fleet.release(number)
+    fleet.release(8, (*MOVED, "made up"))
+    fleet.pools().refresh()
+    memory = fleet.pools().memory(LABELS, "nobody")
+    assert [pool.labels for pool in memory.pools] == [LABELS]
+
+
+def test_kinds_with_a_class_in_common_are_used_and_others_are_not(fleet: Fleet) -> None:
+    for number in range(1, 4):
+        fleet.release(number)
+    fleet.release(4, ("c0", "x1", "x2", "x3"))
+    fleet.release(5, ("y0", "y1", "y2", "y3"))
+    fleet.pools().refresh()
+    memory = fleet.pools().memory(LABELS, "nobody")
+    assert [pool.sites for pool in memory.pools] == [3, 1]
+    assert memory.releases == 4
+
+
+def test_a_release_that_cannot_be_opened_is_left_out(fleet: Fleet) -> None:
+    for number in range(3):
+        fleet.release(number)
+    del fleet.releases["001-0"]
+    fleet.pools().refresh()
+    assert the_sum(fleet).sites == 2
+
+
+def test_many_sites_are_taken_in_a_few_at_a_time(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "FEW", 6)
+    monkeypatch.setattr(pools, "PEERS", 5)
+    for number in range(20):
+        fleet.release(number)
+        if number % 3 == 0:
+            fleet.pools().refresh()
+    fleet.pools().refresh()
+    assert the_sum(fleet).sites == 20
+    assert the_sum(fleet, "plant-007").sites == 19
+    kept = PoolTable(fleet.store.engine, "cd" * 32)
+    assert kept.release_of("plant-007") is not None
+    assert kept.release_of("plant-999") is None
+
+
+def test_of_two_processes_none_loses_a_site(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        fleet.release(number)
+    write = PoolTable.write
+
+    def overtaken(table: PoolTable, *arguments: Any) -> bool:
+        monkeypatch.setattr(PoolTable, "write", write)
+        fleet.release(9)
+        fleet.pools().refresh()
+        return write(table, *arguments)
+
+    monkeypatch.setattr(PoolTable, "write", overtaken)
+    fleet.pools().refresh()
+    fleet.pools().refresh()
+    assert the_sum(fleet).sites == 4
