@@ -51,7 +51,8 @@ from wg_core.wire.statistics_file import (
     encode_release,
     integers_to_bytes,
 )
-from wg_server.campaigns.packaging import MakePackage
+from wg_server.campaigns.packaging import MakePackage, SiteMemory
+from wg_server.campaigns.pools import StoredMemory
 from wg_server.campaigns.release import Recipient
 from wg_server.fleet.enrolment import make_token
 from wg_server.generator import versions
@@ -90,17 +91,17 @@ def make_home(root: Path, *, message_seconds: int = 600, name: str = "central") 
 
 
 def base_package(
-    home: ServerHome, store: Store, own: Recipient, request_id: str, recipe: Recipe
+    home: ServerHome, memory: SiteMemory, own: Recipient, request_id: str, recipe: Recipe
 ) -> bytes:
     """A signed package that offers one candidate, the public base."""
     dimension = 64 if own.release is None else own.release.manifest.schema.dimension
     head = np.zeros((len(own.labels), dimension), np.float32)
-    return package_of(home, store, own, request_id, {"base": {"head.weight": head}}, "base")
+    return package_of(home, memory, own, request_id, {"base": {"head.weight": head}}, "base")
 
 
 def package_of(
     home: ServerHome,
-    store: Store,
+    memory: SiteMemory,
     own: Recipient,
     request_id: str,
     heads: Mapping[str, Mapping[str, NDArray[np.float32]]],
@@ -109,7 +110,8 @@ def package_of(
     """A signed package of these candidates, for an hour."""
     tensors = weights_package.pack_tensors(heads)
     now = int(time.time())
-    others = store.newest_ids(encoder=own.encoder, apart_from=own.site)
+    assert isinstance(memory, StoredMemory)
+    others = memory.store.newest_ids(encoder=own.encoder, apart_from=own.site)
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.nets.encoder.window_trunk import Windows
+from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import Kind
 
 WINDOW = 1024  # Samples of a piece
@@ -82,7 +82,7 @@ def standardised(inputs: Tensor, shares: Tensor | None) -> Tensor:
     return centred / (spread + _LEAST_SPREAD)
 
 
-def prepared(windows: Windows) -> NDArray[np.float32]:
+def prepared(windows: Records) -> NDArray[np.float32]:
     """Valid windows of any shapes as one batch, float32 ``[n, INPUTS]``."""
     batch = np.zeros((len(windows), INPUTS), np.float32)
     for row, window in enumerate(windows):

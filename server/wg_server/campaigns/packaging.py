@@ -7,26 +7,25 @@ first package is made, so that serving starts fast.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from wg_common import catalogue, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
-from wg_core import atomic
 from wg_core.errors import VerificationError
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import stated
-from wg_server.campaigns.pools import NO_MEMORY, Memory, Pools
 from wg_server.campaigns.release import Recipient
 from wg_server.generator import versions
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.pooling import NO_MEMORY, Memory
 from wg_server.generator.versions import Recipe, Version
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
 
 if TYPE_CHECKING:
     from wg_server.generator.weights.head_generation import Generated, Generator
@@ -36,12 +35,24 @@ PACKAGE_LIFE = datetime.timedelta(days=30)
 log = logging.getLogger(__name__)
 
 
-MakePackage = Callable[[ServerHome, Store, Recipient, str, Recipe], bytes]
+class SiteMemory(Protocol):
+    """What other sites have released, for the packages of one server."""
+
+    def of(self, generator: str, priors: Priors, plant: Recipient) -> Memory:
+        """What they know of a plant's classes.
+
+        Args:
+            generator: SHA-256 of the generator's package, hex.
+            priors: Its variances.
+        """
+
+
+MakePackage = Callable[[ServerHome, SiteMemory, Recipient, str, Recipe], bytes]
 """Makes the signed bytes of a ``.wgw`` for a plant: as ``make_package``."""
 
 
 def make_package(
-    home: ServerHome, store: Store, plant: Recipient, request_id: str, recipe: Recipe
+    home: ServerHome, memory: SiteMemory, plant: Recipient, request_id: str, recipe: Recipe
 ) -> bytes:
     """Generate candidates for a plant and pack them, signed.
 
@@ -62,10 +73,10 @@ def make_package(
     version.require(recipe.architecture)
     networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
     if networks is not None:
-        architecture, memory = catalogue.SPECTRUM_LINES, NO_MEMORY
+        architecture, known = catalogue.SPECTRUM_LINES, NO_MEMORY
         generator, candidates = networks.generator, networks.candidates
     else:
-        generated, memory = _generate(home, store, version, plant)
+        generated, known = _generate(version, memory, plant)
         for alarm in generated.report.alarms:
             log.warning("package for %s: %s", plant.site, alarm)
         architecture = version.summary.architecture
@@ -83,8 +94,8 @@ def make_package(
         generator=generator,
         labels=plant.labels,
         own_release=plant.release_id,
-        memory_root=memory.root,
-        memory_releases=memory.others,
+        memory_root=known.root,
+        memory_releases=known.others,
         candidates=tuple(Candidate(name=c.name, source=c.source) for c in candidates),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
@@ -93,34 +104,21 @@ def make_package(
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
 
 
-def _generate(
-    home: ServerHome, store: Store, version: Version, plant: Recipient
-) -> tuple[Generated, Memory]:
+def _generate(version: Version, memory: SiteMemory, plant: Recipient) -> tuple[Generated, Memory]:
     from wg_server.generator.weights.head_generation import generate  # torch is slow to import
 
-    generator, pools = _opened(home, store, version, plant.encoder)
-    memory = pools.memory(plant.labels, plant.site)
+    generator = _loaded(version.heads, version.summary.generator)
+    known = memory.of(generator.id, generator.parts.priors, plant)
     statistics = None if plant.release is None else plant.release.statistics
-    return generate(generator, statistics, memory.pools, plant.labels), memory
+    return generate(generator, statistics, known.pools, plant.labels), known
 
 
-_OPENED: WeakKeyDictionary[Store, tuple[Generator, Pools]] = WeakKeyDictionary()
-"""The generator that made the newest package from a store, and its sums: both stay open."""
-
-
-def _opened(
-    home: ServerHome, store: Store, version: Version, encoder: str
-) -> tuple[Generator, Pools]:
-    """The generator of a version, and its sums as they are now."""
+@lru_cache(1)
+def _loaded(path: Path, generator: str) -> Generator:
+    """A generator's package by its SHA-256, hex; the newest one stays open."""
     from wg_server.generator.weights.head_generation import load_generator
 
-    kept = _OPENED.get(store)
-    if kept is None or kept[0].id != version.summary.generator:
-        generator = load_generator(version.heads)
-        if generator.id != version.summary.generator:
-            raise VerificationError(f"{version.heads}: not the package that its model card names")
-        secret = hashlib.sha256(atomic.read_bytes(home.signing_key, limit=1 << 16)).digest()
-        pools = Pools(store, encoder, generator.id, generator.parts.priors, secret)
-        kept = _OPENED[store] = generator, pools
-    kept[1].refresh()
-    return kept
+    loaded = load_generator(path)
+    if loaded.id != generator:
+        raise VerificationError(f"{path}: not the package that its model card names")
+    return loaded

@@ -25,11 +25,12 @@ from wg_core.errors import StorageError, WgError
 from wg_core.ledger import merkle
 from wg_core.wire import canonical
 from wg_server.campaigns import intake
-from wg_server.campaigns.release import Release
+from wg_server.campaigns.release import Recipient, Release
 from wg_server.generator.prior import influence, pooling
 from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.pooling import Pool
+from wg_server.generator.prior.pooling import Memory, Pool
 from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.site.home import ServerHome
 from wg_server.store.pools import PooledRelease, PoolTable, StoredPool
 from wg_server.store.sites import Store
 
@@ -43,30 +44,6 @@ KINDS_LIMIT = 64  # Most kinds that one package draws on; those with most classe
 PAUSE = 10.0
 
 _TRIES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What other sites know of a site's classes.
-
-    Attributes:
-        pools: Sums of the kinds that have classes in common with it, without its own release.
-        root: Merkle tree hash (RFC 6962, section 2.1) over the ids of all releases in these sums,
-            sorted, the site's own among them if it is in one; empty where there is none.
-        releases: How many these are.
-    """
-
-    pools: tuple[Pool, ...]
-    root: str
-    releases: int
-
-    @property
-    def others(self) -> int:
-        """How many are of other sites."""
-        return sum(pool.sites for pool in self.pools)
-
-
-NO_MEMORY = Memory((), "", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,3 +260,22 @@ def _decoded(stored: StoredPool | None, labels: Sequence[str], dimension: int) -
     if stored is None:
         return pooling.empty(labels, dimension)
     return pooling.decode(stored.data, labels, dimension, stored.sites)
+
+
+class StoredMemory:
+    """The sums of the generator in use, from a store: a ``packaging.SiteMemory``."""
+
+    def __init__(self, home: ServerHome, store: Store) -> None:
+        self.store = store
+        self._home = home
+        self._pools: tuple[str, str, Pools] | None = None
+
+    def of(self, generator: str, priors: Priors, plant: Recipient) -> Memory:
+        """See ``packaging.SiteMemory``."""
+        if self._pools is None or self._pools[:2] != (generator, plant.encoder):
+            secret = hashlib.sha256(self._home.signing_key.read_bytes()).digest()
+            pools = Pools(self.store, plant.encoder, generator, priors, secret)
+            self._pools = generator, plant.encoder, pools
+        pools = self._pools[2]
+        pools.refresh()
+        return pools.memory(plant.labels, plant.site)

@@ -81,6 +81,30 @@ class Pool:
         return full, self.weighted * unit[:, None]
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What other sites know of a site's classes.
+
+    Attributes:
+        pools: Sums of the kinds that have classes in common with it, without its own release.
+        root: Merkle tree hash (RFC 6962, section 2.1) over the ids of all releases in these sums,
+            sorted, the site's own among them if it is in one; empty where there is none.
+        releases: How many these are.
+    """
+
+    pools: tuple[Pool, ...]
+    root: str
+    releases: int
+
+    @property
+    def others(self) -> int:
+        """How many are of other sites."""
+        return sum(pool.sites for pool in self.pools)
+
+
+NO_MEMORY = Memory((), "", 0)
+
+
 def empty(labels: Iterable[str], dimension: int) -> Pool:
     """The pool of no site."""
     names = tuple(sorted(labels))
