@@ -58,10 +58,10 @@ class WeightsManifest:
         generator: SHA-256 of the generator package, hex.
         labels: Label domain, in the order of class rows.
         own_release: Release of the site itself that conditioned it, or an empty string.
-        memory_root: Merkle tree hash (RFC 6962, section 2.1), hex, over the ids of the releases in
+        pool_root: Merkle tree hash (RFC 6962, section 2.1), hex, over the ids of the releases in
             the sums that conditioned it, sorted; empty where there is none. The site's own release
             is among them where it is in a sum; it was taken out of the sum for this package.
-        memory_releases: How many releases of other sites these are.
+        pool_releases: How many releases of other sites these are.
         candidates: In the order in which the server would try them.
         tensors_sha256: SHA-256 of the safetensors file, hex.
         created: Unix time, seconds.
@@ -77,8 +77,8 @@ class WeightsManifest:
     generator: str
     labels: tuple[str, ...]
     own_release: str
-    memory_root: str
-    memory_releases: canonical.Count
+    pool_root: str
+    pool_releases: canonical.Count
     candidates: tuple[Candidate, ...]
     tensors_sha256: str
     created: int

@@ -205,8 +205,8 @@ class TestPlant:
             "generator": "ab" * 32,
             "labels": self.config.data.labels,
             "own_release": "",
-            "memory_root": "aa" * 32,
-            "memory_releases": 1,
+            "pool_root": "aa" * 32,
+            "pool_releases": 1,
             "candidates": tuple(
                 Candidate(name=name, source=source) for name, (_, source) in weights.items()
             ),

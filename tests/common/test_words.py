@@ -103,7 +103,6 @@ PROSE: Mapping[str, tuple[str, str]] = {
 }
 """Telling phrases, as regular expressions, with the word and what is said instead."""
 
-_TENSOR = "the name of a layer, which is the name of its tensors in a package"
 _CARD = "a line of model cards of earlier generators"
 _BATTERY = "the list of old words that the glossary may not have"
 ALLOWED: Mapping[tuple[str, str], str] = {

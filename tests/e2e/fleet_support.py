@@ -51,8 +51,8 @@ from wg_core.wire.statistics_file import (
     encode_release,
     integers_to_bytes,
 )
-from wg_server.campaigns.packaging import MakePackage, SiteMemory
-from wg_server.campaigns.pools import StoredMemory
+from wg_server.campaigns.packaging import MakePackage, ReleasePools
+from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import Recipient
 from wg_server.fleet.enrolment import make_token
 from wg_server.generator import versions
@@ -91,17 +91,17 @@ def make_home(root: Path, *, message_seconds: int = 600, name: str = "central") 
 
 
 def base_package(
-    home: ServerHome, memory: SiteMemory, own: Recipient, request_id: str, recipe: Recipe
+    home: ServerHome, pools: ReleasePools, own: Recipient, request_id: str, recipe: Recipe
 ) -> bytes:
     """A signed package that offers one candidate, the public base."""
     dimension = 64 if own.release is None else own.release.manifest.schema.dimension
     head = np.zeros((len(own.labels), dimension), np.float32)
-    return package_of(home, memory, own, request_id, {"base": {"head.weight": head}}, "base")
+    return package_of(home, pools, own, request_id, {"base": {"head.weight": head}}, "base")
 
 
 def package_of(
     home: ServerHome,
-    memory: SiteMemory,
+    pools: ReleasePools,
     own: Recipient,
     request_id: str,
     heads: Mapping[str, Mapping[str, NDArray[np.float32]]],
@@ -110,8 +110,8 @@ def package_of(
     """A signed package of these candidates, for an hour."""
     tensors = weights_package.pack_tensors(heads)
     now = int(time.time())
-    assert isinstance(memory, StoredMemory)
-    others = memory.store.newest_ids(encoder=own.encoder, apart_from=own.site)
+    assert isinstance(pools, StoredPools)
+    others = pools.store.newest_ids(encoder=own.encoder, apart_from=own.site)
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
@@ -121,8 +121,8 @@ def package_of(
         generator="0" * 64,
         labels=own.labels,
         own_release=own.release_id,
-        memory_root=hashlib.sha256(" ".join(others).encode()).hexdigest(),
-        memory_releases=len(others),
+        pool_root=hashlib.sha256(" ".join(others).encode()).hexdigest(),
+        pool_releases=len(others),
         candidates=tuple(Candidate(name=name, source=source) for name in heads),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=now,

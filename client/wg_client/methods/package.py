@@ -98,7 +98,7 @@ class _HeadReader:
             candidates=candidates,
             posterior=posterior,
             own_release=bool(self._manifest.own_release),
-            others_released=bool(self._manifest.memory_releases),
+            others_released=bool(self._manifest.pool_releases),
             network=self._network,
         )
 
@@ -152,7 +152,7 @@ class _NetworkReader:
 
         Networks are made without the plant's class sums where other sites have released.
         """
-        others_released = bool(self._manifest.memory_releases)
+        others_released = bool(self._manifest.pool_releases)
         return Package(
             candidates=candidates,
             own_release=bool(self._manifest.own_release) and not others_released,

@@ -96,8 +96,8 @@ class ModelsManifest:
         generator: Generator id, hex.
         labels: Label domain, in the order of class rows.
         own_release: Release of this site that conditioned the package, or empty.
-        memory_root: Root of the tree of the releases of other sites that did; as in the package.
-        memory_releases: How many these are.
+        pool_root: Root of the tree of the releases of other sites that did; as in the package.
+        pool_releases: How many these are.
         commitment: Keyed commitment to the records that chose and trained, hex.
         applied: Unix time, seconds.
         kept: Name of the model kept.
@@ -123,8 +123,8 @@ class ModelsManifest:
     generator: str
     labels: tuple[str, ...]
     own_release: str
-    memory_root: str
-    memory_releases: int
+    pool_root: str
+    pool_releases: int
     commitment: str
     applied: int
     kept: str

@@ -178,11 +178,7 @@ def simulate(
         DataError: There is no record, or the encoder tells none from another.
         ConfigError, DecodeError: The encoder cannot be read.
     """
-    if not len(inspection.data):
-        why = "".join(
-            f"; {problem.name}: {problem.reason}" for problem in inspection.problems[:_NAMED]
-        )
-        raise DataError(f"{choice.path}: no record can be used, nothing can be simulated{why}")
+    _check_usable(inspection, choice.path)
     data = inspection.data.take(_drawn(len(inspection.data)))
     loaded = _encoder(encoder, data)
     started = time.process_time()
@@ -221,6 +217,14 @@ def simulate(
         megabytes=cost.megabytes,
         encoder=loaded.id,
     )
+
+
+def _check_usable(inspection: Inspection, path: Path) -> None:
+    if not len(inspection.data):
+        why = "".join(
+            f"; {problem.name}: {problem.reason}" for problem in inspection.problems[:_NAMED]
+        )
+        raise DataError(f"{path}: no record can be used, nothing can be simulated{why}")
 
 
 def _schema(loaded: Encoder, labels: tuple[str, ...], privacy: PrivacyConfig) -> StatisticsSchema:

@@ -11,7 +11,7 @@ from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import protocol
 from wg_server.campaigns import intake, packaging
 from wg_server.campaigns.packaging import MakePackage
-from wg_server.campaigns.pools import StoredMemory
+from wg_server.campaigns.pools import StoredPools
 from wg_server.fleet.witness import Witness
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
@@ -54,8 +54,8 @@ def generate_from_file(
         intake.check_used(stored)
         checkpoint = witness.attest(store.site(stored.site))
         request_id = secrets.token_hex(16)
-        plant, memory = intake.open_recipient(stored), StoredMemory(home, store)
-        package = make_package(home, memory, plant, request_id, recipe)
+        plant, pools = intake.open_recipient(stored), StoredPools(home, store)
+        package = make_package(home, pools, plant, request_id, recipe)
     # Without the checkpoint the plant could not know that it was cosigned.
     package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)

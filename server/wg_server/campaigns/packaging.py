@@ -23,7 +23,7 @@ from wg_server.campaigns import stated
 from wg_server.campaigns.release import Recipient
 from wg_server.generator import versions
 from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.pooling import NO_MEMORY, Memory
+from wg_server.generator.prior.pooling import NOTHING_POOLED, PooledReleases
 from wg_server.generator.versions import Recipe, Version
 from wg_server.site.home import ServerHome
 
@@ -35,10 +35,10 @@ PACKAGE_LIFE = datetime.timedelta(days=30)
 log = logging.getLogger(__name__)
 
 
-class SiteMemory(Protocol):
+class ReleasePools(Protocol):
     """What other sites have released, for the packages of one server."""
 
-    def of(self, generator: str, priors: Priors, plant: Recipient) -> Memory:
+    def of(self, generator: str, priors: Priors, plant: Recipient) -> PooledReleases:
         """What they know of a plant's classes.
 
         Args:
@@ -47,12 +47,12 @@ class SiteMemory(Protocol):
         """
 
 
-MakePackage = Callable[[ServerHome, SiteMemory, Recipient, str, Recipe], bytes]
+MakePackage = Callable[[ServerHome, ReleasePools, Recipient, str, Recipe], bytes]
 """Makes the signed bytes of a ``.wgw`` for a plant: as ``make_package``."""
 
 
 def make_package(
-    home: ServerHome, memory: SiteMemory, plant: Recipient, request_id: str, recipe: Recipe
+    home: ServerHome, pools: ReleasePools, plant: Recipient, request_id: str, recipe: Recipe
 ) -> bytes:
     """Generate candidates for a plant and pack them, signed.
 
@@ -73,10 +73,10 @@ def make_package(
     version.require(recipe.architecture)
     networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
     if networks is not None:
-        architecture, known = catalogue.SPECTRUM_LINES, NO_MEMORY
+        architecture, released = catalogue.SPECTRUM_LINES, NOTHING_POOLED
         generator, candidates = networks.generator, networks.candidates
     else:
-        generated, known = _generate(version, memory, plant)
+        generated, released = _generate(version, pools, plant)
         for alarm in generated.report.alarms:
             log.warning("package for %s: %s", plant.site, alarm)
         architecture = version.summary.architecture
@@ -94,8 +94,8 @@ def make_package(
         generator=generator,
         labels=plant.labels,
         own_release=plant.release_id,
-        memory_root=known.root,
-        memory_releases=known.others,
+        pool_root=released.root,
+        pool_releases=released.others,
         candidates=tuple(Candidate(name=c.name, source=c.source) for c in candidates),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
@@ -104,13 +104,15 @@ def make_package(
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
 
 
-def _generate(version: Version, memory: SiteMemory, plant: Recipient) -> tuple[Generated, Memory]:
+def _generate(
+    version: Version, pools: ReleasePools, plant: Recipient
+) -> tuple[Generated, PooledReleases]:
     from wg_server.generator.weights.head_generation import generate  # torch is slow to import
 
     generator = _loaded(version.heads, version.summary.generator)
-    known = memory.of(generator.id, generator.parts.priors, plant)
+    released = pools.of(generator.id, generator.parts.priors, plant)
     statistics = None if plant.release is None else plant.release.statistics
-    return generate(generator, statistics, known.pools, plant.labels), known
+    return generate(generator, statistics, released.pools, plant.labels), released
 
 
 @lru_cache(1)

@@ -16,7 +16,7 @@ from wg_core.wire import canonical, protocol
 from wg_server.campaigns import intake
 from wg_server.campaigns.isolation import isolated
 from wg_server.campaigns.packaging import MakePackage
-from wg_server.campaigns.pools import StoredMemory
+from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.starting import recipe_of
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, Task
@@ -34,7 +34,7 @@ class Packer:
         self._store = store
         self._queue = CampaignQueue(store.engine)
         self._make_package = make_package
-        self._memory = StoredMemory(home, store)
+        self._pools = StoredPools(home, store)
         self._wanted: dict[str, deque[str]] = {}
         self._turns: deque[str] = deque()
         self._lock = threading.Condition()
@@ -130,7 +130,7 @@ class Packer:
         intake.check_used(stored)
         plant = intake.open_recipient(stored)
         recipe = recipe_of(campaign)
-        data = self._make_package(self._home, self._memory, plant, task.delivery_id, recipe)
+        data = self._make_package(self._home, self._pools, plant, task.delivery_id, recipe)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return canonical.sha256_hex(data)

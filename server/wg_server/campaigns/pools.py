@@ -28,7 +28,7 @@ from wg_server.campaigns import intake
 from wg_server.campaigns.release import Recipient, Release
 from wg_server.generator.prior import influence, pooling
 from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.pooling import Memory, Pool
+from wg_server.generator.prior.pooling import Pool, PooledReleases
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
 from wg_server.store.pools import PooledRelease, PoolTable, StoredPool
@@ -124,7 +124,7 @@ class Pools:
             close = [row for row in peers if row.kind in near]
             self._change(kind, sorted(labels_by_kind[kind]), close, gone)
 
-    def memory(self, labels: Sequence[str], site: str) -> Memory:
+    def of_others(self, labels: Sequence[str], site: str) -> PooledReleases:
         """What the sums say to a site of these classes."""
         asked = set(labels)
         kinds = [kind for kind in self._kinds() if kind.labels & asked and kind.sites]
@@ -138,7 +138,7 @@ class Pools:
             if pool.sites:
                 pools.append(pool)
         root, releases = self._root(*((kind.id, kind.changes) for kind in kinds[:KINDS_LIMIT]))
-        return Memory(tuple(pools), root, releases)
+        return PooledReleases(tuple(pools), root, releases)
 
     def _change(
         self, kind: str, labels: Sequence[str], close: Sequence[PooledRelease], gone: set[str]
@@ -262,20 +262,20 @@ def _decoded(stored: StoredPool | None, labels: Sequence[str], dimension: int) -
     return pooling.decode(stored.data, labels, dimension, stored.sites)
 
 
-class StoredMemory:
-    """The sums of the generator in use, from a store: a ``packaging.SiteMemory``."""
+class StoredPools:
+    """The sums of the generator in use, from a store: a ``packaging.ReleasePools``."""
 
     def __init__(self, home: ServerHome, store: Store) -> None:
         self.store = store
         self._home = home
         self._pools: tuple[str, str, Pools] | None = None
 
-    def of(self, generator: str, priors: Priors, plant: Recipient) -> Memory:
-        """See ``packaging.SiteMemory``."""
+    def of(self, generator: str, priors: Priors, plant: Recipient) -> PooledReleases:
+        """See ``packaging.ReleasePools``."""
         if self._pools is None or self._pools[:2] != (generator, plant.encoder):
             secret = hashlib.sha256(self._home.signing_key.read_bytes()).digest()
             pools = Pools(self.store, plant.encoder, generator, priors, secret)
             self._pools = generator, plant.encoder, pools
         pools = self._pools[2]
         pools.refresh()
-        return pools.memory(plant.labels, plant.site)
+        return pools.of_others(plant.labels, plant.site)

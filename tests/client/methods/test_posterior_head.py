@@ -229,7 +229,7 @@ def test_the_check_knows_who_has_released(
     monkeypatch.setattr(applying, "select_model", spy)
     plant = make_plant({0: 6, 1: 6, 2: 6})
     package = plant.package(
-        {"network": (good_head, "diffusion")}, own_release=own, memory_releases=memory
+        {"network": (good_head, "diffusion")}, own_release=own, pool_releases=memory
     )
     take_package(plant.home, package)
     assert seen[0].others_released == bool(memory)

@@ -40,7 +40,7 @@ def plant(
 ) -> TestPlant:
     """A plant with a model in use."""
     found = plant_maker(tmp_path_factory.mktemp("python"), encoder_package)({0: 4, 1: 4})
-    package = found.package({"s": (good_head, "diffusion")}, memory_releases=1)
+    package = found.package({"s": (good_head, "diffusion")}, pool_releases=1)
     take_package(found.home, package)
     return found
 

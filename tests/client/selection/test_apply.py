@@ -52,7 +52,7 @@ def test_good_weights_leave_models_provenance_and_a_report(
     assert applied.accepted and not applied.already
     manifest, model = adoption.in_use(plant.home)
     assert manifest == applied.manifest and model == manifest.kept
-    assert (manifest.memory_root, manifest.memory_releases) == ("aa" * 32, 1)
+    assert (manifest.pool_root, manifest.pool_releases) == ("aa" * 32, 1)
     for entry in manifest.models:
         assert set(store.load_tensors(plant.home, manifest, entry.name)) == {
             "head.weight",
@@ -234,7 +234,7 @@ def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) 
         take_package(plant.home, data)
     plant.configure(acceptance=AcceptanceConfig())
     with pytest.raises(NotAcceptedError, match="no other site has released"):
-        take_package(plant.home, plant.package(heads, memory_releases=0))
+        take_package(plant.home, plant.package(heads, pool_releases=0))
     applied = take_package(plant.home, data)
     assert applied.manifest.kept == "generated"
     assert applied.manifest.entry("kept").accuracy is None

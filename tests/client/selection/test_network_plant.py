@@ -151,7 +151,7 @@ def test_a_network_of_the_family_is_judged_whoever_has_released(
 ) -> None:
     """Labels say only which family it is; of a network of no family they are a part."""
     plant = make_plant({0: 4, 1: 4, 2: 4})
-    changes = {"own_release": "bb" * 16, "memory_releases": 0}
+    changes = {"own_release": "bb" * 16, "pool_releases": 0}
     found = {"network": (good, source), "base": weights["base"]}
     manifest = _apply(plant, found, **changes)
     names = {entry.name for entry in manifest.models}

@@ -20,7 +20,7 @@ from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.wire import canonical, signing
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_server.campaigns import packaging, stated
-from wg_server.campaigns.pools import StoredMemory
+from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import Recipient
 from wg_server.generator import versions
 from wg_server.generator.versions import Recipe, Version
@@ -92,7 +92,7 @@ def test_networks_for_a_stated_machine_are_kept_without_a_label(
     recipe = Recipe(generator=version.id, architecture="window-head")
     with Store(open_engine(f"sqlite:///{tmp_path}/store")) as store:
         package = packaging.make_package(
-            home, StoredMemory(home, store), _recipient(plant), "ab" * 16, recipe
+            home, StoredPools(home, store), _recipient(plant), "ab" * 16, recipe
         )
     manifest = take_package(plant.home, package).manifest
     assert (manifest.kept, manifest.architecture) == (GENERATED, "spectrum-lines")

@@ -139,13 +139,13 @@ class Stage:
     def make(
         self,
         home: ServerHome,
-        memory: Any,
+        pools: Any,
         own: Any,
         request_id: str,
         recipe: Recipe,
     ) -> bytes:
         self.before_package(own.site)
-        store = memory.store
+        store = pools.store
         ids = store.newest_ids(encoder="e", apart_from=own.site)
         names = tuple(sorted(store.release(release_id).site for release_id in ids))
         self.packages.append((own.site, request_id, names))

@@ -88,7 +88,7 @@ def fleet(
 
 
 def the_sum(fleet: Fleet, site: str = "nobody") -> pooling.Pool:
-    (pool,) = fleet.pools().memory(LABELS, site).pools
+    (pool,) = fleet.pools().of_others(LABELS, site).pools
     return pool
 
 
@@ -104,10 +104,10 @@ def test_a_site_sees_all_others_and_not_itself(fleet: Fleet) -> None:
     names = [fleet.release(number) for number in range(6)]
     kept = fleet.pools()
     kept.refresh()
-    memory = kept.memory(LABELS, "plant-002")
-    assert memory.pools[0].sites == memory.others == 5
-    assert memory.releases == 6
-    assert memory.root == merkle.root([name.encode() for name in names]).hex()
+    found = kept.of_others(LABELS, "plant-002")
+    assert found.pools[0].sites == found.others == 5
+    assert found.releases == 6
+    assert found.root == merkle.root([name.encode() for name in names]).hex()
     assert the_sum(fleet).sites == 6
 
 
@@ -118,7 +118,7 @@ def test_what_came_later_or_in_another_order_gives_the_same_sum(fleet: Fleet) ->
     fleet.release(2)
     fleet.pools().refresh()
     fleet.pools("ef" * 32).refresh()  # of another generator, all at once
-    (other,) = fleet.pools("ef" * 32).memory(LABELS, "nobody").pools
+    (other,) = fleet.pools("ef" * 32).of_others(LABELS, "nobody").pools
     assert same(the_sum(fleet), other)
 
 
@@ -135,10 +135,10 @@ def test_quarantine_revocation_and_a_newer_release_take_the_old_one_back(fleet: 
     fleet.store.revoke("plant-003", now=1.0)
     fleet.release(4, again=1)
     fleet.pools().refresh()
-    memory = fleet.pools().memory(LABELS, "nobody")
-    assert memory.pools[0].sites == 4 and not same(memory.pools[0], before)
+    found = fleet.pools().of_others(LABELS, "nobody")
+    assert found.pools[0].sites == 4 and not same(found.pools[0], before)
     left = sorted([*names[:3], "004-1"])
-    assert memory.root == merkle.root([name.encode() for name in left]).hex()
+    assert found.root == merkle.root([name.encode() for name in left]).hex()
 
 
 def test_which_releases_a_package_stood_on_can_be_told_later(fleet: Fleet) -> None:
@@ -160,9 +160,9 @@ def test_exchanged_labels_are_left_out_whoever_came_first(fleet: Fleet) -> None:
         fleet.release(number)
         fleet.pools().refresh()
     # Its classes have the same names, so it is of the same kind.
-    memory = fleet.pools().memory(LABELS, "nobody")
-    assert [pool.sites for pool in memory.pools] == [6]
-    assert memory.releases == 6
+    found = fleet.pools().of_others(LABELS, "nobody")
+    assert [pool.sites for pool in found.pools] == [6]
+    assert found.releases == 6
 
 
 def test_a_kind_of_its_own_does_not_escape_comparison(fleet: Fleet) -> None:
@@ -170,8 +170,8 @@ def test_a_kind_of_its_own_does_not_escape_comparison(fleet: Fleet) -> None:
         fleet.release(number)
     fleet.release(8, (*MOVED, "made up"))
     fleet.pools().refresh()
-    memory = fleet.pools().memory(LABELS, "nobody")
-    assert [pool.labels for pool in memory.pools] == [LABELS]
+    found = fleet.pools().of_others(LABELS, "nobody")
+    assert [pool.labels for pool in found.pools] == [LABELS]
 
 
 def test_kinds_with_a_class_in_common_are_used_and_others_are_not(fleet: Fleet) -> None:
@@ -180,9 +180,9 @@ def test_kinds_with_a_class_in_common_are_used_and_others_are_not(fleet: Fleet) 
     fleet.release(4, ("c0", "x1", "x2", "x3"))
     fleet.release(5, ("y0", "y1", "y2", "y3"))
     fleet.pools().refresh()
-    memory = fleet.pools().memory(LABELS, "nobody")
-    assert [pool.sites for pool in memory.pools] == [3, 1]
-    assert memory.releases == 4
+    found = fleet.pools().of_others(LABELS, "nobody")
+    assert [pool.sites for pool in found.pools] == [3, 1]
+    assert found.releases == 4
 
 
 def test_a_release_that_cannot_be_opened_is_left_out(fleet: Fleet) -> None:

@@ -82,7 +82,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class PooledReleases:
     """What other sites know of a site's classes.
 
     Attributes:
@@ -102,7 +102,7 @@ class Memory:
         return sum(pool.sites for pool in self.pools)
 
 
-NO_MEMORY = Memory((), "", 0)
+NOTHING_POOLED = PooledReleases((), "", 0)
 
 
 def empty(labels: Iterable[str], dimension: int) -> Pool:
