@@ -148,15 +148,11 @@ class _NetworkReader:
         )
 
     def package(self, candidates: Sequence[Candidate], _: Posterior | None) -> Package:
-        """What the candidates come to; a posterior is of the encoder's features, and of no use.
-
-        Networks are made without the plant's class sums where other sites have released.
-        """
-        others_released = bool(self._manifest.pool_releases)
+        """What the candidates come to; a posterior is of the encoder's features, and of no use."""
         return Package(
             candidates=candidates,
-            own_release=bool(self._manifest.own_release) and not others_released,
-            others_released=others_released,
+            own_release=bool(self._manifest.own_release),
+            others_released=bool(self._manifest.pool_releases),
             stated=True,  # what a server makes whole networks for
             encoder=self._encoder,
         )

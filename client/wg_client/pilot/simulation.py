@@ -197,10 +197,7 @@ def simulate(
         scaled=loaded.scaled_dimension,
         speed=measured_speed(),
     )
-    try:
-        expectation = published.expected(published.published().cases, facts, epsilon, sites)
-    except DataError:
-        expectation = None
+    expectation = _expected(facts, epsilon, sites)
     return Simulation(
         data=_sight(inspection, choice, len(data)),
         facts=facts,
@@ -217,6 +214,14 @@ def simulate(
         megabytes=cost.megabytes,
         encoder=loaded.id,
     )
+
+
+def _expected(facts: published.Facts, epsilon: float, sites: int) -> published.Expected | None:
+    """What published cases of such plants let expect; None where there are too few."""
+    try:
+        return published.expected(published.published().cases, facts, epsilon, sites)
+    except DataError:
+        return None
 
 
 def _check_usable(inspection: Inspection, path: Path) -> None:

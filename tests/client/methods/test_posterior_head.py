@@ -135,7 +135,7 @@ def test_weights_made_from_the_plant_s_own_release_are_not_judged_by_its_records
     """A head that holds the plant's exact records, and others who know nothing of it."""
     means, wrong = _means(0), _posterior(_means(40), 1.0)
     x, y = _draw(means, [4] * K, 20)
-    named = [("network", "diffusion", LinearHead(*posterior_head(wrong, x, y)))]
+    named = [("sample", "diffusion", LinearHead(*posterior_head(wrong, x, y)))]
     seen = selected(x, y, named, K, posterior=wrong, own_release=True)
     assert seen.kept == LOCAL and "not judged" in seen.reason
     assert GENERATED in seen.models and GENERATED_FINETUNED not in seen.models
@@ -149,7 +149,7 @@ def test_heads_of_the_plant_s_family_are_of_others_and_judged() -> None:
     x, y = _draw(means, [4] * K, 21)
     posterior = _posterior(_means(9), 1.0)
     family = ("k", SAME_FAMILY, LinearHead(means, -0.5 * (means**2).sum(axis=1)))
-    own = ("n", "network", LinearHead(*posterior_head(posterior, x, y)))
+    own = ("n", "diffusion", LinearHead(*posterior_head(posterior, x, y)))
     gains = [
         _gains(selected(x, y, [family, own], K, posterior=posterior, own_release=True)),
         _gains(selected(x, y, [family], K, posterior=posterior, own_release=False)),
