@@ -126,15 +126,15 @@ class Pools:
 
     def of_others(self, labels: Sequence[str], site: str) -> PooledReleases:
         """What the sums say to a site of these classes."""
-        asked = set(labels)
-        kinds = [kind for kind in self._kinds() if kind.labels & asked and kind.sites]
-        kinds.sort(key=lambda kind: (-len(kind.labels & asked), -kind.sites, kind.id))
-        own = self._table.release_of(site)
+        label_set = set(labels)
+        kinds = [kind for kind in self._kinds() if kind.labels & label_set and kind.sites]
+        kinds.sort(key=lambda kind: (-len(kind.labels & label_set), -kind.sites, kind.id))
+        own_row = self._table.release_of(site)
         pools = []
         for kind in kinds[:KINDS_LIMIT]:
             pool = self._sum(kind.id, kind.changes)
-            if own is not None and own.used and own.kind == kind.id:
-                pool = pool - self._part(own, pool.labels)
+            if own_row is not None and own_row.used and own_row.kind == kind.id:
+                pool = pool - self._part(own_row, pool.labels)
             if pool.sites:
                 pools.append(pool)
         root, releases = self._root(*((kind.id, kind.changes) for kind in kinds[:KINDS_LIMIT]))
@@ -188,8 +188,8 @@ class Pools:
     ) -> PooledRelease:
         """A release that comes into a kind, with how much it counts."""
         site = self._evidence(row.release_id, labels)
-        others = [peer for peer in peers if peer.site != row.site][:PEERS]
-        evidence = [self._evidence(peer.release_id, labels) for peer in others]
+        drawn = [peer for peer in peers if peer.site != row.site][:PEERS]
+        evidence = [self._evidence(peer.release_id, labels) for peer in drawn]
         agreement = influence.agreement(self._priors, site, evidence)
         if agreement.odd:
             log.warning(
@@ -234,7 +234,7 @@ class Pools:
     def _near(labels_by_kind: Mapping[str, frozenset[str]], kind: str) -> set[str]:
         """Kinds with two classes in common with this one, itself among them."""
         labels = labels_by_kind[kind]
-        return {name for name, other in labels_by_kind.items() if len(other & labels) > 1}
+        return {name for name, names in labels_by_kind.items() if len(names & labels) > 1}
 
     def _opened(self, release_id: str) -> Release:
         return intake.open_release(self._store.release(release_id))

@@ -51,25 +51,25 @@ class Pool:
     precision: Integers
     weighted: Integers
 
-    def __add__(self, other: Pool) -> Pool:
+    def __add__(self, pool: Pool) -> Pool:
         """The sum of both, of the same classes."""
-        return self._combined(other, 1)
+        return self._combined(pool, 1)
 
-    def __sub__(self, other: Pool) -> Pool:
+    def __sub__(self, pool: Pool) -> Pool:
         """What is left without sites that were added before."""
-        return self._combined(other, -1)
+        return self._combined(pool, -1)
 
-    def _combined(self, other: Pool, sign: int) -> Pool:
-        if other.labels != self.labels:
-            raise ValueError(f"a pool of {other.labels} is none of {self.labels}")
-        sites = self.sites + sign * other.sites
+    def _combined(self, pool: Pool, sign: int) -> Pool:
+        if pool.labels != self.labels:
+            raise ValueError(f"a pool of {pool.labels} is none of {self.labels}")
+        sites = self.sites + sign * pool.sites
         if not 0 <= sites <= SITES_LIMIT:
             raise ValueError(f"{sites} sites in a pool, expected at most {SITES_LIMIT}")
         return Pool(
             self.labels,
             sites,
-            self.precision + sign * other.precision,
-            self.weighted + sign * other.weighted,
+            self.precision + sign * pool.precision,
+            self.weighted + sign * pool.weighted,
         )
 
     def matrices(self, priors: Priors) -> tuple[Floats, Floats]:
@@ -128,35 +128,37 @@ def of_site(priors: Priors, labels: Sequence[str], site: SiteEvidence) -> Pool:
     precision = system[:, 1:, 1:] - gain[:, :, None] * system[:, None, 0, 1:]
     weighted = right[:, 1:] - gain * right[:, :1]
     rows, columns = np.triu_indices(len(labels))
-    most = MEAN_LIMIT / _UNIT
+    bound = MEAN_LIMIT / _UNIT
     units = priors.ratio[:, None] / _UNIT
     return Pool(
         tuple(labels),
         1,
         np.rint(precision[:, rows, columns] * units).astype(np.int64),
-        np.rint(np.clip(weighted * units, -most, most)).astype(np.int64),
+        np.rint(np.clip(weighted * units, -bound, bound)).astype(np.int64),
     )
 
 
 def of_releases(
-    priors: Priors, plant: NoisyStatistics | None, others: Sequence[NoisyStatistics]
+    priors: Priors, plant: NoisyStatistics | None, releases: Sequence[NoisyStatistics]
 ) -> list[Pool]:
     """The pools of a few sites, each held against all the rest.
 
     Args:
         plant: The release of the site that the pools are for: others are held against it, too, and
             it is in none.
-        others: Of any kinds; one of another dimension is left out.
+        releases: Of any kinds; one of another dimension is left out.
     """
     pools: dict[tuple[str, ...], Pool] = {}
     d = len(priors.between)
-    for number, release in enumerate(others):
+    for number, release in enumerate(releases):
         labels = tuple(sorted(release.schema.labels))
         if release.schema.dimension != d:
             continue
-        rest = (plant, *others[:number], *others[number + 1 :])
+        neighbours = (plant, *releases[:number], *releases[number + 1 :])
         peers = [
-            site_evidence(x, labels) for x in rest if x is not None and x.schema.dimension == d
+            site_evidence(x, labels)
+            for x in neighbours
+            if x is not None and x.schema.dimension == d
         ]
         site = site_evidence(release, labels)
         agreement = influence.agreement(priors, site, peers)
@@ -187,10 +189,10 @@ def posterior(
     weighted[:, 1:] = (named.mean / named.between).T
     row_of = {name: row for row, name in enumerate(labels, 1)}
     for pool in pools:
-        asked = np.array([name in row_of for name in pool.labels])
-        if not pool.sites or not asked.any():
+        shared = np.array([name in row_of for name in pool.labels])
+        if not pool.sites or not shared.any():
             continue
-        matrices, right = _eliminated(priors, pool, ~asked)
+        matrices, right = _eliminated(priors, pool, ~shared)
         rows = np.array([row_of[name] for name in pool.labels if name in row_of])
         precision[:, rows[:, None], rows] += matrices
         weighted[:, rows] += right
@@ -214,8 +216,8 @@ def _eliminated(priors: Priors, pool: Pool, drop: NDArray[np.bool_]) -> tuple[Fl
     inner = inner + np.eye(int(drop.sum())) / priors.between[:, None, None]
     cross = matrices[:, ~drop][:, :, drop]
     gain = np.linalg.solve(inner, cross.transpose(0, 2, 1)).transpose(0, 2, 1)
-    left = matrices[:, ~drop][:, :, ~drop] - gain @ cross.transpose(0, 2, 1)
-    return left, right[:, ~drop] - np.einsum("dkn,dn->dk", gain, right[:, drop])
+    remaining = matrices[:, ~drop][:, :, ~drop] - gain @ cross.transpose(0, 2, 1)
+    return remaining, right[:, ~drop] - np.einsum("dkn,dn->dk", gain, right[:, drop])
 
 
 def encode(pool: Pool) -> bytes:

@@ -72,13 +72,13 @@ class HeadMaking:
         parts: Of the generator.
         labels: The site's label domain.
         estimate: T-BLUP's prediction of its means, without what class names foretell.
-        others: What the other sites know, with what class names foretell.
+        pooled: What the other sites know, with what class names foretell.
     """
 
     parts: Parts
     labels: tuple[str, ...]
     estimate: Means
-    others: Posterior
+    pooled: Posterior
 
     def of_family(self) -> Tensors | None:
         """See ``Making``."""
@@ -95,7 +95,7 @@ class HeadMaking:
         """See ``Making``; none where it would be too large."""
         if len(self.labels) > POSTERIOR_CLASSES:
             return None
-        return self.others.tensors()
+        return self.pooled.tensors()
 
 
 def load_generator(path: Path) -> Generator:
@@ -139,19 +139,19 @@ def generate(
         plant = no_evidence(len(labels), len(priors.between))
     else:
         plant = site_evidence(plant_release, labels)
-    others = pooling.posterior(priors, pools, labels)
+    plain = pooling.posterior(priors, pools, labels)
     making = HeadMaking(
         parts,
         labels,
-        posteriors.solve(others, plant),
-        others if named is None else pooling.posterior(priors, pools, labels, named),
+        posteriors.solve(plain, plant),
+        plain if named is None else pooling.posterior(priors, pools, labels, named),
     )
-    informed = np.diagonal(others.precision, axis1=1, axis2=2)[:, 1:] > 1 / others.between[:, None]
+    informed = np.diagonal(plain.precision, axis1=1, axis2=2)[:, 1:] > 1 / plain.between[:, None]
     present = (plant.present > posteriors.PRESENT) | informed.any(axis=0)
-    unseen = tuple(name for name, there in zip(labels, present, strict=True) if not there)
+    unseen = tuple(name for name, is_known in zip(labels, present, strict=True) if not is_known)
     alarms = [f"{len(unseen)} classes are known to no site: their rows are guesses"] * bool(unseen)
-    made = candidates(making)
-    if not made:
+    offered = candidates(making)
+    if not offered:
         raise DataError(f"labels: {len(labels)} names, expected at most {POSTERIOR_CLASSES}")
     sites = sum(pool.sites for pool in pools)
-    return Generated(made, Report(sites, unseen, tuple(alarms)))
+    return Generated(offered, Report(sites, unseen, tuple(alarms)))
