@@ -71,7 +71,7 @@ def test_between_architectures_the_more_accurate_model_stays_in_use(eager: TestP
     assert _arrives(eager, _later(first, 2, accuracy)) == first  # as good is no reason
     better = _later(first, 4, accuracy + 0.1)
     assert _arrives(eager, better) == better
-    unchecked = replace(_later(first, 3, None), architecture="cnn-m")
+    unchecked = replace(_later(first, 3, None), architecture="spectrum-lines")
     assert _arrives(eager, unchecked) == unchecked
 
 

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.client.cli.conftest import Json, here, shown
-from tests.client.conftest import LABELS, waves, write_npz
+from tests.client.conftest import LABELS, write_npz
 
-from wg_client.fitting.backbone import encoder_trunk
 from wg_client.pilot import sheet
-from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core import errors
 from wg_core.errors import ConfigError
@@ -123,21 +121,3 @@ def test_without_an_operators_encoder_the_installed_trunk_judges() -> None:
     scaled = found.scaled_dimension
     assert local.shape == (1, found.local_dimension) and found.id == ""
     assert not local[:, :scaled].any() and local[:, scaled:].any()
-
-
-def test_windows_are_simulated_with_their_course(
-    tmp_path: Path, here: Json, window_encoder: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(2)
-    widths: list[tuple[float, ...]] = []
-    x = np.concatenate([waves(rng, label, 4) for label in range(3)])
-    np.savez(tmp_path / "w.npz", x=x, y=np.repeat(range(3), 4), classes=np.array(LABELS))
-    (tmp_path / "encoder").write_bytes(window_encoder)
-
-    def note(local: np.ndarray, *layout: Any) -> Any:
-        widths.append((local.shape[1], *(each[-1] for each in layout[2:])))
-        return encoder_trunk(local, *layout)
-
-    monkeypatch.setattr("wg_client.pilot.simulation.encoder_trunk", note)
-    here("simulate", "--data", tmp_path / "w.npz", "--encoder", tmp_path / "encoder")
-    assert widths == [(load_encoder(window_encoder).local_dimension + 32, 32, 0.5)]
