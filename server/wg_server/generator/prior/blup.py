@@ -95,39 +95,39 @@ def fit_priors(
     )
 
 
-def posterior(
-    priors: Priors,
-    other_sites: Sequence[SiteEvidence],
-    classes: int,
-    named: ClassPrior | None = None,
-) -> Posterior:
-    """Equations of a plant's mean and the class deviations, with the other sites observed.
+def contribution(priors: Priors, site: SiteEvidence) -> tuple[Floats, Floats]:
+    """What a site adds to the equations of class deviations, once its own mean is eliminated.
 
-    The other sites' own means are eliminated by the Schur complement of their block, which is
-    diagonal: sites only meet through the classes.
+    Sites meet only through the classes, so that each one's Schur complement stands alone.
+
+    Returns:
+        A matrix for each direction, ``[d, K, K]``, and right-hand sides, ``[d, K]``.
+    """
+    d, size = len(priors.within), 1 + len(site.counts)
+    system, right = np.zeros((d, size, size)), np.zeros((d, size))
+    system[:, 0, 0] = 1 / priors.site
+    posteriors.observe(system, right, priors, site, 0)
+    gain = system[:, 1:, 0] / system[:, :1, 0]  # [d, K]
+    matrices = system[:, 1:, 1:] - gain[:, :, None] * system[:, None, 0, 1:]
+    return matrices, right[:, 1:] - gain * right[:, :1]
+
+
+def equations(
+    priors: Priors, matrices: Floats, right: Floats, named: ClassPrior | None = None
+) -> Posterior:
+    """Equations of a plant's mean and the class deviations, with other sites observed.
 
     Args:
-        other_sites: Evidence of the other sites; may be empty.
-        classes: K.
+        matrices: Sum of what the other sites add, ``[d, K, K]``.
+        right: The same of right-hand sides, ``[d, K]``.
         named: What the classes' names foretell; None: deviations of mean zero.
     """
-    named = named or ClassPrior(np.zeros((classes, len(priors.between))), priors.between)
-    d, count = len(priors.between), len(other_sites)
-    size = count + classes
-    system, right = np.zeros((d, size, size)), np.zeros((d, size))
-    inner = np.arange(count, size)
-    system[:, inner, inner] = 1 / named.between[:, None]
-    right[:, inner] = (named.mean / named.between).T
-    for row, site in enumerate(other_sites):
-        system[:, row, row] += 1 / priors.site
-        posteriors.observe(system, right, priors, site, row)
+    d, classes = right.shape
+    named = named or ClassPrior(np.zeros((classes, d)), priors.between)
     precision, weighted = np.zeros((d, 1 + classes, 1 + classes)), np.zeros((d, 1 + classes))
     precision[:, 0, 0] = 1 / priors.site
-    alone = np.diagonal(system, axis1=1, axis2=2)[:, :count]  # [d, M]
-    cross = system[:, count:, :count]  # [d, K, M]
-    gain = cross / alone[:, None, :]
-    precision[:, 1:, 1:] = system[:, count:, count:] - gain @ cross.transpose(0, 2, 1)
-    weighted[:, 1:] = right[:, count:] - np.einsum("dkm,dm->dk", gain, right[:, :count])
+    precision[:, 1:, 1:] = matrices + np.eye(classes) / named.between[:, None, None]
+    weighted[:, 1:] = right + (named.mean / named.between).T
     return Posterior(
         basis=priors.basis,
         within=priors.within,
@@ -137,6 +137,21 @@ def posterior(
         precision=precision,
         weighted=weighted,
     )
+
+
+def posterior(
+    priors: Priors,
+    other_sites: Sequence[SiteEvidence],
+    classes: int,
+    named: ClassPrior | None = None,
+) -> Posterior:
+    """``equations`` of a few other sites, perhaps of none, for K classes."""
+    d = len(priors.between)
+    matrices, right = np.zeros((d, classes, classes)), np.zeros((d, classes))
+    for site in other_sites:
+        added = contribution(priors, site)
+        matrices, right = matrices + added[0], right + added[1]
+    return equations(priors, matrices, right, named)
 
 
 def predict(

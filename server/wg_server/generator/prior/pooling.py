@@ -18,11 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior, SiteEvidence
 from wg_core.errors import DecodeError
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.prior import influence
+from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import ClassPrior, Priors
 from wg_server.generator.prior.site_statistics import site_evidence
 
@@ -120,13 +119,7 @@ def of_site(priors: Priors, labels: Sequence[str], site: SiteEvidence) -> Pool:
         labels: The K classes of the evidence, sorted.
         site: Evidence on these classes; a mean entry beyond ``MEAN_LIMIT`` is one on the limit.
     """
-    d = len(priors.within)
-    system, right = np.zeros((d, 1 + len(labels), 1 + len(labels))), np.zeros((d, 1 + len(labels)))
-    system[:, 0, 0] = 1 / priors.site
-    posteriors.observe(system, right, priors, site, 0)
-    gain = system[:, 1:, 0] / system[:, :1, 0]  # [d, K]
-    precision = system[:, 1:, 1:] - gain[:, :, None] * system[:, None, 0, 1:]
-    weighted = right[:, 1:] - gain * right[:, :1]
+    precision, weighted = blup.contribution(priors, site)
     rows, columns = np.triu_indices(len(labels))
     bound = MEAN_LIMIT / _UNIT
     units = priors.ratio[:, None] / _UNIT
@@ -178,33 +171,20 @@ def posterior(
     Args:
         pools: Of any kinds, without the plant's own release.
         labels: The plant's K classes.
-        named: As of ``blup.posterior``.
+        named: As of ``blup.equations``.
     """
     d, size = len(priors.between), len(labels)
-    named = named or ClassPrior(np.zeros((size, d)), priors.between)
-    precision, weighted = np.zeros((d, 1 + size, 1 + size)), np.zeros((d, 1 + size))
-    inner = np.arange(1, 1 + size)
-    precision[:, 0, 0] = 1 / priors.site
-    precision[:, inner, inner] = 1 / named.between[:, None]
-    weighted[:, 1:] = (named.mean / named.between).T
-    row_of = {name: row for row, name in enumerate(labels, 1)}
+    matrices, right = np.zeros((d, size, size)), np.zeros((d, size))
+    row_of = {name: row for row, name in enumerate(labels)}
     for pool in pools:
         shared = np.array([name in row_of for name in pool.labels])
         if not pool.sites or not shared.any():
             continue
-        matrices, right = _eliminated(priors, pool, ~shared)
+        added = _eliminated(priors, pool, ~shared)
         rows = np.array([row_of[name] for name in pool.labels if name in row_of])
-        precision[:, rows[:, None], rows] += matrices
-        weighted[:, rows] += right
-    return Posterior(
-        basis=priors.basis,
-        within=priors.within,
-        ratio=priors.ratio,
-        between=named.between,
-        covariance=np.asarray(np.linalg.inv(priors.whitener)),
-        precision=precision,
-        weighted=weighted,
-    )
+        matrices[:, rows[:, None], rows] += added[0]
+        right[:, rows] += added[1]
+    return blup.equations(priors, matrices, right, named)
 
 
 def _eliminated(priors: Priors, pool: Pool, drop: NDArray[np.bool_]) -> tuple[Floats, Floats]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.server.generator.conftest import DIMENSION, World
 
-from wg_common.inference.posterior import SiteEvidence, no_evidence, solve
-from wg_server.generator.prior import blup, pooling
+from wg_common.inference.posterior import SiteEvidence, no_evidence, observe, solve
+from wg_server.generator.prior import pooling
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.pooling import Pool
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -33,11 +33,19 @@ def pooled(priors: Priors, sites: list[SiteEvidence]) -> Pool:
 
 
 def test_sums_say_what_all_sites_say(world: World, priors: Priors) -> None:
+    """Beside the mixed model with a row for every site, solved as one system (Henderson 1975)."""
     sites = [evidence(world, site) for site in range(12)]
-    expected = blup.posterior(priors, sites, len(LABELS))
+    size = len(sites) + len(LABELS)
+    system, right = np.zeros((DIMENSION, size, size)), np.zeros((DIMENSION, size))
+    inner = np.arange(len(sites), size)
+    system[:, inner, inner] = 1 / priors.between[:, None]
+    for row, site in enumerate(sites):
+        system[:, row, row] += 1 / priors.site
+        observe(system, right, priors, site, row)
+    expected = np.linalg.solve(system, right[:, :, None])[:, len(sites) :, 0].T
     result = pooling.posterior(priors, [pooled(priors, sites)], LABELS)
-    assert np.allclose(result.precision, expected.precision, rtol=1e-6)
-    assert np.allclose(result.weighted, expected.weighted, rtol=1e-6, atol=1e-6)
+    deviations = solve(result, no_evidence(len(LABELS), DIMENSION)).deviations
+    assert np.allclose(deviations @ priors.basis, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_a_site_that_is_taken_out_leaves_no_trace(world: World, priors: Priors) -> None:
