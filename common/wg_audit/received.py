@@ -223,8 +223,11 @@ def _match_statement(
     origin, seq = statement.head.origin, statement.head.seq
     if origin in not_given:
         return
-    known = leaves.get(origin, ())
-    if not isinstance(statement, PublicStatement) or merkle.leaf_hash(entry) not in known[seq:][:1]:
+    known_leaves = leaves.get(origin, ())
+    if (
+        not isinstance(statement, PublicStatement)
+        or merkle.leaf_hash(entry) not in known_leaves[seq:][:1]
+    ):
         raise VerificationError(f"a public statement, entry {seq}, which the log {origin} has not")
 
 

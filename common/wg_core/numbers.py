@@ -70,9 +70,9 @@ def within(value: Decimal | int, low: str, high: str, *, subject: str = "number"
     Raises:
         DecodeError: It is outside, not finite, or has more digits than a 64-bit float.
     """
-    number, least, most = Decimal(value), Decimal(low), Decimal(high)
-    if not (number.is_finite() and least <= number <= most):
-        raise DecodeError(f"{subject}: {str(number)[:_SHOWN]}, expected {least:f} to {most:f}")
+    number, least, largest = Decimal(value), Decimal(low), Decimal(high)
+    if not (number.is_finite() and least <= number <= largest):
+        raise DecodeError(f"{subject}: {str(number)[:_SHOWN]}, expected {least:f} to {largest:f}")
     if not number:
         return Decimal(0)
     if len(number.as_tuple().digits) > SIGNIFICANT_LIMIT or number.adjusted() < -SIGNIFICANT_LIMIT:

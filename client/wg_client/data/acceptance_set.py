@@ -131,11 +131,11 @@ def take_out(
         Problem(name=names[row], reason=_MET if labelled[row] else _UNLABELLED)
         for row in np.flatnonzero(~(fresh & labelled))
     ]
-    kept = spare.take(np.flatnonzero(fresh & labelled).tolist())
+    chosen_records = spare.take(np.flatnonzero(fresh & labelled).tolist())
     acceptance = AcceptanceSet(
-        features=_encoded(kept, encoder),
-        records=frozen_records(config, kept, secret),
-        listing=Listing(path=path, names=kept.data.names),
+        features=_encoded(chosen_records, encoder),
+        records=frozen_records(config, chosen_records, secret),
+        listing=Listing(path=path, names=chosen_records.data.names),
     )
     return replace(main, problems=(*main.problems, *problems)), acceptance
 

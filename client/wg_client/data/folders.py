@@ -179,10 +179,12 @@ def window_columns(path: Path) -> tuple[str, ...] | None:
     files = [entry for entry in sorted(path.rglob("*")) if entry.is_file() and is_record(entry)]
     if not files or any(modality_name(entry) != Windows.name for entry in files):
         return None
-    first = next((entry for entry in files if entry.suffix.lower() == ".csv"), None)
-    if first is None:
+    first_table = next((entry for entry in files if entry.suffix.lower() == ".csv"), None)
+    if first_table is None:
         return None
-    return windows.column_names(atomic.read_bytes(first, limit=windows.CSV_LIMIT), str(first))
+    return windows.column_names(
+        atomic.read_bytes(first_table, limit=windows.CSV_LIMIT), str(first_table)
+    )
 
 
 def listing(folder: Path) -> list[Path]:

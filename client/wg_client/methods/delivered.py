@@ -99,17 +99,19 @@ def chosen_network(
     parts = [records.features(candidate.trunk) for candidate in candidates]
     ends = np.cumsum([part.shape[1] for part in parts])
     features = np.hstack(parts)
-    beside = []  # each head on all features, zero on those of the other networks
+    network_heads = []  # each head on all features, zero on those of the other networks
     for candidate, part, end in zip(candidates, parts, ends.tolist(), strict=True):
         weight = np.zeros((len(candidate.head.bias), features.shape[1]))
         weight[:, end - part.shape[1] : end] = candidate.head.weight
-        beside.append(replace(candidate, head=LinearHead(weight, candidate.head.bias)))
-    base = first_or_best(beside)
+        network_heads.append(replace(candidate, head=LinearHead(weight, candidate.head.bias)))
+    base = first_or_best(network_heads)
     fitted, head = fit_delivered(base, features, records), base(features, records.labels)
-    number = next(index for index, candidate in enumerate(beside) if candidate.head is head)
+    number = next(index for index, candidate in enumerate(network_heads) if candidate.head is head)
     columns = slice(int(ends[number]) - parts[number].shape[1], int(ends[number]))
-    kept = LinearHead(fitted.head.weight[:, columns], fitted.head.bias)
-    return candidates[number], replace(fitted, head=kept, held_out=None, chosen_without=None)
+    encoder_head = LinearHead(fitted.head.weight[:, columns], fitted.head.bias)
+    return candidates[number], replace(
+        fitted, head=encoder_head, held_out=None, chosen_without=None
+    )
 
 
 def reordered(head: LinearHead, features: Floats, labels: Ints) -> LinearHead | None:

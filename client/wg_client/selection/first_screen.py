@@ -85,10 +85,10 @@ def first_screen(
     labels = plant.data.label_names
     figures = defects.figures(outcome, labels, good_labels(labels, plant.config.data.good))
     unseen = unseen_classes(outcome, labels)
-    said = verdict(basis_of(outcome), _change(figures), unseen.reach)
+    sentence = verdict(basis_of(outcome), _change(figures), unseen.reach)
     warned = warnings(outcome)
     return FirstScreen(
-        said,
+        sentence,
         (
             Part(text("What changes"), tuple(_changes(outcome, figures, unseen))),
             Part(text("What a line is accepted by"), tuple(_acceptance(judged))),
@@ -96,7 +96,7 @@ def first_screen(
             Part(text("What cannot be known"), tuple(_unknown(outcome, figures))),
             Part(
                 text("What to do next"),
-                tuple(_next(root, in_use, outcome, said, warned, unseen.labels, labels)),
+                tuple(_next(root, in_use, outcome, sentence, warned, unseen.labels, labels)),
             ),
         ),
     )
@@ -150,14 +150,14 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
     if not outcome.accepted:
         return
     if unseen.known and unseen.recall is not None:
-        least, likely, most = unseen.recall
+        least, likely, highest = unseen.recall
         yield text(
             "Apart from that: of 1,000 records of {classes} about {middle} may be named ({low} to"
             " {high}), by classes that were left out on trial; your own model names none.",
             classes=_list(unseen.known),
             middle=_thousand(likely),
             low=_thousand(least),
-            high=_thousand(most),
+            high=_thousand(highest),
         )
     elif unseen.known:
         yield text(
@@ -173,20 +173,20 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
 
 def _acceptance(judged: Acceptance) -> Iterator[Text]:
     """False accepts and rejects of the kept model, or what is not known, and what would tell."""
-    kept, local = judged.of(judged.kept), judged.of(LOCAL)
-    if kept is None:
+    kept_model, local = judged.of(judged.kept), judged.of(LOCAL)
+    if kept_model is None:
         yield text(
             "Not known: how many defective records pass and how many good ones are rejected. A"
             " folder of records that nothing has learnt from would tell (data.acceptance): 299 good"
             " and 299 defective ones without a wrong call show at most 1 in 100."
         )
         return
-    if kept.false_accepts is None or kept.false_rejects is None:
+    if kept_model.false_accepts is None or kept_model.false_rejects is None:
         yield text("Which labels are good is not known: name them (data.good).")
         return
-    for words, errors in ((_PASS, kept.false_accepts), (_REJECTED, kept.false_rejects)):
-        most = f"{100 * errors.most():.1f}"
-        yield text(words, wrong=errors.wrong, records=errors.records, most=most)
+    for words, errors in ((_PASS, kept_model.false_accepts), (_REJECTED, kept_model.false_rejects)):
+        upper_bound = f"{100 * errors.most():.1f}"
+        yield text(words, wrong=errors.wrong, records=errors.records, most=upper_bound)
     local_accepts = None if local is None else local.false_accepts
     local_rejects = None if local is None else local.false_rejects
     if local_accepts and local_rejects and judged.kept != LOCAL:
@@ -195,7 +195,7 @@ def _acceptance(judged: Acceptance) -> Iterator[Text]:
             accepts=local_accepts.wrong,
             rejects=local_rejects.wrong,
         )
-    missing = kept.false_rejects.missing(), kept.false_accepts.missing()
+    missing = kept_model.false_rejects.missing(), kept_model.false_accepts.missing()
     if any(missing):
         yield text(
             "At most 1 in 100 is shown by {good} more good and {defective} more defective records"

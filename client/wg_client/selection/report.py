@@ -163,8 +163,8 @@ def _curve(judged: Acceptance) -> Drawing | None:
             ("false accepts", at.false_accepts),
         ):
             if errors is not None and errors.records:
-                said = f"{at.threshold:.2f}: {errors.wrong} / {errors.records}"
-                points[name].append((at.threshold, errors.wrong / errors.records, said))
+                summary = f"{at.threshold:.2f}: {errors.wrong} / {errors.records}"
+                points[name].append((at.threshold, errors.wrong / errors.records, summary))
     return charts.shares([line for line in points.values() if line])
 
 

@@ -177,7 +177,7 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
     released = [False] * len(labels)
     if posterior is not None:
         released = [bool(column.any()) for column in posterior.weighted[:, 1:].T]
-    known = [
+    released_classes = [
         name
         for name, is_released in zip(labels, released, strict=True)
         if name in absent and (is_released or comparison.model.of_kind)
@@ -190,8 +190,8 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
         half = spread * float(stdtrit(len(recalls) - 1, (1 + gain.COVERAGE) / 2))
         recall = max(middle - half, 0.0), middle, min(middle + half, 1.0)
     return Unseen(
-        known=tuple(known),
-        unknown=tuple(name for name in absent if name not in known),
+        known=tuple(released_classes),
+        unknown=tuple(name for name in absent if name not in released_classes),
         recall=recall,
     )
 

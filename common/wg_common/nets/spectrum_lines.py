@@ -53,18 +53,18 @@ def spectra(pieces: Tensor) -> Tensor:
     taper = torch.hann_window(WINDOW, dtype=x.dtype)
     lines = torch.fft.fft(x)  # [n, WINDOW]
     envelopes, peaks = [], []
-    for first, last in BANDS:
+    for lowest, last in BANDS:
         # The analytic signal of a band, moved to 0 Hz and sampled as often as its width asks for.
-        size = WINDOW if last - first > WINDOW // 4 else WINDOW // 2
-        band = F.pad(lines[:, first:last], (0, size - (last - first)))
+        size = WINDOW if last - lowest > WINDOW // 4 else WINDOW // 2
+        band = F.pad(lines[:, lowest:last], (0, size - (last - lowest)))
         envelope = torch.fft.ifft(band).abs()  # [n, size]
         envelope = envelope / (envelope.mean(dim=1, keepdim=True) + 1e-12) - 1
         peaks.append((envelope.square().mean(dim=1, keepdim=True) + 1e-3).log() + 1.2)
         tapered = envelope * taper[:: WINDOW // size]
         spectrum = torch.fft.rfft(tapered, n=2 * size)[:, :HALF_BINS].abs() * size**-0.5
         envelopes.append(((spectrum * (size / WINDOW) ** 0.5 + _FLOOR).log() + 1.4) / 0.5)
-    own = torch.fft.rfft(x * taper)[:, : WINDOW // 2].abs() * WINDOW**-0.5
-    coarse = own.unflatten(1, (COARSE, -1)).mean(dim=2)
+    raw_spectrum = torch.fft.rfft(x * taper)[:, : WINDOW // 2].abs() * WINDOW**-0.5
+    coarse = raw_spectrum.unflatten(1, (COARSE, -1)).mean(dim=2)
     return torch.cat([*envelopes, (coarse + _FLOOR).log() + 1.5, *peaks], dim=1)
 
 

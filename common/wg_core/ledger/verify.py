@@ -147,11 +147,11 @@ def witness_requests(
             unwitnessed.
     """
     *before, last = (proof.decode(text, subject="proof") for text in covered.proofs)
-    for other in before:
-        if other.note.text != last.note.text:
+    for earlier in before:
+        if earlier.note.text != last.note.text:
             raise VerificationError(
                 f"release proof: for a checkpoint of size {last.checkpoint.size}, the charge proof"
-                f" for another of size {other.checkpoint.size}"
+                f" for another of size {earlier.checkpoint.size}"
             )
     return requests_of(last)
 

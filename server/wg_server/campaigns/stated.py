@@ -41,14 +41,14 @@ def networks(version: Version, plant: Recipient, *, seed: int) -> StatedNetworks
     if generator != version.summary.sheets.generator:
         raise VerificationError(f"{version.sheets}: not the package that its model card names")
     try:
-        made = sheet_generation.unpack(data).generate(machine, plant.labels, seed=seed)
+        generated = sheet_generation.unpack(data).generate(machine, plant.labels, seed=seed)
     except ConfigError as error:
         log.info("package for %s: not by its data sheet: %s", plant.site, error)
         return None
-    samples = [(f"sheet-{number}", tensors) for number, tensors in enumerate(made.samples)]
+    samples = [(f"sheet-{number}", tensors) for number, tensors in enumerate(generated.samples)]
     sampled = (
         GeneratedCandidate(name, "diffusion", tensors)
-        for name, tensors in (("sheet-mean", made.mean), *samples)
+        for name, tensors in (("sheet-mean", generated.mean), *samples)
     )
-    fixed = GeneratedCandidate("fixed", "base", made.fixed)
+    fixed = GeneratedCandidate("fixed", "base", generated.fixed)
     return StatedNetworks(generator, (*sampled, fixed))

@@ -92,7 +92,7 @@ def site(visit: Visit) -> Response:
 def evidence(visit: Visit) -> Response:
     """What an auditor needs of one site, as ``wg-server export`` writes it, in one archive."""
     name = visit.request.path_params["site"]
-    if name not in {known.name for known in visit.source.store.sites()}:
+    if name not in {site.name for site in visit.source.store.sites()}:
         raise NotFound(name)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "evidence"

@@ -92,8 +92,8 @@ def base_jobs(
         modality_name: Of the records.
         seed: Of the base.
     """
-    first = modality(modality_name).family_networks[:1]
-    return [(zoo.root, list(entries), name, plan, seed) for name in first]
+    first_networks = modality(modality_name).family_networks[:1]
+    return [(zoo.root, list(entries), name, plan, seed) for name in first_networks]
 
 
 def make_base(_: bytes, job: BaseJob) -> str:
@@ -126,22 +126,22 @@ def make_networks(_: bytes, job: NetworkJob) -> str:
     """Train a family's networks and store them; what was done."""
     root, entry, steps = job
     zoo, task = Zoo(root), sources.load(entry.task)
-    first, *others = modality(task.modality).family_networks
-    base, base_id = bases.read_base(root, first)
+    first_network, *further_networks = modality(task.modality).family_networks
+    base, base_id = bases.read_base(root, first_network)
     rng = streams.rng(Stream.NETWORK, entry.task.seed, entry.task.family, entry.task.site)
     order = rng.permutation(len(task.labels))
     count = min(len(order) // 5, HELD_LIMIT)
     held_out, train = np.sort(order[:count]), order[count:]
-    sites = made_up_sites(first, task, train, rng)
+    sites = made_up_sites(first_network, task, train, rng)
     trunk, head = fine_tune_at_sites(
-        first, base, sites, len(task.names), steps=_STEPS_FROM_BASE * steps, rng=rng
+        first_network, base, sites, len(task.names), steps=_STEPS_FROM_BASE * steps, rng=rng
     )
-    accuracy = accuracy_at_sites(first, trunk, head, task, held_out, rng)
-    members = [FamilyNetwork(first, trunk, head)]
-    members += [_from_published(name, entry, task, train, steps) for name in others]
+    accuracy = accuracy_at_sites(first_network, trunk, head, task, held_out, rng)
+    members = [FamilyNetwork(first_network, trunk, head)]
+    members += [_from_published(name, entry, task, train, steps) for name in further_networks]
     network_entry = NetworkEntry(
         task=entry.key,
-        architectures=(first, *others),
+        architectures=(first_network, *further_networks),
         base=base_id,
         family=entry.family,
         labels=entry.labels,

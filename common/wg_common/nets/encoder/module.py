@@ -216,12 +216,14 @@ def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
         ConfigError: The trunk that it names is not installed.
     """
     contents = packages.unpack(data)
-    metadata, (kind, *others) = contents.metadata, contents.kinds
+    metadata, (kind, *further_kinds) = contents.metadata, contents.kinds
     trunk = kind.from_settings(metadata)
     packages.check_range(contents.tensors, trunk.bounds())
     parts = [torch.from_numpy(contents.tensors[part]) for part in packages.TENSORS]
     module = EncoderModule(trunk, *parts).eval().to(device if kind.devices else "cpu")
-    further = tuple(other.from_settings(other.settings()) for other in others)
+    further = tuple(
+        further_kind.from_settings(further_kind.settings()) for further_kind in further_kinds
+    )
     return assembled(
         canonical.sha256_hex(data),
         packages.modality_of(metadata),

@@ -165,8 +165,8 @@ class OnnxTrunk(EncoderTrunk):
         features = self._features(self.prepare([example(choice.pixels)]))
         self._width = int(features.shape[1])
         if not 1 <= self.width <= WIDTH_LIMIT or choice.width not in (0, self.width):
-            wanted = choice.width or f"1 to {WIDTH_LIMIT}"
-            raise DecodeError(f"{choice.name}: {self.width} features, expected {wanted}")
+            expected_width = choice.width or f"1 to {WIDTH_LIMIT}"
+            raise DecodeError(f"{choice.name}: {self.width} features, expected {expected_width}")
         if not np.isfinite(features).all() or not features.any():
             raise DecodeError(
                 f"{choice.name}: features of a plain image are not finite, or all zero"

@@ -83,9 +83,9 @@ class Contents:
     @property
     def local_blocks(self) -> tuple[int, ...]:
         """Sizes of the blocks of local features without a public scale, trunk by trunk."""
-        first, *others = self.kinds
-        blocks = [kind.local_blocks or (kind.width,) for kind in others]
-        return sum(blocks, first.local_blocks)
+        released_kind, *further_kinds = self.kinds
+        blocks = [kind.local_blocks or (kind.width,) for kind in further_kinds]
+        return sum(blocks, released_kind.local_blocks)
 
 
 def kinds_of(

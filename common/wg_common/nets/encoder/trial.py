@@ -61,11 +61,11 @@ def tried(kind: OnnxFile) -> tuple[OnnxFile, float]:
     """
     choice = kind.choice()
     check_hash(choice, kind.data)
-    first, second = (_answer(choice, kind.data) for _ in range(2))
-    if first.features_sha256 != second.features_sha256:
+    answer, second = (_answer(choice, kind.data) for _ in range(2))
+    if answer.features_sha256 != second.features_sha256:
         raise VerificationError(f"{choice.name}: features differ from one process to another")
-    width = choice.width or first.width
-    milliseconds = min(first.milliseconds, second.milliseconds)
+    width = choice.width or answer.width
+    milliseconds = min(answer.milliseconds, second.milliseconds)
     return OnnxFile(replace(choice, width=width), kind.data), milliseconds
 
 

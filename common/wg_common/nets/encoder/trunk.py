@@ -237,8 +237,8 @@ def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
         if label in ("", trunk.label):
             return trunk
         labels.append(trunk.label)
-    known = ", ".join(labels)
-    raise ConfigError(f"trunk {label[:64]!r}: of {modality(name).title} there are {known}")
+    known_labels = ", ".join(labels)
+    raise ConfigError(f"trunk {label[:64]!r}: of {modality(name).title} there are {known_labels}")
 
 
 def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:

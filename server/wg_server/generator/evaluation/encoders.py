@@ -125,13 +125,13 @@ def recommended(scores: Floats) -> int:
 
 def _judged(specs: Sequence[TaskSpec], most: int) -> list[TaskSpec]:
     """One task of each of the operator's families, then of rendered ones, spread over all."""
-    first = {spec.family: spec for spec in reversed(specs)}
-    families = list(first.values())
-    own = [spec for spec in families if spec.kind in FILES][:most]
+    first_spec = {spec.family: spec for spec in reversed(specs)}
+    families = list(first_spec.values())
+    operator_specs = [spec for spec in families if spec.kind in FILES][:most]
     rendered = [spec for spec in families if spec.kind not in FILES]
-    count = min(most - len(own), len(rendered))
+    count = min(most - len(operator_specs), len(rendered))
     spread = np.linspace(0, len(rendered) - 1, count).astype(int)
-    return own + [rendered[row] for row in spread]
+    return operator_specs + [rendered[row] for row in spread]
 
 
 def _check_bits(encoder: Encoder, task: sources.Task) -> None:
@@ -148,9 +148,9 @@ def _accuracies(
     """Of each task: local accuracy at ``LABELS``, and released accuracy at ``EPSILONS``."""
     d = encoder.dimension
     for number, (task, x) in enumerate(zip(judged, local, strict=True)):
-        others = [row for row in range(len(judged)) if row != number] or [number]
+        other_rows = [row for row in range(len(judged)) if row != number] or [number]
         priors = blup.fit_priors(
-            [local[row][:, :d] for row in others], [judged[row].labels for row in others]
+            [local[row][:, :d] for row in other_rows], [judged[row].labels for row in other_rows]
         )
         scores = []
         for labels in LABELS:

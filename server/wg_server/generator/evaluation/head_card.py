@@ -55,16 +55,16 @@ def heads(fitted_priors: FittedPriors, episode: Episode) -> dict[str, Head]:
     if episode.release is not None:
         plant = site_evidence(episode.release, episode.labels)
     read = [site_evidence(release, episode.labels) for release in episode.others]
-    others = influence.weighed(priors, plant, read).others
+    other_sites = influence.weighed(priors, plant, read).others
     named = fitted_priors.named(episode.labels)
 
     def finished(sites: Sequence[SiteEvidence]) -> Head:
         return posterior_head(blup.posterior(priors, sites, classes, named), *episode.own)
 
     return {
-        COMPLETED: finished(others),
+        COMPLETED: finished(other_sites),
         ALONE: finished(()),
-        EXCHANGED: finished([_exchanged(site) for site in others]),
+        EXCHANGED: finished([_exchanged(site) for site in other_sites]),
     }
 
 
@@ -83,8 +83,10 @@ def evaluate(
         scores = Scores()
         for _ in range(episodes):
             episode = plants.draw(rng, scenario)
-            made = heads(fitted_priors, episode)
-            scores.add(episode.family, {n: episode.accuracy(head) for n, head in made.items()})
+            finished_heads = heads(fitted_priors, episode)
+            scores.add(
+                episode.family, {n: episode.accuracy(head) for n, head in finished_heads.items()}
+            )
         table[name] = scores.rows()
     return {"scenarios": table}
 

@@ -100,21 +100,21 @@ class Plants:
         chosen = _choose_classes(len(target.labels), rng)
         labels = tuple(target.labels[c] for c in chosen)
         support, query = _split(target, chosen, rng)
-        own, release = self._own(target, chosen, support, labels, rng, scenario)
-        others = []
+        labelled, release = self._own(target, chosen, support, labels, rng, scenario)
+        other_releases = []
         count = int(rng.integers(0, scenario.same_family + 1))
         for index in order[1 : 1 + count]:
             classes = chosen if rng.random() < 0.7 else _drop_some(chosen, rng)
-            others.append(self._release(sites[index], classes, rng, scenario))
+            other_releases.append(self._release(sites[index], classes, rng, scenario))
         if rng.random() < scenario.out_of_family:
-            others.append(self._out_of_family(family, labels, rng, scenario))
+            other_releases.append(self._out_of_family(family, labels, rng, scenario))
         rows = query[rng.permutation(len(query))[:QUERIES]]
         return Episode(
-            own=own,
+            own=labelled,
             queries=target.features[rows],
             answers=np.searchsorted(chosen, target.y[rows]),
             release=release,
-            others=tuple(others),
+            others=tuple(other_releases),
             labels=labels,
             family=family,
         )
@@ -138,10 +138,10 @@ class Plants:
         rows = _subset(target.y, rows, _shots(rng, scenario.shots, 2, 40), rng)
         y = np.full(len(rows), -1) if blind else np.searchsorted(chosen, target.y[rows])
         features = target.features[rows]
-        own = features.astype(np.float64), y
+        labelled = features.astype(np.float64), y
         if mode < scenario.silent:
-            return own, None
-        return own, self._make(features, y, labels, rng, scenario.epsilon)
+            return labelled, None
+        return labelled, self._make(features, y, labels, rng, scenario.epsilon)
 
     def _release(
         self,

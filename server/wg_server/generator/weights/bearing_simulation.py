@@ -120,8 +120,10 @@ class Workshop:
         power = power / power.mean(dim=1, keepdim=True)
         tilt = frequencies.clamp(min=0.01)[None] ** -self._uniform(-0.5, 1.2, count, 1)
         tilt = tilt / tilt.mean(dim=1, keepdim=True)
-        own = 10 ** self._uniform(-2, 0, count, 1)  # Of the sensor, rather than of the structure
-        noise = own * tilt + (1 - own) * power
+        sensor_noise = 10 ** self._uniform(
+            -2, 0, count, 1
+        )  # Of the sensor, rather than of the structure
+        noise = sensor_noise * tilt + (1 - sensor_noise) * power
         severity = self._uniform(-8, 8, count, 1) + 2 * self._normal(count, 3)
         character = torch.stack(
             [
@@ -135,9 +137,9 @@ class Workshop:
         )
         tones = self._tones(rates[:, 0], rate)
         harmonic = torch.tensor([1.0, 2.0]) * rates[:, :1]
-        other = torch.exp(self._uniform(0, math.log(120), count, _MODULATIONS - 2))
+        machine_lines = torch.exp(self._uniform(0, math.log(120), count, _MODULATIONS - 2))
         depth = 0.5 * self._uniform(-0.7, 1, count, _MODULATIONS).clamp(min=0)
-        modulations = torch.stack([torch.cat([harmonic, other], dim=1), depth], dim=1)
+        modulations = torch.stack([torch.cat([harmonic, machine_lines], dim=1), depth], dim=1)
         hidden = torch.cat(
             [
                 _curve(power),
@@ -231,10 +233,10 @@ class Workshop:
         )
         speed = 1 + 0.003 * self._normal(size, count, 1)
         rate = machines.rates[:, 2 + damage, None, None] * speed / WINDOW  # Blows a sample
-        most = int(float(rate.max()) * _SPAN) + 3
-        steps = 1 + slip * self._normal(size, count, most)
+        sample_count = int(float(rate.max()) * _SPAN) + 3
+        steps = 1 + slip * self._normal(size, count, sample_count)
         at = (steps.cumsum(dim=2) - 2 * self._uniform(0, 1, size, count, 1)) / rate  # Samples
-        force = torch.exp(0.25 * self._normal(size, count, most))
+        force = torch.exp(0.25 * self._normal(size, count, sample_count))
         if damage < 2:  # Turns with the cage, or with the shaft
             turns = machines.rates[:, 1 - damage, None, None] * speed / WINDOW
             phase = 2 * math.pi * self._uniform(0, 1, size, count, 1)

@@ -49,8 +49,8 @@ def _entropy(share: Tensor) -> Tensor:
 def halves(batch: Batch) -> tuple[Tensor, Tensor]:
     """Which windows samples are chosen by, and which are counted, bool ``[n]`` each."""
     windows = batch.labels.shape[1] // CLASSES
-    first = (torch.arange(windows) < windows // 2).repeat(CLASSES)
-    return first, ~first
+    choosing_half = (torch.arange(windows) < windows // 2).repeat(CLASSES)
+    return choosing_half, ~choosing_half
 
 
 def accuracies(generator: SheetGenerator, batch: Batch, seed: int) -> dict[str, Tensor]:
@@ -76,8 +76,11 @@ def accuracies(generator: SheetGenerator, batch: Batch, seed: int) -> dict[str, 
         unlabelled = torch.stack([disagreement(sample[:, choosing]) for sample in logits])
         by_labels = {}
         for labels in LABELS:
-            few = first(choosing, labels)
-            surprise = [_surprise(sample[:, few], batch.labels[:, few]) for sample in logits]
+            labelled_rows = first(choosing, labels)
+            surprise = [
+                _surprise(sample[:, labelled_rows], batch.labels[:, labelled_rows])
+                for sample in logits
+            ]
             best = torch.stack(surprise).argmin(dim=0)
             by_labels[f"chosen by {labels} labels"] = shares[best, torch.arange(count)]
         return {
@@ -144,7 +147,7 @@ def judged(
     worth = {name: difference(figures[a], figures[b]) for name, (a, b) in pairs.items()}
     worth["flow over Gaussian"] = (gain, error)
     with torch.inference_mode():
-        whole = model.posterior(zoo)[0].std(dim=0).square().sum().sqrt()
+        zoo_spread = model.posterior(zoo)[0].std(dim=0).square().sum().sqrt()
     card: dict[str, Any] = {
         "machines": len(batch.machines),
         "prior": generator.prior,
@@ -154,7 +157,7 @@ def judged(
             for prior, values in by_prior.items()
         },
         "worth": {name: {"gain": a, "error": b} for name, (a, b) in worth.items()},
-        "spread": float(figures["spread"].mean() / whole),
+        "spread": float(figures["spread"].mean() / zoo_spread),
     }
     listed = checks(card)
     card["checks"] = [check.document() for check in listed]

@@ -53,8 +53,13 @@ def condition(sheets: Tensor) -> Tensor:
     """``[m, CONDITION]`` of stated figures ``[m, 7]``."""
     lines = simulation.lines(sheets).log()
     rate, count, element, pitch, load = sheets[:, 1], sheets[:, 2], *sheets[:, 3:5].mT, sheets[:, 6]
-    others = [(rate / 13e3).log() * 2, count / 4 - 3, (element / pitch - 0.22) * 12, 3 * load - 1.5]
-    return torch.cat([lines - 2, torch.stack(others, dim=1), lines[:, :1] ** 2 - 1], dim=1)
+    plain_features = [
+        (rate / 13e3).log() * 2,
+        count / 4 - 3,
+        (element / pitch - 0.22) * 12,
+        3 * load - 1.5,
+    ]
+    return torch.cat([lines - 2, torch.stack(plain_features, dim=1), lines[:, :1] ** 2 - 1], dim=1)
 
 
 def templates(sheets: Tensor) -> Tensor:
@@ -69,8 +74,8 @@ def templates(sheets: Tensor) -> Tensor:
     at = lines[..., None] + 2 * main[..., None] * order  # [m, lines, harmonics]
     width = (torch.tensor(_WIDTHS) ** 2 + (_SHIFT * at[..., None]) ** 2).sqrt()
     bins = torch.arange(HALF_BINS)
-    away = (bins - at[..., None, None]) / width[..., None]
-    bumps = torch.exp(-0.5 * away.square()) / width[..., None]
+    distance = (bins - at[..., None, None]) / width[..., None]
+    bumps = torch.exp(-0.5 * distance.square()) / width[..., None]
     return torch.where(bumps > 1e-4, bumps, 0).flatten(1, 3)
 
 
@@ -127,10 +132,15 @@ class SheetDecoder(nn.Module):
         factors = self.factors(torch.cat([condition(sheets), latents], dim=1))
         mixture = self.mixture(factors).unflatten(2, (len(BANDS), TEMPLATES))
         over_lines = torch.einsum("mhbt,mtf->mhbf", mixture, templates(sheets)).flatten(2)
-        first = self.first + torch.cat([over_lines, self.coarse(factors)], dim=2)
+        first_layer = self.first + torch.cat([over_lines, self.coarse(factors)], dim=2)
         first_bias, second_bias, head_bias = self.biases(factors).split(self.split, dim=1)
         return Weights(
-            first, first_bias, self.second(factors), second_bias, self.head(factors), head_bias
+            first_layer,
+            first_bias,
+            self.second(factors),
+            second_bias,
+            self.head(factors),
+            head_bias,
         )
 
 
@@ -180,8 +190,8 @@ class SheetModel(nn.Module):
 
     def posterior(self, machines: simulation.Machines) -> tuple[Tensor, Tensor]:
         """Mean and log deviation of the latents of machines whose hidden figures are known."""
-        told = torch.cat([condition(machines.sheets), machines.hidden], dim=1)
-        mean, log_deviation = self.encoder(told).chunk(2, dim=1)
+        sheet_and_latent = torch.cat([condition(machines.sheets), machines.hidden], dim=1)
+        mean, log_deviation = self.encoder(sheet_and_latent).chunk(2, dim=1)
         return mean, log_deviation.clamp(-5, 1)
 
     def denoised(self, noisy: Tensor, time: Tensor, sheets: Tensor) -> Tensor:
