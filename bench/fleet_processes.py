@@ -32,7 +32,6 @@ from wg_core.fleet.node import run_node
 from wg_core.site.home import ClientHome
 from wg_server.campaigns.packaging import ReleasePools
 from wg_server.campaigns.release import Recipient
-from wg_server.generator.versions import Recipe
 from wg_server.operation.serve import serve, signals
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
@@ -127,12 +126,12 @@ def be_server(home: ServerHome, beside: int = 0) -> None:
 
 
 def make_base(
-    home: ServerHome, pools: ReleasePools, own: Recipient, request_id: str, recipe: Recipe
+    home: ServerHome, pools: ReleasePools, own: Recipient, request_id: str, generator: str
 ) -> bytes:
     """A package of the public base alone, in a process with torch, as the real maker's."""
     import wg_server.generator.weights.head_generation  # noqa: F401
 
-    return base_package(home, pools, own, request_id, recipe)
+    return base_package(home, pools, own, request_id, generator)
 
 
 def be_nodes(homes: Sequence[ClientHome]) -> None:

@@ -56,7 +56,6 @@ from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import Recipient
 from wg_server.fleet.enrolment import make_token
 from wg_server.generator import versions
-from wg_server.generator.versions import Recipe
 from wg_server.operation.initialise import free_ports, initialise
 from wg_server.operation.serve import serve
 from wg_server.site.home import ServerConfig, ServerHome
@@ -91,7 +90,7 @@ def make_home(root: Path, *, message_seconds: int = 600, name: str = "central") 
 
 
 def base_package(
-    home: ServerHome, pools: ReleasePools, own: Recipient, request_id: str, recipe: Recipe
+    home: ServerHome, pools: ReleasePools, own: Recipient, request_id: str, generator: str
 ) -> bytes:
     """A signed package that offers one candidate, the public base."""
     dimension = 64 if own.release is None else own.release.manifest.schema.dimension
@@ -357,12 +356,11 @@ def start_campaign(
     seconds: float = 3600.0,
     grace_seconds: float = 600.0,
 ) -> Campaign:
-    recipe = versions.ready(home)
+    version = versions.ready(home)
     with Store.open(home) as store:
         return CampaignQueue(store.engine).add(
             sites,
-            generator=recipe.generator,
-            architecture=recipe.architecture,
+            generator=version.id,
             epsilon=epsilon,
             delta="1e-5",
             purpose="test",

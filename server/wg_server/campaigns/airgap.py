@@ -35,7 +35,6 @@ def generate_from_file(
     out: Path,
     *,
     make_package: MakePackage = packaging.make_package,
-    architecture: str = "",
 ) -> Made:
     """Verify and keep the release in ``source``, and write a package for its site to ``out``.
 
@@ -46,7 +45,7 @@ def generate_from_file(
         VerificationError: It does not hold, or is in quarantine; or the generator is damaged.
         WitnessRefused: The site's ledger contradicts what was seen of it before.
     """
-    recipe = versions.ready(home, architecture)  # before the release is taken in
+    version = versions.ready(home)  # before the release is taken in
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
     with Store.open(home) as store:
         witness = Witness.of(home, store)
@@ -55,7 +54,7 @@ def generate_from_file(
         checkpoint = witness.attest(store.site(stored.site))
         request_id = secrets.token_hex(16)
         plant, pools = intake.open_recipient(stored), StoredPools(home, store)
-        package = make_package(home, pools, plant, request_id, recipe)
+        package = make_package(home, pools, plant, request_id, version.id)
     # Without the checkpoint the plant could not know that it was cosigned.
     package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)

@@ -24,7 +24,7 @@ from wg_server.campaigns.release import Recipient
 from wg_server.generator import versions
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.pooling import NOTHING_POOLED, PooledReleases
-from wg_server.generator.versions import Recipe, Version
+from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ class ReleasePools(Protocol):
         """
 
 
-MakePackage = Callable[[ServerHome, ReleasePools, Recipient, str, Recipe], bytes]
+MakePackage = Callable[[ServerHome, ReleasePools, Recipient, str, str], bytes]
 """Makes the signed bytes of a ``.wgw`` for a plant: as ``make_package``."""
 
 
 def make_package(
-    home: ServerHome, pools: ReleasePools, plant: Recipient, request_id: str, recipe: Recipe
+    home: ServerHome, pools: ReleasePools, plant: Recipient, request_id: str, identity: str
 ) -> bytes:
     """Generate candidates for a plant and pack them, signed.
 
@@ -62,15 +62,14 @@ def make_package(
 
     Args:
         request_id: Logical id of the delivery; the seed of samples.
-        recipe: Which generator makes weights of which architecture.
+        identity: Of the generator's version.
 
     Raises:
-        ConfigError: The generator is not there, or does not make this architecture.
+        ConfigError: The generator is not there.
         DecodeError: It cannot be read.
         VerificationError: It is damaged.
     """
-    version = versions.read(home, recipe.generator)
-    version.require(recipe.architecture)
+    version = versions.read(home, identity)
     networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
     if networks is not None:
         architecture, released = catalogue.SPECTRUM_LINES, NOTHING_POOLED

@@ -17,7 +17,6 @@ from wg_server.campaigns import intake
 from wg_server.campaigns.isolation import isolated
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.pools import StoredPools
-from wg_server.campaigns.starting import recipe_of
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, Task
 from wg_server.store.queue import CampaignQueue
@@ -129,8 +128,9 @@ class Packer:
         stored = self._store.release(task.release_id)
         intake.check_used(stored)
         plant = intake.open_recipient(stored)
-        recipe = recipe_of(campaign)
-        data = self._make_package(self._home, self._pools, plant, task.delivery_id, recipe)
+        data = self._make_package(
+            self._home, self._pools, plant, task.delivery_id, campaign.generator
+        )
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return canonical.sha256_hex(data)

@@ -207,5 +207,5 @@ _DO = {
     fleet.APP_MISMATCH: "do update",
     fleet.MALFORMED: "do update",
     fleet.TYPE_DENIED: "do type",
-    fleet.TOO_LARGE: "do too large",
+    fleet.TOO_LARGE: "do update",
 }

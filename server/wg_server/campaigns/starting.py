@@ -8,7 +8,6 @@ from wg_core import numbers
 from wg_core.errors import ConfigError, WgError
 from wg_core.wire import protocol
 from wg_server.generator import versions
-from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, new_id
@@ -67,8 +66,8 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
     """Queue a campaign; its packages are made with the generator that is installed now.
 
     Raises:
-        ConfigError: A site is not enrolled, there is no encoder yet, or no generator is installed
-            that makes what ``server.yaml`` asks for.
+        ConfigError: A site is not enrolled, there is no encoder yet, or no generator is
+            installed.
         DecodeError: The generator's model card cannot be read.
         VerificationError: The generator is damaged.
     """
@@ -78,7 +77,7 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
         raise ConfigError(
             f"campaign: no site is enrolled yet; run 'wg-server enroll --home {home.root} SITE'"
         )
-    recipe = versions.ready(home)
+    version = versions.ready(home)
     return CampaignQueue(store.engine).add(
         order.sites or enrolled,
         epsilon=order.epsilon,
@@ -90,14 +89,8 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
         min_sites=order.min_sites,
         grace_seconds=order.grace_seconds,
         campaign_id=order.id,
-        generator=recipe.generator,
-        architecture=recipe.architecture,
+        generator=version.id,
     )
-
-
-def recipe_of(campaign: Campaign) -> Recipe:
-    """What a campaign began with."""
-    return Recipe(generator=campaign.generator, architecture=campaign.architecture)
 
 
 def retry(home: ServerHome, store: Store, campaign_id: str, site: str) -> Campaign:
@@ -113,11 +106,8 @@ def retry(home: ServerHome, store: Store, campaign_id: str, site: str) -> Campai
     """
     queue = CampaignQueue(store.engine)
     campaign = queue.show(campaign_id)
-    recipe = recipe_of(campaign)
     try:
-        versions.check(home, recipe)
+        version = versions.check(home, campaign.generator)
     except WgError:
-        recipe = versions.ready(home)
-    return queue.retry(
-        campaign_id, site, generator=recipe.generator, architecture=recipe.architecture
-    )
+        version = versions.ready(home)
+    return queue.retry(campaign_id, site, generator=version.id)

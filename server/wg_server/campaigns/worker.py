@@ -22,7 +22,6 @@ from wg_server.campaigns.exchange import Ask, Exchange
 from wg_server.campaigns.packaging import PACKAGE_LIFE, MakePackage
 from wg_server.campaigns.packer import Packer
 from wg_server.campaigns.phases import collecting, delivering
-from wg_server.campaigns.starting import recipe_of
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.witness import Witness
 from wg_server.generator import versions
@@ -227,7 +226,7 @@ class CampaignWorker:
             if campaign.state != "running":
                 return None
             if campaign.generator:
-                versions.check(self._home, recipe_of(campaign))
+                versions.check(self._home, campaign.generator)
             if not self._tidy_up(campaign, sites):
                 return campaign
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from wg_common import catalogue
 from wg_core import cli
 from wg_core.options import out_option
 from wg_core.wire import canonical
@@ -25,21 +24,15 @@ _statistics_option = click.option(
 @home_option
 @_statistics_option
 @out_option("The .wgw file to write.")
-@click.option(
-    "--architecture",
-    type=click.Choice(list(catalogue.architectures())),
-    help="Of the weights, for the home's kind of records. What server.yaml says if not given.",
-)
 @cli.json_option
 def generate(
     home: ServerHome,
     source: Path,
     out: Path,
-    architecture: str | None,
     as_json: bool,
 ) -> None:
     """Make a weights package from a statistics file, without a network."""
-    delivery = airgap.generate_from_file(home, source, out, architecture=architecture or "")
+    delivery = airgap.generate_from_file(home, source, out)
     summary = f"{out}: {delivery.bytes} bytes for {delivery.site}"
     then = f"next: carry {out} to the plant, and there: wg-client apply --home HOME {out.name}"
     cli.answer(as_json, canonical.to_builtins(delivery), summary, then)

@@ -45,19 +45,6 @@ _SHEETS = "sheets.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What the packages of a campaign are made with.
-
-    Attributes:
-        generator: Id of a version.
-        architecture: Of the weights, a name of ``wg_common.catalogue``.
-    """
-
-    generator: str
-    architecture: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Pointer:
     """Which versions are installed; an empty id: none.
 
@@ -142,14 +129,6 @@ class Version:
                     f"{path}: not the package that its model card names; restore it from a backup,"
                     " or use another generator"
                 )
-
-    def require(self, architecture: str) -> None:
-        """Check that it makes weights of an architecture; ``ConfigError`` if it does not."""
-        if architecture not in self.architectures:
-            raise ConfigError(
-                f"generator {self.id[:SHORT_ID]}: makes {', '.join(self.architectures)}, and not"
-                f" {architecture}"
-            )
 
 
 def write(
@@ -260,38 +239,29 @@ def installed(home: ServerHome) -> Version:
     )
 
 
-def ready(home: ServerHome, architecture: str = "") -> Recipe:
+def ready(home: ServerHome) -> Version:
     """What a campaign that begins now makes its packages with.
 
-    Args:
-        architecture: Of the weights; empty for what ``server.yaml`` says, or else a head.
-
     Raises:
-        ConfigError: No version is installed, or it does not make this architecture, or is for
-            another encoder than the home's.
+        ConfigError: No version is installed, or it is for another encoder than the home's.
         DecodeError: Its card cannot be read.
         VerificationError: It is damaged.
     """
     version = installed(home)
     _check_encoder(home, version)
-    package_architecture = (
-        architecture or home.config().architecture or version.summary.architecture
-    )
-    recipe = Recipe(generator=version.id, architecture=package_architecture)
-    check(home, recipe)
-    return recipe
+    version.verify()
+    return version
 
 
-def check(home: ServerHome, recipe: Recipe) -> Version:
-    """The version of a recipe, if packages can be made with it.
+def check(home: ServerHome, identity: str) -> Version:
+    """A version by its id, if packages can be made with it.
 
     Raises:
-        ConfigError: It is not there, or does not make this architecture.
+        ConfigError: It is not there.
         DecodeError: Its card cannot be read.
         VerificationError: It is damaged.
     """
-    version = read(home, recipe.generator)
-    version.require(recipe.architecture)
+    version = read(home, identity)
     version.verify()
     return version
 

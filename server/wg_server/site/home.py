@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from wg_common import catalogue
 from wg_core import atomic, settings
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
@@ -63,8 +62,6 @@ class ServerConfig:
         database: SQLAlchemy URL; a SQLite file in the home folder when empty.
         message_seconds: Life of one message to a node. A node that died after pulling it gets it
             again when it comes back; this is for one that lives and never answers.
-        architecture: Of the weights that campaigns deliver: a name of ``wg_common.catalogue``;
-            heads when empty.
         witnesses: Witnesses of plants' ledgers beside this server.
         witness_quorum: How many of all, this server counted as one, must have cosigned the ledger
             of a release that is taken in. One: nothing is asked of the others.
@@ -80,15 +77,12 @@ class ServerConfig:
     console_url: str = ""
     database: str = ""
     message_seconds: int = 600
-    architecture: str = ""
     witnesses: tuple[WitnessPolicy, ...] = ()
     witness_quorum: int = 1
 
     def __post_init__(self) -> None:
         if len({policy.key for policy in self.witnesses}) != len(self.witnesses):
             raise ConfigError("witnesses: a key stands there twice")
-        if self.architecture:
-            catalogue.known(self.architecture)
         if not 1 <= self.witness_quorum <= 1 + len(self.witnesses):
             raise ConfigError(
                 f"witness_quorum: {self.witness_quorum}, expected 1 to {1 + len(self.witnesses)}"

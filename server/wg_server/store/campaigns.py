@@ -109,7 +109,6 @@ class Campaign:
         reason: Why it failed, if it did.
         finished: When it ended.
         generator: Id of the version that its packages are made with, whatever is installed since.
-        architecture: Of the weights in its packages.
         tasks: One for each site.
     """
 
@@ -129,7 +128,6 @@ class Campaign:
     reason: str
     finished: float | None
     generator: str = ""
-    architecture: str = ""
     tasks: tuple[Task, ...]
 
     @property

@@ -60,7 +60,6 @@ class CampaignQueue:
         grace_seconds: float = GRACE_SECONDS,
         campaign_id: str = "",
         generator: str = "",
-        architecture: str = "",
         now: float | None = None,
     ) -> Campaign:
         """Queue a campaign; the arguments are as of ``Campaign``, its id is new if none is given.
@@ -92,7 +91,6 @@ class CampaignQueue:
                     min_sites=min_sites,
                     grace_seconds=grace_seconds,
                     generator=generator,
-                    architecture=architecture,
                 )
             )
             connection.execute(
@@ -244,7 +242,6 @@ class CampaignQueue:
         site: str,
         *,
         generator: str = "",
-        architecture: str = "",
         now: float | None = None,
     ) -> Campaign:
         """Try one site again whose part ended without a package, also after the campaign ended.
@@ -285,7 +282,7 @@ class CampaignQueue:
             )
             values: dict[str, object] = {}
             if generator:
-                values |= {"generator": generator, "architecture": architecture}
+                values["generator"] = generator
             if campaign.state not in OPEN_CAMPAIGNS:
                 values |= {"state": "running", "reason": "", "finished": None}
                 values["started"] = campaign.started or now

@@ -176,7 +176,6 @@ campaign = Table(
     Column("reason", Text, nullable=False, default=""),
     Column("finished", Float),
     Column("generator", String(64), nullable=False, default=""),
-    Column("architecture", String(64), nullable=False, default=""),
 )
 
 task = Table(

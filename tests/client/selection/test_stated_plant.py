@@ -23,7 +23,7 @@ from wg_server.campaigns import packaging, stated
 from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import Recipient
 from wg_server.generator import versions
-from wg_server.generator.versions import Recipe, Version
+from wg_server.generator.versions import Version
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_card, sheet_generation
 from wg_server.generator.weights.sheet_networks import SheetModel, Sizes
@@ -89,10 +89,9 @@ def test_networks_for_a_stated_machine_are_kept_without_a_label(
     plant, home = _machine_plant(make_plant, window_encoder), ServerHome(tmp_path / "server")
     version = _version(home, sheets)
     signing.save(home.signing_key, plant.server_key)
-    recipe = Recipe(generator=version.id, architecture="window-head")
     with Store(open_engine(f"sqlite:///{tmp_path}/store")) as store:
         package = packaging.make_package(
-            home, StoredPools(home, store), _recipient(plant), "ab" * 16, recipe
+            home, StoredPools(home, store), _recipient(plant), "ab" * 16, version.id
         )
     manifest = take_package(plant.home, package).manifest
     assert (manifest.kept, manifest.architecture) == (GENERATED, "spectrum-lines")

@@ -22,7 +22,6 @@ from wg_core.wire.protocol import Delivery, Receipt, Refusal, StatisticsQuery
 from wg_server.campaigns import intake, worker
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.fleet.adapter import Reply
-from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
@@ -142,14 +141,14 @@ class Stage:
         pools: Any,
         own: Any,
         request_id: str,
-        recipe: Recipe,
+        generator: str,
     ) -> bytes:
         self.before_package(own.site)
         store = pools.store
         ids = store.newest_ids(encoder="e", apart_from=own.site)
         names = tuple(sorted(store.release(release_id).site for release_id in ids))
         self.packages.append((own.site, request_id, names))
-        self.generators.append(recipe.generator)
+        self.generators.append(generator)
         return b"package"
 
     @contextlib.contextmanager

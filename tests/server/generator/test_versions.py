@@ -14,7 +14,6 @@ from wg_core.wire import canonical
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
 from wg_server.generator.checks import Check, read_checks
-from wg_server.generator.versions import Recipe
 from wg_server.site.home import ServerHome
 
 
@@ -49,7 +48,7 @@ def test_a_campaign_needs_an_installed_generator_and_the_message_says_how(
         versions.ready(home)
     assert f"wg-server generator --home {home.root} --use {made.id[:16]}" in str(refused.value)
     versions.use(home, made)
-    assert versions.ready(home) == Recipe(generator=made.id, architecture="lite0-head")
+    assert versions.ready(home) == made
 
 
 def test_what_a_card_says_of_itself_does_not_count(home: ServerHome) -> None:
@@ -97,14 +96,14 @@ def test_a_disk_that_fills_up_leaves_what_was_installed(
     with pytest.raises(StorageError):
         install(home, b"after")
     assert len(writes) == step
-    assert versions.ready(home).generator == before.id
+    assert versions.ready(home).id == before.id
 
 
 def test_a_package_that_was_changed_makes_nothing(home: ServerHome) -> None:
     made = install(home, b"heads")
-    recipe = versions.ready(home)
+    assert versions.ready(home) == made
     made.heads.write_bytes(b"changed")
-    for attempt in (versions.ready, lambda where: versions.check(where, recipe)):
+    for attempt in (versions.ready, lambda where: versions.check(where, made.id)):
         with pytest.raises(VerificationError, match="not the package that its model card names"):
             attempt(home)
     made.heads.unlink()
@@ -154,13 +153,7 @@ def test_a_generator_for_another_encoder_is_not_installed(home: ServerHome) -> N
         with pytest.raises(ConfigError, match="for another encoder"):
             attempt(home)
     # What began with it goes on: its sites were asked with the encoder of before.
-    assert versions.check(home, Recipe(generator=made.id, architecture="lite0-head")) == made
-
-
-def test_an_architecture_that_is_not_made_is_named(home: ServerHome) -> None:
-    install(home)
-    with pytest.raises(ConfigError, match="makes lite0-head, and not cnn-m"):
-        versions.ready(home, "cnn-m")
+    assert versions.check(home, made.id) == made
 
 
 def test_a_damaged_pointer_is_told_and_can_be_written_anew(home: ServerHome) -> None:
@@ -169,7 +162,7 @@ def test_a_damaged_pointer_is_told_and_can_be_written_anew(home: ServerHome) -> 
     with pytest.raises(DecodeError):
         versions.ready(home)
     versions.use(home, made)
-    assert versions.ready(home).generator == made.id
+    assert versions.ready(home) == made
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_generators_come_back_with_which_is_installed(home: ServerHome, tmp_path
     other = ServerHome(tmp_path / "new")
     backup.restore(tmp_path / "b", other, KEY, ACTOR)
     assert versions.pointer(other) == versions.Pointer(version=now.id, before=before.id)
-    assert versions.ready(other).generator == now.id
+    assert versions.ready(other).id == now.id
     assert {version.id for version in versions.present(other)} == {before.id, now.id}
     for version in versions.present(other):
         version.verify()

@@ -27,7 +27,6 @@ def upgrade() -> None:  # long: one call for each table
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("finished", sa.Float),
         sa.Column("generator", sa.String(64), nullable=False),
-        sa.Column("architecture", sa.String(64), nullable=False),
     )
     op.create_table(
         "evidence",
