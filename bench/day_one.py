@@ -8,10 +8,9 @@ machines.
 
 import argparse
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -29,11 +28,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from wg_common.nets import spectrum_lines
-from wg_server.generator.training import loop
-from wg_server.generator.training.objective import Evaluation
-from wg_server.generator.training.plan import TrainingPlan
 from wg_server.generator.weights import bearing_simulation as simulation
-from wg_server.generator.weights import sheet_card
+from wg_server.generator.weights import sheet_card, training
 from wg_server.generator.weights.sheet_generation import SAMPLES, SheetGenerator
 from wg_server.generator.weights.sheet_networks import (
     CLASSES,
@@ -42,7 +38,8 @@ from wg_server.generator.weights.sheet_networks import (
     Weights,
     run,
 )
-from wg_server.generator.weights.sheet_training import Batch, SheetObjective, draw
+from wg_server.generator.weights.sheet_training import Batch, Draws, SheetObjective, draw
+from wg_server.generator.weights.training import Evaluation, Schedule
 
 ZOO, JUDGED, WINDOWS = 400, 100, 24
 PENALTIES = (0.003, 0.03, 0.3)
@@ -59,20 +56,14 @@ class Everything(nn.Module):
 class Objective:
     """The generator's objective, and the baselines' on the same windows."""
 
-    keeps_initial = False
-
     def __init__(self, generator: SheetObjective) -> None:
         self._generator, self.model = generator, Everything(generator.model)
 
-    def batches(self, steps: range) -> Generator[tuple[int, Batch], None, None]:
+    def loss(self, step: int) -> Tensor:
         """See the training's ``Objective``."""
-        return self._generator.batches(steps)
-
-    def loss(self, batch: tuple[int, Batch], step: int) -> Tensor:
-        """See the training's ``Objective``."""
-        inputs, sheets = batch[1].inputs, batch[1].machines.sheets
-        labels = batch[1].labels.flatten()
-        total = self._generator.loss(batch, step)
+        batch = self._generator.batch(step)
+        inputs, sheets, labels = batch.inputs, batch.machines.sheets, batch.labels.flatten()
+        total = self._generator.loss_of(batch, step)
         for baseline in (self.model.film, self.model.analyst):
             logits = baseline(inputs, sheets).flatten(0, 1)
             total = total + F.cross_entropy(logits, labels, label_smoothing=0.05)
@@ -431,11 +422,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     seed = options.seed
-    objective = Objective(SheetObjective(Sizes(), machines=16, windows=4, judged=60, seed=seed))
-    plan = TrainingPlan(steps=options.steps, learning_rate=2e-3, weight_decay=0.01, patience=99)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "checkpoint"
-        state = loop.train(objective, plan, path, "day one", report)
+    objective = Objective(SheetObjective(Sizes(), Draws(), seed))
+    state = training.train(objective, Schedule(steps=options.steps), report)
     everything = objective.model
     zoo = simulation.Workshop(seed + 100).machines(4000)
     choosing, judged = (
@@ -449,7 +437,7 @@ def main() -> None:
         everything, generator, real_machines(options.datasets / "cwru_de/data.npz"), seed
     )
     lines = [
-        f"Seed {seed}, {state.step} steps of 16 machines, {state.seconds:.0f} s. Latents are"
+        f"Seed {seed}, {state.steps} steps of 16 machines, {state.seconds:.0f} s. Latents are"
         f" sampled by: {generator.prior}. Spread of samples over the zoo's: {card['spread']:.2f}.",
         "",
         *table(rows, real, card["best fixed"]),

@@ -47,7 +47,6 @@ class Stream(StrEnum):
     # Of a zoo task: (seed, family, site, number).
     RECORDS = "task.records"
     CAMERA = "task.camera"
-    HEAD_HELD_OUT = "task.head-held-out"
     ENCODER_RECORDS = "task.encoder-records"
     BASE_RECORDS = "task.base-records"
     NETWORK = "task.network"
@@ -91,7 +90,6 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.FAMILY_HEAD: 6,
     Stream.RECORDS: 4,
     Stream.CAMERA: 6,
-    Stream.HEAD_HELD_OUT: 7,
     Stream.ENCODER_RECORDS: 8,
     Stream.BASE_RECORDS: 9,
     Stream.NETWORK: 10,

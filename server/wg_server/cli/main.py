@@ -23,7 +23,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("operation", "Serve the fleet: listeners and campaign worker."),
     "sites": ("sites", "List the sites."),
     "train": ("train", "Train the generator on the zoo."),
-    "zoo": ("zoo", "Public tasks and their trained weights."),
+    "zoo": ("zoo", "Public tasks that the generator learns from."),
 }
 """By command: the module that it is in, and its line in the list."""
 

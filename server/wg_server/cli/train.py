@@ -15,7 +15,6 @@ from wg_server.generator.evaluation import ablation
 from wg_server.generator.plan import read_plan
 from wg_server.generator.weights import sheet_card
 from wg_server.site.home import ServerHome
-from wg_server.site.progress import Noted
 from wg_server.store.operators import recorded
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
@@ -33,10 +32,8 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     """
     training_plan = read_plan(plan)
     home.config()  # a home without one fails now, and not at the end
-    steps = training_plan.all_steps
-    noted = Noted(home.training_progress, "train", steps)
-    with cli.progress("train", steps) as bar, noted:
-        card = pipeline.train(home, training_plan, progress=noted.wrap(bar.update))
+    with cli.progress("train", training_plan.all_steps) as bar:
+        card = pipeline.train(home, training_plan, progress=bar.update)
     passes, pruned = _take_over(home, card["version"])
     short = card["version"][: versions.SHORT_ID]
     lines = [f"generator {card['version']}", *_table(card)]

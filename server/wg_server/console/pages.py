@@ -4,10 +4,8 @@ import datetime
 import shutil
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +22,10 @@ from wg_server.generator.checks import read_checks
 from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.scores import ALONE, COMPLETED
 from wg_server.generator.versions import Pointer
-from wg_server.site import progress
-from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
 from wg_server.store import operators, quarantine
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
-from wg_server.zoo.store import Zoo
 
 
 def overview(visit: Visit) -> Response:
@@ -132,16 +127,8 @@ def new_campaign(visit: Visit) -> Response:
 
 
 def generator(visit: Visit) -> Response:
-    """Cards of the generators, the zoo, and the work at them."""
-    home, now = visit.source.home, time.time()
-    work = [progress.read(path) for path in (home.training_progress, home.zoo_progress)]
-    return visit.render(
-        "generator",
-        versions=_versions(visit),
-        zoo=_zoo(home),
-        work=[activity for activity in work if activity is not None and activity.state != "done"],
-        runs=lambda activity: activity.runs(now),
-    )
+    """Cards of the generators."""
+    return visit.render("generator", versions=_versions(visit))
 
 
 def audit(visit: Visit) -> Response:
@@ -213,44 +200,6 @@ def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
     except (WgError, ValueError, KeyError, TypeError, AttributeError):
         context |= {"card": None, "checks": [], "scenarios": [], "ablation": [], "passes": False}
     return context
-
-
-def _zoo(home: ServerHome) -> Mapping[str, Any] | None:
-    """What a page shows of the zoo; None: there is none."""
-    if not home.encoder.is_file():
-        return None
-    folder = home.zoo / "entries"
-    changed = folder.stat().st_mtime_ns if folder.is_dir() else 0
-    return _zoo_of(home, home.encoder_id(), changed)
-
-
-@lru_cache(1)
-def _zoo_of(home: ServerHome, encoder: str, changed: int) -> Mapping[str, Any]:
-    """Counts of the zoo; its entries are read again when there is another one."""
-    entries: Counter[str] = Counter()
-    records: Counter[str] = Counter()
-    accuracy: dict[str, list[float]] = {}
-    licences: dict[str, set[str]] = {}
-    for entry in Zoo(home.zoo).entries(encoder):
-        entries[entry.family] += 1
-        records[entry.family] += entry.records
-        accuracy.setdefault(entry.family, []).append(float(entry.accuracy))
-        licences.setdefault(entry.family, set()).add(entry.licence)
-    families = [
-        {
-            "name": name,
-            "entries": entries[name],
-            "records": records[name],
-            "accuracy": sum(accuracy[name]) / entries[name],
-            "licence": ", ".join(sorted(licences[name])),
-        }
-        for name in sorted(entries)
-    ]
-    return {
-        "entries": sum(entries.values()),
-        "records": sum(records.values()),
-        "families": families,
-    }
 
 
 def _link_of(action: str, subject: str) -> str:

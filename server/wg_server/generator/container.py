@@ -1,4 +1,4 @@
-"""Files of tensors with a JSON document in the header: generator packages and checkpoints.
+"""Generator packages: tensors, with a JSON document in the header.
 
 One safetensors file each; the document is canonical JSON under one key of the metadata.
 """

@@ -4,7 +4,7 @@
 2. They are packed with the heads and networks of the operator's families, and measured on plants of
    the families left out: the model card.
 3. Where the plan has them, networks from data sheets are trained on simulated machines
-   (``weights.sheet_pipeline``), packed and measured likewise.
+   (``weights.sheet_training``), packed and measured likewise.
 
 Packages are written at the end, as one new version (``versions``). Nothing is installed here.
 """
@@ -13,21 +13,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.family_network import FamilyNetwork
+from wg_common.streams import Stream
 from wg_core.wire import canonical
 from wg_server.generator import versions
 from wg_server.generator.evaluation import ablation, head_card
 from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.plan import STEPS, GeneratorPlan
 from wg_server.generator.simulation.data import TrainingData, load_tasks, prepare
-from wg_server.generator.weights import sheet_pipeline
+from wg_server.generator.weights import sheet_card, sheet_generation, sheet_training, training
 from wg_server.generator.weights.head_package import Parts, pack
+from wg_server.generator.weights.sheet_networks import Sizes
+from wg_server.generator.weights.sheet_training import Draws, SheetObjective
+from wg_server.generator.weights.training import Schedule
 from wg_server.site.home import ServerHome
 from wg_server.zoo import family_heads
 from wg_server.zoo import networks as zoo_networks
@@ -37,19 +41,26 @@ from wg_server.zoo.workers import threads
 Progress = Callable[[int, str], None]  # Called with steps done and a few words
 
 
-def train(home: ServerHome, plan: GeneratorPlan, *, progress: Progress) -> dict[str, Any]:
+def train(
+    home: ServerHome,
+    plan: GeneratorPlan,
+    *,
+    progress: Progress,
+    draws: Draws = Draws(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
     """Make a generator of the home's zoo, write it as a new version, and return its model card.
 
     Beside the card the result has ``version``, the id of what was written.
 
     Args:
         progress: Called with ``plan.all_steps`` done and a few words.
+        draws: What networks from data sheets are trained and measured on.
 
     Raises:
         ConfigError: There is no zoo, or too small a one.
     """
     with threads(1):
-        return _Pipeline(home, plan, progress).run()
+        return _Pipeline(home, plan, progress, draws).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,7 @@ class _Pipeline:
     home: ServerHome
     plan: GeneratorPlan
     progress: Progress
+    draws: Draws
 
     def run(self) -> dict[str, Any]:
         """Make the generator and write it; its card, and the version's id."""
@@ -75,19 +87,33 @@ class _Pipeline:
         )
         card, packed = self._heads(data, modality(encoders.read_modality(encoder)).head)
         sheets = None
-        if self.plan.machines is not None:
-            path, seed = self.home.sheets_checkpoint, self.plan.seed
-            sheets, card["sheets"] = sheet_pipeline.make(
-                self.plan.machines, seed, path, self._later_progress
-            )
+        if self.plan.machine_steps:
+            sheets, card["sheets"] = self._sheets()
         self.progress(self.plan.all_steps, "writing the generator")
         version = versions.write(self.home, card, packed, sheets)
-        self.home.sheets_checkpoint.unlink(missing_ok=True)
         return {**version.card, "version": version.id}
 
     def _later_progress(self, done: int, words: str) -> None:
         """What comes after what is made of the zoo."""
         self.progress(STEPS + done, words)
+
+    def _sheets(self) -> tuple[bytes, dict[str, Any]]:
+        """Train, measure and pack networks from data sheets; the package, and its card."""
+        seed, draws = self.plan.seed, self.draws
+        objective = SheetObjective(Sizes(), draws, seed)
+        schedule = Schedule(steps=self.plan.machine_steps)
+        state = training.train(objective, schedule, self._later_progress)
+        self._later_progress(schedule.steps, "writing the card of data sheets")
+        zoo = sheet_training.workshop(seed, Stream.SHEET_ZOO).machines(draws.zoo)
+        workshop = sheet_training.workshop(seed, Stream.SHEET_TEST)
+        test = sheet_training.draw(workshop, draws.test, draws.test_windows)
+        generator, card = sheet_card.judged(objective.model, zoo, test, seed)
+        packed = sheet_generation.pack(generator)
+        return packed, {
+            "generator": canonical.sha256_hex(packed),
+            "training": asdict(state),
+            **card,
+        }
 
     def _heads(self, data: TrainingData, architecture: str) -> tuple[dict[str, Any], bytes]:
         """Pack a generator; its card, and the package."""

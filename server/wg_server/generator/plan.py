@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_core import settings
-from wg_server.generator.weights.sheet_plan import SheetTraining
 from wg_server.zoo import plan as zoo_plan
 
 DEFAULT = "default"
@@ -18,22 +17,23 @@ class GeneratorPlan:
     Attributes:
         seed: Of the families that are left out, and of the plants of its model card.
         episodes: Plants in each scenario of the card.
-        machines: How networks from data sheets of rotating machines are trained; None: there are
-            none.
+        machine_steps: Training steps of networks from data sheets of rotating machines; 0: there
+            are none.
     """
 
     seed: int = 20240501
     episodes: int = 240
-    machines: SheetTraining | None = None
+    machine_steps: int = 0
 
     @property
     def all_steps(self) -> int:
         """Steps of progress: of what is made of the zoo, and of the training for machines."""
-        return STEPS + (self.machines.steps if self.machines else 0)
+        return STEPS + self.machine_steps
 
     def __post_init__(self) -> None:
         settings.check_range("seed", self.seed, 0, 1 << 62)
         settings.check_range("episodes", self.episodes, 2, 1_000_000)
+        settings.check_range("machine_steps", self.machine_steps, 0, 1_000_000)
 
 
 def read_plan(path: Path | None) -> GeneratorPlan:

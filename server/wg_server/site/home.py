@@ -155,9 +155,6 @@ class ServerHome:
     generator_versions = _Place("generator/versions")
     """Generators with their model cards, a folder each (``wg_server.generator.versions``)."""
     installed_generator = _Place("generator/installed.json")  # Which of them is in use
-    sheets_checkpoint = _Place("generator/sheets-checkpoint.safetensors")  # Of a training under way
-    training_progress = _Place("generator/progress.json")  # How far a training got
-    zoo_progress = _Place("zoo/progress.json")  # How far building the zoo got
     packages = _Place("packages")  # Weights packages, by request
 
     def package(self, delivery_id: str) -> Path:

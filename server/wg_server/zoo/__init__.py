@@ -1,1 +1,1 @@
-"""The zoo: public tasks, each with its features and trained weights, kept by content."""
+"""The zoo: public tasks, each with its features, kept by content."""

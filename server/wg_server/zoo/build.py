@@ -1,11 +1,10 @@
-"""Building the zoo: fit the encoder once, then render, encode and train each task.
+"""Building the zoo: fit the encoder once, then render or read each task, and encode it.
 
-Tasks are independent; they run wherever the executor is and are written here as they finish. What
+Tasks are independent; they run in worker processes and are written here as they finish. What
 is done is never done again, so a build that was interrupted goes on where it stopped.
 
 An entry's name depends on its task and the encoder, not on where it was made; the bytes of its
-object may differ in last digits between kinds of processors, and between a CPU and a graphics card.
-The encoder's own projection is always fitted on the CPU: its hash is its name.
+object may differ in last digits between kinds of processors.
 """
 
 from __future__ import annotations
@@ -31,10 +30,11 @@ from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
-from wg_server.zoo import bases, devices, executors, family_heads, heads, networks, sources, trunks
+from wg_server.zoo import bases, family_heads, networks, sources, trunks
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Encoded, Entry, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
+from wg_server.zoo.workers import Workers, opened
 
 log = logging.getLogger(__name__)
 
@@ -64,40 +64,36 @@ def build(
     *,
     workers: int,
     progress: Progress,
-    device: str = "cpu",
 ) -> Built:
     """Build all tasks of a plan that are not there yet.
 
     Args:
         home: The server's home; its zoo folder is made if needed.
         progress: Called with the number of finished ``steps`` and a few words.
-        device: What encodes: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         DataError: A source cannot be read.
-        ConfigError: The folder cannot be written, or there is no such device.
+        ConfigError: The folder cannot be written.
     """
     sources.check_present(plan)
     specs = tasks(plan)
-    device = devices.choose(device)
     zoo = Zoo(home.zoo)
-    with executors.opened(workers) as executor:
+    with opened(workers) as pool:
         progress(0, "fitting the encoder")
-        data = _encoder(home, plan, specs, executor)
+        data = _encoder(home, plan, specs, pool)
         encoder = canonical.sha256_hex(data)
         todo = [task for task in specs if not zoo.has(task.key(encoder))]
         present = len(specs) - len(todo)
-        progress(present, "rendering, encoding, training")
+        progress(present, "rendering and encoding")
         # Those of files may have many more records than rendered ones; the longest come first.
         todo.sort(key=lambda spec: -spec.per_class)
-        jobs = [(plan.architecture, device, spec) for spec in todo]
-        for number, (_, (packed, entry)) in enumerate(executor.run(_work, data, jobs), 1):
+        for number, (_, (packed, entry)) in enumerate(pool.run(_work, data, todo), 1):
             zoo.write(packed, entry)
             progress(present + number, entry.family)
-        stages = _beyond_tasks(zoo, plan, specs, device, data)
+        stages = _beyond_tasks(zoo, plan, specs, data)
         done = steps(plan) - sum(len(stage) for stage in stages)
         for stage in stages:
-            for words in _done(zoo, executor, data, stage):
+            for words in _done(zoo, pool, data, stage):
                 done += 1
                 progress(done, words)
     return Built(len(todo), present, encoder)
@@ -112,35 +108,25 @@ def steps(plan: ZooPlan) -> int:
     return len(specs) + len(_own_families(plan, specs)) + count
 
 
-def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
+def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
     """Render or read one task and encode it: an object's bytes, and its entry."""
     task = sources.load(spec)
     features = encoder.encode_batched(task.records)[:, : encoder.dimension]
-    labels, classes = task.labels, len(task.names)
-    rng = streams.rng(Stream.HEAD_HELD_OUT, spec.seed, spec.family, spec.site)
-    order = rng.permutation(len(labels))
-    held_out, train = order[: len(order) // 5], order[len(order) // 5 :]
-    weight, bias = heads.fit_head(features[train], labels[train], classes)
-    accuracy = heads.accuracy(weight, bias, features[held_out], labels[held_out])
-    data = pack(Encoded(features, labels))
+    data = pack(Encoded(features, task.labels))
     entry = Entry(
         key=spec.key(encoder.id),
         encoder=encoder.id,
-        architecture=architecture,
         task=spec,
         family=task.family,
         labels=task.names,
-        records=len(labels),
+        records=len(task.labels),
         licence=task.licence,
-        accuracy=f"{accuracy:.4f}",
         sha256=canonical.sha256_hex(data),
     )
     return data, entry
 
 
-def _encoder(
-    home: ServerHome, plan: ZooPlan, specs: Sequence[TaskSpec], executor: executors.Executor
-) -> bytes:
+def _encoder(home: ServerHome, plan: ZooPlan, specs: Sequence[TaskSpec], pool: Workers) -> bytes:
     """The home's encoder. One that is there is kept: plants hold it."""
     if home.encoder.is_file():
         data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
@@ -152,7 +138,7 @@ def _encoder(
                 " home with 'wg-server init'"
             )
         return data
-    data = fitted(plan, trunks.read(plan), specs, executor)
+    data = fitted(plan, trunks.read(plan), specs, pool)
     atomic.write_bytes(home.encoder, data)
     return data
 
@@ -161,10 +147,10 @@ def fitted(
     plan: ZooPlan,
     kinds: tuple[TrunkKind, ...],
     specs: Sequence[TaskSpec],
-    executor: executors.Executor,
+    pool: Workers,
 ) -> bytes:
     """The package of an encoder on these trunks."""
-    raw, groups, labels = public_records(plan, specs, executor, kinds[0])
+    raw, groups, labels = public_records(plan, specs, pool, kinds[0])
     return fit_encoder(
         raw,
         groups,
@@ -188,15 +174,15 @@ def use(home: ServerHome, plan: ZooPlan, *, workers: int) -> str:
     """
     specs = tasks(plan)
     kinds = trunks.read(plan)
-    with executors.opened(workers) as executor:
-        data = fitted(plan, kinds, specs, executor)
+    with opened(workers) as pool:
+        data = fitted(plan, kinds, specs, pool)
     shutil.rmtree(bases.base_path(home.zoo, "").parent, ignore_errors=True)
     atomic.write_bytes(home.encoder, data)
     return canonical.sha256_hex(data)
 
 
 def public_records(
-    plan: ZooPlan, specs: Sequence[TaskSpec], executor: executors.Executor, kind: TrunkKind
+    plan: ZooPlan, specs: Sequence[TaskSpec], pool: Workers, kind: TrunkKind
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """What an encoder is fitted on.
 
@@ -215,7 +201,7 @@ def public_records(
     parts = [chosen[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
     settings = kind.settings(pixels=plan.encoder.pixels)
     jobs = [(part, share, plan.modality, kind.choice(), settings) for part in parts]
-    done = dict(executor.run(_raw, kind.data, jobs))
+    done = dict(pool.run(_raw, kind.data, jobs))
     pairs = [pair for number in range(len(jobs)) for pair in done[number]]
     raw = np.concatenate([features for features, _ in pairs])
     groups = np.repeat(np.arange(count), [len(labels) for _, labels in pairs])
@@ -242,14 +228,14 @@ def _raw(
 
 
 def _beyond_tasks(
-    zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], device: str, data: bytes
+    zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], data: bytes
 ) -> list[list[_Job]]:
     """What stands on tasks and is not there yet, stage by stage; networks need bases.
 
     Bases and heads of families need nothing of each other, and there are few of either: they are
     made side by side.
     """
-    heads = _family_heads(zoo, plan, specs, device, data)
+    heads = _family_heads(zoo, plan, specs, data)
     if plan.networks is None:
         return [heads]
     encoder = canonical.sha256_hex(data)
@@ -280,11 +266,9 @@ def _do(data: bytes, job: _Job) -> Any:
     return job.work(data, job.job)
 
 
-def _done(
-    zoo: Zoo, executor: executors.Executor, data: bytes, jobs: Sequence[_Job]
-) -> Iterator[str]:
+def _done(zoo: Zoo, pool: Workers, data: bytes, jobs: Sequence[_Job]) -> Iterator[str]:
     """Run jobs of several kinds; heads of families are written here."""
-    for _, output in executor.run(_do, data, jobs):
+    for _, output in pool.run(_do, data, jobs):
         if isinstance(output, str):
             yield output
         else:
@@ -293,13 +277,11 @@ def _done(
             yield f"head of {entry.family}"
 
 
-def _family_heads(
-    zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], device: str, data: bytes
-) -> list[_Job]:
+def _family_heads(zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], data: bytes) -> list[_Job]:
     """Jobs that make heads of the operator's families that are not there yet."""
     encoder, sites = canonical.sha256_hex(data), plan.own_sites
     return [
-        _Job(_family_head, (sites, device, spec))
+        _Job(_family_head, (sites, spec))
         for spec in _own_families(plan, specs)
         if not family_heads.has(zoo, spec, encoder, sites)
     ]
@@ -310,25 +292,24 @@ def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     return family_heads.wanted(specs) if plan.own_sites else []
 
 
-_LOADED: dict[tuple[str, str], encoders.Encoder] = {}
-"""A process's encoder, by its package's hash and device: loading takes longer than a task."""
+_LOADED: dict[str, encoders.Encoder] = {}
+"""A process's encoder, by its package's hash: loading takes longer than a task."""
 
 
-def _work(data: bytes, job: tuple[str, str, TaskSpec]) -> tuple[bytes, Entry]:
-    architecture, device, spec = job
-    return build_task(architecture, _loaded(data, device), spec)
+def _work(data: bytes, spec: TaskSpec) -> tuple[bytes, Entry]:
+    return build_task(_loaded(data), spec)
 
 
 def _family_head(
-    data: bytes, job: tuple[int, str, TaskSpec]
+    data: bytes, job: tuple[int, TaskSpec]
 ) -> tuple[bytes, family_heads.FamilyHeadEntry]:
-    sites, device, spec = job
-    return family_heads.made(_loaded(data, device), spec, sites)
+    sites, spec = job
+    return family_heads.made(_loaded(data), spec, sites)
 
 
-def _loaded(data: bytes, device: str) -> encoders.Encoder:
-    name = canonical.sha256_hex(data), devices.choose(device)
+def _loaded(data: bytes) -> encoders.Encoder:
+    name = canonical.sha256_hex(data)
     if name not in _LOADED:
         _LOADED.clear()
-        _LOADED[name] = encoders.load_encoder(data, device=name[1])
+        _LOADED[name] = encoders.load_encoder(data)
     return _LOADED[name]

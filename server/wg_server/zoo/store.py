@@ -38,26 +38,22 @@ class Entry:
     Attributes:
         key: Name of the entry: hash of its task and the encoder.
         encoder: Id of the encoder, hex.
-        architecture: Head that it is for.
         task: The task, from which the entry can be built again.
         family: Name of its family; entries of one family are sites of one kind.
         labels: Class names, in the order of rows.
         records: Number of records.
         licence: Terms of the source.
-        accuracy: Of a head trained on four fifths, on the other fifth, decimal string.
         sha256: Of the object, hex.
     """
 
     version: int = 1
     key: str
     encoder: str
-    architecture: str
     task: TaskSpec
     family: str
     labels: tuple[str, ...]
     records: int
     licence: str
-    accuracy: str
     sha256: str
 
 

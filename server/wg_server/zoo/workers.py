@@ -1,20 +1,25 @@
-"""Worker processes of one thread each, and a bound on the threads of this one.
+"""Where independent jobs run: here, or in worker processes. One thread each.
 
 Matrices here are small: more threads only wait for each other, and sums would depend on their
-number.
+number. Jobs take bytes and records and return bytes and records: whoever asked writes the results.
 """
 
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import scipy.linalg  # noqa: F401 - brings a BLAS of its own, which must be there to be bounded
 import torch
 from threadpoolctl import threadpool_limits
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+AHEAD = 4  # Jobs handed out for each worker: enough to keep it busy, few enough to stop soon
 
 
 @contextmanager
@@ -39,6 +44,60 @@ def pool(
         initializer=_start,
         initargs=(start, arguments),
     )
+
+
+class Workers:
+    """Runs jobs and gives their results back as they finish."""
+
+    def __init__(self, count: int, processes: ProcessPoolExecutor | None) -> None:
+        """So many processes; None: this one."""
+        self._count, self._processes = count, processes
+
+    def run(
+        self, work: Callable[[bytes, J], R], shared: bytes, jobs: Sequence[J]
+    ) -> Iterator[tuple[int, R]]:
+        """Run ``work(shared, job)`` for every job.
+
+        Args:
+            work: A function of a module, so that another process can find it.
+
+        Yields:
+            A job's number and result, in any order.
+
+        Raises:
+            WgError: What a job raised; the others are given up.
+        """
+        if self._processes is None:
+            for number, job in enumerate(jobs):
+                with threads(1):
+                    result = work(shared, job)
+                yield number, result
+            return
+        waiting: dict[Future[R], int] = {}
+        pending = iter(enumerate(jobs))
+        while True:
+            for number, job in pending:
+                waiting[self._processes.submit(work, shared, job)] = number
+                if len(waiting) >= AHEAD * self._count:
+                    break
+            if not waiting:
+                return
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield waiting.pop(future), future.result()
+
+
+@contextmanager
+def opened(count: int) -> Iterator[Workers]:
+    """So many workers; one works in this process."""
+    if count == 1:
+        yield Workers(1, None)
+        return
+    processes = pool(count)
+    try:
+        yield Workers(count, processes)
+    finally:
+        processes.shutdown(wait=True, cancel_futures=True)
 
 
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -25,7 +25,7 @@ from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.simulation.episodes import NO_NOISE, Plants, Scenario
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.head_generation import load_generator
-from wg_server.generator.weights.sheet_plan import SheetTraining
+from wg_server.generator.weights.sheet_training import Draws
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.zoo.store import Encoded, Entry, Zoo, pack
@@ -62,13 +62,11 @@ def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
         entry = Entry(
             key=spec.key(encoder),
             encoder=encoder,
-            architecture="lite0-head",
             task=spec,
             family=task.family,
             labels=task.labels,
             records=len(task.y),
             licence="none",
-            accuracy="1.0",
             sha256=canonical.sha256_hex(data),
         )
         Zoo(home.zoo).write(data, entry)
@@ -144,24 +142,22 @@ def test_a_plan_for_machines_makes_networks_from_data_sheets(
 ) -> None:
     home = ServerHome(tmp_path)
     _fill(home, zoo_tasks)
-    machines = SheetTraining(
-        steps=2, batch=2, windows=1, episodes=2, zoo=40, test_machines=2, test_windows=2
-    )
-    made = training.train(home, replace(PLAN, machines=machines), progress=_silent)
+    draws = Draws(step=2, windows=1, validation=2, zoo=40, test=2, test_windows=2)
+    plan = replace(PLAN, machine_steps=2)
+    made = training.train(home, plan, progress=_silent, draws=draws)
     version = versions.read(home, str(made["version"]))
     version.verify()
     assert version.architectures == ("lite0-head", "spectrum-lines")
     sheets = version.card["sheets"]
     assert sheets["training"]["steps"] == 2 and sheets["prior"] in ("flow", "gaussian")
     assert sheet_generation.unpack(version.sheets.read_bytes()).prior == sheets["prior"]
-    assert not home.sheets_checkpoint.exists()
 
 
 def test_packaged_plans_can_be_read() -> None:
     for name in (None, Path("default"), Path("demo"), Path("quick"), Path("machines")):
         plan = read_plan(name)
         assert plan.episodes > 0
-        assert (plan.machines is not None) == (name == Path("machines"))
+        assert bool(plan.machine_steps) == (name == Path("machines"))
 
 
 def test_splits_share_no_family(zoo_tasks: list[ZooTask]) -> None:

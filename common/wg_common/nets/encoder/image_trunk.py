@@ -90,7 +90,6 @@ class Trunk(NamedTrunk):
     label = f"{published_weights.NAME}-two-scales"
     width = WIDTH
     batch = 16
-    devices = True
     directions = 448
     local_blocks = (LAST, STAGES_WIDTH - LAST, STAGES_WIDTH - LAST)
 

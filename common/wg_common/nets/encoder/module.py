@@ -164,9 +164,8 @@ class Encoder:
         Whoever makes an encoder can make one that overflows on a certain record. Were that refused,
         the refusal would tell that the record is there, and cost nothing.
         """
-        device = self.module.mean.device
         features = _in_batches(
-            lambda prepared: run(prepared.to(device)),
+            run,
             trunk.prepare,
             records,
             width,
@@ -202,13 +201,11 @@ def raw_features(
     return _in_batches(run, run.prepare, records, kind.width, modality=modality, batch=kind.batch)
 
 
-def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
+def load_encoder(data: bytes) -> Encoder:
     """Load an encoder package.
 
     Args:
         data: From ``fit.fit_encoder``.
-        device: Torch device that encodes, where the trunk may run elsewhere than on the CPU;
-            another one may round otherwise.
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.
@@ -220,7 +217,7 @@ def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
     trunk = kind.from_settings(metadata)
     packages.check_range(contents.tensors, trunk.bounds())
     parts = [torch.from_numpy(contents.tensors[part]) for part in packages.TENSORS]
-    module = EncoderModule(trunk, *parts).eval().to(device if kind.devices else "cpu")
+    module = EncoderModule(trunk, *parts).eval()
     further = tuple(
         further_kind.from_settings(further_kind.settings()) for further_kind in further_kinds
     )

@@ -84,7 +84,6 @@ class OnnxFile:
     read_as: TrunkChoice
     data: bytes
     batch: int = 1
-    devices: bool = False
     whitening: float = 0.25
     local_norm: float = 2.0
 

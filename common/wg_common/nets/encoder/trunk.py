@@ -108,10 +108,6 @@ class TrunkKind(Protocol):
         """Public records that run together."""
 
     @property
-    def devices(self) -> bool:
-        """Whether it may run elsewhere than on the CPU."""
-
-    @property
     def directions(self) -> int:
         """Most directions of raw features among the local ones."""
 
@@ -168,7 +164,6 @@ class NamedTrunk(EncoderTrunk):
     width: ClassVar[int]
     batch: ClassVar[int] = 1
     local_blocks: ClassVar[tuple[int, ...]] = ()
-    devices: ClassVar[bool] = False
     directions: ClassVar[int]
     whitening: ClassVar[float] = 0.25
     local_norm: ClassVar[float] = 2.0

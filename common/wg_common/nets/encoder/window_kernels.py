@@ -53,7 +53,7 @@ class WindowKernels(nn.Module):
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
         shown = DILATIONS if length > _PLACES else DILATIONS[:_SHORT_DILATIONS]
-        mix = torch.from_numpy(mixes(pieces.shape[1])).clone().to(pieces.device)
+        mix = torch.from_numpy(mixes(pieces.shape[1])).clone()
         at = [round(q * (_PLACES - 1)) for q in _QUANTILES]
         blocks = []
         for number, dilation in enumerate(shown):

@@ -28,9 +28,10 @@ from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.zoo import build, executors, sources, trunks
+from wg_server.zoo import build, sources, trunks
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.task_spec import FILES, TaskSpec
+from wg_server.zoo.workers import opened
 
 LABELS = (5, 20)
 EPSILONS = (1.0, 4.0)
@@ -85,8 +86,8 @@ def compare(
     rows: list[EncoderFigures] = []
     scores: list[Floats] = []
     for path, plan in plans:
-        with executors.opened(workers) as executor:
-            data = build.fitted(plan, trunks.read(plan), tasks(plan), executor)
+        with opened(workers) as processes:
+            data = build.fitted(plan, trunks.read(plan), tasks(plan), processes)
         encoder = load_encoder(data)
         _check_bits(encoder, judged[0])
         started = time.perf_counter()

@@ -8,7 +8,6 @@ windows, as it is and on inputs that are standardised by each machine's windows,
 conditions that is drawn, since no plant has as many damaged machines as sound ones.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +17,9 @@ from torch import Tensor
 from wg_common import streams
 from wg_common.nets import spectrum_lines
 from wg_common.streams import Stream
-from wg_server.generator.training.objective import Evaluation
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights.sheet_networks import CLASSES, SheetModel, Sizes, Weights, run
+from wg_server.generator.weights.training import Evaluation
 
 _SMOOTHING = 0.05
 _WITHOUT_LATENT = 0.25  # Share of machines
@@ -41,6 +40,27 @@ class Batch:
     machines: simulation.Machines
     inputs: Tensor
     labels: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """How many machines, and windows of each condition of a machine, are drawn for what.
+
+    Attributes:
+        step: Machines of a step.
+        windows: Of each, and of those that weights are kept by.
+        validation: Machines that weights are kept by.
+        zoo: Machines that the Gaussian of latents is fitted to.
+        test: Machines that the card is measured on.
+        test_windows: Of each of these.
+    """
+
+    step: int = 16
+    windows: int = 4
+    validation: int = 60
+    zoo: int = 4000
+    test: int = 100
+    test_windows: int = 24
 
 
 def workshop(seed: int, stream: Stream, number: int = 0) -> simulation.Workshop:
@@ -68,29 +88,28 @@ class SheetObjective:
 
     Attributes:
         model: What is trained.
-        keeps_initial: As in ``Objective``.
     """
 
-    keeps_initial = False
-
-    def __init__(self, sizes: Sizes, machines: int, windows: int, judged: int, seed: int) -> None:
-        """Of so many machines a step, windows of a condition, and machines to judge by."""
+    def __init__(self, sizes: Sizes, draws: Draws, seed: int) -> None:
         self.model = SheetModel(sizes)
         self.model.draw(torch.Generator().manual_seed(seed))
-        self._machines, self._windows, self._seed = machines, windows, seed
+        self._draws, self._seed = draws, seed
         judges = workshop(seed, Stream.SHEET_VALIDATION)
-        self._judged = draw(judges, judged, windows)
+        self._judged = draw(judges, draws.validation, draws.windows)
 
-    def batches(self, steps: range) -> Generator[tuple[int, Batch], None, None]:
-        """See ``Objective``."""
-        for step in steps:
-            drawing = workshop(self._seed, Stream.SHEET_STEP, step)
-            yield step, draw(drawing, self._machines, self._windows)
+    def batch(self, step: int) -> Batch:
+        """Machines that no other step has."""
+        drawing = workshop(self._seed, Stream.SHEET_STEP, step)
+        return draw(drawing, self._draws.step, self._draws.windows)
 
-    def loss(self, batch: tuple[int, Batch], step: int) -> Tensor:
+    def loss(self, step: int) -> Tensor:
         """See ``Objective``."""
+        return self.loss_of(self.batch(step), step)
+
+    def loss_of(self, batch: Batch, step: int) -> Tensor:
+        """A step's loss on its machines."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        return _losses(self.model, batch[1], generator)
+        return _losses(self.model, batch, generator)
 
     def evaluate(self, model: SheetModel) -> Evaluation:
         """See ``Objective``; of networks at the mean of the prior."""

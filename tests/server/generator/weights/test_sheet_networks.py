@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +13,11 @@ from wg_common.nets import network, tensor_set
 from wg_common.nets.spectrum_lines import HALF_BINS, WINDOW, spectra
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire.data_sheet import RotatingMachine
-from wg_server.generator.training import loop
-from wg_server.generator.training.plan import TrainingPlan
 from wg_server.generator.weights import bearing_simulation as simulation
-from wg_server.generator.weights import sheet_card, sheet_generation
+from wg_server.generator.weights import sheet_card, sheet_generation, training
 from wg_server.generator.weights.sheet_networks import SheetModel, Sizes, run, templates
-from wg_server.generator.weights.sheet_training import SheetObjective, draw
+from wg_server.generator.weights.sheet_training import Draws, SheetObjective, draw
+from wg_server.generator.weights.training import Schedule
 
 SHEET = RotatingMachine(
     shaft_speed_rpm=Decimal(1797),
@@ -164,10 +162,10 @@ def test_what_is_no_package_is_refused(damage: bytes) -> None:
         sheet_generation.unpack(damage)
 
 
-def test_a_short_training_learns_what_sheets_say(tmp_path: Path) -> None:
-    plan = TrainingPlan(steps=60, learning_rate=4e-3, average=0.9, evaluate_every=30, patience=9)
-    objective = SheetObjective(SIZES, machines=8, windows=2, judged=24, seed=1)
-    loop.train(objective, plan, tmp_path / "checkpoint", "identity", lambda *_: None)
+def test_a_short_training_learns_what_sheets_say() -> None:
+    schedule = Schedule(steps=60, learning_rate=4e-3, average=0.9, evaluate_every=30)
+    objective = SheetObjective(SIZES, Draws(step=8, windows=2, validation=24), seed=1)
+    training.train(objective, schedule, lambda *_: None)
     batch = draw(simulation.Workshop(11), 24, 4)
     zoo = simulation.Workshop(12).machines(60)
     made, card = sheet_card.judged(objective.model, zoo, batch, seed=1)

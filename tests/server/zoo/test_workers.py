@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-import torch
 
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
-from wg_core.errors import ConfigError, DataError
+from wg_core.errors import DataError
 from wg_core.settings import parse
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build as building
-from wg_server.zoo import devices, executors
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Zoo
 from wg_server.zoo.task_spec import TaskSpec
+from wg_server.zoo.workers import opened
 
 PLAN = b"""
 seed: 3
@@ -41,18 +40,18 @@ def _missing(
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_job_is_done_once(workers: int) -> None:
     jobs = [bytes([n]) for n in range(30)]
-    with executors.opened(workers) as executor:
-        found = dict(executor.run(bytes.count, bytes(range(20)), jobs))
+    with opened(workers) as pool:
+        found = dict(pool.run(bytes.count, bytes(range(20)), jobs))
     assert found == {n: int(n < 20) for n in range(30)}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_of_a_task_comes_through(workers: int, tmp_path: Path) -> None:
     with (
-        executors.opened(workers) as executor,
+        opened(workers) as pool,
         pytest.raises(DataError, match=r"no\.npz"),
     ):
-        list(executor.run(building._raw, b"", _missing(tmp_path)))
+        list(pool.run(building._raw, b"", _missing(tmp_path)))
 
 
 def _built(root: Path, workers: int) -> dict[str, str]:
@@ -67,17 +66,3 @@ def test_a_zoo_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
     assert one == two and len(one) == 4
     names = [(tmp_path / str(n) / "zoo" / "encoder.safetensors").read_bytes() for n in (1, 2)]
     assert names[0] == names[1]
-
-
-def test_a_card_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [devices.choose(name) for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
-
-
-def test_a_card_that_is_not_there_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert devices.choose("auto") == devices.choose("cpu") == "cpu"
-    with pytest.raises(ConfigError, match="torch finds none"):
-        devices.choose("cuda")
-    with pytest.raises(ConfigError, match="expected one of"):
-        devices.choose("tpu")

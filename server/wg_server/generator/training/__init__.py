@@ -1,1 +1,0 @@
-"""What every training shares: devices, checkpoints, noise."""

@@ -1,0 +1,150 @@
+"""The training loop: AdamW, the moving average of the weights, and the best state of it.
+
+A step has AdamW (Loshchilov and Hutter, ICLR 2019) with a linear warm-up, a cosine decay and a
+bound on the gradient's length. What is judged and kept is the exponential moving average of the
+weights.
+
+The loop knows steps and rates. An ``Objective`` knows everything else: what a step is computed on,
+its loss, and how good a state of the module is on what no step saw.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+WARM_UP = 50  # Steps until the learning rate is at its peak
+_LONGEST_GRADIENT = 1.0
+_BETTER = 1e-4  # Less loss that counts as better
+Progress = Callable[[int, str], None]  # Called with steps done and a few words
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How good a state of a module is.
+
+    Attributes:
+        loss: Mean loss on what no step saw; the least is kept.
+        accuracy: Mean accuracy on the same, for people.
+    """
+
+    loss: float
+    accuracy: float
+
+
+class Objective(Protocol[M]):
+    """One thing to train. All that is random in it depends on the step and on its own seed."""
+
+    @property
+    def model(self) -> M:
+        """The module whose parameters are all trained."""
+        ...
+
+    def loss(self, step: int) -> Tensor:
+        """A step's loss, a scalar."""
+        ...
+
+    def evaluate(self, model: M) -> Evaluation:
+        """How good another state of the module is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Steps and rates of a training.
+
+    Attributes:
+        steps: Of the optimiser.
+        learning_rate: Peak rate of AdamW.
+        weight_decay: Of AdamW.
+        average: Decay of the moving average of the weights.
+        evaluate_every: Steps between evaluations.
+    """
+
+    steps: int
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    average: float = 0.995
+    evaluate_every: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How a training ended: steps, seconds, and the loss of the state that was kept."""
+
+    steps: int
+    seconds: float
+    validation_loss: float
+
+
+def train(objective: Objective[M], schedule: Schedule, progress: Progress) -> Trained:
+    """Train an objective's module, which ends as its best moving average, in evaluation mode.
+
+    Args:
+        progress: Called after each evaluation.
+    """
+    began = time.monotonic()
+    training = _Training(objective, schedule)
+    for step in range(schedule.steps):
+        training.take(step)
+        done = step + 1
+        if done % schedule.evaluate_every == 0 or done == schedule.steps:
+            progress(done, f"{training.evaluate():.3f} on what no step saw")
+    objective.model.load_state_dict(training.best)
+    objective.model.eval()
+    return Trained(schedule.steps, time.monotonic() - began, training.least)
+
+
+class _Training(Generic[M]):
+    """A training under way.
+
+    Attributes:
+        best: The best moving average so far.
+        least: Its loss.
+    """
+
+    def __init__(self, objective: Objective[M], schedule: Schedule) -> None:
+        self._objective, self._schedule = objective, schedule
+        model = objective.model
+        self._optimiser = torch.optim.AdamW(
+            model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        )
+        self._watched = copy.deepcopy(model).eval()
+        self._average = _copy(model)
+        self.best, self.least = _copy(model), math.inf
+
+    def take(self, step: int) -> None:
+        """One step of the optimiser, and of the average."""
+        model, schedule = self._objective.model, self._schedule
+        warm = min(1.0, (step + 1) / WARM_UP)
+        decay = 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
+        for parameters in self._optimiser.param_groups:
+            parameters["lr"] = schedule.learning_rate * warm * decay
+        self._optimiser.zero_grad(set_to_none=True)
+        self._objective.loss(step).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), _LONGEST_GRADIENT)
+        self._optimiser.step()
+        share = min(schedule.average, (2 + step) / (11 + step))
+        for name, value in model.state_dict().items():
+            self._average[name].lerp_(value, 1 - share)
+
+    def evaluate(self) -> float:
+        """Judge the average, keep it if it is the best, and give its accuracy."""
+        self._watched.load_state_dict(self._average)
+        with torch.inference_mode():
+            evaluation = self._objective.evaluate(self._watched)
+        if evaluation.loss < self.least - _BETTER:
+            self.least = evaluation.loss
+            self.best = {name: value.clone() for name, value in self._average.items()}
+        return evaluation.accuracy
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
