@@ -23,6 +23,7 @@ fleets.
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -205,11 +206,22 @@ def _accuracies(
         used = [x for x in others if defence == NONE or not plausibility.reasons(x)]
         sites = [site_evidence(x, fleet.labels) for x in (own, *used)]
         if defence == BUILT:
-            sites[1:] = influence.weighed(priors, sites[0], sites[1:]).others
+            sites[1:] = _weighed(priors, sites)
         with np.errstate(all="ignore"):
             right = _accuracy(priors, sites, fleet, plant, alone)
         found |= {(head, defence): right[head] for head in HEADS}
     return found
+
+
+def _weighed(
+    priors: Priors, sites: Sequence[posteriors.SiteEvidence]
+) -> list[posteriors.SiteEvidence]:
+    """The sites after the first, each held against all others; odd ones are left out."""
+    judged = [
+        (site, influence.agreement(priors, site, [*sites[:number], *sites[number + 1 :]]))
+        for number, site in enumerate(sites)
+    ]
+    return [replace(x, noise=x.noise + by.noise) for x, by in judged[1:] if not by.odd]
 
 
 def _accuracy(

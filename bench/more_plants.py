@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from wg_common.inference.posterior import Posterior, mean_aligned, posterior_head
 from wg_common.modalities import cameras
 from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_server.generator.pipeline import load_tasks
 from wg_server.generator.prior import pooling
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.fitted import fit_public_priors
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.simulation.data import load_tasks
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 

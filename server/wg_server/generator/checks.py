@@ -51,11 +51,6 @@ def at_least(bound: float, name: str, value: float) -> Check:
     return Check(name=name, value=float(value), relation=">=", bound=bound)
 
 
-def at_most(bound: float, name: str, value: float) -> Check:
-    """A value that must not be above its bound."""
-    return Check(name=name, value=float(value), relation="<=", bound=bound)
-
-
 def read_checks(card: Mapping[str, Any]) -> Sequence[Check]:
     """The checks that a card lists.
 

@@ -1,6 +1,6 @@
 """From a zoo to a generator package: all steps of ``wg-server train``, in order.
 
-1. The zoo's tasks are read, families are split, and priors are fitted (``simulation.data``).
+1. The zoo's tasks are read, families are split, and priors are fitted on some of them.
 2. They are packed with the heads and networks of the operator's families, and measured on plants of
    the families left out: the model card.
 3. Where the plan has them, networks from data sheets are trained on simulated machines
@@ -16,17 +16,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from wg_common import streams
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.family_network import FamilyNetwork
 from wg_common.streams import Stream
+from wg_core.errors import ConfigError
+from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.wire import canonical
 from wg_server.generator import versions
 from wg_server.generator.evaluation import ablation, head_card
+from wg_server.generator.evaluation.episodes import Plants
 from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.plan import STEPS, GeneratorPlan
-from wg_server.generator.simulation.data import TrainingData, load_tasks, prepare
+from wg_server.generator.prior.fitted import fit_public_priors
+from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.weights import sheet_card, sheet_generation, sheet_training, training
 from wg_server.generator.weights.head_package import Parts, pack
 from wg_server.generator.weights.sheet_networks import Sizes
@@ -63,6 +68,27 @@ def train(
         return _Pipeline(home, plan, progress, draws).run()
 
 
+def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
+    """All entries of one encoder.
+
+    Raises:
+        ConfigError: There are too few to fit priors on.
+    """
+    tasks = []
+    for entry in zoo.entries(encoder):
+        records = zoo.read(entry)
+        tasks.append(
+            ZooTask(entry.key, entry.family, entry.labels, records.features, records.labels)
+        )
+    families = len({task.family for task in tasks})
+    if families < 8:
+        raise ConfigError(
+            f"zoo: {len(tasks)} entries of {families} families, expected at least 8 families;"
+            " run zoo build"
+        )
+    return tasks
+
+
 @dataclass(frozen=True, slots=True)
 class _Pipeline:
     """One training."""
@@ -75,17 +101,9 @@ class _Pipeline:
     def run(self) -> dict[str, Any]:
         """Make the generator and write it; its card, and the version's id."""
         encoder = self.home.read_encoder()
-        identity = canonical.sha256_hex(encoder)
         self.progress(0, "reading the zoo")
-        tasks = load_tasks(Store(self.home.zoo), identity)
-        self.progress(1, "fitting what is known of classes in advance")
-        data = prepare(
-            tasks,
-            identity,
-            seed=self.plan.seed,
-            projection=encoders.projection_of_texts(encoder),
-        )
-        card, packed = self._heads(data, modality(encoders.read_modality(encoder)).head)
+        tasks = load_tasks(Store(self.home.zoo), canonical.sha256_hex(encoder))
+        card, packed = self._heads(tasks, encoder)
         sheets = None
         if self.plan.machine_steps:
             sheets, card["sheets"] = self._sheets()
@@ -115,33 +133,43 @@ class _Pipeline:
             **card,
         }
 
-    def _heads(self, data: TrainingData, architecture: str) -> tuple[dict[str, Any], bytes]:
-        """Pack a generator; its card, and the package."""
-        started = time.monotonic()
-        owned = list(family_heads.entries(Store(self.home.zoo), data.encoder))
+    def _heads(
+        self, tasks: Sequence[ZooTask], encoder_package: bytes
+    ) -> tuple[dict[str, Any], bytes]:
+        """Fit priors on some families and pack a generator; its card, and the package."""
+        started, seed = time.monotonic(), self.plan.seed
+        encoder = canonical.sha256_hex(encoder_package)
+        architecture = modality(encoders.read_modality(encoder_package)).head
+        self.progress(1, "fitting what is known of classes in advance")
+        split = split_families(tasks, streams.rng(Stream.FAMILY_SPLIT, seed))
+        fitted_priors = fit_public_priors(
+            [task for task in tasks if task.family in split.train],
+            encoders.projection_of_texts(encoder_package),
+        )
+        owned = list(family_heads.entries(Store(self.home.zoo), encoder))
         networks = self._family_networks(owned)
         parts = Parts(
-            encoder=data.encoder,
+            encoder=encoder,
             architecture=architecture,
-            priors=data.fitted_priors.priors,
+            priors=fitted_priors.priors,
             operator_families=operator_heads.collect(
-                data.tasks,
+                tasks,
                 self._family_heads(owned),
                 {family: several for family, (_, several) in networks.items()},
             ),
-            names=data.fitted_priors.names,
+            names=fitted_priors.names,
         )
         packed = pack(parts)
         self.progress(2, "writing the model card")
         document = {
             "generator": canonical.sha256_hex(packed),
-            "encoder": data.encoder,
+            "encoder": encoder,
             "architecture": architecture,
             "zoo": {
-                "sha256": canonical.sha256_hex("".join(sorted(t.key for t in data.tasks)).encode()),
-                "tasks": len(data.tasks),
-                "train_families": len(data.split.train),
-                "test_families": list(data.split.test),
+                "sha256": canonical.sha256_hex("".join(sorted(t.key for t in tasks)).encode()),
+                "tasks": len(tasks),
+                "train_families": len(split.train),
+                "test_families": list(split.test),
             },
             "plan": canonical.to_builtins(self.plan),
             "own_families": {
@@ -150,7 +178,10 @@ class _Pipeline:
                 for entry in owned
             },
             **head_card.evaluate(
-                data.fitted_priors, data.test, episodes=self.plan.episodes, seed=self.plan.seed
+                fitted_priors,
+                Plants([task for task in tasks if task.family in split.test], encoder, CLIP_RADIUS),
+                episodes=self.plan.episodes,
+                seed=seed,
             ),
         }
         document["ablation"] = ablation.table(

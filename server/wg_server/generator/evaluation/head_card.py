@@ -7,40 +7,29 @@ sites' classes under each other's names: what the condition is worth that is not
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
-from wg_common.inference.posterior import SiteEvidence, no_evidence, posterior_head
+from wg_common.inference.posterior import posterior_head
 from wg_common.streams import Stream
 from wg_server.generator.checks import Check, at_least
+from wg_server.generator.evaluation.episodes import Episode, Plants, Scenario
 from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED, Scores
-from wg_server.generator.prior import blup, influence
+from wg_server.generator.prior import pooling
 from wg_server.generator.prior.fitted import FittedPriors
-from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
+from wg_server.generator.prior.pooling import Pool
 
-FEW = Scenario(
-    epsilon=4.0,
-    shots=5,
-    missing=0,
-    unlabelled=0,
-    silent=0,
-    same_family_shots=60,
-    out_of_family=0,
-)
+FEW = Scenario(shots=5)
 """A plant with five labels a class, whose sisters have released."""
 SCENARIOS: Mapping[str, Scenario] = {
     "few labels, sisters in memory, epsilon 4": FEW,
-    "few labels, sisters in memory, epsilon 1": replace(
-        FEW, epsilon=1.0, shots=20, same_family_shots=100
-    ),
-    "classes never seen, epsilon 4": replace(FEW, shots=20, missing=1),
-    "no labels, epsilon 4": replace(FEW, shots=20, unlabelled=1),
-    "mixed": Scenario(),
+    "few labels, sisters in memory, epsilon 1": Scenario(epsilon=1.0, same_family_shots=100),
+    "classes never seen, epsilon 4": Scenario(missing=1),
+    "no labels, epsilon 4": Scenario(unlabelled=1),
+    "mixed": Scenario(missing=0.3, unlabelled=0.1, out_of_family=0.15),
 }
 """By the keys of stored cards; "sisters in memory" are other sites of the plant's family."""
 _MARGIN = 0.01  # Accuracy that other sites may cost in any scenario
@@ -50,21 +39,18 @@ Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 def heads(fitted_priors: FittedPriors, episode: Episode) -> dict[str, Head]:
     """Heads of all methods for one episode, on features as they are."""
-    classes, priors = len(episode.labels), fitted_priors.priors
-    plant = no_evidence(classes, len(priors.between))
-    if episode.release is not None:
-        plant = site_evidence(episode.release, episode.labels)
-    read = [site_evidence(release, episode.labels) for release in episode.others]
-    other_sites = influence.weighed(priors, plant, read).others
-    named = fitted_priors.named(episode.labels)
+    priors, labels = fitted_priors.priors, episode.labels
+    pools = pooling.of_releases(priors, episode.release, episode.others)
+    named = fitted_priors.named(labels)
 
-    def finished(sites: Sequence[SiteEvidence]) -> Head:
-        return posterior_head(blup.posterior(priors, sites, classes, named), *episode.own)
+    def finished(pools: Sequence[Pool], names: tuple[str, ...] = labels) -> Head:
+        return posterior_head(pooling.posterior(priors, pools, names, named), *episode.own)
 
     return {
-        COMPLETED: finished(other_sites),
+        COMPLETED: finished(pools),
         ALONE: finished(()),
-        EXCHANGED: finished([_exchanged(site) for site in other_sites]),
+        # Each class with what was released of the one before.
+        EXCHANGED: finished(pools, (*labels[-1:], *labels[:-1])),
     }
 
 
@@ -109,14 +95,3 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
             worst(EXCHANGED, errors=1),
         ),
     ]
-
-
-def _exchanged(site: SiteEvidence) -> SiteEvidence:
-    """Each class with what was released of the one before."""
-    return replace(
-        site,
-        means=np.roll(site.means, 1, axis=0),
-        noise=np.roll(site.noise, 1),
-        counts=np.roll(site.counts, 1),
-        present=np.roll(site.present, 1),
-    )

@@ -13,7 +13,7 @@ The identity of a site plays no part. All of this is post-processing of releases
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,47 +27,6 @@ SURE = 6.0
 """Standard errors from which on disagreement is not chance; doubled, as noise has directions."""
 
 _THERE = 0.5  # Probability above which a class is compared
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Weighed:
-    """Evidence of the other sites, weighted by agreement.
-
-    Attributes:
-        others: Evidence of those that are used.
-        used: Their numbers among the other sites.
-        odd: Numbers of those that are left out.
-    """
-
-    others: tuple[SiteEvidence, ...]
-    used: tuple[int, ...]
-    odd: tuple[int, ...]
-
-
-def weighed(priors: Priors, plant: SiteEvidence, other_sites: Sequence[SiteEvidence]) -> Weighed:
-    """Add to the noise of each other site the variance by which it disagrees.
-
-    A site is left out if its classes are, beyond chance, as far from the others' as classes are
-    from each other.
-
-    Args:
-        plant: The plant itself; it is compared, and not changed.
-    """
-    sites = [plant, *other_sites]
-    every = tuple(range(len(other_sites)))
-    judged = [
-        agreement(priors, site, [peer for i, peer in enumerate(sites) if i != number + 1])
-        for number, site in enumerate(other_sites)
-    ]
-    used = tuple(number for number in every if not judged[number].odd)
-    return Weighed(
-        tuple(
-            replace(other_sites[number], noise=other_sites[number].noise + judged[number].noise)
-            for number in used
-        ),
-        used,
-        tuple(number for number in every if judged[number].odd),
-    )
 
 
 @dataclass(frozen=True, slots=True)

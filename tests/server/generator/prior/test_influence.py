@@ -42,14 +42,26 @@ def little(world: World) -> SiteEvidence:
     return site_evidence(world.release(FAMILY, 0, epsilon=1.0, shots=3), LABELS)
 
 
+def weighed(priors: Priors, sites: Sequence[SiteEvidence]) -> dict[int, SiteEvidence]:
+    """The sites after the first that are used, by number, each held against all others."""
+    judged = {
+        number: influence.agreement(priors, site, [*sites[:number], *sites[number + 1 :]])
+        for number, site in enumerate(sites)
+    }
+    return {
+        number: replace(sites[number], noise=sites[number].noise + found.noise)
+        for number, found in judged.items()
+        if number and not found.odd
+    }
+
+
 def test_a_site_with_exchanged_labels_is_left_out_and_the_others_are_not(
     world: World, generator: Generator
 ) -> None:
     priors, own = generator.parts.priors, little(world)
     honest = [evidence(world, site) for site in range(1, 6)]
-    found = influence.weighed(priors, own, [*honest, evidence(world, 6, MOVED)])
-    assert found.odd == (5,) and found.used == (0, 1, 2, 3, 4)
-    assert influence.weighed(priors, own, honest).odd == ()
+    assert list(weighed(priors, [own, *honest, evidence(world, 6, MOVED)])) == [1, 2, 3, 4, 5]
+    assert list(weighed(priors, [own, *honest])) == [1, 2, 3, 4, 5]
 
 
 def test_two_of_five_who_agree_do_not_make_the_others_look_odd(
@@ -57,8 +69,8 @@ def test_two_of_five_who_agree_do_not_make_the_others_look_odd(
 ) -> None:
     honest = [evidence(world, site) for site in range(1, 5)]
     sybils = [evidence(world, site, MOVED) for site in (5, 6)]
-    found = influence.weighed(generator.parts.priors, little(world), [*sybils, *honest])
-    assert found.odd == (0, 1)
+    found = weighed(generator.parts.priors, [little(world), *sybils, *honest])
+    assert list(found) == [3, 4, 5, 6]
 
 
 def test_of_two_others_the_one_that_the_plant_agrees_with_is_kept(
@@ -66,7 +78,7 @@ def test_of_two_others_the_one_that_the_plant_agrees_with_is_kept(
 ) -> None:
     own = site_evidence(world.release(FAMILY, 0, epsilon=4.0, shots=200), LABELS)
     others = [evidence(world, 1, MOVED), evidence(world, 2)]
-    assert influence.weighed(generator.parts.priors, own, others).odd == (0,)
+    assert list(weighed(generator.parts.priors, [own, *others])) == [2]
 
 
 def test_exchanged_labels_cost_the_others_no_accuracy(world: World, generator: Generator) -> None:
@@ -78,7 +90,7 @@ def test_exchanged_labels_cost_the_others_no_accuracy(world: World, generator: G
     ]
     quiet = error(world, priors, [own, *honest])
     unbound = error(world, priors, [own, *hostile, *honest])
-    bound = error(world, priors, [own, *influence.weighed(priors, own, [*hostile, *honest]).others])
+    bound = error(world, priors, [own, *weighed(priors, [own, *hostile, *honest]).values()])
     assert bound <= quiet + 0.01 < unbound
 
 
@@ -90,14 +102,12 @@ def test_the_pull_of_one_site_is_bounded_however_far_away_and_sure_it_is(
     honest = [evidence(world, site) for site in (1, 2, 3, 4)]
     sure = replace(evidence(world, 5), noise=np.zeros(4), counts=np.full(4, 1e6))
     away = np.array([1.0, -1.0, 1.0, -1.0])[:, None] * np.ones(DIMENSION) / DIMENSION**0.5
-    before = blup.predict(
-        priors, [own, *influence.weighed(priors, own, [sure, *honest]).others]
-    ).deviations
+    before = blup.predict(priors, [own, *weighed(priors, [own, sure, *honest]).values()]).deviations
     spread = float(np.sqrt(priors.between.sum()))
     moved = []
     for distance in np.geomspace(0.01, 1e6, 30):
         far = replace(sure, means=sure.means + distance * away)
-        others = influence.weighed(priors, own, [far, *honest]).others
+        others = weighed(priors, [own, far, *honest]).values()
         change = blup.predict(priors, [own, *others]).deviations - before
         moved.append(float(np.linalg.norm(change, axis=1).max()))
     assert max(moved) < spread
@@ -111,8 +121,8 @@ def test_fewer_than_three_sites_say_nothing_of_who_is_odd(
     world: World, generator: Generator, count: int
 ) -> None:
     others = [evidence(world, 1, MOVED)][:count]
-    found = influence.weighed(generator.parts.priors, little(world), others)
-    assert found.used == tuple(range(count))
+    found = weighed(generator.parts.priors, [little(world), *others])
+    assert list(found) == list(range(1, count + 1))
 
 
 def test_an_odd_site_and_one_of_another_dimension_are_left_out(

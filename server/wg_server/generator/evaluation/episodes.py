@@ -1,9 +1,8 @@
 """Episodes: simulated plants, made from zoo tasks with the very code of a real release.
 
 An episode draws a family, a site of it, some of its classes, few labels (or none), perhaps classes
-that the site has never seen, up to four other sites' releases (of the same family, and of another
-that happens to use the same label names), and an epsilon for each release. Noise is drawn anew each
-time.
+that the site has never seen, and up to four other sites' releases (of the same family, and of
+another that happens to use the same label names). Noise is drawn anew each time.
 """
 
 import functools
@@ -20,35 +19,30 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 DELTA = 1e-5
-EPSILONS = tuple(float(e) for e in np.geomspace(0.1, 16, 23))
-NO_NOISE = float("inf")
 CLASS_LIMIT = 12
 QUERIES = 48
+SAME_FAMILY = 3  # Largest number of same-family sites with releases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What is varied between episodes. Fixed values make a benchmark's scenario.
+    """What is varied between episodes.
 
     Attributes:
-        epsilon: Epsilon of every release; None draws one for each.
-        shots: Labels of a class at the site; None draws a number.
+        epsilon: Of every release; infinite: without noise.
+        shots: Labels of a class at the site, about.
         missing: Share of episodes in which the site lacks some classes.
         unlabelled: Share of episodes in which it has no labels at all.
-        silent: Share of episodes in which it has released nothing.
-        same_family: Largest number of same-family sites with releases.
-        same_family_shots: Labels of a class at a same-family site; None draws a number.
+        same_family_shots: Labels of a class at a same-family site, about.
         out_of_family: Probability of a release of another family under the same label names.
     """
 
-    epsilon: float | None = None
-    shots: int | None = None
-    missing: float = 0.3
-    unlabelled: float = 0.1
-    silent: float = 0.1
-    same_family: int = 3
-    same_family_shots: int | None = None
-    out_of_family: float = 0.15
+    epsilon: float = 4.0
+    shots: int = 20
+    missing: float = 0.0
+    unlabelled: float = 0.0
+    same_family_shots: int = 60
+    out_of_family: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +53,7 @@ class Episode:
         own: Features ``[n, d]`` and labels ``[n]``, -1 without one, of the plant's records.
         queries: Features of held-out records, ``[q, d]``.
         answers: Their classes, ``[q]``.
-        release: The plant's own; None: it has released nothing.
+        release: The plant's own.
         others: The other sites'.
         labels: Class names.
         family: The plant's.
@@ -68,7 +62,7 @@ class Episode:
     own: tuple[NDArray[np.float64], NDArray[np.int64]]
     queries: NDArray[np.float32]
     answers: NDArray[np.int64]
-    release: NoisyStatistics | None
+    release: NoisyStatistics
     others: tuple[NoisyStatistics, ...]
     labels: tuple[str, ...]
     family: str
@@ -102,7 +96,7 @@ class Plants:
         support, query = _split(target, chosen, rng)
         labelled, release = self._own(target, chosen, support, labels, rng, scenario)
         other_releases = []
-        count = int(rng.integers(0, scenario.same_family + 1))
+        count = int(rng.integers(0, SAME_FAMILY + 1))
         for index in order[1 : 1 + count]:
             classes = chosen if rng.random() < 0.7 else _drop_some(chosen, rng)
             other_releases.append(self._release(sites[index], classes, rng, scenario))
@@ -127,21 +121,18 @@ class Plants:
         labels: tuple[str, ...],
         rng: np.random.Generator,
         scenario: Scenario,
-    ) -> tuple[tuple[NDArray[np.float64], NDArray[np.int64]], NoisyStatistics | None]:
+    ) -> tuple[tuple[NDArray[np.float64], NDArray[np.int64]], NoisyStatistics]:
         """The plant's records with their labels, and what it releases of them."""
-        mode = rng.random()
-        blind = scenario.silent <= mode < scenario.silent + scenario.unlabelled
+        blind = rng.random() < scenario.unlabelled
         classes = chosen
         if not blind and len(chosen) > 2 and rng.random() < scenario.missing:
             classes = _drop_some(chosen, rng)
         rows = support[np.isin(target.y[support], classes)]
-        rows = _subset(target.y, rows, _shots(rng, scenario.shots, 2, 40), rng)
+        rows = _subset(target.y, rows, scenario.shots, rng)
         y = np.full(len(rows), -1) if blind else np.searchsorted(chosen, target.y[rows])
         features = target.features[rows]
-        labelled = features.astype(np.float64), y
-        if mode < scenario.silent:
-            return labelled, None
-        return labelled, self._make(features, y, labels, rng, scenario.epsilon)
+        release = self._make(features, y, labels, rng, scenario.epsilon)
+        return (features.astype(np.float64), y), release
 
     def _release(
         self,
@@ -152,7 +143,7 @@ class Plants:
         names: Sequence[str] | None = None,
     ) -> NoisyStatistics:
         rows = np.flatnonzero(np.isin(task.y, classes))
-        rows = _subset(task.y, rows, _shots(rng, scenario.same_family_shots, 5, 200), rng)
+        rows = _subset(task.y, rows, scenario.same_family_shots, rng)
         y = np.searchsorted(classes, task.y[rows])
         labels = tuple(task.labels[c] for c in classes) if names is None else tuple(names)
         return self._make(task.features[rows], y, labels, rng, scenario.epsilon)
@@ -172,10 +163,8 @@ class Plants:
         y: NDArray[np.int64],
         labels: tuple[str, ...],
         rng: np.random.Generator,
-        epsilon: float | None,
+        epsilon: float,
     ) -> NoisyStatistics:
-        if epsilon is None:
-            epsilon = NO_NOISE if rng.random() < 0.1 else EPSILONS[int(rng.integers(len(EPSILONS)))]
         schema = default_schema(
             encoder=self._encoder,
             dimension=features.shape[1],
@@ -183,7 +172,7 @@ class Plants:
             clip_radius=self._radius,
         )
         sigma = 0.0
-        if epsilon != NO_NOISE:
+        if np.isfinite(epsilon):
             sigma = _sigma(self._encoder, features.shape[1], self._radius, epsilon)
         return simulate_statistics(schema, features, y, sigma, rng)
 
@@ -235,9 +224,3 @@ def _subset(
         count = max(1, round(shots * rng.uniform(0.5, 1.5)))
         drawn_rows.append(rng.choice(mine, count, replace=count > len(mine)))
     return np.concatenate(drawn_rows)
-
-
-def _shots(rng: np.random.Generator, fixed: int | None, low: int, high: int) -> int:
-    return (
-        fixed if fixed is not None else round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
-    )

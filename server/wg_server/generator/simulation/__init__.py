@@ -1,1 +1,0 @@
-"""Simulated plants, drawn from the zoo, to train and to measure on."""
