@@ -62,7 +62,7 @@ def sites(visit: Visit) -> Response:
 
 
 def site(visit: Visit) -> Response:
-    """One site: what is known of it, its history, and what can be done."""
+    """One site: what is known of it, and what can be done."""
     name = visit.request.path_params["site"]
     row = next(
         (
@@ -79,7 +79,6 @@ def site(visit: Visit) -> Response:
     return visit.render(
         "site",
         row=replace(row, budget=views.budget_of(store, name)),
-        events=views.history(visit.source, visit.speech, row.site),
         held=notes,
     )
 

@@ -21,7 +21,7 @@ from wg_server.fleet import trust
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
-from wg_server.store import campaigns, operators, quarantine, succession
+from wg_server.store import operators, quarantine, succession
 from wg_server.store.campaigns import Campaign, Task
 from wg_server.store.operators import LogEntry
 from wg_server.store.queue import CampaignQueue
@@ -101,15 +101,6 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something in the history of a site: when, what, and the page for it, or nothing."""
-
-    at: float
-    text: str
-    link: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class PartRow:
     """A site's part of a campaign, with its reason in words and its deadline."""
 
@@ -166,28 +157,6 @@ def budget_of(store: Store, site: str) -> Budget | None:
         return None
     at = charge.state
     return Budget(at.epsilon_after, at.cap_epsilon, at.cap_delta, at.charges_before + 1)
-
-
-def history(source: Source, speech: Speech, site: Site, *, history: int = 50) -> list[Event]:
-    """What happened with a site, newest first."""
-    store, events = source.store, []
-    for log in store.logs().get(site.name, []):
-        events.append(Event(log.first_seen, speech("event ledger", origin=log.origin)))
-    notes = [note for note in quarantine.notes(store.engine) if note.site == site.name]
-    for note in notes[:history]:
-        words = speech(
-            "event release", epsilon=note.epsilon, standing=speech(f"standing {note.standing}")
-        )
-        events.append(Event(note.received, words))
-    for part in campaigns.parts_of(store.engine, site.name, history):
-        words = speech("event part", purpose=part.purpose, state=speech(f"part {part.state}"))
-        events.append(Event(part.updated, words, f"/campaigns/{part.campaign}"))
-    for entry in operators.entries(store, limit=history, subject=site.name):
-        words = speech(
-            "event operator", operator=entry.operator, action=speech.action(entry.action)
-        )
-        events.append(Event(entry.at, words, "/audit"))
-    return sorted(events, key=lambda event: -event.at)[:history]
 
 
 def campaign_rows(

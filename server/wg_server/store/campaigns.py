@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 
 from wg_core.errors import ConfigError
 from wg_core.wire import protocol
-from wg_server.store import database, schema
+from wg_server.store import schema
 
 CampaignState = Literal[
     "queued", "running", "paused", "cancelling", "cancelled", "done", "partial", "failed"
@@ -170,27 +170,3 @@ def load(
         task_query = task_query.where(task.c.site == site)
     tasks = tuple(Task(**entry._mapping) for entry in connection.execute(task_query))
     return Campaign(**row._mapping, tasks=tasks)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One site's part in a campaign, at a glance; fields as in ``Task`` and ``Campaign``."""
-
-    campaign: str
-    purpose: str
-    state: TaskState
-    code: str
-    updated: float
-
-
-def parts_of(engine: Engine, site: str, limit: int) -> list[Part]:
-    """The newest parts of a site in campaigns."""
-    task, campaign = schema.task, schema.campaign
-    query = (
-        sa.select(task.c.campaign, campaign.c.purpose, task.c.state, task.c.code, task.c.updated)
-        .join(campaign, campaign.c.id == task.c.campaign)
-        .where(task.c.site == site)
-        .order_by(task.c.updated.desc())
-        .limit(limit)
-    )
-    return [Part(**row._mapping) for row in database.rows(engine, query)]

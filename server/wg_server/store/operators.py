@@ -162,9 +162,7 @@ def record(
         connection.execute(table.insert().values(**values, digest=digest))
 
 
-def entries(
-    store: Store, *, limit: int, before: int | None = None, subject: str = ""
-) -> list[LogEntry]:
+def entries(store: Store, *, limit: int, before: int | None = None) -> list[LogEntry]:
     """Entries, newest first.
 
     Args:
@@ -175,8 +173,6 @@ def entries(
     query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(table.c.id < before)
-    if subject:
-        query = query.where(table.c.subject == subject)
     return [LogEntry(**row._mapping) for row in database.rows(store.engine, query)]
 
 

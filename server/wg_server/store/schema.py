@@ -222,5 +222,4 @@ operator_log = Table(
     Column("subject", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("digest", String(64), nullable=False),
-    Index("operator_log_by_subject", "subject", "id"),
 )

@@ -41,43 +41,6 @@ class Archive:
     modality: str = Images.name
 
 
-class Collector:
-    """Gathers named pictures under a limit, and orders them by class and name."""
-
-    def __init__(self, origin: str) -> None:
-        self._what = origin
-        self._found: list[tuple[str, str, Pictures]] = []
-        self._bytes = 0
-
-    def add(self, label: str, name: str, image: Pictures) -> None:
-        """Keep one picture of a class.
-
-        Raises:
-            DataError: All pictures together are too large.
-        """
-        self._bytes += image.nbytes
-        if self._bytes > TOTAL_LIMIT:
-            raise DataError(f"{self._what}: more than {TOTAL_LIMIT} bytes of pictures")
-        self._found.append((label, name, image))
-
-    def archive(self) -> Archive:
-        """Everything gathered.
-
-        Raises:
-            DataError: There are not two classes.
-        """
-        names = sorted({label for label, _, _ in self._found})
-        if len(names) < 2:
-            raise DataError(
-                f"{self._what}: pictures of {len(names)} classes, expected one folder a class, at"
-                " least two"
-            )
-        self._found.sort(key=lambda entry: entry[:2])
-        number = {name: row for row, name in enumerate(names)}
-        labels = np.array([number[label] for label, _, _ in self._found], dtype=np.int64)
-        return Archive([image for _, _, image in self._found], labels, tuple(names))
-
-
 def decode(data: bytes, name: str) -> Pictures:
     """One picture, as a plant reads it, made smaller.
 
@@ -92,11 +55,6 @@ def decode(data: bytes, name: str) -> Pictures:
         IMAGES.check_public(image)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    return smaller(image)
-
-
-def smaller(image: Pictures) -> Pictures:
-    """A picture with no side above ``SIDE``."""
     if max(image.shape[:2]) <= SIDE:
         return image
     from PIL import Image
@@ -114,21 +72,29 @@ def read_folder(path: str) -> Archive:
         DataError: It is not, or holds a file that is not a picture though its name says so.
     """
     root = Path(path)
-    collector = Collector(path)
     try:
         folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
-        files = [
-            (folder.name, file)
+        files = {
+            folder.name: sorted(p for p in folder.iterdir() if IMAGES.is_file(p.name))
             for folder in folders
-            for file in sorted(p for p in folder.iterdir() if IMAGES.is_file(p.name))
-        ]
+        }
     except OSError as error:
         raise DataError(f"{path}: {error}") from error
-    for label, file in files:
-        collector.add(
-            label, file.name, decode(read_file(_inside(root, file), IMAGES.file_limit), str(file))
+    names = tuple(name for name in sorted(files) if files[name])
+    pictures: list[Record] = []
+    size = 0
+    for file in (file for name in names for file in files[name]):
+        data = read_file(_inside(root, file), IMAGES.file_limit)
+        pictures.append(decode(data, str(file)))
+        size += pictures[-1].nbytes
+        if size > TOTAL_LIMIT:
+            raise DataError(f"{path}: more than {TOTAL_LIMIT} bytes of pictures")
+    if len(names) < 2:
+        raise DataError(
+            f"{path}: pictures of {len(names)} classes, expected one folder a class, at least two"
         )
-    return collector.archive()
+    labels = np.repeat(np.arange(len(names)), [len(files[name]) for name in names])
+    return Archive(pictures, labels, names)
 
 
 def _inside(root: Path, file: Path) -> Path:

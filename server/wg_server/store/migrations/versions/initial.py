@@ -54,7 +54,6 @@ def upgrade() -> None:  # long: one call for each table
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
     )
-    op.create_index("operator_log_by_subject", "operator_log", ["subject", "id"])
     op.create_table(
         "pool",
         sa.Column("generator", sa.String(64), primary_key=True),
