@@ -11,7 +11,6 @@ from wg_core import cli
 from wg_core.errors import ExitCode
 from wg_server.cli.options import home_option, plan_option, this_user
 from wg_server.generator import pipeline, versions
-from wg_server.generator.evaluation import ablation
 from wg_server.generator.plan import read_plan
 from wg_server.generator.weights import sheet_card
 from wg_server.site.home import ServerHome
@@ -78,7 +77,11 @@ def _table(card: dict[str, Any]) -> list[str]:
     for name, rows in card["scenarios"].items():
         shares = ", ".join(f"{method} {row['accuracy']:.3f}" for method, row in rows.items())
         lines.append(f"  {name}: {shares}")
-    lines += [f"  {ablation.words(row)}" for row in ablation.rows(card)]
+    if card["own_families"]:
+        lines.append("share right of held-out records of your own families at made-up sites:")
+    for family, figures in card["own_families"].items():
+        shares = ", ".join(f"{model} {float(share):.3f}" for model, share in figures.items())
+        lines.append(f"  {family}: {shares}")
     return lines + _requirements(card)
 
 

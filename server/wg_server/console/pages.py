@@ -19,7 +19,6 @@ from wg_server.console.views import Alert
 from wg_server.console.web import NotFound, Visit
 from wg_server.generator import versions
 from wg_server.generator.checks import read_checks
-from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.scores import ALONE, COMPLETED
 from wg_server.generator.versions import Pointer
 from wg_server.site.recovery import LastBackup
@@ -193,11 +192,14 @@ def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
             "card": card,
             "checks": checks,
             "scenarios": scenarios,
-            "ablation": ablation.rows(card),
+            "own_families": {
+                family: [(x, float(figures[x])) for x in ("head", "network") if x in figures]
+                for family, figures in card.get("own_families", {}).items()
+            },
             "passes": all(check.passed for check in checks),
         }
     except (WgError, ValueError, KeyError, TypeError, AttributeError):
-        context |= {"card": None, "checks": [], "scenarios": [], "ablation": [], "passes": False}
+        context |= {"card": None, "passes": False}
     return context
 
 

@@ -26,7 +26,7 @@ from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.wire import canonical
 from wg_server.generator import versions
-from wg_server.generator.evaluation import ablation, head_card
+from wg_server.generator.evaluation import head_card
 from wg_server.generator.evaluation.episodes import Plants
 from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.plan import STEPS, GeneratorPlan
@@ -173,7 +173,7 @@ class _Pipeline:
             },
             "plan": canonical.to_builtins(self.plan),
             "own_families": {
-                entry.family: entry.figures
+                entry.family: {"head": entry.at_sites}
                 | ({"network": networks[entry.family][0]} if entry.family in networks else {})
                 for entry in owned
             },
@@ -184,9 +184,6 @@ class _Pipeline:
                 seed=seed,
             ),
         }
-        document["ablation"] = ablation.table(
-            document["scenarios"][ablation.SCENARIO], list(document["own_families"].values())
-        )
         checks = head_card.checks(document)
         document["checks"] = [check.document() for check in checks]
         document["seconds"] = round(time.monotonic() - started, 1)

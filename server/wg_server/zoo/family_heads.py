@@ -10,8 +10,8 @@ none are left out. Each tenth made-up site sees them as they are; the others eac
 of its own (``Modality.augment_site``), of every strength up to the strongest.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,22 +41,6 @@ _HELD_OUT = 5  # Each so many-th site, and record of a class, is held out of fig
 _TINY = 1e-9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """Right answers of records that are held out, at made-up sites that are.
-
-    Attributes:
-        one_camera: Of a head that has seen records as they are and no made-up camera or sensors,
-            on features that each site standardises.
-        alike: Of the family's head, on features that are standardised alike at all sites.
-        standardised: Of the family's head, on features that each site standardises.
-    """
-
-    one_camera: float
-    alike: float
-    standardised: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Sites:
     """Local features of one family's records at made-up sites.
@@ -82,8 +66,8 @@ class FamilyHeadEntry:
         scaled: Number of local features that have a public scale.
         blocks: Sizes of the blocks of the others.
         sites: Number of made-up sites.
-        figures: Right answers of held-out records at held-out sites, decimal strings, by the names
-            of ``Figures``.
+        at_sites: Accuracy of such a head, of records held out of its training at sites that were,
+            decimal string.
         sha256: Of the object, hex.
     """
 
@@ -95,7 +79,7 @@ class FamilyHeadEntry:
     scaled: int
     blocks: tuple[int, ...]
     sites: int
-    figures: dict[str, str]
+    at_sites: str
     sha256: str
 
 
@@ -117,10 +101,8 @@ def made(encoder: Encoder, spec: TaskSpec, sites: int) -> tuple[bytes, FamilyHea
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
     shown_sites, held_out = _seen(encoder, task, spec, sites)
     classes = len(task.names)
-    head, figures = (
-        fit(shown_sites, classes, layout),
-        judged(shown_sites, held_out, classes, layout),
-    )
+    head = fit(shown_sites, classes, layout)
+    accuracy = accuracy_at_sites(shown_sites, held_out, classes, layout)
     data = safetensors.numpy.save(head.tensors())
     return data, FamilyHeadEntry(
         task=spec.key(encoder.id),
@@ -130,7 +112,7 @@ def made(encoder: Encoder, spec: TaskSpec, sites: int) -> tuple[bytes, FamilyHea
         scaled=layout.scaled,
         blocks=layout.blocks,
         sites=sites,
-        figures={name: f"{value:.4f}" for name, value in asdict(figures).items()},
+        at_sites=f"{accuracy:.4f}",
         sha256=canonical.sha256_hex(data),
     )
 
@@ -188,7 +170,9 @@ def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
     return FamilyHead(*typical_site(sites.local, layout), weight=weight @ vectors.T, bias=bias)
 
 
-def judged(sites: Sites, held_out: NDArray[np.bool_], classes: int, layout: Layout) -> Figures:
+def accuracy_at_sites(
+    sites: Sites, held_out: NDArray[np.bool_], classes: int, layout: Layout
+) -> float:
     """What a head of a family is worth: at sites, and of records, that it was not fitted on.
 
     Args:
@@ -197,27 +181,14 @@ def judged(sites: Sites, held_out: NDArray[np.bool_], classes: int, layout: Layo
         classes: K.
     """
     every = list(zip(sites.local, sites.labels, held_out, strict=True))
-    out = every[_HELD_OUT - 1 :: _HELD_OUT]
-    training_sites = {n: site for n, site in enumerate(every) if (n + 1) % _HELD_OUT}
-
-    def fitted_at(numbers: Iterable[int]) -> FamilyHead:
-        shown = [
-            (local[~h], labels[~h]) for local, labels, h in map(training_sites.__getitem__, numbers)
-        ]
-        return fit(Sites(*zip(*shown, strict=True)), classes, layout)
-
-    fitted = fitted_at(training_sites)
-    plain = fitted_at(filter(sources.shown_as_they_are, training_sites))
-    one_camera = replace(plain, records=fitted.records)
-    alike = replace(fitted, records=np.array([np.inf]))  # no site's own records count
-    accuracies = []
-    for head in (one_camera, alike, fitted):
-        right: list[NDArray[np.bool_]] = []
-        for local, labels, h in out:
-            weight, bias = head.at(local, layout)
-            right.append((local[h] @ weight.T + bias).argmax(axis=1) == labels[h])
-        accuracies.append(float(np.concatenate(right).mean()))
-    return Figures(one_camera=accuracies[0], alike=accuracies[1], standardised=accuracies[2])
+    training = [site for number, site in enumerate(every, 1) if number % _HELD_OUT]
+    shown = [(local[~h], labels[~h]) for local, labels, h in training]
+    head = fit(Sites(*zip(*shown, strict=True)), classes, layout)
+    right: list[NDArray[np.bool_]] = []
+    for local, labels, h in every[_HELD_OUT - 1 :: _HELD_OUT]:
+        weight, bias = head.at(local, layout)
+        right.append((local[h] @ weight.T + bias).argmax(axis=1) == labels[h])
+    return float(np.concatenate(right).mean())
 
 
 def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[Floats, Floats]:

@@ -88,17 +88,12 @@ def at_site(
     Args:
         records: Of one modality.
         modality: Its name.
-        site: Its number; some see records as they are (``shown_as_they_are``).
+        site: Its number; each tenth sees records as they are.
     """
-    if shown_as_they_are(site):
+    if site % _AS_THEY_ARE == 0:
         return records
     strength = float(rng.uniform(*_STRENGTHS))
     return modality_of(modality).augment_site(records, strength, rng)
-
-
-def shown_as_they_are(site: int) -> bool:
-    """Whether a made-up site has the camera or sensors of the records themselves."""
-    return site % _AS_THEY_ARE == 0
 
 
 def _rendered(spec: TaskSpec, library: ModuleType) -> Task:

@@ -29,7 +29,6 @@ from wg_server.console.messages import Speech
 from wg_server.console.sessions import Sessions
 from wg_server.console.views import Source
 from wg_server.generator import versions
-from wg_server.generator.evaluation import ablation
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import operators
@@ -329,21 +328,20 @@ def test_a_generator_that_is_damaged_is_on_the_overview(
     assert "モデルカードと一致しません" in operator.get("/").text
 
 
-def test_the_generator_s_page_says_what_each_part_is_worth(
+def test_the_generator_s_page_says_what_own_families_are_worth(
     operator: Operator, home: ServerHome, token: str
 ) -> None:
-    families = [{"alike": "0.5", "standardised": "0.7"}, {"alike": "0.5", "standardised": "0.8"}]
-    install(home, ablation=ablation.table({}, families))
+    install(home, own_families={"rolled-steel-0": {"head": "0.7000", "network": "0.9000"}})
     operator.login(token)
-    assert re.search(r"standardised by each site, minus alike.*\+25\.0 ± 5\.0.*>2<", page(operator))
+    assert re.search(r"rolled-steel-0.*Head.*0\.700.*Network.*0\.900", page(operator))
     operator.get("/language?to=ja&at=/console/generator")
-    assert "拠点ごとの標準化" in page(operator)
+    assert "自社ファミリー" in page(operator)
 
 
 def test_a_card_whose_content_is_damaged_shows_nothing(
     operator: Operator, home: ServerHome, token: str
 ) -> None:
-    install(home, ablation=[{"part": "x"}])
+    install(home, own_families={"rolled-steel-0": {"head": "good"}})
     operator.login(token)
     assert "There is no model card." in page(operator)
 
@@ -371,7 +369,7 @@ def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
     assert {key for key in ENGLISH if key not in quoted and not key.startswith(stems)} == set()
 
 
-_MORE = ("through ", "card ", "generator ")
+_MORE = ("through ", "card ", "generator ", "model ")
 """Beginnings of keys that are put together."""
 
 

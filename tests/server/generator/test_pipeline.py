@@ -17,7 +17,6 @@ from wg_core.wire import canonical
 from wg_server.cli.train import train as command
 from wg_server.generator import pipeline as training
 from wg_server.generator import versions
-from wg_server.generator.evaluation import ablation
 from wg_server.generator.evaluation.episodes import Plants, Scenario
 from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED
 from wg_server.generator.plan import GeneratorPlan, read_plan
@@ -100,9 +99,7 @@ def test_the_card_scores_every_method_on_families_held_out(card: dict[str, objec
     for rows in scenarios.values():
         assert {COMPLETED, ALONE, EXCHANGED} == set(rows)
         assert all(0 <= row["accuracy"] <= 1 for row in rows.values())
-    rows, mixed = ablation.rows(card), scenarios[ablation.SCENARIO]
-    assert len(rows) == 2, "a zoo without own families has the parts of what is made from releases"
-    assert rows[0]["points"] == 100 * mixed[ALONE]["gain"]
+    assert card["own_families"] == {}
 
 
 def test_the_same_zoo_gives_the_same_generator(
