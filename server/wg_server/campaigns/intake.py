@@ -58,16 +58,17 @@ def accept(site: Site, data: bytes, terms: Asked, *, witness: Witness, now: floa
     covered = _decode(data)
     plant = _open(site, covered, witness.name, witness.public_key)
     check_witnesses(site, covered, witness)
-    rows: list[tuple[str, object, object]] = [("encoder", plant.encoder, terms.encoder)]
+    epsilon, delta = _price(plant)
+    rows: list[tuple[str, object, object]] = [
+        ("encoder", plant.encoder, terms.encoder),
+        ("epsilon", numbers.exact(epsilon), numbers.exact(terms.epsilon)),
+    ]
     if plant.release is not None:
-        manifest = plant.release.manifest
-        rows.append(("delta", numbers.exact(manifest.delta), numbers.exact(terms.delta)))
-    epsilon = protocol.FREE if plant.release is None else plant.release.manifest.epsilon
-    rows.append(("epsilon", numbers.exact(epsilon), numbers.exact(terms.epsilon)))
+        rows.append(("delta", numbers.exact(delta), numbers.exact(terms.delta)))
     for field, got, want in rows:
         if got != want:
             raise VerificationError(f"release of {site.name}: {field} is {got}, asked was {want}")
-    return _stored(site, data, plant, now)
+    return _stored(site, data, covered, plant, now)
 
 
 def accept_file(
@@ -93,15 +94,13 @@ def accept_file(
             f"release of {site.name}: encoder {claimed.encoder[:16]}…, this server's is"
             f" {encoder[:16]}…"
         )
-    if verify.is_cosigned(covered, witness.name, witness.public_key):
-        plant = _open(site, covered, witness.name, witness.public_key)
-        check_witnesses(site, covered, witness)
-        return store.add_release(_stored(site, data, plant, now))
-    plant = _open(site, covered, None, None)
+    cosigned = verify.is_cosigned(covered, witness.name, witness.public_key)
+    by = (witness.name, witness.public_key) if cosigned else (None, None)
+    plant = _open(site, covered, *by)
     check_witnesses(site, covered, witness)
-    release = _stored(site, data, plant, now)
+    release = _stored(site, data, covered, plant, now)
     stored = store.find_release(release.release_id)
-    if stored is None or stored.data != data:
+    if not cosigned and (stored is None or stored.data != data):
         witness.countersign_file(site, verify.witness_requests(covered))
     return store.add_release(release)
 
@@ -202,32 +201,30 @@ def _open(
     return plant
 
 
-def _stored(site: Site, data: bytes, plant: Recipient, now: float) -> StoredRelease:
-    release = plant.release
-    if release is None:
-        entry = covered_files.decode_statement(data).entry
-        return StoredRelease(
-            release_id=canonical.sha256_hex(entry)[:32],
-            site=site.name,
-            encoder=plant.encoder,
-            epsilon=protocol.FREE,
-            delta=protocol.FREE,
-            received=now,
-            signing_key=site.signing_key,
-            data=data,
-            standing="plausible",
-        )
-    reasons = "\n".join(plausibility.reasons(release.statistics))
+def _price(plant: Recipient) -> tuple[str, str]:
+    """Epsilon and delta of what a plant sent."""
+    if plant.release is None:
+        return protocol.FREE, protocol.FREE
+    return plant.release.manifest.epsilon, plant.release.manifest.delta
+
+
+def _stored(
+    site: Site, data: bytes, covered: Covered, plant: Recipient, now: float
+) -> StoredRelease:
+    identity, reasons = plant.release_id, ""
+    if isinstance(covered, CoveredStatement):
+        identity = canonical.sha256_hex(covered.entry)[:32]
+    if plant.release is not None:
+        reasons = "\n".join(plausibility.reasons(plant.release.statistics))
     if reasons:
-        log.error(
-            "release %s of %s: quarantined: %s", release.manifest.release_id, site.name, reasons
-        )
+        log.error("release %s of %s: quarantined: %s", identity, site.name, reasons)
+    epsilon, delta = _price(plant)
     return StoredRelease(
-        release_id=release.manifest.release_id,
+        release_id=identity,
         site=site.name,
-        encoder=release.manifest.schema.encoder,
-        epsilon=release.manifest.epsilon,
-        delta=release.manifest.delta,
+        encoder=plant.encoder,
+        epsilon=epsilon,
+        delta=delta,
         received=now,
         signing_key=site.signing_key,
         data=data,

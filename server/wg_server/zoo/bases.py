@@ -23,13 +23,15 @@ from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical
 from wg_server.zoo import sources
-from wg_server.zoo.plan import NetworksPlan
 from wg_server.zoo.store import Entry, Zoo
 from wg_server.zoo.workers import threads
 
 BASE_LIMIT = 64 << 20
-_TASKS = 12
-_PER_TASK = 8
+TASKS = 480  # That a base learns from
+RECORDS = 48  # Of each of them
+STEPS = 1500
+_TASKS = 12  # In a step
+_PER_TASK = 8  # Records of each in a step
 _RATE = 3e-3
 
 Progress = Callable[[str], None]
@@ -66,7 +68,6 @@ def make_base(
     zoo: Zoo,
     entries: Sequence[Entry],
     architecture: str,
-    plan: NetworksPlan,
     seed: int,
 ) -> None:
     """Train a base on entries' records and features and store it, unless there is one.
@@ -83,9 +84,9 @@ def make_base(
         return
     if not entries:
         raise ConfigError("zoo: a base needs entries to learn from")
-    chosen = np.unique(np.linspace(0, len(entries) - 1, plan.base_tasks).astype(int))
+    chosen = np.unique(np.linspace(0, len(entries) - 1, TASKS).astype(int))
     with threads(1):
-        lessons = [_lesson(zoo, entries[index], architecture, plan.base_images) for index in chosen]
+        lessons = [_lesson(zoo, entries[index], architecture, RECORDS) for index in chosen]
         dimension = lessons[0][1].shape[1]
         expected = network.feature_count(architecture)
         if dimension != expected:
@@ -93,7 +94,7 @@ def make_base(
                 f"zoo: the encoder has {dimension} features, and {architecture} is taught"
                 f" {expected}; fit an encoder of that dimension, or leave 'networks' out"
             )
-        tensors = _distil(lessons, architecture, plan.base_steps, seed)
+        tensors = _distil(lessons, architecture, seed)
     atomic.write_bytes(path, safetensors.numpy.save(tensors))
 
 
@@ -107,7 +108,7 @@ def _lesson(zoo: Zoo, entry: Entry, architecture: str, count: int) -> tuple[netw
 
 
 def _distil(
-    lessons: Sequence[tuple[network.Batch, Array]], architecture: str, steps: int, seed: int
+    lessons: Sequence[tuple[network.Batch, Array]], architecture: str, seed: int
 ) -> dict[str, Array]:
     """Half of the loss is on features, half on their deviations from the task's mean.
 
@@ -122,8 +123,8 @@ def _distil(
     model = trunks.channels_last(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.01)
     tasks = min(_TASKS, len(lessons))
-    for step in range(steps):
-        rate = _RATE * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    for step in range(STEPS):
+        rate = _RATE * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / STEPS))
         for group in optimiser.param_groups:
             group["lr"] = rate
         batches, features = [], []

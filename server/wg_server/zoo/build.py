@@ -1,6 +1,6 @@
 """Building the zoo: fit the encoder once, then render or read each task, and encode it.
 
-Tasks are independent; they run in worker processes and are written here as they finish. What
+Tasks are independent; they run in worker processes and are written as they finish. What
 is done is never done again, so a build that was interrupted goes on where it stopped.
 
 An entry's name depends on its task and the encoder, not on where it was made; the bytes of its
@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,10 +91,10 @@ def build(
         for number, (_, (packed, entry)) in enumerate(pool.run(_work, data, todo), 1):
             zoo.write(packed, entry)
             progress(present + number, entry.family)
-        stages = _beyond_tasks(zoo, plan, specs, data)
+        stages = _beyond_tasks(zoo, plan, specs, encoder)
         done = steps(plan) - sum(len(stage) for stage in stages)
         for stage in stages:
-            for words in _done(zoo, pool, data, stage):
+            for _, words in pool.run(_do, data, stage):
                 done += 1
                 progress(done, words)
     return Built(len(todo), present, encoder)
@@ -102,7 +103,7 @@ def build(
 def steps(plan: ZooPlan) -> int:
     """Number of things that a plan wants made: tasks, heads of families, bases and networks."""
     specs, count = tasks(plan), 0
-    if plan.networks is not None:
+    if plan.networks:
         families = networks.wanted(specs, plan.modality)
         count += len(families) + bool(families)
     return len(specs) + len(_own_families(plan, specs)) + count
@@ -228,63 +229,30 @@ def _raw(
 
 
 def _beyond_tasks(
-    zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], data: bytes
-) -> list[list[_Job]]:
+    zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], encoder: str
+) -> list[list[networks.Job]]:
     """What stands on tasks and is not there yet, stage by stage; networks need bases.
 
     Bases and heads of families need nothing of each other, and there are few of either: they are
     made side by side.
     """
-    heads = _family_heads(zoo, plan, specs, data)
-    if plan.networks is None:
+    heads: list[networks.Job] = [
+        partial(_make_family_head, zoo.root, plan.own_sites, spec)
+        for spec in _own_families(plan, specs)
+        if not family_heads.has(zoo, spec, encoder, plan.own_sites)
+    ]
+    if not plan.networks or not networks.wanted(specs, plan.modality):
         return [heads]
-    encoder = canonical.sha256_hex(data)
     built = {task.key(encoder) for task in specs}
     entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
-    if not networks.wanted(specs, plan.modality):
-        return [heads]
-    bases = [
-        _Job(networks.make_base, job)
-        for job in networks.base_jobs(zoo, entries, plan.networks, plan.modality, plan.seed)
-    ]
-    network_jobs = [
-        _Job(networks.make_networks, job)
-        for job in networks.network_jobs(zoo, entries, plan.networks, plan.modality)
-    ]
-    return [[*bases, *heads], network_jobs]
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What is to be done with the encoder's package, and with what else."""
-
-    work: Callable[[bytes, Any], Any]
-    job: Any
-
-
-def _do(data: bytes, job: _Job) -> Any:
-    return job.work(data, job.job)
-
-
-def _done(zoo: Zoo, pool: Workers, data: bytes, jobs: Sequence[_Job]) -> Iterator[str]:
-    """Run jobs of several kinds; heads of families are written here."""
-    for _, output in pool.run(_do, data, jobs):
-        if isinstance(output, str):
-            yield output
-        else:
-            packed, entry = output
-            family_heads.write(zoo, packed, entry)
-            yield f"head of {entry.family}"
-
-
-def _family_heads(zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], data: bytes) -> list[_Job]:
-    """Jobs that make heads of the operator's families that are not there yet."""
-    encoder, sites = canonical.sha256_hex(data), plan.own_sites
     return [
-        _Job(_family_head, (sites, spec))
-        for spec in _own_families(plan, specs)
-        if not family_heads.has(zoo, spec, encoder, sites)
+        [*networks.base_jobs(zoo, entries, plan.modality, plan.seed), *heads],
+        networks.network_jobs(zoo, entries, plan.modality),
     ]
+
+
+def _do(data: bytes, job: networks.Job) -> str:
+    return job(data)
 
 
 def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
@@ -300,11 +268,10 @@ def _work(data: bytes, spec: TaskSpec) -> tuple[bytes, Entry]:
     return build_task(_loaded(data), spec)
 
 
-def _family_head(
-    data: bytes, job: tuple[int, TaskSpec]
-) -> tuple[bytes, family_heads.FamilyHeadEntry]:
-    sites, spec = job
-    return family_heads.made(_loaded(data), spec, sites)
+def _make_family_head(root: Path, sites: int, spec: TaskSpec, data: bytes) -> str:
+    packed, entry = family_heads.made(_loaded(data), spec, sites)
+    family_heads.write(Zoo(root), packed, entry)
+    return f"head of {entry.family}"
 
 
 def _loaded(data: bytes) -> encoders.Encoder:

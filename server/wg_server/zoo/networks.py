@@ -13,8 +13,9 @@ first one starts from the base, the others from published weights. A fifth of th
 ``HELD_LIMIT``, are held out of the training: the first network's accuracy is measured on them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,6 @@ from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.zoo import bases, family_heads, sources
 from wg_server.zoo.fine_tuning import accuracy_at_sites, fine_tune_at_sites, made_up_sites
-from wg_server.zoo.plan import NetworksPlan
 from wg_server.zoo.store import Entry, Zoo, record
 from wg_server.zoo.task_spec import TaskSpec
 
@@ -41,13 +41,10 @@ HELD_LIMIT = 64
 VERSION = 1  # Of how networks are made; those of another one are made again
 _PUBLISHED_RATE = 1e-3
 """Peak of the learning rate of published weights, which have less to learn."""
-_STEPS_FROM_BASE = 2
-"""Steps of a network that starts from the base, in those of one that starts from published
-weights."""
-BaseJob = tuple[Path, list[Entry], str, NetworksPlan, int]
-"""The zoo's folder, tasks, architecture, plan and seed."""
-NetworkJob = tuple[Path, Entry, int]
-"""The zoo's folder, the task and steps."""
+STEPS = 1000  # Of the fine-tuning of published weights
+_STEPS_FROM_BASE = 2  # Steps of a network that starts from the base, in units of ``STEPS``
+Job = Callable[[bytes], str]
+"""Makes something with the encoder's package, in whatever process; says what was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,51 +77,39 @@ def wanted(specs: Sequence[TaskSpec], modality_name: str) -> list[TaskSpec]:
     return family_heads.wanted(specs) if modality(modality_name).family_networks else []
 
 
-def base_jobs(
-    zoo: Zoo, entries: Sequence[Entry], plan: NetworksPlan, modality_name: str, seed: int
-) -> list[BaseJob]:
-    """The job of ``make_base``, if a modality has networks.
+def base_jobs(zoo: Zoo, entries: Sequence[Entry], modality_name: str, seed: int) -> list[Job]:
+    """What trains a base, unless it is there, if a modality has networks.
 
     Args:
-        zoo: Where to.
         entries: Tasks that the base learns from.
-        plan: How long it learns.
         modality_name: Of the records.
         seed: Of the base.
     """
     first_networks = modality(modality_name).family_networks[:1]
-    return [(zoo.root, list(entries), name, plan, seed) for name in first_networks]
+    return [partial(_make_base, zoo.root, list(entries), name, seed) for name in first_networks]
 
 
-def make_base(_: bytes, job: BaseJob) -> str:
-    """Train a base, unless it is there; what was done."""
-    root, entries, architecture, plan, seed = job
-    bases.make_base(Zoo(root), entries, architecture, plan, seed)
-    return f"base {architecture}"
-
-
-def network_jobs(
-    zoo: Zoo, entries: Sequence[Entry], plan: NetworksPlan, modality_name: str
-) -> list[NetworkJob]:
-    """Jobs of ``make_networks`` for families whose networks are not there yet.
+def network_jobs(zoo: Zoo, entries: Sequence[Entry], modality_name: str) -> list[Job]:
+    """What trains the networks of families that have none yet.
 
     Args:
-        zoo: Where to.
         entries: Tasks to choose from.
-        plan: How long networks learn.
         modality_name: Of the records.
     """
     made_of = {entry.task: entry for entry in entries}
     return [
-        (zoo.root, made_of[spec], plan.steps)
+        partial(_make_networks, zoo.root, made_of[spec])
         for spec in wanted(list(made_of), modality_name)
         if not _has(zoo.root, made_of[spec].key)
     ]
 
 
-def make_networks(_: bytes, job: NetworkJob) -> str:
-    """Train a family's networks and store them; what was done."""
-    root, entry, steps = job
+def _make_base(root: Path, entries: list[Entry], architecture: str, seed: int, _: bytes) -> str:
+    bases.make_base(Zoo(root), entries, architecture, seed)
+    return f"base {architecture}"
+
+
+def _make_networks(root: Path, entry: Entry, _: bytes) -> str:
     zoo, task = Zoo(root), sources.load(entry.task)
     first_network, *further_networks = modality(task.modality).family_networks
     base, base_id = bases.read_base(root, first_network)
@@ -134,11 +119,11 @@ def make_networks(_: bytes, job: NetworkJob) -> str:
     held_out, train = np.sort(order[:count]), order[count:]
     sites = made_up_sites(first_network, task, train, rng)
     trunk, head = fine_tune_at_sites(
-        first_network, base, sites, len(task.names), steps=_STEPS_FROM_BASE * steps, rng=rng
+        first_network, base, sites, len(task.names), steps=_STEPS_FROM_BASE * STEPS, rng=rng
     )
     accuracy = accuracy_at_sites(first_network, trunk, head, task, held_out, rng)
     members = [FamilyNetwork(first_network, trunk, head)]
-    members += [_from_published(name, entry, task, train, steps) for name in further_networks]
+    members += [_from_published(name, entry, task, train) for name in further_networks]
     network_entry = NetworkEntry(
         task=entry.key,
         architectures=(first_network, *further_networks),
@@ -176,7 +161,7 @@ def read(zoo: Zoo, entry: NetworkEntry) -> tuple[FamilyNetwork, ...]:
 
 
 def _from_published(
-    architecture: str, entry: Entry, task: sources.Task, train: NDArray[np.intp], steps: int
+    architecture: str, entry: Entry, task: sources.Task, train: NDArray[np.intp]
 ) -> FamilyNetwork:
     """A network that published weights become at made-up sites."""
     make = network.kind(architecture).published
@@ -186,7 +171,7 @@ def _from_published(
     rng = streams.rng(Stream.NETWORK_BESIDE, spec.seed, spec.family, spec.site)
     sites = made_up_sites(architecture, task, train, rng)
     trunk, head = fine_tune_at_sites(
-        architecture, make(), sites, len(task.names), steps=steps, rng=rng, rate=_PUBLISHED_RATE
+        architecture, make(), sites, len(task.names), steps=STEPS, rng=rng, rate=_PUBLISHED_RATE
     )
     return FamilyNetwork(architecture, trunk, head)
 

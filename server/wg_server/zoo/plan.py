@@ -94,27 +94,6 @@ class SourcePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworksPlan:
-    """How networks beside the heads of the operator's families are trained.
-
-    Attributes:
-        steps: Fine-tuning steps of a network that starts from published weights; the one that
-            starts from the base takes twice as many.
-        base_tasks: Tasks that the base learns from.
-        base_images: Images of each.
-        base_steps: Steps of the base's training.
-    """
-
-    steps: int = 1000
-    base_tasks: int = settings.fixed(480)
-    base_images: int = settings.fixed(48)
-    base_steps: int = settings.fixed(1500)
-
-    def __post_init__(self) -> None:
-        settings.check_range("networks.steps", self.steps, 1, 100_000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ZooPlan:
     """The whole plan.
 
@@ -125,7 +104,7 @@ class ZooPlan:
         sources: Where tasks come from.
         own_sites: Made-up sites at which the operator's own records are seen, for heads of its
             families; 0: none.
-        networks: Of the networks beside the heads of the operator's families; None for heads only.
+        networks: Whether networks stand beside the heads of the operator's families.
     """
 
     seed: int
@@ -133,7 +112,7 @@ class ZooPlan:
     encoder: EncoderPlan = field(default_factory=EncoderPlan)
     sources: tuple[SourcePlan, ...]
     own_sites: int = 200
-    networks: NetworksPlan | None = None
+    networks: bool = False
 
     def __post_init__(self) -> None:
         settings.check_range("seed", self.seed, 0, 1 << 62)
@@ -149,7 +128,7 @@ class ZooPlan:
                     f"source {source.kind}: has {modality.title}, and {self.architecture} is for"
                     f" {modality_of(self.modality).title}; set architecture: {modality.head}"
                 )
-        if self.networks is not None and not modality_of(self.modality).family_networks:
+        if self.networks and not modality_of(self.modality).family_networks:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 
     @property

@@ -1,7 +1,7 @@
 """Where independent jobs run: here, or in worker processes. One thread each.
 
 Matrices here are small: more threads only wait for each other, and sums would depend on their
-number. Jobs take bytes and records and return bytes and records: whoever asked writes the results.
+number.
 """
 
 import multiprocessing

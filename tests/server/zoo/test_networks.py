@@ -17,7 +17,7 @@ from wg_core.errors import ConfigError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import bases, fine_tuning, heads, networks, sources
 from wg_server.zoo.build import build, steps
-from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
+from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan
 from wg_server.zoo.store import Zoo
 
 PLAN = ZooPlan(
@@ -25,8 +25,16 @@ PLAN = ZooPlan(
     encoder=EncoderPlan(records=200),
     sources=(SourcePlan(kind="procedural", families=2, sites=2, per_class=8),),
     own_sites=10,
-    networks=NetworksPlan(steps=2, base_tasks=3, base_images=8, base_steps=3),
+    networks=True,
 )
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that learn next to nothing."""
+    monkeypatch.setattr(networks, "STEPS", 2)
+    for name, value in (("TASKS", 3), ("RECORDS", 8), ("STEPS", 3)):
+        monkeypatch.setattr(bases, name, value)
 
 
 @pytest.fixture

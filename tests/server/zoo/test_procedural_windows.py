@@ -7,7 +7,7 @@ from wg_common.modalities.windows import check_window
 from wg_core.errors import ConfigError, DataError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build, sources
-from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan, read_plan, tasks
+from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan, read_plan, tasks
 from wg_server.zoo.procedural_windows import families
 
 
@@ -81,7 +81,7 @@ def test_a_plan_has_one_modality() -> None:
     with pytest.raises(ConfigError, match="architecture: window-head"):
         _plan(PROCEDURAL, architecture="lite0-head")
     with pytest.raises(ConfigError, match="networks: there are none for sensor windows"):
-        _plan(PROCEDURAL, networks=NetworksPlan())
+        _plan(PROCEDURAL, networks=True)
 
 
 def test_only_one_kind_is_drawn_and_an_unknown_one_is_refused() -> None:

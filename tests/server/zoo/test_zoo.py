@@ -91,7 +91,7 @@ def test_a_packaged_plan_needs_nothing_but_what_pip_installs(name: str) -> None:
 def test_the_examples_of_own_data_can_be_read(name: str) -> None:
     plan = read_plan(Path(__file__).parents[3] / "docs" / "examples" / f"{name}.yaml")
     assert family_heads.wanted(tasks(plan))
-    assert (plan.networks is None) == (plan.modality == "windows")
+    assert plan.networks == (plan.modality == "images")
 
 
 @pytest.mark.parametrize(
