@@ -25,7 +25,7 @@ from bench.selected import plant_trunk
 from bench.tables import markdown
 from scipy.special import softmax
 
-from wg_client.fitting.sure_calls import sure_above
+from wg_client.fitting.sure_calls import WRONG, sure_above
 from wg_client.methods.names import LOCAL
 from wg_client.models.acceptance import score
 from wg_client.selection import defects
@@ -33,11 +33,9 @@ from wg_client.selection.model_selection import Outcome
 from wg_client.selection.verdict import Change, change_of
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import NotAcceptedError
-from wg_core.site.acceptance import PredictionConfig
 from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
 
-WRONG = PredictionConfig().wrong  # Share of sure calls that may be wrong
 HARM = 0.02  # A kept model that is so much less accurate than local-only does harm
 _RECORDS = {"own": 60, "sister": 60}
 _TESTS = 500

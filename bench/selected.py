@@ -74,7 +74,6 @@ def selected(
             classes=k,
             public=trunk,
             units=None if groups is None else [str(group) for group in groups],
-            unseen_share=policy.unseen_share,
             learners=learners,
         ),
         Package(

@@ -20,7 +20,6 @@ from bench.tables import markdown
 from wg_client.models import drift, novelty
 from wg_client.operation.watch import FALSE_ALARMS, TESTS
 from wg_common.nets.encoder.module import load_encoder
-from wg_core.site.acceptance import PredictionConfig
 from wg_server.site.home import ServerHome
 
 _RECORDS = {"own": 60, "sister": 60}
@@ -92,9 +91,10 @@ def tested(
     known = novelty.fit(x, y)
     if known is None:
         return shift.p < level, False
-    share = PredictionConfig().new
-    count = int((known.likeness(new) <= share).sum())
-    return shift.p < level, drift.too_many_new(count, len(new), share, len(known.scores)) < level
+    count = int((known.likeness(new) <= novelty.NEW).sum())
+    return shift.p < level, drift.too_many_new(
+        count, len(new), novelty.NEW, len(known.scores)
+    ) < level
 
 
 def _row(what: str, found: list[tuple[bool, bool]]) -> tuple[object, ...]:

@@ -63,6 +63,18 @@ def move(source: Path, target: Path) -> None:
         _settle(target.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, durably, if it is there.
+
+    Raises:
+        StorageError: It cannot be removed.
+    """
+    with raised_as(StorageError, f"{path}: cannot be removed"):
+        if path.exists():
+            path.unlink()
+            _settle(path.parent)
+
+
 def copy(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
     """Copy a file of any size, in constant memory; as ``writing``."""
     with writing(target, mode=mode) as stream, source.open("rb") as data:

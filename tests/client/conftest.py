@@ -29,9 +29,10 @@ from wg_core.ledger.witness import WitnessState
 from wg_core.release.freeze import Frozen
 from wg_core.site import config as configuration
 from wg_core.site import identity
-from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
-from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.acceptance import AcceptanceConfig
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
+from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey
@@ -284,7 +285,7 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
         signing.save(home.root / "test-witness.pem", witness)
         config = ClientConfig(
             site=name,
-            server=ServerConfig(
+            server=PinnedServer(
                 fleet_url="https://127.0.0.1:1",
                 name="test-server",
                 signing_key=signing.public_bytes(server).hex(),
@@ -295,7 +296,7 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
                 **{"name": name, "path": str(path), "labels": LABELS, "encoder": encoder_id, **data}
             ),
             privacy=privacy or PrivacyConfig(answer_slot_seconds=0.05),
-            acceptance=AcceptanceConfig(checks=ChecksConfig(probe_records=4)),
+            acceptance=AcceptanceConfig(probe_records=4),
         )
         ledger_key = signing.load(home.ledger_key)
         with Ledger.create(

@@ -33,7 +33,6 @@ def selected(
             classes=classes,
             public=trunk,
             units=units,
-            unseen_share=policy.unseen_share,
         ),
         Package(
             candidates=[Candidate(name, source, trunk, head) for name, source, head in named],

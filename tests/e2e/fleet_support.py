@@ -40,8 +40,8 @@ from wg_core.privacy.schema import default_schema
 from wg_core.site import config as configuration
 from wg_core.site import sharing
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
-from wg_core.site.config import ServerConfig as Pinned
 from wg_core.site.home import ClientHome
+from wg_core.site.pinned_server import PinnedServer as Pinned
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.covered import CoveredStatistics
 from wg_core.wire.protocol import StatisticsQuery

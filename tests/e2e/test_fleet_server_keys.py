@@ -28,7 +28,7 @@ from wg_core.fleet import node
 from wg_core.fleet import trust as believing
 from wg_core.ledger.anchors import Anchors, KnownWitness
 from wg_core.site import config as configuration
-from wg_core.site import contact
+from wg_core.site import contact, pinned_server
 from wg_core.site.home import ClientHome
 from wg_server.cli.main import main_group as operator
 from wg_server.fleet import trust
@@ -157,8 +157,8 @@ def test_taking_keys_over_is_finished_after_it_was_cut_off(
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")
     rotate_keys(server)
     config, links = configuration.load(plant.home), list(trust.handovers(server))
-    name = {"recorded": "set_outbox_aside", "aside": "exchange_keys", "pinned": ""}[fatal]
-    target = ClientHome if fatal == "recorded" else configuration
+    name = {"recorded": "set_outbox_aside", "aside": "save", "pinned": ""}[fatal]
+    target = ClientHome if fatal == "recorded" else pinned_server
     with monkeypatch.context() as patched:
         if name:
             patched.setattr(target, name, cut_off)

@@ -33,8 +33,9 @@ from wg_core.release.freeze import freeze
 from wg_core.release.query import answer_query
 from wg_core.site import config as configuration
 from wg_core.site import identity
-from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
+from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import Delivery, EnrolmentRequest, StatisticsQuery
 from wg_server.fleet.witness import Witness
@@ -125,7 +126,7 @@ class PlantAnswers:
         signing.save(world.elsewhere / "witness.pem", witness)
         config = ClientConfig(
             site="plant-a",
-            server=ServerConfig(
+            server=PinnedServer(
                 fleet_url="https://127.0.0.1:1",
                 name="central",
                 signing_key=signing.public_bytes(server).hex(),

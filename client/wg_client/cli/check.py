@@ -119,8 +119,8 @@ def _looking(overview: Check, home: ClientHome) -> float:
     from wg_client.selection.checks.probe import looks
     from wg_core.site import config
 
-    policy = config.load(home).acceptance.checks
-    count = looks(overview.data.records, overview.data.modality, policy)
+    probe_records = config.load(home).acceptance.probe_records
+    count = looks(overview.data.records, overview.data.modality, probe_records)
     return look_seconds(count, measured_speed())
 
 

@@ -30,7 +30,7 @@ def novelty(
     """Say of each record how like the plant's own it is. Needs no labels, server or weights.
 
     A line has the file, the share of the plant's own records that are at least as odd, and "new"
-    where that share is at most prediction.new of client.yaml.
+    where that share is at most 5 %.
     """
     from wg_client.cli.prediction import records_at, write_heat_maps
     from wg_client.data.inspection import decoded_parts

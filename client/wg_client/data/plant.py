@@ -29,7 +29,7 @@ from wg_core.errors import DataError, VerificationError
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
-from wg_core.site.acceptance import AcceptanceConfig, PredictionConfig
+from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.reading import ReadingConfig
@@ -76,11 +76,6 @@ class Plant:
     def acceptance(self) -> AcceptanceConfig:
         """When delivered weights replace the local model."""
         return self.config.acceptance
-
-    @property
-    def prediction(self) -> PredictionConfig:
-        """When a call is not to be relied on."""
-        return self.config.prediction
 
     @property
     def commitment(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.site_data import SiteData
-from wg_core.site.acceptance import AcceptanceConfig, PredictionConfig
+from wg_core.site.acceptance import AcceptanceConfig
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
@@ -57,10 +57,6 @@ class Recipient(Protocol):
     @property
     def acceptance(self) -> AcceptanceConfig:
         """When delivered weights replace the local model."""
-
-    @property
-    def prediction(self) -> PredictionConfig:
-        """When a call is not to be relied on."""
 
     @property
     def commitment(self) -> str:

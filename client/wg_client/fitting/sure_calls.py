@@ -5,6 +5,7 @@ from scipy.special import softmax
 
 from wg_client.fitting.linear_head import Floats, Ints
 
+WRONG = 0.1  # Share of calls said to be sure that may be wrong
 NEVER = 2.0  # Instead of a probability: no call is sure
 
 

@@ -31,8 +31,9 @@ from wg_core.release.freeze import Frozen, Stage
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, sharing
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
+from wg_core.site.pinned_server import PinnedServer
 from wg_core.site.reading import ReadingConfig
 from wg_core.wire import protocol
 from wg_core.wire.data_sheet import DataSheet
@@ -187,7 +188,7 @@ def _enrol(
         margin = modality(inspection.data.modality).standard_errors
         config = ClientConfig(
             site=done.site,
-            server=pinned_server(done.reply),
+            server=server_of(done.reply),
             data=data,
             privacy=privacy,
             data_sheet=choice.data_sheet,
@@ -276,9 +277,9 @@ def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: st
     return True
 
 
-def pinned_server(reply: EnrolmentReply) -> ServerConfig:
-    """What ``client.yaml`` holds of the server that answered."""
-    return ServerConfig(
+def server_of(reply: EnrolmentReply) -> PinnedServer:
+    """What a home pins of the server that answered."""
+    return PinnedServer(
         fleet_url=reply.fleet_url,
         name=reply.server_name,
         signing_key=reply.server_key,

@@ -21,14 +21,14 @@ from collections.abc import Callable
 
 from wg_client.fleet import encoder_trial, enrolment
 from wg_client.fleet.enrolment import Enrolment
-from wg_client.fleet.initialise import pinned_server
+from wg_client.fleet.initialise import server_of
 from wg_core import atomic
 from wg_core.errors import ConfigError, raised_as
 from wg_core.ledger import database, entries, place, recovery
 from wg_core.ledger.entries import Genesis, Predecessor
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.site import config as configuration
-from wg_core.site import encoder_pin, locks, sharing
+from wg_core.site import encoder_pin, locks, pinned_server, sharing
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
@@ -118,7 +118,7 @@ def _again(
             stage.make_private()
             done = enrol(stage, config, confirm)
             data = dataclasses.replace(config.data, encoder=canonical.sha256_hex(done.encoder))
-            server = pinned_server(done.reply)
+            server = server_of(done.reply)
             configuration.save(stage, dataclasses.replace(config, server=server, data=data))
         return _install(home, stage)
 
@@ -138,6 +138,8 @@ def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
         atomic.move(stage.encoder, home.encoder)
     if place.read(stage.root) is not None:
         atomic.move(stage.root / place.BUDGET_OF, home.root / place.BUDGET_OF)
+    # A copy: a call that goes on asks again whether the witness is another one.
+    atomic.copy(stage.pinned_server, home.pinned_server, mode=atomic.PRIVATE)
     atomic.move(stage.config, home.config)
     shutil.rmtree(stage.root)
     return configuration.load(home)
@@ -156,12 +158,12 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
 
     The released bytes themselves are on the ledger.
     """
-    key = configuration.load(stage).server.witness_key
+    key = pinned_server.load(stage).witness_key
     budget_place = place.read(stage.root)
     ledger = (
         stage.ledger.exists() if budget_place is None else budget_place != place.read(home.root)
     )
-    if key == configuration.load(home).server.witness_key and not ledger:
+    if key == pinned_server.load(home).witness_key and not ledger:
         return
     home.set_outbox_aside(f"before-witness-{key[:16]}")
 

@@ -39,8 +39,6 @@ class LabelledRecords:
         classes: Size K of the declared label domain.
         public: What local-only stands on: the encoder, or the public base of the architecture.
         units: Privacy units, or None; a unit is never split between folds.
-        unseen_share: A declared class without local records counts as this share of an average
-            class.
         tuner: Fine-tunes whole networks; None for heads on the frozen encoder.
         learners: Kinds that local-only is chosen from, see ``Modality.learners``.
     """
@@ -49,7 +47,6 @@ class LabelledRecords:
     classes: int
     public: Trunk
     units: Sequence[str] | None = None
-    unseen_share: float = 1.0
     tuner: NetworkTuner | None = None
     learners: Sequence[str] = (LDA,)
 
@@ -101,9 +98,12 @@ class LabelledRecords:
 
     @cached_property
     def unseen_mass(self) -> float:
-        """Share m of future records expected from declared classes without local records."""
+        """Share m of future records expected from declared classes without local records.
+
+        Each counts as an average class.
+        """
         local_classes = len(np.unique(self.labels))
-        return self.unseen_share * (self.classes - local_classes) / self.classes
+        return (self.classes - local_classes) / self.classes
 
     @cached_property
     def folds(self) -> Folds:

@@ -69,7 +69,6 @@ def read_package(
         classes=len(manifest.labels),
         public=reader.public(candidates),
         units=plant.data.units,
-        unseen_share=plant.acceptance.unseen_share,
         tuner=reader.tuner,
         learners=modality(plant.data.modality).learners,
     )

@@ -1,11 +1,11 @@
 """What a call is worth: sure, unsure, or of a record that is new.
 
 ``sure`` and ``unsure`` are told apart by the probability, at the least value above which, out of
-fold, no larger share of calls was wrong than the policy allows (``prediction.wrong``). Records of
-classes that the plant has none of count with their expected share as if all were called wrong and
-sure: where that is more than may be wrong, no call is sure; and none of such a class is. ``new`` is
-a record whose likeness to the plant's own is at most ``prediction.new`` (``novelty``): of its label
-and its probability nothing should be believed.
+fold, at most a tenth of the calls was wrong (``fitting.sure_calls``). Records of classes that the
+plant has none of count with their expected share as if all were called wrong and sure: where that
+is more than may be wrong, no call is sure; and none of such a class is. ``new`` is a record whose
+likeness to the plant's own is at most 5 % (``novelty``): of its label and its probability nothing
+should be believed.
 
 Not guaranteed: any of it for records of another kind than the plant's, but that most are called
 new.
@@ -29,7 +29,6 @@ from wg_client.models.predict import Prediction
 from wg_client.models.sight import Inputs, Sight
 from wg_common.modalities.base import Record
 from wg_core.site import config as configuration
-from wg_core.site.acceptance import PredictionConfig
 from wg_core.site.home import ClientHome
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
@@ -44,7 +43,6 @@ class Judge:
     """Says what calls of one model are worth.
 
     Attributes:
-        policy: When they are not to be relied on.
         sure: Least probability of a sure call; None: not known.
         unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: Tells new records from known ones; None: nothing does.
@@ -54,7 +52,6 @@ class Judge:
         threshold: Least probability of a defect that rejects a record.
     """
 
-    policy: PredictionConfig
     sure: float | None = None
     unseen: tuple[str, ...] = ()
     novelty: Novelty | None = None
@@ -74,7 +71,6 @@ class Judge:
         tensors = store.load_novelty(home, manifest)
         config = configuration.load(home)
         judge = cls(
-            policy=config.prediction,
             sure=manifest.sure.get(manifest.entry(name).name),
             unseen=manifest.unseen,
             good=acceptance.good_mask(manifest.labels, config.data.good),
@@ -105,7 +101,6 @@ class Judge:
         rows = np.linspace(0, max(count - 1, 0), min(max_records, count)).round()
         records = [plant.data.records[int(row)] for row in rows]
         return cls(
-            policy=plant.config.prediction,
             novelty=novelty.fit(plant.features.local, plant.data.labels),
             patches=heat_map.fit(encoder.module.trunk, records),
             encoder=encoder,
@@ -153,7 +148,7 @@ class Judge:
 
     def is_new(self, likeness: float | None) -> bool:
         """Whether a record of this likeness is called new."""
-        return likeness is not None and likeness <= self.policy.new
+        return likeness is not None and likeness <= novelty.NEW
 
     def heat_maps(self, records: Sequence[Record]) -> list[bytes]:
         """PNGs of images with what is unusual in red; none for records that have no place."""

@@ -36,6 +36,7 @@ RECORDS_LIMIT = 2000  # Most records that anything is fitted on, drawn at random
 DIRECTIONS_LIMIT = 128
 """Most directions of features that are kept, those in which the plant's records vary most."""
 SCORES_LIMIT = 500
+NEW = 0.05  # Share of records like the plant's own that may be called new
 
 Singles = NDArray[np.float32]
 

@@ -162,13 +162,12 @@ def _batch(
     now: int,
 ) -> Batch:
     """Figures of a batch, and whether they raise an alarm."""
-    share = plant.config.prediction.new
-    new = observations.likeness <= share
+    new = observations.likeness <= novelty.NEW
     unsure = _unsure(used, observations.chances, new)
     model = "" if used is None else f"{used[1]} of package {used[0].package_id[:16]}"
     p_values = (
         1.0 if shift is None else shift.p,
-        drift.too_many_new(int(new.sum()), len(new), share, len(plant_novelty.scores)),
+        drift.too_many_new(int(new.sum()), len(new), novelty.NEW, len(plant_novelty.scores)),
         _against_first(past, model, unsure, len(new)),
     )
     return Batch(

@@ -38,7 +38,6 @@ from wg_core.privacy import accounting, mechanism
 from wg_core.privacy.events import gaussian_event
 from wg_core.privacy.schema import StatisticsSchema, default_schema
 from wg_core.release.freeze import Stage
-from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import PrivacyConfig
 from wg_core.snapshot import Problem, exact_sums
 from wg_core.wire import canonical, signing, statistics_file
@@ -320,7 +319,6 @@ def _alone(trunk: Trunk, data: SiteData) -> Accuracy | None:
         classes=len(data.label_names),
         public=trunk,
         units=data.units,
-        unseen_share=AcceptanceConfig().unseen_share,
         learners=modality(data.modality).learners,
     )
     judged = None if records.local is None else records.local.out_of_fold

@@ -39,8 +39,9 @@ from wg_core.release import query as release_query
 from wg_core.release.freeze import LoadEncoder, RecordEncoder
 from wg_core.site import config as configuration
 from wg_core.site import identity
-from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
+from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey, PublicKey
@@ -132,7 +133,7 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
         raw = signing.public_bytes(witness)
         config = ClientConfig(
             site=SITE,
-            server=ServerConfig(
+            server=PinnedServer(
                 fleet_url="https://127.0.0.1:1",
                 name="canary-audit",
                 signing_key=raw.hex(),

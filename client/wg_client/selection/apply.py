@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.recipient import Progress, Recipient
-from wg_client.fitting.sure_calls import sure_above
+from wg_client.fitting.sure_calls import WRONG, sure_above
 from wg_client.methods.base import PlantNetwork
 from wg_client.methods.package import read_package
 from wg_client.models import heat_map, novelty, store
@@ -103,9 +103,7 @@ def apply_package(
     atomic.write_bytes(path, data, mode=atomic.PRIVATE)
     records, contents = read_package(plant, package, tensors, progress)
     policy = plant.acceptance
-    probe = probes.of_plant(
-        plant, package.architecture, policy.checks.probe_records, contents.network
-    )
+    probe = probes.of_plant(plant, package.architecture, policy.probe_records, contents.network)
     whole_network = catalogue.known(package.architecture).whole  # then its training tells of itself
     outcome = select_model(records, contents, policy, probe, None if whole_network else progress)
     manifest, files = _record(plant, package, digest, outcome, contents.network, int(now()))
@@ -185,7 +183,7 @@ def _record(
         findings=tuple(
             replace(finding, message=plain(finding.message)) for finding in outcome.findings
         ),
-        sure=_sure(outcome, plant.prediction.wrong),
+        sure=_sure(outcome, WRONG),
         unseen=outcome.unseen(package.labels),
         network=network_file,
         candidates=tuple(candidate.name for candidate in package.candidates),

@@ -2,12 +2,11 @@
 
 Let ``d_i`` be the out-of-fold log loss of local-only on judged record i minus the model's, in nats,
 averaged over repeats of cross-validation; K the declared classes, U of them without a local record;
-and ``m = unseen_share * U / K`` the share of future records that the policy expects from those. Of
-classes that a plant has never seen local-only knows nothing: it is given the share m for them, even
-between them, and loses ``log 1 / (1 - m)`` on the others. Where classes have no record, each seen
-class c is left out in turn (``fitting.leave_class_out``), and ``u_c = log(U / m)`` minus the log
-loss of the model on its records. Beside the C classes tried stands one of which nothing is known,
-``u = 0``::
+and ``m = U / K`` the share of future records that is expected from those. Of classes that a plant
+has never seen local-only knows nothing: it is given the share m for them, even between them, and
+loses ``log 1 / (1 - m)`` on the others. Where classes have no record, each seen class c is left out
+in turn (``fitting.leave_class_out``), and ``u_c = log(U / m)`` minus the log loss of the model on
+its records. Beside the C classes tried stands one of which nothing is known, ``u = 0``::
 
     gain = (1 - m) * (mean d_i + log 1 / (1 - m)) + m * sum_c u_c / (C + 1)
 
@@ -24,7 +23,7 @@ kept unless a delivered model's gain is more than so many of its standard errors
 has more right answers: a model that is never sure has a lower log loss than one that is sometimes
 surely wrong. Of those the one furthest above is kept. How many errors depends on what was known
 before: two of what others' noisy releases say of the classes (``standard_errors``), none of a head
-that was learnt from labelled records of this kind of plant (``standard_errors_own_kind``).
+that was learnt from labelled records of this kind of plant (``Comparison.asked``).
 Where none are asked, right answers must only be no fewer: ten records that both get right cannot
 show more. Of that kind the model trained on stands for what was delivered, where it may be kept.
 

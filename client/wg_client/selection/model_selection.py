@@ -329,7 +329,7 @@ def _unchecked(
     if not ranks or not policy.without_labels:
         raise NotAcceptedError(
             text(
-                "WG-F11: no local labels: nothing can be checked, and acceptance.checks.actions"
+                "WG-F11: no local labels: nothing can be checked, and acceptance.checks"
                 " blocks that, or no model passed the checks that need none"
             )
         )

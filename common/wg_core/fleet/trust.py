@@ -15,8 +15,7 @@ from dataclasses import replace
 from wg_core.connection.link import Link
 from wg_core.fleet import authority
 from wg_core.ledger.store import Ledger
-from wg_core.site import config as configuration
-from wg_core.site import locks
+from wg_core.site import locks, pinned_server
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, handover, protocol, signing
@@ -92,10 +91,10 @@ def take_over(home: ClientHome, config: ClientConfig, links: list[Handover]) -> 
             ledger.hand_over(link)
         if server.witness_key != config.server.witness_key:
             home.set_outbox_aside(f"before-witness-{server.witness_key[:16]}")
-        exchanged = configuration.exchange_keys(home, server)
+        pinned_server.save(home, server)
     for use, key in keys.items():
         log.info("the server's %s key is %s now, which the one before signed for", use, key)
-    return exchanged
+    return replace(config, server=server)
 
 
 def _tell(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:

@@ -1,7 +1,8 @@
 """``client.yaml``: what the plant decides. Frozen records, read strictly, written atomically.
 
 Settings that change privacy (``privacy``) and results (``acceptance``) stand apart from those that
-only say where things are (``data``, ``server``). An unknown field is refused: a misspelt cap must
+only say where things are (``data``). The server that the plant is enrolled with and its data sheet
+are no settings: each has a file of its own. An unknown field is refused: a misspelt cap must
 not become the default without a word. Two settings that contradict each other are refused, too:
 neither of them may decide by itself what a release protects.
 """
@@ -24,8 +25,10 @@ import yaml
 from wg_core import atomic, language, numbers, settings, typed
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
-from wg_core.site.acceptance import AcceptanceConfig, PredictionConfig
+from wg_core.site import pinned_server
+from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.home import ClientHome
+from wg_core.site.pinned_server import PinnedServer
 from wg_core.site.reading import ReadingConfig
 from wg_core.wire import protocol, signing
 from wg_core.wire.data_sheet import DataSheet
@@ -44,25 +47,6 @@ Budget = Literal["site", "separate"]
 Approve = Literal["policy", "human"]
 HUMAN = "human"  # A person decides each request that the policy allows
 UnitRule = Literal["record", "weight", "cap"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig:
-    """The pinned server.
-
-    Attributes:
-        fleet_url: ``https://host:port`` of the fleet listener.
-        name: Server name, as in its signatures.
-        signing_key: Raw key that signs weights packages, hex.
-        witness_name: Key name of the ledger's witness.
-        witness_key: Raw key of the witness, Ed25519 and ML-DSA-44, hex.
-    """
-
-    fleet_url: str
-    name: str
-    signing_key: str
-    witness_name: str
-    witness_key: str
 
 
 def check_labels(labels: Sequence[str]) -> None:
@@ -242,24 +226,32 @@ class WitnessConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientConfig:
+class ClientSettings:
     """All of ``client.yaml``.
 
     ``witnesses`` stand beside the server, and ``witness_quorum`` says how many of all, the server
     counted as one, must cosign before a release is sent; null: every one. ``language`` is that of
-    reports and commands; null: the environment's. ``data_sheet`` is public; null: none is stated.
+    reports and commands; null: the environment's.
     """
 
     site: str
-    server: ServerConfig
     data: DataConfig
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
-    prediction: PredictionConfig = field(default_factory=PredictionConfig)
-    data_sheet: DataSheet | None = None
     witnesses: tuple[WitnessConfig, ...] = ()
     witness_quorum: int | None = None
     language: language.Code | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig(ClientSettings):
+    """What a plant goes by: its settings, the server that it is enrolled with, and its data sheet.
+
+    ``data_sheet`` is public; None: none is stated.
+    """
+
+    server: PinnedServer
+    data_sheet: DataSheet | None = None
 
     @property
     def witnesses_needed(self) -> int:
@@ -347,35 +339,39 @@ def read_data_sheet(path: Path) -> DataSheet:
 
 
 def save(home: ClientHome, config: ClientConfig) -> None:
-    """Write ``client.yaml``; an older one is replaced in one step."""
-    text = yaml.safe_dump(settings.to_document(config), sort_keys=False, allow_unicode=True)
-    atomic.write_bytes(home.config, text.encode("utf-8"), mode=atomic.PRIVATE)
+    """Write what a plant goes by, ``client.yaml`` last; each file is replaced in one step."""
+    pinned_server.save(home, config.server)
+    if config.data_sheet is None:
+        atomic.remove(home.data_sheet)
+    else:
+        _write(home.data_sheet, config.data_sheet)
+    own = {part.name: getattr(config, part.name) for part in dataclasses.fields(ClientSettings)}
+    _write(home.config, ClientSettings(**own))
 
 
-def exchange_keys(home: ClientHome, server: ServerConfig) -> ClientConfig:
-    """Pin other keys of the server in ``client.yaml``; all else in it, comments too, stays.
-
-    Returns:
-        The configuration with them.
-    """
-    before = load(home)
-    configuration = dataclasses.replace(before, server=server)
-    text = atomic.read_bytes(home.config, limit=CONFIG_LIMIT).decode("utf-8")
-    text = text.replace(before.server.signing_key, server.signing_key)
-    text = text.replace(before.server.witness_key, server.witness_key)
-    atomic.write_bytes(home.config, text.encode("utf-8"), mode=atomic.PRIVATE)
-    if load(home) != configuration:  # a key that is spelt in another way, such as over two lines
-        save(home, configuration)
-    return configuration
+def _write(path: Path, record: object) -> None:
+    text = yaml.safe_dump(settings.to_document(record), sort_keys=False, allow_unicode=True)
+    atomic.write_bytes(path, text.encode("utf-8"), mode=atomic.PRIVATE)
 
 
 def load(home: ClientHome) -> ClientConfig:
-    """Read ``client.yaml``.
+    """Read ``client.yaml``, the pinned server and the data sheet.
 
     Raises:
-        ConfigError: It is missing, or a field is unknown, missing or out of range; named.
+        ConfigError: A file is missing, or a field is unknown, missing or out of range; named.
     """
     home.require()
+    own = _settings(home)
+    server = pinned_server.load(home)
+    sheet = read_data_sheet(home.data_sheet) if home.data_sheet.exists() else None
+    parts = {part.name: getattr(own, part.name) for part in dataclasses.fields(own)}
+    try:
+        return ClientConfig(**parts, server=server, data_sheet=sheet)
+    except (ConfigError, DecodeError) as error:
+        raise ConfigError(f"{home.config}: {error}") from error
+
+
+def _settings(home: ClientHome) -> ClientSettings:
     data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
     document = settings.read_yaml(data, subject=str(home.config))
     if not isinstance(document, dict):
@@ -384,7 +380,7 @@ def load(home: ClientHome) -> ClientConfig:
     # A second time, every scalar as it is written; its work was bounded by the first.
     words = yaml.BaseLoader(data.decode("utf-8")).get_single_data()
     try:
-        config = typed.convert(_with_exact_numbers(document, words), ClientConfig)
+        config = typed.convert(_with_exact_numbers(document, words), ClientSettings)
     except msgspec.ValidationError as error:
         hint = _HINT if "Expected `str" in str(error) else ""
         raise ConfigError(f"{home.config}: {error}{hint}") from error

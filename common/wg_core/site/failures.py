@@ -1,7 +1,7 @@
 """The catalogue of failures: each way in which delivered weights fail, by its code.
 
 ``docs/failures.md`` says of each how it is found and what to do. A code is never given to another
-failure. What a check's failure means is the plant's to say (``acceptance.checks.actions``); here
+failure. What a check's failure means is the plant's to say (``acceptance.checks``); here
 is what it means where the plant says nothing.
 """
 

@@ -3,6 +3,8 @@
 ::
 
     client.yaml            configuration and policy, edited by the plant
+    data-sheet.yaml        what the plant states in public of the source of its records, if anything
+    pinned-server.json     the server and its keys, pinned at enrolment
     encoder.safetensors    the public encoder package, pinned by hash at enrolment
     ledger.sqlite          the privacy ledger
     budget-of.json         instead of a ledger: the home whose ledger, ledger key and secret count
@@ -46,6 +48,8 @@ class ClientHome:
     root: Path
 
     config = _Below("client.yaml")
+    data_sheet = _Below("data-sheet.yaml")
+    pinned_server = _Below("pinned-server.json")
     encoder = _Below("encoder.safetensors")
     ledger = _Below(place.LEDGER, budget=True)
     keys = _Below("keys")

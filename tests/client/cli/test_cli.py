@@ -28,7 +28,7 @@ from wg_core.ledger import charging
 from wg_core.ledger.store import Ledger
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
-from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
+from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import PrivacyConfig
 
 Finished = subprocess.CompletedProcess[str]
@@ -235,8 +235,7 @@ def test_apply_ends_with_0_5_or_6(
     good = plant.package({"s": (good_head, "diffusion")})
     (tmp_path / "good.wgw").write_bytes(good)
     (tmp_path / "bad.wgw").write_bytes(plant.package({"s": (good_head, "diffusion")}, site="x"))
-    few = ChecksConfig(probe_records=4)
-    plant.configure(acceptance=AcceptanceConfig(standard_errors=0.0, checks=few))
+    plant.configure(acceptance=AcceptanceConfig(standard_errors=0.0, probe_records=4))
     found = _json("apply", "--home", plant.home.root, tmp_path / "good.wgw")
     assert found["accepted"] and not found["already_applied"]
     assert here("apply", "--home", plant.home.root, tmp_path / "good.wgw")["already_applied"]

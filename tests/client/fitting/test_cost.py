@@ -6,7 +6,6 @@ import pytest
 
 from wg_client.fitting.cost import LearningCost, learning_cost, look_seconds, measured_speed
 from wg_client.selection.checks.probe import looks
-from wg_core.site.acceptance import ChecksConfig
 
 
 def _cost(records: int, classes: int = 6, speed: float = 3e10) -> LearningCost:
@@ -32,8 +31,7 @@ def test_a_slower_machine_takes_longer() -> None:
 
 
 def test_looking_again_takes_as_long_as_there_are_records() -> None:
-    policy = ChecksConfig(probe_records=4)
-    few, usual = looks(200, "images", policy), looks(200, "images", ChecksConfig())
+    few, usual = looks(200, "images", 4), looks(200, "images", 40)
     assert few == 4 * 5 < usual
-    assert looks(0, "images", ChecksConfig()) == 0
+    assert looks(0, "images", 40) == 0
     assert look_seconds(2 * usual, 1e10) == pytest.approx(2 * look_seconds(usual, 1e10))

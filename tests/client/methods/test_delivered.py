@@ -72,9 +72,7 @@ def test_unlabelled_records_put_the_network_that_suits_them_first() -> None:
     assert by_information(found)[0] is found[4]
     few = networks(x[:19], right=4)
     assert by_information(few) == few
-    nothing = LabelledRecords(
-        all_labels=np.full(len(x), -1), classes=K, public=Trunk(x), unseen_share=1.0
-    )
+    nothing = LabelledRecords(all_labels=np.full(len(x), -1), classes=K, public=Trunk(x))
     model = AS_DELIVERED.fit(nothing, Package(candidates=found))
     assert model is not None and model.origin == "sheet-4" and model.trunk is found[4].trunk
 
@@ -82,7 +80,7 @@ def test_unlabelled_records_put_the_network_that_suits_them_first() -> None:
 def test_labels_choose_among_networks_out_of_fold() -> None:
     x, y = records(6)
     rows = np.arange(15) * 2  # too few to put in order without labels
-    few = LabelledRecords(all_labels=y[rows], classes=K, public=Trunk(x[rows]), unseen_share=1.0)
+    few = LabelledRecords(all_labels=y[rows], classes=K, public=Trunk(x[rows]))
     found = networks(x[rows], right=5)
     model = AS_DELIVERED.fit(few, Package(candidates=found))
     assert model is not None and model.origin == "sheet-5" and model.trunk is found[5].trunk

@@ -14,7 +14,6 @@ from wg_client.models.heat_map import PatchBank
 from wg_client.models.novelty import Novelty
 from wg_client.models.predict import Prediction
 from wg_core.errors import DecodeError
-from wg_core.site.acceptance import PredictionConfig
 
 K, D = 4, 24
 MEANS = 3 * np.random.default_rng(0).normal(size=(K + 1, D))
@@ -141,7 +140,7 @@ def test_records_of_classes_that_a_plant_has_none_of_count_as_sure_and_wrong() -
 
 
 def test_no_call_of_a_class_without_a_record_here_is_sure() -> None:
-    judge = Judge(policy=PredictionConfig(), sure=0.5, unseen=("dent",))
+    judge = Judge(sure=0.5, unseen=("dent",))
     calls = {
         label: judge._word(
             Prediction(name="", label=label, probability=0.99, probabilities=()), None

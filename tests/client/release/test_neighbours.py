@@ -53,8 +53,9 @@ from wg_core.release import freeze as freezing
 from wg_core.release import query as release_query
 from wg_core.site import config as configuration
 from wg_core.site import identity
-from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
+from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, fleet, protocol, signing
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Refusal, StatisticsQuery
@@ -155,7 +156,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     home.load_secret()
     config = ClientConfig(
         site="plant-a",
-        server=ServerConfig(
+        server=PinnedServer(
             fleet_url="https://127.0.0.1:1",
             name="test-server",
             signing_key=signing.public_bytes(server).hex(),

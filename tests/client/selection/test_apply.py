@@ -27,7 +27,7 @@ from wg_core.errors import (
     VerificationError,
     WgError,
 )
-from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
+from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import protocol, signing
 
@@ -228,7 +228,7 @@ def test_a_plant_that_takes_no_packages_says_so(make_plant: MakePlant, heads: He
 
 def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant({-1: 9})
-    plant.configure(acceptance=AcceptanceConfig(checks=ChecksConfig(actions={"WG-F11": "block"})))
+    plant.configure(acceptance=AcceptanceConfig(checks={"WG-F11": "block"}))
     data = plant.package(heads)
     with pytest.raises(NotAcceptedError):
         take_package(plant.home, data)

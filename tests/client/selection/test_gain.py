@@ -78,16 +78,14 @@ def test_records_of_one_unit_count_as_one() -> None:
     assert standard_error(values, units) > 2 * alone
 
 
-def _mass(share: float, seen: int) -> float:
-    labels = np.arange(seen)
+def _mass(seen: int) -> float:
     trunk = Trunk(np.zeros((seen, 2)))
-    records = LabelledRecords(all_labels=labels, classes=10, public=trunk, unseen_share=share)
-    return records.unseen_mass
+    return LabelledRecords(all_labels=np.arange(seen), classes=10, public=trunk).unseen_mass
 
 
-def test_unseen_classes_count_as_the_policy_says() -> None:
-    assert _mass(1.0, 10) == _mass(0.0, 8) == 0
-    assert _mass(1.0, 8) == pytest.approx(0.2)
+def test_each_unseen_class_counts_as_an_average_one() -> None:
+    assert _mass(10) == 0
+    assert _mass(8) == pytest.approx(0.2)
 
 
 def _with_unseen(loss: float) -> Gain:

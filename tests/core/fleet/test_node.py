@@ -41,8 +41,9 @@ from wg_core.fleet.slot import Slot, Stopped
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.privacy import timing
 from wg_core.site import config as configuration
-from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
+from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import (
@@ -200,7 +201,7 @@ def _node(
 ) -> node.Node:
     """A node of a plant that has a configuration and nothing else."""
     zeros = "00" * 32
-    server = ServerConfig(
+    server = PinnedServer(
         fleet_url="https://127.0.0.1:1", name="s", signing_key=zeros, witness_name="w",
         witness_key=zeros,
     )  # fmt: skip

@@ -10,8 +10,10 @@ import pytest
 
 from wg_core.errors import ConfigError
 from wg_core.site import config as configuration
-from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
+from wg_core.site.pinned_server import PinnedServer
+from wg_core.wire.data_sheet import DataSheet, Notes
 
 ZEROS = "00" * 32
 
@@ -19,7 +21,7 @@ ZEROS = "00" * 32
 def _config() -> ClientConfig:
     return ClientConfig(
         site="plant-a",
-        server=ServerConfig(
+        server=PinnedServer(
             fleet_url="https://127.0.0.1:1",
             name="server",
             signing_key=ZEROS,
@@ -35,6 +37,34 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     configuration.save(home, _config())
     assert configuration.load(home) == _config()
     assert home.config.stat().st_mode & 0o077 == 0
+
+
+def test_server_and_data_sheet_are_no_settings_and_have_files_of_their_own(tmp_path: Path) -> None:
+    home, sheet = ClientHome(tmp_path), DataSheet(notes=Notes(language="en", sort="report"))
+    stated = dataclasses.replace(_config(), data_sheet=sheet)
+    configuration.save(home, stated)
+    assert configuration.load(home) == stated
+    text = home.config.read_text("utf-8")
+    assert "server" not in text and "notes" not in text
+    for more in ("server: {}", "data_sheet: null"):
+        home.config.write_text(f"{text}{more}\n", "utf-8")
+        with pytest.raises(ConfigError, match="unknown fields"):
+            configuration.load(home)
+    configuration.save(home, _config())
+    assert configuration.load(home).data_sheet is None
+
+
+@pytest.mark.parametrize("data", [None, b"{}", b"x" * (65 << 10)])
+def test_a_pinned_server_that_is_damaged_or_gone_is_named(
+    tmp_path: Path, data: bytes | None
+) -> None:
+    home = ClientHome(tmp_path)
+    configuration.save(home, _config())
+    home.pinned_server.unlink()
+    if data is not None:
+        home.pinned_server.write_bytes(data)
+    with pytest.raises(ConfigError, match=r"pinned-server\.json"):
+        configuration.load(home)
 
 
 @pytest.mark.parametrize(

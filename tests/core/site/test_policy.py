@@ -10,7 +10,8 @@ import pytest
 
 from wg_core.errors import PolicyRefused
 from wg_core.site import policy
-from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
+from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire.protocol import QUERY_STATISTICS, TRAIN_FINETUNE, StatisticsQuery
 
 ENCODER = "ab" * 32
@@ -27,7 +28,7 @@ QUERY = StatisticsQuery(
 
 
 def _config(**privacy: Any) -> ClientConfig:
-    server = ServerConfig(fleet_url="", name="s", signing_key="", witness_name="w", witness_key="")
+    server = PinnedServer(fleet_url="", name="s", signing_key="", witness_name="w", witness_key="")
     return ClientConfig(
         site="plant-a",
         server=server,

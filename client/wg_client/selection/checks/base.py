@@ -10,6 +10,8 @@ from wg_client.selection.gain import Gain
 from wg_core.language import text
 from wg_core.site.acceptance import AcceptanceConfig
 
+CONFIDENCE = 0.95  # Of every one-sided bound
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Comparison:
@@ -38,9 +40,12 @@ class Comparison:
 
     @property
     def asked(self) -> float:
-        """By how many of its standard errors the gain must be above zero."""
-        policy = self.policy
-        return policy.standard_errors_own_kind if self.model.of_kind else policy.standard_errors
+        """By how many of its standard errors the gain must be above zero.
+
+        None are asked of a head that was learnt from labelled records of this kind of plant, which
+        the operator owns.
+        """
+        return 0.0 if self.model.of_kind else self.policy.standard_errors
 
     @property
     def one_class(self) -> bool:
@@ -53,8 +58,8 @@ class Comparison:
 
     @property
     def least_recall(self) -> float:
-        """Share of a class's records that must be recognised."""
-        return max(self.policy.checks.recall, 1 / self.records.classes)
+        """Share of a class's records that must be recognised: that of guessing."""
+        return 1 / self.records.classes
 
     def label(self, index: int) -> str:
         """A class in a sentence: its name, or its number where there are no names."""

@@ -14,12 +14,13 @@ from scipy.special import softmax
 
 from wg_client.fitting.linear_head import Floats
 from wg_client.models.manifest import Finding
-from wg_client.selection.checks.base import Comparison
+from wg_client.selection.checks.base import CONFIDENCE, Comparison
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_core.language import text
 
 CODE = "WG-F04"
+_ALLOWED = 0.1  # Largest calibration error
 _BINS = 10
 _DRAWS = 400
 
@@ -29,22 +30,21 @@ def check(comparison: Comparison) -> Finding | None:
     logits, labels = comparison.model.fitted.logits, comparison.records.judged
     if comparison.local is None or logits is None:
         return None
-    policy = comparison.policy.checks
     chances = softmax(logits[0], axis=1)
     sure, right = chances.max(axis=1), (chances.argmax(axis=1) == labels).astype(np.float64)
     error = float(calibration_error(sure, right))
     rng = streams.rng(Stream.PROBE, then=(ord("c"),))
     draws = calibration_error(sure, rng.random((_DRAWS, len(sure))) < sure)
-    chance = float(np.quantile(draws, policy.confidence))
+    chance = float(np.quantile(draws, CONFIDENCE))
     gap = float(sure.mean() - right.mean())
     return Finding(
         model=comparison.name,
         code=CODE,
-        passed=error <= max(policy.calibration_error, chance),
+        passed=error <= max(_ALLOWED, chance),
         figures={
             "error": error,
             "chance": chance,
-            "limit": policy.calibration_error,
+            "limit": _ALLOWED,
             "overconfidence": gap,
         },
         message=text(
@@ -53,7 +53,7 @@ def check(comparison: Comparison) -> Finding | None:
             error=100 * error,
             how=text("overconfident") if gap > 0 else text("underconfident"),
             gap=100 * abs(gap),
-            limit=100 * policy.calibration_error,
+            limit=100 * _ALLOWED,
             chance=100 * chance,
             records=len(labels),
         ),

@@ -13,7 +13,7 @@ from scipy.special import ndtri
 from wg_client.fitting.assignment import best_columns
 from wg_client.methods.base import LabelledRecords
 from wg_client.models.manifest import Finding
-from wg_client.selection.checks.base import Comparison
+from wg_client.selection.checks.base import CONFIDENCE, Comparison
 from wg_core.language import text
 
 CODE = "WG-F10"
@@ -36,7 +36,7 @@ def check(
     gap = right_exchanged.astype(np.float64) - right
     # The best of K! assignments is taken: the bound is for that many tries.
     tries = math.exp(min(math.lgamma(records.classes + 1), largest_log_tries))
-    z = -float(ndtri((1 - comparison.policy.checks.confidence) / tries))
+    z = -float(ndtri((1 - CONFIDENCE) / tries))
     sure = float(gap.mean() - z * gap.std() / records.independent**0.5)
     consistent = float(right_exchanged.mean()) > 0.5
     moved = [int(label) for label in np.flatnonzero(best != np.arange(records.classes))]

@@ -21,7 +21,6 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
 from wg_common.streams import Stream
 from wg_core.errors import InternalError
-from wg_core.site.acceptance import ChecksConfig
 
 Alter = Callable[[Record, np.random.Generator], Record]
 
@@ -169,15 +168,15 @@ def of_plant(
     return probe
 
 
-def looks(records: int, kind: str, policy: ChecksConfig) -> int:
+def looks(records: int, kind: str, probe_records: int) -> int:
     """Records that the checks of a plant's models on one encoder encode anew, at most.
 
     Args:
         records: Of the plant.
         kind: Name of their modality.
-        policy: How many are changed.
+        probe_records: How many are changed, at most.
     """
-    return len(modality(kind).changes()) * min(records, policy.probe_records)
+    return len(modality(kind).changes()) * min(records, probe_records)
 
 
 def spread_rows(labels: Ints, max_records: int) -> Ints:

@@ -60,7 +60,7 @@ def made(checks: Iterable[AcceptanceCheck], comparison: Comparison) -> list[Find
         finding = check(comparison)
         if finding is None:
             continue
-        action = comparison.policy.checks.action(finding.code)
+        action = comparison.policy.action(finding.code)
         if action == "off":
             continue
         model_findings.append(replace(finding, action=action))

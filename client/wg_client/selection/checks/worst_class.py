@@ -11,7 +11,7 @@ CODE = "WG-F03"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed if every class with records has a recall of at least 1 / K and the limit."""
+    """Passed if every class with records has a recall of at least 1 / K."""
     records = comparison.records
     if comparison.local is None:
         return None

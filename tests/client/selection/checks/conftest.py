@@ -17,7 +17,8 @@ from wg_client.methods.base import LabelledRecords, Model, Package, correctness
 from wg_client.selection import gain
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.checks.probe import Probe
-from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
+from wg_core.site.acceptance import AcceptanceConfig
+from wg_core.site.failures import Action
 
 Compare = Callable[..., Comparison]
 
@@ -68,7 +69,7 @@ def compare() -> Compare:
         bias: Floats | None = None,
         logits: Floats | None = None,
         pictures: Any = None,
-        **policy: Any,
+        actions: dict[str, Action] | None = None,
     ) -> Comparison:
         known, trunk, k = labels >= 0, Trunk(features), len(weight)
         records = LabelledRecords(all_labels=labels, classes=k, public=trunk)
@@ -111,7 +112,7 @@ def compare() -> Compare:
             gain=estimate,
             records=records,
             package=Package(candidates=[]),
-            policy=AcceptanceConfig(checks=ChecksConfig(**policy)),
+            policy=AcceptanceConfig(checks=actions or {}),
             probe=probe,
         )
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from tests.client.conftest import MakePlant
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL
+from wg_client.selection.checks import cost, finite
 from wg_client.selection.delivery import take_package
-from wg_core.site import config as configuration
-from wg_core.site.acceptance import AcceptanceConfig, ChecksConfig
-from wg_core.site.failures import CODES
+from wg_core.site.acceptance import AcceptanceConfig
+from wg_core.site.failures import CODES, Action
 
 UNLABELLED = "WG-F11"
 
@@ -25,21 +23,11 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
 ) -> None:
     """A plant that asks for more than any model has is told of each check by its code."""
     codes = CODES - {UNLABELLED}
-    strict = ChecksConfig(
-        accuracy=1.0,
-        recall=1.0,
-        calibration_error=0.0,
-        accuracy_loss=0.0,
-        disagreement=0.0,
-        logit=1.0,
-        seconds=1e-6,
-        mebibytes=1e-3,
-        probe_records=6,
-        actions={code: "block" if code == "WG-F09" else "warn" for code in codes},
-    )
+    monkeypatch.setattr(finite, "_ALLOWED", 1.0)
+    monkeypatch.setattr(cost, "_SECONDS", 1e-6)
     plant = make_plant({0: 4, 1: 4})
-    config = replace(plant.config, acceptance=AcceptanceConfig(checks=strict))
-    monkeypatch.setattr(configuration, "load", lambda _home: config)  # no file can say this
+    actions: dict[str, Action] = {code: "block" if code == "WG-F09" else "warn" for code in codes}
+    plant.configure(acceptance=AcceptanceConfig(checks=actions, probe_records=6))
     package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "base")})
     manifest = take_package(plant.home, package).manifest
     assert manifest.kept == LOCAL

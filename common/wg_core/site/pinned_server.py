@@ -1,0 +1,51 @@
+"""The server that a plant believes: what enrolment pinned, in a file of its own in the home.
+
+It is no setting: enrolment writes it, enrolling again replaces it, and the server's own handovers
+exchange its keys (``wg_core.fleet.trust``). The file is replaced in one step.
+"""
+
+from dataclasses import dataclass
+
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
+
+_LIMIT = 64 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedServer:
+    """The pinned server.
+
+    Attributes:
+        fleet_url: ``https://host:port`` of the fleet listener.
+        name: Server name, as in its signatures.
+        signing_key: Raw key that signs weights packages, hex.
+        witness_name: Key name of the ledger's witness.
+        witness_key: Raw key of the witness, Ed25519 and ML-DSA-44, hex.
+    """
+
+    fleet_url: str
+    name: str
+    signing_key: str
+    witness_name: str
+    witness_key: str
+
+
+def load(home: ClientHome) -> PinnedServer:
+    """The server that a home is enrolled with.
+
+    Raises:
+        ConfigError: The file is missing or damaged.
+    """
+    try:
+        data = atomic.read_bytes(home.pinned_server, limit=_LIMIT)
+        return canonical.decode(PinnedServer, data, subject=str(home.pinned_server), limit=_LIMIT)
+    except DecodeError as error:
+        raise ConfigError(f"{error}; restore a copy, or enrol again (init --replace)") from error
+
+
+def save(home: ClientHome, server: PinnedServer) -> None:
+    """Pin a server; the one that was pinned is replaced in one step."""
+    atomic.write_bytes(home.pinned_server, canonical.encode(server), mode=atomic.PRIVATE)
