@@ -7,7 +7,6 @@ are counted before anything is built, aliases are refused, and whatever the read
 becomes one error that names the file.
 """
 
-from dataclasses import field, fields, is_dataclass
 from typing import TypeVar
 
 import msgspec
@@ -17,8 +16,6 @@ from wg_core import typed
 from wg_core.errors import ConfigError, DecodeError
 
 T = TypeVar("T")
-
-_FIXED = "fixed"
 
 DEPTH_LIMIT = 32  # Deepest nesting of a YAML document; ours need four levels
 
@@ -76,40 +73,13 @@ def check_range(field: str, value: float, low: float, high: float) -> None:
         raise ConfigError(f"{field}: {value}, expected {low} to {high}")
 
 
-def fixed(value: T) -> T:
-    """The default of a dataclass's field that no file may change: a constant of the code.
-
-    Tests and benches give such a field another value where they build the record. A file that says
-    the constant itself is read.
-    """
-    return field(default=value, metadata={_FIXED: True})
-
-
-def to_document(record: object, *, constants: bool = False) -> object:
-    """A record as a file has it: dictionaries, lists and scalars, without fixed fields.
-
-    Args:
-        constants: With those fixed fields that have the value of the code.
-    """
-    if is_dataclass(record) and not isinstance(record, type):
-        return {
-            attribute.name: to_document(getattr(record, attribute.name), constants=constants)
-            for attribute in fields(record)
-            if not attribute.metadata.get(_FIXED)
-            or (constants and getattr(record, attribute.name) == attribute.default)
-        }
-    if isinstance(record, list | tuple):
-        return [to_document(item, constants=constants) for item in record]
-    return msgspec.to_builtins(record)
-
-
 def check_known(document: object, record: object, *, subject: str) -> None:
-    """Refuse fields of a document that its dataclass does not have, or that change a constant.
+    """Refuse fields of a document that its dataclass does not have.
 
     Raises:
         ConfigError: There are; all are named.
     """
-    unknown = sorted(_unknown(document, to_document(record, constants=True), ""))
+    unknown = sorted(_unknown(document, msgspec.to_builtins(record), ""))
     if unknown:
         raise ConfigError(f"{subject}: unknown fields: {', '.join(unknown)}")
 

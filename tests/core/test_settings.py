@@ -86,16 +86,3 @@ def test_a_document_that_does_not_fit_is_refused_and_the_field_is_named(
 ) -> None:
     with pytest.raises(ConfigError, match=f"x.yaml: .*{words}"):
         settings.parse(text, Outer, "x.yaml")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sizes:
-    width: int = 4
-    rate: float = settings.fixed(0.5)
-
-
-def test_a_constant_is_not_written_and_no_file_changes_it() -> None:
-    assert settings.to_document(_Sizes(rate=0.1)) == {"width": 4}
-    assert settings.parse(b"{width: 5, rate: 0.5}", _Sizes, "a file") == _Sizes(width=5)
-    with pytest.raises(ConfigError, match="a file: unknown fields: rate"):
-        settings.parse(b"{width: 5, rate: 0.1}", _Sizes, "a file")

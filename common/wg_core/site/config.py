@@ -242,6 +242,12 @@ class ClientSettings:
     witness_quorum: int | None = None
     language: language.Code | None = None
 
+    def __post_init__(self) -> None:
+        protocol.check_site_name(self.site)
+        check_unit(self.data.unit_column, self.privacy.unit_rule)
+        if self.privacy.unit_rule == RECORD:
+            self.data.reading.check_record()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig(ClientSettings):
@@ -259,7 +265,7 @@ class ClientConfig(ClientSettings):
         return 1 + len(self.witnesses) if self.witness_quorum is None else self.witness_quorum
 
     def __post_init__(self) -> None:
-        protocol.check_site_name(self.site)
+        ClientSettings.__post_init__(self)
         names = [self.server.witness_name, *(cosigner.name for cosigner in self.witnesses)]
         if len(set(names)) != len(names) or self._shared_key():
             raise ConfigError("witnesses: a name or key stands there twice, or is the server's")
@@ -268,9 +274,6 @@ class ClientConfig(ClientSettings):
                 f"witness_quorum: {self.witness_quorum}, expected 1 to {len(names)}: the server and"
                 f" {len(self.witnesses)} witnesses"
             )
-        check_unit(self.data.unit_column, self.privacy.unit_rule)
-        if self.privacy.unit_rule == RECORD:
-            self.data.reading.check_record()
 
     def _shared_key(self) -> bool:
         """Whether one signature would count for two witnesses."""
@@ -350,7 +353,7 @@ def save(home: ClientHome, config: ClientConfig) -> None:
 
 
 def _write(path: Path, record: object) -> None:
-    text = yaml.safe_dump(settings.to_document(record), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(msgspec.to_builtins(record), sort_keys=False, allow_unicode=True)
     atomic.write_bytes(path, text.encode("utf-8"), mode=atomic.PRIVATE)
 
 

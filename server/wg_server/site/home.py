@@ -174,7 +174,7 @@ class ServerHome:
 
     def write_config(self, config: ServerConfig) -> None:
         """Write ``server.yaml``."""
-        text = yaml.safe_dump(settings.to_document(config), sort_keys=False)
+        text = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False)
         atomic.write_bytes(self.config_file, text.encode())
 
     def encoder_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ def _yaml(name: str, old: str, new: str, *said: str) -> Bad:
         text = world.plant.home.config.read_text("utf-8")
         assert old in text, f"{name}: no {old!r}"
         (world.folder / "client.yaml").write_text(text.replace(old, new, 1), "utf-8")
+        shutil.copy(world.plant.home.pinned_server, world.folder)
         return ["keys", "--home", world.folder]
 
     return Bad(f"client.yaml: {name}", words, 3, ("client.yaml", *said))
@@ -157,7 +159,6 @@ SERVER_YAML = [
     _server_yaml("port range", "fleet_port: 1", "fleet_port: 70000", "1 to 65535"),
     _server_yaml("name", "name: weightgate", "name: Weight Gate", "name"),
     _server_yaml("host", "host: 127.0.0.1", "host: 'a b'", "host", "'a b'"),
-    _server_yaml("architecture", "architecture: ''", "architecture: resnet", "resnet"),
     _server_yaml("quorum", "witness_quorum: 1", "witness_quorum: 2", "witness_quorum: 2"),
     _server_yaml("life", "message_seconds: 600", "message_seconds: 0", "at least 1"),
     _server_yaml("a word", "message_seconds: 600", "message_seconds: many", "message_seconds"),

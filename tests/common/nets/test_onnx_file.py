@@ -211,8 +211,8 @@ def test_layout_range_and_output_are_as_stated() -> None:
     ]
     graph = model(nodes, shape=(1, SIDE, SIDE, 3))
     graph.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
-    changes: dict[str, Any] = {"layout": "nhwc", "largest": 255.0, "output": "z"}
-    encoder = load(graph, **changes, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    changes: dict[str, Any] = {"layout": "nhwc", "output": "z"}
+    encoder = load(graph, **changes, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)
     record = np.zeros((SIDE, SIDE, 3), np.uint8)
     record[3, 4] = 30, 40, 0
     np.testing.assert_allclose(run(encoder, record)[0], [0.6, 0.8, 0.0], atol=1e-6)

@@ -14,7 +14,6 @@ WRONG: dict[str, dict[str, Any]] = {
     "name": {"name": "../own"},
     "sha256": {"sha256": "AB" * 32},
     "pixels": {"pixels": 16},
-    "largest": {"largest": 0.0},
     "mean": {"mean": (float("nan"), 0.0, 0.0)},
     "std": {"std": (0.2, 0.0, 0.2)},
     "output": {"output": "a b"},

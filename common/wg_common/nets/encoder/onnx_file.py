@@ -194,7 +194,7 @@ class OnnxTrunk(EncoderTrunk):
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """An image as the network sees it, ``[1, 3, p, p]`` or ``[1, p, p, 3]``."""
         pixels = image_trunk.prepare(records, self.choice.pixels, mode="bicubic")
-        batch = (pixels * (self.choice.largest / 255.0) - self._mean) / self._std
+        batch = (pixels / 255.0 - self._mean) / self._std
         return batch.permute(0, 2, 3, 1).contiguous() if self.choice.layout == "nhwc" else batch
 
     def forward(self, batch: Tensor) -> Tensor:

@@ -33,8 +33,7 @@ class TrunkChoice:
         sha256: Of the file, hex.
         pixels: Side of the square images that the network takes.
         layout: ``nchw``: channels first; ``nhwc``: channels last.
-        largest: What the largest pixel value, 255, enters as, before ``mean`` and ``std``.
-        mean: Of red, green and blue, subtracted.
+        mean: Of red, green and blue, pixels from 0 to 1, subtracted.
         std: Likewise, divided by.
         output: Name of the output that counts; empty: the first.
         licence: Of the weights.
@@ -46,7 +45,6 @@ class TrunkChoice:
     sha256: str = ""
     pixels: int = 0
     layout: Literal["nchw", "nhwc"] = "nchw"
-    largest: float = 1.0
     mean: Colours = (0.0, 0.0, 0.0)
     std: Colours = (1.0, 1.0, 1.0)
     output: str = ""
@@ -71,7 +69,6 @@ class TrunkChoice:
             )
         settings.check_range(f"{subject}: pixels", self.pixels, 32, 512)
         settings.check_range(f"{subject}: width", self.width, 0, WIDTH_LIMIT)
-        settings.check_range(f"{subject}: largest", self.largest, 1e-3, 1e3)
         for part, values, low in (("mean", self.mean, -1e3), ("std", self.std, 1e-3)):
             if not all(math.isfinite(value) and low <= value <= 1e3 for value in values):
                 raise ConfigError(f"{subject}: {part}: {values}, expected numbers to 1000")
