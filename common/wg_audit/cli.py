@@ -5,7 +5,6 @@ Everything heavy is imported inside a command, so that the program starts at onc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,16 +53,8 @@ def group() -> None:
     help="Write one self-contained HTML page, to read, print and file. It answers NIST SP 800-226 "
     "and ISO/IEC 27559 (clauses 6 to 9) line by line, or says not evidenced.",
 )
-@click.option(
-    "--registry",
-    type=OUT_FILE,
-    help="Write a draft for the Differential Privacy Deployments Registry, YAML. What the log "
-    "cannot know is left for a person, and named.",
-)
 @json_option
-def verify(
-    path: Path, report: Path | None, registry: Path | None, as_json: bool, **brought: Any
-) -> int:
+def verify(path: Path, report: Path | None, as_json: bool, **brought: Any) -> int:
     """Verify PATH: a ledger export (.wgl), or a client's home folder.
 
     A log proves nothing by its own word alone: bring the keys, and a checkpoint or the server's
@@ -73,16 +64,12 @@ def verify(
     document = finding.to_json()
     if report is not None:
         document |= {"dossier": _write_report(path, finding, report)}
-    missing = () if registry is None else _write_draft(path, finding, registry)
     if as_json:
-        emit({**document, "missing": list(missing)} if registry is not None else document)
+        emit(document)
         return _exit_code(finding)
     _say(finding, document)
-    for name in missing:
-        note(text("for a person: {name}", name=name))
-    for file in (report, registry):
-        if file is not None:
-            say(text("{path}: written ({word})", path=file, word=finding.verdict.word))
+    if report is not None:
+        say(text("{path}: written ({word})", path=report, word=finding.verdict.word))
     return _exit_code(finding)
 
 
@@ -142,16 +129,6 @@ def _write_report(path: Path, finding: Finding, out: Path) -> list[Any]:
     records = answers.read(path, finding)
     atomic.write_bytes(out, render(records, language.current()).encode())
     return [canonical.to_builtins(form) for form in dossier.forms(records)]
-
-
-def _write_draft(path: Path, finding: Finding, out: Path) -> Sequence[str]:
-    """Write the registry's draft; returns the names of what a person has to add."""
-    from wg_audit import registry
-    from wg_core import atomic
-
-    entry = registry.write(path, finding)
-    atomic.write_bytes(out, entry.to_yaml().encode("utf-8"))
-    return entry.missing
 
 
 @group.command()

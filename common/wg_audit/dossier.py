@@ -50,11 +50,6 @@ def forms(records: Records) -> tuple[Form, ...]:
     return tuple(_form(name, sections, records) for name, sections in _FORMS)
 
 
-def nist(records: Records) -> Form:
-    """The form of NIST SP 800-226 alone."""
-    return _form(*_FORMS[0], records)
-
-
 def _form(name: str, sections: Iterable[_Section], records: Records) -> Form:
     return Form(
         name,

@@ -1,20 +1,17 @@
 """The auditor's page: one self-contained HTML file about a verified log, to read and to file.
 
-It says nothing that ``verify`` did not check, and draws with inline SVG: no script, no font, no
-image from outside. Times in it are the site's clock unless a witness's cosignature is named.
+It says nothing that ``verify`` did not check, and has no script, font or image from outside. Times
+in it are the site's clock unless a witness's cosignature is named.
 """
 
 from dataclasses import dataclass
 
 import jinja2
 
-from wg_audit import dossier, figures
-from wg_audit.accounts import LineageAccount
+from wg_audit import dossier
 from wg_audit.answers import Records
-from wg_audit.figures import Mark
 from wg_audit.verdict import utc
-from wg_audit.verification import Finding
-from wg_common.charts import Drawing, environment
+from wg_common.charts import environment
 from wg_core import __version__, numbers
 from wg_core.language import ENGLISH, Language
 from wg_core.ledger.entries import Charge
@@ -34,14 +31,6 @@ class ChargeRow:
     noise_multiplier: str
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What one lineage cost, and the chart of it."""
-
-    account: LineageAccount
-    line: Drawing
-
-
 def render(records: Records, speak: Language = ENGLISH) -> str:
     """Render the page about a log that was verified."""
     finding = records.finding
@@ -53,7 +42,6 @@ def render(records: Records, speak: Language = ENGLISH) -> str:
         finding=finding,
         verdict=finding.verdict,
         state=state,
-        budgets=_budgets(finding, charges),
         charges=charges,
         detailed=charges[-DETAILS_LIMIT:],
         audits=records.audits,
@@ -61,9 +49,6 @@ def render(records: Records, speak: Language = ENGLISH) -> str:
         reuses=list(state.reuses.values())[-DETAILS_LIMIT:],
         datasets=records.datasets,
         heads=heads,
-        timeline=figures.timeline(
-            [(c.time, head.size) for head in heads for c in head.cosignatures]
-        ),
         forms=dossier.forms(records),
         now=finding.fresh.checked,
         version=__version__,
@@ -80,27 +65,6 @@ def _row(charge: Charge, state: ChargeState) -> ChargeRow:
 def _noise_multiplier(charge: Charge) -> str:
     sensitivity = float(numbers.fraction(charge.mechanism.sensitivity_squared)) ** 0.5
     return f"{parse_sigma(charge.mechanism.sigma) / sensitivity:.4g}"
-
-
-def _budgets(finding: Finding, charges: list[ChargeRow]) -> list[Budget]:
-    state = finding.history.state
-    budgets = []
-    for account in finding.accounts:
-        mine = [r for r in charges if state.lineage(r.charge.lineage).id == account.lineage]
-        marks = [
-            Mark(
-                row.charge.head.seq,
-                numbers.decimal(row.charge.state.epsilon_after),
-                burned=row.release is None,
-            )
-            for row in mine
-        ]
-        epsilon_before = (
-            numbers.decimal(mine[0].charge.state.epsilon_before) if mine else account.primary
-        )
-        line = figures.steps(epsilon_before, marks, state.size, account.cap_epsilon)
-        budgets.append(Budget(account, line))
-    return budgets
 
 
 def _template() -> jinja2.Template:

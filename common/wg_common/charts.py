@@ -4,7 +4,6 @@
 width, its colours and its fonts, in print and in the dark.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,21 +29,19 @@ class Dot:
     x: float
     y: float
     title: Said
-    hollow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a drawing: its path, the dots on it, the area under it."""
+    """A line of a drawing: its path, and the dots on it."""
 
     path: str
     dots: tuple[Dot, ...] = ()
-    area: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """The frame of a drawing, in SVG units, and the numbers at its ends."""
+    """The frame of a drawing of shares against shares, in SVG units."""
 
     width: int = 340
     height: int = 190
@@ -52,51 +49,29 @@ class Axes:
     right: int = 322
     top: int = 8
     bottom: int = 164
-    x_range: tuple[float, float] = (0.0, 1.0)
-    y_range: tuple[float, float] = (0.0, 1.0)
 
     def x(self, value: float) -> float:
-        """Where a number stands across."""
-        low, high = self.x_range
-        return round(self.left + (self.right - self.left) * (value - low) / (high - low or 1), 1)
+        """Where a share stands across."""
+        return round(self.left + (self.right - self.left) * value, 1)
 
     def y(self, value: float) -> float:
-        """Where a number stands upward."""
-        low, high = self.y_range
-        return round(self.bottom - (self.bottom - self.top) * (value - low) / (high - low or 1), 1)
+        """Where a share stands upward."""
+        return round(self.bottom - (self.bottom - self.top) * value, 1)
 
     def line(self, points: Sequence[tuple[float, float, Said]]) -> Line:
         """A line through points, each with what it says."""
         dots = tuple(Dot(self.x(x), self.y(y), title) for x, y, title in points)
         return Line("M" + "L".join(f"{dot.x} {dot.y}" for dot in dots), dots)
 
-    def steps(self, start: float, levels: Sequence[tuple[float, float]]) -> Line:
-        """A staircase from the left edge: the level from each place on, and the area under it."""
-        start_x, right = self.x(self.x_range[0]), self.x(self.x_range[1])
-        stairs = "".join(f"H{self.x(x)}V{self.y(y)}" for x, y in levels)
-        path = f"M{start_x} {self.y(start)}{stairs}H{right}"
-        return Line(path, area=f"{path}V{self.y(0)}H{start_x}Z")
-
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Lines in axes; ``reference`` is the height of a line across, or None."""
+    """Lines in axes."""
 
     axes: Axes
     lines: tuple[Line, ...]
     x_ticks: tuple[Tick, ...] = ()
     y_ticks: tuple[Tick, ...] = ()
-    reference: float | None = None
-
-
-def round_values(top: float, *, integers: bool = False) -> list[float]:
-    """About five round values from zero up to ``top``."""
-    raw = top / 5
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
-    if integers:
-        step = max(step, 1.0)
-    return [step * count for count in range(int(top / step) + 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from wg_audit import answers, figures, report, verdict, verification
+from wg_audit import answers, report, verdict, verification
 from wg_audit.cli import group
 from wg_core import cli
 from wg_core.errors import DecodeError, VerificationError
@@ -201,14 +201,6 @@ def test_a_report_on_an_empty_log_renders(site: Site, ledger: Ledger) -> None:
 
 def test_a_year_beyond_the_calendar_does_not_break_the_report() -> None:
     assert verdict.utc(10**18) == f"{10**18} s"
-
-
-def test_charts_survive_extremes() -> None:
-    assert figures.timeline([]) is None
-    one = figures.timeline([(5, 1)])
-    assert one is not None and len(one.lines[0].dots) == 1
-    flat = figures.steps(0.0, [], 1, 1.0)
-    assert flat.reference is not None and flat.axes.top <= flat.reference <= flat.axes.bottom
 
 
 def test_the_audit_program_starts_fast_and_light() -> None:
