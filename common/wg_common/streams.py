@@ -10,100 +10,47 @@ The numbers are as they have always been, for the same zoo and the same weights 
 streams take numbers that are free in their group.
 """
 
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Sequence
+from enum import Enum, unique
 
 import numpy as np
 
 
-class Stream(StrEnum):
-    """What is drawn. The part before the dot says under which seed, see ``NUMBERS``."""
+@unique
+class Stream(Enum):
+    """What is drawn: under whose seed, and the stream's number among those of that seed."""
 
     # Of a generator's plan: (seed, number, ...).
-    CODEC_EPISODES = "generator.codec-episodes"
-    FAMILY_SPLIT = "generator.family-split"
-    VALIDATION_EPISODES = "generator.validation-episodes"
-    EPISODE = "generator.episode"
-    TEST_EPISODES = "generator.test-episodes"
-    STEP = "generator.step"
-    GATE_EPISODES = "generator.gate-episodes"
-    BASELINE_EPISODES = "generator.rival-episodes"
-    COPY_TEST = "generator.copy-test"
-    HEAD_SCENARIO = "generator.head-scenario"
-    BASELINE_TRAINING = "generator.rival-training"
-    BENCH_EPISODES = "generator.bench-episodes"
-    BENCH_SET_NETWORK = "generator.bench-set-network"
-    BENCH_REFERENCE = "generator.bench-reference"
-    SHEET_STEP = "generator.sheet-step"
-    SHEET_VALIDATION = "generator.sheet-validation"
-    SHEET_TEST = "generator.sheet-test"
-    SHEET_ZOO = "generator.sheet-zoo"
+    FAMILY_SPLIT = "generator", 13
+    HEAD_SCENARIO = "generator", 21
+    SHEET_STEP = "generator", 61
+    SHEET_VALIDATION = "generator", 62
+    SHEET_TEST = "generator", 63
+    SHEET_ZOO = "generator", 64
     # Of a rendered family: (seed, family, number, ...).
-    FAMILY = "family.family"
-    SITE = "family.site"
-    MATERIAL = "family.material"
-    CLASS_SUBSET = "family.class-subset"
-    FAMILY_HEAD = "family.head"
+    FAMILY = "family", 1
+    SITE = "family", 2
+    MATERIAL = "family", 3
+    CLASS_SUBSET = "family", 5
+    FAMILY_HEAD = "family", 6
     # Of a zoo task: (seed, family, site, number).
-    RECORDS = "task.records"
-    CAMERA = "task.camera"
-    ENCODER_RECORDS = "task.encoder-records"
-    BASE_RECORDS = "task.base-records"
-    NETWORK = "task.network"
-    NETWORK_BESIDE = "task.network-beside"
+    RECORDS = "task", 4
+    CAMERA = "task", 6
+    ENCODER_RECORDS = "task", 8
+    BASE_RECORDS = "task", 9
+    NETWORK = "task", 10
+    NETWORK_BESIDE = "task", 12
     # Of a zoo's plan: (seed, number).
-    BASE = "zoo.base"
-    ENCODER_COMPARISON = "zoo.encoder-comparison"
+    BASE = "zoo", 31
+    ENCODER_COMPARISON = "zoo", 32
     # Of a plant: fixed seeds, so that a plant gets the same model each time.
-    SELECTION_FOLDS = "plant.selection-folds"
-    FINE_TUNING = "plant.fine-tuning"
-    PROBE = "plant.probe"
-    NOVELTY = "plant.novelty"
-    DRIFT = "plant.drift"
-    AUDIT_PICTURES = "audit.pictures"
-    EXPORT_WINDOW = "export.window"
-
-
-NUMBERS: Mapping[Stream, int] = {
-    Stream.CODEC_EPISODES: 12,
-    Stream.FAMILY_SPLIT: 13,
-    Stream.VALIDATION_EPISODES: 14,
-    Stream.EPISODE: 15,
-    Stream.TEST_EPISODES: 16,
-    Stream.STEP: 17,
-    Stream.GATE_EPISODES: 18,
-    Stream.BASELINE_EPISODES: 19,
-    Stream.COPY_TEST: 20,
-    Stream.HEAD_SCENARIO: 21,
-    Stream.BASELINE_TRAINING: 31,
-    Stream.BENCH_EPISODES: 41,
-    Stream.BENCH_SET_NETWORK: 42,
-    Stream.BENCH_REFERENCE: 43,
-    Stream.SHEET_STEP: 61,
-    Stream.SHEET_VALIDATION: 62,
-    Stream.SHEET_TEST: 63,
-    Stream.SHEET_ZOO: 64,
-    Stream.FAMILY: 1,
-    Stream.SITE: 2,
-    Stream.MATERIAL: 3,
-    Stream.CLASS_SUBSET: 5,
-    Stream.FAMILY_HEAD: 6,
-    Stream.RECORDS: 4,
-    Stream.CAMERA: 6,
-    Stream.ENCODER_RECORDS: 8,
-    Stream.BASE_RECORDS: 9,
-    Stream.NETWORK: 10,
-    Stream.NETWORK_BESIDE: 12,
-    Stream.BASE: 31,
-    Stream.ENCODER_COMPARISON: 32,
-    Stream.SELECTION_FOLDS: 20240501,
-    Stream.FINE_TUNING: 7,
-    Stream.PROBE: 8,
-    Stream.NOVELTY: 9,
-    Stream.DRIFT: 10,
-    Stream.AUDIT_PICTURES: 0,
-    Stream.EXPORT_WINDOW: 0,
-}
+    SELECTION_FOLDS = "plant", 20240501
+    FINE_TUNING = "plant", 7
+    PROBE = "plant", 8
+    NOVELTY = "plant", 9
+    DRIFT = "plant", 10
+    AUDIT_PICTURES = "audit", 0
+    EXPORT_WINDOW = "export", 0
 
 
 def key(stream: Stream, *seed: int, then: Sequence[int] = ()) -> tuple[int, ...]:
@@ -113,7 +60,7 @@ def key(stream: Stream, *seed: int, then: Sequence[int] = ()) -> tuple[int, ...]
         seed: Of whom the stream's group says: a plan's seed, or a task's with family and site.
         then: Which of several streams of this name: a step and an episode's number, a scenario's.
     """
-    return (*seed, NUMBERS[stream], *then)
+    return (*seed, stream.value[1], *then)
 
 
 def rng(stream: Stream, *seed: int, then: Sequence[int] = ()) -> np.random.Generator:

@@ -205,7 +205,7 @@ def _whole(
         architecture=architecture,
         inputs=batch,
         labels=plant.data.labels,
-        seed=streams.NUMBERS[Stream.FINE_TUNING],
+        seed=streams.key(Stream.FINE_TUNING)[0],
         progress=progress,
     )
 

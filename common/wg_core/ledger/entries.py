@@ -85,7 +85,7 @@ class InheritedSpend:
         commitments: Commitments of its data sets, hex.
         cap_epsilon: Its cap, decimal string.
         cap_delta: Delta of its cap, decimal string.
-        events: All its charges, composed: one Gaussian, and one entry for each (q, sigma).
+        events: All its charges, composed to one Gaussian.
         charges: Number of charges.
     """
 

@@ -44,7 +44,7 @@ COORDINATE_LIMIT = 1 << 62
 
 CAPACITY_MINIMUM = 1 << 20  # Every schema can hold at least this many records
 
-BlockName = Literal["counts", "sums", "moments", "labelled", "right"]
+BlockName = Literal["counts", "sums", "moments"]
 
 _BITS = range(4, 21)
 _DIMENSION_LIMIT = 1 << 16
@@ -66,7 +66,7 @@ class Block:
         name: ``counts``, ``sums`` or ``moments``.
         offset: Index of its first entry.
         shape: Its shape, in C order.
-        weight: The integer weight (a, b, c or w) by which its entries were multiplied.
+        weight: The integer weight (a, b or c) by which its entries were multiplied.
     """
 
     name: BlockName

@@ -11,14 +11,10 @@ from collections.abc import Callable
 
 from wg_core.errors import ConfigError
 
-SLOT_SECONDS = 10.0
-"""Public default. Sampling takes a small part of it; features are encoded beforehand, when a
-snapshot is frozen."""
-
 
 def hold(
     started: float,
-    slot: float = SLOT_SECONDS,
+    slot: float,
     *,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,

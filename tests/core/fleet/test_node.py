@@ -23,6 +23,7 @@ from tests.patience import wait_until
 
 from wg_core.connection import link
 from wg_core.errors import (
+    ApprovalPending,
     BudgetExceeded,
     ConfigError,
     DataError,
@@ -68,6 +69,7 @@ def test_an_answer_goes_through() -> None:
         (PolicyRefused("/plant/file"), "policy"),
         (WitnessRefused(422, "/plant/file"), "witness"),
         (PeerError("/plant/file"), "peer"),
+        (ApprovalPending("/plant/file"), fleet.APPROVAL),
     ],
 )
 def test_what_request_policy_budget_and_peer_cause_has_its_word(
@@ -93,13 +95,18 @@ def test_what_request_policy_budget_and_peer_cause_has_its_word(
 )
 def test_whatever_data_disk_snapshot_or_a_crash_cause_is_one_word(error: Exception) -> None:
     assert _word(error) == fleet.UNAVAILABLE
+    assert _word(error, frozenset()) == fleet.UNAVAILABLE
 
 
-def _word(error: Exception) -> str:
+def test_a_word_of_a_question_is_none_of_a_delivery() -> None:
+    assert _word(ApprovalPending("x"), fleet.DELIVERY_WORDS) == fleet.UNAVAILABLE
+
+
+def _word(error: Exception, words: frozenset[str] = fleet.ANSWER_WORDS) -> str:
     def fail() -> Envelope:
         raise error
 
-    answer = answers.guarded(REQUEST, fail, fleet.ANSWER_WORDS)
+    answer = answers.guarded(REQUEST, fail, words)
     assert answer.kind == "refusal" and answer.payload == b""
     refusal = canonical.decode(Refusal, answer.record, subject="refusal")
     assert refusal.request_id == REQUEST
