@@ -1,11 +1,12 @@
 """What model selection keeps, costs and says. Run with ``python -m bench.acceptance --home DIR``.
 
-Plants are cut from real data sets (``bench.plants``, ``bench.window_plants``: the home's encoder
-says which), other sites release, the home's generator answers, and the plant selects a model. Test
-records that no part of it saw tell what is kept over local-only, how often a kept model is more
-than two points worse, and how often the interval that the plant is told holds the accuracy on them.
-Finished runs are kept in ``--results`` (JSON lines). A second table holds the first screen's
-sentence, the bounds of an acceptance set and the calls that are said to be sure against them.
+Plants are cut from real data sets (``bench.plants``, ``bench.window_plants``,
+``bench.text_plants``: the home's encoder says which), other sites release, the home's generator
+answers, and the plant selects a model. Test records that no part of it saw tell what is kept over
+local-only, how often a kept model is more than two points worse, and how often the interval that
+the plant is told holds the accuracy on them. Finished runs are kept in ``--results`` (JSON lines).
+A second table holds the first screen's sentence, the bounds of an acceptance set and the calls that
+are said to be sure against them.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench import installed, plants, window_plants
+from bench import installed, plants, text_plants, window_plants
 from bench.methods import Cell, draw
 from bench.plants import DATASETS, QUICK, Floats, Ints, Plants
 from bench.rows import Row, Rows
@@ -31,6 +32,8 @@ from wg_client.models.acceptance import score
 from wg_client.selection import defects
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.verdict import Change, change_of
+from wg_common.modalities.texts import Texts
+from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.errors import NotAcceptedError
 from wg_server.generator.weights.head_generation import Generator
@@ -41,6 +44,7 @@ _RECORDS = {"own": 60, "sister": 60}
 _TESTS = 500
 _WINDOW_TESTS = 1000
 """Of 200 the error of a difference of accuracies was as large as what is called harm."""
+_DATASETS = {Texts.name: text_plants.DATASETS, Windows.name: window_plants.DATASETS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,7 @@ def main() -> None:
     home = ServerHome(options.home)
     generator, encoder = installed.heads(home), load_encoder(home.read_encoder())
     rows = Rows(options.results)
-    if options.quick and encoder.modality != "windows":
+    if options.quick and encoder.modality not in _DATASETS:
         options.only = options.only or QUICK
     if options.only_table:
         options.seeds = 0
@@ -124,9 +128,8 @@ def undone(
     settings: Iterable[str],  # Names
 ) -> Iterator[tuple[Plants, str, str, int, str]]:  # Plants, key, data set, seed, setting
     """What is not in the rows yet, of every data set that is there."""
-    windows = encoder.modality == "windows"
     for seed in range(options.seeds):
-        for name in options.only or (window_plants.DATASETS if windows else DATASETS):
+        for name in options.only or _DATASETS.get(encoder.modality, DATASETS):
             keys = {word: f"{generator.id[:16]} {name} {seed} {word}" for word in settings}
             left = {word: key for word, key in keys.items() if key not in rows}
             here = cut(encoder, options.datasets, name, seed, options.cache) if left else None
@@ -139,7 +142,9 @@ def undone(
 
 def cut(encoder: Encoder, root: Path, name: str, seed: int, cache: Path) -> Plants | None:
     """The plants of a data set; None if it is not there."""
-    if encoder.modality == "windows":
+    if encoder.modality == Texts.name:
+        return text_plants.as_plants(encoder, root, name, seed)
+    if encoder.modality == Windows.name:
         found = window_plants.cut(encoder, root, name, seed, 0.0, tests=_WINDOW_TESTS)
         return None if found is None else found.plants
     return plants.cut(
@@ -167,7 +172,7 @@ def judge(
     one = draw(generator, cut, setting.cell, seed)
     trunk = plant_trunk(encoder, one.x)
     try:
-        outcome = one.select(trunk, cut.dimension)
+        outcome = one.select(trunk, cut.dimension, encoder.modality)
     except NotAcceptedError:
         return {"kept": ""}
     x, y = cut.test

@@ -27,7 +27,10 @@ from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.model_selection import Outcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
+from wg_common.modalities.images import Images
+from wg_common.modalities.registry import modality
 from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.site.acceptance import AcceptanceConfig
 from wg_server.generator.prior import blup, pooling
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.weights.head_generation import Generated, Generator, generate
@@ -93,8 +96,12 @@ class Drawn:
     centre: Floats
     noise: float
 
-    def select(self, trunk: Trunk, dimension: int) -> Outcome:
-        """The plant's model selection, on a trunk of which so many features are released."""
+    def select(self, trunk: Trunk, dimension: int, kind: str = Images.name) -> Outcome:
+        """The plant's model selection, on a trunk of which so many features are released.
+
+        Args:
+            kind: Modality of the records; it says the learners, and the default of the policy.
+        """
         return selected(
             self.made,
             trunk,
@@ -103,6 +110,8 @@ class Drawn:
             own=not math.isinf(self.noise),
             others=bool(self.others),
             groups=self.groups,
+            policy=AcceptanceConfig(standard_errors=modality(kind).standard_errors),
+            learners=modality(kind).learners,
         )
 
 

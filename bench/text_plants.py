@@ -203,6 +203,17 @@ def cut(encoder: Encoder, path: Path, seed: int) -> TextPlants:
     return TextPlants(labels, parts, encoded(held, 0), vectors)
 
 
+def as_plants(encoder: Encoder, root: Path, name: str, seed: int) -> plants.Plants | None:
+    """A data set's cut in the form that the benches of images have; None if it is not there."""
+    path = root / f"text_{name}" / "records.csv"
+    if not path.is_file():
+        return None
+    data = cut(encoder, path, seed)
+    own, *others = data.parts
+    groups = np.arange(len(own[1]))
+    return plants.Plants(data.labels, encoder.dimension, own, tuple(others), data.test, groups)
+
+
 def judge(
     generator: Generator, encoder: Encoder, data: TextPlants, cell: Cell, seed: int
 ) -> dict[str, float]:

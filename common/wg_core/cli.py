@@ -239,6 +239,9 @@ def _run(group: click.Command, words: list[str], extra: str, speaks: language.Sp
     except BrokenPipeError:
         return errors.ExitCode.OK
     except Exception as error:  # the last resort: a bug must not look like an answer
+        if isinstance(error, OSError) and error.filename is not None:
+            message = f"{error.filename}: {error.strerror}"
+            return _fail(errors.ConfigError.code, message, errors.ExitCode.CONFIG, as_json)
         package = _missing(error)
         if package and extra:
             message = f"{package} is not installed: pip install 'weightgate[{extra}]'"

@@ -27,6 +27,8 @@ class OutFile(click.ParamType[Path]):
         try:
             if path.is_dir():
                 self.fail(f"{path}: a folder, expected a file to write", param, ctx)
+            if path.exists() and _in_home(path):
+                self.fail(f"{path}: a file of a home; choose another name", param, ctx)
             if not folder.is_dir():
                 self.fail(f"{path}: the folder {folder} is not there; make it first", param, ctx)
         except (OSError, ValueError) as error:  # a name that is too long, or has a NUL
@@ -34,6 +36,15 @@ class OutFile(click.ParamType[Path]):
         if not os.access(folder, os.W_OK):
             self.fail(f"{path}: the folder {folder} cannot be written", param, ctx)
         return path
+
+
+def _in_home(path: Path) -> bool:
+    """Whether a file lies in the home of a plant or a server, whose files nothing may replace."""
+    return any(
+        (folder / name).is_file()
+        for folder in path.resolve().parents
+        for name in ("client.yaml", "server.yaml")
+    )
 
 
 class Price(click.ParamType[str]):

@@ -5,10 +5,12 @@ two threads ask at once (0.22). A server's threads do, at its first requests. So
 turns data into records goes through here, and one thread at a time learns.
 """
 
+import re
 import threading
 from typing import Any, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 T = TypeVar("T")
 
@@ -41,4 +43,26 @@ def convert(document: object, kind: type[T]) -> T:
         msgspec.ValidationError: They do not fit.
     """
     json_decoder(kind)  # learns what the type is made of
-    return msgspec.convert(document, kind)
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(f"{error}{_choices(kind, str(error))}") from error
+
+
+def _choices(kind: Any, error: str) -> str:
+    """The words that may stand at the place of an error ``Invalid enum value``, if it is one."""
+    place = re.fullmatch(r"Invalid enum value .* - at `\$(.*)`", error, re.DOTALL)
+    if place is None:
+        return ""
+    nodes: list[Any] = [msgspec.inspect.type_info(kind)]
+    for step in (*re.findall(r"\.(\w+)|\[", place[1]), None):
+        nodes = [part for node in nodes for part in getattr(node, "types", (node,))]  # of unions
+        if step:
+            fields = [field for node in nodes for field in getattr(node, "fields", ())]
+            nodes = [field.type for field in fields if field.name == step]
+        elif step is not None:
+            nodes = [
+                getattr(node, "value_type", getattr(node, "item_type", node)) for node in nodes
+            ]
+    values = [value for node in nodes for value in getattr(node, "values", ())]
+    return f", expected one of {', '.join(map(str, values))}" if values else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -212,6 +213,9 @@ def predict(
     A file that cannot be read is named and left out; the others are predicted, and the command ends
     with code 3.
     """
+    place = None if heat_maps is None else Path(os.path.realpath(heat_maps))
+    if place is not None and any(place.is_relative_to(os.path.realpath(path)) for path in paths):
+        raise errors.UsageError(f"--heat-maps {heat_maps}: among the records; name another folder")
     if (package, name, out) == (None, None, None) and not evaluate and no_model_yet(home):
         return novelty(home, paths, heat_maps, as_json)
     manifest, name = chosen(home, package, name)

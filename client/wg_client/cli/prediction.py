@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wg_core import atomic, cli
+from wg_core.cli import note
 from wg_core.errors import DataError
 from wg_core.language import text
 from wg_core.site import config as configuration
@@ -94,6 +95,7 @@ class Predictions:
             _check_labels(path, self._manifest.labels)
         path_result = _OfPath(path)
         data, path_result.problems = records_at(self._home, self._manifest.labels, path)
+        _name_others(path)
         inputs, parts = [], []  # kept for an evaluation alone
         with cli.progress(text("{path}: records", path=path), len(data)) as bar:
             done = 0
@@ -220,6 +222,25 @@ def records_at(
         log_survey = survey_logs(path, labels, None, reading, None, lenient=True)
         return log_survey.data, list(log_survey.problems)
     return with_reading(predicting.load_records(path, labels), reading), []
+
+
+def _name_others(path: Path) -> None:
+    """Name a file of a folder that is no record: it gets no prediction."""
+    from wg_client.data.dataset import RECORDS_CSV, is_record
+    from wg_client.data.folders import files_below, why_no_record
+
+    files = files_below(path) if path.is_dir() else []
+    others = [file for file in files if not is_record(file) and file.name != RECORDS_CSV]
+    if others:
+        name, why = others[0].relative_to(path), why_no_record(others[0])
+        note(
+            text(
+                "  {count} other files, such as {name}: {why}",
+                count=len(others),
+                name=name,
+                why=why,
+            )
+        )
 
 
 def write_heat_maps(folder: Path, judge: Judge, part: SiteData) -> int:

@@ -131,6 +131,8 @@ def take_out(
         Problem(name=names[row], reason=_MET if labelled[row] else _UNLABELLED)
         for row in np.flatnonzero(~(fresh & labelled))
     ]
+    if isinstance(setting, str) and not labelled.any():
+        raise DataError(f"data.acceptance: {path}: no record has a label; none can judge a model")
     chosen_records = spare.take(np.flatnonzero(fresh & labelled).tolist())
     acceptance = AcceptanceSet(
         features=_encoded(chosen_records, encoder),
@@ -159,6 +161,8 @@ def note_trained(home: ClientHome, records: FrozenRecords) -> None:
 
 
 def _folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
+    if not path.exists():
+        raise DataError(f"data.acceptance: {path}: not there; a share is a number, such as 0.2")
     spare = inspect(
         survey(
             path,

@@ -59,7 +59,9 @@ _PARTS = frozenset(
 )
 _ARCHIVE = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
 """Folders that programs leave behind."""
-_ADVICE = {
+_FILES_OF_PROGRAMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
+"""What Windows hides in folders, as other systems do by a dot."""
+ADVICE = {
     ".heic": "save it as JPEG or PNG",
     ".heif": "save it as JPEG or PNG",
     ".gif": "save it as PNG",
@@ -70,7 +72,9 @@ _ADVICE = {
     ".wav": "one long sensor log? say how windows are cut: --window",
     ".json": "boxes and masks are not read: a record has one class as a whole",
     ".xml": "boxes and masks are not read: a record has one class as a whole",
-    ".zip": "unpack it first",
+    **dict.fromkeys(
+        (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz"), "unpack it, and name the folder"
+    ),
     ".mp4": "save single pictures of it",
     ".avi": "save single pictures of it",
 }
@@ -119,7 +123,7 @@ def survey_folder(
             sorted_files.problems.append(problem)
         else:
             label = index.get(composed(entry.name), UNLABELLED)
-            for inner in _below(entry):
+            for inner in files_below(entry):
                 _sort_in(path, inner, label, sorted_files)
     _set_tables_aside(path, sorted_files, modality)
     return finish(path, sorted_files, domain, modality, reading, with_units=False)
@@ -194,7 +198,11 @@ def listing(folder: Path) -> list[Path]:
         DataError: It cannot be read.
     """
     with raised_as(DataError, f"{folder}: cannot be read"):
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        return sorted(
+            entry
+            for entry in folder.iterdir()
+            if not entry.name.startswith(".") and entry.name.casefold() not in _FILES_OF_PROGRAMS
+        )
 
 
 def inside(root: Path, entry: Path) -> bool:
@@ -263,10 +271,11 @@ def _sort_in(root: Path, entry: Path, label: int, sorted_files: Found) -> None:
             Problem(name=name, reason="a link that leads out of the folder, or in a circle")
         )
     elif not entry.is_file():
-        reason = "a link to a folder" if entry.is_dir() else "not a file"
+        broken = "a link to nothing" if entry.is_symlink() else "not a file"
+        reason = "a link to a folder" if entry.is_dir() else broken
         sorted_files.strays.append(Problem(name=name, reason=reason))
     elif not is_record(entry):
-        sorted_files.strays.append(Problem(name=name, reason=_no_record(entry)))
+        sorted_files.strays.append(Problem(name=name, reason=why_no_record(entry)))
     else:
         sorted_files.paths.append(entry)
         sorted_files.labels.append(label)
@@ -300,19 +309,20 @@ _TABLE = (
 )
 
 
-def _no_record(entry: Path) -> str:
+def why_no_record(entry: Path) -> str:
+    """What a file is that holds no record, and what may be done about it."""
     if entry.name == RECORDS_CSV:
         return "no table of records: its first line has no columns file and label"
-    advice = _ADVICE.get(entry.suffix.lower(), "")
+    advice = ADVICE.get(entry.suffix.lower(), "")
     return f"no file of {registry.listed('title', 'or')}" + (f": {advice}" if advice else "")
 
 
-def _below(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
     """Files below a folder at any depth, hidden ones apart; links to folders are not followed."""
     files: list[Path] = []
     for entry in listing(folder):
         if entry.is_dir() and not entry.is_symlink():
-            files += _below(entry)
+            files += files_below(entry)
         else:
             files.append(entry)
     return files

@@ -126,6 +126,7 @@ def _read(
                 rows[number] = "too few columns"
                 continue
             file, label, *unit = (cells[place] for place in columns)
+            file = file.strip().replace("\\", "/")  # as Windows writes it
             rows[number] = _Row(file, dataset.composed(label), unit[0] if unit else "")
             if not all(map(tables.is_text, cells)):
                 rows[number] = tables.not_in(encoding)

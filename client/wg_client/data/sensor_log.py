@@ -102,13 +102,14 @@ def read_log(path: Path, request: Wanted, encoding: str) -> SensorLog:
     except DataError:
         raise
     except DAMAGE as error:
-        raise DataError(f"{path}: damaged: {error}") from error
+        raise DataError(f"{path}: damaged: {error or 'it ends too early'}") from error
 
 
 def seconds(text: str) -> float:
-    """A time in seconds: a number, or a date and time (ISO 8601, also with slashes).
+    """A time in seconds: a number (also with a decimal comma), or a date and time.
 
-    A date without a zone is taken as UTC; only differences count.
+    Dates are of ISO 8601, also with slashes. One without a zone is taken as UTC; only differences
+    count.
 
     Raises:
         ValueError: It is neither.
@@ -117,7 +118,7 @@ def seconds(text: str) -> float:
     if len(text) > 64:
         raise ValueError(f"{text[:64]!r}: too long for a time")
     try:
-        value = float(text)
+        value = tables.number(text, ";")
     except ValueError:
         if len(text) < 8 or not text[:4].isdecimal():
             raise ValueError(

@@ -168,12 +168,26 @@ def survey_logs(
             cut.problems.append(Problem(name=str(file.relative_to(root)), reason=reason))
         if len(cut.paths) > RECORD_LIMIT:
             raise DataError(f"{path}: more than {RECORD_LIMIT} windows; make the hop longer")
+    cut.problems += _unknown_logs(
+        logs.log.intervals or "", intervals, logs_at(path, logs.log.intervals), root
+    )
     if not cut.paths and not cut.problems:
         raise DataError(
             f"{path}: no window: no sensor log ({', '.join(sorted(SUFFIXES))}), or none that has"
             f" {logs.log.window} rows without a gap"
         )
     return _survey(root, cut, labels, unit_column, logs, strays)
+
+
+def _unknown_logs(
+    table: str, intervals: Sequence[Interval], files: Sequence[Path], root: Path
+) -> Iterator[Problem]:
+    """Intervals of logs that are not there."""
+    names = {name for file in files for name in (str(file.relative_to(root)), file.name, file.stem)}
+    for interval in intervals:
+        if interval.file is not None and interval.file not in names:
+            reason = f"no log is called {interval.file[:80]!r}"
+            yield Problem(name=f"{table}: line {interval.line}", reason=reason)
 
 
 def _survey(
@@ -187,8 +201,13 @@ def _survey(
     domain = list(labels) if labels is not None else sorted({name for name in cut.labels if name})
     if not domain and cut.problems:
         raise DataError(f"{root / cut.problems[0].name}: {cut.problems[0].reason}")
+    if not domain and logs.log.intervals is not None:
+        raise DataError(f"{root / logs.log.intervals}: none of its intervals meets a window")
     if not domain:
-        raise DataError(f"{root}: no labels; declare them (--labels a,b,c)")
+        raise DataError(
+            f"{root}: no labels; name their column (--label-column), or declare them (--labels"
+            " a,b,c)"
+        )
     index = label_index(domain)
     names = [
         f"{file.relative_to(root)}[{start}]"
@@ -373,6 +392,8 @@ def propose(
     if rate is None and log.times is not None and len(log) > 1:
         step = float(np.median(np.diff(log.times)))
         rate = float(f"{1 / step:.6g}") if step > 0 else None
+    if rate is None and log.times is not None:
+        raise DataError(f"{file}: its times do not run forward; sort its rows by {time!r}")
     if rate is None:
         raise DataError(
             f"{file}: nothing says how many samples a second it has; say it: --rate, or name the"

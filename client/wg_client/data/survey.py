@@ -24,7 +24,7 @@ from pathlib import Path
 
 from wg_client.data.cell_table import survey_cells
 from wg_client.data.dataset import READING, RECORDS_CSV, Survey, is_record, nothing_found
-from wg_client.data.folders import listing, survey_folder
+from wg_client.data.folders import ADVICE, listing, survey_folder
 from wg_client.data.label_table import survey_table, why_none
 from wg_client.data.npz_file import survey_npz
 from wg_client.data.sensor_windows import is_log, survey_logs
@@ -32,8 +32,6 @@ from wg_client.data.site_data import SiteData
 from wg_common.modalities import cells
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
-
-_ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz"}
 
 
 def load_dataset(
@@ -108,9 +106,13 @@ def survey(
         return survey_npz(path, labels, unit_column, split, modality)
     if is_log(path):
         raise DataError(
-            f"{path}: one file; if it is a long sensor log, say how windows are cut: --window"
+            f"{path}: one file; if it is a long sensor log, say how windows are cut (--window); if"
+            f" it is a table of texts, call it .csv and its column 'text'"
         )
-    hint = "; unpack it, and name the folder" if path.suffix.lower() in _ARCHIVES else ""
+    advice = ADVICE.get(path.suffix.lower(), "")
+    if is_record(path) and path.is_file():
+        advice = "name the folder that holds the records"
+    hint = f": {advice}" if advice else ""
     raise DataError(
         f"{path}: expected a folder, a .npz file, a table of texts, or a sensor log{hint}"
     )

@@ -3,6 +3,7 @@
 Secrets come from files or standard input, never from the command line, which everybody can read.
 """
 
+import codecs
 import functools
 import sys
 from collections.abc import Callable
@@ -84,7 +85,8 @@ def _secret(path: Path) -> str:
     else:
         data = atomic.read_bytes(path, limit=_LIMIT)
     try:
-        text = data.decode("utf-8").rstrip("\r\n")
+        marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as Windows writes a file
+        text = data.decode("utf-16" if data.startswith(marks) else "utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise DecodeError(f"{path}: not UTF-8 text") from error
     if not text or len(data) > _LIMIT:

@@ -117,7 +117,7 @@ def read(path: Path, extra_columns: Collection[str] = (), encoding: str = AUTO) 
     kind = next((candidate for candidate in map(_modality, headers) if candidate is not None), None)
     if kind is None:
         names = list(dict.fromkeys(name for header in headers for name in header))[:20]
-        raise DataError(f"{path}: columns {names}, expected one of {registry.listed_columns()}")
+        raise DataError(f"{path}: no column {registry.listed_columns()}; found {names}")
     columns = {
         name: [_of(row, name) for row in rows]
         for name in extra_columns

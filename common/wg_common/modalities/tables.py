@@ -158,7 +158,10 @@ def number(cell: str, delimiter: str) -> float:
     """
     if delimiter != "," and "," in cell and _COMMA.fullmatch(cell.strip()):
         cell = cell.replace(",", ".")
-    return float(cell)
+    try:
+        return float(cell)
+    except ValueError:
+        raise ValueError(f"{cell[:40]!r}, expected a number") from None
 
 
 def find_column(names: Sequence[str], column: str) -> int | None:

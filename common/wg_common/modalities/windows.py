@@ -194,7 +194,8 @@ def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray
         for number, cells in enumerate(reader, 1):
             if number == 1:
                 width = len(cells)
-                _named(name, width, TIME_LIMIT)
+                if width > CHANNELS_LIMIT:
+                    raise DataError(f"{name}: {width} channels, at most {CHANNELS_LIMIT}")
                 if not any(_is_number(cell, delimiter) for cell in cells):
                     _check_names(cells, name)
                     if channels is not None:

@@ -248,27 +248,11 @@ def _log(text: str) -> Callable[[Path], object]:
     return make
 
 
-def _pages(root: Path) -> None:
-    (root / "ok").mkdir()
-    pages = [Image.new("L", (8, 8), value) for value in (1, 2)]
-    pages[0].save(root / "ok" / "p.tif", save_all=True, append_images=pages[1:])
-
-
 def _sound(root: Path) -> Path:
     with wave.open(str(root / "s.wav"), "wb") as file:
         file.setparams((1, 2, 100, 9, "NONE", ""))
         file.writeframes(bytes(18))
     return root / "s.wav"
-
-
-def _linked(root: Path) -> None:
-    picture(root / "ok" / "a.png")
-    (root / "l").symlink_to(root / "ok")
-
-
-def _twice(root: Path) -> None:
-    for label in ("ok", "bad"):
-        picture(root / label / "a.png")
 
 
 X = np.zeros((2, 8, 8), np.uint8)
@@ -284,25 +268,9 @@ DATA = [
         "an archive", lambda root: _beside("x.zip", b"PK")(root) or root / "ok" / "x.zip", "unpack"
     ),
     _data("a text file", lambda root: _beside("x", b"")(root) or root / "ok" / "x", "expected a"),
-    _data("zero bytes", _beside("b.png", b""), "b.png", "0 bytes", "expected an image"),
-    _data("cut image", _beside("b.png", b"\x89PNG\r\n\x1a\n"), "b.png", "not an image"),
-    _data("text as image", _beside("b.jpg", b"hello"), "b.jpg", "not an image of PNG"),
-    _data("heic", _beside("b.heic", b"x"), "b.heic", "save it as JPEG or PNG"),
-    _data("gif", _beside("b.gif", b"GIF89a"), "b.gif", "save it as PNG"),
-    _data("xlsx", _beside("b.xlsx", b"PK"), "b.xlsx", "save the sheet as CSV"),
-    _data("parquet", _beside("b.parquet", b"PAR1"), "b.parquet", "--window"),
-    _data("json", _beside("b.json", b"{}"), "b.json", "boxes and masks are not read"),
-    _data("several pages", _pages, "p.tif", "several pages, expected one"),
-    _data("undeclared", _folders("ok", "scratch"), "scratch", "declared", more=("--labels", "ok")),
     _data("split", _folders("train", "val"), "'train', 'val'", "split", "--labels"),
     _data("segmentation", _folders("images", "masks"), "'images', 'masks'", "segmentation"),
     _data("case", _folders("OK", "ok"), "'OK' and 'ok'", "case"),
-    _data("one content, two labels", _twice, "a.png", "the same content has labels"),
-    _data(
-        "link to a folder",
-        _linked,
-        "l: a link to a folder",
-    ),
     _data("unit without table", _folders("ok"), "records.csv", more=("--unit-column", "part")),
     _data("empty table", _table(""), "records.csv", "no column 'file'"),
     _data("table without label", _table("file,x\na.png,1\n"), "no column 'label'", "'x'"),
@@ -339,10 +307,6 @@ DATA = [
         "w.csv",
         "column 1 counts up",
     ),
-    _data("window, short", _window("a\n1\n"), "w.csv", "1 samples", "8 to 100000"),
-    _data("window, word", _window(ROWS + "x,1\n"), "w.csv", "line 11"),
-    _data("window, ragged", _window(ROWS + "1\n"), "w.csv", "1 cells, expected 2"),
-    _data("window, nan", _window(ROWS + "nan,1\n"), "w.csv", "not finite"),
     _data("npz, no x", _npz(y=np.zeros(2, int)), "d.npz", "array x: missing"),
     _data("npz, x of floats", _npz(x=np.zeros((2, 8))), "array x: float64 [2, 8]"),
     _data("npz, y short", _npz(x=X, y=np.zeros(1, int), classes=["a"]), "array y: [1]", "[2]"),

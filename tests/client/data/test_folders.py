@@ -76,28 +76,6 @@ def test_what_archives_leave_behind_and_links_to_folders_are_no_classes(tmp_path
     assert [one.name for one in found.strays] == ["__MACOSX"]
 
 
-@pytest.mark.parametrize(
-    ("suffix", "message"),
-    [
-        (".heic", "save it as JPEG or PNG"),
-        (".gif", "save it as PNG"),
-        (".xlsx", "save the sheet as CSV"),
-        (".parquet", "--window"),
-        (".wav", "--window"),
-        (".json", "boxes and masks are not read"),
-        (".dat", "no file of images, sensor windows or texts"),
-    ],
-)
-def test_a_file_that_is_not_read_says_what_to_do(tmp_path: Path, suffix: str, message: str) -> None:
-    (tmp_path / "ok").mkdir()
-    (tmp_path / "ok" / f"a{suffix}").write_bytes(b"x")
-    (stray,) = survey(tmp_path).strays
-    assert message in stray.reason
-    with pytest.raises(DataError, match=r"read are .*\.png") as caught:
-        load_dataset(tmp_path)
-    assert message in str(caught.value)
-
-
 def test_an_empty_folder_says_that_it_is_empty(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the folder is empty"):
         load_dataset(tmp_path, ["a"])
@@ -162,23 +140,6 @@ def test_a_twelve_bit_camera_is_pointed_out_and_read_when_it_is_said(tmp_path: P
     assert not found.hints and found.data.records[0].max() == 250
     found = inspect(survey(tmp_path, reading=ReadingConfig(bits=10)), units=False)
     assert "which 10 bits do not hold" in found.problems[0].reason
-
-
-def test_every_damaged_image_is_named_with_its_own_reason(tmp_path: Path) -> None:
-    _picture(tmp_path / "ok" / "good.png")
-    (tmp_path / "ok" / "empty.png").write_bytes(b"")
-    (tmp_path / "ok" / "text.png").write_text("no image")
-    noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
-    Image.fromarray(noise).save(tmp_path / "x.png")
-    (tmp_path / "ok" / "cut.png").write_bytes((tmp_path / "x.png").read_bytes()[:200])
-    pages = [Image.new("L", (8, 8), value) for value in (1, 2)]
-    pages[0].save(tmp_path / "ok" / "pages.tif", save_all=True, append_images=pages[1:])
-    (tmp_path / "x.png").unlink()
-    found = inspect(survey(tmp_path), units=False)
-    reasons = {Path(one.name).name: one.reason for one in found.problems}
-    assert len(found.data) == 1
-    assert "0 bytes" in reasons["empty.png"] and "several pages" in reasons["pages.tif"]
-    assert "not an image" in reasons["text.png"] and "damaged" in reasons["cut.png"]
 
 
 @pytest.mark.parametrize("change", [{"bits": 11}, {"encoding": "ebcdic"}])
