@@ -85,8 +85,8 @@ def test_a_plan_has_one_modality() -> None:
 
 
 def test_only_one_kind_is_drawn_and_an_unknown_one_is_refused() -> None:
-    only = SourcePlan(kind="procedural-windows", families=1, sites=1, per_class=8, only="shapes")
-    assert sources.load(tasks(_plan(only))[0]).family.startswith("shapes")
+    only = SourcePlan(kind="procedural-windows", families=1, sites=1, per_class=8, only="process")
+    assert sources.load(tasks(_plan(only))[0]).family.startswith("process")
     wrong = SourcePlan(kind="procedural-windows", families=1, only="cats")
     with pytest.raises(ConfigError, match="rotating"):
         sources.load(tasks(_plan(wrong))[0])

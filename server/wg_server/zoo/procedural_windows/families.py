@@ -10,26 +10,19 @@ from wg_common import streams
 from wg_common.modalities import sensors
 from wg_common.modalities.windows import Windows
 from wg_common.streams import Stream
-from wg_server.zoo.procedural_windows import electrical, motion, process, rotating, shapes
+from wg_server.zoo.procedural_windows import process, rotating
 from wg_server.zoo.procedural_windows.machine import Floats, Machine
 
 MODALITY = Windows.name
 KINDS: Mapping[str, Callable[[np.random.Generator], Machine]] = {
     "rotating": rotating.draw,
     "process": process.draw,
-    "electrical": electrical.draw,
-    "motion": motion.draw,
-    "shapes": shapes.draw,
 }
-_ODDS = (0.36, 0.27, 0.13, 0.11, 0.13)
+_ODDS = (0.57, 0.43)
 _LENGTHS = {
     "rotating": (256, 512, 1024, 1024, 2048),
     "process": (16, 24, 32, 64, 128),
-    "electrical": (128, 256, 512),
-    "motion": (64, 100, 128, 256),
-    "shapes": (24, 64, 128, 275),
 }
-_DIRECT = ("process", "motion", "shapes")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,10 +75,10 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     rng = streams.rng(Stream.FAMILY, *seed)
     chosen = kind or str(rng.choice(list(KINDS), p=_ODDS))
     machine = KINDS[chosen](rng)
-    if chosen in _DIRECT:
+    if chosen == "process":  # each variable has a sensor
         mixing = np.eye(machine.sources)
     else:
-        channels = int(rng.choice([1, 1, 1, 2, 3])) if chosen == "rotating" else 1
+        channels = int(rng.choice([1, 1, 1, 2, 3]))
         mixing = rng.dirichlet(np.ones(machine.sources), channels) * rng.uniform(0.5, 1.5)
     return Family(
         name=f"{chosen}-{'-'.join(str(s) for s in seed)}",
@@ -102,7 +95,7 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
     """Site ``number`` of a family, ``strength`` (0 to 1) away from the nominal one."""
     rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
     machine = family.machine.shifted(rng, strength)
-    direct = family.kind in _DIRECT
+    direct = family.kind == "process"
     chain = sensors.draw(rng, family.mixing, family.unit, strength, direct=direct)
     step = float(np.exp(rng.uniform(-0.25, 0.25) * strength))
     length = family.length
