@@ -29,7 +29,6 @@ from wg_core.ledger.witness import WitnessState
 from wg_core.release.freeze import Frozen
 from wg_core.site import config as configuration
 from wg_core.site import identity
-from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
@@ -296,7 +295,6 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
                 **{"name": name, "path": str(path), "labels": LABELS, "encoder": encoder_id, **data}
             ),
             privacy=privacy or PrivacyConfig(answer_slot_seconds=0.05),
-            acceptance=AcceptanceConfig(probe_records=4),
         )
         ledger_key = signing.load(home.ledger_key)
         with Ledger.create(

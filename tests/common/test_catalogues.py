@@ -21,7 +21,6 @@ from wg_client.cli.main import group
 from wg_client.languages import PLANT, speaks
 from wg_client.methods.registry import METHODS
 from wg_client.release.preview import NEVER_LEAVES
-from wg_common.modalities import changes, writing
 from wg_common.modalities.registry import MODALITIES
 from wg_core import help_page, translations
 from wg_core.language import CODES, Code
@@ -36,9 +35,6 @@ MARKS = {"text", "template"}
 NAMED_BY_VALUE = {
     *(method.title for method in METHODS),
     *(failure.name for failure in FAILURES),
-    *changes.OF_IMAGES,
-    *changes.OF_WINDOWS,
-    *writing.CHANGES,
     *NEVER_LEAVES,
     *MODALITIES,
     *("pilot", "shadow", "in use", "watched"),
@@ -46,7 +42,7 @@ NAMED_BY_VALUE = {
     "warning",
     "failed",
 }
-"""Words that reach a page as values: titles, failures, changes, verdicts."""
+"""Words that reach a page as values: titles, failures, verdicts."""
 
 
 def in_python(path: Path) -> Iterator[str]:

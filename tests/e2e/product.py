@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,6 @@ from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import raw_features
 from wg_core import atomic
 from wg_core.ledger.store import Ledger, Spent
-from wg_core.site import config as configuration
-from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
@@ -152,9 +150,6 @@ def make_fleet(
             home = ClientHome(root / name)
             privacy = PrivacyConfig(answer_slot_seconds=slot_seconds)
             initialise(home, token, DataChoice(path=data, name=name), privacy)
-            few = AcceptanceConfig(probe_records=4)
-            config = replace(configuration.load(home), acceptance=few)  # seconds an apply
-            configuration.save(home, config)
             sites.append(Site(name, home))
     logs = root / "logs"
     logs.mkdir()

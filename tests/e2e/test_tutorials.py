@@ -99,14 +99,6 @@ def scene(packages: Packages, folder: Path, capfd: pytest.CaptureFixture[str]) -
         yield Scene(folder, started, shell(capfd))
 
 
-def quick_checks(home: str) -> None:
-    """Few records for the checks before weights are accepted: seconds for each package."""
-    path = Path(home) / "client.yaml"
-    text = path.read_text("utf-8")
-    head, _, rest = text.partition("probe_records: ")
-    path.write_text(f"{head}probe_records: 4\n{rest.partition(chr(10))[2]}", "utf-8")
-
-
 def changed(home: str, old: str, new: str) -> None:
     """A field of ``client.yaml``, as a person changes it in an editor."""
     path = Path(home) / "client.yaml"
@@ -161,7 +153,6 @@ def test_the_quick_start_in_japanese(scene: Scene, window_encoder: bytes) -> Non
     logs_of_sensors(Path("logs"), "時刻", "状態")
 
     def person(words: Words) -> None:
-        quick_checks("plant")
         changed("plant", "approve: policy", "approve: human")
         scene.start(words)
         scene.ask()
@@ -213,7 +204,6 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
     small = ["--encoder", "server/zoo/encoder.safetensors"]  # seconds instead of minutes
 
     def person(words: Words) -> None:
-        quick_checks("plant")
         changed("plant", "approve: policy", "approve: human")
         scene.start(words)
         alone = ("--sites", "plant-a")  # plant-b has joined where its encoder is there, and is off
@@ -270,7 +260,6 @@ def test_the_guide_of_an_auditor(scene: Scene) -> None:
     scene.token("plant-a")
     join = ("--join-file", "token", "--data", "pictures")
     scene.run(["wg-client", "init", "--home", "plant-a", *join])
-    quick_checks("plant-a")
     scene.start(["wg-client", "run", "--home", "plant-a", "--once"])
     scene.ask("first models", "--wait")
     scene.running.wait("plant")
@@ -323,7 +312,6 @@ def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None
             pictures(Path("pictures"))
             join = ("--join-file", file, "--data", "pictures")
             scene.run(["wg-client", "init", "--home", "plant-a", *join])
-            quick_checks("plant-a")
             scene.start(["wg-client", "run", "--home", "plant-a", "--once"])
 
         def kept(words: Words) -> Words:

@@ -84,16 +84,6 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
     )
     yield text("    never: {what}", what=listed([text(kind) for kind in leaves.never_leaves]))
     yield from (*_public_lines(overview), *_cost_lines(leaves.unit, cost))
-    yield text(
-        "learning here, when weights arrive: about {seconds:.0f} s of processor time and"
-        " {megabytes:.0f} MB of memory; training of a whole network comes on top",
-        seconds=overview.learning.seconds,
-        megabytes=overview.learning.megabytes,
-    )
-    yield text(
-        "looking at changed records, where weights may be kept: up to {seconds:.0f} s more",
-        seconds=_looking(overview, home),
-    )
     yield from _who_decides(home)
     yield text("nothing was sent, nothing was charged")
     for hint in overview.hints:
@@ -112,16 +102,6 @@ def _public_lines(overview: Check) -> Iterator[str]:
         return
     for name, value in overview.data_sheet.lines():
         yield text("    {name} {value}", name=padded(name, 28), value=value)
-
-
-def _looking(overview: Check, home: ClientHome) -> float:
-    from wg_client.fitting.cost import look_seconds, measured_speed
-    from wg_client.selection.checks.probe import looks
-    from wg_core.site import config
-
-    probe_records = config.load(home).acceptance.probe_records
-    count = looks(overview.data.records, overview.data.modality, probe_records)
-    return look_seconds(count, measured_speed())
 
 
 def fitted(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:

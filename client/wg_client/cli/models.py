@@ -14,7 +14,7 @@ from wg_client.cli import acceptance, adoption
 from wg_client.cli.acceptance import judgement_lines
 from wg_client.cli.adoption import change_lines, chosen
 from wg_client.cli.novelty import no_model_yet, novelty
-from wg_client.cli.options import heat_maps_option, home_option, model_option, package_option
+from wg_client.cli.options import home_option, model_option, package_option
 from wg_client.cli.prediction import Predictions
 from wg_core import cli, errors
 from wg_core.cli import json_option, next_step, note, show
@@ -190,7 +190,6 @@ def export_models(
 @click.option(
     "--out", type=OUT_FILE, help="A CSV file: file, label, probability, likeness, call, verdict."
 )
-@heat_maps_option
 @json_option
 def predict(
     home: ClientHome,
@@ -199,7 +198,6 @@ def predict(
     package: str | None,
     evaluate: bool,
     out: Path | None,
-    heat_maps: Path | None,
     as_json: bool,
 ) -> int:
     """Predict labels of record files, folders of them, or .npz files.
@@ -217,9 +215,9 @@ def predict(
     if place is not None and any(place.is_relative_to(os.path.realpath(path)) for path in paths):
         raise errors.UsageError(f"--heat-maps {heat_maps}: among the records; name another folder")
     if (package, name, out) == (None, None, None) and not evaluate and no_model_yet(home):
-        return novelty(home, paths, heat_maps, as_json)
+        return novelty(home, paths, as_json)
     manifest, name = chosen(home, package, name)
-    predictions = Predictions(home, manifest, name, evaluate=evaluate, heat_maps=heat_maps)
+    predictions = Predictions(home, manifest, name, evaluate=evaluate)
     for path in paths:
         predictions.add(path)
     if out is not None:

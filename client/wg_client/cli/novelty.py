@@ -9,8 +9,6 @@ from wg_core.language import text
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 
-_PATCH_RECORDS = 40
-
 
 def no_model_yet(home: ClientHome) -> bool:
     """Whether there is no model, and none is being made."""
@@ -24,7 +22,6 @@ def no_model_yet(home: ClientHome) -> bool:
 def novelty(
     home: ClientHome,
     paths: tuple[Path, ...],
-    heat_maps: Path | None,
     as_json: bool,
 ) -> int:
     """Say of each record how like the plant's own it is. Needs no labels, server or weights.
@@ -32,12 +29,12 @@ def novelty(
     A line has the file, the share of the plant's own records that are at least as odd, and "new"
     where that share is at most 5 %.
     """
-    from wg_client.cli.prediction import records_at, write_heat_maps
+    from wg_client.cli.prediction import records_at
     from wg_client.data.inspection import decoded_parts
     from wg_client.models.calls import Judge
 
     labels = configuration.load(home).data.labels
-    judge = Judge.of_records(home, _PATCH_RECORDS)
+    judge = Judge.of_records(home)
     rows: list[dict[str, Any]] = []
     problems = []
     for path in paths:
@@ -50,8 +47,6 @@ def novelty(
             for name, share in zip(part.names, judge.likeness(part.records), strict=True):
                 likeness = None if share != share else float(share)
                 rows.append({"name": name, "likeness": likeness, "new": judge.is_new(likeness)})
-            if heat_maps is not None:
-                write_heat_maps(heat_maps, judge, part)
     for problem in problems:
         note(f"left out: {problem.name}: {problem.reason}")
     lines = []

@@ -48,11 +48,6 @@ epsilon_option = click.option(
 delta_option = click.option(
     "--delta", type=DELTA, help="Delta of the release; default: the policy's most."
 )
-heat_maps_option = click.option(
-    "--heat-maps",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="A folder for a PNG of each image, what is unlike the plant's own in red.",
-)
 by_option = click.option(
     "--by",
     metavar="NAME",

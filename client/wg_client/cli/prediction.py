@@ -21,7 +21,6 @@ from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.data.site_data import SiteData
-    from wg_client.models.calls import Judge
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.predict import Accuracy, Prediction
     from wg_client.models.shadow import Difference
@@ -50,14 +49,12 @@ class Predictions:
         name: str,
         *,
         evaluate: bool,
-        heat_maps: Path | None = None,
     ) -> None:
         from wg_client.models.calls import Judge
         from wg_client.models.shadow import Beside
 
         self._beside = Beside.of_home(home, manifest, name)
         self._judge = Judge.of_model(home, manifest, name)
-        self._heat_maps = heat_maps
         self._home = home
         self._manifest = manifest
         self._name = name
@@ -112,8 +109,6 @@ class Predictions:
                     )
                     if self._beside is not None:
                         self._beside.see(part, encoded, rows)
-                    if self._heat_maps is not None:
-                        write_heat_maps(self._heat_maps, self._judge, part)
                     if self._evaluate:
                         inputs.append(encoded)
                         parts.append(part)
@@ -241,20 +236,6 @@ def _name_others(path: Path) -> None:
                 why=why,
             )
         )
-
-
-def write_heat_maps(folder: Path, judge: Judge, part: SiteData) -> int:
-    """Write a PNG for each image, named after it; returns how many.
-
-    Raises:
-        StorageError: The folder cannot be written.
-    """
-    pictures = judge.heat_maps(part.records)
-    for name, picture in zip(part.names, pictures, strict=False):
-        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[-120:].lstrip(".")
-        number = canonical.sha256_hex(name.encode("utf-8", "surrogateescape"))[:8]
-        atomic.write_bytes(folder / f"{plain}-{number}.png", picture, mode=atomic.PRIVATE)
-    return len(pictures)
 
 
 def _share(likeness: float | None) -> str:

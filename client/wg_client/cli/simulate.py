@@ -154,12 +154,9 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
     yield from _privacy_lines(simulation)
     yield text("what it would take:")
     yield text(
-        "    about {encode:.0f} s of processor time to freeze all records, about {learn:.0f} s and"
-        " {megabytes:.0f} MB to compare models when weights come; how long the other plants take is"
-        " not known",
+        "    about {encode:.0f} s of processor time to freeze all records; how long the other"
+        " plants take is not known",
         encode=simulation.encode_seconds,
-        learn=simulation.learn_seconds,
-        megabytes=simulation.megabytes,
     )
     yield text("nothing was sent, nothing was charged")
     yield text("to take part, get a join token from an operator and save it in a file, token")

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.site_data import SiteData
 from wg_core.site.acceptance import AcceptanceConfig
-
-if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_common.nets.encoder.module import Encoder
 
 Progress = Callable[[int, int], None]  # Called with (steps done, steps in all)
 
@@ -77,6 +74,3 @@ class Recipient(Protocol):
     @property
     def encoder_package(self) -> bytes:
         """Bytes of that encoder."""
-
-    def load_encoder(self) -> Encoder:
-        """The encoder of all local features."""

@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
-from wg_client.models import acceptance, adoption, heat_map, novelty, store
-from wg_client.models.heat_map import PatchBank
+from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
 from wg_client.models.predict import Prediction
@@ -46,8 +45,7 @@ class Judge:
         sure: Least probability of a sure call; None: not known.
         unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: Tells new records from known ones; None: nothing does.
-        patches: Says where an image is unlike others; None: nothing does.
-        encoder: What both stand on; None if neither is there.
+        encoder: What that stands on; None if it is not there.
         good: Which labels mean "no defect", ``[K]``; None: not known.
         threshold: Least probability of a defect that rejects a record.
     """
@@ -55,7 +53,6 @@ class Judge:
     sure: float | None = None
     unseen: tuple[str, ...] = ()
     novelty: Novelty | None = None
-    patches: PatchBank | None = None
     encoder: Encoder | None = None
     good: NDArray[np.bool_] | None = None
     threshold: float = adoption.EVEN
@@ -78,32 +75,19 @@ class Judge:
         )
         if tensors is None:
             return judge
-        scores, patches = heat_map.split(tensors)
         return replace(
             judge,
-            novelty=novelty.from_tensors(scores, "novelty"),
-            patches=heat_map.from_tensors(patches, "novelty") if patches else None,
+            novelty=novelty.from_tensors(tensors, "novelty"),
             encoder=plants.pinned_encoder(home, manifest.encoder),
         )
 
     @classmethod
-    def of_records(cls, home: ClientHome, max_records: int) -> Judge:
-        """Of the plant's records alone, without any model.
-
-        Args:
-            max_records: Records at most that patches are taken from.
-        """
-        from wg_common.nets.encoder.module import load_encoder
-
+    def of_records(cls, home: ClientHome) -> Judge:
+        """Of the plant's records alone, without any model."""
         plant = plants.open_plant(home)
-        encoder = load_encoder(plant.encoder_package)
-        count = len(plant.data)
-        rows = np.linspace(0, max(count - 1, 0), min(max_records, count)).round()
-        records = [plant.data.records[int(row)] for row in rows]
         return cls(
             novelty=novelty.fit(plant.features.local, plant.data.labels),
-            patches=heat_map.fit(encoder.module.trunk, records),
-            encoder=encoder,
+            encoder=plant.load_encoder(),
         )
 
     def judge(
@@ -149,18 +133,6 @@ class Judge:
     def is_new(self, likeness: float | None) -> bool:
         """Whether a record of this likeness is called new."""
         return likeness is not None and likeness <= novelty.NEW
-
-    def heat_maps(self, records: Sequence[Record]) -> list[bytes]:
-        """PNGs of images with what is unusual in red; none for records that have no place."""
-        if self.patches is None or self.encoder is None:
-            return []
-        patches = heat_map.patches_of(self.encoder.module.trunk, records)
-        if patches is None:
-            return []
-        return [
-            heat_map.png(record, distances)
-            for record, distances in zip(records, self.patches.distances(patches), strict=True)
-        ]
 
     def _word(self, prediction: Prediction, likeness: float | None) -> str:
         if self.is_new(likeness):

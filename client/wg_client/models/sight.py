@@ -14,14 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.recipient import Recipient
-from wg_client.fitting.backbone import Trunk, network_trunk
-from wg_client.fitting.linear_head import Floats
-from wg_common import catalogue
 from wg_common.modalities.base import Record
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_client.methods.base import PlantNetwork
     from wg_common.nets.encoder.module import Encoder
     from wg_common.nets.family_network import TrunkBeside
 
@@ -44,23 +39,6 @@ class Sight:
     encoder: Encoder | None = None
     network: TrunkBeside | None = None
 
-    @classmethod
-    def of_plant(
-        cls, plant: Recipient, architecture: str, network: PlantNetwork | None = None
-    ) -> Sight:
-        """With the encoder that a plant holds, if one is needed.
-
-        Args:
-            network: What came with the package beside it.
-        """
-        if catalogue.known(architecture).whole:
-            return cls(architecture=architecture)
-        return cls(
-            architecture=architecture,
-            encoder=plant.load_encoder(),
-            network=None if network is None else network.module,
-        )
-
     def inputs(self, records: Iterable[Record], *, batch: int = 64) -> Inputs:
         """What models see of records, of which ``batch`` are in memory at a time.
 
@@ -80,20 +58,8 @@ class Sight:
             return network.prepared(self.architecture, records)
         return self._joined(self.encoder.encode_batched(records), records)
 
-    def alone(self, record: Record) -> Inputs:
-        """What models see of one record that comes by itself, and waits for no batch."""
-        if self.encoder is None:
-            return self.inputs([record])
-        return self._joined(self.encoder.encode_local([record]), [record])
-
     def _joined(self, local: NDArray[np.float32], records: Sequence[Record]) -> Inputs:
         """Local features, and those of the network beside the encoder."""
         if self.network is None:
             return local.astype(np.float64)
         return np.hstack([local, self.network.features(records)]).astype(np.float64)
-
-    def features(self, trunk: Trunk, inputs: Inputs) -> Floats:
-        """Features ``[n, d]`` on a trunk, as learners see them, of ``inputs``."""
-        if trunk.tensors:
-            return network_trunk(self.architecture, trunk.tensors, inputs).features
-        return trunk.inward(inputs)

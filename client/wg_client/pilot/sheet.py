@@ -112,7 +112,6 @@ def _lines(simulation: Simulation, figures: Figures, command: Text) -> list[Line
     hours = _times(saved, figures.label_seconds, 1 / 3600)
     errors = _times(gain, figures.records_a_year)
     guess = next(price.guess for price in simulation.prices if price.epsilon == simulation.epsilon)
-    seconds = simulation.encode_seconds + simulation.learn_seconds
     return [
         Line(
             text("Records, with a label, classes"),
@@ -146,7 +145,7 @@ def _lines(simulation: Simulation, figures: Figures, command: Text) -> list[Line
                 "who guesses whether a record is in your data is right in at most {guess} of 100"
                 " cases, instead of 50; {seconds} s, once",
                 guess=math.ceil(100 * guess),
-                seconds=f"{seconds:,.0f}",
+                seconds=f"{simulation.encode_seconds:,.0f}",
             ),
             _MEASURED,
         ),

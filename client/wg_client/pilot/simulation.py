@@ -22,7 +22,6 @@ import numpy as np
 from wg_client.data.inspection import Inspection, decoded_parts
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.backbone import Trunk, encoder_trunk
-from wg_client.fitting.cost import learning_cost, measured_speed
 from wg_client.fitting.linear_head import Ints
 from wg_client.fleet.initialise import DataChoice
 from wg_client.methods.base import LabelledRecords, correctness
@@ -133,8 +132,6 @@ class Simulation:
         file_bytes: Its size; two ledger entries and their proofs, 3 to 6 kB of names, numbers and
             hashes, travel with it.
         encode_seconds: Processor time to encode all records once.
-        learn_seconds: Processor time to compare models when weights come.
-        megabytes: Memory for that, 10^6 bytes.
         encoder: Id of the encoder, hex; empty: the installed trunk without an operator's file.
     """
 
@@ -149,8 +146,6 @@ class Simulation:
     fields: tuple[Field, ...]
     file_bytes: int
     encode_seconds: float
-    learn_seconds: float
-    megabytes: float
     encoder: str
 
 
@@ -188,14 +183,6 @@ def simulate(
     schema = _schema(loaded, data.label_names, privacy)
     units = None if privacy.unit_rule == "record" else data.units
     fields, size = _dry_release(schema, local, data, units, choice, privacy)
-    cost = learning_cost(
-        records=len(inspection.data),
-        labelled=int((inspection.data.labels >= 0).sum()),
-        classes=len(data.label_names),
-        width=loaded.local_dimension,
-        scaled=loaded.scaled_dimension,
-        speed=measured_speed(),
-    )
     expectation = _expected(facts, epsilon, sites)
     return Simulation(
         data=_sight(inspection, choice, len(data)),
@@ -209,8 +196,6 @@ def simulate(
         fields=fields,
         file_bytes=size,
         encode_seconds=seconds_per_record * len(inspection.data),
-        learn_seconds=cost.seconds,
-        megabytes=cost.megabytes,
         encoder=loaded.id,
     )
 

@@ -14,7 +14,6 @@ from wg_client.data import plant as plants
 from wg_client.data.plant import Plant
 from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
-from wg_client.fitting.cost import LearningCost, learning_cost, measured_speed
 from wg_client.release.hints import hints
 from wg_common.modalities.registry import listed, modality
 from wg_core.errors import DataError
@@ -159,7 +158,6 @@ class Check:
     data: Sight
     would_leave: Departure
     cost: CostSight
-    learning: LearningCost
     hints: tuple[str, ...] = ()
     data_sheet: DataSheet | None = None
 
@@ -220,20 +218,7 @@ def check(
             cap_epsilon=cap,
             cap_delta=cap_delta,
         ),
-        learning=_learning(plant),
         data_sheet=plant.config.data_sheet,
-    )
-
-
-def _learning(plant: Plant) -> LearningCost:
-    labels = plant.data.labels
-    return learning_cost(
-        records=len(labels),
-        labelled=int((labels >= 0).sum()),
-        classes=len(plant.data.label_names),
-        width=plant.features.local.shape[1],
-        scaled=plant.features.scaled,
-        speed=measured_speed(),
     )
 
 

@@ -17,14 +17,12 @@ from wg_client.data.recipient import Progress, Recipient
 from wg_client.fitting.sure_calls import WRONG, sure_above
 from wg_client.methods.base import PlantNetwork
 from wg_client.methods.package import read_package
-from wg_client.models import heat_map, novelty, store
+from wg_client.models import novelty, store
 from wg_client.models.manifest import (
     ModelEntry,
     ModelsManifest,
     NetworkFile,
 )
-from wg_client.selection.checks import probe as probes
-from wg_client.selection.checks.probe import Probe
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common import catalogue, weights_file
 from wg_common.weights_package import Tensors, WeightsManifest
@@ -103,11 +101,12 @@ def apply_package(
     atomic.write_bytes(path, data, mode=atomic.PRIVATE)
     records, contents = read_package(plant, package, tensors, progress)
     policy = plant.acceptance
-    probe = probes.of_plant(plant, package.architecture, policy.probe_records, contents.network)
     whole_network = catalogue.known(package.architecture).whole  # then its training tells of itself
-    outcome = select_model(records, contents, policy, probe, None if whole_network else progress)
+    outcome = select_model(
+        records, contents, policy, package.labels, None if whole_network else progress
+    )
     manifest, files = _record(plant, package, digest, outcome, contents.network, int(now()))
-    manifest, files[store.NOVELTY] = _with_novelty(plant, manifest, probe)
+    manifest, files[store.NOVELTY] = _with_novelty(plant, manifest)
     store.write(home, manifest, files)
     log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
     return AppliedModel(manifest=manifest, outcome=outcome)
@@ -211,19 +210,13 @@ def _entry(
 
 
 def _with_novelty(
-    plant: Recipient, manifest: ModelsManifest, probe: Probe | None
+    plant: Recipient, manifest: ModelsManifest
 ) -> tuple[ModelsManifest, dict[str, NDArray[np.float32]]]:
     """What tells new records from known ones goes with the models."""
     fitted = novelty.fit(plant.features.local, plant.data.labels)
-    encoder = None if probe is None else probe.sight.encoder
-    patches = (
-        None
-        if encoder is None or probe is None
-        else heat_map.fit(encoder.module.trunk, probe.records)
-    )
     if fitted is None:
         return manifest, {}
-    tensors = {**fitted.tensors(), **({} if patches is None else patches.tensors())}
+    tensors = fitted.tensors()
     return replace(manifest, novelty=canonical.sha256_hex(store.pack(tensors))), tensors
 
 

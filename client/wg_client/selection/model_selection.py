@@ -25,7 +25,6 @@ from wg_client.models.manifest import Finding
 from wg_client.selection import gain
 from wg_client.selection.checks import registry as checks
 from wg_client.selection.checks.base import Comparison
-from wg_client.selection.checks.probe import Probe
 from wg_client.selection.gain import Accuracy, Gain, Unseen
 from wg_core.errors import NotAcceptedError
 from wg_core.language import Text, joined, text
@@ -90,7 +89,7 @@ def select_model(
     records: LabelledRecords,
     package: Package,
     policy: AcceptanceConfig,
-    probe: Probe | None = None,
+    labels: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Outcome:
     """Fit, compare and choose.
@@ -99,7 +98,7 @@ def select_model(
         records: The plant's.
         package: What came.
         policy: When delivered weights may be kept.
-        probe: Records that checks may change; None where there are features only.
+        labels: Names of the classes, for what is said of them; empty: numbers will do.
         progress: Told of methods that are done, and of how many there are.
 
     Raises:
@@ -113,7 +112,7 @@ def select_model(
         model = method.fit(records, package)
         if model is not None:
             models[method.name] = model
-    comparisons = _comparisons(models, records, package, policy, probe)
+    comparisons = _comparisons(models, records, package, policy, labels)
     findings = checks.findings(comparisons.values())
     blocked = {finding.model for finding in findings if finding.blocks}
     if not len(records.labels):
@@ -157,7 +156,7 @@ def _comparisons(
     records: LabelledRecords,
     package: Package,
     policy: AcceptanceConfig,
-    probe: Probe | None,
+    labels: Sequence[str],
 ) -> dict[str, Comparison]:
     """Each model that is judged; without any label there is nothing to compare it with.
 
@@ -182,7 +181,7 @@ def _comparisons(
             records=records,
             package=package,
             policy=policy,
-            probe=probe,
+            labels=labels,
         )
     return comparisons
 

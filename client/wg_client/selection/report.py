@@ -20,7 +20,6 @@ from wg_client.models import adoption
 from wg_client.models.acceptance import Acceptance, acceptance
 from wg_client.models.manifest import Finding, ModelsManifest
 from wg_client.selection import charts
-from wg_client.selection.checks import robustness
 from wg_client.selection.first_screen import FirstScreen, first_screen
 from wg_client.selection.model_selection import Outcome
 from wg_common.charts import Drawing, Rows, bars, environment
@@ -114,7 +113,6 @@ def page_context(
             if out_of_fold is None
             else charts.reliability(out_of_fold.logits[0], outcome.labels)
         ),
-        "robustness": _robustness(outcome),
         "kept_findings": [f for f in outcome.findings if f.model == outcome.kept],
         "rejected": _rejected(outcome),
         "repeats": 0 if out_of_fold is None else len(out_of_fold.logits),
@@ -166,20 +164,6 @@ def _curve(judged: Acceptance) -> Drawing | None:
                 summary = f"{at.threshold:.2f}: {errors.wrong} / {errors.records}"
                 points[name].append((at.threshold, errors.wrong / errors.records, summary))
     return charts.shares([line for line in points.values() if line])
-
-
-def _robustness(outcome: Outcome) -> Rows | None:
-    """What plausible changes cost: the kept model, or else the first one that was probed."""
-    findings = [f for f in outcome.findings if f.code == robustness.CODE]
-    findings.sort(key=lambda finding: finding.model != outcome.kept)
-    if not findings:
-        return None
-    head = "loss, "
-    losses = {n.removeprefix(head): v for n, v in findings[0].figures.items() if n.startswith(head)}
-    values = [
-        (text(name), False, 100 * lost, 100 * lost, 100 * lost) for name, lost in losses.items()
-    ]
-    return bars(values, 0.0, ".1f")
 
 
 def _rejected(outcome: Outcome) -> list[tuple[str, list[Finding]]]:

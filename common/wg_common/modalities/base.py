@@ -18,7 +18,7 @@ import tokenize
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -139,10 +139,6 @@ class Modality(ABC):
     @abstractmethod
     def example(self, shape: tuple[int, int]) -> Record:
         """A made-up record whose first two sides are these."""
-
-    def changes(self) -> Mapping[str, Callable[[Record, np.random.Generator], Record]]:
-        """Plausible changes of a record by name, each small enough to leave its class as it is."""
-        return {}
 
     def size(self, shape: tuple[int, int]) -> str:
         """The first two sides of a record in words."""

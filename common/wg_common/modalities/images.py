@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -134,12 +134,6 @@ class Images(Modality):
 
         camera = cameras.draw_camera(rng, strength=strength, mounted=False)
         return [cameras.photograph_again(rng, record, camera) for record in records]
-
-    def changes(self) -> Mapping[str, Callable[[Record, np.random.Generator], Record]]:
-        """See ``changes``."""
-        from wg_common.modalities import changes  # SciPy: only checks need it
-
-        return changes.OF_IMAGES
 
     def example(self, shape: tuple[int, int]) -> Picture:
         """A black image."""

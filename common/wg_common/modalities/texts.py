@@ -7,7 +7,7 @@ holds control characters, is a ``DataError`` that names the file.
 """
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -79,12 +79,6 @@ class Texts(Modality):
 
         manner = writing.draw(rng, strength)
         return [np.array(writing.written(str(record), manner, rng)) for record in records]
-
-    def changes(self) -> Mapping[str, Callable[[Record, np.random.Generator], Record]]:
-        """See ``writing.CHANGES``."""
-        from wg_common.modalities import writing
-
-        return writing.CHANGES
 
     def example(self, shape: tuple[int, int]) -> Record:
         """A note; texts have no sides."""

@@ -10,7 +10,7 @@ Sizes are checked before values are read; pickle is never loaded; what is not a 
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,12 +117,6 @@ class Windows(Modality):
         within = time - 1 - np.abs(time - 1 - at)
         courses = [np.interp(within, np.arange(time), channel) for channel in record]
         return np.stack(courses).astype(record.dtype)
-
-    def changes(self) -> Mapping[str, Callable[[Record, np.random.Generator], Record]]:
-        """See ``changes``."""
-        from wg_common.modalities import changes  # SciPy: only checks need it
-
-        return changes.OF_WINDOWS
 
     def example(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         """White noise."""

@@ -1,18 +1,12 @@
-"""How other people write the same thing: manners of a site and small changes.
+"""How other people write the same thing: the manners of a site.
 
 Not guaranteed: that a site's writers have no other manners. These are about the letters; words of a
 trade are the zoo's (``wg_server.zoo.procedural_text``).
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-Text = NDArray[Any]
-Change = Callable[[Text, np.random.Generator], Text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +58,3 @@ def mistyped(word: str, rng: np.random.Generator) -> str:
     if kind == 0:
         return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
     return word[:place] + (word[place] * 2 if kind == 1 else "") + word[place + 1 :]
-
-
-def _text(text: str) -> Text:
-    return np.array(text)
-
-
-def _lower(record: Text, rng: np.random.Generator) -> Text:
-    return _text(str(record).lower())
-
-
-def _ended(record: Text, rng: np.random.Generator) -> Text:
-    text = str(record)
-    return _text(text.rstrip(".。") if text.endswith((".", "。")) else text + ".")
-
-
-def _typing_error(record: Text, rng: np.random.Generator) -> Text:
-    """One typing error in a text of five words or more."""
-    words = str(record).split(" ")
-    long = [place for place, word in enumerate(words) if len(word) > 3 and word.isascii()]
-    if len(words) >= 5 and long:
-        place = int(rng.choice(long))
-        words[place] = mistyped(words[place], rng)
-    return _text(" ".join(words))
-
-
-CHANGES: Mapping[str, Change] = {
-    "small letters": _lower,
-    "full stop": _ended,
-    "typing error": _typing_error,
-}
-"""Plausible changes by name: another day's writing of the same thing."""

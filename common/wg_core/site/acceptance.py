@@ -18,17 +18,14 @@ class AcceptanceConfig:
             ``shadow``, it predicts beside it until a person promotes it; ``better``, it is used.
         checks: Code of a failed check -> ``block``, ``warn`` or ``off``; see ``failures`` for those
             that are not named.
-        probe_records: Records that are changed and seen again, at most.
     """
 
     standard_errors: float = 2.0
     adopt: Literal["shadow", "better"] = "shadow"
     checks: dict[str, Action] = field(default_factory=dict)
-    probe_records: int = 40
 
     def __post_init__(self) -> None:
         settings.check_range("acceptance.standard_errors", self.standard_errors, 0.0, 10.0)
-        settings.check_range("acceptance.probe_records", self.probe_records, 0, 1000)
         if unknown := sorted(set(self.checks) - CODES):
             raise ConfigError(
                 f"acceptance.checks: unknown {', '.join(unknown)}, expected some of"

@@ -32,12 +32,7 @@ FAILURES = (
     Failure("WG-F01", "no gain over local-only", "block"),
     Failure("WG-F02", "accuracy not above the commonest class", "warn"),
     Failure("WG-F03", "a class that is hardly recognised", "warn"),
-    Failure("WG-F04", "probabilities that mislead", "warn"),
-    Failure("WG-F05", "not robust to the plant's own changes", "warn"),
-    Failure("WG-F07", "predictions that depend on the split", "warn"),
     Failure("WG-F08", "not finite, or too large", "block"),
-    Failure("WG-F09", "too slow or too large here", "warn"),
-    Failure("WG-F10", "classes exchanged", "block"),
     Failure("WG-F11", "no label to check by", "warn"),
 )
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from tests.client.conftest import LABELS, MakePlant, pictures
 
 from wg_client.cli.main import group
@@ -33,7 +31,7 @@ def _save(path: Path, x: Any) -> Path:
     return path
 
 
-def test_predict_says_what_a_call_is_worth_and_where_an_image_is_odd(
+def test_predict_says_what_a_call_is_worth(
     make_plant: MakePlant,
     good_head: LinearHead,
     capfd: pytest.CaptureFixture[str],
@@ -46,7 +44,7 @@ def test_predict_says_what_a_call_is_worth_and_where_an_image_is_odd(
     odd = np.where(rng.random((4, 32, 32)) < 0.5, 0, 255).astype(np.uint8)
     path = _save(tmp_path / "new.npz", np.concatenate([own, odd]))
     words = ("predict", "--home", plant.home.root, path)
-    said = json.loads(_run(capfd, *words, "--heat-maps", tmp_path / "maps", "--json"))
+    said = json.loads(_run(capfd, *words, "--json"))
     rows = said["results"][0]["predictions"]
     assert {row["call"] for row in rows[:12]} <= {"sure", "unsure", "new"}
     assert sum(row["call"] == "new" for row in rows[:12]) <= 3
@@ -54,10 +52,6 @@ def test_predict_says_what_a_call_is_worth_and_where_an_image_is_odd(
     for row in rows:
         assert sum(row["probabilities"]) == pytest.approx(1)
         assert row["probability"] == max(row["probabilities"])
-    files = sorted((tmp_path / "maps").iterdir())
-    assert len(files) == 16
-    picture = Image.open(io.BytesIO(files[0].read_bytes()))
-    assert picture.mode == "RGB" and min(picture.size) >= 256
     line = _run(capfd, *words).splitlines()[-1].split("\t")
     assert line[-1] == "new" and float(line[-2]) <= 0.05
     # the file is pinned by the manifest
@@ -74,8 +68,7 @@ def test_a_plant_of_good_images_alone_tells_odd_ones_on_day_one(
     plant = make_plant({0: 30})
     rng = np.random.default_rng(6)
     path = _save(tmp_path / "new.npz", np.concatenate([pictures(rng, 0, 10), pictures(rng, 2, 10)]))
-    words = ("predict", "--home", plant.home.root, path, "--heat-maps", tmp_path / "maps")
+    words = ("predict", "--home", plant.home.root, path)
     rows = json.loads(_run(capfd, *words, "--json"))["records"]
     new = [row["new"] for row in rows]
     assert sum(new[:10]) <= 2 and sum(new[10:]) >= 8
-    assert len(list((tmp_path / "maps").iterdir())) == 20

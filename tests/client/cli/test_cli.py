@@ -115,7 +115,6 @@ def test_check_shows_what_would_leave_and_changes_nothing(make_plant: MakePlant)
     assert cost["allowed"] and cost["releases_left"] > 10
     text = _run("check", "--home", plant.home.root).stdout
     assert "nothing was sent, nothing was charged" in text and "dots" in text
-    assert "s of processor time and" in " ".join(text.split())
 
 
 def test_check_says_by_what_a_release_would_be_refused(make_plant: MakePlant, here: Json) -> None:
@@ -235,7 +234,7 @@ def test_apply_ends_with_0_5_or_6(
     good = plant.package({"s": (good_head, "diffusion")})
     (tmp_path / "good.wgw").write_bytes(good)
     (tmp_path / "bad.wgw").write_bytes(plant.package({"s": (good_head, "diffusion")}, site="x"))
-    plant.configure(acceptance=AcceptanceConfig(standard_errors=0.0, probe_records=4))
+    plant.configure(acceptance=AcceptanceConfig(standard_errors=0.0))
     found = _json("apply", "--home", plant.home.root, tmp_path / "good.wgw")
     assert found["accepted"] and not found["already_applied"]
     assert here("apply", "--home", plant.home.root, tmp_path / "good.wgw")["already_applied"]

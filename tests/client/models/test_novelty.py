@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 from wg_client.fitting.sure_calls import NEVER, sure_above
-from wg_client.models import heat_map, novelty
+from wg_client.models import novelty
 from wg_client.models.calls import Judge
-from wg_client.models.heat_map import PatchBank
 from wg_client.models.novelty import Novelty
 from wg_client.models.predict import Prediction
 from wg_core.errors import DecodeError
@@ -99,20 +98,6 @@ def test_a_file_s_tensors_are_read_again_and_others_are_refused() -> None:
     for tensors in wrong:
         with pytest.raises(DecodeError, match="novelty"):
             novelty.from_tensors(tensors, "novelty")
-
-
-def test_patches_of_another_shape_are_refused() -> None:
-    bank = PatchBank(
-        mean=np.zeros(3, np.float32),
-        scale=np.ones(3, np.float32),
-        bank=np.zeros((4, 3), np.float32),
-        level=np.ones(1, np.float32),
-    )
-    _, own = heat_map.split(bank.tensors() | {"mean": bank.mean})
-    assert heat_map.from_tensors(own, "novelty").bank.shape == (4, 3)
-    for change in ({"patch_bank": bank.bank[:, :2]}, {"patch_level": bank.mean}):
-        with pytest.raises(DecodeError, match="patches of shapes"):
-            heat_map.from_tensors(own | change, "novelty")
 
 
 def test_calls_that_are_sure_are_wrong_no_more_often_than_allowed() -> None:

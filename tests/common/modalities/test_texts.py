@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_common.modalities import writing
 from wg_common.modalities.base import content_digest
 from wg_common.modalities.registry import of_array, of_file
 from wg_common.modalities.texts import CHARACTERS_LIMIT, Texts
@@ -51,13 +50,6 @@ def test_another_site_writes_texts_that_are_texts() -> None:
         for one in TEXTS.augment_site(found, 1.0, rng):
             TEXTS.check(one)
     assert [str(one) for one in TEXTS.augment_site(found, 0.0, rng)] == [str(one) for one in found]
-
-
-def test_each_change_of_a_text_is_another() -> None:
-    rng = np.random.default_rng(2)
-    record = np.array("replace the worn bearing of conveyor 3")
-    changed = {name: str(change(record, rng)) for name, change in writing.CHANGES.items()}
-    assert len({*changed.values()}) == len(changed)
 
 
 @pytest.mark.skipif(not sentences.installed(), reason="the extra 'text' is not installed")

@@ -1,11 +1,11 @@
 """The seam of acceptance checks: a comparison of a model with local-only in, a finding out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_client.models.manifest import Finding
-from wg_client.selection.checks.probe import Probe
 from wg_client.selection.gain import Gain
 from wg_core.language import text
 from wg_core.site.acceptance import AcceptanceConfig
@@ -25,8 +25,7 @@ class Comparison:
         records: The records.
         package: The package.
         policy: The plant's acceptance policy.
-        probe: Some of the records themselves, to be changed and seen again; None where there are
-            features only.
+        labels: Names of the classes; empty where they have none.
     """
 
     name: str
@@ -36,7 +35,7 @@ class Comparison:
     records: LabelledRecords
     package: Package
     policy: AcceptanceConfig
-    probe: Probe | None = None
+    labels: Sequence[str] = ()
 
     @property
     def asked(self) -> float:
@@ -63,9 +62,9 @@ class Comparison:
 
     def label(self, index: int) -> str:
         """A class in a sentence: its name, or its number where there are no names."""
-        if self.probe is None:
+        if not self.labels:
             return text("class {number}", number=index + 1)
-        return f"'{self.probe.labels[index]}'"
+        return f"'{self.labels[index]}'"
 
 
 class AcceptanceCheck(Protocol):

@@ -32,7 +32,6 @@ from wg_core.errors import DecodeError
 
 STAGES = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}
 """Blocks after which the trunk is read, and their channels."""
-MAPS = (4, 10)  # Blocks whose maps say where in an image something is
 LAST = 1280  # Channels of the last feature map
 STAGES_WIDTH = 2 * sum(STAGES.values()) + LAST  # Length of what is read at one scale
 WIDTH = STAGES_WIDTH + LAST
@@ -174,15 +173,6 @@ class Trunk(NamedTrunk):
         last = fine[:, -LAST:]
         stages = F.normalize(last, dim=1), fine[:, :-LAST], coarse[:, :-LAST]
         return torch.cat([coarse, last], dim=1), stages
-
-    def maps(self, batch: Tensor) -> list[Tensor]:
-        """Two stages, an eighth and a sixteenth of the image's side."""
-        x, maps = self.stages.enter(batch), []
-        for number, block in enumerate(self.stages.blocks[: max(MAPS) + 1]):
-            x = block(x)
-            if number in MAPS:
-                maps.append(x)
-        return maps
 
     def bounds(self) -> NDArray[np.float64]:
         """Largest magnitude of each raw feature of any image, ``[WIDTH]``, from the weights.

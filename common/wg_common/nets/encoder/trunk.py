@@ -72,13 +72,6 @@ class EncoderTrunk(nn.Module):
         raw, blocks = self.read(records)
         return torch.cat([*blocks], dim=1) if blocks else raw
 
-    def maps(self, batch: Tensor) -> list[Tensor]:
-        """Features by place, ``[n, c, h, w]`` each, of a batch from ``prepare``, for heat maps.
-
-        Empty where records have no places.
-        """
-        return []
-
     @abstractmethod
     def bounds(self) -> NDArray[np.float64] | float:
         """Largest magnitude of each raw feature of any valid record, ``[width]``, or of all."""

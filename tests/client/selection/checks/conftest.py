@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.fitted import Fitted, OutOfFold
@@ -16,44 +13,10 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import LabelledRecords, Model, Package, correctness
 from wg_client.selection import gain
 from wg_client.selection.checks.base import Comparison
-from wg_client.selection.checks.probe import Probe
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.failures import Action
 
 Compare = Callable[..., Comparison]
-
-
-@dataclass(frozen=True)
-class ToySight:
-    """Light and tilt of an image: the only two features of a toy encoder."""
-
-    encoder: None = None
-
-    def inputs(self, records: Any) -> NDArray[np.float64]:
-        found = []
-        for record in records:
-            x = record.astype(np.float64) / 255
-            tilt = x[:, x.shape[1] // 2 :].mean() - x[:, : x.shape[1] // 2].mean()
-            found.append([x.mean(), tilt])
-        return np.array(found)
-
-    def alone(self, record: Any) -> NDArray[np.float64]:
-        return self.inputs([record])
-
-    def features(self, trunk: Trunk, inputs: Any) -> Floats:
-        return np.asarray(inputs)
-
-
-def pictures(labels: Ints) -> list[NDArray[np.uint8]]:
-    """Class 0 is dark and tilted to the left, class 1 light and tilted to the right."""
-    rng = np.random.default_rng(4)
-    ramp = np.linspace(-1, 1, 16)
-    return [
-        np.clip(
-            110 + 30 * label + (2 * label - 1) * 20 * ramp + rng.normal(0, 1, (16, 16)), 0, 255
-        ).astype(np.uint8)
-        for label in labels
-    ]
 
 
 @pytest.fixture
@@ -68,7 +31,6 @@ def compare() -> Compare:
         local: Floats | None = None,
         bias: Floats | None = None,
         logits: Floats | None = None,
-        pictures: Any = None,
         actions: dict[str, Action] | None = None,
     ) -> Comparison:
         known, trunk, k = labels >= 0, Trunk(features), len(weight)
@@ -95,16 +57,6 @@ def compare() -> Compare:
                 gain.Unseen(),
                 one.leave_class_out,
             )
-        probe = None
-        if pictures is not None:
-            probe = Probe(
-                records=pictures,
-                rows=np.arange(len(labels)),
-                labels=[f"c{row}" for row in range(k)],
-                modality="images",
-                sight=ToySight(),  # type: ignore[arg-type]
-                weight_bytes=1 << 20,
-            )
         return Comparison(
             name="generated",
             model=challenger,
@@ -113,7 +65,6 @@ def compare() -> Compare:
             records=records,
             package=Package(candidates=[]),
             policy=AcceptanceConfig(checks=actions or {}),
-            probe=probe,
         )
 
     return make
