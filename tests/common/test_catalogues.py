@@ -37,7 +37,7 @@ NAMED_BY_VALUE = {
     *(failure.name for failure in FAILURES),
     *NEVER_LEAVES,
     *MODALITIES,
-    *("pilot", "shadow", "in use", "watched"),
+    *("pilot", "shadow", "in use"),
     "passed",
     "warning",
     "failed",

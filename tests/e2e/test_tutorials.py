@@ -221,9 +221,15 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
         scene.run(["wg-server", *generate, "--out", "plant.wgw"])
         return words
 
-    def another(words: Words) -> Words:
+    def package(words: Words, number: int) -> Words:
         ids = [one.package_id for one in models.all_manifests(ClientHome(Path("plant")))]
-        return [ids[-1] if word == "PACKAGE" else word for word in words]
+        return [ids[number] if word == "PACKAGE" else word for word in words]
+
+    def first(words: Words) -> Words:
+        return package(words, 0)
+
+    def another(words: Words) -> Words:
+        return package(words, -1)
 
     to = str(x25519.Identity.generate().to_public())
     walk(
@@ -245,13 +251,13 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
             "wg-client apply": answered,
             "wg-client backup": lambda words: [to if "age1" in word else word for word in words],
             "wg-client models shadow --home plant PACKAGE": another,
+            "wg-client models use --home plant PACKAGE": first,
         },
         {"wg-client apply": (0, 6), "wg-client watch": (0, 6)},
     )
     for made in ("sheet.html", "result.csv", "model.onnx"):
         assert Path(made).is_file(), made
     assert [one for one in Path().glob("plant-20??-??-??") if one.is_file()]
-    assert len(list(Path("maps").rglob("*.png"))) == 36
     scene.running.check()
 
 

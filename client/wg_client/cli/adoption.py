@@ -17,9 +17,8 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.models.adoption import Change, Chosen
+    from wg_client.models.adoption import Change
     from wg_client.models.manifest import ModelsManifest
-    from wg_client.models.shadow import Comparison
 
 
 _by_option = click.option(
@@ -35,70 +34,42 @@ _model_option = click.option(
 @click.argument("package", metavar="[PACKAGE]", required=False)
 @_model_option
 @click.option("--shadow", "promote", is_flag=True, help="The model in shadow.")
-@click.option("--before", is_flag=True, help="The model that was in use before this one.")
 @_by_option
 @json_option
 def use(
-    home: ClientHome,
-    package: str | None,
-    name: str,
-    promote: bool,
-    before: bool,
-    by: str,
-    as_json: bool,
+    home: ClientHome, package: str | None, name: str, promote: bool, by: str, as_json: bool
 ) -> None:
     """Put a model in use: predict and export take it from now on.
 
-    Of a PACKAGE, or the one in shadow, or the one before.
+    Of a PACKAGE, or the one in shadow. 'models show' lists those that were in use before.
     """
     from wg_client.models import adoption
 
-    if (package is not None) + promote + before != 1:
-        raise errors.UsageError("expected one of PACKAGE, --shadow and --before")
-    home.require()
-    if promote:
-        change = adoption.promote(home, by)
-    elif before:
-        change = adoption.rollback(home, by)
-    else:
-        manifest, name = chosen(home, package, name)
-        change = adoption.use(home, manifest, name, by)
-    _say(home.root, change, as_json)
+    if (package is not None) == promote:
+        raise errors.UsageError("expected one of PACKAGE and --shadow")
+    model = adoption.shadow(home) if promote else chosen(home, package, name)
+    if model is None:
+        raise errors.ConfigError(
+            f"{home.models}: no model is in shadow; see 'wg-client models show'"
+        )
+    _say(home.root, adoption.use(home, *model, by), as_json)
 
 
 @click.command("shadow")
 @home_option
-@click.argument("package", metavar="[PACKAGE]", required=False)
+@click.argument("package")
 @_model_option
-@click.option("--stop", is_flag=True, help="End the shadow.")
-@click.option("--by", metavar="NAME", help="Who decides, with PACKAGE or --stop.")
+@_by_option
 @json_option
-def shadow(
-    home: ClientHome, package: str | None, name: str, stop: bool, by: str | None, as_json: bool
-) -> None:
-    """Let a model predict beside the one in use; without PACKAGE: show what came of it.
+def shadow(home: ClientHome, package: str, name: str, by: str, as_json: bool) -> None:
+    """Let a model of PACKAGE predict beside the one in use, which decides as before.
 
-    While there is a shadow, 'predict' asks both models. The one in use decides, as before.
+    While there is a shadow, 'predict' asks both models, and lists where they differ.
     """
     from wg_client.models import adoption
-    from wg_client.models import shadow as shadows
 
-    home.require()
-    if package is None and not stop:
-        comparison = shadows.read(home)
-        document = {"shadow": None if comparison is None else canonical.to_builtins(comparison)}
-        show(document, _lines(home.root, comparison), as_json)
-        return
-    if by is None:
-        raise errors.UsageError("--by: say who decides; a role will do")
-    if stop:
-        if package is not None:
-            raise errors.UsageError("--stop: ends the shadow that there is; give no PACKAGE")
-        change = adoption.stop_shadow(home, by)
-    else:
-        manifest, name = chosen(home, package, name)
-        change = adoption.set_shadow(home, manifest, name, by)
-    _say(home.root, change, as_json)
+    manifest, name = chosen(home, package, name)
+    _say(home.root, adoption.set_shadow(home, manifest, name, by), as_json)
 
 
 def change_lines(changes: Iterable[Change]) -> Iterator[str]:
@@ -138,47 +109,14 @@ def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[Mod
 
 
 def _say(root: Path, change: Change, as_json: bool) -> None:
-    lines = list(_state(change.in_use, change.shadow))
+    none = text("none")
+    lines: list[str] = [
+        text("in use: {model}", model=none if change.in_use is None else str(change.in_use)),
+        text("shadow: {model}", model=none if change.shadow is None else str(change.shadow)),
+    ]
     if change.shadow is not None:
         lines.append(next_step("wg-client predict --home {home} NEW_RECORDS", home=root))
     show(canonical.to_builtins(change), lines, as_json)
-
-
-def _state(in_use: Chosen | None, shadow: Chosen | None) -> Iterator[str]:
-    none = text("none")
-    yield text("in use: {model}", model=none if in_use is None else str(in_use))
-    yield text("shadow: {model}", model=none if shadow is None else str(shadow))
-
-
-def _lines(root: Path, comparison: Comparison | None, *, shown: int = 20) -> Iterator[str]:
-    if comparison is None:
-        yield text("no model is in shadow; 'wg-client models shadow PACKAGE --by NAME' sets one")
-        return
-    yield from _state(comparison.in_use, comparison.shadow)
-    yield text(
-        "{compared} predictions of both, {differ} of them differ",
-        compared=comparison.compared,
-        differ=comparison.differ,
-    )
-    for difference in comparison.differences[-shown:]:
-        yield text(
-            "  {name}: {label} ({chance:.2f}), shadow {other} ({other_chance:.2f})",
-            name=cli.printable(difference.name),
-            label=cli.printable(difference.in_use),
-            chance=difference.probability,
-            other=cli.printable(difference.shadow),
-            other_chance=difference.shadow_probability,
-        )
-    if comparison.differ > shown:
-        yield text(
-            "  the newest {shown} of {count}; --json has more",
-            shown=shown,
-            count=comparison.differ,
-        )
-    if comparison.compared:
-        yield next_step("wg-client models use --home {home} --shadow --by NAME", home=root)
-    else:
-        yield next_step("wg-client predict --home {home} NEW_RECORDS", home=root)
 
 
 def _when(seconds: int) -> str:

@@ -13,7 +13,6 @@ import click
 from wg_client.cli import acceptance, adoption
 from wg_client.cli.acceptance import judgement_lines
 from wg_client.cli.adoption import change_lines, chosen
-from wg_client.cli.novelty import no_model_yet, novelty
 from wg_client.cli.options import home_option, model_option, package_option
 from wg_client.cli.prediction import Predictions
 from wg_core import cli, errors
@@ -211,28 +210,16 @@ def predict(
     A file that cannot be read is named and left out; the others are predicted, and the command ends
     with code 3.
     """
-    place = None if heat_maps is None else Path(os.path.realpath(heat_maps))
-    if place is not None and any(place.is_relative_to(os.path.realpath(path)) for path in paths):
-        raise errors.UsageError(f"--heat-maps {heat_maps}: among the records; name another folder")
-    if (package, name, out) == (None, None, None) and not evaluate and no_model_yet(home):
-        return novelty(home, paths, as_json)
-    manifest, name = chosen(home, package, name)
-    predictions = Predictions(home, manifest, name, evaluate=evaluate)
+    model = None
+    if (package, name) != (None, None) or evaluate or not _no_model_yet(home):
+        model = chosen(home, package, name)
+    predictions = Predictions(home, model, evaluate=evaluate)
     for path in paths:
         predictions.add(path)
     if out is not None:
         predictions.write(out)
-    compared, differences = predictions.compared
-    if compared:
-        note(
-            text(
-                "shadow: {differ} of {compared} labels differ; see 'wg-client models shadow --home"
-                " {home}'",
-                differ=len(differences),
-                compared=compared,
-                home=home.root,
-            )
-        )
+    for line in predictions.shadow_lines():
+        note(line)
     for problem in predictions.problems:
         note(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
     lines = (
@@ -251,6 +238,15 @@ def predict(
         )
     )
     return errors.ExitCode.CONFIG
+
+
+def _no_model_yet(home: ClientHome) -> bool:
+    """Whether there is no model, and none is being made."""
+    from wg_client.models import store
+    from wg_core.fleet.inbox import Inbox
+
+    home.require()
+    return not store.all_manifests(home) and not Inbox(home).waiting()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.predict import Accuracy, Prediction
     from wg_client.models.shadow import Difference
+    from wg_client.models.sight import Inputs
     from wg_core.snapshot import Problem
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -40,26 +40,24 @@ class _OfPath:
 
 
 class Predictions:
-    """Predictions of one model, gathered."""
+    """Predictions of one model, gathered.
+
+    Before there is a model: how like the plant's own each record is.
+    """
 
     def __init__(
-        self,
-        home: ClientHome,
-        manifest: ModelsManifest,
-        name: str,
-        *,
-        evaluate: bool,
+        self, home: ClientHome, model: tuple[ModelsManifest, str] | None, *, evaluate: bool
     ) -> None:
         from wg_client.models.calls import Judge
-        from wg_client.models.shadow import Beside
+        from wg_client.models.shadow import Shadow
 
-        self._beside = Beside.of_home(home, manifest, name)
-        self._judge = Judge.of_model(home, manifest, name)
+        self._shadow = None if model is None else Shadow.of_model(home, *model)
+        self._judge = Judge.of_records(home) if model is None else Judge.of_model(home, *model)
         self._home = home
-        self._manifest = manifest
-        self._name = name
+        self._model = model
         self._evaluate = evaluate
         self._found: list[_OfPath] = []
+        self._differences: list[Difference] = []
 
     @property
     def count(self) -> int:
@@ -71,10 +69,12 @@ class Predictions:
         """What was left out."""
         return [problem for path_result in self._found for problem in path_result.problems]
 
-    @cached_property
-    def compared(self) -> tuple[int, tuple[Difference, ...]]:
-        """What the shadow predicted, too, and where it differs; kept in the home when asked."""
-        return (0, ()) if self._beside is None else self._beside.save()
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label domain."""
+        if self._model is not None:
+            return self._model[0].labels
+        return configuration.load(self._home).data.labels
 
     def add(self, path: Path) -> None:
         """Predict the records of a path, and say how far that is.
@@ -89,9 +89,9 @@ class Predictions:
         from wg_client.models import predict as predicting
 
         if self._evaluate:
-            _check_labels(path, self._manifest.labels)
+            _check_labels(path, self.labels)
         path_result = _OfPath(path)
-        data, path_result.problems = records_at(self._home, self._manifest.labels, path)
+        data, path_result.problems = records_at(self._home, self.labels, path)
         _name_others(path)
         inputs, parts = [], []  # kept for an evaluation alone
         with cli.progress(text("{path}: records", path=path), len(data)) as bar:
@@ -100,22 +100,15 @@ class Predictions:
                 path_result.problems += problems
                 done += len(part) + len(problems)
                 if len(part):
-                    encoded = predicting.encode_records(self._home, self._manifest, part)
-                    rows = predicting.predict(
-                        self._home, self._manifest, self._name, encoded, part.names
-                    )
-                    path_result.rows += self._judge.judge(
-                        rows, part.records, encoded, self._manifest.whole_networks
-                    )
-                    if self._beside is not None:
-                        self._beside.see(part, encoded, rows)
-                    if self._evaluate:
+                    rows, encoded = self._predicted(part)
+                    path_result.rows += rows
+                    if self._evaluate and encoded is not None:
                         inputs.append(encoded)
                         parts.append(part)
                 bar.update(done, text("predicted"))
         if not path_result.rows and len(path_result.problems) == 1:
             raise DataError(f"{path_result.problems[0].name}: {path_result.problems[0].reason}")
-        if self._evaluate and parts:
+        if self._model is not None and parts:
             read = replace(
                 data,
                 records=(),
@@ -125,13 +118,26 @@ class Predictions:
                 rows=None,
             )
             path_result.evaluation = predicting.evaluate(
-                self._home, self._manifest, np.concatenate(inputs), read
+                self._home, self._model[0], np.concatenate(inputs), read
             )
         self._found.append(path_result)
 
+    def _predicted(self, part: SiteData) -> tuple[list[Prediction], Inputs | None]:
+        """What is said of records, and what the model saw of them."""
+        from wg_client.models import predict as predicting
+
+        if self._model is None:
+            return self._judge.judge(predicting.without_model(part.names), part.records, None), None
+        manifest, name = self._model
+        inputs = predicting.encode_records(self._home, manifest, part)
+        rows = predicting.predict(self._home, manifest, name, inputs, part.names)
+        if self._shadow is not None:
+            self._differences += self._shadow.differences(self._home, part, inputs, rows)
+        features = None if manifest.whole_networks else inputs
+        return self._judge.judge(rows, part.records, features), inputs
+
     def document(self) -> dict[str, Any]:
         """What ``--json`` says."""
-        compared, differences = self.compared
         results = []
         for path_result in self._found:
             result: dict[str, Any] = {
@@ -142,19 +148,53 @@ class Predictions:
             if path_result.evaluation is not None:
                 result["evaluation"] = canonical.to_builtins(path_result.evaluation)
             results.append(result)
+        provenance = dict.fromkeys(("package", "model", "kept"))
+        if self._model is not None:
+            manifest, name = self._model
+            entry = manifest.entry(name)
+            provenance = {
+                "package": manifest.package_id,
+                "model": entry.name,
+                "kept": manifest.kept,
+            }
         return {
-            "package": self._manifest.package_id,
-            "model": self._manifest.entry(self._name).name,
-            "kept": self._manifest.kept,
-            "labels": list(self._manifest.labels),
+            **provenance,
+            "labels": list(self.labels),
             "results": results,
-            "shadow": {"compared": compared, "differences": canonical.to_builtins(differences)},
+            "shadow": {
+                "compared": self.count if self._shadow is not None else 0,
+                "differences": canonical.to_builtins(self._differences),
+            },
         }
+
+    def shadow_lines(self, *, shown: int = 20) -> Iterator[str]:
+        """Where the shadow calls records by another label; nothing where there is none."""
+        if self._shadow is None:
+            return
+        yield text(
+            "shadow: {differ} of {compared} labels differ",
+            differ=len(self._differences),
+            compared=self.count,
+        )
+        for difference in self._differences[:shown]:
+            yield text(
+                "  {name}: {label} ({chance:.2f}), shadow {other} ({other_chance:.2f})",
+                name=cli.printable(difference.name),
+                label=cli.printable(difference.in_use),
+                chance=difference.probability,
+                other=cli.printable(difference.shadow),
+                other_chance=difference.shadow_probability,
+            )
+        if len(self._differences) > shown:
+            yield text("  {count} more; --json names all", count=len(self._differences) - shown)
 
     def lines(self) -> Iterator[str]:
         """What a person is shown."""
+        kept = "" if self._model is None else self._model[0].kept
         for path_result in self._found:
-            if path_result.rows:
+            if path_result.rows and self._model is None:
+                cli.note(text("no model yet: likeness to your own records alone"))
+            elif path_result.rows:
                 cli.note(
                     text(
                         "file, label, its probability, likeness to your own records, call"
@@ -162,9 +202,9 @@ class Predictions:
                     )
                 )
             for row in path_result.rows:
-                shown = "\t".join(map(cli.printable, (row.name, row.label)))
-                figures = f"{row.probability:.3f}\t{_share(row.likeness)}"
-                yield f"{shown}\t{figures}\t{row.call}\t{row.verdict}".rstrip()
+                label = [cli.printable(row.label), f"{row.probability:.3f}"] if row.label else []
+                cells = [*label, _share(row.likeness), row.call, row.verdict]
+                yield "\t".join([cli.printable(row.name), *cells]).rstrip()
             for accuracy in path_result.evaluation or ():
                 yield text(
                     "{model:24} {accuracy:5.1f} ± {error:4.1f} % of {records} records{mark}",
@@ -172,7 +212,7 @@ class Predictions:
                     accuracy=100 * accuracy.accuracy,
                     error=100 * accuracy.error,
                     records=accuracy.records,
-                    mark=text(" (kept)") if accuracy.model == self._manifest.kept else "",
+                    mark=text(" (kept)") if accuracy.model == kept else "",
                 )
 
     def write(self, out: Path) -> None:

@@ -1,8 +1,7 @@
 """Which model is in use, which one shadows it, and who decided: one file with its whole history.
 
-A plant goes through four stages. *pilot*: no model yet. *shadow*: a model predicts beside the one
-in use, differences are listed, and no call changes. *in use*. *watched*: new records were held
-against the frozen ones since it came into use (``operation.watch``).
+A plant goes through three stages. *pilot*: no model yet. *in use*. *shadow*: another model predicts
+beside the one in use, differences are listed, and no call changes.
 
 ``models/adoption.json`` holds every change, oldest first; the last one says how it stands. It is
 written anew as a whole, under a lock, so it is the old history or the new one whatever happens.
@@ -33,7 +32,7 @@ PROGRAM = "weightgate"  # Who decided where no person did
 _LIMIT = 16 << 20
 EVEN = 0.5  # A model's threshold until a person sets another
 
-What = Literal["arrived", "use", "rollback", "shadow", "stop shadow", "promote", "threshold"]
+What = Literal["arrived", "use", "shadow", "threshold"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +54,10 @@ class Change:
         when: Unix time, seconds.
         what: What happened.
         by: Who decided.
-        subject: The model that it is about; None where a shadow ends.
+        subject: The model that it is about.
         why: A sentence.
         in_use: The model in use afterwards.
         shadow: The model that predicts beside it afterwards.
-        before: Models that were in use, the latest last: where a rollback goes.
         threshold: Least probability of a defect at which the model in use rejects a record.
     """
 
@@ -70,7 +68,6 @@ class Change:
     why: str
     in_use: Chosen | None = None
     shadow: Chosen | None = None
-    before: tuple[Chosen, ...] = ()
     threshold: float = EVEN
 
 
@@ -86,6 +83,13 @@ class Adoption:
         """How it stands."""
         nothing = Change(when=0, what="arrived", by=PROGRAM, subject=None, why="")
         return self.changes[-1] if self.changes else nothing
+
+    @property
+    def stage(self) -> str:
+        """Where the plant stands: ``pilot``, ``in use`` or ``shadow``."""
+        if self.now.in_use is None:
+            return "pilot"
+        return "in use" if self.now.shadow is None else "shadow"
 
     def threshold_of(self, model: Chosen | None) -> float:
         """The threshold that a model had when it was last in use; even odds before that."""
@@ -128,8 +132,9 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
     """Decide what becomes of a package that was applied; returns the sentence of the history.
 
     The first model is used. A later one that is no better changes nothing. A better one becomes the
-    shadow, and a person promotes it; with ``acceptance.adopt: better`` it is used. Where the model
-    in use stands on another encoder than the home has now, it cannot work, and the new one is used.
+    shadow, and a person puts it in use; with ``acceptance.adopt: better`` it is used at once. Where
+    the model in use stands on another encoder than the home has now, it cannot work, and the new
+    one is used.
 
     Raises:
         StorageError: The disk is full or cannot be written; what was in use still is.
@@ -145,11 +150,10 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
         uses, why = True, _FIRST
         if old is not None:
             uses, why = _judged(home, new, old)
-        before, shadow = state.before, state.shadow
-        present = state.in_use
+        present, shadow = state.in_use, state.shadow
         event: What = "arrived"
         if uses:
-            before, present, event = _pushed(state), chosen, "use"
+            present, event = chosen, "use"
         elif why == _BETTER:
             shadow, event = chosen, "shadow"
         _append(
@@ -163,7 +167,6 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
                 why=why,
                 in_use=present,
                 shadow=shadow,
-                before=before,
             ),
         )
     log.log(
@@ -179,12 +182,9 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
 _NO_MODEL = "{models}: no models yet; 'wg-client run' or 'apply' makes them"
 _FIRST = template("the first model")
 _BY_HAND = template("chosen by hand")
-_AFTER_SHADOW = template("after its shadow")
-_BACK_TO = template("back to the one before")
-_ENDED = template("ended by hand")
 _NO_BETTER = template("no better than the model in use, which stays")
 _BETTER = template(
-    "better on your records than the model in use: it predicts beside it until you promote it"
+    "better on your records than the model in use: it predicts beside it until you put it in use"
 )
 _USED = template("better on your records than the model in use, and acceptance.adopt is 'better'")
 _OTHER_ENCODER = template(
@@ -232,42 +232,8 @@ def use(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Chang
         if chosen == state.in_use:
             raise ConfigError(f"{chosen}: is in use already")
         shadow = None if chosen == state.shadow else state.shadow
-        change = replace(state, in_use=chosen, shadow=shadow, before=_pushed(state))
+        change = replace(state, in_use=chosen, shadow=shadow)
         return _decided(home, history, change, "use", by, chosen, _BY_HAND)
-
-
-def promote(home: ClientHome, by: str) -> Change:
-    """A person puts the shadow in use.
-
-    Raises:
-        UsageError: The name is none.
-        ConfigError: There is no shadow.
-    """
-    with locks.models(home):
-        history = read(home)
-        state = history.now
-        if state.shadow is None:
-            raise ConfigError(f"{home.models}: no model is in shadow; see 'wg-client models show'")
-        change = replace(state, in_use=state.shadow, shadow=None, before=_pushed(state))
-        return _decided(home, history, change, "promote", by, state.shadow, _AFTER_SHADOW)
-
-
-def rollback(home: ClientHome, by: str) -> Change:
-    """A person goes back to the model that was in use before this one.
-
-    Raises:
-        UsageError: The name is none.
-        ConfigError: There was none.
-    """
-    with locks.models(home):
-        history = read(home)
-        state = history.now
-        if not state.before:
-            raise ConfigError(f"{home.models}: no model was in use before this one")
-        chosen = state.before[-1]
-        _manifest(home, chosen)
-        change = replace(state, in_use=chosen, before=state.before[:-1])
-        return _decided(home, history, change, "rollback", by, chosen, _BACK_TO)
 
 
 def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Change:
@@ -287,21 +253,6 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
         return _decided(home, history, change, "shadow", by, chosen, _BY_HAND)
 
 
-def stop_shadow(home: ClientHome, by: str) -> Change:
-    """A person ends the shadow.
-
-    Raises:
-        UsageError: The name is none.
-        ConfigError: There is no shadow.
-    """
-    with locks.models(home):
-        history = read(home)
-        if history.now.shadow is None:
-            raise ConfigError(f"{home.models}: no model is in shadow")
-        change = replace(history.now, shadow=None)
-        return _decided(home, history, change, "stop shadow", by, None, _ENDED)
-
-
 def set_threshold(home: ClientHome, threshold: float, by: str) -> Change:
     """A person moves the threshold of the model in use.
 
@@ -318,17 +269,13 @@ def set_threshold(home: ClientHome, threshold: float, by: str) -> Change:
         return _decided(home, history, change, "threshold", by, state.in_use, _BY_HAND)
 
 
-def _pushed(state: Change, *, rollback_depth: int = 20) -> tuple[Chosen, ...]:
-    return state.before if state.in_use is None else (*state.before, state.in_use)[-rollback_depth:]
-
-
 def _decided(
     home: ClientHome,
     history: Adoption,
     change: Change,
     event: What,
     by: str,
-    subject: Chosen | None,
+    subject: Chosen,
     why: str,
 ) -> Change:
     try:

@@ -94,18 +94,15 @@ class Judge:
         self,
         predictions: Sequence[Prediction],
         records: Sequence[Record],
-        inputs: Inputs,
-        whole_network: bool,
+        features: Inputs | None,
     ) -> list[Prediction]:
         """Predictions with what they are worth.
 
         Args:
             predictions: Of records, from ``predict``.
-            inputs: What the model saw of them: local features, or something else if it is a whole
-                network.
-            whole_network: Whether it is.
+            features: Local features of them; None: they are encoded.
         """
-        likeness = self.likeness(records, None if whole_network else inputs)
+        likeness = self.likeness(records, features)
         judged = []
         for prediction, like in zip(predictions, likeness, strict=True):
             share = None if np.isnan(like) else float(like)
@@ -120,9 +117,7 @@ class Judge:
         defect = float(np.array(prediction.probabilities)[~self.good].sum())
         return REJECT if defect >= self.threshold else PASS
 
-    def likeness(
-        self, records: Sequence[Record], features: Inputs | None = None
-    ) -> NDArray[np.float32]:
+    def likeness(self, records: Sequence[Record], features: Inputs | None) -> NDArray[np.float32]:
         """Likeness of records to the plant's own, ``[n]``; NaN where it is not known."""
         if self.novelty is None or self.encoder is None:
             return np.full(len(records), np.nan, np.float32)

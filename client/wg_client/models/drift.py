@@ -10,8 +10,6 @@ several features need no further correction.
 changed, is beta-binomial: the likeness is a conformal p-value, and all of them share one
 calibration sample (Bates et al. 2023, *Annals of Statistics* 51(1)).
 
-*Shares.* Two shares of records are held against each other by Fisher's exact test.
-
 Not guaranteed: anything where records are not independent, such as many of one part. Drift that the
 encoder does not show is not seen.
 """
@@ -106,39 +104,3 @@ def too_many_new(count: int, of: int, share: float, calibration: int) -> float:
         return 1.0
     probability = stats.betabinom.sf(count - 1, of, least, calibration + 1 - least)
     return float(np.clip(probability, 0, 1))
-
-
-def shares_differ(count: int, of: int, before: int, of_before: int) -> float:
-    """Probability, without drift, of shares as different as ``count / of`` and the one before."""
-    if not (of and of_before):
-        return 1.0
-    table = [[count, of - count], [before, of_before - before]]
-    return float(stats.fisher_exact(table).pvalue)
-
-
-def worth_labelling(
-    features: NDArray[np.floating], likeness: Floats, margins: Floats, count: int
-) -> list[int]:
-    """Rows of records whose labels would teach most: new ones, then unsure ones, unlike each other.
-
-    Of the ``5 * count`` least alike and least sure ones each next is the one farthest from those
-    taken (farthest-first traversal; Gonzalez 1985).
-
-    Args:
-        features: Released features ``[m, d]``.
-        likeness: To the plant's own records, ``[m]``; NaN where it is not known.
-        margins: Between the first and the second probability, ``[m]``; NaN without a model.
-    """
-    rank = stats.rankdata(np.nan_to_num(likeness, nan=1.0), method="min")
-    rank = np.minimum(rank, stats.rankdata(np.nan_to_num(margins, nan=1.0), method="min"))
-    pool = np.argsort(rank, kind="stable")[: 5 * count]
-    if not len(pool):
-        return []
-    x = features[pool].astype(np.float64)
-    rows = [0]
-    distances = np.linalg.norm(x - x[0], axis=1)
-    while len(rows) < min(count, len(pool)):
-        distances[rows] = -1.0
-        rows.append(int(distances.argmax()))
-        distances = np.minimum(distances, np.linalg.norm(x - x[rows[-1]], axis=1))
-    return [int(pool[row]) for row in rows]

@@ -169,6 +169,11 @@ def predict(
     ]
 
 
+def without_model(names: Sequence[str]) -> list[Prediction]:
+    """What can be said of records before there is a model: their names."""
+    return [Prediction(name=name, label="", probability=0.0, probabilities=()) for name in names]
+
+
 def evaluate(
     home: ClientHome, manifest: ModelsManifest, inputs: Inputs, data: SiteData
 ) -> list[Accuracy]:

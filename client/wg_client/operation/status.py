@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass
 
 from wg_client.models import adoption
-from wg_client.operation import stages
 from wg_core import snapshot as snapshots
 from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, WgError
@@ -60,7 +59,7 @@ class Status:
         budget: If its ledger can be read.
         snapshot: Version of the data set that is released from; 0: none.
         frozen: When that was frozen, Unix time.
-        stage: ``pilot``, ``shadow``, ``in use`` or ``watched``.
+        stage: ``pilot``, ``in use`` or ``shadow``.
         model: Name of the model in use; empty: none.
         applied: When its package was applied, Unix time.
         waiting: Packages that wait to be applied.
@@ -250,14 +249,7 @@ class _Looking:
     def _model(self) -> tuple[str, str, int]:
         """Stage, and the model in use with the time of its package."""
         try:
-            stage, batches = stages.stage(self._home), stages.read(self._home).batches
-            if batches and batches[-1].alarm:
-                self._problems.append(
-                    text(
-                        "the newest records that were watched are not like the frozen ones: see"
-                        " 'wg-client watch'"
-                    )
-                )
+            stage = adoption.read(self._home).stage
             if stage == "pilot":
                 return stage, "", 0  # before the first package that is no problem
             manifest, name = adoption.in_use(self._home)

@@ -358,9 +358,7 @@ def _simulated(name: str, said: str, *more: object, code: int = 3, data: str = "
 STAGES = [
     _stage("no such package", "models use", "ab12", "--by", "QA", said="0 packages begin with it"),
     _stage("nobody says who", "models shadow", "ab12", code=2, said="--by"),
-    _stage("nothing before", "models use", "--before", "--by", "QA", said="no model was in use"),
     _stage("no shadow", "models use", "--shadow", "--by", "QA", said="no model is in shadow"),
-    _stage("no shadow to end", "models shadow", "--stop", "--by", "QA", said="no model is in"),
     _stage("nothing to watch", "watch", "no-such-folder", said="no-such-folder"),
     _simulated("no data", "not there"),
     _simulated("an empty folder", "no folder names a class", data="empty"),

@@ -69,6 +69,6 @@ def test_a_plant_of_good_images_alone_tells_odd_ones_on_day_one(
     rng = np.random.default_rng(6)
     path = _save(tmp_path / "new.npz", np.concatenate([pictures(rng, 0, 10), pictures(rng, 2, 10)]))
     words = ("predict", "--home", plant.home.root, path)
-    rows = json.loads(_run(capfd, *words, "--json"))["records"]
-    new = [row["new"] for row in rows]
+    (result,) = json.loads(_run(capfd, *words, "--json"))["results"]
+    new = [row["call"] == "new" for row in result["predictions"]]
     assert sum(new[:10]) <= 2 and sum(new[10:]) >= 8

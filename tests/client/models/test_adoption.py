@@ -85,23 +85,22 @@ def test_with_one_architecture_the_larger_gain_stays_in_use(eager: TestPlant) ->
     assert _arrives(eager, other) == other  # of other records: gains cannot be compared
 
 
-def test_a_better_model_waits_in_shadow_until_a_person_promotes_it(plant: TestPlant) -> None:
+def test_a_better_model_waits_in_shadow_until_a_person_uses_it(plant: TestPlant) -> None:
     first = _first(plant)
     larger = replace(first, package_id="2" * 32, gain=first.gain + 0.01)
     assert _arrives(plant, larger) == first
     found = adoption.shadow(plant.home)
     assert found is not None and found[0] == larger
-    adoption.promote(plant.home, "QA lead")
+    assert adoption.read(plant.home).stage == "shadow"
+    adoption.use(plant.home, larger, KEPT, "QA lead")
     assert _first(plant) == larger and adoption.shadow(plant.home) is None
-    adoption.rollback(plant.home, "QA lead")
+    adoption.use(plant.home, first, KEPT, "QA lead")
     assert _first(plant) == first
     adoption.arrived(plant.home, larger)  # applied again: what a person decided stays
     assert _first(plant) == first and adoption.shadow(plant.home) is None
     changes = adoption.read(plant.home).changes
-    assert [change.what for change in changes] == ["use", "shadow", "promote", "rollback"]
+    assert [change.what for change in changes] == ["use", "shadow", "use", "use"]
     assert {change.by for change in changes} == {"weightgate", "QA lead"}
-    with pytest.raises(ConfigError, match="no model was in use before"):
-        adoption.rollback(plant.home, "QA lead")
 
 
 def test_a_repeated_campaign_with_equal_scores_changes_neither_model(plant: TestPlant) -> None:
@@ -120,7 +119,7 @@ def test_a_model_of_an_encoder_that_is_gone_makes_place_at_once(plant: TestPlant
     assert _arrives(plant, other) == other
 
 
-def test_a_person_chooses_any_model_and_ends_a_shadow(plant: TestPlant) -> None:
+def test_a_person_chooses_any_model(plant: TestPlant) -> None:
     first, kept = adoption.in_use(plant.home)
     adoption.set_shadow(plant.home, first, "local-only", "QA")
     adoption.use(plant.home, first, "local-only", "QA")  # it is in shadow no more
@@ -130,14 +129,8 @@ def test_a_person_chooses_any_model_and_ends_a_shadow(plant: TestPlant) -> None:
         adoption.use(plant.home, first, "local-only", "QA")
     with pytest.raises(ConfigError, match="its own shadow"):
         adoption.set_shadow(plant.home, first, "local-only", "QA")
-    with pytest.raises(ConfigError, match="no model is in shadow"):
-        adoption.stop_shadow(plant.home, "QA")
-    adoption.set_shadow(plant.home, first, kept, "QA")
-    adoption.stop_shadow(plant.home, "QA")
-    with pytest.raises(ConfigError, match="no model is in shadow"):
-        adoption.promote(plant.home, "QA")
     with pytest.raises(UsageError, match="--by"):
-        adoption.rollback(plant.home, "  ")
+        adoption.use(plant.home, first, kept, "  ")
 
 
 def test_a_crash_leaves_the_old_history_and_the_package_can_come_again(

@@ -1,4 +1,4 @@
-"""Tests of drift: false alarms as promised, drift found, records worth labelling."""
+"""Tests of drift: false alarms as promised, drift found."""
 
 from __future__ import annotations
 
@@ -53,15 +53,3 @@ def test_so_many_new_records_are_as_likely_as_conformal_values_say() -> None:
         told = drift.too_many_new(count, of, share, calibration)
         assert np.mean(np.array(counts) >= count) == pytest.approx(told, abs=0.03)
     assert drift.too_many_new(3, 30, share, 10) == 1.0  # ten records can call none new
-    assert drift.shares_differ(0, 30, 0, 0) == 1.0 and drift.shares_differ(30, 30, 0, 30) < 1e-6
-
-
-def test_records_worth_labelling_are_new_or_unsure_and_unlike_each_other() -> None:
-    x = np.array([[0.0], [0.0], [0.1], [9.0], [5.0], [5.0]])
-    likeness = np.array([0.001, 0.9, 0.8, 0.9, 0.9, 0.9])
-    margins = np.array([0.9, 0.9, 0.9, 0.9, 0.0, 0.01])
-    rows = drift.worth_labelling(x, likeness, margins, 2)
-    assert set(rows) == {0, 3} or set(rows) == {0, 4}
-    nothing = np.full(6, np.nan)
-    assert len(drift.worth_labelling(x, nothing, nothing, 10)) == 6
-    assert drift.worth_labelling(x[:0], nothing[:0], nothing[:0], 3) == []

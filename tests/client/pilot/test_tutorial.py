@@ -11,8 +11,7 @@ from tests.client.conftest import LABELS, MakePlant, pictures
 from tests.tutorial import blocks, commands, shell, walk
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.models import store
-from wg_client.operation import stages
+from wg_client.models import adoption, store
 
 
 def _images(folder: Path, count: int, seed: int, labels: int) -> None:
@@ -40,17 +39,24 @@ def test_the_commands_of_the_page_run(
         (tmp_path / name).write_bytes(plant.package({"s": (good_head, "diffusion")}))
     encoder = ["--encoder", str(plant.home.encoder)]  # a small one, so that this takes seconds
 
-    def chosen(words: list[str]) -> list[str]:
-        words[words.index("PACKAGE")] = store.all_manifests(plant.home)[1].package_id[:12]
+    def package(words: list[str], number: int) -> list[str]:
+        words[words.index("PACKAGE")] = store.all_manifests(plant.home)[number].package_id[:12]
         return words
+
+    def first(words: list[str]) -> list[str]:
+        return package(words, 0)
+
+    def second(words: list[str]) -> list[str]:
+        return package(words, 1)
 
     said = walk(
         commands("pilot-to-watched"),
         shell(capfd),
         {
             "wg-client simulate": lambda words: words + encoder,
-            "wg-client models shadow --home plant PACKAGE": chosen,
+            "wg-client models shadow --home plant PACKAGE": second,
+            "wg-client models use --home plant PACKAGE": first,
         },
     )
-    assert len(said) == 16 and stages.stage(plant.home) == "watched"
+    assert len(said) == 15 and adoption.read(plant.home).stage == "in use"
     assert (tmp_path / "sheet.html").is_file() and (tmp_path / "sheet.ja.html").is_file()
