@@ -17,7 +17,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.release.preview import Check, CostSight, SnapshotSight
+    from wg_client.release.preview import Check, CostSight, Departure, SnapshotSight
 
 
 _REFUSED = {"policy": text("policy"), "budget": text("budget")}
@@ -68,6 +68,18 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
     yield text(
         "  {modality}: {shown}{more}", modality=text(data.modality), shown=shown, more=ellipsis
     )
+    yield from leave_lines(leaves)
+    yield from (*_public_lines(overview), *_cost_lines(leaves.unit, cost))
+    yield from _who_decides(home)
+    yield text("nothing was sent, nothing was charged")
+    for hint in overview.hints:
+        yield text("hint: {hint}", hint=hint)
+    if not cost.refused_by:
+        yield next_step("wg-client run --home {home}", home=home.root)
+
+
+def leave_lines(leaves: Departure) -> Iterator[str]:
+    """What one release would be."""
     yield text("what would leave, once:")
     for block in leaves.blocks:
         yield text(
@@ -83,13 +95,6 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
         size=leaves.payload_bytes,
     )
     yield text("    never: {what}", what=listed([text(kind) for kind in leaves.never_leaves]))
-    yield from (*_public_lines(overview), *_cost_lines(leaves.unit, cost))
-    yield from _who_decides(home)
-    yield text("nothing was sent, nothing was charged")
-    for hint in overview.hints:
-        yield text("hint: {hint}", hint=hint)
-    if not cost.refused_by:
-        yield next_step("wg-client run --home {home}", home=home.root)
 
 
 def _public_lines(overview: Check) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from wg_client.cli.check import fitted
+from wg_client.cli.check import fitted, leave_lines
 from wg_client.cli.freeze import CANNOT, freezing_bar, named
 from wg_client.cli.options import words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
@@ -20,7 +20,7 @@ from wg_client.pilot.sentences import figure, verdict
 from wg_core import atomic
 from wg_core.cli import json_option, next_step, note, printable, show
 from wg_core.errors import UsageError
-from wg_core.language import current, listed, padded, text
+from wg_core.language import current, padded, text
 from wg_core.options import OUT_FILE
 from wg_core.site.config import RECORD, PrivacyConfig
 from wg_core.wire import canonical
@@ -150,7 +150,7 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
     if data.drawn < data.records:
         yield text("    {drawn} of them, evenly drawn, were looked at", drawn=data.drawn)
     yield from _gain_lines(simulation)
-    yield from _leave_lines(simulation)
+    yield from leave_lines(simulation.would_leave)
     yield from _privacy_lines(simulation)
     yield text("what it would take:")
     yield text(
@@ -179,34 +179,8 @@ def _gain_lines(simulation: Simulation) -> Iterator[str]:
     yield verdict(simulation)
 
 
-def _leave_lines(simulation: Simulation) -> Iterator[str]:
-    departure = simulation.prices[0].would_leave
-    yield text(
-        "what would leave, once: {size} bytes; ledger entries and proofs come on top",
-        size=simulation.file_bytes,
-    )
-    for number, block in enumerate(departure.blocks):
-        yield text(
-            "    {name:8} {shape:>9} = {integers:6} integers of 8 bytes",
-            name=block.name,
-            shape=" x ".join(map(str, block.shape)),
-            integers=block.integers,
-        )
-        noises = [price.would_leave.blocks[number].noise_std for price in simulation.prices]
-        yield text(
-            "        noise at epsilon {prices}: {noises}",
-            prices=listed([f"{price.epsilon:g}" for price in simulation.prices]),
-            noises=listed(noises),
-        )
-    yield text(
-        "    {size} bytes say how to read them; no record is in them (--json lists them)",
-        size=sum(field.size for field in simulation.fields),
-    )
-    yield text("    never: {what}", what=listed([text(kind) for kind in departure.never_leaves]))
-
-
 def _privacy_lines(simulation: Simulation) -> Iterator[str]:
-    unit = simulation.prices[0].would_leave.unit
+    unit = simulation.would_leave.unit
     shown = text("record") if unit == RECORD else unit
     yield text("what it would cost in privacy, for any one {unit}:", unit=shown)
     yield text(

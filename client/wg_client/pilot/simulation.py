@@ -2,8 +2,7 @@
 
 Needs records and nothing else: no server, no home, no token. Records are read and looked at as
 ``init`` does, encoded, and local-only is judged in their own folds. What plants like this one
-gained is looked up (``published``). One release is made as a real one would be, by the same code
-with the same noise, at a dry charge: it is measured and thrown away.
+gained is looked up (``published``); what would leave is what ``check`` says of a home.
 
 Nothing is sent, charged or written.
 """
@@ -12,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,9 +36,7 @@ from wg_core.privacy.events import gaussian_event
 from wg_core.privacy.schema import StatisticsSchema, default_schema
 from wg_core.release.freeze import Stage
 from wg_core.site.config import PrivacyConfig
-from wg_core.snapshot import Problem, exact_sums
-from wg_core.wire import canonical, signing, statistics_file
-from wg_core.wire.statistics_file import StatisticsManifest
+from wg_core.snapshot import Problem
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
@@ -49,7 +45,6 @@ RECORDS = 2000  # Records that are encoded and judged, at most, drawn evenly
 USUAL_DIMENSION = 64
 """Numbers of a record that enter a release, with the encoders that servers make by default."""
 _ENCODER_LIMIT = 128 << 20
-_DRY = "0" * 32
 _NAMED = 3  # Files that are named where none can be used
 
 
@@ -84,34 +79,17 @@ class DataSight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One field of what would leave.
-
-    Attributes:
-        name: In the manifest.
-        value: As it would leave, shortened.
-        size: Bytes.
-    """
-
-    name: str
-    value: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """One price.
 
     Attributes:
         guess: Somebody who guesses at even odds whether a certain unit is in the data is right at
             most this often after the release.
-        would_leave: Blocks and their noise.
         fit: How many such releases fit under the cap that plants start with.
     """
 
     epsilon: float
     guess: float
-    would_leave: Departure
     fit: int
 
 
@@ -128,9 +106,7 @@ class Simulation:
         expected: What that is; None where no published case answers.
         decision: What to do by that.
         prices: What each price costs.
-        fields: Of the file that would leave, beside the noisy integers.
-        file_bytes: Its size; two ledger entries and their proofs, 3 to 6 kB of names, numbers and
-            hashes, travel with it.
+        would_leave: Blocks of that release, and their noise.
         encode_seconds: Processor time to encode all records once.
         encoder: Id of the encoder, hex; empty: the installed trunk without an operator's file.
     """
@@ -143,8 +119,7 @@ class Simulation:
     expected: Expected | None
     decision: Decision
     prices: tuple[Price, ...]
-    fields: tuple[Field, ...]
-    file_bytes: int
+    would_leave: Departure
     encode_seconds: float
     encoder: str
 
@@ -181,8 +156,7 @@ def simulate(
     _check_says_something(local, choice.path)
     facts, accuracy = _judged(loaded, local, data, stage)
     schema = _schema(loaded, data.label_names, privacy)
-    units = None if privacy.unit_rule == "record" else data.units
-    fields, size = _dry_release(schema, local, data, units, choice, privacy)
+    sigma = mechanism.sigma_for(schema, epsilon, float(privacy.cap_delta))
     expectation = _expected(facts, epsilon, sites)
     return Simulation(
         data=_sight(inspection, choice, len(data)),
@@ -192,9 +166,8 @@ def simulate(
         epsilon=epsilon,
         expected=expectation,
         decision=published.decide(expectation, facts),
-        prices=tuple(_price(schema, price, choice, privacy) for price in published.EPSILONS),
-        fields=fields,
-        file_bytes=size,
+        prices=tuple(_price(schema, price, privacy) for price in published.EPSILONS),
+        would_leave=departure(schema, sigma, choice.unit_column),
         encode_seconds=seconds_per_record * len(inspection.data),
         encoder=loaded.id,
     )
@@ -313,9 +286,7 @@ def _alone(trunk: Trunk, data: SiteData) -> Accuracy | None:
     return gain.accuracy(right, records.judged_groups)
 
 
-def _price(
-    schema: StatisticsSchema, epsilon: float, choice: DataChoice, privacy: PrivacyConfig
-) -> Price:
+def _price(schema: StatisticsSchema, epsilon: float, privacy: PrivacyConfig) -> Price:
     delta = float(privacy.cap_delta)
     sigma = mechanism.sigma_for(schema, epsilon, delta)
     event = gaussian_event(schema.sensitivity_squared(), sigma)
@@ -323,49 +294,8 @@ def _price(
     return Price(
         epsilon=epsilon,
         guess=accounting.distinguished([event]),
-        would_leave=departure(schema, sigma, choice.unit_column),
         fit=accounting.releases_left([], event, cap * (1 + 1e-6), cap_delta),
     )
-
-
-def _dry_release(
-    schema: StatisticsSchema,
-    local: np.ndarray,
-    data: SiteData,
-    units: Sequence[str] | None,
-    choice: DataChoice,
-    privacy: PrivacyConfig,
-) -> tuple[tuple[Field, ...], int]:
-    """Fields of a release made as a real one, and its bytes; all of it is thrown away."""
-    epsilon, delta = f"{published.EPSILONS[-1]:g}", privacy.cap_delta
-    sigma = mechanism.sigma_for(schema, float(epsilon), float(delta))
-    noisy = mechanism.release_statistics(
-        schema,
-        exact_sums(schema, local, data.labels, units),
-        lambda centre: exact_sums(schema, local, data.labels, units, centre),
-        sigma,
-    )
-    name = choice.name or "plant"
-    manifest = StatisticsManifest(
-        schema=schema,
-        site="plant",
-        dataset=name,
-        request_id=_DRY,
-        release_id=_DRY,
-        epsilon=epsilon,
-        delta=delta,
-        sigma=sigma.hex(),
-        sensitivity_squared=str(schema.sensitivity_squared()),
-        purpose="campaign",
-        integers_sha256=canonical.sha256_hex(statistics_file.integers_to_bytes(noisy)),
-    )
-    document = canonical.to_builtins(manifest)
-    fields = []
-    for key, value in sorted({**document.pop("schema"), **document}.items()):
-        text = canonical.encode(value).decode("utf-8")
-        fields.append(Field(name=key, value=text, size=len(text.encode("utf-8"))))
-    data_bytes = statistics_file.encode_release(manifest, noisy, signing.generate())
-    return tuple(fields), len(data_bytes)
 
 
 def _sight(inspection: Inspection, choice: DataChoice, drawn: int) -> DataSight:

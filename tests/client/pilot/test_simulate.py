@@ -49,11 +49,8 @@ def test_a_folder_is_simulated_without_server_home_or_token(
     first, expected = found["prices"][0], found["expected"]
     assert expected["low"] <= expected["gain"] <= expected["high"] and found["epsilon"] == 4
     assert found["decision"] in ("join", "wait", "don't")
-    sizes = [block["integers"] for block in first["would_leave"]["blocks"]]
+    sizes = [block["integers"] for block in found["would_leave"]["blocks"]]
     assert sizes == [len(LABELS) + 1, 64 * len(LABELS), 64]
-    fields = {field["name"]: field for field in found["fields"]}
-    assert set(LABELS) == set(re.findall(r"\w+", fields["labels"]["value"]))
-    assert found["file_bytes"] > 8 * sum(sizes) + sum(f["size"] for f in found["fields"])
     assert 0.5 < first["guess"] < found["prices"][2]["guess"] < 0.69  # as `budget` says it later
 
 
