@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from wg_client.cli.prediction import Predictions
 from wg_core import cli, errors
 from wg_core.cli import json_option, next_step, note, show
 from wg_core.language import Text, text
-from wg_core.options import OUT_FILE
+from wg_core.options import OUT_FILE, out_option
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol
 
@@ -151,33 +150,24 @@ def _list(home: ClientHome, as_json: bool) -> None:
 @home_option
 @model_option
 @package_option
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["safetensors", "onnx", "torch"]),
-    help="Default: what the name of --out says, or safetensors.",
-)
-@click.option("--out", type=OUT_FILE, help="Default: MODEL.SUFFIX here.")
+@out_option("File to write, .onnx or .safetensors.")
 @json_option
 def export_models(
-    home: ClientHome,
-    name: str | None,
-    package: str | None,
-    form: Any,
-    out: Path | None,
-    as_json: bool,
+    home: ClientHome, name: str | None, package: str | None, out: Path, as_json: bool
 ) -> None:
     """Write a whole model, records to logits, as one file."""
-    from wg_client.models.export import SUFFIXES, export_model
+    from wg_client.models.export import FORMATS, export_model
 
-    form = _format(form, out, SUFFIXES)
+    form = FORMATS.get(out.suffix.lower())
+    if form is None:
+        raise errors.UsageError(
+            f"--out {out}: its name says no format; expected one of {', '.join(FORMATS)}"
+        )
     manifest, name = chosen(home, package, name)
-    entry = manifest.entry(name)
-    target = out or Path(f"{entry.name}{SUFFIXES[form]}")
-    metadata = export_model(home, manifest, name, form, target)
-    size = target.stat().st_size
-    document = {**metadata, "file": str(target), "format": form, "bytes": size}
-    show(document, [f"{target}: {entry.name}, {form}, {size} bytes"], as_json)
+    metadata = export_model(home, manifest, name, form, out)
+    size = out.stat().st_size
+    document = {**metadata, "file": str(out), "format": form, "bytes": size}
+    show(document, [f"{out}: {manifest.entry(name).name}, {form}, {size} bytes"], as_json)
 
 
 @click.command()
@@ -277,26 +267,6 @@ def _is_package(file: Path) -> bool:
     except OSError:
         return False
     return start.startswith(container.MAGIC) and kind in start
-
-
-def _format(form: Any, out: Path | None, suffixes: Mapping[Any, str]) -> Any:
-    """The format of an export, from the option or the file's name.
-
-    Raises:
-        UsageError: They contradict each other, or the name says neither.
-    """
-    by_name = {suffix: name for name, suffix in suffixes.items()}
-    suffix_format = None if out is None else by_name.get(out.suffix.lower())
-    if form and suffix_format and form != suffix_format:
-        raise errors.UsageError(
-            f"--out {out}: a name for {suffix_format}, and --format says {form}"
-        )
-    if out is not None and not form and not suffix_format:
-        raise errors.UsageError(
-            f"--out {out}: its name says no format; expected one of"
-            f" {', '.join(by_name)}, or --format"
-        )
-    return form or suffix_format or "safetensors"
 
 
 def kept_document(home: ClientHome, applied: AppliedModel) -> dict[str, Any]:

@@ -31,21 +31,11 @@ class Trunk:
         features: float64 ``[n, d]`` of all local records.
         tensors: ``trunk.*``; empty for the frozen encoder, which is no part of a model's tensors.
         scaling: What turned the encoder's local features into ``features``; None: nothing.
-        columns: How many of the columns of local features it stands on, the first; 0: on all.
     """
 
     features: Floats
     tensors: Tensors = field(default_factory=dict)
     scaling: Scaled | None = None
-    columns: int = 0
-
-    def inward(self, local: NDArray[np.floating]) -> Floats:
-        """Local features ``[n, D]`` of any records, as ``features`` has those of the plant.
-
-        Those of a network beside the encoder may stand behind.
-        """
-        columns = local[:, : self.columns or None]
-        return columns.astype(np.float64) if self.scaling is None else self.scaling.apply(columns)
 
     def outward(self, head: LinearHead) -> LinearHead:
         """A head on ``features`` as one on what the trunk gives of any record."""
@@ -58,7 +48,7 @@ def encoder_trunk(
     """The encoder's trunk; arguments as of ``feature_scaling``."""
     scaling = feature_scaling(local, released, scaled, blocks)
     features = local.astype(np.float64) if scaling is None else scaling.apply(local)
-    return Trunk(features, scaling=scaling, columns=local.shape[1])
+    return Trunk(features, scaling=scaling)
 
 
 def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:

@@ -67,16 +67,14 @@ class Fitted:
         head: Over the whole declared label domain, at its temperature.
         out_of_fold: How it was judged; None if nothing was held out.
         settings: What cross-validation chose, for the manifest.
-        held_out: (repeat, fold) -> the head that predicted this fold; None if nothing was held out.
         chosen_without: (training rows, repeat, fold) -> a head of the choices that were made
-            without this fold, fitted on these rows; likewise.
+            without this fold, fitted on these rows; None if nothing was held out.
         leave_class_out: How it does on classes without records.
     """
 
     head: LinearHead
     out_of_fold: OutOfFold | None
     settings: dict[str, str] = field(default_factory=dict)
-    held_out: Callable[[int, int], LinearHead] | None = None
     chosen_without: Callable[[RowIndex, int, int], LinearHead] | None = None
     leave_class_out: LeaveClassOut = field(default_factory=LeaveClassOut)
 
@@ -144,15 +142,10 @@ def cross_validated(
         head = tilted(refit(train, choice), choice, folds.assignment[repeat] != fold)
         return head.scaled(search.factors[repeat, fold])
 
-    def held_out(repeat: int, fold: int) -> LinearHead:
-        train = folds.rows[folds.assignment[repeat] != fold]
-        return chosen_without(train, repeat, fold)
-
     head = tilted(refit(everything, search.chosen), search.chosen, np.ones(len(folds.rows), bool))
     fitted = Fitted(
         head.scaled(search.factor),
         OutOfFold(logits=search.logits, inner=search.inner, labels=labels[folds.rows]),
-        held_out=held_out,
         chosen_without=chosen_without,
     )
     return fitted, search.chosen

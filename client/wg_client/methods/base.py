@@ -205,7 +205,6 @@ class Package:
             records cannot judge them. The posterior and heads of the plant's family are of others.
         others_released: Whether other sites have released any of what it was made from.
         stated: Whether it was made for what the plant states in public of its source.
-        encoder: Where it is not what local-only stands on: the encoder, for information.
         network: The network that stands beside the encoder under heads of the plant's family; None
             if none came.
     """
@@ -215,7 +214,6 @@ class Package:
     own_release: bool = False
     others_released: bool = True
     stated: bool = False
-    encoder: Trunk | None = None
     network: PlantNetwork | None = None
 
     @cached_property

@@ -109,9 +109,7 @@ def chosen_network(
     number = next(index for index, candidate in enumerate(network_heads) if candidate.head is head)
     columns = slice(int(ends[number]) - parts[number].shape[1], int(ends[number]))
     encoder_head = LinearHead(fitted.head.weight[:, columns], fitted.head.bias)
-    return candidates[number], replace(
-        fitted, head=encoder_head, held_out=None, chosen_without=None
-    )
+    return candidates[number], replace(fitted, head=encoder_head, chosen_without=None)
 
 
 def reordered(head: LinearHead, features: Floats, labels: Ints) -> LinearHead | None:

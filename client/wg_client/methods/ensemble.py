@@ -5,7 +5,6 @@ to be made from a handful of labels. Both have logits at their best temperature,
 mean is one of log odds (a logarithmic opinion pool; Heskes 1998, NIPS 10). It is a linear head.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -81,21 +80,9 @@ def averaged(local: Fitted, fitted: Fitted, folds: Folds) -> Fitted | None:
         fitted,
         head=_mean(local.head, fitted.head).scaled(factor),
         out_of_fold=OutOfFold(logits=logits, inner=inner, labels=a.labels),
-        held_out=_held_out(local, fitted, factor),
         chosen_without=None,
     )
 
 
 def _mean(local: LinearHead, fitted: LinearHead) -> LinearHead:
     return LinearHead((local.weight + fitted.weight) / 2, (local.bias + fitted.bias) / 2)
-
-
-def _held_out(
-    local: Fitted, fitted: Fitted, factor: float
-) -> Callable[[int, int], LinearHead] | None:
-    local_held_out, fitted_held_out = local.held_out, fitted.held_out
-    if local_held_out is None or fitted_held_out is None:
-        return None
-    return lambda repeat, fold: _mean(
-        local_held_out(repeat, fold), fitted_held_out(repeat, fold)
-    ).scaled(factor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from wg_client.data.recipient import Progress, Recipient
@@ -24,10 +24,6 @@ from wg_core.errors import DecodeError
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.fitting.network_tuning import NetworkTuner
-    from wg_common.nets.family_network import FamilyNetwork
-
-View = Callable[[Tensors], Trunk]
-"""A network's tensors -> its trunk, seen through the plant's records."""
 
 
 def read_package(
@@ -49,9 +45,7 @@ def read_package(
             network is missing.
         ConfigError: The architecture cannot stand on this encoder, or its package is missing.
     """
-    encoder = _encoder(plant)
-    kind = _NetworkReader if catalogue.known(manifest.architecture).whole else _HeadReader
-    reader = kind(plant, manifest, encoder, progress)
+    reader = _Reader(plant, manifest)
     candidates: list[Candidate] = []
     posterior: Posterior | None = None
     for candidate in manifest.candidates:
@@ -69,75 +63,65 @@ def read_package(
         classes=len(manifest.labels),
         public=reader.public(candidates),
         units=plant.data.units,
-        tuner=reader.tuner,
+        tuner=reader.tuner(progress),
         learners=modality(plant.data.modality).learners,
     )
-    return records, reader.package(candidates, posterior)
+    package = Package(
+        candidates=candidates,
+        posterior=None if reader.whole else posterior,  # it is of the encoder's features
+        own_release=bool(manifest.own_release),
+        others_released=bool(manifest.pool_releases),
+        stated=reader.whole,  # what a server makes whole networks for
+        network=reader.network,
+    )
+    return records, package
 
 
-class _HeadReader:
-    """Reads candidates that are heads on the encoder's features, or on all that the plant has."""
+class _Reader:
+    """Reads candidates: heads on what the plant has of its records, or whole networks.
 
-    tuner = None
+    Attributes:
+        whole: Whether they are whole networks, each a trunk of its own.
+        network: Networks that came with a head of the plant's family; None: none did.
+    """
 
-    def __init__(
-        self, plant: Recipient, manifest: WeightsManifest, encoder: Trunk, _: Progress | None
-    ) -> None:
-        self._plant, self._manifest, self._encoder = plant, manifest, encoder
-        self._layout = _layout(plant)
-        self._network: PlantNetwork | None = None
+    def __init__(self, plant: Recipient, manifest: WeightsManifest) -> None:
+        from wg_common.nets import network
+        from wg_common.nets.encoder import package as encoders
 
-    def public(self, _: Sequence[Candidate]) -> Trunk:
-        """What local-only stands on: the encoder."""
-        return self._encoder
-
-    def package(self, candidates: Sequence[Candidate], posterior: Posterior | None) -> Package:
-        """What the candidates come to."""
-        return Package(
-            candidates=candidates,
-            posterior=posterior,
-            own_release=bool(self._manifest.own_release),
-            others_released=bool(self._manifest.pool_releases),
-            network=self._network,
+        self.whole = catalogue.known(manifest.architecture).whole
+        self.network: PlantNetwork | None = None
+        self._plant, self._manifest, features = plant, manifest, plant.features
+        self._settings = encoders.unpack(plant.encoder_package)
+        # Local features of the encoder: what heads that travel can stand on.
+        self._layout = Layout(features.scaled, self._settings.local_blocks)
+        self._encoder = encoder_trunk(
+            features.local, features.dimension, features.scaled, self._layout.blocks
         )
+        self._batch = None
+        if self.whole:
+            self._batch = network.prepared(manifest.architecture, plant.data.records)
 
     def read(self, name: str, source: str, values: Tensors) -> Candidate:
         """A candidate on its trunk; ``DecodeError`` if its tensors are not the architecture's."""
         from wg_common.nets import tensor_set
 
-        if source == SAME_FAMILY:
+        if source == SAME_FAMILY and not self.whole:
             return Candidate(name, source, *self._of_family(values))
-        columns, classes = self._plant.features.dimension, len(self._manifest.labels)
-        tensor_set.check_tensors(self._manifest.architecture, values, classes, columns)
-        return _candidate(name, source, values, self._encoder)
-
-    def _of_family(self, tensors: Tensors) -> tuple[Trunk, LinearHead]:
-        """A head of the plant's family, and the networks that came with it."""
-        from wg_common.nets import family_network
-
-        head_tensors, further = apart(tensors, family_network.PREFIX)
-        classes, features = len(self._manifest.labels), self._plant.features
-        head = family_head.from_tensors(head_tensors, classes, self._layout)
-        family_networks = modality(self._plant.data.modality).family_networks
-        networks = family_network.unpacked(further, family_networks, classes)
-        self._network = _network(self._plant, networks) if networks else None
-        heads = self._network.heads() if self._network else []
-        return family_view(
-            head, features.local, self._layout, self._encoder, features.dimension, heads
-        )
-
-
-class _NetworkReader:
-    """Reads candidates that are whole networks, each a trunk of its own."""
-
-    def __init__(
-        self, plant: Recipient, manifest: WeightsManifest, encoder: Trunk, progress: Progress | None
-    ) -> None:
-        self._dimension, self._manifest, self._encoder = plant.features.dimension, manifest, encoder
-        self._view, self.tuner = _whole(manifest.architecture, plant, progress)
+        architecture, classes = self._manifest.architecture, len(self._manifest.labels)
+        dimension = self._plant.features.dimension
+        tensor_set.check_tensors(architecture, values, classes, dimension)
+        trunk = self._encoder
+        if self._batch is not None:
+            trunk = network_trunk(architecture, values, self._batch)
+        # A head on the encoder ignores features that are not released.
+        head = head_from_tensors(values).padded(trunk.features.shape[1])
+        return Candidate(name, source, trunk, head)
 
     def public(self, candidates: Sequence[Candidate]) -> Trunk:
-        """What local-only stands on: the public base, which comes with the package."""
+        """What local-only stands on: the encoder, or the public base that comes with networks."""
+        if not self.whole:
+            return self._encoder
         for candidate in candidates:
             if candidate.source == BASE:
                 return candidate.trunk
@@ -146,76 +130,38 @@ class _NetworkReader:
             " local-only starts from"
         )
 
-    def package(self, candidates: Sequence[Candidate], _: Posterior | None) -> Package:
-        """What the candidates come to; a posterior is of the encoder's features, and of no use."""
-        return Package(
-            candidates=candidates,
-            own_release=bool(self._manifest.own_release),
-            others_released=bool(self._manifest.pool_releases),
-            stated=True,  # what a server makes whole networks for
-            encoder=self._encoder,
+    def tuner(self, progress: Progress | None) -> NetworkTuner | None:
+        """What fine-tunes whole networks."""
+        if self._batch is None:
+            return None
+        from wg_client.fitting.network_tuning import NetworkTuner
+
+        return NetworkTuner(
+            architecture=self._manifest.architecture,
+            inputs=self._batch,
+            labels=self._plant.data.labels,
+            seed=streams.key(Stream.FINE_TUNING)[0],
+            progress=progress,
         )
 
-    def read(self, name: str, source: str, values: Tensors) -> Candidate:
-        """A candidate on its trunk; ``DecodeError`` if its tensors are not the architecture's."""
-        from wg_common.nets import tensor_set
+    def _of_family(self, tensors: Tensors) -> tuple[Trunk, LinearHead]:
+        """A head of the plant's family, and the networks that came with it."""
+        from wg_common.nets import family_network
 
-        architecture, classes = self._manifest.architecture, len(self._manifest.labels)
-        tensor_set.check_tensors(architecture, values, classes, self._dimension)
-        return _candidate(name, source, values, self._view(values))
-
-
-def _network(plant: Recipient, networks: Sequence[FamilyNetwork]) -> PlantNetwork:
-    """The networks of the plant's family, seen through the plant's records."""
-    from wg_common.nets.encoder import package as encoders
-    from wg_common.nets.family_network import TrunkBeside, trunk_tensors
-
-    settings = encoders.unpack(plant.encoder_package).metadata
-    plant_networks = tuple(network.at(plant.data.records, settings) for network in networks)
-    module = TrunkBeside(
-        [network.architecture for network in plant_networks],
-        trunk_tensors(plant_networks),
-        settings,
-    )
-    return PlantNetwork(plant_networks, module, module.features(plant.data.records))
-
-
-def _encoder(plant: Recipient) -> Trunk:
-    """The encoder's features of the plant's records."""
-    features, layout = plant.features, _layout(plant)
-    return encoder_trunk(features.local, features.dimension, features.scaled, layout.blocks)
-
-
-def _layout(plant: Recipient) -> Layout:
-    """Local features of the encoder: what heads that travel can stand on."""
-    from wg_common.nets.encoder import package as encoders
-
-    blocks = encoders.unpack(plant.encoder_package).local_blocks
-    return Layout(plant.features.scaled, blocks)
-
-
-def _whole(
-    architecture: str, plant: Recipient, progress: Progress | None
-) -> tuple[View, NetworkTuner]:
-    from wg_client.fitting.network_tuning import NetworkTuner
-    from wg_common.nets import network
-
-    batch = network.prepared(architecture, plant.data.records)
-    tuner = NetworkTuner(
-        architecture=architecture,
-        inputs=batch,
-        labels=plant.data.labels,
-        seed=streams.key(Stream.FINE_TUNING)[0],
-        progress=progress,
-    )
-
-    def view(values: Tensors) -> Trunk:
-        return network_trunk(architecture, values, batch)
-
-    return view, tuner
-
-
-def _candidate(name: str, source: str, tensors: Tensors, trunk: Trunk) -> Candidate:
-    """A candidate on its trunk; a head on the encoder ignores features that are not released."""
-    head = head_from_tensors(tensors).padded(trunk.features.shape[1])
-    return Candidate(name, source, trunk, head)
+        head_tensors, further = apart(tensors, family_network.PREFIX)
+        data, features, classes = self._plant.data, self._plant.features, len(self._manifest.labels)
+        head = family_head.from_tensors(head_tensors, classes, self._layout)
+        names = modality(data.modality).family_networks
+        if networks := family_network.unpacked(further, names, classes):
+            settings = self._settings.metadata
+            at_plant = tuple(network.at(data.records, settings) for network in networks)
+            module = family_network.TrunkBeside(
+                [network.architecture for network in at_plant],
+                family_network.trunk_tensors(at_plant),
+                settings,
+            )
+            self.network = PlantNetwork(at_plant, module, module.features(data.records))
+        heads = self.network.heads() if networks and self.network else []
+        return family_view(
+            head, features.local, self._layout, self._encoder, features.dimension, heads
+        )

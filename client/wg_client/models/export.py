@@ -1,6 +1,6 @@
-"""Models as files for other programs: safetensors, ONNX, torch.
+"""Models as files for other programs: safetensors and ONNX; neither can carry code.
 
-All three hold the *whole* network, records in and logits out: the frozen encoder and the head, or a
+Both hold the *whole* network, records in and logits out: the frozen encoder and the head, or a
 whole network's own trunk and head. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
 gray images with their one channel repeated; labels, p and provenance stand in the metadata.
 
@@ -9,19 +9,8 @@ A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
 other sizes are those of the plant's first window, and stand in the metadata. A head for texts has
 vectors ``[n, 512]`` of ``wg_common.nets.encoder.sentences.embed``; the metadata name the package
 (``trunk``).
-
-========= =============================================== ===================================
-format    content                                         reading it
-========= =============================================== ===================================
-safetensors  tensors and metadata                         no code can be in it
-onnx      graph and tensors, batch size free              no code can be in it
-torch     a state dict of plain tensors (a zip that uses  ``torch.load(F, weights_only=True)``,
-          pickle inside)                                  which builds nothing but tensors;
-                                                          never load one from elsewhere without
-========= =============================================== ===================================
 """
 
-import io
 import json
 import logging
 import tempfile
@@ -51,8 +40,8 @@ from wg_core.errors import DataError, VerificationError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
-Format = Literal["safetensors", "onnx", "torch"]
-SUFFIXES: dict[Format, str] = {"safetensors": ".safetensors", "onnx": ".onnx", "torch": ".pt"}
+Format = Literal["safetensors", "onnx"]
+FORMATS: dict[str, Format] = {".safetensors": "safetensors", ".onnx": "onnx"}
 
 
 def export_model(
@@ -123,13 +112,7 @@ def _encode(
     if form == "onnx" and example is not None:
         return _onnx(model, example, metadata, inputs)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    if form == "safetensors":
-        return safetensors.torch.save(
-            state, metadata={"model": canonical.encode(metadata).decode()}
-        )
-    buffer = io.BytesIO()
-    torch.save({"state_dict": state, "metadata": metadata}, buffer)
-    return buffer.getvalue()
+    return safetensors.torch.save(state, metadata={"model": canonical.encode(metadata).decode()})
 
 
 def _onnx(model: nn.Module, example: torch.Tensor, metadata: dict[str, str], inputs: str) -> bytes:

@@ -1,37 +1,15 @@
-"""Charts of predictions in the report: what probabilities are worth, what is mistaken for what."""
+"""Charts of predictions in the report: shares by a threshold, what is mistaken for what."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from wg_common.charts import Axes, Drawing, Line, Said, Tick
 
 MATRIX_LIMIT = 10
 """Classes at most of which all pairs are shown; of more, the commonest mistakes alone."""
-
-
-def reliability(
-    logits: NDArray[np.float64], labels: NDArray[np.int64], *, bins: int = 8
-) -> Drawing:
-    """Share right against probability said, over bins of equally many records.
-
-    Args:
-        logits: Out of fold, ``[m, K]``, m at least 1.
-        labels: ``[m]``.
-    """
-    chances = softmax(logits, axis=1)
-    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
-    parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(labels)))
-    points = []
-    for rows in parts:
-        probability, share = float(confidence[rows].mean()), float(right[rows].mean())
-        title = f"{100 * probability:.0f} % → {100 * share:.0f} % ({len(rows)})"
-        points.append((probability, share, title))
-    ideal = Line(Axes().line([(0, 0, ""), (1, 1, "")]).path)
-    return shares([points], ideal)
 
 
 def shares(lines: Sequence[Sequence[tuple[float, float, Said]]], *further: Line) -> Drawing:

@@ -44,8 +44,6 @@ class Outcome:
         reason: For the plant engineer.
         records: The records.
         selected: Out-of-fold predictions of the rule; None if nothing was held out.
-        encoder_alone: For whole networks: out-of-fold accuracy of the best head that local labels
-            alone give on the encoder, for information; such a head needs the encoder to run.
     """
 
     models: Mapping[str, Model]
@@ -55,7 +53,6 @@ class Outcome:
     reason: Text
     records: LabelledRecords
     selected: OutOfFold | None = None
-    encoder_alone: float | None = None
 
     @property
     def accepted(self) -> bool:
@@ -128,8 +125,6 @@ def select_model(
     passed = {name: comparison for name, comparison in comparisons.items() if name not in blocked}
     margins = {name: comparison.asked for name, comparison in comparisons.items()}
     kept_name, by_rule = _best(passed, margins)
-    alone = None if package.encoder is None else records.fit_local(package.encoder)
-    alone_judged = None if alone is None else alone.out_of_fold
     blocked -= {f.model for f in findings if f.blocks and f.code == checks.GAIN}
     return Outcome(
         models=models,
@@ -143,7 +138,6 @@ def select_model(
         )
         if by_rule
         else models[kept_name].fitted.out_of_fold,
-        encoder_alone=None if alone_judged is None else float(_right(alone_judged).mean()),
     )
 
 

@@ -108,11 +108,6 @@ def page_context(
         "gains": _gains(outcome),
         "confusion": table if len(names) <= charts.MATRIX_LIMIT else [],
         "mistakes": _mistakes(table, names),
-        "reliability": (
-            None
-            if out_of_fold is None
-            else charts.reliability(out_of_fold.logits[0], outcome.labels)
-        ),
         "kept_findings": [f for f in outcome.findings if f.model == outcome.kept],
         "rejected": _rejected(outcome),
         "repeats": 0 if out_of_fold is None else len(out_of_fold.logits),

@@ -74,7 +74,7 @@ def test_help_names_every_command_of_the_contract() -> None:
     [
         (["check"], errors.ExitCode.USAGE),
         (["nonsense"], errors.ExitCode.USAGE),
-        (["models", "export", "--home", "x", "--format", "pickle"], errors.ExitCode.USAGE),
+        (["models", "export", "--home", "x", "--out", "m.pickle"], errors.ExitCode.USAGE),
         (["check", "--home", "nowhere"], errors.ExitCode.CONFIG),
         (["keys", "--home", "nowhere"], errors.ExitCode.CONFIG),
         (["models", "show", "--home", "nowhere"], errors.ExitCode.CONFIG),

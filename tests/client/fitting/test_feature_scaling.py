@@ -81,10 +81,3 @@ def test_features_without_blocks_are_left_alone() -> None:
     np.testing.assert_array_equal(trunk.features, features)
     head = _head(SCALED)
     assert trunk.outward(head) is head
-
-
-@pytest.mark.parametrize("blocks", [(), BLOCKS])
-def test_features_of_a_plant_are_those_of_any_records(blocks: tuple[int, ...]) -> None:
-    features = _features(30)[:, : SCALED + sum(blocks)]
-    trunk = encoder_trunk(features, RELEASED, SCALED, blocks)
-    np.testing.assert_allclose(trunk.inward(features), trunk.features)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import encoder_trunk
-from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.backbone import Trunk, encoder_trunk
+from wg_client.fitting.linear_head import Floats, LinearHead
 from wg_client.fitting.standardised import HeadBeside, family_view
 from wg_common.inference.family_head import FamilyHead, Layout
 
 RELEASED = 2
+
+
+def placed(trunk: Trunk, local: NDArray[np.floating]) -> Floats:
+    """What a head stands on, of any records."""
+    assert trunk.scaling is not None
+    return trunk.scaling.apply(local)
 
 
 @pytest.mark.parametrize("layout", [Layout(4, (6, 5)), Layout(15, ())])
@@ -25,13 +32,13 @@ def test_heads_there_say_the_same_of_local_features(layout: Layout) -> None:
     local, more = (rng.normal(5, 3, (n, 15)).astype(np.float32) for n in (30, 7))
     own = encoder_trunk(local, RELEASED, layout.scaled, layout.blocks)
     trunk, head = family_view(family, local, layout, own, RELEASED)
-    np.testing.assert_allclose(trunk.inward(local), trunk.features, atol=1e-6)
+    np.testing.assert_allclose(placed(trunk, local), trunk.features, atol=1e-6)
     weight, bias = family.at(local, layout)
-    np.testing.assert_allclose(head.logits(trunk.inward(more)), more @ weight.T + bias, atol=1e-6)
+    np.testing.assert_allclose(head.logits(placed(trunk, more)), more @ weight.T + bias, atol=1e-6)
     another = LinearHead(rng.normal(size=(2, trunk.features.shape[1])), rng.normal(size=2))
     outward = trunk.outward(another)
     assert outward.weight.shape == (2, 15)
-    expected = another.logits(trunk.inward(more))
+    expected = another.logits(placed(trunk, more))
     np.testing.assert_allclose(outward.logits(more.astype(np.float64)), expected, atol=1e-6)
     beside = trunk.features[:, -3:].var(axis=0).sum()
     assert beside == pytest.approx(local[:, :RELEASED].var(axis=0).sum(), rel=1e-4)
@@ -53,15 +60,14 @@ def test_logits_of_networks_beside_the_encoder_count_as_much_as_those_of_the_hea
     own = encoder_trunk(local, RELEASED, layout.scaled, layout.blocks)
     networks = [HeadBeside(*pair) for pair in zip(others, beside, strict=True)]
     trunk, head = family_view(family, local, layout, own, RELEASED, networks)
-    np.testing.assert_allclose(trunk.inward(seen), trunk.features, atol=1e-6)
-    np.testing.assert_allclose(own.inward(seen), own.features, atol=1e-6)
+    np.testing.assert_allclose(placed(trunk, seen), trunk.features, atol=1e-6)
     first = LinearHead(*family.at(local, layout)).logits(more[:, :15])
     second, third = (
         LinearHead(*other.at(its, Layout(its.shape[1], ()))).logits(part)
         for other, its, part in zip(others, beside, (more[:, 15:23], more[:, 23:]), strict=True)
     )
     mean = (first + (second + third) / 2) / 2
-    np.testing.assert_allclose(head.logits(trunk.inward(more)), mean, atol=1e-6)
+    np.testing.assert_allclose(head.logits(placed(trunk, more)), mean, atol=1e-6)
     outward = trunk.outward(head)
     assert outward.weight.shape == (3, 29)
     np.testing.assert_allclose(outward.logits(more), mean, atol=1e-6)

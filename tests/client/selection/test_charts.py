@@ -30,12 +30,3 @@ def test_a_matrix_counts_each_record_once_over_all_repeats() -> None:
     (good, taken), (_, other) = charts.confusion(predictions, labels, 2)
     assert (good.records, good.share) == (1.5, 0.75)
     assert (taken.records, other.shown) == (0.5, "1")
-
-
-def test_reliability_is_drawn_within_its_axes() -> None:
-    logits = np.array([[9.0, 0.0], [0.1, 0.0], [0.0, 3.0]])
-    drawing = charts.reliability(logits, np.array([0, 1, 1]))
-    axes = drawing.axes
-    for line in drawing.lines:
-        for dot in line.dots:
-            assert axes.left <= dot.x <= axes.right and axes.top <= dot.y <= axes.bottom
