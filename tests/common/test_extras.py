@@ -40,7 +40,6 @@ NOT_IMPORTED = {
     "onnxscript": "torch's ONNX exporter is written in it",
     "torchvision": "efficientnet_lite_pytorch imports it",
     "psycopg": "SQLAlchemy imports it by the name of the driver",
-    "pyarrow": "imported by name where a Parquet file comes",
 }
 SIDES = {"": "common", "server": "server", "client": "client"}
 
@@ -86,7 +85,7 @@ def found_in(part: str) -> Iterator[tuple[str, str, bool]]:
 @pytest.mark.parametrize("extra", ["server", "client"])
 def test_a_side_asks_for_what_it_imports(extra: str) -> None:
     wanted = asked(extra)
-    optional = {"psycopg", "pyarrow"}
+    optional = {"psycopg"}
     for name, path, top in imported(SIDES[extra]):
         good = name in wanted or THROUGH.get(name) in wanted or (name in optional and not top)
         assert good, f"{path}: {name}"

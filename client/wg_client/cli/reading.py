@@ -29,7 +29,7 @@ _OPTIONS = (
         "--window",
         type=click.FloatRange(0, min_open=True),
         metavar="SECONDS",
-        help="Cut long sensor logs (CSV, Parquet, WAV) into windows of this length.",
+        help="Cut long sensor logs (CSV, WAV) into windows of this length.",
     ),
     click.option(
         "--hop",

@@ -68,7 +68,7 @@ ADVICE = {
     ".avif": "save it as PNG",
     ".xlsx": "save the sheet as CSV",
     ".xls": "save the sheet as CSV",
-    ".parquet": "one long sensor log? say how windows are cut: --window",
+    ".parquet": "save it as CSV",
     ".wav": "one long sensor log? say how windows are cut: --window",
     ".json": "boxes and masks are not read: a record has one class as a whole",
     ".xml": "boxes and masks are not read: a record has one class as a whole",

@@ -1,10 +1,9 @@
-"""One long sensor log, read strictly: CSV, Parquet or WAV, as float32 with what stands beside it.
+"""One long sensor log, read strictly: CSV or WAV, as float32 with what stands beside it.
 
 A CSV file has one line of names, and may have one line of units below it; a row is a moment.
-Encodings, delimiters and decimal commas are ``wg_common.modalities.tables``'s. A Parquet file needs
-pyarrow, which is imported when there is one. A WAV file says its rate itself; its channels are
-called 1, 2, and so on. What a logger writes where it has no value (an empty cell, ``NaN``, ``---``)
-is a gap.
+Encodings, delimiters and decimal commas are ``wg_common.modalities.tables``'s. A WAV file says its
+rate itself; its channels are called 1, 2, and so on. What a logger writes where it has no value (an
+empty cell, ``NaN``, ``---``) is a gap.
 
 Not guaranteed: that times are right. They are compared with the rate that the plant says.
 """
@@ -22,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +29,7 @@ from wg_common.modalities import tables
 from wg_common.modalities.base import DAMAGE
 from wg_core.errors import DataError
 
-SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".wav"})
+SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".wav"})
 LOG_LIMIT = 4 << 30  # Largest file of a log, in bytes
 VALUES_LIMIT = 1 << 28  # Most numbers of one log, rows times channels: one GiB in memory
 
@@ -94,8 +92,6 @@ def read_log(path: Path, request: Wanted, encoding: str) -> SensorLog:
     """
     suffix = path.suffix.lower()
     try:
-        if suffix == ".parquet":
-            return _from_parquet(path, request)
         if suffix == ".wav":
             return _from_wav(path, request)
         return _from_csv(path, request, encoding)
@@ -295,98 +291,6 @@ def _is_units(cells: Sequence[str], delimiter: str) -> bool:
     return not any(any(c.isdecimal() for c in cell) for cell in cells) and not any(
         _is_value(cell, delimiter) for cell in cells if cell.strip()
     )
-
-
-def _from_parquet(path: Path, request: Wanted) -> SensorLog:
-    try:
-        import pyarrow as arrow
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise DataError(
-            f"{path}: a Parquet file needs pyarrow: pip install 'weightgate[parquet]', or save it"
-            " as CSV"
-        ) from error
-    with _opened(path) as stream:
-        try:
-            file = parquet.ParquetFile(stream)
-            schema = file.schema_arrow
-            numeric = [i for i, field in enumerate(schema) if _is_numeric(arrow, field.type)]
-            places = _places(path, schema.names, request, numeric)
-            rows = file.metadata.num_rows
-            if rows * len(places.values) > VALUES_LIMIT:
-                raise DataError(
-                    f"{path}: {rows} rows of {len(places.values)} channels, at most {VALUES_LIMIT}"
-                    " numbers are read; split the log"
-                )
-            return _batches(path, arrow, file, places, rows)
-        except arrow.ArrowException as error:
-            raise DataError(f"{path}: not a Parquet file, or damaged: {error}") from error
-
-
-def _is_numeric(arrow: Any, kind: Any) -> bool:
-    types = arrow.types
-    return bool(
-        types.is_floating(kind)
-        or types.is_integer(kind)
-        or types.is_decimal(kind)
-        or types.is_boolean(kind)
-    )
-
-
-def _batches(path: Path, arrow: Any, file: Any, places: _Places, rows: int) -> SensorLog:
-    names = file.schema_arrow.names
-    values = np.empty((rows, len(places.values)), dtype=np.float32)
-    times = None if places.time is None else np.empty(rows, dtype=np.float64)
-    codes: list[tuple[NDArray[np.int64], dict[str, int]]] = [
-        (np.empty(rows, dtype=np.int64), {}) for _ in places.texts
-    ]
-    columns = [*places.values, *([places.time] if places.time is not None else [])]
-    columns += [place for _, place in places.texts]
-    start = 0
-    for batch in file.iter_batches(batch_size=1 << 16, columns=[names[i] for i in columns]):
-        stop = start + batch.num_rows
-        for column, place in enumerate(places.values):
-            block = batch.column(batch.schema.get_field_index(names[place]))
-            if not _is_numeric(arrow, block.type):
-                raise DataError(f"{path}: column {names[place]!r}: {block.type}, expected numbers")
-            cast = block.cast(arrow.float64(), safe=False)
-            values[start:stop, column] = cast.to_numpy(zero_copy_only=False)
-        if places.time is not None and times is not None:
-            block = batch.column(batch.schema.get_field_index(names[places.time]))
-            times[start:stop] = _arrow_seconds(path, arrow, block, names[places.time])
-        for (_, place), (into, code_of) in zip(places.texts, codes, strict=True):
-            block = batch.column(batch.schema.get_field_index(names[place]))
-            texts = ["" if cell is None else str(cell).strip() for cell in block.to_pylist()]
-            into[start:stop] = [code_of.setdefault(text, len(code_of)) for text in texts]
-        start = stop
-    if start != rows:
-        raise DataError(f"{path}: {start} rows, its footer promises {rows}")
-    return SensorLog(
-        channels=places.channels,
-        values=values,
-        times=times,
-        texts={
-            name: (into, tuple(code_of))
-            for (name, _), (into, code_of) in zip(places.texts, codes, strict=True)
-        },
-    )
-
-
-def _arrow_seconds(path: Path, arrow: Any, column: Any, name: str) -> NDArray[np.float64]:
-    kind = column.type
-    if column.null_count:
-        raise DataError(f"{path}: column {name!r}: rows without a time")
-    if arrow.types.is_timestamp(kind):
-        nanoseconds = column.cast(arrow.timestamp("ns"), safe=False).cast(arrow.int64())
-        return np.asarray(nanoseconds.to_numpy(zero_copy_only=False), dtype=np.float64) / 1e9
-    if _is_numeric(arrow, kind):
-        return np.asarray(
-            column.cast(arrow.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64
-        )
-    try:
-        return np.array([seconds(str(cell)) for cell in column.to_pylist()], dtype=np.float64)
-    except ValueError as error:
-        raise DataError(f"{path}: column {name!r}: {error}") from error
 
 
 def _from_wav(path: Path, request: Wanted) -> SensorLog:

@@ -2,7 +2,7 @@
 
 ::
 
-    log.csv, log.parquet, log.wav       one log
+    log.csv, log.wav                    one log
     DIR/**/*.csv                        many; each by itself
     DIR/CLASS/**/*.csv                  the folder is the label, unless a column or a table says it
 

@@ -89,7 +89,7 @@ def _rename(before: str, after: str) -> Change:
 
 STRAYS = {
     "heic": "save it as JPEG or PNG", "heif": "JPEG", "gif": "save it as PNG", "avif": "PNG",
-    "xlsx": "save the sheet as CSV", "xls": "CSV", "parquet": "--window", "wav": "--window",
+    "xlsx": "save the sheet as CSV", "xls": "CSV", "parquet": "CSV", "wav": "--window",
     "json": "boxes and masks", "xml": "boxes and masks", "zip": "unpack it", "7z": "unpack it",
     "mp4": "single pictures", "avi": "single pictures", "svg": "no file of images",
     "mat": "no file of images", "npz": "no file of images", "pdf": "no file of images",

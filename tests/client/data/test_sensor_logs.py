@@ -190,38 +190,6 @@ def test_samples_of_every_width_are_between_minus_one_and_one(width: int) -> Non
     assert found[0, 0] == -1 and -1e-2 < found[0, 1] - (1 if width == 1 else 0) <= 0
 
 
-def test_parquet_gives_the_same_windows(tmp_path: Path) -> None:
-    arrow = pytest.importorskip("pyarrow", reason="pyarrow, of the extra 'parquet'")
-    import pyarrow.parquet as parquet
-
-    values = _values(60)
-    start = datetime(2026, 4, 1)
-    table = arrow.table(
-        {
-            "time": [start + timedelta(seconds=row / RATE) for row in range(60)],
-            "vib": values[:, 0],
-            "cur": values[:, 1].astype("f4"),
-            "s": arrow.array(["a"] * 40 + [None] * 20).dictionary_encode(),
-        }
-    )
-    parquet.write_table(table, tmp_path / "l.parquet", row_group_size=7)
-    found = _survey(tmp_path / "l.parquet", replace(LOG, label="s"))
-    assert found.data.labels.tolist() == [0, 0, -1]
-    np.testing.assert_array_equal(found.data.records[2], values[40:].T.astype("f4"))
-    data = (tmp_path / "l.parquet").read_bytes()
-    for position in range(0, len(data), 97):
-        (tmp_path / "l.parquet").write_bytes(data[:position])
-        assert _survey(tmp_path / "l.parquet").problems
-
-
-def test_a_file_in_parquet_without_pyarrow_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    (tmp_path / "l.parquet").write_bytes(b"PAR1")
-    assert "weightgate[parquet]" in _survey(tmp_path / "l.parquet").problems[0].reason
-
-
 Bad = Callable[[Path], object]
 
 
