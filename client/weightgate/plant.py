@@ -16,12 +16,12 @@ from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.models import adoption, predict, store
 from wg_client.models.acceptance import Acceptance, acceptance
 from wg_client.models.calls import Judge
-from wg_client.models.manifest import KEPT, ModelsManifest
+from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import Prediction
 from wg_client.release import preview
 from wg_client.release.preview import Check
 from wg_common.modalities import registry
-from wg_core.errors import ConfigError, DataError, UsageError
+from wg_core.errors import DataError, UsageError
 from wg_core.release.budget import Spend, read_spend
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig
@@ -134,13 +134,7 @@ class Plant:
 
     def chosen(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
         """The models of a package, and the name of one; arguments as of ``predict``."""
-        if package is None:
-            manifest, used = adoption.in_use(self.home)
-            return manifest, model or used
-        matches = [m for m in store.all_manifests(self.home) if m.package_id.startswith(package)]
-        if len(matches) != 1:
-            raise ConfigError(f"package {package!r}: {len(matches)} packages begin with it")
-        return matches[0], matches[0].entry(model or KEPT).name
+        return adoption.chosen(self.home, package, model)
 
     def read(self, X: Records) -> list[SiteData]:
         """Records, decoded, in parts that fit in memory.

@@ -80,17 +80,8 @@ def change_lines(changes: Iterable[Change]) -> Iterator[str]:
 
 
 def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[ModelsManifest, str]:
-    """The model that a command is about: the one in use, or one of a package by its id.
-
-    Args:
-        package: Id of a package, or the beginning of it; None: of the one in use.
-        name: Of a model; None: the one in use, or the one that was kept of the package named.
-
-    Raises:
-        ConfigError: There is none, or several packages begin with this.
-    """
+    """The model that a command is about; arguments and errors as of ``adoption.chosen``."""
     from wg_client.models import adoption, store
-    from wg_client.models.manifest import KEPT
     from wg_core.fleet.inbox import Inbox
 
     home.require()
@@ -99,13 +90,7 @@ def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[Mod
             f"{home.models}: no models yet, but a package came and is being applied; try again when"
             " 'wg-client run' says that it is done"
         )
-    if package is None:
-        manifest, used = adoption.in_use(home)
-        return manifest, name or used
-    matches = [m for m in store.all_manifests(home) if m.package_id.startswith(package)]
-    if len(matches) != 1:
-        raise errors.ConfigError(f"package {package!r}: {len(matches)} packages begin with it")
-    return matches[0], name or KEPT
+    return adoption.chosen(home, package, name)
 
 
 def _say(root: Path, change: Change, as_json: bool) -> None:

@@ -54,20 +54,15 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
         "" if data.units == data.records else text(" in {units} privacy units", units=data.units)
     )
     yield text(
-        "  {records} records{units}, {unlabelled} without a label",
+        "  {records} {kind}{units}, {unlabelled} without a label",
         records=data.records,
+        kind=text(data.modality),
         units=units,
         unlabelled=data.unlabelled,
     )
     for label, count in data.per_label.items():
         none = text("none: can be delivered, cannot be learnt here")
         yield text("    {label} {count}", label=padded(label, 24), count=count or none)
-    sizes = list(data.record_sizes.items())
-    shown = listed([text("{count} of {size}", count=n, size=size) for size, n in sizes[:5]])
-    ellipsis = ", ..." if len(sizes) > 5 else ""
-    yield text(
-        "  {modality}: {shown}{more}", modality=text(data.modality), shown=shown, more=ellipsis
-    )
     yield from leave_lines(leaves)
     yield from (*_public_lines(overview), *_cost_lines(leaves.unit, cost))
     yield from _who_decides(home)

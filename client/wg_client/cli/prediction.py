@@ -21,9 +21,8 @@ from wg_core.wire import canonical
 if TYPE_CHECKING:
     from wg_client.data.site_data import SiteData
     from wg_client.models.manifest import ModelsManifest
-    from wg_client.models.predict import Accuracy, Prediction
+    from wg_client.models.predict import Accuracy, Inputs, Prediction
     from wg_client.models.shadow import Difference
-    from wg_client.models.sight import Inputs
     from wg_core.snapshot import Problem
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

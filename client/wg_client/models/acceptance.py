@@ -25,7 +25,7 @@ from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.models import adoption, predict
 from wg_client.models.adoption import Chosen
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.sight import Inputs
+from wg_client.models.predict import Inputs
 from wg_core.site.home import ClientHome
 
 GOOD_NAMES = frozenset(

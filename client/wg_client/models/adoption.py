@@ -128,6 +128,26 @@ def shadow(home: ClientHome) -> tuple[ModelsManifest, str] | None:
     return None if chosen is None else (_manifest(home, chosen), chosen.model)
 
 
+def chosen(home: ClientHome, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
+    """A package and the name of one of its models.
+
+    Args:
+        package: Id of a package, or the beginning of it; None: of the one in use.
+        model: A name, or ``manifest.KEPT``; None: the one in use, or the one that was kept of the
+            package named.
+
+    Raises:
+        ConfigError: There is none, or several packages begin with this.
+    """
+    if package is None:
+        manifest, used = in_use(home)
+        return manifest, manifest.entry(model or used).name
+    matches = [m for m in store.all_manifests(home) if m.package_id.startswith(package)]
+    if len(matches) != 1:
+        raise ConfigError(f"package {package!r}: {len(matches)} packages begin with it")
+    return matches[0], matches[0].entry(model or KEPT).name
+
+
 def arrived(home: ClientHome, new: ModelsManifest) -> str:
     """Decide what becomes of a package that was applied; returns the sentence of the history.
 

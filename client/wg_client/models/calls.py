@@ -24,8 +24,7 @@ from wg_client.data import plant as plants
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
-from wg_client.models.predict import Prediction
-from wg_client.models.sight import Inputs, Sight
+from wg_client.models.predict import Inputs, Prediction
 from wg_common.modalities.base import Record
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
@@ -122,7 +121,7 @@ class Judge:
         if self.novelty is None or self.encoder is None:
             return np.full(len(records), np.nan, np.float32)
         if features is None:
-            features = Sight(architecture="", encoder=self.encoder).inputs(records)
+            features = self.encoder.encode_batched(records)
         return self.novelty.likeness(features)
 
     def is_new(self, likeness: float | None) -> bool:

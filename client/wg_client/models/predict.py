@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import softmax
 
 from wg_client.data import plant as plants
@@ -22,8 +24,8 @@ from wg_client.fitting.backbone import Tensors, network_trunk
 from wg_client.fitting.linear_head import Floats, head_from_tensors
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.sight import Inputs, Sight
 from wg_common.modalities import cells
+from wg_common.modalities.base import Record
 from wg_common.modalities.registry import listed
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
@@ -31,6 +33,11 @@ from wg_core.site.home import ClientHome
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
     from wg_common.nets.family_network import TrunkBeside
+
+Inputs = NDArray[Any]
+"""What models see: local features, float64 ``[n, D]``, with those of a network beside the encoder
+behind them if there is one, or records from ``network.prepared``."""
+_BATCH = 64  # Records in memory at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +109,25 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
             f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
             f" {architecture.modality}"
         )
-    encoder = network = None
-    if not architecture.whole:
+    if architecture.whole:
+        from wg_common.nets import network
+
+        see = partial(network.prepared, architecture.name)
+    else:
         encoder = plants.pinned_encoder(home, manifest.encoder)
-        network = load_network(home, manifest, encoder)
-    sight = Sight(architecture=architecture.name, encoder=encoder, network=network)
-    return sight.inputs(data.records)
+        see = partial(_features, encoder, load_network(home, manifest, encoder))
+    parts = [
+        see(list(data.records[start : start + _BATCH]))
+        for start in range(0, max(len(data.records), 1), _BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def _features(encoder: Encoder, network: TrunkBeside | None, records: Sequence[Record]) -> Inputs:
+    """Local features, and those of the network beside the encoder."""
+    local = encoder.encode_batched(records)
+    blocks = [local] if network is None else [local, network.features(records)]
+    return np.hstack(blocks).astype(np.float64)
 
 
 def load_network(

@@ -9,8 +9,7 @@ from wg_client.data.site_data import SiteData
 from wg_client.models import adoption, predict
 from wg_client.models.adoption import Chosen
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.predict import Prediction
-from wg_client.models.sight import Inputs
+from wg_client.models.predict import Inputs, Prediction
 from wg_core.site.home import ClientHome
 
 

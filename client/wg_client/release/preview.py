@@ -15,7 +15,7 @@ from wg_client.data.plant import Plant
 from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
 from wg_client.release.hints import hints
-from wg_common.modalities.registry import listed, modality
+from wg_common.modalities.registry import listed
 from wg_core.errors import DataError
 from wg_core.language import text
 from wg_core.ledger.store import Ledger
@@ -88,7 +88,6 @@ class Sight:
     unlabelled: int
     per_label: dict[str, int]
     modality: str
-    record_sizes: dict[str, int]
     units: int
 
 
@@ -231,7 +230,6 @@ def _sight(plant: Plant) -> Sight:
         unlabelled=counts.get(-1, 0),
         per_label={name: counts.get(index, 0) for index, name in enumerate(data.label_names)},
         modality=data.modality,
-        record_sizes=_sizes(plant),
         units=len(data) if data.units is None else len(set(data.units)),
     )
 
@@ -282,14 +280,6 @@ def change(plant: Plant) -> Change:
         gone=len(frozen_names - present_names),
         touched=touched,
     )
-
-
-def _sizes(plant: Plant) -> dict[str, int]:
-    """How many records of which size, in the words of their modality."""
-    kind = modality(plant.data.modality)
-    shapes = plant.snapshot.records().shapes.tolist()
-    sizes = Counter(kind.size((rows, columns)) for rows, columns in shapes)
-    return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _nothing(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:

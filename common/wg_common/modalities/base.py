@@ -140,10 +140,6 @@ class Modality(ABC):
     def example(self, shape: tuple[int, int]) -> Record:
         """A made-up record whose first two sides are these."""
 
-    def size(self, shape: tuple[int, int]) -> str:
-        """The first two sides of a record in words."""
-        return f"{shape[0]}x{shape[1]}"
-
     def from_cell(self, cell: str, name: str) -> Record:
         """A record from a cell of such a table; ``name`` and errors as of ``decode``."""
         raise DataError(f"{name}: {self.title} are not read from tables")

@@ -139,10 +139,6 @@ class Images(Modality):
         """A black image."""
         return np.zeros(shape, np.uint8)
 
-    def size(self, shape: tuple[int, int]) -> str:
-        """Width and height."""
-        return f"{shape[1]}x{shape[0]}"
-
 
 def _eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
     """An opened image in gray or colour of eight bits, after its size has been checked."""

@@ -84,10 +84,6 @@ class Texts(Modality):
         """A note; texts have no sides."""
         return np.array("pump 3 leaks at the shaft seal")
 
-    def size(self, shape: tuple[int, int]) -> str:
-        """Texts have no sides."""
-        return "any length"
-
 
 def plain(text: str) -> str:
     """A text in composed form, runs of white space one blank, none at its ends."""

@@ -20,7 +20,6 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.models.export import export_model
-from wg_client.models.sight import Sight
 from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets import family_network
@@ -67,16 +66,16 @@ def test_a_network_beside_the_encoder_is_in_the_file(
     both = family_head(encoder_package, 3) | family_network.packed(beside(3))
     manifest = take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
     images = _images(4)
-    records = list(images.transpose(0, 2, 3, 1))
-    encoder = load_encoder(plant.home.encoder.read_bytes())
-    network = predict.load_network(plant.home, manifest, encoder)
-    seen = Sight(architecture="lite0-head", encoder=encoder, network=network)
+    np.savez(tmp_path / "new.npz", x=images.transpose(0, 2, 3, 1).astype(np.uint8))
+    seen = predict.encode_records(
+        plant.home, manifest, predict.load_records(tmp_path / "new.npz", LABELS)
+    )
     for name in (GENERATED, LOCAL):
         out = tmp_path / f"{name}.onnx"
         export_model(plant.home, manifest, name, "onnx", out)
         session = onnxruntime.InferenceSession(str(out))
         (got,) = session.run(None, {"images": images.astype(np.float32)})
-        expected = predict.logits(plant.home, manifest, name, seen.inputs(records))
+        expected = predict.logits(plant.home, manifest, name, seen)
         np.testing.assert_allclose(got, expected, atol=1e-3, rtol=1e-3)
     files = {name: (tmp_path / f"{name}.onnx").stat().st_size for name in (GENERATED, LOCAL)}
     assert files[GENERATED] > files[LOCAL] + 300_000  # local-only does without the network

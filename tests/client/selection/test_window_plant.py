@@ -20,7 +20,6 @@ from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
-from wg_client.release.preview import check
 from wg_client.selection.delivery import take_package
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets.encoder import window_trunk
@@ -67,12 +66,6 @@ def good(window_encoder: bytes) -> LinearHead:
     scale = scaling(features)
     labels = np.repeat(np.arange(3), 40)
     return scale.unscale(fit_lda(scale.apply(features), labels, 3, 0.5))
-
-
-def test_check_names_the_records_for_what_they_are(window_plant: TestPlant) -> None:
-    found = check(window_plant.home)
-    assert found.data.modality == "windows"
-    assert found.data.record_sizes == {"2x64": 18}
 
 
 def test_a_package_is_applied_and_predicts_windows(

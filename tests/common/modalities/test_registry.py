@@ -15,7 +15,6 @@ from wg_common.modalities import registry
 from wg_common.modalities.base import content_digest, read_file
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import MODALITIES, modality
-from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError, DecodeError
 from wg_server.zoo import archives
 
@@ -153,7 +152,3 @@ def test_the_zoo_reads_pictures_as_a_plant_does(name: str, tmp_path: Path) -> No
     plant = Images().read(tmp_path / name)
     np.testing.assert_array_equal(archives.decode(data, name), plant)
     assert plant.shape == {"turned.jpg": (30, 20), "palette.png": (20, 30, 3)}.get(name, (20, 30))
-
-
-def test_sizes_are_said_as_people_say_them() -> None:
-    assert (Images().size((480, 640)), Windows().size((3, 1024))) == ("640x480", "3x1024")
