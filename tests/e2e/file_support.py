@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import Any
 import numpy as np
 from tests.e2e.fleet_support import make_home, running
 
+from wg_client.fitting.linear_head import LinearHead
 from wg_client.fleet.initialise import DataChoice, initialise
+from wg_common import weights_package
+from wg_common.modalities.registry import modality
+from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.release.query import answer_query
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
-from wg_core.wire import protocol
+from wg_core.wire import protocol, signing
 from wg_core.wire.protocol import StatisticsQuery
 from wg_server.fleet.enrolment import make_token
 from wg_server.generator import versions
@@ -83,3 +88,28 @@ def release(server: ServerHome, plant: ClientHome, to: Path) -> None:
         expires=int(time.time()) + 600,
     )
     to.write_bytes(answer_query(plant, query, witness=None))
+
+
+def head_package(
+    server: ServerHome, head: LinearHead, labels: tuple[str, ...], *, site: str, kind: str
+) -> bytes:
+    """A package of one head for records of a kind, as the server would send it."""
+    tensors = weights_package.pack_tensors({"sample-0": head.tensors()})
+    now = int(time.time())
+    manifest = WeightsManifest(
+        package_id=secrets.token_hex(16),
+        request_id=secrets.token_hex(16),
+        site=site,
+        architecture=modality(kind).head,
+        encoder=server.encoder_id(),
+        generator="ab" * 32,
+        labels=labels,
+        own_release="",
+        pool_root="aa" * 32,
+        pool_releases=1,
+        candidates=(Candidate(name="sample-0", source="diffusion"),),
+        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
+        created=now,
+        expires=now + 3600,
+    )
+    return weights_package.encode(manifest, tensors, signing.load(server.signing_key))

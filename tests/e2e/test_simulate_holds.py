@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,16 +12,14 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from tests.client.cli.conftest import Json, here
 from tests.client.conftest import pictures, waves
+from tests.e2e.file_support import head_package
 from tests.e2e.fleet_support import make_home, running
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_common import weights_package
-from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
-from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.errors import ExitCode
-from wg_core.wire import protocol, signing
+from wg_core.wire import protocol
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
@@ -101,25 +96,7 @@ def package(server: ServerHome, kind: str, labels: tuple[str, ...]) -> bytes:
     """A head that says nothing."""
     dimension = load_encoder(server.encoder.read_bytes()).dimension
     head = LinearHead(np.zeros((len(labels), dimension)), np.zeros(len(labels)))
-    tensors = weights_package.pack_tensors({"sample-0": head.tensors()})
-    now = int(time.time())
-    manifest = WeightsManifest(
-        package_id=secrets.token_hex(16),
-        request_id=secrets.token_hex(16),
-        site="plant-a",
-        architecture=modality(kind).head,
-        encoder=server.encoder_id(),
-        generator="ab" * 32,
-        labels=labels,
-        own_release="",
-        pool_root="aa" * 32,
-        pool_releases=1,
-        candidates=(Candidate(name="sample-0", source="diffusion"),),
-        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
-        created=now,
-        expires=now + 3600,
-    )
-    return weights_package.encode(manifest, tensors, signing.load(server.signing_key))
+    return head_package(server, head, labels, site="plant-a", kind=kind)
 
 
 @pytest.mark.parametrize("kind", CASES)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import secrets
 import shlex
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,20 +11,19 @@ import numpy as np
 import pytest
 from tests.client.cli.conftest import shown
 from tests.client.selection.test_text_plant import LABELS, bag_of_words, public, rows, write
+from tests.e2e.file_support import head_package
 from tests.e2e.fleet_support import make_home, running
 
 from wg_client.data.survey import survey
 from wg_client.fitting.linear_head import fit_lda, scaling
-from wg_common import weights_package
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
-from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.errors import ExitCode
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.wire import protocol, signing
+from wg_core.wire import protocol
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
@@ -49,25 +45,7 @@ def _package(server: ServerHome) -> bytes:
     features = load_encoder(server.encoder.read_bytes()).encode(records).astype(np.float64)
     scale = scaling(features)
     head = scale.unscale(fit_lda(scale.apply(features), labels, len(LABELS), 0.5))
-    tensors = weights_package.pack_tensors({"sample-0": head.tensors()})
-    now = int(time.time())
-    manifest = WeightsManifest(
-        package_id=secrets.token_hex(16),
-        request_id=secrets.token_hex(16),
-        site="pump-7",
-        architecture="text-head",
-        encoder=server.encoder_id(),
-        generator="ab" * 32,
-        labels=LABELS,
-        own_release="",
-        pool_root="aa" * 32,
-        pool_releases=1,
-        candidates=(Candidate(name="sample-0", source="diffusion"),),
-        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
-        created=now,
-        expires=now + 3600,
-    )
-    return weights_package.encode(manifest, tensors, signing.load(server.signing_key))
+    return head_package(server, head, LABELS, site="pump-7", kind="texts")
 
 
 @pytest.mark.slow

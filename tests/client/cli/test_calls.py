@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.client.cli.conftest import Json
 from tests.client.conftest import LABELS, MakePlant, pictures
 
-from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import store
 from wg_client.selection.delivery import take_package
-from wg_core import cli
 from wg_core.errors import VerificationError
 
-
-def _run(capfd: pytest.CaptureFixture[str], *words: object) -> Any:
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        cli.run(group, [*map(str, words)])
-    assert not caught.value.code
-    return capfd.readouterr().out
+Shown = Callable[..., tuple[str, str]]
 
 
 def _save(path: Path, x: Any) -> Path:
@@ -34,7 +27,8 @@ def _save(path: Path, x: Any) -> Path:
 def test_predict_says_what_a_call_is_worth(
     make_plant: MakePlant,
     good_head: LinearHead,
-    capfd: pytest.CaptureFixture[str],
+    here: Json,
+    shown: Shown,
     tmp_path: Path,
 ) -> None:
     plant = make_plant({0: 12, 1: 12, 2: 12})
@@ -44,7 +38,7 @@ def test_predict_says_what_a_call_is_worth(
     odd = np.where(rng.random((4, 32, 32)) < 0.5, 0, 255).astype(np.uint8)
     path = _save(tmp_path / "new.npz", np.concatenate([own, odd]))
     words = ("predict", "--home", plant.home.root, path)
-    said = json.loads(_run(capfd, *words, "--json"))
+    said = here(*words)
     rows = said["results"][0]["predictions"]
     assert {row["call"] for row in rows[:12]} <= {"sure", "unsure", "new"}
     assert sum(row["call"] == "new" for row in rows[:12]) <= 3
@@ -52,7 +46,7 @@ def test_predict_says_what_a_call_is_worth(
     for row in rows:
         assert sum(row["probabilities"]) == pytest.approx(1)
         assert row["probability"] == max(row["probabilities"])
-    line = _run(capfd, *words).splitlines()[-1].split("\t")
+    line = shown(*words)[0].splitlines()[-1].split("\t")
     assert line[-1] == "new" and float(line[-2]) <= 0.05
     # the file is pinned by the manifest
     state = store.folder(plant.home, manifest.package_id) / "novelty.safetensors"
@@ -63,12 +57,12 @@ def test_predict_says_what_a_call_is_worth(
 
 
 def test_a_plant_of_good_images_alone_tells_odd_ones_on_day_one(
-    make_plant: MakePlant, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    make_plant: MakePlant, here: Json, tmp_path: Path
 ) -> None:
     plant = make_plant({0: 30})
     rng = np.random.default_rng(6)
     path = _save(tmp_path / "new.npz", np.concatenate([pictures(rng, 0, 10), pictures(rng, 2, 10)]))
     words = ("predict", "--home", plant.home.root, path)
-    (result,) = json.loads(_run(capfd, *words, "--json"))["results"]
+    (result,) = here(*words)["results"]
     new = [row["call"] == "new" for row in result["predictions"]]
     assert sum(new[:10]) <= 2 and sum(new[10:]) >= 8

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,35 +58,6 @@ def applied(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
     plant = make_plant({0: 4, 1: 4})
     take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     return plant
-
-
-def test_help_names_every_command_of_the_contract() -> None:
-    done = _run("--help")
-    assert done.returncode == 0
-    for name in ("init", "check", "run", "statistics", "apply", "status", "models", "predict"):
-        assert f"  {name} " in done.stdout
-    assert "export" in _run("models", "--help").stdout
-
-
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        (["check"], errors.ExitCode.USAGE),
-        (["nonsense"], errors.ExitCode.USAGE),
-        (["models", "export", "--home", "x", "--out", "m.pickle"], errors.ExitCode.USAGE),
-        (["check", "--home", "nowhere"], errors.ExitCode.CONFIG),
-        (["keys", "--home", "nowhere"], errors.ExitCode.CONFIG),
-        (["models", "show", "--home", "nowhere"], errors.ExitCode.CONFIG),
-        (["predict", "--home", "nowhere", "x.png"], errors.ExitCode.CONFIG),
-    ],
-)
-def test_wrong_calls_have_their_code_and_one_json_document(
-    tmp_path: Path, words: list[str], code: int
-) -> None:
-    words = [str(tmp_path / word) if word == "nowhere" else word for word in words]
-    found = _json(*words, code=code)
-    assert found["error"]["exit_code"] == code
-    assert _run(*words).stdout == ""
 
 
 def test_init_reads_the_data_before_it_spends_the_token(tmp_path: Path) -> None:
@@ -289,16 +259,3 @@ def test_predict_gives_a_label_a_probability_and_an_accuracy(
     assert accuracies[found["model"]]["accuracy"] == pytest.approx(right)
     folder = here("predict", "--home", home, tmp_path, "--model", "local-only")
     assert folder["model"] == "local-only" and len(folder["results"][0]["predictions"]) == 1
-
-
-def test_hostile_files_to_predict_are_named(applied: TestPlant, tmp_path: Path, here: Json) -> None:
-    bad: dict[str, Callable[[Path], object]] = {
-        "object.npz": lambda path: np.savez(path, x=np.array([{}], dtype=object)),
-        "cut.png": lambda path: path.write_bytes(b"\x89PNG\r\n"),
-        "none.png": lambda path: None,
-        "text.txt": lambda path: path.write_text("x"),
-    }
-    for name, write in bad.items():
-        write(tmp_path / name)
-        words = ["predict", "--home", applied.home.root, tmp_path / name]
-        assert name in here(*words, code=errors.ExitCode.CONFIG)["error"]["message"]

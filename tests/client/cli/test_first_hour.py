@@ -80,7 +80,6 @@ def test_an_evaluation_with_other_class_names_says_which(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--out", "m.bin"], errors.ExitCode.USAGE, "its name says no format"),
         (["--out", "missing/m.onnx"], errors.ExitCode.USAGE, "is not there"),
     ],
 )
@@ -91,14 +90,6 @@ def test_an_export_is_what_its_name_says(
     found = here("models", "export", "--home", applied.home.root, *words, code=code)
     assert message in found["error"]["message"]
     assert not (tmp_path / "missing").exists()
-
-
-def test_the_name_of_an_export_decides_its_format(
-    applied: TestPlant, tmp_path: Path, here: Json
-) -> None:
-    out = tmp_path / "m.safetensors"
-    found = here("models", "export", "--home", applied.home.root, "--out", out)
-    assert found["format"] == "safetensors"
 
 
 @pytest.mark.parametrize("command", ["check", "statistics"])
@@ -139,11 +130,6 @@ def test_a_damaged_package_is_named_and_did_not_verify(
     assert str(path) in found["error"]["message"]
 
 
-def test_run_has_json_with_once_alone(tmp_path: Path, here: Json) -> None:
-    message = here("run", "--home", tmp_path, code=errors.ExitCode.USAGE)["error"]["message"]
-    assert "--log-format json" in message
-
-
 def test_counting_without_an_end_is_said_a_few_times(capsys: pytest.CaptureFixture[str]) -> None:
     with cli.progress("releases", None) as bar:
         for done in range(10_001):
@@ -151,12 +137,6 @@ def test_counting_without_an_end_is_said_a_few_times(capsys: pytest.CaptureFixtu
     lines = capsys.readouterr().err.splitlines()
     assert [int(line.split()[-1]) for line in lines[:6]] == [0, 1, 2, 5, 10, 20]
     assert len(lines) == 14
-
-
-@pytest.mark.parametrize("name", ["-h", "--help"])
-def test_help_fits_eighty_columns(shown: Shown, name: str) -> None:
-    out, _ = shown("predict", name)
-    assert "--out" in out
 
 
 def test_a_full_disk_is_found_before_the_token_is_spent(

@@ -14,7 +14,6 @@ from wg_audit.installed.audit import Report
 from wg_audit.installed.canaries import Bounds
 from wg_audit.installed.plant import Check
 from wg_audit.installed.probes import Size
-from wg_client.cli.keys import COMMANDS
 from wg_client.cli.main import group
 from wg_client.release import audit as auditing
 from wg_core.errors import ConfigError, ExitCode, UsageError
@@ -22,7 +21,6 @@ from wg_core.ledger import charging, entries, statement
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.calibration import EPSILON_LIMIT
 from wg_core.release.query import answer_query
-from wg_core.wire import signing
 
 TINY = Size(canaries=8, snapshots=2)
 
@@ -102,20 +100,3 @@ def test_a_home_is_made_from_data_and_enrolled_again_without(
     words = ["init", "--home", str(tmp_path / "h"), "--join", "x", *more]
     with pytest.raises(UsageError, match="--data"):
         CliRunner().invoke(group, words, standalone_mode=False, catch_exceptions=False)
-
-
-def test_every_command_is_there_and_says_what_it_does() -> None:
-    for command in COMMANDS:
-        assert group.commands[command.name or ""] is command
-        assert command.help
-
-
-def test_keys_of_a_ledger_are_not_mixed_up_by_a_half_done_rotation(make_plant: MakePlant) -> None:
-    plant = make_plant()
-    key, new = signing.load(plant.home.ledger_key), signing.generate_pair()
-    with Ledger.open(plant.home.ledger, key) as ledger:
-        before = ledger.rotation
-        seq = ledger.rotate(new)
-        after = ledger.rotation
-        assert (before, after) == (None, seq)
-        assert ledger.public_key == signing.public_bytes(new)

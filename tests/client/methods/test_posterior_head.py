@@ -65,16 +65,6 @@ def _accuracy(head: LinearHead, means: Floats) -> float:
     return float((head.logits(x).argmax(axis=1) == y).mean())
 
 
-def test_what_others_know_is_kept_and_helps() -> None:
-    means = _means(1)
-    x, y = _draw(means, [3] * K, 2)
-    outcome = _select(x, y, _posterior(means, 20.0))
-    assert outcome.kept == ENSEMBLE
-    local = _accuracy(outcome.models[LOCAL].head, means)
-    assert _accuracy(outcome.models[ENSEMBLE].head, means) > local + 0.05
-    assert POSTERIOR_HEAD not in outcome.models  # labels say more, trained on
-
-
 def test_where_nothing_is_known_of_the_classes_nothing_is_judged() -> None:
     means = _means(1)
     x, y = _draw(means, [3] * K, 2)

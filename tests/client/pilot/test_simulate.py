@@ -13,10 +13,8 @@ from PIL import Image
 from tests.client.cli.conftest import Json, here, shown
 from tests.client.conftest import LABELS, write_npz
 
-from wg_client.pilot import sheet
 from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core import errors
-from wg_core.errors import ConfigError
 
 __all__ = ["here", "shown"]
 
@@ -101,14 +99,6 @@ def test_the_sheet_says_where_each_number_is_from(
     wrong = here(*words, *full, code=errors.ExitCode.CONFIG)
     assert "error_cost" in wrong["error"]["message"]
     here(*words[:-1], "--figures", figures, code=errors.ExitCode.USAGE)
-
-
-def test_figures_are_read_strictly(tmp_path: Path) -> None:
-    path = tmp_path / "figures.yaml"
-    for text, word in (("salary: 3\n", "salary"), ("hour_cost: much\n", "hour_cost")):
-        path.write_text(text)
-        with pytest.raises(ConfigError, match=word):
-            sheet.read_figures(path)
 
 
 def test_without_an_operators_encoder_the_installed_trunk_judges() -> None:

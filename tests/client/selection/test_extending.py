@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.client.cli.conftest import Json, here
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
-from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods import registry as methods
 from wg_client.models import adoption, store
 from wg_client.selection.checks import registry as checks
-from wg_core import cli, errors
+from wg_core import errors
+
+__all__ = ["here"]
 
 METHOD = '''
 """Nearest class mean on the public trunk; classes without records are as far as can be."""
@@ -90,13 +91,6 @@ def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         del sys.modules[name]
 
 
-def _run(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, Any]:
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        cli.run(group, [*map(str, words), "--json"])
-    return int(caught.value.code or 0), json.loads(capfd.readouterr().out)
-
-
 def _package(plant: TestPlant, head: LinearHead) -> Path:
     path = plant.home.root / "package.wgw"
     path.write_bytes(plant.package({"sample-0": (head, "diffusion")}))
@@ -107,12 +101,12 @@ def test_a_method_and_a_check_of_another_package_take_part(
     make_plant: MakePlant,
     good_head: LinearHead,
     extension: Any,
-    capfd: pytest.CaptureFixture[str],
+    here: Json,
     tmp_path: Path,
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    code, applied = _run(capfd, "apply", "--home", plant.home.root, _package(plant, good_head))
-    assert code == errors.ExitCode.OK and applied["accepted"]
+    applied = here("apply", "--home", plant.home.root, _package(plant, good_head))
+    assert applied["accepted"]
     assert applied["models"][-1]["name"] == "nearest-mean"
     manifest, _ = adoption.in_use(plant.home)
     found = {(item.model, item.code): item for item in manifest.findings}
@@ -127,8 +121,8 @@ def test_a_method_and_a_check_of_another_package_take_part(
     x = np.concatenate([pictures(np.random.default_rng(9), label, 20) for label in range(2)])
     np.savez(tmp_path / "new.npz", x=x, y=np.repeat(range(2), 20), classes=np.array(LABELS))
     words = ("--model", "nearest-mean", "--evaluate")
-    code, said = _run(capfd, "predict", "--home", plant.home.root, tmp_path / "new.npz", *words)
-    assert code == errors.ExitCode.OK and said["model"] == "nearest-mean"
+    said = here("predict", "--home", plant.home.root, tmp_path / "new.npz", *words)
+    assert said["model"] == "nearest-mean"
     (result,) = said["results"]
     right = [row["label"] == LABELS[i // 20] for i, row in enumerate(result["predictions"])]
     accuracy = {row["model"]: row["accuracy"] for row in result["evaluation"]}
@@ -140,13 +134,14 @@ def test_a_check_that_fails_keeps_every_model_out(
     make_plant: MakePlant,
     good_head: LinearHead,
     extension: Any,
-    capfd: pytest.CaptureFixture[str],
+    here: Json,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(extension, "LIMIT", 0.0)
     plant = make_plant({0: 4, 1: 4})
-    code, applied = _run(capfd, "apply", "--home", plant.home.root, _package(plant, good_head))
-    assert code == errors.ExitCode.NOT_ACCEPTED and applied["kept"] == "local-only"
+    words = ("apply", "--home", plant.home.root, _package(plant, good_head))
+    applied = here(*words, code=errors.ExitCode.NOT_ACCEPTED)
+    assert applied["kept"] == "local-only"
     failed = {item["model"] for item in applied["findings"] if item["code"] == "WG-F99"}
     assert "generated" in failed
     assert not any(i["passed"] for i in applied["findings"] if i["code"] == "WG-F99")

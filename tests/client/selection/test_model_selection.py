@@ -9,7 +9,6 @@ from tests.client.selected import Named, selected
 from wg_client.fitting.finetune import fixed, normalised
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_lda
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
-from wg_client.methods.registry import METHODS
 from wg_client.selection.model_selection import Outcome
 from wg_core.errors import NotAcceptedError
 from wg_core.site.acceptance import AcceptanceConfig
@@ -52,15 +51,6 @@ def _select(
     units: list[str] | None = None,
 ) -> Outcome:
     return selected(x, y, named, K, policy=policy, units=units)
-
-
-def test_good_weights_are_kept_and_help() -> None:
-    means = _world(1)
-    x, y = _draw(means, 3, 2, range(K))
-    outcome = _select(x, y, [("s", "diffusion", _good(means))])
-    assert outcome.accepted
-    assert _accuracy(outcome, outcome.kept, means) > _accuracy(outcome, LOCAL, means) + 0.05
-    assert tuple(outcome.models) == tuple(m.name for m in METHODS if m.name in outcome.models)
 
 
 @pytest.mark.parametrize("per_class", [3, 8, 40])
