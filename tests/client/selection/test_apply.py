@@ -63,6 +63,14 @@ def test_good_weights_leave_models_provenance_and_a_report(
     assert plant.home.report.stat().st_mode & 0o077 == 0
 
 
+def test_the_report_loads_nothing_from_anywhere(make_plant: MakePlant, heads: Heads) -> None:
+    plant = make_plant()
+    take_package(plant.home, plant.package(heads))
+    page = plant.home.report.read_text(encoding="utf-8")
+    for word in ("<script", "<link", "<img", "@import", 'src="', "url(http"):
+        assert word not in page
+
+
 def test_a_head_of_the_plant_s_kind_stands_on_its_standardised_features(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
 ) -> None:
