@@ -189,7 +189,7 @@ class Predictions:
 
     def lines(self) -> Iterator[str]:
         """What a person is shown."""
-        kept = "" if self._model is None else self._model[0].kept
+        kept_model = "" if self._model is None else self._model[0].kept
         for path_result in self._found:
             if path_result.rows and self._model is None:
                 cli.note(text("no model yet: likeness to your own records alone"))
@@ -211,7 +211,7 @@ class Predictions:
                     accuracy=100 * accuracy.accuracy,
                     error=100 * accuracy.error,
                     records=accuracy.records,
-                    mark=text(" (kept)") if accuracy.model == kept else "",
+                    mark=text(" (kept)") if accuracy.model == kept_model else "",
                 )
 
     def write(self, out: Path) -> None:

@@ -89,8 +89,8 @@ def watch(
     features = np.concatenate(released)
     records, new = len(features), int((np.concatenate(likeness) <= novelty.NEW).sum())
     if not records:
-        first = f", first {problems[0].name}: {problems[0].reason}" if problems else ""
-        raise DataError(f"no record can be read{first}")
+        first_problem = f", first {problems[0].name}: {problems[0].reason}" if problems else ""
+        raise DataError(f"no record can be read{first_problem}")
     shift = None
     if records >= fewest_records:
         frozen = np.asarray(plant.features.values)
