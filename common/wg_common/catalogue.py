@@ -17,20 +17,24 @@ HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in 
 SPECTRUM_LINES: Final = "spectrum-lines"
 """Of rotating machines: made from a data sheet."""
 
-CandidateSource = Literal["diffusion", "base", "posterior", "kin"]
+CandidateSource = Literal["diffusion", "base", "posterior", "kin", "catalogue"]
 """How a candidate of a weights package came about:
 
 ``diffusion`` (a sample, or the mean that samples are drawn about), ``base`` (of a whole network:
 its public base), ``kin`` (a head on all local features, perhaps with networks beside it, from
-records of this kind of plant that the operator has) or ``posterior`` (no weights: a
+records of this kind of plant that the operator has), ``catalogue`` (the same of any kind, with
+classes of its own, for a plant whose class names say nothing) or ``posterior`` (no weights: a
 ``wg_common.inference.posterior.Posterior``).
 """
 BASE: Final = "base"  # Of a whole network: what a plant's own training starts from
 POSTERIOR: Final = "posterior"
 """Of what a plant finishes with its own records, rather than of weights."""
 SAME_FAMILY: Final = "kin"
-"""Of a head on all local features: the server knows the kind of the plant."""
-GENERATED_SOURCES: Final = frozenset({"diffusion", SAME_FAMILY})
+"""Of a head on all local features: the class names are those of a kind that the operator has."""
+ANY_FAMILY: Final = "catalogue"
+"""The same with classes of its own: the plant's labels say which of them are its."""
+FAMILIES: Final = frozenset({SAME_FAMILY, ANY_FAMILY})
+GENERATED_SOURCES: Final = FAMILIES | {"diffusion"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def test_every_modality_has_a_head_and_every_network_a_module() -> None:
 
 
 def test_names_are_those_that_types_allow() -> None:
-    named = {catalogue.BASE, catalogue.POSTERIOR, catalogue.SAME_FAMILY}
+    named = {catalogue.BASE, catalogue.POSTERIOR}
     assert named | catalogue.GENERATED_SOURCES == set(get_args(CandidateSource))
 
 

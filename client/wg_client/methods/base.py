@@ -21,7 +21,8 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.standardised import HeadBeside
 from wg_common import streams
-from wg_common.catalogue import SAME_FAMILY
+from wg_common.catalogue import FAMILIES, SAME_FAMILY
+from wg_common.inference.likeness import LIMIT
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
 
@@ -152,18 +153,26 @@ class Candidate:
         name: Its name in the package.
         source: As in ``wg_common.weights_package.Candidate``.
         trunk: What its head stands on.
-        head: Its head over the declared label domain.
+        head: Its head over the declared label domain; of a family whose class names are others,
+            over that family's classes.
+        unlikeness: Of a family: how unlike its records the plant's are (``inference.likeness``).
     """
 
     name: str
     source: str
     trunk: Trunk
     head: LinearHead
+    unlikeness: float = 0.0
 
     @property
     def of_kind(self) -> bool:
-        """Whether it was learnt from the operator's records of this kind of plant."""
-        return self.source == SAME_FAMILY
+        """Whether it was learnt from the operator's records of one kind of plant."""
+        return self.source in FAMILIES
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its rows are the declared classes; else labels say which are."""
+        return self.source == SAME_FAMILY or not self.of_kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,8 +234,13 @@ class Package:
 
     @property
     def family(self) -> bool:
-        """Whether the server has recognised the plant's kind, and hands on heads of it."""
-        return any(candidate.of_kind for candidate in self.candidates)
+        """Whether the server hands on heads of a kind of plant that this one's records are like."""
+        return any(c.of_kind and c.unlikeness <= LIMIT for c in self.candidates)
+
+    @property
+    def unlike(self) -> float:
+        """How unlike the records are to those of the kind that class names say; 0 without one."""
+        return max((c.unlikeness for c in self.candidates), default=0.0)
 
     @property
     def known(self) -> bool:
@@ -236,7 +250,11 @@ class Package:
     @property
     def informed(self) -> bool:
         """Whether it says anything of the plant's classes, by their names or otherwise."""
-        return self.known or (self.posterior is not None and self.posterior.informed)
+        return (
+            self.known
+            or self.unlike > LIMIT
+            or (self.posterior is not None and self.posterior.informed)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import entr, gammaln, softmax
 
-from wg_client.fitting.assignment import best_columns
+from wg_client.fitting.assignment import rows_of_labels
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.fitted import Fitted, cross_validated
 from wg_client.fitting.folds import RowIndex
@@ -51,26 +51,34 @@ def fit_delivered(base: BaseHead, features: Floats, records: LabelledRecords) ->
     return fitted
 
 
-def first_or_best(candidates: Sequence[Candidate]) -> BaseHead:
+def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
     """The candidate with the least log loss on records at its best temperature.
 
     Without records, and among equals, the first. A rank's logarithm is added, nats: the server has
     put the likelier ones first. Heads of the plant's family are also tried in the order of rows
-    that labels ask for, and pay for it: all orders of K rows but the server's are equally likely.
+    that labels ask for, and pay for it: all orders of K rows are equally likely.
+
+    Args:
+        candidates: At least one.
+        classes: K.
     """
 
     def base(features: Floats, labels: Ints) -> LinearHead:
-        if not len(labels) or (len(candidates) == 1 and not candidates[0].of_kind):
-            return candidates[0].head
-        heads = [candidate.head for candidate in candidates]
-        prices = np.log(1.0 + np.arange(len(heads)))
-        for candidate, price in zip(candidates, prices.tolist(), strict=True):
-            reordered_head = candidate.of_kind and reordered(candidate.head, features, labels)
-            if reordered_head:
-                heads.append(reordered_head)
-                prices = np.append(prices, price + gammaln(1 + len(reordered_head.bias)))
+        first = candidates[0]
+        if not len(labels) or (len(candidates) == 1 and not first.of_kind):
+            return first.head if first.ordered else reordered(first.head, features, labels, classes)
+        heads, prices = [], []
+        for rank, candidate in enumerate(candidates, 1):
+            price = float(np.log(rank))
+            if candidate.ordered:
+                heads.append(candidate.head)
+                prices.append(price)
+            if candidate.of_kind:
+                rows = len(candidate.head.bias)
+                heads.append(reordered(candidate.head, features, labels, classes))
+                prices.append(price + gammaln(1 + rows) - gammaln(1 + rows - classes))
         losses = [tempered_loss(head, features, labels) for head in heads]
-        return heads[int(np.argmin(losses + prices))]
+        return heads[int(np.argmin(np.add(losses, prices)))]
 
     return base
 
@@ -104,7 +112,7 @@ def chosen_network(
         weight = np.zeros((len(candidate.head.bias), features.shape[1]))
         weight[:, end - part.shape[1] : end] = candidate.head.weight
         network_heads.append(replace(candidate, head=LinearHead(weight, candidate.head.bias)))
-    base = first_or_best(network_heads)
+    base = first_or_best(network_heads, records.classes)
     fitted, head = fit_delivered(base, features, records), base(features, records.labels)
     number = next(index for index, candidate in enumerate(network_heads) if candidate.head is head)
     columns = slice(int(ends[number]) - parts[number].shape[1], int(ends[number]))
@@ -114,21 +122,10 @@ def chosen_network(
     )
 
 
-def reordered(head: LinearHead, features: Floats, labels: Ints) -> LinearHead | None:
-    """A head with its rows in the likeliest order for labelled records; None: as they are.
-
-    A softmax's denominator is the same for all orders, so that the likeliest one is a linear
-    assignment of the sums of logits. Classes without records take the rows that are left.
-    """
-    logits = head.logits(features)
-    present_labels = np.unique(labels)
-    sums = np.stack([logits[labels == label].sum(axis=0) for label in present_labels])
-    order = np.full(len(head.bias), -1)
-    order[present_labels] = best_columns(sums)
-    order[order < 0] = np.setdiff1d(np.arange(len(order)), order)
-    if (order == np.arange(len(order))).all():
-        return None
-    return LinearHead(head.weight[order], head.bias[order])
+def reordered(head: LinearHead, features: Floats, labels: Ints, classes: int) -> LinearHead:
+    """A head of K classes with its rows in the likeliest order for labelled records."""
+    rows = rows_of_labels(head.logits(features), labels, classes)
+    return LinearHead(head.weight[rows], head.bias[rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,13 +169,15 @@ class DeliveredMethod:
             eligible = by_information(eligible)
         first_candidate = eligible[0]
         # Candidates with a trunk of their own each: the features of one say nothing of another's.
-        base = first_or_best([c for c in eligible if c.trunk is first_candidate.trunk])
+        base = first_or_best(
+            [c for c in eligible if c.trunk is first_candidate.trunk], records.classes
+        )
         trunk, features = first_candidate.trunk, records.features(first_candidate.trunk)
         if conditioned:
             fitted = Fitted(first_candidate.head, None)
         elif networks and not self.trained:
             first_candidate, fitted = chosen_network(eligible, records)
-            trunk, base = first_candidate.trunk, first_or_best([first_candidate])
+            trunk, base = first_candidate.trunk, first_or_best([first_candidate], records.classes)
         elif not self.trained:
             fitted = fit_delivered(base, features, records)
         else:

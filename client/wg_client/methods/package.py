@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from wg_client.data.recipient import Progress, Recipient
 from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
-from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.fitting.standardised import family_view
+from wg_client.methods import operator_families
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
+from wg_client.methods.operator_families import OfferedFamily
 from wg_common import catalogue, streams
-from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
-from wg_common.inference import family_head
+from wg_common.catalogue import BASE, POSTERIOR
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.family_head import Layout
-from wg_common.inference.hostile_tensors import apart
 from wg_common.inference.posterior import Posterior
 from wg_common.modalities.registry import modality
 from wg_common.streams import Stream
@@ -54,16 +54,23 @@ def read_package(
     reader = kind(plant, manifest, encoder, progress)
     candidates: list[Candidate] = []
     posterior: Posterior | None = None
+    families: list[OfferedFamily] = []
+    classes = len(manifest.labels)
     for candidate in manifest.candidates:
-        values = tensors[candidate.name]
+        name, source, values = candidate.name, candidate.source, tensors[candidate.name]
         try:
-            if candidate.source == POSTERIOR:
-                classes, columns = len(manifest.labels), plant.features.dimension
-                posterior = posteriors.from_tensors(values, classes, columns)
+            if source == POSTERIOR:
+                posterior = posteriors.from_tensors(values, classes, plant.features.dimension)
+            elif source in catalogue.FAMILIES:
+                arguments = classes, _layout(plant), plant.features
+                families.append(operator_families.read(name, source, values, *arguments))
             else:
-                candidates.append(reader.read(candidate.name, candidate.source, values))
+                candidates.append(reader.read(name, source, values))
         except DecodeError as error:
-            raise DecodeError(f"candidate {candidate.name}: {error}") from error
+            raise DecodeError(f"candidate {name}: {error}") from error
+    family = operator_families.chosen(families, plant.data.labels, classes)
+    if family is not None:
+        candidates.insert(0, reader.of_family(family))
     records = LabelledRecords(
         all_labels=plant.data.labels,
         classes=len(manifest.labels),
@@ -105,26 +112,27 @@ class _HeadReader:
         """A candidate on its trunk; ``DecodeError`` if its tensors are not the architecture's."""
         from wg_common.nets import tensor_set
 
-        if source == SAME_FAMILY:
-            return Candidate(name, source, *self._of_family(values))
         columns, classes = self._plant.features.dimension, len(self._manifest.labels)
         tensor_set.check_tensors(self._manifest.architecture, values, classes, columns)
         return _candidate(name, source, values, self._encoder)
 
-    def _of_family(self, tensors: Tensors) -> tuple[Trunk, LinearHead]:
-        """A head of the plant's family, and the networks that came with it."""
+    def of_family(self, family: OfferedFamily) -> Candidate:
+        """A head of one of the operator's families, and the networks that came with it."""
         from wg_common.nets import family_network
 
-        head_tensors, further = apart(tensors, family_network.PREFIX)
-        classes, features = len(self._manifest.labels), self._plant.features
-        head = family_head.from_tensors(head_tensors, classes, self._layout)
-        family_networks = modality(self._plant.data.modality).family_networks
-        networks = family_network.unpacked(further, family_networks, classes)
+        architectures = modality(self._plant.data.modality).family_networks
+        rows = len(family.head.bias)
+        try:
+            networks = family_network.unpacked(family.networks, architectures, rows)
+        except DecodeError as error:
+            raise DecodeError(f"candidate {family.name}: {error}") from error
         self._network = _network(self._plant, networks) if networks else None
         heads = self._network.heads() if self._network else []
-        return family_view(
-            head, features.local, self._layout, self._encoder, features.dimension, heads
+        features, layout = self._plant.features, family.layout
+        trunk, head = family_view(
+            family.head, features.local, layout, self._encoder, features.dimension, heads
         )
+        return Candidate(family.name, family.source, trunk, head, family.unlikeness)
 
 
 class _NetworkReader:
@@ -155,6 +163,10 @@ class _NetworkReader:
             stated=True,  # what a server makes whole networks for
             encoder=self._encoder,
         )
+
+    def of_family(self, family: OfferedFamily) -> Candidate:
+        """Heads of families stand on the encoder."""
+        raise DecodeError(f"candidate {family.name}: {family.source} in a package of networks")
 
     def read(self, name: str, source: str, values: Tensors) -> Candidate:
         """A candidate on its trunk; ``DecodeError`` if its tensors are not the architecture's."""

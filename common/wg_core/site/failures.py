@@ -39,6 +39,7 @@ FAILURES = (
     Failure("WG-F09", "too slow or too large here", "warn"),
     Failure("WG-F10", "classes exchanged", "block"),
     Failure("WG-F11", "no label to check by", "warn"),
+    Failure("WG-F12", "records of another kind of plant", "block"),
 )
 
 _BY_CODE = {failure.code: failure for failure in FAILURES}

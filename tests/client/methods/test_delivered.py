@@ -25,12 +25,13 @@ def records(each: int) -> tuple[np.ndarray, np.ndarray]:
 
 def taken(head: LinearHead, source: str, each: int = 5) -> LinearHead:
     x, y = records(each)
-    return first_or_best([Candidate("c", source, Trunk(x), head)] * 2)(x, y)
+    return first_or_best([Candidate("c", source, Trunk(x), head)] * 2, K)(x, y)
 
 
 def test_labels_put_rows_of_a_family_s_head_in_order() -> None:
     np.testing.assert_array_equal(taken(SHUFFLED, "kin").weight, RIGHT.weight)
     assert taken(RIGHT, "kin") is RIGHT
+    np.testing.assert_array_equal(taken(SHUFFLED, "catalogue").weight, RIGHT.weight)
     assert taken(SHUFFLED, "diffusion") is SHUFFLED
 
 
@@ -41,17 +42,26 @@ def test_an_order_must_pay_for_itself() -> None:
     for _ in range(20):  # heads that know nothing
         head = LinearHead(rng.normal(size=(K, D)) * 0.01, np.zeros(K))
         both = [Candidate("c", "kin", Trunk(x), head)] * 2
-        kept += first_or_best(both)(x, y) is head
+        kept += first_or_best(both, K)(x, y) is head
     assert kept >= 18
 
 
 def test_classes_without_records_take_the_rows_that_are_left() -> None:
     x, y = records(5)
     some = y < 3
-    found = reordered(SHUFFLED, x[some], y[some])
-    assert found is not None
+    found = reordered(SHUFFLED, x[some], y[some], K)
     np.testing.assert_array_equal(found.weight[:3], RIGHT.weight[:3])
     assert sorted(found.bias.tolist()) == sorted(RIGHT.bias.tolist())
+
+
+def test_labels_say_which_rows_of_a_family_of_more_classes_are_the_plant_s() -> None:
+    x, y = records(5)
+    more = np.random.default_rng(9).normal(size=(3, D))
+    weight = np.vstack([more, SHUFFLED.weight])
+    wide = LinearHead(weight, -0.5 * (weight**2).sum(axis=1))
+    base = first_or_best([Candidate("c", "catalogue", Trunk(x), wide)], K)
+    np.testing.assert_array_equal(base(x, y).weight, RIGHT.weight)
+    assert base(x[:0], y[:0]).weight.shape == (K, D), "without a label some rows stand in"
 
 
 def networks(x: np.ndarray, right: int, count: int = 6) -> list[Candidate]:

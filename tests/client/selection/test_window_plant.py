@@ -110,7 +110,7 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
         rows = predict.predict(window_plant.home, manifest, name, features, data.names)
         assert len(rows) == 1
     short = candidates | {"k": ({k: v[..., 1:] for k, v in family[0].items()}, SAME_FAMILY)}
-    with pytest.raises(DecodeError, match="candidate k: family head"):
+    with pytest.raises(DecodeError, match="candidate k: family"):
         wrong = window_plant.package(short, architecture="window-head")
         take_package(window_plant.home, wrong)
 

@@ -15,6 +15,7 @@ from wg_client.selection.checks import (
     robustness,
     stability,
     unchecked,
+    unlike,
     worst_class,
 )
 from wg_client.selection.checks.base import AcceptanceCheck, Comparison
@@ -33,7 +34,10 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     finite.check,
     exchanged.check,
     unchecked.check,
+    unlike.check,
 )
+UNLIKE = unlike.CODE
+"""Of the check that vetoes a kind of plant."""
 
 PROBING: tuple[AcceptanceCheck, ...] = (cost.check, robustness.check)
 """Those that see records anew, which takes seconds: only of models that nothing has blocked."""
