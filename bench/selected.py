@@ -90,7 +90,10 @@ def offered(
     """The operator's families that were offered, seen through local features ``[n, D]``."""
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
     features = Features(
-        local.astype(np.float32), encoder.dimension, encoder.scaled_dimension, CLIP_RADIUS
+        local=local.astype(np.float32),
+        dimension=encoder.dimension,
+        scaled=encoder.scaled_dimension,
+        clip_radius=CLIP_RADIUS,
     )
     return [
         operator_families.read(c.name, c.source, tensors_of(c), classes, layout, features)
