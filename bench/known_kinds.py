@@ -64,14 +64,14 @@ class Cell:
         shots: Labels of a class at the plant.
         named: Whether the plant uses the zoo's class names.
         camera: Strength of the plant's own camera.
-        stranger: Whether the names are those of another kind.
+        false_names: Whether the names are those of another kind.
     """
 
     name: str
     shots: int
     named: bool = True
     camera: float = 0.0
-    stranger: bool = False
+    false_names: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +90,7 @@ def cells(modality: str) -> Iterator[Cell]:
         for shots in (0, 5, 20):
             yield Cell(name=f"{place} n={shots}", shots=shots, camera=camera)
         yield Cell(name=f"{place} n=5, names hidden", shots=5, camera=camera, named=False)
-        yield Cell(name=f"{place} n=0, false names", shots=0, camera=camera, stranger=True)
+        yield Cell(name=f"{place} n=0, false names", shots=0, camera=camera, false_names=True)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -114,7 +114,7 @@ def main(words: Sequence[str] | None = None) -> None:
         if not options.sets or name in options.sets.split(",")
         for seed in range(options.seeds)
         for cell in cells(modality)
-        if options.cells in cell.name and (cell.stranger or name in owned(home))
+        if options.cells in cell.name and (cell.false_names or name in owned(home))
     ]
     found = done(Rows(options.results), _job, jobs, options.processes)
     write_table("\n".join(table(found)), options.table)
@@ -139,7 +139,7 @@ def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
     data = of(datasets, name, seed, cell)
     if len(data.labels) < 2:  # no class has enough records for a plant and for its tests
         return row
-    if cell.stranger:
+    if cell.false_names:
         row["scores"] = refused(generator, encoder, data, name)
         return row
     others = None if cell.shots else of(datasets, name, abs(seed - 1), cell).own[0]
@@ -226,15 +226,15 @@ def judge(
     labels = _labelled(truth, cell.shots)
     local = encoder.encode_local(records).astype(np.float64)
     made = generate(generator, None, [], data.labels)
-    offers = offered(made, encoder, local, k)
-    family, trunk = chosen(offers, labels, k), plant_trunk(encoder, local)
+    families = offered(made, encoder, local, k)
+    family, trunk = chosen(families, labels, k), plant_trunk(encoder, local)
     test = encoder.encode_batched(data.test[0]).astype(np.float64)
     network = None if family is None else network_of(family, encoder, records)
     scores = {REFUSED: float(family is None or family.refused)}
     operator = generator.parts.operator_families
     if operator is not None and family is not None:
         kinds = [n for n, kind in operator.families.items() if len(kind.labels) >= k]
-        place = next(i for i, offer in enumerate(offers) if offer is family)
+        place = families.index(family)
         scores[FOUND] = float(family.named or kinds[place] == f"{name}-0")
     for ending, beside in (("", network), (HEAD, None)):
         candidate = None if family is None else family_at(family, encoder, trunk, beside)

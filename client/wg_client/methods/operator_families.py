@@ -120,18 +120,20 @@ def read(
     )
 
 
-def chosen(offers: Sequence[OfferedFamily], labels: Ints, classes: int) -> OfferedFamily | None:
+def chosen(families: Sequence[OfferedFamily], labels: Ints, classes: int) -> OfferedFamily | None:
     """The family that a plant takes, if any; one that is refused only where names say it is this.
 
     Args:
-        offers: In the server's order.
+        families: In the server's order.
         labels: Of all records, -1 without one.
         classes: K.
     """
-    like = [offer for offer in offers if not offer.refused]
-    named = [offer for offer in like if offer.named] or [offer for offer in offers if offer.named]
+    like = [family for family in families if not family.refused]
+    named = [family for family in like if family.named] or [
+        family for family in families if family.named
+    ]
     complete = len(np.unique(labels[labels >= 0])) == classes
     possible = named or (like if complete else [])
     if not possible or not complete or len(possible) == 1:
         return next(iter(possible), None)
-    return min(possible, key=lambda offer: offer.price(labels, classes))
+    return min(possible, key=lambda family: family.price(labels, classes))

@@ -127,7 +127,7 @@ def read(
     return OperatorFamilies(layout, families)
 
 
-def offers(
+def offered(
     operator: OperatorFamilies, labels: Sequence[str]
 ) -> Iterator[tuple[CandidateSource, Tensors]]:
     """What a plant is offered, the likeliest first.

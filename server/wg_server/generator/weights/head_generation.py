@@ -81,7 +81,7 @@ class HeadMaking:
     def of_families(self) -> Iterable[tuple[CandidateSource, Tensors]]:
         """See ``Making``."""
         operator = self.parts.operator_families
-        return () if operator is None else families.offers(operator, self.labels)
+        return () if operator is None else families.offered(operator, self.labels)
 
     def of_others(self) -> Tensors | None:
         """See ``Making``; none where it would be too large."""

@@ -37,8 +37,8 @@ def test_the_family_is_refused_at_the_stated_rate(fitted: likeness.FittedLikenes
 
 
 def test_families_that_nobody_has_seen_are_caught(fitted: likeness.FittedLikeness) -> None:
-    strangers = [site for family in range(50, 60) for site in _sites(family, 20, seed=2)]
-    caught = np.mean([fitted.test.unlikeness(site) > tests.LIMIT for site in strangers])
+    unseen_sites = [site for family in range(50, 60) for site in _sites(family, 20, seed=2)]
+    caught = np.mean([fitted.test.unlikeness(site) > tests.LIMIT for site in unseen_sites])
     assert caught > 0.8
     assert 0.8 < fitted.caught <= 1
 
