@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import click
 
 from wg_core import cli
-from wg_core.errors import PeerError
+from wg_core.errors import PeerError, WgError
 from wg_core.options import DELTA, Price
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import absence, reasons, schedule
@@ -177,7 +177,10 @@ def _expected(home: ServerHome, campaign: Campaign, *, least_points: float = 2.0
     from wg_server.generator.weights.head_generation import load_generator  # torch is slow
 
     others, epsilon = len(campaign.tasks) - 1, float(campaign.epsilon)
-    priors = load_generator(versions.read(home, campaign.generator).heads).parts.priors
+    try:
+        priors = load_generator(versions.read(home, campaign.generator).heads).parts.priors
+    except WgError:
+        return  # the campaign is queued, and says what is wrong
     points = expected_points(priors, others, epsilon, float(campaign.delta)) if others else 0.0
     worth = f"about {points:.0f} points" if points >= least_points else "nothing"
     cli.note(

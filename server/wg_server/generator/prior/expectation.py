@@ -61,4 +61,4 @@ def expected_points(
     Arguments as of ``known_share``.
     """
     share = known_share(priors, sites, epsilon, delta, classes=classes, records=records)
-    return 100 * (CEILING - 1 / classes) * share**POWER
+    return 100 * (CEILING - 1 / classes) * float(share**POWER)
