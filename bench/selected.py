@@ -15,6 +15,7 @@ from wg_client.fitting.standardised import family_view
 from wg_client.methods import names, operator_families
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_client.methods.operator_families import OfferedFamily
+from wg_client.methods.package import plant_networks
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common.catalogue import FAMILIES, POSTERIOR
 from wg_common.inference.family_head import Layout
@@ -111,7 +112,7 @@ def family_at(
     family: OfferedFamily, encoder: Encoder, trunk: Trunk, network: PlantNetwork | None
 ) -> Candidate:
     """A family that a plant takes: its head, and its networks if they are to stand beside it."""
-    heads = [] if network is None else network.heads()
+    heads = () if network is None else network.heads
     view, head = family_view(
         family.head, family.local, family.layout, trunk, encoder.dimension, heads
     )
@@ -124,10 +125,7 @@ def network_of(family: OfferedFamily, encoder: Encoder, own: Records) -> PlantNe
         return None
     wanted = modality(encoder.modality).family_networks
     several = family_network.unpacked(family.networks, wanted, len(family.head.bias))
-    found = tuple(each.at(own, encoder.settings) for each in several)
-    tensors = family_network.trunk_tensors(found)
-    module = family_network.TrunkBeside(wanted, tensors, encoder.settings)
-    return PlantNetwork(found, module, module.features(own))
+    return plant_networks(several, own, encoder.settings)
 
 
 def selected_heads(outcome: Outcome) -> dict[str, LinearHead]:

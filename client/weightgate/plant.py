@@ -128,7 +128,7 @@ class Plant:
         for data in self.read(X):
             inputs = predict.encode_records(self.home, manifest, data)
             rows = predict.predict(self.home, manifest, name, inputs, data.names)
-            predictions += judge.judge(rows, data.records, inputs, manifest.whole_networks)
+            predictions += judge.judge(rows, inputs)
         return predictions
 
     def chosen(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:

@@ -29,7 +29,6 @@ def test_it_says_what_each_architecture_takes() -> None:
         "lite0-head": "images",
         "window-head": "windows",
         "text-head": "texts",
-        "cnn-m": "images",
         "spectrum-lines": "windows",
     }
 
@@ -37,9 +36,9 @@ def test_it_says_what_each_architecture_takes() -> None:
 def test_every_modality_has_a_head_and_every_network_a_module() -> None:
     for modality in MODALITIES.values():
         head = catalogue.known(modality.head)
-        assert (head.whole, head.modality) == (False, modality.name)
-    for name, spec in catalogue.NETWORKS.items():
-        assert name == spec.name and spec.whole and spec.modality in MODALITIES
+        assert (head.is_network, head.modality) == (False, modality.name)
+    for name, spec in (catalogue.NETWORKS | catalogue.BESIDE).items():
+        assert name == spec.name and spec.is_network and spec.modality in MODALITIES
         assert network.kind(name).features > 0
 
 

@@ -47,7 +47,7 @@ def novelty(
             problems += bad
             if not len(part):
                 continue
-            for name, share in zip(part.names, judge.likeness(part.records), strict=True):
+            for name, share in zip(part.names, judge.likeness_of(part.records), strict=True):
                 likeness = None if share != share else float(share)
                 rows.append({"name": name, "likeness": likeness, "new": judge.is_new(likeness)})
             if heat_maps is not None:

@@ -107,9 +107,7 @@ class Predictions:
                     rows = predicting.predict(
                         self._home, self._manifest, self._name, encoded, part.names
                     )
-                    path_result.rows += self._judge.judge(
-                        rows, part.records, encoded, self._manifest.whole_networks
-                    )
+                    path_result.rows += self._judge.judge(rows, encoded)
                     if self._beside is not None:
                         self._beside.see(part, encoded, rows)
                     if self._heat_maps is not None:

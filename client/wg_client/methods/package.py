@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from wg_client.data.recipient import Progress, Recipient
-from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
+import numpy as np
+
+from wg_client.data.recipient import Recipient
+from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk
 from wg_client.fitting.linear_head import head_from_tensors
-from wg_client.fitting.standardised import family_view
-from wg_client.methods import operator_families
+from wg_client.fitting.standardised import HeadBeside, family_view
+from wg_client.methods import network_choice, operator_families
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_client.methods.operator_families import OfferedFamily
-from wg_common import catalogue, streams
-from wg_common.catalogue import BASE, POSTERIOR
+from wg_common import catalogue
+from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.family_head import Layout
 from wg_common.inference.posterior import Posterior
 from wg_common.modalities.registry import modality
-from wg_common.streams import Stream
 from wg_common.weights_package import WeightsManifest
 from wg_core.errors import DecodeError
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_client.fitting.network_tuning import NetworkTuner
+    from wg_common.nets.encoder.trunk import Records
     from wg_common.nets.family_network import FamilyNetwork
-
-View = Callable[[Tensors], Trunk]
-"""A network's tensors -> its trunk, seen through the plant's records."""
 
 
 def read_package(
-    plant: Recipient,
-    manifest: WeightsManifest,
-    tensors: Mapping[str, Tensors],
-    progress: Progress | None = None,
+    plant: Recipient, manifest: WeightsManifest, tensors: Mapping[str, Tensors]
 ) -> tuple[LabelledRecords, Package]:
     """See a verified package through the plant's records.
 
@@ -42,16 +37,33 @@ def read_package(
         plant: The plant.
         manifest: The package's manifest, of an architecture that is known here.
         tensors: By candidate and name.
-        progress: Told of the fine-tuning of whole networks.
 
     Raises:
-        DecodeError: A candidate's tensors are not those of the architecture, or the base of a whole
-            network is missing.
+        DecodeError: A candidate's tensors are not those of the architecture.
         ConfigError: The architecture cannot stand on this encoder, or its package is missing.
     """
     encoder = _encoder(plant)
-    kind = _NetworkReader if catalogue.known(manifest.architecture).whole else _HeadReader
-    reader = kind(plant, manifest, encoder, progress)
+    records = LabelledRecords(
+        all_labels=plant.data.labels,
+        classes=len(manifest.labels),
+        public=encoder,
+        units=plant.data.units,
+        learners=modality(plant.data.modality).learners,
+    )
+    read = _networks if catalogue.known(manifest.architecture).is_network else _heads
+    return records, read(plant, manifest, tensors, records)
+
+
+def _heads(
+    plant: Recipient,
+    manifest: WeightsManifest,
+    tensors: Mapping[str, Tensors],
+    records: LabelledRecords,
+) -> Package:
+    """What a package of heads comes to, on the encoder's features or on all that the plant has."""
+    from wg_common.nets import tensor_set
+
+    encoder = records.public
     candidates: list[Candidate] = []
     posterior: Posterior | None = None
     families: list[OfferedFamily] = []
@@ -65,131 +77,117 @@ def read_package(
                 arguments = classes, _layout(plant), plant.features
                 families.append(operator_families.read(name, source, values, *arguments))
             else:
-                candidates.append(reader.read(name, source, values))
+                columns = plant.features.dimension
+                tensor_set.check_tensors(manifest.architecture, values, classes, columns)
+                # A head on the encoder ignores features that are not released.
+                head = head_from_tensors(values).padded(encoder.features.shape[1])
+                candidates.append(Candidate(name, source, encoder, head))
         except DecodeError as error:
             raise DecodeError(f"candidate {name}: {error}") from error
     family = operator_families.chosen(families, plant.data.labels, classes)
+    network = None
     if family is not None:
-        candidates.insert(0, reader.of_family(family))
-    records = LabelledRecords(
-        all_labels=plant.data.labels,
-        classes=len(manifest.labels),
-        public=reader.public(candidates),
-        units=plant.data.units,
-        tuner=reader.tuner,
-        learners=modality(plant.data.modality).learners,
+        network = _family_networks(plant, family)
+        candidates.insert(0, _of_family(plant, family, encoder, network))
+    return Package(
+        candidates=candidates,
+        posterior=posterior,
+        own_release=bool(manifest.own_release),
+        others_released=bool(manifest.pool_releases),
+        network=network,
     )
-    return records, reader.package(candidates, posterior)
 
 
-class _HeadReader:
-    """Reads candidates that are heads on the encoder's features, or on all that the plant has."""
-
-    tuner = None
-
-    def __init__(
-        self, plant: Recipient, manifest: WeightsManifest, encoder: Trunk, _: Progress | None
-    ) -> None:
-        self._plant, self._manifest, self._encoder = plant, manifest, encoder
-        self._layout = _layout(plant)
-        self._network: PlantNetwork | None = None
-
-    def public(self, _: Sequence[Candidate]) -> Trunk:
-        """What local-only stands on: the encoder."""
-        return self._encoder
-
-    def package(self, candidates: Sequence[Candidate], posterior: Posterior | None) -> Package:
-        """What the candidates come to."""
-        return Package(
-            candidates=candidates,
-            posterior=posterior,
-            own_release=bool(self._manifest.own_release),
-            others_released=bool(self._manifest.pool_releases),
-            network=self._network,
-        )
-
-    def read(self, name: str, source: str, values: Tensors) -> Candidate:
-        """A candidate on its trunk; ``DecodeError`` if its tensors are not the architecture's."""
-        from wg_common.nets import tensor_set
-
-        columns, classes = self._plant.features.dimension, len(self._manifest.labels)
-        tensor_set.check_tensors(self._manifest.architecture, values, classes, columns)
-        return _candidate(name, source, values, self._encoder)
-
-    def of_family(self, family: OfferedFamily) -> Candidate:
-        """A head of one of the operator's families, and the networks that came with it."""
-        from wg_common.nets import family_network
-
-        architectures = modality(self._plant.data.modality).family_networks
-        rows = len(family.head.bias)
-        try:
-            networks = family_network.unpacked(family.networks, architectures, rows)
-        except DecodeError as error:
-            raise DecodeError(f"candidate {family.name}: {error}") from error
-        self._network = _network(self._plant, networks) if networks else None
-        heads = self._network.heads() if self._network else []
-        features, layout = self._plant.features, family.layout
-        trunk, head = family_view(
-            family.head, features.local, layout, self._encoder, features.dimension, heads
-        )
-        return Candidate(family.name, family.source, trunk, head, family.unlikeness)
+def _of_family(
+    plant: Recipient, family: OfferedFamily, encoder: Trunk, network: PlantNetwork | None
+) -> Candidate:
+    """A head of one of the operator's families, with the networks that came with it."""
+    heads = () if network is None else network.heads
+    features = plant.features
+    trunk, head = family_view(
+        family.head, features.local, family.layout, encoder, features.dimension, heads
+    )
+    return Candidate(family.name, family.source, trunk, head, family.unlikeness)
 
 
-class _NetworkReader:
-    """Reads candidates that are whole networks, each a trunk of its own."""
-
-    def __init__(
-        self, plant: Recipient, manifest: WeightsManifest, encoder: Trunk, progress: Progress | None
-    ) -> None:
-        self._dimension, self._manifest, self._encoder = plant.features.dimension, manifest, encoder
-        self._view, self.tuner = _whole(manifest.architecture, plant, progress)
-
-    def public(self, candidates: Sequence[Candidate]) -> Trunk:
-        """What local-only stands on: the public base, which comes with the package."""
-        for candidate in candidates:
-            if candidate.source == BASE:
-                return candidate.trunk
-        raise DecodeError(
-            f"package {self._manifest.package_id[:16]}: no candidate of source {BASE!r}, which"
-            " local-only starts from"
-        )
-
-    def package(self, candidates: Sequence[Candidate], _: Posterior | None) -> Package:
-        """What the candidates come to; a posterior is of the encoder's features, and of no use."""
-        return Package(
-            candidates=candidates,
-            own_release=bool(self._manifest.own_release),
-            others_released=bool(self._manifest.pool_releases),
-            stated=True,  # what a server makes whole networks for
-            encoder=self._encoder,
-        )
-
-    def of_family(self, family: OfferedFamily) -> Candidate:
-        """Heads of families stand on the encoder."""
-        raise DecodeError(f"candidate {family.name}: {family.source} in a package of networks")
-
-    def read(self, name: str, source: str, values: Tensors) -> Candidate:
-        """A candidate on its trunk; ``DecodeError`` if its tensors are not the architecture's."""
-        from wg_common.nets import tensor_set
-
-        architecture, classes = self._manifest.architecture, len(self._manifest.labels)
-        tensor_set.check_tensors(architecture, values, classes, self._dimension)
-        return _candidate(name, source, values, self._view(values))
-
-
-def _network(plant: Recipient, networks: Sequence[FamilyNetwork]) -> PlantNetwork:
-    """The networks of the plant's family, seen through the plant's records."""
+def _family_networks(plant: Recipient, family: OfferedFamily) -> PlantNetwork | None:
+    """The networks that came with a family's head; None: none came."""
+    from wg_common.nets import family_network
     from wg_common.nets.encoder import package as encoders
+
+    architectures = modality(plant.data.modality).family_networks
+    rows = len(family.head.bias)
+    try:
+        networks = family_network.unpacked(family.networks, architectures, rows)
+    except DecodeError as error:
+        raise DecodeError(f"candidate {family.name}: {error}") from error
+    settings = encoders.unpack(plant.encoder_package).metadata
+    return plant_networks(networks, plant.data.records, settings) if networks else None
+
+
+def plant_networks(
+    networks: Sequence[FamilyNetwork], records: Records, settings: Mapping[str, str]
+) -> PlantNetwork:
+    """The networks of a family, standardised by a plant's records.
+
+    Args:
+        records: All of the plant's.
+        settings: Of the encoder's trunk.
+    """
     from wg_common.nets.family_network import TrunkBeside, trunk_tensors
 
-    settings = encoders.unpack(plant.encoder_package).metadata
-    plant_networks = tuple(network.at(plant.data.records, settings) for network in networks)
-    module = TrunkBeside(
-        [network.architecture for network in plant_networks],
-        trunk_tensors(plant_networks),
-        settings,
+    standardised = [network.at(records, settings) for network in networks]
+    architectures = tuple(network.architecture for network in standardised)
+    tensors = trunk_tensors(standardised)
+    module = TrunkBeside(architectures, tensors, settings)
+    features = module.features(records)
+    parts = np.split(features, np.cumsum(module.widths)[:-1], axis=1)
+    heads = tuple(
+        HeadBeside(network.head, part) for network, part in zip(standardised, parts, strict=True)
     )
-    return PlantNetwork(plant_networks, module, module.features(plant.data.records))
+    return PlantNetwork(architectures, tensors, module, features, heads)
+
+
+def _networks(
+    plant: Recipient,
+    manifest: WeightsManifest,
+    tensors: Mapping[str, Tensors],
+    records: LabelledRecords,
+) -> Package:
+    """What a package of networks comes to: the one that the plant takes, beside the encoder."""
+    from wg_common.nets import network, tensor_set
+
+    architecture, classes = manifest.architecture, len(manifest.labels)
+    batch = network.prepared(architecture, plant.data.records)
+    networks = []
+    for candidate in manifest.candidates:
+        values = tensors[candidate.name]
+        try:
+            if candidate.source == POSTERIOR or candidate.source in catalogue.FAMILIES:
+                raise DecodeError(f"of source {candidate.source!r}, which is no network's")
+            tensor_set.check_tensors(architecture, values, classes, plant.features.dimension)
+        except DecodeError as error:
+            raise DecodeError(f"candidate {candidate.name}: {error}") from error
+        features = network.features(network.load_trunk(architecture, values), batch)
+        trunk = Trunk(features.astype(np.float64))
+        networks.append(
+            Candidate(candidate.name, candidate.source, trunk, head_from_tensors(values))
+        )
+    number, chosen = network_choice.choose(networks, records, records.public)
+    values = network.trunk_only(tensors[chosen.name])
+    plant_network = PlantNetwork(
+        (architecture,),
+        {f"{architecture}.{name}": value for name, value in values.items()},
+        network.RecordTrunk(architecture, values),
+        networks[number].trunk.features.astype(np.float32),
+    )
+    return Package(
+        candidates=[chosen],
+        own_release=bool(manifest.own_release),
+        others_released=bool(manifest.pool_releases),
+        stated=True,  # what a server makes networks for
+        network=plant_network,
+    )
 
 
 def _encoder(plant: Recipient) -> Trunk:
@@ -204,30 +202,3 @@ def _layout(plant: Recipient) -> Layout:
 
     blocks = encoders.unpack(plant.encoder_package).local_blocks
     return Layout(plant.features.scaled, blocks)
-
-
-def _whole(
-    architecture: str, plant: Recipient, progress: Progress | None
-) -> tuple[View, NetworkTuner]:
-    from wg_client.fitting.network_tuning import NetworkTuner
-    from wg_common.nets import network
-
-    batch = network.prepared(architecture, plant.data.records)
-    tuner = NetworkTuner(
-        architecture=architecture,
-        inputs=batch,
-        labels=plant.data.labels,
-        seed=streams.key(Stream.FINE_TUNING)[0],
-        progress=progress,
-    )
-
-    def view(values: Tensors) -> Trunk:
-        return network_trunk(architecture, values, batch)
-
-    return view, tuner
-
-
-def _candidate(name: str, source: str, tensors: Tensors, trunk: Trunk) -> Candidate:
-    """A candidate on its trunk; a head on the encoder ignores features that are not released."""
-    head = head_from_tensors(tensors).padded(trunk.features.shape[1])
-    return Candidate(name, source, trunk, head)

@@ -106,22 +106,14 @@ class Judge:
             encoder=encoder,
         )
 
-    def judge(
-        self,
-        predictions: Sequence[Prediction],
-        records: Sequence[Record],
-        inputs: Inputs,
-        whole_network: bool,
-    ) -> list[Prediction]:
+    def judge(self, predictions: Sequence[Prediction], inputs: Inputs) -> list[Prediction]:
         """Predictions with what they are worth.
 
         Args:
             predictions: Of records, from ``predict``.
-            inputs: What the model saw of them: local features, or something else if it is a whole
-                network.
-            whole_network: Whether it is.
+            inputs: What the model saw of them.
         """
-        likeness = self.likeness(records, None if whole_network else inputs)
+        likeness = self.likeness(inputs)
         judged = []
         for prediction, like in zip(predictions, likeness, strict=True):
             share = None if np.isnan(like) else float(like)
@@ -136,15 +128,17 @@ class Judge:
         defect = float(np.array(prediction.probabilities)[~self.good].sum())
         return REJECT if defect >= self.threshold else PASS
 
-    def likeness(
-        self, records: Sequence[Record], features: Inputs | None = None
-    ) -> NDArray[np.float32]:
+    def likeness(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Likeness of records to the plant's own by what models see, ``[n]``; NaN: not known."""
+        if self.novelty is None:
+            return np.full(len(inputs), np.nan, np.float32)
+        return self.novelty.likeness(inputs)
+
+    def likeness_of(self, records: Sequence[Record]) -> NDArray[np.float32]:
         """Likeness of records to the plant's own, ``[n]``; NaN where it is not known."""
-        if self.novelty is None or self.encoder is None:
+        if self.encoder is None:
             return np.full(len(records), np.nan, np.float32)
-        if features is None:
-            features = Sight(architecture="", encoder=self.encoder).inputs(records)
-        return self.novelty.likeness(features)
+        return self.likeness(Sight(encoder=self.encoder).inputs(records))
 
     def is_new(self, likeness: float | None) -> bool:
         """Whether a record of this likeness is called new."""

@@ -1,8 +1,4 @@
-"""What models see of records: features of the encoder, or the records themselves.
-
-Heads share the encoder's features; those of a network of the plant's family may stand behind them.
-Whole networks see the records.
-"""
+"""What models see of records: features of the encoder, and of networks that came beside it."""
 
 from __future__ import annotations
 
@@ -15,48 +11,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.recipient import Recipient
-from wg_client.fitting.backbone import Trunk, network_trunk
+from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats
-from wg_common import catalogue
 from wg_common.modalities.base import Record
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.methods.base import PlantNetwork
     from wg_common.nets.encoder.module import Encoder
     from wg_common.nets.family_network import TrunkBeside
+    from wg_common.nets.network import RecordTrunk
 
 Inputs = NDArray[Any]
 """What models see: local features, float64 ``[n, D]``, with those of a network beside the encoder
-behind them if there is one, or records from ``network.prepared``."""
+behind them if there is one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Sight:
-    """How models of one architecture see records.
+    """How the models of one package see records.
 
     Attributes:
-        architecture: Name in the catalogue.
-        encoder: What heads stand on; None for whole networks.
+        encoder: What heads stand on.
         network: What they stand on beside it; None: on nothing else.
     """
 
-    architecture: str
-    encoder: Encoder | None = None
-    network: TrunkBeside | None = None
+    encoder: Encoder
+    network: TrunkBeside | RecordTrunk | None = None
 
     @classmethod
-    def of_plant(
-        cls, plant: Recipient, architecture: str, network: PlantNetwork | None = None
-    ) -> Sight:
-        """With the encoder that a plant holds, if one is needed.
+    def of_plant(cls, plant: Recipient, network: PlantNetwork | None = None) -> Sight:
+        """With the encoder that a plant holds.
 
         Args:
             network: What came with the package beside it.
         """
-        if catalogue.known(architecture).whole:
-            return cls(architecture=architecture)
         return cls(
-            architecture=architecture,
             encoder=plant.load_encoder(),
             network=None if network is None else network.module,
         )
@@ -70,20 +59,11 @@ class Sight:
         record_iterator = iter(records)
         parts: list[Inputs] = []
         while (chunk := list(islice(record_iterator, batch))) or not parts:
-            parts.append(self._inputs(chunk))
+            parts.append(self._joined(self.encoder.encode_batched(chunk), chunk))
         return np.concatenate(parts)
-
-    def _inputs(self, records: Sequence[Record]) -> Inputs:
-        from wg_common.nets import network
-
-        if self.encoder is None:
-            return network.prepared(self.architecture, records)
-        return self._joined(self.encoder.encode_batched(records), records)
 
     def alone(self, record: Record) -> Inputs:
         """What models see of one record that comes by itself, and waits for no batch."""
-        if self.encoder is None:
-            return self.inputs([record])
         return self._joined(self.encoder.encode_local([record]), [record])
 
     def _joined(self, local: NDArray[np.float32], records: Sequence[Record]) -> Inputs:
@@ -94,6 +74,4 @@ class Sight:
 
     def features(self, trunk: Trunk, inputs: Inputs) -> Floats:
         """Features ``[n, d]`` on a trunk, as learners see them, of ``inputs``."""
-        if trunk.tensors:
-            return network_trunk(self.architecture, trunk.tensors, inputs).features
         return trunk.inward(inputs)

@@ -194,7 +194,7 @@ def _seen(
 ) -> _Seen:
     encoder = plants.pinned_encoder(home, plant.encoder)
     network = None if used is None else predict.load_network(home, used[0], encoder)
-    sight = Sight(architecture="", encoder=encoder, network=network)
+    sight = Sight(encoder=encoder, network=network)
     dimension, done = plant.features.dimension, 0
     names: list[str] = []
     problems: list[Problem] = []
@@ -210,7 +210,7 @@ def _seen(
                 released.append(local[:, :dimension].astype(np.float32))
                 likeness.append(plant_novelty.likeness(local).astype(np.float64))
                 if used is not None:
-                    chances.append(_chances(home, used, part, local))
+                    chances.append(_chances(home, used, part.names, local))
             if progress is not None:
                 progress(done)
     return _Seen(
@@ -223,12 +223,11 @@ def _seen(
 
 
 def _chances(
-    home: ClientHome, used: tuple[ModelsManifest, str], part: SiteData, local: Inputs
+    home: ClientHome, used: tuple[ModelsManifest, str], names: Sequence[str], inputs: Inputs
 ) -> NDArray[np.float64]:
     """Probabilities of the model in use, ``[n, K]``."""
     manifest, name = used
-    inputs = predict.encode_records(home, manifest, part) if manifest.whole_networks else local
-    rows = predict.predict(home, manifest, name, inputs, part.names)
+    rows = predict.predict(home, manifest, name, inputs, names)
     return np.array([row.probabilities for row in rows])
 
 

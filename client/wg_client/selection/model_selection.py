@@ -45,8 +45,6 @@ class Outcome:
         reason: For the plant engineer.
         records: The records.
         selected: Out-of-fold predictions of the rule; None if nothing was held out.
-        encoder_alone: For whole networks: out-of-fold accuracy of the best head that local labels
-            alone give on the encoder, for information; such a head needs the encoder to run.
     """
 
     models: Mapping[str, Model]
@@ -56,7 +54,6 @@ class Outcome:
     reason: Text
     records: LabelledRecords
     selected: OutOfFold | None = None
-    encoder_alone: float | None = None
 
     @property
     def veto(self) -> Finding | None:
@@ -135,8 +132,6 @@ def select_model(
     passed = {name: comparison for name, comparison in comparisons.items() if name not in blocked}
     margins = {name: comparison.asked for name, comparison in comparisons.items()}
     kept_name, by_rule = _best(passed, margins)
-    alone = None if package.encoder is None else records.fit_local(package.encoder)
-    alone_judged = None if alone is None else alone.out_of_fold
     blocked -= {f.model for f in findings if f.blocks and f.code == checks.GAIN}
     return Outcome(
         models=models,
@@ -150,7 +145,6 @@ def select_model(
         )
         if by_rule
         else models[kept_name].fitted.out_of_fold,
-        encoder_alone=None if alone_judged is None else float(_right(alone_judged).mean()),
     )
 
 

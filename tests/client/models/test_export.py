@@ -70,7 +70,7 @@ def test_a_network_beside_the_encoder_is_in_the_file(
     records = list(images.transpose(0, 2, 3, 1))
     encoder = load_encoder(plant.home.encoder.read_bytes())
     network = predict.load_network(plant.home, manifest, encoder)
-    seen = Sight(architecture="lite0-head", encoder=encoder, network=network)
+    seen = Sight(encoder=encoder, network=network)
     for name in (GENERATED, LOCAL):
         out = tmp_path / f"{name}.onnx"
         export_model(plant.home, manifest, name, "onnx", out)
@@ -86,7 +86,7 @@ def test_safetensors_and_torch_hold_the_whole_network(plant: TestPlant, tmp_path
     manifest, name = adoption.in_use(plant.home)
     encoder = load_encoder(plant.home.encoder.read_bytes())
     tensors = store.load_tensors(plant.home, manifest, name)
-    model = build_model(manifest.architecture, encoder, tensors, LABELS)
+    model = build_model("lite0-head", encoder, tensors, LABELS)
     images = torch.from_numpy(_images(2))
     with torch.inference_mode():
         expected = model(images)

@@ -1,6 +1,6 @@
 """Some of the plant's records, which checks change and show to a model again.
 
-A changed record goes the way of a new one: through the encoder, or through a network's own trunk.
+A changed record goes the way of a new one: through the encoder, and a network beside it.
 What has been seen once is kept, since all models of a package stand on few trunks.
 """
 
@@ -35,7 +35,7 @@ class Probe:
         labels: Names of the classes.
         modality: Name of their kind.
         sight: How models see records.
-        weight_bytes: Size of the encoder that heads stand on, bytes; 0 for whole networks.
+        weight_bytes: Size of the encoder that heads stand on, bytes.
     """
 
     records: Sequence[Record]
@@ -142,7 +142,7 @@ def _of(entries: Sequence[tuple[K, V]], key: K) -> V | None:
 
 
 def of_plant(
-    plant: Recipient, architecture: str, max_records: int, network: PlantNetwork | None = None
+    plant: Recipient, max_records: int, network: PlantNetwork | None = None
 ) -> Probe | None:
     """A probe of at most ``max_records`` records, of all classes alike; None without any record.
 
@@ -153,18 +153,17 @@ def of_plant(
     rows = spread_rows(labels, max_records)
     if not len(rows):
         return None
-    sight = Sight.of_plant(plant, architecture, network)
     probe = Probe(
         records=[plant.data.records[int(row)] for row in rows],
         rows=rows,
         labels=plant.data.label_names,
         modality=plant.data.modality,
-        sight=sight,
-        weight_bytes=0 if sight.encoder is None else len(plant.encoder_package),
+        sight=Sight.of_plant(plant, network),
+        weight_bytes=len(plant.encoder_package),
     )
-    if sight.encoder is not None:  # unchanged records were encoded when they were frozen
-        feature_blocks = [plant.features.local, *([] if network is None else [network.features])]
-        probe._inputs[""] = np.hstack([block[rows] for block in feature_blocks]).astype(np.float64)
+    # Unchanged records were encoded when they were frozen.
+    feature_blocks = [plant.features.local, *([] if network is None else [network.features])]
+    probe._inputs[""] = np.hstack([block[rows] for block in feature_blocks]).astype(np.float64)
     return probe
 
 
