@@ -54,5 +54,5 @@ def test_what_is_not_in_it_is_refused(name: str) -> None:
 
 
 def test_a_head_is_not_a_whole_network() -> None:
-    with pytest.raises(ConfigError, match="lite0-head: is not a whole network"):
+    with pytest.raises(ConfigError, match="lite0-head: is no network"):
         network.kind("lite0-head")

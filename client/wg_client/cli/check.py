@@ -86,7 +86,7 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
     yield from (*_public_lines(overview), *_cost_lines(leaves.unit, cost))
     yield text(
         "learning here, when weights arrive: about {seconds:.0f} s of processor time and"
-        " {megabytes:.0f} MB of memory; training of a whole network comes on top",
+        " {megabytes:.0f} MB of memory",
         seconds=overview.learning.seconds,
         megabytes=overview.learning.megabytes,
     )

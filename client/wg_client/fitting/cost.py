@@ -4,8 +4,6 @@ Nearly all time goes into products of matrices: a Gram matrix for the scaling of
 the discriminants of each fold, and the Newton steps of logistic regressions around delivered heads.
 Their number is known from the records, classes and folds; how fast this machine multiplies is
 measured on a small product. Fits of 200 to 16,000 records took 1.1 to 1.2 times what is said here.
-
-Not counted: training of whole networks, which shows its progress.
 """
 
 import time

@@ -59,7 +59,7 @@ class _Checked(Sequence[Record]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a module of whole networks offers as its ``NETWORK``.
+    """What a module of networks offers as its ``NETWORK``.
 
     Attributes:
         trunk: From a width and a number of features to a module; it takes a batch as float32.
@@ -79,7 +79,7 @@ class Kind:
 
 
 def kind(architecture: str) -> Kind:
-    """What the module of a whole network offers.
+    """What the module of a network offers.
 
     Raises:
         ConfigError: No such architecture, or it is a head on the encoder.
@@ -87,7 +87,7 @@ def kind(architecture: str) -> Kind:
     module = catalogue.network(architecture).module
     network_kind = getattr(importlib.import_module(module), "NETWORK", None) if module else None
     if not isinstance(network_kind, Kind):
-        raise ConfigError(f"architecture {architecture}: is not a whole network")
+        raise ConfigError(f"architecture {architecture}: is no network")
     return network_kind
 
 
