@@ -148,10 +148,10 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
     (best,) = (model for model in manifest.models if model.name == manifest.kept)
     assert manifest.kept != LOCAL and best.origin == "sheet-mean"
     assert {model.name for model in manifest.models} == {LOCAL, GENERATED, GENERATED_FINETUNED}
-    windows = list(workshop.windows(machine, 60)[0].flatten(0, 1)[:, None].numpy())
+    new_windows = list(workshop.windows(machine, 60)[0].flatten(0, 1)[:, None].numpy())
     encoder = load_encoder(plant.home.encoder.read_bytes())
     network_trunk = predict.load_network(plant.home, manifest, encoder)
-    inputs = Sight(encoder=encoder, network=network_trunk).inputs(windows)
+    inputs = Sight(encoder=encoder, network=network_trunk).inputs(new_windows)
     labels = np.repeat(np.arange(len(LABELS)), 60)
     right = {
         name: (predict.logits(plant.home, manifest, name, inputs).argmax(axis=1) == labels).mean()
@@ -191,7 +191,7 @@ def _trained(windows: torch.Tensor) -> Tensors:
             model["head"](model["trunk"](inputs[rows])), labels[rows]
         )
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return {name: value.numpy().copy() for name, value in model.state_dict().items()}
 
