@@ -3,7 +3,7 @@
 The mixed model says how much of a class's deviation some sites with known noise would tell: its
 posterior variance needs no record. What that is worth in right answers depends on how far apart the
 classes are, which nobody knows before; ``CEILING`` and ``POWER`` are those of six development sets
-(``python -m bench.more_plants``), on which single sets lie some thirteen points away.
+(``python -m bench.more_plants --home HOME``), on which single sets lie some ten points away.
 
 A plant's own release adds nothing to its own weights, and where it has twenty labels of each
 class those of others add less than two points at 97 of 100.
