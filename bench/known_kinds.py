@@ -2,40 +2,40 @@
 
 Run with ``python -m bench.known_kinds --home HOME --datasets SETS``. The operator has records of a
 kind; a plant of that kind has twenty records a class of its own, of which some are labelled, under
-the operator's camera or under a strong one that nobody has seen; or behind sensors. It releases
-alone. ``--home`` is a home of images or of windows whose zoo has the training part of data sets, as
-``bench.family_sets --out DIR`` cuts them; ``--datasets`` is that folder, and plants are cut from
+the operator's camera or under a strong one that nobody has seen; or behind sensors. Nobody releases
+anything. ``--home`` is a home of images or of windows whose zoo has the training part of data sets,
+as ``bench.family_sets --out DIR`` cuts them; ``--datasets`` is that folder, and plants are cut from
 the other part.
 
 Judged: local-only; what comes, and what the plant's model selection keeps, with the family's
-network beside the encoder and without it; and how often the family is found. A plant without
-labels whose family is not found has no model, and counts as chance. Where there is no label, what
-comes is also standardised by the records of another plant of the kind: a wrong condition.
+network beside the encoder and without it; how often the right family is taken, and how often the
+plant's records refuse it. A plant without labels that takes no family has no model, and counts as
+chance. Where there is no label, what comes is also standardised by the records of another plant of
+the kind: a wrong condition. Under *false names* the plant's classes have the names of another kind:
+of its family, another one of the operator's, or of a set that the operator has not.
 """
 
 import argparse
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from bench import installed, plants
+from bench import installed, plants, window_plants
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
-from bench.selected import family_at, inputs_for, network_of, plant_trunk, right, selected
+from bench.selected import family_at, network_of, offered, plant_trunk, right, selected
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
 from wg_client.methods.names import LOCAL
-from wg_common.catalogue import SAME_FAMILY
-from wg_common.inference.hostile_tensors import apart
+from wg_client.methods.operator_families import chosen
 from wg_common.modalities import cameras, sensors
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.modalities.windows import Windows
-from wg_common.nets import family_network
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
@@ -43,7 +43,8 @@ from wg_core.errors import NotAcceptedError
 from wg_server.generator.weights.head_generation import Generated, Generator, generate
 from wg_server.site.home import ServerHome
 
-FOUND = "found"
+FOUND = "right kind"
+REFUSED = "refused"
 DELIVERED, KEPT = "delivered", "kept"
 HEAD = ", head alone"
 WRONG = "delivered, by another plant's records"
@@ -60,17 +61,17 @@ class Cell:
 
     Attributes:
         name: Title in tables.
-        epsilon: Of every release.
         shots: Labels of a class at the plant.
         named: Whether the plant uses the zoo's class names.
         camera: Strength of the plant's own camera.
+        false_names: Whether the names are those of another kind.
     """
 
     name: str
-    epsilon: float
     shots: int
     named: bool = True
     camera: float = 0.0
+    false_names: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,25 +85,12 @@ class Cut:
 
 def cells(modality: str) -> Iterator[Cell]:
     """For plants of a modality."""
-    for where, epsilon, shots, named in (
-        ("new", 4.0, 0, True),
-        ("new", 4.0, 5, True),
-        ("new", 4.0, 20, True),
-        ("new", 1.0, 5, True),
-        ("new", 4.0, 5, False),
-        ("same", 4.0, 0, True),
-        ("same", 4.0, 5, True),
-        ("same", 4.0, 20, True),
-        ("same", 4.0, 5, False),
-    ):
-        hidden = "" if named else ", names hidden"
-        yield Cell(
-            name=f"{where} {PLACES[modality]} eps={epsilon:g} n={shots}{hidden}",
-            epsilon=epsilon,
-            shots=shots,
-            camera=1.0 if where == "new" else 0.0,
-            named=named,
-        )
+    for where, camera in (("new", 1.0), ("same", 0.0)):
+        place = f"{where} {PLACES[modality]}"
+        for shots in (0, 5, 20):
+            yield Cell(name=f"{place} n={shots}", shots=shots, camera=camera)
+        yield Cell(name=f"{place} n=5, names hidden", shots=5, camera=camera, named=False)
+        yield Cell(name=f"{place} n=0, false names", shots=0, camera=camera, false_names=True)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -122,11 +110,11 @@ def main(words: Sequence[str] | None = None) -> None:
     modality = encoders.read_modality(home.read_encoder())
     jobs = [
         (f"{made_by} {name} {seed} {cell.name}", options.home, options.datasets, name, seed, cell)
-        for name in owned(home)
+        for name in (plants.DATASETS if modality == Images.name else window_plants.FILES)
         if not options.sets or name in options.sets.split(",")
         for seed in range(options.seeds)
         for cell in cells(modality)
-        if options.cells in cell.name
+        if options.cells in cell.name and (cell.false_names or name in owned(home))
     ]
     found = done(Rows(options.results), _job, jobs, options.processes)
     write_table("\n".join(table(found)), options.table)
@@ -135,7 +123,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def owned(home: ServerHome) -> list[str]:
     """Data sets that the operator has heads of."""
     families = installed.heads(home).parts.operator_families
-    return [] if families is None else sorted(name.removesuffix("-0") for name in families.heads)
+    return [] if families is None else [name.removesuffix("-0") for name in families.families]
 
 
 def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
@@ -149,9 +137,13 @@ def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
     windows = encoder.modality == Windows.name
     of = cut_windows if windows else cut
     data = of(datasets, name, seed, cell)
-    if len(data.labels) > 1:  # else no class has enough records for a plant and for its tests
-        others = None if cell.shots else of(datasets, name, abs(seed - 1), cell).own[0]
-        row["scores"] = judge(generator, encoder, data, cell, seed, others)
+    if len(data.labels) < 2:  # no class has enough records for a plant and for its tests
+        return row
+    if cell.false_names:
+        row["scores"] = refused(generator, encoder, data, name)
+        return row
+    others = None if cell.shots else of(datasets, name, abs(seed - 1), cell).own[0]
+    row["scores"] = judge(generator, encoder, data, cell, name, others)
     return row
 
 
@@ -201,72 +193,88 @@ def cut_windows(root: Path, name: str, seed: int, cell: Cell) -> Cut:
     return replace(data, own=(seen, data.own[1]), test=(tests, data.test[1]))
 
 
+def refused(generator: Generator, encoder: Encoder, data: Cut, name: str) -> dict[str, float]:
+    """Whether a plant refuses each kind of the operator's that its class names falsely say."""
+    operator = generator.parts.operator_families
+    local = encoder.encode_local(data.own[0])
+    known = operator is not None and f"{name}-0" in operator.families
+    shares = []
+    for family, kind in ({} if operator is None else operator.families).items():
+        k = min(len(data.labels), len(kind.labels))
+        if family != f"{name}-0":
+            made = generate(generator, None, [], kind.labels[:k])
+            taken = chosen(offered(made, encoder, local, k), np.full(len(local), -1), k)
+            shares.append(float(taken is None or taken.refused))
+    return {f"{REFUSED}, {'other own kinds' if known else 'kinds unknown'}": float(np.mean(shares))}
+
+
 def judge(
     generator: Generator,
     encoder: Encoder,
     data: Cut,
     cell: Cell,
-    seed: int,
+    name: str,
     others: Records | None,
 ) -> dict[str, float]:
     """Accuracy of each model on new records of one plant.
 
     Args:
+        name: Of the data set.
         others: Records of the plant of another seed; None: they have no part.
     """
     k, (records, truth) = len(data.labels), data.own
     labels = _labelled(truth, cell.shots)
     local = encoder.encode_local(records).astype(np.float64)
-    drawn = np.random.default_rng((seed, 92))
-    released = plants.release(
-        encoder.id, local[:, : encoder.dimension], labels, data.labels, cell.epsilon, drawn
-    )
-    made = generate(generator, released, [], data.labels)
-    test = inputs_for(made, encoder, k, data.test[0], records), data.test[1]
-    scores = {FOUND: float(any(c.source == SAME_FAMILY for c in made.candidates))}
-    trunk = plant_trunk(encoder, local)
-    for ending, variant in (("", made), (HEAD, _without_network(made))):
-        if ending and network_of(made.candidates[0].tensors, encoder, k, records) is None:
-            scores |= {name + HEAD: scores[name] for name in (DELIVERED, KEPT)}
-            continue  # it is the same
-        family = family_at(encoder, local, trunk, k, records)
-        first = variant.candidates[0]
-        if first.source == SAME_FAMILY:
-            view, head = family(first.tensors)
-            head = view.outward(head)
-            scores[DELIVERED + ending] = right(head, test)
-        else:  # nothing but what other sites say, and there are none
-            scores[DELIVERED + ending] = 1 / k
-        if others is not None and first.source == SAME_FAMILY and variant is made:
+    made = generate(generator, None, [], data.labels)
+    families = offered(made, encoder, local, k)
+    family, trunk = chosen(families, labels, k), plant_trunk(encoder, local)
+    test = encoder.encode_batched(data.test[0]).astype(np.float64)
+    network = None if family is None else network_of(family, encoder, records)
+    scores = {REFUSED: float(family is None or family.refused)}
+    operator = generator.parts.operator_families
+    if operator is not None and family is not None:
+        kinds = [n for n, kind in operator.families.items() if len(kind.labels) >= k]
+        place = families.index(family)
+        scores[FOUND] = float(family.named or kinds[place] == f"{name}-0")
+    for ending, beside in (("", network), (HEAD, None)):
+        candidate = None if family is None else family_at(family, encoder, trunk, beside)
+        further = [] if beside is None else [beside.module.features(data.test[0])]
+        seen = np.hstack([test, *further]), data.test[1]
+        scores[DELIVERED + ending] = 1 / k
+        if candidate is not None and candidate.ordered:
+            scores[DELIVERED + ending] = right(candidate.trunk.outward(candidate.head), seen)
+        if others is not None and family is not None and not ending:
             scores[WRONG] = _misled(encoder, made, data, others)
         try:
             outcome = selected(
-                variant,
+                made,
                 trunk,
                 labels,
                 encoder.dimension,
-                own=True,
+                own=False,
                 others=False,
                 learners=modality_of(encoder.modality).learners,
-                family=family,
+                family=candidate,
             )
-        except NotAcceptedError:  # no label, and nobody knows the plant's kind: it has no model
+        except NotAcceptedError:  # no label, and no kind that its records are like: no model
             scores[KEPT + ending] = 1 / k
             continue
-        scores[KEPT + ending] = right(outcome.models[outcome.kept].head, test)
+        scores[KEPT + ending] = right(outcome.models[outcome.kept].head, seen)
         if LOCAL in outcome.models:
-            scores[LOCAL] = right(outcome.models[LOCAL].head, test)
+            scores[LOCAL] = right(outcome.models[LOCAL].head, seen)
     return scores
 
 
 def _misled(encoder: Encoder, made: Generated, data: Cut, others: Records) -> float:
     """Accuracy of what comes, standardised by another plant's records."""
-    k = len(data.labels)
     local = encoder.encode_local(others).astype(np.float64)
-    family = family_at(encoder, local, plant_trunk(encoder, local), k, others)
-    view, head = family(made.candidates[0].tensors)
-    seen = inputs_for(made, encoder, k, data.test[0], others)
-    return right(view.outward(head), (seen, data.test[1]))
+    family = offered(made, encoder, local, len(data.labels))[0]
+    network = network_of(family, encoder, others)
+    candidate = family_at(family, encoder, plant_trunk(encoder, local), network)
+    parts = [encoder.encode_batched(data.test[0])]
+    parts += [] if network is None else [network.module.features(data.test[0])]
+    seen = np.hstack(parts).astype(np.float64), data.test[1]
+    return right(candidate.trunk.outward(candidate.head), seen)
 
 
 def _labelled(truth: NDArray[np.int64], shots: int) -> NDArray[np.int64]:
@@ -277,24 +285,10 @@ def _labelled(truth: NDArray[np.int64], shots: int) -> NDArray[np.int64]:
     return labels
 
 
-def _without_network(made: Generated) -> Generated:
-    """The same without the network that came with a family's head."""
-    return replace(
-        made,
-        candidates=tuple(
-            replace(each, tensors=_own(each.tensors)) if each.source == SAME_FAMILY else each
-            for each in made.candidates
-        ),
-    )
-
-
-def _own(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    return apart(tensors, family_network.PREFIX)[0]
-
-
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """Accuracy in each cell, and paired differences over data sets."""
     results = Results(rows)
+    refusals = (REFUSED, f"{REFUSED}, other own kinds", f"{REFUSED}, kinds unknown")
     models = (LOCAL, DELIVERED + HEAD, DELIVERED, KEPT + HEAD, KEPT)
     pairs = (
         (DELIVERED, DELIVERED + HEAD),
@@ -306,7 +300,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     for cell in results.cells:
         known = [
             f"{value:.3f}" if np.isfinite(value := results.accuracy(cell, m)[0]) else "-"
-            for m in (FOUND, *models)
+            for m in (FOUND, *refusals, *models)
         ]
         size = "{}, {}".format(*results.size(cell))
         differences = [
@@ -316,7 +310,14 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
             for pair in pairs
         ]
         found.append((cell, size, *known, *differences))
-    heads = ("plants", "number, sets", FOUND, *models, *(f"{a} minus {b}" for a, b in pairs))
+    heads = (
+        "plants",
+        "number, sets",
+        FOUND,
+        *refusals,
+        *models,
+        *(f"{a} minus {b}" for a, b in pairs),
+    )
     yield from markdown(heads, found)
 
 

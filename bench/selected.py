@@ -1,31 +1,34 @@
 """The plant's own code on what a server makes: model selection, and training on from a head."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from bench.plants import Floats, Ints
 from numpy.typing import NDArray
 
+from wg_client.data.recipient import Features
 from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.standardised import family_view
-from wg_client.methods import names
+from wg_client.methods import names, operator_families
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
+from wg_client.methods.operator_families import OfferedFamily
+from wg_client.methods.package import plant_networks
 from wg_client.selection.model_selection import Outcome, select_model
-from wg_common.catalogue import POSTERIOR, SAME_FAMILY
-from wg_common.inference import family_head
+from wg_common.catalogue import FAMILIES, POSTERIOR
 from wg_common.inference.family_head import Layout
-from wg_common.inference.hostile_tensors import apart
 from wg_common.inference.posterior import from_tensors
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
+from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_server.generator.weights.head_generation import Generated
+from wg_server.generator.weights.makers import GeneratedCandidate
 
 SELECTOR = "selector"
 THEN_LOCAL = ", then local"
@@ -49,7 +52,7 @@ def selected(
     groups: Ints | None = None,
     policy: AcceptanceConfig = AcceptanceConfig(),  # noqa: B008 - frozen
     learners: Sequence[str] = Images.learners,
-    family: Callable[[Mapping[str, NDArray[np.float32]]], tuple[Trunk, LinearHead]] | None = None,
+    family: Candidate | None = None,
 ) -> Outcome:
     """The plant's model selection, with the policy that plants start with.
 
@@ -60,12 +63,8 @@ def selected(
         groups: Of records ``[n]`` that belong together; None: each is alone.
         policy: The policy, if not the one that plants of images start with.
         learners: Kinds that local-only is chosen from.
-        family: What the plant makes of a head of its family (``family_at``); None: there is none.
+        family: The operator's family that the plant takes (``family_at``); None: none.
     """
-    candidates = []
-    for c in made.candidates:
-        if c.source == SAME_FAMILY and family is not None:
-            candidates.append(Candidate(c.name, c.source, *family(c.tensors)))
     posterior = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
     k = posterior["weighted"].shape[1] - 1
     return select_model(
@@ -77,7 +76,7 @@ def selected(
             learners=learners,
         ),
         Package(
-            candidates=candidates,
+            candidates=[] if family is None else [family],
             posterior=from_tensors(posterior, k, dimension),
             own_release=own,
             others_released=others,
@@ -86,51 +85,47 @@ def selected(
     )
 
 
-def family_at(
-    encoder: Encoder, local: Floats, trunk: Trunk, classes: int, records: Records
-) -> Callable[[Mapping[str, NDArray[np.float32]]], tuple[Trunk, LinearHead]]:
-    """The head of a family at a plant of so many classes with local features ``[n, D]``."""
+def offered(
+    made: Generated, encoder: Encoder, local: NDArray[np.floating], classes: int
+) -> list[OfferedFamily]:
+    """The operator's families that were offered, seen through local features ``[n, D]``."""
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    features = Features(
+        local=local.astype(np.float32),
+        dimension=encoder.dimension,
+        scaled=encoder.scaled_dimension,
+        clip_radius=CLIP_RADIUS,
+    )
+    return [
+        operator_families.read(c.name, c.source, tensors_of(c), classes, layout, features)
+        for c in made.candidates
+        if c.source in FAMILIES
+    ]
 
-    def seen(tensors: Mapping[str, NDArray[np.float32]]) -> tuple[Trunk, LinearHead]:
-        own, _ = apart(tensors, family_network.PREFIX)
-        head = family_head.from_tensors(own, classes, layout)
-        network = network_of(tensors, encoder, classes, records)
-        beside = [] if network is None else network.heads()
-        return family_view(head, local, layout, trunk, encoder.dimension, beside)
 
-    return seen
+def tensors_of(candidate: GeneratedCandidate) -> dict[str, NDArray[np.float32]]:
+    """Its tensors, as a package brings them."""
+    return {name: value.astype(np.float32) for name, value in candidate.tensors.items()}
 
 
-def network_of(
-    tensors: Mapping[str, NDArray[np.float32]], encoder: Encoder, classes: int, own: Records
-) -> PlantNetwork | None:
-    """The networks that came with a family's head, at a plant."""
-    _, further = apart(tensors, family_network.PREFIX)
-    if not further:
+def family_at(
+    family: OfferedFamily, encoder: Encoder, trunk: Trunk, network: PlantNetwork | None
+) -> Candidate:
+    """A family that a plant takes: its head, and its networks if they are to stand beside it."""
+    heads = () if network is None else network.heads
+    view, head = family_view(
+        family.head, family.local, family.layout, trunk, encoder.dimension, heads
+    )
+    return Candidate(family.name, family.source, view, head, family.unlikeness)
+
+
+def network_of(family: OfferedFamily, encoder: Encoder, own: Records) -> PlantNetwork | None:
+    """The networks that came with a family's head, standardised by a plant's own records."""
+    if not family.networks:
         return None
     wanted = modality(encoder.modality).family_networks
-    several = family_network.unpacked(further, wanted, classes)
-    found = tuple(each.at(own, encoder.settings) for each in several)
-    tensors = family_network.trunk_tensors(found)
-    module = family_network.TrunkBeside(wanted, tensors, encoder.settings)
-    return PlantNetwork(found, module, module.features(own))
-
-
-def inputs_for(
-    made: Generated, encoder: Encoder, classes: int, records: Records, own: Records
-) -> Floats:
-    """What heads stand on, of any records: local features, and those of networks that came.
-
-    Args:
-        own: All of the plant's records.
-    """
-    parts = [encoder.encode_batched(records)]
-    for candidate in made.candidates:
-        if candidate.source == SAME_FAMILY:
-            network = network_of(candidate.tensors, encoder, classes, own)
-            parts += [] if network is None else [network.module.features(records)]
-    return np.hstack(parts).astype(np.float64)
+    several = family_network.unpacked(family.networks, wanted, len(family.head.bias))
+    return plant_networks(several, own, encoder.settings)
 
 
 def selected_heads(outcome: Outcome) -> dict[str, LinearHead]:

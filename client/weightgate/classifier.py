@@ -69,8 +69,6 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             y: Their labels; with a home, of the plant's label domain.
 
         Raises:
-            ConfigError: The kept model is a whole network, of which ``wg-client apply`` alone
-                trains the trunk.
             DataError: A label is not of the plant's.
         """
         if self.home is None:
@@ -81,8 +79,6 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             self.head_ = fit_local(features, labels, len(self.classes_), folds).head
             return self
         plant, manifest, name = self._chosen()
-        if manifest.whole_networks:
-            raise ConfigError(f"{manifest.architecture}: a whole network is trained by 'apply'")
         self.classes_ = np.array(manifest.labels)
         labels = _indices(np.asarray(y), manifest.labels)
         start = head_from_tensors(store.load_tensors(plant.home, manifest, name))

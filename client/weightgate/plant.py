@@ -128,8 +128,7 @@ class Plant:
         for data in self.read(X):
             inputs = predict.encode_records(self.home, manifest, data)
             rows = predict.predict(self.home, manifest, name, inputs, data.names)
-            features = None if manifest.whole_networks else inputs
-            predictions += judge.judge(rows, data.records, features)
+            predictions += judge.judge(rows, inputs)
         return predictions
 
     def chosen(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:

@@ -1,8 +1,9 @@
 """The catalogue: architectures and sources of candidates, by name. Needs no torch.
 
-An *architecture* is a head on the encoder (one for each modality, ``modalities.registry``), or a
-whole network (``NETWORKS``), whose module is imported when it is first run. To add a whole network:
-one entry here, and its module, which has a ``NETWORK`` (``wg_common.nets.network.Kind``).
+An *architecture* is what a package holds: a head on the encoder (one for each modality,
+``modalities.registry``), or a network (``NETWORKS``), whose module is imported when it is first run
+and whose features stand beside the encoder's. To add a network: one entry here, and its module,
+which has a ``NETWORK`` (``wg_common.nets.network.Kind``).
 """
 
 from dataclasses import dataclass
@@ -17,20 +18,24 @@ HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in 
 SPECTRUM_LINES: Final = "spectrum-lines"
 """Of rotating machines: made from a data sheet."""
 
-CandidateSource = Literal["diffusion", "base", "posterior", "kin"]
+CandidateSource = Literal["diffusion", "base", "posterior", "kin", "catalogue"]
 """How a candidate of a weights package came about:
 
-``diffusion`` (a sample, or the mean that samples are drawn about), ``base`` (of a whole network:
-its public base), ``kin`` (a head on all local features, perhaps with networks beside it, from
-records of this kind of plant that the operator has) or ``posterior`` (no weights: a
-``wg_common.inference.posterior.Posterior``).
+``diffusion`` (a sample, or the mean that samples are drawn about), ``base`` (a network that was
+trained without knowing the plant), ``kin`` (a head on all local features, perhaps with networks
+beside it, from records of this kind of plant that the operator has), ``catalogue`` (the same of any
+kind, with classes of its own, for a plant whose class names say nothing) or ``posterior`` (no
+weights: a ``wg_common.inference.posterior.Posterior``).
 """
-BASE: Final = "base"  # Of a whole network: what a plant's own training starts from
+BASE: Final = "base"  # Of a network that is the same for every plant
 POSTERIOR: Final = "posterior"
 """Of what a plant finishes with its own records, rather than of weights."""
 SAME_FAMILY: Final = "kin"
-"""Of a head on all local features: the server knows the kind of the plant."""
-GENERATED_SOURCES: Final = frozenset({"diffusion", SAME_FAMILY})
+"""Of a head on all local features: the class names are those of a kind that the operator has."""
+ANY_FAMILY: Final = "catalogue"
+"""The same with classes of its own: the plant's labels say which of them are its."""
+FAMILIES: Final = frozenset({SAME_FAMILY, ANY_FAMILY})
+GENERATED_SOURCES: Final = FAMILIES | {"diffusion"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,8 @@ class ArchitectureSpec:
     Attributes:
         name: Its name in manifests, plans and settings.
         modality: Name of the modality of its records.
-        module: Of a whole network: its module. Empty: a head on the encoder.
-        width: Channels of the first layer of a whole network that comes in several sizes.
+        module: Of a network: its module. Empty: a head on the encoder.
+        width: Channels of the first layer of a network that comes in several sizes.
     """
 
     name: str
@@ -50,24 +55,24 @@ class ArchitectureSpec:
     width: int = 0
 
     @property
-    def whole(self) -> bool:
+    def is_network(self) -> bool:
         """Whether its tensors hold a trunk of their own, rather than a head on the encoder."""
         return bool(self.module)
 
 
 NETWORKS: dict[str, ArchitectureSpec] = {
     spec.name: spec
-    for spec in (
-        ArchitectureSpec("cnn-m", "images", module="wg_common.nets.cnn", width=16),
-        ArchitectureSpec("spectrum-lines", "windows", "wg_common.nets.spectrum_lines", 64),
-    )
+    for spec in (ArchitectureSpec(SPECTRUM_LINES, "windows", "wg_common.nets.spectrum_lines", 64),)
 }
-"""Whole networks. 82 and 107 thousand parameters."""
+"""Networks that packages hold. 107 thousand parameters."""
 BESIDE: dict[str, ArchitectureSpec] = {
     spec.name: spec
-    for spec in (ArchitectureSpec("lite0-low", "images", module="wg_common.nets.lite0_low"),)
+    for spec in (
+        ArchitectureSpec("cnn-m", "images", module="wg_common.nets.cnn", width=16),
+        ArchitectureSpec("lite0-low", "images", module="wg_common.nets.lite0_low"),
+    )
 }
-"""Networks that stand beside heads of a family and are nothing else. 254 thousand parameters."""
+"""Networks that come with heads of a family. 82 and 254 thousand parameters."""
 
 
 def architectures() -> dict[str, ArchitectureSpec]:

@@ -45,7 +45,6 @@ class Stream(Enum):
     ENCODER_COMPARISON = "zoo", 32
     # Of a plant: fixed seeds, so that a plant gets the same model each time.
     SELECTION_FOLDS = "plant", 20240501
-    FINE_TUNING = "plant", 7
     NOVELTY = "plant", 9
     DRIFT = "plant", 10
     AUDIT_PICTURES = "audit", 0

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.family_head import FamilyHead, Layout, NetworkHead
+from wg_common.inference.likeness import Likeness, numbers
 from wg_common.modalities.images import Images
 from wg_common.nets import network, site_norms
 from wg_common.nets.encoder.module import load_encoder
@@ -14,10 +15,24 @@ from wg_common.nets.family_network import FamilyNetwork
 ARCHITECTURES = Images.family_networks
 
 
-def family_head(encoder_package: bytes, classes: int) -> dict[str, NDArray[np.float32]]:
-    """A head on the encoder's local features, as a package has it."""
+def family_head(
+    encoder_package: bytes, classes: int, unlike: float = 0.0
+) -> dict[str, NDArray[np.float32]]:
+    """A head on the encoder's local features, as a package has it.
+
+    Args:
+        encoder_package: The encoder.
+        classes: Of the head.
+        unlike: How unlike the family any plant's records are.
+    """
     encoder = load_encoder(encoder_package)
-    return head(Layout(encoder.scaled_dimension, encoder.local_blocks), classes).tensors()
+    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    return head(layout, classes).tensors() | likeness(encoder.dimension, unlike).tensors()
+
+
+def likeness(dimension: int, unlike: float = 0.0) -> Likeness:
+    """A test that says the same of every plant."""
+    return Likeness(np.zeros(numbers(dimension)), np.array([unlike]), np.ones(1))
 
 
 def beside(classes: int) -> list[FamilyNetwork]:

@@ -29,7 +29,6 @@ def test_it_says_what_each_architecture_takes() -> None:
         "lite0-head": "images",
         "window-head": "windows",
         "text-head": "texts",
-        "cnn-m": "images",
         "spectrum-lines": "windows",
     }
 
@@ -37,14 +36,14 @@ def test_it_says_what_each_architecture_takes() -> None:
 def test_every_modality_has_a_head_and_every_network_a_module() -> None:
     for modality in MODALITIES.values():
         head = catalogue.known(modality.head)
-        assert (head.whole, head.modality) == (False, modality.name)
-    for name, spec in catalogue.NETWORKS.items():
-        assert name == spec.name and spec.whole and spec.modality in MODALITIES
+        assert (head.is_network, head.modality) == (False, modality.name)
+    for name, spec in (catalogue.NETWORKS | catalogue.BESIDE).items():
+        assert name == spec.name and spec.is_network and spec.modality in MODALITIES
         assert network.kind(name).features > 0
 
 
 def test_names_are_those_that_types_allow() -> None:
-    named = {catalogue.BASE, catalogue.POSTERIOR, catalogue.SAME_FAMILY}
+    named = {catalogue.BASE, catalogue.POSTERIOR}
     assert named | catalogue.GENERATED_SOURCES == set(get_args(CandidateSource))
 
 
@@ -55,5 +54,5 @@ def test_what_is_not_in_it_is_refused(name: str) -> None:
 
 
 def test_a_head_is_not_a_whole_network() -> None:
-    with pytest.raises(ConfigError, match="lite0-head: is not a whole network"):
+    with pytest.raises(ConfigError, match="lite0-head: is no network"):
         network.kind("lite0-head")

@@ -126,14 +126,14 @@ class Predictions:
         from wg_client.models import predict as predicting
 
         if self._model is None:
-            return self._judge.judge(predicting.without_model(part.names), part.records, None), None
+            inputs = self._judge.features(part.records)
+            return self._judge.judge(predicting.without_model(part.names), inputs), None
         manifest, name = self._model
         inputs = predicting.encode_records(self._home, manifest, part)
         rows = predicting.predict(self._home, manifest, name, inputs, part.names)
         if self._shadow is not None:
             self._differences += self._shadow.differences(self._home, part, inputs, rows)
-        features = None if manifest.whole_networks else inputs
-        return self._judge.judge(rows, part.records, features), inputs
+        return self._judge.judge(rows, inputs), inputs
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` says."""

@@ -1,8 +1,8 @@
 """The plant, opened: configuration and the snapshot that its models learn from.
 
 Everything here comes from the snapshot (``snapshot``), never from the data folder, but for the
-records themselves, which whole networks learn from: they are read from their files, and each is
-checked against its content digest when it is read.
+records themselves, which networks beside the encoder see: they are read from their files, and
+each is checked against its content digest when it is read.
 """
 
 from __future__ import annotations

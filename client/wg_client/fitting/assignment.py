@@ -13,3 +13,25 @@ def best_columns(scores: Floats) -> Ints:
     from scipy.optimize import linear_sum_assignment  # half a second to import, and seldom needed
 
     return np.asarray(linear_sum_assignment(scores, maximize=True)[1])
+
+
+def rows_of_labels(logits: Floats, labels: Ints, classes: int) -> Ints:
+    """The likeliest row of R logits for each of K classes, ``[K]``; each row at most once.
+
+    A softmax's denominator is the same for all orders, so that the likeliest one is a linear
+    assignment of the sums of logits. Classes without records take the first rows that are left.
+
+    Args:
+        logits: Of labelled records, ``[n, R]``.
+        labels: Theirs, ``[n]``.
+        classes: K, at most R.
+    """
+    present = np.unique(labels)
+    if not len(present):
+        return np.arange(classes)
+    sums = np.stack([logits[labels == label].sum(axis=0) for label in present])
+    rows = np.full(classes, -1)
+    rows[present] = best_columns(sums)
+    spare = np.setdiff1d(np.arange(logits.shape[1]), rows)
+    rows[rows < 0] = spare[: int((rows < 0).sum())]
+    return rows

@@ -1,8 +1,8 @@
-"""What stands before a head at a plant: the shared encoder, or a whole network's own trunk."""
+"""What stands before a head at a plant: the shared encoder, and a network that may be beside it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +29,13 @@ class Trunk:
 
     Attributes:
         features: float64 ``[n, d]`` of all local records.
-        tensors: ``trunk.*``; empty for the frozen encoder, which is no part of a model's tensors.
         scaling: What turned the encoder's local features into ``features``; None: nothing.
+        columns: Number of local features that it stands on.
     """
 
     features: Floats
-    tensors: Tensors = field(default_factory=dict)
     scaling: Scaled | None = None
+    columns: int = 0
 
     def outward(self, head: LinearHead) -> LinearHead:
         """A head on ``features`` as one on what the trunk gives of any record."""
@@ -48,18 +48,39 @@ def encoder_trunk(
     """The encoder's trunk; arguments as of ``feature_scaling``."""
     scaling = feature_scaling(local, released, scaled, blocks)
     features = local.astype(np.float64) if scaling is None else scaling.apply(local)
-    return Trunk(features, scaling=scaling)
+    return Trunk(features, scaling=scaling, columns=local.shape[1])
 
 
-def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:
-    """The trunk of a whole network.
+@dataclass(frozen=True, slots=True, eq=False)
+class WithNetwork:
+    """Local features as a trunk has them, and behind them those of a network, as they are.
 
-    Args:
-        tensors: The network's tensors; those of its head are left out.
-        batch: All local records, from ``network.prepared``.
+    Attributes:
+        scaling: Of local features; None: nothing.
+        columns: Number of these.
+        width: Number of the network's features.
     """
-    from wg_common.nets import network  # torch: seconds to import, only when needed
 
-    trunk = network.trunk_only(tensors)
-    values = network.features(network.load_trunk(architecture, trunk), batch)
-    return Trunk(values.astype(np.float64), trunk)
+    scaling: Scaled | None
+    columns: int
+    width: int
+
+    def apply(self, features: NDArray[np.floating]) -> Floats:
+        """What a head stands on, of any records."""
+        plain = features.astype(np.float64)
+        encoder_features = plain[:, : self.columns]
+        scaled = encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
+        return np.hstack([scaled, plain[:, self.columns :]])
+
+    def outward(self, head: LinearHead) -> LinearHead:
+        """The same function of local features as a head is of what they are turned into."""
+        front = LinearHead(head.weight[:, : -self.width], head.bias)
+        if self.scaling is not None:
+            front = self.scaling.outward(front)
+        return LinearHead(np.hstack([front.weight, head.weight[:, -self.width :]]), front.bias)
+
+
+def with_network(encoder: Trunk, features: NDArray[np.floating]) -> Trunk:
+    """The encoder's trunk with a network's features ``[n, F]`` of all local records behind it."""
+    scaling = WithNetwork(encoder.scaling, encoder.columns, features.shape[1])
+    return Trunk(np.hstack([encoder.features, features]).astype(np.float64), scaling=scaling)

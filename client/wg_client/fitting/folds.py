@@ -53,8 +53,6 @@ def stratified(
     labels: Ints,
     rng: np.random.Generator,
     units: NDArray[np.intp] | None = None,
-    *,
-    quick: bool = False,
 ) -> Folds:
     """Folds that spread each class evenly and split no unit of classes with three or more.
 
@@ -64,10 +62,9 @@ def stratified(
         labels: ``[n]``.
         rng: Source of the assignment.
         units: Index of each record's unit, or None: each record is its own.
-        quick: Three folds once in any case, for models that take minutes to train.
     """
     n = len(labels)
-    repeats, count = (1, 3) if quick else shape(n)
+    repeats, count = shape(n)
     group = np.arange(n) if units is None else _whole(labels, units)
     groups, representatives, sizes = np.unique(group, return_index=True, return_counts=True)
     position = np.searchsorted(groups, group)

@@ -5,8 +5,8 @@ Nothing here chooses between models; ``wg_client.selection`` does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,13 +21,14 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.standardised import HeadBeside
 from wg_common import streams
-from wg_common.catalogue import SAME_FAMILY
+from wg_common.catalogue import FAMILIES, SAME_FAMILY
+from wg_common.inference.likeness import LIMIT
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_client.fitting.network_tuning import NetworkTuner
-    from wg_common.nets.family_network import FamilyNetwork, TrunkBeside
+    from wg_common.nets.family_network import TrunkBeside
+    from wg_common.nets.network import RecordTrunk
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,9 +38,8 @@ class LabelledRecords:
     Attributes:
         all_labels: int64 ``[N]``, -1 = unlabelled.
         classes: Size K of the declared label domain.
-        public: What local-only stands on: the encoder, or the public base of the architecture.
+        public: What local-only stands on: the encoder.
         units: Privacy units, or None; a unit is never split between folds.
-        tuner: Fine-tunes whole networks; None for heads on the frozen encoder.
         learners: Kinds that local-only is chosen from, see ``Modality.learners``.
     """
 
@@ -47,7 +47,6 @@ class LabelledRecords:
     classes: int
     public: Trunk
     units: Sequence[str] | None = None
-    tuner: NetworkTuner | None = None
     learners: Sequence[str] = (LDA,)
 
     @cached_property
@@ -84,6 +83,11 @@ class LabelledRecords:
         return len(np.unique(self.labels)) == self.classes
 
     @cached_property
+    def every_class_twice(self) -> bool:
+        """Whether each declared class has two labelled records."""
+        return int(np.bincount(self.labels, minlength=self.classes).min()) > 1
+
+    @cached_property
     def one_class(self) -> bool:
         """Whether all labelled records are of one of several classes: no head can learn another."""
         return self.classes > 1 and len(np.unique(self.labels)) == 1
@@ -108,12 +112,11 @@ class LabelledRecords:
     @cached_property
     def folds(self) -> Folds:
         """Of the labelled records; not usable where they are too few."""
-        rng, has_tuner = streams.rng(Stream.SELECTION_FOLDS), self.tuner is not None
-        return stratified(self.labels, rng, self._groups, quick=has_tuner)
+        return stratified(self.labels, streams.rng(Stream.SELECTION_FOLDS), self._groups)
 
     @cached_property
     def local(self) -> Fitted | None:
-        """The best head that labels alone give on the public trunk, before any fine-tuning."""
+        """The best head that labels alone give on the encoder."""
         return self.fit_local(self.public)
 
     def fit_local(self, trunk: Trunk) -> Fitted | None:
@@ -131,13 +134,6 @@ class LabelledRecords:
         """Features ``[N - n, d]`` of the others."""
         return trunk.features[~self._known]
 
-    def tune(self, trunk: Trunk, fitted: Fitted) -> tuple[Trunk, Fitted]:
-        """Train trunk and head together where the trunk is part of the model."""
-        if self.tuner is None:
-            return trunk, fitted
-        tensors, tuned = self.tuner.tune(trunk.tensors, fitted, self.folds)
-        return replace(trunk, tensors=tensors), tuned
-
 
 def correctness(predictions: Ints, labels: Ints) -> Floats:
     """Share of repeats in which each record was right: ``[repeats, m]``, ``[m]`` -> ``[m]``."""
@@ -152,46 +148,48 @@ class Candidate:
         name: Its name in the package.
         source: As in ``wg_common.weights_package.Candidate``.
         trunk: What its head stands on.
-        head: Its head over the declared label domain.
+        head: Its head over the declared label domain; of a family whose class names are others,
+            over that family's classes.
+        unlikeness: Of a family: how unlike its records the plant's are (``inference.likeness``).
+        fitted: How it does out of fold, where it was chosen among several networks: judged with the
+            choice of it.
     """
 
     name: str
     source: str
     trunk: Trunk
     head: LinearHead
+    unlikeness: float = 0.0
+    fitted: Fitted | None = None
 
     @property
     def of_kind(self) -> bool:
-        """Whether it was learnt from the operator's records of this kind of plant."""
-        return self.source == SAME_FAMILY
+        """Whether it was learnt from the operator's records of one kind of plant."""
+        return self.source in FAMILIES
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its rows are the declared classes; else labels say which are."""
+        return self.source == SAME_FAMILY or not self.of_kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlantNetwork:
-    """The networks of the plant's family, that came with the family's head.
+    """Networks that came with a package, and stand beside the encoder.
 
     Attributes:
-        found: These, with their trunks for the plant.
+        architectures: Their names in the catalogue, in order.
+        tensors: Of their trunks, ``ARCHITECTURE.trunk.*``, as models are kept with them.
         module: The trunks, at work.
         features: Of all of the plant's records, ``[n, F]``, of one after the other.
+        heads: Of networks of a family, each on its part of the features.
     """
 
-    found: tuple[FamilyNetwork, ...]
-    module: TrunkBeside
+    architectures: tuple[str, ...]
+    tensors: Mapping[str, NDArray[np.float32]]
+    module: TrunkBeside | RecordTrunk
     features: NDArray[np.float32]
-
-    def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Of the trunks, as models are kept with them."""
-        from wg_common.nets import family_network
-
-        return family_network.trunk_tensors(self.found)
-
-    def heads(self) -> list[HeadBeside]:
-        """Their heads, each on its part of the features."""
-        parts = np.split(self.features, np.cumsum(self.module.widths)[:-1], axis=1)
-        return [
-            HeadBeside(network.head, part) for network, part in zip(self.found, parts, strict=True)
-        ]
+    heads: tuple[HeadBeside, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -205,8 +203,8 @@ class Package:
             records cannot judge them. The posterior and heads of the plant's family are of others.
         others_released: Whether other sites have released any of what it was made from.
         stated: Whether it was made for what the plant states in public of its source.
-        network: The network that stands beside the encoder under heads of the plant's family; None
-            if none came.
+        network: The networks that stand beside the encoder under what was delivered; None if none
+            came.
     """
 
     candidates: Sequence[Candidate]
@@ -223,8 +221,13 @@ class Package:
 
     @property
     def family(self) -> bool:
-        """Whether the server has recognised the plant's kind, and hands on heads of it."""
-        return any(candidate.of_kind for candidate in self.candidates)
+        """Whether the server hands on heads of a kind of plant that this one's records are like."""
+        return any(c.of_kind and c.unlikeness <= LIMIT for c in self.candidates)
+
+    @property
+    def unlike(self) -> float:
+        """How unlike the records are to those of the kind that class names say; 0 without one."""
+        return max((c.unlikeness for c in self.candidates), default=0.0)
 
     @property
     def known(self) -> bool:
@@ -234,7 +237,11 @@ class Package:
     @property
     def informed(self) -> bool:
         """Whether it says anything of the plant's classes, by their names or otherwise."""
-        return self.known or (self.posterior is not None and self.posterior.informed)
+        return (
+            self.known
+            or self.unlike > LIMIT
+            or (self.posterior is not None and self.posterior.informed)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -268,8 +275,8 @@ class Model:
         return self.trunk.outward(self.fitted.head)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Tensors of its architecture; logits at the temperature that held-out records ask for."""
-        return {**self.trunk.tensors, **self.head.tensors()}
+        """Those of its head; logits at the temperature that held-out records ask for."""
+        return self.head.tensors()
 
 
 class Method(Protocol):

@@ -5,16 +5,13 @@ to be made from a handful of labels. Both have logits at their best temperature,
 mean is one of log odds (a logarithmic opinion pool; Heskes 1998, NIPS 10). It is a linear head.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from wg_client.fitting.finetune import fit_finetuned
-from wg_client.fitting.fitted import Fitted, OutOfFold
-from wg_client.fitting.folds import Folds, tempered
 from wg_client.fitting.leave_class_out import BaseHead
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods import names
+from wg_client.methods.averaging import averaged
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
@@ -41,7 +38,7 @@ class Ensemble:
             unseen_mass=records.unseen_mass,
         )
         average = None
-        if np.bincount(records.labels, minlength=records.classes).min() > 1:
+        if records.every_class_twice:
             average = averaged(local, fitted, records.folds)
         return Model(trunk=trunk, fitted=average or fitted, origin=POSTERIOR)
 
@@ -61,28 +58,3 @@ def mean_aligned(posterior: Posterior, unlabelled: Floats) -> BaseHead:
         return LinearHead(*align(x, y)).padded(features.shape[1])
 
     return base
-
-
-def averaged(local: Fitted, fitted: Fitted, folds: Folds) -> Fitted | None:
-    """Average two fitted heads, and judge the average out of fold; None if nothing was held out.
-
-    Args:
-        local: Every class occurs in it.
-        fitted: Likewise, on the same folds; its settings are kept.
-        folds: These.
-    """
-    a, b = local.out_of_fold, fitted.out_of_fold
-    if a is None or b is None:
-        return None
-    means = (a.logits + b.logits) / 2, (a.inner + b.inner) / 2
-    logits, inner, factor = tempered(*means, a.labels, folds)
-    return replace(
-        fitted,
-        head=_mean(local.head, fitted.head).scaled(factor),
-        out_of_fold=OutOfFold(logits=logits, inner=inner, labels=a.labels),
-        chosen_without=None,
-    )
-
-
-def _mean(local: LinearHead, fitted: LinearHead) -> LinearHead:
-    return LinearHead((local.weight + fitted.weight) / 2, (local.bias + fitted.bias) / 2)

@@ -5,7 +5,7 @@ from wg_client.methods.base import LabelledRecords, Model, Package
 
 
 class LocalOnly:
-    """A head on the public trunk; where the trunk is part of the model, both are fine-tuned."""
+    """A head on the encoder, whatever the server sends."""
 
     name = names.LOCAL
     title = "local-only"
@@ -15,5 +15,4 @@ class LocalOnly:
         """See ``Method``."""
         if records.local is None:
             return None
-        trunk, fitted = records.tune(records.public, records.local)
-        return Model(trunk=trunk, fitted=fitted)
+        return Model(trunk=records.public, fitted=records.local)

@@ -5,32 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from wg_client.data.recipient import Progress, Recipient
-from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
-from wg_client.fitting.linear_head import LinearHead, head_from_tensors
-from wg_client.fitting.standardised import family_view
+import numpy as np
+
+from wg_client.data.recipient import Recipient
+from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk
+from wg_client.fitting.linear_head import head_from_tensors
+from wg_client.fitting.standardised import HeadBeside, family_view
+from wg_client.methods import network_choice, operator_families
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
-from wg_common import catalogue, streams
-from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
-from wg_common.inference import family_head
+from wg_client.methods.operator_families import OfferedFamily
+from wg_common import catalogue
+from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.family_head import Layout
-from wg_common.inference.hostile_tensors import apart
 from wg_common.inference.posterior import Posterior
 from wg_common.modalities.registry import modality
-from wg_common.streams import Stream
 from wg_common.weights_package import WeightsManifest
 from wg_core.errors import DecodeError
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_client.fitting.network_tuning import NetworkTuner
+    from wg_common.nets.encoder.trunk import Records
+    from wg_common.nets.family_network import FamilyNetwork
 
 
 def read_package(
-    plant: Recipient,
-    manifest: WeightsManifest,
-    tensors: Mapping[str, Tensors],
-    progress: Progress | None = None,
+    plant: Recipient, manifest: WeightsManifest, tensors: Mapping[str, Tensors]
 ) -> tuple[LabelledRecords, Package]:
     """See a verified package through the plant's records.
 
@@ -38,130 +37,168 @@ def read_package(
         plant: The plant.
         manifest: The package's manifest, of an architecture that is known here.
         tensors: By candidate and name.
-        progress: Told of the fine-tuning of whole networks.
 
     Raises:
-        DecodeError: A candidate's tensors are not those of the architecture, or the base of a whole
-            network is missing.
+        DecodeError: A candidate's tensors are not those of the architecture.
         ConfigError: The architecture cannot stand on this encoder, or its package is missing.
     """
-    reader = _Reader(plant, manifest)
-    candidates: list[Candidate] = []
-    posterior: Posterior | None = None
-    for candidate in manifest.candidates:
-        values = tensors[candidate.name]
-        try:
-            if candidate.source == POSTERIOR:
-                classes, columns = len(manifest.labels), plant.features.dimension
-                posterior = posteriors.from_tensors(values, classes, columns)
-            else:
-                candidates.append(reader.read(candidate.name, candidate.source, values))
-        except DecodeError as error:
-            raise DecodeError(f"candidate {candidate.name}: {error}") from error
+    encoder = _encoder(plant)
     records = LabelledRecords(
         all_labels=plant.data.labels,
         classes=len(manifest.labels),
-        public=reader.public(candidates),
+        public=encoder,
         units=plant.data.units,
-        tuner=reader.tuner(progress),
         learners=modality(plant.data.modality).learners,
     )
-    package = Package(
+    read = _networks if catalogue.known(manifest.architecture).is_network else _heads
+    return records, read(plant, manifest, tensors, records)
+
+
+def _heads(
+    plant: Recipient,
+    manifest: WeightsManifest,
+    tensors: Mapping[str, Tensors],
+    records: LabelledRecords,
+) -> Package:
+    """What a package of heads comes to, on the encoder's features or on all that the plant has."""
+    from wg_common.nets import tensor_set
+
+    encoder = records.public
+    candidates: list[Candidate] = []
+    posterior: Posterior | None = None
+    families: list[OfferedFamily] = []
+    classes = len(manifest.labels)
+    for candidate in manifest.candidates:
+        name, source, values = candidate.name, candidate.source, tensors[candidate.name]
+        try:
+            if source == POSTERIOR:
+                posterior = posteriors.from_tensors(values, classes, plant.features.dimension)
+            elif source in catalogue.FAMILIES:
+                arguments = classes, _layout(plant), plant.features
+                families.append(operator_families.read(name, source, values, *arguments))
+            else:
+                columns = plant.features.dimension
+                tensor_set.check_tensors(manifest.architecture, values, classes, columns)
+                # A head on the encoder ignores features that are not released.
+                head = head_from_tensors(values).padded(encoder.features.shape[1])
+                candidates.append(Candidate(name, source, encoder, head))
+        except DecodeError as error:
+            raise DecodeError(f"candidate {name}: {error}") from error
+    family = operator_families.chosen(families, plant.data.labels, classes)
+    network = None
+    if family is not None:
+        network = _family_networks(plant, family)
+        candidates.insert(0, _of_family(plant, family, encoder, network))
+    return Package(
         candidates=candidates,
-        posterior=None if reader.whole else posterior,  # it is of the encoder's features
+        posterior=posterior,
         own_release=bool(manifest.own_release),
         others_released=bool(manifest.pool_releases),
-        stated=reader.whole,  # what a server makes whole networks for
-        network=reader.network,
+        network=network,
     )
-    return records, package
 
 
-class _Reader:
-    """Reads candidates: heads on what the plant has of its records, or whole networks.
+def _of_family(
+    plant: Recipient, family: OfferedFamily, encoder: Trunk, network: PlantNetwork | None
+) -> Candidate:
+    """A head of one of the operator's families, with the networks that came with it."""
+    heads = () if network is None else network.heads
+    features = plant.features
+    trunk, head = family_view(
+        family.head, features.local, family.layout, encoder, features.dimension, heads
+    )
+    return Candidate(family.name, family.source, trunk, head, family.unlikeness)
 
-    Attributes:
-        whole: Whether they are whole networks, each a trunk of its own.
-        network: Networks that came with a head of the plant's family; None: none did.
+
+def _family_networks(plant: Recipient, family: OfferedFamily) -> PlantNetwork | None:
+    """The networks that came with a family's head; None: none came."""
+    from wg_common.nets import family_network
+    from wg_common.nets.encoder import package as encoders
+
+    architectures = modality(plant.data.modality).family_networks
+    rows = len(family.head.bias)
+    try:
+        networks = family_network.unpacked(family.networks, architectures, rows)
+    except DecodeError as error:
+        raise DecodeError(f"candidate {family.name}: {error}") from error
+    settings = encoders.unpack(plant.encoder_package).metadata
+    return plant_networks(networks, plant.data.records, settings) if networks else None
+
+
+def plant_networks(
+    networks: Sequence[FamilyNetwork], records: Records, settings: Mapping[str, str]
+) -> PlantNetwork:
+    """The networks of a family, standardised by a plant's records.
+
+    Args:
+        records: All of the plant's.
+        settings: Of the encoder's trunk.
     """
+    from wg_common.nets.family_network import TrunkBeside, trunk_tensors
 
-    def __init__(self, plant: Recipient, manifest: WeightsManifest) -> None:
-        from wg_common.nets import network
-        from wg_common.nets.encoder import package as encoders
+    standardised = [network.at(records, settings) for network in networks]
+    architectures = tuple(network.architecture for network in standardised)
+    tensors = trunk_tensors(standardised)
+    module = TrunkBeside(architectures, tensors, settings)
+    features = module.features(records)
+    parts = np.split(features, np.cumsum(module.widths)[:-1], axis=1)
+    heads = tuple(
+        HeadBeside(network.head, part) for network, part in zip(standardised, parts, strict=True)
+    )
+    return PlantNetwork(architectures, tensors, module, features, heads)
 
-        self.whole = catalogue.known(manifest.architecture).whole
-        self.network: PlantNetwork | None = None
-        self._plant, self._manifest, features = plant, manifest, plant.features
-        self._settings = encoders.unpack(plant.encoder_package)
-        # Local features of the encoder: what heads that travel can stand on.
-        self._layout = Layout(features.scaled, self._settings.local_blocks)
-        self._encoder = encoder_trunk(
-            features.local, features.dimension, features.scaled, self._layout.blocks
+
+def _networks(
+    plant: Recipient,
+    manifest: WeightsManifest,
+    tensors: Mapping[str, Tensors],
+    records: LabelledRecords,
+) -> Package:
+    """What a package of networks comes to: the one that the plant takes, beside the encoder."""
+    from wg_common.nets import network, tensor_set
+
+    architecture, classes = manifest.architecture, len(manifest.labels)
+    batch = network.prepared(architecture, plant.data.records)
+    networks = []
+    for candidate in manifest.candidates:
+        values = tensors[candidate.name]
+        try:
+            if candidate.source == POSTERIOR or candidate.source in catalogue.FAMILIES:
+                raise DecodeError(f"of source {candidate.source!r}, which is no network's")
+            tensor_set.check_tensors(architecture, values, classes, plant.features.dimension)
+        except DecodeError as error:
+            raise DecodeError(f"candidate {candidate.name}: {error}") from error
+        features = network.features(network.load_trunk(architecture, values), batch)
+        trunk = Trunk(features.astype(np.float64))
+        networks.append(
+            Candidate(candidate.name, candidate.source, trunk, head_from_tensors(values))
         )
-        self._batch = None
-        if self.whole:
-            self._batch = network.prepared(manifest.architecture, plant.data.records)
+    number, chosen = network_choice.choose(networks, records, records.public)
+    values = network.trunk_only(tensors[chosen.name])
+    plant_network = PlantNetwork(
+        (architecture,),
+        {f"{architecture}.{name}": value for name, value in values.items()},
+        network.RecordTrunk(architecture, values),
+        networks[number].trunk.features.astype(np.float32),
+    )
+    return Package(
+        candidates=[chosen],
+        own_release=bool(manifest.own_release),
+        others_released=bool(manifest.pool_releases),
+        stated=True,  # what a server makes networks for
+        network=plant_network,
+    )
 
-    def read(self, name: str, source: str, values: Tensors) -> Candidate:
-        """A candidate on its trunk; ``DecodeError`` if its tensors are not the architecture's."""
-        from wg_common.nets import tensor_set
 
-        if source == SAME_FAMILY and not self.whole:
-            return Candidate(name, source, *self._of_family(values))
-        architecture, classes = self._manifest.architecture, len(self._manifest.labels)
-        dimension = self._plant.features.dimension
-        tensor_set.check_tensors(architecture, values, classes, dimension)
-        trunk = self._encoder
-        if self._batch is not None:
-            trunk = network_trunk(architecture, values, self._batch)
-        # A head on the encoder ignores features that are not released.
-        head = head_from_tensors(values).padded(trunk.features.shape[1])
-        return Candidate(name, source, trunk, head)
+def _encoder(plant: Recipient) -> Trunk:
+    """The encoder's features of the plant's records."""
+    features, layout = plant.features, _layout(plant)
+    return encoder_trunk(features.local, features.dimension, features.scaled, layout.blocks)
 
-    def public(self, candidates: Sequence[Candidate]) -> Trunk:
-        """What local-only stands on: the encoder, or the public base that comes with networks."""
-        if not self.whole:
-            return self._encoder
-        for candidate in candidates:
-            if candidate.source == BASE:
-                return candidate.trunk
-        raise DecodeError(
-            f"package {self._manifest.package_id[:16]}: no candidate of source {BASE!r}, which"
-            " local-only starts from"
-        )
 
-    def tuner(self, progress: Progress | None) -> NetworkTuner | None:
-        """What fine-tunes whole networks."""
-        if self._batch is None:
-            return None
-        from wg_client.fitting.network_tuning import NetworkTuner
+def _layout(plant: Recipient) -> Layout:
+    """Local features of the encoder: what heads that travel can stand on."""
+    from wg_common.nets.encoder import package as encoders
 
-        return NetworkTuner(
-            architecture=self._manifest.architecture,
-            inputs=self._batch,
-            labels=self._plant.data.labels,
-            seed=streams.key(Stream.FINE_TUNING)[0],
-            progress=progress,
-        )
-
-    def _of_family(self, tensors: Tensors) -> tuple[Trunk, LinearHead]:
-        """A head of the plant's family, and the networks that came with it."""
-        from wg_common.nets import family_network
-
-        head_tensors, further = apart(tensors, family_network.PREFIX)
-        data, features, classes = self._plant.data, self._plant.features, len(self._manifest.labels)
-        head = family_head.from_tensors(head_tensors, classes, self._layout)
-        names = modality(data.modality).family_networks
-        if networks := family_network.unpacked(further, names, classes):
-            settings = self._settings.metadata
-            at_plant = tuple(network.at(data.records, settings) for network in networks)
-            module = family_network.TrunkBeside(
-                [network.architecture for network in at_plant],
-                family_network.trunk_tensors(at_plant),
-                settings,
-            )
-            self.network = PlantNetwork(at_plant, module, module.features(data.records))
-        heads = self.network.heads() if networks and self.network else []
-        return family_view(
-            head, features.local, self._layout, self._encoder, features.dimension, heads
-        )
+    blocks = encoders.unpack(plant.encoder_package).local_blocks
+    return Layout(plant.features.scaled, blocks)

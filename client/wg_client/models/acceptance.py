@@ -176,8 +176,7 @@ def _inputs(
     home: ClientHome, plant: Plant, judging: AcceptanceSet, manifest: ModelsManifest
 ) -> Inputs:
     """What the package's models see of the acceptance set."""
-    heads = not manifest.whole_networks and manifest.network is None
-    if heads and manifest.encoder == plant.encoder:
+    if manifest.network is None and manifest.encoder == plant.encoder:
         return judging.features.astype(np.float64)
     modality = plant.data.modality
     data = SiteData(

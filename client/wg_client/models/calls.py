@@ -26,6 +26,7 @@ from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
 from wg_client.models.predict import Inputs, Prediction
 from wg_common.modalities.base import Record
+from wg_core.errors import InternalError
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 
@@ -44,7 +45,7 @@ class Judge:
         sure: Least probability of a sure call; None: not known.
         unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: Tells new records from known ones; None: nothing does.
-        encoder: What that stands on; None if it is not there.
+        encoder: What that stands on, where there is no model; else None.
         good: Which labels mean "no defect", ``[K]``; None: not known.
         threshold: Least probability of a defect that rejects a record.
     """
@@ -74,11 +75,7 @@ class Judge:
         )
         if tensors is None:
             return judge
-        return replace(
-            judge,
-            novelty=novelty.from_tensors(tensors, "novelty"),
-            encoder=plants.pinned_encoder(home, manifest.encoder),
-        )
+        return replace(judge, novelty=novelty.from_tensors(tensors, "novelty"))
 
     @classmethod
     def of_records(cls, home: ClientHome) -> Judge:
@@ -89,19 +86,14 @@ class Judge:
             encoder=plant.load_encoder(),
         )
 
-    def judge(
-        self,
-        predictions: Sequence[Prediction],
-        records: Sequence[Record],
-        features: Inputs | None,
-    ) -> list[Prediction]:
+    def judge(self, predictions: Sequence[Prediction], inputs: Inputs) -> list[Prediction]:
         """Predictions with what they are worth.
 
         Args:
             predictions: Of records, from ``predict``.
-            features: Local features of them; None: they are encoded.
+            inputs: What the model saw of them.
         """
-        likeness = self.likeness(records, features)
+        likeness = self.likeness(inputs)
         judged = []
         for prediction, like in zip(predictions, likeness, strict=True):
             share = None if np.isnan(like) else float(like)
@@ -116,13 +108,17 @@ class Judge:
         defect = float(np.array(prediction.probabilities)[~self.good].sum())
         return REJECT if defect >= self.threshold else PASS
 
-    def likeness(self, records: Sequence[Record], features: Inputs | None) -> NDArray[np.float32]:
-        """Likeness of records to the plant's own, ``[n]``; NaN where it is not known."""
-        if self.novelty is None or self.encoder is None:
-            return np.full(len(records), np.nan, np.float32)
-        if features is None:
-            features = self.encoder.encode_batched(records)
-        return self.novelty.likeness(features)
+    def likeness(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Likeness of records to the plant's own by what models see, ``[n]``; NaN: not known."""
+        if self.novelty is None:
+            return np.full(len(inputs), np.nan, np.float32)
+        return self.novelty.likeness(inputs)
+
+    def features(self, records: Sequence[Record]) -> Inputs:
+        """What there is to judge records by before there is a model: local features."""
+        if self.encoder is None:
+            raise InternalError("a judge without an encoder")
+        return self.encoder.encode_batched(records)
 
     def is_new(self, likeness: float | None) -> bool:
         """Whether a record of this likeness is called new."""

@@ -1,12 +1,14 @@
 """Models as files for other programs: safetensors and ONNX; neither can carry code.
 
-Both hold the *whole* network, records in and logits out: the frozen encoder and the head, or a
-whole network's own trunk and head. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
+Both hold the *whole* model, records in and logits out: the frozen encoder, a network that may stand
+beside it, and the head. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
 gray images with their one channel repeated; labels, p and provenance stand in the metadata.
 
 A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
 ``wg_common.nets.encoder.window_trunk.prepare`` makes them of a window. In ONNX only n is free; the
-other sizes are those of the plant's first window, and stand in the metadata. A head for texts has
+other sizes are those of the plant's first window, and stand in the metadata. A network beside the
+encoder of windows has a second input, ``prepared``: what ``wg_common.nets.network.prepared`` makes
+of windows for the architecture that the metadata name (``network``). A head for texts has
 vectors ``[n, 512]`` of ``wg_common.nets.encoder.sentences.embed``; the metadata name the package
 (``trunk``).
 """
@@ -15,7 +17,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -28,12 +30,13 @@ from wg_client.data import plant as plants
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import load_network
-from wg_common.catalogue import ArchitectureSpec, known
+from wg_common.catalogue import known
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import modality
 from wg_common.nets import network
 from wg_common.nets.assembly import build_model
 from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.network import RecordTrunk
 from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError, VerificationError
@@ -54,33 +57,36 @@ def export_model(
             several trunks or on a file.
         VerificationError: The encoder or the model is not the one that the manifest names.
     """
-    architecture = known(manifest.architecture)
-    kind = modality(architecture.modality)
-    encoder = None
-    if not architecture.whole:
-        encoder = plants.pinned_encoder(home, manifest.encoder)
+    kind = modality(known(manifest.architecture).modality)
+    encoder = plants.pinned_encoder(home, manifest.encoder)
     entry = manifest.entry(name)
     tensors = store.load_tensors(home, manifest, name)
     plant_network = load_network(home, manifest, encoder)
-    model = build_model(manifest.architecture, encoder, tensors, manifest.labels, plant_network)
+    model = build_model(kind.head, encoder, tensors, manifest.labels, plant_network)
     metadata = {
         "format": "weightgate-model",
         "architecture": manifest.architecture,
         "model": entry.name,
         "labels": json.dumps(list(manifest.labels), ensure_ascii=False),
         **({} if kind.resized else {"input": kind.name}),
-        **({} if encoder is None else {"encoder": encoder.id, "trunk": encoder.module.trunk.label}),
+        "encoder": encoder.id,
+        "trunk": encoder.module.trunk.label,
         "package": manifest.package_id,
         "generator": manifest.generator,
     }
-    example = None
+    examples: dict[str, torch.Tensor] = {}
     if kind.resized:
-        example = _example(kind.example((1, 1)), architecture, encoder)
-        metadata["pixels"] = str(example.shape[-1])
+        examples[kind.name] = _example(kind.example((1, 1)), encoder)
+        metadata["pixels"] = str(examples[kind.name].shape[-1])
     elif form == "onnx":
-        example = _example(kind.example(_shape(home, kind)), architecture, encoder)
-        metadata["views"] = "n," + ",".join(map(str, example.shape[1:]))
-    data = _encode(model, example, form, metadata, kind.name)
+        record = kind.example(_shape(home, kind))
+        examples[kind.name] = _example(record, encoder)
+        metadata["views"] = "n," + ",".join(map(str, examples[kind.name].shape[1:]))
+        if isinstance(model.network, RecordTrunk):
+            metadata["network"] = model.network.architecture
+            batch = network.prepared(model.network.architecture, [record] * 2)
+            examples["prepared"] = torch.from_numpy(batch).float()
+    data = _encode(model, examples, form, metadata)
     atomic.write_bytes(out, data, mode=atomic.PRIVATE)
     return metadata
 
@@ -93,37 +99,32 @@ def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
     raise DataError(f"{snapshot.folder}: no record, so the size of a {kind.one} is not known")
 
 
-def _example(
-    record: Record, architecture: ArchitectureSpec, encoder: Encoder | None
-) -> torch.Tensor:
-    """A record, twice, as the exported network takes it."""
-    if architecture.whole or encoder is None:
-        return torch.from_numpy(network.prepared(architecture.name, [record] * 2)).float()
+def _example(record: Record, encoder: Encoder) -> torch.Tensor:
+    """A record, twice, as the exported model takes it."""
     return torch.cat([encoder.module.trunk.prepare([record])] * 2)
 
 
 def _encode(
-    model: nn.Module,
-    example: torch.Tensor | None,
-    form: Format,
-    metadata: dict[str, str],
-    inputs: str,
+    model: nn.Module, examples: Mapping[str, torch.Tensor], form: Format, metadata: dict[str, str]
 ) -> bytes:
-    if form == "onnx" and example is not None:
-        return _onnx(model, example, metadata, inputs)
+    if form == "onnx":
+        return _onnx(model, examples, metadata)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     return safetensors.torch.save(state, metadata={"model": canonical.encode(metadata).decode()})
 
 
-def _onnx(model: nn.Module, example: torch.Tensor, metadata: dict[str, str], inputs: str) -> bytes:
+def _onnx(
+    model: nn.Module, examples: Mapping[str, torch.Tensor], metadata: dict[str, str]
+) -> bytes:
     """The model as ONNX, by torch's exporter; the batch size stays free."""
+    batch = torch.export.Dim("n", min=1, max=1 << 20)
     with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         program = torch.onnx.export(
             model,
-            (example,),
-            input_names=[inputs],
+            tuple(examples.values()),
+            input_names=list(examples),
             output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=1 << 20)},),
+            dynamic_shapes=tuple({0: batch} for _ in examples),
             dynamo=True,
             verbose=False,
         )

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wg_client.methods.names import LOCAL
-from wg_common import catalogue
 from wg_core.errors import ConfigError
 
 VERSION = 1
@@ -36,7 +35,7 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFile:
-    """The networks of the plant's family that stand beside the encoder.
+    """The networks that stand beside the encoder.
 
     Attributes:
         architecture: Their names in the catalogue, in order, with plus signs between them.
@@ -110,8 +109,7 @@ class ModelsManifest:
             if no call can be.
         unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
-        network: The networks of the plant's family that heads may stand on, beside the encoder;
-            null: none.
+        network: The networks that heads may stand on, beside the encoder; null: none.
     """
 
     version: int = VERSION
@@ -137,11 +135,6 @@ class ModelsManifest:
     unseen: tuple[str, ...] = ()
     novelty: str = ""
     network: NetworkFile | None = None
-
-    @property
-    def whole_networks(self) -> bool:
-        """Whether the models are whole networks."""
-        return catalogue.known(self.architecture).whole
 
     @property
     def accepted(self) -> bool:

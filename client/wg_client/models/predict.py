@@ -1,14 +1,12 @@
 """Predictions with a plant's models: labels and probabilities for records and folders of them.
 
-Heads share the encoder's features; those of a network of the plant's family may stand behind them.
-Whole networks see the records themselves, and need no encoder.
+Heads share the encoder's features; those of networks that came beside it may stand behind them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,6 @@ from wg_client.data import plant as plants
 from wg_client.data.dataset import RECORDS_CSV, is_record, lies_beside, records_of
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.data.survey import load_dataset
-from wg_client.fitting.backbone import Tensors, network_trunk
 from wg_client.fitting.linear_head import Floats, head_from_tensors
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
@@ -33,10 +30,11 @@ from wg_core.site.home import ClientHome
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
     from wg_common.nets.family_network import TrunkBeside
+    from wg_common.nets.network import RecordTrunk
 
 Inputs = NDArray[Any]
 """What models see: local features, float64 ``[n, D]``, with those of a network beside the encoder
-behind them if there is one, or records from ``network.prepared``."""
+behind them if there is one."""
 _BATCH = 64  # Records in memory at a time
 
 
@@ -109,44 +107,41 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
             f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
             f" {architecture.modality}"
         )
-    if architecture.whole:
-        from wg_common.nets import network
-
-        see = partial(network.prepared, architecture.name)
-    else:
-        encoder = plants.pinned_encoder(home, manifest.encoder)
-        see = partial(_features, encoder, load_network(home, manifest, encoder))
+    encoder = plants.pinned_encoder(home, manifest.encoder)
+    network = load_network(home, manifest, encoder)
     parts = [
-        see(list(data.records[start : start + _BATCH]))
+        features(encoder, network, list(data.records[start : start + _BATCH]))
         for start in range(0, max(len(data.records), 1), _BATCH)
     ]
     return np.concatenate(parts)
 
 
-def _features(encoder: Encoder, network: TrunkBeside | None, records: Sequence[Record]) -> Inputs:
-    """Local features, and those of the network beside the encoder."""
+def features(
+    encoder: Encoder, network: TrunkBeside | RecordTrunk | None, records: Sequence[Record]
+) -> Inputs:
+    """Local features of records, and behind them those of a network beside the encoder."""
     local = encoder.encode_batched(records)
     blocks = [local] if network is None else [local, network.features(records)]
     return np.hstack(blocks).astype(np.float64)
 
 
 def load_network(
-    home: ClientHome, manifest: ModelsManifest, encoder: Encoder | None
-) -> TrunkBeside | None:
+    home: ClientHome, manifest: ModelsManifest, encoder: Encoder
+) -> TrunkBeside | RecordTrunk | None:
     """The networks that heads of a package stand on beside the encoder; None: there are none.
 
     Args:
-        encoder: What they stand on; None for whole networks.
+        encoder: What they stand on.
 
     Raises:
         VerificationError: Its file is not the one that was written.
     """
-    from wg_common.nets.family_network import TrunkBeside
+    from wg_common.nets.family_network import stored_trunks
 
     trunk = store.load_network(home, manifest)
-    if trunk is None or manifest.network is None or encoder is None:
+    if trunk is None or manifest.network is None:
         return None
-    return TrunkBeside(manifest.network.architectures, trunk, encoder.settings)
+    return stored_trunks(manifest.network.architectures, trunk, encoder.settings)
 
 
 def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs) -> Floats:
@@ -159,12 +154,8 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
     Raises:
         VerificationError: The model's file is not the one that was written.
     """
-    from wg_common import catalogue
-
-    tensors: Tensors = store.load_tensors(home, manifest, name)
-    if catalogue.known(manifest.architecture).whole:
-        inputs = network_trunk(manifest.architecture, tensors, inputs).features
-    head = head_from_tensors(tensors)  # of fewer features where it does without the network
+    head = head_from_tensors(store.load_tensors(home, manifest, name))
+    # Of fewer features where it does without the network.
     return head.logits(inputs[:, : head.weight.shape[1]])
 
 

@@ -99,12 +99,9 @@ def apply_package(
         )
     path = home.packages / f"{package.package_id}.wgw"
     atomic.write_bytes(path, data, mode=atomic.PRIVATE)
-    records, contents = read_package(plant, package, tensors, progress)
+    records, contents = read_package(plant, package, tensors)
     policy = plant.acceptance
-    whole_network = catalogue.known(package.architecture).whole  # then its training tells of itself
-    outcome = select_model(
-        records, contents, policy, package.labels, None if whole_network else progress
-    )
+    outcome = select_model(records, contents, policy, package.labels, progress)
     manifest, files = _record(plant, package, digest, outcome, contents.network, int(now()))
     manifest, files[store.NOVELTY] = _with_novelty(plant, manifest)
     store.write(home, manifest, files)
@@ -157,9 +154,9 @@ def _record(
     comparison = outcome.comparisons.get(outcome.kept)
     network_file = None
     if network is not None:
-        files[store.NETWORK] = network.tensors()
+        files[store.NETWORK] = dict(network.tensors)
         network_file = NetworkFile(
-            architecture="+".join(member.architecture for member in network.found),
+            architecture="+".join(network.architectures),
             sha256=canonical.sha256_hex(store.pack(files[store.NETWORK])),
         )
     manifest = ModelsManifest(

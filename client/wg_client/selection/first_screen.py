@@ -117,6 +117,8 @@ def _codes(findings: Iterable[Finding]) -> str:
 
 
 def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Text]:
+    if outcome.veto is not None:
+        yield text(outcome.veto.message)
     if figures.named is None:
         low, middle, high = (round(1000 * share) for share in gain.UNCHECKED)
         yield text("Nothing was measured here.")

@@ -55,6 +55,12 @@ class Outcome:
     selected: OutOfFold | None = None
 
     @property
+    def veto(self) -> Finding | None:
+        """What speaks against the kind of plant that the server takes this one for, if anything."""
+        findings = (f for f in self.findings if f.code == checks.UNLIKE and not f.passed)
+        return next(findings, None)
+
+    @property
     def accepted(self) -> bool:
         """Whether delivered weights were kept, in any form."""
         return self.kept != LOCAL
@@ -298,7 +304,10 @@ def _reason(
             " of this kind of plant: what was delivered knows no more of them than your own"
             " records, and was not judged."
         )
-    sentence = text("No delivered model was shown to be better than local-only on local records.")
+    unlike = [f.message for f in findings if f.code == checks.UNLIKE and not f.passed][:1]
+    sentence = joined(
+        text("No delivered model was shown to be better than local-only on local records."), *unlike
+    )
     if all(model.judged for model in models.values()):
         return sentence
     own_release = text(
@@ -324,6 +333,14 @@ def _unchecked(
             text(
                 "WG-F11: no local labels: nothing can be checked, and acceptance.checks"
                 " blocks that, or no model passed the checks that need none"
+            )
+        )
+    if not package.known and package.unlike:
+        raise NotAcceptedError(
+            text(
+                "WG-F12: the records here do not look like the server's own of the kind of plant"
+                " that these class names say, and no other site has released statistics of these"
+                " classes. Label some records, or wait for another site's release"
             )
         )
     if not package.known:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
-PIXELS = 64  # Side of the images that whole networks see
+PIXELS = 64  # Side of the images that networks beside the encoder see
 ENCODER_PIXELS = 128  # Usual side of the images that the encoder sees
 PIXELS_LIMIT = 64 << 20  # Largest width times height that is decoded
 SIDE_LIMIT = 1024  # Longer images are reduced to this side; encoders see far less

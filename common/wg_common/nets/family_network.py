@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common import catalogue
 from wg_common.inference import family_head, hostile_tensors
 from wg_common.inference.family_head import NetworkHead
 from wg_common.modalities.base import Record
@@ -33,6 +34,7 @@ from wg_common.modalities.images import ENCODER_PIXELS, PIXELS
 from wg_common.nets import network, site_norms
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.trunk import Records
+from wg_common.nets.network import RecordTrunk
 from wg_core.errors import DecodeError
 
 PREFIX = "network."  # Of all their tensors
@@ -119,6 +121,16 @@ class TrunkBeside(nn.Module):
                 blocks.append(self(trunks.encoder_batch(chunk, self.pixels)).numpy())
         joined = np.concatenate(blocks)
         return np.where(np.isfinite(joined), joined, np.float32(0))
+
+
+def stored_trunks(
+    architectures: Sequence[str], tensors: Tensors, settings: Mapping[str, str]
+) -> TrunkBeside | RecordTrunk:
+    """The networks beside the encoder that a plant's models stand on; arguments as of the class."""
+    if architectures[0] not in catalogue.NETWORKS:
+        return TrunkBeside(architectures, tensors, settings)
+    (architecture,) = architectures
+    return RecordTrunk(architecture, _members(tensors, architectures)[architecture])
 
 
 def _pixels(settings: Mapping[str, str]) -> int:

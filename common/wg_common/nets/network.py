@@ -1,4 +1,4 @@
-"""Whole networks: what every kind of them has in common, whatever records it is for.
+"""Networks: what every kind of them has in common, whatever records it is for.
 
 The catalogue names each network's module, which says how records become one batch of arrays, and
 builds a trunk of a given width (``Kind``). Here is all that is done with a trunk without knowing
@@ -9,7 +9,8 @@ Tensors: ``trunk.*`` as the kind's module names them, ``head.weight`` ``[K, F]``
 """
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -32,20 +33,6 @@ _BATCH = 64
 Batch = NDArray[Any]
 """Records as ``prepared`` gives them: uint8 ``[n, 3, 64, 64]`` of images."""
 Tensors = Mapping[str, NDArray[np.float32]]
-
-
-class NetworkModel(nn.Module):
-    """A prepared batch to logits: trunk and head."""
-
-    def __init__(self, trunk: nn.Module, head: nn.Linear) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.head = head
-
-    def forward(self, batch: Tensor) -> Tensor:
-        """Logits ``[n, K]``."""
-        logits: Tensor = self.head(self.trunk(batch.float()))
-        return logits
 
 
 class _Checked(Sequence[Record]):
@@ -72,7 +59,7 @@ class _Checked(Sequence[Record]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a module of whole networks offers as its ``NETWORK``.
+    """What a module of networks offers as its ``NETWORK``.
 
     Attributes:
         trunk: From a width and a number of features to a module; it takes a batch as float32.
@@ -92,7 +79,7 @@ class Kind:
 
 
 def kind(architecture: str) -> Kind:
-    """What the module of a whole network offers.
+    """What the module of a network offers.
 
     Raises:
         ConfigError: No such architecture, or it is a head on the encoder.
@@ -100,7 +87,7 @@ def kind(architecture: str) -> Kind:
     module = catalogue.network(architecture).module
     network_kind = getattr(importlib.import_module(module), "NETWORK", None) if module else None
     if not isinstance(network_kind, Kind):
-        raise ConfigError(f"architecture {architecture}: is not a whole network")
+        raise ConfigError(f"architecture {architecture}: is no network")
     return network_kind
 
 
@@ -155,11 +142,6 @@ def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
     return module.eval()
 
 
-def build(architecture: str, tensors: Tensors) -> nn.Module:
-    """The network as it is exported, from all its tensors; in evaluation mode."""
-    return NetworkModel(load_trunk(architecture, tensors), linear(tensors)).eval()
-
-
 def linear(tensors: Tensors) -> nn.Linear:
     """The head among an architecture's tensors, as a layer."""
     weight, bias = (torch.from_numpy(np.array(tensors[name])) for name in (HEAD_WEIGHT, HEAD_BIAS))
@@ -185,6 +167,35 @@ def draw_trunk(architecture: str, rng: np.random.Generator) -> dict[str, NDArray
             value = rng.normal(0, float(np.prod(shape[1:])) ** -0.5, shape)
         trunk[name] = value.astype(np.float32)
     return trunk
+
+
+class RecordTrunk(nn.Module):
+    """A trunk that stands beside the encoder, and sees records as its architecture prepares them.
+
+    Args:
+        architecture: Name in the catalogue.
+        tensors: Its ``trunk.*`` tensors.
+    """
+
+    def __init__(self, architecture: str, tensors: Tensors) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.trunk = load_trunk(architecture, tensors)
+        self.width = feature_count(architecture)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Features ``[n, width]`` of a batch from ``prepared``."""
+        values: Tensor = self.trunk(batch.float())
+        return values
+
+    def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
+        """Features ``[n, width]`` of valid records; what is not finite counts as 0."""
+        remaining = iter(records)
+        blocks: list[NDArray[np.float32]] = []
+        while (chunk := list(itertools.islice(remaining, _BATCH))) or not blocks:
+            blocks.append(features(self.trunk, prepared(self.architecture, chunk)))
+        joined = np.concatenate(blocks)
+        return np.where(np.isfinite(joined), joined, np.float32(0))
 
 
 def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, 
         ConfigError: No such architecture.
     """
     head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
-    if not known(architecture).whole:
+    if not known(architecture).is_network:
         return head
     trunk = network.trunk_shapes(architecture)
     return trunk | head | {HEAD_WEIGHT: (classes, network.feature_count(architecture))}

@@ -34,6 +34,7 @@ FAILURES = (
     Failure("WG-F03", "a class that is hardly recognised", "warn"),
     Failure("WG-F08", "not finite, or too large", "block"),
     Failure("WG-F11", "no label to check by", "warn"),
+    Failure("WG-F12", "records of another kind of plant", "block"),
 )
 
 _BY_CODE = {failure.code: failure for failure in FAILURES}

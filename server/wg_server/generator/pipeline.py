@@ -12,12 +12,11 @@ Packages are written at the end, as one new version (``versions``). Nothing is i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from wg_common import streams
-from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.family_network import FamilyNetwork
@@ -28,7 +27,8 @@ from wg_core.wire import canonical
 from wg_server.generator import versions
 from wg_server.generator.evaluation import head_card
 from wg_server.generator.evaluation.episodes import Plants
-from wg_server.generator.families import heads as operator_heads
+from wg_server.generator.families import likeness
+from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.plan import STEPS, GeneratorPlan
 from wg_server.generator.prior.fitted import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
@@ -148,15 +148,12 @@ class _Pipeline:
         )
         owned = list(family_heads.entries(Store(self.home.zoo), encoder))
         networks = self._family_networks(owned)
+        families, figures = self._families(tasks, owned, networks)
         parts = Parts(
             encoder=encoder,
             architecture=architecture,
             priors=fitted_priors.priors,
-            operator_families=operator_heads.collect(
-                tasks,
-                self._family_heads(owned),
-                {family: several for family, (_, several) in networks.items()},
-            ),
+            operator_families=families,
             names=fitted_priors.names,
         )
         packed = pack(parts)
@@ -172,11 +169,7 @@ class _Pipeline:
                 "test_families": list(split.test),
             },
             "plan": canonical.to_builtins(self.plan),
-            "own_families": {
-                entry.family: {"head": entry.at_sites}
-                | ({"network": networks[entry.family][0]} if entry.family in networks else {})
-                for entry in owned
-            },
+            "own_families": figures,
             **head_card.evaluate(
                 fitted_priors,
                 Plants([task for task in tasks if task.family in split.test], encoder, CLIP_RADIUS),
@@ -189,11 +182,32 @@ class _Pipeline:
         document["seconds"] = round(time.monotonic() - started, 1)
         return document, packed
 
-    def _family_heads(
-        self, owned: Sequence[family_heads.FamilyHeadEntry]
-    ) -> dict[str, tuple[Layout, FamilyHead]]:
-        zoo = Store(self.home.zoo)
-        return {entry.family: family_heads.read(zoo, entry) for entry in owned}
+    def _families(
+        self,
+        tasks: Sequence[ZooTask],
+        owned: Sequence[family_heads.FamilyHeadEntry],
+        networks: Mapping[str, tuple[str, Sequence[FamilyNetwork]]],
+    ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
+        """The operator's families, if there are any, and what the card says of each."""
+        zoo, own_names = Store(self.home.zoo), {entry.family for entry in owned}
+        labels = {task.family: task.labels for task in tasks}
+        read = {entry.family: family_heads.read(zoo, entry) for entry in owned}
+        sites = {family: list(shown) for family, (_, _, shown) in read.items()}
+        rendered = [task.features for task in tasks if task.family not in own_names]
+        families, figures = {}, {}
+        for entry in owned:
+            name = entry.family
+            layout, head, _ = read[name]
+            fitted = likeness.fit(name, sites, rendered)
+            at_sites, family_networks = networks.get(name, ("", ()))
+            families[name] = OperatorFamily(labels[name], head, fitted.test, family_networks)
+            figures[name] = {
+                "head": entry.at_sites,
+                **({"network": at_sites} if at_sites else {}),
+                "refused": f"{fitted.refused:.4f}",
+                "others_refused": f"{fitted.caught:.4f}",
+            }
+        return (OperatorFamilies(layout, families) if families else None), figures
 
     def _family_networks(
         self, owned: Sequence[family_heads.FamilyHeadEntry]

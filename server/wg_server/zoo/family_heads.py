@@ -3,7 +3,8 @@
 ::
 
     zoo/family_heads/KEY.json          what it is, and its object's hash
-    zoo/objects/SHA256.safetensors     a ``wg_common.inference.family_head.FamilyHead``
+    zoo/objects/SHA256.safetensors     a ``wg_common.inference.family_head.FamilyHead``, and what
+                                       the encoder releases of the records at each made-up site
 
 KEY is that of the family's first task. The family's records are cut as if it had one site, so that
 none are left out. Each tenth made-up site sees them as they are; the others each through a camera
@@ -26,12 +27,13 @@ from wg_common.inference.family_head import FamilyHead, Floats, Layout, moments
 from wg_common.nets.encoder.module import Encoder
 from wg_common.streams import Stream
 from wg_core import atomic
+from wg_core.errors import DecodeError
 from wg_core.wire import canonical
 from wg_server.zoo import heads, sources
 from wg_server.zoo.store import Zoo, record
 from wg_server.zoo.task_spec import TaskSpec
 
-VERSION = 1  # Of how heads are made; those of another one are made again
+VERSION = 2  # Of how heads are made; those of another one are made again
 _RECORDS = 30  # Records at a made-up site, about: as many of each class
 _DIRECTIONS = 256  # Principal directions of standardised features that a head is fitted on
 _PENALTY = 0.04
@@ -103,7 +105,8 @@ def made(encoder: Encoder, spec: TaskSpec, sites: int) -> tuple[bytes, FamilyHea
     classes = len(task.names)
     head = fit(shown_sites, classes, layout)
     accuracy = accuracy_at_sites(shown_sites, held_out, classes, layout)
-    data = safetensors.numpy.save(head.tensors())
+    released = np.stack(shown_sites.local)[:, :, : encoder.dimension]
+    data = safetensors.numpy.save({**head.tensors(), _SITES: released.astype(np.float16)})
     return data, FamilyHeadEntry(
         task=spec.key(encoder.id),
         encoder=encoder.id,
@@ -135,16 +138,20 @@ def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyHeadEntry]:
             yield entry
 
 
-def read(zoo: Zoo, entry: FamilyHeadEntry) -> tuple[Layout, FamilyHead]:
-    """A record's object, and what local features it stands on.
+def read(zoo: Zoo, entry: FamilyHeadEntry) -> tuple[Layout, FamilyHead, NDArray[np.float16]]:
+    """A record's object: what local features its head stands on, the head, and its made-up sites.
+
+    The last are released features, ``[C, n, d]``.
 
     Raises:
         VerificationError: The object does not match its hash.
         DecodeError: It is no head of a family.
     """
-    layout = Layout(entry.scaled, entry.blocks)
-    tensors = zoo.tensors(entry.sha256)
-    return layout, family_head.from_tensors(tensors, entry.classes, layout)
+    layout, tensors = Layout(entry.scaled, entry.blocks), dict(zoo.tensors(entry.sha256))
+    sites = tensors.pop(_SITES, np.zeros(0, np.float16))
+    if sites.ndim != 3 or len(sites) != entry.sites or not np.isfinite(sites).all():
+        raise DecodeError(f"family head: sites {sites.shape}, expected {entry.sites}")
+    return layout, family_head.from_tensors(tensors, entry.classes, layout), sites
 
 
 def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
@@ -237,6 +244,7 @@ def _seen(
 
 
 _FOLDER = "family_heads"
+_SITES = "sites"
 
 
 def _path(root: Path, key: str) -> Path:

@@ -10,7 +10,8 @@ from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 from wg_client.fitting.local_models import fit_local
-from wg_client.methods.ensemble import averaged, mean_aligned
+from wg_client.methods.averaging import averaged
+from wg_client.methods.ensemble import mean_aligned
 from wg_client.methods.names import ENSEMBLE, LOCAL
 from wg_common.inference.posterior import Posterior
 

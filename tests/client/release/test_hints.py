@@ -24,8 +24,19 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_a_usual_plant_is_told_nothing() -> None:
-    assert hints(**GOOD) == ()
+@pytest.mark.parametrize(
+    ("per_label", "message"),
+    [
+        ({"ok": 60, "never": 0}, "classes without a label here (never)"),
+        ({"ok": 60, "rare": 10}, "seldom brings more than two points"),
+        ({"ok": 60, "scratch": 20}, "keep your budget: every class has 20 labels"),
+    ],
+)
+def test_a_usual_plant_is_told_what_others_releases_may_bring_it(
+    per_label: dict[str, int], message: str
+) -> None:
+    (found,) = hints(**{**GOOD, "per_label": per_label})
+    assert message in found
 
 
 @pytest.mark.parametrize(
@@ -40,11 +51,11 @@ def test_a_usual_plant_is_told_nothing() -> None:
 def test_a_price_that_buys_or_promises_nothing_is_pointed_out(
     change: dict[str, Any], message: str
 ) -> None:
-    (found,) = hints(**{**GOOD, **change})
+    _, found = hints(**{**GOOD, **change})
     assert message in found
 
 
 def test_one_record_at_almost_no_epsilon_under_a_huge_cap(make_plant: MakePlant) -> None:
     privacy = PrivacyConfig(cap_epsilon="1000000", max_request_epsilon="4")
     found = check(make_plant({0: 1}, privacy=privacy).home, epsilon="1e-4")
-    assert len(found.hints) == 2
+    assert len(found.hints) == 3

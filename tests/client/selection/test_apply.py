@@ -16,7 +16,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.selection.delivery import take_package
-from wg_common.catalogue import SAME_FAMILY
+from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import (
@@ -82,6 +82,44 @@ def test_a_head_of_the_plant_s_kind_stands_on_its_standardised_features(
     for name in (GENERATED, GENERATED_FINETUNED):
         tensors = store.load_tensors(plant.home, applied.manifest, name)
         assert tensors["head.weight"].shape[1] == load_encoder(encoder_package).local_dimension
+
+
+def test_records_of_another_kind_veto_the_head_that_their_names_say(
+    make_plant: MakePlant, encoder_package: bytes, good_head: LinearHead
+) -> None:
+    family = family_head(encoder_package, len(good_head.bias), unlike=1.5), SAME_FAMILY
+    plant = make_plant({0: 4, 1: 4, 2: 4})
+    manifest = take_package(plant.home, plant.package({"kin": family})).manifest
+    assert manifest.kept == LOCAL and "do not look like the server's own" in manifest.reason
+    assert "do not look like the server" in plant.home.report.read_text(encoding="utf-8")
+    found = {f.code: f for f in manifest.findings if f.model == GENERATED}
+    assert found["WG-F12"].blocks and found["WG-F12"].figures["unlike"] == 1.5
+
+
+def test_labels_choose_among_all_families_where_names_say_nothing(
+    make_plant: MakePlant, encoder_package: bytes
+) -> None:
+    wide = {name: family_head(encoder_package, 5, unlike) for name, unlike in UNLIKE.items()}
+    offered = {name: (tensors, ANY_FAMILY) for name, tensors in wide.items()}
+    plant = make_plant({0: 12, 1: 12, 2: 12})
+    manifest = take_package(plant.home, plant.package(offered)).manifest
+    models = {entry.name: entry for entry in manifest.models}
+    assert models[GENERATED].origin == "like" and models[GENERATED].source == ANY_FAMILY
+    tensors = store.load_tensors(plant.home, manifest, GENERATED)
+    assert len(tensors["head.weight"]) == len(LABELS)
+
+
+def test_without_a_label_of_each_class_none_of_them_is_taken(
+    make_plant: MakePlant, encoder_package: bytes
+) -> None:
+    offered: dict[str, Any] = {"like": (family_head(encoder_package, 5), ANY_FAMILY)}
+    plant = make_plant({0: 12})
+    models = take_package(plant.home, plant.package(offered)).manifest.models
+    assert GENERATED not in {entry.name for entry in models}
+
+
+UNLIKE = {"unlike": 1.5, "like": 0.0}
+"""Families that are offered, and how unlike them the plant's records are."""
 
 
 def test_a_network_that_came_with_it_stands_beside_the_encoder(

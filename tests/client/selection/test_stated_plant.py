@@ -9,13 +9,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from tests.client.conftest import MakePlant, TestPlant
 
-from wg_client.methods.names import GENERATED
+from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
+from wg_client.models import predict, store
+from wg_client.models.export import export_model
 from wg_client.selection.delivery import take_package
-from wg_core.errors import VerificationError
+from wg_common import catalogue
+from wg_common.nets import network, spectrum_lines
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.network import Tensors
+from wg_core.errors import DecodeError, VerificationError
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.wire import canonical, signing
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
@@ -100,6 +107,93 @@ def test_networks_for_a_stated_machine_are_kept_without_a_label(
     assert kept.origin.startswith("sheet-")
     assert len(manifest.candidates) == 18
     assert "states of its machine" in manifest.reason
+    windows = np.random.default_rng(2).normal(size=(3, 1, 1024)).astype(np.float32)
+    out = tmp_path / "model.onnx"
+    metadata = export_model(plant.home, manifest, GENERATED, "onnx", out)
+    assert metadata["network"] == catalogue.SPECTRUM_LINES
+    encoder = load_encoder(plant.home.encoder.read_bytes())
+    feeds = {
+        "windows": torch.cat([encoder.module.trunk.prepare([each]) for each in windows]).numpy(),
+        "prepared": network.prepared(catalogue.SPECTRUM_LINES, list(windows)),
+    }
+    (logits,) = onnxruntime.InferenceSession(str(out)).run(None, feeds)
+    network_trunk = predict.load_network(plant.home, manifest, encoder)
+    inputs = predict.features(encoder, network_trunk, list(windows))
+    expected = predict.logits(plant.home, manifest, GENERATED, inputs)
+    np.testing.assert_allclose(logits, expected, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("per_class", [5, 20])
+def test_a_perfect_network_is_kept_by_a_plant_with_labels(
+    make_plant: MakePlant, window_encoder: bytes, per_class: int
+) -> None:
+    workshop = simulation.Workshop(5)
+    machine = workshop.machines(1)
+    plant = _machine_plant(make_plant, window_encoder)
+    windows = workshop.windows(machine, per_class)[0]  # [condition, n, 1024]
+    for label, records in zip(LABELS, windows, strict=True):
+        folder = plant.home.root / "data" / label
+        folder.mkdir()
+        for number, window in enumerate(records):
+            np.save(folder / f"{number}.npy", window[None].numpy().astype(np.float32))
+    plant.freeze()
+    perfect = _trained(workshop.windows(machine, 400)[0])
+    rng = np.random.default_rng(1)
+    fixed = {**perfect, **network.draw_trunk(catalogue.SPECTRUM_LINES, rng)}
+    package = plant.package(
+        {"sheet-mean": (perfect, "diffusion"), "fixed": (fixed, "base")},
+        architecture=catalogue.SPECTRUM_LINES,
+    )
+    manifest = take_package(plant.home, package).manifest
+    (best,) = (model for model in manifest.models if model.name == manifest.kept)
+    assert manifest.kept != LOCAL and best.origin == "sheet-mean"
+    assert {model.name for model in manifest.models} == {LOCAL, GENERATED, GENERATED_FINETUNED}
+    new_windows = list(workshop.windows(machine, 60)[0].flatten(0, 1)[:, None].numpy())
+    encoder = load_encoder(plant.home.encoder.read_bytes())
+    network_trunk = predict.load_network(plant.home, manifest, encoder)
+    inputs = predict.features(encoder, network_trunk, new_windows)
+    labels = np.repeat(np.arange(len(LABELS)), 60)
+    right = {
+        name: (predict.logits(plant.home, manifest, name, inputs).argmax(axis=1) == labels).mean()
+        for name in (manifest.kept, LOCAL)
+    }
+    assert right[manifest.kept] > right[LOCAL]
+
+
+def test_what_is_no_network_is_refused(make_plant: MakePlant, window_encoder: bytes) -> None:
+    plant = _machine_plant(make_plant, window_encoder)
+    good = network.draw_trunk(catalogue.SPECTRUM_LINES, np.random.default_rng(1))
+    head = {"head.weight": np.zeros((4, 64), np.float32), "head.bias": np.zeros(4, np.float32)}
+    for tensors, source in (
+        ({**good, **head}, "kin"),
+        ({**good, **head}, "posterior"),
+        (good, "diffusion"),
+        ({**good, **head, "trunk.first.bias": np.zeros(3, np.float32)}, "base"),
+    ):
+        package = plant.package({"s": (tensors, source)}, architecture=catalogue.SPECTRUM_LINES)
+        with pytest.raises(DecodeError, match="candidate s"):
+            take_package(plant.home, package)
+    assert not store.all_manifests(plant.home)
+
+
+def _trained(windows: torch.Tensor) -> Tensors:
+    """A network that was trained on many windows ``[4, n, 1024]`` of one machine."""
+    torch.manual_seed(0)
+    inputs = spectrum_lines.spectra(windows.flatten(0, 1))
+    labels = torch.arange(len(LABELS)).repeat_interleave(windows.shape[1])
+    trunk = network.build_trunk(catalogue.SPECTRUM_LINES)
+    features = network.feature_count(catalogue.SPECTRUM_LINES)
+    model = torch.nn.ModuleDict({"trunk": trunk, "head": torch.nn.Linear(features, len(LABELS))})
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(150):
+        rows = torch.randint(len(labels), (256,))
+        loss = torch.nn.functional.cross_entropy(
+            model["head"](model["trunk"](inputs[rows])), labels[rows]
+        )
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return {name: value.numpy().copy() for name, value in model.state_dict().items()}
 
 
 def test_what_cannot_be_made_by_a_sheet_is_not(

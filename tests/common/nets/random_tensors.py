@@ -21,7 +21,7 @@ def initial_tensors(
     """
     shapes = tensor_shapes(architecture, classes, dimension)
     trunk = {}
-    if known(architecture).whole:
+    if known(architecture).is_network:
         trunk = network.draw_trunk(architecture, rng)
     weight = rng.normal(0, shapes[HEAD_WEIGHT][1] ** -0.5, shapes[HEAD_WEIGHT])
     return trunk | {

@@ -1,4 +1,4 @@
-"""What holds for whole networks, and how images are prepared."""
+"""What holds for all networks, and how images are prepared."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch
 from tests.common.nets.random_tensors import initial_tensors
 
 from wg_common import catalogue
-from wg_common.nets import assembly, network, tensor_set
-from wg_core.errors import ConfigError, DecodeError
+from wg_common.nets import network, tensor_set
+from wg_core.errors import DecodeError
 
-LABELS = ("a", "b", "c")
 NET = "cnn-m"
 
 
@@ -27,28 +26,12 @@ def _records(count: int) -> list[Any]:
     return [rng.integers(0, 256, (40 + i, 64), dtype=np.uint8) for i in range(count)]
 
 
-def test_sizes_are_those_of_the_registry() -> None:
-    shapes = tensor_set.tensor_shapes(NET, 3, 64)
-    assert 70_000 < sum(int(np.prod(shape)) for shape in shapes.values()) < 90_000
-
-
-@pytest.mark.parametrize("architecture", list(catalogue.NETWORKS))
+@pytest.mark.parametrize("architecture", list(catalogue.NETWORKS | catalogue.BESIDE))
 def test_tensors_survive_the_module(architecture: str) -> None:
     tensors = network.draw_trunk(architecture, _rng())
     again = network.trunk_tensors(network.load_trunk(architecture, tensors))
     assert list(again) == list(tensors) == list(network.trunk_shapes(architecture))
     assert all(np.array_equal(again[name], tensors[name]) for name in tensors)
-
-
-def test_model_is_head_on_features() -> None:
-    tensors = initial_tensors(NET, 3, 64, _rng())
-    model = assembly.build_model(NET, None, tensors, LABELS)
-    batch = network.prepared(NET, _records(5))
-    features = network.features(network.load_trunk(NET, tensors), batch)
-    expected = features @ tensors["head.weight"].T + tensors["head.bias"]
-    with torch.inference_mode():
-        found = model(torch.from_numpy(batch)).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_records_do_not_change_each_other() -> None:
@@ -83,13 +66,17 @@ def test_prepared_takes_images_of_any_size_and_colour() -> None:
 
 
 def test_a_missing_or_misshapen_tensor_is_named() -> None:
-    tensors = initial_tensors(NET, 3, 64, _rng())
-    del tensors["trunk.blocks.0.conv.weight"]
-    with pytest.raises(DecodeError, match=r"trunk\.blocks\.0\.conv\.weight"):
-        tensor_set.check_tensors(NET, tensors, 3, 64)
+    tensors = initial_tensors("spectrum-lines", 3, 64, _rng())
+    del tensors["trunk.second.bias"]
+    with pytest.raises(DecodeError, match=r"trunk\.second\.bias"):
+        tensor_set.check_tensors("spectrum-lines", tensors, 3, 64)
 
 
-def test_a_head_needs_its_encoder() -> None:
-    tensors = initial_tensors("lite0-head", 3, 64, _rng())
-    with pytest.raises(ConfigError, match="encoder"):
-        assembly.build_model("lite0-head", None, tensors, LABELS)
+def test_a_trunk_of_records_gives_features_of_any_number_of_them() -> None:
+    tensors = network.draw_trunk("spectrum-lines", _rng())
+    trunk = network.RecordTrunk("spectrum-lines", tensors)
+    windows = [_rng().normal(size=(2, 900 + 100 * i)) for i in range(70)]
+    found = trunk.features(iter(windows))
+    assert found.shape == (70, trunk.width) and trunk.features([]).shape == (0, trunk.width)
+    batch = network.prepared("spectrum-lines", windows)
+    np.testing.assert_allclose(found, network.features(trunk.trunk, batch), atol=1e-5)

@@ -193,7 +193,8 @@ sources:
     with pytest.raises(DecodeError, match="json"):
         family_heads.has(zoo, spec, encoder.id, 10)
     path.write_text(written)
-    layout, head = family_heads.read(zoo, entry)
+    layout, head, sites = family_heads.read(zoo, entry)
+    assert sites.shape[::2] == (10, encoder.dimension)
     assert layout == Layout(encoder.scaled_dimension, encoder.local_blocks)
     task = sources.load(spec)
     right = heads.accuracy(

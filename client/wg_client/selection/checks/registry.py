@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from wg_client.models.manifest import Finding
-from wg_client.selection.checks import accuracy, finite, gain, unchecked, worst_class
+from wg_client.selection.checks import accuracy, finite, gain, unchecked, unlike, worst_class
 from wg_client.selection.checks.base import AcceptanceCheck, Comparison
 
 GAIN = gain.CODE
@@ -19,7 +19,10 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     worst_class.check,
     finite.check,
     unchecked.check,
+    unlike.check,
 )
+UNLIKE = unlike.CODE
+"""Of the check that vetoes a kind of plant."""
 
 
 def findings(comparisons: Iterable[Comparison]) -> list[Finding]:

@@ -1,169 +1,159 @@
-"""Heads for plants of the operator's families, on local features that each plant standardises.
+"""The operator's families as a catalogue: heads that each plant standardises, offered by names.
 
 A plant releases 64 numbers of a record and learns on many more, which stay with it. Records of the
 operator's own need no noise and no release, so that heads can be fitted on *all* local features of
-them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Plants of such a family,
-found by ``families.match``, get the head, and standardise their own features for it. Where the
-zoo has networks of the family that saw made-up sites, they come with the head
+them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Where the zoo has
+networks of the family that saw made-up sites, they come with the head
 (``wg_common.nets.family_network``).
+
+A plant whose class names are those of a family, in these words or others, is offered this family.
+One whose names say nothing is offered all that have as many classes, and its labels choose. Nothing
+here asks for a release, and nothing is proved by a name: the plant tests its own records against
+what each family's look like (``wg_common.inference.likeness``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.special import expit
 
-from wg_common.inference import family_head
+from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY, CandidateSource
+from wg_common.inference import family_head, likeness
 from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.inference.hostile_tensors import apart
-from wg_common.inference.posterior import Means
+from wg_common.inference.likeness import Likeness
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
 from wg_core.errors import DecodeError
-from wg_server.generator.families.match import LIKELY, Entries, match_own_first, measure
-from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.prior.names import log_ratio
 
-ARRAYS = ("deviations", "entry", "centres")  # Arrays of `Entries`
+OFFERED_LIMIT = 16
+"""Most families that a plant is offered: each is a megabyte with its networks."""
+_MOST = 0.5
+"""Share of a plant's class names above which a family is taken to have them."""
+_SAME_NAME = 1e3
+"""Log odds of two equal names, so that they are matched first."""
+
+Tensors = dict[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OperatorFamilies(Entries):
-    """All tasks of the zoo, and heads of the families with the operator's own records.
+class OperatorFamily:
+    """What the operator has of one family. R classes.
 
     Attributes:
-        layout: Of local features.
-        heads: By family.
-        networks: By family, of some of those with heads. At least one.
+        labels: Class names, R.
+        head: On local features.
+        likeness: Test of a plant's records against the family's.
+        networks: That stand beside the head; none are as good.
+    """
+
+    labels: tuple[str, ...]
+    head: FamilyHead
+    likeness: Likeness
+    networks: Sequence[FamilyNetwork] = ()
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """All of it but the names, by name."""
+        further = family_network.packed(self.networks) if self.networks else {}
+        return self.head.tensors() | self.likeness.tensors() | further
+
+    def offered(self, rows: NDArray[np.integer[Any]]) -> Tensors:
+        """Tensors of a candidate of some classes, in this order."""
+        networks = [network.of_classes(rows) for network in self.networks]
+        tensors = self.head.of_classes(rows).tensors() | self.likeness.tensors()
+        return tensors | family_network.in_half(networks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OperatorFamilies:
+    """All families of the operator's own records.
+
+    Attributes:
+        layout: Of local features, the same under all heads.
+        families: By name, in alphabetical order. At least one.
     """
 
     layout: Layout
-    heads: Mapping[str, FamilyHead]
-    networks: Mapping[str, Sequence[FamilyNetwork]] = field(default_factory=dict)
+    families: Mapping[str, OperatorFamily] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays by name, for a package; names, families and layout are stored beside them."""
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        for number, family in enumerate(sorted(self.heads)):
-            tensors = self.heads[family].tensors()
-            if family in self.networks:
-                tensors |= family_network.packed(self.networks[family])
-            arrays |= {f"heads.{number}.{name}": value for name, value in tensors.items()}
-        return arrays
-
-
-def collect(
-    tasks: Sequence[ZooTask],
-    heads: Mapping[str, tuple[Layout, FamilyHead]],
-    networks: Mapping[str, Sequence[FamilyNetwork]],
-) -> OperatorFamilies | None:
-    """The operator's families of a zoo; None if it has no heads of any.
-
-    Args:
-        heads: By family, with the local features that they stand on; all on the same.
-        networks: By family, of these or fewer.
-    """
-    task_families = {task.family for task in tasks}
-    family_heads = {family: head for family, (_, head) in heads.items() if family in task_families}
-    if not family_heads:
-        return None
-    layout = next(iter(heads.values()))[0]
-    centres, deviations = zip(*(task.moments() for task in tasks), strict=True)
-    return OperatorFamilies(
-        deviations=np.concatenate(deviations),
-        entry=np.repeat(np.arange(len(tasks)), [len(task.labels) for task in tasks]),
-        names=tuple(name for task in tasks for name in task.labels),
-        centres=np.array(centres),
-        families=tuple(task.family for task in tasks),
-        layout=layout,
-        heads=family_heads,
-        networks={
-            family: several
-            for family, several in networks.items()
-            if family in family_heads
-            and all(
-                len(network.head.weight) == len(family_heads[family].weight) for network in several
-            )
-        },
-    )
+        """Arrays by name, for a package; names, classes and layout are stored beside them."""
+        return {
+            f"{number}.{name}": value
+            for number, family in enumerate(self.families.values())
+            for name, value in family.tensors().items()
+        }
 
 
 def read(
     arrays: Mapping[str, NDArray[Any]],
-    names: Sequence[str],
-    families: Sequence[str],
-    owned: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
     layout: Layout,
+    dimension: int,
     architectures: Sequence[str],
 ) -> OperatorFamilies:
     """Read ``OperatorFamilies.arrays``.
 
     Args:
-        owned: Families with heads, in order.
+        labels: Class names by family, in the order of the arrays.
+        dimension: Number of released features.
         architectures: That their networks may have.
 
     Raises:
         DecodeError: They do not fit together.
     """
-    wrong = DecodeError("generator: arrays of the operator's families do not fit together")
-    rows = {name: arrays[name] for name in ARRAYS}
-    entry, entries = rows["entry"], len(rows["centres"])
-    if not (
-        len(names) == len(entry) == len(rows["deviations"])
-        and len(families) == entries
-        and np.array_equal(np.unique(entry), np.arange(entries))
-        and (np.diff(entry) >= 0).all()
-        and list(owned) == sorted(set(owned) & set(families))
-    ):
-        raise wrong
-    heads, networks, unread_names = {}, {}, set(arrays) - set(ARRAYS)
-    for number, family in enumerate(owned):
-        prefix = f"heads.{number}."
-        tensors = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        unread_names -= {prefix + name for name in tensors}
-        classes = int((entry == list(families).index(family)).sum())
-        tensors, network = apart(tensors, family_network.PREFIX)
-        heads[family] = family_head.from_tensors(tensors, classes, layout)
-        if network:
-            networks[family] = family_network.unpacked(network, architectures, classes)
-    if unread_names:
-        raise wrong
-    return OperatorFamilies(
-        **rows,
-        names=tuple(names),
-        families=tuple(families),
-        layout=layout,
-        heads=heads,
-        networks=networks,
-    )
+    by_number: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, value in arrays.items():
+        number, _, tensor_name = name.partition(".")
+        by_number.setdefault(number, {})[tensor_name] = value
+    if not labels or set(by_number) != set(map(str, range(len(labels)))):
+        raise DecodeError("generator: arrays of the operator's families do not fit together")
+    families = {}
+    for place, (family, class_names) in enumerate(labels.items()):
+        classes = len(class_names)
+        tensors, network = apart(by_number[str(place)], family_network.PREFIX)
+        tensors, of_likeness = apart(tensors, likeness.PREFIX)
+        families[family] = OperatorFamily(
+            labels=tuple(class_names),
+            head=family_head.from_tensors(tensors, classes, layout),
+            likeness=likeness.from_tensors(of_likeness, dimension),
+            networks=family_network.unpacked(network, architectures, classes),
+        )
+    return OperatorFamilies(layout, families)
 
 
-def head_for(
-    operator: OperatorFamilies, priors: Priors, estimate: Means, labels: Sequence[str]
-) -> tuple[FamilyHead, Sequence[FamilyNetwork]] | None:
-    """The head of the plant's family, if the operator has it, and its networks, if there are any.
+def offered(
+    operator: OperatorFamilies, labels: Sequence[str]
+) -> Iterator[tuple[CandidateSource, Tensors]]:
+    """What a plant is offered, the likeliest first.
 
     Args:
-        operator: From ``collect``.
+        operator: All families.
         labels: The plant's class names, K.
 
-    Returns:
-        Both of the plant's classes, in its order; None if no family of the operator's is likely.
+    Yields:
+        Families with most of the plant's names, their rows in its order; where there is none, all
+        families of at least K classes, as they are.
     """
-    entries = [
-        number for number, family in enumerate(operator.families) if family in operator.heads
-    ]
-    arguments = (operator, measure(operator, priors), priors, estimate, labels)
-    family_match = match_own_first(*arguments, own_entries=entries)
-    if family_match is None or family_match.share < LIKELY:
-        return None
-    best = int(np.argmax(family_match.weights))
-    entry = int(family_match.entries[best])
-    family = operator.families[entry]
-    head, networks = operator.heads.get(family), operator.networks.get(family, ())
-    rows = family_match.matched[best] - operator.bounds[entry]
-    if head is None or len(head.weight) <= rows.max():
-        return None
-    return head.of_classes(rows), [network.of_classes(rows) for network in networks]
+    large_enough = [f for f in operator.families.values() if len(f.labels) >= len(labels)]
+    matched = [(_matched(family.labels, labels), family) for family in large_enough]
+    named = [(match, family) for match, family in matched if match[0] > _MOST]
+    named.sort(key=lambda pair: -pair[0][0])
+    for (_, rows), family in named[:OFFERED_LIMIT]:
+        yield SAME_FAMILY, family.offered(rows)
+    if not named:
+        for family in large_enough[:OFFERED_LIMIT]:
+            yield ANY_FAMILY, family.offered(np.arange(len(family.labels)))
+
+
+def _matched(family_labels: Sequence[str], labels: Sequence[str]) -> tuple[float, NDArray[np.intp]]:
+    """Share of K names that a family's classes have, one each, and the rows of these, ``[K]``."""
+    ratio = log_ratio(labels, family_labels)
+    alike = np.where(ratio == 0, 0.0, expit(ratio))
+    own, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME))
+    return float(alike[own, rows].mean()), rows

@@ -1,1 +1,1 @@
-"""One generator of weights: linear heads and whole networks, from releases and the zoo."""
+"""One generator of weights: heads from releases and the zoo, networks from data sheets."""

@@ -4,20 +4,20 @@ The server holds no data, so nothing here measures accuracy. Candidates come in 
 the server would try them; the plant finishes them and chooses among them on its own records.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from wg_common.catalogue import CandidateSource
 from wg_common.inference import posterior as posteriors
-from wg_common.inference.posterior import Means, Posterior, no_evidence
-from wg_common.nets import family_network
+from wg_common.inference.posterior import Posterior, no_evidence
 from wg_core import atomic
 from wg_core.errors import DataError
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import canonical
-from wg_server.generator.families import heads as operator_heads
+from wg_server.generator.families import heads as families
 from wg_server.generator.prior import pooling
 from wg_server.generator.prior.pooling import Pool
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -71,25 +71,17 @@ class HeadMaking:
     Attributes:
         parts: Of the generator.
         labels: The site's label domain.
-        estimate: T-BLUP's prediction of its means, without what class names foretell.
         pooled: What the other sites know, with what class names foretell.
     """
 
     parts: Parts
     labels: tuple[str, ...]
-    estimate: Means
     pooled: Posterior
 
-    def of_family(self) -> Tensors | None:
+    def of_families(self) -> Iterable[tuple[CandidateSource, Tensors]]:
         """See ``Making``."""
         operator = self.parts.operator_families
-        if operator is None:
-            return None
-        match = operator_heads.head_for(operator, self.parts.priors, self.estimate, self.labels)
-        if match is None:
-            return None
-        head, networks = match
-        return head.tensors() | family_network.in_half(networks)
+        return () if operator is None else families.offered(operator, self.labels)
 
     def of_others(self) -> Tensors | None:
         """See ``Making``; none where it would be too large."""
@@ -143,7 +135,6 @@ def generate(
     making = HeadMaking(
         parts,
         labels,
-        posteriors.solve(plain, plant),
         plain if named is None else pooling.posterior(priors, pools, labels, named),
     )
     informed = np.diagonal(plain.precision, axis1=1, axis2=2)[:, 1:] > 1 / plain.between[:, None]

@@ -16,7 +16,7 @@ from wg_common.catalogue import known
 from wg_common.inference.family_head import Layout
 from wg_common.modalities.registry import modality
 from wg_server.generator import container
-from wg_server.generator.families import heads as operator_families
+from wg_server.generator.families import heads as families
 from wg_server.generator.families.heads import OperatorFamilies
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.fitted import FittedPriors
@@ -89,9 +89,8 @@ def unpack(data: bytes) -> Parts:
 
 def _described(operator: OperatorFamilies) -> dict[str, Any]:
     return {
-        "names": list(operator.names),
         "families": list(operator.families),
-        "owned": sorted(operator.heads),
+        "labels": [list(family.labels) for family in operator.families.values()],
         "scaled": operator.layout.scaled,
         "blocks": list(operator.layout.blocks),
     }
@@ -100,12 +99,14 @@ def _described(operator: OperatorFamilies) -> dict[str, Any]:
 def _operator_families(
     tensors: Mapping[str, Tensor], document: Mapping[str, Any]
 ) -> OperatorFamilies:
-    named = document[_OWN]
+    described = document[_OWN]
     arrays = {k: v.numpy() for k, v in container.under(tensors, f"{_OWN}.").items()}
-    names, families, owned = (tuple(map(str, named[k])) for k in ("names", "families", "owned"))
-    layout = Layout(int(named["scaled"]), tuple(map(int, named["blocks"])))
+    pairs = zip(described["families"], described["labels"], strict=True)
+    labels = {str(name): tuple(map(str, class_names)) for name, class_names in pairs}
+    layout = Layout(int(described["scaled"]), tuple(map(int, described["blocks"])))
     architectures = modality(known(str(document["architecture"])).modality).family_networks
-    return operator_families.read(arrays, names, families, owned, layout, architectures)
+    dimension = len(tensors["priors.within"])
+    return families.read(arrays, labels, layout, dimension, architectures)
 
 
 _KEY = "generator"

@@ -5,7 +5,7 @@ generation (``Making``); what a generation does not have, it makes nothing of. T
 module with a maker, its line in ``MAKERS``, and its word in ``wg_common.catalogue``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +24,7 @@ class GeneratedCandidate:
     Attributes:
         name: Unique among the candidates.
         source: As in ``wg_common.weights_package.Candidate``.
-        tensors: Of ``kin`` a ``wg_common.inference.family_head``'s, and a
+        tensors: Of a family a ``wg_common.inference.family_head``'s and a ``likeness``'s, and a
             ``wg_common.nets.family_network``'s if there are any; of ``posterior`` those of a
             ``wg_common.inference.posterior.Posterior``.
     """
@@ -37,8 +37,8 @@ class GeneratedCandidate:
 class Making(Protocol):
     """One generation, as makers see it."""
 
-    def of_family(self) -> Tensors | None:
-        """Head and networks of the operator's family that the plant is of."""
+    def of_families(self) -> Iterable[tuple[CandidateSource, Tensors]]:
+        """Heads and networks of the operator's families that the plant may be of."""
 
     def of_others(self) -> Tensors | None:
         """What other sites say of the classes, for the plant to finish."""
@@ -55,33 +55,34 @@ class CandidateMaker(Protocol):
         """Its candidates of a generation; none where the generation has not what it needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedOnSite:
-    """A candidate that a plant finishes with all of its own records.
+class Catalogue:
+    """The operator's families: fixed models that the plant standardises by its own records."""
 
-    Attributes:
-        source: Of the candidate, and its name.
-        tensors: None where there are none.
-    """
-
-    source: CandidateSource
-    tensors: Callable[[Making], Tensors | None]
-
-    @property
-    def name(self) -> str:
-        """See ``CandidateMaker``."""
-        return self.source
+    name = SAME_FAMILY
 
     def make(self, making: Making) -> Iterable[GeneratedCandidate]:
         """See ``CandidateMaker``."""
-        tensors = self.tensors(making)
+        for number, (source, tensors) in enumerate(making.of_families()):
+            yield GeneratedCandidate(
+                f"{source}-{number + 1}" if number else source, source, tensors
+            )
+
+
+class OtherSites:
+    """What other sites say of the classes, which the plant finishes with its exact records."""
+
+    name = POSTERIOR
+
+    def make(self, making: Making) -> Iterable[GeneratedCandidate]:
+        """See ``CandidateMaker``."""
+        tensors = making.of_others()
         if tensors is not None:
-            yield GeneratedCandidate(self.name, self.source, tensors)
+            yield GeneratedCandidate(self.name, POSTERIOR, tensors)
 
 
 MAKERS: tuple[CandidateMaker, ...] = (
-    FinishedOnSite(SAME_FAMILY, lambda making: making.of_family()),
-    FinishedOnSite(POSTERIOR, lambda making: making.of_others()),
+    Catalogue(),
+    OtherSites(),
 )
 """All makers, in the order in which the server would try their candidates."""
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.client.selection.checks.conftest import Compare
 
+from wg_client.methods.base import Candidate, Package
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks import registry
 from wg_client.selection.checks.base import Comparison
+from wg_common.catalogue import SAME_FAMILY
 from wg_core.errors import ConfigError
 from wg_core.site.acceptance import AcceptanceConfig
 
@@ -76,6 +80,23 @@ def test_f11_no_label_to_check_by(compare: Compare) -> None:
     comparison = compare(FEATURES, np.full(60, -1), GOOD)
     assert set(found(comparison)) == {"WG-F08", "WG-F11"}
     assert not found(comparison)["WG-F11"].passed
+
+
+def test_f12_records_of_another_kind(compare: Compare) -> None:
+    comparison = compare(FEATURES, LABELS, GOOD)
+    assert "WG-F12" not in found(comparison), "the model is of no kind"
+    for unlike in (0.9, 1.1):
+        candidate = Candidate("kin", SAME_FAMILY, comparison.model.trunk, comparison.model.head)
+        of_kind = replace(
+            comparison,
+            model=replace(comparison.model, of_kind=True),
+            package=Package(
+                candidates=[replace(candidate, unlikeness=unlike)], others_released=False
+            ),
+        )
+        finding = found(of_kind)["WG-F12"]
+        assert finding.blocks == (unlike > 1) == (not of_kind.package.family)
+        assert of_kind.package.informed
 
 
 def test_the_policy_says_what_a_failure_means(compare: Compare) -> None:

@@ -1,0 +1,139 @@
+"""Which of the operator's families a plant takes: by class names, its records and its labels.
+
+A family whose class names are the plant's comes with its rows in the plant's order. Where names say
+nothing all families come, with classes of their own: the plant's labels choose one among those that
+its records do not speak against, and put its rows in order. Nothing of this leaves the plant.
+
+The rows are put in order again for each fold (``delivered``), so that no held-out label has a part
+in it. The family itself is chosen by all labels: it is one of a few.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from wg_client.data.recipient import Features
+from wg_client.fitting.assignment import rows_of_labels
+from wg_client.fitting.linear_head import Ints, LinearHead, tempered_loss
+from wg_common.catalogue import SAME_FAMILY
+from wg_common.inference import family_head, likeness
+from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.inference.hostile_tensors import apart
+from wg_common.inference.likeness import Likeness
+from wg_common.nets import family_network
+from wg_core.errors import DecodeError
+
+CLASSES_LIMIT = 4096
+"""Most classes of a family that is offered."""
+
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OfferedFamily:
+    """A family of R classes, of which K are the plant's, seen through the plant's records.
+
+    Attributes:
+        name: Of the candidate.
+        source: Of the candidate.
+        head: Of R classes.
+        likeness: Test of records against the family's.
+        networks: Tensors of networks that came with the head.
+        layout: Of local features.
+        local: Local features of all records, ``[n, D]``.
+        released: Those of them that may be released, ``[n, d]``.
+    """
+
+    name: str
+    source: str
+    head: FamilyHead
+    likeness: Likeness
+    networks: Tensors
+    layout: Layout
+    local: NDArray[np.floating]
+    released: NDArray[np.floating]
+
+    @property
+    def named(self) -> bool:
+        """Whether its rows are the plant's classes, by their names."""
+        return self.source == SAME_FAMILY
+
+    @cached_property
+    def unlikeness(self) -> float:
+        """How unlike the family's records the plant's are."""
+        return self.likeness.unlikeness(self.released)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the plant's records speak against it."""
+        return self.unlikeness > likeness.LIMIT
+
+    def price(self, labels: Ints, classes: int) -> float:
+        """Log loss of the labelled records, and the logarithm of how many orders of rows there are.
+
+        Args:
+            labels: ``[n]``, -1 without one; each class has some.
+            classes: K.
+        """
+        known, rows = labels >= 0, len(self.head.bias)
+        head = LinearHead(*self.head.at(self.local, self.layout))
+        features = self.local[known].astype(np.float64)
+        orders = 0.0
+        if not self.named:
+            order = rows_of_labels(head.logits(features), labels[known], classes)
+            head = LinearHead(head.weight[order], head.bias[order])
+            orders = float(gammaln(1 + rows) - gammaln(1 + rows - classes))
+        return tempered_loss(head, features, labels[known]) + orders
+
+
+def read(
+    name: str, source: str, tensors: Tensors, classes: int, layout: Layout, features: Features
+) -> OfferedFamily:
+    """A candidate of a package.
+
+    Args:
+        classes: K.
+        layout: Of local features.
+        features: Of all of the plant's records.
+
+    Raises:
+        DecodeError: Its tensors are not those of a family with so many classes.
+    """
+    rows = len(np.atleast_1d(tensors["bias"])) if "bias" in tensors else 0
+    if not classes <= rows <= (classes if source == SAME_FAMILY else CLASSES_LIMIT):
+        raise DecodeError(f"family of {rows} classes, expected {classes}")
+    head, networks = apart(tensors, family_network.PREFIX)
+    head, of_likeness = apart(head, likeness.PREFIX)
+    return OfferedFamily(
+        name=name,
+        source=source,
+        head=family_head.from_tensors(head, rows, layout),
+        likeness=likeness.from_tensors(of_likeness, features.dimension),
+        networks=networks,
+        layout=layout,
+        local=features.local[:, : layout.scaled + sum(layout.blocks)],
+        released=features.values,
+    )
+
+
+def chosen(families: Sequence[OfferedFamily], labels: Ints, classes: int) -> OfferedFamily | None:
+    """The family that a plant takes, if any; one that is refused only where names say it is this.
+
+    Args:
+        families: In the server's order.
+        labels: Of all records, -1 without one.
+        classes: K.
+    """
+    like = [family for family in families if not family.refused]
+    named = [family for family in like if family.named] or [
+        family for family in families if family.named
+    ]
+    complete = len(np.unique(labels[labels >= 0])) == classes
+    possible = named or (like if complete else [])
+    if not possible or not complete or len(possible) == 1:
+        return next(iter(possible), None)
+    return min(possible, key=lambda family: family.price(labels, classes))

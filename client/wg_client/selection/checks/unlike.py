@@ -1,0 +1,33 @@
+"""WG-F12: the plant's records are unlike those of the kind that its class names say.
+
+Names prove nothing: other things may have the same ones. The operator's records of the kind, under
+made-up cameras or sensors, say what a plant of it may look like (``wg_common.inference.likeness``).
+"""
+
+from wg_client.models.manifest import Finding
+from wg_client.selection.checks.base import Comparison
+from wg_common.inference.likeness import LIMIT, RATE
+from wg_core.language import text
+
+CODE = "WG-F12"
+
+
+def check(comparison: Comparison) -> Finding | None:
+    """Passed unless the operator's records of the kind speak against the plant's."""
+    if not comparison.model.of_kind:
+        return None
+    unlike = comparison.package.unlike
+    passed = unlike <= LIMIT
+    return Finding(
+        model=comparison.name,
+        code=CODE,
+        passed=passed,
+        figures={"unlike": unlike, "limit": LIMIT, "rate": RATE},
+        message=text("The records here look like the server's own of this kind of plant.")
+        if passed
+        else text(
+            "The records here do not look like the server's own of this kind of plant. Of plants"
+            " that are of this kind about {rate:.0f} in 100 look as strange.",
+            rate=100 * RATE,
+        ),
+    )
