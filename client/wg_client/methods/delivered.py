@@ -4,8 +4,8 @@ Which candidate is taken is chosen by labels like a configuration: for the recor
 those of the others. Candidates that were made from the plant's own release have its labels in them:
 there the first of the server's order is taken, and no local record judges it.
 
-A head of the plant's family may come with its rows in another order: its classes were matched with
-the plant's by names that say little, and by noisy means. The plant's labels know better.
+A head of one of the operator's families may come with its rows in another order, matched by names
+that say little, or with classes of its own. The plant's labels know better.
 """
 
 from collections.abc import Collection, Sequence

@@ -189,8 +189,9 @@ class _Pipeline:
         networks: Mapping[str, tuple[str, Sequence[FamilyNetwork]]],
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
         """The operator's families, if there are any, and what the card says of each."""
-        zoo, own_names = Store(self.home.zoo), {entry.family for entry in owned}
-        labels = {task.family: task.labels for task in tasks}
+        zoo, labels = Store(self.home.zoo), {task.family: task.labels for task in tasks}
+        owned = [entry for entry in owned if entry.family in labels]
+        own_names = {entry.family for entry in owned}
         read = {entry.family: family_heads.read(zoo, entry) for entry in owned}
         sites = {family: list(shown) for family, (_, _, shown) in read.items()}
         rendered = [task.features for task in tasks if task.family not in own_names]
