@@ -9,7 +9,6 @@ counts once, however many copies of its file there are.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import rfc8785
@@ -29,15 +28,14 @@ from wg_core.wire.covered import CoveredStatistics
 
 _SCHEMA_VERSION = 1
 _FILE_VERSION = 1
+MANIFEST_LIMIT = 4 << 20  # Most bytes of a manifest
+SUFFIX = ".wgs"  # Of files that are compared
 _NO_RECORD = (
     msgspec.MsgspecError,
     rfc8785.CanonicalizationError,
     UnicodeDecodeError,
     RecursionError,
 )
-
-Row = tuple[str, object, object]
-"""What is compared: its name, as the ledger has it, as the file has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,9 @@ class _Schema(msgspec.Struct):
         )
 
 
-class _Statistics(msgspec.Struct):
+class Statistics(msgspec.Struct):
+    """The fields of a manifest that are compared."""
+
     schema: _Schema
     site: str
     dataset: str
@@ -116,34 +116,12 @@ class _Statistics(msgspec.Struct):
     integers_sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileKind:
-    """How a kind of release is packed, and held against its charge.
-
-    Attributes:
-        kind: Name of its container; what covers it is of the kind ``KIND-covered``.
-        body: Name of the section beside manifest and signature.
-        limit: Largest size of a file, in bytes.
-        manifest: The fields of its manifest that are compared.
-        manifest_limit: Largest size of that document, in bytes.
-        check: Compares manifest and body with the charge of this site, or raises
-            ``VerificationError``.
-    """
-
-    kind: str
-    body: str
-    limit: int
-    manifest: type[Any]
-    manifest_limit: int
-    check: Callable[[Any, bytes, Charge, str], None]
-
-
 def listed(folder: Path) -> tuple[list[Path], list[Path]]:
     """What a folder holds of files that plants send, and what else it holds."""
     files: list[Path] = []
     unread: list[Path] = []
     for path in sorted(folder.iterdir()):
-        (files if path.suffix in KINDS and path.is_file() else unread).append(path)
+        (files if path.suffix == SUFFIX and path.is_file() else unread).append(path)
     return files, unread
 
 
@@ -172,7 +150,7 @@ def match(
     comparison = Comparison()
     for path in paths:
         try:
-            data = atomic.read_bytes(path, limit=KINDS.get(path.suffix, STATISTICS).limit)
+            data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
             if container.kind_of(data) == covered_files.STATEMENT_KIND:
                 _match_statement(data, leaves, not_given)
                 continue
@@ -192,8 +170,7 @@ def _match(
     data: bytes,
     not_given: Collection[str],
 ) -> None:
-    kind = KINDS.get(path.suffix, STATISTICS)
-    covered = covered_files.decode(data, f"{kind.kind}-covered", kind.limit)
+    covered = covered_files.decode(data)
     payload = covered.release
     digest = canonical.sha256_hex(payload)
     covering = by_hash.get(digest, [])
@@ -207,7 +184,7 @@ def _match(
     log, state = covering[0]
     try:
         _check_entries(covered, log.history, state)
-        _check(kind, payload, log.charge(state.seq), log.history.state.site)
+        _check(payload, log.charge(state.seq), log.history.state.site)
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
     origin, release = log.history.state.origin, -1 if state.release is None else state.release
@@ -269,57 +246,40 @@ def _check_entries(covered: CoveredStatistics, history: History, state: ChargeSt
             raise VerificationError(f"carries another {name} entry than entry {seq}")
 
 
-def _check(kind: FileKind, payload: bytes, charge: Charge, site: str) -> None:
+def _check(payload: bytes, charge: Charge, site: str) -> None:
     sections = container.decode(
         payload,
-        kind=kind.kind,
+        kind=protocol.STATISTICS_KIND,
         version=_FILE_VERSION,
-        names=("manifest", "signature", kind.body),
-        limit=kind.limit,
+        names=("manifest", "signature", "integers"),
+        limit=protocol.STATISTICS_LIMIT,
     )
-    kind.check(read_manifest(kind, sections["manifest"]), sections[kind.body], charge, site)
-
-
-def _check_statistics(manifest: _Statistics, body: bytes, charge: Charge, site: str) -> None:
+    manifest, body = read_manifest(sections["manifest"]), sections["integers"]
     schema, mechanism = manifest.schema, charge.mechanism
     if schema.version != _SCHEMA_VERSION:
         raise VerificationError(
             f"file: schema version {schema.version}, this auditor reads {_SCHEMA_VERSION}"
         )
-    noise = _noise(manifest, charge, schema)
-    length = sum(block.length for block in schema.layout.blocks)
-    if len(body) != 8 * length:
-        raise VerificationError(f"file: {len(body)} bytes of integers, its schema has {8 * length}")
+    layout = schema.layout
+    sensitivity = rederive.sensitivity_squared(layout)
+    if schema.unit_rule != "cap" and schema.unit_cap != 1:
+        raise VerificationError(f"file: unit cap {schema.unit_cap}, expected 1")
+    rule = rederive.RULES.get(schema.unit_rule, "").format(cap=schema.unit_cap)
+    length = 8 * sum(block.length for block in layout.blocks)
+    if len(body) != length:
+        raise VerificationError(f"file: {len(body)} bytes of integers, its schema has {length}")
     _same(
-        *noise,
+        ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
+        ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
+        ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
+        ("blocks", mechanism.blocks, layout.blocks),
+        ("rule of units", charge.guarantee.records_per_unit, rule),
         ("encoder", mechanism.encoder, schema.encoder),
         ("bits", mechanism.bits, schema.bits),
         ("clip radius", mechanism.clip_radius, schema.clip_radius),
         ("dimension", mechanism.dimension, schema.dimension),
         ("labels", charge.guarantee.labels, tuple(schema.labels)),
         ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
-        *_common(manifest, charge, site),
-    )
-
-
-def _noise(manifest: _Statistics, charge: Charge, found: _Schema) -> tuple[Row, ...]:
-    """What a release with Gaussian noise says of it, and what its layout implies."""
-    mechanism, layout = charge.mechanism, found.layout
-    sensitivity = rederive.sensitivity_squared(layout)
-    if found.unit_rule != "cap" and found.unit_cap != 1:
-        raise VerificationError(f"file: unit cap {found.unit_cap}, expected 1")
-    rule = rederive.RULES.get(found.unit_rule, "").format(cap=found.unit_cap)
-    return (
-        ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
-        ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
-        ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
-        ("blocks", mechanism.blocks, layout.blocks),
-        ("rule of units", charge.guarantee.records_per_unit, rule),
-    )
-
-
-def _common(manifest: _Statistics, charge: Charge, site: str) -> tuple[Row, ...]:
-    return (
         ("site", site, manifest.site),
         ("request id", charge.request_id, manifest.request_id),
         ("data set", charge.dataset, manifest.dataset),
@@ -329,7 +289,8 @@ def _common(manifest: _Statistics, charge: Charge, site: str) -> tuple[Row, ...]
     )
 
 
-def _same(*rows: Row) -> None:
+def _same(*rows: tuple[str, object, object]) -> None:
+    """Compare what the ledger has with what the file has, by name."""
     for name, stated, recomputed in rows:
         if stated != recomputed:
             raise VerificationError(
@@ -342,27 +303,14 @@ def _short(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def read_manifest(kind: FileKind, data: bytes) -> Any:
+def read_manifest(data: bytes) -> Statistics:
     """Read the fields that are compared; the document must be canonical, so that it is unique."""
-    if len(data) > kind.manifest_limit:
-        raise DecodeError(
-            f"manifest: {len(data)} bytes, at most {kind.manifest_limit} are accepted"
-        )
+    if len(data) > MANIFEST_LIMIT:
+        raise DecodeError(f"manifest: {len(data)} bytes, at most {MANIFEST_LIMIT} are accepted")
     try:
         document = typed.decode_json(data, object)
         if canonical.encode(document) != data:
             raise DecodeError("manifest: not canonical (RFC 8785)")
-        return typed.convert(document, kind.manifest)
+        return typed.convert(document, Statistics)
     except _NO_RECORD as error:
         raise DecodeError(f"manifest: {error}") from error
-
-
-STATISTICS = FileKind(
-    kind=protocol.STATISTICS_KIND,
-    body="integers",
-    limit=protocol.STATISTICS_LIMIT,
-    manifest=_Statistics,
-    manifest_limit=4 << 20,
-    check=_check_statistics,
-)
-KINDS: dict[str, FileKind] = {".wgs": STATISTICS}  # By suffix

@@ -96,7 +96,7 @@ def made(site: Site) -> tuple[Charge, dict[str, bytes]]:
 
 
 def check_statistics(data: bytes, charge: Charge) -> None:
-    received._check(received.STATISTICS, data, charge, "plant-a")
+    received._check(data, charge, "plant-a")
 
 
 def test_a_manifest_of_any_values_is_refused_in_our_words(site: Site) -> None:
@@ -130,14 +130,14 @@ def hold_against(sections: dict[str, bytes], kind: str, check: Callable[[bytes],
 )
 def test_a_manifest_that_nests_deeply_is_refused(manifest: bytes) -> None:
     with pytest.raises(DecodeError, match="manifest"):
-        received.read_manifest(received.STATISTICS, manifest)
+        received.read_manifest(manifest)
 
 
 def test_a_manifest_or_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -> None:
     limit = statistics_file.MANIFEST_LIMIT
     with pytest.raises(DecodeError, match="at most"):
-        received.read_manifest(received.STATISTICS, b" " * (limit + 1))
-    assert received.STATISTICS.manifest_limit == limit
+        received.read_manifest(b" " * (limit + 1))
+    assert limit == received.MANIFEST_LIMIT
 
 
 def test_a_servers_record_of_any_values_is_refused_in_our_words(

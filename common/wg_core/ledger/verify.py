@@ -18,11 +18,9 @@ from wg_core.ledger.price import check_mechanism, parse_sigma
 from wg_core.ledger.proof import Proof
 from wg_core.ledger.state import ROTATION_CONTEXT
 from wg_core.ledger.witness import WitnessRequest, requests_of
-from wg_core.privacy.schema import StatisticsSchema
 from wg_core.wire import canonical, signing, statistics_file
 from wg_core.wire.covered import CoveredStatement, CoveredStatistics
 from wg_core.wire.signing import PublicKey
-from wg_core.wire.statistics_file import StatisticsManifest
 
 E = TypeVar("E", Charge, Release, PublicStatement)
 
@@ -34,10 +32,26 @@ def check_statistics(charge: Charge, release: bytes) -> None:
         DecodeError: The bytes are no release.
         VerificationError: It is not.
     """
-    manifest = statistics_file.FILE.read_manifest(release)
+    manifest = statistics_file.read_manifest(release)
     schema, mechanism = manifest.schema, charge.mechanism
+    sensitivity = numbers.fraction(
+        manifest.sensitivity_squared, subject="manifest: squared sensitivity"
+    )
+    charged = numbers.fraction(
+        mechanism.sensitivity_squared, subject="charge entry: squared sensitivity"
+    )
     _agree(
-        *_charged(charge, manifest, schema),
+        ("request id", manifest.request_id == charge.request_id),
+        ("data set", manifest.dataset == charge.dataset),
+        ("epsilon", manifest.epsilon == charge.epsilon),
+        ("delta", manifest.delta == charge.delta),
+        ("sigma", parse_sigma(mechanism.sigma) == parse_sigma(manifest.sigma)),
+        ("sensitivity", charged == sensitivity),
+        ("mechanism", charge.event.mechanism == "gaussian"),
+        ("neighbouring relation", charge.guarantee.adjacency == "add-remove"),
+        ("blocks", charging.block_shares(schema) == mechanism.blocks),
+        ("rule of units", charging.records_per_unit(schema) == charge.guarantee.records_per_unit),
+        ("purpose", manifest.purpose == charge.use.purpose),
         ("encoder", schema.encoder == mechanism.encoder),
         ("bits", schema.bits == mechanism.bits),
         ("clip radius", schema.clip_radius == mechanism.clip_radius),
@@ -206,34 +220,6 @@ def _check_pair(charge: Charge, release: Release, payload: bytes) -> None:
         raise VerificationError(
             f"release entry: covers bytes with hash {release.payload_sha256}, found {digest}"
         )
-
-
-def _charged(
-    charge: Charge,
-    manifest: StatisticsManifest,
-    layout: StatisticsSchema,
-) -> tuple[tuple[str, bool], ...]:
-    """What holds for every release with Gaussian noise."""
-    mechanism = charge.mechanism
-    sensitivity = numbers.fraction(
-        manifest.sensitivity_squared, subject="manifest: squared sensitivity"
-    )
-    charged = numbers.fraction(
-        mechanism.sensitivity_squared, subject="charge entry: squared sensitivity"
-    )
-    return (
-        ("request id", manifest.request_id == charge.request_id),
-        ("data set", manifest.dataset == charge.dataset),
-        ("epsilon", manifest.epsilon == charge.epsilon),
-        ("delta", manifest.delta == charge.delta),
-        ("sigma", parse_sigma(mechanism.sigma) == parse_sigma(manifest.sigma)),
-        ("sensitivity", charged == sensitivity),
-        ("mechanism", charge.event.mechanism == "gaussian"),
-        ("neighbouring relation", charge.guarantee.adjacency == "add-remove"),
-        ("blocks", charging.block_shares(layout) == mechanism.blocks),
-        ("rule of units", charging.records_per_unit(layout) == charge.guarantee.records_per_unit),
-        ("purpose", manifest.purpose == charge.use.purpose),
-    )
 
 
 def _agree(*rows: tuple[str, bool]) -> None:

@@ -17,7 +17,6 @@ that is the ledger's business.
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +33,6 @@ About = Callable[[Centre], Integers]
 """A data set's exact statistics, int64 ``[schema.length]``, with the sums taken about a centre."""
 
 
-class Bounded(Protocol):
-    """What a release is made of, as far as noise is concerned: a schema, or another layout."""
-
-    def sensitivity_squared(self) -> int:
-        """Largest squared L2 change by one privacy unit, squared grid units."""
-
-
 SIGMA_MINIMUM = 64.0
 """Grid units: a coarser grid costs delta (3.7 units: 3.5 %; 373 units: nothing)."""
 
@@ -49,7 +41,7 @@ SIGMA_MAXIMUM = float(1 << 57)
 
 
 def sigma_for(
-    schema: Bounded,
+    schema: StatisticsSchema,
     epsilon: float,
     delta: float,
     *,

@@ -1,8 +1,7 @@
 """Answering a question: charge, sample, record, countersign, and only then hand out.
 
-``answer`` is that order for every kind of release (``ReleaseKind``); ``STATISTICS`` is the one that
-there is. A question at epsilon 0 is answered with what the plant states in public, a STATEMENT
-entry, and with nothing else.
+A question at epsilon 0 is answered with what the plant states in public, a STATEMENT entry, and
+with nothing else.
 
 A release is made from the plant's snapshot (``data.snapshot``) and nothing else. No data folder is
 opened, so no answer depends on one. What can fail without a charge fails first: policy, snapshot,
@@ -30,7 +29,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from wg_core import atomic, numbers
 from wg_core import snapshot as snapshots
@@ -38,7 +36,6 @@ from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError, PolicyRefused, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest, statistics_request
-from wg_core.ledger.statement import Mechanism
 from wg_core.ledger.store import Charged, Ledger
 from wg_core.privacy.mechanism import (
     Sampler,
@@ -73,37 +70,11 @@ COSIGNED = "cosigned"
 STEPS = (CHARGED, SAMPLED, RECORDED, COSIGNED)
 
 
-Pack = Callable[[ChargeRequest, Sampler], bytes]
+Pack = Callable[[ChargeRequest], bytes]
 """Draws noise and makes a release's bytes; called once, when its request was charged."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseKind:
-    """What a kind of release has of its own.
-
-    Attributes:
-        message_type: Of the messages that ask for it.
-        check: Refuses a question that the policy forbids; as ``policy.check_query``.
-        charged_for: Whether a charge's mechanism is that of this kind.
-        price: What a release from a snapshot is charged as, and what makes it.
-        suffix: Of the file in which a covered release travels.
-        limit: Largest size of that file.
-        encode: Packs it.
-    """
-
-    message_type: str
-    check: Callable[..., None]
-    charged_for: Callable[[Mechanism], bool]
-    price: Callable[
-        [ClientHome, ClientConfig, Snapshot, StatisticsQuery], tuple[ChargeRequest, Pack]
-    ]
-    suffix: str
-    limit: int
-    encode: Callable[[CoveredStatistics], bytes]
-
-
-def answer(
-    kind: ReleaseKind,
+def answer_query(
     home: ClientHome,
     query: StatisticsQuery,
     *,
@@ -112,7 +83,7 @@ def answer(
     sampler: Sampler = opendp_sampler,
     now: Callable[[], float] = time.time,
 ) -> bytes:
-    """Answer a question with a covered file.
+    """Answer a statistics query with a covered statistics file (``.wgs``).
 
     Args:
         witness: Gets the ledger's checkpoint cosigned. None over the air gap: whoever gets the
@@ -133,9 +104,9 @@ def answer(
     """
     arrived = now()
     config = configuration.load(home)
-    check_message_type(config, kind.message_type)
+    check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
-    kind.check(config, query, encoder=encoder, now=arrived)
+    check_query(config, query, encoder=encoder, now=arrived)
     with locks.release(home), open_ledger(home, at=arrived) as ledger:
         cosigning.enrol(ledger, config)
         if query.is_free:
@@ -144,17 +115,26 @@ def answer(
         if charged is None:
             approval.check(home, config, ledger, query, arrived)
         else:
-            _check_charge(kind, ledger, charged, query)
+            _check_charge(ledger, charged, query)
         if charged is None or charged.open:
             if witness is None:
                 cosigning.check_room(ledger, config)
             snapshot = current_snapshot(home, config, ledger, encoder=encoder)
             snapshot.check()  # a damaged one is found before it costs anything
-            request, pack = kind.price(home, config, snapshot, query)
+            request, _ = charge_request(
+                config,
+                snapshot.manifest.schema,
+                request_id=query.request_id,
+                epsilon=plain(query.epsilon),
+                delta=plain(query.delta),
+                purpose=query.purpose,
+            )
+            key = signing.load(home.signing_key)
+            pack = functools.partial(make, config, snapshot, key=key, sampler=sampler)
             if config.data_sheet is not None:
                 _stated(ledger, config, encoder)
-            charged = _release(ledger, request, pack, on_step, sampler)
-        return _cover(kind, home, config, ledger, charged, witness, on_step)
+            charged = _release(ledger, request, pack, on_step)
+        return _cover(home, config, ledger, charged, witness, on_step)
 
 
 def _stated(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
@@ -172,7 +152,7 @@ def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: Witness 
     """The public statement, covered: no record, snapshot or budget has a part in it.
 
     Raises:
-        WitnessRefused, TooFewWitnesses: As of ``answer``.
+        WitnessRefused, TooFewWitnesses: As of ``answer_query``.
     """
     name, seq = config.server.witness_name, _stated(ledger, config, encoder)
     cosigning.collect(ledger, config, witness)
@@ -290,36 +270,15 @@ def make(
     return statistics_file.encode_release(manifest, integers, key)
 
 
-def _statistics(
-    home: ClientHome, config: ClientConfig, snapshot: Snapshot, query: StatisticsQuery
-) -> tuple[ChargeRequest, Pack]:
-    request, _ = charge_request(
-        config,
-        snapshot.manifest.schema,
-        request_id=query.request_id,
-        epsilon=plain(query.epsilon),
-        delta=plain(query.delta),
-        purpose=query.purpose,
-    )
-
-    def pack(charged: ChargeRequest, sampler: Sampler) -> bytes:
-        return make(config, snapshot, charged, key=signing.load(home.signing_key), sampler=sampler)
-
-    return request, pack
-
-
-def _check_charge(
-    kind: ReleaseKind, ledger: Ledger, charged: Charged, query: StatisticsQuery
-) -> None:
+def _check_charge(ledger: Ledger, charged: Charged, query: StatisticsQuery) -> None:
     """Refuse a request that was charged for something else."""
     entry = entries.decode(ledger.entry(charged.seq))
-    if not isinstance(entry, entries.Charge) or not kind.charged_for(entry.mechanism):
+    blocks = entry.mechanism.blocks if isinstance(entry, entries.Charge) else ()
+    if "counts" not in [block.name for block in blocks]:
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
 
 
-def _release(
-    ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step, sampler: Sampler
-) -> Charged:
+def _release(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> Charged:
     """Charge and make the release, unless an equal one was made before."""
     assurance = ledger.assurance(request.implementation.code_sha256)
     charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
@@ -328,7 +287,7 @@ def _release(
         ledger.record_reuse(charged.seq, request.use)
         return charged
     step(CHARGED)
-    payload = pack(dataclasses.replace(request, request_id=charged.request_id), sampler)
+    payload = pack(dataclasses.replace(request, request_id=charged.request_id))
     step(SAMPLED)
     ledger.record_release(charged.seq, payload)
     step(RECORDED)
@@ -336,7 +295,6 @@ def _release(
 
 
 def _cover(
-    kind: ReleaseKind,
     home: ClientHome,
     config: ClientConfig,
     ledger: Ledger,
@@ -351,10 +309,10 @@ def _cover(
         WitnessRefused: It is not cosigned; it is kept.
     """
     name = config.server.witness_name
-    cosigned = home.outbox / f"{charged.request_id}.{kind.suffix}"
-    waiting = home.outbox / f"{charged.request_id}.air.{kind.suffix}"
+    cosigned = home.outbox / f"{charged.request_id}.wgs"
+    waiting = home.outbox / f"{charged.request_id}.air.wgs"
     if cosigned.is_file():
-        return atomic.read_bytes(cosigned, limit=kind.limit)
+        return atomic.read_bytes(cosigned, limit=protocol.STATISTICS_LIMIT)
     payload = ledger.outbox(charged.seq)
     released = ledger.release_of(charged.seq)
     if payload is None or released is None:
@@ -366,7 +324,7 @@ def _cover(
     elif not ledger.covered_by(released.seq, name):
         stored = waiting
         if cosigning.leads_to(waiting, ledger.size):
-            return atomic.read_bytes(waiting, limit=kind.limit)
+            return atomic.read_bytes(waiting, limit=protocol.STATISTICS_LIMIT)
         cosigning.hand_out(ledger, config)
     covered = CoveredStatistics(
         release=payload,
@@ -375,7 +333,7 @@ def _cover(
         charge_proof=ledger.inclusion_proof(charged.seq, witness=name),
         release_proof=ledger.inclusion_proof(released.seq, witness=name),
     )
-    data = kind.encode(covered)
+    data = statistics_file.encode_covered(covered)
     atomic.write_bytes(stored, data, mode=atomic.PRIVATE)
     return data
 
@@ -384,16 +342,3 @@ def plain(number: str) -> str:
     """One spelling for one number, so that "1" and "1.0", or "1e-5" and "0.00001", are equal."""
     value = configuration.positive_decimal(number, "number").normalize()
     return format(value, "f") if value.adjusted() > -4 else format(value, "e")
-
-
-STATISTICS = ReleaseKind(
-    message_type=protocol.QUERY_STATISTICS,
-    check=check_query,
-    charged_for=lambda mechanism: "counts" in [block.name for block in mechanism.blocks],
-    price=_statistics,
-    suffix="wgs",
-    limit=protocol.STATISTICS_LIMIT,
-    encode=statistics_file.encode_covered,
-)
-answer_query = functools.partial(answer, STATISTICS)
-"""Answers a statistics query with a covered statistics file (``.wgs``)."""

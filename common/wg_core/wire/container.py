@@ -157,12 +157,6 @@ def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
     return header, start + size
 
 
-def require(subject: str, good: bool, field: str, found: object, expected: str) -> None:
-    """Refuse a manifest one of whose fields is not what it must be."""
-    if not good:
-        raise DecodeError(f"{subject}: {field} is {found!r}, expected {expected}")
-
-
 def check_hash(subject: str, body: bytes, stated: str) -> None:
     """Hold a section against the hash that the manifest has of it.
 
@@ -172,15 +166,3 @@ def check_hash(subject: str, body: bytes, stated: str) -> None:
     sha256 = canonical.sha256_hex(body)
     if sha256 != stated:
         raise VerificationError(f"{subject} hash to {sha256}, the manifest says {stated}")
-
-
-def check_integers(subject: str, body: bytes, length: int, stated: str) -> None:
-    """Hold a section of so many 64-bit integers against the manifest.
-
-    Raises:
-        DecodeError: It has another length.
-        VerificationError: It has another hash.
-    """
-    if len(body) != 8 * length:
-        raise DecodeError(f"{subject}: {len(body)} bytes of integers, expected {8 * length}")
-    check_hash(f"{subject}: integers", body, stated)

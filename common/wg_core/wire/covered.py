@@ -62,18 +62,21 @@ class CoveredStatement:
         return (self.proof,)
 
 
-def encode(covered: CoveredStatistics, kind: str) -> bytes:
-    """Pack a covered release as a container of this kind."""
-    return container.encode(kind, VERSION, {name: getattr(covered, name) for name in _SECTIONS})
+def encode(covered: CoveredStatistics) -> bytes:
+    """Pack a covered release."""
+    sections = {name: getattr(covered, name) for name in _SECTIONS}
+    return container.encode(STATISTICS_KIND, VERSION, sections)
 
 
-def decode(data: bytes, kind: str, limit: int) -> CoveredStatistics:
-    """Unpack a covered release.
-
-    Raises:
-        DecodeError: The bytes are no covered release of this kind, or more than ``limit``.
-    """
-    sections = container.decode(data, kind=kind, version=VERSION, names=_SECTIONS, limit=limit)
+def decode(data: bytes) -> CoveredStatistics:
+    """Unpack a covered release; ``DecodeError`` if it is none."""
+    sections = container.decode(
+        data,
+        kind=STATISTICS_KIND,
+        version=VERSION,
+        names=_SECTIONS,
+        limit=protocol.STATISTICS_LIMIT,
+    )
     return CoveredStatistics(**sections)
 
 

@@ -11,23 +11,19 @@ Decoding a release checks its signature and that what it claims is consistent: t
 schema and (epsilon, delta). Whether the ledger covers it is checked in ``wg_core.ledger``.
 """
 
-import functools
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_core import __version__, numbers
 from wg_core.errors import ConfigError, DecodeError, RefusedError
-from wg_core.privacy.mechanism import Bounded, sigma_for
+from wg_core.privacy.mechanism import sigma_for
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_core.wire import container, protocol, signing
+from wg_core.wire import canonical, container, protocol, signing
 from wg_core.wire import covered as covered_files
-from wg_core.wire.covered import CoveredStatistics
 from wg_core.wire.data_sheet import DataSheet
-from wg_core.wire.signed_file import SignedFile
 from wg_core.wire.signing import PrivateKey, PublicKey
 
 VERSION = 1
@@ -35,6 +31,8 @@ MANIFEST_LIMIT = 4 << 20
 SOFTWARE = f"weightgate/{__version__}"
 
 _TEXT_LIMIT = 4096
+_MANIFEST = "statistics manifest"
+_SECTIONS = ("manifest", "signature", "integers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,68 +77,37 @@ class StatisticsManifest:
             _require(0 < len(value) <= _TEXT_LIMIT, name, value, "a text that is not empty")
         protocol.check_release_id(self.release_id)
         _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
-        check_noise("statistics manifest", self, self.schema)
+        for name in ("epsilon", "delta"):
+            protocol.check_number_length(getattr(self, name), f"{_MANIFEST}: {name}")
+        self._check_noise()
 
-
-class _Priced(Protocol):
-    """What a manifest says of the noise and of what it cost."""
-
-    @property
-    def epsilon(self) -> str: ...
-    @property
-    def delta(self) -> str: ...
-    @property
-    def sigma(self) -> str: ...
-    @property
-    def sensitivity_squared(self) -> str: ...
-
-
-def check_noise(subject: str, found: _Priced, layout: Bounded, *, tolerance: float = 1e-9) -> None:
-    """Whether the noise of a manifest is that of its (epsilon, delta) and layout.
-
-    Raises:
-        DecodeError: It is not, or a number is none.
-    """
-    require = functools.partial(container.require, subject)
-    for name in ("epsilon", "delta"):
-        protocol.check_number_length(getattr(found, name), f"{subject}: {name}")
-    try:
-        sigma = numbers.hex_float(found.sigma)
-        epsilon, delta = numbers.decimal(found.epsilon), numbers.decimal(found.delta)
-        least = sigma_for(layout, epsilon, delta)
-    except (ConfigError, DecodeError, RefusedError) as error:
-        raise DecodeError(f"{subject}: epsilon, delta or sigma: {error}") from error
-    # Another libm may calibrate to another last digit; a weaker guarantee is no last digit.
-    require(
-        least * (1 - tolerance) <= sigma <= least * (1 + tolerance),
-        "sigma",
-        found.sigma,
-        f"{least.hex()} for epsilon {found.epsilon} and delta {found.delta}",
-    )
-    sensitivity = str(layout.sensitivity_squared())
-    require(
-        found.sensitivity_squared == sensitivity,
-        "sensitivity_squared",
-        found.sensitivity_squared,
-        f"{sensitivity} from its layout",
-    )
+    def _check_noise(self, *, tolerance: float = 1e-9) -> None:
+        """Refuse noise that is not that of (epsilon, delta) and schema: ``DecodeError``."""
+        try:
+            sigma = numbers.hex_float(self.sigma)
+            epsilon, delta = numbers.decimal(self.epsilon), numbers.decimal(self.delta)
+            least = sigma_for(self.schema, epsilon, delta)
+        except (ConfigError, DecodeError, RefusedError) as error:
+            raise DecodeError(f"{_MANIFEST}: epsilon, delta or sigma: {error}") from error
+        # Another libm may calibrate to another last digit; a weaker guarantee is no last digit.
+        _require(
+            least * (1 - tolerance) <= sigma <= least * (1 + tolerance),
+            "sigma",
+            self.sigma,
+            f"{least.hex()} for epsilon {self.epsilon} and delta {self.delta}",
+        )
+        sensitivity = str(self.schema.sensitivity_squared())
+        _require(
+            self.sensitivity_squared == sensitivity,
+            "sensitivity_squared",
+            self.sensitivity_squared,
+            f"{sensitivity} from its layout",
+        )
 
 
 def integers_to_bytes(integers: NDArray[np.int64]) -> bytes:
     """Little-endian 64-bit two's complement, in order."""
     return np.ascontiguousarray(integers, dtype="<i8").tobytes()
-
-
-FILE = SignedFile(
-    kind=protocol.STATISTICS_KIND,
-    version=VERSION,
-    body="integers",
-    limit=protocol.STATISTICS_LIMIT,
-    manifest=StatisticsManifest,
-    manifest_limit=MANIFEST_LIMIT,
-    what="statistics manifest",
-    context=signing.STATISTICS,
-)
 
 
 def encode_release(
@@ -153,8 +120,11 @@ def encode_release(
         DecodeError: Their number is not the schema's.
     """
     body = integers_to_bytes(integers)
-    _check_integers(body, manifest.schema.length, manifest.integers_sha256)
-    return FILE.pack(manifest, body, key)
+    _check_integers(manifest, body)
+    text = canonical.encode(manifest)
+    parts = text, signing.sign(key, signing.STATISTICS, text), body
+    sections = dict(zip(_SECTIONS, parts, strict=True))
+    return container.encode(protocol.STATISTICS_KIND, VERSION, sections)
 
 
 def decode_release(
@@ -166,8 +136,9 @@ def decode_release(
         DecodeError: The bytes are not a release, or it contradicts itself.
         VerificationError: The signature or the integers' hash does not hold.
     """
-    manifest, body = FILE.verified(data, public_key)
-    integers = _integers(manifest, body)
+    sections = _sections(data)
+    signing.verify(public_key, signing.STATISTICS, sections["manifest"], sections["signature"])
+    manifest, integers = read_unverified(data)
     return manifest, NoisyStatistics(manifest.schema, integers, numbers.hex_float(manifest.sigma))
 
 
@@ -178,30 +149,45 @@ def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]
         DecodeError: The bytes are not a release, or it contradicts itself.
         VerificationError: The integers' hash does not hold.
     """
-    manifest = FILE.read_manifest(data)
-    return manifest, _integers(manifest, FILE.sections(data)["integers"])
-
-
-def encode_covered(covered: CoveredStatistics) -> bytes:
-    """Pack what travels."""
-    return covered_files.encode(covered, covered_files.STATISTICS_KIND)
-
-
-def decode_covered(data: bytes) -> CoveredStatistics:
-    """Unpack what travels. Nothing is verified yet but the container's own hashes.
-
-    Raises:
-        DecodeError: The bytes are not a covered release.
-    """
-    return covered_files.decode(data, covered_files.STATISTICS_KIND, protocol.STATISTICS_LIMIT)
-
-
-def _integers(manifest: StatisticsManifest, body: bytes) -> NDArray[np.int64]:
-    _check_integers(body, manifest.schema.length, manifest.integers_sha256)
+    manifest, body = read_manifest(data), _sections(data)["integers"]
+    _check_integers(manifest, body)
     integers = np.frombuffer(body, dtype="<i8").astype(np.int64)
     integers.setflags(write=False)
-    return integers
+    return manifest, integers
 
 
-_require = functools.partial(container.require, "statistics manifest")
-_check_integers = functools.partial(container.check_integers, "statistics file")
+def read_manifest(data: bytes) -> StatisticsManifest:
+    """The manifest of a release as it stands there; its signature is checked elsewhere.
+
+    Raises:
+        DecodeError: The bytes are not a release, or the manifest contradicts itself.
+    """
+    text = _sections(data)["manifest"]
+    return canonical.decode(StatisticsManifest, text, subject=_MANIFEST, limit=MANIFEST_LIMIT)
+
+
+encode_covered = covered_files.encode
+decode_covered = covered_files.decode
+"""What travels: nothing is verified yet but the container's own hashes."""
+
+
+def _sections(data: bytes) -> dict[str, bytes]:
+    return container.decode(
+        data,
+        kind=protocol.STATISTICS_KIND,
+        version=VERSION,
+        names=_SECTIONS,
+        limit=protocol.STATISTICS_LIMIT,
+    )
+
+
+def _require(good: bool, field: str, found: object, expected: str) -> None:
+    if not good:
+        raise DecodeError(f"{_MANIFEST}: {field} is {found!r}, expected {expected}")
+
+
+def _check_integers(manifest: StatisticsManifest, body: bytes) -> None:
+    length = 8 * manifest.schema.length
+    if len(body) != length:
+        raise DecodeError(f"statistics file: {len(body)} bytes of integers, expected {length}")
+    container.check_hash("statistics file: integers", body, manifest.integers_sha256)

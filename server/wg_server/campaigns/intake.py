@@ -173,7 +173,7 @@ def _decode(data: bytes) -> Covered:
 def _claimed(covered: Covered) -> Recipient:
     """The plant as a file names it; whether that holds is not checked."""
     if isinstance(covered, CoveredStatistics):
-        return releasing(statistics_file.FILE.read_manifest(covered.release))
+        return releasing(statistics_file.read_manifest(covered.release))
     statement = entries.decode(covered.entry, subject="statement entry")
     if not isinstance(statement, PublicStatement):
         raise VerificationError(f"statement entry: is a {statement.head.kind} entry")

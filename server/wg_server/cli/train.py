@@ -77,9 +77,12 @@ def _table(card: dict[str, Any]) -> list[str]:
     for name, rows in card["scenarios"].items():
         shares = ", ".join(f"{method} {row['accuracy']:.3f}" for method, row in rows.items())
         lines.append(f"  {name}: {shares}")
-    if card["own_families"]:
-        lines.append("share right of held-out records of your own families at made-up sites:")
-    for family, figures in card["own_families"].items():
+    own_families = card.get("own_families", {})
+    if own_families:
+        lines.append(
+            "own families at made-up sites: records right, sites of its own and others refused:"
+        )
+    for family, figures in own_families.items():
         shares = ", ".join(f"{model} {float(share):.3f}" for model, share in figures.items())
         lines.append(f"  {family}: {shares}")
     return lines + _requirements(card)

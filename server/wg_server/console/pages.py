@@ -26,6 +26,9 @@ from wg_server.store import operators, quarantine
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
 
+_OF_FAMILIES = ("head", "network", "refused", "others_refused")
+"""What the card says of an own family."""
+
 
 def overview(visit: Visit) -> Response:
     """What needs a hand, and the figures of the whole."""
@@ -193,7 +196,7 @@ def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
             "checks": checks,
             "scenarios": scenarios,
             "own_families": {
-                family: [(x, float(figures[x])) for x in ("head", "network") if x in figures]
+                family: [(x, float(figures[x])) for x in _OF_FAMILIES if x in figures]
                 for family, figures in card.get("own_families", {}).items()
             },
             "passes": all(check.passed for check in checks),

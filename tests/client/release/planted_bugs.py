@@ -184,8 +184,8 @@ def another_epsilon(patch: pytest.MonkeyPatch) -> None:
 
 
 def noise_before_the_charge(patch: pytest.MonkeyPatch) -> None:
-    def early(ledger: Any, request: Any, pack: Any, step: Any, sampler: Any) -> Any:
-        payload = pack(request, sampler)
+    def early(ledger: Any, request: Any, pack: Any, step: Any) -> Any:
+        payload = pack(request)
         assurance = ledger.assurance(request.implementation.code_sha256)
         charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
         if charged.open:
@@ -198,8 +198,8 @@ def noise_before_the_charge(patch: pytest.MonkeyPatch) -> None:
 def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
     original, answered = query._cover, set()
 
-    def cover(kind: Any, home: Any, config: Any, ledger: Any, charged: Any, *words: Any) -> bytes:
-        data = original(kind, home, config, ledger, charged, *words)
+    def cover(home: Any, config: Any, ledger: Any, charged: Any, *words: Any) -> bytes:
+        data = original(home, config, ledger, charged, *words)
         if (home.root, charged.seq) not in answered:
             answered.add((home.root, charged.seq))
             return data

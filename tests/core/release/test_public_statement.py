@@ -113,7 +113,7 @@ def test_a_release_has_the_sheet_and_the_ledger_states_it_before(plant: TestPlan
     plant.configure(data_sheet=SHEET)
     data = answer_query(plant.home, plant.query(), witness=plant.witness)
     release = statistics_file.decode_covered(data).release
-    assert statistics_file.FILE.read_manifest(release).data_sheet == SHEET
+    assert statistics_file.read_manifest(release).data_sheet == SHEET
     charge = entries.decode(statistics_file.decode_covered(data).charge_entry)
     with Ledger.open(plant.home.ledger) as ledger:
         stated = entries.decode(ledger.entry(charge.head.seq - 1))

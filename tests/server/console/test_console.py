@@ -328,12 +328,16 @@ def test_a_generator_that_is_damaged_is_on_the_overview(
     assert "モデルカードと一致しません" in operator.get("/").text
 
 
+OWN_FIGURES = {"head": "0.7", "network": "0.9", "refused": "0.03", "others_refused": "0.97"}
+
+
 def test_the_generator_s_page_says_what_own_families_are_worth(
     operator: Operator, home: ServerHome, token: str
 ) -> None:
-    install(home, own_families={"rolled-steel-0": {"head": "0.7000", "network": "0.9000"}})
+    install(home, own_families={"rolled-steel-0": OWN_FIGURES})
     operator.login(token)
     assert re.search(r"rolled-steel-0.*Head.*0\.700.*Network.*0\.900", page(operator))
+    assert re.search(r"its own sites.*0\.030.*other families.*0\.970", page(operator))
     operator.get("/language?to=ja&at=/console/generator")
     assert "自社ファミリー" in page(operator)
 
