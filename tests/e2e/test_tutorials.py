@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,16 @@ def scene(packages: Packages, folder: Path, capfd: pytest.CaptureFixture[str]) -
         started.start("server", "wg-server", "serve", "--home", "server")
         started.wait_for("server", "ready")
         yield Scene(folder, started, shell(capfd))
+
+
+def of_package(number: int) -> Callable[[Words], Words]:
+    """Words with the id of one of the plant's packages, in the order in which they were applied."""
+
+    def named(words: Words) -> Words:
+        ids = [one.package_id for one in models.all_manifests(ClientHome(Path("plant")))]
+        return [ids[number] if word == "PACKAGE" else word for word in words]
+
+    return named
 
 
 def changed(home: str, old: str, new: str) -> None:
@@ -221,16 +231,6 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
         scene.run(["wg-server", *generate, "--out", "plant.wgw"])
         return words
 
-    def package(words: Words, number: int) -> Words:
-        ids = [one.package_id for one in models.all_manifests(ClientHome(Path("plant")))]
-        return [ids[number] if word == "PACKAGE" else word for word in words]
-
-    def first(words: Words) -> Words:
-        return package(words, 0)
-
-    def another(words: Words) -> Words:
-        return package(words, -1)
-
     to = str(x25519.Identity.generate().to_public())
     walk(
         commands("plant-guide"),
@@ -250,8 +250,8 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
             "wg-client statistics": without_a_person,
             "wg-client apply": answered,
             "wg-client backup": lambda words: [to if "age1" in word else word for word in words],
-            "wg-client models shadow --home plant PACKAGE": another,
-            "wg-client models use --home plant PACKAGE": first,
+            "wg-client models shadow --home plant PACKAGE": of_package(-1),
+            "wg-client models use --home plant PACKAGE": of_package(0),
         },
         {"wg-client apply": (0, 6), "wg-client watch": (0, 6)},
     )
