@@ -42,9 +42,9 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
 
     Ends with code 6 if local-only was kept.
     """
-    from wg_client.selection.delivery import take_package
-
     with cli.progress(text("comparing models, %"), 100) as bar, _named(file):
+        from wg_client.selection.delivery import take_package
+
         applied = take_package(
             home, file, progress=lambda done, total: bar.update(100 * done // max(total, 1))
         )
@@ -218,8 +218,9 @@ def predict(
         raise errors.UsageError(f"--heat-maps {heat_maps}: among the records; name another folder")
     if (package, name, out) == (None, None, None) and not evaluate and no_model_yet(home):
         return novelty(home, paths, heat_maps, as_json)
-    manifest, name = chosen(home, package, name)
-    predictions = Predictions(home, manifest, name, evaluate=evaluate, heat_maps=heat_maps)
+    with cli.waiting(text("loading the model")):
+        manifest, name = chosen(home, package, name)
+        predictions = Predictions(home, manifest, name, evaluate=evaluate, heat_maps=heat_maps)
     for path in paths:
         predictions.add(path)
     if out is not None:
