@@ -117,7 +117,9 @@ def main() -> None:
     for here, key, name, seed, word in undone(generator, encoder, options, rows, settings):
         scores = judge(generator, encoder, here, settings[word], seed)
         rows.add({"key": key, "dataset": name, "setting": word} | scores)
-    print("\n".join([*table(rows.of(generator.id[:16])), "", *told_table(rows.of())]))
+    print("\n".join(table(rows.of(generator.id[:16]))))
+    for kind in ("setting", "dataset"):
+        print("\n".join(["", *told_table(rows.of(), kind)]))
 
 
 def undone(
@@ -224,16 +226,16 @@ def told(outcome: Outcome, labels: tuple[str, ...], test: tuple[Floats, Ints]) -
     return found
 
 
-def told_table(rows: Sequence[Row]) -> Iterator[str]:
-    """By setting: whether sentences, bounds and sure calls agree with test records."""
-    by_setting: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def told_table(rows: Sequence[Row], kind: str) -> Iterator[str]:
+    """By setting or by data set: whether sentences, bounds and sure calls agree with tests."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         if "said" in row:
-            for name in (row["setting"], "all"):
-                by_setting[name].append(row["said"])
+            for name in (row[kind], "all"):
+                groups[name].append(row["said"])
     yield from markdown(
         (
-            "setting",
+            kind,
             "plants",
             "compared",
             "“more right” said",
@@ -243,7 +245,7 @@ def told_table(rows: Sequence[Row]) -> Iterator[str]:
             f"sure calls that are wrong (at most {100 * WRONG:g} % stated)",
             "records of classes never seen that are called sure",
         ),
-        (_said(name, by_setting[name]) for name in sorted(by_setting)),
+        (_said(name, groups[name]) for name in sorted(groups)),
     )
 
 

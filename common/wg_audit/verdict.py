@@ -300,7 +300,8 @@ def duration(seconds: int) -> Text:
     if seconds < 0:
         return text("-{span}", span=duration(-seconds))
     if seconds >= _DAY:
-        return text("{days:.3g} d", days=seconds / _DAY)
+        days = seconds / _DAY
+        return text("{days:g} d", days=round(days, 1 if days < 10 else None))
     if seconds >= _HOUR:
         return text("{hours:.3g} h", hours=seconds / _HOUR)
     if seconds >= _MINUTE:

@@ -14,15 +14,17 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from wg_core import errors, language, logs
 from wg_core.language import template
 
+_AS_JSON: ContextVar[bool] = ContextVar("as_json", default=False)
 PRIVATE_UMASK = 0o077
 """What our commands write is for their user alone, whatever the shell's umask says."""
 
@@ -129,15 +131,18 @@ def answer(as_json: bool, document: object, *lines: str) -> None:
 
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Bar]:
-    """A progress bar on a terminal, plain lines elsewhere, on standard error.
+    """A progress bar on a terminal, plain lines elsewhere, on standard error; none with --json.
 
     Lines come at each tenth, and before the first and after the last step with each new word; where
     nobody knows the end, at 1, 2, 5, 10, 20, 50 and so on.
     """
     console, speak = Console(stderr=True), language.current()
     title = speak(title)
-    if console.is_terminal:
+    if _AS_JSON.get():
+        yield Bar(lambda *_: None)
+    elif console.is_terminal:
         columns = (
+            SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total} {task.fields[detail]}"),
@@ -148,6 +153,17 @@ def progress(title: str, total: int | None) -> Iterator[Bar]:
             yield Bar(lambda done, detail: shown.update(task, completed=done, detail=speak(detail)))
     else:
         yield Bar(_plain(title, total))
+
+
+@contextmanager
+def waiting(title: str) -> Iterator[None]:
+    """A sign of life on a terminal where nobody knows how far it is; nothing elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal and not _AS_JSON.get():
+        with console.status(language.current()(title)):
+            yield
+    else:
+        yield
 
 
 @contextmanager
@@ -216,6 +232,7 @@ def _run(group: click.Command, words: list[str], extra: str, speaks: language.Sp
     for package in _OURS:
         logging.getLogger(package).setLevel(logging.INFO)
     as_json = "--json" in words
+    _AS_JSON.set(as_json)
     language.call(words, speaks)
     try:
         result = group.main(args=words, standalone_mode=False)

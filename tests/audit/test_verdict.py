@@ -466,7 +466,7 @@ def test_the_command_says_all_of_it(site: Site, exported: Exported, full: bytes)
     assert code == 0 and text.startswith("verified: 7 entries")
     for part in ("the server's word", "given"):
         assert f"(Ed25519, ML-DSA-44; {part})" in text
-    assert "1 of 1 known by key" in text and "limit 1e+05 d" in text
+    assert "1 of 1 known by key" in text and "limit 99999 d" in text
     assert "not checked: that nothing left the site" in notes
     for post_quantum in ([], ["--post-quantum"]):
         document = json.loads(run(*words, *post_quantum, "--json")[1])

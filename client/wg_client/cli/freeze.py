@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CANNOT = template("  cannot be used: {name}: {why}")
 _LEFT_OUT = template("  left out: {name}: {why}")
 _ONCE = template("  counts once: {name}: the same content as {why}")
-_FREEZING = text("freezing, %")
+FREEZING = text("freezing, %")
 _STAGES = {
     "read": template("{done} of {total} records read"),
     "encoded": template("{done} of {total} records encoded"),
@@ -42,13 +42,15 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     Ends with code 3 and changes nothing if a record cannot be used, unless --set-aside. Each freeze
     is a new version of the data set, whose releases are charged anew.
     """
-    from wg_client.data import plant as plants
-    from wg_client.release.look import freeze_data, look
     from wg_core.site import config as configuration
 
     config = configuration.load(home)
-    source, load = Path(config.data.path), plants.encoder_loader()
+    source = Path(config.data.path)
     with freezing_bar() as stage:
+        from wg_client.data import plant as plants
+        from wg_client.release.look import freeze_data, look
+
+        load = plants.encoder_loader()
         inspection = look(home, load=load, stage=stage)
     if refused := say_refusal(inspection, set_aside, allow_empty, source, as_json):
         return refused
@@ -65,12 +67,19 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
 
 @contextmanager
 def freezing_bar(
-    title: str = _FREEZING, stages: tuple[str, ...] = ("read", "encoded")
+    title: str = FREEZING,
+    stages: tuple[str, ...] = ("read", "encoded"),
+    *,
+    at_once: bool = True,
 ) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar over stages, of equal shares; drawn when the first of them begins."""
+    """A progress bar over stages, of equal shares.
+
+    Args:
+        at_once: Draw it now, and not when the first stage begins: nothing is asked in between.
+    """
     share = 100 // len(stages)
     with ExitStack() as stack:
-        bar: cli.Bar | None = None
+        bar = stack.enter_context(cli.progress(title, 100)) if at_once else None
 
         def show(stage: str, done: int, total: int) -> None:
             nonlocal bar

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli import options
-from wg_client.cli.freeze import freeze_document, freezing_bar, frozen_lines, say_refusal
+from wg_client.cli.freeze import (
+    FREEZING,
+    freeze_document,
+    freezing_bar,
+    frozen_lines,
+    say_refusal,
+)
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
-from wg_core import errors
+from wg_core import cli, errors
 from wg_core.cli import json_option, next_step, note, say, show
 from wg_core.language import current, text
 from wg_core.site.config import (
@@ -120,7 +126,8 @@ def init(  # long: a parameter for each option
         return errors.ExitCode.OK
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
-    from wg_client.fleet.initialise import DataChoice, check_new, check_token, initialise, look
+    with cli.waiting(FREEZING):
+        from wg_client.fleet.initialise import DataChoice, check_new, check_token, initialise, look
 
     check_new(home)
     reading = read_reading(data, unit_column, **{name: words.pop(name) for name in READING_NAMES})
@@ -146,7 +153,7 @@ def init(  # long: a parameter for each option
     interactive = encoder is None and not as_json and sys.stdin.isatty()
     confirm = _ask_owner if interactive else None
     by = _confirmed_by(home, encoder, interactive)
-    with freezing_bar() as stage:
+    with freezing_bar(at_once=interactive is False) as stage:
         config_and_snapshot = initialise(
             home, token, choice, policy, encoder=encoder, confirm=confirm, scan=scan, stage=stage
         )

@@ -40,9 +40,9 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
 
     Ends with code 6 if local-only was kept.
     """
-    from wg_client.selection.delivery import take_package
-
     with cli.progress(text("comparing models, %"), 100) as bar, _named(file):
+        from wg_client.selection.delivery import take_package
+
         applied = take_package(
             home, file, progress=lambda done, total: bar.update(100 * done // max(total, 1))
         )
@@ -200,10 +200,11 @@ def predict(
     A file that cannot be read is named and left out; the others are predicted, and the command ends
     with code 3.
     """
-    model = None
-    if (package, name) != (None, None) or evaluate or not _no_model_yet(home):
-        model = chosen(home, package, name)
-    predictions = Predictions(home, model, evaluate=evaluate)
+    with cli.waiting(text("loading the model")):
+        model = None
+        if (package, name) != (None, None) or evaluate or not _no_model_yet(home):
+            model = chosen(home, package, name)
+        predictions = Predictions(home, model, evaluate=evaluate)
     for path in paths:
         predictions.add(path)
     if out is not None:

@@ -18,7 +18,7 @@ from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
 from wg_client.pilot.sentences import figure, verdict
 from wg_core import atomic
-from wg_core.cli import json_option, next_step, note, printable, show
+from wg_core.cli import json_option, next_step, note, printable, show, waiting
 from wg_core.errors import UsageError
 from wg_core.language import current, padded, text
 from wg_core.options import OUT_FILE
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _OF_INIT = {"data", "labels", "unit_column", *READING_NAMES}
 _LABELS_SHOWN = 20
+_SIMULATING = text("simulating, %")
 
 
 @click.command()
@@ -88,9 +89,10 @@ def simulate(
 
     Needs no server and no token. Sends nothing, charges nothing; writes the sheet, if asked.
     """
-    from wg_client.fleet.initialise import DataChoice, look
-    from wg_client.pilot import sheet as sheets
-    from wg_client.pilot import simulation
+    with waiting(_SIMULATING):
+        from wg_client.fleet.initialise import DataChoice, look
+        from wg_client.pilot import sheet as sheets
+        from wg_client.pilot import simulation
 
     if figures is not None and sheet is None:
         raise UsageError("--figures: for a sheet; say where to write it: --sheet FILE.html")
@@ -102,7 +104,7 @@ def simulate(
         reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
     )
     privacy = PrivacyConfig(unit_rule="weight" if unit_column else "record")
-    with freezing_bar(text("simulating, %"), ("read", "encoded", "judged")) as stage:
+    with freezing_bar(_SIMULATING, ("read", "encoded", "judged")) as stage:
         outcome = simulation.simulate(
             choice,
             privacy,

@@ -85,7 +85,8 @@ def render(
         data=simulation.data,
         verdict=sentences.verdict(simulation),
         figure=sentences.figure(simulation),
-        lines=_lines(simulation, figures, text("{command}", command=published_cases.command)),
+        lines=_lines(simulation, figures),
+        command=published_cases.command,
         version=__version__,
     )
 
@@ -93,7 +94,7 @@ def render(
 _MEASURED = text("measured in this run")
 
 
-def _lines(simulation: Simulation, figures: Figures, command: Text) -> list[Line]:
+def _lines(simulation: Simulation, figures: Figures) -> list[Line]:
     data, local, expectation = simulation.data, simulation.local, simulation.expected
     alone: Text = text("not judged: too few labels")
     if local is not None:
@@ -124,7 +125,11 @@ def _lines(simulation: Simulation, figures: Figures, command: Text) -> list[Line
             _MEASURED,
         ),
         Line(text("Right answers alone"), alone, _MEASURED),
-        Line(text("Labels saved, once"), _ranged(saved, text("labels")), command),
+        Line(
+            text("Labels saved, once"),
+            _ranged(saved, text("labels")),
+            text("published plants like yours; the command stands below"),
+        ),
         _entered(text("Hours saved by that"), hours, text("hours"), "label_seconds"),
         _entered(
             text("Labels, in money"),
@@ -154,7 +159,10 @@ def _lines(simulation: Simulation, figures: Figures, command: Text) -> list[Line
 
 def _entered(name: Text, value: Range | None, unit: str | Text, field: str) -> Line:
     """A line that an entry of the engineer's is needed for."""
-    source = text("computed with {field} of your figures", field=field)
+    if value is None:
+        source = text("write {field} into a file, and name it: --figures FILE", field=field)
+    else:
+        source = text("computed with {field} of your figures", field=field)
     return Line(name, _ranged(value, unit), source)
 
 

@@ -137,10 +137,9 @@ def _gains(outcome: Outcome) -> Rows | None:
     values = []
     for name, comparison in outcome.comparisons.items():
         estimate = comparison.gain
-        shown = estimate.shown(comparison.asked)
         half = 1.96 * estimate.sd
-        ends = 100 * (estimate.mean - half), 100 * (estimate.mean + half)
-        values.append((_title(name), shown, 100 * estimate.mean, *ends))
+        low, high = 100 * (estimate.mean - half), 100 * (estimate.mean + half)
+        values.append((_title(name), low > 0, 100 * estimate.mean, low, high))
     return bars(values, 0.0, "+.1f", zero=False) if values else None
 
 

@@ -60,7 +60,8 @@ def restore(home: ServerHome, path: Path, database: str, key: Key, as_json: bool
     """Make a new home from a backup. Stop the old server first, for good."""
     from wg_server.operation import backup as backups
 
-    done = backups.restore(path, home, key, this_user(), database=database)
+    with cli.waiting("restoring"):
+        done = backups.restore(path, home, key, this_user(), database=database)
     cli.answer(
         as_json,
         canonical.to_builtins(done),

@@ -121,15 +121,18 @@ def test_the_classifier_runs_under_cross_validation(plant: TestPlant) -> None:
     assert len(scores) == 2 and scores.min() > 0.3
 
 
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_examples_run(
     script: str,
+    alone: bool,
     plant: TestPlant,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     data = write_npz(tmp_path / "labelled.npz", {0: 8, 1: 8, 2: 8}, seed=9, labels=LABELS)
-    monkeypatch.setattr(sys, "argv", [script, str(plant.home.root), str(data)])
+    arguments = [] if alone else [str(plant.home.root), str(data)]
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
     runpy.run_path(str(EXAMPLES / script))
     assert len(capsys.readouterr().out.splitlines()) >= 2
