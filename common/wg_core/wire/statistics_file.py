@@ -23,6 +23,7 @@ from wg_core.privacy.schema import StatisticsSchema
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import canonical, container, protocol, signing
 from wg_core.wire import covered as covered_files
+from wg_core.wire.covered import CoveredStatistics
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signing import PrivateKey, PublicKey
 
@@ -166,9 +167,14 @@ def read_manifest(data: bytes) -> StatisticsManifest:
     return canonical.decode(StatisticsManifest, text, subject=_MANIFEST, limit=MANIFEST_LIMIT)
 
 
-encode_covered = covered_files.encode
-decode_covered = covered_files.decode
-"""What travels: nothing is verified yet but the container's own hashes."""
+def encode_covered(covered: CoveredStatistics) -> bytes:
+    """Pack what travels."""
+    return covered_files.encode(covered)
+
+
+def decode_covered(data: bytes) -> CoveredStatistics:
+    """Unpack what travels; nothing is verified yet but the container's own hashes."""
+    return covered_files.decode(data)
 
 
 def _sections(data: bytes) -> dict[str, bytes]:
