@@ -102,7 +102,7 @@ bench: setup
 
 # A campaign over 100 nodes, and one under attack.
 bench-fleet: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet_1000 --nodes 100
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet --nodes 100
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.hostile --parts server
 
 # What a plant keeps and makes alone, against scikit-learn and MiniRocket, on every development set.

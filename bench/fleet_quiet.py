@@ -1,11 +1,11 @@
 """What a quiet fleet costs its server: memory and share of a core, with N plants connected.
 
 Run ``python -m bench.fleet_quiet --fleet FOLDER [--nodes N]`` over a fleet that was enrolled by
-``bench.fleet_1000 --fleet FOLDER``. One light process plays all nodes: each has its own TLS
+``bench.fleet --fleet FOLDER``. One light process plays all nodes: each has its own TLS
 connection, certificate and node key, is activated, and asks for work once a minute, as a quiet node
 does; a heartbeat in five minutes is left out. So 1,000 nodes are measured on a machine that could
 not run 1,000 of them, or is busy: memory and seconds of the server's processor hardly depend on it.
-The result is ``quiet`` in ``bench/results/fleet_1000.json``.
+The result is ``quiet`` in ``bench/results/fleet.json``.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import fleet_1000, measure
+from bench import fleet, measure
 from flwr.common.constant import TIMESTAMP_HEADER
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, ActivateNodeResponse, PullMessagesRequest
 from flwr.proto.node_pb2 import Node
@@ -91,13 +91,13 @@ def main() -> None:
     parser.add_argument("--looks", type=int, default=4, help="Of 30 s each.")
     words = parser.parse_args()
     home = ServerHome(words.fleet / "server")
-    with fleet_1000.server(home, words.fleet / "quiet.log"):
-        (pid,) = fleet_1000.SERVERS.values()
+    with fleet.server(home, words.fleet / "quiet.log"):
+        (pid,) = fleet.SERVERS.values()
         time.sleep(SETTLE_SECONDS)
         found = asyncio.run(quiet(home, words.fleet, words.nodes, words.looks, pid))
-    path = measure.RESULTS / "fleet_1000.json"
+    path = measure.RESULTS / "fleet.json"
     document = json.loads(path.read_text()) | {"quiet": found}
-    measure.save("fleet_1000", document)
+    measure.save("fleet", document)
 
 
 async def quiet(

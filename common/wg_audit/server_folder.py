@@ -3,7 +3,7 @@
 Keys, checkpoints and the history of logs in it are the server's word; the verdict says so.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wg_audit import freshness, received
@@ -12,7 +12,7 @@ from wg_core.errors import VerificationError
 from wg_core.language import Text, text
 from wg_core.ledger import auditor_record
 from wg_core.ledger.anchors import Anchors, KnownWitness
-from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
+from wg_core.ledger.auditor_record import LogRecord, Membership, ServerRecord, SiteRecord
 from wg_core.ledger.history import History
 from wg_core.wire.handover import WITNESS
 from wg_core.wire.signing import shown
@@ -105,17 +105,23 @@ class ServerFolder:
         written = {folder / auditor_record.CHECKPOINT_FILE, self.path / auditor_record.SITES_FILE}
         written |= {self.path / site.site for site in self.record.sites if site is not self.site}
         above = [x for x in sorted(self.path.iterdir()) if x != folder]
-        unread = [x for x in (*other_files, *above) if x not in written and x not in logs]
-        return Contents(files, logs, unread)
+        proofs = [x for x in other_files if x.name.endswith(auditor_record.MEMBERSHIP_SUFFIX)]
+        read = {*written, *logs, *proofs}
+        unread = [x for x in (*other_files, *above) if x not in read]
+        return Contents(files, logs, unread, [auditor_record.read_membership(x) for x in proofs])
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Files that the server received, logs that it was shown, and what is neither."""
+    """Files that the server received, logs that it was shown, and what is neither.
+
+    ``memberships``: that releases of the site are in the trees that its packages name.
+    """
 
     files: list[Path]
     logs: list[Path]
     unread: list[Path]
+    memberships: list[Membership] = field(default_factory=list)
 
 
 def _file(name: str) -> Text:

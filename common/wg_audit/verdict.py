@@ -16,6 +16,7 @@ from wg_audit.server_folder import ServerFolder
 from wg_audit.succession import Succession
 from wg_core.language import Text, listed, text
 from wg_core.ledger.anchors import Anchors, KnownWitness
+from wg_core.ledger.auditor_record import Membership
 from wg_core.ledger.history import History
 from wg_core.wire import signing
 
@@ -44,12 +45,14 @@ class Files:
         compared: Number of releases whose file was compared with its charge.
         elsewhere: Number of releases whose file is of a log that was not given.
         unread: Names of what lies in the evidence and was not read.
+        memberships: Of the site's releases in what its packages were made from; they hold.
     """
 
     released: int
     compared: int
     elsewhere: int = 0
     unread: tuple[str, ...] = ()
+    memberships: tuple[Membership, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -119,6 +122,7 @@ class Verdict:
         released: Number of releases that were charged, on all logs that were given.
         received: Number of releases whose received file was compared with its charge.
         missing: Number of releases whose file is not there.
+        memberships: Of the site's releases in what its packages were made from; they hold.
         problems: Why it is not verified.
         not_checked: What was not compared with anything.
     """
@@ -135,6 +139,7 @@ class Verdict:
     released: int
     received: int
     missing: int
+    memberships: tuple[Membership, ...]
     problems: tuple[str, ...]
     not_checked: tuple[str, ...]
 
@@ -172,6 +177,7 @@ class Verdict:
             (text("freshness"), self._freshness()),
             (text("log before"), self._succession()),
         ]
+        rows += [(text("package"), _membership(x)) for x in self.memberships]
         return rows
 
     def _key(self) -> str:
@@ -290,8 +296,19 @@ def verdict(
         released=files.released,
         received=files.compared,
         missing=files.missing,
+        memberships=files.memberships,
         problems=tuple(problems),
         not_checked=(*open_questions, _PAST),
+    )
+
+
+def _membership(member: Membership) -> str:
+    return text(
+        "{package}: release {release} is one of the {size} of root {root}",
+        package=member.package_id,
+        release=member.release_id,
+        size=member.size,
+        root=member.root,
     )
 
 

@@ -28,7 +28,7 @@ from wg_core.language import text
 from wg_core.ledger import history as histories
 from wg_core.ledger import sources
 from wg_core.ledger.anchors import NOTHING, Anchors
-from wg_core.ledger.auditor_record import CHECKPOINT_FILE
+from wg_core.ledger.auditor_record import CHECKPOINT_FILE, Membership
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.history import History
 from wg_core.ledger.sources import Source
@@ -278,6 +278,7 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
             compared=len(comparison.received),
             elsewhere=sum(map(len, comparison.elsewhere.values())),
             unread=tuple(evidence.unread),
+            memberships=tuple(evidence.memberships),
         ),
     )
     deltas = (*(x.alone.largest_delta for x in logs), *(x.delta for x in figures))
@@ -308,6 +309,7 @@ class _Evidence:
 
     Attributes:
         unread: Names of what lies in the evidence and was not read.
+        memberships: Of the site's releases in what its packages were made from; they hold.
     """
 
     log: _ReadLog
@@ -315,6 +317,7 @@ class _Evidence:
     folder: ServerFolder | None
     comparison: Comparison
     unread: list[str]
+    memberships: list[Membership]
 
     @property
     def logs(self) -> list[_ReadLog]:
@@ -345,7 +348,11 @@ def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -
     comparison = match(
         [GivenLog(x.history, x.charge) for x in logs], paths, elsewhere - {origin, *earlier}
     )
-    return _Evidence(log, earlier, folder, comparison, unread)
+    for membership in contents.memberships:
+        if membership.site != site:
+            raise VerificationError(f"package {membership.package_id}: is of {membership.site}")
+        membership.verify()
+    return _Evidence(log, earlier, folder, comparison, unread, contents.memberships)
 
 
 def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshness, Succession]:

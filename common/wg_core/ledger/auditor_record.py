@@ -6,6 +6,7 @@
     SITE/checkpoint.note    newest checkpoint of the site's log that the server cosigned
     SITE/*.wgs  files that the server received from the site, as they came
     SITE/*.wgl              logs that the site replaced, as it showed them when it enrolled again
+    SITE/*.member.json      that a release is among those that a package for the site was made from
 
 It is the server's word, and no more: an auditor who takes keys from it trusts the server for them.
 Checkpoints in it are signed by the site's log, so the server cannot invent one.
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from wg_core import atomic
-from wg_core.errors import ConfigError, DecodeError
+from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import merkle
 from wg_core.wire import canonical, signing
 from wg_core.wire.canonical import Time
 from wg_core.wire.handover import Handover
@@ -27,6 +29,7 @@ VERSION = 1
 SITES_FILE = "sites.json"
 CHECKPOINT_FILE = "checkpoint.note"
 LOG_SUFFIX = ".wgl"
+MEMBERSHIP_SUFFIX = ".member.json"
 RECORD_LIMIT = 16 << 20
 
 FIRST: Final = "first"
@@ -132,6 +135,44 @@ class ServerRecord:
     def site(self, name: str) -> SiteRecord | None:
         """A site by name, if the server knows it."""
         return next((site for site in self.sites if site.site == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """That a release of a site is in the tree of releases which a package for the site names.
+
+    Attributes:
+        site: The site.
+        package_id: Of the package.
+        release_id: Of the release, a leaf of the tree.
+        root: Merkle tree hash (RFC 6962, section 2.1) that the package names, hex.
+        size: Leaves of the tree.
+        index: Which of them the release is.
+        path: Inclusion proof (section 2.1.1), hex.
+    """
+
+    site: str
+    package_id: str
+    release_id: str
+    root: str
+    size: canonical.Count
+    index: canonical.Count
+    path: tuple[str, ...]
+
+    def verify(self) -> None:
+        """Raises ``VerificationError`` where the path does not lead to the root."""
+        try:
+            path, root = [bytes.fromhex(x) for x in self.path], bytes.fromhex(self.root)
+        except ValueError as error:
+            raise VerificationError(f"package {self.package_id}: a hash is no hash") from error
+        leaf = merkle.leaf_hash(self.release_id.encode())
+        merkle.verify_inclusion(leaf, self.index, self.size, path, root)
+
+
+def read_membership(path: Path) -> Membership:
+    """Read a file of such; ``DecodeError`` if it is none."""
+    data = atomic.read_bytes(path, limit=_TEXT_LIMIT * 4)
+    return canonical.decode(Membership, data, subject=path.name)
 
 
 def encode(record: ServerRecord) -> bytes:

@@ -16,6 +16,7 @@ from wg_core.ledger import auditor_record
 from wg_core.ledger import note as notes
 from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_core.wire import canonical, signing
+from wg_server.campaigns.membership import memberships
 from wg_server.fleet import trust
 from wg_server.fleet.witness import Witness, witness_name
 from wg_server.site import pki
@@ -191,8 +192,11 @@ def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
 
 
 def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> int:
-    """Statistics files of a site, and its earlier logs."""
+    """Statistics files of a site, its earlier logs, and proofs for its packages."""
     count = 0
+    for member in memberships(home, store, site.name):
+        name = f"{member.package_id}{auditor_record.MEMBERSHIP_SUFFIX}"
+        atomic.write_bytes(folder / name, canonical.encode(member))
     for release in store.releases(site.name):
         name = canonical.sha256_hex(release.data)[:32]
         atomic.write_bytes(folder / f"{name}.wgs", release.data)

@@ -7,7 +7,7 @@ made the first time. So nothing is charged twice and nothing is applied twice.
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +27,9 @@ from wg_server.store.sites import Store
 log = logging.getLogger(__name__)
 
 MESSAGE_TRIES = 100
+FLIGHTS_BYTES = 128 << 20
+"""Most bytes of messages on their way: Flower's link state holds them in memory."""
+MESSAGE_BYTES = 8 << 10  # What a message takes there beside its payload
 _TRANSIENT = frozenset({"peer", "witness", fleet.UNAVAILABLE})
 """Refusals that another try may cure; the site could not, rather than would not."""
 _PERSON_SECONDS = 60.0  # Pause before a request that waits for a person's decision is sent again
@@ -49,9 +52,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
-    """A message on its way: what it asks, and when it was sent and expires (monotonic)."""
+    """A message on its way: what it asks, its bytes, when it was sent and expires (monotonic)."""
 
     key: tuple[str, str, str]
+    size: int
     sent: float
     expires: float
 
@@ -88,51 +92,56 @@ class Exchange:
             return []
         return self._run.poll(set(self._flights))
 
-    def handle(
-        self, replies: Sequence[Reply], asks: Sequence[Ask]
-    ) -> frozenset[tuple[str, str, str]]:
+    def handle(self, replies: Sequence[Reply], ask_of: Callable[[str, str], Ask | None]) -> None:
         """Take replies in, each as the answer to what is asked now; others are dropped.
 
-        Returns:
-            Keys of what was answered.
+        Args:
+            ask_of: What a campaign (its id) asks of a site (its name) now, if anything.
         """
-        asks_by_key = {ask.key: ask for ask in asks}
-        answered = {}
         for reply in replies:
             key = self._flights.pop(reply.message_id).key
-            if key in asks_by_key:
-                answered[key] = reply
-        for key, reply in answered.items():
-            self._handle(asks_by_key[key], reply)
-        return frozenset(answered)
+            ask = ask_of(*key[:2])
+            if ask is not None and ask.key == key:
+                self._handle(ask, reply)
 
     def send(
         self,
         asks: Sequence[Ask],
         *,
-        apart_from: Collection[tuple[str, str, str]],
         # A run of Flower's is ended after this, when nothing is on its way: what it holds is
         # freed.
         run_seconds: float = 3600.0,
-    ) -> None:
+        send_seconds: float = 5.0,
+    ) -> bool:
         """Send to each site that is there and has no message of this campaign on its way.
+
+        At most ``FLIGHTS_BYTES`` are on their way at a time; who is left out comes when others
+        have answered. After ``send_seconds`` answers are looked at first.
 
         Args:
             asks: All that sites are to be asked; what is on its way and not among it is withdrawn.
-            apart_from: Keys of what is not to be sent now.
+
+        Returns:
+            Whether time was over before all were sent.
         """
         self._drop_lost({ask.key for ask in asks})
-        for ask in self._ready([ask for ask in asks if ask.key not in apart_from]):
+        begun, late = time.monotonic(), False
+        room = FLIGHTS_BYTES - sum(flight.size for flight in self._flights.values())
+        for ask in self._ready(asks):
             campaign_id, name, request = ask.key
             run = self._open()  # if that fails, it is no site's fault
             with (
                 logs.about(campaign=campaign_id, site=name, request=request),
                 isolated(self._queue, campaign_id, name, "message"),
             ):
-                self._send(run, ask)
+                room -= self._send(run, ask)
+            late = time.monotonic() - begun > send_seconds
+            if room <= 0 or late:
+                break
         old = time.monotonic() - self._since > run_seconds
         if self._run is not None and not self._flights and (old or not asks):
             self.close()
+        return late
 
     def _open(self) -> FleetRun:
         """The run that is open, or a new one."""
@@ -152,14 +161,13 @@ class Exchange:
                 del self._flights[message_id]
         self._not_before = {key: t for key, t in self._not_before.items() if key in keys}
 
-    def _ready(self, asks: Sequence[Ask]) -> list[Ask]:
+    def _ready(self, asks: Sequence[Ask]) -> Iterator[Ask]:
         """Whom to send to now."""
         if not asks:
-            return []
+            return
         online = self._state.online({ask.site.name: ask.site for ask in asks}.values())
         flying = {flight.key for flight in self._flights.values()}
         now = time.monotonic()
-        ready = []
         for ask in asks:
             key = ask.key
             if ask.task.site not in online or key in flying or now < self._not_before.get(key, 0.0):
@@ -170,10 +178,10 @@ class Exchange:
                 continue
             pause = _PERSON_SECONDS if undecided else min(2.0 ** min(ask.task.tries, 5), 30.0)
             self._not_before[key] = now + pause
-            ready.append(ask)
-        return ready
+            yield ask
 
-    def _send(self, run: FleetRun, ask: Ask) -> None:
+    def _send(self, run: FleetRun, ask: Ask) -> int:
+        """Send one message; how many bytes are on their way by that."""
         task, phase = ask.task, ask.phase
         asked_at = task.asked or time.time()
         envelope = phase.envelope(ask.campaign, replace(task, asked=asked_at))
@@ -181,12 +189,14 @@ class Exchange:
         sent = time.monotonic()
         message_id = run.send(ask.site, phase.kind, envelope, seconds)
         if message_id is None:
-            return
-        self._flights[message_id] = _Flight(ask.key, sent, sent + seconds)
+            return 0
+        size = MESSAGE_BYTES + len(envelope.payload)
+        self._flights[message_id] = _Flight(ask.key, size, sent, sent + seconds)
         log.info("campaign %s: %s sent to %s", ask.campaign.id, phase.kind, task.site)
         self._queue.update(
             ask.campaign.id, task.site, messages=1, bytes_sent=len(envelope.payload), asked=asked_at
         )
+        return size
 
     def _handle(self, ask: Ask, reply: Reply) -> None:
         campaign_id, name, request = ask.key

@@ -1,4 +1,4 @@
-"""Packages of all campaigns are made here, one at a time, on a thread of their own.
+"""Packages of all campaigns are made here, on threads of their own.
 
 So asking goes on while weights are generated, and a campaign of a thousand sites does not keep a
 small one waiting: campaigns take turns, a package each.
@@ -9,11 +9,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from wg_core import atomic, logs
 from wg_core.errors import ConfigError, StorageError, WgError
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import intake
+from wg_server.campaigns.improvement import says_more
 from wg_server.campaigns.isolation import isolated
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.pools import StoredPools
@@ -28,7 +30,9 @@ log = logging.getLogger(__name__)
 class Packer:
     """Makes the packages that it is told to; a task that is no more ``released`` is passed over."""
 
-    def __init__(self, home: ServerHome, store: Store, make_package: MakePackage) -> None:
+    def __init__(
+        self, home: ServerHome, store: Store, make_package: MakePackage, threads: int = 1
+    ) -> None:
         self._home = home
         self._store = store
         self._queue = CampaignQueue(store.engine)
@@ -39,33 +43,41 @@ class Packer:
         self._lock = threading.Condition()
         self._ended = False
         self._made = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="wg-packages")
+        self._at_work: set[tuple[str, str]] = set()
+        self._threads = [
+            threading.Thread(target=self._run, name="wg-packages") for _ in range(threads)
+        ]
 
     def start(self) -> None:
         """Start working."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Finish the package at hand, and end."""
+        """Finish the packages at hand, and end."""
         with self._lock:
             self._ended = True
-            self._lock.notify()
-        self._thread.join()
+            self._lock.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     @property
     def alive(self) -> bool:
-        """Whether its thread lives."""
-        return self._thread.is_alive()
+        """Whether its threads live."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def want(self, sites_by_campaign: Mapping[str, Iterable[str]]) -> None:
         """Say which sites of which campaigns need a package now; what was said before is void."""
         with self._lock:
-            self._wanted = {name: deque(sites) for name, sites in sites_by_campaign.items()}
-            self._wanted = {name: sites for name, sites in self._wanted.items() if sites}
+            wanted = {
+                name: deque(site for site in sites if (name, site) not in self._at_work)
+                for name, sites in sites_by_campaign.items()
+            }
+            self._wanted = {name: sites for name, sites in wanted.items() if sites}
             turns = [name for name in self._turns if name in self._wanted]
             self._turns = deque(turns + [name for name in self._wanted if name not in turns])
             if self._turns:
-                self._lock.notify()
+                self._lock.notify_all()
 
     def made_some(self) -> bool:
         """Whether packages were made, or failed, since this was asked last."""
@@ -87,6 +99,8 @@ class Packer:
                 log.error("package: %s", error)
             except Exception:  # the thread must outlive a bug in one package
                 log.exception("package: internal error")
+            with self._lock:
+                self._at_work.discard(turn)
             self._made.set()
 
     def _next(self) -> tuple[str, str] | None:
@@ -102,6 +116,7 @@ class Packer:
                 self._turns.append(campaign)
             else:
                 del self._wanted[campaign]
+            self._at_work.add((campaign, site))
             return campaign, site
 
     def _work(self, campaign_id: str, site: str) -> None:
@@ -115,22 +130,30 @@ class Packer:
         about = logs.about(request=task.delivery_id)
         with about, isolated(self._queue, campaign_id, site, "package"):
             looked = max(time.time(), task.made)
-            digest = self._package(campaign, task)
-            self._queue.update(
-                campaign_id, site, state="packaged", code="", package_sha256=digest, made=looked
-            )
+            delivery_id = _better_id(task) if task.served else task.delivery_id
+            data = self._package(campaign, task, delivery_id)
+            changes: dict[str, Any] = {"state": "packaged", "code": "", "delivery_id": delivery_id}
+            changes["package_sha256"] = canonical.sha256_hex(data)
+            if task.served and not says_more(self._home.package(task.delivery_id), data):
+                log.info("campaign %s: nothing better for %s", campaign_id, site)
+                self._home.package(delivery_id).unlink(missing_ok=True)
+                changes = {"state": "expired", "code": ""}  # it has a package, and keeps it
+            self._queue.update(campaign_id, site, made=looked, **changes)
 
-    def _package(self, campaign: Campaign, task: Task) -> str:
-        """SHA-256 of a task's package, hex; the package is made once, then it is its file."""
-        path = self._home.package(task.delivery_id)
+    def _package(self, campaign: Campaign, task: Task, delivery_id: str) -> bytes:
+        """The package of a task; it is made once, then it is its file."""
+        path = self._home.package(delivery_id)
         if path.is_file():
-            return canonical.sha256_hex(atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT))
+            return atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
         stored = self._store.release(task.release_id)
         intake.check_used(stored)
         plant = intake.open_recipient(stored)
-        data = self._make_package(
-            self._home, self._pools, plant, task.delivery_id, campaign.generator
-        )
+        data = self._make_package(self._home, self._pools, plant, delivery_id, campaign.generator)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
-        return canonical.sha256_hex(data)
+        return data
+
+
+def _better_id(task: Task) -> str:
+    """What a better package is delivered under: after a kill it is the same."""
+    return canonical.sha256_hex(f"{task.delivery_id} {task.package_sha256}".encode())[:32]

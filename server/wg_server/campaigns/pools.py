@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from wg_common.inference.posterior import SiteEvidence
+from wg_core import locks
 from wg_core.errors import StorageError, WgError
 from wg_core.ledger import merkle
 from wg_core.wire import canonical
@@ -76,6 +77,7 @@ class Pools:
         self._table = PoolTable(store.engine, generator)
         self._next = 0.0
         self._release: Callable[[str], Release] = lru_cache(4 * FEW)(self._opened)
+        self._evidence: Callable[..., SiteEvidence] = lru_cache(4 * FEW)(self._evidence_of)
         self._root: Callable[..., tuple[str, int]] = lru_cache(KINDS_LIMIT)(self._tree)
         self._sum: Callable[[str, int], Pool] = lru_cache(KINDS_LIMIT)(self._read)
 
@@ -122,7 +124,7 @@ class Pools:
         for kind in sorted(around):
             near = self._near(labels_by_kind, kind)
             close = [row for row in peers if row.kind in near]
-            self._change(kind, sorted(labels_by_kind[kind]), close, gone)
+            self._change(kind, tuple(sorted(labels_by_kind[kind])), close, gone)
 
     def of_others(self, labels: Sequence[str], site: str) -> PooledReleases:
         """What the sums say to a site of these classes."""
@@ -141,7 +143,7 @@ class Pools:
         return PooledReleases(tuple(pools), root, releases)
 
     def _change(
-        self, kind: str, labels: Sequence[str], close: Sequence[PooledRelease], gone: set[str]
+        self, kind: str, labels: tuple[str, ...], close: Sequence[PooledRelease], gone: set[str]
     ) -> None:
         """Bring one kind up to date.
 
@@ -183,7 +185,7 @@ class Pools:
         self,
         row: PooledRelease,
         peers: Iterable[PooledRelease],
-        labels: Sequence[str],
+        labels: tuple[str, ...],
         changes: int,
     ) -> PooledRelease:
         """A release that comes into a kind, with how much it counts."""
@@ -199,12 +201,12 @@ class Pools:
             )
         return replace(row, noise=agreement.noise, used=not agreement.odd, added=changes, removed=0)
 
-    def _part(self, row: PooledRelease, labels: Sequence[str]) -> Pool:
+    def _part(self, row: PooledRelease, labels: tuple[str, ...]) -> Pool:
         """What a release adds to its kind's sum; the same whenever it is asked."""
         site = self._evidence(row.release_id, labels)
         return pooling.of_site(self._priors, labels, replace(site, noise=site.noise + row.noise))
 
-    def _evidence(self, release_id: str, labels: Sequence[str]) -> SiteEvidence:
+    def _evidence_of(self, release_id: str, labels: tuple[str, ...]) -> SiteEvidence:
         return site_evidence(self._release(release_id).statistics, labels)
 
     def _row(self, release_id: str) -> PooledRelease:
@@ -241,9 +243,12 @@ class Pools:
 
     def _tree(self, *kinds: tuple[str, int]) -> tuple[str, int]:
         """Root of the tree of the releases in some sums, and how many they are."""
-        rows = [row for kind, changes in kinds for row in self._table.at(kind, changes)]
-        leaves = sorted(row.release_id.encode() for row in rows)
-        return merkle.root(leaves).hex() if leaves else "", len(leaves)
+        leaves = [merkle.leaf_hash(release_id) for release_id in self._table.tree(kinds)]
+        if not leaves:
+            return "", 0
+        root = merkle.root(leaves).hex()
+        self._table.note_tree(root, kinds)
+        return root, len(leaves)
 
     def _read(self, kind: str, changes: int) -> Pool:
         stored = self._table.pool(kind)
@@ -277,5 +282,6 @@ class StoredPools:
             pools = Pools(self.store, plant.encoder, generator, priors, secret)
             self._pools = generator, plant.encoder, pools
         pools = self._pools[2]
-        pools.refresh()
+        with locks.hold(self._home.root / "pools.lock"):  # of several processes one does the work
+            pools.refresh()
         return pools.of_others(plant.labels, plant.site)

@@ -8,9 +8,9 @@ asked while it was there, and a site that is away holds up nobody else:
 - The first packages are made when ``min_sites`` releases are in and ``grace_seconds`` are over, or
   when no other site is waited for.
 - A site that releases later is served at once.
-- A site that has a package is offered a better one ``grace_seconds`` after the first release that
-  its package was made without, or when no other site is waited for. So there is at most one better
-  package a grace, and one at the end.
+- Where releases came that a site's package was made without, a better one is made, if it says more
+  (``improvement``): once when no other site is waited for any more, and else a day after the last.
+  No campaign stays open for that day.
 """
 
 from bisect import bisect_right
@@ -20,6 +20,8 @@ from operator import itemgetter
 from typing import Self
 
 from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
+
+DAY_SECONDS = 86400.0
 
 
 def answer_by(campaign: Campaign, task: Task) -> float:
@@ -61,7 +63,7 @@ def to_package(campaign: Campaign, now: float) -> list[Task]:
 
 
 def better_from(campaign: Campaign, task: Task) -> float | None:
-    """When a site that has a package may be offered a better one; None: there is none better."""
+    """When a better package may be made for a site that has one; None: no release came since."""
     return _Arrivals.of(campaign).better_from(task)
 
 
@@ -72,13 +74,10 @@ def to_improve(campaign: Campaign, sites: Collection[str], now: float) -> list[T
     return [task for task, begin in begins if begin is not None and now >= begin]
 
 
-def is_over(campaign: Campaign, sites: Collection[str]) -> bool:
-    """Whether nothing is left to do, also nothing better for ``sites``."""
-    arrivals = _Arrivals.of(campaign)
-    return not any(
-        task.state in OPEN_TASKS or (task.site in sites and arrivals.better_from(task) is not None)
-        for task in campaign.tasks
-    )
+def is_over(campaign: Campaign, sites: Collection[str], now: float) -> bool:
+    """Whether nothing is left to do, also nothing better for ``sites`` that is due."""
+    open_tasks = any(task.state in OPEN_TASKS for task in campaign.tasks)
+    return not open_tasks and not to_improve(campaign, sites, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +85,22 @@ class _Arrivals:
     """When the server got each release of a campaign, in order, and of whom."""
 
     releases: Sequence[tuple[float, str]]
-    grace_seconds: float | None  # None: no site is waited for
+    complete: bool  # No site is waited for
 
     @classmethod
     def of(cls, campaign: Campaign) -> Self:
         tasks = () if campaign.is_free else campaign.tasks
         released_tasks = [task for task in tasks if task.state in IN_TASKS]
-        grace = campaign.grace_seconds if _waiting(campaign) else None
-        return cls(sorted((task.received, task.site) for task in released_tasks), grace)
+        releases = sorted((task.received, task.site) for task in released_tasks)
+        return cls(releases, not _waiting(campaign))
 
     def better_from(self, task: Task) -> float | None:
         if task.state != "delivered":
             return None
         later = bisect_right(self.releases, task.made, key=itemgetter(0))
-        for received, site in self.releases[later : later + 2]:
-            if site != task.site:
-                return 0.0 if self.grace_seconds is None else received + self.grace_seconds
-        return None
+        if all(site == task.site for _, site in self.releases[later : later + 2]):
+            return None
+        return 0.0 if self.complete and task.served < 2 else task.made + DAY_SECONDS
 
 
 def _waiting(campaign: Campaign) -> bool:

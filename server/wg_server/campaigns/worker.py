@@ -56,19 +56,21 @@ class CampaignWorker:
         witness: Witness,
         make_package: MakePackage,
         holder: Holder | None,
+        packers: int = 1,
     ) -> None:
         self._home = home
         self._config = config
         self._store = store
         self._queue = CampaignQueue(store.engine)
         self._exchange = Exchange(store, state, config.message_seconds)
-        self._packer = Packer(home, store, make_package)
+        self._packer = Packer(home, store, make_package, packers)
         phases = collecting(store, witness), delivering(home)
         self._phases = {phase.state: phase for phase in phases}
         self._holder = holder  # None: another process leads, this one carries messages
         self._held = True
         self._failures: Counter[str] = Counter()
-        self._next_look = 0.0
+        self._news = False
+        self._next_look = self._next_idle_look = 0.0
         self._turned = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wg-campaigns")
@@ -96,7 +98,8 @@ class CampaignWorker:
             self._turned = time.monotonic()
             try:
                 self._turn()
-                pause = TICK_SECONDS if self._exchange.busy else LOOK_SECONDS
+                waits = self._exchange.busy or self._news
+                pause = TICK_SECONDS if waits else LOOK_SECONDS
             except StorageError as error:
                 log.error("cannot read or write; going on in %.0f s: %s", FULL_SECONDS, error)
                 self._hang_up()
@@ -110,8 +113,9 @@ class CampaignWorker:
         """Wait so long, or until the worker stops, or a package was made."""
         end = time.monotonic() + seconds
         while (remaining := end - time.monotonic()) > 0:
-            if self._stop.wait(min(remaining, TICK_SECONDS)) or self._packer.made_some():
-                self._next_look = 0.0
+            stopped, made = self._stop.wait(min(remaining, TICK_SECONDS)), self._packer.made_some()
+            self._news |= made
+            if stopped or made:
                 return
 
     def _hang_up(self) -> None:
@@ -127,20 +131,37 @@ class CampaignWorker:
         # However many sites there are: looks are so many times their own length apart
         look_share: float = 20.0,
     ) -> None:
-        """Take in what came, and see what is due."""
+        """Take in what came, and see what is due: soon where there is news, else now and then."""
         replies = self._exchange.poll()
-        if not replies and time.monotonic() < self._next_look:
+        self._news |= bool(replies) or self._packer.made_some()
+        due = time.monotonic() >= (self._next_look if self._news else self._next_idle_look)
+        if not (replies or due):
             return
         if not self._holds():
             self._hang_up()
             return
+        self._exchange.handle(replies, self._ask_of)
+        if not due:
+            return
         begun = time.monotonic()
         asks = self._look()
         took = time.monotonic() - begun
-        answered = self._exchange.handle(replies, asks)
-        self._exchange.send(asks, apart_from=answered)
-        pause = 0.0 if answered else max(LOOK_SECONDS, look_share * took)
-        self._next_look = time.monotonic() + pause
+        self._news = self._exchange.send(asks)
+        ended = time.monotonic()
+        self._next_look = ended + look_share * took
+        self._next_idle_look = ended + max(LOOK_SECONDS, look_share * took)
+
+    def _ask_of(self, campaign_id: str, name: str) -> Ask | None:
+        """What one campaign asks of one site now, if anything."""
+        try:
+            campaign, site = self._queue.show(campaign_id, site=name), self._store.site(name)
+            task = campaign.task(name)
+        except ConfigError:
+            return None
+        phase = self._phases.get(task.state)
+        if campaign.state != "running" or site.state != "enrolled" or phase is None:
+            return None
+        return Ask(campaign, task, site, phase)
 
     def _holds(self) -> bool:
         """Whether this process still is the one that serves the store; says so when it changes."""
@@ -219,7 +240,7 @@ class CampaignWorker:
             except ConfigError:
                 return None
             if campaign.state == "cancelling" or (
-                campaign.state == "running" and schedule.is_over(campaign, sites)
+                campaign.state == "running" and schedule.is_over(campaign, sites, time.time())
             ):
                 self._finish(campaign_id)
                 return None
@@ -243,7 +264,7 @@ class CampaignWorker:
             self._expire(campaign, late, now)
         better = [task.site for task in schedule.to_improve(campaign, sites, now)]
         if better:
-            log.info("campaign %s: better packages for %d sites", campaign.id, len(better))
+            log.info("campaign %s: better packages for %d sites?", campaign.id, len(better))
             newest = max(task.received for task in campaign.tasks)
             self._queue.improve(campaign.id, better, max(now, newest))
         return bool(gone or late or better)

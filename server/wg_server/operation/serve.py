@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 
 from wg_core import atomic, locks
 from wg_core.errors import ConfigError, WgError
-from wg_server.campaigns import packaging
+from wg_server.campaigns.making import MakingProcesses
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
@@ -61,14 +61,15 @@ def serve(
     home: ServerHome,
     *,
     stop: threading.Event,
-    make_package: MakePackage = packaging.make_package,
+    make_package: MakePackage | None = None,
     beside: int = 0,
 ) -> None:
     """Serve until ``stop``.
 
     Args:
         stop: Ends it.
-        make_package: Makes a package for a site.
+        make_package: Makes a package for a site; None: ``packaging.make_package``, in processes of
+            their own.
         beside: Fleet port of a process beside the one that serves this home, on PostgreSQL;
             enrolment and probes are on the two ports after it. It carries messages to the nodes
             that are connected to it; the other one alone leads campaigns and makes packages.
@@ -86,7 +87,11 @@ def serve(
         holder = None if beside else stack.enter_context(Holder(store.engine))
         witness = Witness.of(home, store)
         state = FleetState()
-        worker = CampaignWorker(home, config, store, state, witness, make_package, holder)
+        packers = 1
+        if make_package is None:
+            make_package = stack.enter_context(MakingProcesses())
+            packers = make_package.count
+        worker = CampaignWorker(home, config, store, state, witness, make_package, holder, packers)
         probes = probes_of(home, store, lambda: worker.alive)
         metrics = Metrics(home, store, probes, state.online)
         stack.enter_context(_counted(metrics.handler()))

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError
 from wg_core.wire import protocol
-from wg_server.store import schema
+from wg_server.store import database, schema
 
 CampaignState = Literal[
     "queued", "running", "paused", "cancelling", "cancelled", "done", "partial", "failed"
@@ -170,3 +170,10 @@ def load(
         task_query = task_query.where(task.c.site == site)
     tasks = tuple(Task(**entry._mapping) for entry in connection.execute(task_query))
     return Campaign(**row._mapping, tasks=tasks)
+
+
+def deliveries_of(engine: Engine, site: str) -> list[str]:
+    """What packages of a site were delivered under, or are to be, the newest of each campaign."""
+    task = schema.task
+    query = sa.select(task.c.delivery_id).where(task.c.site == site, task.c.package_sha256 != "")
+    return [row.delivery_id for row in database.rows(engine, query.order_by(task.c.updated))]

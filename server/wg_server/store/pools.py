@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from wg_core.wire import canonical
 from wg_server.store import database, schema
 
 
@@ -141,6 +142,34 @@ class PoolTable:
                 values = {"generator": self.generator, **asdict(release)}
                 connection.execute(pooled.insert().values(values))
         return True
+
+    def tree(self, sums: Sequence[tuple[str, int]]) -> list[bytes]:
+        """Ids of all releases in some sums, sorted; each is a kind, and the change it is of."""
+        rows = [row for kind, changes in sums for row in self.at(kind, changes)]
+        return sorted(row.release_id.encode() for row in rows)
+
+    def note_tree(self, root: str, sums: Sequence[tuple[str, int]]) -> None:
+        """Remember which sums a root is of, so that membership can be proven later."""
+        table = schema.pool_tree
+        key = (table.c.generator == self.generator) & (table.c.root == root)
+        with self._engine.begin() as connection:
+            database.lock_table(connection, table)
+            if connection.execute(sa.select(table.c.root).where(key)).first() is None:
+                text = canonical.encode(tuple(sums)).decode()
+                row = {"generator": self.generator, "root": root, "sums": text}
+                connection.execute(table.insert().values(row))
+
+    def sums_of(self, root: str) -> tuple[tuple[str, int], ...]:
+        """Which sums a root is of; none if it is not known."""
+        table = schema.pool_tree
+        query = sa.select(table.c.sums).where(
+            table.c.generator == self.generator, table.c.root == root
+        )
+        row = database.first(self._engine, query)
+        if row is None:
+            return ()
+        form = tuple[tuple[str, int], ...]
+        return canonical.decode(form, row.sums.encode(), subject="tree of releases")
 
     def _query(self, *conditions: sa.ColumnElement[bool]) -> sa.Select[PooledRelease]:
         table = schema.pooled

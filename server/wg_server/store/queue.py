@@ -291,7 +291,10 @@ class CampaignQueue:
             return campaigns.load(connection, campaign_id)
 
     def improve(self, campaign_id: str, sites: Sequence[str], now: float) -> None:
-        """Let better packages be made for sites that have one: from all releases of by now."""
+        """Let better packages be made for sites that have one: from all releases of by now.
+
+        What they are delivered under is known when they are made.
+        """
         table = schema.task
         with self._engine.begin() as connection:
             for site in sites:
@@ -304,7 +307,6 @@ class CampaignQueue:
                     )
                     .values(
                         state="released",
-                        delivery_id=secrets.token_hex(16),
                         code="",
                         opened=now,
                         asked=0.0,

@@ -123,9 +123,9 @@ release = Table(
     Column("delta", String(protocol.NUMBER_LIMIT), nullable=False),
     Column("received", Float, nullable=False),
     Column("signing_key", String(64), nullable=False),
-    Column("data", LargeBinary, nullable=False),
     Column("standing", String(16), nullable=False),
     Column("reasons", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # last: SQLite reads what is before it alone
     Index("release_by_site", "site", "received"),
 )
 
@@ -136,9 +136,17 @@ pool = Table(
     Column("kind", String(64), primary_key=True),
     Column("labels", Text, nullable=False),
     Column("sites", BigInteger, nullable=False),
-    Column("data", LargeBinary, nullable=False),
     Column("changes", BigInteger, nullable=False),
     Column("judged", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+pool_tree = Table(
+    "pool_tree",
+    metadata,
+    Column("generator", String(64), primary_key=True),
+    Column("root", String(64), primary_key=True),
+    Column("sums", Text, nullable=False),
 )
 
 pooled = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,18 +12,22 @@ from tests.server.cli.test_cli import document, run
 from tests.server.store.test_succession import Central, grow, ledger_of
 
 from wg_audit.cli import group as auditor
+from wg_common import weights_package
+from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core import cli
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.ledger import auditor_record
+from wg_core.ledger import auditor_record, merkle
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import export as exports
 from wg_core.ledger import note as notes
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN, FIRST
-from wg_core.wire import signing
-from wg_server.campaigns import auditors
+from wg_core.wire import canonical, signing
+from wg_server.campaigns import auditors, membership
 from wg_server.fleet import witness as fleet_witness
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
+from wg_server.store.pools import PooledRelease, PoolTable, StoredPool
+from wg_server.store.queue import CampaignQueue
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
 
@@ -238,3 +243,64 @@ def audit(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, 
     shown = capsys.readouterr()
     assert isinstance(caught.value.code, int)
     return caught.value.code, shown.out, shown.err
+
+
+def test_the_sites_release_is_shown_to_be_in_the_tree_that_its_package_names(
+    central: Central, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant = central.plant("one")
+    central.enrol(plant)
+    central.work(plant)
+    _package_of(central, ["r1", "r2", "r3"], own="r2")
+    out, ledger = central.folder / "out", central.folder / "plant.wgl"
+    auditors.export(central.home, out, [SITE])
+    (proof,) = (out / SITE).glob(f"*{auditor_record.MEMBERSHIP_SUFFIX}")
+    member = auditor_record.read_membership(proof)
+    member.verify()
+    assert (member.release_id, member.size, member.index) == ("r2", 3, 1)
+    with ledger_of(plant) as opened:
+        opened.export(ledger)
+    words = ["verify", str(ledger), "--server", str(out)]
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.run(auditor, words)
+    assert f"release r2 is one of the 3 of root {member.root}" in capsys.readouterr().out
+    proof.write_bytes(canonical.encode(dataclasses.replace(member, release_id="r9")))
+    with pytest.raises(SystemExit, match=r"^5$"):
+        cli.run(auditor, words)
+
+
+def test_no_proof_for_a_release_that_no_sum_has(central: Central) -> None:
+    central.enrol(central.plant("one"))
+    _package_of(central, ["r1", "r3"], own="r2")
+    assert list(membership.memberships(central.home, central.store, SITE)) == []
+
+
+def _package_of(central: Central, releases: list[str], own: str) -> None:
+    """A package of the site that was delivered, made from one sum of these releases."""
+    generator, kind = "ab" * 32, "cd" * 32
+    table = PoolTable(central.store.engine, generator)
+    pool = StoredPool(
+        generator=generator, kind=kind, labels="[]", sites=3, changes=1, judged=3, data=b""
+    )
+    rows = [
+        PooledRelease(release_id=x, kind=kind, site=x, place=0, noise=0.0, used=True, added=1)
+        for x in releases
+    ]
+    assert table.write(pool, rows, [])
+    root = merkle.root([merkle.leaf_hash(x.encode()) for x in releases]).hex()
+    table.note_tree(root, [(kind, 1)])
+    manifest = WeightsManifest(
+        package_id="ef" * 16, request_id="12" * 16, site=SITE, architecture="lite0-head",
+        encoder="e", generator=generator, labels=("a", "b"), own_release=own, pool_root=root,
+        pool_releases=2, candidates=(Candidate(name="posterior", source="posterior"),),
+        tensors_sha256=canonical.sha256_hex(b""), created=1, expires=2,
+    )  # fmt: skip
+    data = weights_package.encode(manifest, b"", signing.load(central.home.signing_key))
+    campaign = CampaignQueue(central.store.engine).add(
+        [SITE], epsilon="1", delta="1e-5", purpose="p", encoder="e", collect_seconds=1.0,
+        deliver_seconds=1.0,
+    )  # fmt: skip
+    central.home.packages.mkdir(exist_ok=True)
+    central.home.package(campaign.tasks[0].delivery_id).write_bytes(data)
+    CampaignQueue(central.store.engine).update(campaign.id, SITE, package_sha256="00" * 32)

@@ -9,7 +9,7 @@ from tests.server.campaigns.nodes import Nodes, Stage, honest, make_stage, refus
 
 from wg_core.errors import ConfigError, InternalError
 from wg_core.wire.fleet import Envelope
-from wg_server.campaigns import schedule, worker
+from wg_server.campaigns import packer, schedule, worker
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
@@ -89,6 +89,23 @@ def test_sites_served_early_get_a_better_package_when_later_releases_came(stage:
     assert sorted(site for site, kind in stage.nodes.asked if kind == "query") == [
         "plant-a", "plant-b", "plant-c",
     ]  # fmt: skip
+
+
+def test_who_would_be_told_nothing_else_gets_no_better_package(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packer, "says_more", lambda before, package: False)
+    stage.nodes.away = {"plant-c"}
+    campaign = stage.start()
+    with stage.working():
+        early = stage.wait(campaign, served("plant-a", "plant-b"))  # type: ignore[arg-type]
+        stage.nodes.away = set()
+        assert set(stage.ended(campaign).values()) == {SERVED}
+    done = stage.queue.show(campaign.id)
+    assert [task.served for task in done.tasks] == [1, 1, 1]
+    kept = [(task.delivery_id, task.package_sha256) for task in early.tasks[:2]]
+    assert [(task.delivery_id, task.package_sha256) for task in done.tasks[:2]] == kept
+    assert len(list(stage.home.packages.glob("*.wgw"))) == 3
 
 
 def test_a_plant_may_decline_a_better_package_and_keeps_what_it_has(stage: Stage) -> None:

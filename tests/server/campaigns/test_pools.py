@@ -100,6 +100,10 @@ def same(one: pooling.Pool, other: pooling.Pool) -> bool:
     )
 
 
+def root_of(names: list[str]) -> str:
+    return merkle.root([merkle.leaf_hash(name.encode()) for name in names]).hex()
+
+
 def test_a_site_sees_all_others_and_not_itself(fleet: Fleet) -> None:
     names = [fleet.release(number) for number in range(6)]
     kept = fleet.pools()
@@ -107,7 +111,7 @@ def test_a_site_sees_all_others_and_not_itself(fleet: Fleet) -> None:
     found = kept.of_others(LABELS, "plant-002")
     assert found.pools[0].sites == found.others == 5
     assert found.releases == 6
-    assert found.root == merkle.root([name.encode() for name in names]).hex()
+    assert found.root == root_of(names)
     assert the_sum(fleet).sites == 6
 
 
@@ -138,7 +142,7 @@ def test_quarantine_revocation_and_a_newer_release_take_the_old_one_back(fleet: 
     found = fleet.pools().of_others(LABELS, "nobody")
     assert found.pools[0].sites == 4 and not same(found.pools[0], before)
     left = sorted([*names[:3], "004-1"])
-    assert found.root == merkle.root([name.encode() for name in left]).hex()
+    assert found.root == root_of(left)
 
 
 def test_which_releases_a_package_stood_on_can_be_told_later(fleet: Fleet) -> None:

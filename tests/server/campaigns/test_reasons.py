@@ -122,7 +122,7 @@ def test_what_is_waited_for_is_said() -> None:
     served = released("a", NOW - 60, state="delivered", made=NOW - 50, served=1)
     better = campaign(served, released("b", NOW, state="packaged", made=NOW), task("c"))
     found = reasons.of_task(better, served, THERE, NOW)
-    assert found.why == "it has a package; a better one is made in 10 seconds"
+    assert found.why == "it has a package; in 23 hours a better one is made, if it says more"
 
 
 @pytest.mark.parametrize(

@@ -87,19 +87,25 @@ def test_a_late_release_is_packaged_at_once() -> None:
     assert names(schedule.to_package(found, 130.0)) == ["b"]
 
 
-def test_a_better_package_waits_for_the_grace_after_the_first_release_that_it_lacks() -> None:
+def test_a_better_package_comes_once_all_are_in_and_then_once_a_day_at_most() -> None:
     first = released("a", 101.0, state="delivered", made=111.0, served=1)
     late = released("b", 130.0, state="delivered", made=131.0, served=1)
     later = released("c", 135.0)
     found = campaign(first, late, later, task("d"))
-    assert schedule.better_from(found, first) == 140.0
-    assert schedule.better_from(found, late) == 145.0
+    assert schedule.better_from(found, first) == 111.0 + schedule.DAY_SECONDS
     assert schedule.better_from(found, later) is None
-    assert names(schedule.to_improve(found, "abcd", 140.0)) == ["a"]
-    assert schedule.to_improve(found, "bcd", 140.0) == []  # of sites that are there
-    over = campaign(first, late, released("c", 135.0, state="delivered", made=135.0, served=1))
-    assert names(schedule.to_improve(over, "abc", 135.0)) == ["a", "b"]  # nobody is waited for
-    assert not schedule.is_over(over, "abc")
+    assert schedule.to_improve(found, "abcd", 140.0) == []
+    assert names(schedule.to_improve(found, "abcd", 111.0 + schedule.DAY_SECONDS)) == ["a"]
+    last = released("c", 135.0, state="delivered", made=135.0, served=1)
+    over = campaign(first, late, last)  # nobody is waited for
+    assert names(schedule.to_improve(over, "abc", 135.0)) == ["a", "b"]
+    assert schedule.to_improve(over, "c", 135.0) == []  # of sites that are there
+    assert not schedule.is_over(over, "abc", 135.0)
+    # One more came after the better ones: who has had one today waits, and the campaign does not.
+    again = dataclasses.replace(first, made=136.0, served=2)
+    more = campaign(again, released("d", 140.0, state="delivered", made=140.0, served=1))
+    assert schedule.better_from(more, again) == 136.0 + schedule.DAY_SECONDS
+    assert schedule.is_over(more, "ad", 141.0)
 
 
 def test_a_release_that_the_server_had_before_makes_nothing_better() -> None:
@@ -108,10 +114,10 @@ def test_a_release_that_the_server_had_before_makes_nothing_better() -> None:
         released("b", 130.0, received=40.0, state="delivered", made=130.0, served=1),
     )
     assert schedule.to_improve(found, "ab", 200.0) == []
-    assert schedule.is_over(found, "ab")
+    assert schedule.is_over(found, "ab", 200.0)
 
 
 def test_a_campaign_is_over_when_no_part_is_open() -> None:
-    assert schedule.is_over(campaign(task("a", state="refused")), "a")
+    assert schedule.is_over(campaign(task("a", state="refused")), "a", 200.0)
     for state in ("waiting", "released", "packaged"):
-        assert not schedule.is_over(campaign(task("a", state=state)), "a")
+        assert not schedule.is_over(campaign(task("a", state=state)), "a", 200.0)

@@ -60,9 +60,15 @@ def upgrade() -> None:  # long: one call for each table
         sa.Column("kind", sa.String(64), primary_key=True),
         sa.Column("labels", sa.Text, nullable=False),
         sa.Column("sites", sa.BigInteger, nullable=False),
-        sa.Column("data", sa.LargeBinary, nullable=False),
         sa.Column("changes", sa.BigInteger, nullable=False),
         sa.Column("judged", sa.BigInteger, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "pool_tree",
+        sa.Column("generator", sa.String(64), primary_key=True),
+        sa.Column("root", sa.String(64), primary_key=True),
+        sa.Column("sums", sa.Text, nullable=False),
     )
     op.create_table(
         "pooled",
@@ -134,9 +140,9 @@ def upgrade() -> None:  # long: one call for each table
         sa.Column("delta", sa.String(40), nullable=False),
         sa.Column("received", sa.Float, nullable=False),
         sa.Column("signing_key", sa.String(64), nullable=False),
-        sa.Column("data", sa.LargeBinary, nullable=False),
         sa.Column("standing", sa.String(16), nullable=False),
         sa.Column("reasons", sa.Text, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
     )
     op.create_index("release_by_site", "release", ["site", "received"])
     op.create_table(

@@ -1,6 +1,6 @@
 """A campaign over 1,000 plants: one process on SQLite, then two on one PostgreSQL.
 
-Run ``python -m bench.fleet_1000 [--nodes N] [--processes P]``. Each plant has keys, certificate,
+Run ``python -m bench.fleet [--nodes N] [--processes P]``. Each plant has keys, certificate,
 ledger and TLS connection of its own, and is the product's node; many share a process. They answer
 with the synthetic handler of ``tests/e2e/fleet_support``: real charge, noise, signatures, witness,
 made-up features. The fleet enrols once, on SQLite; the store is then copied into PostgreSQL as
@@ -44,7 +44,7 @@ from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
-MODULE = "bench.fleet_1000"
+MODULE = "bench.fleet"
 SECONDS = 1800.0
 QUIET_SECONDS = 70.0  # After this all nodes pause for as long as they ever do
 IDLE_SECONDS = 40.0
