@@ -57,7 +57,7 @@ from wg_core.wire.statistics_file import (
 
 CLASSES, RECORDS, EPSILON, DELTA = 10, 20, "4", "1e-5"
 PAUSE_SECONDS = 60.0
-PACKERS = 2  # As on four cores
+PACKERS = 1  # As on two cores
 
 
 def main() -> None:
@@ -317,7 +317,7 @@ def be_server(root: Path, size: int, profile: Path | None) -> dict[str, Any]:
     import logging
 
     from wg_core import logs
-    from wg_server.campaigns.making import MakingProcesses
+    from wg_server.campaigns.making import MakingProcess
     from wg_server.campaigns.worker import CampaignWorker
     from wg_server.fleet.witness import Witness
     from wg_server.generator import versions
@@ -329,13 +329,13 @@ def be_server(root: Path, size: int, profile: Path | None) -> dict[str, Any]:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     logs.use(logs.JSON)
     home = ServerHome(root)
-    making = MakingProcesses(PACKERS)
-    with Store.open(home) as store, Holder(store.engine) as holder, making:
+    with Store.open(home) as store, Holder(store.engine) as holder:
         enrol(store, root.parent / "plants", size)
         witness = Witness.of(home, store)
         fleet: Any = StandIns(root.parent, witness)
         queue = CampaignQueue(store.engine)
-        worker = CampaignWorker(home, home.config(), store, fleet, witness, making, holder, PACKERS)
+        makers = [MakingProcess() for _ in range(PACKERS)]
+        worker = CampaignWorker(home, home.config(), store, fleet, witness, makers, holder)
         profiler = cProfile.Profile()
         if profile:
             run = worker._run

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from wg_core import atomic, logs
@@ -17,6 +17,7 @@ from wg_core.wire import canonical, protocol
 from wg_server.campaigns import intake
 from wg_server.campaigns.improvement import says_more
 from wg_server.campaigns.isolation import isolated
+from wg_server.campaigns.making import MakingProcess
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.pools import StoredPools
 from wg_server.site.home import ServerHome
@@ -26,17 +27,16 @@ from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
+IDLE_SECONDS = 60.0  # Without work for so long, processes that make packages are let go
+
 
 class Packer:
     """Makes the packages that it is told to; a task that is no more ``released`` is passed over."""
 
-    def __init__(
-        self, home: ServerHome, store: Store, make_package: MakePackage, threads: int = 1
-    ) -> None:
+    def __init__(self, home: ServerHome, store: Store, makers: Sequence[MakePackage]) -> None:
         self._home = home
         self._store = store
         self._queue = CampaignQueue(store.engine)
-        self._make_package = make_package
         self._pools = StoredPools(home, store)
         self._wanted: dict[str, deque[str]] = {}
         self._turns: deque[str] = deque()
@@ -45,7 +45,8 @@ class Packer:
         self._made = threading.Event()
         self._at_work: set[tuple[str, str]] = set()
         self._threads = [
-            threading.Thread(target=self._run, name="wg-packages") for _ in range(threads)
+            threading.Thread(target=self._run, args=(maker,), name="wg-packages")
+            for maker in makers
         ]
 
     def start(self) -> None:
@@ -85,12 +86,12 @@ class Packer:
         self._made.clear()
         return finished
 
-    def _run(self, *, again_seconds: float = 5.0) -> None:
-        while (turn := self._next()) is not None:
+    def _run(self, maker: MakePackage, *, again_seconds: float = 5.0) -> None:
+        while (turn := self._next(maker)) is not None:
             campaign, site = turn
             try:
                 with logs.about(campaign=campaign, site=site):
-                    self._work(campaign, site)
+                    self._work(maker, campaign, site)
             except StorageError as error:
                 log.error("package: %s; going on in %.0f s", error, again_seconds)
                 with self._lock:
@@ -103,11 +104,13 @@ class Packer:
                 self._at_work.discard(turn)
             self._made.set()
 
-    def _next(self) -> tuple[str, str] | None:
-        """The next campaign and site, or nothing at the end."""
+    def _next(self, maker: MakePackage) -> tuple[str, str] | None:
+        """The next campaign and site, or nothing at the end; without work a process is let go."""
         with self._lock:
-            self._lock.wait_for(lambda: self._turns or self._ended)
+            while not self._lock.wait_for(lambda: self._turns or self._ended, IDLE_SECONDS):
+                _rest(maker)
             if self._ended:
+                _rest(maker)
                 return None
             campaign = self._turns.popleft()
             sites = self._wanted[campaign]
@@ -119,7 +122,7 @@ class Packer:
             self._at_work.add((campaign, site))
             return campaign, site
 
-    def _work(self, campaign_id: str, site: str) -> None:
+    def _work(self, maker: MakePackage, campaign_id: str, site: str) -> None:
         try:
             campaign = self._queue.show(campaign_id, site=site)
             task = campaign.task(site)
@@ -131,7 +134,7 @@ class Packer:
         with about, isolated(self._queue, campaign_id, site, "package"):
             looked = max(time.time(), task.made)
             delivery_id = _better_id(task) if task.served else task.delivery_id
-            data = self._package(campaign, task, delivery_id)
+            data = self._package(maker, campaign, task, delivery_id)
             changes: dict[str, Any] = {"state": "packaged", "code": "", "delivery_id": delivery_id}
             changes["package_sha256"] = canonical.sha256_hex(data)
             if task.served and not says_more(self._home.package(task.delivery_id), data):
@@ -140,7 +143,9 @@ class Packer:
                 changes = {"state": "expired", "code": ""}  # it has a package, and keeps it
             self._queue.update(campaign_id, site, made=looked, **changes)
 
-    def _package(self, campaign: Campaign, task: Task, delivery_id: str) -> bytes:
+    def _package(
+        self, maker: MakePackage, campaign: Campaign, task: Task, delivery_id: str
+    ) -> bytes:
         """The package of a task; it is made once, then it is its file."""
         path = self._home.package(delivery_id)
         if path.is_file():
@@ -148,10 +153,15 @@ class Packer:
         stored = self._store.release(task.release_id)
         intake.check_used(stored)
         plant = intake.open_recipient(stored)
-        data = self._make_package(self._home, self._pools, plant, delivery_id, campaign.generator)
+        data = maker(self._home, self._pools, plant, delivery_id, campaign.generator)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return data
+
+
+def _rest(maker: MakePackage) -> None:
+    if isinstance(maker, MakingProcess):
+        maker.rest()
 
 
 def _better_id(task: Task) -> str:

@@ -42,7 +42,7 @@ FEW = 64
 CLASSES_LIMIT = 256  # Most classes of a kind: its sum grows with their square (17 MB here)
 KINDS_LIMIT = 64  # Most kinds that one package draws on; those with most classes in common first
 
-PAUSE = 10.0
+PAUSE = 30.0
 
 _TRIES = 20
 

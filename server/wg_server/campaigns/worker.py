@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from wg_core import logs
 from wg_core.errors import ConfigError, InternalError, StorageError, WgError
@@ -54,16 +54,15 @@ class CampaignWorker:
         store: Store,
         state: FleetState,
         witness: Witness,
-        make_package: MakePackage,
+        makers: Sequence[MakePackage],
         holder: Holder | None,
-        packers: int = 1,
     ) -> None:
         self._home = home
         self._config = config
         self._store = store
         self._queue = CampaignQueue(store.engine)
         self._exchange = Exchange(store, state, config.message_seconds)
-        self._packer = Packer(home, store, make_package, packers)
+        self._packer = Packer(home, store, makers)
         phases = collecting(store, witness), delivering(home)
         self._phases = {phase.state: phase for phase in phases}
         self._holder = holder  # None: another process leads, this one carries messages

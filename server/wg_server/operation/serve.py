@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 
 from wg_core import atomic, locks
 from wg_core.errors import ConfigError, WgError
-from wg_server.campaigns.making import MakingProcesses
+from wg_server.campaigns.making import PROCESSES, MakingProcess
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
@@ -87,11 +87,8 @@ def serve(
         holder = None if beside else stack.enter_context(Holder(store.engine))
         witness = Witness.of(home, store)
         state = FleetState()
-        packers = 1
-        if make_package is None:
-            make_package = stack.enter_context(MakingProcesses())
-            packers = make_package.count
-        worker = CampaignWorker(home, config, store, state, witness, make_package, holder, packers)
+        makers = [make_package] if make_package else [MakingProcess() for _ in range(PROCESSES)]
+        worker = CampaignWorker(home, config, store, state, witness, makers, holder)
         probes = probes_of(home, store, lambda: worker.alive)
         metrics = Metrics(home, store, probes, state.online)
         stack.enter_context(_counted(metrics.handler()))

@@ -160,7 +160,7 @@ class Stage:
             self.store,
             self.nodes,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
-            self.make,
+            [self.make],
             Held(),  # type: ignore[arg-type]
         )
         found.start()

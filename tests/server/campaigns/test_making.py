@@ -12,7 +12,7 @@ from tests.patience import wait_until
 
 from wg_core.errors import ConfigError
 from wg_server.campaigns import making
-from wg_server.campaigns.making import MakingProcesses
+from wg_server.campaigns.making import MakingProcess
 from wg_server.campaigns.release import Recipient
 from wg_server.site.home import ServerHome
 
@@ -20,24 +20,25 @@ PLANT = Recipient(site="plant-a", encoder="ab" * 32, labels=("good", "bad"), dat
 
 
 @pytest.fixture
-def processes() -> Iterator[MakingProcesses]:
-    with MakingProcesses(1) as made:
-        yield made
+def processes() -> Iterator[MakingProcess]:
+    made = MakingProcess()
+    yield made
+    made.rest()
 
 
-def asked(processes: MakingProcesses, home: ServerHome) -> None:
+def asked(processes: MakingProcess, home: ServerHome) -> None:
     """Ask for a package of a generator that is not there."""
     with pytest.raises(ConfigError, match="generator 00000000"):
         processes(home, None, PLANT, "cd" * 16, "0" * 64)  # type: ignore[arg-type]
 
 
-def pids(processes: MakingProcesses) -> list[int]:
+def pids(processes: MakingProcess) -> list[int]:
     executor = processes._executor
     return [] if executor is None else list(executor._processes)
 
 
 def test_one_that_is_killed_is_followed_by_another(
-    processes: MakingProcesses, home: ServerHome, caplog: pytest.LogCaptureFixture
+    processes: MakingProcess, home: ServerHome
 ) -> None:
     asked(processes, home)
     (pid,) = pids(processes)
@@ -48,13 +49,13 @@ def test_one_that_is_killed_is_followed_by_another(
     assert pids(processes) != [pid]
 
 
-def test_they_end_when_there_is_nothing_to_make(
-    home: ServerHome, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(making, "IDLE_SECONDS", 0.05)
-    with MakingProcesses(1) as processes:
-        asked(processes, home)
-        wait_until(lambda: not pids(processes), "the end of the processes")
+def test_one_that_is_let_go_ends(processes: MakingProcess, home: ServerHome) -> None:
+    asked(processes, home)
+    (pid,) = pids(processes)
+    processes.rest()
+    assert not alive(pid)
+    asked(processes, home)
+    assert pids(processes) != [pid]
 
 
 def test_what_they_log_is_logged_here(caplog: pytest.LogCaptureFixture) -> None:
