@@ -85,7 +85,7 @@ def found_in(part: str) -> Iterator[tuple[str, str, bool]]:
 @pytest.mark.parametrize("extra", ["server", "client"])
 def test_a_side_asks_for_what_it_imports(extra: str) -> None:
     wanted = asked(extra)
-    optional = {"psycopg"}
+    optional = {"httpx", "joserfc", "psycopg"}  # each of an extra
     for name, path, top in imported(SIDES[extra]):
         good = name in wanted or THROUGH.get(name) in wanted or (name in optional and not top)
         assert good, f"{path}: {name}"

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from wg_server.console.sign_on import Role
 from wg_server.store import operators
 from wg_server.store.operators import Actor
 from wg_server.store.sites import Store, hash_secret
@@ -33,13 +34,15 @@ class Session:
         csrf: What each form of it must send back.
         began: When, monotonic.
         used: When it made its last request, monotonic.
+        role: A ``viewer`` changes nothing.
     """
 
     operator: str
     csrf: str
     began: float
     used: float
-    _token_sha256: str
+    _token_sha256: str  # Empty: it was begun at the provider, and ends by its time alone
+    role: Role = "operator"
 
     @property
     def actor(self) -> Actor:
@@ -63,10 +66,15 @@ class Sessions:
     def login(self, token: str) -> tuple[str, Session] | None:
         """Begin a session with an operator's token: its cookie, and what is known of it."""
         operator = operators.of_token(self._store, token)
-        if operator is None:
-            return None
+        return None if operator is None else self.begin(operator, token_sha256=hash_secret(token))
+
+    def begin(
+        self, operator: str, role: Role = "operator", *, token_sha256: str = ""
+    ) -> tuple[str, Session]:
+        """Begin a session of somebody who is known: its cookie, and what is known of it."""
         now, cookie = self._clock(), secrets.token_urlsafe(32)
-        session = Session(operator, secrets.token_urlsafe(32), now, now, hash_secret(token))
+        csrf = secrets.token_urlsafe(32)
+        session = Session(operator, csrf, now, now, token_sha256, role)
         with self._lock:
             self._by_hash[_hash(cookie)] = session
             while len(self._by_hash) > SESSIONS_LIMIT:
@@ -90,7 +98,8 @@ class Sessions:
             if not live:
                 session.used = now
                 self._by_hash.move_to_end(key)
-        if operators.of_hash(self._store, session._token_sha256) != session.operator:
+        digest = session._token_sha256
+        if digest and operators.of_hash(self._store, digest) != session.operator:
             self.logout(cookie)
             return None
         return session

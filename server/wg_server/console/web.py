@@ -13,9 +13,10 @@ Not guarded: who owns the machine, or an operator's token.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import jinja2
@@ -31,6 +32,7 @@ from wg_server.console import messages, sessions
 from wg_server.console.formats import filters
 from wg_server.console.messages import Speech
 from wg_server.console.sessions import Session, Sessions
+from wg_server.console.sign_on import provider_of
 from wg_server.console.views import Source
 from wg_server.fleet.guards import Guard
 from wg_server.fleet.tries import Tries, network_of
@@ -135,6 +137,7 @@ class Console:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.sessions = Sessions(source.store)
+        self.provider = provider_of(source.home)
         config = source.home.config()
         self._name = config.name
         self._secure = bool(config.console_url)
@@ -173,6 +176,9 @@ class Console:
             if not self._is_from_here(request) or not session.owns(field(form, "csrf")):
                 log.warning("console: a form of %s was not from its own page", session.operator)
                 return self.fail(request, speech, 403, session=session)
+            if session.role == "viewer" and act != self.logout:
+                detail = speech("viewer")
+                return self.fail(request, speech, 403, detail, session=session)
             visit = Visit(request, session, speech, self)
             return self._guarded(visit, lambda: act(visit, form))
 
@@ -197,19 +203,70 @@ class Console:
         if begun is None:
             log.warning("console: a login with a wrong token")
             return self.render(request, speech, "login", 403, said="login wrong")
-        cookie, session = begun
-        await run_in_threadpool(record, self.source.store, session.actor, "login", "")
         response = RedirectResponse(f"{ROOT}/", 303)
+        await run_in_threadpool(self._let_in, response, *begun)
+        return response
+
+    def _let_in(self, response: Response, cookie: str, session: Session) -> None:
+        """Write a login down, and give its cookie."""
+        record(self.source.store, session.actor, "login", "", session.role)
+        self._keep(response, self._cookie, cookie, int(sessions.SESSION_SECONDS), "strict")
+
+    def _keep(
+        self,
+        response: Response,
+        name: str,
+        value: str,
+        seconds: int,
+        same: Literal["lax", "strict"],
+    ) -> None:
         response.set_cookie(
-            self._cookie,
-            cookie,
-            max_age=int(sessions.SESSION_SECONDS),
+            name,
+            value,
+            max_age=seconds,
             path="/" if self._secure else ROOT,
             secure=self._secure,
             httponly=True,
-            samesite="strict",
+            samesite=same,
         )
+
+    def sign_on(self, request: Request) -> Response:
+        """Send a browser to the provider."""
+        host = request.client.host if request.client else ""
+        if self.provider is None or not self._tries.allow(network_of(host)):
+            return self.fail(request, self.speech(request), 404 if self.provider is None else 429)
+        secret = secrets.token_urlsafe(32)
+        try:
+            url = self.provider.authorization_url(secret, self._callback(request))
+        except WgError as error:
+            log.warning("console: %s", error)
+            return self.fail(request, self.speech(request), 503)
+        response = RedirectResponse(url, 303)
+        self._keep(response, f"{self._cookie}-oidc", secret, 600, "lax")
         return response
+
+    def signed_on(self, request: Request) -> Response:
+        """Let somebody in who comes back from the provider.
+
+        A page in between: the session's cookie is not sent where another site leads to.
+        """
+        asked, speech = request.query_params, self.speech(request)
+        secret = request.cookies.get(f"{self._cookie}-oidc", "")
+        if self.provider is None or not secret:
+            return self.fail(request, speech, 403)
+        words = asked.get("state", ""), asked.get("code", ""), self._callback(request)
+        try:
+            person, role = self.provider.person(secret, *words)
+        except WgError as error:
+            log.warning("console: a login failed: %s", error)
+            return self.fail(request, speech, 403, str(error))
+        response = self.render(request, speech, "signed_on")
+        self._let_in(response, *self.sessions.begin(person, role))
+        response.delete_cookie(f"{self._cookie}-oidc", path="/" if self._secure else ROOT)
+        return response
+
+    def _callback(self, request: Request) -> str:
+        return f"{self._origin or 'http://' + request.headers['host']}{ROOT}/signed-on"
 
     def logout(self, visit: Visit, form: Form) -> Response:
         """End the session."""
@@ -268,6 +325,7 @@ class Console:
             version=__version__,
             session=session,
             csrf=session.csrf if session else "",
+            provider=self.provider,
             did=did if did in speech else "",
             **filters(speech),
             **values,

@@ -147,6 +147,7 @@ class ServerHome:
     next_keys = _Place("keys/next")  # New ones that are being put in place
     witness_key = _Place("keys/witness.key")  # Ed25519 and ML-DSA-44 keys of cosignatures
     admin_token = _Place("keys/admin.token")  # Bearer token of the admin listener
+    oidc = _Place("keys/oidc.json")  # The console's OpenID Connect provider, where it has one
     lock = _Place("serve.lock")  # Held by the one process that serves this home
     database = _Place("server.sqlite")
     """SQLite database of sites, campaigns and releases, unless the configuration has a URL."""

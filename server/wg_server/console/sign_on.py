@@ -1,0 +1,155 @@
+"""Logging in through an OpenID Connect provider: authorization code flow with PKCE (RFC 7636).
+
+``keys/oidc.json`` names the provider and this server's registration there; without it there is
+nothing of all this. Who is a member of ``OPERATORS`` may do what the console can, who is of
+``VIEWERS`` may read, and nobody else gets in: by the claim ``groups`` of the ID token. Its
+signature, issuer, audience, time and nonce are checked (OpenID Connect Core 1.0, section 3.1.3.7).
+
+A browser keeps one secret from the first redirect to its return: state, nonce and verifier are
+hashes of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from wg_core import atomic
+from wg_core.errors import ConfigError, PeerError, RefusedError, WgError
+from wg_core.ledger.person_name import check_name
+from wg_core.wire import canonical
+from wg_server.site.home import ServerHome
+
+if TYPE_CHECKING:
+    import httpx
+
+Role = Literal["operator", "viewer"]
+
+OPERATORS, VIEWERS = "weightgate-operators", "weightgate-viewers"
+_TIMEOUT_SECONDS = 10.0
+_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``keys/oidc.json`` says, and how to log in there.
+
+    Attributes:
+        issuer: The provider's URL, as in its tokens; https, but on this machine.
+        client_id: As the provider knows this server.
+        client_secret: What the server shows there.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str
+
+    def authorization_url(self, secret: str, callback: str) -> str:
+        """Where to send a browser; ``PeerError`` if the provider does not answer."""
+        verifier = hashlib.sha256(_derived(secret, "verifier").encode()).digest()
+        query = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": callback,
+            "scope": "openid profile email groups",
+            "state": _derived(secret, "state"),
+            "nonce": _derived(secret, "nonce"),
+            "code_challenge": base64.urlsafe_b64encode(verifier).decode().rstrip("="),
+            "code_challenge_method": "S256",
+        }
+        with self._asking() as (_, metadata):
+            return f"{metadata['authorization_endpoint']}?{urlencode(query)}"
+
+    def person(self, secret: str, state: str, code: str, callback: str) -> tuple[str, Role]:
+        """Who came back with a code: a name for the log, and what they may do.
+
+        Raises:
+            PeerError: The provider does not answer, or not as OpenID Connect says.
+            RefusedError: The login was not begun by this browser, or they are in no group.
+        """
+        if not hmac.compare_digest(state.encode(), _derived(secret, "state").encode()):
+            raise RefusedError("login: not begun here")
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": callback,
+            "code_verifier": _derived(secret, "verifier"),
+        }
+        with self._asking() as (client, metadata):
+            known = (quote(self.client_id, safe=""), quote(self.client_secret, safe=""))
+            answer = client.post(metadata["token_endpoint"], data=form, auth=known)
+            token = answer.raise_for_status().json()["id_token"]
+            keys = client.get(metadata["jwks_uri"]).raise_for_status().json()
+            claims = self._claims(token, keys, _derived(secret, "nonce"))
+        name = claims.get("email") or claims.get("preferred_username") or claims["sub"]
+        person = f"{name} ({urlsplit(self.issuer).hostname})"  # no operator with a token has it
+        check_name(person)
+        return person, _role(claims.get("groups"))
+
+    @contextmanager
+    def _asking(self) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
+        """A client of the provider, and what the provider says of itself."""
+        import httpx
+
+        url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
+        try:
+            with httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
+                yield client, client.get(url).raise_for_status().json()
+        except WgError:
+            raise
+        except Exception as error:  # of two libraries, and of whatever a provider answers
+            raise PeerError(f"{self.issuer}: {error}") from error
+
+    def _claims(self, token: str, keys: Any, nonce: str) -> dict[str, Any]:
+        """What an ID token says, if it holds."""
+        from joserfc import jwt
+        from joserfc.jwk import KeySet
+
+        decoded = jwt.decode(token, KeySet.import_key_set(keys), algorithms=_ALGORITHMS)
+        jwt.JWTClaimsRegistry(
+            leeway=60,
+            iss={"essential": True, "value": self.issuer},
+            aud={"essential": True, "value": self.client_id},
+            exp={"essential": True},
+            sub={"essential": True},
+            nonce={"essential": True, "value": nonce},
+        ).validate(decoded.claims)
+        return dict(decoded.claims)
+
+
+def provider_of(home: ServerHome) -> Provider | None:
+    """The provider of a home; None: it has none.
+
+    Raises:
+        ConfigError: Its issuer is no address that can be trusted, or the extra is not installed.
+        DecodeError: ``keys/oidc.json`` cannot be read.
+    """
+    if not home.oidc.is_file():
+        return None
+    data = atomic.read_bytes(home.oidc, limit=1 << 14)
+    provider = canonical.decode_part(Provider, data, subject="keys/oidc.json")
+    url = urlsplit(provider.issuer)
+    if url.scheme != "https" and url.hostname not in ("localhost", "127.0.0.1"):
+        raise ConfigError(f"keys/oidc.json: issuer {provider.issuer!r}, expected https://")
+    try:
+        import joserfc  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError("keys/oidc.json: install the extra 'weightgate[oidc]'") from error
+    return provider
+
+
+def _derived(secret: str, use: str) -> str:
+    return hashlib.sha256(f"{use} {secret}".encode()).hexdigest()
+
+
+def _role(groups: Any) -> Role:
+    for group, role in ((OPERATORS, "operator"), (VIEWERS, "viewer")):
+        if isinstance(groups, list) and group in groups:
+            return role  # type: ignore[return-value]
+    raise RefusedError(f"login: neither of {OPERATORS} nor of {VIEWERS}")
