@@ -5,7 +5,7 @@ Run ``python -m bench.fleet_quiet --fleet FOLDER [--nodes N]`` over a fleet that
 connection, certificate and node key, is activated, and asks for work once a minute, as a quiet node
 does; a heartbeat in five minutes is left out. So 1,000 nodes are measured on a machine that could
 not run 1,000 of them, or is busy: memory and seconds of the server's processor hardly depend on it.
-The result is ``quiet`` in ``bench/results/fleet.json``.
+The result is ``quiet`` in ``bench/results/fleet_1000.json``.
 """
 
 import argparse
@@ -95,9 +95,9 @@ def main() -> None:
         (pid,) = fleet.SERVERS.values()
         time.sleep(SETTLE_SECONDS)
         found = asyncio.run(quiet(home, words.fleet, words.nodes, words.looks, pid))
-    path = measure.RESULTS / "fleet.json"
+    path = measure.RESULTS / "fleet_1000.json"
     document = json.loads(path.read_text()) | {"quiet": found}
-    measure.save("fleet", document)
+    measure.save("fleet_1000", document)
 
 
 async def quiet(

@@ -113,11 +113,18 @@ def encode(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -> bytes:
     container.check_hash("weights package: tensors", tensors, manifest.tensors_sha256)
     text = canonical.encode(manifest)
     signature = signing.sign(key, signing.WEIGHTS, text)
-    sections = dict(zip(SECTIONS, (text, signature, tensors, b""), strict=True))
-    data = container.encode(WEIGHTS_KIND, VERSION, sections)
+    parts = dict(zip(SECTIONS, (text, signature, tensors, b""), strict=True))
+    data = container.encode(WEIGHTS_KIND, VERSION, parts)
     if len(data) > WEIGHTS_LIMIT:
         raise ConfigError(f"weights package: {len(data)} bytes, at most {WEIGHTS_LIMIT} may travel")
     return data
+
+
+def sections(data: bytes) -> dict[str, bytes]:
+    """What a package consists of, by ``SECTIONS``; ``DecodeError`` if it is none."""
+    return container.decode(
+        data, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
+    )
 
 
 def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
@@ -126,12 +133,10 @@ def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
     Raises:
         DecodeError: ``data`` is not a package, or has a checkpoint already.
     """
-    sections = container.decode(
-        data, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
-    )
-    if sections["checkpoint"]:
+    package = sections(data)
+    if package["checkpoint"]:
         raise DecodeError("weights package: it has a checkpoint already, expected none")
-    return container.encode(WEIGHTS_KIND, VERSION, {**sections, "checkpoint": checkpoint})
+    return container.encode(WEIGHTS_KIND, VERSION, {**package, "checkpoint": checkpoint})
 
 
 def read_checkpoint(stream: BinaryIO) -> bytes:

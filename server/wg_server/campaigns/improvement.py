@@ -14,7 +14,7 @@ from wg_common import weights_package
 from wg_common.catalogue import POSTERIOR
 from wg_core import atomic
 from wg_core.errors import DecodeError
-from wg_core.wire import container, protocol
+from wg_core.wire import protocol
 
 GAIN = 0.2  # Least share of the posterior variance that a better package takes away
 
@@ -34,16 +34,10 @@ def says_more(before: Path, package: bytes) -> bool:
 def _variance(package: bytes) -> float | None:
     """Posterior variance of the classes in a package of this server's own; None: it has none."""
     try:
-        sections = container.decode(
-            package,
-            kind=protocol.WEIGHTS_KIND,
-            version=weights_package.VERSION,
-            names=weights_package.SECTIONS,
-            limit=protocol.WEIGHTS_LIMIT,
-        )
+        tensors = weights_package.sections(package)["tensors"]
     except DecodeError:
         return None
-    precision = load(sections["tensors"]).get(f"{POSTERIOR}/precision")
+    precision = load(tensors).get(f"{POSTERIOR}/precision")
     if precision is None:
         return None
     covariance = np.linalg.inv(precision.astype(np.float64))

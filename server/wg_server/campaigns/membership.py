@@ -11,7 +11,7 @@ from wg_common.weights_package import WeightsManifest
 from wg_core import atomic
 from wg_core.ledger import merkle
 from wg_core.ledger.auditor_record import Membership
-from wg_core.wire import canonical, container, protocol
+from wg_core.wire import canonical, protocol
 from wg_server.site.home import ServerHome
 from wg_server.store import campaigns
 from wg_server.store.pools import PoolTable
@@ -28,7 +28,8 @@ def memberships(home: ServerHome, store: Store, site: str) -> Iterator[Membershi
         path = home.package(delivery_id)
         if not path.is_file():
             continue
-        manifest = _manifest(atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT))
+        package = weights_package.sections(atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT))
+        manifest = canonical.decode(WeightsManifest, package["manifest"], subject=path.name)
         table = PoolTable(store.engine, manifest.generator)
         ids, release_id = table.tree(table.sums_of(manifest.pool_root)), manifest.own_release
         if release_id.encode() not in ids:
@@ -44,15 +45,3 @@ def memberships(home: ServerHome, store: Store, site: str) -> Iterator[Membershi
             index=index,
             path=tuple(x.hex() for x in merkle.inclusion_proof(leaves, index)),
         )
-
-
-def _manifest(package: bytes) -> WeightsManifest:
-    sections = container.decode(
-        package,
-        kind=protocol.WEIGHTS_KIND,
-        version=weights_package.VERSION,
-        names=weights_package.SECTIONS,
-        limit=protocol.WEIGHTS_LIMIT,
-    )
-    limit = weights_package.MANIFEST_LIMIT
-    return canonical.decode(WeightsManifest, sections["manifest"], subject="package", limit=limit)

@@ -9,7 +9,7 @@ from tests.server.campaigns.nodes import Nodes, Stage, honest, make_stage, refus
 
 from wg_core.errors import ConfigError, InternalError
 from wg_core.wire.fleet import Envelope
-from wg_server.campaigns import packer, schedule, worker
+from wg_server.campaigns import exchange, packer, schedule, worker
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
@@ -89,6 +89,13 @@ def test_sites_served_early_get_a_better_package_when_later_releases_came(stage:
     assert sorted(site for site, kind in stage.nodes.asked if kind == "query") == [
         "plant-a", "plant-b", "plant-c",
     ]  # fmt: skip
+
+
+def test_one_message_at_a_time_is_enough(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "FLIGHTS_BYTES", 1)
+    campaign = stage.start()
+    with stage.working():
+        assert set(stage.ended(campaign).values()) == {SERVED}
 
 
 def test_who_would_be_told_nothing_else_gets_no_better_package(
