@@ -41,16 +41,24 @@ class MakingProcess:
         self._listener = logging.handlers.QueueListener(self._records, _Relay())
 
     def __call__(
-        self, home: ServerHome, pools: ReleasePools, *asked: Recipient | str, tries: int = 2
+        self,
+        home: ServerHome,
+        pools: ReleasePools,
+        plant: Recipient,
+        request_id: str,
+        identity: str,
+        *,
+        tries: int = 2,
     ) -> bytes:
         """See ``packaging.make_package``; ``pools`` are the process's own.
 
         Raises:
             InternalError: The process was killed, as the system does where memory is short.
         """
+        asked = home.root, plant, request_id, identity
         for _ in range(tries):
             try:
-                return self._started().submit(_make, home.root, *asked).result()
+                return self._started().submit(_make, *asked).result()
             except BrokenProcessPool as error:
                 log.error("the process that makes packages was killed: %s", error)
                 self.rest()

@@ -177,5 +177,6 @@ class PoolTable:
         return sa.select(*columns).where(table.c.generator == self.generator, *conditions)
 
     def _rows(self, *conditions: sa.ColumnElement[bool]) -> list[PooledRelease]:
-        query = self._query(*conditions).order_by(schema.pooled.c.release_id)
-        return [PooledRelease(**row._mapping) for row in database.rows(self._engine, query)]
+        # Sorted here: with an order SQLite reads a whole generator in it, and not by an index.
+        stored = database.rows(self._engine, self._query(*conditions))
+        return sorted((PooledRelease(**row._mapping) for row in stored), key=lambda x: x.release_id)
