@@ -356,7 +356,6 @@ def be_server(root: Path, size: int, profile: Path | None) -> dict[str, Any]:
         peaks = [0.0]
         threading.Thread(target=watch, args=(peaks,), daemon=True).start()
         seconds = waited(queue, queued.id, began)
-        of_packages = sum(measure.cpu_seconds(pid) for pid in children())
         worker.stop()
         if profile:
             profiler.dump_stats(profile)
@@ -370,7 +369,6 @@ def be_server(root: Path, size: int, profile: Path | None) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "processor_seconds": round(spent, 1),
         "processor_ms_a_site": round(1e3 * spent / size, 2),
-        "processor_ms_of_packers_a_package": round(1e3 * of_packages / len(packages), 2),
         "server_idle_mb": round(idle_mb, 1),
         "server_peak_mb": round(peaks[0], 1),
         "packages": len(packages),
