@@ -34,7 +34,6 @@ from wg_client.methods.names import LOCAL
 from wg_client.methods.operator_families import chosen
 from wg_common.modalities import cameras, sensors
 from wg_common.modalities.images import Images
-from wg_common.modalities.registry import modality as modality_of
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
@@ -253,7 +252,6 @@ def judge(
                 encoder.dimension,
                 own=False,
                 others=False,
-                learners=modality_of(encoder.modality).learners,
                 family=candidate,
             )
         except NotAcceptedError:  # no label, and no kind that its records are like: no model

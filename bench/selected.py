@@ -20,7 +20,6 @@ from wg_client.selection.model_selection import Outcome, select_model
 from wg_common.catalogue import FAMILIES, POSTERIOR
 from wg_common.inference.family_head import Layout
 from wg_common.inference.posterior import from_tensors
-from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder
@@ -51,7 +50,6 @@ def selected(
     others: bool,
     groups: Ints | None = None,
     policy: AcceptanceConfig = AcceptanceConfig(),  # noqa: B008 - frozen
-    learners: Sequence[str] = Images.learners,
     family: Candidate | None = None,
 ) -> Outcome:
     """The plant's model selection, with the policy that plants start with.
@@ -62,7 +60,6 @@ def selected(
         others: Whether other sites have released.
         groups: Of records ``[n]`` that belong together; None: each is alone.
         policy: The policy, if not the one that plants of images start with.
-        learners: Kinds that local-only is chosen from.
         family: The operator's family that the plant takes (``family_at``); None: none.
     """
     posterior = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
@@ -73,7 +70,6 @@ def selected(
             classes=k,
             public=trunk,
             units=None if groups is None else [str(group) for group in groups],
-            learners=learners,
         ),
         Package(
             candidates=[] if family is None else [family],

@@ -252,7 +252,6 @@ def judge(
                     own=True,
                     others=bool(others),
                     policy=policy,
-                    learners=Texts.learners,
                 )
             except NotAcceptedError:  # no label, and nobody else has released
                 continue

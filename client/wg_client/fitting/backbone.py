@@ -31,11 +31,14 @@ class Trunk:
         features: float64 ``[n, d]`` of all local records.
         scaling: What turned the encoder's local features into ``features``; None: nothing.
         columns: Number of local features that it stands on.
+        blocks: Sizes of the blocks of features that a plant's own learners see one by one, the
+            last of the features; none: they see all.
     """
 
     features: Floats
     scaling: Scaled | None = None
     columns: int = 0
+    blocks: tuple[int, ...] = ()
 
     def outward(self, head: LinearHead) -> LinearHead:
         """A head on ``features`` as one on what the trunk gives of any record."""
@@ -47,8 +50,10 @@ def encoder_trunk(
 ) -> Trunk:
     """The encoder's trunk; arguments as of ``feature_scaling``."""
     scaling = feature_scaling(local, released, scaled, blocks)
-    features = local.astype(np.float64) if scaling is None else scaling.apply(local)
-    return Trunk(features, scaling=scaling, columns=local.shape[1])
+    if scaling is None:
+        return Trunk(local.astype(np.float64), columns=local.shape[1])
+    features = scaling.apply(local)
+    return Trunk(features, scaling=scaling, columns=local.shape[1], blocks=scaling.blocks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,8 +3,9 @@
 Local features beyond the released ones come in blocks that have no scale in common: one plant's
 windows are in bars and another's in millivolts, and what tells marks on steel apart is a hundredth
 of what tells photographs apart. The plant divides each by how much its own records vary in it,
-gives each block the same variance, and takes the leading principal directions of all blocks. The
-released features stand beside them, and quietly, since the blocks say all that they say. No label
+gives each block the same variance, and takes its leading principal directions. The blocks stand
+side by side, so that a learner may see one of them or all. The
+released features stand before them, and quietly, since the blocks say all that they say. No label
 is looked at, so held-out predictions stay honest. Every model is learnt on scaled features, and its
 head is turned back into one on local features, which is what is kept, exported and run.
 """
@@ -20,40 +21,53 @@ from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal
 
 RECORDS = 2000  # Directions are those of as many records at most, spread evenly
+DIRECTIONS = 256  # Of a block, at most
 _LOUDER = 4.0  # Root of the total variance of a block, over that of the released features
 _CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureScaling:
-    """An affine map: the released features as they are, and directions of the others.
+    """An affine map: the released features as they are, and directions of each block.
 
     Attributes:
-        mean: Of the features that are not released, ``[D - d]``.
-        directions: ``[D - d, P - d]``; zeros where there are fewer than P - d.
+        released: Number d of features that are released; they come first.
+        scaled: Number P of features that have a public scale; the blocks come behind them.
+        means: Of each block, ``[B]``.
+        directions: Of each block, ``[B, r]``.
     """
 
-    mean: Floats
-    directions: Floats
+    released: int
+    scaled: int
+    means: tuple[Floats, ...]
+    directions: tuple[Floats, ...]
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Number r of directions of each block."""
+        return tuple(directions.shape[1] for directions in self.directions)
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Scaled features ``[n, P]`` of local features ``[n, D]``."""
-        released = features.shape[1] - len(self.mean)
-        output = np.zeros((len(features), released + self.directions.shape[1]))
+        """Scaled features ``[n, d + R]`` of local features ``[n, D]``; R is the sum of r."""
+        output = np.zeros((len(features), self.released + sum(self.blocks)))
         for start in range(0, len(features), _CHUNK):
             rows = features[start : start + _CHUNK].astype(np.float64)
-            output[start : start + _CHUNK, :released] = rows[:, :released]
-            projected = (rows[:, released:] - self.mean) @ self.directions
-            output[start : start + _CHUNK, released:] = projected
+            parts, column = [rows[:, : self.released]], self.scaled
+            for mean, directions in zip(self.means, self.directions, strict=True):
+                parts.append((rows[:, column : column + len(mean)] - mean) @ directions)
+                column += len(mean)
+            output[start : start + _CHUNK] = np.hstack(parts)
         return output
 
     def outward(self, head: LinearHead) -> LinearHead:
-        """The same function of local features as a head ``[K, P]`` is of scaled ones."""
-        released = head.weight.shape[1] - self.directions.shape[1]
-        weight = head.weight[:, released:] @ self.directions.T
-        return LinearHead(
-            np.hstack([head.weight[:, :released], weight]), head.bias - weight @ self.mean
+        """The same function of local features as a head ``[K, d + R]`` is of scaled ones."""
+        released, *parts = np.split(
+            head.weight, self.released + np.cumsum((0, *self.blocks))[:-1], axis=1
         )
+        weights = [part @ turn.T for part, turn in zip(parts, self.directions, strict=True)]
+        offsets = [weight @ mean for weight, mean in zip(weights, self.means, strict=True)]
+        unheard = np.zeros((len(released), self.scaled - self.released))
+        return LinearHead(np.hstack([released, unheard, *weights]), head.bias - sum(offsets))
 
 
 def feature_scaling(
@@ -77,15 +91,14 @@ def feature_scaling(
     if not blocks:
         return None
     rows = np.linspace(0, len(features) - 1, min(len(features), RECORDS)).astype(np.int64)
-    x = features[rows].astype(np.float64)
-    mean = x.mean(axis=0)
-    x -= mean
-    spread = x.std(axis=0)
-    target = _LOUDER * float(np.sqrt(np.sum(spread[:released] ** 2))) or 1.0
-    scale = target * block_scale(spread[scaled:], blocks)
-    x, count = x[:, scaled:] * scale, scaled - released
-    values, vectors = principal(x, min(count, *x.shape))
-    nonzero = values > 1e-9 * values[0]
-    directions = np.zeros((len(mean) - released, count))
-    directions[count:, : nonzero.sum()] = scale[:, None] * vectors[:, nonzero]
-    return FeatureScaling(mean[released:], directions)
+    sample = features[rows].astype(np.float64)
+    target = _LOUDER * float(np.sqrt(sample[:, :released].var(axis=0).sum())) or 1.0
+    means, turns = [], []
+    for x in np.split(sample[:, scaled:], np.cumsum(blocks)[:-1], axis=1):
+        mean = x.mean(axis=0)
+        scale = target * block_scale(x.std(axis=0), (x.shape[1],))
+        values, vectors = principal((x - mean) * scale, min(DIRECTIONS, *x.shape))
+        nonzero = values > 1e-9 * values[0]
+        means.append(mean)
+        turns.append(scale[:, None] * vectors[:, nonzero])
+    return FeatureScaling(released, scaled, tuple(means), tuple(turns))

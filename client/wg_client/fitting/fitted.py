@@ -67,15 +67,12 @@ class Fitted:
         head: Over the whole declared label domain, at its temperature.
         out_of_fold: How it was judged; None if nothing was held out.
         settings: What cross-validation chose, for the manifest.
-        chosen_without: (training rows, repeat, fold) -> a head of the choices that were made
-            without this fold, fitted on these rows; None if nothing was held out.
         leave_class_out: How it does on classes without records.
     """
 
     head: LinearHead
     out_of_fold: OutOfFold | None
     settings: dict[str, str] = field(default_factory=dict)
-    chosen_without: Callable[[RowIndex, int, int], LinearHead] | None = None
     leave_class_out: LeaveClassOut = field(default_factory=LeaveClassOut)
 
     @property
@@ -132,20 +129,12 @@ def cross_validated(
 
     search: Nested = nested(predict, judge, labels, folds, prior, tilt)
 
-    def tilted(head: LinearHead, choice: int, in_training: NDArray[np.bool_]) -> LinearHead:
-        if tilt is None:
-            return head
-        return LinearHead(head.weight, head.bias + tilt(in_training)[0][choice])
-
-    def chosen_without(train: RowIndex, repeat: int, fold: int) -> LinearHead:
-        choice = int(search.choices[repeat, fold])
-        head = tilted(refit(train, choice), choice, folds.assignment[repeat] != fold)
-        return head.scaled(search.factors[repeat, fold])
-
-    head = tilted(refit(everything, search.chosen), search.chosen, np.ones(len(folds.rows), bool))
+    head = refit(everything, search.chosen)
+    if tilt is not None:
+        added = tilt(np.ones(len(folds.rows), dtype=bool))[0][search.chosen]
+        head = LinearHead(head.weight, head.bias + added)
     fitted = Fitted(
         head.scaled(search.factor),
         OutOfFold(logits=search.logits, inner=search.inner, labels=labels[folds.rows]),
-        chosen_without=chosen_without,
     )
     return fitted, search.chosen

@@ -108,6 +108,22 @@ def fit_ldas(
     ]
 
 
+def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> LinearHead:
+    """Least squares on the classes' indicators with a penalty on the weights (Hoerl 1970).
+
+    Args:
+        features: Centred, of unit mean variance, ``[n, d]``.
+        labels: ``[n]`` in 0..classes-1, each class at least once.
+        penalty: In units of the mean squared length of records, d.
+    """
+    d = features.shape[1]
+    hot = np.eye(classes)[labels]
+    frequency = hot.mean(axis=0)
+    cross = features.T @ (hot - frequency)
+    weight = np.linalg.solve(features.T @ features + penalty * d * np.eye(d), cross)
+    return LinearHead(weight.T, frequency)
+
+
 def spread(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:
     """A head over all ``classes`` of which only ``rows`` can be predicted."""
     weight = np.zeros((classes, head.weight.shape[1]))

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.fitted import Fitted
 from wg_client.fitting.folds import Folds, stratified
-from wg_client.fitting.learners import LDA
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.standardised import HeadBeside
@@ -40,14 +39,12 @@ class LabelledRecords:
         classes: Size K of the declared label domain.
         public: What local-only stands on: the encoder.
         units: Privacy units, or None; a unit is never split between folds.
-        learners: Kinds that local-only is chosen from, see ``Modality.learners``.
     """
 
     all_labels: Ints
     classes: int
     public: Trunk
     units: Sequence[str] | None = None
-    learners: Sequence[str] = (LDA,)
 
     @cached_property
     def _known(self) -> NDArray[np.bool_]:
@@ -124,7 +121,7 @@ class LabelledRecords:
         if not len(self.labels):
             return None
         features = self.features(trunk)
-        return fit_local(features, self.labels, self.classes, self.folds, self.learners)
+        return fit_local(features, self.labels, self.classes, self.folds, trunk.blocks)
 
     def features(self, trunk: Trunk) -> Floats:
         """Features ``[n, d]`` of the labelled records on a trunk."""

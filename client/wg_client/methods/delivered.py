@@ -15,12 +15,12 @@ import numpy as np
 from scipy.special import gammaln
 
 from wg_client.fitting.assignment import rows_of_labels
+from wg_client.fitting.averages import averaged
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.fitted import Fitted, cross_validated
 from wg_client.fitting.folds import RowIndex
 from wg_client.fitting.leave_class_out import BaseHead, of_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, tempered_loss
-from wg_client.methods.averaging import averaged
 from wg_client.methods.base import Candidate, LabelledRecords, Model, Package
 
 
@@ -153,4 +153,4 @@ class DeliveredMethod:
         """A network as it came, or averaged with local-only; None where that is not known."""
         if not self.trained or records.local is None or not records.every_class_twice:
             return None if self.trained else fitted
-        return averaged(records.local, fitted, records.folds)
+        return averaged((records.local, fitted), records.folds)

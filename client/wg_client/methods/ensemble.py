@@ -1,17 +1,16 @@
 """Other sites' classes around the plant's own mean, trained on and averaged with local-only.
 
-Two models that err on different records are better together than the better of them: no choice has
-to be made from a handful of labels. Both have logits at their best temperature, so that an even
-mean is one of log odds (a logarithmic opinion pool; Heskes 1998, NIPS 10). It is a linear head.
+Two models that err on different records are better together than the better of them
+(``fitting.averages``).
 """
 
 import numpy as np
 
+from wg_client.fitting.averages import averaged
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.leave_class_out import BaseHead
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods import names
-from wg_client.methods.averaging import averaged
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
@@ -39,7 +38,7 @@ class Ensemble:
         )
         average = None
         if records.every_class_twice:
-            average = averaged(local, fitted, records.folds)
+            average = averaged((local, fitted), records.folds)
         return Model(trunk=trunk, fitted=average or fitted, origin=POSTERIOR)
 
 

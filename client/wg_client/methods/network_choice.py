@@ -49,7 +49,7 @@ def choose(
     front = np.zeros((len(head.bias), encoder.features.shape[1]))
     weight = np.hstack([front, fitted.head.weight[:, columns]])
     whole = LinearHead(weight, fitted.head.bias)
-    judged = replace(fitted, head=whole, chosen_without=None)
+    judged = replace(fitted, head=whole)
     trunk = with_network(encoder, parts[number])
     return networks.index(chosen), replace(chosen, trunk=trunk, head=whole, fitted=judged)
 

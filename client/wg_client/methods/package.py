@@ -48,7 +48,6 @@ def read_package(
         classes=len(manifest.labels),
         public=encoder,
         units=plant.data.units,
-        learners=modality(plant.data.modality).learners,
     )
     read = _networks if catalogue.known(manifest.architecture).is_network else _heads
     return records, read(plant, manifest, tensors, records)

@@ -277,7 +277,6 @@ def _alone(trunk: Trunk, data: SiteData) -> Accuracy | None:
         classes=len(data.label_names),
         public=trunk,
         units=data.units,
-        learners=modality(data.modality).learners,
     )
     judged = None if records.local is None else records.local.out_of_fold
     if judged is None:

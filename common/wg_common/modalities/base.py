@@ -72,8 +72,6 @@ class Modality(ABC):
             Empty: there are no such tables.
         standard_errors: By how many of its standard errors what others' statistics made must be
             better at a new plant (``acceptance.standard_errors``).
-        learners: Kinds of learners that a plant's own model is chosen from: ``lda``, discriminants;
-            ``logistic``, logistic regression.
         sources: Kinds of sources that a data sheet of its records can be of
             (``wg_core.wire.data_sheet``).
         beside: Whether its files may lie beside records of another modality, and are none then.
@@ -92,7 +90,6 @@ class Modality(ABC):
     family_networks: ClassVar[tuple[str, ...]] = ()
     column: ClassVar[str] = ""
     standard_errors: ClassVar[float] = 2.0
-    learners: ClassVar[tuple[str, ...]] = ("lda",)
     sources: ClassVar[tuple[str, ...]]
     beside: ClassVar[bool] = False
 

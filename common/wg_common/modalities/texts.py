@@ -34,7 +34,6 @@ class Texts(Modality):
     trunks = ("wg_common.nets.encoder.text_trunk", "wg_common.nets.encoder.minilm_trunk")
     column = "text"
     standard_errors = 1.0
-    learners = ("logistic",)
     beside = True
 
     def sniff(self, x: Record) -> bool:

@@ -25,7 +25,7 @@ def _head(width: int) -> LinearHead:
 def test_a_head_turned_back_says_of_any_record_what_it_said(n: int) -> None:
     found = feature_scaling(_features(n), RELEASED, SCALED, BLOCKS)
     assert found is not None
-    head = _head(SCALED)
+    head = _head(RELEASED + sum(found.blocks))
     for features in (_features(n), _features(7, seed=9)):
         expected = head.logits(found.apply(features))
         np.testing.assert_allclose(found.outward(head).logits(features), expected, atol=1e-6)
@@ -37,7 +37,7 @@ def test_released_features_stay_as_they_are() -> None:
     found = feature_scaling(features, RELEASED, SCALED, BLOCKS)
     assert found is not None
     np.testing.assert_array_equal(found.apply(features)[:, :RELEASED], features[:, :RELEASED])
-    assert found.apply(features).shape == (30, SCALED)
+    assert found.apply(features).shape == (30, RELEASED + 20 + 29)
 
 
 def test_units_of_features_without_a_public_scale_do_not_matter() -> None:
@@ -63,15 +63,16 @@ def test_blocks_vary_alike_and_more_than_released_features() -> None:
 
 
 def test_directions_of_few_records_are_theirs_and_no_rounding() -> None:
-    found = encoder_trunk(_features(6), RELEASED, SCALED, BLOCKS).features[:, RELEASED:]
-    assert np.linalg.matrix_rank(found) == 5
-    assert (found[:, 5:] == 0).all()
+    trunk = encoder_trunk(_features(6), RELEASED, SCALED, BLOCKS)
+    assert trunk.blocks == (5, 5)
+    for block in np.split(trunk.features[:, RELEASED:], 2, axis=1):
+        assert np.linalg.matrix_rank(block) == 5
 
 
 def test_many_records_are_not_all_needed() -> None:
     features = _features(5000)
     few = encoder_trunk(features, RELEASED, SCALED, BLOCKS).features
-    assert few.shape == (5000, SCALED)
+    assert few.shape == (5000, RELEASED + sum(BLOCKS))
     assert np.isfinite(few).all()
 
 

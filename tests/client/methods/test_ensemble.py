@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tests.client.selected import selected
 
+from wg_client.fitting.averages import averaged
 from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 from wg_client.fitting.local_models import fit_local
-from wg_client.methods.averaging import averaged
 from wg_client.methods.ensemble import mean_aligned
 from wg_client.methods.names import ENSEMBLE, LOCAL
 from wg_common.inference.posterior import Posterior
@@ -29,7 +29,7 @@ def test_its_logits_are_the_mean_of_both_at_their_temperature() -> None:
     folds = stratified(y, np.random.default_rng(0))
     one = fit_local(x, y, K, folds)
     two = fit_finetuned(fixed(LinearHead(np.eye(K, D), np.zeros(K))), x, y, folds, unseen_mass=0)
-    found = averaged(one, two, folds)
+    found = averaged((one, two), folds)
     assert found is not None
     mean = (one.head.logits(x) + two.head.logits(x)) / 2
     logits = found.head.logits(x)
@@ -50,7 +50,7 @@ def test_its_losses_are_out_of_fold() -> None:
         one = fit_local(x, labels, K, folds)
         origin = fixed(LinearHead(np.eye(K, D), np.zeros(K)))
         two = fit_finetuned(origin, x, labels, folds, unseen_mass=0)
-        found = averaged(one, two, folds)
+        found = averaged((one, two), folds)
         assert found is not None
         return np.asarray(found.predictions[0], dtype=np.int64)
 
@@ -61,12 +61,12 @@ def test_on_average_it_is_better_than_either() -> None:
     gains = []
     tx, ty = _records(99, 500)
     for seed in range(12):
-        x, y = _records(seed, 4)
+        x, y = _records(seed, 8)
         folds = stratified(y, np.random.default_rng(seed))
         rough = np.eye(K, D) + 0.35 * np.random.default_rng(100 + seed).normal(size=(K, D))
         one = fit_local(x, y, K, folds)
         two = fit_finetuned(fixed(LinearHead(rough, np.zeros(K))), x, y, folds, unseen_mass=0)
-        mean = averaged(one, two, folds)
+        mean = averaged((one, two), folds)
         assert mean is not None
         losses = [float(log_loss(head.head.logits(tx), ty).mean()) for head in (one, two, mean)]
         gains.append((losses[0] + losses[1]) / 2 - losses[2])
@@ -78,7 +78,7 @@ def test_without_folds_there_is_none() -> None:
     folds = Folds(np.zeros((1, len(y)), dtype=np.int64), 4, np.arange(len(y)))
     one = fit_local(x, y, K, folds)
     two = fit_finetuned(mean_aligned(_flat(), x[:0]), x, y, folds, unseen_mass=0)
-    assert averaged(one, two, folds) is None
+    assert averaged((one, two), folds) is None
 
 
 def _flat() -> Posterior:
