@@ -9,8 +9,8 @@ A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
 other sizes are those of the plant's first window, and stand in the metadata. A network beside the
 encoder of windows has a second input, ``prepared``: what ``wg_common.nets.network.prepared`` makes
 of windows for the architecture that the metadata name (``network``). A head for texts has
-vectors ``[n, 512]`` of ``wg_common.nets.encoder.sentences.embed``; the metadata name the package
-(``trunk``).
+vectors ``[n, 2560]``, as ``TextTrunk.prepare`` of ``wg_common.nets.encoder.text_trunk`` makes them;
+the metadata name the package (``trunk``).
 """
 
 import json

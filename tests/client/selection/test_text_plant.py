@@ -180,7 +180,8 @@ def test_exports_take_vectors_and_name_what_makes_them(
     metadata = export_model(plant.home, applied.manifest, KEPT, form, out)  # type: ignore[arg-type]
     assert sentences.PACKAGE in metadata["trunk"] and metadata["input"] == "texts"
     if form == "onnx":
-        vectors = bag_of_words([row["text"] for row in rows(3, 2)])
+        texts = [np.array(row["text"]) for row in rows(3, 2)]
+        vectors = trunk_of("texts")().prepare(texts).numpy()
         (got,) = onnxruntime.InferenceSession(str(out)).run(None, {"texts": vectors})
         assert got.shape == (6, 3)
     else:

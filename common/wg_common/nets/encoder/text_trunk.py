@@ -1,9 +1,11 @@
-"""The trunk of the text encoder: a sentence's vector (``sentences``), as it is.
+"""The trunk of the text encoder: a sentence's vector (``sentences``), and how it is written.
 
-It runs before the torch module, which sees vectors: an exported model takes ``[n, 512]``, and its
-metadata name the trunk, so that whoever runs it knows what to install.
+Released is of the vector alone. A plant learns on it and, by themselves, on the words and pieces of
+words (``ngrams``). Both run before the torch module, which sees numbers: an exported model takes
+``[n, 2560]``, and its metadata name the trunk, so that whoever runs it knows what to install.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,15 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common.modalities.base import Record
-from wg_common.nets.encoder import sentences
+from wg_common.nets.encoder import ngrams, sentences
 from wg_common.nets.encoder.trunk import NamedTrunk
 
 
 class TextTrunk(NamedTrunk):
-    """Vectors ``[n, 512]`` of texts to raw features: themselves."""
+    """Texts as ``[n, 512 + 2048]`` to raw features, which are the first 512."""
 
-    label = f"use-multilingual-3 {sentences.PACKAGE}"
+    label = f"use-multilingual-3 {sentences.PACKAGE} {ngrams.VERSION}"
     width = sentences.WIDTH
+    local_blocks = (sentences.WIDTH, ngrams.WIDTH)
     batch = 32
     directions = 448
     # Cosines are what these vectors were trained for: local learners see them nearly as they are,
@@ -30,8 +33,8 @@ class TextTrunk(NamedTrunk):
 
     @classmethod
     def digest(cls) -> str:
-        """Of the pinned package's files, hex."""
-        return sentences.SHA256
+        """Of the pinned package's files and of how n-grams are counted, hex."""
+        return hashlib.sha256(f"{sentences.SHA256} {ngrams.VERSION}".encode()).hexdigest()
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
@@ -43,12 +46,19 @@ class TextTrunk(NamedTrunk):
         return 1.01
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Vectors of texts; of one text, computed by itself."""
-        return torch.from_numpy(sentences.embed([str(record) for record in records])).clone()
+        """Sentence vectors and n-grams of texts; of one text, computed by itself."""
+        texts = [str(record) for record in records]
+        written = np.stack([ngrams.vector(text) for text in texts])
+        return torch.from_numpy(np.hstack([sentences.embed(texts), written]))
 
-    def forward(self, vectors: Tensor) -> Tensor:
+    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """Sentence vectors, and these and n-grams as blocks."""
+        raw = self(records)
+        return raw, (raw, records[:, sentences.WIDTH :])
+
+    def forward(self, records: Tensor) -> Tensor:
         """Raw features ``[n, 512]``."""
-        return vectors
+        return records[:, : sentences.WIDTH]
 
 
 TRUNK = TextTrunk

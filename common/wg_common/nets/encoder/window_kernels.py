@@ -3,10 +3,9 @@
 The 84 kernels of MiniRocket (Dempster et al. 2021, arXiv 2012.08791) at seven dilations, each over
 a few channels added up in their own units. MiniRocket pools a response by shares above thresholds
 that it takes from training data. Here thresholds are in units of the response's root mean square,
-so that nothing is fitted: the columns are one public function for
-every plant, whatever its units. There are two blocks of them: quantiles of responses, and shares
-above thresholds, each with the logarithm of the root mean square. Level is seen at the ends of a window, where
-zeros follow.
+so that nothing is fitted: the columns are one public function for every plant, whatever its units.
+There are two blocks of them, quantiles of responses and shares above thresholds, each with the
+logarithm of the root mean square. Level is seen at the ends of a window, where zeros follow.
 
 Columns have no scale in common, since units have none: a plant scales each by how much its own
 records vary (``wg_client.fitting.feature_scaling``).

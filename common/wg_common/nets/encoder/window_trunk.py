@@ -20,7 +20,6 @@ Not guaranteed: equal bits across machines or versions of torch.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 
 import numpy as np
 import torch
@@ -69,10 +68,6 @@ BLOCKS: Mapping[str, int] = {
 }
 """Names and sizes of the blocks of raw features, in their order."""
 WIDTH = sum(BLOCKS.values())
-_COURSES = slice(
-    list(accumulate(BLOCKS.values()))[list(BLOCKS).index("course-mean") - 1],
-    list(accumulate(BLOCKS.values()))[list(BLOCKS).index("course-max")],
-)
 BOUND = 1e3
 """No raw feature of an accepted window is larger, by how each is made. A standardised sample is at
 most sqrt(1024) = 32, and so are courses. Logarithms have floors of 1e-12 or more and arguments of
@@ -93,7 +88,7 @@ class WindowTrunk(NamedTrunk):
     label = NAME
     width = WIDTH
     directions = 400
-    local_blocks = (*window_kernels.BLOCKS, WIDTH, 3 * _COURSE)
+    local_blocks = (*window_kernels.BLOCKS, WIDTH)
 
     kernels: Tensor
     signs: Tensor
@@ -129,13 +124,9 @@ class WindowTrunk(NamedTrunk):
         return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Kernels over mixed channels, the raw features themselves, and of these the course.
-
-        A plant learns on each by itself: alone the course, which is three in a hundred of the raw
-        features, tells at which hour or stroke something happens.
-        """
+        """Kernels over mixed channels, and the raw features themselves."""
         raw = self(records)
-        return raw, (*self.unscaled(records), raw, raw[:, _COURSES])
+        return raw, (*self.unscaled(records), raw)
 
     def bounds(self) -> float:
         """Of all raw features."""
