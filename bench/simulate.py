@@ -91,7 +91,8 @@ def case(
     }
     if len(one.y) and one.y.min() >= 0:
         started = time.process_time()
-        alone = fit_local(trunk.features, one.y, len(cut.labels), own_folds(one.y))
+        folds = own_folds(one.y)
+        alone = fit_local(trunk.features, one.y, len(cut.labels), folds, trunk.blocks)
         found["local_seconds"] = time.process_time() - started
         judged = alone.out_of_fold
         if judged is not None:

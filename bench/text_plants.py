@@ -23,11 +23,10 @@ import torch
 from bench import installed, plants
 from bench.plants import Floats, Ints
 from bench.rows import Row, Rows, judged, write_table
-from bench.selected import SELECTOR, right, selected
+from bench.selected import SELECTOR, plant_trunk, right, selected
 from bench.tables import Results, markdown
 from sklearn.linear_model import LogisticRegression
 
-from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, LOCAL
 from wg_common.catalogue import POSTERIOR
@@ -246,7 +245,7 @@ def judge(
                 policy = AcceptanceConfig(standard_errors=Texts.standard_errors)
                 outcome = selected(
                     made,
-                    Trunk(x),
+                    plant_trunk(encoder, x),
                     known,
                     d,
                     own=True,

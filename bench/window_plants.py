@@ -4,12 +4,8 @@ As ``bench.generator``, with data sets of windows: each is cut by groups into a 
 sites behind other sensors, and held-out test records. Nothing is fitted on any of them.
 ``cwru_type`` asks for the type of a bearing's fault at a size that no plant has ever had.
 
-Baselines are those of the server that need no training, and local training. Four more stand in each
-cell with labels, without anything of the server: ``minirocket-ridge`` is MiniRocket (Dempster et
-al., arXiv 2012.08791) with ridge regression on the plant's own raw windows, ``minirocket-local``
-the same features under the plant's own learners, ``raw-ridge`` ridge regression on the encoder's
-raw features before their projection, and ``scaled-local`` local-only as it was before kernels were
-among the local features.
+Baselines are those of the server that need no training, and local training; what a plant's labels
+give without a server is in ``bench.alone``.
 """
 
 import argparse
@@ -23,19 +19,15 @@ import numpy as np
 import torch
 from bench import installed, tables
 from bench.measure import machine
-from bench.methods import TUNED, Cell, draw, draw_records, scores
-from bench.minirocket import MiniRocket, ridge
-from bench.plants import CLASSES, SAME_FAMILY_SITES, Floats, Ints, Plants, first_of
+from bench.methods import TUNED, Cell, draw, scores
+from bench.plants import CLASSES, SAME_FAMILY_SITES, Ints, Plants, first_of
 from bench.plants import parts as cut_by_groups
-from bench.rows import Row, Rows, write_table
-from bench.selected import THEN_LOCAL, own_folds, selected_heads, trained_on
+from bench.rows import Rows, write_table
+from bench.selected import THEN_LOCAL, selected_heads, trained_on
 from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import encoder_trunk
-from wg_client.fitting.local_models import fit_local
-from wg_client.methods.names import LOCAL
 from wg_common.modalities import sensors
-from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.weights.head_generation import Generator
 from wg_server.site.home import ServerHome
@@ -54,7 +46,6 @@ DATASETS = (
 )
 FILES = tuple(name for name in DATASETS if name != "cwru_type")
 """The data sets; ``cwru_type`` asks another question of one of them."""
-ALONE = ("scaled-local", "raw-ridge", "minirocket-ridge", "minirocket-local")
 TESTS = 200
 _PER_CLASS = {"own": 60, "sister": 24}
 CELLS = (
@@ -69,23 +60,17 @@ Windows = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowPlants:
-    """One data set, cut up: features for the methods, windows for those that need no encoder.
+    """One data set, cut up.
 
     Attributes:
         plants: Features of all parts.
         scaled: Number of features that have a public scale.
         blocks: Sizes of the blocks of the others.
-        own: Windows of the plant, ``[n, C, T]``, as ``plants.own`` has them.
-        test: Windows of the test records.
-        raw: Raw features of these two.
     """
 
     plants: Plants
     scaled: int
     blocks: tuple[int, ...]
-    own: Windows
-    test: Windows
-    raw: tuple[Floats, Floats]
 
 
 def main() -> None:
@@ -107,8 +92,7 @@ def main() -> None:
         _run(generator, load_encoder(home.read_encoder()), options, rows, prefix)
     found = rows.of(prefix)
     title = f"Generator {generator.id[:16]}; `python -m bench.window_plants --home HOME`"
-    lines = [*tables.table(found, title), "", *_baselines(found)]
-    write_table("\n".join(lines), options.table)
+    write_table("\n".join(tables.table(found, title)), options.table)
 
 
 def _run(
@@ -129,8 +113,6 @@ def _run(
                 if plants is None:
                     continue
                 scored = judge(generator, plants, cell, seed)
-                if cell.labelled:
-                    scored |= alone(plants, cell, seed)
                 rows.add({"key": key, "dataset": name, "cell": cell.name, "scores": scored})
             passed = time.monotonic() - started
             print(f"{name}, seed {seed}: {len(left)} cells, {passed:.0f} s", flush=True)
@@ -151,13 +133,8 @@ def cut(
         return None
     names, parts, groups = found
     encoded = [(encoder.encode_local(list(own)).astype(np.float64), y) for own, y in parts]
-    raw = [
-        encoders.raw_features(list(own), modality="windows").astype(np.float64)
-        for own, _ in parts[:2]
-    ]
     plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0], groups)
-    layout = encoder.scaled_dimension, encoder.local_blocks
-    return WindowPlants(plants, *layout, parts[1][0], parts[0][0], (raw[1], raw[0]))
+    return WindowPlants(plants, encoder.scaled_dimension, encoder.local_blocks)
 
 
 def cut_windows(
@@ -224,52 +201,6 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
             if n in heads
         }
     return scores(heads, plants.test, one.gone)
-
-
-def alone(found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
-    """Accuracy of what the cell's labels give without a server, with and without the encoder."""
-    y, (tx, ty) = found.plants.own[1], found.plants.test
-    k = len(found.plants.labels)
-    chosen, _ = draw_records(y, k, cell, np.random.default_rng((seed, 4)))
-    y = y[chosen]
-    rocket = MiniRocket(found.own[chosen], np.random.default_rng((seed, 9)))
-    train, test = rocket.features(found.own[chosen]), rocket.features(found.test)
-    folds = own_folds(y)
-    own, asked = _spanned(train, test, found.scaled)
-    head = fit_local(own, y, k, folds).head
-    scaled = found.plants.own[0][chosen][:, : found.scaled]
-    narrow = fit_local(scaled, y, k, folds).head
-    guesses = (
-        narrow.logits(tx[:, : found.scaled]).argmax(axis=1),
-        ridge(found.raw[0][chosen], y, found.raw[1]),
-        ridge(train, y, test),
-        head.logits(asked).argmax(axis=1),
-    )
-    return {n: float((estimate == ty).mean()) for n, estimate in zip(ALONE, guesses, strict=True)}
-
-
-def _spanned(train: Floats, test: Floats, count: int) -> tuple[Floats, Floats]:
-    """Standardised features in the leading directions of the training records, ``[n, count]``."""
-    mean, std = train.mean(axis=0), train.std(axis=0)
-    std = std + 1e-2 * float(std.mean()) + 1e-9
-    x = (train - mean) / std
-    _, singular, right = np.linalg.svd(x, full_matrices=False)
-    directions = np.zeros((count, x.shape[1]))
-    held = right[:count][singular[:count] > 1e-7 * singular[0]]
-    directions[: len(held)] = held
-    return x @ directions.T, (test - mean) / std @ directions.T
-
-
-def _baselines(rows: list[Row]) -> list[str]:
-    """What a plant's labels give without a server, set by set, and what local-only is ahead by."""
-    results = tables.Results(rows)
-    lines = ["## The plant alone", ""]
-    for cells in results.scenarios.values():
-        for cell in (c for c in cells if "eps=4" in c and results.paired(c, LOCAL, ALONE[0])):
-            lines += [cell, "", *tables.set_by_set(rows, cell, (LOCAL, *ALONE))]
-            found = [str(results.paired(cell, LOCAL, name)) for name in ALONE]
-            lines += [f"| {LOCAL} minus it | | " + " | ".join(found) + " |", ""]
-    return lines
 
 
 if __name__ == "__main__":

@@ -1,0 +1,244 @@
+"""The plant's own model against what an engineer would do, without a server: one command.
+
+    python -m bench.alone images|windows|texts --datasets DIR [DIR ...]
+
+Every data set of the modality that lies in a folder is drawn from: so many labels a class, three
+draws, the same records for all; groups stand on one side of the test split. Local-only is the
+product's, on the usual trunk. Rivals of images are those of ``bench.plant``; of windows MiniRocket
+with ridge regression, as it is and standardised, and discriminants on statistics of each channel;
+of texts logistic regression on each encoder's vectors, on both, and on TF-IDF of words and pieces
+of words. MiniLM is left out where it is not installed. Rows are kept in ``--results``; a run goes
+on where it stopped.
+"""
+
+import argparse
+import csv
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench.minirocket import MiniRocket, ridge
+from bench.plant import Cut, Draw, Floats, Ints, drawn, of_images
+from bench.rows import Row, Rows, write_table
+from bench.tables import Results, markdown, set_by_set
+from scipy import sparse
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from wg_client.fitting.backbone import encoder_trunk
+from wg_client.methods.base import LabelledRecords, correctness
+from wg_client.methods.names import LOCAL
+from wg_client.selection.gain import accuracy
+from wg_common.modalities.registry import modality
+from wg_common.nets.encoder.minilm_trunk import MiniLmTrunk
+from wg_common.nets.encoder.module import raw_features
+from wg_common.nets.encoder.trunk import trunk_of
+from wg_common.nets.encoder.unfitted import unfitted_encoder
+from wg_core.errors import ConfigError
+
+VERSION = 1
+POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes
+DIMENSION = 64
+
+
+def cut(path: Path, kind: str) -> Cut | None:
+    """Records, labels and groups of a data set, dealt by its own split or by groups.
+
+    None where it is of another modality, or too few of its classes have records on both sides.
+    """
+    if path.suffix == ".csv":
+        rows = list(csv.DictReader(path.open(encoding="utf-8")))
+        x, names = np.array([row["text"] for row in rows]), [row["label"] for row in rows]
+        split = np.array([int(row.get("split", -1)) for row in rows])
+        found_groups = np.arange(len(rows))
+    else:
+        with np.load(path, allow_pickle=False) as archive:
+            x, names = archive["x"], archive["y"]
+            split = archive["split"] if "split" in archive else np.full(len(names), -1)
+            found_groups = archive["group"] if "group" in archive else np.arange(len(names))
+    x = x.astype(np.float32) if x.dtype.kind in "if" else x
+    if not modality(kind).sniff(x):
+        return None
+    labels, groups = (np.unique(part, return_inverse=True)[1] for part in (names, found_groups))
+    several = np.unique(labels)
+    several = several[np.linspace(0, len(several) - 1, min(CLASSES, len(several))).astype(int)]
+    for seed in range(50):
+        side = np.random.default_rng(seed).random(groups.max() + 1)[groups] < 0.4
+        test = ((split == 1) & ~np.isin(groups, groups[split == 0])) if seed == 0 else side
+        counts = [np.bincount(labels[part], minlength=several.max() + 1) for part in (test, ~test)]
+        if counts[0][several].min() >= 1 and counts[1][several].min() >= 5 and test.sum() > 20:
+            break
+    else:
+        return None
+    rng = np.random.default_rng(0)
+    pool = [rng.permutation(np.flatnonzero(~test & (labels == each)))[:POOL] for each in several]
+    asked = rng.permutation(np.flatnonzero(test & np.isin(labels, several)))[:TESTS]
+    rows_kept = np.concatenate([*pool, asked])
+    dense = np.searchsorted(several, labels[rows_kept])
+    is_test = np.arange(len(rows_kept)) >= len(rows_kept) - len(asked)
+    return Cut(x[rows_kept], dense, groups[rows_kept], is_test)
+
+
+def local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
+    """What local-only says of test records, and its accuracy as a plant is told it: an interval."""
+    own = draw.features[draw.rows]
+    trunk = encoder_trunk(own, *draw.layout)
+    units = [str(group) for group in draw.cut.groups[draw.rows]]
+    records = LabelledRecords(
+        all_labels=draw.labels, classes=int(draw.cut.labels.max()) + 1, public=trunk, units=units
+    )
+    fitted, told = records.local, (0.0, 1.0)
+    if fitted is None:
+        raise ValueError("a draw without labels")
+    if fitted.out_of_fold is not None:
+        right = correctness(fitted.predictions, fitted.out_of_fold.labels)
+        interval = accuracy(right, records.judged_groups)
+        told = interval.low, interval.high
+    logits = trunk.outward(fitted.head).logits(draw.features[draw.cut.test].astype(np.float64))
+    return logits.argmax(axis=1), told
+
+
+def of_windows(draw: Draw) -> dict[str, Ints]:
+    """Baselines of windows."""
+    windows = draw.cut.records
+    own, asked = windows[draw.rows], windows[draw.cut.test]
+    rocket = MiniRocket(own, np.random.default_rng((draw.seed, 9)))
+    train, test = rocket.features(own), rocket.features(asked)
+    scale = StandardScaler().fit(statistics(own))
+    discriminants = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    discriminants.fit(scale.transform(statistics(own)), draw.labels)
+    return {
+        "MiniRocket": ridge(train, draw.labels, test, standardise=False),
+        "MiniRocket, standardised": ridge(train, draw.labels, test),
+        "statistics, LDA": discriminants.predict(scale.transform(statistics(asked))),
+    }
+
+
+def statistics(windows: Floats) -> Floats:
+    """Of each channel: ends, mean, deviation, extremes, quantiles and changes, ``[n, 13 C]``."""
+    x = windows.astype(np.float64)
+    steps = np.diff(x, axis=2)
+    quantiles = np.quantile(x, (0.05, 0.25, 0.5, 0.75, 0.95), axis=2)
+    ends = x[:, :, 0], x[:, :, -1], x.min(axis=2), x.max(axis=2)
+    spread = x.mean(axis=2), x.std(axis=2), np.abs(steps).mean(axis=2), steps.std(axis=2)
+    return np.concatenate([*ends, *spread, *quantiles], axis=1)
+
+
+def _regression(draw: Draw, columns: Floats | sparse.csr_matrix) -> Ints:
+    model = LogisticRegression(C=10, max_iter=2000).fit(columns[draw.rows], draw.labels)
+    return np.asarray(model.predict(columns[np.flatnonzero(draw.cut.test)]))
+
+
+def of_texts(draw: Draw) -> dict[str, Ints]:
+    """Baselines of texts."""
+    texts = [str(text).lower() for text in draw.cut.records]
+    own = [texts[row] for row in draw.rows]
+    counters = (
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
+    )
+    weighted = sparse.hstack([counter.fit(own).transform(texts) for counter in counters]).tocsr()
+    vectors = draw.block.astype(np.float64)
+    said = {"USE, LR": _regression(draw, vectors), "TF-IDF, LR": _regression(draw, weighted)}
+    try:
+        further = raw_features(
+            draw.cut.records, modality="texts", trunk=trunk_of("texts", MiniLmTrunk.label)
+        )
+    except ConfigError:
+        return said
+    both = np.hstack([vectors, further])
+    return said | {"MiniLM, LR": _regression(draw, further), "both, LR": _regression(draw, both)}
+
+
+RIVALS: Mapping[str, Callable[[Draw], dict[str, Ints]]] = {
+    "images": of_images,
+    "windows": of_windows,
+    "texts": of_texts,
+}
+
+
+def files(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Names and files of the data sets of some folders."""
+    for folder in folders:
+        if not folder.is_dir():
+            print(f"{folder}: not here, left out")
+            continue
+        for path in sorted(folder.iterdir()):
+            inside = [path / name for name in ("data.npz", "shard0.npz", "records.csv")]
+            for file in (path, *inside) if path.suffix == ".npz" else inside:
+                if file.is_file():
+                    yield path.stem, file
+                    break
+
+
+def run(options: argparse.Namespace, rows: Rows) -> None:
+    """Judge what is missing."""
+    encoder = unfitted_encoder(options.modality, DIMENSION)
+    layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
+    for name, path in files(options.datasets):
+        keys = {
+            f"{options.modality} {VERSION} {name} {labels} {seed}": (labels, seed)
+            for labels in options.labels
+            for seed in range(options.seeds)
+        }
+        if (options.only and name not in options.only) or all(key in rows for key in keys):
+            continue
+        records = cut(path, options.modality)
+        if records is None:
+            continue
+        features = encoder.encode_batched(list(records.records))
+        for key, (labels, seed) in keys.items():
+            chosen = drawn(records, labels, seed)
+            if chosen is None or key in rows:
+                continue
+            draw, truth = (
+                Draw(records, features, layout, chosen, seed),
+                records.labels[records.test],
+            )
+            own, told = local_only(draw)
+            said = {LOCAL: own, **RIVALS[options.modality](draw)}
+            scores = {each: float((estimate == truth).mean()) for each, estimate in said.items()}
+            cell = f"{options.modality}, {labels} labels a class"
+            rows.add({"key": key, "dataset": name, "cell": cell, "scores": scores, "told": told})
+        print(name, flush=True)
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """Set by set, and local-only minus each rival, paired, with errors over sets."""
+    results = Results(rows)
+    for cell in results.cells:
+        of_cell = [row for row in rows if row["cell"] == cell]
+        names = list(dict.fromkeys(name for row in of_cell for name in row["scores"]))
+        yield from ("", f"### {cell}: {results.size(cell)[1]} data sets", "")
+        yield from set_by_set(of_cell, cell, names)
+        yield ""
+        rivals = [name for name in names if name != LOCAL]
+        differences = [(name, results.paired(cell, LOCAL, name)) for name in rivals]
+        yield from markdown(("local-only minus", "points, ± error over sets"), differences)
+        held = [row["told"][0] <= row["scores"][LOCAL] <= row["told"][1] for row in of_cell]
+        yield from ("", f"The interval of 95 % that a plant is told holds in {np.mean(held):.0%}.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("modality", choices=sorted(RIVALS))
+    parser.add_argument("--datasets", type=Path, nargs="*", default=[Path("../shared/datasets")])
+    parser.add_argument("--results", type=Path, default=Path("bench/out/alone.jsonl"))
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    parser.add_argument("--only", nargs="*", help="data sets")
+    parser.add_argument("--labels", nargs="*", type=int, default=(5, 20), help="of a class")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    rows = Rows(options.results)
+    run(options, rows)
+    write_table("\n".join(table(rows.of(f"{options.modality} {VERSION} "))), options.table)
+
+
+if __name__ == "__main__":
+    main()
