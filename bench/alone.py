@@ -23,6 +23,7 @@ from bench.minirocket import MiniRocket, ridge
 from bench.plant import Cut, Draw, Floats, Ints, drawn, of_images
 from bench.rows import Row, Rows, write_table
 from bench.tables import Results, markdown, set_by_set
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -104,7 +105,7 @@ def local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
 
 def of_windows(draw: Draw) -> dict[str, Ints]:
     """Baselines of windows."""
-    windows = draw.cut.records
+    windows = draw.cut.records.astype(np.float32)
     own, asked = windows[draw.rows], windows[draw.cut.test]
     rocket = MiniRocket(own, np.random.default_rng((draw.seed, 9)))
     train, test = rocket.features(own), rocket.features(asked)
@@ -118,7 +119,7 @@ def of_windows(draw: Draw) -> dict[str, Ints]:
     }
 
 
-def statistics(windows: Floats) -> Floats:
+def statistics(windows: NDArray[np.float32]) -> Floats:
     """Of each channel: ends, mean, deviation, extremes, quantiles and changes, ``[n, 13 C]``."""
     x = windows.astype(np.float64)
     steps = np.diff(x, axis=2)

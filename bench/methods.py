@@ -111,7 +111,6 @@ class Drawn:
             others=bool(self.others),
             groups=self.groups,
             policy=AcceptanceConfig(standard_errors=modality(kind).standard_errors),
-            learners=modality(kind).learners,
         )
 
 
