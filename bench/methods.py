@@ -100,7 +100,7 @@ class Drawn:
         """The plant's model selection, on a trunk of which so many features are released.
 
         Args:
-            kind: Modality of the records; it says the learners, and the default of the policy.
+            kind: Modality of the records; it says the default of the policy.
         """
         return selected(
             self.made,
