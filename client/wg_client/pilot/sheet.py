@@ -14,6 +14,7 @@ import jinja2
 from wg_client.pilot import sentences
 from wg_client.pilot.published import Published
 from wg_client.pilot.simulation import Simulation
+from wg_client.selection.gain import Accuracy
 from wg_core import __version__, atomic, settings
 from wg_core.errors import ConfigError
 from wg_core.language import Language, Text, text
@@ -95,15 +96,7 @@ _MEASURED = text("measured in this run")
 
 
 def _lines(simulation: Simulation, figures: Figures) -> list[Line]:
-    data, local, expectation = simulation.data, simulation.local, simulation.expected
-    alone: Text = text("not judged: too few labels")
-    if local is not None:
-        alone = text(
-            "{middle} % (95 %: {low} to {high})",
-            middle=f"{100 * local.mean:.0f}",
-            low=f"{100 * local.low:.0f}",
-            high=f"{100 * local.high:.0f}",
-        )
+    data, expectation = simulation.data, simulation.expected
     saved: Range | None = None
     gain: Range | None = None
     if expectation is not None:
@@ -124,7 +117,7 @@ def _lines(simulation: Simulation, figures: Figures) -> list[Line]:
             ),
             _MEASURED,
         ),
-        Line(text("Right answers alone"), alone, _MEASURED),
+        Line(text("Right answers alone"), _alone(simulation.local), _MEASURED),
         Line(
             text("Labels saved, once"),
             _ranged(saved, text("labels")),
@@ -155,6 +148,18 @@ def _lines(simulation: Simulation, figures: Figures) -> list[Line]:
             _MEASURED,
         ),
     ]
+
+
+def _alone(accuracy: Accuracy | None) -> Text:
+    """Right answers of local-only, with their interval."""
+    if accuracy is None:
+        return text("not judged: too few labels")
+    return text(
+        "{middle} % (95 %: {low} to {high})",
+        middle=f"{100 * accuracy.mean:.0f}",
+        low=f"{100 * accuracy.low:.0f}",
+        high=f"{100 * accuracy.high:.0f}",
+    )
 
 
 def _entered(name: Text, value: Range | None, unit: str | Text, field: str) -> Line:
