@@ -10,8 +10,8 @@ from wg_server.generator.checks import Check
 from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
 
-GOOD = Check(name="novelty", value=0.9, relation=">=", bound=0.25)
-BAD = Check(name="copies", value=0.9, relation="<=", bound=0.1)
+GOOD = Check(name="novelty", value=0.9, bound=0.25)
+BAD = Check(name="gain", value=0.1, bound=0.9)
 
 
 def card(home: ServerHome, heads: bytes, *, passes: bool = True) -> dict[str, Any]:

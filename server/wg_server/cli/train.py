@@ -91,6 +91,6 @@ def _table(card: dict[str, Any]) -> list[str]:
 def _requirements(card: dict[str, Any]) -> list[str]:
     return [
         f"{'passes' if check['passed'] else 'FAILS'}: {check['name']}: {check['value']:.4g},"
-        f" required {check['relation']} {check['bound']:g}"
+        f" required >= {check['bound']:g}"
         for check in card["checks"]
     ]

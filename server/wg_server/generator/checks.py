@@ -1,4 +1,4 @@
-"""Checks of a model card: a value, how it must stand to a bound, and whether it does.
+"""Checks of a model card: a value, the least that it must be, and whether it is.
 
 A card lists its checks with value and bound; whether one holds is computed from these each time it
 is read. The bounds are constants of ``evaluation`` and not part of a plan: a training cannot lower
@@ -8,11 +8,9 @@ them.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from wg_core.errors import DecodeError
-
-Relation = Literal[">=", "<="]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,33 +20,24 @@ class Check:
     Attributes:
         name: What is required, for a reader.
         value: What was measured.
-        relation: How the value must stand to the bound.
-        bound: The bound.
+        bound: The least that is required.
     """
 
     name: str
     value: float
-    relation: Relation
     bound: float
 
     @property
     def passed(self) -> bool:
         """Whether it holds; a value that is not finite never does."""
-        if not math.isfinite(self.value):
-            return False
-        return self.value >= self.bound if self.relation == ">=" else self.value <= self.bound
+        return math.isfinite(self.value) and self.value >= self.bound
 
     def document(self) -> dict[str, Any]:
         """As it stands on a card."""
         return {**asdict(self), "passed": self.passed}
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.value:.4g}, required {self.relation} {self.bound:g}"
-
-
-def at_least(bound: float, name: str, value: float) -> Check:
-    """A value that must not be below its bound."""
-    return Check(name=name, value=float(value), relation=">=", bound=bound)
+        return f"{self.name}: {self.value:.4g}, required >= {self.bound:g}"
 
 
 def read_checks(card: Mapping[str, Any]) -> Sequence[Check]:
@@ -62,13 +51,12 @@ def read_checks(card: Mapping[str, Any]) -> Sequence[Check]:
             Check(
                 name=str(entry["name"]),
                 value=float(entry["value"]),
-                relation=entry["relation"],
                 bound=float(entry["bound"]),
             )
             for entry in card["checks"]
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise DecodeError(f"model card: no checks that can be read: {error}") from error
-    if not checks or any(check.relation not in (">=", "<=") for check in checks):
-        raise DecodeError("model card: no checks, or one with an unknown relation")
+    if not checks:
+        raise DecodeError("model card: no checks")
     return checks

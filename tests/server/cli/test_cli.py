@@ -109,11 +109,11 @@ def test_a_generator_is_listed_installed_and_taken_back(
     assert code == 0
     rows = {line[:16]: line for line in out.splitlines() if line[:1] != " "}
     assert rows[first.id[:16]].endswith("passes  installed")
-    assert rows[second.id[:16]].endswith("fails") and "copies: 0.9, required <= 0.1" in out
+    assert rows[second.id[:16]].endswith("fails") and "gain: 0.1, required >= 0.9" in out
     for _ in range(2):  # again changes nothing
         found = document(capsys, "generator", "--home", home.root, "--use", second.id[:16])
         assert found["installed"] == second.id and found["before"] == first.id
-        assert found["failed"] == ["copies: 0.9, required <= 0.1"]
+        assert found["failed"] == ["gain: 0.1, required >= 0.9"]
     for version in (first, second):
         before = document(capsys, "generator", "--home", home.root)["before"]
         found = document(capsys, "generator", "--home", home.root, "--use", before)

@@ -302,7 +302,7 @@ def test_the_readers_language_is_kept_and_leads_nowhere_else(
 def test_a_generator_whose_card_fails_is_installed_by_its_id(
     operator: Operator, home: ServerHome, store: Store, token: str
 ) -> None:
-    check = {"name": "<i>gain</i>", "value": 0.1, "relation": ">=", "bound": 0.5}
+    check = {"name": "<i>gain</i>", "value": 0.1, "bound": 0.5}
     version = candidate(home, checks=[check])
     operator.login(token)
     assert "no generator is installed; of" in html.unescape(operator.get("/").text)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wg_common import streams
 from wg_common.inference.posterior import posterior_head
 from wg_common.streams import Stream
-from wg_server.generator.checks import Check, at_least
+from wg_server.generator.checks import Check
 from wg_server.generator.evaluation.episodes import Episode, Plants, Scenario
 from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED, Scores
 from wg_server.generator.prior import pooling
@@ -88,10 +88,14 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
         )
 
     return [
-        at_least(-_MARGIN, "gain of other sites' releases, worst scenario", worst(ALONE, errors=0)),
-        at_least(
-            0.0,
-            "gain over exchanged classes less its error, worst scenario",
-            worst(EXCHANGED, errors=1),
+        Check(
+            name="gain of other sites' releases, worst scenario",
+            value=worst(ALONE, errors=0),
+            bound=-_MARGIN,
+        ),
+        Check(
+            name="gain over exchanged classes less its error, worst scenario",
+            value=worst(EXCHANGED, errors=1),
+            bound=0.0,
         ),
     ]

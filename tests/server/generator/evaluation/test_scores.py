@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_server.generator.checks import Check, at_least, read_checks
+from wg_server.generator.checks import Check, read_checks
 from wg_server.generator.evaluation import head_card
 from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED, Scores
 
@@ -52,8 +52,8 @@ def test_a_gain_within_its_error_is_no_gain() -> None:
 
 
 def test_checks_of_an_earlier_card_are_read_under_the_names_that_it_has() -> None:
-    old = at_least(-0.01, "network minus its skeleton, worst scenario", 0.0)
-    new = Check(name="heads that are copies of a zoo entry", value=0.2, relation="<=", bound=0.1)
+    old = Check(name="network minus its skeleton, worst scenario", value=0.0, bound=-0.01)
+    new = Check(name="spread of what nobody measures now", value=0.1, bound=0.2)
     found = list(read_checks({"checks": [old.document(), new.document()]}))
     assert found == [old, new]
     assert [check.passed for check in found] == [True, False]
