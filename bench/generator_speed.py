@@ -103,16 +103,16 @@ def generation(generator: Generator) -> dict[str, float]:
 
     The least of three, since other work on the machine only adds.
     """
-    own, others = _releases(generator)
-    found = {"candidates_seconds": _least(lambda: generate(generator, own, others, LABELS))}
+    others = _pools(generator)
+    found = {"candidates_seconds": _least(lambda: generate(generator, others, LABELS))}
     print(f"generation: candidates in {found['candidates_seconds']:.3f} s")
     return found
 
 
 def package_size(generator: Generator, encoder: Encoder) -> dict[str, float]:
     """Bytes of the tensors of a package: ten classes, with a family's head."""
-    own, others = _releases(generator)
-    made = generate(generator, own, others, LABELS)
+    others = _pools(generator)
+    made = generate(generator, others, LABELS)
     size = sum(Layout(encoder.scaled_dimension, encoder.local_blocks).sizes)
     classes = len(LABELS)
     family = FamilyHead(
@@ -121,14 +121,14 @@ def package_size(generator: Generator, encoder: Encoder) -> dict[str, float]:
         weight=np.zeros((classes, size)),
         bias=np.zeros(classes),
     )
-    tensors = {c.name: c.tensors for c in made.candidates} | {SAME_FAMILY: family.tensors()}
+    tensors = {c.name: c.tensors for c in made} | {SAME_FAMILY: family.tensors()}
     found = len(weights_package.pack_tensors(tensors))
     print(f"package of heads: {found / 1e6:.2f} MB, {classes} classes")
     return {"package_bytes": float(found)}
 
 
-def _releases(generator: Generator) -> tuple[NoisyStatistics, list[Pool]]:
-    """A plant's release of twenty records a class at epsilon 4, and what three other sites know."""
+def _pools(generator: Generator) -> list[Pool]:
+    """What three other sites know from releases of twenty records a class at epsilon 4."""
     rng = np.random.default_rng(0)
     schema = default_schema(
         encoder=generator.parts.encoder,
@@ -142,8 +142,7 @@ def _releases(generator: Generator) -> tuple[NoisyStatistics, list[Pool]]:
         x = rng.normal(0, 0.1, (200, schema.dimension))
         return simulate_statistics(schema, x, np.arange(200) % 10, sigma, rng)
 
-    own = release()
-    return own, of_releases(generator.parts.priors, own, [release() for _ in range(3)])
+    return of_releases(generator.parts.priors, release(), [release() for _ in range(3)])
 
 
 def _least(work: Callable[[], object]) -> float:

@@ -39,7 +39,8 @@ from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_core.errors import NotAcceptedError
-from wg_server.generator.weights.head_generation import Generated, Generator, generate
+from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.makers import GeneratedCandidate
 from wg_server.site.home import ServerHome
 
 FOUND = "right kind"
@@ -201,7 +202,7 @@ def refused(generator: Generator, encoder: Encoder, data: Cut, name: str) -> dic
     for family, kind in ({} if operator is None else operator.families).items():
         k = min(len(data.labels), len(kind.labels))
         if family != f"{name}-0":
-            made = generate(generator, None, [], kind.labels[:k])
+            made = generate(generator, [], kind.labels[:k])
             taken = chosen(offered(made, encoder, local, k), np.full(len(local), -1), k)
             shares.append(float(taken is None or taken.refused))
     return {f"{REFUSED}, {'other own kinds' if known else 'kinds unknown'}": float(np.mean(shares))}
@@ -224,7 +225,7 @@ def judge(
     k, (records, truth) = len(data.labels), data.own
     labels = _labelled(truth, cell.shots)
     local = encoder.encode_local(records).astype(np.float64)
-    made = generate(generator, None, [], data.labels)
+    made = generate(generator, [], data.labels)
     families = offered(made, encoder, local, k)
     family, trunk = chosen(families, labels, k), plant_trunk(encoder, local)
     test = encoder.encode_batched(data.test[0]).astype(np.float64)
@@ -263,7 +264,9 @@ def judge(
     return scores
 
 
-def _misled(encoder: Encoder, made: Generated, data: Cut, others: Records) -> float:
+def _misled(
+    encoder: Encoder, made: Sequence[GeneratedCandidate], data: Cut, others: Records
+) -> float:
     """Accuracy of what comes, standardised by another plant's records."""
     local = encoder.encode_local(others).astype(np.float64)
     family = offered(made, encoder, local, len(data.labels))[0]

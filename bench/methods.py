@@ -33,7 +33,8 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_server.generator.prior import blup, pooling
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.weights.head_generation import Generated, Generator, generate
+from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.makers import GeneratedCandidate
 
 SAME_FAMILY_SHOTS = 60
 TUNED = ("closed-form", "closed-form-others")
@@ -89,7 +90,7 @@ class Drawn:
     y: Ints
     groups: Ints
     gone: Ints
-    made: Generated
+    made: tuple[GeneratedCandidate, ...]
     heads: dict[str, LinearHead]
     others: Sequence[NoisyStatistics]
     evidence: Sequence[SiteEvidence]
@@ -166,7 +167,7 @@ def draw(generator: Generator, plants: Plants, cell: Cell, seed: int) -> Drawn:
         keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         others.append(released(sx[keep], sy[keep]))
     pools = pooling.of_releases(parts.priors, own, others)
-    made = generate(generator, own, pools, plants.labels)
+    made = generate(generator, pools, plants.labels)
     evidence = [no_evidence(k, d) if own is None else site_evidence(own, plants.labels)]
     evidence += [site_evidence(x, plants.labels) for x in others]
     estimate = blup.predict(parts.priors, evidence)

@@ -26,7 +26,6 @@ from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_server.generator.weights.head_generation import Generated
 from wg_server.generator.weights.makers import GeneratedCandidate
 
 SELECTOR = "selector"
@@ -41,7 +40,7 @@ def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> Trunk:
 
 
 def selected(
-    made: Generated,
+    made: Sequence[GeneratedCandidate],
     trunk: Trunk,
     labels: Ints,
     dimension: int,
@@ -62,7 +61,7 @@ def selected(
         policy: The policy, if not the one that plants of images start with.
         family: The operator's family that the plant takes (``family_at``); None: none.
     """
-    posterior = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
+    posterior = next(c.tensors for c in made if c.source == POSTERIOR)
     k = posterior["weighted"].shape[1] - 1
     return select_model(
         LabelledRecords(
@@ -82,7 +81,7 @@ def selected(
 
 
 def offered(
-    made: Generated, encoder: Encoder, local: NDArray[np.floating], classes: int
+    made: Sequence[GeneratedCandidate], encoder: Encoder, local: NDArray[np.floating], classes: int
 ) -> list[OfferedFamily]:
     """The operator's families that were offered, seen through local features ``[n, D]``."""
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
@@ -94,7 +93,7 @@ def offered(
     )
     return [
         operator_families.read(c.name, c.source, tensors_of(c), classes, layout, features)
-        for c in made.candidates
+        for c in made
         if c.source in FAMILIES
     ]
 

@@ -235,8 +235,8 @@ def judge(
         ("plain", replace(generator.parts, names=None)),
     ):
         pools = pooling.of_releases(parts.priors, own, others)
-        made = generate(Generator("", parts), own, pools, labels)
-        tensors = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
+        made = generate(Generator("", parts), pools, labels)
+        tensors = next(c.tensors for c in made if c.source == POSTERIOR)
         posterior = from_tensors(tensors, k, d)
         finished = LinearHead(*posterior_head(posterior, x[:, :d], known)).padded(x.shape[1])
         scores[f"blup-{end}"] = right(finished, data.test)

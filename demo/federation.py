@@ -23,8 +23,6 @@ from demo.plants import OFFLINE, Cut, Plant, industrial, usual
 from demo.processes import CommandFailed, Processes, free_port
 from wg_core import atomic
 from wg_core.language import CODES, ENGLISH, Language, Text, text
-from wg_core.site.home import ClientHome
-from wg_core.wire import signing, statistics_file
 from wg_server.generator import versions
 from wg_server.generator.versions import Version
 from wg_server.generator.weights.head_generation import generate, load_generator
@@ -293,14 +291,10 @@ class Federation:
         }
 
     def _sample_seconds(self, plant: Plant) -> float:
-        """Seconds to make one plant's candidates from the statistics that it sent."""
-        [path] = sorted(ClientHome(self._home(plant)).outbox.glob("*.wgs"))
-        covered = statistics_file.decode_covered(path.read_bytes())
-        key = signing.load(ClientHome(self._home(plant)).signing_key).public_key()
-        _, own = statistics_file.decode_release(covered.release, key)
+        """Seconds to make one plant's candidates."""
         generator = load_generator(self._installed().heads)
         start = time.monotonic()
-        generate(generator, own, (), plant.classes)
+        generate(generator, (), plant.classes)
         return time.monotonic() - start
 
     def _write(self, summary: dict[str, Any], plants: tuple[Plant, ...]) -> None:

@@ -7,7 +7,6 @@ first package is made, so that serving starts fast.
 from __future__ import annotations
 
 import datetime
-import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wg_common import catalogue, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
-from wg_core.errors import VerificationError
+from wg_core.errors import DataError, VerificationError
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import stated
 from wg_server.campaigns.release import Recipient
@@ -28,11 +27,10 @@ from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
-    from wg_server.generator.weights.head_generation import Generated, Generator
+    from wg_server.generator.weights.head_generation import Generator
+    from wg_server.generator.weights.makers import GeneratedCandidate
 
 PACKAGE_LIFE = datetime.timedelta(days=30)
-
-log = logging.getLogger(__name__)
 
 
 class ReleasePools(Protocol):
@@ -68,6 +66,7 @@ def make_package(
         ConfigError: The generator is not there.
         DecodeError: It cannot be read.
         VerificationError: It is damaged.
+        DataError: It is for another encoder than the plant's.
     """
     version = versions.read(home, identity)
     networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
@@ -75,11 +74,8 @@ def make_package(
         architecture, released = catalogue.SPECTRUM_LINES, NOTHING_POOLED
         generator, candidates = networks.generator, networks.candidates
     else:
-        generated, released = _generate(version, pools, plant)
-        for alarm in generated.report.alarms:
-            log.warning("package for %s: %s", plant.site, alarm)
-        architecture = version.summary.architecture
-        generator, candidates = version.summary.generator, generated.candidates
+        candidates, released = _generate(version, pools, plant)
+        architecture, generator = version.summary.architecture, version.summary.generator
     tensors = weights_package.pack_tensors(
         {candidate.name: candidate.tensors for candidate in candidates}
     )
@@ -105,13 +101,17 @@ def make_package(
 
 def _generate(
     version: Version, pools: ReleasePools, plant: Recipient
-) -> tuple[Generated, PooledReleases]:
+) -> tuple[tuple[GeneratedCandidate, ...], PooledReleases]:
     from wg_server.generator.weights.head_generation import generate  # torch is slow to import
 
+    if plant.encoder != version.summary.encoder:
+        raise DataError(
+            f"package for {plant.site}: of encoder {plant.encoder[:16]}, the generator's is"
+            f" {version.summary.encoder[:16]}"
+        )
     generator = _loaded(version.heads, version.summary.generator)
     released = pools.of(generator.id, generator.parts.priors, plant)
-    statistics = None if plant.release is None else plant.release.statistics
-    return generate(generator, statistics, released.pools, plant.labels), released
+    return generate(generator, released.pools, plant.labels), released
 
 
 @lru_cache(1)

@@ -9,11 +9,14 @@ import pytest
 from tests.server.generators import BAD, GOOD, candidate, card, install
 
 from wg_core import atomic, cli
-from wg_core.errors import ConfigError, DecodeError, StorageError, VerificationError
+from wg_core.errors import ConfigError, DataError, DecodeError, StorageError, VerificationError
 from wg_core.wire import canonical
+from wg_server.campaigns import packaging
+from wg_server.campaigns.release import Recipient
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
 from wg_server.generator.checks import Check, read_checks
+from wg_server.generator.prior.pooling import PooledReleases
 from wg_server.site.home import ServerHome
 
 
@@ -36,6 +39,16 @@ def test_networks_from_data_sheets_are_part_of_a_version(home: ServerHome) -> No
     made.sheets.write_bytes(b"changed")
     with pytest.raises(VerificationError, match=r"sheets\.safetensors: not the package"):
         made.verify()
+
+
+def test_no_package_is_made_for_a_plant_with_another_encoder(home: ServerHome) -> None:
+    class NoPools:
+        def of(self, *_: object) -> PooledReleases:
+            raise AssertionError
+
+    plant = Recipient(site="plant-a", encoder="12" * 32, labels=("a", "b"), data_sheet=None)
+    with pytest.raises(DataError, match="of encoder 12"):
+        packaging.make_package(home, NoPools(), plant, "0" * 32, candidate(home).id)
 
 
 def test_a_campaign_needs_an_installed_generator_and_the_message_says_how(

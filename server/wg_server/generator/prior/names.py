@@ -97,12 +97,6 @@ def log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
     inf for equal names; 0 where one of them says nothing, or there are no vectors. What names mean
     is asked only if one of ``labels`` has no equal.
     """
-    unique_labels = list(dict.fromkeys(other_labels))  # a zoo has each name many times
-    place = {name: column for column, name in enumerate(unique_labels)}
-    return _log_ratio(labels, unique_labels)[:, [place[name] for name in other_labels]]
-
-
-def _log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
     plain_one, plain_two = (
         np.array([plain(name) for name in names]) for names in (labels, other_labels)
     )

@@ -52,7 +52,7 @@ def owner(generator: Generator) -> Generator:
 
 def _offered(generator: Generator, names: tuple[str, ...]) -> list[GeneratedCandidate]:
     """What a plant gets that has released nothing."""
-    made = generate(generator, None, [], names).candidates
+    made = generate(generator, [], names)
     found = [c for c in made if c.source in (SAME_FAMILY, ANY_FAMILY)]
     assert list(made[: len(found)]) == found, "the server would try them first"
     return found

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.server.generator.conftest import World
 
 from wg_server.generator.weights import makers
 from wg_server.generator.weights.head_generation import Generator, generate
@@ -40,9 +39,8 @@ def doubtful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     del sys.modules["doubtful"]
 
 
-def test_a_source_is_one_maker(world: World, generator: Generator) -> None:
-    own = world.release(20, 0, epsilon=None, shots=30)
-    made = {one.name: one.tensors for one in generate(generator, own, [], LABELS).candidates}
+def test_a_source_is_one_maker(generator: Generator) -> None:
+    made = {one.name: one.tensors for one in generate(generator, [], LABELS)}
     np.testing.assert_allclose(
         made["doubtful"]["precision"], made["posterior"]["precision"] / 2, rtol=1e-6
     )
