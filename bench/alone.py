@@ -1,6 +1,6 @@
 """The plant's own model against what an engineer would do, without a server: one command.
 
-    python -m bench.alone images|windows|texts --datasets DIR [DIR ...]
+    python -m bench.alone windows --datasets DIR
 
 Every data set of the modality that lies in a folder is drawn from: so many labels a class, three
 draws, the same records for all; groups stand on one side of the test split. Local-only is the

@@ -111,7 +111,7 @@ def prepare(trained: Path, folder: Path, count: int) -> None:
             pass
 
 
-def make_plant(folder: Path, number: int) -> None:
+def make_plant(folder: Path, number: int) -> None:  # long: one release, from keys to files
     """One release of a plant, and what the server and its witness are told of the plant."""
     from wg_server.fleet.witness import witness_name
     from wg_server.site.home import ServerHome
@@ -312,7 +312,9 @@ def postgres_or_not(database: str) -> Iterator[str]:
         yield url
 
 
-def be_server(root: Path, size: int, profile: Path | None) -> dict[str, Any]:
+def be_server(  # long: one campaign, and a row of what it cost
+    root: Path, size: int, profile: Path | None
+) -> dict[str, Any]:
     """Serve one campaign; what it cost."""
     import logging
 

@@ -120,7 +120,6 @@ def answer_query(
             if witness is None:
                 cosigning.check_room(ledger, config)
             snapshot = current_snapshot(home, config, ledger, encoder=encoder)
-            snapshot.check()  # a damaged one is found before it costs anything
             request, _ = charge_request(
                 config,
                 snapshot.manifest.schema,
@@ -187,10 +186,12 @@ def current_snapshot(
 
     Raises:
         ConfigError: There is none that fits ``client.yaml`` and the encoder.
+        VerificationError: It is not as it was frozen.
     """
     snapshot = snapshots.current(home)
     snapshots.check_snapshot(config, snapshot, encoder=encoder)
     overlap.register(ledger, config, snapshot.manifest.commitment)
+    snapshot.check()  # a damaged one is found before it costs anything
     return snapshot
 
 

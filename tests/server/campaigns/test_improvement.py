@@ -33,8 +33,8 @@ def packages(generator: Generator, world: World) -> dict[int, bytes]:
 
 
 def _package(generator: Generator, pools: list[pooling.Pool]) -> bytes:
-    made = head_generation.generate(generator, None, pools, LABELS)
-    tensors = weights_package.pack_tensors({c.name: c.tensors for c in made.candidates})
+    made = head_generation.generate(generator, pools, LABELS)
+    tensors = weights_package.pack_tensors({c.name: c.tensors for c in made})
     manifest = WeightsManifest(
         package_id="ab" * 16,
         request_id="cd" * 16,
@@ -46,7 +46,7 @@ def _package(generator: Generator, pools: list[pooling.Pool]) -> bytes:
         own_release="",
         pool_root="",
         pool_releases=0,
-        candidates=tuple(Candidate(name=c.name, source=c.source) for c in made.candidates),
+        candidates=tuple(Candidate(name=c.name, source=c.source) for c in made),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=1,
         expires=2,
