@@ -232,7 +232,7 @@ def _run(group: click.Command, words: list[str], extra: str, speaks: language.Sp
     for package in _OURS:
         logging.getLogger(package).setLevel(logging.INFO)
     as_json = "--json" in words
-    _AS_JSON.set(as_json)
+    json_before = _AS_JSON.set(as_json)
     language.call(words, speaks)
     try:
         result = group.main(args=words, standalone_mode=False)
@@ -265,6 +265,8 @@ def _run(group: click.Command, words: list[str], extra: str, speaks: language.Sp
             return _fail(errors.ConfigError.code, message, errors.ExitCode.CONFIG, as_json)
         logging.getLogger(__name__).exception("internal error")
         return _fail("internal", "a bug in weightgate; the log has the trace", 70, as_json)
+    finally:
+        _AS_JSON.reset(json_before)
     return result if isinstance(result, int) else errors.ExitCode.OK
 
 

@@ -86,8 +86,8 @@ def _float_tiff(folder: Path) -> str:
 
 
 def _stray(folder: Path) -> str:
-    (folder / "dots" / "Thumbs.db").write_bytes(b"x")
-    return "dots/Thumbs.db"
+    (folder / "dots" / "index.db").write_bytes(b"x")
+    return "dots/index.db"
 
 
 def _bomb(folder: Path) -> str:
