@@ -322,7 +322,11 @@ def test_the_enrolment_listener_has_two_routes_and_lets_nobody_in_without_a_toke
 
 
 PROBES = ("/healthz", "/livez", "/readyz")
-CONSOLE = {"/console/login": (200, 403), "/console/rest:path": (404,)}
+CONSOLE = {
+    "/console/login": (200, 403),
+    "/console/sign-on": (404,),  # there is no provider
+    "/console/rest:path": (404,),
+}
 """What a stranger gets where he is not sent to the login."""
 
 
