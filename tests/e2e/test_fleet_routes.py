@@ -325,6 +325,7 @@ PROBES = ("/healthz", "/livez", "/readyz")
 CONSOLE = {
     "/console/login": (200, 403),
     "/console/sign-on": (404,),  # there is no provider
+    "/console/signed-on": (403,),
     "/console/rest:path": (404,),
 }
 """What a stranger gets where he is not sent to the login."""
