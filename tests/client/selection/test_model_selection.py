@@ -221,7 +221,7 @@ def test_labels_of_one_class_leave_the_word_to_others_if_they_bear_it_out() -> N
 
 def test_a_head_of_the_plants_own_kind_need_only_be_better() -> None:
     means = _world(6)
-    x, y = _draw(means, 4, 9, range(K))
+    x, y = _draw(means, 4, 12, range(K))
     head = _good(means)
     others = _select(x, y, [("s", "diffusion", head)])
     own = _select(x, y, [("s", "kin", head)])
