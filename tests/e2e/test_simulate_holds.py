@@ -129,11 +129,12 @@ def test_simulate_says_what_init_and_apply_find(kind: str, tmp_path: Path, here:
 def test_simulate_does_not_judge_by_features_that_say_nothing(
     tmp_path: Path, here: Json, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wg_common.nets.encoder import sentences
+    from wg_common.nets.encoder import ngrams, sentences
 
     monkeypatch.setattr(
         sentences, "embed", lambda texts: np.ones((len(texts), sentences.WIDTH), np.float32)
     )
+    monkeypatch.setattr(ngrams, "vector", lambda text: np.ones(ngrams.WIDTH, np.float32))
     data = tmp_path / "notes.csv"
     data.write_text("text,label\na leak,x\na hum,y\na spark,x\nworn,y\n")
     said = here("simulate", "--data", data, code=ExitCode.CONFIG)["error"]

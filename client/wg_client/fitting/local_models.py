@@ -36,7 +36,10 @@ def fit_local(
     """
     sizes = tuple(blocks) or (features.shape[1],)
     ends = features.shape[1] - sum(sizes) + np.cumsum(sizes)
-    columns = [slice(end - size, end) for end, size in zip(ends.tolist(), sizes, strict=True)]
+    # A block in which the plant's records do not vary has no columns.
+    columns = [
+        slice(end - size, end) for end, size in zip(ends.tolist(), sizes, strict=True) if size
+    ] or [slice(None)]
     learners = (DISCRIMINANTS, RIDGE_REGRESSION) if folds.usable else (DISCRIMINANTS,)
     members = [
         _member(learner, features, seen, labels, classes, folds)
@@ -74,7 +77,7 @@ def _in_span(learner: Learner, x: Floats, labels: Ints) -> tuple[LinearHead, Row
     """
     mean = x.mean(axis=0)
     values, vectors = principal(x - mean, min(x.shape))
-    directions = vectors[:, values >= 1e-9 * float(values[0])]
+    directions = vectors[:, values >= 1e-9 * values.max(initial=0.0)]
     (part,), present = fit_parts((learner,), (x - mean) @ directions, labels)
     weight = part.weight @ directions.T
     return LinearHead(weight, part.bias - weight @ mean), present

@@ -81,3 +81,13 @@ def test_further_directions_without_a_record_change_nothing() -> None:
     one = fit_local(x, labels, K, folds, BLOCKS)
     two = fit_local(wider, labels, K, folds, (*BLOCKS[:1], BLOCKS[1] + 50))
     np.testing.assert_allclose(one.head.logits(x), two.head.logits(wider), atol=1e-8)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 12])
+@pytest.mark.parametrize("blocks", [(3, 3), (0, 6), (0,), ()])
+def test_records_that_do_not_vary_break_nothing(count: int, blocks: tuple[int, ...]) -> None:
+    labels = np.arange(count) % K
+    folds = stratified(labels, np.random.default_rng(1))
+    for x in (np.ones((count, 6)), np.tile([1.0, 1.0, 1.0, 2.0, 0.0, 5.0], (count, 1))):
+        fitted = fit_local(x, labels, K, folds, blocks)
+        assert np.isfinite(fitted.head.weight).all() and np.isfinite(fitted.head.bias).all()
