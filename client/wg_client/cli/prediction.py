@@ -264,13 +264,13 @@ def _name_others(path: Path) -> None:
     from wg_client.data.folders import files_below, why_no_record
 
     files = files_below(path) if path.is_dir() else []
-    others = [file for file in files if not is_record(file) and file.name != RECORDS_CSV]
-    if others:
-        name, why = others[0].relative_to(path), why_no_record(others[0])
+    ignored_files = [file for file in files if not is_record(file) and file.name != RECORDS_CSV]
+    if ignored_files:
+        name, why = ignored_files[0].relative_to(path), why_no_record(ignored_files[0])
         note(
             text(
                 "  {count} other files, such as {name}: {why}",
-                count=len(others),
+                count=len(ignored_files),
                 name=name,
                 why=why,
             )

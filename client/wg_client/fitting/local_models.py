@@ -42,25 +42,25 @@ def fit_local(
     ] or [slice(None)]
     learners = (DISCRIMINANTS, RIDGE_REGRESSION) if folds.usable else (DISCRIMINANTS,)
     members = [
-        _member(learner, features, seen, labels, classes, folds)
-        for seen in columns
+        _member(learner, features, block, labels, classes, folds)
+        for block in columns
         for learner in learners
     ]
     average = averaged(members, folds)
     if average is None:
         average = replace(members[0], head=mean_head([member.head for member in members]))
-    return replace(average, settings={"learner": "+".join(each.name for each in learners)})
+    return replace(average, settings={"learner": "+".join(learner.name for learner in learners)})
 
 
 def _member(
-    learner: Learner, features: Floats, seen: slice, labels: Ints, classes: int, folds: Folds
+    learner: Learner, features: Floats, block: slice, labels: Ints, classes: int, folds: Folds
 ) -> Fitted:
     """One learner on some columns of the features, as a head on all."""
 
     def refit(rows: RowIndex | slice, choice: int = 0) -> LinearHead:
-        part, present = _in_span(learner, features[rows, seen], labels[rows])
+        part, present = _in_span(learner, features[rows, block], labels[rows])
         weight = np.zeros((len(present), features.shape[1]))
-        weight[:, seen] = part.weight
+        weight[:, block] = part.weight
         return spread(LinearHead(weight, part.bias), present, classes)
 
     def predict(train: RowIndex, test: RowIndex) -> list[Floats]:

@@ -63,9 +63,13 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
     """
 
     def base(features: Floats, labels: Ints) -> LinearHead:
-        first = candidates[0]
-        if not len(labels) or (len(candidates) == 1 and not first.of_kind):
-            return first.head if first.ordered else reordered(first.head, features, labels, classes)
+        first_candidate = candidates[0]
+        if not len(labels) or (len(candidates) == 1 and not first_candidate.of_kind):
+            return (
+                first_candidate.head
+                if first_candidate.ordered
+                else reordered(first_candidate.head, features, labels, classes)
+            )
         heads, prices = [], []
         for rank, candidate in enumerate(candidates, 1):
             price = float(np.log(rank))

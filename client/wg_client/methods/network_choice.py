@@ -48,10 +48,10 @@ def choose(
     columns = slice(number * width, (number + 1) * width)
     front = np.zeros((len(head.bias), encoder.features.shape[1]))
     weight = np.hstack([front, fitted.head.weight[:, columns]])
-    whole = LinearHead(weight, fitted.head.bias)
-    judged = replace(fitted, head=whole)
+    full_head = LinearHead(weight, fitted.head.bias)
+    judged = replace(fitted, head=full_head)
     trunk = with_network(encoder, parts[number])
-    return networks.index(chosen), replace(chosen, trunk=trunk, head=whole, fitted=judged)
+    return networks.index(chosen), replace(chosen, trunk=trunk, head=full_head, fitted=judged)
 
 
 def _at(head: LinearHead, number: int, count: int) -> LinearHead:

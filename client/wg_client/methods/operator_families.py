@@ -79,15 +79,15 @@ class OfferedFamily:
             labels: ``[n]``, -1 without one; each class has some.
             classes: K.
         """
-        known, rows = labels >= 0, len(self.head.bias)
+        labelled, rows = labels >= 0, len(self.head.bias)
         head = LinearHead(*self.head.at(self.local, self.layout))
-        features = self.local[known].astype(np.float64)
+        features = self.local[labelled].astype(np.float64)
         orders = 0.0
         if not self.named:
-            order = rows_of_labels(head.logits(features), labels[known], classes)
+            order = rows_of_labels(head.logits(features), labels[labelled], classes)
             head = LinearHead(head.weight[order], head.bias[order])
             orders = float(gammaln(1 + rows) - gammaln(1 + rows - classes))
-        return tempered_loss(head, features, labels[known]) + orders
+        return tempered_loss(head, features, labels[labelled]) + orders
 
 
 def read(

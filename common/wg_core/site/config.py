@@ -348,8 +348,8 @@ def save(home: ClientHome, config: ClientConfig) -> None:
         atomic.remove(home.data_sheet)
     else:
         _write(home.data_sheet, config.data_sheet)
-    own = {part.name: getattr(config, part.name) for part in dataclasses.fields(ClientSettings)}
-    _write(home.config, ClientSettings(**own))
+    fields = {part.name: getattr(config, part.name) for part in dataclasses.fields(ClientSettings)}
+    _write(home.config, ClientSettings(**fields))
 
 
 def _write(path: Path, record: object) -> None:
@@ -364,10 +364,12 @@ def load(home: ClientHome) -> ClientConfig:
         ConfigError: A file is missing, or a field is unknown, missing or out of range; named.
     """
     home.require()
-    own = _settings(home)
+    file_settings = _settings(home)
     server = pinned_server.load(home)
     sheet = read_data_sheet(home.data_sheet) if home.data_sheet.exists() else None
-    parts = {part.name: getattr(own, part.name) for part in dataclasses.fields(own)}
+    parts = {
+        part.name: getattr(file_settings, part.name) for part in dataclasses.fields(file_settings)
+    }
     try:
         return ClientConfig(**parts, server=server, data_sheet=sheet)
     except (ConfigError, DecodeError) as error:

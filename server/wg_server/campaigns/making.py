@@ -55,10 +55,10 @@ class MakingProcess:
         Raises:
             InternalError: The process was killed, as the system does where memory is short.
         """
-        asked = home.root, plant, request_id, identity
+        task = home.root, plant, request_id, identity
         for _ in range(tries):
             try:
-                return self._started().submit(_make, *asked).result()
+                return self._started().submit(_make, *task).result()
             except BrokenProcessPool as error:
                 log.error("the process that makes packages was killed: %s", error)
                 self.rest()

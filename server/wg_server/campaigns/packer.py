@@ -70,11 +70,11 @@ class Packer:
     def want(self, sites_by_campaign: Mapping[str, Iterable[str]]) -> None:
         """Say which sites of which campaigns need a package now; what was said before is void."""
         with self._lock:
-            wanted = {
+            requests = {
                 name: deque(site for site in sites if (name, site) not in self._at_work)
                 for name, sites in sites_by_campaign.items()
             }
-            self._wanted = {name: sites for name, sites in wanted.items() if sites}
+            self._wanted = {name: sites for name, sites in requests.items() if sites}
             turns = [name for name in self._turns if name in self._wanted]
             self._turns = deque(turns + [name for name in self._wanted if name not in turns])
             if self._turns:

@@ -112,9 +112,12 @@ class CampaignWorker:
         """Wait so long, or until the worker stops, or a package was made."""
         end = time.monotonic() + seconds
         while (remaining := end - time.monotonic()) > 0:
-            stopped, made = self._stop.wait(min(remaining, TICK_SECONDS)), self._packer.made_some()
-            self._news |= made
-            if stopped or made:
+            stopped, packages_made = (
+                self._stop.wait(min(remaining, TICK_SECONDS)),
+                self._packer.made_some(),
+            )
+            self._news |= packages_made
+            if stopped or packages_made:
                 return
 
     def _hang_up(self) -> None:

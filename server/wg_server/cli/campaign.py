@@ -176,16 +176,18 @@ def _expected(home: ServerHome, campaign: Campaign, *, least_points: float = 2.0
     from wg_server.generator.prior.expectation import expected_points
     from wg_server.generator.weights.head_generation import load_generator  # torch is slow
 
-    others, epsilon = len(campaign.tasks) - 1, float(campaign.epsilon)
+    other_sites, epsilon = len(campaign.tasks) - 1, float(campaign.epsilon)
     try:
         priors = load_generator(versions.read(home, campaign.generator).heads).parts.priors
     except WgError:
         return  # the campaign is queued, and says what is wrong
-    points = expected_points(priors, others, epsilon, float(campaign.delta)) if others else 0.0
+    points = (
+        expected_points(priors, other_sites, epsilon, float(campaign.delta)) if other_sites else 0.0
+    )
     worth = f"about {points:.0f} points" if points >= least_points else "nothing"
     cli.note(
-        f"expected: {others} other sites of the same class names are worth {worth} of right answers"
-        " to a plant without labels, and on classes that it has no record of; to one with twenty"
+        f"expected: {other_sites} other sites of the same class names are worth {worth} of right"
+        " answers to a plant without labels, and on classes that it has no record of; to one with twenty"
         " labels of each class less than two, and epsilon 0 is enough for it"
     )
 

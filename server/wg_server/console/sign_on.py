@@ -82,8 +82,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "code_verifier": _derived(secret, "verifier"),
         }
         with self._asking() as (client, metadata):
-            known = (quote(self.client_id, safe=""), quote(self.client_secret, safe=""))
-            answer = client.post(metadata["token_endpoint"], data=form, auth=known)
+            credentials = (quote(self.client_id, safe=""), quote(self.client_secret, safe=""))
+            answer = client.post(metadata["token_endpoint"], data=form, auth=credentials)
             token = answer.raise_for_status().json()["id_token"]
             keys = client.get(metadata["jwks_uri"]).raise_for_status().json()
             claims = self._claims(token, keys, _derived(secret, "nonce"))

@@ -250,11 +250,11 @@ class Console:
 
         A page in between: the session's cookie is not sent where another site leads to.
         """
-        asked, speech = request.query_params, self.speech(request)
+        query, speech = request.query_params, self.speech(request)
         secret = request.cookies.get(f"{self._cookie}-oidc", "")
         if self.provider is None or not secret:
             return self.fail(request, speech, 403)
-        words = asked.get("state", ""), asked.get("code", ""), self._callback(request)
+        words = query.get("state", ""), query.get("code", ""), self._callback(request)
         try:
             person, role = self.provider.person(secret, *words)
         except WgError as error:

@@ -155,5 +155,5 @@ def _matched(family_labels: Sequence[str], labels: Sequence[str]) -> tuple[float
     """Share of K names that a family's classes have, one each, and the rows of these, ``[K]``."""
     ratio = log_ratio(labels, family_labels)
     alike = np.where(ratio == 0, 0.0, expit(ratio))
-    own, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME))
-    return float(alike[own, rows].mean()), rows
+    family_rows, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME))
+    return float(alike[family_rows, rows].mean()), rows

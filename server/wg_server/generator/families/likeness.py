@@ -49,20 +49,25 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered: Sites) -> FittedL
         own_sites: Made-up sites of each of the operator's families, at least ten each.
         rendered: Sites of other tasks; at least one if there is no other family.
     """
-    own = _described(own_sites[family])
-    few = _described([site[:: len(site) // FEWEST or 1][:FEWEST] for site in own_sites[family]])
-    others = {
+    family_sites = _described(own_sites[family])
+    small_sites = _described(
+        [site[:: len(site) // FEWEST or 1][:FEWEST] for site in own_sites[family]]
+    )
+    other_families = {
         name: _described(sites[:: len(sites) // _SITES or 1])
         for name, sites in (("", rendered), *own_sites.items())
         if name != family and len(sites)
     }
-    scale = _scale(np.concatenate([own, *others.values()]))
-    scores, few_scores = np.zeros(len(own)), np.zeros(len(own))
+    scale = _scale(np.concatenate([family_sites, *other_families.values()]))
+    scores, few_scores = np.zeros(len(family_sites)), np.zeros(len(family_sites))
     for fold in range(_FOLDS):
-        out = np.arange(len(own)) % _FOLDS == fold
-        weight, bias = _ridge(own[~out], [*others.values()], scale)
-        scores[out], few_scores[out] = own[out] @ weight + bias, few[out] @ weight + bias
-    weight, bias = _ridge(own, [*others.values()], scale)
+        out = np.arange(len(family_sites)) % _FOLDS == fold
+        weight, bias = _ridge(family_sites[~out], [*other_families.values()], scale)
+        scores[out], few_scores[out] = (
+            family_sites[out] @ weight + bias,
+            small_sites[out] @ weight + bias,
+        )
+    weight, bias = _ridge(family_sites, [*other_families.values()], scale)
     limit, few_limit = np.quantile(scores, 1 - RATE), np.quantile(few_scores, 1 - RATE)
     return FittedLikeness(
         test=Likeness(
@@ -71,18 +76,20 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered: Sites) -> FittedL
             width=np.array([min(limit / few_limit, 1.0)]),
         ),
         refused=float((scores > limit).mean()),
-        caught=_caught(own, others, scale, float(limit)),
+        caught=_caught(family_sites, other_families, scale, float(limit)),
     )
 
 
-def _caught(own: Floats, others: Mapping[str, Floats], scale: Floats, limit: float) -> float:
+def _caught(
+    family_sites: Floats, other_families: Mapping[str, Floats], scale: Floats, limit: float
+) -> float:
     """Share of other families' sites beyond the limit of a fit that has not seen the family."""
     shares = []
-    for name in filter(None, others):
-        remaining = [sites for other, sites in others.items() if other != name]
+    for name in filter(None, other_families):
+        remaining = [sites for family, sites in other_families.items() if family != name]
         if remaining:
-            weight, bias = _ridge(own, remaining, scale)
-            shares.append(float((others[name] @ weight + bias > limit).mean()))
+            weight, bias = _ridge(family_sites, remaining, scale)
+            shares.append(float((other_families[name] @ weight + bias > limit).mean()))
     return float(np.mean(shares)) if shares else float("nan")
 
 
@@ -100,15 +107,17 @@ def _scale(rows: Floats) -> Floats:
     )
 
 
-def _ridge(own: Floats, others: Sequence[Floats], scale: Floats) -> tuple[Floats, float]:
+def _ridge(
+    family_sites: Floats, other_families: Sequence[Floats], scale: Floats
+) -> tuple[Floats, float]:
     """Weight ``[F]`` and bias: about 0 at the family's sites, and 2 at those of others.
 
     Both sides weigh the same, and so does each of the others.
     """
-    rows = np.concatenate([own, *others]) * scale
-    target = np.repeat([0.0, 2.0], [len(own), len(rows) - len(own)])
-    shares = [np.full(len(own), 0.5 / len(own))]
-    shares += [np.full(len(part), 0.5 / len(part) / len(others)) for part in others]
+    rows = np.concatenate([family_sites, *other_families]) * scale
+    target = np.repeat([0.0, 2.0], [len(family_sites), len(rows) - len(family_sites)])
+    shares = [np.full(len(family_sites), 0.5 / len(family_sites))]
+    shares += [np.full(len(part), 0.5 / len(part) / len(other_families)) for part in other_families]
     share = np.concatenate(shares)
     centre = share @ rows
     z = rows - centre
