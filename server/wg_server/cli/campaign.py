@@ -187,8 +187,8 @@ def _expected(home: ServerHome, campaign: Campaign, *, least_points: float = 2.0
     worth = f"about {points:.0f} points" if points >= least_points else "nothing"
     cli.note(
         f"expected: {other_sites} other sites of the same class names are worth {worth} of right"
-        " answers to a plant without labels, and on classes that it has no record of; to one with twenty"
-        " labels of each class less than two, and epsilon 0 is enough for it"
+        " answers to a plant without labels, and on classes that it has no record of; to one with"
+        " twenty labels of each class less than two, and epsilon 0 is enough for it"
     )
 
 
