@@ -75,11 +75,6 @@ class LabelledRecords:
         return np.unique(names, return_inverse=True)[1]
 
     @cached_property
-    def every_class_seen(self) -> bool:
-        """Whether each declared class has a labelled record."""
-        return len(np.unique(self.labels)) == self.classes
-
-    @cached_property
     def every_class_twice(self) -> bool:
         """Whether each declared class has two labelled records."""
         return int(np.bincount(self.labels, minlength=self.classes).min()) > 1
@@ -113,15 +108,11 @@ class LabelledRecords:
 
     @cached_property
     def local(self) -> Fitted | None:
-        """The best head that labels alone give on the encoder."""
-        return self.fit_local(self.public)
-
-    def fit_local(self, trunk: Trunk) -> Fitted | None:
-        """The best head that labels alone give on a trunk; None without labels."""
+        """The best head that labels alone give on the encoder; None without labels."""
         if not len(self.labels):
             return None
-        features = self.features(trunk)
-        return fit_local(features, self.labels, self.classes, self.folds, trunk.blocks)
+        features = self.features(self.public)
+        return fit_local(features, self.labels, self.classes, self.folds, self.public.blocks)
 
     def features(self, trunk: Trunk) -> Floats:
         """Features ``[n, d]`` of the labelled records on a trunk."""
@@ -211,11 +202,6 @@ class Package:
     stated: bool = False
     network: PlantNetwork | None = None
 
-    @cached_property
-    def made(self) -> dict[str, Model | None]:
-        """What methods have made of it for the records that it is seen through, by their name."""
-        return {}
-
     @property
     def family(self) -> bool:
         """Whether the server hands on heads of a kind of plant that this one's records are like."""
@@ -250,8 +236,6 @@ class Model:
         fitted: The head on the trunk's features, and its out-of-fold predictions.
         origin: Name of the candidate that it started from, or an empty string.
         judged: Whether the plant's records may judge it: no release of theirs had a part in it.
-        of_others: Whether another plant gave it, so that it knows more of the classes than this
-            plant and public data, whatever else was released.
         of_kind: Whether it was learnt from the operator's labelled records of this kind of plant,
             by the server's word.
         unchecked_rank: Place among the models that may be kept where there is no label to check
@@ -262,7 +246,6 @@ class Model:
     fitted: Fitted
     origin: str = ""
     judged: bool = True
-    of_others: bool = False
     of_kind: bool = False
     unchecked_rank: int | None = None
 

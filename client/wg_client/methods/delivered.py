@@ -109,13 +109,7 @@ class DeliveredMethod:
     reference: bool = False
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
-        """See ``Method``; made once, since averages stand on it too."""
-        if self.name not in package.made:
-            package.made[self.name] = self._make(records, package)
-        return package.made[self.name]
-
-    def _make(self, records: LabelledRecords, package: Package) -> Model | None:
-        """Choose, and train where that is asked."""
+        """See ``Method``."""
         eligible = [c for c in package.candidates if c.source in self.sources]
         family = [c for c in eligible if c.of_kind]
         conditioned = package.own_release and not family and len(records.labels) > 0
@@ -132,10 +126,10 @@ class DeliveredMethod:
         if conditioned:
             fitted = Fitted(first_candidate.head, None)
         elif first_candidate.fitted is not None:
-            whole_fitted = self._of_network(first_candidate.fitted, records)
-            if whole_fitted is None:
+            of_network = self._of_network(first_candidate.fitted, records)
+            if of_network is None:
                 return None
-            fitted = whole_fitted
+            fitted = of_network
         elif not self.trained:
             fitted = fit_delivered(base, features, records)
         else:

@@ -160,8 +160,7 @@ def _comparisons(
 ) -> dict[str, Comparison]:
     """Each model that is judged; without any label there is nothing to compare it with.
 
-    Where nothing is known of the classes, nothing is judged but what
-    another plant gave.
+    Where nothing is known of the classes, nothing is judged.
     """
     references = {method.name for method in methods.METHODS if method.reference}
     local, comparisons = models.get(LOCAL), {}
@@ -169,8 +168,8 @@ def _comparisons(
         model, estimate = models[name], gain.UNKNOWN
         if local is not None:
             out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
-            informed = package.informed or model.of_others
-            if not informed or not model.judged or out_of_fold is None or local_out_of_fold is None:
+            judged = package.informed and model.judged
+            if not judged or out_of_fold is None or local_out_of_fold is None:
                 continue
             estimate = _gain(model, out_of_fold, local_out_of_fold, records, records.judged_groups)
         comparisons[name] = Comparison(
@@ -298,7 +297,7 @@ def _reason(
             f for f in findings if f.model == kept_name and (f.code == checks.GAIN or not f.passed)
         )
         return joined(*(finding.message for finding in kept_findings))
-    if not (package.informed or any(model.of_others for model in models.values())):
+    if not package.informed:
         return text(
             "No other site has released statistics of these classes, and the server has no records"
             " of this kind of plant: what was delivered knows no more of them than your own"

@@ -48,12 +48,8 @@ class Comparison:
 
     @property
     def one_class(self) -> bool:
-        """Whether labels cannot say which model is better, and others' word counts instead.
-
-        That of one other plant alone does not: its head may name the same class always.
-        """
-        package_known = self.package.known and not self.model.of_others
-        return self.records.one_class and package_known and self.policy.without_labels
+        """Whether labels cannot say which model is better, and others' word counts instead."""
+        return self.records.one_class and self.package.known and self.policy.without_labels
 
     @property
     def least_recall(self) -> float:
