@@ -1,4 +1,4 @@
-"""What other sites' releases are expected to be worth to a plant, before any site is asked.
+"""What other sites' releases are expected to be worth to a plant, said when a campaign is queued.
 
 The mixed model says how much of a class's deviation some sites with known noise would tell: its
 posterior variance needs no record. What that is worth in right answers depends on how far apart the
