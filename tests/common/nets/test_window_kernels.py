@@ -8,16 +8,15 @@ from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import window_kernels, window_trunk
 from wg_common.nets.encoder.fit import fit_encoder
 
-QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 THRESHOLDS = (-1.5, -1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0, 1.5)
 
 
 def _columns(window: np.ndarray) -> np.ndarray:
-    """Columns of a window, ``[dilation, kernel, quantiles and size, shares and size]``."""
+    """Columns of a window, ``[dilation, kernel, shares and size]``."""
     with torch.inference_mode():
-        blocks = window_kernels.WindowKernels()(window_trunk.prepare(window))
-    shape = len(window_kernels.DILATIONS), 84, -1
-    return np.concatenate([block[0].numpy().reshape(shape) for block in blocks], axis=2)
+        columns = window_kernels.WindowKernels()(window_trunk.prepare(window))
+    found: np.ndarray = columns[0].numpy().reshape(len(window_kernels.DILATIONS), 84, -1)
+    return found
 
 
 def _window(channels: int, time: int) -> np.ndarray:
@@ -37,9 +36,8 @@ def _slow(window: np.ndarray, row: int, dilation: int, number: int) -> np.ndarra
         seen = [mixed[t] if 0 <= t < time else 0.0 for t in at]
         found.append(float(kernel @ np.array(seen)))
     size = np.sqrt(np.mean(np.square(found)))
-    ordered = np.sort(found)[[round(q * 127) for q in QUANTILES]] / size
     shares = [np.mean(np.array(found) / size > threshold) for threshold in THRESHOLDS]
-    return np.array([*ordered, np.log10(size), *shares, np.log10(size)])
+    return np.array([*shares, np.log10(size)])
 
 
 @pytest.mark.parametrize(("channels", "time"), [(1, 128), (6, 128), (3, 1024)])
@@ -48,10 +46,9 @@ def test_columns_are_those_of_a_slow_reference(channels: int, time: int) -> None
     found = _columns(window)
     for row, number in ((0, 0), (17, 2), (83, 3)):
         expected = _slow(window, row, window_kernels.DILATIONS[number], number)
-        quantiles = len(QUANTILES) + 1
-        np.testing.assert_allclose(found[number, row, :quantiles], expected[:quantiles], atol=2e-4)
+        np.testing.assert_allclose(found[number, row, -1], expected[-1], atol=2e-4)
         # A response at a threshold may be on either side of it.
-        np.testing.assert_allclose(found[number, row, quantiles:], expected[quantiles:], atol=9e-3)
+        np.testing.assert_allclose(found[number, row], expected, atol=9e-3)
 
 
 def test_columns_of_a_long_window_are_means_over_its_pieces() -> None:
@@ -69,11 +66,8 @@ def test_a_short_window_has_nothing_where_a_kernel_would_not_fit() -> None:
 def test_a_unit_moves_sizes_alone() -> None:
     window = _window(3, 300)
     one, two = _columns(window), _columns(window * 1000)
-    sizes = [len(QUANTILES), -1]
-    np.testing.assert_allclose(two[..., sizes], one[..., sizes] + 3, atol=1e-4)
-    np.testing.assert_allclose(
-        np.delete(two, sizes, axis=2), np.delete(one, sizes, axis=2), atol=0.04
-    )
+    np.testing.assert_allclose(two[..., -1], one[..., -1] + 3, atol=1e-4)
+    np.testing.assert_allclose(two[..., :-1], one[..., :-1], atol=0.04)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e15, -1e-20])
@@ -94,7 +88,7 @@ def test_kernels_see_one_to_nine_channels_and_every_channel_is_seen(channels: in
 
 def test_which_channels_go_together_is_pinned() -> None:
     assert window_kernels.digest() == (
-        "efe3d66e02ebf58f66bc5b0c6c618f0e5fe243026a3f4a6857141ff4be7e1d26"
+        "08b72d0fdf240a2d504072a0b3d136d65b044f189df2746634553c210f6b825a"
     )
 
 
@@ -110,10 +104,6 @@ def test_local_features_end_with_the_columns_and_the_raw_features() -> None:
     assert local.shape == (1, encoder.local_dimension)
     assert encoder.local_dimension == encoder.scaled_dimension + sum(encoder.local_blocks)
     np.testing.assert_array_equal(local[:, :16], encoder.encode([window]))
-    *kernels, raw = np.split(
-        local[0, encoder.scaled_dimension :], np.cumsum(encoder.local_blocks)[:-1]
-    )
-    quantiles, shares = np.split(_columns(window), [len(QUANTILES) + 1], axis=2)
-    np.testing.assert_array_equal(kernels[0], quantiles.ravel())
-    np.testing.assert_array_equal(kernels[1], shares.ravel())
+    shares, raw = np.split(local[0, encoder.scaled_dimension :], encoder.local_blocks[:1])
+    np.testing.assert_array_equal(shares, _columns(window).ravel())
     np.testing.assert_array_equal(raw, encoders.raw_features([window], modality="windows")[0])

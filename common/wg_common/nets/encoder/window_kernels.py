@@ -4,8 +4,8 @@ The 84 kernels of MiniRocket (Dempster et al. 2021, arXiv 2012.08791) at seven d
 a few channels added up in their own units. MiniRocket pools a response by shares above thresholds
 that it takes from training data. Here thresholds are in units of the response's root mean square,
 so that nothing is fitted: the columns are one public function for every plant, whatever its units.
-There are two blocks of them, quantiles of responses and shares above thresholds, each with the
-logarithm of the root mean square. Level is seen at the ends of a window, where zeros follow.
+Columns are shares of responses above thresholds and the logarithm of the root mean square. Level is
+seen at the ends of a window, where zeros follow.
 
 Columns have no scale in common, since units have none: a plant scales each by how much its own
 records vary (``wg_client.fitting.feature_scaling``).
@@ -17,7 +17,6 @@ import functools
 import hashlib
 import itertools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -31,18 +30,14 @@ DILATIONS = (1, 2, 4, 8, 16, 32, 64)
 _SHORT_DILATIONS = 4  # Of these, those that the short grid of 128 samples has room for
 _KERNELS = 84
 _PLACES = 128  # Places of a window at which a kernel responds
-_QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 _THRESHOLDS = (-1.5, -1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0, 1.5)
 _MIXED = 9  # Most channels that one kernel sees
 
-BLOCKS = tuple(
-    len(DILATIONS) * _KERNELS * (len(numbers) + 1) for numbers in (_QUANTILES, _THRESHOLDS)
-)
-"""Numbers of columns of quantiles, and of shares."""
+WIDTH = len(DILATIONS) * _KERNELS * (len(_THRESHOLDS) + 1)
 
 
 class WindowKernels(nn.Module):
-    """Views ``[n, C, 1 + S, L]`` of ``windows.prepare`` to both blocks of columns.
+    """Views ``[n, C, 1 + S, L]`` of ``window_trunk.prepare`` to columns.
 
     Columns of dilations that the short grid has no room for are zero.
     """
@@ -53,14 +48,13 @@ class WindowKernels(nn.Module):
         super().__init__()
         self.register_buffer("kernels", minirocket(), persistent=False)
 
-    def forward(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantiles and shares, ``[n, BLOCKS[i]]``: of each piece, and their mean over pieces."""
+    def forward(self, views: Tensor) -> Tensor:
+        """Shares and sizes ``[n, WIDTH]``: of each piece, and their mean over pieces."""
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
         shown = DILATIONS if length > _PLACES else DILATIONS[:_SHORT_DILATIONS]
         mix = torch.from_numpy(mixes(pieces.shape[1])).clone()
-        at = [round(q * (_PLACES - 1)) for q in _QUANTILES]
-        quantiles, shares = [], []
+        dilations = []
         for number, dilation in enumerate(shown):
             padded = F.pad(pieces, (4 * dilation, 4 * dilation))
             near = padded.unfold(-1, 8 * dilation + 1, length // _PLACES)[..., ::dilation]
@@ -70,15 +64,9 @@ class WindowKernels(nn.Module):
             response = response / size
             loudness = torch.log10(size)
             above = [(response > threshold).float().mean(dim=-1) for threshold in _THRESHOLDS]
-            ordered = response.sort(dim=-1).values[..., at]
-            quantiles.append(torch.cat([ordered, loudness], dim=-1).mean(dim=1))
-            shares.append(torch.cat([torch.stack(above, dim=-1), loudness], dim=-1).mean(dim=1))
-        return _columns(quantiles, BLOCKS[0]), _columns(shares, BLOCKS[1])
-
-
-def _columns(dilations: Sequence[Tensor], width: int) -> Tensor:
-    columns = torch.stack([*dilations], dim=1).flatten(1)
-    return F.pad(columns, (0, width - columns.shape[1]))
+            dilations.append(torch.cat([torch.stack(above, dim=-1), loudness], dim=-1).mean(dim=1))
+        columns = torch.stack(dilations, dim=1).flatten(1)
+        return F.pad(columns, (0, WIDTH - columns.shape[1]))
 
 
 def minirocket() -> Tensor:
@@ -103,9 +91,7 @@ def mixes(channels: int) -> NDArray[np.float32]:
 
 def digest() -> str:
     """SHA-256 of all that is fixed in the columns, hex."""
-    code = hashlib.sha256(
-        f"kernels-2 {DILATIONS} {_PLACES} {_QUANTILES} {_THRESHOLDS} {_MIXED}".encode()
-    )
+    code = hashlib.sha256(f"kernels-3 {DILATIONS} {_PLACES} {_THRESHOLDS} {_MIXED}".encode())
     code.update(minirocket().numpy().tobytes())
     code.update(_keys().tobytes())
     return code.hexdigest()

@@ -88,7 +88,7 @@ class WindowTrunk(NamedTrunk):
     label = NAME
     width = WIDTH
     directions = 400
-    local_blocks = (*window_kernels.BLOCKS, WIDTH)
+    local_blocks = (window_kernels.WIDTH, WIDTH)
 
     kernels: Tensor
     signs: Tensor
@@ -126,7 +126,7 @@ class WindowTrunk(NamedTrunk):
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Kernels over mixed channels, and the raw features themselves."""
         raw = self(records)
-        return raw, (*self.unscaled(records), raw)
+        return raw, (self.unscaled(records), raw)
 
     def bounds(self) -> float:
         """Of all raw features."""
