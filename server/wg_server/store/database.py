@@ -259,7 +259,11 @@ def _migrate(engine: Engine) -> None:
         if _version(connection) == schema.HEAD:
             return  # another process did it meanwhile
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        if version is None:
+            schema.metadata.create_all(connection, checkfirst=False)
+            command.stamp(config, "head")
+        else:
+            command.upgrade(config, "head")
 
 
 def _version(connection: Connection) -> str | None:

@@ -1,8 +1,9 @@
 """Tables of the server's store. Times are Unix seconds; hashes and ids are lower-case hex.
 
 What plants write into bounded columns is bounded by the same constants where it is decoded: SQLite
-would take more, PostgreSQL fails. A change here needs a migration in
-``wg_server.store.migrations``; a test compares the two.
+would take more, PostgreSQL fails. A new store gets these tables as they are. A change here needs a
+migration in ``wg_server.store.migrations``, which takes earlier stores there; a test compares
+these.
 """
 
 from sqlalchemy import (

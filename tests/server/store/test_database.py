@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import tarfile
 import threading
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from tests.homes import make
 from tests.patience import wait_until
 
 from wg_core.errors import ConfigError, WgError
@@ -15,13 +17,30 @@ from wg_server.store import database, schema
 from wg_server.store.database import Holder, open_engine, reading
 
 
-def test_migrations_make_exactly_the_declared_tables(database_url: str) -> None:
-    engine = open_engine(database_url)
+def stored_version(engine: sa.Engine) -> object:
+    with reading(engine) as connection:
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+@pytest.mark.parametrize("archive", sorted(make.FOLDER.glob("*.tar.xz")), ids=lambda a: a.name)
+def test_a_store_of_each_version_is_brought_to_the_declared_tables(
+    archive: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(archive) as homes:
+        homes.extract(f"./{make.SERVER}/server.sqlite", tmp_path, filter="data")
+    engine = open_engine(f"sqlite:///{tmp_path / make.SERVER / 'server.sqlite'}")
     with reading(engine) as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
-        version = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    assert stored_version(engine) == schema.HEAD
     engine.dispose()
-    assert version == schema.HEAD
+
+
+def test_a_new_store_is_of_the_newest_schema(database_url: str) -> None:
+    engine = open_engine(database_url)
+    assert stored_version(engine) == schema.HEAD
+    with reading(engine) as connection:
+        assert connection.execute(sa.select(schema.site)).all() == []
+    engine.dispose()
 
 
 def test_programs_that_open_an_empty_store_at_once_make_it_once(database_url: str) -> None:
