@@ -32,7 +32,7 @@ from wg_core import cli, errors
 from wg_core.errors import DecodeError
 from wg_core.settings import parse
 from wg_server.site.home import ServerHome
-from wg_server.zoo import family_heads
+from wg_server.zoo import own_families
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.store import Zoo
@@ -279,7 +279,7 @@ def test_a_zoo_is_built_of_it(extension: None, tmp_path: Path) -> None:
     build(home, plan, workers=1, progress=lambda done, words: None)
     zoo = Zoo(home.zoo)
     entries = list(zoo.entries())
-    assert len(entries) == 2 and len(list(family_heads.entries(zoo, entries[0].encoder))) == 1
+    assert len(entries) == 2 and len(list(own_families.entries(zoo, entries[0].encoder))) == 1
     assert read_modality(home.read_encoder()) == "counts"
 
 

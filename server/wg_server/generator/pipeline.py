@@ -12,14 +12,13 @@ Packages are written at the end, as one new version (``versions``). Nothing is i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from wg_common import streams
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
-from wg_common.nets.family_network import FamilyNetwork
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
@@ -38,8 +37,7 @@ from wg_server.generator.weights.sheet_networks import Sizes
 from wg_server.generator.weights.sheet_training import Draws, SheetObjective
 from wg_server.generator.weights.training import Schedule
 from wg_server.site.home import ServerHome
-from wg_server.zoo import family_heads
-from wg_server.zoo import networks as zoo_networks
+from wg_server.zoo import own_families
 from wg_server.zoo.store import Zoo as Store
 from wg_server.zoo.workers import threads
 
@@ -146,9 +144,7 @@ class _Pipeline:
             [task for task in tasks if task.family in split.train],
             encoders.projection_of_texts(encoder_package),
         )
-        owned = list(family_heads.entries(Store(self.home.zoo), encoder))
-        networks = self._family_networks(owned)
-        families, figures = self._families(tasks, owned, networks)
+        families, figures = self._families(tasks, encoder)
         parts = Parts(
             encoder=encoder,
             architecture=architecture,
@@ -183,43 +179,23 @@ class _Pipeline:
         return document, packed
 
     def _families(
-        self,
-        tasks: Sequence[ZooTask],
-        owned: Sequence[family_heads.FamilyHeadEntry],
-        networks: Mapping[str, tuple[str, Sequence[FamilyNetwork]]],
+        self, tasks: Sequence[ZooTask], encoder: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
         """The operator's families, if there are any, and what the card says of each."""
         zoo, labels = Store(self.home.zoo), {task.family: task.labels for task in tasks}
-        owned = [entry for entry in owned if entry.family in labels]
-        own_names = {entry.family for entry in owned}
-        read = {entry.family: family_heads.read(zoo, entry) for entry in owned}
+        owned = {e.family: e for e in own_families.entries(zoo, encoder) if e.family in labels}
+        read = {family: own_families.read(zoo, entry) for family, entry in owned.items()}
         sites = {family: list(shown) for family, (_, _, shown) in read.items()}
-        rendered = [task.features for task in tasks if task.family not in own_names]
+        rendered = [task.features for task in tasks if task.family not in owned]
         families, figures = {}, {}
-        for entry in owned:
-            name = entry.family
-            layout, head, _ = read[name]
+        for name, entry in owned.items():
+            head, networks, _ = read[name]
             fitted = likeness.fit(name, sites, rendered)
-            at_sites, family_networks = networks.get(name, ("", ()))
-            families[name] = OperatorFamily(labels[name], head, fitted.test, family_networks)
+            families[name] = OperatorFamily(labels[name], head, fitted.test, networks)
+            at_sites = {"head": entry.head_at_sites, "network": entry.network_at_sites}
             figures[name] = {
-                "head": entry.at_sites,
-                **({"network": at_sites} if at_sites else {}),
+                **{model: accuracy for model, accuracy in at_sites.items() if accuracy},
                 "refused": f"{fitted.refused:.4f}",
                 "others_refused": f"{fitted.caught:.4f}",
             }
-        return (OperatorFamilies(layout, families) if families else None), figures
-
-    def _family_networks(
-        self, owned: Sequence[family_heads.FamilyHeadEntry]
-    ) -> dict[str, tuple[str, Sequence[FamilyNetwork]]]:
-        """Networks that stand beside heads of the operator's families, if the zoo has such.
-
-        With the first one's accuracy of held-out records at made-up sites.
-        """
-        zoo, tasks = Store(self.home.zoo), {entry.task for entry in owned}
-        return {
-            entry.family: (entry.at_sites, zoo_networks.read(zoo, entry))
-            for entry in zoo_networks.networks(zoo)
-            if entry.task in tasks
-        }
+        return (OperatorFamilies(entry.layout, families) if families else None), figures

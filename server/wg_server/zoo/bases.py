@@ -6,7 +6,7 @@ encoder knows. A base that is there is kept, as the encoder is.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,6 @@ from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.streams import Stream
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.wire import canonical
 from wg_server.zoo import sources
 from wg_server.zoo.store import Entry, Zoo
 from wg_server.zoo.workers import threads
@@ -34,7 +33,6 @@ _TASKS = 12  # In a step
 _PER_TASK = 8  # Records of each in a step
 _RATE = 3e-3
 
-Progress = Callable[[str], None]
 Array = NDArray[np.float32]
 
 
@@ -43,8 +41,8 @@ def base_path(zoo: Path, architecture: str) -> Path:
     return zoo / "bases" / f"{architecture}.safetensors"
 
 
-def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
-    """A base's tensors and its id.
+def read_base(zoo: Path, architecture: str) -> dict[str, Array]:
+    """A base's tensors.
 
     Raises:
         ConfigError: It is not there; run ``wg-server zoo build`` with a plan that has ``networks``.
@@ -61,7 +59,7 @@ def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     if shapes != network.trunk_shapes(architecture):
         raise DecodeError(f"{path}: not the trunk of {architecture}")
-    return tensors, canonical.sha256_hex(data)
+    return tensors
 
 
 def make_base(

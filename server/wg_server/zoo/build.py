@@ -31,7 +31,7 @@ from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
-from wg_server.zoo import bases, family_heads, networks, sources, trunks
+from wg_server.zoo import bases, own_families, sources, trunks
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Encoded, Entry, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 _FIT_PER_TASK = 48
 _FIT_TASKS = 4  # Tasks whose images for the encoder's fit one job renders
 Progress = Callable[[int, str], None]
+Job = Callable[[bytes], str]
+"""Makes something with the encoder's package, in whatever process; says what was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +103,10 @@ def build(
 
 
 def steps(plan: ZooPlan) -> int:
-    """Number of things that a plan wants made: tasks, heads of families, bases and networks."""
-    specs, count = tasks(plan), 0
-    if plan.networks:
-        families = networks.wanted(specs, plan.modality)
-        count += len(families) + bool(families)
-    return len(specs) + len(_own_families(plan, specs)) + count
+    """Number of things that a plan wants made: tasks, the operator's families, and a base."""
+    specs = tasks(plan)
+    families = _own_families(plan, specs)
+    return len(specs) + len(families) + bool(families and plan.networks)
 
 
 def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
@@ -230,34 +230,28 @@ def _raw(
 
 def _beyond_tasks(
     zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], encoder: str
-) -> list[list[networks.Job]]:
-    """What stands on tasks and is not there yet, stage by stage; networks need bases.
-
-    Bases and heads of families need nothing of each other, and there are few of either: they are
-    made side by side.
-    """
-    heads: list[networks.Job] = [
-        partial(_make_family_head, zoo.root, plan.own_sites, spec)
-        for spec in _own_families(plan, specs)
-        if not family_heads.has(zoo, spec, encoder, plan.own_sites)
+) -> list[list[Job]]:
+    """What stands on tasks and is not there yet, stage by stage: networks need a base."""
+    architectures, families = plan.family_networks, _own_families(plan, specs)
+    jobs: list[Job] = [
+        partial(_make_family, zoo.root, plan.own_sites, architectures, spec)
+        for spec in families
+        if not own_families.has(zoo, spec, encoder, plan.own_sites, architectures)
     ]
-    if not plan.networks or not networks.wanted(specs, plan.modality):
-        return [heads]
+    if not architectures or not families:
+        return [jobs]
     built = {task.key(encoder) for task in specs}
     entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
-    return [
-        [*networks.base_jobs(zoo, entries, plan.modality, plan.seed), *heads],
-        networks.network_jobs(zoo, entries, plan.modality),
-    ]
+    return [[partial(_make_base, zoo.root, entries, architectures[0], plan.seed)], jobs]
 
 
-def _do(data: bytes, job: networks.Job) -> str:
+def _do(data: bytes, job: Job) -> str:
     return job(data)
 
 
 def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """The first task of each of the operator's families that has a head of its own."""
-    return family_heads.wanted(specs) if plan.own_sites else []
+    """The first task of each of the operator's families that is seen at made-up sites."""
+    return own_families.wanted(specs) if plan.own_sites else []
 
 
 _LOADED: dict[str, encoders.Encoder] = {}
@@ -268,10 +262,15 @@ def _work(data: bytes, spec: TaskSpec) -> tuple[bytes, Entry]:
     return build_task(_loaded(data), spec)
 
 
-def _make_family_head(root: Path, sites: int, spec: TaskSpec, data: bytes) -> str:
-    packed, entry = family_heads.made(_loaded(data), spec, sites)
-    family_heads.write(Zoo(root), packed, entry)
-    return f"head of {entry.family}"
+def _make_base(root: Path, entries: list[Entry], architecture: str, seed: int, _: bytes) -> str:
+    bases.make_base(Zoo(root), entries, architecture, seed)
+    return f"base {architecture}"
+
+
+def _make_family(
+    root: Path, sites: int, architectures: Sequence[str], spec: TaskSpec, data: bytes
+) -> str:
+    return own_families.make(Zoo(root), _loaded(data), spec, sites, architectures).family
 
 
 def _loaded(data: bytes) -> encoders.Encoder:

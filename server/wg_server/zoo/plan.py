@@ -128,13 +128,18 @@ class ZooPlan:
                     f"source {source.kind}: has {modality.title}, and {self.architecture} is for"
                     f" {modality_of(self.modality).title}; set architecture: {modality.head}"
                 )
-        if self.networks and not modality_of(self.modality).family_networks:
+        if self.networks and not self.family_networks:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 
     @property
     def modality(self) -> str:
         """What records the zoo is of."""
         return catalogue.known(self.architecture).modality
+
+    @property
+    def family_networks(self) -> tuple[str, ...]:
+        """Architectures of the networks beside the heads of the operator's families."""
+        return modality_of(self.modality).family_networks if self.networks else ()
 
 
 def tasks(plan: ZooPlan) -> list[TaskSpec]:

@@ -15,7 +15,7 @@ from wg_common.nets import lite0_low
 from wg_common.nets import network as whole_networks
 from wg_core.errors import ConfigError
 from wg_server.site.home import ServerHome
-from wg_server.zoo import bases, fine_tuning, heads, networks, sources
+from wg_server.zoo import bases, fine_tuning, heads, networks, own_families, sources
 from wg_server.zoo.build import build, steps
 from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan
 from wg_server.zoo.store import Zoo
@@ -61,20 +61,19 @@ def test_own_families_have_networks_and_rendered_ones_have_none(
     build(home, plan, workers=1, progress=lambda done, _: told.append(done))
     assert told == [0, *range(steps(plan) + 1)]
     zoo = Zoo(home.zoo)
-    (entry,) = networks.networks(zoo)
-    assert (entry.family, entry.labels) == ("npz-0", ("a", "b"))
+    (entry,) = own_families.entries(zoo, home.encoder_id())
+    assert (entry.family, entry.classes) == ("npz-0", 2)
     assert entry.architectures == Images.family_networks
-    assert 0 <= float(entry.at_sites) <= 1
-    first, second = networks.read(zoo, entry)
-    base, base_id = bases.read_base(home.zoo, first.architecture)
-    assert entry.base == base_id
+    assert 0 <= float(entry.network_at_sites) <= 1
+    _, (first, second), _ = own_families.read(zoo, entry)
+    base = bases.read_base(home.zoo, first.architecture)
     for member, before in ((first, base), (second, lite0_low.base())):
         assert member.trunk.keys() == before.keys()
         assert all(np.any(member.trunk[name] != value) for name, value in before.items())
         assert len(member.head.weight) == 2
-    made = (home.zoo / "networks" / f"{entry.task}.json").read_bytes()
+    made = (home.zoo / "families" / f"{entry.task}.json").read_bytes()
     build(home, plan, workers=1, progress=lambda *_: None)  # what is there is not made again
-    assert (home.zoo / "networks" / f"{entry.task}.json").read_bytes() == made
+    assert (home.zoo / "families" / f"{entry.task}.json").read_bytes() == made
 
 
 def test_without_own_families_there_is_no_base(tmp_path: Path) -> None:
@@ -132,5 +131,5 @@ def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen
         dark = [(gain * record).astype(np.uint8) for record in new.records]
         seen = whole_networks.prepared("cnn-m", dark)
         features = whole_networks.features(trunk, seen)
-        for weight, bias in (head.typical(layout), head.at(features, layout)):
-            assert heads.accuracy(weight, bias, features, new.labels) > 0.9
+        weight, bias = head.at(features, layout)
+        assert heads.accuracy(weight, bias, features, new.labels) > 0.9

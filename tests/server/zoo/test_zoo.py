@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from wg_common.inference.family_head import Layout
+from wg_common.modalities.images import Images
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_core.settings import parse
 from wg_server.site.home import ServerHome
-from wg_server.zoo import family_heads, heads, sources
+from wg_server.zoo import heads, own_families, sources
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import (
     ZooPlan,
@@ -90,7 +91,7 @@ def test_a_packaged_plan_needs_nothing_but_what_pip_installs(name: str) -> None:
 @pytest.mark.parametrize("name", ["own-data", "own-windows"])
 def test_the_examples_of_own_data_can_be_read(name: str) -> None:
     plan = read_plan(Path(__file__).parents[3] / "docs" / "examples" / f"{name}.yaml")
-    assert family_heads.wanted(tasks(plan))
+    assert own_families.wanted(tasks(plan))
     assert plan.networks == (plan.modality == "images")
 
 
@@ -171,29 +172,31 @@ sources:
         ZooPlan,
         "plan",
     )
-    (spec,) = family_heads.wanted(tasks(plan))
+    (spec,) = own_families.wanted(tasks(plan))
     assert spec.own and spec.site == 0
     encoder, zoo = load_encoder(home.read_encoder()), Zoo(tmp_path)
-    data, entry = family_heads.made(encoder, spec, 10)
-    assert not family_heads.has(zoo, spec, encoder.id, 10)
-    family_heads.write(zoo, data, entry)
-    assert family_heads.has(zoo, spec, encoder.id, 10)
-    assert not family_heads.has(zoo, spec, encoder.id, 11)
-    (found,) = family_heads.entries(zoo, encoder.id)
+    assert not own_families.has(zoo, spec, encoder.id, 10)
+    entry = own_families.make(zoo, encoder, spec, 10)
+    assert own_families.has(zoo, spec, encoder.id, 10)
+    assert not own_families.has(zoo, spec, encoder.id, 11)
+    assert not own_families.has(zoo, spec, encoder.id, 10, Images.family_networks)
+    (found,) = own_families.entries(zoo, encoder.id)
     assert found == entry
-    assert not list(family_heads.entries(zoo, "another"))
-    (path,) = (tmp_path / "family_heads").glob("*.json")
+    assert not list(own_families.entries(zoo, "another"))
+    (path,) = (tmp_path / "families").glob("*.json")
     written = path.read_text()
     path.write_text('{"of":"other fields","version":9}')
-    assert not family_heads.has(zoo, spec, encoder.id, 10), (
+    assert not own_families.has(zoo, spec, encoder.id, 10), (
         "what another version wrote is made anew"
     )
-    assert not list(family_heads.entries(zoo, encoder.id))
+    assert not list(own_families.entries(zoo, encoder.id))
     path.write_text(written.replace('"classes"', '"class"'))
     with pytest.raises(DecodeError, match="json"):
-        family_heads.has(zoo, spec, encoder.id, 10)
+        own_families.has(zoo, spec, encoder.id, 10)
     path.write_text(written)
-    layout, head, sites = family_heads.read(zoo, entry)
+    head, networks, sites = own_families.read(zoo, entry)
+    layout = entry.layout
+    assert networks == ()
     assert sites.shape[::2] == (10, encoder.dimension)
     assert layout == Layout(encoder.scaled_dimension, encoder.local_blocks)
     task = sources.load(spec)

@@ -1,0 +1,172 @@
+"""The operator's families in the zoo: a head for each, networks beside it, and its made-up sites.
+
+::
+
+    zoo/families/KEY.json              what it is, and its object's hash
+    zoo/objects/SHA256.safetensors     a ``wg_common.inference.family_head.FamilyHead``, its
+                                       ``wg_common.nets.family_network``, and what the encoder
+                                       releases of the records at each made-up site
+
+KEY is that of the family's first task. The family's records are cut as if it had one site, so that
+none are left out of the head.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from wg_common.inference import family_head, hostile_tensors
+from wg_common.inference.family_head import FamilyHead, Layout
+from wg_common.nets import family_network
+from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.family_network import FamilyNetwork
+from wg_core import atomic
+from wg_core.errors import DecodeError
+from wg_core.wire import canonical
+from wg_server.zoo import family_heads, networks, sources
+from wg_server.zoo.store import Zoo, record
+from wg_server.zoo.task_spec import TaskSpec
+
+VERSION = 1  # Of how heads and networks are made; those of another one are made again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyEntry:
+    """What the zoo has of a family.
+
+    Attributes:
+        task: Key of the family's first task, which has provenance, licence and labels.
+        encoder: Id of the encoder, hex.
+        family: Name of the family.
+        classes: Number of its classes.
+        scaled: Number of local features that have a public scale.
+        blocks: Sizes of the blocks of the others.
+        sites: Number of made-up sites.
+        head_at_sites: Accuracy of such a head, of records held out of its training at sites that
+            were, decimal string.
+        architectures: Of the networks, in order; none where the plan has no networks.
+        network_at_sites: Accuracy of the first network likewise; empty without networks.
+        sha256: Of the object, hex.
+    """
+
+    version: int = VERSION
+    task: str
+    encoder: str
+    family: str
+    classes: int
+    scaled: int
+    blocks: tuple[int, ...]
+    sites: int
+    head_at_sites: str
+    architectures: tuple[str, ...] = ()
+    network_at_sites: str = ""
+    sha256: str
+
+    @property
+    def layout(self) -> Layout:
+        """What local features the head stands on."""
+        return Layout(self.scaled, self.blocks)
+
+
+def wanted(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
+    """The first task of each of the operator's families."""
+    return [spec for spec in specs if spec.own and spec.site == 0]
+
+
+def has(
+    zoo: Zoo, spec: TaskSpec, encoder: str, sites: int, architectures: Sequence[str] = ()
+) -> bool:
+    """Whether a family is there, of so many made-up sites, with networks of these architectures."""
+    path = _path(zoo.root, spec.key(encoder))
+    entry = record(path, FamilyEntry, VERSION) if path.is_file() else None
+    return (
+        entry is not None
+        and entry.sites == sites
+        and set(architectures) <= set(entry.architectures)
+    )
+
+
+def make(
+    zoo: Zoo, encoder: Encoder, spec: TaskSpec, sites: int, architectures: Sequence[str] = ()
+) -> FamilyEntry:
+    """Show a family's records at made-up sites, encode them, fit its head, train its networks.
+
+    Args:
+        sites: How many the head sees.
+        architectures: Of the networks.
+    """
+    task = sources.load(replace(spec, sites=1))
+    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    shown_sites, held_out = family_heads.seen(encoder, task, spec, sites)
+    classes = len(task.names)
+    head = family_heads.fit(shown_sites, classes, layout)
+    accuracy = family_heads.accuracy_at_sites(shown_sites, held_out, classes, layout)
+    released = np.stack(shown_sites.local)[:, :, : encoder.dimension]
+    tensors: dict[str, NDArray[Any]] = {**head.tensors(), _SITES: released.astype(np.float16)}
+    network_accuracy = ""
+    if architectures:
+        members, at_sites = networks.trained(zoo.root, spec, architectures)
+        tensors |= family_network.packed(members)
+        network_accuracy = f"{at_sites:.4f}"
+    entry = FamilyEntry(
+        task=spec.key(encoder.id),
+        encoder=encoder.id,
+        family=task.family,
+        classes=classes,
+        scaled=layout.scaled,
+        blocks=layout.blocks,
+        sites=sites,
+        head_at_sites=f"{accuracy:.4f}",
+        architectures=tuple(architectures),
+        network_at_sites=network_accuracy,
+        sha256=zoo.put(safetensors.numpy.save(tensors)),
+    )
+    atomic.write_bytes(_path(zoo.root, entry.task), canonical.encode(entry))
+    return entry
+
+
+def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyEntry]:
+    """All of one encoder and of this version, by name.
+
+    Raises:
+        DecodeError: A record is damaged; the message names the file.
+    """
+    for path in sorted((zoo.root / _FOLDER).glob("*.json")):
+        entry = record(path, FamilyEntry, VERSION)
+        if entry is not None and entry.encoder == encoder:
+            yield entry
+
+
+def read(
+    zoo: Zoo, entry: FamilyEntry
+) -> tuple[FamilyHead, tuple[FamilyNetwork, ...], NDArray[np.float16]]:
+    """A record's object: the head, the networks, and the made-up sites.
+
+    The last are released features, ``[C, n, d]``.
+
+    Raises:
+        VerificationError: The object does not match its hash.
+        DecodeError: It is not of a family.
+    """
+    tensors, packed = hostile_tensors.apart(zoo.tensors(entry.sha256), family_network.PREFIX)
+    sites: NDArray[np.generic] = tensors.pop(_SITES, np.zeros(0, np.float32))
+    if sites.ndim != 3 or len(sites) != entry.sites or not np.isfinite(sites).all():
+        raise DecodeError(f"family head: sites {sites.shape}, expected {entry.sites}")
+    return (
+        family_head.from_tensors(tensors, entry.classes, entry.layout),
+        family_network.unpacked(packed, entry.architectures, entry.classes),
+        sites.astype(np.float16),
+    )
+
+
+_FOLDER = "families"
+_SITES = "sites"
+
+
+def _path(root: Path, key: str) -> Path:
+    return root / _FOLDER / f"{key}.json"
