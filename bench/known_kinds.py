@@ -39,8 +39,8 @@ from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_core.errors import NotAcceptedError
+from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_generation import Generator, generate
-from wg_server.generator.weights.makers import GeneratedCandidate
 from wg_server.site.home import ServerHome
 
 FOUND = "right kind"

@@ -33,8 +33,8 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_server.generator.prior import blup, pooling
 from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_generation import Generator, generate
-from wg_server.generator.weights.makers import GeneratedCandidate
 
 SAME_FAMILY_SHOTS = 60
 TUNED = ("closed-form", "closed-form-others")

@@ -26,7 +26,7 @@ from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_server.generator.weights.makers import GeneratedCandidate
+from wg_server.generator.weights.candidates import GeneratedCandidate
 
 SELECTOR = "selector"
 THEN_LOCAL = ", then local"

@@ -27,8 +27,8 @@ from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
+    from wg_server.generator.weights.candidates import GeneratedCandidate
     from wg_server.generator.weights.head_generation import Generator
-    from wg_server.generator.weights.makers import GeneratedCandidate
 
 PACKAGE_LIFE = datetime.timedelta(days=30)
 

@@ -8,7 +8,7 @@ from wg_core.errors import ConfigError, VerificationError
 from wg_core.wire import canonical
 from wg_server.campaigns.release import Recipient
 from wg_server.generator.versions import Version
-from wg_server.generator.weights.makers import GeneratedCandidate
+from wg_server.generator.weights.candidates import GeneratedCandidate
 
 log = logging.getLogger(__name__)
 

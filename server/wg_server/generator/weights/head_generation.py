@@ -4,11 +4,11 @@ The server holds no data, so nothing here measures accuracy. Candidates come in 
 the server would try them; the plant finishes them and chooses among them on its own records.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_common.catalogue import CandidateSource
+from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import Posterior
 from wg_core import atomic
 from wg_core.errors import DataError
@@ -16,8 +16,8 @@ from wg_core.wire import canonical
 from wg_server.generator.families import heads as families
 from wg_server.generator.prior import pooling
 from wg_server.generator.prior.pooling import Pool
+from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_package import PACKAGE_LIMIT, Parts, unpack
-from wg_server.generator.weights.makers import GeneratedCandidate, Tensors, candidates
 
 POSTERIOR_CLASSES = 256
 """Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
@@ -36,30 +36,33 @@ class Generator:
     parts: Parts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HeadMaking:
-    """A ``Making`` of what plants finish to heads.
+Maker = Callable[[Parts, tuple[str, ...], Posterior], Iterable[GeneratedCandidate]]
+"""A source of candidates, as a plant's ``Method`` is one way to get a model: of a generator's
+parts, a plant's label domain, and what other sites and class names say of it. To add one: a
+function, its line in ``MAKERS``, and its word in ``wg_common.catalogue``."""
 
-    Attributes:
-        parts: Of the generator.
-        labels: The site's label domain.
-        pooled: What the other sites know, with what class names foretell.
-    """
 
-    parts: Parts
-    labels: tuple[str, ...]
-    pooled: Posterior
+def of_families(
+    parts: Parts, labels: tuple[str, ...], pooled: Posterior
+) -> Iterator[GeneratedCandidate]:
+    """The operator's families: fixed models that the plant standardises by its own records."""
+    if parts.operator_families is not None:
+        offered = families.offered(parts.operator_families, labels)
+        for number, (source, tensors) in enumerate(offered):
+            name = f"{source}-{number + 1}" if number else source
+            yield GeneratedCandidate(name, source, tensors)
 
-    def of_families(self) -> Iterable[tuple[CandidateSource, Tensors]]:
-        """See ``Making``."""
-        operator = self.parts.operator_families
-        return () if operator is None else families.offered(operator, self.labels)
 
-    def of_others(self) -> Tensors | None:
-        """See ``Making``; none where it would be too large."""
-        if len(self.labels) > POSTERIOR_CLASSES:
-            return None
-        return self.pooled.tensors()
+def of_others(
+    parts: Parts, labels: tuple[str, ...], pooled: Posterior
+) -> Iterator[GeneratedCandidate]:
+    """What other sites say of the classes, unless it would be too large."""
+    if len(labels) <= POSTERIOR_CLASSES:
+        yield GeneratedCandidate(POSTERIOR, POSTERIOR, pooled.tensors())
+
+
+MAKERS: tuple[Maker, ...] = (of_families, of_others)
+"""All of them, in the order in which the server would try their candidates."""
 
 
 def load_generator(path: Path) -> Generator:
@@ -91,7 +94,7 @@ def generate(
     parts = generator.parts
     named = parts.fitted_priors.named(labels)
     pooled = pooling.posterior(parts.priors, pools, labels, named)
-    offered = candidates(HeadMaking(parts, labels, pooled))
+    offered = tuple(made for maker in MAKERS for made in maker(parts, labels, pooled))
     if not offered:
         raise DataError(f"labels: {len(labels)} names, expected at most {POSTERIOR_CLASSES}")
     return offered

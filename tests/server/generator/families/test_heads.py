@@ -20,8 +20,8 @@ from wg_server.generator import container
 from wg_server.generator.families import heads
 from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.weights import head_package as package
+from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_generation import Generator, generate
-from wg_server.generator.weights.makers import GeneratedCandidate
 
 LOCAL, RELEASED = 24, 16
 LAYOUT = Layout(LOCAL, ())
@@ -140,7 +140,9 @@ def test_arrays_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> N
 @pytest.mark.parametrize("before", [("families", "names"), ("network", "names", "owned")])
 def test_heads_of_other_fields_are_refused(owner: Generator, before: tuple[str, ...]) -> None:
     packed = package.pack(owner.parts)
-    tensors, document = container.unpack(packed, "generator")
+    tensors, document = container.unpack(
+        packed, "generator", form=package.FORMAT, version=package.VERSION, limit=len(packed)
+    )
     document["own_kinds"] = dict.fromkeys(before, "cnn-m")
     with pytest.raises(DecodeError, match="does not hold together"):
         package.unpack(container.pack(tensors, "generator", document))

@@ -1,0 +1,27 @@
+"""What a generation gives: candidates, each from one source."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.catalogue import CandidateSource
+
+Tensors = dict[str, NDArray[np.floating]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratedCandidate:
+    """What a plant finishes with its own records.
+
+    Attributes:
+        name: Unique among the candidates.
+        source: As in ``wg_common.weights_package.Candidate``.
+        tensors: Of a family a ``wg_common.inference.family_head``'s and a ``likeness``'s, and a
+            ``wg_common.nets.family_network``'s if there are any; of ``posterior`` those of a
+            ``wg_common.inference.posterior.Posterior``.
+    """
+
+    name: str
+    source: CandidateSource
+    tensors: Tensors
