@@ -6,10 +6,12 @@ is beside it, is a base and a sum of a few directions, whose factors a small net
 sheet and a latent: a low-rank hypernetwork (Ha et al., ICLR 2017). The latent is what a sheet
 leaves open, such as resonance, path and severity. While training an encoder gives it from what the
 simulator hides, within a variational bound (Kingma and Welling, ICLR 2014), and decoder and
-encoder learn through the loss of the networks. A rectified flow (``flow``) learns the latents'
-distribution at a sheet, which D2NWG (Soro et al., ICLR 2025) learns of latents of trained weights.
+encoder learn through the loss of the networks. A rectified flow (Liu et al., *Flow Straight and
+Fast*, ICLR 2023) with a network that predicts the clean latent learns the latents' distribution at
+a sheet, which D2NWG (Soro et al., ICLR 2025) learns of latents of trained weights.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +21,6 @@ from torch import Tensor, nn
 
 from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, HALF_BINS, INPUTS
 from wg_server.generator.weights import bearing_simulation as simulation
-from wg_server.generator.weights import flow
 
 CONDITION = 10
 """Numbers of order 1 that say what is stated."""
@@ -29,6 +30,7 @@ _WIDTHS = (1.0, 4.0)  # Half bins
 _SHIFT = 0.004  # By how much a line may be off, as a part of its frequency
 TEMPLATES = _SIDE_LINES * _HARMONICS * len(_WIDTHS)
 CLASSES = len(simulation.CONDITIONS)
+FLOW_STEPS = 8  # Of a sample
 
 
 class Weights(NamedTuple):
@@ -199,13 +201,17 @@ class SheetModel(nn.Module):
         out: Tensor = self.denoiser(torch.cat([condition(sheets), noisy, time[:, None]], dim=1))
         return out
 
-    def sample(self, sheets: Tensor, noise: Tensor) -> Tensor:
-        """Latents ``[m, latent]`` from noise, by the flow."""
+    def sample(self, sheets: Tensor, noise: Tensor, steps: int = FLOW_STEPS) -> Tensor:
+        """Latents ``[m, latent]`` from noise, by Euler steps of the flow, all of one length.
 
-        def predict(noisy: flow.State, time: Tensor) -> flow.State:
-            return (self.denoised(noisy[0], time, sheets),)
-
-        return flow.sample(predict, (noise,))[0]
+        With ``z_t = (1 - t) z_0 + t e`` and a prediction of ``z_0`` the velocity is
+        ``(z_t - z_0) / t``.
+        """
+        latents = noise
+        for t, t_next in itertools.pairwise(torch.linspace(1, 0, steps + 1)):
+            clean = self.denoised(latents, t.expand(len(noise)), sheets)
+            latents = clean + (latents - clean) * (t_next / t)
+        return latents
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -90,60 +90,36 @@ def train(objective: Objective[M], schedule: Schedule, progress: Progress) -> Tr
     Args:
         progress: Called after each evaluation.
     """
-    began = time.monotonic()
-    training = _Training(objective, schedule)
+    began, model = time.monotonic(), objective.model
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    watched, average = copy.deepcopy(model).eval(), _copy(model)
+    best, least = _copy(model), math.inf
     for step in range(schedule.steps):
-        training.take(step)
-        done = step + 1
-        if done % schedule.evaluate_every == 0 or done == schedule.steps:
-            progress(done, f"{training.evaluate():.3f} on what no step saw")
-    objective.model.load_state_dict(training.best)
-    objective.model.eval()
-    return Trained(schedule.steps, time.monotonic() - began, training.least)
-
-
-class _Training(Generic[M]):
-    """A training under way.
-
-    Attributes:
-        best: The best moving average so far.
-        least: Its loss.
-    """
-
-    def __init__(self, objective: Objective[M], schedule: Schedule) -> None:
-        self._objective, self._schedule = objective, schedule
-        model = objective.model
-        self._optimiser = torch.optim.AdamW(
-            model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-        )
-        self._watched = copy.deepcopy(model).eval()
-        self._average = _copy(model)
-        self.best, self.least = _copy(model), math.inf
-
-    def take(self, step: int) -> None:
-        """One step of the optimiser, and of the average."""
-        model, schedule = self._objective.model, self._schedule
         warm = min(1.0, (step + 1) / WARM_UP)
         decay = 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
-        for parameters in self._optimiser.param_groups:
+        for parameters in optimiser.param_groups:
             parameters["lr"] = schedule.learning_rate * warm * decay
-        self._optimiser.zero_grad(set_to_none=True)
-        self._objective.loss(step).backward()  # type: ignore[no-untyped-call]
+        optimiser.zero_grad(set_to_none=True)
+        objective.loss(step).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), _LONGEST_GRADIENT)
-        self._optimiser.step()
+        optimiser.step()
         share = min(schedule.average, (2 + step) / (11 + step))
         for name, value in model.state_dict().items():
-            self._average[name].lerp_(value, 1 - share)
-
-    def evaluate(self) -> float:
-        """Judge the average, keep it if it is the best, and give its accuracy."""
-        self._watched.load_state_dict(self._average)
+            average[name].lerp_(value, 1 - share)
+        done = step + 1
+        if done % schedule.evaluate_every and done < schedule.steps:
+            continue
+        watched.load_state_dict(average)
         with torch.inference_mode():
-            evaluation = self._objective.evaluate(self._watched)
-        if evaluation.loss < self.least - _BETTER:
-            self.least = evaluation.loss
-            self.best = {name: value.clone() for name, value in self._average.items()}
-        return evaluation.accuracy
+            evaluation = objective.evaluate(watched)
+        if evaluation.loss < least - _BETTER:
+            best, least = {name: value.clone() for name, value in average.items()}, evaluation.loss
+        progress(done, f"{evaluation.accuracy:.3f} on what no step saw")
+    model.load_state_dict(best)
+    model.eval()
+    return Trained(schedule.steps, time.monotonic() - began, least)
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
