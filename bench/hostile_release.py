@@ -35,10 +35,10 @@ from wg_common.inference.discriminants import centred
 from wg_common.modalities import cameras
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
+from wg_server.generator.evaluation.scores import clustered
 from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.statistics import clustered
 from wg_server.zoo.procedural import families
 
 HONEST = 7

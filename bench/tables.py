@@ -11,7 +11,7 @@ from bench.selected import AS_DELIVERED, SELECTOR, THEN_LOCAL
 
 from wg_client.methods import names
 from wg_client.methods.registry import METHODS
-from wg_server.generator.statistics import clustered
+from wg_server.generator.evaluation.scores import clustered
 
 DELIVERED = (
     "closed-form",

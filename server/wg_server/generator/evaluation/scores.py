@@ -3,11 +3,10 @@
 Means are over families, standard errors clustered by family, and differences paired.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-
-from wg_server.generator.statistics import clustered
+from numpy.typing import NDArray
 
 COMPLETED, ALONE, EXCHANGED = "completed", "alone", "exchanged"  # Methods: see ``head_card``
 
@@ -39,3 +38,11 @@ class Scores:
                 "gain_error": gain_error,
             }
         return table
+
+
+def clustered(values: NDArray[np.floating], clusters: Sequence[str]) -> tuple[float, float]:
+    """Mean over clusters' means, and its standard error."""
+    names, index = np.unique(np.array(clusters), return_inverse=True)
+    means = np.bincount(index, values) / np.bincount(index)
+    error = means.std(ddof=1) / np.sqrt(len(names)) if len(names) > 1 else float("nan")
+    return float(means.mean()), float(error)
