@@ -1,7 +1,6 @@
 """Networks for what a plant states in public of its machine; no release has a part in them."""
 
 import logging
-from dataclasses import dataclass
 
 from wg_core import atomic
 from wg_core.errors import ConfigError, VerificationError
@@ -13,19 +12,14 @@ from wg_server.generator.weights.candidates import GeneratedCandidate
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class StatedNetworks:
-    """Candidates for a plant, and the package (SHA-256, hex) that made them."""
-
-    generator: str
-    candidates: tuple[GeneratedCandidate, ...]
-
-
-def networks(version: Version, plant: Recipient, *, seed: int) -> StatedNetworks | None:
+def networks(
+    version: Version, plant: Recipient, *, seed: int
+) -> tuple[str, tuple[GeneratedCandidate, ...]] | None:
     """Networks for the machine of a plant that released nothing, the mean first.
 
-    None where the plant states no machine, the version has no generator for one, or the generator
-    knows nothing of such a machine or of such class names.
+    With the SHA-256, hex, of the package that made them. None where the plant states no machine,
+    the version has no generator for one, or the generator knows nothing of such a machine or of
+    such class names.
 
     Raises:
         DecodeError: The generator's package cannot be read.
@@ -41,14 +35,8 @@ def networks(version: Version, plant: Recipient, *, seed: int) -> StatedNetworks
     if generator != version.summary.sheets.generator:
         raise VerificationError(f"{version.sheets}: not the package that its model card names")
     try:
-        generated = sheet_generation.unpack(data).generate(machine, plant.labels, seed=seed)
+        made = sheet_generation.unpack(data).generate(machine, plant.labels, seed=seed)
     except ConfigError as error:
         log.info("package for %s: not by its data sheet: %s", plant.site, error)
         return None
-    samples = [(f"sheet-{number}", tensors) for number, tensors in enumerate(generated.samples)]
-    sampled = (
-        GeneratedCandidate(name, "diffusion", tensors)
-        for name, tensors in (("sheet-mean", generated.mean), *samples)
-    )
-    fixed = GeneratedCandidate("fixed", "base", generated.fixed)
-    return StatedNetworks(generator, (*sampled, fixed))
+    return generator, made

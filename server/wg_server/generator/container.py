@@ -27,30 +27,21 @@ def pack(tensors: Mapping[str, Tensor], key: str, document: Mapping[str, Any]) -
     )
 
 
-def unpack(data: bytes, key: str) -> tuple[Tensors, dict[str, Any]]:
-    """Tensors and document.
-
-    Raises:
-        DecodeError: The bytes are no such file.
-    """
-    with decoding(key):
-        tensors = safetensors.torch.load(data)
-        size = int.from_bytes(data[:8], "little")
-        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][key])
-        return tensors, document | {}
-
-
-def unpack_package(
+def unpack(
     data: bytes, key: str, *, form: str, version: int, limit: int
 ) -> tuple[Tensors, dict[str, Any]]:
     """Tensors and document of a package, whose document names its format and version.
 
     Raises:
-        DecodeError: It is too large, of another format or version, or a number is not finite.
+        DecodeError: The bytes are no such file, or too many; it is of another format or version,
+            or a number is not finite.
     """
     if len(data) > limit:
         raise DecodeError(f"{key}: {len(data)} bytes, at most {limit} are accepted")
-    tensors, document = unpack(data, key)
+    with decoding(key):
+        tensors = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][key]) | {}
     header = document.get("format"), document.get("version")
     if header != (form, version):
         raise DecodeError(

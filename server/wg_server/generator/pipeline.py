@@ -139,9 +139,9 @@ class _Pipeline:
         encoder = canonical.sha256_hex(encoder_package)
         architecture = modality(encoders.read_modality(encoder_package)).head
         self.progress(1, "fitting what is known of classes in advance")
-        split = split_families(tasks, streams.rng(Stream.FAMILY_SPLIT, seed))
+        train, test = split_families(tasks, streams.rng(Stream.FAMILY_SPLIT, seed))
         fitted_priors = fit_public_priors(
-            [task for task in tasks if task.family in split.train],
+            [task for task in tasks if task.family in train],
             encoders.projection_of_texts(encoder_package),
         )
         families, figures = self._families(tasks, encoder)
@@ -161,14 +161,14 @@ class _Pipeline:
             "zoo": {
                 "sha256": canonical.sha256_hex("".join(sorted(t.key for t in tasks)).encode()),
                 "tasks": len(tasks),
-                "train_families": len(split.train),
-                "test_families": list(split.test),
+                "train_families": len(train),
+                "test_families": test,
             },
             "plan": canonical.to_builtins(self.plan),
             "own_families": figures,
             **head_card.evaluate(
                 fitted_priors,
-                Plants([task for task in tasks if task.family in split.test], encoder, CLIP_RADIUS),
+                Plants([task for task in tasks if task.family in test], encoder, CLIP_RADIUS),
                 episodes=self.plan.episodes,
                 seed=seed,
             ),

@@ -282,7 +282,8 @@ def use(home: ServerHome, version: Version) -> None:
         except DecodeError:
             current = Pointer()
         if current.version != version.id:
-            _point(home, Pointer(version=version.id, before=current.version))
+            pointer_now = Pointer(version=version.id, before=current.version)
+            atomic.write_bytes(home.installed_generator, canonical.encode(pointer_now))
 
 
 def prune(home: ServerHome, needed: Collection[str]) -> list[str]:
@@ -324,10 +325,6 @@ def _check_encoder(home: ServerHome, version: Version) -> None:
             f"generator {version.id[:SHORT_ID]}: for another encoder than {home.encoder}; run"
             f" 'wg-server train --home {home.root}'"
         )
-
-
-def _point(home: ServerHome, target: Pointer) -> None:
-    atomic.write_bytes(home.installed_generator, canonical.encode(target))
 
 
 def _folders(home: ServerHome) -> Sequence[Path]:

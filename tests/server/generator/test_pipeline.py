@@ -158,9 +158,9 @@ def test_packaged_plans_can_be_read() -> None:
 
 
 def test_splits_share_no_family(zoo_tasks: list[ZooTask]) -> None:
-    split = split_families(zoo_tasks, np.random.default_rng(1))
-    assert not set(split.train) & set(split.test)
-    assert {*split.train, *split.test} == {t.family for t in zoo_tasks}
+    train, test = split_families(zoo_tasks, np.random.default_rng(1))
+    assert not set(train) & set(test)
+    assert {*train, *test} == {t.family for t in zoo_tasks}
 
 
 def _plants(tasks: list[ZooTask]) -> Plants:

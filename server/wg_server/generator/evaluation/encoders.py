@@ -28,7 +28,7 @@ from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.zoo import build, sources, trunks
+from wg_server.zoo import build, sources
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.task_spec import FILES, TaskSpec
 from wg_server.zoo.workers import opened
@@ -87,7 +87,7 @@ def compare(
     scores: list[Floats] = []
     for path, plan in plans:
         with opened(workers) as processes:
-            data = build.fitted(plan, trunks.read(plan), tasks(plan), processes)
+            data = build.fitted(plan, processes)
         encoder = load_encoder(data)
         _check_bits(encoder, judged[0])
         started = time.perf_counter()

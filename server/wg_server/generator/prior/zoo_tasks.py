@@ -34,17 +34,11 @@ class ZooTask:
         return centre, means - centre
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Split:
-    """Families for the priors and for the model card; no family is in both."""
-
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-
-
-def split_families(tasks: Sequence[ZooTask], rng: np.random.Generator) -> Split:
-    """Draw about a quarter of the families, at least two, for the model card."""
+def split_families(
+    tasks: Sequence[ZooTask], rng: np.random.Generator
+) -> tuple[list[str], list[str]]:
+    """Families for the priors, and about a quarter, at least two, for the model card."""
     names = sorted({task.family for task in tasks})
     order = [names[i] for i in rng.permutation(len(names))]
     part_size = max(2, len(names) // 4)
-    return Split(tuple(order[part_size:]), tuple(order[:part_size]))
+    return order[part_size:], order[:part_size]

@@ -72,7 +72,7 @@ def unpack(data: bytes) -> Parts:
     Raises:
         DecodeError: The bytes are no generator package of this version.
     """
-    tensors, document = container.unpack_package(
+    tensors, document = container.unpack(
         data, _KEY, form=FORMAT, version=VERSION, limit=PACKAGE_LIMIT
     )
     with container.decoding(_KEY):

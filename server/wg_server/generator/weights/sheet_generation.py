@@ -9,22 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.catalogue import BASE, HEAD_BIAS, HEAD_WEIGHT
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import RotatingMachine
 from wg_server.generator import container
 from wg_server.generator.weights import bearing_simulation as simulation
+from wg_server.generator.weights.candidates import GeneratedCandidate, Tensors
 from wg_server.generator.weights.sheet_networks import SheetModel, Sizes, Weights
 
 SAMPLES = 16
 PACKAGE_LIMIT = 64 << 20
 """Bytes of a generator from data sheets."""
-Tensors = dict[str, NDArray[np.float32]]
 Prior = Literal["flow", "gaussian"]
 
 _FORMAT, _VERSION, _KEY = "weightgate-sheet-generator", 1, "sheet-generator"
@@ -56,21 +54,6 @@ _RANGES = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Generated:
-    """Networks of one machine, tensors by name as the architecture has them.
-
-    Attributes:
-        mean: At the mean of the latents.
-        samples: One for each sampled latent.
-        fixed: The best network that never saw a sheet.
-    """
-
-    mean: Tensors
-    samples: tuple[Tensors, ...]
-    fixed: Tensors
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class SheetGenerator:
     """A trained generator.
 
@@ -94,8 +77,10 @@ class SheetGenerator:
 
     def generate(
         self, sheet: RotatingMachine, labels: Sequence[str], samples: int = SAMPLES, seed: int = 0
-    ) -> Generated:
-        """Networks for a machine.
+    ) -> tuple[GeneratedCandidate, ...]:
+        """Networks for a machine: at the mean of the latents, samples, and a fixed one.
+
+        The last is the best network that never saw a sheet.
 
         Args:
             sheet: What its plant states.
@@ -111,14 +96,18 @@ class SheetGenerator:
         sheets = stated(sheet)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(samples, self.model.sizes.latent, generator=generator)
+        names = ["sheet-mean", *(f"sheet-{number}" for number in range(samples))]
         with torch.inference_mode():
             latents = self.latents(sheets.expand(samples, -1), noise)
             zero = torch.zeros(1, self.model.sizes.latent)
             latents = torch.cat([zero, latents])
             weights = self.model.decoder(sheets.expand(samples + 1, -1), latents)
-            networks = [_tensors(weights, number, rows) for number in range(samples + 1)]
-            fixed = _tensors(self.model.fixed(1), 0, rows)
-        return Generated(networks[0], tuple(networks[1:]), fixed)
+            sampled = (
+                GeneratedCandidate(name, "diffusion", _tensors(weights, number, rows))
+                for number, name in enumerate(names)
+            )
+            fixed = GeneratedCandidate("fixed", BASE, _tensors(self.model.fixed(1), 0, rows))
+            return (*sampled, fixed)
 
 
 def stated(sheet: RotatingMachine) -> Tensor:
@@ -183,7 +172,7 @@ def unpack(data: bytes) -> SheetGenerator:
     Raises:
         DecodeError: The bytes are no such package of this version.
     """
-    tensors, document = container.unpack_package(
+    tensors, document = container.unpack(
         data, _KEY, form=_FORMAT, version=_VERSION, limit=PACKAGE_LIMIT
     )
     with container.decoding(_KEY):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire.data_sheet import RotatingMachine
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_card, sheet_generation, training
+from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.sheet_networks import SheetModel, Sizes, run, templates
 from wg_server.generator.weights.sheet_training import Draws, SheetObjective, draw
 from wg_server.generator.weights.training import Schedule
@@ -36,6 +38,11 @@ def generator() -> sheet_generation.SheetGenerator:
     model = SheetModel(Sizes(latent=3, rank=2, hidden=16)).eval()
     model.draw(torch.Generator().manual_seed(0))
     return sheet_card.fitted(model, simulation.Workshop(0).machines(40))
+
+
+def of(made: tuple[GeneratedCandidate, ...], name: str) -> dict[str, Any]:
+    """Tensors of a candidate."""
+    return next(one.tensors for one in made if one.name == name)
 
 
 def test_lines_are_those_of_a_bearing_that_everybody_knows() -> None:
@@ -85,15 +92,17 @@ def test_generated_tensors_are_the_networks_that_were_trained(
     windows = np.random.default_rng(0).normal(size=(3, 1, WINDOW))
     batch = network.prepared("spectrum-lines", list(windows))
     made = generator.generate(SHEET, LABELS, samples=2, seed=5)
-    for tensors in (made.mean, *made.samples, made.fixed):
-        tensor_set.check_tensors("spectrum-lines", tensors, len(LABELS), 64)
+    assert [one.name for one in made] == ["sheet-mean", "sheet-0", "sheet-1", "fixed"]
+    for one in made:
+        tensor_set.check_tensors("spectrum-lines", of(made, one.name), len(LABELS), 64)
+    mean = of(made, "sheet-mean")
     sheets = sheet_generation.stated(SHEET)
     with torch.inference_mode():
         expected = run(
             generator.model.decoder(sheets, torch.zeros(1, 3)), torch.from_numpy(batch)[None]
         )
-    features = network.features(network.load_trunk("spectrum-lines", made.mean), batch)
-    logits = features @ made.mean["head.weight"].T + made.mean["head.bias"]
+    features = network.features(network.load_trunk("spectrum-lines", mean), batch)
+    logits = features @ mean["head.weight"].T + mean["head.bias"]
     np.testing.assert_allclose(logits, expected[0].numpy(), atol=1e-4)
 
 
@@ -101,20 +110,23 @@ def test_generation_depends_on_sheet_and_seed_alone(
     generator: sheet_generation.SheetGenerator,
 ) -> None:
     one, again, other = (generator.generate(SHEET, LABELS, 2, seed) for seed in (1, 1, 2))
-    weight = "trunk.first.weight"
-    assert np.array_equal(one.samples[1][weight], again.samples[1][weight])
-    assert not np.array_equal(one.samples[1][weight], other.samples[1][weight])
+
+    def first(made: tuple[GeneratedCandidate, ...], name: str) -> Any:
+        return of(made, name)["trunk.first.weight"]
+
+    assert np.array_equal(first(one, "sheet-1"), first(again, "sheet-1"))
+    assert not np.array_equal(first(one, "sheet-1"), first(other, "sheet-1"))
     faster = replace(SHEET, shaft_speed_rpm=Decimal(1500))
     other_machine = generator.generate(faster, LABELS, 2, 1)
-    assert not np.array_equal(one.mean[weight], other_machine.mean[weight])
-    assert np.array_equal(one.fixed[weight], other_machine.fixed[weight])
+    assert not np.array_equal(first(one, "sheet-mean"), first(other_machine, "sheet-mean"))
+    assert np.array_equal(first(one, "fixed"), first(other_machine, "fixed"))
 
 
 def test_rows_follow_class_names_and_names_of_one_condition_share_it(
     generator: sheet_generation.SheetGenerator,
 ) -> None:
-    made = generator.generate(SHEET, ("OR021", "OR014", "正常"), 1).mean
-    other = generator.generate(SHEET, ("healthy", "outer ring"), 1).mean
+    made = of(generator.generate(SHEET, ("OR021", "OR014", "正常"), 1), "sheet-mean")
+    other = of(generator.generate(SHEET, ("healthy", "outer ring"), 1), "sheet-mean")
     assert np.array_equal(made["head.weight"][[2, 0]], other["head.weight"])
     shared = np.log(2) * np.array([0, 1], np.float32)
     np.testing.assert_allclose(made["head.bias"][[2, 0]] + shared, other["head.bias"], atol=1e-6)
@@ -145,6 +157,24 @@ def test_a_machine_unlike_all_that_were_simulated_is_refused(
         sheet_generation.stated(changed)
 
 
+def test_sampling_follows_the_straight_line_of_the_flow_to_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each state that the network sees is a mixture of its clean answer and the noise."""
+    model, sheets = SheetModel(SIZES), torch.zeros(2, 7)
+    clean, noise, seen = torch.linspace(-1, 1, 6).reshape(2, 3), torch.full((2, 3), 5.0), []
+
+    def denoised(noisy: torch.Tensor, time: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        torch.testing.assert_close(noisy, (1 - time[0]) * clean + time[0] * noise)
+        seen.append(float(time[0]))
+        return clean
+
+    monkeypatch.setattr(model, "denoised", denoised)
+    for steps in (1, 4):
+        assert torch.equal(model.sample(sheets, noise, steps), clean)
+    assert seen == [1.0, 1.0, 0.75, 0.5, 0.25]
+
+
 def test_a_package_makes_the_same_networks(generator: sheet_generation.SheetGenerator) -> None:
     for prior in ("flow", "gaussian"):
         data = sheet_generation.pack(replace(generator, prior=prior))
@@ -152,8 +182,9 @@ def test_a_package_makes_the_same_networks(generator: sheet_generation.SheetGene
         assert again.prior == prior
         one = replace(generator, prior=prior).generate(SHEET, LABELS, 1)
         other = again.generate(SHEET, LABELS, 1)
-        for name, value in one.samples[0].items():  # But for the alignment of tensors in memory
-            np.testing.assert_allclose(value, other.samples[0][name], atol=1e-5)
+        expected = of(other, "sheet-0")
+        for name, value in of(one, "sheet-0").items():  # But for tensors' alignment in memory
+            np.testing.assert_allclose(value, expected[name], atol=1e-5)
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100])
