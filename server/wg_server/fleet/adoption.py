@@ -23,33 +23,26 @@ from wg_server.store.sites import Store
 log = logging.getLogger(__name__)
 
 
-class Adoption:
-    """Takes in certificates of the forgotten time."""
+def adopted(store: Store, recovery: Recovery, der: bytes, now: float) -> Site | None:
+    """The site that an unknown certificate belongs to, if it is one of those; it is taken in.
 
-    def __init__(self, store: Store, recovery: Recovery) -> None:
-        self._store = store
-        self._recovery = recovery
-
-    def site_of(self, der: bytes, now: float) -> Site | None:
-        """The site that an unknown certificate belongs to, if it is one of those.
-
-        Args:
-            der: A certificate that TLS has verified.
-            now: Unix time.
-        """
-        try:
-            certificate = x509.load_der_x509_certificate(der)
-            (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        except ValueError:
-            return None
-        slack = pki.CLOCK_SLACK.total_seconds()
-        issued = certificate.not_valid_before_utc.timestamp() + slack
-        expires = certificate.not_valid_after_utc.timestamp()
-        since, until = self._recovery.since - slack, self._recovery.until + slack
-        if not since <= issued <= until or expires <= now:
-            return None
-        fingerprint = pki.fingerprint(certificate)
-        if self._store.adopt_certificate(str(name.value), fingerprint, expires):
-            log.warning("site %s: its certificate is newer than the backup; taken in", name.value)
-        # Else it is known: revoked, or another request brought it just now.
-        return self._store.authenticate(fingerprint, now)
+    Args:
+        der: A certificate that TLS has verified.
+        now: Unix time.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError:
+        return None
+    slack = pki.CLOCK_SLACK.total_seconds()
+    issued = certificate.not_valid_before_utc.timestamp() + slack
+    expires = certificate.not_valid_after_utc.timestamp()
+    since, until = recovery.since - slack, recovery.until + slack
+    if not since <= issued <= until or expires <= now:
+        return None
+    fingerprint = pki.fingerprint(certificate)
+    if store.adopt_certificate(str(name.value), fingerprint, expires):
+        log.warning("site %s: its certificate is newer than the backup; taken in", name.value)
+    # Else it is known: revoked, or another request brought it just now.
+    return store.authenticate(fingerprint, now)

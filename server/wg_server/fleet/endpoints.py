@@ -4,6 +4,7 @@ All are behind the same guards: by the time they run, the request's site is know
 """
 
 import logging
+from collections.abc import Callable
 
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
@@ -28,50 +29,30 @@ def routes(home: ServerHome, store: Store, witness: Witness, enrolment: Enrolmen
     """The routes, to be mounted behind the guards."""
     router = APIRouter()
 
-    @router.post(protocol.WITNESS_PATH)
-    async def cosign(request: Request) -> Response:
-        site: Site = getattr(request.state, SITE_STATE)
-        body = await request.body()
-        try:
-            line = await run_in_threadpool(witness.countersign, site, body)
-        except WitnessRefused as error:
-            log.warning("site %s: %s", site.name, error)
-            kind = rules.SIZE_CONTENT_TYPE if error.size is not None else "text/plain"
-            return Response(error.body, error.status, media_type=kind)
-        return Response(line, media_type="text/plain")
+    def post(path: str, media_type: str, work: Callable[[Site, bytes], bytes]) -> None:
+        @router.post(path)
+        async def endpoint(request: Request) -> Response:
+            site: Site = getattr(request.state, SITE_STATE)
+            body = await request.body()
+            try:
+                answer = await run_in_threadpool(work, site, body)
+            except WitnessRefused as error:
+                log.warning("site %s: %s", site.name, error)
+                kind = rules.SIZE_CONTENT_TYPE if error.size is not None else "text/plain"
+                return Response(error.body, error.status, media_type=kind)
+            except (DecodeError, VerificationError, RefusedError) as error:
+                log.warning("site %s: %s", site.name, error)
+                return PlainTextResponse(f"{error}\n", 400)
+            return Response(answer, media_type=media_type)
 
-    @router.post(protocol.ROTATE_PATH)
-    async def rotate(request: Request) -> Response:
-        site: Site = getattr(request.state, SITE_STATE)
-        body = await request.body()
-        try:
-            line = await run_in_threadpool(witness.rotate, site, body)
-        except WitnessRefused as error:
-            log.warning("site %s: %s", site.name, error)
-            return Response(error.body, error.status, media_type="text/plain")
-        except (DecodeError, VerificationError, RefusedError) as error:
-            log.warning("site %s: %s", site.name, error)
-            return PlainTextResponse(f"{error}\n", 400)
-        return Response(line, media_type="text/plain")
+    def renew(site: Site, body: bytes) -> bytes:
+        return enrolment.renew(site, body.decode("ascii", "replace")).encode()
 
-    @router.post(protocol.RENEW_PATH)
-    async def renew(request: Request) -> Response:
-        site: Site = getattr(request.state, SITE_STATE)
-        body = await request.body()
-        try:
-            pem = await run_in_threadpool(enrolment.renew, site, body.decode("ascii", "replace"))
-        except DecodeError as error:
-            return PlainTextResponse(f"{error}\n", 400)
-        return Response(pem, media_type="application/x-pem-file")
+    def believed(site: Site, body: bytes) -> bytes:
+        return canonical.encode(trust.answer(home, store, site.name, body))
 
-    @router.post(protocol.TRUST_PATH)
-    async def believed(request: Request) -> Response:
-        site: Site = getattr(request.state, SITE_STATE)
-        body = await request.body()
-        try:
-            reply = await run_in_threadpool(trust.answer, home, store, site.name, body)
-        except DecodeError as error:
-            return PlainTextResponse(f"{error}\n", 400)
-        return Response(canonical.encode(reply), media_type="application/json")
-
+    post(protocol.WITNESS_PATH, "text/plain", witness.countersign)
+    post(protocol.ROTATE_PATH, "text/plain", witness.rotate)
+    post(protocol.RENEW_PATH, "application/x-pem-file", renew)
+    post(protocol.TRUST_PATH, "application/json", believed)
     return router

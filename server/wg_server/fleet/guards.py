@@ -21,7 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wg_core import logs
 from wg_core.errors import StorageError
 from wg_core.wire import protocol
-from wg_server.fleet.adoption import Adoption
+from wg_server.fleet.adoption import adopted
+from wg_server.site.recovery import Recovery
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
@@ -156,10 +157,10 @@ class BodyBudget(Guard):
 class Identify(Guard):
     """Lets a request through if its certificate belongs to an enrolled site, and says which."""
 
-    def __init__(self, app: ASGIApp, store: Store, adoption: Adoption | None = None) -> None:
+    def __init__(self, app: ASGIApp, store: Store, recovery: Recovery | None = None) -> None:
         super().__init__(app)
         self._store = store
-        self._adoption = adoption
+        self._recovery = recovery
         self._seen: dict[str, float] = {}
         self._unwritten: dict[str, float] = {}
         self._written = 0.0
@@ -182,8 +183,8 @@ class Identify(Guard):
     def _look_up(self, der: bytes) -> Site | None:
         now = time.time()
         site = self._store.authenticate(_fingerprint(der), now)
-        if site is None and self._adoption is not None:
-            site = self._adoption.site_of(der, now)
+        if site is None and self._recovery is not None:
+            site = adopted(self._store, self._recovery, der, now)
         if site is not None:
             self._note(site.name, now)
         return site

@@ -29,7 +29,6 @@ from wg_server.console.metrics import Metrics
 from wg_server.console.probes import probes_of
 from wg_server.console.views import Source
 from wg_server.fleet.adapter import FleetState
-from wg_server.fleet.adoption import Adoption
 from wg_server.fleet.certificates import Certificates
 from wg_server.fleet.door import CONNECTIONS
 from wg_server.fleet.endpoints import routes
@@ -197,7 +196,6 @@ def fleet_app(
     metrics: Metrics | None = None,
 ) -> FastAPI:
     """The fleet listener's application: guards, then Flower's Fleet API and our own routes."""
-    recovery = Recovery.load(home)
     app = FastAPI(
         docs_url=None,
         redoc_url=None,
@@ -205,9 +203,7 @@ def fleet_app(
         middleware=[
             Middleware(Unavailable),
             Middleware(BodyLimit, limit=BODY_LIMIT),
-            Middleware(
-                Identify, store=store, adoption=Adoption(store, recovery) if recovery else None
-            ),
+            Middleware(Identify, store=store, recovery=Recovery.load(home)),
             Middleware(Watch, store=store),
             Middleware(RateLimit),
             Middleware(BodyBudget, site_bytes=BODY_LIMIT, total_bytes=BODIES_LIMIT),

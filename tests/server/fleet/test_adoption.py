@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from wg_server.fleet.adoption import Adoption
+from wg_server.fleet import adoption
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import Recovery
@@ -40,7 +40,7 @@ def issue(home: ServerHome, site: str) -> x509.Certificate:
 def adopted(store: Store, made: x509.Certificate, since: float, until: float, now: float) -> bool:
     recovery = Recovery(since=int(since), until=int(until))
     der = made.public_bytes(serialization.Encoding.DER)
-    return Adoption(store, recovery).site_of(der, now) is not None
+    return adoption.adopted(store, recovery, der, now) is not None
 
 
 def test_a_certificate_of_the_forgotten_time_is_let_in_from_then_on(
