@@ -14,14 +14,10 @@ from wg_server.store.sites import Store
 from wg_server.store.troubles import Trouble
 
 CERTIFICATE = "certificate-expired"
-CLOCK = "clock"
-NODE_KEY = "node-key"
 NEVER = "never-connected"
 AWAY = "not-connected"
 SILENT = "no-answer"
 NOT_FETCHED = "not-fetched"
-
-_WORDS = {troubles.CLOCK: CLOCK, troubles.NODE_KEY: NODE_KEY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +57,7 @@ def of_site(sight: Sight, now: float) -> tuple[str, float]:
         return CERTIFICATE, sight.certificate
     trouble = sight.trouble
     if trouble is not None and now - trouble.seen < PRESENT_SECONDS:
-        return _WORDS.get(trouble.code, AWAY), trouble.figure
+        return trouble.code, trouble.figure
     if not sight.last_seen:
         return NEVER, 0.0
     if now - sight.last_seen > PRESENT_SECONDS:

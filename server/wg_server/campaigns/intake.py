@@ -23,7 +23,7 @@ from wg_core.wire import covered as covered_files
 from wg_core.wire.covered import CoveredStatement, CoveredStatistics
 from wg_core.wire.signing import PublicKey
 from wg_server.campaigns import plausibility
-from wg_server.campaigns.release import Recipient, Release, opened, releasing, stating
+from wg_server.campaigns.release import Recipient, Release, releasing, stating
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import WitnessPolicy
 from wg_server.store.releases import StoredRelease
@@ -109,7 +109,8 @@ def open_recipient(stored: StoredRelease) -> Recipient:
     """The plant that sent something which was verified when it came; errors as ``open_release``."""
     if stored.epsilon == protocol.FREE:
         return _claimed(_decode(stored.data))
-    return opened(open_release(stored))
+    release = open_release(stored)
+    return releasing(release.manifest, release)
 
 
 def open_release(stored: StoredRelease) -> Release:
@@ -191,7 +192,8 @@ def _open(
     }
     if isinstance(covered, CoveredStatistics):
         key = signing.public_from_hex(site.signing_key)
-        plant = opened(Release(*statistics_file.decode_release(covered.release, key)))
+        release = Release(*statistics_file.decode_release(covered.release, key))
+        plant = releasing(release.manifest, release)
     else:
         plant = stating(verify.verify_statement(covered, **place))
     if plant.site != site.name:

@@ -34,7 +34,7 @@ PACKAGE_LIFE = datetime.timedelta(days=30)
 
 
 class ReleasePools(Protocol):
-    """What other sites have released, for the packages of one server."""
+    """What other sites have released, for the packages of one server: ``pools.StoredPools``."""
 
     def of(self, generator: str, priors: Priors, plant: Recipient) -> PooledReleases:
         """What they know of a plant's classes.
@@ -72,7 +72,7 @@ def make_package(
     networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
     if networks is not None:
         architecture, released = catalogue.SPECTRUM_LINES, NOTHING_POOLED
-        generator, candidates = networks.generator, networks.candidates
+        generator, candidates = networks
     else:
         candidates, released = _generate(version, pools, plant)
         architecture, generator = version.summary.architecture, version.summary.generator

@@ -17,7 +17,7 @@ import heapq
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from wg_common.inference.posterior import SiteEvidence
@@ -45,16 +45,6 @@ KINDS_LIMIT = 64  # Most kinds that one package draws on; those with most classe
 PAUSE = 30.0
 
 _TRIES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """A kind, and the number of its sum's last change."""
-
-    id: str
-    labels: frozenset[str]
-    sites: int
-    changes: int
 
 
 class Pools:
@@ -98,7 +88,7 @@ class Pools:
         present = self._table.present()
         newest = set(self._store.newest_ids(encoder=self._encoder, apart_from=""))
         changed: dict[str, tuple[list[str], list[str]]] = {}
-        labels_by_kind = {kind.id: kind.labels for kind in self._kinds()}
+        labels_by_kind = {pool.kind: labels for pool, labels in self._kinds()}
         for release_id in sorted(newest - present.keys()):
             try:
                 schema = self._release(release_id).manifest.schema
@@ -129,17 +119,18 @@ class Pools:
     def of_others(self, labels: Sequence[str], site: str) -> PooledReleases:
         """What the sums say to a site of these classes."""
         label_set = set(labels)
-        kinds = [kind for kind in self._kinds() if kind.labels & label_set and kind.sites]
-        kinds.sort(key=lambda kind: (-len(kind.labels & label_set), -kind.sites, kind.id))
+        common = [(len(names & label_set), pool) for pool, names in self._kinds() if pool.sites]
+        common.sort(key=lambda pair: (-pair[0], -pair[1].sites, pair[1].kind))
+        kinds = [pool for count, pool in common[:KINDS_LIMIT] if count]
         own_row = self._table.release_of(site)
         pools = []
-        for kind in kinds[:KINDS_LIMIT]:
-            pool = self._sum(kind.id, kind.changes)
-            if own_row is not None and own_row.used and own_row.kind == kind.id:
+        for kind in kinds:
+            pool = self._sum(kind.kind, kind.changes)
+            if own_row is not None and own_row.used and own_row.kind == kind.kind:
                 pool = pool - self._part(own_row, pool.labels)
             if pool.sites:
                 pools.append(pool)
-        root, releases = self._root(*((kind.id, kind.changes) for kind in kinds[:KINDS_LIMIT]))
+        root, releases = self._root(*((kind.kind, kind.changes) for kind in kinds))
         return PooledReleases(tuple(pools), root, releases)
 
     def _change(
@@ -226,11 +217,9 @@ class Pools:
     def _kind_id(self, labels: Iterable[str]) -> str:
         return canonical.sha256_hex(canonical.encode((self._encoder, *sorted(labels))))
 
-    def _kinds(self) -> list[_Kind]:
-        return [
-            _Kind(pool.kind, frozenset(_names(pool.labels)), pool.sites, pool.changes)
-            for pool in self._table.pools()
-        ]
+    def _kinds(self) -> list[tuple[StoredPool, frozenset[str]]]:
+        """The sums of all kinds, without their data, and their class names."""
+        return [(pool, frozenset(_names(pool.labels))) for pool in self._table.pools()]
 
     @staticmethod
     def _near(labels_by_kind: Mapping[str, frozenset[str]], kind: str) -> set[str]:

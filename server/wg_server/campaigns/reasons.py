@@ -10,6 +10,7 @@ from wg_core.wire import fleet
 from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.wording import Speaker
+from wg_server.store import troubles
 from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
 
 GENERATOR = "generator"
@@ -156,24 +157,12 @@ def _away(say: Speaker, code: str, figure: float, now: float) -> Reason | None:
     """What keeps a site away, by the word and figure of ``absence``."""
     if code not in _AWAY:
         return None
-    do = say(_DO[code])
-    if code == absence.CLOCK:
+    do = say(_AWAY[code])
+    if code == troubles.CLOCK:
         key = "clock ahead" if figure > 0 else "clock behind"
         return Reason(say(key, n=f"{abs(figure):.0f}"), do)
     return Reason(say(code, span=say.span(now - figure)), do)
 
-
-_AWAY = frozenset(
-    {
-        absence.CERTIFICATE,
-        absence.CLOCK,
-        absence.NODE_KEY,
-        absence.NEVER,
-        absence.AWAY,
-        absence.SILENT,
-        absence.NOT_FETCHED,
-    }
-)
 
 _WHY = {
     intake.QUARANTINED: "why quarantined",
@@ -187,14 +176,18 @@ _WHY = {
 }
 """Words of this server's own; those of plants are in ``wg_core.wire.fleet``."""
 
-_DO = {
+_AWAY = {
     absence.CERTIFICATE: "do certificate-expired",
-    absence.CLOCK: "do clock",
-    absence.NODE_KEY: "do node-key",
+    troubles.CLOCK: "do clock",
+    troubles.NODE_KEY: "do node-key",
     absence.NEVER: "do start",
     absence.AWAY: "do start",
     absence.SILENT: "do no-answer",
     absence.NOT_FETCHED: "do not-fetched",
+}
+"""What to do about a site that is not there."""
+
+_DO = {
     intake.QUARANTINED: "do quarantined",
     GENERATOR: "do generator",
     "revoked": "do revoked",

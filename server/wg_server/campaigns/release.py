@@ -41,7 +41,7 @@ class Recipient:
 
 
 def releasing(manifest: StatisticsManifest, release: Release | None = None) -> Recipient:
-    """The plant that a release's manifest names."""
+    """The plant that a release's manifest names; with what it released, where that is opened."""
     return Recipient(
         site=manifest.site,
         encoder=manifest.schema.encoder,
@@ -49,11 +49,6 @@ def releasing(manifest: StatisticsManifest, release: Release | None = None) -> R
         data_sheet=manifest.data_sheet,
         release=release,
     )
-
-
-def opened(release: Release) -> Recipient:
-    """The plant that made a release."""
-    return releasing(release.manifest, release)
 
 
 def stating(statement: PublicStatement) -> Recipient:

@@ -35,8 +35,8 @@ def networks(
     if generator != version.summary.sheets.generator:
         raise VerificationError(f"{version.sheets}: not the package that its model card names")
     try:
-        made = sheet_generation.unpack(data).generate(machine, plant.labels, seed=seed)
+        candidates = sheet_generation.unpack(data).generate(machine, plant.labels, seed=seed)
     except ConfigError as error:
         log.info("package for %s: not by its data sheet: %s", plant.site, error)
         return None
-    return generator, made
+    return generator, candidates

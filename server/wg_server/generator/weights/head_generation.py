@@ -94,7 +94,7 @@ def generate(
     parts = generator.parts
     named = parts.fitted_priors.named(labels)
     pooled = pooling.posterior(parts.priors, pools, labels, named)
-    offered = tuple(made for maker in MAKERS for made in maker(parts, labels, pooled))
+    offered = tuple(candidate for maker in MAKERS for candidate in maker(parts, labels, pooled))
     if not offered:
         raise DataError(f"labels: {len(labels)} names, expected at most {POSTERIOR_CLASSES}")
     return offered
