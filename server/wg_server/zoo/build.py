@@ -13,7 +13,7 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,7 @@ def build(
     zoo = Zoo(home.zoo)
     with opened(workers) as pool:
         progress(0, "fitting the encoder")
-        data = _encoder(home, plan, specs, pool)
+        data = _encoder(home, plan, pool)
         encoder = canonical.sha256_hex(data)
         todo = [task for task in specs if not zoo.has(task.key(encoder))]
         present = len(specs) - len(todo)
@@ -127,7 +127,7 @@ def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]
     return data, entry
 
 
-def _encoder(home: ServerHome, plan: ZooPlan, specs: Sequence[TaskSpec], pool: Workers) -> bytes:
+def _encoder(home: ServerHome, plan: ZooPlan, pool: Workers) -> bytes:
     """The home's encoder. One that is there is kept: plants hold it."""
     if home.encoder.is_file():
         data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
@@ -139,18 +139,14 @@ def _encoder(home: ServerHome, plan: ZooPlan, specs: Sequence[TaskSpec], pool: W
                 " home with 'wg-server init'"
             )
         return data
-    data = fitted(plan, trunks.read(plan), specs, pool)
+    data = fitted(plan, pool)
     atomic.write_bytes(home.encoder, data)
     return data
 
 
-def fitted(
-    plan: ZooPlan,
-    kinds: tuple[TrunkKind, ...],
-    specs: Sequence[TaskSpec],
-    pool: Workers,
-) -> bytes:
-    """The package of an encoder on these trunks."""
+def fitted(plan: ZooPlan, pool: Workers) -> bytes:
+    """The package of a plan's encoder; errors as of ``trunks.read``."""
+    specs, kinds = tasks(plan), trunks.read(plan)
     raw, groups, labels = public_records(plan, specs, pool, kinds[0])
     return fit_encoder(
         raw,
@@ -173,10 +169,8 @@ def use(home: ServerHome, plan: ZooPlan, *, workers: int) -> str:
     Raises:
         DataError, ConfigError, DecodeError, VerificationError: As of ``trunks.read``.
     """
-    specs = tasks(plan)
-    kinds = trunks.read(plan)
     with opened(workers) as pool:
-        data = fitted(plan, kinds, specs, pool)
+        data = fitted(plan, pool)
     shutil.rmtree(bases.base_path(home.zoo, "").parent, ignore_errors=True)
     atomic.write_bytes(home.encoder, data)
     return canonical.sha256_hex(data)
@@ -254,10 +248,6 @@ def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     return own_families.wanted(specs) if plan.own_sites else []
 
 
-_LOADED: dict[str, encoders.Encoder] = {}
-"""A process's encoder, by its package's hash: loading takes longer than a task."""
-
-
 def _work(data: bytes, spec: TaskSpec) -> tuple[bytes, Entry]:
     return build_task(_loaded(data), spec)
 
@@ -273,9 +263,7 @@ def _make_family(
     return own_families.make(Zoo(root), _loaded(data), spec, sites, architectures).family
 
 
+@lru_cache(1)
 def _loaded(data: bytes) -> encoders.Encoder:
-    name = canonical.sha256_hex(data)
-    if name not in _LOADED:
-        _LOADED.clear()
-        _LOADED[name] = encoders.load_encoder(data)
-    return _LOADED[name]
+    """A process's encoder: loading takes longer than a task."""
+    return encoders.load_encoder(data)

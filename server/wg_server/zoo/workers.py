@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -18,8 +18,6 @@ from threadpoolctl import threadpool_limits
 
 J = TypeVar("J")
 R = TypeVar("R")
-
-AHEAD = 4  # Jobs handed out for each worker: enough to keep it busy, few enough to stop soon
 
 
 @contextmanager
@@ -49,9 +47,9 @@ def pool(
 class Workers:
     """Runs jobs and gives their results back as they finish."""
 
-    def __init__(self, count: int, processes: ProcessPoolExecutor | None) -> None:
-        """So many processes; None: this one."""
-        self._count, self._processes = count, processes
+    def __init__(self, processes: ProcessPoolExecutor | None) -> None:
+        """In these processes; None: in this one."""
+        self._processes = processes
 
     def run(
         self, work: Callable[[bytes, J], R], shared: bytes, jobs: Sequence[J]
@@ -73,29 +71,20 @@ class Workers:
                     result = work(shared, job)
                 yield number, result
             return
-        waiting: dict[Future[R], int] = {}
-        pending = iter(enumerate(jobs))
-        while True:
-            for number, job in pending:
-                waiting[self._processes.submit(work, shared, job)] = number
-                if len(waiting) >= AHEAD * self._count:
-                    break
-            if not waiting:
-                return
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield waiting.pop(future), future.result()
+        numbers = {self._processes.submit(work, shared, job): n for n, job in enumerate(jobs)}
+        for future in as_completed(numbers):
+            yield numbers.pop(future), future.result()
 
 
 @contextmanager
 def opened(count: int) -> Iterator[Workers]:
     """So many workers; one works in this process."""
     if count == 1:
-        yield Workers(1, None)
+        yield Workers(None)
         return
     processes = pool(count)
     try:
-        yield Workers(count, processes)
+        yield Workers(processes)
     finally:
         processes.shutdown(wait=True, cancel_futures=True)
 

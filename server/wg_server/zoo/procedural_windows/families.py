@@ -11,9 +11,10 @@ from wg_common.modalities import sensors
 from wg_common.modalities.windows import Windows
 from wg_common.streams import Stream
 from wg_server.zoo.procedural_windows import process, rotating
-from wg_server.zoo.procedural_windows.machine import Floats, Machine
+from wg_server.zoo.procedural_windows.machine import Floats
 
 MODALITY = Windows.name
+Machine = rotating.Rotor | process.Plant
 KINDS: Mapping[str, Callable[[np.random.Generator], Machine]] = {
     "rotating": rotating.draw,
     "process": process.draw,

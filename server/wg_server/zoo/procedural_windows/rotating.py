@@ -93,7 +93,14 @@ class Rotor:
         )
 
     def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
-        """See ``Machine``."""
+        """Signals of one machine, float64 ``[n, sources, T]``.
+
+        Args:
+            rng: Source of what differs from window to window.
+            labels: Class of each window, ``[n]``.
+            length: Samples of a window T.
+            step: Time between samples, 1 is nominal.
+        """
         n = len(labels)
         rate = self.shaft * step * np.exp(self.swing * rng.normal(size=n))  # [n]
         severity = np.exp(self.spread * rng.normal(size=n))
