@@ -83,13 +83,7 @@ class FamilyHead:
                 A few records are shrunk towards the family's typical site.
         """
         share = len(local) / (len(local) + self.records[0])
-        return self._on(self.reference + share * (moments(local, layout) - self.reference), layout)
-
-    def typical(self, layout: Layout) -> tuple[Floats, Floats]:
-        """As ``at``, for a site of which nothing is known."""
-        return self._on(self.reference, layout)
-
-    def _on(self, site: Floats, layout: Layout) -> tuple[Floats, Floats]:
+        site = self.reference + share * (moments(local, layout) - self.reference)
         weight = self.weight * block_scale(np.exp(site[1]), layout.sizes)
         return np.pad(weight, ((0, 0), (layout.start, 0))), self.bias - weight @ site[0]
 

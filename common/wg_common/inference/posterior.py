@@ -132,14 +132,10 @@ class Means:
     Attributes:
         centre: The plant's mean, ``[d]``.
         deviations: Class deviations from it, ``[K, d]``, before lengths are evened.
-        spread: Their posterior variance along each direction of the basis, ``[K, d]``.
-        centre_spread: That of the plant's mean, ``[d]``.
     """
 
     centre: Floats
     deviations: Floats
-    spread: Floats
-    centre_spread: Floats
 
 
 def from_tensors(
@@ -203,21 +199,14 @@ def solve(posterior: Posterior, evidence: SiteEvidence) -> Means:
     """
     system, right = posterior.precision.copy(), posterior.weighted.copy()
     observe(system, right, posterior, evidence, 0)
-    inverse = _inverse(system)  # [d, 1+K, 1+K]
-    solved = np.einsum("dij,dj->id", inverse, right)
+    solved = np.einsum("dij,dj->id", _inverse(system), right)
     centre, delta = solved[0], solved[1:]
     means, spread = evidence.means @ posterior.basis, _spread(posterior.within, evidence)
     present = evidence.present[:, None] > PRESENT
     keep = np.where(present, posterior.ratio / (posterior.ratio + spread), 0.0)
     deviations = delta + keep * (means - centre - delta)
-    variance = np.diagonal(inverse, axis1=1, axis2=2).T  # [1 + K, d]
     turn = posterior.basis.T
-    return Means(
-        centre=centre @ turn,
-        deviations=deviations @ turn,
-        spread=variance[1:] + (1 - keep) * posterior.ratio,
-        centre_spread=variance[0],
-    )
+    return Means(centre=centre @ turn, deviations=deviations @ turn)
 
 
 def observe(

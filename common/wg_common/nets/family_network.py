@@ -15,7 +15,6 @@ trunks, and what a site makes of them, are of float16: half the bytes, and the s
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,7 +37,6 @@ from wg_common.nets.network import RecordTrunk
 from wg_core.errors import DecodeError
 
 PREFIX = "network."  # Of all their tensors
-_BATCH = 64
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -114,13 +112,10 @@ class TrunkBeside(nn.Module):
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
         """Features ``[n, width]`` of valid images; what is not finite counts as 0."""
-        remaining = iter(records)
-        blocks: list[NDArray[np.float32]] = []
-        while (chunk := list(itertools.islice(remaining, _BATCH))) or not blocks:
-            with torch.inference_mode():
-                blocks.append(self(trunks.encoder_batch(chunk, self.pixels)).numpy())
-        joined = np.concatenate(blocks)
-        return np.where(np.isfinite(joined), joined, np.float32(0))
+        with torch.inference_mode():
+            return network.in_chunks(
+                records, lambda chunk: self(trunks.encoder_batch(chunk, self.pixels)).numpy()
+            )
 
 
 def stored_trunks(

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.nets import cnn
-from wg_common.nets.channel_scale import ChannelScale
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.network import TRUNK, Kind
+from wg_common.nets.site_norms import ChannelScale
 
 READ = (4, 7)  # Blocks whose maps are features
 _STEM = 32

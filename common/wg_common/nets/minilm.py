@@ -116,8 +116,8 @@ def tokens(text: str) -> list[int]:
     return [vocabulary[_START], *numbers[: TOKENS - 2], vocabulary[_END]]
 
 
-class _Layers(nn.Module):
-    """A transformer's block, of whatever layers."""
+class _Block(nn.Module):
+    """A transformer's block with the public weights."""
 
     query: nn.Module
     key: nn.Module
@@ -127,6 +127,16 @@ class _Layers(nn.Module):
     widen: nn.Module
     narrow: nn.Module
     narrow_norm: nn.Module
+
+    def __init__(self, tensors: Mapping[str, Tensor], number: int) -> None:
+        super().__init__()
+        for name, at in _MATRICES.items():
+            weight, bias = _named(tensors, f"encoder.layer.{number}.{at}")
+            layer = nn.Linear(weight.shape[1], weight.shape[0])
+            setattr(self, name, _filled(layer, weight, bias))
+        for name, at in _NORMS.items():
+            weight, bias = _named(tensors, f"encoder.layer.{number}.{at}")
+            setattr(self, name, _filled(nn.LayerNorm(len(weight), _EPSILON), weight, bias))
 
     def forward(self, x: Tensor, token_mask: Tensor) -> Tensor:
         n, t, width = x.shape
@@ -139,20 +149,6 @@ class _Layers(nn.Module):
         x = self.mix_norm(x + self.mix(attended.transpose(1, 2).reshape(n, t, width)))
         out: Tensor = self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))
         return out
-
-
-class _Block(_Layers):
-    """A block of plain layers with the public weights."""
-
-    def __init__(self, tensors: Mapping[str, Tensor], number: int) -> None:
-        super().__init__()
-        for name, at in _MATRICES.items():
-            weight, bias = _named(tensors, f"encoder.layer.{number}.{at}")
-            layer = nn.Linear(weight.shape[1], weight.shape[0])
-            setattr(self, name, _filled(layer, weight, bias))
-        for name, at in _NORMS.items():
-            weight, bias = _named(tensors, f"encoder.layer.{number}.{at}")
-            setattr(self, name, _filled(nn.LayerNorm(len(weight), _EPSILON), weight, bias))
 
 
 class _Enter(nn.Module):

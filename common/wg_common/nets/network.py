@@ -190,12 +190,21 @@ class RecordTrunk(nn.Module):
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
         """Features ``[n, width]`` of valid records; what is not finite counts as 0."""
-        remaining = iter(records)
-        blocks: list[NDArray[np.float32]] = []
-        while (chunk := list(itertools.islice(remaining, _BATCH))) or not blocks:
-            blocks.append(features(self.trunk, prepared(self.architecture, chunk)))
-        joined = np.concatenate(blocks)
-        return np.where(np.isfinite(joined), joined, np.float32(0))
+        return in_chunks(
+            records, lambda chunk: features(self.trunk, prepared(self.architecture, chunk))
+        )
+
+
+def in_chunks(
+    records: Iterable[Record], features_of: Callable[[list[Record]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Features ``[n, width]`` of a few records at a time; what is not finite counts as 0."""
+    remaining = iter(records)
+    blocks: list[NDArray[np.float32]] = []
+    while (chunk := list(itertools.islice(remaining, _BATCH))) or not blocks:
+        blocks.append(features_of(chunk))
+    joined = np.concatenate(blocks)
+    return np.where(np.isfinite(joined), joined, np.float32(0))
 
 
 def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:

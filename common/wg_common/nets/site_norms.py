@@ -32,11 +32,9 @@ from torch import Tensor, nn
 
 from wg_common.inference.family_head import NetworkHead
 from wg_common.nets import network
-from wg_common.nets.channel_scale import ChannelScale
 from wg_common.nets.network import Tensors
 
 Floats = NDArray[np.float64]
-Norm = nn.GroupNorm | ChannelScale
 
 _MEASURED = 256
 """Records at most that say what a site's channels are: a norm sees hundreds of places of each."""
@@ -46,6 +44,26 @@ _BATCH_NORM = 1e-3
 """The same of a batch norm whose affine part alone is left: EfficientNet's was trained with it."""
 _LEAST = 0.05
 """Added to the spread of a number over sites before it is divided by it."""
+
+
+class ChannelScale(nn.Module):
+    """A batch norm's affine part alone: scale and shift of each channel of ``[n, c, h, w]``.
+
+    At rest it changes nothing.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        out: Tensor = x * self.weight[:, None, None] + self.bias[:, None, None]
+        return out
+
+
+Norm = nn.GroupNorm | ChannelScale
 
 
 class SiteNorm(nn.Module):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, known
+from wg_common.inference import hostile_tensors
 from wg_common.nets import network
 from wg_core.errors import DecodeError
 
@@ -32,14 +33,7 @@ def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: 
         DecodeError: A name, shape or type is wrong, or a value is not finite.
         ConfigError: No such architecture.
     """
-    expected = tensor_shapes(architecture, classes, dimension)
-    actual = {name: tuple(value.shape) for name, value in tensors.items()}
-    if actual != expected:
-        wrong = sorted(k for k in expected | actual if expected.get(k) != actual.get(k))
-        raise DecodeError(
-            f"{architecture}: tensor {wrong[0]!r}: {actual.get(wrong[0])}, expected"
-            f" {expected.get(wrong[0])}"
-        )
     for name, value in tensors.items():
-        if value.dtype != np.float32 or not np.isfinite(value).all():
-            raise DecodeError(f"{architecture}: tensor {name!r} is not finite float32")
+        if value.dtype != np.float32:
+            raise DecodeError(f"{architecture}: tensor {name!r} is {value.dtype}, expected float32")
+    hostile_tensors.checked(architecture, tensors, tensor_shapes(architecture, classes, dimension))

@@ -7,8 +7,8 @@ import torch
 
 from wg_common import catalogue
 from wg_common.nets import lite0_low, network, site_norms
-from wg_common.nets.channel_scale import ChannelScale
 from wg_common.nets.encoder import image_trunk as trunks
+from wg_common.nets.site_norms import ChannelScale
 
 NAME = "lite0-low"
 

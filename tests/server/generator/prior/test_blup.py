@@ -73,16 +73,6 @@ def test_without_evidence_nothing_is_predicted(priors: blup.Priors) -> None:
     np.testing.assert_allclose(found.centre, 0, atol=1e-12)
 
 
-def test_more_records_leave_less_variance(priors: blup.Priors, world: World) -> None:
-    variance = [
-        blup.predict(
-            priors, [site_evidence(world.release(30, 0, epsilon=4.0, shots=n), LABELS)]
-        ).spread.mean()
-        for n in (5, 50, 500)
-    ]
-    assert variance[0] > variance[1] > variance[2]
-
-
 def test_exact_statistics_give_exact_means(world: World) -> None:
     x, y = world.records(30, 0, 4, 50, 1)
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1)  # as the release clips
