@@ -22,20 +22,6 @@ from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
 _ID = click.argument("campaign_id", metavar="ID")
-_epsilon_option = click.option(
-    "--epsilon",
-    type=Price(also=protocol.FREE),
-    default="1",
-    show_default=True,
-    help="Epsilon asked of each site; 0: weights by class names and data sheet alone.",
-)
-_delta_option = click.option(
-    "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."
-)
-_collect_option = click.option(
-    "--collect-for", type=Duration(), help="How long a site may take to answer, once it is asked."
-)
-_wait_option = click.option("--wait", is_flag=True, help="Return when it has ended.")
 
 
 @click.group()
@@ -46,10 +32,20 @@ def campaign() -> None:
 @campaign.command("start")
 @home_option
 @click.option("--sites", "names", default="", help="Names with commas; all enrolled if not given.")
-@_epsilon_option
-@_delta_option
+@click.option(
+    "--epsilon",
+    type=Price(also=protocol.FREE),
+    default="1",
+    show_default=True,
+    help="Epsilon asked of each site; 0: weights by class names and data sheet alone.",
+)
+@click.option(
+    "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."
+)
 @click.option("--purpose", default="weights", show_default=True, help="Goes on the ledgers.")
-@_collect_option
+@click.option(
+    "--collect-for", type=Duration(), help="How long a site may take to answer, once it is asked."
+)
 @click.option(
     "--deliver-for", type=Duration(), help="How long it may take to fetch, once that is offered."
 )
@@ -65,7 +61,7 @@ def campaign() -> None:
     show_default=True,
     help="How long to wait for the other sites after that.",
 )
-@_wait_option
+@click.option("--wait", is_flag=True, help="Return when it has ended.")
 @cli.json_option
 def campaign_start(
     home: ServerHome,
@@ -100,7 +96,14 @@ def campaign_start(
             campaign = start(home, store, order)
         if epsilon != protocol.FREE:
             _expected(home, campaign)
-        _started(store, campaign, home, wait, as_json)
+        cli.note(f"campaign {campaign.id} queued")
+        if wait:
+            campaign = _wait(CampaignQueue(store.engine), campaign, home)
+        _show(store, campaign, as_json)
+    if not wait:
+        cli.note(f"next: wg-server campaign show --home {home.root} {campaign.id}")
+    elif campaign.state != "done":
+        raise PeerError(f"campaign {campaign.id}: {campaign.state}")
 
 
 @campaign.command("show")
@@ -190,24 +193,6 @@ def _expected(home: ServerHome, campaign: Campaign, *, least_points: float = 2.0
         " answers to a plant without labels, and on classes that it has no record of; to one with"
         " twenty labels of each class less than two, and epsilon 0 is enough for it"
     )
-
-
-def _started(
-    store: Store,
-    campaign: Campaign,
-    home: ServerHome,
-    wait: bool,
-    as_json: bool,
-) -> None:
-    """Say that a campaign is queued, wait for its end where that is wanted, and show it."""
-    cli.note(f"campaign {campaign.id} queued")
-    if wait:
-        campaign = _wait(CampaignQueue(store.engine), campaign, home)
-    _show(store, campaign, as_json)
-    if not wait:
-        cli.note(f"next: wg-server campaign show --home {home.root} {campaign.id}")
-    elif campaign.state != "done":
-        raise PeerError(f"campaign {campaign.id}: {campaign.state}")
 
 
 def _change(

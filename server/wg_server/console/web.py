@@ -283,15 +283,7 @@ class Console:
             path = f"{ROOT}/"
         response = RedirectResponse(path, 303)
         if language in CODES:
-            response.set_cookie(
-                _LANGUAGE,
-                language,
-                max_age=365 * 86400,
-                path=ROOT,
-                secure=self._secure,
-                httponly=True,
-                samesite="strict",
-            )
+            self._keep(response, _LANGUAGE, language, 365 * 86400, "strict")
         return response
 
     def speech(self, request: Request) -> Speech:

@@ -26,7 +26,7 @@ def copy_out(engine: Engine, target: Path) -> None:
         StorageError: The store cannot be read, the file cannot be written, or the copy is damaged.
     """
     if engine.dialect.name == "sqlite":
-        copy_file(Path(engine.url.database or ""), target)
+        _copy_file(Path(engine.url.database or ""), target)
     else:
         copy = database.open_engine(f"sqlite:///{target}")
         try:
@@ -67,12 +67,8 @@ def copy_in(source: Path, url: str) -> None:
         copy.dispose()
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a SQLite file of whatever schema, its write-ahead log included.
-
-    Raises:
-        StorageError: It cannot be read, or the copy cannot be written.
-    """
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy a SQLite file, its write-ahead log included."""
     try:
         with (
             closing(sqlite3.connect(source)) as original,

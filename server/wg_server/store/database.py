@@ -36,8 +36,14 @@ def open_engine(url: str) -> Engine:
         ConfigError: The database cannot be opened, or is of another program's schema.
     """
     engine = _connect(url)
-    with _closed_on_error(engine):
+    try:
         _migrate(engine)
+    except BaseException as error:
+        engine.dispose()
+        if not isinstance(error, StorageError):
+            raise
+        shown = engine.url.render_as_string(hide_password=True)
+        raise StorageError(f"database {shown}: cannot be opened: {error.__cause__}") from error
     return engine
 
 
@@ -55,18 +61,6 @@ def open_home(home: ServerHome) -> Engine:
             " with 'wg-server init' in another folder"
         )
     return open_engine(home.database_url)
-
-
-@contextmanager
-def _closed_on_error(engine: Engine) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        engine.dispose()
-        if not isinstance(error, StorageError):
-            raise
-        shown = engine.url.render_as_string(hide_password=True)
-        raise StorageError(f"database {shown}: cannot be opened: {error.__cause__}") from error
 
 
 def _connect(url: str, *, connect_seconds: int = 10) -> Engine:

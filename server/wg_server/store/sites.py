@@ -111,7 +111,7 @@ class Store(LedgerTable, ReleaseTable):
             RefusedError: The token is unknown, spent on other keys, expired, or of another site; or
                 the ledger is another site's, or known with another key or another beginning.
         """
-        sites, certificates = schema.site, schema.certificate
+        sites = schema.site
         keys = {
             "node_key": node_key,
             "signing_key": request.signing_key,
@@ -127,17 +127,14 @@ class Store(LedgerTable, ReleaseTable):
             _check_not_taken(connection, request.site, keys)
             begin_log(connection, request, beginning, now)
             fingerprint, expires, result = issue()
-            if again:
-                _add_certificate(connection, request.site, fingerprint, expires)
-            else:
+            if not again:
                 _revoke_certificates(connection, request.site, now)
                 connection.execute(
                     sites.update()
                     .where(sites.c.name == request.site)
                     .values(state="enrolled", enrolled=now, **keys)
                 )
-                row = {"fingerprint": fingerprint, "site": request.site, "expires": expires}
-                connection.execute(certificates.insert().values(row))
+            _add_certificate(connection, request.site, fingerprint, expires)
             site = known_site(connection, request.site)
             return result, cosign(connection, site, now, beginning.cosign)
 
