@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_common.inference.discriminants import centred, unit_rows
+from wg_common.inference.discriminants import centred
 from wg_common.inference.posterior import Means, SiteEvidence, discriminant, no_evidence
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.blup import Floats, Priors
@@ -70,8 +70,8 @@ def cosine_without_counts(context: Context) -> Head:
             continue
         away = np.where(known[:, None], sums - sums[known].mean(axis=0), 0.0)
         total += away / (np.linalg.norm(away) + 1e-12)
-    rows = unit_rows(total)
-    return rows, np.zeros(shape[0])
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return total / (length + 1e-12), np.zeros(shape[0])
 
 
 BASELINES: Mapping[str, Baseline] = {

@@ -46,13 +46,11 @@ class ArchitectureSpec:
         name: Its name in manifests, plans and settings.
         modality: Name of the modality of its records.
         module: Of a network: its module. Empty: a head on the encoder.
-        width: Channels of the first layer of a network that comes in several sizes.
     """
 
     name: str
     modality: str
     module: str = ""
-    width: int = 0
 
     @property
     def is_network(self) -> bool:
@@ -62,13 +60,13 @@ class ArchitectureSpec:
 
 NETWORKS: dict[str, ArchitectureSpec] = {
     spec.name: spec
-    for spec in (ArchitectureSpec(SPECTRUM_LINES, "windows", "wg_common.nets.spectrum_lines", 64),)
+    for spec in (ArchitectureSpec(SPECTRUM_LINES, "windows", "wg_common.nets.spectrum_lines"),)
 }
 """Networks that packages hold. 107 thousand parameters."""
 BESIDE: dict[str, ArchitectureSpec] = {
     spec.name: spec
     for spec in (
-        ArchitectureSpec("cnn-m", "images", module="wg_common.nets.cnn", width=16),
+        ArchitectureSpec("cnn-m", "images", module="wg_common.nets.cnn"),
         ArchitectureSpec("lite0-low", "images", module="wg_common.nets.lite0_low"),
     )
 }

@@ -128,9 +128,9 @@ from toy_extension.counts import VALUES, shares
 from wg_common.nets.network import Kind
 
 
-def trunk(width, features):
+def trunk():
     """Two layers."""
-    return nn.Sequential(nn.Linear(VALUES, width), nn.SiLU(), nn.Linear(width, features))
+    return nn.Sequential(nn.Linear(VALUES, 24), nn.SiLU(), nn.Linear(24, 8))
 
 
 NETWORK = Kind(trunk=trunk, prepare=shares, features=8)
@@ -176,7 +176,7 @@ def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name)
     found: Modality = importlib.import_module("toy_extension.counts").Counts()
     monkeypatch.setitem(MODALITIES, found.name, found)
-    spec = ArchitectureSpec("counts-net", "counts", module="toy_extension.network", width=24)
+    spec = ArchitectureSpec("counts-net", "counts", module="toy_extension.network")
     monkeypatch.setitem(catalogue.NETWORKS, spec.name, spec)
 
 

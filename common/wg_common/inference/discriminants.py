@@ -117,11 +117,6 @@ def scaled(weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
     return weight / size, bias / size
 
 
-def unit_rows(rows: NDArray[np.floating]) -> Floats:
-    """Each row over its length; a row of zeros stays."""
-    return np.asarray(rows / (np.linalg.norm(rows, axis=-1, keepdims=True) + 1e-12))
-
-
 def principal(rows: Floats, count: int) -> tuple[Floats, Floats]:
     """Leading eigenvalues ``[count]`` and eigenvectors ``[D, count]`` of ``rows' rows / n``.
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from wg_common.modalities.images import PIXELS
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.network import Kind
+from wg_core.privacy.schema import DIMENSION
 
 _BATCH = 64
 _GROUP = 8
@@ -25,7 +26,7 @@ Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 class Cnn(nn.Module):
     """Images ``[n, 3, 64, 64]``, 0 to 255, to features ``[n, features]``."""
 
-    def __init__(self, width: int, features: int) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
             [
@@ -36,7 +37,7 @@ class Cnn(nn.Module):
                 _block(4 * width, 4 * width, 1),
             ]
         )
-        self.project = nn.Linear(2 * (2 * width) + 2 * (4 * width), features)
+        self.project = nn.Linear(2 * (2 * width) + 2 * (4 * width), DIMENSION)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features ``[n, features]``."""

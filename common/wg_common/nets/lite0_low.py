@@ -127,9 +127,4 @@ def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
     ]
 
 
-def _trunk(width: int, features: int) -> Low:
-    """There is one of it: neither says anything."""
-    return Low()
-
-
-NETWORK = Kind(trunk=_trunk, prepare=cnn.prepared, features=FEATURES, published=base, site_norms=8)
+NETWORK = Kind(trunk=Low, prepare=cnn.prepared, features=FEATURES, published=base, site_norms=8)

@@ -1,7 +1,7 @@
 """Networks: what every kind of them has in common, whatever records it is for.
 
 The catalogue names each network's module, which says how records become one batch of arrays, and
-builds a trunk of a given width (``Kind``). Here is all that is done with a trunk without knowing
+builds a trunk (``Kind``). Here is all that is done with a trunk without knowing
 its kind. A head of one row a class stands on its F features.
 
 Tensors: ``trunk.*`` as the kind's module names them, ``head.weight`` ``[K, F]`` and ``head.bias``
@@ -62,7 +62,7 @@ class Kind:
     """What a module of networks offers as its ``NETWORK``.
 
     Attributes:
-        trunk: From a width and a number of features to a module; it takes a batch as float32.
+        trunk: Builds a module of whatever weights; it takes a batch as float32.
         prepare: Valid records of any sizes as one batch.
         features: Number F of features.
         published: What training starts from, ``trunk.*`` tensors; None for a base that the zoo
@@ -71,7 +71,7 @@ class Kind:
             numbers the changes of these are made; 0 where none is.
     """
 
-    trunk: Callable[[int, int], nn.Module]
+    trunk: Callable[[], nn.Module]
     prepare: Callable[[Records], Batch]
     features: int = DIMENSION
     published: Callable[[], dict[str, NDArray[np.float32]]] | None = None
@@ -113,8 +113,7 @@ def as_input(batch: Tensor) -> Tensor:
 
 def build_trunk(architecture: str) -> nn.Module:
     """A trunk of whatever weights torch gives it."""
-    network_kind = kind(architecture)
-    return network_kind.trunk(catalogue.network(architecture).width, network_kind.features)
+    return kind(architecture).trunk()
 
 
 def trunk_only(tensors: Tensors) -> dict[str, NDArray[np.float32]]:

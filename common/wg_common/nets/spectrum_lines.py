@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import Kind
+from wg_core.privacy.schema import DIMENSION
 
 WINDOW = 1024  # Samples of a piece
 HALF_BINS = 384  # Length of an envelope spectrum, in steps of half a cycle a piece
@@ -28,6 +29,7 @@ COARSE = 64  # Steps of the spectrum of the window itself
 ENVELOPES = len(BANDS) * HALF_BINS  # Inputs that are envelope spectra, the first
 INPUTS = ENVELOPES + COARSE + len(BANDS)
 
+_WIDTH = 64  # Units of the first layer
 _FLOOR = 0.05  # Below it a spectrum is nothing but rounding
 _LEAST_SPREAD = 0.2  # Added to an input's spread before it is divided by it
 _PIECES = 8  # At most, of a long window
@@ -36,10 +38,10 @@ _PIECES = 8  # At most, of a long window
 class SpectrumLines(nn.Module):
     """Prepared windows ``[n, INPUTS]`` to features ``[n, features]``."""
 
-    def __init__(self, width: int, features: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Linear(INPUTS, width)
-        self.second = nn.Linear(width, features)
+        self.first = nn.Linear(INPUTS, _WIDTH)
+        self.second = nn.Linear(_WIDTH, DIMENSION)
 
     def forward(self, spectra: Tensor) -> Tensor:
         """Features ``[n, features]``."""
