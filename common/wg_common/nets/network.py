@@ -67,8 +67,8 @@ class Kind:
         features: Number F of features.
         published: What training starts from, ``trunk.*`` tensors; None for a base that the zoo
             trains.
-        site_norms: Where sites standardise its norms (``wg_common.nets.site_norms``): of how many
-            numbers the changes of these are made; 0 where none is.
+        site_norms: Of a network beside a family's head, whose norms sites standardise
+            (``wg_common.nets.site_norms``): of how many numbers the changes of these are made.
     """
 
     trunk: Callable[[], nn.Module]
@@ -213,20 +213,3 @@ def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
         for start in range(0, max(len(batch), 1), _BATCH):
             blocks.append(trunk(as_input(torch.from_numpy(batch[start : start + _BATCH]))).numpy())
     return np.concatenate(blocks)
-
-
-def together(trunk: nn.Module, batches: Sequence[Batch]) -> Tensor:
-    """Features of all records of several batches, in their order; differentiable.
-
-    Batches whose records are of one shape run as one, and none is padded to another's shape.
-    """
-    shapes: dict[tuple[int, ...], list[int]] = {}
-    for number, batch in enumerate(batches):
-        shapes.setdefault(batch.shape[1:], []).append(number)
-    by_batch: dict[int, Tensor] = {}
-    for numbers in shapes.values():
-        joined = np.concatenate([batches[number] for number in numbers])
-        out = trunk(as_input(torch.from_numpy(joined)))
-        sizes = [len(batches[number]) for number in numbers]
-        by_batch.update(zip(numbers, out.split(sizes), strict=True))
-    return torch.cat([by_batch[number] for number in range(len(batches))])

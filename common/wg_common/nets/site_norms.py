@@ -189,8 +189,6 @@ class SiteNorms:
 
     def measured(self) -> Floats:
         """Mean and log spread ``[2, N]`` of the one site of the last batch."""
-        if not self.norms:
-            return np.zeros((2, 0))
         moments = np.concatenate([norm.seen[0].numpy() for norm in self.norms], axis=1)
         return moments.astype(np.float64)
 
@@ -232,24 +230,23 @@ class SiteNorms:
 
 
 def shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """Of the arrays of a ``NetworkHead`` beyond a head; empty ones for most architectures."""
+    """Of the arrays of a ``NetworkHead`` beyond a head."""
     with torch.device("meta"):
-        norms = install(architecture, network.build_trunk(architecture)).norms
-    total, channels = sum(norm.channels for norm in norms), sum(n.channels for n in norms[:1])
+        norms = install(network.build_trunk(architecture)).norms
+    total, channels = sum(norm.channels for norm in norms), norms[0].channels
     rank = network.kind(architecture).site_norms
     return {"norms": (2, total), "inner": (rank, 2 * channels + 1), "outer": (2 * total, rank + 1)}
 
 
-def install(architecture: str, trunk: nn.Module) -> SiteNorms:
+def install(trunk: nn.Module) -> SiteNorms:
     """Put site norms in the place of a trunk's norms, for batches of one site.
 
-    Names and weights stay. An architecture whose sites standardise no norms keeps them all.
+    Names and weights stay.
     """
     site_norms: list[SiteNorm] = []
-    if network.kind(architecture).site_norms:
-        for parent, name, norm in _norms(trunk):
-            site_norms.append(SiteNorm(norm))
-            setattr(parent, name, site_norms[-1])
+    for parent, name, norm in _norms(trunk):
+        site_norms.append(SiteNorm(norm))
+        setattr(parent, name, site_norms[-1])
     return SiteNorms(site_norms)
 
 
@@ -262,10 +259,8 @@ def at_site(architecture: str, tensors: Tensors, head: NetworkHead, batch: Tenso
         batch: Records of the one site, labelled or not, as a trunk takes them. Those that ``some``
             says are enough.
     """
-    if not head.norms.size:
-        return network.trunk_only(tensors)
     trunk = network.load_trunk(architecture, tensors)
-    norms = install(architecture, trunk)
+    norms = install(trunk)
     norms.modulated(_modulation(head))
     norms.unfold(head.norms)
     with torch.no_grad():

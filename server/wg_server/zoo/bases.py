@@ -130,7 +130,7 @@ def _distil(
             rows = rng.choice(len(lessons[index][0]), _PER_TASK)
             batches.append(lessons[index][0][rows])
             features.append(lessons[index][1][rows])
-        predicted = network.together(model, batches)
+        predicted = model(network.as_input(torch.from_numpy(np.concatenate(batches))))
         error = (predicted - torch.from_numpy(np.concatenate(features))).view(tasks, _PER_TASK, -1)
         centred = error - error.mean(dim=1, keepdim=True)
         loss = error.square().mean() / between + centred.square().mean() / within

@@ -96,17 +96,16 @@ def fine_tune_at_sites(
         what a site needs to standardise both by its own records.
     """
     trunk = trunks.channels_last(network.load_trunk(architecture, base))
-    norms = site_norms.install(architecture, trunk)
+    norms = site_norms.install(trunk)
     layout = Layout(network.feature_count(architecture), ())
     probed_sites = list(itertools.islice(sites, _PROBED))
     features, norm_moments = _seen(trunk, norms, probed_sites)
-    _modulate(norms, norm_moments, network.kind(architecture).site_norms, rng)
+    modulation = _modulate(norms, norm_moments, network.kind(architecture).site_norms, rng)
     start = _standardised(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
     labels = np.concatenate([of for _, of in probed_sites])
     probe = heads.fit_head(start, labels, classes, penalty=_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
-    further = [] if norms.modulation is None else norms.modulation.parameters()
-    parameters = [*trunk.parameters(), weight, bias, *further]
+    parameters = [*trunk.parameters(), weight, bias, *modulation.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=1e-4)
     for step in range(steps):
         _pace(optimiser, step, steps, rate)
@@ -115,12 +114,16 @@ def fine_tune_at_sites(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     features, norm_moments = _seen(trunk, norms, probed_sites)
+    inner_and_outer = {
+        name: value.detach().numpy().astype(np.float64)
+        for name, value in modulation.named_parameters()
+    }
     head = NetworkHead(
         *family_heads.typical_site(list(features), layout),
         weight=weight.detach().numpy().astype(np.float64) * math.sqrt(layout.scaled),
         bias=bias.detach().numpy().astype(np.float64),
         norms=norm_moments.mean(axis=0),
-        **_inner_and_outer(norms),
+        **inner_and_outer,
     )
     norms.fold(head.norms)
     return network.trunk_tensors(trunk), head
@@ -143,24 +146,13 @@ def _loss_at_sites(
 
 def _modulate(
     norms: SiteNorms, norm_moments: NDArray[np.float64], rank: int, rng: np.random.Generator
-) -> None:
-    """Have norms, if there are any, changed by the first; at some sites they are ``[C, 2, N]``."""
-    if norms.norms:
-        channels = norms.norms[0].channels
-        modulation = Modulation(channels, norm_moments.shape[-1], rank, rng)
-        modulation.look_at(torch.from_numpy(norm_moments[:, :, :channels].astype(np.float32)))
-        norms.modulated(modulation)
-
-
-def _inner_and_outer(norms: SiteNorms) -> dict[str, NDArray[np.float64]]:
-    """Of a modulation; empty arrays if there is none."""
-    modulation = norms.modulation
-    if modulation is None:
-        return {"inner": np.zeros((0, 1)), "outer": np.zeros((0, 1))}
-    return {
-        name: value.detach().numpy().astype(np.float64)
-        for name, value in modulation.named_parameters()
-    }
+) -> Modulation:
+    """Have norms changed by the first; at some sites they are ``[C, 2, N]``."""
+    channels = norms.norms[0].channels
+    modulation = Modulation(channels, norm_moments.shape[-1], rank, rng)
+    modulation.look_at(torch.from_numpy(norm_moments[:, :, :channels].astype(np.float32)))
+    norms.modulated(modulation)
+    return modulation
 
 
 def _seen(

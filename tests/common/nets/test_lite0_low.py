@@ -43,7 +43,7 @@ def test_with_imagenet_s_own_statistics_it_is_the_encoder_s_lower_half() -> None
 
 def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there() -> None:
     trunk, batch = network.load_trunk(NAME, lite0_low.base()), _images(12)
-    norms = site_norms.install(NAME, trunk)
+    norms = site_norms.install(trunk)
     with torch.no_grad():
         seen = trunk(batch)
     site = norms.measured()
@@ -56,7 +56,7 @@ def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there() -> None:
         moved = plain(_images(12) * 0.5 + 40)
     other = lite0_low.base()
     again = network.load_trunk(NAME, other)
-    norms = site_norms.install(NAME, again)
+    norms = site_norms.install(again)
     with torch.no_grad():
         back = again(_images(12) * 0.5 + 40)
     assert (back - seen).abs().mean() < (moved - seen).abs().mean() / 2

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from tests.common.nets.random_tensors import initial_tensors
 
 from wg_common import catalogue
@@ -40,16 +39,6 @@ def test_records_do_not_change_each_other() -> None:
     together = network.features(trunk, network.prepared(NET, records))
     alone = network.features(trunk, network.prepared(NET, records[:1]))
     np.testing.assert_allclose(together[:1], alone, atol=1e-5)
-
-
-def test_batches_of_several_shapes_run_together_in_their_order() -> None:
-    trunk = network.load_trunk(NET, network.draw_trunk(NET, _rng()))
-    records = _records(4)
-    parts = [network.prepared(NET, records[start : start + 1]) for start in range(4)]
-    with torch.inference_mode():
-        found = network.together(trunk, parts).numpy()
-    each = np.concatenate([network.features(trunk, part) for part in parts])
-    np.testing.assert_allclose(found, each, atol=1e-5)
 
 
 def test_no_records_are_an_empty_batch() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -66,26 +64,15 @@ def test_what_is_sent_has_the_size_of_the_trunk_s_group_norms() -> None:
         "outer": (2 * total, RANK + 1),
     }
     names = list(trunk.state_dict())
-    assert len(site_norms.install(NET, trunk).norms) == len(plain) > 0
+    assert len(site_norms.install(trunk).norms) == len(plain) > 0
     assert list(trunk.state_dict()) == names
-
-
-def test_sites_standardise_no_norms_of_other_architectures(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    plain = replace(network.kind(NET), site_norms=0)
-    monkeypatch.setattr(network, "kind", lambda architecture: plain)
-    assert not any(np.prod(shape) for shape in site_norms.shapes(NET).values())
-    norms = site_norms.install(NET, network.build_trunk(NET))
-    assert norms.norms == []
-    assert norms.measured().shape == (2, 0)
 
 
 @pytest.mark.parametrize("changed", [False, True])
 def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there(changed: bool) -> None:
     tensors, batch = _tensors(), _batch(12, 3)
     trunk = network.load_trunk(NET, tensors)
-    norms = site_norms.install(NET, trunk)
+    norms = site_norms.install(trunk)
     with torch.no_grad():
         before = trunk(batch)
         if changed:
@@ -104,7 +91,7 @@ def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there(changed: bool
 
 def test_a_modulation_that_has_learnt_nothing_changes_nothing_whatever_sites_were_seen() -> None:
     trunk, batch = network.load_trunk(NET, _tensors()), _batch(12, 3)
-    norms = site_norms.install(NET, trunk)
+    norms = site_norms.install(trunk)
     with torch.no_grad():
         before = trunk(batch)
         found = Modulation(norms.norms[0].channels, _size(), RANK, np.random.default_rng(1))
@@ -125,7 +112,7 @@ def test_a_site_makes_its_own_trunk_of_that_for_a_typical_one() -> None:
     made = []
     for seed in (5, 6):
         trunk = network.load_trunk(NET, tensors)
-        norms = site_norms.install(NET, trunk)
+        norms = site_norms.install(trunk)
         modulation = _modulated(norms)
         typical = np.random.default_rng(seed).normal(0, 0.3, (2, _size()))
         norms.fold(typical)
@@ -157,7 +144,7 @@ def test_brightness_and_contrast_of_a_site_are_taken_out() -> None:
 
 def test_sites_of_one_batch_are_standardised_and_changed_apart() -> None:
     trunk = network.load_trunk(NET, _tensors())
-    norms = site_norms.install(NET, trunk)
+    norms = site_norms.install(trunk)
     _modulated(norms)
     one, other = _batch(6, 1), _batch(6, 2) * 0.2
     with torch.no_grad():
