@@ -26,7 +26,7 @@ from wg_server.generator.pipeline import load_tasks
 from wg_server.generator.prior import pooling
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.expectation import expected_points
-from wg_server.generator.prior.fitted import fit_public_priors
+from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo

@@ -36,7 +36,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.statistics_file import decode_covered
 from wg_server.fleet.enrolment import make_token
-from wg_server.generator.prior.fitted import fit_public_priors
+from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.weights import head_package as package
 from wg_server.generator.weights.head_package import Parts
 from wg_server.site.home import ServerHome

@@ -29,7 +29,7 @@ from wg_server.generator.evaluation.episodes import Plants
 from wg_server.generator.families import likeness
 from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.plan import STEPS, GeneratorPlan
-from wg_server.generator.prior.fitted import fit_public_priors
+from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.weights import sheet_card, sheet_generation, sheet_training, training
 from wg_server.generator.weights.head_package import Parts, pack

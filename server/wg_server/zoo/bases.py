@@ -135,6 +135,6 @@ def _distil(
         centred = error - error.mean(dim=1, keepdim=True)
         loss = error.square().mean() / between + centred.square().mean() / within
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
     return network.trunk_tensors(model)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wg_common.inference.posterior import posterior_head
 from wg_common.nets.encoder import sentences
 from wg_server.generator.prior import blup
-from wg_server.generator.prior.fitted import FittedPriors, fit_public_priors
+from wg_server.generator.prior.names import FittedPriors, fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.zoo.procedural_text import families
 

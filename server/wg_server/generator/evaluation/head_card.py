@@ -19,7 +19,7 @@ from wg_server.generator.checks import Check
 from wg_server.generator.evaluation.episodes import Episode, Plants, Scenario
 from wg_server.generator.evaluation.scores import ALONE, COMPLETED, EXCHANGED, Scores
 from wg_server.generator.prior import pooling
-from wg_server.generator.prior.fitted import FittedPriors
+from wg_server.generator.prior.names import FittedPriors
 from wg_server.generator.prior.pooling import Pool
 
 FEW = Scenario(shots=5)

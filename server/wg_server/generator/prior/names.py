@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.nets.encoder import sentences
+from wg_server.generator.prior import blup
 from wg_server.generator.prior.blup import ClassPrior, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
@@ -70,6 +71,18 @@ class NameMap:
             return None
         mean = (embeddings - embeddings.mean(axis=0)) @ self.matrix
         return ClassPrior(mean, priors.between * (1 - self.explained))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedPriors:
+    """Variances, and what names foretell, of the same families."""
+
+    priors: Priors
+    names: NameMap | None = None
+
+    def named(self, labels: Sequence[str]) -> ClassPrior | None:
+        """What class names foretell, if anything."""
+        return None if self.names is None else self.names.prior(self.priors, labels)
 
 
 def plain(name: str) -> str:
@@ -179,3 +192,12 @@ def _fitted(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
     share = float((direct_fit * y).sum() / max(float((direct_fit**2).sum()), 1e-12))
     system = x.T @ x + penalty * np.eye(x.shape[1])
     return np.asarray(share * direct + np.linalg.solve(system, x.T @ (y - share * direct_fit)))
+
+
+def fit_public_priors(
+    tasks: Sequence[ZooTask], projection: NDArray[np.floating] | None = None
+) -> FittedPriors:
+    """Priors of some tasks; ``projection`` as of ``fit_name_map``, where they are texts."""
+    priors = blup.fit_priors([t.features for t in tasks], [t.y for t in tasks])
+    names = None if projection is None else fit_name_map(tasks, priors, projection)
+    return FittedPriors(priors, names)

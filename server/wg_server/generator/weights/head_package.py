@@ -19,8 +19,7 @@ from wg_server.generator import container
 from wg_server.generator.families import heads as families
 from wg_server.generator.families.heads import OperatorFamilies
 from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.fitted import FittedPriors
-from wg_server.generator.prior.names import NameMap
+from wg_server.generator.prior.names import FittedPriors, NameMap
 
 VERSION = 1
 PACKAGE_LIMIT = 512 << 20

@@ -12,7 +12,7 @@ from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import no_evidence
 from wg_common.nets.encoder import sentences
 from wg_server.generator.prior import blup, names
-from wg_server.generator.prior.fitted import FittedPriors, fit_public_priors
+from wg_server.generator.prior.names import FittedPriors, fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 D = 6
