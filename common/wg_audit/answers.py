@@ -17,7 +17,7 @@ from wg_audit.verification import Finding
 from wg_core.language import listed, text
 from wg_core.ledger import sources
 from wg_core.ledger.auditor_record import SITES_FILE
-from wg_core.ledger.entries import Audit, Charge, Dataset
+from wg_core.ledger.entries import Charge, Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,6 @@ class Records:
 
     finding: Finding
     charges: Sequence[Charge]
-    audits: Sequence[Audit]
     datasets: Sequence[Dataset]
 
 
@@ -53,7 +52,6 @@ def read(path: Path, finding: Finding) -> Records:
     return Records(
         finding=finding,
         charges=[entry for entry in stored if isinstance(entry, Charge)],
-        audits=[entry for entry in stored if isinstance(entry, Audit)],
         datasets=[entry for entry in stored if isinstance(entry, Dataset)],
     )
 
@@ -233,24 +231,6 @@ def program(records: Records) -> Iterator[Evidence]:
             digest=charge.implementation.code_sha256,
         ),
     )
-
-
-def audited(records: Records) -> Iterator[Evidence]:
-    """The newest canary audit, and whose program it tried."""
-    for audit in records.audits[-1:]:
-        named = sum(x.implementation.code_sha256 == audit.code_sha256 for x in records.charges)
-        yield Evidence(
-            text(
-                "canary audit: lower bound ε ≥ {bound} for a claim of {claim} with {canaries}"
-                " canaries; charges that name the audited program: {named} of {count}",
-                bound=audit.lower_bound,
-                claim=audit.claimed_epsilon,
-                canaries=audit.canaries,
-                named=named,
-                count=len(records.charges),
-            ),
-            _stated([audit.head.seq]),
-        )
 
 
 def randomness(records: Records) -> Iterator[Evidence]:

@@ -171,7 +171,7 @@ def empirical(as_json: bool) -> int:
     if len(installed) != 1:
         raise ConfigError(
             f"{len(installed)} plant's programs are installed here, one is needed: nothing was"
-            " audited; pip install 'weightgate[client]', or run 'wg-client audit' at a plant"
+            " audited; pip install 'weightgate[client]'"
         )
     size = Size()
     with timed_progress(text("questions to made-up plants"), size.questions) as answered:

@@ -44,7 +44,6 @@ def render(records: Records, speak: Language = ENGLISH) -> str:
         state=state,
         charges=charges,
         detailed=charges[-DETAILS_LIMIT:],
-        audits=records.audits,
         decisions=list(state.decisions.values())[-DETAILS_LIMIT:],
         reuses=list(state.reuses.values())[-DETAILS_LIMIT:],
         datasets=records.datasets,

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from wg_client.cli.options import home_option, join_options
-from wg_core import errors
-from wg_core.cli import json_option, show, timed_progress
+from wg_core.cli import json_option, show
 from wg_core.errors import UsageError
 from wg_core.language import text
 from wg_core.site.home import ClientHome
@@ -143,25 +142,4 @@ def _give_up(home: ClientHome, token: str, reason: str, encoder: str | None, as_
     show(document, lines, as_json)
 
 
-@click.command()
-@home_option
-@json_option
-def audit(home: ClientHome, as_json: bool) -> int:
-    """Try to catch the installed release code, and put the outcome on the ledger.
-
-    Made-up records only; costs no budget; about half a minute. Ends with code 5 if the code gives
-    less privacy than it claims; that is recorded as well.
-    """
-    from wg_audit import words
-    from wg_audit.installed.probes import Size
-    from wg_client.release.audit import audit as run
-
-    size = Size()
-    with timed_progress(text("questions to made-up plants"), size.questions) as answered:
-        report, entry = run(home, size=size, on_question=answered)
-    lines = [*words.lines(report), text("recorded as ledger entry {entry}", entry=entry)]
-    show({"entry": entry, **words.document(report)}, lines, as_json)
-    return errors.ExitCode.OK if report.passed else errors.ExitCode.VERIFICATION
-
-
-COMMANDS = (keys, audit)
+COMMANDS = (keys,)

@@ -31,7 +31,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
     text("Joining"): ("simulate", "init", "freeze"),
     text("Models"): ("models", "watch"),
     text("Files instead of a network"): ("statistics", "apply"),
-    text("For years"): ("keys", "audit", "backup", "restore"),
+    text("For years"): ("keys", "backup", "restore"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
@@ -53,7 +53,6 @@ class ChargeRequest:
     mechanism: statement.Mechanism
     implementation: statement.Implementation
     use: statement.Use
-    assurance: statement.Assurance = field(default_factory=statement.Assurance)
 
     def __post_init__(self) -> None:
         statement.check_cap(self.epsilon, self.delta)

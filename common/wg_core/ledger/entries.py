@@ -36,7 +36,6 @@ RELEASE = "release"
 WITNESS = "witness"
 HANDOVER = "handover"
 ROTATION = "rotation"
-AUDIT = "audit"
 DECISION = "decision"
 REUSE = "reuse"
 STATEMENT = "statement"
@@ -196,7 +195,6 @@ class Charge:
     implementation: statement.Implementation
     use: statement.Use
     state: statement.BudgetState
-    assurance: statement.Assurance
 
     def __post_init__(self) -> None:
         statement.check_cap(self.epsilon, self.delta)
@@ -259,26 +257,6 @@ class Rotation:
     new_key: str
     old_signature: str
     new_signature: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audit:
-    """An empirical audit of the installed release code was run on this site.
-
-    Attributes:
-        code_sha256: SHA-256 over the audited code, hex.
-        claimed_epsilon: Epsilon that the code claimed.
-        lower_bound: Clopper-Pearson lower bound on epsilon that was found.
-        parametric_bound: Parametric lower bound that was found.
-        canaries: Number of canaries.
-    """
-
-    head: Head
-    code_sha256: str
-    claimed_epsilon: str
-    lower_bound: str
-    parametric_bound: str
-    canaries: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,7 +340,6 @@ Entry = (
     | Witness
     | KeyHandover
     | Rotation
-    | Audit
     | Decision
     | Reuse
     | PublicStatement
@@ -376,7 +353,6 @@ KINDS: dict[str, type[Entry]] = {
     WITNESS: Witness,
     HANDOVER: KeyHandover,
     ROTATION: Rotation,
-    AUDIT: Audit,
     DECISION: Decision,
     REUSE: Reuse,
     STATEMENT: PublicStatement,

@@ -15,7 +15,6 @@ from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import entries, merkle
 from wg_core.ledger import note as notes
 from wg_core.ledger.entries import (
-    Audit,
     Charge,
     Dataset,
     Decision,
@@ -79,7 +78,6 @@ class LedgerState:
         self.frontier = merkle.Frontier()
         self.leaves: list[bytes] = []
         self.keys: list[KeyPeriod] = []
-        self.audit: Audit | None = None
         self.witnesses: list[WitnessKey] = []
         self.handovers: list[KeyHandover] = []
         self.datasets: dict[str, Dataset] = {}
@@ -207,8 +205,6 @@ class LedgerState:
             self._handover(entry)
         elif isinstance(entry, Rotation):
             self._rotation(entry)
-        elif isinstance(entry, Audit):
-            self.audit = entry
         elif isinstance(entry, Decision):
             self._decision(entry)
         elif isinstance(entry, Reuse):

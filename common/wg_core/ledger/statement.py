@@ -1,7 +1,7 @@
 """What one charge states: what is promised, how, by which program, what for, and what is spent.
 
 Fields follow the OpenDP Deployments Registry schema and the layers of NIST SP 800-226: guarantee,
-mechanism, implementation, use, state, assurance. None depends on private data. A field's meaning
+mechanism, implementation, use, state. None depends on private data. A field's meaning
 never changes (``entries``).
 """
 
@@ -152,19 +152,6 @@ class BudgetState:
             numbers.integer(getattr(self, name), subject=f"budget state: {name}")
         for name in ("epsilon_before", "epsilon_after"):
             numbers.decimal(getattr(self, name), subject=f"budget state: {name}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assurance:
-    """What was tested: the last audit run of this code, and the lower bound on epsilon it found.
-
-    Attributes:
-        audit_run: Where the run is recorded (index of an ``audit`` entry), or empty.
-        empirical_lower_bound: Lower bound on epsilon, decimal string, or empty.
-    """
-
-    audit_run: str = ""
-    empirical_lower_bound: str = ""
 
 
 def check_cap(epsilon: str, delta: str) -> tuple[float, float]:

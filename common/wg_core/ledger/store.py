@@ -23,7 +23,7 @@ from wg_core.ledger.cosigned import CosignedLog
 from wg_core.ledger.entries import Dataset, Entry, Release
 from wg_core.ledger.lineage import ChargeState, LineageState
 from wg_core.ledger.log import Clock, Step
-from wg_core.ledger.statement import Assurance, BudgetState, Use
+from wg_core.ledger.statement import BudgetState, Use
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical
 from wg_core.wire.signing import PrivateKey
@@ -363,17 +363,6 @@ class Ledger(CosignedLog):
         """The newest decision of a person on a request, if there is one."""
         return self._state.decisions.get((dataset, request_id))
 
-    def assurance(self, code_sha256: str) -> Assurance:
-        """What the newest audit on this ledger says of a release code; empty if it is of another.
-
-        Args:
-            code_sha256: SHA-256 over the code, hex, as in ``charging.installed``.
-        """
-        audit = self._state.audit
-        if audit is None or audit.code_sha256 != code_sha256:
-            return Assurance()
-        return Assurance(audit_run=str(audit.head.seq), empirical_lower_bound=audit.lower_bound)
-
     def export(self, path: Path) -> None:
         """Write everything a verifier needs to a ``.wgl`` file."""
         from wg_core.ledger import export
@@ -417,7 +406,6 @@ class Ledger(CosignedLog):
                 anchored_size=anchor.size if anchor else 0,
                 anchored_root=anchor.root.hex() if anchor else "",
             ),
-            assurance=request.assurance,
         )
 
     def _anchor(self) -> Checkpoint | None:

@@ -281,8 +281,7 @@ def _check_charge(ledger: Ledger, charged: Charged, query: StatisticsQuery) -> N
 
 def _release(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> Charged:
     """Charge and make the release, unless an equal one was made before."""
-    assurance = ledger.assurance(request.implementation.code_sha256)
-    charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
+    charged = ledger.charge(request)
     if not charged.open:
         log.info("request %s: an equal release was made before", request.request_id)
         ledger.record_reuse(charged.seq, request.use)

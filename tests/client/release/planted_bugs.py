@@ -186,8 +186,7 @@ def another_epsilon(patch: pytest.MonkeyPatch) -> None:
 def noise_before_the_charge(patch: pytest.MonkeyPatch) -> None:
     def early(ledger: Any, request: Any, pack: Any, step: Any) -> Any:
         payload = pack(request)
-        assurance = ledger.assurance(request.implementation.code_sha256)
-        charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
+        charged = ledger.charge(request)
         if charged.open:
             ledger.record_release(charged.seq, payload)
         return charged

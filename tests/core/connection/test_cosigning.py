@@ -238,14 +238,17 @@ def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
 
 def grow(ledger: Ledger) -> None:
     ledger.record(
-        entries.AUDIT,
+        entries.DECISION,
         partial(
-            entries.Audit,
-            code_sha256="ab" * 32,
-            claimed_epsilon="1",
-            lower_bound="0",
-            parametric_bound="0",
-            canaries=1,
+            entries.Decision,
+            request_id=f"{ledger.size:032x}",
+            dataset="parts",
+            epsilon="1",
+            delta="1e-5",
+            purpose="model",
+            recipient="server.example",
+            approved=False,
+            name="QA",
         ),
     )
 

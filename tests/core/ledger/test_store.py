@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -186,21 +185,6 @@ def test_find_knows_requests_and_fingerprints(site: Site, ledger: Ledger) -> Non
 def test_an_unknown_entry_is_refused(ledger: Ledger) -> None:
     with pytest.raises(ConfigError, match="no entry 99"):
         ledger.entry(99)
-
-
-def test_an_audit_run_is_recorded(ledger: Ledger) -> None:
-    seq = ledger.record(
-        entries.AUDIT,
-        partial(
-            entries.Audit,
-            code_sha256="00" * 32,
-            claimed_epsilon="1",
-            lower_bound="0.5",
-            parametric_bound="0.9",
-            canaries=12800,
-        ),
-    )
-    assert isinstance(entries.decode(ledger.entry(seq)), entries.Audit)
 
 
 def test_epsilon_is_rounded_up() -> None:
