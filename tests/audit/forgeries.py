@@ -23,7 +23,6 @@ from tests.audit.workshop import (
     WHEN,
     Forgery,
     Truth,
-    capped,
     changed,
     edit_head,
     epsilon_of,
@@ -32,6 +31,7 @@ from tests.audit.workshop import (
     insider,
     make_release,
     named,
+    of_another_root,
     relink,
     repacked,
     replace_head,
@@ -332,9 +332,9 @@ def an_export_with_one_entry_of_another_log(t: Truth) -> Forgery:
     return Forgery(repacked(t, t.export, entries=lambda lines: [*lines[:3], other, *lines[4:]]), {})
 
 
-@forgery(because="caps not as the entries say")
-def an_export_whose_manifest_raises_the_cap(t: Truth) -> Forgery:
-    return Forgery(repacked(t, t.export, manifest=lambda m: capped(m)), {})
+@forgery(because="root not as the entries say")
+def an_export_whose_manifest_names_another_root(t: Truth) -> Forgery:
+    return Forgery(repacked(t, t.export, manifest=of_another_root), {})
 
 
 # --- what a charge says

@@ -1,31 +1,29 @@
 """The ledger export (``.wgl``): everything a verifier needs, and nothing else.
 
-A container (``wg_core.wire.container``) with five sections:
+A container (``wg_core.wire.container``) with four sections:
 
 ========= ===================================================================================
-manifest  canonical record: origin, site, size, root, keys, witnesses, caps
+manifest  canonical record: origin, site, size, root, number of checkpoints
 entries   canonical bytes of each entry, each ended by a newline (canonical JSON has none)
 hashes    leaf hash of each entry, 32 bytes; redundant, so that damage is traced to one entry
 heads     signed checkpoints by size, one canonical record a line
-proofs    RFC 9162 consistency proofs between successive checkpoints, one record a line
 ========= ===================================================================================
 
-Released bytes are not in it. An export is not signed as a whole: its checkpoints are, and the
+Released bytes are not in it, and no proof: whoever has all entries computes each checkpoint's
+tree. An export is not signed as a whole: its checkpoints are, and the
 manifest is compared with what the entries say. It is written and read as a stream.
 """
 
 import hashlib
-import itertools
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Self, TypeVar
+from typing import IO, BinaryIO, Self
 
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import database, entries, merkle
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import canonical, container
@@ -33,40 +31,10 @@ from wg_core.wire.container import Section, Span
 from wg_core.wire.protocol import LEDGER_KIND, LEDGER_LIMIT
 
 VERSION = 1
-SECTIONS = ("manifest", "entries", "hashes", "heads", "proofs")
+SECTIONS = ("manifest", "entries", "hashes", "heads")
 _HEAD_LIMIT = 256 << 10
 _MANIFEST_LIMIT = 16 << 20
 _BLOCK = 1 << 20
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedKey:
-    """A signing key (hex), and the smallest size whose checkpoint it signs."""
-
-    from_size: int
-    public_key: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedWitness:
-    """A witness: key name, public key (hex), entry that enrols it."""
-
-    name: str
-    public_key: str
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedCap:
-    """Policy of one lineage: its cap, and the data sets that share it."""
-
-    lineage: str
-    cap_epsilon: str
-    cap_delta: str
-    refresh_rule: str
-    datasets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +47,6 @@ class ExportManifest:
     entries: int
     root: str
     heads: int
-    keys: tuple[ExportedKey, ...]
-    witnesses: tuple[ExportedWitness, ...]
-    caps: tuple[ExportedCap, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +54,6 @@ class ExportedHead:
     """One signed checkpoint, as text."""
 
     note: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedProof:
-    """Consistency proof between two sizes, hashes in hex."""
-
-    old_size: int
-    new_size: int
-    path: tuple[str, ...]
 
 
 def summarise(state: LedgerState, heads: int) -> ExportManifest:
@@ -108,14 +64,6 @@ def summarise(state: LedgerState, heads: int) -> ExportManifest:
         entries=state.size,
         root=state.frontier.root().hex(),
         heads=heads,
-        keys=tuple(ExportedKey(k.from_size, k.public_key.hex()) for k in state.keys),
-        witnesses=tuple(
-            ExportedWitness(w.name, w.public_key.hex(), w.seq) for w in state.witnesses
-        ),
-        caps=tuple(
-            ExportedCap(x.id, x.cap_epsilon, x.cap_delta, x.refresh_rule, tuple(x.names))
-            for x in state.lineages.values()
-        ),
     )
 
 
@@ -153,13 +101,7 @@ def _write(connection: sqlite3.Connection, target: IO[bytes], folder: Path) -> E
         ]
         manifest = summarise(state, len(notes))
         heads = b"".join(canonical.encode(ExportedHead(x.decode())) + b"\n" for x in notes)
-        streams: list[IO[bytes] | bytes] = [
-            canonical.encode(manifest),
-            body,
-            hashes,
-            heads,
-            _proofs(state, notes),
-        ]
+        streams: list[IO[bytes] | bytes] = [canonical.encode(manifest), body, hashes, heads]
         rows = tuple(
             Section(name, *_measure(part)) for name, part in zip(SECTIONS, streams, strict=True)
         )
@@ -168,16 +110,6 @@ def _write(connection: sqlite3.Connection, target: IO[bytes], folder: Path) -> E
             for block in _blocks(part):
                 target.write(block)
     return manifest
-
-
-def _proofs(state: LedgerState, notes: Iterable[bytes]) -> bytes:
-    sizes = [checkpoints.decode(note)[0].size for note in notes]
-    lines = []
-    for old, new in itertools.pairwise(sizes):
-        path = merkle.consistency_proof(state.leaves[:new], old)
-        record = ExportedProof(old, new, tuple(x.hex() for x in path))
-        lines.append(canonical.encode(record) + b"\n")
-    return b"".join(lines)
 
 
 class ExportReader:
@@ -246,16 +178,23 @@ class ExportReader:
 
     def heads(self) -> list[bytes]:
         """Signed checkpoints."""
-        records = self._lines("heads", ExportedHead, "checkpoint")
+        records = self._head_records()
         if len(records) != self.manifest.heads:
             raise DecodeError(
                 f"export: {len(records)} checkpoints, the manifest says {self.manifest.heads}"
             )
         return [record.note.encode() for record in records]
 
-    def proofs(self) -> list[ExportedProof]:
-        """Consistency proofs between successive checkpoints."""
-        return self._lines("proofs", ExportedProof, "consistency proof")
+    def _head_records(self) -> list[ExportedHead]:
+        data = self._whole("heads", _MANIFEST_LIMIT * 32)
+        if not data:
+            return []
+        if not data.endswith(b"\n"):
+            raise DecodeError(f"checkpoint {data.count(bytes([10]))}: cut")
+        return [
+            canonical.decode(ExportedHead, line, subject=f"checkpoint {index}", limit=_HEAD_LIMIT)
+            for index, line in enumerate(data[:-1].split(b"\n"))
+        ]
 
     def check_sections(self) -> None:
         """Compare every section with its hash in the header.
@@ -271,17 +210,6 @@ class ExportReader:
                 raise VerificationError(
                     f"export: section {span.name!r} does not match its hash in the header"
                 )
-
-    def _lines(self, name: str, kind: type[T], subject: str) -> list[T]:
-        data = self._whole(name, _MANIFEST_LIMIT * 32)
-        if not data:
-            return []
-        if not data.endswith(b"\n"):
-            raise DecodeError(f"{subject} {data.count(bytes([10]))}: cut")
-        return [
-            canonical.decode(kind, line, subject=f"{subject} {index}", limit=_HEAD_LIMIT)
-            for index, line in enumerate(data[:-1].split(b"\n"))
-        ]
 
     def _whole(self, name: str, limit: int) -> bytes:
         span = self._spans[name]

@@ -1,18 +1,16 @@
 """Where a log's bytes are read from: a ledger file or an export. Nothing is verified here.
 
 A source also checks what only its own kind of file holds: released bytes and pages of a database,
-manifest and consistency proofs of an export.
+manifest of an export.
 """
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import database, entries, merkle, place
+from wg_core.ledger import database, entries, place
 from wg_core.ledger.entries import Entry, Genesis
 from wg_core.ledger.export import ExportReader, summarise
 from wg_core.ledger.state import LedgerState
@@ -126,7 +124,7 @@ class _ExportSource:
         return self._reader.heads()
 
     def finish(self, state: LedgerState, heads: int) -> None:
-        """Check manifest and consistency proofs, then each section's hash."""
+        """Check the manifest, then each section's hash."""
         expected = summarise(state, heads)
         manifest = self._reader.manifest
         if manifest != expected:
@@ -136,24 +134,6 @@ class _ExportSource:
                 if getattr(manifest, name) != getattr(expected, name)
             ]
             raise VerificationError(f"export manifest: {', '.join(fields)} not as the entries say")
-        notes_by_size = [checkpoints.decode(note)[0] for note in self._reader.heads()]
-        pairs = list(itertools.pairwise(notes_by_size))
-        proofs = self._reader.proofs()
-        if len(proofs) != len(pairs):
-            raise VerificationError(
-                f"consistency proof: {len(proofs)} are there, expected {len(pairs)}"
-            )
-        for index, (proof, (old, new)) in enumerate(zip(proofs, pairs, strict=True)):
-            try:
-                if (proof.old_size, proof.new_size) != (old.size, new.size):
-                    raise VerificationError(
-                        f"from {proof.old_size} to {proof.new_size}, "
-                        f"expected {old.size} to {new.size}"
-                    )
-                path = [bytes.fromhex(x) for x in proof.path]
-                merkle.verify_consistency(old.size, old.root, new.size, new.root, path)
-            except (VerificationError, ValueError) as error:
-                raise VerificationError(f"consistency proof {index}: {error}") from error
         self._reader.check_sections()
 
     def close(self) -> None:

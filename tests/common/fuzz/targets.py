@@ -323,7 +323,7 @@ TARGETS: dict[str, Target] = {
     "ledger": Target(_ledger, (_ledger_file(), b"SQLite format 3\x00", b"")),
     "export": Target(
         _export,
-        (_ledger_as_export(), *_boxed("wgl", ("manifest", "entries", "hashes", "heads", "proofs"))),
+        (_ledger_as_export(), *_boxed("wgl", ("manifest", "entries", "hashes", "heads"))),
     ),
     "token": Target(
         lambda data: protocol.decode_token(data.decode("latin-1")),
