@@ -185,7 +185,7 @@ def freeze(
     Raises:
         ConfigError: The home is not initialised, its ledger has another cap, its time slot is too
             short, or another process freezes.
-        DataError: Something cannot be used, or was charged under another budget; nothing changed.
+        DataError: Something cannot be used; nothing changed.
         StorageError: The disk is full; nothing changed.
     """
     config = configuration.load(home)
@@ -193,7 +193,7 @@ def freeze(
     encoder = load(package)
     check_slot(config, len(inspected.data), encoder.local_dimension)
     records = frozen_records(config, inspected, home.load_secret())
-    with _checked_ledger(home, config, records):
+    with _checked_ledger(home, config):
         pass  # before the long work, and once more after it
     names, left_out, twice = inspected.data.names, inspected.problems, inspected.duplicates
     listing = Listing(path=config.data.path, names=names, set_aside=left_out, duplicates=twice)
@@ -208,7 +208,7 @@ def freeze(
         features = _encode(folder, encoder, inspected, records.contents, encoded, stage)
         exact = _exact(schema, features, inspected.data, config)
         hashes = _write_parts(folder, exact, records, listing, acceptance)
-        with _checked_ledger(home, config, records) as ledger:
+        with _checked_ledger(home, config) as ledger:
             manifest = _manifest(home, config, encoder, schema, inspected, hashes, int(now()))
             snapshot = _put_in_place(home, folder, manifest)
             overlap.register(ledger, config, manifest.commitment)
@@ -218,14 +218,12 @@ def freeze(
 
 
 @contextmanager
-def _checked_ledger(
-    home: ClientHome, config: ClientConfig, records: FrozenRecords
-) -> Iterator[Ledger]:
-    """The ledger, held, when none of the records was charged under another budget."""
+def _checked_ledger(home: ClientHome, config: ClientConfig) -> Iterator[Ledger]:
+    """The ledger, held, when its budget has the cap that ``client.yaml`` names."""
     with locks.release(home), open_ledger(home) as ledger:
         past = overlap.history(ledger)
         overlap.remember(home, past)
-        overlap.check(home, config, past, records)
+        overlap.check(config, past)
         yield ledger
 
 

@@ -1,14 +1,9 @@
-"""Which of a plant's privacy units were charged before, and under which budget.
+"""Which of a plant's privacy units were charged before, and the one budget of all its data sets.
 
-A budget belongs to units, not to a name: a data set of another name that holds the same records
-draws on the budget that they drew on before. The ledger can hold no content, so the plant keeps,
-for itself, keyed digests of every unit that was ever charged, by data set: of each record's
-content, and of each unit that a column names.
-
-*Guarantee.* A snapshot is frozen only if none of its units was charged under another budget. A
-data set of a new name joins the site's one budget, unless ``data.budget: separate`` declares that
-its units are in no other; then that is checked, and refused where it does not hold or cannot be
-known. What is refused is said at the plant; on the ledger nothing shows it.
+A budget belongs to units, not to a name: a data set of another name draws on the budget that the
+site's first one drew on. The ledger can hold no content, so the plant keeps, for itself, keyed
+digests of every unit that was ever charged, by data set: of each record's content, and of each unit
+that a column names. An acceptance set holds none of these.
 """
 
 import dataclasses
@@ -20,13 +15,13 @@ import numpy as np
 
 from wg_core import atomic
 from wg_core import snapshot as snapshots
-from wg_core.errors import ConfigError, DataError, VerificationError
+from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Dataset, Genesis
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import DIGEST_BYTES, Digests, FrozenRecords
+from wg_core.snapshot import DIGEST_BYTES, Digests
 from wg_core.wire import canonical
 
 _LIMIT = 4 << 30
@@ -46,13 +41,9 @@ class History:
     caps: dict[str, tuple[str, str]]
     charged: frozenset[tuple[str, str]]
 
-    def budget_of(self, config: ClientConfig) -> str:
-        """The lineage that a data set pays from; empty: a new one."""
-        name = config.data.name
-        if name in self.lineages:
-            return self.lineages[name]
-        if config.data.budget == "separate":
-            return ""
+    @property
+    def budget(self) -> str:
+        """The lineage that every data set pays from; empty before the first."""
         return next(iter(self.lineages.values()), "")
 
 
@@ -60,7 +51,6 @@ class History:
 class _Charged:
     """Units of one data set that were charged, from the snapshots of these commitments."""
 
-    dataset: str
     commitments: frozenset[str]
     digests: frozenset[bytes]
 
@@ -107,7 +97,7 @@ def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
     )
     if ledger.commitment(config.data.name) is None:
         past = history(ledger)
-        if config.data.name not in past.lineages and past.budget_of(config):
+        if config.data.name not in past.lineages and past.budget:
             record = dataclasses.replace(record, lineage=next(iter(past.lineages)))
     ledger.register_dataset(record)
 
@@ -117,75 +107,40 @@ def remember(home: ClientHome, past: History) -> None:
     commitments = {commitment for _, commitment in past.charged}
     for stored in snapshots.all_snapshots(home):
         name, commitment = stored.manifest.dataset, stored.manifest.commitment
-        former = _read(home, name)
+        path = home.units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"
+        former = _read(path)
         if commitment not in commitments or commitment in former.commitments:
             continue
         records = stored.records()
         digests = former.digests | _set(records.contents) | _set(records.units)
-        _write(home, _Charged(name, former.commitments | {commitment}, digests))
+        home.units.mkdir(mode=0o700, exist_ok=True)
+        _write(path, _Charged(former.commitments | {commitment}, digests))
 
 
 def charged(home: ClientHome) -> frozenset[bytes]:
     """Digests of all units and contents that were charged, of any data set; see ``remember``."""
-    return frozenset().union(*(_read_file(path)[1] for path in home.units.glob("*.npz")))
+    return frozenset().union(*(_read(path).digests for path in home.units.glob("*.npz")))
 
 
-def check(home: ClientHome, config: ClientConfig, past: History, records: FrozenRecords) -> None:
-    """Refuse records that were charged under another budget than the one they would now draw on.
+def check(config: ClientConfig, past: History) -> None:
+    """Refuse another cap than that of the budget which the data set draws on.
 
     Raises:
-        DataError: Some were; the data set, and how many units are shared with it, are named.
-        ConfigError: ``client.yaml`` names another cap than the ledger; or ``separate`` cannot be
-            checked: another data set was charged from a snapshot that is gone.
+        ConfigError: ``client.yaml`` names another cap than the ledger.
     """
-    budget = past.budget_of(config)
-    privacy = config.privacy
-    policy = privacy.cap_epsilon, privacy.cap_delta
-    cap = past.caps.get(budget, policy)
+    policy = config.privacy.cap_epsilon, config.privacy.cap_delta
+    cap = past.caps.get(past.budget, policy)
     if cap != policy:
         raise ConfigError(
             f"data set {config.data.name!r}: cap ({', '.join(policy)}), but its budget has"
             f" ({', '.join(cap)}) on the ledger; a cap does not change"
         )
-    other_names = {name for name, lineage in past.lineages.items() if lineage != budget}
-    for name in sorted(other_names):
-        digests = _read(home, name)
-        hit = np.array(
-            [
-                bytes(content) in digests.digests or bytes(unit) in digests.digests
-                for content, unit in zip(records.contents, records.units, strict=True)
-            ],
-            dtype=bool,
-        )
-        if hit.any():
-            shared = len(_set(records.units[hit]))
-            raise DataError(
-                f"{config.data.path}: {shared} privacy units were charged before as data set"
-                f" {name!r}, which has another budget than {config.data.name!r}: leave them out,"
-                f" or freeze under the name {name!r}"
-                + (", or without 'budget: separate'" if config.data.budget == "separate" else "")
-            )
-        unknown = {commitment for charged_name, commitment in past.charged if charged_name == name}
-        if config.data.budget == "separate" and unknown - digests.commitments:
-            raise ConfigError(
-                f"data.budget: separate: data set {name!r} was charged from a snapshot that is"
-                " gone, so whether it shares units cannot be known; use 'budget: site'"
-            )
 
 
-def _path(home: ClientHome, dataset: str) -> Path:
-    return home.units / f"{canonical.sha256_hex(dataset.encode('utf-8'))[:32]}.npz"
-
-
-def _read(home: ClientHome, dataset: str) -> _Charged:
-    path = _path(home, dataset)
+def _read(path: Path) -> _Charged:
+    """What was noted of a data set; nothing where nothing was."""
     if not path.is_file():
-        return _Charged(dataset, frozenset(), frozenset())
-    return _Charged(dataset, *_read_file(path))
-
-
-def _read_file(path: Path) -> tuple[frozenset[str], frozenset[bytes]]:
-    """Commitments, and digests of units and contents."""
+        return _Charged(frozenset(), frozenset())
     data = atomic.read_bytes(path, limit=_LIMIT)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -193,10 +148,10 @@ def _read_file(path: Path) -> tuple[frozenset[str], frozenset[bytes]]:
             digests = file["digests"]
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise VerificationError(f"{path}: damaged: {error}; restore a copy") from error
-    return commitments, _set(digests)
+    return _Charged(commitments, _set(digests))
 
 
-def _write(home: ClientHome, charged: _Charged) -> None:
+def _write(path: Path, charged: _Charged) -> None:
     rows = b"".join(sorted(charged.digests))
     buffer = io.BytesIO()
     np.savez(
@@ -204,8 +159,7 @@ def _write(home: ClientHome, charged: _Charged) -> None:
         commitments=np.array(sorted(charged.commitments)),
         digests=np.frombuffer(rows, dtype=np.uint8).reshape(-1, DIGEST_BYTES),
     )
-    home.units.mkdir(mode=0o700, exist_ok=True)
-    atomic.write_bytes(_path(home, charged.dataset), buffer.getvalue(), mode=atomic.PRIVATE)
+    atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE)
 
 
 def _set(digests: Digests) -> frozenset[bytes]:

@@ -43,7 +43,6 @@ _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Spellings that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
 _DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
 
-Budget = Literal["site", "separate"]
 Approve = Literal["policy", "human"]
 HUMAN = "human"  # A person decides each request that the policy allows
 UnitRule = Literal["record", "weight", "cap"]
@@ -90,8 +89,6 @@ class DataConfig:
         encoder: SHA-256 of the encoder that the owner confirmed, hex; see ``encoder_pin``.
         unit_column: Column (``records.csv``, a log) or array (``.npz``) that names the privacy unit
             of a record, or null: each record is its own unit. Of logs also ``file``, ``interval``.
-        budget: ``site``: this data set draws on the one budget of the site, whatever its name.
-            ``separate``: its units are in no other data set of the site; ``freeze`` checks that.
         reading: How files are read.
         good: Labels that mean "no defect", for the report; null: those that say so by their name.
         acceptance: Records that are never released or trained on, and judge models: their folder
@@ -104,7 +101,6 @@ class DataConfig:
     labels: tuple[str, ...]
     encoder: str
     unit_column: str | None = None
-    budget: Budget = "site"
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     good: tuple[str, ...] | None = None
     acceptance: str | float | None = None

@@ -120,7 +120,6 @@ YAML = [
         "url",
         "https://",
     ),
-    _yaml("budget word", "budget: site", "budget: mine", "budget"),
     _raw("empty", b"", "expected"),
     _raw("not UTF-8", b"\xff\xfe", "not YAML"),
     _raw("broken", b"site: [", "not YAML"),
