@@ -251,7 +251,6 @@ def judge(
                 trunk,
                 labels,
                 encoder.dimension,
-                own=False,
                 others=False,
                 family=candidate,
             )

@@ -108,7 +108,6 @@ class Drawn:
             trunk,
             self.y,
             dimension,
-            own=not math.isinf(self.noise),
             others=bool(self.others),
             groups=self.groups,
             policy=AcceptanceConfig(standard_errors=modality(kind).standard_errors),

@@ -45,7 +45,6 @@ def selected(
     labels: Ints,
     dimension: int,
     *,
-    own: bool,
     others: bool,
     groups: Ints | None = None,
     policy: AcceptanceConfig = AcceptanceConfig(),  # noqa: B008 - frozen
@@ -55,7 +54,6 @@ def selected(
 
     Args:
         labels: ``[n]``, -1 without one.
-        own: Whether it was made from a release of the plant's own records.
         others: Whether other sites have released.
         groups: Of records ``[n]`` that belong together; None: each is alone.
         policy: The policy, if not the one that plants of images start with.
@@ -73,7 +71,6 @@ def selected(
         Package(
             candidates=[] if family is None else [family],
             posterior=from_tensors(posterior, k, dimension),
-            own_release=own,
             others_released=others,
         ),
         policy,

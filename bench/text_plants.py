@@ -248,7 +248,6 @@ def judge(
                     plant_trunk(encoder, x),
                     known,
                     d,
-                    own=True,
                     others=bool(others),
                     policy=policy,
                 )

@@ -187,8 +187,6 @@ class Package:
     Attributes:
         candidates: Delivered heads, in the server's order.
         posterior: What it says of class means without this plant; None if nothing.
-        own_release: Whether candidates were made from a release of this plant's records. Then these
-            records cannot judge them. The posterior and heads of the plant's family are of others.
         others_released: Whether other sites have released any of what it was made from.
         stated: Whether it was made for what the plant states in public of its source.
         network: The networks that stand beside the encoder under what was delivered; None if none
@@ -197,7 +195,6 @@ class Package:
 
     candidates: Sequence[Candidate]
     posterior: Posterior | None = None
-    own_release: bool = False
     others_released: bool = True
     stated: bool = False
     network: PlantNetwork | None = None
@@ -235,7 +232,6 @@ class Model:
         trunk: What its head stands on.
         fitted: The head on the trunk's features, and its out-of-fold predictions.
         origin: Name of the candidate that it started from, or an empty string.
-        judged: Whether the plant's records may judge it: no release of theirs had a part in it.
         of_kind: Whether it was learnt from the operator's labelled records of this kind of plant,
             by the server's word.
         unchecked_rank: Place among the models that may be kept where there is no label to check
@@ -245,7 +241,6 @@ class Model:
     trunk: Trunk
     fitted: Fitted
     origin: str = ""
-    judged: bool = True
     of_kind: bool = False
     unchecked_rank: int | None = None
 

@@ -1,8 +1,7 @@
 """Delivered heads, as they came and trained on with the plant's records.
 
 Which candidate is taken is chosen by labels like a configuration: for the records of a fold by
-those of the others. Candidates that were made from the plant's own release have its labels in them:
-there the first of the server's order is taken, and no local record judges it.
+those of the others.
 
 A head of one of the operator's families may come with its rows in another order, matched by names
 that say little, or with classes of its own. The plant's labels know better.
@@ -112,20 +111,15 @@ class DeliveredMethod:
         """See ``Method``."""
         eligible = [c for c in package.candidates if c.source in self.sources]
         family = [c for c in eligible if c.of_kind]
-        conditioned = package.own_release and not family and len(records.labels) > 0
-        if not eligible or (self.trained and (conditioned or not len(records.labels))):
+        if not eligible or (self.trained and not len(records.labels)):
             return None
-        if package.own_release:
-            eligible = family or eligible[:1]
         first_candidate = eligible[0]
         # The features of one trunk say nothing of a head on another.
         base = first_or_best(
             [c for c in eligible if c.trunk is first_candidate.trunk], records.classes
         )
         trunk, features = first_candidate.trunk, records.features(first_candidate.trunk)
-        if conditioned:
-            fitted = Fitted(first_candidate.head, None)
-        elif first_candidate.fitted is not None:
+        if first_candidate.fitted is not None:
             of_network = self._of_network(first_candidate.fitted, records)
             if of_network is None:
                 return None
@@ -142,7 +136,6 @@ class DeliveredMethod:
             trunk=trunk,
             fitted=fitted,
             origin=next((c.name for c in eligible if c.head is chosen_head), first_candidate.name),
-            judged=not conditioned,
             of_kind=first_candidate.of_kind,
             unchecked_rank=None if self.trained else unchecked_rank,
         )

@@ -91,7 +91,6 @@ def _heads(
     return Package(
         candidates=candidates,
         posterior=posterior,
-        own_release=bool(manifest.own_release),
         others_released=bool(manifest.pool_releases),
         network=network,
     )
@@ -182,7 +181,6 @@ def _networks(
     )
     return Package(
         candidates=[chosen],
-        own_release=bool(manifest.own_release),
         others_released=bool(manifest.pool_releases),
         stated=True,  # what a server makes networks for
         network=plant_network,

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data.plant import Plant
-from wg_client.methods import registry
 from wg_client.methods.names import LOCAL
 from wg_client.models.acceptance import Acceptance, good_labels
 from wg_client.models.manifest import Finding
@@ -28,7 +27,7 @@ from wg_client.selection.verdict import (
     unseen_classes,
     verdict,
 )
-from wg_core.language import Text, listed, template, text
+from wg_core.language import Text, template, text
 from wg_core.release.budget import Spend
 
 _FOUND = template("Of 1,000 defective records it finds about {kept} ({low} to {high}).")
@@ -271,13 +270,6 @@ def _unknown(outcome: Outcome, figures: Figures, *, rough_width: float = 0.1) ->
             " either way.",
             count=len(outcome.records.labels),
             margin=_thousand((named.kept.high - named.kept.low) / 2),
-        )
-    unjudged = [text(registry.title(n)) for n, model in outcome.models.items() if not model.judged]
-    if unjudged:
-        yield text(
-            "How good these are: {models}. Your own release had a part in them, so your records"
-            " cannot judge them.",
-            models=listed(unjudged),
         )
     if len(outcome.records.labels) and outcome.records.units is None:
         yield text(

@@ -1,12 +1,11 @@
 """Model selection: every method's model against local-only on the plant's own records.
 
-One path for every architecture: each method fits its model; each model that no release of the
-plant's records had a part in is compared with local-only out of fold, by one rule (``gain``); every
-check looks at every comparison; and of the models that pass all of them the one furthest above
-zero is kept, otherwise local-only is. The rule is judged like a model: for the records of a fold it
-is followed without them. Without any labelled record nothing can be compared, and the policy
-decides. With records of one class only it decides as well, but a model must recognise these.
-Held-out test records have no part in any of it.
+One path for every architecture: each method fits its model; each is compared with local-only out of
+fold, by one rule (``gain``); every check looks at every comparison; and of the models that pass all
+of them the one furthest above zero is kept, otherwise local-only is. The rule is judged like a
+model: for the records of a fold it is followed without them. Without any labelled record nothing
+can be compared, and the policy decides. With records of one class only it decides as well, but a
+model must recognise these. Held-out test records have no part in any of it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -137,7 +136,7 @@ def select_model(
         comparisons=comparisons,
         findings=findings,
         kept=kept_name,
-        reason=_reason(kept_name, findings, models, package),
+        reason=_reason(kept_name, findings, package),
         records=records,
         selected=_selected(
             models, records, {name: margins[name] for name in margins if name not in blocked}
@@ -168,8 +167,7 @@ def _comparisons(
         model, estimate = models[name], gain.UNKNOWN
         if local is not None:
             out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
-            judged = package.informed and model.judged
-            if not judged or out_of_fold is None or local_out_of_fold is None:
+            if not package.informed or out_of_fold is None or local_out_of_fold is None:
                 continue
             estimate = _gain(model, out_of_fold, local_out_of_fold, records, records.judged_groups)
         comparisons[name] = Comparison(
@@ -289,9 +287,7 @@ def _selected(
     return OutOfFold(logits=logits, inner=inner, labels=labels)
 
 
-def _reason(
-    kept_name: str, findings: Iterable[Finding], models: Mapping[str, Model], package: Package
-) -> Text:
+def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Text:
     if kept_name != LOCAL:
         kept_findings = (
             f for f in findings if f.model == kept_name and (f.code == checks.GAIN or not f.passed)
@@ -304,16 +300,9 @@ def _reason(
             " records, and was not judged."
         )
     unlike = [f.message for f in findings if f.code == checks.UNLIKE and not f.passed][:1]
-    sentence = joined(
+    return joined(
         text("No delivered model was shown to be better than local-only on local records."), *unlike
     )
-    if all(model.judged for model in models.values()):
-        return sentence
-    own_release = text(
-        "Weights that were made from your own release were not judged: your records had a part in"
-        " them."
-    )
-    return joined(sentence, own_release)
 
 
 def _unchecked(

@@ -15,7 +15,6 @@ from wg_client.methods.base import LabelledRecords, Package
 from wg_client.methods.names import (
     ENSEMBLE,
     GENERATED,
-    GENERATED_FINETUNED,
     LOCAL,
     POSTERIOR_HEAD,
 )
@@ -24,7 +23,7 @@ from wg_client.selection import apply as applying
 from wg_client.selection.delivery import take_package
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common.catalogue import SAME_FAMILY
-from wg_common.inference.posterior import Posterior, posterior_head
+from wg_common.inference.posterior import Posterior
 from wg_core.errors import DecodeError
 
 K, D = 5, 16
@@ -54,10 +53,6 @@ def _draw(means: Floats, counts: list[int], seed: int) -> tuple[Floats, Ints]:
 
 def _select(x: Floats, y: Ints, posterior: Posterior, named: list[Named] | None = None) -> Outcome:
     return selected(x, y, named or [], K, posterior=posterior)
-
-
-def _gains(outcome: Outcome) -> dict[str, float]:
-    return {name: found.gain.log_loss for name, found in outcome.comparisons.items()}
 
 
 def _accuracy(head: LinearHead, means: Floats) -> float:
@@ -121,32 +116,6 @@ def test_a_mean_aligned_head_does_not_vouch_for_itself_by_its_one_seen_class() -
     assert recalls[0] > 0.4 > 0.1 > recalls[1]
 
 
-def test_weights_made_from_the_plant_s_own_release_are_not_judged_by_its_records() -> None:
-    """A head that holds the plant's exact records, and others who know nothing of it."""
-    means, wrong = _means(0), _posterior(_means(40), 1.0)
-    x, y = _draw(means, [4] * K, 20)
-    named = [("sample", "diffusion", LinearHead(*posterior_head(wrong, x, y)))]
-    seen = selected(x, y, named, K, posterior=wrong, own_release=True)
-    assert seen.kept == LOCAL and "not judged" in seen.reason
-    assert GENERATED in seen.models and GENERATED_FINETUNED not in seen.models
-    assert seen.accuracy(GENERATED) is None and GENERATED not in seen.comparisons
-    others = selected(x, y, named, K, posterior=wrong, own_release=False)
-    assert others.comparisons[GENERATED].gain.log_loss > 0.2  # as it would have looked
-
-
-def test_heads_of_the_plant_s_family_are_of_others_and_judged() -> None:
-    means = _means(2)
-    x, y = _draw(means, [4] * K, 21)
-    posterior = _posterior(_means(9), 1.0)
-    family = ("k", SAME_FAMILY, LinearHead(means, -0.5 * (means**2).sum(axis=1)))
-    own = ("n", "diffusion", LinearHead(*posterior_head(posterior, x, y)))
-    gains = [
-        _gains(selected(x, y, [family, own], K, posterior=posterior, own_release=True)),
-        _gains(selected(x, y, [family], K, posterior=posterior, own_release=False)),
-    ]
-    assert gains[0][GENERATED] == gains[1][GENERATED]
-
-
 def test_a_plant_without_any_record_takes_what_was_generated() -> None:
     means = _means(4)
     nothing = np.zeros((0, D)), np.zeros(0, dtype=np.int64)
@@ -202,12 +171,11 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
         take_package(plant.home, plant.package(weights))
 
 
-@pytest.mark.parametrize(("own", "memory"), [("", 0), ("cd" * 16, 1)])
+@pytest.mark.parametrize("memory", [0, 1])
 def test_the_check_knows_who_has_released(
     make_plant: MakePlant,
     good_head: LinearHead,
     monkeypatch: pytest.MonkeyPatch,
-    own: str,
     memory: int,
 ) -> None:
     seen: list[Package] = []
@@ -218,9 +186,6 @@ def test_the_check_knows_who_has_released(
 
     monkeypatch.setattr(applying, "select_model", spy)
     plant = make_plant({0: 6, 1: 6, 2: 6})
-    package = plant.package(
-        {"network": (good_head, "diffusion")}, own_release=own, pool_releases=memory
-    )
+    package = plant.package({"network": (good_head, "diffusion")}, pool_releases=memory)
     take_package(plant.home, package)
     assert seen[0].others_released == bool(memory)
-    assert seen[0].own_release == bool(own)

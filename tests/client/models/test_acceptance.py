@@ -57,22 +57,19 @@ def test_labels_are_good_by_declaration_or_by_their_name() -> None:
 
 @pytest.fixture
 def judged(tmp_path: Path, encoder_package: bytes, good_head: LinearHead) -> TestPlant:
-    """A plant with an acceptance set that has applied a package of its own release."""
+    """A plant with an acceptance set that has applied a package."""
     spare = write_npz(tmp_path / "spare.npz", {0: 10, 1: 6, 2: 4}, 9, LABELS)
     make = plant_maker(tmp_path, encoder_package)
     plant = make({0: 4, 1: 4}, acceptance=str(spare), good=("bars",))
     candidates = {"s": (good_head, "diffusion"), "own": (good_head, "diffusion")}
-    take_package(plant.home, plant.package(candidates, own_release="bb" * 16))
+    take_package(plant.home, plant.package(candidates))
     return plant
 
 
-def test_every_model_is_judged_also_those_that_the_release_helped_to_make(
-    judged: TestPlant,
-) -> None:
+def test_every_model_of_a_package_is_judged(judged: TestPlant) -> None:
     manifest, _ = adoption.in_use(judged.home)
     rows = acceptance(judged.home, plants.open_plant(judged.home), manifest).judgements
     assert list(rows) == [entry.name for entry in manifest.models] and LOCAL in rows
-    assert any(entry.accuracy is None for entry in manifest.models)
     for row in rows.values():
         assert row.false_accepts is not None and row.false_accepts.records == 10
         assert row.false_rejects is not None and row.false_rejects.records == 10

@@ -41,7 +41,7 @@ def context(case: str) -> Mapping[str, Any]:
     )
 
 
-CASES = ("kept", "own", "unlabelled", "unseen", "one class", "many")
+CASES = ("kept", "worse", "unlabelled", "unseen", "one class", "many")
 
 
 def _outcome(case: str, classes: int) -> Outcome:
@@ -58,9 +58,8 @@ def _outcome(case: str, classes: int) -> Outcome:
     return selected(
         x,
         y,
-        [("sample-0", "diffusion", noise if case == "own" else good)],
+        [("sample-0", "diffusion", noise if case == "worse" else good)],
         classes,
-        own_release=case == "own",
     )
 
 
