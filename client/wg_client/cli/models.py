@@ -175,7 +175,6 @@ def export_models(
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @model_option
 @package_option
-@click.option("--evaluate", is_flag=True, help="Also the accuracy of every model; needs labels.")
 @click.option(
     "--out", type=OUT_FILE, help="A CSV file: file, label, probability, likeness, call, verdict."
 )
@@ -185,13 +184,10 @@ def predict(
     paths: tuple[Path, ...],
     name: str | None,
     package: str | None,
-    evaluate: bool,
     out: Path | None,
     as_json: bool,
 ) -> int:
     """Predict labels of record files, folders of them, or .npz files.
-
-    Before there is a model: say of each record how like the plant's own it is, and which are new.
 
     A line has the file, its label, the label's probability, the likeness to the plant's own records
     (the share of these that are at least as odd), and what the call is worth: sure, unsure, or new
@@ -201,10 +197,7 @@ def predict(
     with code 3.
     """
     with cli.waiting(text("loading the model")):
-        model = None
-        if (package, name) != (None, None) or evaluate or not _no_model_yet(home):
-            model = chosen(home, package, name)
-        predictions = Predictions(home, model, evaluate=evaluate)
+        predictions = Predictions(home, *chosen(home, package, name))
     for path in paths:
         predictions.add(path)
     if out is not None:
@@ -229,15 +222,6 @@ def predict(
         )
     )
     return errors.ExitCode.CONFIG
-
-
-def _no_model_yet(home: ClientHome) -> bool:
-    """Whether there is no model, and none is being made."""
-    from wg_client.models import store
-    from wg_core.fleet.inbox import Inbox
-
-    home.require()
-    return not store.all_manifests(home) and not Inbox(home).waiting()
 
 
 @contextmanager

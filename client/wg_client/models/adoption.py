@@ -19,7 +19,6 @@ from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, UsageError
 from wg_core.language import template
 from wg_core.ledger.person_name import check_name
-from wg_core.site import config as configuration
 from wg_core.site import locks
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
@@ -152,9 +151,8 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
     """Decide what becomes of a package that was applied; returns the sentence of the history.
 
     The first model is used. A later one that is no better changes nothing. A better one becomes the
-    shadow, and a person puts it in use; with ``acceptance.adopt: better`` it is used at once. Where
-    the model in use stands on another encoder than the home has now, it cannot work, and the new
-    one is used.
+    shadow, and a person puts it in use. Where the model in use stands on another encoder than the
+    home has now, it cannot work, and the new one is used.
 
     Raises:
         StorageError: The disk is full or cannot be written; what was in use still is.
@@ -169,7 +167,7 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
         old = None if state.in_use is None else _manifest(home, state.in_use)
         uses, why = True, _FIRST
         if old is not None:
-            uses, why = _judged(home, new, old)
+            uses, why = _judged(new, old)
         present, shadow = state.in_use, state.shadow
         event: What = "arrived"
         if uses:
@@ -206,20 +204,16 @@ _NO_BETTER = template("no better than the model in use, which stays")
 _BETTER = template(
     "better on your records than the model in use: it predicts beside it until you put it in use"
 )
-_USED = template("better on your records than the model in use, and acceptance.adopt is 'better'")
 _OTHER_ENCODER = template(
     "the model that was in use cannot work with the encoder that this home has now"
 )
 
 
-def _judged(home: ClientHome, new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
+def _judged(new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
+    """Whether a later package's model is used at once, and why."""
     if new.encoder != old.encoder:
         return True, _OTHER_ENCODER
-    if not _better(new, old):
-        return False, _NO_BETTER
-    if configuration.load(home).acceptance.adopt == "better":
-        return True, _USED
-    return False, _BETTER
+    return False, _BETTER if _better(new, old) else _NO_BETTER
 
 
 def _better(new: ModelsManifest, old: ModelsManifest) -> bool:

@@ -15,23 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data import plant as plants
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
 from wg_client.models.predict import Inputs, Prediction
-from wg_common.modalities.base import Record
-from wg_core.errors import InternalError
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-
-if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_common.nets.encoder.module import Encoder
 
 SURE, UNSURE, NEW = "sure", "unsure", "new"
 PASS, REJECT = "pass", "reject"
@@ -45,7 +38,6 @@ class Judge:
         sure: Least probability of a sure call; None: not known.
         unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: Tells new records from known ones; None: nothing does.
-        encoder: What that stands on, where there is no model; else None.
         good: Which labels mean "no defect", ``[K]``; None: not known.
         threshold: Least probability of a defect that rejects a record.
     """
@@ -53,7 +45,6 @@ class Judge:
     sure: float | None = None
     unseen: tuple[str, ...] = ()
     novelty: Novelty | None = None
-    encoder: Encoder | None = None
     good: NDArray[np.bool_] | None = None
     threshold: float = adoption.EVEN
 
@@ -76,15 +67,6 @@ class Judge:
         if tensors is None:
             return judge
         return replace(judge, novelty=novelty.from_tensors(tensors, "novelty"))
-
-    @classmethod
-    def of_records(cls, home: ClientHome) -> Judge:
-        """Of the plant's records alone, without any model."""
-        plant = plants.open_plant(home)
-        return cls(
-            novelty=novelty.fit(plant.features.local, plant.data.labels),
-            encoder=plant.load_encoder(),
-        )
 
     def judge(self, predictions: Sequence[Prediction], inputs: Inputs) -> list[Prediction]:
         """Predictions with what they are worth.
@@ -113,12 +95,6 @@ class Judge:
         if self.novelty is None:
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty.likeness(inputs)
-
-    def features(self, records: Sequence[Record]) -> Inputs:
-        """What there is to judge records by before there is a model: local features."""
-        if self.encoder is None:
-            raise InternalError("a judge without an encoder")
-        return self.encoder.encode_batched(records)
 
     def is_new(self, likeness: float | None) -> bool:
         """Whether a record of this likeness is called new."""

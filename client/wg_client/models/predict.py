@@ -63,16 +63,6 @@ class Prediction:
     verdict: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """A model on labelled records: share right, its standard error, and their number."""
-
-    model: str
-    accuracy: float
-    error: float
-    records: int
-
-
 def load_records(path: Path, labels: Sequence[str]) -> SiteData:
     """Records to predict: a file, a ``.npz`` file or table, a class folder, a folder of files.
 
@@ -178,38 +168,6 @@ def predict(
         )
         for row, index in enumerate(best)
     ]
-
-
-def without_model(names: Sequence[str]) -> list[Prediction]:
-    """What can be said of records before there is a model: their names."""
-    return [Prediction(name=name, label="", probability=0.0, probabilities=()) for name in names]
-
-
-def evaluate(
-    home: ClientHome, manifest: ModelsManifest, inputs: Inputs, data: SiteData
-) -> list[Accuracy]:
-    """Accuracy of every model of a package on labelled records.
-
-    Raises:
-        DataError: No record has a label.
-    """
-    labelled = data.labels != UNLABELLED
-    count = int(labelled.sum())
-    if not count:
-        raise DataError("evaluate: no record has a label; use class folders or a .npz with y")
-    results = []
-    for entry in manifest.models:
-        model_logits = logits(home, manifest, entry.name, inputs[labelled])
-        right = model_logits.argmax(axis=1) == data.labels[labelled]
-        results.append(
-            Accuracy(
-                model=entry.name,
-                accuracy=float(right.mean()),
-                error=float(right.std() / np.sqrt(count)),
-                records=count,
-            )
-        )
-    return results
 
 
 def _unlabelled(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:

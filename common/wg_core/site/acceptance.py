@@ -1,7 +1,6 @@
 """What a plant asks of a model before it keeps it: the part ``acceptance`` of its policy."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from wg_core import settings
 from wg_core.errors import ConfigError
@@ -14,14 +13,11 @@ class AcceptanceConfig:
 
     Attributes:
         standard_errors: By how many of its standard errors a gain must be above zero.
-        adopt: What becomes of a later package's model that is better than the one in use:
-            ``shadow``, it predicts beside it until a person promotes it; ``better``, it is used.
         checks: Code of a failed check -> ``block``, ``warn`` or ``off``; see ``failures`` for those
             that are not named.
     """
 
     standard_errors: float = 2.0
-    adopt: Literal["shadow", "better"] = "shadow"
     checks: dict[str, Action] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

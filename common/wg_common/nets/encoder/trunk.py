@@ -160,7 +160,6 @@ class NamedTrunk(EncoderTrunk):
     directions: ClassVar[int]
     whitening: ClassVar[float] = 0.25
     local_norm: ClassVar[float] = 2.0
-    advice: ClassVar[str] = ""  # For whom it is worth naming beside the usual one
 
     @classmethod
     def choice(cls) -> TrunkChoice:
@@ -208,17 +207,6 @@ class NamedTrunk(EncoderTrunk):
         """Refuse settings out of range, without building anything: ``DecodeError``."""
 
 
-def named_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
-    """The trunks of a modality that this program knows; ``DecodeError``: no such modality."""
-    trunks = []
-    for place, module in enumerate(modality(name).trunks):
-        trunk = getattr(_imported(name, place), "TRUNK", None)
-        if not (isinstance(trunk, type) and issubclass(trunk, NamedTrunk)):
-            raise ConfigError(f"{module}: has no TRUNK")
-        trunks.append(trunk)
-    return tuple(trunks)
-
-
 def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
     """A trunk of a modality.
 
@@ -229,11 +217,15 @@ def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
         DecodeError: No such modality.
         ConfigError: No such trunk.
     """
-    trunks = named_trunks(name)
-    for trunk in trunks:
+    labels = []
+    for place, module in enumerate(modality(name).trunks):
+        trunk = getattr(_imported(name, place), "TRUNK", None)
+        if not (isinstance(trunk, type) and issubclass(trunk, NamedTrunk)):
+            raise ConfigError(f"{module}: has no TRUNK")
         if label in ("", trunk.label):
             return trunk
-    known_labels = ", ".join(trunk.label for trunk in trunks)
+        labels.append(trunk.label)
+    known_labels = ", ".join(labels)
     raise ConfigError(f"trunk {label[:64]!r}: of {modality(name).title} there are {known_labels}")
 
 
