@@ -28,6 +28,7 @@ from scipy.special import softmax
 
 from wg_client.fitting.sure_calls import WRONG, sure_above
 from wg_client.methods.names import LOCAL
+from wg_client.models import novelty
 from wg_client.models.acceptance import score
 from wg_client.selection import defects
 from wg_client.selection.model_selection import Outcome
@@ -184,7 +185,7 @@ def judge(
     kept, accuracy = right[outcome.kept], outcome.accuracy(outcome.kept)
     found: dict[str, object] = {"kept": outcome.kept, "accuracy": float(kept.mean())}
     if LOCAL in right:
-        found["said"] = told(outcome, cut.labels, cut.test)
+        found["said"] = told(outcome, cut.labels, cut.test, one.x)
         found["gain"] = float(kept.mean() - right[LOCAL].mean())
         found["best"] = float(max(each.mean() for each in right.values()) - right[LOCAL].mean())
     if accuracy is not None:
@@ -194,10 +195,15 @@ def judge(
     return found
 
 
-def told(outcome: Outcome, labels: tuple[str, ...], test: tuple[Floats, Ints]) -> dict[str, object]:
+def told(
+    outcome: Outcome, labels: tuple[str, ...], test: tuple[Floats, Ints], features: Floats
+) -> dict[str, object]:
     """What the first screen, the bounds and sure calls say of a plant, and what came true.
 
     The first class counts as the good one. A fifth of the test records is the acceptance set.
+
+    Args:
+        features: Local ones of the plant's records, ``[n, D]``; unlike these, a record is new.
     """
     gone = np.array([name in outcome.unseen(labels) for name in labels])
     named = defects.figures(outcome, labels, labels[:1]).named
@@ -221,6 +227,8 @@ def told(outcome: Outcome, labels: tuple[str, ...], test: tuple[Floats, Ints]) -
         least = sure_above(out_of_fold, outcome.labels, WRONG, outcome.records.unseen_mass)
         chances = softmax(logits, axis=1)
         sure = (chances.max(axis=1) >= least) & ~gone[logits.argmax(axis=1)]
+        if (fitted := novelty.fit(features, outcome.records.all_labels)) is not None:
+            sure &= ~(fitted.likeness(x) <= novelty.NEW)
         found["sure"] = [int(sure.sum()), int((sure & ~right).sum())]
         found["sure_unseen"] = [int(gone[y].sum()), int((sure & gone[y]).sum())]
     return found
