@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from wg_audit import verification
 from wg_core.ledger import auditor_record
 from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord, Succession
 from wg_core.wire import signing, statistics_file
 
 if TYPE_CHECKING:
+    from tests.audit.workshop import Truth
     from tests.core.ledger.conftest import Site
 
     from wg_core.ledger.store import Ledger
@@ -94,3 +96,24 @@ class Exported:
 @pytest.fixture
 def exported(site: Site, tmp_path: Path) -> Exported:
     return Exported(tmp_path / "server", site.witness_key)
+
+
+@pytest.fixture(scope="session")
+def happened(tmp_path_factory: pytest.TempPathFactory) -> Truth:
+    from tests.audit import workshop
+    from tests.core.ledger.conftest import Site
+
+    folder = tmp_path_factory.mktemp("truth")
+    site = Site(folder)
+    made = workshop.make_truth(
+        site, Exported(folder / "server", site.witness_key), folder / "exports"
+    )
+    verification.verify(site.path)  # loads the accountants once, for all processes
+    return made
+
+
+@pytest.fixture
+def truth(happened: Truth, tmp_path: Path) -> Truth:
+    """The truth, with a folder of its own for a forgery."""
+    (tmp_path / "true.wgl").write_bytes(happened.export.read_bytes())
+    return replace(happened, folder=tmp_path)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.audit import workshop
-from tests.audit.conftest import Exported
 from tests.audit.forgeries import ALONE, BECAUSE, FORGERIES
 from tests.audit.workshop import WHEN, Truth
 
@@ -17,34 +15,9 @@ from wg_audit import verification
 from wg_core.errors import WgError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 SEEDS = (1, 2)
-
-
-@pytest.fixture(scope="module")
-def happened(tmp_path_factory: pytest.TempPathFactory) -> Truth:
-    from tests.core.ledger.conftest import Site
-
-    folder = tmp_path_factory.mktemp("truth")
-    site = Site(folder)
-    return workshop.make_truth(
-        site, Exported(folder / "server", site.witness_key), folder / "exports"
-    )
-
-
-@pytest.fixture
-def truth(happened: Truth, tmp_path: Path) -> Iterator[Truth]:
-    """The truth, with a folder of its own for a forgery."""
-    (tmp_path / "true.wgl").write_bytes(happened.export.read_bytes())
-    yield Truth(
-        happened.site,
-        happened.exported,
-        tmp_path,
-        happened.entries,
-        happened.heads,
-        happened.payloads,
-    )
 
 
 def test_the_truth_passes_with_all_that_refutes_the_forgeries(truth: Truth) -> None:

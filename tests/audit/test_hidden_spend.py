@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
-from tests.audit import workshop
-from tests.audit.conftest import Exported
 from tests.audit.hidden_spend import KINDS, SEEDS
 from tests.audit.workshop import Truth
 
-from wg_audit import verification
 from wg_audit.cli import group
 from wg_core.errors import WgError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
 HANG_SECONDS = 20.0  # A command that takes longer waits for something that never comes
@@ -33,32 +28,6 @@ class Seeded(random.Random):
     def __init__(self, name: str, number: int) -> None:
         super().__init__(f"{name} {number}")
         self.seed_number = number
-
-
-@pytest.fixture(scope="module")
-def happened(tmp_path_factory: pytest.TempPathFactory) -> Truth:
-    from tests.core.ledger.conftest import Site
-
-    folder = tmp_path_factory.mktemp("truth")
-    site = Site(folder)
-    made = workshop.make_truth(
-        site, Exported(folder / "server", site.witness_key), folder / "exports"
-    )
-    verification.verify(site.path)  # loads the accountants once, for all processes
-    return made
-
-
-@pytest.fixture
-def truth(happened: Truth, tmp_path: Path) -> Iterator[Truth]:
-    (tmp_path / "true.wgl").write_bytes(happened.export.read_bytes())
-    yield Truth(
-        happened.site,
-        happened.exported,
-        tmp_path,
-        happened.entries,
-        happened.heads,
-        happened.payloads,
-    )
 
 
 def run(words: list[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from wg_core.ledger.anchors import Anchors, KnownWitness
 from wg_core.ledger.auditor_record import Succession
 from wg_core.ledger.store import Ledger
 from wg_core.wire import signing
+from wg_core.wire.signing import PrivateKey
 
 if TYPE_CHECKING:
     from tests.audit.conftest import Exported
@@ -236,11 +237,18 @@ def test_ages_are_written_for_people(seconds: int, text: str) -> None:
 # --- successors
 
 
-def successor(site: Site, path: Path, old: Path | None) -> bytes:
+def successor(
+    site: Site,
+    path: Path,
+    old: Path | None,
+    origin: str = NEW_ORIGIN,
+    key: PrivateKey | None = None,
+) -> bytes:
     """A new log, which names the old one if it is given; its cosigned checkpoint."""
     predecessor = None if old is None else recovery.predecessor(old, "key was copied")
+    key = key or site.signing_key
     with Ledger.create(
-        path, origin=NEW_ORIGIN, key=site.signing_key, site="plant-a", predecessor=predecessor
+        path, origin=origin, key=key, site="plant-a", predecessor=predecessor
     ) as new:
         new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
         note = checkpoints.decode(new.checkpoint())[1]
@@ -351,17 +359,7 @@ def test_an_unknown_budget_is_inherited(
     middle, path = tmp_path / "middle.sqlite", tmp_path / "new.sqlite"
     exported.saw(NEW_ORIGIN, site.signing_key, successor(site, middle, None), "budget unknown")
     third = "weightgate/plant-a/0033"
-    with Ledger.create(
-        path,
-        origin=third,
-        key=site.key,
-        site="plant-a",
-        predecessor=recovery.predecessor(middle, "again"),
-    ) as new:
-        note = checkpoints.decode(new.checkpoint())[1]
-        lines = checkpoints.cosign(note, NAME, site.witness_key, site.now)
-        new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
-        checkpoint = new.add_cosignature(note.with_signatures(lines).encode(), NAME)
+    checkpoint = successor(site, path, middle, third, site.key)
     exported.saw(third, site.key, checkpoint, "names its predecessor")
     found = verification.verify(path, server=exported.folder)
     assert not found.passed and found.succession.unnamed == (ORIGIN,)
@@ -373,17 +371,7 @@ def test_a_chain_of_logs_is_checked_as_far_as_it_is_given(
     middle, path = tmp_path / "middle.sqlite", tmp_path / "new.sqlite"
     checkpoint = successor(site, middle, site.path)
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
-    with Ledger.create(
-        path,
-        origin="weightgate/plant-a/0033",
-        key=site.key,
-        site="plant-a",
-        predecessor=recovery.predecessor(middle, "again"),
-    ) as new:
-        note = checkpoints.decode(new.checkpoint())[1]
-        lines = checkpoints.cosign(note, NAME, site.witness_key, site.now)
-        new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
-        checkpoint = new.add_cosignature(note.with_signatures(lines).encode(), NAME)
+    checkpoint = successor(site, path, middle, "weightgate/plant-a/0033", site.key)
     exported.saw("weightgate/plant-a/0033", site.key, checkpoint, "names its predecessor")
     for previous, checked, not_given in (
         ([], (), {NEW_ORIGIN, ORIGIN}),

@@ -81,23 +81,6 @@ def test_keys_from_enrolment_are_compared(site: Site, home: Path) -> None:
         run("verify", str(home), "--ledger-key", watcher)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("--ledger-key", "xyz"),
-        ("--ledger-key", "00"),
-        ("--witness-key", "name"),
-        ("--witness-key", "=00"),
-    ],
-)
-def test_a_bad_option_is_a_usage_error(
-    home: Path, words: tuple[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        cli.run(group, ["verify", str(home), *words])
-    assert caught.value.code == 2
-
-
 def test_a_broken_log_exits_with_5_and_one_json_document(
     site: Site, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,12 +92,6 @@ def test_a_broken_log_exits_with_5_and_one_json_document(
         cli.run(group, ["verify", str(home), "--json"])
     assert caught.value.code == 5
     assert "entry" in json.loads(capsys.readouterr().out)["error"]["message"]
-
-
-def test_a_missing_path_exits_with_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        cli.run(group, ["verify", str(tmp_path / "nothing.wgl")])
-    assert caught.value.code == 3
 
 
 def test_received_files_are_each_covered_by_one_release(

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tests.core.ledger.conftest import ORIGIN, Site
 from tests.faults.exchange import GeneratorExchange
 from tests.faults.sweep import Scenario, World
-from tests.server.enrolling import beginning
+from tests.server.enrolling import beginning, empty_request
+from tests.server.rows import release_of
 
 from wg_audit import verification
 from wg_client.models import adoption
@@ -37,7 +38,7 @@ from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, signing
-from wg_core.wire.protocol import Delivery, EnrolmentRequest, StatisticsQuery
+from wg_core.wire.protocol import Delivery, StatisticsQuery
 from wg_server.fleet.witness import Witness
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig as Central
@@ -363,17 +364,8 @@ class ServerStore:
         initialise(home, Central(name="central", fleet_port=1, enrol_port=2, admin_port=3))
         site = Site(world.elsewhere)
         ledger = site.create()
-        request = EnrolmentRequest(
-            site="plant-a",
-            secret="s",
-            csr_pem="",
-            node_public_key="",
-            signing_key="k",
-            ledger_origin=ORIGIN,
-            ledger_key=signing.public_bytes(site.key).hex(),
-            genesis="",
-            checkpoint="",
-        )
+        ledger_key = signing.public_bytes(site.key).hex()
+        request = empty_request(ledger_origin=ORIGIN, ledger_key=ledger_key)
         with Store.open(home) as store, ledger:
             store.invite("plant-a", "s", time.time() + 600)
             store.enrol(
@@ -446,17 +438,8 @@ class ServerStore:
         return size_of(checkpoint)
 
     def _release(self) -> StoredRelease:
-        return StoredRelease(
-            release_id="ab" * 16,
-            site="plant-a",
-            encoder="0" * 64,
-            epsilon="1",
-            delta="1e-5",
-            received=1.0,
-            signing_key="k",
-            data=b"a release" * 5_000,
-            standing="plausible",
-        )
+        data = b"a release" * 5_000
+        return release_of("plant-a", "ab" * 16, encoder="0" * 64, data=data)
 
 
 class Careless:

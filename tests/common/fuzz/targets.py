@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.server.enrolling import empty_request
 
 from wg_client.data import survey as surveys
 from wg_client.data.sensor_log import Wanted, read_log
@@ -136,12 +137,7 @@ def _first_entry(data: bytes) -> Any:
     """The first entry of an enrolment, under a checkpoint that holds."""
     text = data.decode("utf-8", "replace")
     head = checkpoint.Checkpoint(_ORIGIN, 1, merkle.leaf_hash(text.encode()))
-    request = protocol.EnrolmentRequest(
-        site="plant-a",
-        secret="",
-        csr_pem="",
-        node_public_key="",
-        signing_key="",
+    request = empty_request(
         ledger_origin=_ORIGIN,
         ledger_key=signing.public_bytes(KEY).hex(),
         genesis=text,

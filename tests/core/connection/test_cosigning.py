@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import shutil
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.client.conftest import MakePlant, TestPlant
+from tests.core.ledger.decided import record_decision
+from tests.server.enrolling import request_of
 from tests.server.generators import install
 
 from wg_client.fitting.linear_head import LinearHead
@@ -18,14 +19,11 @@ from wg_common import weights_package
 from wg_core.connection import cosigning
 from wg_core.connection.cosigning import NoRoom
 from wg_core.errors import VerificationError
-from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import HANDED_OUT_LIMIT, WitnessFork, WitnessRefused
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
-from wg_core.site import identity
 from wg_core.wire import canonical, signing
-from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.campaigns import airgap
 from wg_server.fleet.enrolment import Enrolment, make_token
 from wg_server.operation.initialise import initialise
@@ -101,22 +99,10 @@ def make_world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> 
     install(server)
     found = World(plant, server, tmp_path, good_head)
     found.pin()
-    public = identity.public(plant.home, "plant-a")
     with Store.open(server) as store, found.ledger() as ledger:
-        first = ledger.first_checkpoint()
-        request = EnrolmentRequest(
-            site="plant-a",
-            secret=make_token(server, store, "plant-a", 60).secret,
-            csr_pem=public.csr_pem,
-            node_public_key=public.node_public_key,
-            signing_key=public.signing_key,
-            ledger_origin=public.ledger_origin,
-            ledger_key=public.ledger_key,
-            genesis=ledger.entry(0).decode(),
-            checkpoint=first.decode(),
-        )
+        request = request_of(plant.home, make_token(server, store, "plant-a", 60).secret)
         reply = Enrolment(server, server.config(), store).enrol(canonical.encode(request))
-        ledger.add_cosignature(first + reply.cosignature.encode(), NAME)
+        ledger.add_cosignature(ledger.first_checkpoint() + reply.cosignature.encode(), NAME)
     return found
 
 
@@ -167,7 +153,7 @@ def test_what_cannot_be_covered_is_refused_before_the_charge(world: World) -> No
     with world.ledger() as ledger:
         for _ in range(HANDED_OUT_LIMIT - 1):
             ledger.hand_out()
-            grow(ledger)
+            record_decision(ledger)
     last = world.statistics("0.1")
     before = read_spend(world.plant.home, world.plant.config)
     with pytest.raises(NoRoom, match="Apply a weights package"):
@@ -199,8 +185,8 @@ def test_a_ledger_that_was_rolled_back_and_grew_again_is_a_fork(world: World) ->
     shutil.rmtree(home.root)
     shutil.copytree(world.folder / "backup", home.root)
     with world.ledger() as ledger:
-        grow(ledger)
-        grow(ledger)
+        record_decision(ledger)
+        record_decision(ledger)
         ledger.hand_out()  # of the size that the server saw last, with another root
     with pytest.raises(WitnessFork):
         world.cosign(world.statistics("0.3"))
@@ -234,23 +220,6 @@ def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
         cosigning.keep(world.plant.home, signed)
     with world.ledger() as ledger:
         assert ledger.size == size and not ledger.covered_by(size - 1, NAME)
-
-
-def grow(ledger: Ledger) -> None:
-    ledger.record(
-        entries.DECISION,
-        partial(
-            entries.Decision,
-            request_id=f"{ledger.size:032x}",
-            dataset="parts",
-            epsilon="1",
-            delta="1e-5",
-            purpose="model",
-            recipient="server.example",
-            approved=False,
-            name="QA",
-        ),
-    )
 
 
 def test_applying_a_package_keeps_the_cosignature(world: World) -> None:

@@ -25,8 +25,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.client.conftest import MakePlant
-from tests.core.connection.test_cosigning import NAME, World, grow, make_world
+from tests.core.connection.test_cosigning import NAME, World, make_world
 from tests.core.connection.witness_server import SpecWitness, certificate, consistent, serving
+from tests.core.ledger.decided import record_decision
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.cli.main import group
@@ -384,8 +385,8 @@ def test_a_witness_that_others_wrote_cosigns_again_and_again(foreign: Foreign) -
     ledger, witness = foreign.ledger, foreign.witness
     post = http_witness.ask(witness)
     for _ in range(4):
-        grow(ledger)
-        grow(ledger)
+        record_decision(ledger)
+        record_decision(ledger)
         _, note = checkpoints.decode(ledger.countersign(witness.name, post))
         key = signing.public_from_bytes(witness.public_key)
         assert checkpoints.verify_cosignature(note, witness.name, key) > 0
@@ -398,10 +399,10 @@ def test_a_witness_that_others_wrote_says_what_it_saw_and_refuses_a_fork(
 ) -> None:
     ledger, witness = foreign.ledger, foreign.witness
     post = http_witness.ask(witness)
-    grow(ledger)
+    record_decision(ledger)
     ledger.countersign(witness.name, post)
     seen = ledger.size
-    grow(ledger)
+    record_decision(ledger)
     with pytest.raises(WitnessRefused) as caught:
         post(ledger.witness_request(witness.name, old_size=0).encode())
     assert caught.value.size == seen

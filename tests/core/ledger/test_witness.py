@@ -210,9 +210,8 @@ def test_a_witness_that_forgot_starts_over(site: Site, ledger: Ledger) -> None:
     assert site.memory is not None
 
 
-def test_a_rolled_back_ledger_is_found(site: Site, ledger: Ledger) -> None:
-    site.release(ledger, "r1")
-    site.cosign(ledger)
+def roll_back(site: Site, ledger: Ledger) -> None:
+    """The witness sees another release, and the file is what it was before."""
     ledger.close()
     copy = site.folder / "backup"
     shutil.copy(site.path, copy)
@@ -220,19 +219,19 @@ def test_a_rolled_back_ledger_is_found(site: Site, ledger: Ledger) -> None:
         site.release(newer, "r2", "0.5")
         site.cosign(newer)
     shutil.copy(copy, site.path)
+
+
+def test_a_rolled_back_ledger_is_found(site: Site, ledger: Ledger) -> None:
+    site.release(ledger, "r1")
+    site.cosign(ledger)
+    roll_back(site, ledger)
     with site.open() as older, pytest.raises(VerificationError, match="rolled back"):
         site.cosign(older)
 
 
 def test_a_rolled_back_ledger_that_grew_again_is_a_fork(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "r1")
-    ledger.close()
-    copy = site.folder / "backup"
-    shutil.copy(site.path, copy)
-    with site.open() as newer:
-        site.release(newer, "r2", "0.5")
-        site.cosign(newer)
-    shutil.copy(copy, site.path)
+    roll_back(site, ledger)
     with site.open() as older:
         site.release(older, "r3", "0.6")
         site.release(older, "r4", "0.7")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.patience import PATIENCE_SECONDS
+from tests.server.rows import add_sites, release_of
 
 from wg_core.wire import canonical
 from wg_core.wire.fleet import Envelope
@@ -23,7 +24,6 @@ from wg_server.campaigns import intake, worker
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.fleet.adapter import Reply
 from wg_server.site.home import ServerHome
-from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.releases import StoredRelease
@@ -187,42 +187,15 @@ def states(campaign: Campaign) -> dict[str, tuple[str, str]]:
 
 
 def stored(site: str, **values: Any) -> StoredRelease:
-    release = StoredRelease(
-        release_id=canonical.sha256_hex(site.encode())[:32],
-        site=site,
-        encoder="e",
-        epsilon="1",
-        delta="1e-5",
-        received=time.time(),
-        signing_key="",
-        data=b"data",
-        standing="plausible",
-    )
-    return dataclasses.replace(release, **values)
-
-
-def enrol(store: Store, names: Sequence[str] = SITES) -> None:
-    with store.engine.begin() as connection:
-        for name in names:
-            connection.execute(
-                schema.site.insert().values(
-                    name=name,
-                    state="enrolled",
-                    node_key="",
-                    signing_key="",
-                    ledger_origin=name,
-                    ledger_key="",
-                    enrolled=0.0,
-                    last_seen=0.0,
-                )
-            )
+    release_id = canonical.sha256_hex(site.encode())[:32]
+    return release_of(site, release_id, **{"received": time.time(), **values})
 
 
 def make_stage(
     home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch, nodes: Nodes
 ) -> Stage:
     """Three enrolled sites; what they release is taken as it is."""
-    enrol(store)
+    add_sites(store, SITES)
     monkeypatch.setattr(worker, "TICK_SECONDS", 0.001)
     monkeypatch.setattr(worker, "LOOK_SECONDS", 0.005)
     monkeypatch.setattr(intake, "accept", lambda site, *rest, **more: stored(site.name))

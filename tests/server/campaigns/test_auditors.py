@@ -8,8 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.core.ledger.decided import record_decision
 from tests.server.cli.test_cli import document, run
-from tests.server.store.test_succession import Central, grow, ledger_of
+from tests.server.rows import release_of
+from tests.server.store.test_succession import Central, ledger_of
 
 from wg_audit.cli import group as auditor
 from wg_common import weights_package
@@ -28,7 +30,6 @@ from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.pools import PooledRelease, PoolTable, StoredPool
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
 
 SITE = "plant-a"
@@ -47,22 +48,6 @@ def newest_checkpoint(home: ServerHome, site: str) -> bytes:
     """The newest checkpoint of a site's ledger, cosigned as of now."""
     with Store.open(home) as store:
         return fleet_witness.Witness.of(home, store).attest(store.site(site))
-
-
-def keep_file(store: Store, data: bytes, received: float = 1.0) -> None:
-    store.add_release(
-        StoredRelease(
-            release_id=data.decode(),
-            site=SITE,
-            encoder="e",
-            epsilon="1",
-            delta="1e-5",
-            received=received,
-            signing_key="k",
-            data=data,
-            standing="plausible",
-        )
-    )
 
 
 def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
@@ -123,7 +108,8 @@ def test_an_export_holds_checkpoints_and_every_file_as_it_came(central: Central)
     central.work(plant)
     files = [b"first", b"second"]
     for received, data in enumerate(files):
-        keep_file(central.store, data, float(received))
+        release = release_of(SITE, data.decode(), data=data, received=float(received))
+        central.store.add_release(release)
     out = central.folder / "out"
     (done,) = auditors.export(central.home, out, [SITE])
     assert (done.site, done.files, done.logs, done.succession) == (SITE, 2, 1, FIRST)
@@ -184,7 +170,7 @@ def test_an_attested_checkpoint_is_no_new_one(central: Central) -> None:
     before, after = (newest_checkpoint(central.home, SITE) for _ in range(2))
     assert checkpoints.decode(before)[0] == checkpoints.decode(after)[0]
     with ledger_of(plant) as ledger:
-        grow(ledger)
+        record_decision(ledger)
     central.work(plant)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from tests.server.generator.conftest import ENCODER, World, generator, world, zoo_tasks
+from tests.server.rows import release_of
 
 from wg_core.errors import DecodeError
 from wg_core.ledger import merkle
@@ -57,17 +58,7 @@ class Fleet:
             if connection.execute(sa.select(table).where(table.c.name == site)).first() is None:
                 connection.execute(table.insert().values(name=site, state="enrolled"))
         self.store.add_release(
-            StoredRelease(
-                release_id=name,
-                site=site,
-                encoder=ENCODER,
-                epsilon="4",
-                delta="1e-5",
-                received=float(again),
-                signing_key="",
-                data=b"",
-                standing="plausible",
-            )
+            release_of(site, name, encoder=ENCODER, epsilon="4", received=float(again))
         )
         return name
 

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-from tests.server.campaigns.nodes import enrol
 from tests.server.generators import candidate, install
+from tests.server.rows import add_sites
 
 from wg_core import cli
 from wg_core.errors import ExitCode
@@ -20,7 +19,7 @@ from wg_server.campaigns.starting import Order, start
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
-from wg_server.store import operators, schema
+from wg_server.store import operators
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
@@ -64,14 +63,6 @@ def test_enroll_prints_a_token_and_nothing_else(
     ]
 
 
-@pytest.mark.parametrize("expires", ["", "1", "0h", "1w", "-1h", "1.5h", "99999999d"])
-def test_a_wrong_duration_is_a_usage_error(
-    capsys: pytest.CaptureFixture[str], home: ServerHome, expires: str
-) -> None:
-    code, _, err = run(capsys, "enroll", "--home", home.root, "plant-a", "--expires", expires)
-    assert code == 2 and "as in 90s, 30m, 12h or 7d" in err
-
-
 def test_revoke_shuts_a_site_out(capsys: pytest.CaptureFixture[str], home: ServerHome) -> None:
     document(capsys, "enroll", "--home", home.root, "plant-a")
     assert document(capsys, "revoke", "--home", home.root, "plant-a")["state"] == "revoked"
@@ -86,11 +77,7 @@ def test_campaign_start_needs_enrolled_sites_and_numbers(
     for words, wanted, message in (
         ((), 3, "no site is enrolled yet"),
         (("--sites", "plant-a"), 3, "not enrolled: plant-a"),
-        (("--epsilon", "much"), 2, "a decimal number"),
-        (("--delta", "-1"), 2, "a decimal number"),
         (("--delta", "0"), 2, "above 0"),
-        (("--delta", "1"), 2, "below 1"),
-        (("--epsilon", "nan"), 2, "a decimal number"),
         (("--epsilon", "1e30000000"), 2, "a decimal number"),
     ):
         code, out, err = run(capsys, "campaign", "start", "--home", home.root, *words, "--json")
@@ -136,10 +123,8 @@ def test_an_interrupt_of_waiting_says_that_the_campaign_goes_on(
 
     monkeypatch.setattr("wg_server.cli.campaign.time.sleep", interrupt)
     install(home)
-    site = {"name": "plant-a", "state": "enrolled", "ledger_origin": "a", "ledger_key": ""}
-    rest: dict[str, object] = {"node_key": "", "signing_key": "", "enrolled": 0.0, "last_seen": 0.0}
-    with Store.open(home) as store, store.engine.begin() as connection:
-        connection.execute(schema.site.insert().values(**site, **rest))
+    with Store.open(home) as store:
+        add_sites(store, ["plant-a"])
     code, _, err = run(capsys, "campaign", "start", "--home", home.root, "--wait")
     assert code == ExitCode.INTERRUPTED and "campaign goes on" in err
     with Store.open(home) as store:
@@ -147,25 +132,10 @@ def test_an_interrupt_of_waiting_says_that_the_campaign_goes_on(
     assert found.finished is None
 
 
-@pytest.mark.parametrize("place", ["missing/f", "."])
-def test_a_file_goes_into_a_folder_that_is_there(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, place: str
-) -> None:
-    words = ("generate", "--home", tmp_path, "--statistics", tmp_path / "s", "--out")
-    code, _, err = run(capsys, *words, tmp_path / place)
-    assert code == 2 and str(tmp_path) in err
-    assert not (tmp_path / "missing").exists()
-
-
-@pytest.mark.parametrize("word", ["-h", "--help"])
-def test_help_has_two_names(capsys: pytest.CaptureFixture[str], word: str) -> None:
-    assert run(capsys, "campaign", "start", word)[0] == 0
-
-
 def test_a_campaign_is_steered_from_the_command_line(
     capsys: pytest.CaptureFixture[str], home: ServerHome, store: Store
 ) -> None:
-    enrol(store, ["plant-a", "plant-b"])
+    add_sites(store, ["plant-a", "plant-b"])
     install(home)
     rows = document(capsys, "sites", "--home", home.root)["sites"]
     assert [row["away"] for row in rows] == ["it never connected"] * 2
@@ -203,13 +173,6 @@ def test_a_folder_that_is_no_home_says_so(
         assert code == 3 and "run init first" in err
 
 
-def test_every_command_that_is_listed_is_there() -> None:
-    context = click.Context(main_group)
-    for name in main_group.list_commands(context):
-        command = main_group.get_command(context, name)
-        assert command is not None and command.help, name
-
-
 def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
@@ -238,7 +201,7 @@ def test_a_training_is_installed_only_where_its_card_passes(
     oldest, before, used, last = (install(home, name) for name in (b"1", b"2", b"3", b"4"))
     other = candidate(home, b"another training", passes=False)
     with Store.open(home) as store:
-        enrol(store, ["plant-a"])
+        add_sites(store, ["plant-a"])
         versions.use(home, used)
         start(home, store, Order(sites=["plant-a"]))
         versions.use(home, last)

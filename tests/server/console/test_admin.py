@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 from tests.server import postgres
+from tests.server.rows import add_sites
 
 from wg_server.console.admin import admin_app
 from wg_server.console.metrics import Metrics
@@ -43,10 +44,8 @@ def series(client: httpx.Client) -> dict[str, float]:
 
 
 def enrol(store: Store, name: str) -> None:
-    with store.engine.begin() as connection:
-        keys = dict.fromkeys(("node_key", "signing_key", "ledger_origin", "ledger_key"), name)
-        row = {"name": name, "state": "enrolled", "enrolled": 1.0, "last_seen": 5.0}
-        connection.execute(schema.site.insert().values(**row, **keys))
+    keys = dict.fromkeys(("node_key", "signing_key", "ledger_key"), name)
+    add_sites(store, [name], enrolled=1.0, last_seen=5.0, **keys)
     store.add_certificate(name, name, 99.0)
 
 

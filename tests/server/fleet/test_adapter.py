@@ -12,6 +12,7 @@ from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.superlink.routers.fleet.router import router
 from starlette.requests import Request
+from tests.server.rows import site_named
 
 from wg_core.errors import DecodeError
 from wg_core.wire import fleet
@@ -120,7 +121,4 @@ def asked_by(site: Site) -> Request:
 
 
 def known(name: str) -> Site:
-    words = {"signing_key": "", "ledger_origin": "", "ledger_key": ""}
-    return Site(
-        name=name, state="enrolled", node_key=f"key of {name}", enrolled=1.0, last_seen=0.0, **words
-    )
+    return site_named(name, node_key=f"key of {name}")

@@ -8,12 +8,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.server.rows import add_sites
 
 from wg_server.fleet import adoption
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import Recovery
-from wg_server.store import schema
 from wg_server.store.sites import Store
 
 HOUR = 3600
@@ -22,10 +22,7 @@ HOUR = 3600
 @pytest.fixture
 def certificate(home: ServerHome, store: Store) -> x509.Certificate:
     """Of plant-a, made now, and not in the store."""
-    with store.engine.begin() as connection:
-        keys = {"node_key": "n", "signing_key": "s", "ledger_origin": "o", "ledger_key": "l"}
-        row = {"name": "plant-a", "state": "enrolled", "enrolled": 1.0, "last_seen": 0.0}
-        connection.execute(schema.site.insert().values(**row, **keys))
+    add_sites(store, ["plant-a"], enrolled=1.0)
     return issue(home, "plant-a")
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from cryptography import x509
 from starlette.types import ASGIApp
+from tests.server.enrolling import request_of
 
 from wg_core.errors import ConfigError, DecodeError, RefusedError
 from wg_core.ledger.store import Ledger
@@ -30,21 +31,8 @@ def request_(home: ServerHome, store: Store, tmp_path: Path) -> EnrolmentRequest
     plant = ClientHome(tmp_path / "plant")
     public = identity.create(plant, "plant-a")
     key = signing.load(plant.ledger_key)
-    with Ledger.create(
-        plant.ledger, origin=public.ledger_origin, key=key, site="plant-a"
-    ) as ledger:
-        genesis, checkpoint = ledger.entry(0).decode(), ledger.first_checkpoint().decode()
-    return EnrolmentRequest(
-        site="plant-a",
-        secret=token.secret,
-        csr_pem=public.csr_pem,
-        node_public_key=public.node_public_key,
-        signing_key=public.signing_key,
-        ledger_origin=public.ledger_origin,
-        ledger_key=public.ledger_key,
-        genesis=genesis,
-        checkpoint=checkpoint,
-    )
+    Ledger.create(plant.ledger, origin=public.ledger_origin, key=key, site="plant-a").close()
+    return request_of(plant, token.secret)
 
 
 @pytest.fixture

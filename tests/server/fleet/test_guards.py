@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from tests.server.enrolling import UNSEEN
+from tests.server.enrolling import UNSEEN, empty_request
+from tests.server.rows import site_named
 
 from wg_core.errors import StorageError
-from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.fleet import guards
 from wg_server.fleet.guards import (
     PEER_STATE,
@@ -126,17 +126,8 @@ def test_a_body_is_judged_by_its_declared_length(
 
 def enrol(store: Store, name: str, der: bytes) -> None:
     store.invite(name, name, time.time() + 60)
-    request = EnrolmentRequest(
-        site=name,
-        secret=name,
-        csr_pem="",
-        node_public_key="",
-        signing_key=name,
-        ledger_origin=name,
-        ledger_key=name,
-        genesis="",
-        checkpoint="",
-    )
+    keys = dict.fromkeys(("signing_key", "ledger_origin", "ledger_key"), name)
+    request = empty_request(site=name, secret=name, **keys)
     fingerprint = hashlib.sha256(der).hexdigest()
     store.enrol(request, name, "tls", time.time(), lambda: (fingerprint, 2e9, None), UNSEEN)
 
@@ -174,19 +165,6 @@ def test_only_a_certificate_in_good_standing_is_let_through(store: Store) -> Non
     store.revoke("plant-a", time.time())
     assert ask(app, {PEER_STATE: b"certificate"}) == 403
     assert len(inner.scopes) == 1
-
-
-def site_named(name: str) -> Site:
-    return Site(
-        name=name,
-        state="enrolled",
-        node_key="",
-        signing_key="",
-        ledger_origin="",
-        ledger_key="",
-        enrolled=0.0,
-        last_seen=0.0,
-    )
 
 
 def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:

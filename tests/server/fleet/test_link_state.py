@@ -6,6 +6,7 @@ import time
 
 import pytest
 from flwr.app import Message
+from tests.server.rows import site_named
 
 from wg_core.wire.fleet import Envelope
 from wg_server.fleet.adapter import FleetRun, FleetState
@@ -16,16 +17,7 @@ QUESTION = Envelope("query", b"record", b"")
 
 
 def site(name: str) -> Site:
-    return Site(
-        name=name,
-        state="enrolled",
-        node_key=f"key of {name}",
-        signing_key="",
-        ledger_origin="",
-        ledger_key="",
-        enrolled=1.0,
-        last_seen=0.0,
-    )
+    return site_named(name, node_key=f"key of {name}")
 
 
 def new_state() -> tuple[FleetState, NodeMessages]:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.server.campaigns.nodes import enrol
+from tests.server.campaigns.nodes import SITES
+from tests.server.rows import add_sites
 
 from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
 from wg_server.fleet.watch import Watch
@@ -50,7 +51,7 @@ def ahead(seconds: float) -> str:
 
 @pytest.fixture(autouse=True)
 def sites(store: Store) -> None:
-    enrol(store)
+    add_sites(store, SITES)
 
 
 @pytest.mark.parametrize("seconds", [600.0, 6.0, -400.0])

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.server.enrolling import beginning
+from tests.core.ledger.decided import record_decision
+from tests.server.enrolling import beginning, empty_request
 
-from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessFork, WitnessRefused
 from wg_core.wire import signing
-from wg_core.wire.protocol import EnrolmentRequest
 from wg_core.wire.signing import PrivateKey
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
@@ -43,37 +43,16 @@ def ledger(witness: Witness, key: PrivateKey, tmp_path: Path) -> Iterator[Ledger
 @pytest.fixture
 def site(store: Store, key: PrivateKey, ledger: Ledger) -> Site:
     store.invite("plant-a", "s", time.time() + 60)
-    request = EnrolmentRequest(
-        site="plant-a",
-        secret="s",
-        csr_pem="",
-        node_public_key="",
-        signing_key="k",
-        ledger_origin=ORIGIN,
-        ledger_key=signing.public_bytes(key).hex(),
-        genesis="",
-        checkpoint="",
-    )
+    request = empty_request(ledger_origin=ORIGIN, ledger_key=signing.public_bytes(key).hex())
     store.enrol(request, "node", "tls", time.time(), lambda: ("f", 2e9, None), beginning(ledger))
     return store.site("plant-a")
-
-
-def grow(ledger: Ledger, name: str) -> None:
-    ledger.register_dataset(
-        DatasetRecord(
-            name=name,
-            commitment=name.encode().hex().rjust(64, "0"),
-            cap_epsilon="8",
-            cap_delta="1e-5",
-        )
-    )
 
 
 def test_a_ledger_that_grows_is_cosigned_again_and_again(
     witness: Witness, ledger: Ledger, site: Site, store: Store
 ) -> None:
-    for number in range(3):
-        grow(ledger, f"d{number}")
+    for _ in range(3):
+        record_decision(ledger)
         ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
     assert store.witnessed(ORIGIN) is not None
     assert store.evidence() == []
@@ -82,9 +61,9 @@ def test_a_ledger_that_grows_is_cosigned_again_and_again(
 def test_a_rolled_back_ledger_is_refused(
     witness: Witness, ledger: Ledger, site: Site, store: Store
 ) -> None:
-    grow(ledger, "d0")
+    record_decision(ledger)
     old = ledger.witness_request(witness.name).encode()
-    grow(ledger, "d1")
+    record_decision(ledger)
     ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
     before = store.witnessed(ORIGIN)
     with pytest.raises(WitnessRefused) as info:
@@ -101,14 +80,14 @@ def test_a_forked_ledger_is_refused_and_the_evidence_kept(
     store: Store,
     tmp_path: Path,
 ) -> None:
-    grow(ledger, "d0")
+    record_decision(ledger)
     ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
     ledger.close()
     shutil.copy(tmp_path / "ledger.sqlite", tmp_path / "copy.sqlite")
-    for path, name in (("ledger.sqlite", "one"), ("copy.sqlite", "other")):
+    for path, purpose in (("ledger.sqlite", "one"), ("copy.sqlite", "other")):
         with Ledger.open(tmp_path / path, key) as opened:
-            grow(opened, name)
-            if name == "one":
+            record_decision(opened, purpose)
+            if path == "ledger.sqlite":
                 opened.countersign(witness.name, lambda body: witness.countersign(site, body))
             else:
                 with pytest.raises(WitnessFork):

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from starlette.types import ASGIApp
-from tests.server.campaigns.nodes import enrol
+from tests.server.campaigns.nodes import SITES
+from tests.server.rows import add_sites
 
 from wg_core.errors import StorageError
 from wg_core.wire import protocol
@@ -45,7 +46,7 @@ def post(app: ASGIApp, path: str, body: bytes) -> httpx.Response:
 def test_the_fleet_listener_says_503(
     home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    enrol(store)
+    add_sites(store, SITES)
     site: Site = store.site("plant-a")
     monkeypatch.setattr(Store, "authenticate", lambda self, fingerprint, now: site)
     monkeypatch.setattr(Store, where, gone)

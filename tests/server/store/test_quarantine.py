@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
-from tests.server.campaigns.nodes import enrol, stored
+from tests.server.campaigns.nodes import stored
 from tests.server.campaigns.test_isolation import HOSTILE, campaign
 from tests.server.cli.test_cli import document, run
+from tests.server.rows import add_sites
 
 from wg_core.errors import VerificationError
 from wg_core.wire.fleet import Envelope
@@ -55,7 +56,7 @@ def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
     home: ServerHome, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("plant-a", HOSTILE):
-        enrol(store, [name])
+        add_sites(store, [name])
     store.add_release(stored("plant-a"))
     store.add_release(held())
     (row,) = document(capsys, "releases", "--home", home.root)["releases"]
@@ -74,7 +75,7 @@ def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
 def test_the_operator_frees_or_rejects(
     home: ServerHome, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    enrol(store, [HOSTILE])
+    add_sites(store, [HOSTILE])
     release = held()
     store.add_release(release)
     with pytest.raises(VerificationError, match=r"plant-b: quarantined: class 'dent'.*accept"):
@@ -93,7 +94,7 @@ def test_the_operator_frees_or_rejects(
 
 
 def test_a_site_whose_newest_release_is_held_is_remembered_by_the_one_before(store: Store) -> None:
-    enrol(store, [HOSTILE])
+    add_sites(store, [HOSTILE])
     store.add_release(stored(HOSTILE, received=1.0))
     store.add_release(held(release_id="later", received=2.0))
     (remembered,) = store.newest_ids(encoder="e", apart_from="")

@@ -4,12 +4,12 @@ import threading
 
 import pytest
 import sqlalchemy as sa
+from tests.server.rows import add_sites, release_of
 
 from wg_core.errors import ConfigError
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
 
 
@@ -20,20 +20,8 @@ def store(any_store: Store) -> Store:
 
 @pytest.fixture
 def queue(store: Store) -> CampaignQueue:
-    with store.engine.begin() as connection:
-        for name, state in (("a", "enrolled"), ("b", "enrolled"), ("c", "revoked")):
-            connection.execute(
-                schema.site.insert().values(
-                    name=name,
-                    state=state,
-                    node_key="",
-                    signing_key="",
-                    ledger_origin=name,
-                    ledger_key="",
-                    enrolled=0.0,
-                    last_seen=0.0,
-                )
-            )
+    add_sites(store, "ab")
+    add_sites(store, "c", state="revoked")
     return CampaignQueue(store.engine)
 
 
@@ -77,17 +65,7 @@ def test_a_release_and_its_task_are_stored_together_or_not_at_all(
     queue: CampaignQueue, store: Store
 ) -> None:
     campaign = add(queue, "a")
-    release = StoredRelease(
-        release_id="r",
-        site="nobody",  # breaks a foreign key
-        encoder="e",
-        epsilon="1",
-        delta="1e-5",
-        received=1.0,
-        signing_key="k",
-        data=b"",
-        standing="plausible",
-    )
+    release = release_of("nobody", "r")  # breaks a foreign key
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         queue.update(campaign.id, "a", release=release, state="released", release_id="r")
     assert queue.show(campaign.id).tasks[0].state == "waiting"

@@ -7,29 +7,20 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.server.enrolling import UNSEEN
+from tests.server.enrolling import UNSEEN, empty_request
+from tests.server.rows import release_of
 
 from wg_core.errors import ConfigError, RefusedError, VerificationError
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store.database import open_engine
-from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import CERTIFICATES_LIMIT, Store
 
 NOW = 1000.0
 
 
 def request(site: str = "plant-a", secret: str = "s1", keys: str = "k") -> EnrolmentRequest:
-    return EnrolmentRequest(
-        site=site,
-        secret=secret,
-        csr_pem="",
-        node_public_key="",
-        signing_key=f"{keys}-signing",
-        ledger_origin=f"{keys}-origin",
-        ledger_key=f"{keys}-ledger",
-        genesis="",
-        checkpoint="",
-    )
+    names = {f"{use}_key": f"{keys}-{use}" for use in ("signing", "ledger")}
+    return empty_request(site=site, secret=secret, ledger_origin=f"{keys}-origin", **names)
 
 
 def enrol(
@@ -259,17 +250,7 @@ def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(store
     for number, name in enumerate(("plant-a", "plant-b", "plant-c")):
         store.invite(name, name, NOW + 60)
         enrol(store, request(name, name, keys=name), f"f{number}")
-    one = StoredRelease(
-        release_id="r1",
-        site="plant-b",
-        encoder="e",
-        epsilon="1",
-        delta="1e-5",
-        received=1.0,
-        signing_key="k",
-        data=b"1",
-        standing="plausible",
-    )
+    one = release_of("plant-b", "r1")
     store.add_release(one)
     store.add_release(one)  # the same again is fine
     store.add_release(replace(one, release_id="r2", received=2.0))

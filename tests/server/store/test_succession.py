@@ -7,15 +7,16 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.core.ledger.decided import record_decision
+from tests.server.enrolling import request_of
 
 from wg_core.errors import RefusedError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import entries, recovery
 from wg_core.ledger import export as exports
+from wg_core.ledger import recovery
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.entries import Predecessor
@@ -58,20 +59,7 @@ class Central:
 
     def request(self, plant: ClientHome) -> EnrolmentRequest:
         token = make_token(self.home, self.store, SITE, 60, replace=True)
-        public = identity.public(plant, SITE)
-        with ledger_of(plant) as ledger:
-            return EnrolmentRequest(
-                site=SITE,
-                secret=token.secret,
-                csr_pem=public.csr_pem,
-                node_public_key=public.node_public_key,
-                signing_key=public.signing_key,
-                ledger_origin=ledger.origin,
-                ledger_key=public.ledger_key,
-                genesis=ledger.entry(0).decode(),
-                checkpoint=ledger.first_checkpoint().decode(),
-                replaced=self._shown(),
-            )
+        return request_of(plant, token.secret, replaced=self._shown())
 
     def _shown(self) -> str:
         if self.shows is None:
@@ -91,7 +79,7 @@ class Central:
         with ledger_of(plant) as ledger:
             ledger.enrol_witness(witness.name, signing.public_bytes(witness.public_key))
             for _ in range(entries):
-                grow(ledger)
+                record_decision(ledger)
             ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
 
     def said(self) -> str:
@@ -105,23 +93,6 @@ def central(home: ServerHome, store: Store, tmp_path: Path) -> Iterator[Central]
 
 def ledger_of(plant: ClientHome) -> Ledger:
     return Ledger.open(plant.ledger, signing.load(plant.ledger_key))
-
-
-def grow(ledger: Ledger) -> None:
-    ledger.record(
-        entries.DECISION,
-        partial(
-            entries.Decision,
-            request_id=f"{ledger.size:032x}",
-            dataset="parts",
-            epsilon="1",
-            delta="1e-5",
-            purpose="model",
-            recipient="server.example",
-            approved=False,
-            name="QA",
-        ),
-    )
 
 
 def test_a_first_ledger_is_cosigned_from_its_first_entry(central: Central) -> None:
@@ -166,7 +137,7 @@ def test_a_successor_that_names_the_last_checkpoint_or_a_later_one_is_known(
     for number in range(1, 4):
         if number == 2:  # more than the server saw
             with ledger_of(plant) as ledger:
-                grow(ledger)
+                record_decision(ledger)
         central.shows = plant.ledger
         plant = central.plant(str(number), recovery.predecessor(plant.ledger, "key lost"))
         central.enrol(plant)
@@ -284,7 +255,7 @@ def test_a_log_of_other_entries_than_were_cosigned_is_not_what_was_replaced(
         other, origin=public.ledger_origin, key=signing.load(old.ledger_key), site=SITE
     ) as ledger:
         while ledger.size < size:
-            grow(ledger)
+            record_decision(ledger)
     central.shows = other
     lie = central.plant("two", recovery.predecessor(other, "key lost"))
     with pytest.raises(RefusedError, match="another root"):
@@ -316,7 +287,7 @@ def test_a_ledger_cannot_begin_twice(central: Central, worked: bool) -> None:
         central.work(plant)
     plant.ledger.unlink()
     with ledger_again(plant) as ledger:
-        grow(ledger)
+        record_decision(ledger)
     with pytest.raises(RefusedError, match=r"another beginning|two signed roots"):
         central.enrol(plant)
 
