@@ -228,6 +228,12 @@ class Plant:
         return Ledger.open(self.home.ledger, signing.load(self.home.ledger_key))
 
 
+def token(server: ServerHome, site: str, *, replace: bool = True) -> str:
+    """A join token of ten minutes; ``replace``: also for a site that is enrolled."""
+    with Store.open(server) as store:
+        return protocol.encode_token(make_token(server, store, site, 600.0, replace=replace))
+
+
 def enrol_plant(
     server: ServerHome, root: Path, site: str, *, budget_of: Plant | None = None
 ) -> Plant:
@@ -237,9 +243,8 @@ def enrol_plant(
     if budget_of is not None:
         sharing.join(home, budget_of.home.root)
         data = "line-2"
-    with Store.open(server) as store:
-        token = protocol.encode_token(make_token(server, store, site, 600.0))
-    done = enrolment.enrol(home, token, ledger=home.ledger if budget_of else None)
+    word = token(server, site, replace=False)
+    done = enrolment.enrol(home, word, ledger=home.ledger if budget_of else None)
     config = ClientConfig(
         site=site,
         server=Pinned(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyrage
 import pytest
-from click.testing import CliRunner
+from tests.commands import document_of
 from tests.e2e.fleet_support import (
     Plant,
     enrol_plant,
@@ -21,8 +19,10 @@ from tests.e2e.fleet_support import (
     make_home,
     running,
     start_campaign,
+    token,
 )
 from tests.patience import wait_until
+from tests.server.campaigns.test_auditors import newest_checkpoint
 
 from wg_audit import verification
 from wg_client.cli.main import group as client
@@ -34,10 +34,7 @@ from wg_core.fleet import certificate
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.wire import protocol
 from wg_server.campaigns import auditors
-from wg_server.fleet.enrolment import make_token
-from wg_server.fleet.witness import Witness
 from wg_server.operation import backup as server_backup
 from wg_server.site.home import ServerHome
 from wg_server.store import succession
@@ -49,12 +46,6 @@ IDENTITY = pyrage.x25519.Identity.generate()
 SEAL = Seal(recipients=(str(IDENTITY.to_public()),))
 KEY = Key(identity=str(IDENTITY))
 ACTOR = Actor("aiko", "command")
-
-
-def newest_checkpoint(server: ServerHome, site: str) -> bytes:
-    """The newest checkpoint of a site's ledger, cosigned as of now."""
-    with Store.open(server) as store:
-        return Witness.of(server, store).attest(store.site(site))
 
 
 def renew(plant: Plant) -> None:
@@ -121,13 +112,6 @@ def test_nothing_is_lost_or_double_whenever_the_backup_was_made(tmp_path: Path) 
         check_nothing_lost_or_double(*found)
 
 
-def run(group: Any, *words: object) -> Any:
-    done = CliRunner().invoke(
-        group, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
-    )
-    return json.loads(done.stdout)
-
-
 def released(server: ServerHome, plant: Plant, epsilon: str = "1") -> Campaign:
     with plant.running():
         return finished(server, start_campaign(server, [plant.site], epsilon=epsilon))
@@ -141,11 +125,11 @@ def test_a_plant_comes_back_from_its_newest_backup_and_goes_on(
     with plant.running():  # the node need not stop
         first = finished(server, start_campaign(server, [plant.site]))
         words = ("--out", tmp_path / "b", "--recipient", IDENTITY.to_public())
-        made = run(client, "backup", "--home", plant.home.root, *words)
+        made = document_of(client, "backup", "--home", plant.home.root, *words)
     assert "ledger.sqlite" in {each["path"] for each in made["files"]}
     shutil.rmtree(plant.home.root)
     words = ("--backup", tmp_path / "b", "--identity", tmp_path / "key")
-    done = run(client, "restore", "--home", tmp_path / "new", *words)
+    done = document_of(client, "restore", "--home", tmp_path / "new", *words)
     again = Plant(plant.site, ClientHome(tmp_path / "new"))
     with again.ledger() as ledger:
         assert done["ledger_entries"] == ledger.size
@@ -184,9 +168,8 @@ def test_an_older_plant_without_another_backup_gives_its_ledger_up(
     plant_backup.restore(tmp_path / "b", again.home, KEY, give_up_ledger=True)
     with pytest.raises(ConfigError):
         again.ledger()  # no key: nothing can be charged on it
+    reenrolment.compromise(again.home, token(server, plant.site), "restored from an old backup")
     with Store.open(server) as store:
-        token = protocol.encode_token(make_token(server, store, plant.site, 60.0, replace=True))
-        reenrolment.compromise(again.home, token, "restored from an old backup")
         said = succession.of_sites(store.sites(), store.logs())
     assert said[plant.site] == BUDGET_UNKNOWN
     assert released(server, again).state == "done"

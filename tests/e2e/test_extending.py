@@ -9,17 +9,15 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.client.cli.conftest import Json, here
 from tests.client.conftest import TestPlant, plant_maker
 from tests.common.nets.random_tensors import initial_tensors
 
-from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
 from wg_common import catalogue
 from wg_common.catalogue import ArchitectureSpec
@@ -28,7 +26,7 @@ from wg_common.modalities.registry import MODALITIES
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
 from wg_common.nets.encoder.package import read_modality
-from wg_core import cli, errors
+from wg_core import errors
 from wg_core.errors import DecodeError
 from wg_core.settings import parse
 from wg_server.site.home import ServerHome
@@ -36,6 +34,8 @@ from wg_server.zoo import own_families
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.store import Zoo
+
+__all__ = ["here"]
 
 MODALITY = '''
 from collections.abc import Mapping
@@ -145,7 +145,6 @@ sources: [{{kind: npz, families: 1, sites: 2, per_class: 8, path: {}, licence: o
 """
 
 LABELS = ("low", "middle", "high")
-Command = Callable[..., Any]
 
 
 def draw(
@@ -202,21 +201,6 @@ def plant(tmp_path: Path, package: bytes) -> TestPlant:
     return made(frozen=False, path=str(data), labels=LABELS)
 
 
-@pytest.fixture
-def command(capfd: pytest.CaptureFixture[str]) -> Command:
-    """``wg-client`` with ``--json``, in this process."""
-
-    def run(*words: object, code: int = 0) -> Any:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.run(group, [*map(str, words), "--json"])
-        said = capfd.readouterr()
-        assert caught.value.code == code, said.err
-        return json.loads(said.out)
-
-    return run
-
-
 def _head(package: bytes) -> LinearHead:
     """A head fitted on many records that the plant does not have."""
     rng = np.random.default_rng(3)
@@ -226,47 +210,45 @@ def _head(package: bytes) -> LinearHead:
     return scale.unscale(fit_lda(scale.apply(features), np.repeat(np.arange(3), 60), 3, 0.5))
 
 
-def _predictions(command: Command, plant: TestPlant, tmp_path: Path) -> list[str]:
+def _predictions(here: Json, plant: TestPlant, tmp_path: Path) -> list[str]:
     rng = np.random.default_rng(4)
     folder = tmp_path / "new"
     for label in range(3):
         write(folder / f"{label}.counts", draw(rng, label, 1, length=60)[0])
-    found = command("predict", folder, "--home", plant.home.root)
+    found = here("predict", folder, "--home", plant.home.root)
     return [row["label"] for row in found["results"][0]["predictions"]]
 
 
 def test_a_plant_works_with_a_modality_of_one_file(
-    plant: TestPlant, package: bytes, command: Command, tmp_path: Path
+    plant: TestPlant, package: bytes, here: Json, tmp_path: Path
 ) -> None:
     write(tmp_path / "data" / "low" / "bad.counts", np.array([3, 99], np.int16))
-    refused = command("freeze", "--home", plant.home.root, code=3)
+    refused = here("freeze", "--home", plant.home.root, code=3)
     assert "values beyond 0 to 15" in json.dumps(refused)
     (tmp_path / "data" / "low" / "bad.counts").unlink()
-    command("freeze", "--home", plant.home.root)
-    seen = command("check", "--home", plant.home.root)["data"]
+    here("freeze", "--home", plant.home.root)
+    seen = here("check", "--home", plant.home.root)["data"]
     assert (seen["modality"], seen["records"]) == ("counts", 12)
     weights = tmp_path / "head.wgw"
     made = {"sample-0": (_head(package), "diffusion")}
     weights.write_bytes(plant.package(made, architecture="counts-head"))
-    applied = command("apply", weights, "--home", plant.home.root)
+    applied = here("apply", weights, "--home", plant.home.root)
     assert applied["accepted"] and applied["kept"].startswith("generated")
-    assert _predictions(command, plant, tmp_path) == list(LABELS)
+    assert _predictions(here, plant, tmp_path) == list(LABELS)
 
 
 def test_a_plant_works_with_an_architecture_of_one_file(
-    plant: TestPlant, command: Command, tmp_path: Path
+    plant: TestPlant, here: Json, tmp_path: Path
 ) -> None:
-    command("freeze", "--home", plant.home.root)
+    here("freeze", "--home", plant.home.root)
     base = initial_tensors("counts-net", 3, 8, np.random.default_rng(5))
     package = plant.package({"base": (base, "base")}, architecture="counts-net")
     weights = tmp_path / "network.wgw"
     weights.write_bytes(package)
-    applied = command(
-        "apply", weights, "--home", plant.home.root, code=errors.ExitCode.NOT_ACCEPTED
-    )
+    applied = here("apply", weights, "--home", plant.home.root, code=errors.ExitCode.NOT_ACCEPTED)
     assert applied["kept"] == "local-only"  # trained on from the base, which is all that came
-    assert command("models", "show", "--home", plant.home.root)
-    assert _predictions(command, plant, tmp_path) == list(LABELS)
+    assert here("models", "show", "--home", plant.home.root)
+    assert _predictions(here, plant, tmp_path) == list(LABELS)
 
 
 def test_a_zoo_is_built_of_it(extension: None, tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from tests.commands import CutOff, cut_after, document_of
 from tests.e2e.fleet_support import (
     Plant,
     enrol_plant,
@@ -41,9 +40,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rotate(server: ServerHome) -> Any:
-    words = ["keys", "--renew", "authority", "--home", str(server.root), "--json"]
-    done = CliRunner().invoke(main_group, words, catch_exceptions=False, standalone_mode=False)
-    return json.loads(done.stdout)
+    return document_of(main_group, "keys", "--renew", "authority", "--home", server.root)
 
 
 def knows(server: ServerHome, plant: Plant) -> bool:
@@ -96,10 +93,6 @@ def test_a_token_of_before_names_another_authority(server: ServerHome, tmp_path:
         enrolment.enrol(ClientHome(tmp_path / "plant-a"), token)
 
 
-class CutOff(Exception):
-    """Ends a command as a power cut does."""
-
-
 @pytest.mark.parametrize(
     "moves", [2, *(pytest.param(each, marks=pytest.mark.slow) for each in (0, 1, 3))]
 )
@@ -107,17 +100,8 @@ def test_a_change_that_was_cut_off_is_finished_by_running_it_again(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:
     before = pki.fingerprint(pki.load_certificate(server.ca_cert))
-    original, done = atomic.move, 0
-
-    def move(source: Path, target: Path) -> None:
-        nonlocal done
-        if done == moves:
-            raise CutOff
-        done += 1
-        original(source, target)
-
     with monkeypatch.context() as patched:
-        patched.setattr(atomic, "move", move)
+        cut_after(patched, moves)
         with pytest.raises(CutOff):
             operation.rotate_authority(server)
     found = operation.rotate_authority(server)

@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from tests.commands import CutOff, cut_after, document_of
 from tests.e2e.fleet_support import (
     Plant,
     enrol_plant,
     finished,
     start_campaign,
+    token,
 )
 from tests.patience import wait_until
 
 from wg_audit import verification
 from wg_client.cli.main import group as client
 from wg_client.fleet import reenrolment, rotation
-from wg_core import atomic
 from wg_core.connection import link
 from wg_core.errors import ConfigError, PeerError
 from wg_core.fleet import certificate, node
 from wg_core.ledger.anchors import Anchors, KnownWitness
 from wg_core.ledger.store import Ledger
 from wg_core.site import config as configuration
-from wg_core.wire import canonical, protocol, signing
+from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import KeyRotation
 from wg_server.cli.main import main_group as operator
-from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
-
-
-def run(group: Any, *words: object) -> Any:
-    done = CliRunner().invoke(
-        group, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
-    )
-    return json.loads(done.stdout)
-
-
-def token(server: ServerHome, site: str, *, replace: bool = True) -> str:
-    with Store.open(server) as store:
-        return protocol.encode_token(make_token(server, store, site, 600.0, replace=replace))
 
 
 def site_of(server: ServerHome, plant: Plant) -> Site:
@@ -79,7 +64,7 @@ def audited(server: ServerHome, plant: Plant, previous: Path | None = None) -> A
 
 def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) -> None:
     before = plant.home.certificate.read_bytes()
-    done = run(client, "keys", "--home", plant.home.root, "--renew", "certificate")
+    done = document_of(client, "keys", "--home", plant.home.root, "--renew", "certificate")
     assert plant.home.certificate.read_bytes() != before
     assert done["certificate_expires"] == certificate.expiry(plant.home)
     witness_once(plant)
@@ -106,16 +91,16 @@ def test_a_revoked_plant_is_out_at_once_and_comes_back_with_its_ledger(
     server: ServerHome, plant: Plant
 ) -> None:
     first = campaign(server, plant)
-    assert run(operator, "revoke", "--home", server.root, plant.site)["state"] == "revoked"
+    assert document_of(operator, "revoke", "--home", server.root, plant.site)["state"] == "revoked"
     for ask in (
         lambda: witness_once(plant),
-        lambda: run(client, "keys", "--home", plant.home.root, "--renew", "certificate"),
+        lambda: document_of(client, "keys", "--home", plant.home.root, "--renew", "certificate"),
     ):
         with pytest.raises(PeerError, match="revoked this site"):
             ask()
-    word = run(operator, "enroll", "--home", server.root, plant.site)["token"]
+    word = document_of(operator, "enroll", "--home", server.root, plant.site)["token"]
     old_key = plant.home.tls_key.read_bytes()
-    done = run(client, "init", "--home", plant.home.root, "--replace", "--join", word)
+    done = document_of(client, "init", "--home", plant.home.root, "--replace", "--join", word)
     assert done["site"] == plant.site
     assert plant.home.tls_key.read_bytes() != old_key
     assert not (plant.home.root / "successor").exists()
@@ -140,7 +125,7 @@ def test_a_rotated_key_signs_on_and_everybody_knows_it(server: ServerHome, plant
     old = site_of(server, plant).ledger_key
     (plant.home.outbox).mkdir(exist_ok=True)
     (plant.home.outbox / "r.wgs").write_bytes(b"proofs under the old key")
-    done = run(client, "keys", "--home", plant.home.root, "--renew", "ledger")
+    done = document_of(client, "keys", "--home", plant.home.root, "--renew", "ledger")
     assert done["ledger_key"] == site_of(server, plant).ledger_key != old
     assert not list(plant.home.outbox.glob("*.wgs"))
     assert len(list(plant.home.outbox.glob("*/r.wgs"))) == 1
@@ -149,13 +134,13 @@ def test_a_rotated_key_signs_on_and_everybody_knows_it(server: ServerHome, plant
     assert (first.state, again.state, more.state) == ("done", "done", "done")
     assert again.tasks[0].release_id == first.tasks[0].release_id
     assert audited(server, plant).to_json()["charges"] == 2
-    second = run(client, "keys", "--home", plant.home.root, "--renew", "ledger")
+    second = document_of(client, "keys", "--home", plant.home.root, "--renew", "ledger")
     assert second["entry"] > done["entry"]
     assert audited(server, plant).to_json()["charges"] == 2
 
 
 def test_a_home_that_rotated_enrols_again_with_its_log(server: ServerHome, plant: Plant) -> None:
-    run(client, "keys", "--home", plant.home.root, "--renew", "ledger")
+    document_of(client, "keys", "--home", plant.home.root, "--renew", "ledger")
     before = site_of(server, plant)
     reenrolment.replace(plant.home, token(server, plant.site))
     after = site_of(server, plant)
@@ -175,10 +160,6 @@ def test_a_plants_identity_does_not_change_while_its_node_runs(
         with pytest.raises(ConfigError, match="node"):
             reenrolment.compromise(plant.home, word, "test")
     reenrolment.replace(plant.home, word)  # the token was not spent
-
-
-class CutOff(Exception):
-    """Ends a command as a power cut does."""
 
 
 @pytest.mark.parametrize("fatal", ["saved", "rotated", "installed", "told"])
@@ -265,8 +246,8 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     campaign(server, plant)
     before = site_of(server, plant)
     keys = {path.name: path.read_bytes() for path in plant.home.keys.iterdir()}
-    word = run(operator, "enroll", "--home", server.root, plant.site, "--replace")["token"]
-    done = run(
+    word = document_of(operator, "enroll", "--home", server.root, plant.site, "--replace")["token"]
+    done = document_of(
         client,
         "keys",
         "--home",
@@ -295,7 +276,9 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     assert finding["origin"] == after.ledger_origin
     # With the server's export nothing is left but what no log can show.
     folder = plant.home.root.parent / "for-auditors"
-    assert run(operator, "export", "--home", server.root, "--out", folder, "--site", plant.site)
+    assert document_of(
+        operator, "export", "--home", server.root, "--out", folder, "--site", plant.site
+    )
     found = verification.verify(
         plant.home.root, server=folder, previous=[old], max_age=86_400
     ).verdict
@@ -324,20 +307,6 @@ def test_a_compromise_that_was_cut_off_is_finished_by_running_it_again(
     witness_once(plant)
     (kept,) = plant.home.root.glob("ledger-*.sqlite")
     assert audited(server, plant, previous=kept).to_json()["origin"] != old
-
-
-def cut_after(monkeypatch: pytest.MonkeyPatch, moves: int) -> None:
-    original: Callable[[Path, Path], None] = atomic.move
-    done = 0
-
-    def move(source: Path, target: Path) -> None:
-        nonlocal done
-        if done == moves:
-            raise CutOff
-        done += 1
-        original(source, target)
-
-    monkeypatch.setattr(atomic, "move", move)
 
 
 def test_the_command_that_runs_while_a_node_does_waits_for_its_release(

@@ -15,9 +15,8 @@ from wg_core.privacy import timing
 from wg_server.site.home import ServerHome
 
 
-def test_polling_and_answering_go_on_while_a_package_is_applied(
-    server: ServerHome, plant: Plant
-) -> None:
+def held(plant: Plant) -> tuple[threading.Event, threading.Event]:
+    """Applying a package tells when it has begun, and waits until it may go on."""
     begun, go_on = threading.Event(), threading.Event()
 
     def apply_slowly() -> None:
@@ -25,6 +24,13 @@ def test_polling_and_answering_go_on_while_a_package_is_applied(
         assert go_on.wait(PATIENCE_SECONDS)
 
     plant.before_apply = apply_slowly
+    return begun, go_on
+
+
+def test_polling_and_answering_go_on_while_a_package_is_applied(
+    server: ServerHome, plant: Plant
+) -> None:
+    begun, go_on = held(plant)
     with plant.running():
         assert finished(server, start_campaign(server, ["plant-a"])).state == "done"
         assert begun.wait(PATIENCE_SECONDS)
@@ -38,13 +44,7 @@ def test_polling_and_answering_go_on_while_a_package_is_applied(
 def test_a_node_that_is_stopped_finishes_the_package_that_it_applies(
     server: ServerHome, plant: Plant
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def apply_slowly() -> None:
-        begun.set()
-        assert go_on.wait(PATIENCE_SECONDS)
-
-    plant.before_apply = apply_slowly
+    begun, go_on = held(plant)
     with plant.running():
         finished(server, start_campaign(server, ["plant-a"]))
         assert begun.wait(PATIENCE_SECONDS)

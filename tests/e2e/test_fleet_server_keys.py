@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import CutOff, document_of
+from tests.e2e import fleet_support
 from tests.e2e.fleet_support import (
+    FAST,
     Plant,
     enrol_plant,
     expire,
@@ -16,8 +20,9 @@ from tests.e2e.fleet_support import (
     make_home,
     running,
     start_campaign,
+    token,
 )
-from tests.e2e.test_fleet_keys import CutOff, audited, campaign, run, token
+from tests.e2e.test_fleet_keys import audited, campaign
 from tests.patience import wait_until
 
 from wg_audit import verification
@@ -68,10 +73,10 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
     waiting = start_campaign(server, [plant.site])
     with pytest.raises(ConfigError, match="still open"):
         rotate_keys(server)
-    run(operator, "campaign", "cancel", "--home", server.root, waiting.id)
+    document_of(operator, "campaign", "cancel", "--home", server.root, waiting.id)
     with plant.running():
         for epsilon in ("1", "0.5"):
-            made = run(operator, "keys", "--renew", "signing", "--home", server.root)
+            made = document_of(operator, "keys", "--renew", "signing", "--home", server.root)
             assert {each["site"] for each in left_behind(server)} == {plant.site, "away"}
             with running(server):
                 wait_for_keys(server, plant)
@@ -96,12 +101,14 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
         assert finding.history.witnessed_size == finding.history.state.size
         assert sum("by the word of the one before" in x for x in finding.remarks) == 4
     folder = tmp_path / "for-auditors"
-    assert run(operator, "export", "--home", server.root, "--site", "plant-a", "--out", folder)
+    assert document_of(
+        operator, "export", "--home", server.root, "--site", "plant-a", "--out", folder
+    )
     assert verification.verify(plant.home.root, server=folder, max_age=86_400).passed
 
 
 def left_behind(server: ServerHome) -> list[Any]:
-    rows = run(operator, "sites", "--home", server.root)["sites"]
+    rows = document_of(operator, "sites", "--home", server.root)["sites"]
     return [each for each in rows if each["old_keys"]]
 
 
@@ -129,6 +136,7 @@ def test_packages_that_wait_are_applied_before_new_keys_are_taken_over(
             assert delivered.state == "done" and not plant.applied
     rotate_keys(server)
     monkeypatch.setattr(node, "_CHECK_IN_SECONDS", 0.05)
+    monkeypatch.setattr(fleet_support, "FAST", replace(FAST, apply_again_seconds=0.1))
     with running(server), plant.running():
         said = "the packages that wait are applied before that"
         wait_until(lambda: said in reason(plant), "the reason")
@@ -186,7 +194,7 @@ def test_after_a_theft_a_plant_is_told_and_enrols_again(tmp_path: Path) -> None:
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")
         first = campaign(server, plant)
     old = configuration.load(plant.home).server
-    made = run(operator, "keys", "--renew", "signing", "--home", server.root, "--stolen")
+    made = document_of(operator, "keys", "--renew", "signing", "--home", server.root, "--stolen")
     assert len(list((server.root / "keys" / "retired").iterdir())) == 2
     with running(server):
         with plant.running():
@@ -203,7 +211,7 @@ def test_after_a_theft_a_plant_is_told_and_enrols_again(tmp_path: Path) -> None:
         (plant.home.outbox).mkdir(exist_ok=True)
         (plant.home.outbox / "r.wgs").write_bytes(b"proofs under the old key")
         word = token(server, plant.site)
-        run(client, "init", "--home", plant.home.root, "--replace", "--join", word)
+        document_of(client, "init", "--home", plant.home.root, "--replace", "--join", word)
         new = configuration.load(plant.home).server
         assert (new.signing_key, new.witness_key) == (made["signing_key"], made["witness_key"])
         assert new.signing_key != old.signing_key and not left_behind(server)

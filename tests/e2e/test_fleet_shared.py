@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click import Group
-from click.testing import CliRunner
+from tests.commands import document_of
 from tests.e2e.fleet_support import (
     Plant,
     enrol_plant,
@@ -21,7 +15,9 @@ from tests.e2e.fleet_support import (
     healthy,
     make_home,
     start_campaign,
+    token,
 )
+from tests.e2e.test_fleet_processes import process
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_audit import verification
@@ -33,28 +29,21 @@ from wg_core.ledger.anchors import Anchors, KnownWitness
 from wg_core.ledger.store import DatasetRecord
 from wg_core.release.query import open_ledger
 from wg_core.site import config as configuration
-from wg_core.wire import protocol, signing
+from wg_core.wire import signing
 from wg_server.cli.main import main_group as operator
-from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.sites import Store
-
-ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
 def apart(home: ServerHome) -> Iterator[ServerHome]:
     """A server in a process of its own: Flower's identity of a task is global to a process."""
-    line = [sys.executable, "-m", "tests.e2e.fleet_process", "server", str(home.root)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(line, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until(lambda: healthy(home), "the other server")
-            yield home
-        finally:
-            process.terminate()
-            process.wait(PATIENCE_SECONDS)
+    with process("server", home.root) as other:
+        wait_until(lambda: healthy(home), "the other server")
+        yield home
+        other.terminate()
+        other.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -69,21 +58,9 @@ def second(other_server: ServerHome, plant: Plant, tmp_path: Path) -> Plant:
     return enrol_plant(other_server, tmp_path / "second", plant.site, budget_of=plant)
 
 
-def run(program: Group, *words: object) -> Any:
-    done = CliRunner().invoke(
-        program, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
-    )
-    return json.loads(done.stdout)
-
-
 def campaign(server: ServerHome, plant: Plant, epsilon: str = "1") -> Campaign:
     with plant.running():
         return finished(server, start_campaign(server, [plant.site], epsilon=epsilon))
-
-
-def token(server: ServerHome, site: str) -> str:
-    with Store.open(server) as store:
-        return protocol.encode_token(make_token(server, store, site, 600.0, replace=True))
 
 
 def witness_of(plant: Plant) -> KnownWitness:
@@ -110,8 +87,8 @@ def test_two_servers_serve_one_plant_under_one_budget(
     assert len(one.accounts) == 1 and set(one.accounts[0].datasets) == {"line-1", "line-2"}
     for each, name in ((server, "here"), (other_server, "there")):
         folder = tmp_path / name
-        run(operator, "export", "--home", each.root, "--out", folder, "--site", plant.site)
-        found = run(auditor, "verify", plant.home.root, "--server", folder)
+        document_of(operator, "export", "--home", each.root, "--out", folder, "--site", plant.site)
+        found = document_of(auditor, "verify", plant.home.root, "--server", folder)
         assert found["verified"] and len(found["received"]) == 1, found
 
 
@@ -120,12 +97,15 @@ def test_a_new_key_is_told_to_both_servers_before_anything_is_released(
 ) -> None:
     campaign(other_server, second)
     with pytest.raises(ConfigError, match="is done where the ledger is"):
-        run(client, "keys", "--home", second.home.root, "--renew", "ledger")
-    new = run(client, "keys", "--home", plant.home.root, "--renew", "ledger")["ledger_key"]
+        document_of(client, "keys", "--home", second.home.root, "--renew", "ledger")
+    new = document_of(client, "keys", "--home", plant.home.root, "--renew", "ledger")["ledger_key"]
     with pytest.raises(ConfigError, match=r"keys --home .* --renew ledger"):
         open_ledger(second.home)
     open_ledger(plant.home).close()
-    assert run(client, "keys", "--home", second.home.root, "--renew", "ledger")["ledger_key"] == new
+    assert (
+        document_of(client, "keys", "--home", second.home.root, "--renew", "ledger")["ledger_key"]
+        == new
+    )
     open_ledger(second.home).close()
     assert campaign(other_server, second, "0.5").state == "done"
     assert campaign(server, plant, "0.5").state == "done"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from tests.client.conftest import LABELS, fitted_encoder, write_npz
+from tests.e2e.fleet_support import token
 from tests.e2e.init_process import MOMENTS, Moment, stop_at
 from tests.patience import PATIENCE_SECONDS, wait_until
 
@@ -25,8 +26,7 @@ from wg_core.ledger.store import Ledger
 from wg_core.release import freeze
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.wire import protocol, signing
-from wg_server.fleet.enrolment import make_token
+from wg_core.wire import signing
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
 
@@ -56,14 +56,9 @@ def words(server: ServerHome, package: bytes, tmp_path: Path) -> list[str]:
     """``init`` and its options; the token is in a file, as the guide has it."""
     server.encoder.write_bytes(package)
     data = write_npz(tmp_path / "data.npz", {0: 3, 1: 3, 2: 3}, seed=1, labels=LABELS)
-    (tmp_path / "token").write_text(token(server))
+    (tmp_path / "token").write_text(token(server, SITE, replace=False))
     given = {"--home": tmp_path / "plant", "--data": data, "--join-file": tmp_path / "token"}
     return [str(word) for pair in given.items() for word in pair]
-
-
-def token(server: ServerHome, *, replace: bool = False) -> str:
-    with Store.open(server) as store:
-        return protocol.encode_token(make_token(server, store, SITE, 3600.0, replace=replace))
 
 
 def run(words: list[str]) -> None:
@@ -145,7 +140,7 @@ def test_enrolling_again_goes_on_with_its_token(
     run(words)
     home = ClientHome(tmp_path / "plant")
     again = ["--home", str(home.root), "--join-file", str(tmp_path / "token")]
-    (tmp_path / "token").write_text(token(server, replace=True))
+    (tmp_path / "token").write_text(token(server, SITE))
     begin = {
         "replace": ["init", "--replace"],
         "compromise": ["keys", "--renew", "ledger", "--stolen", "--reason", "stolen"],

@@ -47,6 +47,7 @@ from tests.e2e.fleet_support import (
     make_home,
     running,
     start_campaign,
+    token,
 )
 from tests.patience import wait_until
 
@@ -61,7 +62,6 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import fleet, key_files, protocol
 from wg_server.fleet import adapter
 from wg_server.fleet.adapter import FleetRun, FleetState
-from wg_server.fleet.enrolment import make_token
 from wg_server.operation import serve as serving
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
@@ -563,12 +563,11 @@ def test_an_encoder_that_is_a_pickle_is_refused_at_enrolment(
     torch.save({"mean": Bomb(canary)}, buffer)
     for shipped in (buffer.getvalue(), pickle.dumps(Bomb(canary))):
         server.encoder.write_bytes(shipped)
-        with Store.open(server) as store:
-            token = protocol.encode_token(make_token(server, store, "plant-x", 600.0, replace=True))
+        word = token(server, "plant-x")
         data = write_npz(tmp_path / "x.npz", {0: 2, 1: 2, 2: 2}, seed=1, labels=LABELS)
         home = ClientHome(tmp_path / f"home-{len(shipped)}")
         with nothing_runs(), pytest.raises(DecodeError, match="encoder"):
-            initialise(home, token, DataChoice(path=data), PrivacyConfig())
+            initialise(home, word, DataChoice(path=data), PrivacyConfig())
         with pytest.raises(DecodeError):
             load_encoder(shipped)
         assert not home.config.exists()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import threading
 import zipfile
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pyrage
 import pytest
 from click.testing import CliRunner
+from tests.commands import document_of
 from tests.server.generators import install
 
 from wg_common.backup import archive
@@ -28,13 +28,6 @@ IDENTITY = pyrage.x25519.Identity.generate()
 SEAL = Seal(recipients=(str(IDENTITY.to_public()),))
 KEY = Key(identity=str(IDENTITY))
 ACTOR = Actor("aiko", "command")
-
-
-def run(*words: object) -> Any:
-    done = CliRunner().invoke(
-        main_group, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
-    )
-    return json.loads(done.stdout)
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -94,14 +87,6 @@ def test_a_restore_is_in_the_operators_log_and_keeps_the_time_of_the_backup(
     assert (found.at, found.detail) == (1_795_086_400.0, "2026-11-18 11:06:40Z")
 
 
-def test_a_home_that_is_there_is_not_touched(home: ServerHome, tmp_path: Path) -> None:
-    backup.write(home, tmp_path / "b", SEAL)
-    before = files(home.root)
-    with pytest.raises(ConfigError, match="there already"):
-        backup.restore(tmp_path / "b", home, KEY, ACTOR)
-    assert files(home.root) == before
-
-
 def test_a_store_moves_to_postgresql_and_back(
     home: ServerHome, tmp_path: Path, postgres_cluster: str
 ) -> None:
@@ -124,12 +109,19 @@ def test_a_store_moves_to_postgresql_and_back(
 
 def test_the_commands_do_it(home: ServerHome, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"# made today\n{IDENTITY}\n")
-    made = run(
-        "backup", "--home", home.root, "--out", tmp_path / "b", "--recipient", IDENTITY.to_public()
+    made = document_of(
+        main_group,
+        "backup",
+        "--home",
+        home.root,
+        "--out",
+        tmp_path / "b",
+        "--recipient",
+        IDENTITY.to_public(),
     )
     assert made["kind"] == "server" and made["name"] == "central"
     words = ("--backup", tmp_path / "b", "--identity", tmp_path / "key")
-    done = run("restore", "--home", tmp_path / "new", *words)
+    done = document_of(main_group, "restore", "--home", tmp_path / "new", *words)
     assert done["files"] == made["files"]
     assert ServerHome(tmp_path / "new").config() == home.config()
 

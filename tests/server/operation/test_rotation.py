@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.commands import CutOff, cut_after, document_of
 from tests.server.console.test_admin import enrol
 
-from wg_core import atomic
 from wg_core.wire import canonical, handover, signing
 from wg_core.wire.protocol import Pins
 from wg_server.cli.main import main_group
@@ -17,13 +15,6 @@ from wg_server.fleet import trust
 from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
-
-
-def run(*words: object) -> Any:
-    done = CliRunner().invoke(
-        main_group, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
-    )
-    return json.loads(done.stdout)
 
 
 def follows(home: ServerHome, pins: Pins) -> bool:
@@ -57,32 +48,20 @@ def test_stolen_keys_hand_nothing_over(home: ServerHome) -> None:
     first = trust.of_today(home)
     rotate_keys(home)
     second = trust.of_today(home)
-    assert run("keys", "--renew", "signing", "--home", home.root, "--stolen")
+    assert document_of(main_group, "keys", "--renew", "signing", "--home", home.root, "--stolen")
     for pins in (first, second):
         with pytest.raises(Exception, match="does not follow"):
             follows(home, pins)
     assert trust.handovers(home) == ()
 
 
-class CutOff(Exception):
-    """Ends a command as a power cut does."""
-
-
 @pytest.mark.parametrize("moves", range(5))
 def test_a_change_of_keys_that_was_cut_off_is_finished_by_running_it_again(
     home: ServerHome, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:
-    before, original, done = trust.of_today(home), atomic.move, 0
-
-    def move(source: Path, target: Path) -> None:
-        nonlocal done
-        if done == moves:
-            raise CutOff
-        done += 1
-        original(source, target)
-
+    before = trust.of_today(home)
     with monkeypatch.context() as patched:
-        patched.setattr(atomic, "move", move)
+        cut_after(patched, moves)
         if moves < 4:
             with pytest.raises(CutOff):
                 rotate_keys(home)
@@ -118,7 +97,10 @@ def test_sites_names_those_that_a_change_left_behind_and_how_they_come_along(
     pins = canonical.encode(trust.of_today(home))
     trust.answer(home, store, "plant-b", pins)
     assert trust.left_behind(home, store) == {"plant-a": True}
-    found = {each["site"]: each["old_keys"] for each in run("sites", "--home", home.root)["sites"]}
+    found = {
+        each["site"]: each["old_keys"]
+        for each in document_of(main_group, "sites", "--home", home.root)["sites"]
+    }
     assert "when it connects" in found["plant-a"]
     assert found["plant-b"] == found["plant-c"] == ""
     rotate_keys(home, stolen=True)
