@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -322,3 +323,22 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
 def make_plant(tmp_path: Path, encoder_package: bytes) -> MakePlant:
     """As ``plant_maker``, in the test's own folder."""
     return plant_maker(tmp_path, encoder_package)
+
+
+@pytest.fixture(scope="session")
+def applied(
+    tmp_path_factory: pytest.TempPathFactory, encoder_package: bytes, good_head: LinearHead
+) -> TestPlant:
+    """A plant with a model, for tests that read its home only."""
+    from wg_client.selection.delivery import take_package
+
+    plant = plant_maker(tmp_path_factory.mktemp("applied"), encoder_package)({0: 4, 1: 4})
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    return plant
+
+
+@pytest.fixture
+def plant(applied: TestPlant, tmp_path: Path) -> TestPlant:
+    """As ``applied``, in the test's own folder."""
+    shutil.copytree(applied.home.root, tmp_path / "plant")
+    return replace(applied, home=ClientHome(tmp_path / "plant"))

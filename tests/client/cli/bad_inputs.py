@@ -239,10 +239,10 @@ def _npz(**arrays: Any) -> Callable[[Path], object]:
     return make
 
 
-def _log(text: str) -> Callable[[Path], object]:
+def _log(text: str, name: str = "log.csv") -> Callable[[Path], object]:
     def make(root: Path) -> Path:
-        (root / "log.csv").write_text(text)
-        return root / "log.csv"
+        (root / name).write_text(text)
+        return root / name
 
     return make
 
@@ -270,11 +270,14 @@ DATA = [
     _data("split", _folders("train", "val"), "'train', 'val'", "split", "--labels"),
     _data("segmentation", _folders("images", "masks"), "'images', 'masks'", "segmentation"),
     _data("case", _folders("OK", "ok"), "'OK' and 'ok'", "case"),
+    _data("two spellings", _folders("\u304c", "\u304b\u3099"), "look the same"),
+    _data("empty, labels", lambda root: None, "folder is empty", more=("--labels", "a")),
     _data("unit without table", _folders("ok"), "records.csv", more=("--unit-column", "part")),
     _data("empty table", _table(""), "records.csv", "no column 'file'"),
     _data("table without label", _table("file,x\na.png,1\n"), "no column 'label'", "'x'"),
     _data("table, no file", _table("file,label\nb.png,ok\n"), "line 2", "'b.png'"),
     _data("table, outside", _table("file,label\n../../x.png,ok\n"), "line 2", "in this folder"),
+    _data("table, a root", _table("file,label\n/etc/hosts,ok\n"), "line 2", "in this folder"),
     _data("table, no labels", _table("file,label\na.png,\n"), "records.csv", "--labels"),
     _data("table, quotes", _table('file,label\na.png,"ok\n'), "records.csv", "not CSV"),
     _data("table, encoding", _table("file,label\na.png,größe\n", "cp1252"), "line 2", "utf-8"),
@@ -311,9 +314,19 @@ DATA = [
     _data("npz, y short", _npz(x=X, y=np.zeros(1, int), classes=["a"]), "array y: [1]", "[2]"),
     _data("npz, y text", _npz(x=X, y=np.array(["a", "b"]), classes=["a"]), "expected integers"),
     _data("npz, y range", _npz(x=X, y=np.array([0, 9]), classes=["a"]), "array y: 9", "-1 to 0"),
+    _data("npz, y below", _npz(x=X, y=np.array([0, -2]), classes=["a"]), "expected -1 to 0"),
+    _data("npz, y pickled", _npz(x=X, y=np.array([None] * 2), classes=["a"]), "plain arrays"),
+    _data("npz, axes", _npz(x=X[..., None, None], classes=["a"]), "array x"),
+    _data("npz, no pixel", _npz(x=X[:, :0], classes=["a"]), "image 0: uint8 of shape (0, 8)"),
+    _data("npz, nan", _npz(x=np.full((2, 1, 16), np.nan), classes=["a"]), "window 0", "finite"),
+    _data("npz, rows of classes", _npz(x=X, classes=[["a"]]), "one dimension"),
+    _data("npz, split", _npz(x=X, classes=["a"], split=np.zeros((2, 2))), "array split"),
     _data("npz, no classes", _npz(x=X, y=np.zeros(2, int)), "no array classes", "--labels"),
     _data("npz, pickle", _npz(x=np.array([{}, {}], dtype=object)), "d.npz", "plain arrays"),
     _data("npz, unit", _npz(x=X, classes=["a"]), "no array 'g'", more=("--unit-column", "g")),
+    _data("notes, quotes", _log('text,label\n"a,b\n', "notes.csv"), "notes.csv", "not CSV"),
+    _data("notes, no labels", _log("text,label\nhum,\n", "notes.csv"), "no labels; declare them"),
+    _data("notes, case", _log("text,label\na,OK\nb,ok\n", "notes.csv"), "differ in case"),
     _data("a log alone", _log(ROWS), "log.csv", "--window"),
     _data("log, no rate", _log(ROWS), "log.csv", "--rate", more=("--window", 1)),
     _data("log, no time", _log(ROWS), "no column 't'", more=("--window", 1, "--time-column", "t")),

@@ -123,6 +123,8 @@ PACKAGES = [
     _package("longer", lambda data: data + b"x", 5, "damaged"),
     Bad("package: another site", _for(site="plant-b"), 5, ("p.wgw", "site", "plant-b", "plant-a")),
     Bad("package: labels", _for(labels=("a", "b", "c")), 5, ("p.wgw", "labels", "'a'", "'bars'")),
+    Bad("package: order", _for(labels=("dots", "bars", "rings")), 5, ("p.wgw", "labels")),
+    Bad("package: id", _for(package_id="../../etc/passwd"), 5, ("p.wgw", "package id")),
     Bad("package: encoder", _for(encoder="00" * 32), 5, ("p.wgw", "encoder is '0000")),
     Bad("package: architecture", _for(architecture="resnet"), 5, ("p.wgw", "resnet")),
     Bad("package: expired", _for(expires=1), 5, ("p.wgw", "expired at 1")),
@@ -367,19 +369,9 @@ STAGES = [
     _simulated("no such figures", "f.yaml", "--sheet", "s.html", "--figures", "f.yaml"),
 ]
 TABLE = [
-    *YAML,
-    *SERVER_YAML,
-    *DATA,
-    *TOKENS,
-    *PACKAGES,
-    *BUDGETS,
-    *DISK,
-    *CALLS,
-    *LEDGERS,
-    *REQUESTS,
-    *STAGES,
-    *GIVEN,
-]
+    *YAML, *SERVER_YAML, *DATA, *TOKENS, *PACKAGES, *BUDGETS, *DISK, *CALLS, *LEDGERS, *REQUESTS,
+    *STAGES, *GIVEN,
+]  # fmt: skip
 
 
 def test_the_table_is_long_and_each_row_has_a_name_of_its_own() -> None:

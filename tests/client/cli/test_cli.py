@@ -19,7 +19,6 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, write_
 
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.delivery import take_package
 from wg_core import cli, errors, installed_code, logs
 from wg_core.fleet import __main__ as process
 from wg_core.ledger import charging
@@ -50,23 +49,6 @@ def _json(*words: object, code: int = 0) -> Any:
     done = _run(*words, "--json")
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
-
-
-@pytest.fixture
-def applied(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
-    plant = make_plant({0: 4, 1: 4})
-    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
-    return plant
-
-
-def test_init_reads_the_data_before_it_spends_the_token(tmp_path: Path) -> None:
-    token = joined()
-    done = _run("init", "--home", tmp_path / "h", "--join", token, "--data", tmp_path / "none")
-    assert done.returncode == errors.ExitCode.CONFIG and "none: not there" in done.stderr
-    data = write_npz(tmp_path / "d.npz", {0: 2, 1: 2}, seed=1, labels=LABELS)
-    done = _run("init", "--home", tmp_path / "h", "--join", "x", "--data", data)
-    assert done.returncode == errors.ExitCode.CONFIG and "join token" in done.stderr
-    assert not (tmp_path / "h" / "client.yaml").exists()
 
 
 def test_check_shows_what_would_leave_and_changes_nothing(make_plant: MakePlant) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
-from wg_client.cli import main as commands
 from wg_client.cli.options import WARNING, join_options, words_of
 from wg_core.errors import ConfigError, DecodeError, UsageError
 
@@ -59,16 +58,3 @@ def test_one_source_is_named_and_bounded(tmp_path: Path) -> None:
     ):
         done = runner.invoke(join, words, input=given)
         assert isinstance(done.exception, error), words
-
-
-def test_every_command_that_takes_a_token_takes_it_from_anywhere() -> None:
-    names = {"init", "keys"}
-    for name in names:
-        options = {option for p in commands.group.commands[name].params for option in p.opts}
-        assert {"--join", "--join-file"} <= options
-
-
-def test_a_token_that_is_none_is_refused_before_records_are_read(tmp_path: Path) -> None:
-    words = ["init", "--home", tmp_path / "plant", "--data", tmp_path, "--join", "-"]
-    done = CliRunner().invoke(commands.group, list(map(str, words)), input="none")
-    assert isinstance(done.exception, DecodeError) and "join token" in str(done.exception)

@@ -99,6 +99,7 @@ RECORDS = [
     Fault("no bytes", _put("bars/x.png", b""), "0 bytes"),
     Fault("a beginning", _put("bars/x.png", b"\x89PNG\r\n\x1a\n"), "not an image"),
     Fault("words", _put("bars/x.jpg", "hello"), "not an image"),
+    Fault("a GIF", _image("bars/x.png", np.eye(8) > 0, format="GIF"), "not an image"),
     Fault("zeros", _put("bars/x.tif", bytes(99)), "not an image"),
     Fault("HTML", _put("bars/x.webp", "<html>"), "not an image"),
     Fault("a huge size", _put("bars/x.ppm", "P6 99999999 99999999 255\n"), "image"),
@@ -210,6 +211,8 @@ WINDOWS = [
             ("not finite", np.full((2, 64), np.nan), "not finite"),
             ("beyond", np.full((2, 64), 1e300), "beyond"),
             ("of nothing", np.zeros((0, 0)), "0 channels"),
+            ("of objects", np.array([[{}] * 8] * 2), "object [2, 8]"),
+            ("of 129 channels", np.zeros((129, 8)), "129 channels"),
         )
     ),
     Fault("a cut array", _put("bars/x.npy", b"\x93NUMPY\x01\x00v\x00{"), "not a .npy file"),

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from wg_client.data.inspection import inspect
-from wg_client.data.survey import load_dataset, survey
-from wg_core.errors import ConfigError, DataError
+from wg_client.data.survey import survey
+from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
 
 
@@ -19,30 +19,6 @@ def _picture(path: Path, value: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (8, 8), value).save(path)
     return path
-
-
-@pytest.mark.parametrize(
-    ("folders", "message"),
-    [
-        (("train", "val"), "parts of a split"),
-        (("Train", "TEST", "valid"), "parts of a split"),
-        (("images", "masks"), "detection or segmentation"),
-        (("images", "labels"), "detection or segmentation"),
-        (("OK", "ok"), "differ in case alone"),
-        (
-            tuple(unicodedata.normalize(form, "ガス漏れ") for form in ("NFC", "NFD")),
-            "look the same",
-        ),
-    ],
-)
-def test_folders_that_may_be_no_classes_are_asked_for(
-    tmp_path: Path, folders: tuple[str, ...], message: str
-) -> None:
-    for name in folders:
-        _picture(tmp_path / name / "a.png")
-    with pytest.raises(DataError, match=message) as caught:
-        survey(tmp_path)
-    assert str(tmp_path) in str(caught.value)
 
 
 def test_whoever_declares_such_names_means_them(tmp_path: Path) -> None:
@@ -74,11 +50,6 @@ def test_what_archives_leave_behind_and_links_to_folders_are_no_classes(tmp_path
         ("linked", "a link to a folder")
     ]
     assert [one.name for one in found.strays] == ["__MACOSX"]
-
-
-def test_an_empty_folder_says_that_it_is_empty(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the folder is empty"):
-        load_dataset(tmp_path, ["a"])
 
 
 def test_a_table_of_labels_beside_folders_of_images_is_called_one(tmp_path: Path) -> None:
@@ -113,23 +84,6 @@ def test_an_old_encoding_is_refused_until_it_is_said(tmp_path: Path) -> None:
     assert found.data.label_names == ("größe",)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "no column 'file'; found"),
-        ("name,label\na.png,x\n", "no column 'file'; found 'name', 'label'"),
-        ("file,label\na.png,OK\na.png,ok\n", "differ in case or space alone"),
-        ('file,label\na.png,"x\n', "not CSV"),
-    ],
-)
-def test_a_damaged_table_is_named(tmp_path: Path, text: str, message: str) -> None:
-    _picture(tmp_path / "a.png")
-    (tmp_path / "records.csv").write_text(text)
-    with pytest.raises(DataError, match=r"records\.csv") as caught:
-        survey(tmp_path)
-    assert message in str(caught.value)
-
-
 def test_a_twelve_bit_camera_is_pointed_out_and_read_when_it_is_said(tmp_path: Path) -> None:
     deep = np.full((8, 8), 4000, dtype=np.uint16)
     (tmp_path / "ok").mkdir()
@@ -140,12 +94,6 @@ def test_a_twelve_bit_camera_is_pointed_out_and_read_when_it_is_said(tmp_path: P
     assert not found.hints and found.data.records[0].max() == 250
     found = inspect(survey(tmp_path, reading=ReadingConfig(bits=10)), units=False)
     assert "which 10 bits do not hold" in found.problems[0].reason
-
-
-@pytest.mark.parametrize("change", [{"bits": 11}, {"encoding": "ebcdic"}])
-def test_settings_of_reading_are_checked(change: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=r"data\.reading"):
-        ReadingConfig(**change)  # type: ignore[arg-type]
 
 
 def test_windows_of_different_channels_are_pointed_out(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -190,9 +189,6 @@ def test_samples_of_every_width_are_between_minus_one_and_one(width: int) -> Non
     assert found[0, 0] == -1 and -1e-2 < found[0, 1] - (1 if width == 1 else 0) <= 0
 
 
-Bad = Callable[[Path], object]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -254,13 +250,6 @@ def test_a_damaged_table_of_intervals_is_named(tmp_path: Path, table: str, messa
 def test_settings_of_logs_are_checked(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(LOG, **change)
-
-
-def test_overlapping_windows_are_no_privacy_units(tmp_path: Path) -> None:
-    reading = ReadingConfig(log=replace(LOG, hop_seconds=0.1))
-    with pytest.raises(ConfigError, match="one moment is in several windows"):
-        reading.check_record()
-    ReadingConfig(log=LOG).check_record()
 
 
 def test_what_is_not_said_comes_from_the_first_log(tmp_path: Path) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.conftest import TestPlant, plant_maker
+from tests.client.conftest import TestPlant
 
-from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import adoption, store
 from wg_client.models.manifest import KEPT, ModelsManifest
-from wg_client.selection.delivery import take_package
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, StorageError, UsageError
-from wg_core.site.home import ClientHome
 
 
 def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> ModelsManifest:
@@ -33,22 +29,6 @@ def _arrives(plant: TestPlant, manifest: ModelsManifest) -> ModelsManifest:
     store.write(plant.home, manifest, {})
     adoption.arrived(plant.home, manifest)
     return adoption.in_use(plant.home)[0]
-
-
-@pytest.fixture(scope="module")
-def applied(
-    tmp_path_factory: pytest.TempPathFactory, encoder_package: bytes, good_head: LinearHead
-) -> TestPlant:
-    """A plant that has applied one package; tests work on copies of it."""
-    plant = plant_maker(tmp_path_factory.mktemp("plants"), encoder_package)({0: 4, 1: 4})
-    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
-    return plant
-
-
-@pytest.fixture
-def plant(applied: TestPlant, tmp_path: Path) -> TestPlant:
-    shutil.copytree(applied.home.root, tmp_path / "plant")
-    return replace(applied, home=ClientHome(tmp_path / "plant"))
 
 
 def _first(plant: TestPlant) -> ModelsManifest:

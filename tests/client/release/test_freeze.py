@@ -112,15 +112,8 @@ def _two_labels(folder: Path) -> str:
 
 
 FAULTS: list[Callable[[Path], str]] = [
-    _torn,
-    _undeclared,
-    _float_tiff,
-    _stray,
-    _bomb,
-    _window,
-    _link,
-    _two_labels,
-]
+    _torn, _undeclared, _float_tiff, _stray, _bomb, _window, _link, _two_labels,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__)
@@ -145,21 +138,6 @@ def test_all_faults_are_named_at_once_and_can_be_set_aside(plant: TestPlant) -> 
     _ask(plant)
 
 
-def test_windows_that_are_not_finite_are_named(
-    make_plant: MakePlant, window_encoder: bytes, tmp_path: Path
-) -> None:
-    plant = make_plant(frozen=False)
-    plant.confirm(window_encoder)
-    x = np.random.default_rng(0).normal(size=(5, 2, 64)).astype(np.float32)
-    x[3, 1, 7] = np.nan
-    path = tmp_path / "w.npz"
-    np.savez(path, x=x, y=np.array([0, 1, 2, 0, 9]), classes=np.array(LABELS))
-    plant.configure(data=replace(plant.config.data, path=str(path)))
-    found = plant.look()
-    assert [problem.name for problem in found.problems] == ["w.npz[3]", "w.npz[4]"]
-    assert plant.freeze(set_aside=True).listing.names == ("w.npz[0]", "w.npz[1]", "w.npz[2]")
-
-
 def test_a_decoder_that_fails_in_an_unforeseen_way_is_a_named_problem(
     plant: TestPlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,20 +156,6 @@ def test_nothing_at_all_needs_a_word(plant: TestPlant) -> None:
         plant.freeze()
     assert plant.freeze(allow_empty=True).records == 0
     _ask(plant)
-
-
-def test_names_in_a_table_that_no_file_system_takes_are_problems(
-    plant: TestPlant, tmp_path: Path
-) -> None:
-    folder = tmp_path / "table"
-    _picture(folder / "a.png", 1)
-    rows = ["a.png,dots", "x" * 5000 + ".png,dots", "n\0ul.png,dots", "a.png"]
-    (folder / "records.csv").write_text("file,label\n" + "\n".join(rows) + "\n")
-    plant.configure(data=replace(plant.config.data, path=str(folder)))
-    found = plant.look()
-    assert [problem.name for problem in found.problems] == [
-        f"records.csv: line {line}" for line in (3, 4, 5)
-    ]
 
 
 # ------------------------------------------------------------------------------------- duplicates

@@ -55,11 +55,9 @@ def test_another_file_never_reaches_a_process(monkeypatch: pytest.MonkeyPatch) -
     ("graph", "message"),
     [
         (random_numbers(), "'RandomNormalLike' is not taken"),
-        (model([helper.make_node("Loop", ["", ""], ["y"])]), "'Loop' is not taken"),
-        (b"\xff" * 64, "not an ONNX file"),
         (large(10 << 28), "ONNX Runtime"),  # 10 GB
     ],
-    ids=["random", "loop", "no ONNX", "10 GB"],
+    ids=["random", "10 GB"],
 )
 def test_hostile_files_are_refused_by_name(graph: Any, message: str) -> None:
     with pytest.raises(DecodeError, match=message):

@@ -7,7 +7,7 @@ import pytest
 from wg_common.inference.family_head import Layout
 from wg_common.modalities.images import Images
 from wg_common.nets.encoder.module import load_encoder
-from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
+from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.settings import parse
 from wg_server.site.home import ServerHome
 from wg_server.zoo import heads, own_families, sources
@@ -50,11 +50,6 @@ def test_every_task_has_an_entry_with_provenance(home: ServerHome) -> None:
         assert entry.licence
         assert entry.task.seed == 3
         assert encoded.features.shape == (entry.records, 8) == (80, 8)
-
-
-def test_a_second_build_makes_nothing(home: ServerHome) -> None:
-    done = build(home, _plan(), workers=1, progress=_silent)
-    assert (done.made, done.kept) == (0, 4)
 
 
 def test_a_lost_entry_is_made_again_to_the_byte(home: ServerHome) -> None:
@@ -100,49 +95,13 @@ def test_the_examples_of_own_data_can_be_read(name: str) -> None:
     [
         (b"seed: 1\nsources: []", "sources"),
         (b"seed: 1", "sources"),
-        (b"seed: 1\nspeed: 2\nsources: [{kind: procedural, families: 1}]", "speed"),
         (b"seed: 1\nsources: [{kind: procedural, families: 1, size: 2}]", "size"),
         (b"seed: 1\nsources: [{kind: npz, families: 1}]", "licence"),
-        (b"seed: [", "test plan"),
     ],
 )
 def test_a_wrong_plan_names_the_field(text: bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse(text, ZooPlan, "test plan")
-
-
-def test_sites_of_a_file_source_share_no_record(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, (60, 16, 16), dtype=np.uint8)
-    y = np.arange(60) % 3
-    np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b", "c"]))
-    plan = parse(
-        f"""
-seed: 1
-sources:
-  - {{kind: npz, families: 1, sites: 2, per_class: 8, strength: 0.0,
-      path: {tmp_path / "set.npz"}, licence: test}}
-""".encode(),
-        ZooPlan,
-        "plan",
-    )
-    one, two = (sources.load(spec) for spec in tasks(plan))
-    assert one.names == ("a", "b", "c")
-    first = {image.tobytes() for image in one.records}
-    assert not first & {image.tobytes() for image in two.records}
-
-
-def test_a_missing_archive_is_named(tmp_path: Path) -> None:
-    plan = parse(
-        f"""
-seed: 1
-sources: [{{kind: npz, families: 1, path: {tmp_path}/no.npz, licence: x}}]
-""".encode(),
-        ZooPlan,
-        "plan",
-    )
-    with pytest.raises(DataError, match=r"no\.npz"):
-        sources.load(tasks(plan)[0])
 
 
 def test_a_head_separates_what_is_separable() -> None:
