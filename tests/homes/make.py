@@ -43,13 +43,13 @@ RECORDS, NEW_RECORDS, PREDICTIONS = "records.npz", "new.npz", "predictions.json"
 LEDGER = "ledger.wgl"
 _BIN = Path(sys.executable).parent
 _CLASSES, _LEARNED, _NEW = 4, 8, 3  # Classes, and records of each
-_ZOO = """
+ZOO = """
 seed: 1
 encoder: {records: 200, pixels: 64, dimension: 16}
 sources:
   - {kind: procedural, families: 9, sites: 2, per_class: 8}
 """
-_TRAINING = """
+TRAINING = """
 seed: 1
 episodes: 4
 """
@@ -96,8 +96,8 @@ def make(root: Path) -> None:
     of_server = "--home", server
     with tempfile.TemporaryDirectory() as scratch:
         zoo, training = Path(scratch, "zoo.yaml"), Path(scratch, "training.yaml")
-        zoo.write_text(_ZOO)
-        training.write_text(_TRAINING)
+        zoo.write_text(ZOO)
+        training.write_text(TRAINING)
         command("wg-server", "init", *of_server, "--port", "0")
         command("wg-server", "zoo", "build", *of_server, "--plan", zoo, "--workers", "1")
         card = command("wg-server", "train", *of_server, "--plan", training, good=(0, 6))

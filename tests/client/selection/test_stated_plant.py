@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +12,12 @@ import onnxruntime
 import pytest
 import torch
 from tests.client.conftest import MakePlant, TestPlant
+from tests.server.generator.weights.test_sheet_networks import SHEET as MACHINE
 
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
+from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.delivery import take_package
 from wg_common import catalogue
 from wg_common.nets import network, spectrum_lines
@@ -25,7 +26,7 @@ from wg_common.nets.network import Tensors
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.wire import canonical, signing
-from wg_core.wire.data_sheet import DataSheet, RotatingMachine
+from wg_core.wire.data_sheet import DataSheet
 from wg_server.campaigns import packaging, stated
 from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import Recipient
@@ -39,16 +40,7 @@ from wg_server.store.database import open_engine
 from wg_server.store.sites import Store
 
 LABELS = ("normal", "ball", "inner", "outer")
-SHEET = DataSheet(
-    rotating_machine=RotatingMachine(
-        shaft_speed_rpm=Decimal(1797),
-        sampling_hz=Decimal(12000),
-        rolling_elements=9,
-        rolling_element_diameter_mm=Decimal("7.94"),
-        pitch_diameter_mm=Decimal("39.04"),
-        contact_angle_deg=Decimal(0),
-    )
-)
+SHEET = DataSheet(rotating_machine=MACHINE)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +82,10 @@ def _machine_plant(make_plant: MakePlant, encoder: bytes) -> TestPlant:
     return plant
 
 
-def test_networks_for_a_stated_machine_are_kept_without_a_label(
+def _kept(
     make_plant: MakePlant, window_encoder: bytes, sheets: bytes, tmp_path: Path
-) -> None:
+) -> tuple[TestPlant, ModelsManifest]:
+    """A plant that applied a package of networks for its machine."""
     plant, home = _machine_plant(make_plant, window_encoder), ServerHome(tmp_path / "server")
     version = _version(home, sheets)
     signing.save(home.signing_key, plant.server_key)
@@ -100,13 +93,26 @@ def test_networks_for_a_stated_machine_are_kept_without_a_label(
         package = packaging.make_package(
             home, StoredPools(home, store), _recipient(plant), "ab" * 16, version.id
         )
-    manifest = take_package(plant.home, package).manifest
+    return plant, take_package(plant.home, package).manifest
+
+
+def test_networks_for_a_stated_machine_are_kept_without_a_label(
+    make_plant: MakePlant, window_encoder: bytes, sheets: bytes, tmp_path: Path
+) -> None:
+    _, manifest = _kept(make_plant, window_encoder, sheets, tmp_path)
     assert (manifest.kept, manifest.architecture) == (GENERATED, "spectrum-lines")
     assert manifest.generator == canonical.sha256_hex(sheets) and not manifest.own_release
     (kept,) = (entry for entry in manifest.models if entry.name == GENERATED)
     assert kept.origin.startswith("sheet-")
     assert len(manifest.candidates) == 18
     assert "states of its machine" in manifest.reason
+
+
+@pytest.mark.slow
+def test_a_network_of_a_sheet_is_exported_with_its_second_input(
+    make_plant: MakePlant, window_encoder: bytes, sheets: bytes, tmp_path: Path
+) -> None:
+    plant, manifest = _kept(make_plant, window_encoder, sheets, tmp_path)
     windows = np.random.default_rng(2).normal(size=(3, 1, 1024)).astype(np.float32)
     out = tmp_path / "model.onnx"
     metadata = export_model(plant.home, manifest, GENERATED, "onnx", out)

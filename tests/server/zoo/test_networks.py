@@ -22,7 +22,7 @@ from wg_server.zoo.store import Zoo
 
 PLAN = ZooPlan(
     seed=5,
-    encoder=EncoderPlan(records=200),
+    encoder=EncoderPlan(records=200, pixels=64),
     sources=(SourcePlan(kind="procedural", families=2, sites=2, per_class=8),),
     own_sites=10,
     networks=True,
@@ -85,7 +85,7 @@ def test_without_own_families_there_is_no_base(tmp_path: Path) -> None:
 
 
 def test_an_encoder_of_another_dimension_cannot_teach(own: SourcePlan, tmp_path: Path) -> None:
-    encoder = EncoderPlan(dimension=8, records=200)
+    encoder = EncoderPlan(dimension=8, records=200, pixels=64)
     plan = replace(PLAN, encoder=encoder, sources=(*PLAN.sources, own))
     with pytest.raises(ConfigError, match="the encoder has 8 features"):
         build(ServerHome(tmp_path / "home"), plan, workers=1, progress=lambda *_: None)
