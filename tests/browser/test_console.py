@@ -16,12 +16,10 @@ import pytest
 from tests.browser import axe, chromium
 from tests.browser.chromium import Browser
 from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running
-from tests.patience import wait_until
 
 from wg_core.errors import BudgetExceeded
 from wg_server.site.home import ServerHome
 from wg_server.store import operators
-from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
 pytestmark = [
@@ -29,16 +27,9 @@ pytestmark = [
     pytest.mark.skipif(chromium.program() is None, reason=chromium.MISSING),
 ]
 PAGES = (
-    "/",
-    "/sites",
-    "/sites/osaka-press",
-    "/sites/nagoya-weld",
-    "/campaigns",
-    "/campaigns/new",
-    "/generator",
-    "/audit",
-    "/help",
-)
+    "/", "/sites", "/sites/osaka-press", "/sites/nagoya-weld", "/campaigns", "/campaigns/new",
+    "/generator", "/audit", "/help",
+)  # fmt: skip
 NAME = "佐藤 愛子"
 CHECKS = (Path(__file__).parent / "page_checks.js").read_text("utf-8")
 
@@ -152,21 +143,6 @@ def test_a_campaign_from_start_to_end_as_it_goes_on(world: World, browser: Brows
     assert "tried a site again" in browser.text() and "Each entry follows" in browser.text()
 
 
-def test_pauses_and_cancels(world: World, browser: Browser) -> None:
-    browser.open(f"{world.url}/campaigns/new")
-    browser.fill("#purpose", "winter")
-    browser.click("main form button.main")
-    browser.run("document.getElementById('pause')?.focus()")
-    browser.click("#pause")
-    browser.wait("document.getElementById('head').innerText.includes('paused')")
-    browser.click("#resume")
-    browser.run("document.querySelector('details').open = true")
-    browser.click("#cancel")
-    with Store.open(world.home) as store:
-        queue = CampaignQueue(store.engine)
-        wait_until(lambda: queue.all(1)[0].finished is not None, "the end")
-
-
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_page_is_whole_in_both_languages_at_each_width(
     world: World, browser: Browser, language: str
@@ -245,16 +221,6 @@ def test_a_site_is_revoked_under_a_name_and_its_node_is_out(world: World, browse
     assert "The site is revoked." in browser.text() and world.state("kobe-paint") == "revoked"
     browser.open(f"{world.url}/audit")
     assert NAME in browser.text() and "revoked" in browser.text()
-
-
-def test_a_session_that_is_gone_changes_nothing(world: World, browser: Browser) -> None:
-    browser.open(f"{world.url}/sites/osaka-press")
-    browser.fill("#confirm", "osaka-press")
-    with Store.open(world.home) as store:
-        operators.remove(store, NAME, time.time())
-    browser.click("form.danger button")
-    assert browser.run("location.pathname") == "/console/login"
-    assert world.state("osaka-press") == "enrolled"
 
 
 class Attack(BaseHTTPRequestHandler):

@@ -6,8 +6,6 @@ import secrets
 import socket
 import socketserver
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +25,6 @@ from tests.e2e.fleet_support import (
 
 from wg_core.connection import link
 from wg_core.errors import DecodeError
-from wg_core.fleet import certificate
 from wg_core.wire import fleet, key_files
 from wg_core.wire.protocol import StatisticsQuery
 from wg_server.campaigns import airgap
@@ -93,41 +90,6 @@ def test_flowers_stock_client_interoperates_and_gets_no_code(
     with Store.open(server) as store:
         CampaignQueue(store.engine).cancel(campaign.id)
     finished(server, campaign)
-
-
-def test_flowers_stock_client_without_a_certificate_is_refused_by_tls(
-    server: ServerHome, plant: Plant
-) -> None:
-    config = server.config()
-    code = (
-        "import sys\n"
-        "from cryptography.hazmat.primitives.serialization import load_pem_private_key as load\n"
-        "from flwr.supernode.fleet_http_connection import http_request_response as connect\n"
-        "address, ca, key = sys.argv[1:]\n"
-        "own = load(open(key, 'rb').read(), None)\n"
-        "keys = (own, own.public_key())\n"
-        "with connect(address, False, ca, authentication_keys=keys, max_retries=0):\n"
-        "    print('inside')\n"
-    )
-    address = f"{config.host}:{config.fleet_port}"
-    line = [sys.executable, "-c", code, address, str(server.ca_cert), str(plant.home.node_key)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "inside" not in done.stdout
-
-
-def test_a_node_renews_its_certificate_before_it_runs_out(
-    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = plant.home.certificate.read_bytes()
-    assert not certificate.renewal_due(plant.home, time.time())
-    assert certificate.renewal_due(plant.home, time.time() + 11 * 86400)
-    monkeypatch.setattr(certificate, "renewal_due", lambda home, now: True)
-    with plant.running():
-        assert finished(server, start_campaign(server, ["plant-a"])).state == "done"
-    after = plant.home.certificate.read_bytes()
-    assert after != before
-    assert link.client_context(plant.home)  # and it belongs to the key
 
 
 def test_statistics_in_a_file_are_witnessed_and_answered_with_a_package(

@@ -108,13 +108,6 @@ def check_nothing_twice(fleet: Fleet, done: Campaign) -> None:
         assert store.evidence() == []
 
 
-def test_a_campaign_survives_kills_of_both_sides(tmp_path: Path, packages: Packages) -> None:
-    fleet = make_fleet(tmp_path, packages, ["plant-a"])
-    done, times = besieged(fleet, kills=2, life=6.0, seed=0)
-    assert [len(each) for each in times] == [2, 2]
-    check_nothing_twice(fleet, done)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_a_campaign_over_three_plants_survives_ten_kills_of_each_process(

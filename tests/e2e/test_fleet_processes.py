@@ -107,47 +107,6 @@ def test_a_server_killed_in_a_campaign_goes_on_where_it_was(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("victim", ["server", "plants"])
-def test_a_campaign_over_three_plants_survives_a_kill_at_any_moment(
-    tmp_path: Path, victim: str, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    home = make_home(tmp_path / "server")
-    with running(home):
-        plants = [
-            enrol_plant(home, tmp_path / name, name) for name in ("plant-a", "plant-b", "plant-c")
-        ]
-        campaign = start_campaign(home, [plant.site for plant in plants])
-    moment = float(rng.uniform(0.0, 4.0))
-    with ExitStack() as first:
-        nodes = [first.enter_context(process("node", plant.home.root)) for plant in plants]
-        main = first.enter_context(process("server", home.root))
-        wait_until(lambda: healthy(home), "the server")
-        time.sleep(moment)
-        if victim == "server":
-            main.kill()
-        else:
-            for node in nodes:
-                node.kill()
-                time.sleep(float(rng.uniform(0.0, 0.3)))
-        with ExitStack() as second:
-            if victim == "server":
-                main.wait(PATIENCE_SECONDS)
-                second.enter_context(process("server", home.root))
-            else:
-                for plant in plants:
-                    second.enter_context(process("node", plant.home.root))
-            done = finished(home, campaign)
-            wait_until(lambda: all(models(plant) == 1 for plant in plants), "applying")
-    assert done.state == "done"
-    for plant in plants:
-        assert (len(answers(plant)), models(plant)) == (1, 1)
-        with plant.ledger() as ledger:
-            assert (ledger.spent("line-1").charges, ledger.spent("line-1").burned) == (1, 0)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_better_packages_survive_kills_of_the_server(tmp_path: Path, seed: int) -> None:
     """Two plants are served, a third comes late; the server is killed at three random moments."""

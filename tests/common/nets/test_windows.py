@@ -50,16 +50,6 @@ def test_a_sensor_that_stands_still_has_finite_features(
     assert np.isfinite(encoder.encode([np.full((2, 40), value)])).all()
 
 
-def test_features_do_not_depend_on_the_company(encoder: encoders.Encoder) -> None:
-    # The sensitivity of a release rests on this: to the last bit, whoever stands beside a record.
-    rng = np.random.default_rng(3)
-    found = [_windows(1, *SHAPES[i % len(SHAPES)])[0] * rng.uniform(0.1, 9) for i in range(9)]
-    together = encoder.encode(found)
-    for row, window in enumerate(found):
-        np.testing.assert_array_equal(together[row], encoder.encode([window])[0])
-    np.testing.assert_array_equal(together[::-1], encoder.encode(found[::-1]))
-
-
 def test_gain_moves_the_level_only() -> None:
     window = _windows(1, 2, 300)[0]
     trunk = window_trunk.WindowTrunk()
@@ -82,20 +72,6 @@ def test_which_channel_did_it_is_not_lost() -> None:
             found.append(trunk(window_trunk.prepare(moved))[0].numpy())
     names = np.repeat(list(window_trunk.BLOCKS), list(window_trunk.BLOCKS.values()))
     assert np.abs((found[0] - found[1])[names == "channels"]).max() > 0.3
-
-
-def test_raw_features_are_those_of_the_module() -> None:
-    found = encoders.raw_features(_windows(3), modality="windows")
-    assert found.shape == (3, window_trunk.WIDTH)
-    assert (
-        sum(window_trunk.BLOCKS.values())
-        == window_trunk.WIDTH
-        == len(window_trunk.WindowTrunk.block_weights())
-    )
-
-
-def test_no_windows_have_no_features(encoder: encoders.Encoder) -> None:
-    assert encoder.encode([]).shape == (0, 16)
 
 
 @pytest.mark.parametrize(

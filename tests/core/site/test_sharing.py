@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, write_npz
 from wg_audit import verification
 from wg_audit.cli import group as auditor
 from wg_client.cli.main import group
-from wg_client.fleet import initialise, reenrolment, rotation
+from wg_client.fleet import initialise
 from wg_client.fleet.enrolment import Enrolment
 from wg_core import cli
-from wg_core.connection import link
 from wg_core.errors import BudgetExceeded, ConfigError, DecodeError
 from wg_core.ledger import place
 from wg_core.release.budget import read_spend
@@ -38,7 +36,6 @@ JOIN = JoinToken(
     expires=int(time.time()) + 600,
     encoder="00" * 32,
 )
-TOKEN = protocol.encode_token(JOIN)
 SMALL = PrivacyConfig(cap_epsilon="1.5", max_request_epsilon="1.5", answer_slot_seconds=0.05)
 
 
@@ -129,17 +126,6 @@ def test_a_ledger_that_this_homes_server_does_not_know_is_refused_before_the_cha
     assert read_spend(first.home, first.config).charges == 0
     place.write(second.home.root, told)
     answer_query(second.home, second.query(), witness=second.witness)
-
-
-def test_what_is_done_where_the_ledger_is_is_refused_elsewhere(
-    second: TestPlant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ConfigError, match="is done where the ledger is"):
-        reenrolment.compromise(second.home, TOKEN, "stolen")
-    context = ssl.create_default_context()
-    monkeypatch.setattr(link.Link, "open", lambda *_: link.Link("https://x", context))
-    with pytest.raises(ConfigError, match="is done where the ledger is"):
-        rotation.rotate_key(second.home)
 
 
 def test_a_budget_is_shared_only_with_the_home_that_has_it(
