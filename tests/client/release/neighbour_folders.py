@@ -108,22 +108,9 @@ def linked(root: Path, rng: np.random.Generator) -> None:
 
 
 CHANGES: tuple[Write, ...] = (
-    added,
-    removed,
-    corrupt,
-    garbage,
-    renamed,
-    huge,
-    too_large,
-    float_tiff,
-    duplicate,
-    other_label,
-    undeclared,
-    stray,
-    window,
-    table,
-    linked,
-)
+    added, removed, corrupt, garbage, renamed, huge, too_large, float_tiff, duplicate, other_label,
+    undeclared, stray, window, table, linked,
+)  # fmt: skip
 
 
 def folder(root: Path, rng: np.random.Generator) -> None:

@@ -24,20 +24,10 @@ if TYPE_CHECKING:
 
 WORKER = Path(__file__).with_name("worker.py")
 STEPS = (
-    "charge:begun",
-    "charge:inserted",
-    "transaction:filled",
-    "charge:committed",
-    "sampled",
-    "release:begun",
-    "release:inserted",
-    "release:stored",
-    "release:committed",
-    "checkpoint:signed",
-    "checkpoint:cosigned",
-    "cosignature:stored",
-    "sent",
-)
+    "charge:begun", "charge:inserted", "transaction:filled", "charge:committed", "sampled",
+    "release:begun", "release:inserted", "release:stored", "release:committed", "checkpoint:signed",
+    "checkpoint:cosigned", "cosignature:stored", "sent",
+)  # fmt: skip
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
