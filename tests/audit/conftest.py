@@ -49,11 +49,7 @@ class Exported:
     logs: list[LogRecord] = field(default_factory=list)
 
     def saw(
-        self,
-        origin: str,
-        key: PrivateKey,
-        checkpoint: bytes,
-        succession: Succession = "first",
+        self, origin: str, key: PrivateKey, checkpoint: bytes, succession: Succession = "first"
     ) -> None:
         """The server enrolled this log, and cosigned it up to here."""
         self.logs = [log for log in self.logs if log.origin != origin]

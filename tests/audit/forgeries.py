@@ -667,10 +667,7 @@ def a_budget_that_comes_back_each_year(t: Truth) -> Forgery:
 
 @forgery(alone=True)
 def a_new_log_that_names_none_before_it(t: Truth) -> Forgery:
-    return Forgery(
-        successor(t, None),
-        {"server": saw_successor(t, "budget unknown")},
-    )
+    return Forgery(successor(t, None), {"server": saw_successor(t, "budget unknown")})
 
 
 @forgery(alone=True)

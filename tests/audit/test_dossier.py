@@ -56,11 +56,7 @@ OF_CHARGES = {
     "9.2.4 managing a data disclosure",
 }  # fmt: skip
 OF_DECISIONS = {"who decides on requests", "9.2.2 roles and responsibilities"}
-OF_DATASETS = {
-    "budget",
-    "7.2.5 dataset properties",
-    "9.2.3 principles, policies and procedures",
-}
+OF_DATASETS = {"budget", "7.2.5 dataset properties", "9.2.3 principles, policies and procedures"}
 
 
 def fill(site: Site, ledger: Ledger, *, without: str = "") -> None:

@@ -87,12 +87,10 @@ def insider(site: Site, request: ChargeRequest, **changes: Any) -> ChargeRequest
     Whoever holds the signing key can put any such charge on the log.
     """
     mechanism = dataclasses.replace(
-        request.mechanism,
-        **{k: v for k, v in changes.items() if hasattr(request.mechanism, k)},
+        request.mechanism, **{k: v for k, v in changes.items() if hasattr(request.mechanism, k)}
     )
     guarantee = dataclasses.replace(
-        request.guarantee,
-        **{k: v for k, v in changes.items() if hasattr(request.guarantee, k)},
+        request.guarantee, **{k: v for k, v in changes.items() if hasattr(request.guarantee, k)}
     )
     sensitivity, sigma = int(mechanism.sensitivity_squared), float.fromhex(mechanism.sigma)
     return dataclasses.replace(

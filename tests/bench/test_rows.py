@@ -45,9 +45,4 @@ def test_plants_are_held_against_the_same_ones_of_before() -> None:
 
 
 def _row(plant: str, cell: str, scores: dict[str, float]) -> Row:
-    return {
-        "key": f"{plant} {cell}",
-        "dataset": plant.split()[2],
-        "cell": cell,
-        "scores": scores,
-    }
+    return {"key": f"{plant} {cell}", "dataset": plant.split()[2], "cell": cell, "scores": scores}

@@ -39,9 +39,7 @@ def beside(classes: int) -> list[FamilyNetwork]:
     """One of each architecture that stands beside heads, of random weights."""
     return [
         FamilyNetwork(
-            name,
-            network.draw_trunk(name, np.random.default_rng(7)),
-            network_head(name, classes),
+            name, network.draw_trunk(name, np.random.default_rng(7)), network_head(name, classes)
         )
         for name in ARCHITECTURES
     ]

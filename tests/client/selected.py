@@ -28,12 +28,7 @@ def selected(
     """Select a model of candidates on records ``[n, d]`` with labels ``[n]``, -1 without one."""
     trunk, policy = Trunk(x), policy or AcceptanceConfig()
     return select_model(
-        LabelledRecords(
-            all_labels=y,
-            classes=classes,
-            public=trunk,
-            units=units,
-        ),
+        LabelledRecords(all_labels=y, classes=classes, public=trunk, units=units),
         Package(
             candidates=[Candidate(name, source, trunk, head) for name, source, head in named],
             **package,

@@ -110,9 +110,7 @@ def test_the_table_of_exit_codes_is_the_documented_one() -> None:
 FORGED = "a\nplant.jpg\tgood\t1.000\r\x1b[2K\u202e\u2028\udce9\x9b"
 
 
-def test_a_name_cannot_forge_a_line_of_output_or_log(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_name_cannot_forge_a_line_of_output_or_log(capsys: pytest.CaptureFixture[str]) -> None:
     def action() -> object:
         cli.say(cli.printable(FORGED))
         cli.note(FORGED)

@@ -25,11 +25,7 @@ from tests.server.generators import install
 from wg_client.fleet import enrolment
 from wg_common import weights_file, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
-from wg_core.fleet.interface import (
-    Handlers,
-    NodeOptions,
-    Witness,
-)
+from wg_core.fleet.interface import Handlers, NodeOptions, Witness
 from wg_core.fleet.node import run_node
 from wg_core.ledger.charging import statistics_request
 from wg_core.ledger.cosigned import RolledBack
@@ -255,10 +251,7 @@ def enrol_plant(
             witness_key=done.reply.witness_key,
         ),
         data=DataConfig(
-            name=data,
-            path="nowhere",
-            labels=LABELS,
-            encoder=canonical.sha256_hex(done.encoder),
+            name=data, path="nowhere", labels=LABELS, encoder=canonical.sha256_hex(done.encoder)
         ),
         privacy=PrivacyConfig(answer_slot_seconds=0.05),
     )

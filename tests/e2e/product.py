@@ -131,11 +131,7 @@ def equip(server: ServerHome, packages: Packages) -> None:
 
 
 def make_fleet(
-    root: Path,
-    packages: Packages,
-    names: Sequence[str],
-    *,
-    slot_seconds: float = 0.2,
+    root: Path, packages: Packages, names: Sequence[str], *, slot_seconds: float = 0.2
 ) -> Fleet:
     """A server with encoder and generator, and plants that enrolled with it; nothing runs yet."""
     server = make_home(root / "server")

@@ -19,10 +19,7 @@ def test_a_node_that_answered_and_had_a_package_applied_has_loaded_the_core_alon
     fleet = make_fleet(tmp_path, Packages.make(), ["plant-a"])
     (plant,) = fleet.sites
     listing = tmp_path / "modules"
-    with (
-        serving(fleet),
-        node(fleet, plant, environment=seams(modules_file=listing)) as process,
-    ):
+    with serving(fleet), node(fleet, plant, environment=seams(modules_file=listing)) as process:
         done = finished(fleet.server, start_campaign(fleet.server, fleet.names()))
         assert done.state == "done", process.said()
         wait_until(lambda: len(plant.applied()) == 1, "applying")

@@ -93,21 +93,13 @@ def summary() -> dict[str, Any]:
             kept_source=GENERATED_FINETUNED,
             gain={"mean": -0.11, "se": 0.02},
         ),
-        plant(
-            "no-connection",
-            "outpost",
-            labels_per_class=5,
-        ),
+        plant("no-connection", "outpost", labels_per_class=5),
     ]
     return {
         "stories": [found["story"] for found in plants],
         "plants": plants,
         "source": "Made up.",
-        "generator": {
-            "zoo_size": 154,
-            "train_seconds": 40.0,
-            "sample_seconds": 0.1,
-        },
+        "generator": {"zoo_size": 154, "train_seconds": 40.0, "sample_seconds": 0.1},
         "seconds": {"audit": 1.0},
         "processor_seconds": {"audit": 2.0},
         "versions": {"weightgate": "0"},

@@ -33,14 +33,7 @@ from flwr.supernode import node_auth_http_interceptor as signer
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from starlette.requests import ClientDisconnect, Request
-from tests.e2e.fleet_support import (
-    Plant,
-    enrol_plant,
-    finished,
-    make_home,
-    running,
-    start_campaign,
-)
+from tests.e2e.fleet_support import Plant, enrol_plant, finished, make_home, running, start_campaign
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.fleet import enrolment
@@ -179,11 +172,7 @@ def test_a_body_that_never_comes_is_not_waited_for(
     server: ServerHome, plant: Plant, tmp_path: Path
 ) -> None:
     app = BodyLimit(_reads_all, limit=1000, seconds=0.2)
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "headers": [(b"content-length", b"10")],
-    }
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"10")]}
 
     async def never() -> dict[str, Any]:
         await asyncio.sleep(60)

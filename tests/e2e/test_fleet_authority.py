@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 from tests.commands import CutOff, cut_after, document_of
-from tests.e2e.fleet_support import (
-    Plant,
-    enrol_plant,
-    finished,
-    start_campaign,
-)
+from tests.e2e.fleet_support import Plant, enrol_plant, finished, start_campaign
 from tests.patience import wait_until
 
 from wg_client.fleet import enrolment

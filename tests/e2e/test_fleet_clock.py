@@ -21,10 +21,7 @@ def test_a_plant_with_a_wrong_clock_names_it_and_recovers(
     (site,) = fleet.sites
     clock = tmp_path / "clock"
     clock.write_text(str(ahead))
-    with (
-        serving(fleet),
-        node(fleet, site, "--once", environment=seams(clock_file=clock)) as plant,
-    ):
+    with serving(fleet), node(fleet, site, "--once", environment=seams(clock_file=clock)) as plant:
         campaign = start_campaign(fleet.server, ["plant-a"])
         text = re.compile(rf"this machine's clock is (\d+) s {words} the server's")
         wait_until(lambda: text.search(plant.said()) is not None, "the message")

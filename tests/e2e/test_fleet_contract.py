@@ -15,13 +15,7 @@ from pathlib import Path
 import pytest
 from flwr.supercore.run import RunNotRunningException
 from flwr.supernode.fleet_http_connection import http_request_response
-from tests.e2e.fleet_support import (
-    Plant,
-    answer_synthetic,
-    base_package,
-    finished,
-    start_campaign,
-)
+from tests.e2e.fleet_support import Plant, answer_synthetic, base_package, finished, start_campaign
 
 from wg_core.connection import link
 from wg_core.errors import DecodeError

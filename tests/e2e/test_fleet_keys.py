@@ -7,13 +7,7 @@ from typing import Any
 
 import pytest
 from tests.commands import CutOff, cut_after, document_of
-from tests.e2e.fleet_support import (
-    Plant,
-    enrol_plant,
-    finished,
-    start_campaign,
-    token,
-)
+from tests.e2e.fleet_support import Plant, enrol_plant, finished, start_campaign, token
 from tests.patience import wait_until
 
 from wg_audit import verification

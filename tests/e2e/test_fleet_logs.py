@@ -13,14 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from tests.client.release.test_neighbours import TinyEncoder
-from tests.e2e.fleet_support import (
-    Plant,
-    enrol_plant,
-    finished,
-    healthy,
-    make_home,
-    start_campaign,
-)
+from tests.e2e.fleet_support import Plant, enrol_plant, finished, healthy, make_home, start_campaign
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.release.look import freeze_data, look

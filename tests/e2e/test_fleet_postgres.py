@@ -12,13 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.e2e.fleet_support import (
-    enrol_plant,
-    finished,
-    make_home,
-    running,
-    start_campaign,
-)
+from tests.e2e.fleet_support import enrol_plant, finished, make_home, running, start_campaign
 from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server import postgres
 

@@ -6,14 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.e2e.fleet_support import (
-    Plant,
-    enrol_plant,
-    finished,
-    make_home,
-    running,
-    start_campaign,
-)
+from tests.e2e.fleet_support import Plant, enrol_plant, finished, make_home, running, start_campaign
 from tests.patience import wait_until
 
 from wg_client.operation import status

@@ -157,10 +157,7 @@ def test_a_stock_supernode_joins_pulls_and_gets_no_code(tmp_path: Path, watched:
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
         key = key_files.load_ec(plant.home.node_key)
         context = link.client_context(plant.home)
-        with (
-            forwarder(home, context) as port,
-            supernode(tmp_path, home, port, key) as bundle,
-        ):
+        with forwarder(home, context) as port, supernode(tmp_path, home, port, key) as bundle:
             wait_until(watched.online, "the SuperNode")
             campaign = start_campaign(home, ["plant-a"])
             wait_until(lambda: bool(watched.of("get-fab")), "a question for the app")

@@ -413,13 +413,7 @@ def test_the_node_declines_every_record_that_is_not_ours(
                     for kind in sorted(fleet.APP.message_types):
                         reply = answer(run, send(run, state[0], plant, kind, content))
                         assert (reply.envelope, reply.error) == (None, fleet.MALFORMED), name
-                for kind in (
-                    "query.everything",
-                    "train.code",
-                    "evaluate.code",
-                    "train",
-                    "query",
-                ):
+                for kind in ("query.everything", "train.code", "evaluate.code", "train", "query"):
                     content = records(canary)["pickle as a query"]
                     reply = answer(run, send(run, state[0], plant, kind, content))
                     assert (reply.envelope, reply.error) == (None, fleet.TYPE_DENIED), kind
@@ -429,10 +423,7 @@ def test_the_node_declines_every_record_that_is_not_ours(
 
 
 def test_a_run_that_offers_an_app_bundle_is_declined_and_the_bundle_never_asked_for(
-    state: list[FleetState],
-    tmp_path: Path,
-    canary: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    state: list[FleetState], tmp_path: Path, canary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths: list[str] = []
     real = serving.fleet_app
@@ -521,8 +512,7 @@ PATHS = (
 
 
 @pytest.mark.parametrize(
-    "lie",
-    [lie if lie == "garbage" else pytest.param(lie, marks=pytest.mark.slow) for lie in LIES],
+    "lie", [lie if lie == "garbage" else pytest.param(lie, marks=pytest.mark.slow) for lie in LIES]
 )
 def test_a_node_outlives_whatever_the_server_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, canary: Path, lie: str

@@ -25,11 +25,7 @@ def card(home: ServerHome, heads: bytes, *, passes: bool = True) -> dict[str, An
 
 
 def candidate(
-    home: ServerHome,
-    heads: bytes = b"heads",
-    *,
-    passes: bool = True,
-    **more: Any,
+    home: ServerHome, heads: bytes = b"heads", *, passes: bool = True, **more: Any
 ) -> Version:
     """A new version that is not installed, as a training leaves one whose card fails."""
     document = card(home, heads, passes=passes) | more
@@ -37,11 +33,7 @@ def candidate(
 
 
 def install(
-    home: ServerHome,
-    heads: bytes = b"heads",
-    *,
-    passes: bool = True,
-    **more: Any,
+    home: ServerHome, heads: bytes = b"heads", *, passes: bool = True, **more: Any
 ) -> Version:
     """A new version that is installed."""
     version = candidate(home, heads, passes=passes, **more)

@@ -337,10 +337,7 @@ DATA = [
         more=("--window", 1, "--rate", 9, "--channels", "c"),
     ),
     _data(
-        "log, short",
-        _log(ROWS),
-        "no window",
-        more=("--window", 9, "--rate", 9, "--labels", "ok"),
+        "log, short", _log(ROWS), "no window", more=("--window", 9, "--rate", 9, "--labels", "ok")
     ),
     _data(
         "log, overlap",

@@ -207,19 +207,8 @@ def _interrupted(module: str, name: str, *words: object) -> Callable[[World], li
 
 
 DISK = [
-    Bad(
-        "disk: full, export",
-        _on_full_disk("export"),
-        3,
-        ("out.file", "No space left"),
-        auditor,
-    ),
-    Bad(
-        "disk: full, freeze",
-        _freeze_on_full_disk,
-        3,
-        ("No space left",),
-    ),
+    Bad("disk: full, export", _on_full_disk("export"), 3, ("out.file", "No space left"), auditor),
+    Bad("disk: full, freeze", _freeze_on_full_disk, 3, ("No space left",)),
     Bad("disk: no home", lambda world: ["status", "--home", world.folder / "x"], 3, ("init",)),
     Bad(
         "disk: home a file",

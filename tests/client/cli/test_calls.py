@@ -25,11 +25,7 @@ def _save(path: Path, x: Any) -> Path:
 
 
 def test_predict_says_what_a_call_is_worth(
-    make_plant: MakePlant,
-    good_head: LinearHead,
-    here: Json,
-    shown: Shown,
-    tmp_path: Path,
+    make_plant: MakePlant, good_head: LinearHead, here: Json, shown: Shown, tmp_path: Path
 ) -> None:
     plant = make_plant({0: 12, 1: 12, 2: 12})
     manifest = take_package(plant.home, plant.package({"s": (good_head, "diffusion")})).manifest

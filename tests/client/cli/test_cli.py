@@ -166,10 +166,7 @@ def test_a_home_without_a_snapshot_is_told_what_to_do(
     plant = make_plant({0: 4}, frozen=False)
     package = tmp_path / "p.wgw"
     package.write_bytes(plant.package({"s": (good_head, "diffusion")}))
-    options: dict[str, list[object]] = {
-        "statistics": ["--out", tmp_path / "o"],
-        "apply": [package],
-    }
+    options: dict[str, list[object]] = {"statistics": ["--out", tmp_path / "o"], "apply": [package]}
     more = options.get(command, [])
     with pytest.raises(SystemExit) as caught:
         cli.run(group, [command, "--home", str(plant.home.root), *map(str, more)])

@@ -12,12 +12,7 @@ from tests.client.selected import Named, selected
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import LabelledRecords, Package
-from wg_client.methods.names import (
-    ENSEMBLE,
-    GENERATED,
-    LOCAL,
-    POSTERIOR_HEAD,
-)
+from wg_client.methods.names import ENSEMBLE, GENERATED, LOCAL, POSTERIOR_HEAD
 from wg_client.models.store import load_tensors
 from wg_client.selection import apply as applying
 from wg_client.selection.delivery import take_package
@@ -173,10 +168,7 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
 
 @pytest.mark.parametrize("memory", [0, 1])
 def test_the_check_knows_who_has_released(
-    make_plant: MakePlant,
-    good_head: LinearHead,
-    monkeypatch: pytest.MonkeyPatch,
-    memory: int,
+    make_plant: MakePlant, good_head: LinearHead, monkeypatch: pytest.MonkeyPatch, memory: int
 ) -> None:
     seen: list[Package] = []
 

@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.model_selection import cross_val_score
-from tests.client.conftest import (
-    LABELS,
-    MakePlant,
-    TestPlant,
-    pictures,
-    plant_maker,
-    write_npz,
-)
+from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, plant_maker, write_npz
 from tests.client.families import beside, family_head
 
 import weightgate

@@ -303,9 +303,7 @@ def deviations_beyond_the_radius(patch: pytest.MonkeyPatch) -> None:
 def single_precision(patch: pytest.MonkeyPatch) -> None:
     original = exact._total
     patch.setattr(
-        exact,
-        "_total",
-        lambda *words: original(*words).astype(np.float32).astype(np.int64),
+        exact, "_total", lambda *words: original(*words).astype(np.float32).astype(np.int64)
     )
 
 

@@ -166,9 +166,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         ),
         data=DataConfig(name="line-1", path="nowhere", labels=LABELS, encoder=ENCODER),
         privacy=PrivacyConfig(
-            answer_slot_seconds=SLOT,
-            cap_epsilon="1.5",
-            max_request_epsilon="1.5",
+            answer_slot_seconds=SLOT, cap_epsilon="1.5", max_request_epsilon="1.5"
         ),
     )
     configuration.save(home, config)

@@ -55,12 +55,7 @@ def _outcome(case: str, classes: int) -> Outcome:
     noise = LinearHead(rng.normal(size=(classes, D)), rng.normal(size=classes))
     if case == "unlabelled":
         y = np.full(len(y), -1)
-    return selected(
-        x,
-        y,
-        [("sample-0", "diffusion", noise if case == "worse" else good)],
-        classes,
-    )
+    return selected(x, y, [("sample-0", "diffusion", noise if case == "worse" else good)], classes)
 
 
 def _plant(labels: tuple[str, ...], outcome: Outcome) -> Plant:

@@ -98,11 +98,7 @@ def _package(plant: TestPlant, head: LinearHead) -> Path:
 
 
 def test_a_method_and_a_check_of_another_package_take_part(
-    make_plant: MakePlant,
-    good_head: LinearHead,
-    extension: Any,
-    here: Json,
-    tmp_path: Path,
+    make_plant: MakePlant, good_head: LinearHead, extension: Any, here: Json, tmp_path: Path
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
     applied = here("apply", "--home", plant.home.root, _package(plant, good_head))

@@ -60,10 +60,7 @@ def test_random_weights_do_no_harm(source: str, per_class: int) -> None:
     for seed in range(6):
         means = _world(10 + seed)
         x, y = _draw(means, per_class, seed, range(K))
-        candidates = [
-            ("a", source, _random(100 + seed)),
-            ("c", "base", _random(200 + seed)),
-        ]
+        candidates = [("a", source, _random(100 + seed)), ("c", "base", _random(200 + seed))]
         outcome = _select(x, y, candidates)
         assert outcome.kept != GENERATED
         differences.append(
@@ -124,12 +121,7 @@ def test_without_labels_the_server_s_first_is_kept_unchecked_or_nothing() -> Non
     assert outcome.kept == GENERATED and "nothing was checked" in outcome.reason
     assert outcome.accuracy(GENERATED) is None and not outcome.comparisons
     with pytest.raises(NotAcceptedError):
-        _select(
-            x,
-            unlabelled,
-            candidates,
-            AcceptanceConfig(checks={"WG-F11": "block"}),
-        )
+        _select(x, unlabelled, candidates, AcceptanceConfig(checks={"WG-F11": "block"}))
 
 
 @pytest.mark.parametrize(
@@ -208,13 +200,7 @@ def test_labels_of_one_class_leave_the_word_to_others_if_they_bear_it_out() -> N
     for refused in (
         selected(x, y, [("s", "diffusion", LinearHead(-weak.weight, -weak.bias))], 2),
         selected(x, y, named, 2, others_released=False),
-        selected(
-            x,
-            y,
-            named,
-            2,
-            policy=AcceptanceConfig(checks={"WG-F11": "block"}),
-        ),
+        selected(x, y, named, 2, policy=AcceptanceConfig(checks={"WG-F11": "block"})),
     ):
         assert refused.kept == LOCAL
 

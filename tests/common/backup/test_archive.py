@@ -129,10 +129,7 @@ def flipped(path: Path) -> tuple[Path, Key, str]:
     ],
 )
 def test_what_does_not_hold_is_refused(
-    home: Path,
-    tmp_path: Path,
-    spoil: Callable[[Path], tuple[Path, Key, str]],
-    error: type[WgError],
+    home: Path, tmp_path: Path, spoil: Callable[[Path], tuple[Path, Key, str]], error: type[WgError]
 ) -> None:
     back_up(home, tmp_path / "b")
     path, key, kind = spoil(tmp_path / "b")

@@ -47,13 +47,7 @@ from wg_core.ledger import (
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.wire import (
-    canonical,
-    container,
-    protocol,
-    signing,
-    statistics_file,
-)
+from wg_core.wire import canonical, container, protocol, signing, statistics_file
 from wg_core.wire.data_sheet import Channel, DataSheet, ProcessSensors
 from wg_core.wire.signing import PrivateKey
 from wg_server.site.home import parse_config
@@ -318,8 +312,7 @@ TARGETS: dict[str, Target] = {
     ),
     "ledger": Target(_ledger, (_ledger_file(), b"SQLite format 3\x00", b"")),
     "export": Target(
-        _export,
-        (_ledger_as_export(), *_boxed("wgl", ("manifest", "entries", "hashes", "heads"))),
+        _export, (_ledger_as_export(), *_boxed("wgl", ("manifest", "entries", "hashes", "heads")))
     ),
     "token": Target(
         lambda data: protocol.decode_token(data.decode("latin-1")),

@@ -149,9 +149,7 @@ def _elsewhere(package: Path, environment: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def test_a_record_is_encoded_alone_in_aligned_memory_by_one_thread(
-    encoder: Encoder,
-) -> None:
+def test_a_record_is_encoded_alone_in_aligned_memory_by_one_thread(encoder: Encoder) -> None:
     # The construction itself, whatever this machine's rounding.
     seen: list[tuple[int, int, int]] = []
 
@@ -170,9 +168,7 @@ def test_a_record_is_encoded_alone_in_aligned_memory_by_one_thread(
     assert all(tensor.data_ptr() % isolation.ALIGNMENT == 0 for tensor in tensors)
 
 
-def test_neither_place_nor_company_nor_process_nor_threads_change_features(
-    package: Path,
-) -> None:
+def test_neither_place_nor_company_nor_process_nor_threads_change_features(package: Path) -> None:
     here = statements(package.read_bytes())
     assert {name: here[name] for name in HOLDS} == HOLDS
     there = _elsewhere(package, {"OMP_NUM_THREADS": "2"})
@@ -188,9 +184,7 @@ def test_it_holds_where_mkl_uses_avx2(package: Path, of_intel: dict[str, str]) -
         pytest.skip("this machine's MKL rounds all rows alike: the statements hold, but untried")
 
 
-def test_exact_statistics_differ_by_the_vector_of_the_record_that_is_more(
-    encoder: Encoder,
-) -> None:
+def test_exact_statistics_differ_by_the_vector_of_the_record_that_is_more(encoder: Encoder) -> None:
     data = records(encoder.modality)
     schema = default_schema(
         encoder=encoder.id,

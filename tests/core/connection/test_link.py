@@ -31,10 +31,7 @@ def test_a_401_with_a_wrong_clock_is_called_a_wrong_clock(ahead: float, words: s
 
 def test_a_server_without_a_date_is_not_blamed_on_the_clock() -> None:
     assert link.clock_skew(httpx.Response(401)) is None
-    for text in (
-        "yesterday",
-        "Tue, 99 Nov 99999 12:00:00 GMT\x00",
-    ):
+    for text in ("yesterday", "Tue, 99 Nov 99999 12:00:00 GMT\x00"):
         assert link.clock_skew(response(401, text)) is None
     assert "does not know" in link.explain_status(httpx.Response(401), 0.0)
 

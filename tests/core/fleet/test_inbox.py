@@ -42,9 +42,7 @@ def test_a_repeated_delivery_gets_the_same_receipt_and_waits_once(inbox: Inbox) 
     assert inbox.waiting() == []
 
 
-def test_another_package_under_the_same_request_gets_the_receipt_of_the_first(
-    inbox: Inbox,
-) -> None:
+def test_another_package_under_the_same_request_gets_the_receipt_of_the_first(inbox: Inbox) -> None:
     first = inbox.receive(delivery(), PACKAGE)
     assert inbox.receive(delivery(package=b"other"), b"other") == first
     assert [path.read_bytes() for path in inbox.waiting()] == [PACKAGE]

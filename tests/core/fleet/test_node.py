@@ -47,12 +47,7 @@ from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
-from wg_core.wire.protocol import (
-    MESSAGE_TYPES,
-    Delivery,
-    Refusal,
-    StatisticsQuery,
-)
+from wg_core.wire.protocol import MESSAGE_TYPES, Delivery, Refusal, StatisticsQuery
 
 REQUEST = "0" * 32
 
@@ -153,9 +148,7 @@ def test_a_node_that_is_stopped_sends_nothing_before_the_slot_ends() -> None:
         Slot(3600.0, stop).send(lambda: pytest.fail("sent"))
 
 
-def test_the_witness_is_asked_only_when_the_slot_has_ended(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_witness_is_asked_only_when_the_slot_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = _Clock(monkeypatch)
     asked: list[float] = []
 

@@ -102,11 +102,7 @@ class Site:
         )
 
     def request(
-        self,
-        request_id: str = "r1",
-        epsilon: str = "1",
-        dataset: str = "parts",
-        encoder: str = "",
+        self, request_id: str = "r1", epsilon: str = "1", dataset: str = "parts", encoder: str = ""
     ) -> ChargeRequest:
         return charging.statistics_request(
             schema(encoder),

@@ -48,11 +48,7 @@ def test_a_name_alone_is_no_cosignature(site: Site, covered: CoveredStatistics) 
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"ledger_origin": "someone/else"},
-        {"witness_name": "other.example/w"},
-        {"witness_key": None},
-    ],
+    [{"ledger_origin": "someone/else"}, {"witness_name": "other.example/w"}, {"witness_key": None}],
 )
 def test_other_anchors_do_not_cover(
     site: Site, covered: CoveredStatistics, changes: dict[str, Any]

@@ -35,9 +35,7 @@ heads = st.one_of(
     )
 )
 events = st.builds(
-    PrivacyEvent,
-    mechanism=st.just("gaussian"),
-    mu_squared=st.integers(1, 10**30).map(str),
+    PrivacyEvent, mechanism=st.just("gaussian"), mu_squared=st.integers(1, 10**30).map(str)
 )
 caps = st.sampled_from(["1", "0.5", "10"])
 deltas = st.sampled_from(["1e-5", "0.001"])
@@ -108,9 +106,7 @@ def records(kind: str) -> st.SearchStrategy[Any]:
     del hints["head"]
     head = heads.map(lambda found: dataclasses.replace(found, kind=kind))
     return st.builds(
-        record,
-        head=head,
-        **{name: field_strategy(name, hint) for name, hint in hints.items()},
+        record, head=head, **{name: field_strategy(name, hint) for name, hint in hints.items()}
     )
 
 

@@ -69,10 +69,7 @@ def test_the_lines_are_what_the_specification_says() -> None:
     note = signed()
     assert check(note) == TIME
     assert [line.name for line in note.signatures] == [LOG, LOG, WITNESS, WITNESS]
-    for line, key, time in (
-        (note.signatures[1], KEY, 0),
-        (note.signatures[3], COSIGNER, TIME),
-    ):
+    for line, key, time in ((note.signatures[1], KEY, 0), (note.signatures[3], COSIGNER, TIME)):
         raw = key.public_key().parts[1].raw
         assert len(raw) == 1312 and len(line.signature) == 8 + 2420
         digest = hashlib.sha256(line.name.encode() + b"\n\x06" + raw).digest()

@@ -16,12 +16,7 @@ from wg_core.ledger import merkle, witness
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.proof import Proof
 from wg_core.ledger.store import Ledger
-from wg_core.ledger.witness import (
-    WitnessFork,
-    WitnessRefused,
-    WitnessRequest,
-    WitnessState,
-)
+from wg_core.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, WitnessState
 from wg_core.wire import signing
 
 if TYPE_CHECKING:

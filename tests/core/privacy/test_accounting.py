@@ -11,11 +11,7 @@ from hypothesis import strategies as st
 
 from wg_core.errors import ConfigError
 from wg_core.privacy import accounting, calibration, independent
-from wg_core.privacy.events import (
-    MU_SQUARED_UNIT,
-    PrivacyEvent,
-    gaussian_event,
-)
+from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent, gaussian_event
 
 DELTA = 1e-5
 

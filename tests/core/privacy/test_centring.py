@@ -283,10 +283,7 @@ def test_an_empty_data_set_and_one_without_labels_are_released_like_any_other() 
         schema = make(labels=labels, bits=14)
         sigma = mechanism.sigma_for(schema, 1.0, 1e-5)
         found = mechanism.release_statistics(
-            schema,
-            _empty(schema),
-            functools.partial(_empty, schema),
-            sigma,
+            schema, _empty(schema), functools.partial(_empty, schema), sigma
         )
         assert found.shape == (schema.length,)
         assert np.count_nonzero(found) >= schema.length - 1  # noise on every entry

@@ -86,10 +86,7 @@ def test_clipped_norm_is_bounded_in_exact_integers(
         assert sum(value * value for value in row) <= 1 << (2 * bits)
 
 
-@given(
-    hnp.arrays(np.float64, (1, D), elements=st.floats(-1e3, 1e3)),
-    st.floats(0.5, 100.0),
-)
+@given(hnp.arrays(np.float64, (1, D), elements=st.floats(-1e3, 1e3)), st.floats(0.5, 100.0))
 def test_quantisation_rounds_towards_zero_by_less_than_two_grid_units(
     x: NDArray[np.float64], radius: float
 ) -> None:

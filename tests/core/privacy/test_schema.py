@@ -130,9 +130,7 @@ def test_no_neighbour_by_adding_or_removing_a_unit_exceeds_the_sensitivity(
 
 
 @every_variant
-def test_no_neighbour_by_replacing_a_unit_exceeds_the_sensitivity(
-    schema: StatisticsSchema,
-) -> None:
+def test_no_neighbour_by_replacing_a_unit_exceeds_the_sensitivity(schema: StatisticsSchema) -> None:
     rng = np.random.default_rng(8)
     bound = replace_one.sensitivity_squared(schema)
     for _ in range(60):

@@ -73,9 +73,7 @@ def test_an_answer_is_signed_covered_and_within_its_noise(make_plant: MakePlant)
     assert np.all(np.abs(statistics.counts() - [8, 5, 0]) < 8 * statistics.count_std)
 
 
-def test_a_repeated_request_gets_identical_bytes_and_charges_nothing(
-    make_plant: MakePlant,
-) -> None:
+def test_a_repeated_request_gets_identical_bytes_and_charges_nothing(make_plant: MakePlant) -> None:
     plant = make_plant()
     query = plant.query()
     first = answer_query(plant.home, query, witness=plant.witness)

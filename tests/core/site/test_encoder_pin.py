@@ -235,11 +235,7 @@ def test_on_a_terminal_the_owner_is_shown_the_hash_and_asked(
 
 @pytest.mark.parametrize("answer", ["n\n", "\n"])
 def test_an_owner_who_does_not_say_yes_gets_no_home(
-    home: ClientHome,
-    server: Enrolling,
-    data: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    answer: str,
+    home: ClientHome, server: Enrolling, data: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     _command(*_words(home, server, data), code=RefusedError.exit_code)

@@ -136,12 +136,7 @@ class Stage:
         )
 
     def make(
-        self,
-        home: ServerHome,
-        pools: Any,
-        own: Any,
-        request_id: str,
-        generator: str,
+        self, home: ServerHome, pools: Any, own: Any, request_id: str, generator: str
     ) -> bytes:
         self.before_package(own.site)
         store = pools.store

@@ -64,10 +64,7 @@ def test_whatever_one_answer_causes_is_its_own_sites_failure(
     "values", [{"release_id": "f" * 4096}, {"epsilon": "1." + "0" * 300}, {"release_id": "\x00"}]
 )
 def test_what_a_table_does_not_hold_fails_its_own_site_alone(
-    home: ServerHome,
-    any_store: Store,
-    monkeypatch: pytest.MonkeyPatch,
-    values: dict[str, str],
+    home: ServerHome, any_store: Store, monkeypatch: pytest.MonkeyPatch, values: dict[str, str]
 ) -> None:
     """Decoding refuses these now; if it did not, the others would be served all the same."""
 

@@ -170,9 +170,7 @@ def test_an_unknown_secret_is_refused(enrolment: Enrolment, request_: EnrolmentR
 
 
 def test_a_large_request_is_taken_from_who_holds_a_token_and_from_nobody_else(
-    enrolment: Enrolment,
-    request_: EnrolmentRequest,
-    client_of: Callable[[ASGIApp], httpx.Client],
+    enrolment: Enrolment, request_: EnrolmentRequest, client_of: Callable[[ASGIApp], httpx.Client]
 ) -> None:
     client = client_of(enrolment.app())
     body = canonical.encode(replace(request_, replaced="A" * protocol.ENROLMENT_LIMIT))

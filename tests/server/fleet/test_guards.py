@@ -45,21 +45,13 @@ class Recorder:
 
 
 def ask(
-    app: Any,
-    state: dict[str, Any] | None = None,
-    *,
-    headers: Headers = (),
-    method: str = "POST",
+    app: Any, state: dict[str, Any] | None = None, *, headers: Headers = (), method: str = "POST"
 ) -> int:
     return int(answered(app, state, headers=headers, method=method)["status"])
 
 
 def answered(
-    app: Any,
-    state: dict[str, Any] | None = None,
-    *,
-    headers: Headers = (),
-    method: str = "POST",
+    app: Any, state: dict[str, Any] | None = None, *, headers: Headers = (), method: str = "POST"
 ) -> Any:
     """What begins the answer."""
     sent: list[Any] = []

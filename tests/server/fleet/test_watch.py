@@ -72,8 +72,7 @@ def test_a_wrong_clock_is_noted_with_its_seconds_and_forgotten(
 
 
 @pytest.mark.parametrize(
-    ("status", "signed"),
-    [(401, -1.0), (401, "no time"), (401, ""), (403, 0.0), (404, 900.0)],
+    ("status", "signed"), [(401, -1.0), (401, "no time"), (401, ""), (403, 0.0), (404, 900.0)]
 )
 def test_what_is_refused_for_another_reason_is_not_called_a_clock(
     store: Store, status: int, signed: float | str

@@ -73,12 +73,7 @@ def test_a_rolled_back_ledger_is_refused(
 
 
 def test_a_forked_ledger_is_refused_and_the_evidence_kept(
-    witness: Witness,
-    ledger: Ledger,
-    key: PrivateKey,
-    site: Site,
-    store: Store,
-    tmp_path: Path,
+    witness: Witness, ledger: Ledger, key: PrivateKey, site: Site, store: Store, tmp_path: Path
 ) -> None:
     record_decision(ledger)
     ledger.countersign(witness.name, lambda body: witness.countersign(site, body))

@@ -51,9 +51,7 @@ def test_no_package_is_made_for_a_plant_with_another_encoder(home: ServerHome) -
         packaging.make_package(home, NoPools(), plant, "0" * 32, candidate(home).id)
 
 
-def test_a_campaign_needs_an_installed_generator_and_the_message_says_how(
-    home: ServerHome,
-) -> None:
+def test_a_campaign_needs_an_installed_generator_and_the_message_says_how(home: ServerHome) -> None:
     with pytest.raises(ConfigError, match=f"wg-server train --home {home.root}"):
         versions.ready(home)
     made = candidate(home, passes=False)
@@ -207,8 +205,7 @@ def test_checks_survive_the_card(home: ServerHome) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [("campaign", "start"), ("generate", "--statistics", "none.wgs", "--out", "none.wgw")],
+    "words", [("campaign", "start"), ("generate", "--statistics", "none.wgs", "--out", "none.wgw")]
 )
 def test_every_command_that_hands_weights_out_needs_a_generator(
     capsys: pytest.CaptureFixture[str], home: ServerHome, words: tuple[str, ...]

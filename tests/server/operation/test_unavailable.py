@@ -51,11 +51,7 @@ def test_the_fleet_listener_says_503(
     monkeypatch.setattr(Store, "authenticate", lambda self, fingerprint, now: site)
     monkeypatch.setattr(Store, where, gone)
     app = fleet_app(
-        home,
-        store,
-        FleetState(),
-        Witness.of(home, store),
-        Enrolment(home, home.config(), store),
+        home, store, FleetState(), Witness.of(home, store), Enrolment(home, home.config(), store)
     )
     found = post(app, protocol.WITNESS_PATH, b"old 0\n\n")
     assert (found.status_code, found.headers["retry-after"]) == (503, "5")

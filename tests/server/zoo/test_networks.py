@@ -44,12 +44,7 @@ def own(tmp_path: Path) -> SourcePlan:
     x, y = rng.integers(0, 256, (40, 16, 16)).astype(np.uint8), np.repeat([0, 1], 20)
     np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b"]))
     return SourcePlan(
-        kind="npz",
-        families=1,
-        sites=1,
-        strength=0,
-        path=str(tmp_path / "set.npz"),
-        licence="test",
+        kind="npz", families=1, sites=1, strength=0, path=str(tmp_path / "set.npz"), licence="test"
     )
 
 

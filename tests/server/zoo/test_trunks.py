@@ -67,9 +67,7 @@ def test_a_zoo_stands_on_a_file_and_lite0_is_a_further_trunk(tmp_path: Path) -> 
     assert build(home, read, workers=1, progress=lambda *_: None).encoder == encoder.id
 
 
-def test_hostile_files_and_other_hashes_are_refused_before_anything_is_made(
-    tmp_path: Path,
-) -> None:
+def test_hostile_files_and_other_hashes_are_refused_before_anything_is_made(tmp_path: Path) -> None:
     read = plan(tmp_path)
     good = read.encoder.trunks[0]
     with pytest.raises(VerificationError, match="SHA-256"):

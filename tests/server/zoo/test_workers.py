@@ -47,10 +47,7 @@ def test_every_job_is_done_once(workers: int) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_of_a_task_comes_through(workers: int, tmp_path: Path) -> None:
-    with (
-        opened(workers) as pool,
-        pytest.raises(DataError, match=r"no\.npz"),
-    ):
+    with opened(workers) as pool, pytest.raises(DataError, match=r"no\.npz"):
         list(pool.run(building._raw, b"", _missing(tmp_path)))
 
 

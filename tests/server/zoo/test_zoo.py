@@ -12,11 +12,7 @@ from wg_core.settings import parse
 from wg_server.site.home import ServerHome
 from wg_server.zoo import heads, own_families, sources
 from wg_server.zoo.build import build
-from wg_server.zoo.plan import (
-    ZooPlan,
-    read_plan,
-    tasks,
-)
+from wg_server.zoo.plan import ZooPlan, read_plan, tasks
 from wg_server.zoo.store import Zoo
 
 PLAN = b"""

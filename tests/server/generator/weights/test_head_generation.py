@@ -17,11 +17,7 @@ from wg_server.generator.prior import pooling
 from wg_server.generator.prior.pooling import Pool
 from wg_server.generator.weights import head_package as package
 from wg_server.generator.weights.candidates import GeneratedCandidate
-from wg_server.generator.weights.head_generation import (
-    Generator,
-    generate,
-    load_generator,
-)
+from wg_server.generator.weights.head_generation import Generator, generate, load_generator
 
 if TYPE_CHECKING:
     from tests.server.generator.conftest import World
