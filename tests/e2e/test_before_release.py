@@ -1,4 +1,4 @@
-"""Weights before any release: installed commands, from a data sheet to a kept model, epsilon 0."""
+"""Weights before any release: by commands, from a data sheet to a kept model, epsilon 0."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wg_server.site.home import ServerHome
 
 SITE = "plant-new"
 SHEET = "camera: {millimetres_per_pixel: 0.05, light: ambient, colour: true}\n"
-pytestmark = pytest.mark.timeout(1200)  # against hangs: it starts several commands
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def test_a_plant_that_released_nothing_keeps_a_model_at_epsilon_zero(tmp_path: Path) -> None:

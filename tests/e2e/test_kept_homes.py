@@ -29,7 +29,7 @@ ARCHIVES = sorted(make.FOLDER.glob("*.tar.xz"))
 every_version = pytest.mark.parametrize(
     "root", ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"), indirect=True
 )
-pytestmark = pytest.mark.timeout(1200)  # against hangs: each test starts several commands
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 @pytest.fixture

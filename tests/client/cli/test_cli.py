@@ -183,7 +183,7 @@ def test_apply_ends_with_0_5_or_6(
     (tmp_path / "good.wgw").write_bytes(good)
     (tmp_path / "bad.wgw").write_bytes(plant.package({"s": (good_head, "diffusion")}, site="x"))
     plant.configure(acceptance=AcceptanceConfig(standard_errors=0.0))
-    found = _json("apply", "--home", plant.home.root, tmp_path / "good.wgw")
+    found = here("apply", "--home", plant.home.root, tmp_path / "good.wgw")
     assert found["accepted"] and not found["already_applied"]
     assert here("apply", "--home", plant.home.root, tmp_path / "good.wgw")["already_applied"]
     refused = here(
