@@ -10,7 +10,7 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 LONG = "tests/e2e/test_readme.py"
-"""Two minutes, one test: the other workers would wait for it at the end."""
+"""More than a minute, one test: the other workers would wait for it at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
