@@ -1,9 +1,9 @@
 """Ways to fit a linear head on labelled records, alone or around the logits of a base head.
 
-Alone: shrunk linear discriminants, and ridge regression on the classes. Around a base head with
-logits b, the head is ``s * b + fitted part``: a logistic regression that has ``s * b`` as an
-offset, so that its penalty pulls towards the base, or discriminants that are fitted by themselves
-and added, a product of experts. At s = 0 the base head is ignored.
+Alone: shrunk linear discriminants, ridge regression on the classes, and logistic regression. Around
+a base head with logits b, the head is ``s * b + fitted part``: a logistic regression that has
+``s * b`` as an offset, so that its penalty pulls towards the base, or discriminants that are fitted
+by themselves and added, a product of experts. At s = 0 the base head is ignored.
 """
 
 from collections.abc import Sequence
@@ -58,6 +58,7 @@ class Learner:
 
 DISCRIMINANTS = Learner(LDA, 0.2, 0.0)
 RIDGE_REGRESSION = Learner(RIDGE, 0.1, 0.0)
+LOGISTIC_REGRESSION = Learner(LOGISTIC, 0.3, 0.0)
 
 AROUND_A_BASE = (
     *(

@@ -10,7 +10,8 @@ other sizes are those of the plant's first window, and stand in the metadata. A 
 encoder of windows has a second input, ``prepared``: what ``wg_common.nets.network.prepared`` makes
 of windows for the architecture that the metadata name (``network``). A head for texts has
 vectors ``[n, 2560]``, as ``TextTrunk.prepare`` of ``wg_common.nets.encoder.text_trunk`` makes them;
-the metadata name the package (``trunk``).
+the metadata name the package (``trunk``). Each further trunk of the encoder has an input of its
+name: numbers of pieces of words ``[n, 128]`` of ``wg_common.nets.minilm.prepared``.
 """
 
 import json
@@ -35,7 +36,7 @@ from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import modality
 from wg_common.nets import network
 from wg_common.nets.assembly import build_model
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.network import RecordTrunk
 from wg_core import atomic
 from wg_core import snapshot as snapshots
@@ -53,8 +54,7 @@ def export_model(
     """Write one model as one file; returns the metadata that it carries.
 
     Raises:
-        ConfigError: No such model, ``out`` cannot be written, or the encoder stands on
-            several trunks or on a file.
+        ConfigError: No such model, ``out`` cannot be written, or the encoder stands on a file.
         VerificationError: The encoder or the model is not the one that the manifest names.
     """
     kind = modality(known(manifest.architecture).modality)
@@ -76,12 +76,14 @@ def export_model(
     }
     examples: dict[str, torch.Tensor] = {}
     if kind.resized:
-        examples[kind.name] = _example(kind.example((1, 1)), encoder)
+        examples[kind.name] = _example(kind.example((1, 1)), encoder.module.trunk)
         metadata["pixels"] = str(examples[kind.name].shape[-1])
     elif form == "onnx":
         record = kind.example(_shape(home, kind))
-        examples[kind.name] = _example(record, encoder)
+        examples[kind.name] = _example(record, encoder.module.trunk)
         metadata["views"] = "n," + ",".join(map(str, examples[kind.name].shape[1:]))
+        for trunk in encoder.further:
+            examples[trunk.label] = _example(record, trunk)
         if isinstance(model.network, RecordTrunk):
             metadata["network"] = model.network.architecture
             batch = network.prepared(model.network.architecture, [record] * 2)
@@ -99,9 +101,9 @@ def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
     raise DataError(f"{snapshot.folder}: no record, so the size of a {kind.one} is not known")
 
 
-def _example(record: Record, encoder: Encoder) -> torch.Tensor:
+def _example(record: Record, trunk: EncoderTrunk) -> torch.Tensor:
     """A record, twice, as the exported model takes it."""
-    return torch.cat([encoder.module.trunk.prepare([record])] * 2)
+    return torch.cat([trunk.prepare([record])] * 2)
 
 
 def _encode(
@@ -118,13 +120,14 @@ def _onnx(
 ) -> bytes:
     """The model as ONNX, by torch's exporter; the batch size stays free."""
     batch = torch.export.Dim("n", min=1, max=1 << 20)
+    records, *prepared = ({0: batch} for _ in examples)
     with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         program = torch.onnx.export(
             model,
             tuple(examples.values()),
             input_names=list(examples),
             output_names=["logits"],
-            dynamic_shapes=tuple({0: batch} for _ in examples),
+            dynamic_shapes=(records, tuple(prepared)) if prepared else (records,),
             dynamo=True,
             verbose=False,
         )

@@ -80,8 +80,8 @@ class Texts(Modality):
         return [np.array(writing.written(str(record), manner, rng)) for record in records]
 
     def example(self, shape: tuple[int, int]) -> Record:
-        """A note; texts have no sides."""
-        return np.array("pump 3 leaks at the shaft seal")
+        """A long note: no trunk reads more of one; texts have no sides."""
+        return np.array("pump 3 leaks at the shaft seal " * 20)
 
 
 def plain(text: str) -> str:

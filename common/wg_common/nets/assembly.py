@@ -5,6 +5,7 @@ and on those of a network that may stand beside it; logits = features @ weight.T
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from wg_common.catalogue import HEAD_WEIGHT
 from wg_common.nets import network as networks
 from wg_common.nets.encoder.module import Encoder, EncoderModule
+from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.family_network import TrunkBeside
 from wg_common.nets.network import RecordTrunk
 from wg_common.nets.tensor_set import Tensors, check_tensors
@@ -22,9 +24,10 @@ class HeadModel(nn.Module):
     """A batch of records, as the encoder's trunk prepares them (also uint8), to logits.
 
     Args:
-        encoder: The shared encoder.
+        encoder: The shared encoder on its first trunk.
         network: What the head stands on, too: networks of the plant's family, on the same batch, or
             one network on a batch that is prepared for it; its features come last. None: no such.
+        further: The encoder's further trunks, each on a batch that it prepares.
     """
 
     def __init__(
@@ -32,19 +35,23 @@ class HeadModel(nn.Module):
         encoder: EncoderModule,
         head: nn.Linear,
         network: TrunkBeside | RecordTrunk | None = None,
+        further: Sequence[EncoderTrunk] = (),
     ) -> None:
         super().__init__()
+        self.further = nn.ModuleList(further)
         self.encoder = encoder
         self.head = head
         self.network = network
 
-    def forward(self, records: Tensor, prepared: Tensor | None = None) -> Tensor:
-        """Logits ``[n, K]``."""
+    def forward(self, records: Tensor, *prepared: Tensor) -> Tensor:
+        """Logits ``[n, K]``; prepared are the batches of further trunks and of the network."""
         batch = records.float()
-        features = self.encoder(batch)  # [n, D], those that are released first
+        parts = [self.encoder(batch)]  # [n, D], those that are released first
+        for trunk, x in zip(self.further, prepared, strict=False):
+            parts.append(cast(EncoderTrunk, trunk).local(x))
         if self.network is not None:
-            network_batch = batch if prepared is None else prepared
-            features = torch.cat([features, self.network(network_batch)], dim=1)
+            parts.append(self.network(prepared[-1] if len(prepared) > len(self.further) else batch))
+        features = torch.cat(parts, dim=1)
         logits: Tensor = self.head(features[:, : self.head.in_features])
         return logits
 
@@ -70,17 +77,18 @@ def build_model(
 
     Raises:
         DecodeError: The tensors are not those of a head.
-        ConfigError: The encoder is one of several trunks or of a file.
+        ConfigError: The encoder stands on a file.
     """
     local = encoder.local_dimension
     wide = local + (0 if network is None else network.width)
     head_shape = tensors[HEAD_WEIGHT].shape[1:]
     dimension = next((n for n in (local, wide) if head_shape == (n,)), encoder.dimension)
     check_tensors(modality_head, tensors, len(labels), dimension)
-    if encoder.further or not encoder.module.trunk.exports:
+    if not all(trunk.exports for trunk in (encoder.module.trunk, *encoder.further)):
         raise ConfigError(
-            f"{modality_head}: its encoder stands on several trunks, or on a file: the encoder and"
-            " the head are not exported as one"
+            f"{modality_head}: its encoder stands on a file: the encoder and the head are not"
+            " exported as one"
         )
     used_network = network if dimension > local else None
-    return HeadModel(encoder.module, networks.linear(tensors), used_network).eval()
+    head = networks.linear(tensors)
+    return HeadModel(encoder.module, head, used_network, encoder.further).eval()

@@ -10,6 +10,7 @@ from wg_core import cli
 from wg_core.wire import canonical
 from wg_server.cli.options import home_option, plan_option
 from wg_server.site.home import ServerHome
+from wg_server.zoo import trunks
 from wg_server.zoo.build import build, steps
 from wg_server.zoo.plan import read_plan
 
@@ -30,5 +31,6 @@ def build_command(home: ServerHome, plan: Path | None, workers: int, as_json: bo
     with cli.progress("zoo", steps(zoo_plan)) as bar:
         done = build(home, zoo_plan, workers=workers, progress=bar.update)
     lines = [f"zoo: {done.made} entries made, {done.kept} there before"]
-    lines += [f"encoder {done.encoder}", f"next: wg-server train --home {home.root}"]
+    lines += [f"encoder {done.encoder}", *trunks.advice(zoo_plan)]
+    lines += [f"next: wg-server train --home {home.root}"]
     cli.answer(as_json, canonical.to_builtins(done), *lines)

@@ -112,7 +112,7 @@ def steps(plan: ZooPlan) -> int:
 def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
     """Render or read one task and encode it: an object's bytes, and its entry."""
     task = sources.load(spec)
-    features = encoder.encode_batched(task.records)[:, : encoder.dimension]
+    features = encoder.encode(task.records, alone=False)
     data = pack(Encoded(features, task.labels))
     entry = Entry(
         key=spec.key(encoder.id),

@@ -5,7 +5,7 @@ from pathlib import Path
 from wg_common.modalities.base import read_file
 from wg_common.nets.encoder import package, trial
 from wg_common.nets.encoder.onnx_file import FILE_LIMIT, OnnxFile
-from wg_common.nets.encoder.trunk import TrunkKind
+from wg_common.nets.encoder.trunk import TrunkKind, named_trunks
 from wg_server.zoo.plan import ZooPlan
 
 
@@ -22,3 +22,9 @@ def read(plan: ZooPlan) -> tuple[TrunkKind, ...]:
     files = {path: read_file(Path(path), FILE_LIMIT) for path in paths if path}
     kinds = package.kinds_of(plan.modality, choices, files)
     return tuple(trial.tried(kind)[0] if isinstance(kind, OnnxFile) else kind for kind in kinds)
+
+
+def advice(plan: ZooPlan) -> list[str]:
+    """Trunks that a plan without any could name beside the usual one, a line each."""
+    others = () if plan.encoder.trunks else named_trunks(plan.modality)[1:]
+    return [f"encoder.trunks could name {trunk.label}: {trunk.advice}" for trunk in others]

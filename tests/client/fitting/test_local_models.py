@@ -27,7 +27,7 @@ def test_what_stands_before_the_blocks_is_not_seen() -> None:
     fitted = fit_local(x, labels, K, stratified(labels, np.random.default_rng(1)), BLOCKS)
     assert (fitted.head.weight[:, :4] == 0).all()
     assert (np.abs(fitted.head.weight[:, 4:]) > 0).all()
-    assert fitted.settings["learner"] == "lda-0.2+ridge-0.1"
+    assert fitted.settings["learner"] == "lda-0.2+ridge-0.1+logistic-0.3"
 
 
 def test_the_average_over_blocks_is_better_than_a_block() -> None:

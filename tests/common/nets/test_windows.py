@@ -61,6 +61,15 @@ def test_gain_moves_the_level_only() -> None:
     assert np.abs(one[level] - two[level]).max() > 0.1
 
 
+@pytest.mark.parametrize("samples", [1024, 1025, 2047, 3000, 9000])
+def test_pieces_cover_a_window_that_is_not_too_long_for_them(samples: int) -> None:
+    window = np.arange(samples, dtype=np.float32)[None]
+    pieces = window_trunk.prepare(window)[0, 0, 1:]
+    assert pieces[0, 0] == 0 and pieces[-1, -1] == samples - 1
+    seen = len(np.unique(pieces.numpy()))
+    assert seen == min(samples, window_trunk.PIECES * window_trunk.LENGTH)
+
+
 def test_which_channel_did_it_is_not_lost() -> None:
     window = np.random.default_rng(1).normal(size=(6, 64))
     trunk = window_trunk.WindowTrunk()
@@ -109,7 +118,7 @@ def test_a_package_of_another_trunk_or_damaged_is_refused(package: bytes) -> Non
     size = int.from_bytes(package[:8], "little")
     metadata = json.loads(package[8 : 8 + size])["__metadata__"]["encoder"]
     assert '"windows"' in metadata
-    for data in (package[:100], package[:-4], package.replace(b"windows-3", b"windows-2")):
+    for data in (package[:100], package[:-4], package.replace(b"windows-4", b"windows-3")):
         with pytest.raises(DecodeError):
             encoders.load_encoder(data)
 

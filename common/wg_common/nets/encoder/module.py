@@ -107,13 +107,14 @@ class Encoder:
     module: EncoderModule
     further: tuple[EncoderTrunk, ...] = ()
 
-    def encode(self, records: Records) -> NDArray[np.float32]:
+    def encode(self, records: Records, *, alone: bool = True) -> NDArray[np.float32]:
         """Features to be released, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
 
-        Arguments, guarantee and errors as of ``encode_local``.
+        Arguments, guarantee and errors as of ``encode_local``; if not ``alone``, of
+        ``encode_batched``.
         """
         run, trunk = self.module.released, self.module.trunk
-        return self._run(run, trunk, records, self.dimension, batch=1)
+        return self._run(run, trunk, records, self.dimension, batch=1 if alone else trunk.batch)
 
     def encode_local(self, records: Records) -> NDArray[np.float32]:
         """Local features of records, each computed by itself.

@@ -160,6 +160,7 @@ class NamedTrunk(EncoderTrunk):
     directions: ClassVar[int]
     whitening: ClassVar[float] = 0.25
     local_norm: ClassVar[float] = 2.0
+    advice: ClassVar[str] = ""  # For whom it is worth naming beside the usual one
 
     @classmethod
     def choice(cls) -> TrunkChoice:
@@ -207,6 +208,17 @@ class NamedTrunk(EncoderTrunk):
         """Refuse settings out of range, without building anything: ``DecodeError``."""
 
 
+def named_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
+    """The trunks of a modality that this program knows; ``DecodeError``: no such modality."""
+    trunks = []
+    for place, module in enumerate(modality(name).trunks):
+        trunk = getattr(_imported(name, place), "TRUNK", None)
+        if not (isinstance(trunk, type) and issubclass(trunk, NamedTrunk)):
+            raise ConfigError(f"{module}: has no TRUNK")
+        trunks.append(trunk)
+    return tuple(trunks)
+
+
 def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
     """A trunk of a modality.
 
@@ -217,15 +229,11 @@ def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
         DecodeError: No such modality.
         ConfigError: No such trunk.
     """
-    labels = []
-    for place, module in enumerate(modality(name).trunks):
-        trunk = getattr(_imported(name, place), "TRUNK", None)
-        if not (isinstance(trunk, type) and issubclass(trunk, NamedTrunk)):
-            raise ConfigError(f"{module}: has no TRUNK")
+    trunks = named_trunks(name)
+    for trunk in trunks:
         if label in ("", trunk.label):
             return trunk
-        labels.append(trunk.label)
-    known_labels = ", ".join(labels)
+    known_labels = ", ".join(trunk.label for trunk in trunks)
     raise ConfigError(f"trunk {label[:64]!r}: of {modality(name).title} there are {known_labels}")
 
 

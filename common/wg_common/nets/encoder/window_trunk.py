@@ -33,7 +33,7 @@ from wg_common.nets.encoder.trunk import NamedTrunk
 from wg_common.nets.encoder.window_kernels import WindowKernels
 from wg_core.site.reading import CHANNELS_LIMIT
 
-NAME = "windows-3"
+NAME = "windows-4"
 LENGTH = 1024
 SHORT = 128  # Grid of windows of up to as many samples: finer lines would hold nothing
 PIECES = 4
@@ -215,8 +215,8 @@ def prepare(window: NDArray[np.floating]) -> Tensor:
     """Views ``[1, C, 1 + S, L]`` of a valid window ``[C, T]``: the whole, and S pieces of it.
 
     L is 128 where T is at most that, else 1024. The whole is interpolated linearly to L, or
-    averaged where T is larger. Pieces are taken at the window's own rate, S = min(4, T // 1024),
-    spread evenly; a window of up to 1024 samples is its only piece.
+    averaged where T is larger. Pieces are taken at the window's own rate, as many as cover it but
+    at most 4, spread evenly; a window of up to 1024 samples is its only piece.
     """
     x = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32))
     x = x.clone().unsqueeze(0)  # [1, C, T], in aligned memory
@@ -225,8 +225,8 @@ def prepare(window: NDArray[np.floating]) -> Tensor:
         length = SHORT if time <= SHORT else LENGTH
         overview = F.interpolate(x, length, mode="linear", align_corners=True)
         return torch.stack([overview, overview], dim=2)
-    count = min(PIECES, time // LENGTH)
-    starts = [round(i * (time - LENGTH) / max(count - 1, 1)) for i in range(count)]
+    count = min(PIECES, -(-time // LENGTH))
+    starts = [round(i * (time - LENGTH) / (count - 1)) for i in range(count)]
     pieces = [x[..., start : start + LENGTH] for start in starts]
     return torch.stack([F.adaptive_avg_pool1d(x, LENGTH), *pieces], dim=2)
 
