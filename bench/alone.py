@@ -7,14 +7,16 @@ draws, the same records for all; groups stand on one side of the test split. Loc
 product's, on the usual trunk. Rivals of images are those of ``bench.plant``; of windows MiniRocket
 with ridge regression, as it is and standardised, and discriminants on statistics of each channel;
 of texts logistic regression on each encoder's vectors, on both, and on TF-IDF of words and pieces
-of words. MiniLM is left out where it is not installed. Rows are kept in ``--results``; a run goes
-on where it stopped.
+of words; beside them local-only with MiniLM. That is left out where it is not installed. Rows are
+kept in ``--results``; a run goes on where it stopped.
 """
 
 import argparse
 import csv
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,7 @@ from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core.errors import ConfigError
 
-VERSION = 1
+VERSION = 2
 POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes
 DIMENSION = 64
 
@@ -146,13 +148,22 @@ def of_texts(draw: Draw) -> dict[str, Ints]:
     vectors = draw.block.astype(np.float64)
     said = {"USE, LR": _regression(draw, vectors), "TF-IDF, LR": _regression(draw, weighted)}
     try:
-        further = raw_features(
-            draw.cut.records, modality="texts", trunk=trunk_of("texts", MiniLmTrunk.label)
-        )
+        further = _minilm(draw.cut)
     except ConfigError:
         return said
     both = np.hstack([vectors, further])
+    released, scaled, blocks = draw.layout
+    columns = np.hstack([draw.features, further])
+    wider = replace(draw, features=columns, layout=(released, scaled, (*blocks, further.shape[1])))
+    said[f"{LOCAL}, MiniLM beside"] = local_only(wider)[0]
     return said | {"MiniLM, LR": _regression(draw, further), "both, LR": _regression(draw, both)}
+
+
+@lru_cache(maxsize=1)
+def _minilm(cut: Cut) -> NDArray[np.float32]:
+    """Vectors of all texts of a data set, for all draws from it; ``ConfigError``: not installed."""
+    trunk = trunk_of("texts", MiniLmTrunk.label)
+    return raw_features(cut.records, modality="texts", trunk=trunk)
 
 
 RIVALS: Mapping[str, Callable[[Draw], dict[str, Ints]]] = {
