@@ -16,7 +16,6 @@ _SHAPES = (
     template("add-remove"),
     template("each record is a unit"),
     template("the m records of a unit weigh 1/m each"),
-    template("at most {cap} records of a unit count"),
     template("(epsilon, delta)-DP by Gaussian DP"),
     template("two discrete Gaussians over exact integers, sums about a centre from the first"),
     template("dp-accounting {version} PLD, add or remove one"),

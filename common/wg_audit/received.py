@@ -82,7 +82,6 @@ class _Schema(msgspec.Struct):
     sum_weight: int
     moment_weight: int
     unit_rule: str
-    unit_cap: int
 
     @property
     def layout(self) -> Layout:
@@ -97,7 +96,6 @@ class _Schema(msgspec.Struct):
             labels=classes,
             bits=self.bits,
             dimension=self.dimension,
-            cap=self.unit_cap,
         )
 
 
@@ -262,9 +260,7 @@ def _check(payload: bytes, charge: Charge, site: str) -> None:
         )
     layout = schema.layout
     sensitivity = rederive.sensitivity_squared(layout)
-    if schema.unit_rule != "cap" and schema.unit_cap != 1:
-        raise VerificationError(f"file: unit cap {schema.unit_cap}, expected 1")
-    rule = rederive.RULES.get(schema.unit_rule, "").format(cap=schema.unit_cap)
+    rule = rederive.RULES.get(schema.unit_rule, "")
     length = 8 * sum(block.length for block in layout.blocks)
     if len(body) != length:
         raise VerificationError(f"file: {len(body)} bytes of integers, its schema has {length}")

@@ -5,7 +5,7 @@ in code of its own: nothing of ``privacy.schema``, ``mechanism``, ``calibration`
 ``ledger.charging`` is used, so one mistake or lie is not believed twice. For a joint release with
 ``S = 2^bits`` grid units to a clip radius and weights a, b, c::
 
-    sensitivity^2 = (a^2 + (b^2 + c^2) S^2) cap^2      mu^2 = sensitivity^2 / sigma^2
+    sensitivity^2 = a^2 + (b^2 + c^2) S^2              mu^2 = sensitivity^2 / sigma^2
     rho = mu^2 / 2           delta(epsilon) = Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - ...)
 
 Not shown by this: that the program which ran did what its charge and file say.
@@ -22,7 +22,6 @@ from wg_core.ledger.statement import BlockShare
 RULES: dict[str, str] = {
     "record": "each record is a unit",
     "weight": "the m records of a unit weigh 1/m each",
-    "cap": "at most {cap} records of a unit count",
 }
 """How charges of a joint release say how a unit's records count, by rule of the schema."""
 
@@ -32,7 +31,6 @@ MECHANISM = "two discrete Gaussians over exact integers, sums about a centre fro
 RECORD = "record"  # The unit that a charge must name where each record counts by itself
 
 _BITS = range(4, 33)
-_CAP = re.compile(r"at most ([1-9][0-9]{0,6}) records of a unit count")
 _NUMBER = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}", re.ASCII)
 
@@ -46,14 +44,12 @@ class Layout:
         labels: Number of labels.
         bits: log2 of S.
         dimension: Number of features.
-        cap: Most records of one unit that count.
     """
 
     blocks: tuple[BlockShare, ...]
     labels: int
     bits: int
     dimension: int
-    cap: int
 
 
 def sensitivity_squared(layout: Layout) -> int:
@@ -83,7 +79,7 @@ def sensitivity_squared(layout: Layout) -> int:
             f"no release of {layout.labels} labels and dimension {layout.dimension}"
         )
     linear = (sums.weight**2 + moments.weight**2) << 2 * layout.bits
-    return (counts.weight**2 + linear) * layout.cap**2
+    return counts.weight**2 + linear
 
 
 def check_charge(charge: Charge) -> None:
@@ -116,12 +112,16 @@ def layout_of(charge: Charge) -> Layout:
         VerificationError: How it says a unit's records count is unknown.
     """
     mechanism, guarantee = charge.mechanism, charge.guarantee
+    if guarantee.records_per_unit not in RULES.values():
+        raise VerificationError(
+            f"records of a unit count as {guarantee.records_per_unit[:80]!r}, which is unknown to"
+            " this auditor"
+        )
     return Layout(
         blocks=mechanism.blocks,
         labels=len(guarantee.labels),
         bits=mechanism.bits,
         dimension=mechanism.dimension,
-        cap=_cap(guarantee.records_per_unit),
     )
 
 
@@ -179,14 +179,3 @@ def _check_grid(bits: int, dimension: int) -> None:
         raise VerificationError(f"bits is {bits}, expected {_BITS.start} to {_BITS.stop - 1}")
     if dimension < 1:
         raise VerificationError(f"dimension is {dimension}, expected at least 1")
-
-
-def _cap(words: str) -> int:
-    if words in (RULES["record"], RULES["weight"]):
-        return 1
-    match = _CAP.fullmatch(words)
-    if match is None:
-        raise VerificationError(
-            f"records of a unit count as {words[:80]!r}, which is unknown to this auditor"
-        )
-    return int(match[1])

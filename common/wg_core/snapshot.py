@@ -388,7 +388,6 @@ def schema_for(
         labels=config.data.labels,
         clip_radius=clip_radius,
         unit_rule=privacy.unit_rule,
-        unit_cap=privacy.unit_cap,
     )
 
 

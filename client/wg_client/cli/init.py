@@ -65,11 +65,10 @@ _CONFIRMED = {
 @click.option("--unit-column", help="Column or array that names the privacy unit of a record.")
 @click.option(
     "--unit-rule",
-    type=click.Choice(["record", "weight", "cap"]),
+    type=click.Choice(["record", "weight"]),
     default=None,
     help="How records of one unit count. Default: weight if there is a unit column.",
 )
-@click.option("--unit-cap", type=int, default=1, show_default=True, help="For --unit-rule cap.")
 @reading_options
 @click.option(
     "--data-sheet",
@@ -173,7 +172,6 @@ def _policy(
     unit_column: str | None,
     *,
     unit_rule: Any,
-    unit_cap: int,
     cap_epsilon: str | None,
     max_epsilon: str | None,
 ) -> PrivacyConfig:
@@ -189,7 +187,6 @@ def _policy(
         cap_delta=default.cap_delta,
         max_request_epsilon=max_epsilon or default_request_epsilon(cap),
         unit_rule=unit_rule or ("weight" if unit_column else "record"),
-        unit_cap=unit_cap,
     )
 
 

@@ -196,7 +196,6 @@ def _schema(loaded: Encoder, labels: tuple[str, ...], privacy: PrivacyConfig) ->
         labels=labels,
         clip_radius=loaded.clip_radius,
         unit_rule=privacy.unit_rule,
-        unit_cap=privacy.unit_cap,
     )
 
 

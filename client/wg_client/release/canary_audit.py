@@ -151,7 +151,6 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
                 cap_epsilon=_CAP,
                 max_request_epsilon=_ASKED,
                 unit_rule=setup.unit_rule,
-                unit_cap=setup.unit_cap,
             ),
         )
         ledger_key = signing.load(home.ledger_key)

@@ -30,14 +30,12 @@ class Setup:
     Attributes:
         labels: Its label domain.
         unit_rule: How the records of a privacy unit count, as of ``StatisticsSchema``.
-        unit_cap: Cap of the rule ``cap``.
         dimension: Number of features, each a float32 that stands in the first bytes of a picture,
             so that the audit chooses them; 0: those of the plant's own encoder.
     """
 
     labels: tuple[str, ...]
-    unit_rule: Literal["record", "weight", "cap"] = "record"
-    unit_cap: int = 1
+    unit_rule: Literal["record", "weight"] = "record"
     dimension: int = 0
 
 

@@ -129,15 +129,12 @@ class Probes:
             for original, repeated in zip(self._first, files, strict=True):
                 self.wrong[EQUAL] += _differences(original, repeated)
 
-    def count_units(self, *, units: int = 20, cap: int = 2) -> None:
-        """Units of several records, by both rules."""
-        for setup in (
-            Setup(labels=self._setup.labels, dimension=_DIMENSION, unit_rule="cap", unit_cap=cap),
-            Setup(labels=self._setup.labels, dimension=_DIMENSION, unit_rule="weight"),
-        ):
-            with self._caught(), self._fresh(setup) as plant:
-                files = self._release(plant, setup, self._crowd(FEW, units), 0)
-                self._verify(plant, files)
+    def count_units(self, *, units: int = 20) -> None:
+        """Units of several records share their weight."""
+        setup = Setup(labels=self._setup.labels, dimension=_DIMENSION, unit_rule="weight")
+        with self._caught(), self._fresh(setup) as plant:
+            files = self._release(plant, setup, self._crowd(FEW, units), 0)
+            self._verify(plant, files)
 
     def encode_apart(self) -> None:
         """The plant's own encoder makes of pictures together what it makes of them apart."""

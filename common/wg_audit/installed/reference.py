@@ -92,7 +92,7 @@ class Reference:
             by_unit.setdefault(
                 record.pixels.tobytes().hex() if by_record else record.unit, []
             ).append(record)
-        limit = None if self._setup.unit_rule == "weight" else self._setup.unit_cap
+        limit = None if self._setup.unit_rule == "weight" else 1
         return [rows[:limit] for rows in by_unit.values()]
 
     def _centre(

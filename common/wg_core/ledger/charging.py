@@ -7,7 +7,7 @@ import importlib.metadata
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
+from typing import TYPE_CHECKING
 
 from wg_core import __version__, installed_code
 from wg_core.errors import ConfigError
@@ -36,7 +36,6 @@ _NOISE_SOURCE = (
 _RULES = {
     "record": "each record is a unit",
     "weight": "the m records of a unit weigh 1/m each",
-    "cap": "at most {cap} records of a unit count",
 }
 
 
@@ -76,10 +75,22 @@ class ChargeRequest:
         )
 
 
-class Terms(TypedDict):
-    """Under which terms something is charged, whatever it is.
+def statistics_request(
+    schema: StatisticsSchema,
+    sigma: float,
+    *,
+    request_id: str,
+    dataset: str,
+    epsilon: str,
+    delta: str,
+    purpose: str,
+    recipient: str,
+    unit: str = RECORD,
+) -> ChargeRequest:
+    """The request for one joint release of statistics.
 
-    Attributes:
+    Args:
+        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
         request_id: Logical request.
         dataset: Registered name of the data set.
         epsilon: Epsilon of this charge alone, decimal string; at least what its event costs.
@@ -87,26 +98,7 @@ class Terms(TypedDict):
         purpose: What the release is for.
         recipient: Who gets it.
         unit: What a privacy unit is, in the site's words: part, batch, shift; ``record`` where,
-            and only where, each record counts alone, and if it is not given.
-    """
-
-    request_id: str
-    dataset: str
-    epsilon: str
-    delta: str
-    purpose: str
-    recipient: str
-    unit: NotRequired[str]
-
-
-def statistics_request(
-    schema: StatisticsSchema, sigma: float, **terms: Unpack[Terms]
-) -> ChargeRequest:
-    """The request for one joint release of statistics.
-
-    Args:
-        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
-        terms: See ``Terms``.
+            and only where, each record counts alone.
 
     Raises:
         ConfigError: The unit is not what the schema's rule protects.
@@ -126,7 +118,7 @@ def statistics_request(
         subsampling="none",
     )
     guarantee = statement.Guarantee(
-        unit=protected_unit(schema.unit_rule, terms.get("unit", RECORD)),
+        unit=protected_unit(schema.unit_rule, unit),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by Gaussian DP",
         records_per_unit=records_per_unit(schema),
@@ -134,17 +126,17 @@ def statistics_request(
         labels=schema.labels,
     )
     return ChargeRequest(
-        request_id=terms["request_id"],
-        dataset=terms["dataset"],
+        request_id=request_id,
+        dataset=dataset,
         event=events.gaussian_event(sensitivity, sigma),
-        epsilon=terms["epsilon"],
-        delta=terms["delta"],
+        epsilon=epsilon,
+        delta=delta,
         guarantee=guarantee,
         mechanism=mechanism,
         implementation=installed(),
         use=statement.Use(
-            purpose=terms["purpose"],
-            recipient=terms["recipient"],
+            purpose=purpose,
+            recipient=recipient,
             post_processing="any; costs nothing (post-processing)",
         ),
     )
@@ -159,14 +151,14 @@ def block_shares(schema: StatisticsSchema) -> tuple[statement.BlockShare, ...]:
 
 def records_per_unit(schema: StatisticsSchema) -> str:
     """How the records of one unit count, in the words of a charge."""
-    return _RULES[schema.unit_rule].format(cap=schema.unit_cap)
+    return _RULES[schema.unit_rule]
 
 
 def protected_unit(rule: str, unit: str) -> str:
     """The unit that a charge states: the one that its rule protects, whatever a caller says.
 
     Args:
-        rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
+        rule: How records of one unit count: ``record`` or ``weight``.
         unit: The site's word for the unit; ``record`` if a record is one.
 
     Raises:

@@ -73,8 +73,8 @@ def exact_statistics(
     Args:
         features: [n, d], feature units.
         labels: Integers [n], indices into ``schema.labels``, or -1 for a record without a label.
-        units: For the rules ``weight`` and ``cap``: the privacy unit of each record. With the
-            rule ``record`` it must be None.
+        units: For the rule ``weight``: the privacy unit of each record. With the rule ``record`` it
+            must be None.
         centre: What the sums are taken about; None is the origin.
 
     Returns:
@@ -88,11 +88,6 @@ def exact_statistics(
     if units is None:
         return _total(schema, q, y, centre)
     groups = _groups(units)
-    if schema.unit_rule == "cap":
-        rows_within_cap = np.sort(
-            np.concatenate([rows[: schema.unit_cap] for rows in groups] or [_NO_ROWS])
-        )
-        return _total(schema, q[rows_within_cap], y[rows_within_cap], centre)
     single = np.array([rows[0] for rows in groups if len(rows) == 1], dtype=np.int64)
     result = _total(schema, q[single], y[single], centre)
     for rows in groups:
@@ -100,9 +95,6 @@ def exact_statistics(
             total = _total(schema, q[rows], y[rows], centre)
             result += _divide_toward_zero(total, len(rows))
     return result
-
-
-_NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 def _checked(

@@ -95,9 +95,7 @@ class StatisticsSchema:
             were multiplied. 0 exactly when there are no labels.
         moment_weight: c.
         unit_rule: How a privacy unit with several records counts: ``record`` (each record is a
-            unit), ``weight`` (each of its m records with weight 1/m), or ``cap`` (its first
-            ``unit_cap`` records).
-        unit_cap: For ``cap``: the largest number of records that count. Otherwise 1.
+            unit), or ``weight`` (each of its m records with weight 1/m).
     """
 
     version: int = VERSION
@@ -109,8 +107,7 @@ class StatisticsSchema:
     count_weight: int
     sum_weight: int
     moment_weight: int
-    unit_rule: Literal["record", "weight", "cap"]
-    unit_cap: int
+    unit_rule: Literal["record", "weight"]
 
     def __post_init__(self) -> None:
         _require(self.version == VERSION, "version", self.version, f"{VERSION}")
@@ -132,8 +129,6 @@ class StatisticsSchema:
         ):
             good = 0 < weight < _WEIGHT_LIMIT if needed else weight == 0
             _require(good, name, weight, "1 to 2^53 - 1" if needed else "0")
-        capped = self.unit_cap == 1 or (self.unit_rule == "cap" and 1 < self.unit_cap < 1 << 20)
-        _require(capped, "unit_cap", self.unit_cap, "1, or with the rule cap up to 2^20")
         _require(self.length <= _LENGTH_LIMIT, "length", self.length, "at most 2^22 entries")
         _require(
             self.capacity >= CAPACITY_MINIMUM,
@@ -179,8 +174,7 @@ class StatisticsSchema:
         unit by another costs is in docs/privacy-argument.md.
         """
         linear = (self.sum_weight**2 + self.moment_weight**2) * self.grid**2
-        record = self.count_weight**2 + linear
-        return record * self.unit_cap**2
+        return self.count_weight**2 + linear
 
 
 def default_schema(
@@ -190,8 +184,7 @@ def default_schema(
     labels: Sequence[str],
     clip_radius: float,
     bits: int = 14,
-    unit_rule: Literal["record", "weight", "cap"] = "record",
-    unit_cap: int = 1,
+    unit_rule: Literal["record", "weight"] = "record",
 ) -> StatisticsSchema:
     """The schema with the block shares that were found good.
 
@@ -201,7 +194,6 @@ def default_schema(
         clip_radius: L2 clip radius, in feature units.
         bits: log2 of grid units in one clip radius.
         unit_rule: How a privacy unit with several records counts.
-        unit_cap: Cap of the rule ``cap``.
 
     Raises:
         DecodeError: An argument is out of its range.
@@ -214,7 +206,6 @@ def default_schema(
         bits=bits,
         shares=_SHARES if labels else (_SHARES[0], Fraction(0), 1 - _SHARES[0]),
         unit_rule=unit_rule,
-        unit_cap=unit_cap,
     )
 
 
@@ -226,8 +217,7 @@ def schema_with_shares(
     clip_radius: float,
     bits: int,
     shares: tuple[Fraction, Fraction, Fraction],
-    unit_rule: Literal["record", "weight", "cap"] = "record",
-    unit_cap: int = 1,
+    unit_rule: Literal["record", "weight"] = "record",
     moment_weight: int = 256,
 ) -> StatisticsSchema:
     """A schema whose blocks take given shares of the squared sensitivity.
@@ -241,7 +231,6 @@ def schema_with_shares(
         bits: log2 of grid units in one clip radius.
         shares: Of counts, sums and moments; they sum to 1.
         unit_rule: How a privacy unit with several records counts.
-        unit_cap: Cap of the rule ``cap``.
 
     Raises:
         DecodeError: An argument is out of its range.
@@ -261,7 +250,6 @@ def schema_with_shares(
         sum_weight=max(1, math.isqrt(math.floor(sum_share * total / s2))) if labels else 0,
         moment_weight=moment_weight,
         unit_rule=unit_rule,
-        unit_cap=unit_cap,
     )
 
 

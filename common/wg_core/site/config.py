@@ -45,7 +45,7 @@ _DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
 
 Approve = Literal["policy", "human"]
 HUMAN = "human"  # A person decides each request that the policy allows
-UnitRule = Literal["record", "weight", "cap"]
+UnitRule = Literal["record", "weight"]
 
 
 def check_labels(labels: Sequence[str]) -> None:
@@ -129,8 +129,6 @@ class PrivacyConfig:
         cap_delta: Delta at which the cap holds, and the largest of one request, decimal string.
         max_request_epsilon: Largest epsilon of one request, decimal string.
         unit_rule: ``record``: each record is a unit. ``weight``: a unit's records share weight 1.
-            ``cap``: at most ``unit_cap`` records of a unit count.
-        unit_cap: See ``unit_rule``.
         purposes: Purposes that are allowed, word for word; ``*`` allows any.
         message_types: Messages that are answered at all.
         approve: ``policy``: what the policy allows is answered. ``human``: a person decides each
@@ -143,7 +141,6 @@ class PrivacyConfig:
     cap_delta: str = "1e-5"
     max_request_epsilon: str = "4"
     unit_rule: UnitRule = "record"
-    unit_cap: int = 1
     purposes: tuple[str, ...] = (ANY_PURPOSE,)
     message_types: tuple[str, ...] = (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE)
     approve: Approve = "policy"
@@ -159,13 +156,6 @@ class PrivacyConfig:
                 f"privacy.max_request_epsilon: {self.max_request_epsilon} is more than"
                 f" privacy.cap_epsilon, {self.cap_epsilon}: the budget could never pay such a"
                 " request; lower the one or raise the other"
-            )
-        settings.check_range("privacy.unit_cap", self.unit_cap, 1, 1000)
-        if self.unit_rule != "cap" and self.unit_cap != 1:
-            raise ConfigError(
-                f"privacy.unit_cap: {self.unit_cap}, but privacy.unit_rule is"
-                f" {self.unit_rule!r}, which limits no number of records; set unit_rule to 'cap',"
-                " or unit_cap to 1"
             )
         unknown = set(self.message_types) - protocol.MESSAGE_TYPES
         if unknown:
@@ -293,7 +283,7 @@ def check_unit(unit_column: str | None, unit_rule: UnitRule) -> None:
         raise ConfigError(
             f"data.unit_column names {unit_column!r} as the privacy unit, but privacy.unit_rule is"
             f" 'record', which protects one record and not all records of one {unit_column!r};"
-            " set unit_rule to 'weight' or 'cap', or unit_column to null"
+            " set unit_rule to 'weight', or unit_column to null"
         )
     if unit_rule != RECORD and unit_column is None:
         raise ConfigError(

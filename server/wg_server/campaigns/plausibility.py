@@ -109,7 +109,6 @@ def _layout(schema: StatisticsSchema) -> list[str]:
         labels=schema.labels,
         clip_radius=CLIP_RADIUS,
         unit_rule=schema.unit_rule,
-        unit_cap=schema.unit_cap,
     )
     names = ("clip_radius", "bits", "count_weight", "sum_weight", "moment_weight")
     return [

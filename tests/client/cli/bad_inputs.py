@@ -78,7 +78,6 @@ YAML = [
     _yaml("unit rule", "unit_rule: record", "unit_rule: part", "unit_rule", "part"),
     _yaml("unit without column", "unit_rule: record", "unit_rule: weight", "unit_column", "null"),
     _yaml("column without rule", "unit_column: null", "unit_column: part", "unit_rule"),
-    _yaml("unit cap", "unit_cap: 1", "unit_cap: 0", "unit_cap: 0", "1 to 1000"),
     _yaml("message type", "- query.statistics", "- query.all", "message_types", "query.all"),
     _yaml("slot", "answer_slot_seconds: 2.0", "answer_slot_seconds: -1", "answer_slot_seconds"),
     _yaml("label twice", "- dots", "- bars", "data.labels", "twice"),

@@ -15,7 +15,7 @@ from wg_core.ledger.charging import ChargeRequest
 from wg_core.privacy.mechanism import sigma_for
 from wg_core.privacy.schema import default_schema
 
-Rule = Literal["record", "weight", "cap"]
+Rule = Literal["record", "weight"]
 
 
 def _request(rule: Rule, **unit: str) -> ChargeRequest:
@@ -25,7 +25,6 @@ def _request(rule: Rule, **unit: str) -> ChargeRequest:
         labels=("a", "b"),
         clip_radius=1.0,
         unit_rule=rule,
-        unit_cap=2 if rule == "cap" else 1,
     )
     terms: dict[str, Any] = {"request_id": "r", "dataset": "d", "purpose": "p", "recipient": "s"}
     sigma = sigma_for(schema, 1.0, 1e-5)
@@ -35,18 +34,16 @@ def _request(rule: Rule, **unit: str) -> ChargeRequest:
 def test_a_charge_never_names_a_unit_that_its_rule_does_not_protect() -> None:
     with pytest.raises(ConfigError, match="the unit is 'part', but the rule protects single"):
         _request("record", unit="part")
-    for rule in ("weight", "cap"):
-        with pytest.raises(ConfigError, match="name the unit"):
-            _request(rule)
-        with pytest.raises(ConfigError, match="name the unit"):
-            _request(rule, unit="")
+    with pytest.raises(ConfigError, match="name the unit"):
+        _request("weight")
+    with pytest.raises(ConfigError, match="name the unit"):
+        _request("weight", unit="")
 
 
 def test_a_charge_names_the_unit_that_its_rule_protects() -> None:
     assert _request("record").guarantee.unit == "record"
-    assert _request("weight", unit="part").guarantee.unit == "part"
-    found = _request("cap", unit="shift").guarantee
-    assert found.unit == "shift" and found.adjacency == "add-remove"
+    found = _request("weight", unit="part").guarantee
+    assert found.unit == "part" and found.adjacency == "add-remove"
 
 
 def test_a_charge_says_where_its_randomness_comes_from() -> None:
@@ -55,7 +52,7 @@ def test_a_charge_says_where_its_randomness_comes_from() -> None:
     assert "user space" in found.randomness and "seeded by the operating system" in found.randomness
 
 
-@pytest.mark.parametrize("rule", ["record", "weight", "cap"])
+@pytest.mark.parametrize("rule", ["record", "weight"])
 def test_a_japanese_auditor_reads_the_words_of_a_charge_in_japanese(rule: Rule) -> None:
     charge = _request(rule, **({} if rule == "record" else {"unit": "part"}))
     mechanism, promise, program = charge.mechanism, charge.guarantee, charge.implementation

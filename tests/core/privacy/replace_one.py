@@ -16,7 +16,7 @@ def sensitivity_squared(schema: StatisticsSchema) -> Fraction:
     """Largest squared L2 change, in squared grid units, when one unit becomes another."""
     pair = _pair_squared(schema)
     if schema.unit_rule != "weight":
-        return pair * schema.unit_cap**2
+        return pair
     # A unit's vector is a mean of record vectors (no pair of means is further apart than the
     # furthest pair of records), rounded toward zero: less than one unit an entry of two.
     rounded = (_ceil_sqrt(pair) + _ceil_sqrt(Fraction(schema.length))) ** 2

@@ -49,8 +49,6 @@ def reference(
     total = [0] * schema.length
     for unit in dict.fromkeys(names):
         rows = [i for i, name in enumerate(names) if name == unit]
-        if schema.unit_rule == "cap":
-            rows = rows[: schema.unit_cap]
         vectors = [record_vector(schema, [int(v) for v in q[i]], y[i]) for i in rows]
         summed = [sum(column) for column in zip(*vectors, strict=True)]
         m = len(rows) if schema.unit_rule == "weight" else 1
@@ -60,9 +58,9 @@ def reference(
     return total
 
 
-@pytest.mark.parametrize(("rule", "cap"), [("record", 1), ("weight", 1), ("cap", 1), ("cap", 2)])
-def test_statistics_equal_the_definition(rule: Any, cap: int) -> None:
-    schema = make(unit_rule=rule, unit_cap=cap)
+@pytest.mark.parametrize("rule", ["record", "weight"])
+def test_statistics_equal_the_definition(rule: Any) -> None:
+    schema = make(unit_rule=rule)
     rng = np.random.default_rng(1)
     for n in (0, 1, 17):
         x = rng.normal(size=(n, D))
@@ -149,13 +147,6 @@ def test_the_last_grid_unit_of_a_record_does_not_depend_on_layout_or_neighbours(
             assert np.array_equal(quantise(x[row:], 1.5, 20), whole[row:])
 
 
-def test_units_keep_their_first_records() -> None:
-    schema = make(unit_rule="cap", unit_cap=1)
-    x = np.eye(D)[[0, 1, 2]]
-    found = exact_statistics(schema, x, np.array([0, 1, 0]), ["u", "u", "w"])
-    assert found[:3].tolist() == [2 * schema.count_weight, 0, 0]
-
-
 def test_weighted_units_all_count_alike() -> None:
     schema = make(unit_rule="weight")
     found = exact_statistics(schema, np.zeros((5, D)), np.array([0, 0, 0, 1, 1]), list("aaabb"))
@@ -177,7 +168,7 @@ BAD: list[tuple[str, dict[str, Any], Any, Any, Any]] = [
     ("labels", {}, np.zeros((2, D)), [0, 2], None),
     ("labels", {}, np.zeros((2, D)), [0, -2], None),
     ("units", {}, np.zeros((1, D)), [0], ["u"]),
-    ("units", {"unit_rule": "cap"}, np.zeros((1, D)), [0], None),
+    ("units", {"unit_rule": "weight"}, np.zeros((1, D)), [0], None),
     ("units", {"unit_rule": "weight"}, np.zeros((1, D)), [0], ["u", "v"]),
 ]
 

@@ -34,18 +34,11 @@ def test_a_release_costs_at_most_what_was_asked_for(epsilon: float, delta: float
     assert 0.999 * epsilon < accounting.epsilon([event], delta) <= epsilon
 
 
-@pytest.mark.parametrize("rule", ["record", "cap"])
-def test_the_ledgers_event_counts_no_more_than_the_calibrated_mu(rule: str) -> None:
-    schema = make(unit_rule=rule, unit_cap=3 if rule == "cap" else 1)
+def test_the_ledgers_event_counts_no_more_than_the_calibrated_mu() -> None:
+    schema = make()
     sigma = mechanism.sigma_for(schema, 1.0, 1e-5)
     counted = int(gaussian_event(int(schema.sensitivity_squared()), sigma).mu_squared)
     assert counted * MU_SQUARED_UNIT <= Fraction(calibration.mu(1.0, 1e-5)) ** 2
-
-
-def test_a_cap_of_three_records_needs_three_times_the_noise() -> None:
-    one = mechanism.sigma_for(make(), 1.0, 1e-5)
-    three = mechanism.sigma_for(make(unit_rule="cap", unit_cap=3), 1.0, 1e-5)
-    assert three == pytest.approx(3 * one)
 
 
 def test_noise_below_a_tenth_of_the_sensitivity_is_refused() -> None:

@@ -21,7 +21,7 @@ from wg_core.wire import canonical
 Float = NDArray[np.float64]
 Data = tuple[Float, NDArray[np.int64], list[str] | None]
 
-RULES: tuple[tuple[Any, int], ...] = (("record", 1), ("weight", 1), ("cap", 1), ("cap", 3))
+RULES: tuple[Any, ...] = ("record", "weight")
 DOMAINS: tuple[tuple[str, ...], ...] = (("a", "b", "c"), ("only",), ())
 D = 5
 
@@ -39,8 +39,7 @@ def make(**changes: Any) -> StatisticsSchema:
 def variants() -> list[StatisticsSchema]:
     """Every unit rule and domain; the size in use; coarse and fine grids."""
     found = [
-        make(unit_rule=rule, unit_cap=cap, labels=labels)
-        for (rule, cap), labels in itertools.product(RULES, DOMAINS)
+        make(unit_rule=rule, labels=labels) for rule, labels in itertools.product(RULES, DOMAINS)
     ]
     found.append(make(dimension=64, labels=tuple(f"class-{number}" for number in range(10))))
     third = (Fraction(1, 3), Fraction(1, 3), Fraction(1, 3))
@@ -59,9 +58,8 @@ def variants() -> list[StatisticsSchema]:
 
 
 def name_of(schema: StatisticsSchema) -> str:
-    rule = f"{schema.unit_rule}{schema.unit_cap}"
     size = f"{len(schema.labels)}x{schema.dimension}"
-    return f"{rule}-{size}-{schema.bits}bits"
+    return f"{schema.unit_rule}-{size}-{schema.bits}bits"
 
 
 every_variant = pytest.mark.parametrize("schema", variants(), ids=name_of)
@@ -156,11 +154,10 @@ def test_removing_any_unit_of_a_data_set_stays_within_the_sensitivity(
 
 @every_variant
 def test_the_add_remove_sensitivity_is_attained(schema: StatisticsSchema) -> None:
-    records = schema.unit_cap
-    x = np.zeros((records, schema.dimension))
+    x = np.zeros((1, schema.dimension))
     x[:, 0] = schema.radius
-    y = np.full(records, 0 if schema.labels else UNLABELLED)
-    units = None if schema.unit_rule == "record" else ["unit"] * records
+    y = np.full(1, 0 if schema.labels else UNLABELLED)
+    units = None if schema.unit_rule == "record" else ["unit"]
     assert square(exact_statistics(schema, x, y, units)) == schema.sensitivity_squared()
 
 
@@ -219,7 +216,7 @@ BAD: list[dict[str, Any]] = [
     {"clip_radius": "inf"}, {"clip_radius": "nan"}, {"clip_radius": " 1.0"},
     {"clip_radius": "1e999"}, {"bits": 3}, {"bits": 21}, {"count_weight": 0}, {"count_weight": -1},
     {"count_weight": 1 << 53}, {"sum_weight": 0}, {"moment_weight": 0}, {"moment_weight": 1 << 40},
-    {"labels": ()}, {"unit_cap": 0}, {"unit_cap": 2}, {"unit_rule": "cap", "unit_cap": 1 << 20},
+    {"labels": ()},
 ]  # fmt: skip
 
 

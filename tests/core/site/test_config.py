@@ -87,10 +87,7 @@ def test_limits_of_privacy_settings_hold_in_the_record_itself() -> None:
     [
         ("part", {"unit_rule": "record"}, "protects one record and not all records of one 'part'"),
         (None, {"unit_rule": "weight"}, "needs data.unit_column"),
-        (None, {"unit_rule": "cap", "unit_cap": 3}, "needs data.unit_column"),
         ("record", {"unit_rule": "weight"}, "data.unit_column: 'record'"),
-        ("part", {"unit_rule": "weight", "unit_cap": 3}, "privacy.unit_cap: 3"),
-        (None, {"unit_rule": "record", "unit_cap": 3}, "privacy.unit_cap: 3"),
         (None, {"cap_epsilon": "2"}, "max_request_epsilon: 4 is more than"),
     ],
 )
