@@ -44,17 +44,31 @@ OF_THE_SERVER = {
     "9.3.2 monitoring the data environment",
 }
 OF_CHARGES = {
-    "accuracy of what is released", "ε and δ of all releases together",
-    "variant of differential privacy", "unit and neighbouring relation",
-    "several records of a unit", "mechanism and accountant", "sensitivity and noise",
-    "sampling of noise", "program", "noise on small classes", "who gets what, and for what",
-    "floating point", "timing", "what is not protected",
-    "6.2.3 motives and capacity to re-identify", "7.2.2 data principals", "7.2.3 data type",
-    "7.2.4 attribute types", "7.3.2 maximum or average risk",
-    "7.3.3 population or sample-based attack", "7.3.4 data privacy models",
-    "8.2.2 quantifying identifiability", "8.3.3 transforming the data",
+    "accuracy of what is released",
+    "ε and δ of all releases together",
+    "variant of differential privacy",
+    "unit and neighbouring relation",
+    "several records of a unit",
+    "mechanism and accountant",
+    "sensitivity and noise",
+    "sampling of noise",
+    "program",
+    "noise on small classes",
+    "who gets what, and for what",
+    "floating point",
+    "timing",
+    "what is not protected",
+    "6.2.3 motives and capacity to re-identify",
+    "7.2.2 data principals",
+    "7.2.3 data type",
+    "7.2.4 attribute types",
+    "7.3.2 maximum or average risk",
+    "7.3.3 population or sample-based attack",
+    "7.3.4 data privacy models",
+    "8.2.2 quantifying identifiability",
+    "8.3.3 transforming the data",
     "9.2.4 managing a data disclosure",
-}  # fmt: skip
+}
 OF_DECISIONS = {"who decides on requests", "9.2.2 roles and responsibilities"}
 OF_DATASETS = {"budget", "7.2.5 dataset properties", "9.2.3 principles, policies and procedures"}
 

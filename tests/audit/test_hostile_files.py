@@ -28,9 +28,30 @@ fuzzed = settings(
 )
 UNUSED = {"version", "software", "release_id", "data_sheet"}  # no cost follows from a public sheet
 HOSTILE = [
-    0, -1, 3, (1 << 53) - 1, -(1 << 53) + 1, "", "0", "-1", "nan", "1e999", "1e30000000", "9" * 400,
-    "0x1.8p+9999", "\x00", "٣", "../../etc", None, True, [], {}, [[]], ["a", "a"], {"a": {}},
-]  # fmt: skip
+    0,
+    -1,
+    3,
+    (1 << 53) - 1,
+    -(1 << 53) + 1,
+    "",
+    "0",
+    "-1",
+    "nan",
+    "1e999",
+    "1e30000000",
+    "9" * 400,
+    "0x1.8p+9999",
+    "\x00",
+    "٣",
+    "../../etc",
+    None,
+    True,
+    [],
+    {},
+    [[]],
+    ["a", "a"],
+    {"a": {}},
+]
 
 
 def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -27,9 +27,16 @@ pytestmark = [
     pytest.mark.skipif(chromium.program() is None, reason=chromium.MISSING),
 ]
 PAGES = (
-    "/", "/sites", "/sites/osaka-press", "/sites/nagoya-weld", "/campaigns", "/campaigns/new",
-    "/generator", "/audit", "/help",
-)  # fmt: skip
+    "/",
+    "/sites",
+    "/sites/osaka-press",
+    "/sites/nagoya-weld",
+    "/campaigns",
+    "/campaigns/new",
+    "/generator",
+    "/audit",
+    "/help",
+)
 NAME = "佐藤 愛子"
 CHECKS = (Path(__file__).parent / "page_checks.js").read_text("utf-8")
 

@@ -17,10 +17,18 @@ PAGE = (ROOT / "docs/architecture.md").read_text("utf-8")
 FOLDERS = {"wg_core": "common", "wg_common": "common", "wg_server": "server", "wg_client": "client"}
 ROOMS = ["wg_core", "wg_client", "wg_server", "wg_server.generator", "wg_common"]
 CHANGES = (
-    "a modality", "an architecture", "a method", "a check", "a source of candidates",
-    "a training objective", "a command", "a wire format", "a migration",
-    "a value of the plant's policy", "a limit",
-)  # fmt: skip
+    "a modality",
+    "an architecture",
+    "a method",
+    "a check",
+    "a source of candidates",
+    "a training objective",
+    "a command",
+    "a wire format",
+    "a migration",
+    "a value of the plant's policy",
+    "a limit",
+)
 SECTION = re.compile(r"^(##+) (.+)$", re.MULTILINE)
 ROOM = re.compile(r"^\| (\d+) \| \[`(\w+)`\]\(\.\./([^)]+)\) \| (.+) \|$", re.MULTILINE)
 STEP = re.compile(

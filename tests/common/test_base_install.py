@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULES = {"efficientnet-lite-pytorch": "efficientnet_lite_pytorch", "pillow": "PIL",
-           "scikit-learn": "sklearn", "prometheus-client": "prometheus_client"}  # fmt: skip
+MODULES = {
+    "efficientnet-lite-pytorch": "efficientnet_lite_pytorch",
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "prometheus-client": "prometheus_client",
+}
 
 
 def extras() -> list[str]:

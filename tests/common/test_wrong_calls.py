@@ -45,17 +45,34 @@ def ask(needed: str) -> None:
 language.add_option(_group, translations.shared)
 
 CALLS = {
-    "nothing": "'nothing'", "actt": "act", "--wrong": "'--wrong'", "act --koun 1": "--count",
-    "act --fil x --flie": "--file", "act --fl x": "--flag", "ask": "--needed",
-    "ask --needed": "--needed", "act": "NAME", "act a --flag=1": "--flag", "act a b": "b",
-    "act a b c": "b c", "act a --count x": "--count", "act a --share x": "--share",
-    "act a --few x": "--few", "act a --part x": "--part", "act a --part 2": "--part",
-    "act a --kind three": "three", "act a --file .": "--file",
-    "act a --folder pyproject.toml": "--folder", "act a --out .": "--out",
-    "act a --out none/x": "none", "act a --out " + "x" * 300: "--out",
-    "act a --epsilon x": "--epsilon", "act a --epsilon 0": "--epsilon",
-    "act a --delta x": "--delta", "act a --delta 2": "--delta",
-}  # fmt: skip
+    "nothing": "'nothing'",
+    "actt": "act",
+    "--wrong": "'--wrong'",
+    "act --koun 1": "--count",
+    "act --fil x --flie": "--file",
+    "act --fl x": "--flag",
+    "ask": "--needed",
+    "ask --needed": "--needed",
+    "act": "NAME",
+    "act a --flag=1": "--flag",
+    "act a b": "b",
+    "act a b c": "b c",
+    "act a --count x": "--count",
+    "act a --share x": "--share",
+    "act a --few x": "--few",
+    "act a --part x": "--part",
+    "act a --part 2": "--part",
+    "act a --kind three": "three",
+    "act a --file .": "--file",
+    "act a --folder pyproject.toml": "--folder",
+    "act a --out .": "--out",
+    "act a --out none/x": "none",
+    "act a --out " + "x" * 300: "--out",
+    "act a --epsilon x": "--epsilon",
+    "act a --epsilon 0": "--epsilon",
+    "act a --delta x": "--delta",
+    "act a --delta 2": "--delta",
+}
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -119,9 +136,14 @@ def test_every_kind_of_click_s_errors_is_told() -> None:
 
     ours = {kind.__name__ for kind in tree(click.ClickException) if "click" in kind.__module__}
     raised = {
-        "NoSuchCommand", "NoSuchOption", "MissingParameter", "BadParameter", "BadOptionUsage",
-        "UsageError", "NoArgsIsHelpError",
-    }  # fmt: skip
+        "NoSuchCommand",
+        "NoSuchOption",
+        "MissingParameter",
+        "BadParameter",
+        "BadOptionUsage",
+        "UsageError",
+        "NoArgsIsHelpError",
+    }
     # No argument takes several values, and no option is a file that click opens.
     never = {"ClickException", "BadArgumentUsage", "FileError"}
     assert ours == raised | never

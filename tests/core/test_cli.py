@@ -102,9 +102,20 @@ def test_the_table_of_exit_codes_is_the_documented_one() -> None:
     ours = {kind for kind in tree(errors.WgError) if kind.__module__ == errors.__name__}
     codes = {kind.code: kind.exit_code for kind in ours}
     assert codes == {
-        "usage": 2, "config": 3, "storage": 3, "data": 3, "decode": 3, "refused": 4, "budget": 4,
-        "policy": 4, "approval": 4, "verification": 5, "not-accepted": 6, "peer": 7, "internal": 70,
-    }  # fmt: skip
+        "usage": 2,
+        "config": 3,
+        "storage": 3,
+        "data": 3,
+        "decode": 3,
+        "refused": 4,
+        "budget": 4,
+        "policy": 4,
+        "approval": 4,
+        "verification": 5,
+        "not-accepted": 6,
+        "peer": 7,
+        "internal": 70,
+    }
 
 
 FORGED = "a\nplant.jpg\tgood\t1.000\r\x1b[2K\u202e\u2028\udce9\x9b"

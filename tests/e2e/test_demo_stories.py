@@ -33,15 +33,29 @@ JARGON = re.compile(
 def plant(story: str, name: str, **changed: Any) -> dict[str, Any]:
     """A made-up plant of the summary that keeps its own model."""
     found: dict[str, Any] = {
-        "name": name, "story": story, "title": "steel surface", "records": 200,
-        "labels_per_class": 20, "classes": [str(number) for number in range(10)],
-        "missing_classes": [], "test_records": 399, "alone": 0.912, "kept": 0.912,
-        "kept_source": LOCAL, "gain": {"mean": 0.0, "se": 0.0}, "unseen": None, "best_other": 0.874,
+        "name": name,
+        "story": story,
+        "title": "steel surface",
+        "records": 200,
+        "labels_per_class": 20,
+        "classes": [str(number) for number in range(10)],
+        "missing_classes": [],
+        "test_records": 399,
+        "alone": 0.912,
+        "kept": 0.912,
+        "kept_source": LOCAL,
+        "gain": {"mean": 0.0, "se": 0.0},
+        "unseen": None,
+        "best_other": 0.874,
         "accuracy": {"local_only": 0.912, "generated_finetuned": 0.874},
-        "accuracy_se": {"local_only": 0.014, "generated_finetuned": 0.017}, "epsilon": 3.9999,
-        "epsilon_cap": 8.0, "delta": 1e-5, "bytes_sent": 41_000, "bytes_received": 812_345,
+        "accuracy_se": {"local_only": 0.014, "generated_finetuned": 0.017},
+        "epsilon": 3.9999,
+        "epsilon_cap": 8.0,
+        "delta": 1e-5,
+        "bytes_sent": 41_000,
+        "bytes_received": 812_345,
         "ledger": {"entries": 5, "verified": True, "verdict": "verified"},
-    }  # fmt: skip
+    }
     return found | changed
 
 

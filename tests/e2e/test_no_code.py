@@ -70,11 +70,37 @@ from wg_server.store.sites import Store
 # ---------------------------------------------------------------------------------- by the source
 
 _MODULES = {
-    "subprocess", "multiprocessing", "concurrent.futures.process", "importlib", "imp", "runpy",
-    "code", "codeop", "pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal",
-    "ctypes", "cffi", "pip", "venv", "ensurepip", "zipimport", "pkgutil", "site", "pty", "sched",
-    "torch.hub", "torch.jit", "torch.package", "torch.utils.cpp_extension", "types",
-}  # fmt: skip
+    "subprocess",
+    "multiprocessing",
+    "concurrent.futures.process",
+    "importlib",
+    "imp",
+    "runpy",
+    "code",
+    "codeop",
+    "pickle",
+    "_pickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "shelve",
+    "marshal",
+    "ctypes",
+    "cffi",
+    "pip",
+    "venv",
+    "ensurepip",
+    "zipimport",
+    "pkgutil",
+    "site",
+    "pty",
+    "sched",
+    "torch.hub",
+    "torch.jit",
+    "torch.package",
+    "torch.utils.cpp_extension",
+    "types",
+}
 _HARMLESS = {"importlib.metadata", "importlib.resources"}
 _BY_NAME = {
     "wg_common.nets.network": "module = catalogue.network(architecture).module",
@@ -97,18 +123,41 @@ _STARTS = {
 """Modules that start a process: this interpreter, with a module that the program names."""
 _TYPES = {"TracebackType", "MappingProxyType", "ModuleType"}
 _CALLS = {
-    "exec", "eval", "compile", "__import__", "os.system", "os.popen", "os.fork", "os.forkpty",
-    "os.posix_spawn", "os.posix_spawnp", "os.startfile", "torch.compile", "torch.hub.load",
-    "torch.jit.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "np.fromfile",
-}  # fmt: skip
+    "exec",
+    "eval",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.posix_spawnp",
+    "os.startfile",
+    "torch.compile",
+    "torch.hub.load",
+    "torch.jit.load",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "np.fromfile",
+}
 _FLOWER = {
-    "flwr.app", "flwr.app.message", "flwr.common.constant", "flwr.common.serde",
-    "flwr.proto.fleet_pb2", "flwr.proto.heartbeat_pb2", "flwr.proto.message_pb2",
-    "flwr.proto.node_pb2", "flwr.proto.run_pb2", "flwr.supercore.inflatable.inflatable_object",
-    "flwr.supercore.inflatable.inflatable_utils", "flwr.supercore.primitives.asymmetric",
+    "flwr.app",
+    "flwr.app.message",
+    "flwr.common.constant",
+    "flwr.common.serde",
+    "flwr.proto.fleet_pb2",
+    "flwr.proto.heartbeat_pb2",
+    "flwr.proto.message_pb2",
+    "flwr.proto.node_pb2",
+    "flwr.proto.run_pb2",
+    "flwr.supercore.inflatable.inflatable_object",
+    "flwr.supercore.inflatable.inflatable_utils",
+    "flwr.supercore.primitives.asymmetric",
     "flwr.supernode.fleet_http_client",
     "flwr.supernode.node_auth_http_interceptor",
-}  # fmt: skip
+}
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
@@ -283,9 +332,16 @@ def state(monkeypatch: pytest.MonkeyPatch) -> list[FleetState]:
 
 
 _EVENTS = (
-    "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork",
-    "os.forkpty", "pickle.find_class", "ctypes.dlopen",
-)  # fmt: skip
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.forkpty",
+    "pickle.find_class",
+    "ctypes.dlopen",
+)
 _watching: list[list[str]] = []
 
 
@@ -447,9 +503,15 @@ def test_a_run_that_offers_an_app_bundle_is_declined_and_the_bundle_never_asked_
         with plant.running(), nothing_runs():
             wait_until(lambda: online(state[0]), "the node")
             run_id = link.create_run(
-                "shipped/app", "1.0.0", digest, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID,
+                "shipped/app",
+                "1.0.0",
+                digest,
+                {},
+                NOOP_FEDERATION_ID,
+                None,
+                NOOP_FLWR_AID,
                 TaskType.SERVER_APP,
-            )  # fmt: skip
+            )
             task = link.get_run_info(run_ids=[run_id])[0].primary_task_id
             assert task is not None and link.claim_task(task) and link.activate_task(task)
             TaskIdentity.task_id = task

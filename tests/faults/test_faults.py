@@ -10,14 +10,25 @@ from tests.faults import sweep
 from tests.faults.sweep import Report
 
 STRIDES = {
-    "files": 1, "ledger": 13, "answer": 41, "freeze": 47, "inbox": 11, "models": 7, "store": 17,
+    "files": 1,
+    "ledger": 13,
+    "answer": 41,
+    "freeze": 47,
+    "inbox": 11,
+    "models": 7,
+    "store": 17,
     "generator": 5,
-}  # fmt: skip
+}
 """In the default suite every so many calls are hit, in a run of seconds; in the slow one all."""
 CALLS = {
-    "files": 25, "ledger": 120, "answer": 200, "freeze": 200, "inbox": 100, "models": 60,
+    "files": 25,
+    "ledger": 120,
+    "answer": 200,
+    "freeze": 200,
+    "inbox": 100,
+    "models": 60,
     "generator": 20,
-}  # fmt: skip
+}
 """A part of the calls that each makes: fewer would mean that the shim does not see them."""
 
 

@@ -358,9 +358,19 @@ STAGES = [
     _simulated("no such figures", "f.yaml", "--sheet", "s.html", "--figures", "f.yaml"),
 ]
 TABLE = [
-    *YAML, *SERVER_YAML, *DATA, *TOKENS, *PACKAGES, *BUDGETS, *DISK, *CALLS, *LEDGERS, *REQUESTS,
-    *STAGES, *GIVEN,
-]  # fmt: skip
+    *YAML,
+    *SERVER_YAML,
+    *DATA,
+    *TOKENS,
+    *PACKAGES,
+    *BUDGETS,
+    *DISK,
+    *CALLS,
+    *LEDGERS,
+    *REQUESTS,
+    *STAGES,
+    *GIVEN,
+]
 
 
 def test_the_table_is_long_and_each_row_has_a_name_of_its_own() -> None:

@@ -88,13 +88,28 @@ def _rename(before: str, after: str) -> Change:
 
 
 STRAYS = {
-    "heic": "save it as JPEG or PNG", "heif": "JPEG", "gif": "save it as PNG", "avif": "PNG",
-    "xlsx": "save the sheet as CSV", "xls": "CSV", "parquet": "CSV", "wav": "--window",
-    "json": "boxes and masks", "xml": "boxes and masks", "zip": "unpack it", "7z": "unpack it",
-    "mp4": "single pictures", "avi": "single pictures", "svg": "no file of images",
-    "mat": "no file of images", "npz": "no file of images", "pdf": "no file of images",
-    "npy": "holds sensor windows", "csv": "holds sensor windows", "txt": "holds texts",
-}  # fmt: skip
+    "heic": "save it as JPEG or PNG",
+    "heif": "JPEG",
+    "gif": "save it as PNG",
+    "avif": "PNG",
+    "xlsx": "save the sheet as CSV",
+    "xls": "CSV",
+    "parquet": "CSV",
+    "wav": "--window",
+    "json": "boxes and masks",
+    "xml": "boxes and masks",
+    "zip": "unpack it",
+    "7z": "unpack it",
+    "mp4": "single pictures",
+    "avi": "single pictures",
+    "svg": "no file of images",
+    "mat": "no file of images",
+    "npz": "no file of images",
+    "pdf": "no file of images",
+    "npy": "holds sensor windows",
+    "csv": "holds sensor windows",
+    "txt": "holds texts",
+}
 RECORDS = [
     Fault("no bytes", _put("bars/x.png", b""), "0 bytes"),
     Fault("a beginning", _put("bars/x.png", b"\x89PNG\r\n\x1a\n"), "not an image"),
@@ -115,11 +130,16 @@ RECORDS = [
     Fault("a class in wide letters", _rename("dots", "ｄots"), "is not", _rename("ｄots", "dots")),
     Fault("a class with a blank", _rename("dots", "dots "), "'dots '", _rename("dots ", "dots")),
     Fault("a translated class", _rename("dots", "点"), "'点'", _rename("点", "dots")),
-    Fault("a class turned around", _rename("dots", "d\u202eots"), "\\u202e",
-          _rename("d\u202eots", "dots")),
-    Fault("a class of a line feed", _rename("dots", "do\nts"), "'do\\nts'",
-          _rename("do\nts", "dots")),
-]  # fmt: skip
+    Fault(
+        "a class turned around",
+        _rename("dots", "d\u202eots"),
+        "\\u202e",
+        _rename("d\u202eots", "dots"),
+    ),
+    Fault(
+        "a class of a line feed", _rename("dots", "do\nts"), "'do\\nts'", _rename("do\nts", "dots")
+    ),
+]
 OTHERS = [
     *(Fault(f"a {end} file", _put(f"bars/x.{end}"), said) for end, said in STRAYS.items()),
     Fault("a loop", _link("bars/x", "bars/x"), "in a circle"),
@@ -129,22 +149,36 @@ OTHERS = [
     Fault("a linked class", _link("x", "bars"), "copy the records"),
     Fault("a pipe", lambda root: os.mkfifo(root / "bars" / "x.png"), "not a file"),
     Fault("two classes", _twin, "the same content has labels"),
-]  # fmt: skip
+]
 ROWS = {
-    "no such file": "bars/9.png,bars", "a file outside": "../outside.png,bars",
-    "an address": "http://localhost/0.png,bars", "a folder": "bars,bars", "nothing": ",bars",
-    "a long name": "y" * 300 + ",bars", "a NUL": "bars/0\0.png,bars", "a table": "records.csv,bars",
-    "capitals": "BARS/0.PNG,bars", "one cell": "bars/0.png", "another label": "bars/0.png,Bars",
-    "a long label": f"bars/0.png,{'y' * 200}", "a label of blanks": "bars/0.png, ",
-    "a number": "bars/0.png,7", "two labels": "bars/0.png,bars\nbars/0.png,dots",
-    "a formula": "bars/0.png,=1+1", "half a sign": "bars/0.png,b\udcffrs",
-}  # fmt: skip
+    "no such file": "bars/9.png,bars",
+    "a file outside": "../outside.png,bars",
+    "an address": "http://localhost/0.png,bars",
+    "a folder": "bars,bars",
+    "nothing": ",bars",
+    "a long name": "y" * 300 + ",bars",
+    "a NUL": "bars/0\0.png,bars",
+    "a table": "records.csv,bars",
+    "capitals": "BARS/0.PNG,bars",
+    "one cell": "bars/0.png",
+    "another label": "bars/0.png,Bars",
+    "a long label": f"bars/0.png,{'y' * 200}",
+    "a label of blanks": "bars/0.png, ",
+    "a number": "bars/0.png,7",
+    "two labels": "bars/0.png,bars\nbars/0.png,dots",
+    "a formula": "bars/0.png,=1+1",
+    "half a sign": "bars/0.png,b\udcffrs",
+}
 HEADERS = {
-    "no line of names": "bars/0.png,bars\n", "other names": "Datei;Klasse\nbars/0.png;bars\n",
-    "names in Japanese": "ファイル,ラベル\nbars/0.png,bars\n", "a comment": "# x\nfile,label\n",
-    "one name": "file\nbars/0.png\n", "nothing": "", "an archive": "PK\x03\x04",
+    "no line of names": "bars/0.png,bars\n",
+    "other names": "Datei;Klasse\nbars/0.png;bars\n",
+    "names in Japanese": "ファイル,ラベル\nbars/0.png,bars\n",
+    "a comment": "# x\nfile,label\n",
+    "one name": "file\nbars/0.png\n",
+    "nothing": "",
+    "an archive": "PK\x03\x04",
     "blank lines": "\n\nfile,label\n",
-}  # fmt: skip
+}
 TABLES = [
     *(
         Fault(
@@ -185,10 +219,18 @@ WINDOWS = [
     *(
         Fault(f"a cell {cell!r}", _window(f"a,b\n{cell},1\n{GOOD}"), said)
         for cell, said in {
-            "": "expected a number", "NA": "expected a number", "#DIV/0!": "expected a number",
-            "mm/s": "expected a number", "0x10": "expected a number", "nan": "not finite",
-            "inf": "not finite", "1e999": "not finite", "-1e300": "beyond", "1;5": "expected",
-            "１．５．１": "expected a number", "9" * 400: "not finite",
+            "": "expected a number",
+            "NA": "expected a number",
+            "#DIV/0!": "expected a number",
+            "mm/s": "expected a number",
+            "0x10": "expected a number",
+            "nan": "not finite",
+            "inf": "not finite",
+            "1e999": "not finite",
+            "-1e300": "beyond",
+            "1;5": "expected",
+            "１．５．１": "expected a number",
+            "9" * 400: "not finite",
         }.items()
     ),
     Fault("a row of one cell", _window("a,b\n1\n" + GOOD), "line 2: 1 cells, expected 2"),
@@ -217,9 +259,11 @@ WINDOWS = [
     ),
     Fault("a cut array", _put("bars/x.npy", b"\x93NUMPY\x01\x00v\x00{"), "not a .npy file"),
     Fault("an image", _image("bars/x.png", np.eye(8) > 0), "holds images"),
-    *(Fault(f"a {end} file", _put(f"bars/x.{end}"), "no file of images")
-      for end in ("tdms", "h5", "mat", "xlsx", "npz", "dat")),
-]  # fmt: skip
+    *(
+        Fault(f"a {end} file", _put(f"bars/x.{end}"), "no file of images")
+        for end in ("tdms", "h5", "mat", "xlsx", "npz", "dat")
+    ),
+]
 FAULTS = [
     *((kind, fault) for kind in ("freeze", "acceptance") for fault in (*RECORDS, *OTHERS)),
     *(("predict", fault) for fault in RECORDS),

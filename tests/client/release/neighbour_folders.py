@@ -108,9 +108,22 @@ def linked(root: Path, rng: np.random.Generator) -> None:
 
 
 CHANGES: tuple[Write, ...] = (
-    added, removed, corrupt, garbage, renamed, huge, too_large, float_tiff, duplicate, other_label,
-    undeclared, stray, window, table, linked,
-)  # fmt: skip
+    added,
+    removed,
+    corrupt,
+    garbage,
+    renamed,
+    huge,
+    too_large,
+    float_tiff,
+    duplicate,
+    other_label,
+    undeclared,
+    stray,
+    window,
+    table,
+    linked,
+)
 
 
 def folder(root: Path, rng: np.random.Generator) -> None:

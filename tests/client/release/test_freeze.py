@@ -112,8 +112,15 @@ def _two_labels(folder: Path) -> str:
 
 
 FAULTS: list[Callable[[Path], str]] = [
-    _torn, _undeclared, _float_tiff, _stray, _bomb, _window, _link, _two_labels,
-]  # fmt: skip
+    _torn,
+    _undeclared,
+    _float_tiff,
+    _stray,
+    _bomb,
+    _window,
+    _link,
+    _two_labels,
+]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__)

@@ -202,9 +202,12 @@ def _node(
     """A node of a plant that has a configuration and nothing else."""
     zeros = "00" * 32
     server = PinnedServer(
-        fleet_url="https://127.0.0.1:1", name="s", signing_key=zeros, witness_name="w",
+        fleet_url="https://127.0.0.1:1",
+        name="s",
+        signing_key=zeros,
+        witness_name="w",
         witness_key=zeros,
-    )  # fmt: skip
+    )
     data = DataConfig(name="line", path="nowhere", labels=("good", "bad"), encoder=zeros)
     privacy = PrivacyConfig(answer_slot_seconds=slot)
     config = ClientConfig(site="a", server=server, data=data, privacy=privacy)
@@ -266,9 +269,14 @@ def test_a_reply_does_not_say_when_it_was_made(
     session._client = Client()  # type: ignore[assignment]
     session.node = Node(node_id=1)
     asked = Metadata(
-        run_id=1, message_id="m", src_node_id=2, dst_node_id=1, message_type="query.statistics",
-        created_at=time.time(), ttl=60.0,
-    )  # fmt: skip
+        run_id=1,
+        message_id="m",
+        src_node_id=2,
+        dst_node_id=1,
+        message_type="query.statistics",
+        created_at=time.time(),
+        ttl=60.0,
+    )
     head = message_from_proto(MessageProto(metadata=asked, content=RecordDictProto()))
     monkeypatch.setattr(session, "pull", lambda: flower.Incoming(head, ObjectTree()))
     monkeypatch.setattr(session, "read", lambda *_: ASKED)

@@ -185,10 +185,15 @@ def other_purpose(charge: entries.Charge) -> entries.Charge:
 @pytest.mark.parametrize(
     "change",
     [
-        cheaper, other_request, other_noise, other_labels, other_units, other_neighbours,
+        cheaper,
+        other_request,
+        other_noise,
+        other_labels,
+        other_units,
+        other_neighbours,
         other_purpose,
     ],
-)  # fmt: skip
+)
 def test_a_charge_for_something_else_does_not_cover(
     site: Site, covered: CoveredStatistics, change: Change
 ) -> None:

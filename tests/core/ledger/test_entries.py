@@ -177,15 +177,30 @@ def test_the_plain_document_is_accepted() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        genesis(version=2), genesis(kind="rumour"), genesis(seq=1), genesis(seq=-1),
-        genesis(seq=1 << 53, prev="00" * 32), genesis(time=1 << 53), genesis(prev="00" * 32),
-        genesis(key_id="0011223"), genesis(extra=1), genesis(site=7), genesis(site=None),
-        genesis()[:-1], genesis() + b"\n",
-        genesis().replace(b'"site":"a",', b'"site":"a","site":"a",'), b" " + genesis(), b"",
-        b"null", b"[]", b'{"head":{}}', b"\xff", b'{"head":' * 5000,
+        genesis(version=2),
+        genesis(kind="rumour"),
+        genesis(seq=1),
+        genesis(seq=-1),
+        genesis(seq=1 << 53, prev="00" * 32),
+        genesis(time=1 << 53),
+        genesis(prev="00" * 32),
+        genesis(key_id="0011223"),
+        genesis(extra=1),
+        genesis(site=7),
+        genesis(site=None),
+        genesis()[:-1],
+        genesis() + b"\n",
+        genesis().replace(b'"site":"a",', b'"site":"a","site":"a",'),
+        b" " + genesis(),
+        b"",
+        b"null",
+        b"[]",
+        b'{"head":{}}',
+        b"\xff",
+        b'{"head":' * 5000,
         b"x" * (entries.ENTRY_LIMIT + 1),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_entry_is_refused(bad: bytes) -> None:
     with pytest.raises(DecodeError):
         entries.decode(bad)

@@ -24,10 +24,20 @@ if TYPE_CHECKING:
 
 WORKER = Path(__file__).with_name("worker.py")
 STEPS = (
-    "charge:begun", "charge:inserted", "transaction:filled", "charge:committed", "sampled",
-    "release:begun", "release:inserted", "release:stored", "release:committed", "checkpoint:signed",
-    "checkpoint:cosigned", "cosignature:stored", "sent",
-)  # fmt: skip
+    "charge:begun",
+    "charge:inserted",
+    "transaction:filled",
+    "charge:committed",
+    "sampled",
+    "release:begun",
+    "release:inserted",
+    "release:stored",
+    "release:committed",
+    "checkpoint:signed",
+    "checkpoint:cosigned",
+    "cosignature:stored",
+    "sent",
+)
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:

@@ -18,10 +18,20 @@ from wg_core.wire import canonical
 
 HOSTILE = ("1e30000000", "1e-30000000", "1/" + "7" * 5000, "9" * 5000, "0x1p+9999", "nan", "")
 NUMBERS = (
-    "sensitivity_squared", "sigma", "rho", "clip_radius", "epsilon", "delta", "cap_epsilon",
-    "cap_delta", "mu_squared_before", "mu_squared_after", "epsilon_before", "epsilon_after",
+    "sensitivity_squared",
+    "sigma",
+    "rho",
+    "clip_radius",
+    "epsilon",
+    "delta",
+    "cap_epsilon",
+    "cap_delta",
+    "mu_squared_before",
+    "mu_squared_after",
+    "epsilon_before",
+    "epsilon_after",
     "mu_squared",
-)  # fmt: skip
+)
 
 
 @pytest.fixture

@@ -211,13 +211,29 @@ def test_a_schema_survives_the_wire(schema: StatisticsSchema) -> None:
 
 
 BAD: list[dict[str, Any]] = [
-    {"version": 2}, {"encoder": "XY"}, {"encoder": ""}, {"dimension": 0}, {"dimension": 1 << 17},
-    {"labels": ("a", "a")}, {"labels": ("a", "")}, {"clip_radius": "-1.0"}, {"clip_radius": "0.0"},
-    {"clip_radius": "inf"}, {"clip_radius": "nan"}, {"clip_radius": " 1.0"},
-    {"clip_radius": "1e999"}, {"bits": 3}, {"bits": 21}, {"count_weight": 0}, {"count_weight": -1},
-    {"count_weight": 1 << 53}, {"sum_weight": 0}, {"moment_weight": 0}, {"moment_weight": 1 << 40},
+    {"version": 2},
+    {"encoder": "XY"},
+    {"encoder": ""},
+    {"dimension": 0},
+    {"dimension": 1 << 17},
+    {"labels": ("a", "a")},
+    {"labels": ("a", "")},
+    {"clip_radius": "-1.0"},
+    {"clip_radius": "0.0"},
+    {"clip_radius": "inf"},
+    {"clip_radius": "nan"},
+    {"clip_radius": " 1.0"},
+    {"clip_radius": "1e999"},
+    {"bits": 3},
+    {"bits": 21},
+    {"count_weight": 0},
+    {"count_weight": -1},
+    {"count_weight": 1 << 53},
+    {"sum_weight": 0},
+    {"moment_weight": 0},
+    {"moment_weight": 1 << 40},
     {"labels": ()},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("changes", BAD, ids=str)

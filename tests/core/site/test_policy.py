@@ -45,13 +45,24 @@ def test_a_query_within_the_policy_passes() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"site": "plant-b"}, {"expires": int(NOW)}, {"encoder": "cd" * 32}, {"epsilon": "4.0001"},
-        {"epsilon": "nan"}, {"epsilon": "-1"}, {"epsilon": "0.0"}, {"epsilon": "Infinity"},
-        {"epsilon": "one"}, {"delta": "1e-4"}, {"delta": "0"}, {"request_id": ""},
-        {"request_id": "../" + "0" * 29}, {"request_id": "A" * 32}, {"purpose": "x" * 2000},
+        {"site": "plant-b"},
+        {"expires": int(NOW)},
+        {"encoder": "cd" * 32},
+        {"epsilon": "4.0001"},
+        {"epsilon": "nan"},
+        {"epsilon": "-1"},
+        {"epsilon": "0.0"},
+        {"epsilon": "Infinity"},
+        {"epsilon": "one"},
+        {"delta": "1e-4"},
+        {"delta": "0"},
+        {"request_id": ""},
+        {"request_id": "../" + "0" * 29},
+        {"request_id": "A" * 32},
+        {"purpose": "x" * 2000},
         {"purpose": "a\x00b"},
     ],
-)  # fmt: skip
+)
 def test_a_query_outside_of_the_policy_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(PolicyRefused):
         policy.check_query(

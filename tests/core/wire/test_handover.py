@@ -76,10 +76,16 @@ def test_more_changes_than_are_followed_at_once_are_refused() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"name": ""}, {"name": "x" * 300}, {"name": "two\nlines"}, {"before": "zz" * 32},
-        {"now": B.upper()}, {"now": B[:-2]}, {"signature": ""}, {"use": "ledger"},
+        {"name": ""},
+        {"name": "x" * 300},
+        {"name": "two\nlines"},
+        {"before": "zz" * 32},
+        {"now": B.upper()},
+        {"now": B[:-2]},
+        {"signature": ""},
+        {"use": "ledger"},
     ],
-)  # fmt: skip
+)
 def test_a_damaged_word_is_refused_when_it_is_read(change: dict[str, str]) -> None:
     data = canonical.encode({**canonical.to_builtins(AB), **change})
     with pytest.raises(DecodeError):

@@ -277,16 +277,31 @@ def _package_of(central: Central, releases: list[str], own: str) -> None:
     root = merkle.root([merkle.leaf_hash(x.encode()) for x in releases]).hex()
     table.note_tree(root, [(kind, 1)])
     manifest = WeightsManifest(
-        package_id="ef" * 16, request_id="12" * 16, site=SITE, architecture="lite0-head",
-        encoder="e", generator=generator, labels=("a", "b"), own_release=own, pool_root=root,
-        pool_releases=2, candidates=(Candidate(name="posterior", source="posterior"),),
-        tensors_sha256=canonical.sha256_hex(b""), created=1, expires=2,
-    )  # fmt: skip
+        package_id="ef" * 16,
+        request_id="12" * 16,
+        site=SITE,
+        architecture="lite0-head",
+        encoder="e",
+        generator=generator,
+        labels=("a", "b"),
+        own_release=own,
+        pool_root=root,
+        pool_releases=2,
+        candidates=(Candidate(name="posterior", source="posterior"),),
+        tensors_sha256=canonical.sha256_hex(b""),
+        created=1,
+        expires=2,
+    )
     data = weights_package.encode(manifest, b"", signing.load(central.home.signing_key))
     campaign = CampaignQueue(central.store.engine).add(
-        [SITE], epsilon="1", delta="1e-5", purpose="p", encoder="e", collect_seconds=1.0,
+        [SITE],
+        epsilon="1",
+        delta="1e-5",
+        purpose="p",
+        encoder="e",
+        collect_seconds=1.0,
         deliver_seconds=1.0,
-    )  # fmt: skip
+    )
     central.home.packages.mkdir(exist_ok=True)
     central.home.package(campaign.tasks[0].delivery_id).write_bytes(data)
     CampaignQueue(central.store.engine).update(campaign.id, SITE, package_sha256="00" * 32)

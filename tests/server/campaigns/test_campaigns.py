@@ -87,8 +87,10 @@ def test_sites_served_early_get_a_better_package_when_later_releases_came(stage:
         assert made[1][0] == done.task(site).delivery_id != made[0][0]
     # Whoever was asked for statistics was asked once: a better package is no new question.
     assert sorted(site for site, kind in stage.nodes.asked if kind == "query") == [
-        "plant-a", "plant-b", "plant-c",
-    ]  # fmt: skip
+        "plant-a",
+        "plant-b",
+        "plant-c",
+    ]
 
 
 def test_one_message_at_a_time_is_enough(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,26 @@ from wg_server.campaigns import schedule
 from wg_server.store.campaigns import Campaign, Task
 
 BLANK = Task(
-    site="a", query_id="q", delivery_id="d", state="waiting", code="", release_id="",
-    package_sha256="", opened=100.0, asked=0.0, answered=0.0, received=0.0, made=0.0, served=0,
-    tries=0, figure=0.0, messages=0, bytes_received=0, bytes_sent=0, updated=100.0,
-)  # fmt: skip
+    site="a",
+    query_id="q",
+    delivery_id="d",
+    state="waiting",
+    code="",
+    release_id="",
+    package_sha256="",
+    opened=100.0,
+    asked=0.0,
+    answered=0.0,
+    received=0.0,
+    made=0.0,
+    served=0,
+    tries=0,
+    figure=0.0,
+    messages=0,
+    bytes_received=0,
+    bytes_sent=0,
+    updated=100.0,
+)
 
 
 def task(site: str, **values: Any) -> Task:
@@ -27,10 +43,23 @@ def released(site: str, at: float, **values: Any) -> Task:
 
 def campaign(*tasks: Task, **values: Any) -> Campaign:
     found = Campaign(
-        id="c", created=90.0, purpose="p", epsilon="1", delta="1e-5", encoder="e",
-        collect_seconds=50.0, deliver_seconds=20.0, min_sites=2, grace_seconds=10.0, started=100.0,
-        paused_at=0.0, state="running", reason="", finished=None, tasks=tasks,
-    )  # fmt: skip
+        id="c",
+        created=90.0,
+        purpose="p",
+        epsilon="1",
+        delta="1e-5",
+        encoder="e",
+        collect_seconds=50.0,
+        deliver_seconds=20.0,
+        min_sites=2,
+        grace_seconds=10.0,
+        started=100.0,
+        paused_at=0.0,
+        state="running",
+        reason="",
+        finished=None,
+        tasks=tasks,
+    )
     return dataclasses.replace(found, **values)
 
 

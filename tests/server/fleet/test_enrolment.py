@@ -81,12 +81,19 @@ def test_a_good_request_is_enrolled(
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("site", "../x"), ("csr_pem", "garbage"), ("node_public_key", "garbage"),
-        ("signing_key", "zz"), ("signing_key", "00"), ("ledger_key", "not hex"),
-        ("ledger_origin", "with space"), ("ledger_origin", "x" * 300), ("genesis", "{}"),
-        ("genesis", ""), ("checkpoint", "note"),
+        ("site", "../x"),
+        ("csr_pem", "garbage"),
+        ("node_public_key", "garbage"),
+        ("signing_key", "zz"),
+        ("signing_key", "00"),
+        ("ledger_key", "not hex"),
+        ("ledger_origin", "with space"),
+        ("ledger_origin", "x" * 300),
+        ("genesis", "{}"),
+        ("genesis", ""),
+        ("checkpoint", "note"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_field_is_refused_and_spends_no_token(
     enrolment: Enrolment, request_: EnrolmentRequest, field: str, value: str
 ) -> None:

@@ -17,8 +17,11 @@ from wg_server.generator.prior.zoo_tasks import ZooTask
 
 D = 6
 RNG = np.random.default_rng(4)
-MEANINGS = {f"thing{chr(97 + i)}{chr(97 + j)}": RNG.normal(size=sentences.WIDTH)
-            for i in range(6) for j in range(6)}  # fmt: skip
+MEANINGS = {
+    f"thing{chr(97 + i)}{chr(97 + j)}": RNG.normal(size=sentences.WIDTH)
+    for i in range(6)
+    for j in range(6)
+}
 PROJECTION = RNG.normal(size=(sentences.WIDTH, D)) / 40
 
 
@@ -63,9 +66,17 @@ def test_a_name_is_its_words() -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("class-3", False), ("B", False), ("017", False), ("defect 2", False), ("傷", True),
-     ("scratch", True), ("OR007", True), ("fault 3 leak", True)],
-)  # fmt: skip
+    [
+        ("class-3", False),
+        ("B", False),
+        ("017", False),
+        ("defect 2", False),
+        ("傷", True),
+        ("scratch", True),
+        ("OR007", True),
+        ("fault 3 leak", True),
+    ],
+)
 def test_codes_say_nothing(name: str, says: bool) -> None:
     assert names.says_something(name) == says
 
