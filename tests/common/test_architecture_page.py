@@ -169,6 +169,40 @@ def test_every_step_of_a_walk_is_there_and_imports_in_the_stated_direction(title
         assert module_of(other) in set(imported(tree(importer))), f"{importer} imports no {other}"
 
 
+def lines_to_read(path: str, name: str) -> int:
+    """Lines of a function or class, and of all in its file that it uses, directly or not."""
+    definitions = {
+        getattr(node, "name", ""): node
+        for node in tree(path).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    outer, _, inner = name.partition(".")
+    methods: dict[str, ast.stmt] = {}
+    if inner:
+        methods = {getattr(node, "name", ""): node for node in definitions[outer].body}
+    if name not in definitions and not inner:
+        return 0
+    waiting = [methods[inner] if inner else definitions[name]]
+    reached: set[ast.stmt] = set()
+    while waiting:
+        node = waiting.pop()
+        if node in reached:
+            continue
+        reached.add(node)
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name) and part.id in definitions and part.id != outer:
+                waiting.append(definitions[part.id])
+            if isinstance(part, ast.Attribute) and part.attr in methods:
+                waiting.append(methods[part.attr])
+    return sum((node.end_lineno or node.lineno) - node.lineno + 1 for node in reached)
+
+
+@pytest.mark.parametrize("title", list(WALKS))
+def test_a_walk_is_read_in_one_sitting(title: str) -> None:
+    lines = [lines_to_read(path, name) for _, _, path, name, _, _ in STEP.findall(WALKS[title])]
+    assert 500 < sum(lines) <= 1500, lines
+
+
 def test_every_kind_of_change_has_a_place_that_is_there() -> None:
     (text,) = [text for title, text in sections("##").items() if title == "Where a change goes"]
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| a")]
