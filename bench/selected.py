@@ -15,7 +15,7 @@ from wg_client.fitting.standardised import family_view
 from wg_client.methods import names, operator_families
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
 from wg_client.methods.operator_families import OfferedFamily
-from wg_client.methods.package import plant_networks
+from wg_client.methods.package import plant_network
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common.catalogue import FAMILIES, POSTERIOR
 from wg_common.inference.family_head import Layout
@@ -103,21 +103,19 @@ def tensors_of(candidate: GeneratedCandidate) -> dict[str, NDArray[np.float32]]:
 def family_at(
     family: OfferedFamily, encoder: Encoder, trunk: Trunk, network: PlantNetwork | None
 ) -> Candidate:
-    """A family that a plant takes: its head, and its networks if they are to stand beside it."""
-    heads = () if network is None else network.heads
+    """A family that a plant takes: its head, and its network if it is to stand beside it."""
+    second = None if network is None else network.head
     view, head = family_view(
-        family.head, family.local, family.layout, trunk, encoder.dimension, heads
+        family.head, family.local, family.layout, trunk, encoder.dimension, second
     )
     return Candidate(family.name, family.source, view, head, family.unlikeness)
 
 
 def network_of(family: OfferedFamily, encoder: Encoder, own: Records) -> PlantNetwork | None:
-    """The networks that came with a family's head, standardised by a plant's own records."""
-    if not family.networks:
-        return None
-    wanted = modality(encoder.modality).family_networks
-    several = family_network.unpacked(family.networks, wanted, len(family.head.bias))
-    return plant_networks(several, own, encoder.settings)
+    """The network that came with a family's head, standardised by a plant's own records."""
+    architecture = modality(encoder.modality).family_network
+    sent = family_network.unpacked(family.network, architecture, len(family.head.bias))
+    return None if sent is None else plant_network(sent, own, encoder.settings)
 
 
 def selected_heads(outcome: Outcome) -> dict[str, LinearHead]:

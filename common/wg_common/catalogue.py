@@ -65,12 +65,9 @@ NETWORKS: dict[str, ArchitectureSpec] = {
 """Networks that packages hold. 107 thousand parameters."""
 BESIDE: dict[str, ArchitectureSpec] = {
     spec.name: spec
-    for spec in (
-        ArchitectureSpec("cnn-m", "images", module="wg_common.nets.cnn"),
-        ArchitectureSpec("lite0-low", "images", module="wg_common.nets.lite0_low"),
-    )
+    for spec in (ArchitectureSpec("lite0-low", "images", "wg_common.nets.lite0_low"),)
 }
-"""Networks that come with heads of a family. 82 and 254 thousand parameters."""
+"""Networks that come with heads of a family. 254 thousand parameters."""
 
 
 def architectures() -> dict[str, ArchitectureSpec]:

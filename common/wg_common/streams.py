@@ -37,11 +37,8 @@ class Stream(Enum):
     RECORDS = "task", 4
     CAMERA = "task", 6
     ENCODER_RECORDS = "task", 8
-    BASE_RECORDS = "task", 9
     NETWORK = "task", 10
-    NETWORK_BESIDE = "task", 12
     # Of a zoo's plan: (seed, number).
-    BASE = "zoo", 31
     ENCODER_COMPARISON = "zoo", 32
     # Of a plant: fixed seeds, so that a plant gets the same model each time.
     SELECTION_FOLDS = "plant", 20240501

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.common.nets.random_tensors import draw_trunk
 
 from wg_common.inference.family_head import FamilyHead, Layout, NetworkHead
 from wg_common.inference.likeness import Likeness, numbers
@@ -12,7 +13,7 @@ from wg_common.nets import network, site_norms
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.family_network import FamilyNetwork
 
-ARCHITECTURES = Images.family_networks
+ARCHITECTURE = Images.family_network
 
 
 def family_head(
@@ -35,20 +36,16 @@ def likeness(dimension: int, unlike: float = 0.0) -> Likeness:
     return Likeness(np.zeros(numbers(dimension)), np.array([unlike]), np.ones(1))
 
 
-def beside(classes: int) -> list[FamilyNetwork]:
-    """One of each architecture that stands beside heads, of random weights."""
-    return [
-        FamilyNetwork(
-            name, network.draw_trunk(name, np.random.default_rng(7)), network_head(name, classes)
-        )
-        for name in ARCHITECTURES
-    ]
+def beside(classes: int) -> FamilyNetwork:
+    """A network that stands beside heads, of random weights."""
+    trunk = draw_trunk(ARCHITECTURE, np.random.default_rng(7))
+    return FamilyNetwork(ARCHITECTURE, trunk, network_head(classes))
 
 
-def network_head(architecture: str, classes: int) -> NetworkHead:
+def network_head(classes: int) -> NetworkHead:
     """As ``head``, on a network's features; its norms are at rest at a typical site."""
-    plain = head(Layout(network.feature_count(architecture), ()), classes)
-    rest = {name: np.zeros(shape) for name, shape in site_norms.shapes(architecture).items()}
+    plain = head(Layout(network.feature_count(ARCHITECTURE), ()), classes)
+    rest = {name: np.zeros(shape) for name, shape in site_norms.shapes(ARCHITECTURE).items()}
     return NetworkHead(plain.reference, plain.records, plain.weight, plain.bias, **rest)
 
 

@@ -5,12 +5,10 @@ directions of the same features (``feature_scaling``). The logits of the head st
 further features, as loud as the released ones, so that training goes on from the head in a space
 that is no poorer than that of a model of the plant's own.
 
-Where networks of the family came with the head, their features stand behind the local ones, and
-the mean of their logits beside the head's: training goes on from the mean of both, which is one of
-log odds.
+Where a network of the family came with the head, its features stand behind the local ones, and its
+logits beside the head's: training goes on from the mean of both, which is one of log odds.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +80,7 @@ def family_view(
     layout: Layout,
     trunk: Trunk,
     released: int,
-    networks: Sequence[HeadBeside] = (),
+    network: HeadBeside | None = None,
 ) -> tuple[Trunk, LinearHead]:
     """What the head of a family stands on at a plant, and the head.
 
@@ -90,13 +88,15 @@ def family_view(
         local: Local features of all of the plant's records, ``[n, D]``.
         layout: Of the encoder's local features.
         released: Number of features that are released; they come first.
-        networks: The family's networks, whose features come behind all of these.
+        network: The family's network, whose features come behind all of these.
     """
     shared = local[:, : layout.scaled + sum(layout.blocks)]
-    columns = np.hstack([local, *(network.features for network in networks)]).astype(np.float64)
-    heads = [LinearHead(*family.at(shared, layout)).padded(columns.shape[1])]
-    if networks:
-        heads.append(_mean([network.at() for network in networks], local.shape[1]))
+    columns, heads = local.astype(np.float64), [LinearHead(*family.at(shared, layout))]
+    if network is not None:
+        columns, second = np.hstack([columns, network.features]), network.at()
+        behind = np.pad(second.weight, ((0, 0), (local.shape[1], 0)))
+        heads.append(LinearHead(behind, second.bias))
+    heads[0] = heads[0].padded(columns.shape[1])
     classes, size = len(family.bias), _size(local[:, :released])
     loudness = np.repeat([size / _size(head.logits(columns)) for head in heads], classes)
     stacked = LinearHead(
@@ -107,17 +107,6 @@ def family_view(
     weight = np.hstack([np.zeros((classes, trunk.features.shape[1])), mean])
     features = np.hstack([trunk.features, loudness * stacked.logits(columns)])
     return Trunk(features, scaling=view), LinearHead(weight, np.zeros(classes))
-
-
-def _mean(heads: Sequence[LinearHead], columns: int) -> LinearHead:
-    """One head whose logits are the mean of some, on their features one behind the other.
-
-    Args:
-        columns: Number of other features before them.
-    """
-    weight = np.hstack([head.weight for head in heads]) / len(heads)
-    bias = np.mean([head.bias for head in heads], axis=0)
-    return LinearHead(np.pad(weight, ((0, 0), (columns, 0))), bias)
 
 
 def _size(features: NDArray[np.floating]) -> float:

@@ -163,21 +163,21 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlantNetwork:
-    """Networks that came with a package, and stand beside the encoder.
+    """A network that came with a package, and stands beside the encoder.
 
     Attributes:
-        architectures: Their names in the catalogue, in order.
-        tensors: Of their trunks, ``ARCHITECTURE.trunk.*``, as models are kept with them.
-        module: The trunks, at work.
-        features: Of all of the plant's records, ``[n, F]``, of one after the other.
-        heads: Of networks of a family, each on its part of the features.
+        architecture: Its name in the catalogue.
+        trunk: Its ``trunk.*`` tensors.
+        module: The trunk, at work.
+        features: Of all of the plant's records, ``[n, F]``.
+        head: Of a network of a family: on the features.
     """
 
-    architectures: tuple[str, ...]
-    tensors: Mapping[str, NDArray[np.float32]]
+    architecture: str
+    trunk: Mapping[str, NDArray[np.float32]]
     module: TrunkBeside | RecordTrunk
     features: NDArray[np.float32]
-    heads: tuple[HeadBeside, ...] = ()
+    head: HeadBeside | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -189,8 +189,7 @@ class Package:
         posterior: What it says of class means without this plant; None if nothing.
         others_released: Whether other sites have released any of what it was made from.
         stated: Whether it was made for what the plant states in public of its source.
-        network: The networks that stand beside the encoder under what was delivered; None if none
-            came.
+        network: What stands beside the encoder under what was delivered; None if nothing came.
     """
 
     candidates: Sequence[Candidate]

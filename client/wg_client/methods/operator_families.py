@@ -42,7 +42,7 @@ class OfferedFamily:
         source: Of the candidate.
         head: Of R classes.
         likeness: Test of records against the family's.
-        networks: Tensors of networks that came with the head.
+        network: Tensors of a network that came with the head.
         layout: Of local features.
         local: Local features of all records, ``[n, D]``.
         released: Those of them that may be released, ``[n, d]``.
@@ -52,7 +52,7 @@ class OfferedFamily:
     source: str
     head: FamilyHead
     likeness: Likeness
-    networks: Tensors
+    network: Tensors
     layout: Layout
     local: NDArray[np.floating]
     released: NDArray[np.floating]
@@ -106,14 +106,14 @@ def read(
     rows = len(np.atleast_1d(tensors["bias"])) if "bias" in tensors else 0
     if not classes <= rows <= (classes if source == SAME_FAMILY else CLASSES_LIMIT):
         raise DecodeError(f"family of {rows} classes, expected {classes}")
-    head, networks = apart(tensors, family_network.PREFIX)
+    head, network = apart(tensors, family_network.PREFIX)
     head, of_likeness = apart(head, likeness.PREFIX)
     return OfferedFamily(
         name=name,
         source=source,
         head=family_head.from_tensors(head, rows, layout),
         likeness=likeness.from_tensors(of_likeness, features.dimension),
-        networks=networks,
+        network=network,
         layout=layout,
         local=features.local[:, : layout.scaled + sum(layout.blocks)],
         released=features.values,

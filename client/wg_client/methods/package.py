@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,7 +86,7 @@ def _heads(
     family = operator_families.chosen(families, plant.data.labels, classes)
     network = None
     if family is not None:
-        network = _family_networks(plant, family)
+        network = _family_network(plant, family)
         candidates.insert(0, _of_family(plant, family, encoder, network))
     return Package(
         candidates=candidates,
@@ -99,51 +99,45 @@ def _heads(
 def _of_family(
     plant: Recipient, family: OfferedFamily, encoder: Trunk, network: PlantNetwork | None
 ) -> Candidate:
-    """A head of one of the operator's families, with the networks that came with it."""
-    heads = () if network is None else network.heads
+    """A head of one of the operator's families, with the network that came with it."""
+    second = None if network is None else network.head
     features = plant.features
     trunk, head = family_view(
-        family.head, features.local, family.layout, encoder, features.dimension, heads
+        family.head, features.local, family.layout, encoder, features.dimension, second
     )
     return Candidate(family.name, family.source, trunk, head, family.unlikeness)
 
 
-def _family_networks(plant: Recipient, family: OfferedFamily) -> PlantNetwork | None:
-    """The networks that came with a family's head; None: none came."""
+def _family_network(plant: Recipient, family: OfferedFamily) -> PlantNetwork | None:
+    """The network that came with a family's head; None: none came."""
     from wg_common.nets import family_network
     from wg_common.nets.encoder import package as encoders
 
-    architectures = modality(plant.data.modality).family_networks
-    rows = len(family.head.bias)
+    architecture = modality(plant.data.modality).family_network
     try:
-        networks = family_network.unpacked(family.networks, architectures, rows)
+        sent = family_network.unpacked(family.network, architecture, len(family.head.bias))
     except DecodeError as error:
         raise DecodeError(f"candidate {family.name}: {error}") from error
     settings = encoders.unpack(plant.encoder_package).metadata
-    return plant_networks(networks, plant.data.records, settings) if networks else None
+    return None if sent is None else plant_network(sent, plant.data.records, settings)
 
 
-def plant_networks(
-    networks: Sequence[FamilyNetwork], records: Records, settings: Mapping[str, str]
+def plant_network(
+    sent: FamilyNetwork, records: Records, settings: Mapping[str, str]
 ) -> PlantNetwork:
-    """The networks of a family, standardised by a plant's records.
+    """The network of a family, standardised by a plant's records.
 
     Args:
         records: All of the plant's.
         settings: Of the encoder's trunk.
     """
-    from wg_common.nets.family_network import TrunkBeside, trunk_tensors
+    from wg_common.nets.family_network import TrunkBeside
 
-    standardised = [network.at(records, settings) for network in networks]
-    architectures = tuple(network.architecture for network in standardised)
-    tensors = trunk_tensors(standardised)
-    module = TrunkBeside(architectures, tensors, settings)
+    standardised = sent.at(records, settings)
+    module = TrunkBeside(sent.architecture, standardised.trunk, settings)
     features = module.features(records)
-    parts = np.split(features, np.cumsum(module.widths)[:-1], axis=1)
-    heads = tuple(
-        HeadBeside(network.head, part) for network, part in zip(standardised, parts, strict=True)
-    )
-    return PlantNetwork(architectures, tensors, module, features, heads)
+    head = HeadBeside(standardised.head, features)
+    return PlantNetwork(sent.architecture, standardised.trunk, module, features, head)
 
 
 def _networks(
@@ -173,9 +167,9 @@ def _networks(
         )
     number, chosen = network_choice.choose(networks, records, records.public)
     values = network.trunk_only(tensors[chosen.name])
-    plant_network = PlantNetwork(
-        (architecture,),
-        {f"{architecture}.{name}": value for name, value in values.items()},
+    chosen_network = PlantNetwork(
+        architecture,
+        values,
         network.RecordTrunk(architecture, values),
         networks[number].trunk.features.astype(np.float32),
     )
@@ -183,7 +177,7 @@ def _networks(
         candidates=[chosen],
         others_released=bool(manifest.pool_releases),
         stated=True,  # what a server makes networks for
-        network=plant_network,
+        network=chosen_network,
     )
 
 

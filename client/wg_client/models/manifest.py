@@ -35,20 +35,15 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFile:
-    """The networks that stand beside the encoder.
+    """The network that stands beside the encoder.
 
     Attributes:
-        architecture: Their names in the catalogue, in order, with plus signs between them.
-        sha256: Of the safetensors file of their trunks, hex.
+        architecture: Its name in the catalogue.
+        sha256: Of the safetensors file of its trunk, hex.
     """
 
     architecture: str
     sha256: str
-
-    @property
-    def architectures(self) -> list[str]:
-        """Their names."""
-        return self.architecture.split("+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +104,7 @@ class ModelsManifest:
             if no call can be.
         unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
-        network: The networks that heads may stand on, beside the encoder; null: none.
+        network: The network that heads may stand on, beside the encoder; null: none.
     """
 
     version: int = VERSION

@@ -118,7 +118,7 @@ def features(
 def load_network(
     home: ClientHome, manifest: ModelsManifest, encoder: Encoder
 ) -> TrunkBeside | RecordTrunk | None:
-    """The networks that heads of a package stand on beside the encoder; None: there are none.
+    """The network that heads of a package stand on beside the encoder; None: there is none.
 
     Args:
         encoder: What they stand on.
@@ -126,12 +126,12 @@ def load_network(
     Raises:
         VerificationError: Its file is not the one that was written.
     """
-    from wg_common.nets.family_network import stored_trunks
+    from wg_common.nets.family_network import stored_trunk
 
     trunk = store.load_network(home, manifest)
     if trunk is None or manifest.network is None:
         return None
-    return stored_trunks(manifest.network.architectures, trunk, encoder.settings)
+    return stored_trunk(manifest.network.architecture, trunk, encoder.settings)
 
 
 def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs) -> Floats:

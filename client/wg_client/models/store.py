@@ -5,7 +5,7 @@
     models/PACKAGE/manifest.json          provenance, findings, what was kept and why
     models/PACKAGE/MODEL.safetensors      weights of each model
     models/PACKAGE/novelty.safetensors    what tells new records from known ones
-    models/PACKAGE/network.safetensors    trunks of networks beside the encoder, if there are any
+    models/PACKAGE/network.safetensors    trunk of a network beside the encoder, if there is one
     models/adoption.json                  which of them is in use; see ``adoption``
 
 Everything here is private to the plant: accuracies and findings come from its records.
@@ -132,7 +132,7 @@ def load_novelty(
 def load_network(
     home: ClientHome, manifest: ModelsManifest
 ) -> dict[str, NDArray[np.float32]] | None:
-    """Trunks of the networks beside the encoder; None if the package has none.
+    """The trunk of the network beside the encoder; None if the package has none.
 
     Raises:
         VerificationError: The file is not the one that was written.

@@ -154,9 +154,11 @@ def _record(
     comparison = outcome.comparisons.get(outcome.kept)
     network_file = None
     if network is not None:
-        files[store.NETWORK] = dict(network.tensors)
+        files[store.NETWORK] = {
+            f"{network.architecture}.{name}": value for name, value in network.trunk.items()
+        }
         network_file = NetworkFile(
-            architecture="+".join(network.architectures),
+            architecture=network.architecture,
             sha256=canonical.sha256_hex(store.pack(files[store.NETWORK])),
         )
     manifest = ModelsManifest(

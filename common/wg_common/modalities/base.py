@@ -65,9 +65,8 @@ class Modality(ABC):
         trunks: Modules of trunks that an encoder may stand on, each with a ``TRUNK``; the first is
             the usual one.
         trunk_file: Module that reads a trunk from a file, with a ``FILE``; empty: none does.
-        family_networks: Architectures of the operator's networks that stand beside heads of plants
-            of its families (``wg_common.nets.family_network``). The first is one that a zoo's plan
-            may name; the others are made where it does.
+        family_network: Architecture of the operator's networks that stand beside heads of plants
+            of its families (``wg_common.nets.family_network``). Empty: there are none.
         column: Of a table each of whose rows is a record: the column that holds it (``cells``).
             Empty: there are no such tables.
         standard_errors: By how many of its standard errors what others' statistics made must be
@@ -87,7 +86,7 @@ class Modality(ABC):
     head: ClassVar[str]
     trunks: ClassVar[tuple[str, ...]]
     trunk_file: ClassVar[str] = ""
-    family_networks: ClassVar[tuple[str, ...]] = ()
+    family_network: ClassVar[str] = ""
     column: ClassVar[str] = ""
     standard_errors: ClassVar[float] = 2.0
     sources: ClassVar[tuple[str, ...]]

@@ -59,7 +59,7 @@ class Images(Modality):
     sources = ("camera",)
     trunks = ("wg_common.nets.encoder.image_trunk",)
     trunk_file = "wg_common.nets.encoder.onnx_file"
-    family_networks = ("cnn-m", "lite0-low")
+    family_network = "lite0-low"
 
     def __init__(self, bits: int = 16) -> None:
         """Prepare to read images.

@@ -1,21 +1,19 @@
-"""Whole networks of a plant's family, beside the encoder: what a head of the family lacks.
+"""A whole network of a plant's family, beside the encoder: what a head of the family lacks.
 
 The encoder is frozen, so no head on it sees more than ImageNet's features show under a plant's
 camera. A small network that the operator trained end to end on own records of the family, at
 made-up sites without end, sees other things. Its norms and its features are standardised by each
 plant's own records (``wg_common.nets.site_norms``, ``wg_common.inference.family_head``), and its
-logits stand beside those of the family's head. A small network that
-learnt all from the family's records, and the first blocks of ImageNet's, err on other records, so
-that one of each comes.
+logits stand beside those of the family's head.
 
 As tensors: ``network.ARCHITECTURE.trunk.*`` as the architecture names them, and
-``network.ARCHITECTURE.`` before the names of a ``NetworkHead`` on its features. In a package
-trunks, and what a site makes of them, are of float16: half the bytes, and the same answers.
+``network.ARCHITECTURE.`` before the names of a ``NetworkHead`` on its features. In a package the
+trunk, and what a site makes of it, are of float16: half the bytes, and the same answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +34,7 @@ from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import RecordTrunk
 from wg_core.errors import DecodeError
 
-PREFIX = "network."  # Of all their tensors
+PREFIX = "network."  # Of all its tensors
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -78,37 +76,24 @@ class FamilyNetwork:
 
 
 class TrunkBeside(nn.Module):
-    """A family's networks on the batch of images that the encoder sees: M trunks, side by side.
+    """A family's network on the batch of images that the encoder sees.
 
     Args:
-        architectures: That there may be, by their names in the catalogue; all for images.
-        tensors: ``ARCHITECTURE.trunk.*`` of each; from ``trunk_tensors``.
+        architecture: Name in the catalogue, of a network for images.
+        trunk: Its ``trunk.*`` tensors, for the plant's site.
         settings: Of the encoder's trunk.
-
-    Raises:
-        DecodeError: One is of another architecture.
     """
 
-    def __init__(
-        self, architectures: Sequence[str], tensors: Tensors, settings: Mapping[str, str]
-    ) -> None:
+    def __init__(self, architecture: str, trunk: Tensors, settings: Mapping[str, str]) -> None:
         super().__init__()
         self.pixels = _pixels(settings)
-        members = _members(tensors, architectures)
-        self.trunks = nn.ModuleList(
-            trunks.channels_last(network.load_trunk(name, trunk)) for name, trunk in members.items()
-        )
-        self.widths = [network.feature_count(name) for name in members]
-
-    @property
-    def width(self) -> int:
-        """Number of their features."""
-        return sum(self.widths)
+        self.trunk = trunks.channels_last(network.load_trunk(architecture, trunk))
+        self.width = network.feature_count(architecture)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Features ``[n, width]`` of images ``[n, 3, pixels, pixels]``, 0 to 255."""
-        pooled = _pooled(batch, self.pixels)
-        return torch.cat([trunk(pooled) for trunk in self.trunks], dim=1)
+        features: Tensor = self.trunk(_pooled(batch, self.pixels))
+        return features
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
         """Features ``[n, width]`` of valid images; what is not finite counts as 0."""
@@ -118,14 +103,23 @@ class TrunkBeside(nn.Module):
             )
 
 
-def stored_trunks(
-    architectures: Sequence[str], tensors: Tensors, settings: Mapping[str, str]
+def stored_trunk(
+    architecture: str, tensors: Tensors, settings: Mapping[str, str]
 ) -> TrunkBeside | RecordTrunk:
-    """The networks beside the encoder that a plant's models stand on; arguments as of the class."""
-    if architectures[0] not in catalogue.NETWORKS:
-        return TrunkBeside(architectures, tensors, settings)
-    (architecture,) = architectures
-    return RecordTrunk(architecture, _members(tensors, architectures)[architecture])
+    """The network beside the encoder that a plant's models stand on.
+
+    Args:
+        architecture: Name in the catalogue.
+        tensors: ``ARCHITECTURE.trunk.*``, as models are kept with them.
+        settings: Of the encoder's trunk.
+
+    Raises:
+        DecodeError: The tensors are of another architecture.
+    """
+    trunk = _of(architecture, tensors)
+    if architecture in catalogue.NETWORKS:
+        return RecordTrunk(architecture, trunk)
+    return TrunkBeside(architecture, trunk, settings)
 
 
 def _pixels(settings: Mapping[str, str]) -> int:
@@ -137,23 +131,22 @@ def _pooled(batch: Tensor, pixels: int) -> Tensor:
     return F.avg_pool2d(batch, pixels // PIXELS)
 
 
-def packed(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a family's networks, beside those of its head."""
-    return {
-        f"{PREFIX}{member.architecture}.{name}": value
-        for member in networks
-        for name, value in member.tensors().items()
-    }
+def packed(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.float32]]:
+    """The tensors of a family's network, beside those of its head; without one, none."""
+    if family_network is None:
+        return {}
+    prefix = f"{PREFIX}{family_network.architecture}."
+    return {prefix + name: value for name, value in family_network.tensors().items()}
 
 
-def in_half(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.floating]]:
+def in_half(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.floating]]:
     """As ``packed``, for a package: what does not grow with the classes is of float16.
 
     A tensor with a number that float16 has not, beyond 65,504, stays as it is.
     """
     return {
         name: value.astype(np.float16) if _can_be_half(name, value) else value
-        for name, value in packed(networks).items()
+        for name, value in packed(family_network).items()
     }
 
 
@@ -163,61 +156,42 @@ def _can_be_half(name: str, value: NDArray[np.float32]) -> bool:
     return large and bool(np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max)
 
 
-def trunk_tensors(networks: Sequence[FamilyNetwork]) -> dict[str, NDArray[np.float32]]:
-    """What a ``TrunkBeside`` of them is made of."""
-    return {
-        f"{member.architecture}.{name}": value
-        for member in networks
-        for name, value in member.trunk.items()
-    }
-
-
-def unpacked(
-    tensors: Tensors, architectures: Sequence[str], classes: int
-) -> tuple[FamilyNetwork, ...]:
-    """Read what ``packed`` wrote, without ``PREFIX``; no tensors are no networks.
+def unpacked(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork | None:
+    """Read what ``packed`` wrote, without ``PREFIX``; no tensors are no network.
 
     Args:
-        architectures: That there may be.
+        architecture: That it may be; empty: there may be none.
 
     Raises:
         DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
     """
-    members = _members(tensors, architectures)
-    return tuple(_from_tensors(member, name, classes) for name, member in members.items())
-
-
-def _from_tensors(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork:
-    """Read what ``FamilyNetwork.tensors`` wrote; errors as of ``unpacked``."""
-    trunk = network.trunk_only(tensors)
-    head = {k: v for k, v in tensors.items() if k not in trunk}
-    shapes = network.trunk_shapes(architecture)
-    checked = hostile_tensors.checked("network of the family", trunk, shapes)
+    if not tensors:
+        return None
+    values = _of(architecture, tensors)
+    trunk = network.trunk_only(values)
+    checked = hostile_tensors.checked(
+        "network of the family", trunk, network.trunk_shapes(architecture)
+    )
+    head = family_head.network_head(
+        {name: value for name, value in values.items() if name not in trunk},
+        classes,
+        network.feature_count(architecture),
+        site_norms.shapes(architecture),
+    )
     return FamilyNetwork(
-        architecture,
-        {name: value.astype(np.float32) for name, value in checked.items()},
-        head_from_tensors(head, architecture, classes),
+        architecture, {name: value.astype(np.float32) for name, value in checked.items()}, head
     )
 
 
-def head_from_tensors(tensors: Tensors, architecture: str, classes: int) -> NetworkHead:
-    """The head of a network of a family, from its tensors; errors as of ``unpacked``."""
-    features = network.feature_count(architecture)
-    return family_head.network_head(tensors, classes, features, site_norms.shapes(architecture))
-
-
-def _members(
-    tensors: Tensors, architectures: Sequence[str]
-) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Tensors of each network, by architecture, in the order of these."""
-    members: dict[str, dict[str, NDArray[np.float32]]] = {}
+def _of(architecture: str, tensors: Tensors) -> dict[str, NDArray[np.float32]]:
+    """Tensors without the name of their network's architecture."""
+    values: dict[str, NDArray[np.float32]] = {}
     for name, value in tensors.items():
-        architecture, _, tensor_name = name.partition(".")
-        members.setdefault(architecture, {})[tensor_name] = value
-    if excess := sorted(set(members) - set(architectures)):
-        expected = ", ".join(architectures) or "none"
-        raise DecodeError(
-            f"networks of the family: {excess[0]!r}, expected {expected}; what another version made"
-            " is not read: fetch a new package"
-        )
-    return {name: members[name] for name in architectures if name in members}
+        first, _, tensor_name = name.partition(".")
+        if first != architecture:
+            raise DecodeError(
+                f"network of the family: {first!r}, expected {architecture or 'none'}; what another"
+                " version made is not read: fetch a new package"
+            )
+        values[tensor_name] = value
+    return values

@@ -18,13 +18,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.nets import cnn
+from wg_common.modalities.images import PIXELS
 from wg_common.nets.encoder import image_trunk as trunks
+from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import TRUNK, Kind
 from wg_common.nets.site_norms import ChannelScale
 
 READ = (4, 7)  # Blocks whose maps are features
 _STEM = 32
+_BATCH = 64  # Images that are brought to a size at once
 _BLOCKS = (
     (16, 3, 1, 1),
     (24, 3, 2, 6),
@@ -97,6 +99,15 @@ def _block(inputs: int, outputs: int, side: int, stride: int, expansion: int) ->
     )
 
 
+def prepared(images: Records) -> NDArray[np.uint8]:
+    """Valid images of any size as one batch ``[n, 3, 64, 64]``, for training."""
+    batch = np.zeros((len(images), 3, PIXELS, PIXELS), np.uint8)
+    for start in range(0, len(images), _BATCH):
+        part = trunks.prepare(list(images[start : start + _BATCH]), PIXELS)
+        batch[start : start + _BATCH] = part.round().clamp(0, 255).to(torch.uint8).numpy()
+    return batch
+
+
 def base() -> dict[str, NDArray[np.float32]]:
     """The ``trunk.*`` tensors of ImageNet's weights, for norms that a site standardises.
 
@@ -127,4 +138,4 @@ def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
     ]
 
 
-NETWORK = Kind(trunk=Low, prepare=cnn.prepared, features=FEATURES, published=base, site_norms=8)
+NETWORK = Kind(trunk=Low, prepare=prepared, features=FEATURES, published=base, site_norms=8)

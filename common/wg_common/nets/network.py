@@ -65,10 +65,10 @@ class Kind:
         trunk: Builds a module of whatever weights; it takes a batch as float32.
         prepare: Valid records of any sizes as one batch.
         features: Number F of features.
-        published: What training starts from, ``trunk.*`` tensors; None for a base that the zoo
-            trains.
-        site_norms: Of a network beside a family's head, whose norms sites standardise
-            (``wg_common.nets.site_norms``): of how many numbers the changes of these are made.
+        published: Of a network beside a family's head: what its training starts from, ``trunk.*``
+            tensors.
+        site_norms: Of such a network: of how many numbers the changes of its norms are made
+            (``wg_common.nets.site_norms``).
     """
 
     trunk: Callable[[], nn.Module]
@@ -154,18 +154,6 @@ def linear(tensors: Tensors) -> nn.Linear:
 def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
     """A trunk's tensors, with their prefix, copied."""
     return {TRUNK + name: value.numpy().copy() for name, value in trunk.state_dict().items()}
-
-
-def draw_trunk(architecture: str, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    """A random trunk: matrices scaled by their inputs, norms at rest."""
-    trunk = {}
-    for name, shape in trunk_shapes(architecture).items():
-        if len(shape) == 1:
-            value = np.ones(shape) if name.endswith("norm.weight") else np.zeros(shape)
-        else:
-            value = rng.normal(0, float(np.prod(shape[1:])) ** -0.5, shape)
-        trunk[name] = value.astype(np.float32)
-    return trunk
 
 
 class RecordTrunk(nn.Module):

@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
 import torch
@@ -38,10 +37,8 @@ Floats = NDArray[np.float64]
 
 _MEASURED = 256
 """Records at most that say what a site's channels are: a norm sees hundreds of places of each."""
-_TINY = 1e-5
-"""Added to a variance behind a group norm before its root is taken."""
-_BATCH_NORM = 1e-3
-"""The same of a batch norm whose affine part alone is left: EfficientNet's was trained with it."""
+_TINY = 1e-3
+"""Added to a variance before its root is taken: EfficientNet was trained with it."""
 _LEAST = 0.05
 """Added to the spread of a number over sites before it is divided by it."""
 
@@ -63,17 +60,12 @@ class ChannelScale(nn.Module):
         return out
 
 
-Norm = nn.GroupNorm | ChannelScale
-
-
 class SiteNorm(nn.Module):
     """A norm that standardises its channels over each site's records, before its affine map.
 
     Attributes:
         weight: Of the affine map, ``[c]``.
         bias: The same.
-        grouped: What a group norm does before; None where there was a batch norm.
-        tiny: Added to a variance before its root is taken.
         sites: Number of sites in a batch; as many records of each, one site after another.
         seen: Mean and log spread of the channels at each site of the last batch, ``[sites, 2, c]``.
         heard: Is told of these before they are used; None: nobody is.
@@ -83,14 +75,9 @@ class SiteNorm(nn.Module):
 
     seen: Tensor
 
-    def __init__(self, norm: Norm) -> None:
+    def __init__(self, norm: ChannelScale) -> None:
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias
-        self.grouped: Callable[[Tensor], Tensor] | None = None
-        self.tiny = _BATCH_NORM
-        if isinstance(norm, nn.GroupNorm):
-            self.grouped = partial(F.group_norm, num_groups=norm.num_groups, eps=norm.eps)
-            self.tiny = _TINY
         self.sites = 1
         self.heard: Callable[[Tensor], None] | None = None
         self.change: Tensor | None = None
@@ -101,10 +88,10 @@ class SiteNorm(nn.Module):
         return len(self.weight)
 
     def forward(self, input: Tensor) -> Tensor:
-        """The same shape, ``[n, c, ...]``."""
-        sites = (input if self.grouped is None else self.grouped(input)).chunk(self.sites)
+        """The same shape, ``[n, c, h, w]``."""
+        sites = input.chunk(self.sites)
         if self.heard is not None:
-            self.heard(torch.stack([self._moments(part) for part in sites]))
+            self.heard(torch.stack([_moments(part) for part in sites]))
         weight, bias = self.weight.expand(self.sites, -1), self.bias.expand(self.sites, -1)
         if self.change is not None:
             weight, bias = weight * self.change[:, 0].exp(), bias + self.change[:, 1]
@@ -112,18 +99,18 @@ class SiteNorm(nn.Module):
         for part, scale, shift in zip(sites, weight, bias, strict=True):
             # A batch norm that is always in training: a site is its batch.
             out, mean, inverse = torch.native_batch_norm(
-                part, scale, shift, None, None, True, 0.0, self.tiny
+                part, scale, shift, None, None, True, 0.0, _TINY
             )
             outputs.append(out)
             moments.append(torch.stack([mean.detach(), -inverse.detach().log()]))
         self.seen = torch.stack(moments)
         return torch.cat(outputs)
 
-    def _moments(self, part: Tensor) -> Tensor:
-        """Mean and log spread ``[2, c]`` of one site."""
-        over = (0, *range(2, part.ndim))
-        variance, mean = torch.var_mean(part.detach(), dim=over, correction=0)
-        return torch.stack([mean, (variance + self.tiny).log() / 2])
+
+def _moments(part: Tensor) -> Tensor:
+    """Mean and log spread ``[2, c]`` of one site's ``[n, c, h, w]``."""
+    variance, mean = torch.var_mean(part.detach(), dim=(0, 2, 3), correction=0)
+    return torch.stack([mean, (variance + _TINY).log() / 2])
 
 
 class Modulation(nn.Module):
@@ -283,11 +270,11 @@ def _modulation(head: NetworkHead) -> Modulation:
     return modulation
 
 
-def _norms(trunk: nn.Module) -> list[tuple[nn.Module, str, Norm]]:
+def _norms(trunk: nn.Module) -> list[tuple[nn.Module, str, ChannelScale]]:
     """Each norm, with the module that it is in and its name there, in the trunk's order."""
     return [
         (parent, name, child)
         for parent in trunk.modules()
         for name, child in parent.named_children()
-        if isinstance(child, Norm)
+        if isinstance(child, ChannelScale)
     ]

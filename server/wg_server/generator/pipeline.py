@@ -189,9 +189,9 @@ class _Pipeline:
         rendered = [task.features for task in tasks if task.family not in owned]
         families, figures = {}, {}
         for name, entry in owned.items():
-            head, networks, _ = read[name]
+            head, network, _ = read[name]
             fitted = likeness.fit(name, sites, rendered)
-            families[name] = OperatorFamily(labels[name], head, fitted.test, networks)
+            families[name] = OperatorFamily(labels[name], head, fitted.test, network)
             at_sites = {"head": entry.head_at_sites, "network": entry.network_at_sites}
             figures[name] = {
                 **{model: accuracy for model, accuracy in at_sites.items() if accuracy},

@@ -10,7 +10,6 @@ object may differ in last digits between kinds of processors.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -31,7 +30,7 @@ from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
-from wg_server.zoo import bases, own_families, sources, trunks
+from wg_server.zoo import own_families, sources, trunks
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Encoded, Entry, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
@@ -42,8 +41,6 @@ log = logging.getLogger(__name__)
 _FIT_PER_TASK = 48
 _FIT_TASKS = 4  # Tasks whose images for the encoder's fit one job renders
 Progress = Callable[[int, str], None]
-Job = Callable[[bytes], str]
-"""Makes something with the encoder's package, in whatever process; says what was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +90,18 @@ def build(
         for number, (_, (packed, entry)) in enumerate(pool.run(_work, data, todo), 1):
             zoo.write(packed, entry)
             progress(present + number, entry.family)
-        stages = _beyond_tasks(zoo, plan, specs, encoder)
-        done = steps(plan) - sum(len(stage) for stage in stages)
-        for stage in stages:
-            for _, words in pool.run(_do, data, stage):
-                done += 1
-                progress(done, words)
+        families = _families_to_make(zoo, plan, specs, encoder)
+        done = steps(plan) - len(families)
+        make = partial(_make_family, zoo.root, plan.own_sites, plan.family_network)
+        for number, (_, family) in enumerate(pool.run(make, data, families), 1):
+            progress(done + number, family)
     return Built(len(todo), present, encoder)
 
 
 def steps(plan: ZooPlan) -> int:
-    """Number of things that a plan wants made: tasks, the operator's families, and a base."""
+    """Number of things that a plan wants made: tasks, and the operator's families."""
     specs = tasks(plan)
-    families = _own_families(plan, specs)
-    return len(specs) + len(families) + bool(families and plan.networks)
+    return len(specs) + len(_own_families(plan, specs))
 
 
 def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
@@ -163,7 +158,7 @@ def fitted(plan: ZooPlan, pool: Workers) -> bytes:
 def use(home: ServerHome, plan: ZooPlan, *, workers: int) -> str:
     """Put the encoder of a plan in the place of the home's; returns its id.
 
-    Zoo, bases and generator are then to be made anew: each names the encoder that it is for, and is
+    Zoo and generator are then to be made anew: each names the encoder that it is for, and is
     used with no other. Releases made with the old one are not mixed in.
 
     Raises:
@@ -171,7 +166,6 @@ def use(home: ServerHome, plan: ZooPlan, *, workers: int) -> str:
     """
     with opened(workers) as pool:
         data = fitted(plan, pool)
-    shutil.rmtree(bases.base_path(home.zoo, "").parent, ignore_errors=True)
     atomic.write_bytes(home.encoder, data)
     return canonical.sha256_hex(data)
 
@@ -222,25 +216,16 @@ def _raw(
     return list(zip(parts, labels, strict=True))
 
 
-def _beyond_tasks(
+def _families_to_make(
     zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], encoder: str
-) -> list[list[Job]]:
-    """What stands on tasks and is not there yet, stage by stage: networks need a base."""
-    architectures, families = plan.family_networks, _own_families(plan, specs)
-    jobs: list[Job] = [
-        partial(_make_family, zoo.root, plan.own_sites, architectures, spec)
-        for spec in families
-        if not own_families.has(zoo, spec, encoder, plan.own_sites, architectures)
+) -> list[TaskSpec]:
+    """The first task of each of the operator's families that is not there yet."""
+    wanted = plan.own_sites, plan.family_network
+    return [
+        spec
+        for spec in _own_families(plan, specs)
+        if not own_families.has(zoo, spec, encoder, *wanted)
     ]
-    if not architectures or not families:
-        return [jobs]
-    built = {task.key(encoder) for task in specs}
-    entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
-    return [[partial(_make_base, zoo.root, entries, architectures[0], plan.seed)], jobs]
-
-
-def _do(data: bytes, job: Job) -> str:
-    return job(data)
 
 
 def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
@@ -252,15 +237,8 @@ def _work(data: bytes, spec: TaskSpec) -> tuple[bytes, Entry]:
     return build_task(_loaded(data), spec)
 
 
-def _make_base(root: Path, entries: list[Entry], architecture: str, seed: int, _: bytes) -> str:
-    bases.make_base(Zoo(root), entries, architecture, seed)
-    return f"base {architecture}"
-
-
-def _make_family(
-    root: Path, sites: int, architectures: Sequence[str], spec: TaskSpec, data: bytes
-) -> str:
-    return own_families.make(Zoo(root), _loaded(data), spec, sites, architectures).family
+def _make_family(root: Path, sites: int, architecture: str, data: bytes, spec: TaskSpec) -> str:
+    return own_families.make(Zoo(root), _loaded(data), spec, sites, architecture).family
 
 
 @lru_cache(1)

@@ -1,4 +1,4 @@
-"""The operator's families in the zoo: a head for each, networks beside it, and its made-up sites.
+"""The operator's families in the zoo: a head for each, a network beside it, its made-up sites.
 
 ::
 
@@ -32,7 +32,7 @@ from wg_server.zoo import family_heads, networks, sources
 from wg_server.zoo.store import Zoo, record
 from wg_server.zoo.task_spec import TaskSpec
 
-VERSION = 1  # Of how heads and networks are made; those of another one are made again
+VERSION = 2  # Of how heads and networks are made; those of another one are made again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,8 @@ class FamilyEntry:
         sites: Number of made-up sites.
         head_at_sites: Accuracy of such a head, of records held out of its training at sites that
             were, decimal string.
-        architectures: Of the networks, in order; none where the plan has no networks.
-        network_at_sites: Accuracy of the first network likewise; empty without networks.
+        architecture: Of the network; empty where the plan has no networks.
+        network_at_sites: Accuracy of the network likewise; empty without one.
         sha256: Of the object, hex.
     """
 
@@ -63,7 +63,7 @@ class FamilyEntry:
     blocks: tuple[int, ...]
     sites: int
     head_at_sites: str
-    architectures: tuple[str, ...] = ()
+    architecture: str = ""
     network_at_sites: str = ""
     sha256: str
 
@@ -78,27 +78,21 @@ def wanted(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     return [spec for spec in specs if spec.own and spec.site == 0]
 
 
-def has(
-    zoo: Zoo, spec: TaskSpec, encoder: str, sites: int, architectures: Sequence[str] = ()
-) -> bool:
-    """Whether a family is there, of so many made-up sites, with networks of these architectures."""
+def has(zoo: Zoo, spec: TaskSpec, encoder: str, sites: int, architecture: str = "") -> bool:
+    """Whether a family is there, of so many made-up sites, with a network of this architecture."""
     path = _path(zoo.root, spec.key(encoder))
     entry = record(path, FamilyEntry, VERSION) if path.is_file() else None
-    return (
-        entry is not None
-        and entry.sites == sites
-        and set(architectures) <= set(entry.architectures)
-    )
+    return entry is not None and entry.sites == sites and architecture in ("", entry.architecture)
 
 
 def make(
-    zoo: Zoo, encoder: Encoder, spec: TaskSpec, sites: int, architectures: Sequence[str] = ()
+    zoo: Zoo, encoder: Encoder, spec: TaskSpec, sites: int, architecture: str = ""
 ) -> FamilyEntry:
-    """Show a family's records at made-up sites, encode them, fit its head, train its networks.
+    """Show a family's records at made-up sites, encode them, fit its head, train its network.
 
     Args:
         sites: How many the head sees.
-        architectures: Of the networks.
+        architecture: Of the network; empty: none.
     """
     task = sources.load(replace(spec, sites=1))
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
@@ -109,9 +103,9 @@ def make(
     released = np.stack(shown_sites.local)[:, :, : encoder.dimension]
     tensors: dict[str, NDArray[Any]] = {**head.tensors(), _SITES: released.astype(np.float16)}
     network_accuracy = ""
-    if architectures:
-        members, at_sites = networks.trained(zoo.root, spec, architectures)
-        tensors |= family_network.packed(members)
+    if architecture:
+        network, at_sites = networks.trained(spec, architecture)
+        tensors |= family_network.packed(network)
         network_accuracy = f"{at_sites:.4f}"
     entry = FamilyEntry(
         task=spec.key(encoder.id),
@@ -122,7 +116,7 @@ def make(
         blocks=layout.blocks,
         sites=sites,
         head_at_sites=f"{accuracy:.4f}",
-        architectures=tuple(architectures),
+        architecture=architecture,
         network_at_sites=network_accuracy,
         sha256=zoo.put(safetensors.numpy.save(tensors)),
     )
@@ -144,8 +138,8 @@ def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyEntry]:
 
 def read(
     zoo: Zoo, entry: FamilyEntry
-) -> tuple[FamilyHead, tuple[FamilyNetwork, ...], NDArray[np.float16]]:
-    """A record's object: the head, the networks, and the made-up sites.
+) -> tuple[FamilyHead, FamilyNetwork | None, NDArray[np.float16]]:
+    """A record's object: the head, the network, and the made-up sites.
 
     The last are released features, ``[C, n, d]``.
 
@@ -159,7 +153,7 @@ def read(
         raise DecodeError(f"family head: sites {sites.shape}, expected {entry.sites}")
     return (
         family_head.from_tensors(tensors, entry.classes, entry.layout),
-        family_network.unpacked(packed, entry.architectures, entry.classes),
+        family_network.unpacked(packed, entry.architecture, entry.classes),
         sites.astype(np.float16),
     )
 

@@ -104,7 +104,7 @@ class ZooPlan:
         sources: Where tasks come from.
         own_sites: Made-up sites at which the operator's own records are seen, for heads of its
             families; 0: none.
-        networks: Whether networks stand beside the heads of the operator's families.
+        networks: Whether a network stands beside the head of each of the operator's families.
     """
 
     seed: int
@@ -128,7 +128,7 @@ class ZooPlan:
                     f"source {source.kind}: has {modality.title}, and {self.architecture} is for"
                     f" {modality_of(self.modality).title}; set architecture: {modality.head}"
                 )
-        if self.networks and not self.family_networks:
+        if self.networks and not self.family_network:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 
     @property
@@ -137,9 +137,9 @@ class ZooPlan:
         return catalogue.known(self.architecture).modality
 
     @property
-    def family_networks(self) -> tuple[str, ...]:
-        """Architectures of the networks beside the heads of the operator's families."""
-        return modality_of(self.modality).family_networks if self.networks else ()
+    def family_network(self) -> str:
+        """Architecture of the networks beside the heads of the operator's families, or empty."""
+        return modality_of(self.modality).family_network if self.networks else ""
 
 
 def tasks(plan: ZooPlan) -> list[TaskSpec]:

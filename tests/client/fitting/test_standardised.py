@@ -44,32 +44,27 @@ def test_heads_there_say_the_same_of_local_features(layout: Layout) -> None:
     assert beside == pytest.approx(local[:, :RELEASED].var(axis=0).sum(), rel=1e-4)
 
 
-def test_logits_of_networks_beside_the_encoder_count_as_much_as_those_of_the_head() -> None:
+def test_logits_of_a_network_beside_the_encoder_count_as_much_as_those_of_the_head() -> None:
     rng, layout = np.random.default_rng(5), Layout(4, (6, 5))
-    family, *others = (
+    family, other = (
         FamilyHead(
             reference=np.zeros((2, size)),
             records=np.array([2.0]),
             weight=rng.normal(size=(3, size)),
             bias=rng.normal(size=3),
         )
-        for size in (11, 8, 6)
+        for size in (11, 8)
     )
-    local, *beside = (rng.normal(5, 3, (30, width)).astype(np.float32) for width in (15, 8, 6))
-    more, seen = rng.normal(5, 3, (7, 29)), np.hstack([local, *beside])
+    local, beside = (rng.normal(5, 3, (30, width)).astype(np.float32) for width in (15, 8))
+    more, seen = rng.normal(5, 3, (7, 23)), np.hstack([local, beside])
     own = encoder_trunk(local, RELEASED, layout.scaled, layout.blocks)
-    networks = [HeadBeside(*pair) for pair in zip(others, beside, strict=True)]
-    trunk, head = family_view(family, local, layout, own, RELEASED, networks)
+    trunk, head = family_view(family, local, layout, own, RELEASED, HeadBeside(other, beside))
     np.testing.assert_allclose(placed(trunk, seen), trunk.features, atol=1e-6)
     first = LinearHead(*family.at(local, layout)).logits(more[:, :15])
-    second, third = (
-        LinearHead(*other.at(its, Layout(its.shape[1], ()))).logits(part)
-        for other, its, part in zip(others, beside, (more[:, 15:23], more[:, 23:]), strict=True)
-    )
-    mean = (first + (second + third) / 2) / 2
+    mean = (first + LinearHead(*other.at(beside, Layout(8, ()))).logits(more[:, 15:])) / 2
     np.testing.assert_allclose(head.logits(placed(trunk, more)), mean, atol=1e-6)
     outward = trunk.outward(head)
-    assert outward.weight.shape == (3, 29)
+    assert outward.weight.shape == (3, 23)
     np.testing.assert_allclose(outward.logits(more), mean, atol=1e-6)
     released = local[:, :RELEASED].var(axis=0).sum()
     for logits in np.split(trunk.features[:, -6:], 2, axis=1):

@@ -20,7 +20,7 @@ def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> Mod
     """A later package's manifest, of a whole network with this out-of-fold accuracy."""
     kept = replace(manifest.entry(KEPT), accuracy=accuracy)
     return replace(
-        manifest, package_id=f"{number:032x}", architecture="cnn-m", gain=0.0, models=(kept,)
+        manifest, package_id=f"{number:032x}", architecture="lite0-low", gain=0.0, models=(kept,)
     )
 
 

@@ -17,7 +17,7 @@ from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.selection.delivery import take_package
 from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
-from wg_common.nets import family_network
+from wg_common.nets import family_network, site_norms
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import (
     ConfigError,
@@ -117,6 +117,7 @@ def test_without_a_label_of_each_class_none_of_them_is_taken(
     assert GENERATED not in {entry.name for entry in models}
 
 
+OUTER = site_norms.shapes("lite0-low")["outer"]
 UNLIKE = {"unlike": 1.5, "like": 0.0}
 """Families that are offered, and how unlike them the plant's records are."""
 
@@ -125,8 +126,8 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
 ) -> None:
     plant, classes = make_plant({0: 4, 1: 4, 2: 4}), len(good_head.bias)
-    networks = beside(classes)
-    both = family_head(encoder_package, classes) | family_network.packed(networks)
+    network = beside(classes)
+    both = family_head(encoder_package, classes) | family_network.packed(network)
     manifest = take_package(
         plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads})
     ).manifest
@@ -134,9 +135,7 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     local = load_encoder(encoder_package).local_dimension
     for name in (GENERATED, GENERATED_FINETUNED):
         tensors = store.load_tensors(plant.home, manifest, name)
-        assert tensors["head.weight"].shape[1] == local + sum(
-            each.head.weight.shape[1] for each in networks
-        )
+        assert tensors["head.weight"].shape[1] == local + network.head.weight.shape[1]
         assert np.abs(tensors["head.weight"][:, local:]).max() > 0
     records = predict.load_records(Path(plant.config.data.path), LABELS)
     inputs = predict.encode_records(plant.home, manifest, records)
@@ -145,9 +144,7 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
         assert len(rows) == len(records.names)
     found = store.load_network(plant.home, manifest)
     assert found is not None
-    assert found.keys() == {
-        f"{each.architecture}.{name}" for each in networks for name in each.trunk
-    }
+    assert found.keys() == {f"{network.architecture}.{name}" for name in network.trunk}
     path = store.folder(plant.home, manifest.package_id) / "network.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationError, match="network"):
@@ -157,15 +154,15 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"network.cnn-m.trunk.project.bias": np.full(64, np.nan, np.float32)},
-        {"network.cnn-m.trunk.project.bias": np.zeros(63, np.float32)},
-        {"network.cnn-m.trunk.more": np.zeros(1, np.float32)},
+        {"network.lite0-low.trunk.stem.norm.bias": np.full(32, np.nan, np.float32)},
+        {"network.lite0-low.trunk.stem.norm.bias": np.zeros(31, np.float32)},
+        {"network.lite0-low.trunk.more": np.zeros(1, np.float32)},
         {"network.lite0-low.weight": np.zeros((2, 240), np.float32)},
         {"network.lite0-low.records": -np.ones(1, np.float32)},
-        {"network.cnn-m.outer": np.full((416, 17), 9, np.float32)},
+        {"network.lite0-low.outer": np.full(OUTER, 9, np.float32)},
         {"network.lite0-low.more": np.zeros(1, np.float32)},
         {"network.more": np.zeros(1, np.float32)},
-        {"network.cnn-s.trunk.more": np.zeros(1, np.float32)},
+        {"network.cnn-m.trunk.more": np.zeros(1, np.float32)},
     ],
 )
 def test_a_network_that_is_none_is_refused(
@@ -177,7 +174,7 @@ def test_a_network_that_is_none_is_refused(
 ) -> None:
     plant, classes = make_plant({0: 4, 1: 4}), len(good_head.bias)
     both = family_head(encoder_package, classes) | family_network.packed(beside(classes)) | wrong
-    with pytest.raises(DecodeError, match=r"networks? of the family|family head|not finite"):
+    with pytest.raises(DecodeError, match=r"network of the family|family head|not finite"):
         take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads}))
     assert _nothing_was_made(plant)
 

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from tests.client.conftest import MakePlant, TestPlant
+from tests.common.nets.random_tensors import draw_trunk
 from tests.server.generator.weights.test_sheet_networks import SHEET as MACHINE
 
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
@@ -145,7 +146,7 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
     plant.freeze()
     perfect = _trained(workshop.windows(machine, 400)[0])
     rng = np.random.default_rng(1)
-    fixed = {**perfect, **network.draw_trunk(catalogue.SPECTRUM_LINES, rng)}
+    fixed = {**perfect, **draw_trunk(catalogue.SPECTRUM_LINES, rng)}
     package = plant.package(
         {"sheet-mean": (perfect, "diffusion"), "fixed": (fixed, "base")},
         architecture=catalogue.SPECTRUM_LINES,
@@ -168,7 +169,7 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
 
 def test_what_is_no_network_is_refused(make_plant: MakePlant, window_encoder: bytes) -> None:
     plant = _machine_plant(make_plant, window_encoder)
-    good = network.draw_trunk(catalogue.SPECTRUM_LINES, np.random.default_rng(1))
+    good = draw_trunk(catalogue.SPECTRUM_LINES, np.random.default_rng(1))
     head = {"head.weight": np.zeros((4, 64), np.float32), "head.bias": np.zeros(4, np.float32)}
     for tensors, source in (
         ({**good, **head}, "kin"),

@@ -22,9 +22,21 @@ def initial_tensors(
     shapes = tensor_shapes(architecture, classes, dimension)
     trunk = {}
     if known(architecture).is_network:
-        trunk = network.draw_trunk(architecture, rng)
+        trunk = draw_trunk(architecture, rng)
     weight = rng.normal(0, shapes[HEAD_WEIGHT][1] ** -0.5, shapes[HEAD_WEIGHT])
     return trunk | {
         HEAD_WEIGHT: weight.astype(np.float32),
         HEAD_BIAS: np.zeros(shapes[HEAD_BIAS], np.float32),
     }
+
+
+def draw_trunk(architecture: str, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    """A random trunk: matrices scaled by their inputs, norms at rest."""
+    trunk = {}
+    for name, shape in network.trunk_shapes(architecture).items():
+        if len(shape) == 1:
+            value = np.ones(shape) if name.endswith("norm.weight") else np.zeros(shape)
+        else:
+            value = rng.normal(0, float(np.prod(shape[1:])) ** -0.5, shape)
+        trunk[name] = value.astype(np.float32)
+    return trunk

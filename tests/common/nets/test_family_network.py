@@ -1,4 +1,4 @@
-"""Networks of a family in a package: how they are named, and that they stand side by side."""
+"""The network of a family in a package: how it is named, and what a plant makes of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.client.families import ARCHITECTURES, beside
+from tests.client.families import ARCHITECTURE, beside
 
 from wg_common.nets import family_network, network
 from wg_common.nets.family_network import FamilyNetwork, TrunkBeside
@@ -17,9 +17,6 @@ from wg_core.errors import DecodeError
 
 Tensors = dict[str, NDArray[np.float32]]
 SETTINGS = {"pixels": "128"}
-
-
-ONE, OTHER = ARCHITECTURES
 
 
 def _of_package() -> Tensors:
@@ -36,57 +33,55 @@ def _records(count: int) -> list[NDArray[np.uint8]]:
 
 def test_what_is_packed_is_read_again() -> None:
     sent, tensors = beside(3), _of_package()
-    read = family_network.unpacked(tensors, ARCHITECTURES, 3)
-    assert [each.architecture for each in read] == list(ARCHITECTURES)
-    for one, other in zip(sent, read, strict=True):
-        assert one.tensors().keys() == other.tensors().keys()
-        for name, value in one.tensors().items():
-            np.testing.assert_array_equal(value, other.tensors()[name])
-    assert family_network.unpacked({}, ARCHITECTURES, 3) == ()
-    assert family_network.unpacked({}, (), 3) == ()
+    read = family_network.unpacked(tensors, ARCHITECTURE, 3)
+    assert read is not None and read.architecture == ARCHITECTURE
+    assert sent.tensors().keys() == read.tensors().keys()
+    for name, value in sent.tensors().items():
+        np.testing.assert_array_equal(value, read.tensors()[name])
+    assert family_network.unpacked({}, ARCHITECTURE, 3) is None
+    assert family_network.unpacked({}, "", 3) is None
 
 
-def test_in_half_precision_networks_take_half_the_bytes() -> None:
+def test_in_half_precision_a_network_takes_half_the_bytes() -> None:
     sent = beside(3)
     half, whole = family_network.in_half(sent), family_network.packed(sent)
     assert half.keys() == whole.keys()
     assert sum(v.nbytes for v in half.values()) < 0.51 * sum(v.nbytes for v in whole.values())
-    read = family_network.unpacked(_without_prefix(half), ARCHITECTURES, 3)
-    for one, other in zip(sent, read, strict=True):
-        for name, value in one.tensors().items():
-            np.testing.assert_allclose(value, other.tensors()[name], rtol=6e-4, atol=4e-8)
+    read = family_network.unpacked(_without_prefix(half), ARCHITECTURE, 3)
+    assert read is not None
+    for name, value in sent.tensors().items():
+        np.testing.assert_allclose(value, read.tensors()[name], rtol=6e-4, atol=4e-8)
 
 
 def test_what_half_precision_has_no_number_for_stays_as_it_is() -> None:
     """Nothing becomes infinite."""
-    one = beside(3)[0]
+    one = beside(3)
     name = next(iter(one.trunk))
     large = {**one.trunk, name: np.full_like(one.trunk[name], 65505 * 1.01)}
-    found = family_network.in_half([dataclasses.replace(one, trunk=large)])
-    kept = found[f"{family_network.PREFIX}{ONE}.{name}"]
+    found = family_network.in_half(dataclasses.replace(one, trunk=large))
+    kept = found[f"{family_network.PREFIX}{ARCHITECTURE}.{name}"]
     assert kept.dtype == np.float32
     np.testing.assert_array_equal(kept, large[name])
 
 
-def _module(*several: FamilyNetwork) -> TrunkBeside:
-    return TrunkBeside(ARCHITECTURES, family_network.trunk_tensors(several), SETTINGS)
+def _module(sent: FamilyNetwork) -> TrunkBeside:
+    return TrunkBeside(sent.architecture, sent.trunk, SETTINGS)
 
 
-def test_features_of_several_networks_stand_side_by_side() -> None:
-    several, records = beside(3), _records(5)
-    both = _module(*several)
-    found = both.features(records)
-    assert both.widths == [network.feature_count(name) for name in ARCHITECTURES]
-    assert found.shape == (5, both.width)
-    parts = np.split(found, np.cumsum(both.widths)[:-1], axis=1)
-    for part, own in zip(parts, several, strict=True):
-        np.testing.assert_allclose(part, _module(own).features(records), atol=1e-5)
+def test_a_stored_trunk_gives_the_features_of_before_and_no_other_is_read() -> None:
+    sent, records = beside(3), _records(5)
+    stored = {f"{ARCHITECTURE}.{name}": value for name, value in sent.trunk.items()}
+    again = family_network.stored_trunk(ARCHITECTURE, stored, SETTINGS)
+    expected = _module(sent).features(records)
+    assert expected.shape == (5, network.feature_count(ARCHITECTURE))
+    np.testing.assert_array_equal(again.features(records), expected)
+    with pytest.raises(DecodeError, match="expected another"):
+        family_network.stored_trunk("another", stored, SETTINGS)
 
 
-@pytest.mark.parametrize("of", range(len(ARCHITECTURES)))
-def test_each_network_is_standardised_by_the_site_s_records(of: int) -> None:
+def test_the_network_is_standardised_by_the_site_s_records() -> None:
     """Darker records at a darker site have the features of before."""
-    one, records = beside(3)[of], _records(40)
+    one, records = beside(3), _records(40)
     dark = [(0.4 * record).astype(np.uint8) for record in records]
     seen = [_module(one.at(site, SETTINGS)).features(site) for site in (records, dark)]
     plain = _module(one)
@@ -98,22 +93,21 @@ def test_each_network_is_standardised_by_the_site_s_records(of: int) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda t: {k.replace(ONE, "cnn-x"): v for k, v in t.items()},
-        lambda t: {k.replace(ONE, "lite0"): v for k, v in t.items()},
+        lambda t: {k.replace(ARCHITECTURE, "lite0-lower"): v for k, v in t.items()},
+        lambda t: {k.replace(ARCHITECTURE, "lite0"): v for k, v in t.items()},
         lambda t: {k.partition(".")[2]: v for k, v in t.items()},
         lambda t: {f"0.{k}": v for k, v in t.items()},
         lambda t: t | {"x": np.zeros(1, np.float32)},
-        lambda t: t | {f"{ONE}.trunk.more": np.zeros(1, np.float32)},
-        lambda t: {k: v for k, v in t.items() if k != f"{OTHER}.norms"},
-        lambda t: t | {f"{ONE}.inner": np.full((16, 33), np.inf, np.float32)},
+        lambda t: t | {f"{ARCHITECTURE}.trunk.more": np.zeros(1, np.float32)},
+        lambda t: {k: v for k, v in t.items() if k != f"{ARCHITECTURE}.norms"},
+        lambda t: t | {f"{ARCHITECTURE}.inner": np.full((8, 65), np.inf, np.float32)},
     ],
 )
-def test_networks_that_are_none_are_refused(change: Callable[[Tensors], Tensors]) -> None:
+def test_a_network_that_is_none_is_refused(change: Callable[[Tensors], Tensors]) -> None:
     with pytest.raises(DecodeError):
-        family_network.unpacked(change(_of_package()), ARCHITECTURES, 3)
+        family_network.unpacked(change(_of_package()), ARCHITECTURE, 3)
 
 
-def test_a_network_alone_is_read_too() -> None:
-    alone = {k: v for k, v in _of_package().items() if k.startswith(OTHER)}
-    (read,) = family_network.unpacked(alone, ARCHITECTURES, 3)
-    assert read.architecture == OTHER
+def test_where_records_have_no_networks_none_is_read() -> None:
+    with pytest.raises(DecodeError, match="expected none"):
+        family_network.unpacked(_of_package(), "", 3)

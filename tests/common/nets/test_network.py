@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.common.nets.random_tensors import initial_tensors
+from tests.common.nets.random_tensors import draw_trunk, initial_tensors
 
 from wg_common import catalogue
 from wg_common.nets import network, tensor_set
 from wg_core.errors import DecodeError
 
-NET = "cnn-m"
+NET = "lite0-low"
 
 
 def _rng() -> np.random.Generator:
@@ -27,14 +27,14 @@ def _records(count: int) -> list[Any]:
 
 @pytest.mark.parametrize("architecture", list(catalogue.NETWORKS | catalogue.BESIDE))
 def test_tensors_survive_the_module(architecture: str) -> None:
-    tensors = network.draw_trunk(architecture, _rng())
+    tensors = draw_trunk(architecture, _rng())
     again = network.trunk_tensors(network.load_trunk(architecture, tensors))
     assert list(again) == list(tensors) == list(network.trunk_shapes(architecture))
     assert all(np.array_equal(again[name], tensors[name]) for name in tensors)
 
 
 def test_records_do_not_change_each_other() -> None:
-    trunk = network.load_trunk(NET, network.draw_trunk(NET, _rng()))
+    trunk = network.load_trunk(NET, draw_trunk(NET, _rng()))
     records = _records(4)
     together = network.features(trunk, network.prepared(NET, records))
     alone = network.features(trunk, network.prepared(NET, records[:1]))
@@ -42,13 +42,14 @@ def test_records_do_not_change_each_other() -> None:
 
 
 def test_no_records_are_an_empty_batch() -> None:
-    trunk = network.load_trunk(NET, network.draw_trunk(NET, _rng()))
-    assert network.features(trunk, network.prepared(NET, [])).shape == (0, 64)
+    trunk = network.load_trunk(NET, draw_trunk(NET, _rng()))
+    found = network.features(trunk, network.prepared(NET, []))
+    assert found.shape == (0, network.feature_count(NET))
 
 
 def test_prepared_takes_images_of_any_size_and_colour() -> None:
     grey, colour = np.full((30, 50), 9, np.uint8), np.full((64, 64, 3), 200, np.uint8)
-    batch = network.prepared("cnn-m", [grey, colour])
+    batch = network.prepared(NET, [grey, colour])
     assert batch.shape == (2, 3, 64, 64)
     assert (batch[0] == 9).all()
     assert (batch[1] == 200).all()
@@ -62,7 +63,7 @@ def test_a_missing_or_misshapen_tensor_is_named() -> None:
 
 
 def test_a_trunk_of_records_gives_features_of_any_number_of_them() -> None:
-    tensors = network.draw_trunk("spectrum-lines", _rng())
+    tensors = draw_trunk("spectrum-lines", _rng())
     trunk = network.RecordTrunk("spectrum-lines", tensors)
     windows = [_rng().normal(size=(2, 900 + 100 * i)) for i in range(70)]
     found = trunk.features(iter(windows))

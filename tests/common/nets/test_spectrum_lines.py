@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.common.nets.random_tensors import draw_trunk
 
 from wg_common.nets import network, spectrum_lines
 from wg_common.nets.spectrum_lines import HALF_BINS, INPUTS, WINDOW
@@ -71,5 +72,5 @@ def test_standardised_inputs_do_not_know_what_a_machine_adds() -> None:
 def test_the_network_runs_as_every_whole_network_does() -> None:
     rng = np.random.default_rng(1)
     batch = network.prepared("spectrum-lines", [rng.normal(size=(1, WINDOW))] * 3)
-    trunk = network.load_trunk("spectrum-lines", network.draw_trunk("spectrum-lines", rng))
+    trunk = network.load_trunk("spectrum-lines", draw_trunk("spectrum-lines", rng))
     assert network.features(trunk, batch).shape == (3, 64)

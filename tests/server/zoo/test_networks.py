@@ -1,4 +1,4 @@
-"""Networks of the operator's families in the zoo: base, training at made-up sites, store."""
+"""Networks of the operator's families in the zoo: training at made-up sites, store."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from wg_common.inference.family_head import Layout
 from wg_common.modalities.images import Images
 from wg_common.nets import lite0_low
 from wg_common.nets import network as whole_networks
-from wg_core.errors import ConfigError
 from wg_server.site.home import ServerHome
-from wg_server.zoo import bases, fine_tuning, heads, networks, own_families, sources
+from wg_server.zoo import fine_tuning, heads, networks, own_families, sources
 from wg_server.zoo.build import build, steps
 from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan
 from wg_server.zoo.store import Zoo
 
+NET = Images.family_network
 PLAN = ZooPlan(
     seed=5,
     encoder=EncoderPlan(records=200, pixels=64),
@@ -31,10 +31,8 @@ PLAN = ZooPlan(
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks that learn next to nothing."""
+    """A network that learns next to nothing."""
     monkeypatch.setattr(networks, "STEPS", 2)
-    for name, value in (("TASKS", 3), ("RECORDS", 8), ("STEPS", 3)):
-        monkeypatch.setattr(bases, name, value)
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ def own(tmp_path: Path) -> SourcePlan:
     )
 
 
-def test_own_families_have_networks_and_rendered_ones_have_none(
+def test_own_families_have_a_network_and_rendered_ones_have_none(
     own: SourcePlan, tmp_path: Path
 ) -> None:
     home, told = ServerHome(tmp_path / "home"), list[int]()
@@ -58,32 +56,16 @@ def test_own_families_have_networks_and_rendered_ones_have_none(
     zoo = Zoo(home.zoo)
     (entry,) = own_families.entries(zoo, home.encoder_id())
     assert (entry.family, entry.classes) == ("npz-0", 2)
-    assert entry.architectures == Images.family_networks
+    assert entry.architecture == Images.family_network
     assert 0 <= float(entry.network_at_sites) <= 1
-    _, (first, second), _ = own_families.read(zoo, entry)
-    base = bases.read_base(home.zoo, first.architecture)
-    for member, before in ((first, base), (second, lite0_low.base())):
-        assert member.trunk.keys() == before.keys()
-        assert all(np.any(member.trunk[name] != value) for name, value in before.items())
-        assert len(member.head.weight) == 2
+    _, network, _ = own_families.read(zoo, entry)
+    published = lite0_low.base()
+    assert network is not None and network.trunk.keys() == published.keys()
+    assert all(np.any(network.trunk[name] != value) for name, value in published.items())
+    assert len(network.head.weight) == 2
     made = (home.zoo / "families" / f"{entry.task}.json").read_bytes()
     build(home, plan, workers=1, progress=lambda *_: None)  # what is there is not made again
     assert (home.zoo / "families" / f"{entry.task}.json").read_bytes() == made
-
-
-def test_without_own_families_there_is_no_base(tmp_path: Path) -> None:
-    home = ServerHome(tmp_path)
-    build(home, PLAN, workers=1, progress=lambda *_: None)
-    assert not (home.zoo / "bases").exists()
-    with pytest.raises(ConfigError, match="no base of cnn-m"):
-        bases.read_base(home.zoo, "cnn-m")
-
-
-def test_an_encoder_of_another_dimension_cannot_teach(own: SourcePlan, tmp_path: Path) -> None:
-    encoder = EncoderPlan(dimension=8, records=200, pixels=64)
-    plan = replace(PLAN, encoder=encoder, sources=(*PLAN.sources, own))
-    with pytest.raises(ConfigError, match="the encoder has 8 features"):
-        build(ServerHome(tmp_path / "home"), plan, workers=1, progress=lambda *_: None)
 
 
 def _stripes(count: int, seed: int) -> sources.Task:
@@ -105,26 +87,25 @@ def _stripes(count: int, seed: int) -> sources.Task:
 
 def test_made_up_sites_see_each_class_as_often_and_some_see_records_as_they_are() -> None:
     task, rng = _stripes(30, 1), np.random.default_rng(2)
-    sites = list(itertools.islice(fine_tuning.made_up_sites("cnn-m", task, np.arange(20), rng), 11))
+    sites = list(itertools.islice(fine_tuning.made_up_sites(NET, task, np.arange(20), rng), 11))
     for _, labels in sites:
         assert (np.sort(labels) == np.repeat([0, 1], 12)).all()
-    seen = {image.tobytes() for image in whole_networks.prepared("cnn-m", task.records[:20])}
+    seen = {image.tobytes() for image in whole_networks.prepared(NET, task.records[:20])}
     as_they_are = [all(image.tobytes() in seen for image in batch) for batch, _ in sites]
     assert as_they_are == [True, *[False] * 9, True]
 
 
 def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen() -> None:
-    base = whole_networks.draw_trunk("cnn-m", np.random.default_rng(0))
     rng = np.random.default_rng(2)
-    sites = fine_tuning.made_up_sites("cnn-m", _stripes(60, 1), np.arange(60), rng)
+    sites = fine_tuning.made_up_sites(NET, _stripes(60, 1), np.arange(60), rng)
     made, head = fine_tuning.fine_tune_at_sites(
-        "cnn-m", base, sites, 2, steps=60, rng=np.random.default_rng(4)
+        NET, lite0_low.base(), sites, 2, steps=60, rng=np.random.default_rng(4)
     )
-    new, layout = _stripes(40, 3), Layout(64, ())
-    trunk = whole_networks.load_trunk("cnn-m", made)
+    new, layout = _stripes(40, 3), Layout(whole_networks.feature_count(NET), ())
+    trunk = whole_networks.load_trunk(NET, made)
     for gain in (1.0, 0.8):
         dark = [(gain * record).astype(np.uint8) for record in new.records]
-        seen = whole_networks.prepared("cnn-m", dark)
+        seen = whole_networks.prepared(NET, dark)
         features = whole_networks.features(trunk, seen)
         weight, bias = head.at(features, layout)
         assert heads.accuracy(weight, bias, features, new.labels) > 0.9

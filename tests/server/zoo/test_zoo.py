@@ -134,7 +134,7 @@ sources:
     entry = own_families.make(zoo, encoder, spec, 10)
     assert own_families.has(zoo, spec, encoder.id, 10)
     assert not own_families.has(zoo, spec, encoder.id, 11)
-    assert not own_families.has(zoo, spec, encoder.id, 10, Images.family_networks)
+    assert not own_families.has(zoo, spec, encoder.id, 10, Images.family_network)
     (found,) = own_families.entries(zoo, encoder.id)
     assert found == entry
     assert not list(own_families.entries(zoo, "another"))
@@ -149,9 +149,9 @@ sources:
     with pytest.raises(DecodeError, match="json"):
         own_families.has(zoo, spec, encoder.id, 10)
     path.write_text(written)
-    head, networks, sites = own_families.read(zoo, entry)
+    head, network, sites = own_families.read(zoo, entry)
     layout = entry.layout
-    assert networks == ()
+    assert network is None
     assert sites.shape[::2] == (10, encoder.dimension)
     assert layout == Layout(encoder.scaled_dimension, encoder.local_blocks)
     task = sources.load(spec)

@@ -2,8 +2,8 @@
 
 A plant releases 64 numbers of a record and learns on many more, which stay with it. Records of the
 operator's own need no noise and no release, so that heads can be fitted on *all* local features of
-them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Where the zoo has
-networks of the family that saw made-up sites, they come with the head
+them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Where the zoo has a
+network of the family that saw made-up sites, it comes with the head
 (``wg_common.nets.family_network``).
 
 A plant whose class names are those of a family, in these words or others, is offered this family.
@@ -32,7 +32,7 @@ from wg_core.errors import DecodeError
 from wg_server.generator.prior.names import log_ratio
 
 OFFERED_LIMIT = 16
-"""Most families that a plant is offered: each is a megabyte with its networks."""
+"""Most families that a plant is offered: each is a megabyte with its network."""
 _MOST = 0.5
 """Share of a plant's class names above which a family is taken to have them."""
 _SAME_NAME = 1e3
@@ -49,24 +49,24 @@ class OperatorFamily:
         labels: Class names, R.
         head: On local features.
         likeness: Test of a plant's records against the family's.
-        networks: That stand beside the head; none are as good.
+        network: That stands beside the head; none is as good.
     """
 
     labels: tuple[str, ...]
     head: FamilyHead
     likeness: Likeness
-    networks: Sequence[FamilyNetwork] = ()
+    network: FamilyNetwork | None = None
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All of it but the names, by name."""
-        further = family_network.packed(self.networks) if self.networks else {}
+        further = family_network.packed(self.network)
         return self.head.tensors() | self.likeness.tensors() | further
 
     def offered(self, rows: NDArray[np.integer[Any]]) -> Tensors:
         """Tensors of a candidate of some classes, in this order."""
-        networks = [network.of_classes(rows) for network in self.networks]
+        network = None if self.network is None else self.network.of_classes(rows)
         tensors = self.head.of_classes(rows).tensors() | self.likeness.tensors()
-        return tensors | family_network.in_half(networks)
+        return tensors | family_network.in_half(network)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,14 +95,14 @@ def read(
     labels: Mapping[str, Sequence[str]],
     layout: Layout,
     dimension: int,
-    architectures: Sequence[str],
+    architecture: str,
 ) -> OperatorFamilies:
     """Read ``OperatorFamilies.arrays``.
 
     Args:
         labels: Class names by family, in the order of the arrays.
         dimension: Number of released features.
-        architectures: That their networks may have.
+        architecture: That their networks may have; empty: there may be none.
 
     Raises:
         DecodeError: They do not fit together.
@@ -122,7 +122,7 @@ def read(
             labels=tuple(class_names),
             head=family_head.from_tensors(tensors, classes, layout),
             likeness=likeness.from_tensors(of_likeness, dimension),
-            networks=family_network.unpacked(network, architectures, classes),
+            network=family_network.unpacked(network, architecture, classes),
         )
     return OperatorFamilies(layout, families)
 

@@ -103,9 +103,9 @@ def _operator_families(
     pairs = zip(described["families"], described["labels"], strict=True)
     labels = {str(name): tuple(map(str, class_names)) for name, class_names in pairs}
     layout = Layout(int(described["scaled"]), tuple(map(int, described["blocks"])))
-    architectures = modality(known(str(document["architecture"])).modality).family_networks
+    architecture = modality(known(str(document["architecture"])).modality).family_network
     dimension = len(tensors["priors.within"])
-    return families.read(arrays, labels, layout, dimension, architectures)
+    return families.read(arrays, labels, layout, dimension, architecture)
 
 
 _KEY = "generator"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.client.families import ARCHITECTURES, beside, likeness
+from tests.client.families import ARCHITECTURE, beside, likeness
 
 from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
 from wg_common.inference import family_head
@@ -37,12 +37,12 @@ def _family(name: str) -> OperatorFamily:
     weight = np.zeros((4, LOCAL))
     weight[:, 0] = number + np.arange(4) / 10
     head = FamilyHead(np.zeros((2, LOCAL)), np.ones(1), weight, np.arange(4.0))
-    networks = beside(4) if number == 2 else []
-    return OperatorFamily(WORDS[name], head, likeness(RELEASED), networks)
+    network = beside(4) if number == 2 else None
+    return OperatorFamily(WORDS[name], head, likeness(RELEASED), network)
 
 
 FAMILIES = OperatorFamilies(LAYOUT, {name: _family(name) for name in WORDS})
-"""The operator's; of one of them the zoo has networks."""
+"""The operator's; of one of them the zoo has a network."""
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,10 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
     assert bool(network) == (family == 2)
     if network:
         assert sum(value.nbytes for value in network.values()) < 1e6
-        for each in family_network.unpacked(network, ARCHITECTURES, 4):
-            features = each.head.weight.shape[1]
-            np.testing.assert_array_equal(each.head.weight, np.eye(4, features)[::-1])
+        read = family_network.unpacked(network, ARCHITECTURE, 4)
+        assert read is not None
+        features = read.head.weight.shape[1]
+        np.testing.assert_array_equal(read.head.weight, np.eye(4, features)[::-1])
 
 
 def test_a_plant_of_some_of_its_classes_gets_their_rows(owner: Generator) -> None:
@@ -122,8 +123,8 @@ def test_the_operators_families_go_through_the_package(owner: Generator) -> None
         {"0.more": np.zeros(1, np.float32)},
         {"0.likeness.weight": np.zeros(3, np.float32)},
         {"0.likeness.width": np.full(1, 2, np.float32)},
-        {"0.network.cnn-m.trunk.more": np.zeros(1, np.float32)},
-        {"1.network.cnn-m.bias": np.zeros(4, np.float32)},
+        {"0.network.lite0-low.trunk.more": np.zeros(1, np.float32)},
+        {"1.network.lite0-low.bias": np.zeros(4, np.float32)},
         {"1.network.lite0.bias": np.zeros(4, np.float32)},
         {"2.bias": np.zeros(4, np.float32)},
         {"bias": np.zeros(4, np.float32)},
@@ -134,7 +135,7 @@ def test_arrays_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> N
     with pytest.raises(
         DecodeError, match=r"operator's families|family head|likeness|networks? of the family"
     ):
-        heads.read(given, WORDS, LAYOUT, RELEASED, ARCHITECTURES)
+        heads.read(given, WORDS, LAYOUT, RELEASED, ARCHITECTURE)
 
 
 @pytest.mark.parametrize("before", [("families", "names"), ("network", "names", "owned")])
@@ -143,6 +144,6 @@ def test_heads_of_other_fields_are_refused(owner: Generator, before: tuple[str, 
     tensors, document = container.unpack(
         packed, "generator", form=package.FORMAT, version=package.VERSION, limit=len(packed)
     )
-    document["own_kinds"] = dict.fromkeys(before, "cnn-m")
+    document["own_kinds"] = dict.fromkeys(before, "lite0-low")
     with pytest.raises(DecodeError, match="does not hold together"):
         package.unpack(container.pack(tensors, "generator", document))
