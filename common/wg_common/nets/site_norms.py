@@ -4,7 +4,7 @@ What a camera changes of an image, the channels of a small network carry from la
 site takes the mean and the spread of every channel over its own records out behind each norm,
 before the norm's affine map, so that all layers see sites alike. This is the adaptation by norms of
 Li et al. (Pattern Recognition 80, 2018), with one difference: the trunk is *trained* so, by made-up
-sites (``wg_server.zoo.fine_tuning``), as in Chang et al. (CVPR 2019).
+sites (``wg_server.zoo.networks``), as in Chang et al. (CVPR 2019).
 
 What is taken out says what the camera is, and the best network behind a noisy camera is another one
 than behind a sharp one. So the means and spreads behind the first norm, of edges and patches, are a

@@ -14,7 +14,7 @@ from wg_common.modalities.images import Images
 from wg_common.nets import lite0_low
 from wg_common.nets import network as whole_networks
 from wg_server.site.home import ServerHome
-from wg_server.zoo import fine_tuning, heads, networks, own_families, sources
+from wg_server.zoo import heads, networks, own_families, sources
 from wg_server.zoo.build import build, steps
 from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan
 from wg_server.zoo.store import Zoo
@@ -87,7 +87,7 @@ def _stripes(count: int, seed: int) -> sources.Task:
 
 def test_made_up_sites_see_each_class_as_often_and_some_see_records_as_they_are() -> None:
     task, rng = _stripes(30, 1), np.random.default_rng(2)
-    sites = list(itertools.islice(fine_tuning.made_up_sites(NET, task, np.arange(20), rng), 11))
+    sites = list(itertools.islice(networks.made_up_sites(NET, task, np.arange(20), rng), 11))
     for _, labels in sites:
         assert (np.sort(labels) == np.repeat([0, 1], 12)).all()
     seen = {image.tobytes() for image in whole_networks.prepared(NET, task.records[:20])}
@@ -97,8 +97,8 @@ def test_made_up_sites_see_each_class_as_often_and_some_see_records_as_they_are(
 
 def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen() -> None:
     rng = np.random.default_rng(2)
-    sites = fine_tuning.made_up_sites(NET, _stripes(60, 1), np.arange(60), rng)
-    made, head = fine_tuning.fine_tune_at_sites(
+    sites = networks.made_up_sites(NET, _stripes(60, 1), np.arange(60), rng)
+    made, head = networks.fine_tune_at_sites(
         NET, lite0_low.base(), sites, 2, steps=60, rng=np.random.default_rng(4)
     )
     new, layout = _stripes(40, 3), Layout(whole_networks.feature_count(NET), ())
