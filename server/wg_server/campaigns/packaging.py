@@ -54,9 +54,9 @@ def make_package(
 ) -> bytes:
     """Generate candidates for a plant and pack them, signed.
 
-    Where a plant that released nothing states a machine that the generator knows, they are networks
-    for it; else what it finishes to heads on the encoder, from the sums of its classes' kinds: free
-    post-processing of what other sites released.
+    Where no other site has released the plant's classes, and it states a machine that the generator
+    knows, they are networks for it; else what it finishes to heads on the encoder, from the sums of
+    its classes' kinds: free post-processing of what other sites released.
 
     Args:
         request_id: Logical id of the delivery; the seed of samples.
@@ -69,12 +69,15 @@ def make_package(
         DataError: It is for another encoder than the plant's.
     """
     version = versions.read(home, identity)
-    networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
+    heads = None if plant.release is None else _generate(version, pools, plant)
+    networks = None
+    if heads is None or not heads[1].others:
+        networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
     if networks is not None:
         architecture, released = catalogue.SPECTRUM_LINES, NOTHING_POOLED
         generator, candidates = networks
     else:
-        candidates, released = _generate(version, pools, plant)
+        candidates, released = heads or _generate(version, pools, plant)
         architecture, generator = version.summary.architecture, version.summary.generator
     tensors = weights_package.pack_tensors(
         {candidate.name: candidate.tensors for candidate in candidates}

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def networks(
     version: Version, plant: Recipient, *, seed: int
 ) -> tuple[str, tuple[GeneratedCandidate, ...]] | None:
-    """Networks for the machine of a plant that released nothing, the mean first.
+    """Networks for the machine that a plant states, the mean first.
 
     With the SHA-256, hex, of the package that made them. None where the plant states no machine,
     the version has no generator for one, or the generator knows nothing of such a machine or of
@@ -26,7 +26,7 @@ def networks(
         VerificationError: It is not the one that its card names.
     """
     machine = None if plant.data_sheet is None else plant.data_sheet.rotating_machine
-    if plant.release is not None or machine is None or version.summary.sheets is None:
+    if machine is None or version.summary.sheets is None:
         return None
     from wg_server.generator.weights import sheet_generation  # torch is slow to import
 

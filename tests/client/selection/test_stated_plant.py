@@ -20,7 +20,7 @@ from wg_client.models import predict, store
 from wg_client.models.export import export_model
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.delivery import take_package
-from wg_common import catalogue
+from wg_common import catalogue, weights_file
 from wg_common.nets import network, spectrum_lines
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.network import Tensors
@@ -32,9 +32,11 @@ from wg_server.campaigns import packaging, stated
 from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import Recipient
 from wg_server.generator import versions
+from wg_server.generator.prior.pooling import NOTHING_POOLED
 from wg_server.generator.versions import Version
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_card, sheet_generation
+from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.sheet_networks import SheetModel, Sizes
 from wg_server.site.home import ServerHome
 from wg_server.store.database import open_engine
@@ -107,6 +109,37 @@ def test_networks_for_a_stated_machine_are_kept_without_a_label(
     assert kept.origin.startswith("sheet-")
     assert len(manifest.candidates) == 18
     assert "states of its machine" in manifest.reason
+
+
+@pytest.mark.parametrize(("others", "architecture"), [(0, "spectrum-lines"), (2, "window-head")])
+def test_a_plant_that_released_gets_networks_where_nobody_else_did(
+    make_plant: MakePlant,
+    window_encoder: bytes,
+    sheets: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    others: int,
+    architecture: str,
+) -> None:
+    plant, home = make_plant(frozen=False), ServerHome(tmp_path / "server")
+    version = _version(home, sheets)
+    signing.save(home.signing_key, plant.server_key)
+    release = SimpleNamespace(manifest=SimpleNamespace(release_id="cd" * 16))
+    pools: Any = (SimpleNamespace(sites=others),)
+    pooled = replace(NOTHING_POOLED, pools=pools, root="ab" * 32 if others else "")
+    head = GeneratedCandidate("pooled", catalogue.POSTERIOR, {"bias": np.zeros(2)})
+    monkeypatch.setattr(packaging, "_generate", lambda *words: ((head,), pooled))
+    with Store(open_engine(f"sqlite:///{tmp_path}/store")) as store:
+        package = packaging.make_package(
+            home,
+            StoredPools(home, store),
+            _recipient(plant, release=release),
+            "ab" * 16,
+            version.id,
+        )
+    key = signing.public_from_hex(plant.config.server.signing_key)
+    manifest, _ = weights_file.decode(package, key)
+    assert (manifest.architecture, manifest.pool_releases) == (architecture, others)
 
 
 @pytest.mark.slow
@@ -211,7 +244,6 @@ def test_what_cannot_be_made_by_a_sheet_is_not(
     for changes in (
         {"data_sheet": None},
         {"labels": ("good", "scratch")},  # no condition of a bearing
-        {"release": SimpleNamespace()},
     ):
         assert stated.networks(version, _recipient(plant, **changes), seed=1) is None
     version.sheets.write_bytes(b"another file")
