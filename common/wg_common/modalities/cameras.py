@@ -123,6 +123,6 @@ def photograph_again(rng: np.random.Generator, image: Pictures, camera: Camera) 
     if grey.ndim == 3:
         grey = grey.mean(axis=2)
     side = min(grey.shape) // 4 * 4
-    top, left = (grey.shape[0] - side) // 2, (grey.shape[1] - side) // 2
-    square = grey[top : top + side, left : left + side]
+    row, column = (grey.shape[0] - side) // 2, (grey.shape[1] - side) // 2
+    square = grey[row : row + side, column : column + side]
     return np.asarray(photograph(rng, square[None], camera)[0])

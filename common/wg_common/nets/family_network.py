@@ -187,11 +187,11 @@ def _of(architecture: str, tensors: Tensors) -> dict[str, NDArray[np.float32]]:
     """Tensors without the name of their network's architecture."""
     values: dict[str, NDArray[np.float32]] = {}
     for name, value in tensors.items():
-        first, _, tensor_name = name.partition(".")
-        if first != architecture:
+        prefix, _, tensor_name = name.partition(".")
+        if prefix != architecture:
             raise DecodeError(
-                f"network of the family: {first!r}, expected {architecture or 'none'}; what another"
-                " version made is not read: fetch a new package"
+                f"network of the family: {prefix!r}, expected {architecture or 'none'}; what"
+                " another version made is not read: fetch a new package"
             )
         values[tensor_name] = value
     return values

@@ -50,8 +50,8 @@ class Frontier:
         if not self._roots:
             return EMPTY_ROOT
         result = self._roots[-1]
-        for left in reversed(self._roots[:-1]):
-            result = node_hash(left, result)
+        for subtree in reversed(self._roots[:-1]):
+            result = node_hash(subtree, result)
         return result
 
 

@@ -187,9 +187,9 @@ def _sections(data: bytes) -> dict[str, bytes]:
     )
 
 
-def _require(good: bool, field: str, found: object, expected: str) -> None:
+def _require(good: bool, field: str, value: object, expected: str) -> None:
     if not good:
-        raise DecodeError(f"{_MANIFEST}: {field} is {found!r}, expected {expected}")
+        raise DecodeError(f"{_MANIFEST}: {field} is {value!r}, expected {expected}")
 
 
 def _check_integers(manifest: StatisticsManifest, body: bytes) -> None:

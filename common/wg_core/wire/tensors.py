@@ -105,13 +105,13 @@ def places(
     return places
 
 
-def check_finite(stream: BinaryIO, found: Mapping[str, Place], *, subject: str) -> None:
+def check_finite(stream: BinaryIO, places: Mapping[str, Place], *, subject: str) -> None:
     """Refuse tensors with a number that is none, or infinite; in constant memory.
 
     Raises:
         DecodeError: There is one.
     """
-    for name, place in found.items():
+    for name, place in places.items():
         stream.seek(place.offset)
         bytes_left = place.size
         while bytes_left > 0:

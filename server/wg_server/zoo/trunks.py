@@ -26,5 +26,5 @@ def read(plan: ZooPlan) -> tuple[TrunkKind, ...]:
 
 def advice(plan: ZooPlan) -> list[str]:
     """Trunks that a plan without any could name beside the usual one, a line each."""
-    others = () if plan.encoder.trunks else named_trunks(plan.modality)[1:]
-    return [f"encoder.trunks could name {trunk.label}: {trunk.advice}" for trunk in others]
+    candidates = () if plan.encoder.trunks else named_trunks(plan.modality)[1:]
+    return [f"encoder.trunks could name {trunk.label}: {trunk.advice}" for trunk in candidates]

@@ -295,9 +295,9 @@ def _plain(conv: Any) -> nn.Module:
     Where a kernel of stride two wants one more pixel on the right and below, it is given a first
     row and column of zeros and the padding all round: the same sums, to the last bit.
     """
-    left, right, top, bottom = getattr(conv.static_padding, "padding", (0, 0, 0, 0))
-    extra = right - left
-    if (top, bottom) != (left, right) or extra not in (0, 1):
+    before, after, above, below = getattr(conv.static_padding, "padding", (0, 0, 0, 0))
+    extra = after - before
+    if (above, below) != (before, after) or extra not in (0, 1):
         module: nn.Module = conv
         return module
     height, width = conv.kernel_size
@@ -306,7 +306,7 @@ def _plain(conv: Any) -> nn.Module:
         conv.out_channels,
         (height + extra, width + extra),
         stride=conv.stride,
-        padding=right,
+        padding=after,
         groups=conv.groups,
     )
     out.load_state_dict({"weight": F.pad(conv.weight, (extra, 0, extra, 0)), "bias": conv.bias})

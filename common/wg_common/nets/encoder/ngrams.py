@@ -39,7 +39,7 @@ def _ngrams(text: str) -> Iterator[str]:
     """Words, pairs of words, and pieces of words with a blank at either end."""
     words = unicodedata.normalize("NFKC", text).lower().split()
     yield from words
-    yield from (f"{one} {two}" for one, two in pairwise(words))
+    yield from (" ".join(pair) for pair in pairwise(words))
     for word in words:
         spaced = f" {word} "
         for length in _LENGTHS:
