@@ -103,20 +103,7 @@ def statistics_request(
     Raises:
         ConfigError: The unit is not what the schema's rule protects.
     """
-    sensitivity = schema.sensitivity_squared()
-    mechanism = statement.Mechanism(
-        name="two discrete Gaussians over exact integers, sums about a centre from the first",
-        encoder=schema.encoder,
-        blocks=block_shares(schema),
-        bits=schema.bits,
-        clip_radius=schema.clip_radius,
-        dimension=schema.dimension,
-        sensitivity_squared=str(sensitivity),
-        sigma=sigma.hex(),
-        rho=rho(Fraction(sensitivity), sigma),
-        accountant=_accountant(),
-        subsampling="none",
-    )
+    mechanism = _mechanism(schema, sigma)
     guarantee = statement.Guarantee(
         unit=protected_unit(schema.unit_rule, unit),
         adjacency="add-remove",
@@ -128,7 +115,7 @@ def statistics_request(
     return ChargeRequest(
         request_id=request_id,
         dataset=dataset,
-        event=events.gaussian_event(sensitivity, sigma),
+        event=events.gaussian_event(schema.sensitivity_squared(), sigma),
         epsilon=epsilon,
         delta=delta,
         guarantee=guarantee,
@@ -139,6 +126,24 @@ def statistics_request(
             recipient=recipient,
             post_processing="any; costs nothing (post-processing)",
         ),
+    )
+
+
+def _mechanism(schema: StatisticsSchema, sigma: float) -> statement.Mechanism:
+    """What a charge states of how a joint release is made."""
+    sensitivity = schema.sensitivity_squared()
+    return statement.Mechanism(
+        name="two discrete Gaussians over exact integers, sums about a centre from the first",
+        encoder=schema.encoder,
+        blocks=block_shares(schema),
+        bits=schema.bits,
+        clip_radius=schema.clip_radius,
+        dimension=schema.dimension,
+        sensitivity_squared=str(sensitivity),
+        sigma=sigma.hex(),
+        rho=rho(Fraction(sensitivity), sigma),
+        accountant=_accountant(),
+        subsampling="none",
     )
 
 
