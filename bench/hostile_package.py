@@ -114,7 +114,7 @@ def _encoder() -> bytes:
     drawn: Pictures = []
     groups: list[int] = []
     for number in range(_FAMILIES):
-        family = families.draw_family((77, number), "digits" if number % 2 else "glyphs")
+        family = families.draw_family((77, number), "digits" if number % 2 else "boards")
         labels = np.repeat(np.arange(len(family.classes)), 12)
         rng = np.random.default_rng((77, number))
         site = families.draw_site(family, 0, strength=0.5)

@@ -3,7 +3,7 @@
 Fleets of ten are real pictures of digits (scikit-learn's, and MNIST where it is there), each plant
 with a camera of its own, ten records of each class. Features are block means of pixels: no encoder,
 so that a run takes minutes on one core. Public priors come from rendered families of digits and
-glyphs. Seven plants are honest; of the other three, one or all are not:
+boards. Seven plants are honest; of the other three, one or all are not:
 
 * ``largest``: class sums of ± 2^62;
 * ``at the bound``: classes exchanged, sums as long as is still plausible;
@@ -123,7 +123,7 @@ def public_priors() -> Priors:
     """Second moments of rendered families."""
     x, y = [], []
     for number in range(FAMILIES):
-        family = families.draw_family((77, number), "digits" if number % 2 else "glyphs")
+        family = families.draw_family((77, number), "digits" if number % 2 else "boards")
         labels = np.repeat(np.arange(len(family.classes)), 15)
         for site in range(SITES):
             rng = np.random.default_rng((77, number, site))

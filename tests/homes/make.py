@@ -116,7 +116,7 @@ def make(root: Path) -> None:
 
 def _write_data(folder: Path) -> None:
     """Records of a plant whose family and site no zoo has."""
-    family = families.draw_family((99, 2), "parts")
+    family = families.draw_family((99, 2), "digits")
     site = families.draw_site(family, 1, strength=0.3)
     rng = np.random.default_rng(1)
     folder.mkdir()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wg_common.modalities import cameras
-from wg_server.zoo.procedural import boards, defects, families, glyphs, surfaces
+from wg_server.zoo.procedural import boards, defects, digits, families, surfaces
 
 
 @pytest.mark.parametrize("kind", sorted(surfaces.KINDS))
@@ -35,10 +35,10 @@ def test_copper_is_between_nought_and_one(name: str) -> None:
 
 def test_digits_have_ten_names_and_ink() -> None:
     rng = np.random.default_rng(3)
-    hand = glyphs.digits(rng)
+    hand = digits.hand(rng)
     assert sorted(hand) == [str(n) for n in range(10)]
     for glyph in hand.values():
-        drawn = glyphs.ink(rng, glyph, 3, 64, np.full(8, 0.5))
+        drawn = digits.ink(rng, glyph, 3, 64, np.full(8, 0.5))
         assert 0.01 < drawn.mean() < 0.5
 
 
@@ -80,4 +80,3 @@ def test_defects_and_surfaces_that_plants_know_are_there() -> None:
     marks = {"scratch", "pits", "inclusion", "patch", "scale", "crack", "stain", "dent"}
     assert marks <= set(defects.PAINTERS)
     assert {"short", "open"} <= set(boards.CLASSES)
-    assert {"digits", "glyphs", "boards"} <= set(families.KINDS)

@@ -10,23 +10,22 @@ from wg_common import streams
 from wg_common.modalities import cameras
 from wg_common.modalities.images import Images
 from wg_common.streams import Stream
-from wg_server.zoo.procedural import boards, defects, glyphs, surfaces
+from wg_server.zoo.procedural import boards, defects, digits, surfaces
 from wg_server.zoo.procedural.fields import Field
 
 SIZE = 64
 MODALITY = Images.name
-KINDS = ("defects", "digits", "glyphs", "boards", "materials", "parts")
-_ODDS = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
+KINDS = ("defects", "digits", "boards")
+_ODDS = (0.62, 0.23, 0.15)
 
 
 @dataclass(frozen=True, slots=True)
 class Class:
-    """One class of a family: its name, who draws it, and in which style."""
+    """One class of a family: its name; of a defect, who draws it and in which style."""
 
     name: str
-    painter: str
-    style: tuple[float, ...]
-    recipe: surfaces.Recipe | None = None
+    painter: str = ""
+    style: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ class Family:
         classes: Its classes.
         recipe: Its surface.
         style: Eight numbers in 0..1 that all classes share.
-        alphabet: Characters, for digits and glyphs.
+        hand: Characters, for digits.
         seed: What it was drawn from.
     """
 
@@ -49,7 +48,7 @@ class Family:
     recipe: surfaces.Recipe
     style: tuple[float, ...]
     seed: tuple[int, ...]
-    alphabet: Mapping[str, glyphs.Glyph] = field(default_factory=dict)
+    hand: Mapping[str, digits.Glyph] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -71,12 +70,8 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     chosen = kind or str(rng.choice(KINDS, p=_ODDS))
     recipe = surfaces.draw_recipe(rng, "plain" if chosen == "boards" else None)
     style = _style(rng)
-    characters: dict[str, glyphs.Glyph] = {}
-    if chosen == "digits":
-        characters = glyphs.digits(rng)
-    elif chosen == "glyphs":
-        characters = glyphs.alphabet(rng, int(rng.integers(5, 11)))
-    classes = _classes(rng, chosen, characters)
+    hand = digits.hand(rng) if chosen == "digits" else {}
+    classes = _classes(rng, chosen, hand)
     return Family(
         name=f"{chosen}-{recipe.kind}-{'-'.join(str(s) for s in seed)}",
         kind=chosen,
@@ -84,15 +79,14 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
         recipe=recipe,
         style=style,
         seed=seed,
-        alphabet=characters,
+        hand=hand,
     )
 
 
 def draw_site(family: Family, number: int, *, strength: float) -> Site:
     """Site ``number`` of a family; its camera differs from a clean one by ``strength``, 0 to 1."""
     rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
-    mounted = family.kind in ("defects", "boards", "materials")
-    camera = cameras.draw_camera(rng, strength=strength, mounted=mounted)
+    camera = cameras.draw_camera(rng, strength=strength, mounted=family.kind != "digits")
     return Site(surfaces.sheet(rng, family.recipe), camera)
 
 
@@ -121,53 +115,30 @@ def _scenes(family: Family, site: Site, kind: Class, count: int, rng: np.random.
     style = np.array(family.style, np.float32)
     sign = 1.0 if style[6] > 0.5 else -1.0
     if family.kind == "defects":
-        if kind.painter == "none":
-            return ground
-        return defects.PAINTERS[kind.painter](rng, ground, kind.style)
-    if family.kind in ("digits", "glyphs"):
-        drawn = glyphs.ink(rng, family.alphabet[kind.name], count, SIZE, style)
+        return defects.PAINTERS[kind.painter](rng, ground, kind.style) if kind.painter else ground
+    if family.kind == "digits":
+        drawn = digits.ink(rng, family.hand[kind.name], count, SIZE, style)
         return np.asarray(ground + sign * (0.2 + 0.5 * style[7]) * drawn)
-    if family.kind == "boards":
-        copper = boards.board(rng, kind.name, count, SIZE, style)
-        return np.asarray(0.5 * ground + sign * (0.25 + 0.5 * style[7]) * (copper - 0.5) + 0.25)
-    if family.kind == "materials":
-        if kind.recipe is None:
-            return ground
-        # A material's sheet depends on the site's own, hence on the site alone.
-        material_rng = streams.rng(
-            Stream.MATERIAL, *family.seed, then=(int(site.sheet[0, 0] * 1e6) & 0xFFFF,)
-        )
-        return surfaces.crops(rng, surfaces.sheet(material_rng, kind.recipe), count, SIZE)
-    mask, height = glyphs.silhouette(rng, np.array(kind.style[:5], np.float32), count, SIZE)
-    return np.asarray(
-        ground + mask * sign * (0.1 + 0.3 * style[7]) + 0.4 * kind.style[5] * sign * height
-    )
+    copper = boards.board(rng, kind.name, count, SIZE, style)
+    return np.asarray(0.5 * ground + sign * (0.25 + 0.5 * style[7]) * (copper - 0.5) + 0.25)
 
 
 def _classes(
-    rng: np.random.Generator, kind: str, characters: Mapping[str, glyphs.Glyph]
+    rng: np.random.Generator, kind: str, hand: Mapping[str, digits.Glyph]
 ) -> tuple[Class, ...]:
-    if characters:
-        return tuple(Class(name, "ink", ()) for name in characters)
+    if hand:
+        return tuple(map(Class, hand))
     if kind == "boards":
         count = int(rng.integers(4, len(boards.CLASSES) + 1))
         chosen = rng.choice(boards.CLASSES, count, replace=False)
-        return tuple(Class(str(name), "board", ()) for name in chosen)
-    if kind == "materials":
-        sorts = rng.choice(surfaces.DRAWN, int(rng.integers(2, 8)), replace=False)
-        return tuple(
-            Class(str(name), "sheet", (), surfaces.draw_recipe(rng, str(name))) for name in sorts
-        )
-    if kind == "parts":
-        count = int(rng.integers(3, 11))
-        return tuple(Class(f"part-{i}", "part", _style(rng)) for i in range(count))
+        return tuple(Class(str(name)) for name in chosen)
     names = [str(n) for n in rng.choice(sorted(defects.PAINTERS), int(rng.integers(2, 8)))]
     classes = [
         Class(f"{name}-{names[:i].count(name)}" if name in names[:i] else name, name, _style(rng))
         for i, name in enumerate(names)
     ]
     if rng.random() < 0.5:
-        classes.insert(0, Class("good", "none", ()))
+        classes.insert(0, Class("good"))
     return tuple(classes)
 
 

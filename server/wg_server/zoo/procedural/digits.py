@@ -1,15 +1,11 @@
-"""Glyphs: characters drawn as strokes. No font is used.
-
-Alphabets are the ten digits in our own strokes, with variants of hand, and invented ones of random
-curves. Silhouettes are closed shapes for part recognition.
-"""
+"""The ten digits in our own strokes, with variants of hand. No font is used."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_server.zoo.procedural.fields import Field, grid, path_distance, uniform
+from wg_server.zoo.procedural.fields import Field, path_distance, uniform
 
 Stroke = NDArray[np.float64]
 Glyph = tuple[Stroke, ...]
@@ -60,29 +56,9 @@ _DIGITS: dict[str, tuple[Glyph, ...]] = {
 }
 
 
-def digits(rng: np.random.Generator) -> dict[str, Glyph]:
+def hand(rng: np.random.Generator) -> dict[str, Glyph]:
     """The ten digits in one hand."""
     return {name: shapes[int(rng.integers(len(shapes)))] for name, shapes in _DIGITS.items()}
-
-
-def alphabet(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
-    """Invented characters of two to four strokes each."""
-    characters = {}
-    for number in range(count):
-        strokes: list[Stroke] = []
-        pen = rng.uniform(-0.6, 0.6, 2)
-        for _ in range(int(rng.integers(2, 5))):
-            if rng.random() < 0.5:
-                (cy, cx), (ry, rx) = rng.uniform(-0.35, 0.35, 2), rng.uniform(0.2, 0.45, 2)
-                start = float(rng.uniform(0, 360))
-                sweep = float(rng.choice([90, 180, 270, 360]))
-                strokes.append(_arc(cy, cx, ry, rx, start, start + sweep))
-            else:
-                end = rng.uniform(-0.7, 0.7, 2)
-                strokes.append(np.stack([pen, end]))
-            pen = strokes[-1][-1] if rng.random() < 0.6 else rng.uniform(-0.6, 0.6, 2)
-        characters[f"glyph-{number}"] = tuple(strokes)
-    return characters
 
 
 def ink(
@@ -107,33 +83,3 @@ def ink(
         points = np.einsum("npi,nij->npj", shaky * zoom[:, None], matrix) + shift
         np.minimum(nearest, path_distance(points.astype(np.float32), size), out=nearest)
     return np.asarray(np.clip((width[:, None, None] - nearest) / 0.05 + 0.5, 0, 1), np.float32)
-
-
-def silhouette(
-    rng: np.random.Generator, shape: Field, count: int, size: int
-) -> tuple[Field, Field]:
-    """Closed shapes ``r(angle)`` given by Fourier coefficients, each turned and scaled a little.
-
-    Args:
-        shape: ``[5]``: amplitude of harmonics 1 to 4, and the aspect.
-        count: Number of images n.
-        size: Side in pixels.
-
-    Returns:
-        Mask 0 to 1, and height of a rounded solid 0 to 1, both ``[n, size, size]``.
-    """
-    y, x = grid(size)
-    shift = rng.normal(0, 0.06, (count, 2)).astype(np.float32)
-    turn = rng.normal(0, 0.2, count).astype(np.float32)[:, None, None]
-    dy, dx = y - shift[:, 0, None, None], x - shift[:, 1, None, None]
-    along = dx * np.cos(turn) + dy * np.sin(turn)
-    across = (dy * np.cos(turn) - dx * np.sin(turn)) * (0.6 + 1.2 * shape[4])
-    angle = np.arctan2(across, along)
-    radius = np.full_like(angle, 0.5)
-    for harmonic in range(1, 5):
-        wobble = shape[harmonic - 1] + rng.normal(0, 0.02, count).astype(np.float32)
-        radius += 0.28 / harmonic**0.5 * (wobble[:, None, None] - 0.5) * np.cos(harmonic * angle)
-    radius *= uniform(rng, 0.85, 1.15, count)[:, None, None]
-    depth = radius - np.sqrt(along**2 + across**2)
-    mask = np.clip(depth / 0.05 + 0.5, 0, 1).astype(np.float32)
-    return mask, np.sqrt(np.clip(depth, 0, None)).astype(np.float32)
