@@ -37,11 +37,11 @@ from wg_client.methods.base import LabelledRecords, correctness
 from wg_client.methods.names import LOCAL
 from wg_client.selection.gain import accuracy
 from wg_common.modalities.registry import modality
-from wg_common.nets.encoder.minilm_trunk import MiniLmTrunk
 from wg_common.nets.encoder.module import raw_features
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core.errors import ConfigError
+from wg_minilm.trunk import MiniLmTrunk
 
 VERSION = 2
 POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes

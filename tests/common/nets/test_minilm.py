@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common.nets import minilm
 from wg_core.errors import ConfigError, VerificationError
+from wg_minilm import network as minilm
 
 pytestmark = pytest.mark.skipif(not minilm.installed(), reason=f"no {minilm.PACKAGE}")
 TEXTS = ("This is an example sentence", "pump 3 leaks at the shaft seal", "no")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from wg_common.modalities.texts import Texts
-from wg_common.nets.encoder.minilm_trunk import MiniLmTrunk
 from wg_common.nets.encoder.text_trunk import TextTrunk
-from wg_common.nets.minilm import PACKAGE
 from wg_core.errors import ConfigError, DataError
+from wg_minilm.network import PACKAGE
+from wg_minilm.trunk import MiniLmTrunk
 from wg_server.zoo import archives, trunks
 from wg_server.zoo.plan import SourcePlan, ZooPlan, read_plan, tasks
 from wg_server.zoo.procedural_text import families, vocabulary

@@ -1,14 +1,16 @@
 """What an encoder stands on: fixed networks, or fixed arithmetic, that see records.
 
 A trunk makes records into tensors and these into raw features. It is public, frozen and pinned by a
-hash; only the projection on top of it is fitted (``module``). There are two kinds, and nothing
+hash; only the projection on top of it is fitted (``module``). There are three kinds, and nothing
 tells one from the other behind this seam: modules that a modality names, each with a ``TRUNK`` (a
-subclass of ``NamedTrunk``), and files (``onnx_file.OnnxFile``).
+subclass of ``NamedTrunk``); such classes of installed extras, by entry points of the group
+``EXTRAS`` that bear the modality's name; and files (``onnx_file.OnnxFile``).
 """
 
 import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, ClassVar, Protocol, Self
 
@@ -22,6 +24,7 @@ from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import ConfigError
 
+EXTRAS = "weightgate.trunks"
 Records = Sequence[Record] | Record
 
 
@@ -209,14 +212,17 @@ class NamedTrunk(EncoderTrunk):
 
 
 def named_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
-    """The trunks of a modality that this program knows; ``DecodeError``: no such modality."""
-    trunks = []
-    for place, module in enumerate(modality(name).trunks):
-        trunk = getattr(_imported(name, place), "TRUNK", None)
+    """The trunks of a modality that are installed; ``DecodeError``: no such modality."""
+    named: dict[str, Any] = {
+        module: getattr(_imported(name, place), "TRUNK", None)
+        for place, module in enumerate(modality(name).trunks)
+    }
+    extras = [point for point in entry_points(group=EXTRAS) if point.name == name]
+    named |= {point.value: point.load() for point in extras}
+    for source, trunk in named.items():
         if not (isinstance(trunk, type) and issubclass(trunk, NamedTrunk)):
-            raise ConfigError(f"{module}: has no TRUNK")
-        trunks.append(trunk)
-    return tuple(trunks)
+            raise ConfigError(f"{source}: no trunk")
+    return tuple(named.values())
 
 
 def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:

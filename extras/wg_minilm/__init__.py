@@ -1,0 +1,1 @@
+"""MiniLM as a further trunk of texts: an extra that nothing of weightgate imports."""
