@@ -31,7 +31,7 @@ def timed(work: Callable[[], object], repeat: int = 3) -> float:
 
 def release_of(epsilon: float) -> PrivacyEvent:
     """The event of one release."""
-    return gaussian_event(10**12, 10**6 * calibration.noise_multiplier(epsilon, DELTA))
+    return gaussian_event(10**12, 10**6 * (1 / calibration.mu(epsilon, DELTA)))
 
 
 def releases() -> None:

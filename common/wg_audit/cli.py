@@ -20,9 +20,9 @@ from wg_core.cli import (
     next_step,
     note,
     printable,
+    progress,
     run,
     say,
-    timed_progress,
 )
 from wg_core.errors import ConfigError, ExitCode
 from wg_core.language import padded, text
@@ -174,8 +174,8 @@ def empirical(as_json: bool) -> int:
             " audited; pip install 'weightgate[client]'"
         )
     size = Size()
-    with timed_progress(text("questions to made-up plants"), size.questions) as answered:
-        report = audits.audit(installed[0].load()(), size=size, on_question=answered)
+    with progress(text("questions to made-up plants"), size.questions) as bar:
+        report = audits.audit(installed[0].load()(), size=size, on_question=bar.update)
     answer(as_json, words.document(report), *words.lines(report))
     return ExitCode.OK if report.passed else ExitCode.VERIFICATION
 

@@ -11,8 +11,7 @@ import json
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -164,14 +163,6 @@ def waiting(title: str) -> Iterator[None]:
             yield
     else:
         yield
-
-
-@contextmanager
-def timed_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """As ``progress``, with the seconds that it has taken; gives what is told of the steps done."""
-    started = time.monotonic()
-    with progress(title, total) as bar:
-        yield lambda done: bar.update(done, f"{time.monotonic() - started:.0f} s")
 
 
 class Bar:

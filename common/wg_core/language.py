@@ -90,7 +90,9 @@ class Language:
         if self.code == "en" or not isinstance(sentence, Text):
             return str(sentence)
         template = self.catalogue.get(sentence.template) or _listed(self.code, sentence.template)
-        return template.format(**{name: self._value(value) for name, value in _items(sentence)})
+        return template.format(
+            **{name: self._value(value) for name, value in sentence.values.items()}
+        )
 
     def error(self, sentence: str) -> str:
         """An error in this language, as far as its shape is known.
@@ -150,10 +152,6 @@ def _shape(template: str) -> re.Pattern[str]:
     parts = _VALUE.split(template)
     pieces = (f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
     return re.compile("".join(pieces), re.DOTALL)
-
-
-def _items(sentence: Text) -> Iterator[tuple[str, Any]]:
-    yield from sentence.values.items()
 
 
 ENGLISH = Language()

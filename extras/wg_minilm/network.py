@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.modalities.base import Record
-from wg_common.nets import extra
 from wg_core import atomic
 from wg_core.errors import ConfigError, VerificationError
 
@@ -188,7 +187,11 @@ def _filled(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
 
 def installed() -> bool:
     """Whether the package is there."""
-    return extra.there(PACKAGE)
+    try:
+        metadata.distribution(PACKAGE.partition("==")[0])
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @cache

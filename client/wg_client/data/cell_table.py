@@ -58,7 +58,7 @@ def survey_cells(
             elif units is not None and not units[row].strip():
                 reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason:
-            problems.append(Problem(name=cell_table.records.names[row], reason=reason))
+            problems.append(Problem(name=cell_table.names[row], reason=reason))
         else:
             usable.append(row)
     dataset.check_count(table, len(usable))
@@ -71,7 +71,7 @@ def survey_cells(
                 [index.get(declared[row], UNLABELLED) for row in usable], dtype=np.int64
             ),
             label_names=tuple(labels),
-            names=tuple(cell_table.records.names[row] for row in usable),
+            names=tuple(cell_table.names[row] for row in usable),
             units=None if units is None else tuple(units[row] for row in usable),
             rows=np.array(usable, dtype=np.int64),
         ),

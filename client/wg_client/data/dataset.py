@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wg_client.data.record_files import RecordFiles
 from wg_client.data.site_data import SiteData
 from wg_common.modalities import registry
 from wg_common.modalities.base import Modality
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
+from wg_common.modalities.stored import StoredRecords, stored_files
 from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
@@ -56,9 +56,9 @@ def reader(name: str, reading: ReadingConfig) -> Modality:
 
 def with_reading(data: SiteData, reading: ReadingConfig) -> SiteData:
     """Records of which files are read as the plant says."""
-    if not isinstance(data.records, RecordFiles):
+    if not isinstance(data.records, StoredRecords) or not data.records.paths:
         return data
-    return replace(data, records=RecordFiles(reader(data.modality, reading), data.records.paths))
+    return replace(data, records=stored_files(reader(data.modality, reading), data.records.paths))
 
 
 def composed(name: str) -> str:
@@ -75,7 +75,9 @@ def nothing_found(path: Path, strays: Sequence[Problem]) -> str:
     return f"{path}: no {registry.listed('name', 'or')} found (read are {suffixes}){stray}"
 
 
-def records_of(path: Path, files: Sequence[Path], reading: ReadingConfig = READING) -> RecordFiles:
+def records_of(
+    path: Path, files: Sequence[Path], reading: ReadingConfig = READING
+) -> StoredRecords:
     """Files as records of the one modality that their names say.
 
     Args:
@@ -92,7 +94,7 @@ def records_of(path: Path, files: Sequence[Path], reading: ReadingConfig = READI
         titles = " and ".join(modality_of(name).title for name in names)
         examples = " and ".join(str(example_of[name]) for name in names)
         raise DataError(f"{path}: {titles}, such as {examples}; a data set has one kind of records")
-    return RecordFiles(reader(names[0] if names else Images.name, reading), files)
+    return stored_files(reader(names[0] if names else Images.name, reading), files)
 
 
 def lies_beside(paths: Sequence[Path]) -> set[Path]:

@@ -26,10 +26,10 @@ from wg_client.data.dataset import (
     records_of,
     undeclared,
 )
-from wg_client.data.record_files import RecordFiles
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities import registry, windows
 from wg_common.modalities.images import Images
+from wg_common.modalities.stored import stored_files
 from wg_common.modalities.windows import Windows
 from wg_core import atomic
 from wg_core.errors import DataError, raised_as
@@ -147,7 +147,7 @@ def finish(
     records = (
         records_of(root, sorted_files.paths, reading)
         if modality is None
-        else RecordFiles(reader(modality, reading), sorted_files.paths)
+        else stored_files(reader(modality, reading), sorted_files.paths)
     )
     data = SiteData(
         records=records,

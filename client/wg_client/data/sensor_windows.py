@@ -33,10 +33,10 @@ from wg_client.data.dataset import (
 )
 from wg_client.data.folders import inside, listing
 from wg_client.data.intervals import FILE, INTERVAL, Interval, read_intervals, rows_of
-from wg_client.data.record_files import LogRecords
 from wg_client.data.sensor_log import SUFFIXES, SensorLog, Wanted, read_log
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities.base import Record
+from wg_common.modalities.stored import StoredRecords
 from wg_common.modalities.windows import Windows
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.config import UNLABELLED_FOLDER
@@ -225,7 +225,12 @@ def _survey(
             f"{cut.short} stretches between gaps and changes of label are shorter than a window of"
             f" {logs.log.window_seconds:g} s, and are not used"
         )
-    records = LogRecords(logs.window, cut.paths, cut.starts)
+    records = StoredRecords(
+        Windows(),
+        lambda row: logs.window(cut.paths[row], cut.starts[row]),
+        range(len(cut.paths)),
+        cut.paths,
+    )
     return Survey(
         data=SiteData(
             records=records.take(usable),

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.modalities.base import Record
+from wg_common.modalities.stored import StoredRecords
 
 UNLABELLED = -1  # Instead of an index into the label names
-
-
-@runtime_checkable
-class StoredSequence(Protocol):
-    """Records that are read when they are asked for."""
-
-    def take(self, rows: Sequence[int]) -> Sequence[Record]:
-        """Some of them, in the order given, unread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +51,7 @@ class SiteData:
         return replace(
             self,
             records=files.take(rows)
-            if isinstance(files, StoredSequence)
+            if isinstance(files, StoredRecords)
             else [files[index] for index in rows],
             labels=self.labels[list(rows)],
             names=tuple(self.names[index] for index in rows),

@@ -3,21 +3,20 @@
 The file is a ZIP archive with three members, so that a backup outlives this program:
 
 ============= ===================================================================================
-about.json    what it is of, when, and the SHA-256 of the next member: readable without a key
+about.json    what it is of, and when: readable without a key
 home.tar.age  the home as a tar archive, encrypted in the age format (age-encryption.org/v1)
 identity.age  with a passphrase only: the key of ``home.tar.age``, encrypted by the passphrase
 ============= ===================================================================================
 
 ``unzip``, ``age --decrypt --identity`` and ``tar`` open it. The last file in the tar archive is
-``manifest.json``: path, size and SHA-256 of every other.
+``manifest.json``: path and size of every other. age authenticates each byte, so no hash is needed.
 
-*Guarantee.* What ``extract`` returns has every file of the manifest with its hash, or it raises.
-Nothing is written outside the given folder. *Not guaranteed:* who made the archive. Anybody may
-encrypt for a recipient, so a restored home is believed for the keys that are in it, not for being
-in the archive.
+*Guarantee.* What ``extract`` returns has every file of the manifest, as it was encrypted, or it
+raises. Nothing is written outside the given folder. *Not guaranteed:* who made the archive. Anybody
+may encrypt for a recipient, so a restored home is believed for the keys that are in it, not for
+being in the archive.
 """
 
-import hashlib
 import io
 import os
 import shutil
@@ -30,7 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal
 
 import pyrage
 
@@ -59,7 +58,6 @@ class About:
         name: Of the server or site.
         created: Unix time at which it was begun.
         program: Version of weightgate that wrote it.
-        archive_sha256: Of the encrypted home, hex.
     """
 
     version: int = VERSION
@@ -67,16 +65,14 @@ class About:
     name: str
     created: int
     program: str = __version__
-    archive_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file in a backup: its path below the home, with ``/``, its size and hash."""
+    """A file in a backup: its path below the home, with ``/``, and its size."""
 
     path: str
     size: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,17 +140,16 @@ def write(
 
     with atomic.writing(out, mode=atomic.PRIVATE) as stream, zipfile.ZipFile(stream, "w") as outer:
         with outer.open(ARCHIVE, "w", force_zip64=True) as member, _piped(fill, "wb") as pipe:
-            hashed = _Hashing(member)
-            pyrage.encrypt_io(pipe, hashed, recipients)
+            pyrage.encrypt_io(pipe, member, recipients)
         if wrapped:
             outer.writestr(IDENTITY, wrapped)
-        about = About(kind=kind, name=name, created=created, archive_sha256=hashed.digest())
+        about = About(kind=kind, name=name, created=created)
         outer.writestr(ABOUT, canonical.encode(about))
     return manifest()
 
 
 def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
-    """Write what a backup holds below a folder, and check every hash.
+    """Write what a backup holds below a folder, and check that all of it is there.
 
     Args:
         folder: An empty folder. After an error it holds some of the files.
@@ -264,38 +259,6 @@ def new_home(root: Path) -> Iterator[Path]:
 # --- inside
 
 
-class _Hashing:
-    """A stream that hashes and counts what passes."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes) -> int:
-        """Write on."""
-        self._count(data)
-        self._stream.write(data)
-        return len(data)
-
-    def read(self, size: int = -1) -> bytes:
-        """Read on."""
-        data: bytes = self._stream.read(size)
-        self._count(data)
-        return data
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def digest(self) -> str:
-        """SHA-256 of what passed, hex."""
-        return self._hash.hexdigest()
-
-    def _count(self, data: bytes) -> None:
-        self._hash.update(data)
-        self.size += len(data)
-
-
 @contextmanager
 def _piped(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
     """One end of a pipe. ``work`` has the other on a thread, opened with ``mode``.
@@ -335,11 +298,10 @@ def _add(tar: tarfile.TarFile, path: str, source: Path) -> File:
             status = os.fstat(stream.fileno())
             entry = tarfile.TarInfo(path)
             entry.size, entry.mtime, entry.mode = status.st_size, int(status.st_mtime), 0o600
-            hashed = _Hashing(stream)
-            tar.addfile(entry, cast(IO[bytes], hashed))
+            tar.addfile(entry, stream)
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror or error}") from error
-    return File(path=path, size=entry.size, sha256=hashed.digest())
+    return File(path=path, size=entry.size)
 
 
 def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> File:
@@ -354,12 +316,11 @@ def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> File:
     target = folder.joinpath(*relative.parts)
     if target.exists():
         raise DecodeError(f"backup: {entry.name!r}: twice")
-    hashed = _Hashing(stream)
     with atomic.writing(target, mode=atomic.PRIVATE) as out:
-        while piece := hashed.read(1 << 20):
-            out.write(piece)
+        shutil.copyfileobj(stream, out)
+        size = out.tell()
     os.utime(target, (entry.mtime, entry.mtime))
-    return File(path=entry.name, size=hashed.size, sha256=hashed.digest())
+    return File(path=entry.name, size=size)
 
 
 def _check(path: Path, manifest: Manifest, files: Sequence[File], kind: str) -> None:

@@ -15,10 +15,10 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 from wg_common.modalities import registry, tables
 from wg_common.modalities.base import Modality, Record, read_file
+from wg_common.modalities.stored import StoredRecords
 from wg_core.errors import DataError
 from wg_core.site.reading import AUTO
 
@@ -28,50 +28,20 @@ _HEADER_LIMIT = 64 << 10
 _FILE = "file"
 
 
-class CellRecords(Sequence[Record]):
-    """Cells as a sequence of records, each made when it is asked for.
-
-    Attributes:
-        modality: Of the records.
-        cells: What the table has of each.
-        names: Of each, for messages.
-    """
-
-    def __init__(self, modality: Modality, cells: Sequence[str], names: Sequence[str]) -> None:
-        self.modality = modality
-        self.cells = cells
-        self.names = names
-
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> CellRecords: ...
-    def __getitem__(self, index: int | slice) -> Record | CellRecords:
-        if isinstance(index, slice):
-            return CellRecords(self.modality, self.cells[index], self.names[index])
-        return self.modality.from_cell(self.cells[index], self.names[index])
-
-    def take(self, rows: Sequence[int]) -> CellRecords:
-        """Some of the records, in the order given."""
-        cells, names = ([column[row] for row in rows] for column in (self.cells, self.names))
-        return CellRecords(self.modality, cells, names)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class CellTable:
     """A table of n records.
 
     Attributes:
         records: The records.
+        names: Of each, for messages.
         columns: Others that were asked for and are there, by name, n cells each.
         encoding: What the table was read in.
         problems: Numbers of rows that cannot be used, and why; their cells are empty.
     """
 
-    records: CellRecords
+    records: StoredRecords
+    names: Sequence[str]
     columns: Mapping[str, Sequence[str]]
     encoding: str
     problems: Mapping[int, str]
@@ -124,9 +94,14 @@ def read(path: Path, extra_columns: Collection[str] = (), encoding: str = AUTO) 
         if any(tables.find_column(header, name) is not None for header in headers)
     }
     cells = [_of(row, kind.column) for row in rows]
-    called = [f"{path.name}[{row}]" for row in range(len(rows))]
+    names = [f"{path.name}[{row}]" for row in range(len(rows))]
     problems = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
-    return CellTable(CellRecords(kind, cells, called), columns, used_encoding, problems)
+
+    def cell(row: int) -> Record:
+        return kind.from_cell(cells[row], names[row])
+
+    records = StoredRecords(kind, cell, range(len(rows)))
+    return CellTable(records, names, columns, used_encoding, problems)
 
 
 def _of(row: dict[str, str] | str, column: str) -> str:

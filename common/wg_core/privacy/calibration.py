@@ -69,11 +69,6 @@ def mu(epsilon: float, delta: float) -> float:
     return _last_true(lambda m: gaussian_delta(m, epsilon) <= delta, 0.0, top)[0]
 
 
-def noise_multiplier(epsilon: float, delta: float) -> float:
-    """The smallest standard deviation over sensitivity that gives (epsilon, delta)-DP."""
-    return math.nextafter(1 / mu(epsilon, delta), math.inf)
-
-
 def check_epsilon(epsilon: float) -> None:
     """Refuse what is no epsilon.
 

@@ -34,12 +34,12 @@ class History:
     Attributes:
         lineages: Lineage of each data set by name, oldest name first.
         caps: (epsilon, delta) of each lineage.
-        charged: (name of data set, commitment) of all that was charged, or may have been.
+        charged: Commitments of all that was charged, or may have been.
     """
 
     lineages: dict[str, str]
     caps: dict[str, tuple[str, str]]
-    charged: frozenset[tuple[str, str]]
+    charged: frozenset[str]
 
     @property
     def budget(self) -> str:
@@ -59,27 +59,19 @@ def history(ledger: Ledger) -> History:
     """Read a ledger's data sets and charges."""
     lineages: dict[str, str] = {}
     caps: dict[str, tuple[str, str]] = {}
-    merged: dict[str, str] = {}
-    charged: set[tuple[str, str]] = set()
+    charged: set[str] = set()
     for seq in range(ledger.size):
         entry = entries.decode(ledger.entry(seq))
         if isinstance(entry, Genesis) and entry.predecessor is not None:
             for spend in entry.predecessor.spends:
                 lineages |= dict.fromkeys(spend.names, spend.lineage)
                 caps[spend.lineage] = spend.cap_epsilon, spend.cap_delta
-                charged |= {
-                    (name, commitment) for name in spend.names for commitment in spend.commitments
-                }
+                charged |= {*spend.commitments}
         elif isinstance(entry, Dataset):
-            merged |= dict.fromkeys(entry.inherits, entry.lineage)
             lineages[entry.name] = entry.lineage
             caps[entry.lineage] = entry.cap_epsilon, entry.cap_delta
         elif isinstance(entry, Charge):
-            charged.add((entry.dataset, entry.commitment))
-    for name, lineage in lineages.items():
-        while lineage in merged:
-            lineage = merged[lineage]
-        lineages[name] = lineage
+            charged.add(entry.commitment)
     return History(lineages, caps, frozenset(charged))
 
 
@@ -104,12 +96,11 @@ def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
 
 def remember(home: ClientHome, past: History) -> None:
     """Note the units of every snapshot that was charged; run before a snapshot is deleted."""
-    commitments = {commitment for _, commitment in past.charged}
     for stored in snapshots.all_snapshots(home):
         name, commitment = stored.manifest.dataset, stored.manifest.commitment
         path = home.units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"
         former = _read(path)
-        if commitment not in commitments or commitment in former.commitments:
+        if commitment not in past.charged or commitment in former.commitments:
             continue
         records = stored.records()
         digests = former.digests | _set(records.contents) | _set(records.units)

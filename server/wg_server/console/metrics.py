@@ -200,7 +200,6 @@ class _Scraped(Collector):
         totals = queue.totals()
         yield _by_state("campaigns", "Campaigns, by state.", totals.campaigns)
         yield _by_state("tasks", "Sites' parts in campaigns, by state.", totals.tasks)
-        yield _counter("messages", "Messages sent to sites.", totals.messages)
         yield _counter("received_bytes", "Payload received from sites.", totals.bytes_received)
         yield _counter("sent_bytes", "Payload sent to sites.", totals.bytes_sent)
         oldest = queue.oldest_queued()

@@ -31,11 +31,10 @@ _RETRIED = ("refused", "failed", "expired")
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Campaigns and tasks by state; messages and payload bytes of all tasks."""
+    """Campaigns and tasks by state; payload bytes of all tasks."""
 
     campaigns: dict[str, int]
     tasks: dict[str, int]
-    messages: int
     bytes_received: int
     bytes_sent: int
 
@@ -130,12 +129,11 @@ class CampaignQueue:
                 sa.select(
                     *(
                         sa.func.coalesce(sa.func.sum(column), 0)
-                        for column in (task.c.messages, task.c.bytes_received, task.c.bytes_sent)
+                        for column in (task.c.bytes_received, task.c.bytes_sent)
                     )
                 )
             ).one()
-        messages, received, sent = map(int, sums)
-        return Totals(campaigns, tasks, messages, received, sent)
+        return Totals(campaigns, tasks, *map(int, sums))
 
     def generators(self) -> set[str]:
         """Ids of the generators that campaigns use which have not ended."""

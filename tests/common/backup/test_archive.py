@@ -165,7 +165,7 @@ def forged(out: Path, entries: list[tuple[tarfile.TarInfo, bytes]]) -> None:
             tar.addfile(entry, io.BytesIO(data))
     with zipfile.ZipFile(out, "w") as outer:
         outer.writestr(archive.ARCHIVE, pyrage.encrypt(plain.getvalue(), [IDENTITY.to_public()]))
-        about = archive.About(kind="server", name="x", created=0, archive_sha256="")
+        about = archive.About(kind="server", name="x", created=0)
         outer.writestr(archive.ABOUT, canonical.encode(about))
 
 

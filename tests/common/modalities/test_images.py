@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_client.data.record_files import RecordFiles
 from wg_common.modalities.images import SIDE_LIMIT, Images
+from wg_common.modalities.stored import stored_files
 from wg_core.errors import DataError
 from wg_core.site.reading import BITS
 
@@ -136,5 +136,5 @@ def test_flipped_bytes_give_an_image_or_a_data_error(tmp_path: Path) -> None:
 def test_files_are_read_when_asked_for(tmp_path: Path) -> None:
     for index in range(3):
         Image.new("L", (4, 5), index).save(tmp_path / f"{index}.png")
-    files = RecordFiles(Images(), [tmp_path / f"{index}.png" for index in range(3)])
+    files = stored_files(Images(), [tmp_path / f"{index}.png" for index in range(3)])
     assert len(files) == 3 and files[2].max() == 2 and len(files[1:]) == 2

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from wg_client.data.folders import window_columns
-from wg_client.data.record_files import RecordFiles
 from wg_client.data.survey import load_dataset
+from wg_common.modalities.stored import StoredRecords
 from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 
@@ -89,7 +89,7 @@ def test_folders_of_windows_are_read_as_folders_of_images_are(
         (tmp_path / label / "b.csv").write_text(_csv(window), encoding="utf-8")
     data = load_dataset(tmp_path)
     assert data.modality == "windows"
-    assert isinstance(data.records, RecordFiles)
+    assert isinstance(data.records, StoredRecords)
     assert data.names == ("ok/a.npy", "ok/b.csv", "worn/a.npy", "worn/b.csv")
     assert data.labels.tolist() == [0, 0, 1, 1]
 

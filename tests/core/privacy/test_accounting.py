@@ -18,7 +18,7 @@ DELTA = 1e-5
 
 def gaussian(epsilon: float, delta: float = DELTA) -> PrivacyEvent:
     """A release calibrated to (epsilon, delta), of sensitivity 10^6 grid units."""
-    return gaussian_event(10**12, 10**6 * calibration.noise_multiplier(epsilon, delta))
+    return gaussian_event(10**12, 10**6 * (1 / calibration.mu(epsilon, delta)))
 
 
 def mixed(count: int) -> list[PrivacyEvent]:

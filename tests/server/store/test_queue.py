@@ -170,7 +170,7 @@ def test_totals_are_counted_over_all_campaigns(queue: CampaignQueue) -> None:
     found = queue.totals()
     assert found.campaigns == {"running": 1, "queued": 1}
     assert found.tasks == {"refused": 1, "waiting": 3}
-    assert (found.messages, found.bytes_received, found.bytes_sent) == (3, 7, 6)
+    assert (found.bytes_received, found.bytes_sent) == (7, 6)
 
 
 def test_a_late_answer_changes_nothing_where_another_process_was_first(

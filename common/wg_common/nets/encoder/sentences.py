@@ -16,12 +16,12 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from importlib.util import find_spec
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.nets import extra
 from wg_core.errors import ConfigError, VerificationError
 
 WIDTH: Final = 512
@@ -59,7 +59,7 @@ def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
 
 def installed() -> bool:
     """Whether the package is there."""
-    return extra.there(PACKAGE)
+    return find_spec(MODULE) is not None
 
 
 @cache
