@@ -408,7 +408,7 @@ def lighter_blocks_than_the_sensitivity(t: Truth) -> Forgery:
     )
 
 
-@forgery(because="states a squared sensitivity")
+@forgery(because="unknown to this auditor")
 def more_records_of_a_unit_than_the_sensitivity_allows(t: Truth) -> Forgery:
     words = "at most 40 records of a unit count"
     return settled(t, changed(t, lambda c: insider(c, records_per_unit=words, unit="part")))

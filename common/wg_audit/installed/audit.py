@@ -128,7 +128,7 @@ def _path_checks(run: Probes) -> list[Check]:
     details = {
         probes.ANSWERED: text("{count} questions", count=run.questions),
         probes.EXACT: text(
-            "{count} releases of up to {most} records, three unit rules",
+            "{count} releases of up to {most} records, two unit rules",
             count=len(run.path),
             most=probes.MANY,
         ),

@@ -55,7 +55,7 @@ FEW = 60
 MANY = 12_000  # More than 8,192, the largest part in which the client works
 PICTURES = 9
 _REPEATS = 4  # Releases of one snapshot with canaries
-_FIXED = 19  # Questions beside those about canaries
+_FIXED = 17  # Questions beside those about canaries
 
 _OWN = frozenset({"release_id", "integers_sha256"})
 """Fields of a manifest that are new in each release, or follow from its noise."""

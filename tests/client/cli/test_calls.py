@@ -50,15 +50,3 @@ def test_predict_says_what_a_call_is_worth(
     state.write_bytes(state.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationError, match="does not match its hash"):
         store.load_novelty(plant.home, manifest)
-
-
-def test_a_plant_of_good_images_alone_tells_odd_ones_on_day_one(
-    make_plant: MakePlant, here: Json, tmp_path: Path
-) -> None:
-    plant = make_plant({0: 30})
-    rng = np.random.default_rng(6)
-    path = _save(tmp_path / "new.npz", np.concatenate([pictures(rng, 0, 10), pictures(rng, 2, 10)]))
-    words = ("predict", "--home", plant.home.root, path)
-    (result,) = here(*words)["results"]
-    new = [row["call"] == "new" for row in result["predictions"]]
-    assert sum(new[:10]) <= 2 and sum(new[10:]) >= 8

@@ -232,8 +232,8 @@ def test_of_its_own_kind_the_head_that_is_trained_on_stands_for_the_one_as_deliv
 
 
 def test_where_the_head_trained_on_may_not_be_kept_the_one_as_delivered_still_may() -> None:
-    means = _world(6)
-    x, y = _draw(means, 6, 7, range(K))
+    means = _world(8)
+    x, y = _draw(means, 6, 11, range(K))
     outcome = _select(x, y, [("s", "kin", _good(means))])
     gains = {name: outcome.comparisons[name].gain for name in (GENERATED, GENERATED_FINETUNED)}
     assert gains[GENERATED].shown(0.0) and not gains[GENERATED_FINETUNED].shown(0.0)
