@@ -10,7 +10,7 @@ from wg_common.modalities.cameras import Pictures
 from wg_server.zoo.procedural import families, surfaces
 
 PAINTERS = {
-    "good": "none",
+    "good": "",
     "scratch": "scratch",
     "pits": "pits",
     "inclusion": "inclusion",

@@ -187,11 +187,7 @@ def _filled(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
 
 def installed() -> bool:
     """Whether the package is there."""
-    try:
-        metadata.distribution(PACKAGE.partition("==")[0])
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
 
 
 @cache

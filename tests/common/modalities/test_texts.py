@@ -71,9 +71,10 @@ def test_another_version_is_refused_and_a_missing_one_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sentences, "_model", sentences._model.__wrapped__)
-    monkeypatch.setattr(sentences, "MODULE", "wg_no_such_package")
+    monkeypatch.setattr(sentences, "PACKAGE", "wg-no-such-package==1")
     with pytest.raises(ConfigError, match=r"pip install 'weightgate\[text\]'"):
         sentences.embed(["a"])
+    monkeypatch.setattr(sentences, "PACKAGE", "weightgate==1")
     monkeypatch.setattr(sentences, "MODULE", "wg_common")
     monkeypatch.setattr(sentences, "_FILES", ("streams.py",))
     with pytest.raises(VerificationError, match="expected"):

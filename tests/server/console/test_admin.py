@@ -167,7 +167,7 @@ def test_series_are_bounded_by_enrolment_and_counters_count(
     kinds = dict(line.split()[2:4] for line in text.splitlines() if line.startswith("# TYPE"))
     for name, kind in kinds.items():
         assert (kind == "counter") == name.endswith("_total"), name
-    assert {kinds[f"weightgate_{each}_total"] for each in ("messages", "received_bytes")} == {
+    assert {kinds[f"weightgate_{each}_total"] for each in ("sent_bytes", "received_bytes")} == {
         "counter"
     }
 

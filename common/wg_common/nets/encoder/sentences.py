@@ -15,8 +15,7 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
-from importlib.util import find_spec
+from importlib import metadata, resources
 from typing import Any, Final
 
 import numpy as np
@@ -59,7 +58,7 @@ def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
 
 def installed() -> bool:
     """Whether the package is there."""
-    return find_spec(MODULE) is not None
+    return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
 
 
 @cache
