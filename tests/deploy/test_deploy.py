@@ -186,5 +186,5 @@ def test_the_image_has_an_entry_point_a_health_check_and_no_root() -> None:
     copied = [line.split()[-2] for line in text.splitlines() if line.startswith("COPY /")]
     kept = (DEPLOY.parent / ".containerignore").read_text().splitlines()
     assert kept[0] == "*" and not copied
-    for path in ("common", "server", "client", "deploy/container", "pyproject.toml"):
+    for path in ("common", "server", "client", "extras", "deploy/container", "pyproject.toml"):
         assert f"!{path}" in kept and (DEPLOY.parent / path).exists()
