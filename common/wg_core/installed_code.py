@@ -33,7 +33,9 @@ LOADABLE = (".py", ".pyc", ".so", ".pyd", ".dylib")  # Endings of files that Pyt
 FILES_LIMIT = 4096
 BYTES_LIMIT = 64 << 20
 _CACHE = "__pycache__"
-_IN_WHEEL = frozenset({PACKAGE, "wg_audit", "wg_common", "wg_client", "wg_server", "weightgate"})
+_IN_WHEEL = frozenset(
+    {PACKAGE, "wg_audit", "wg_common", "wg_client", "wg_server", "wg_minilm", "weightgate"}
+)
 
 
 @dataclass(frozen=True, slots=True)
