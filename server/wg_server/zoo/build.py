@@ -220,11 +220,11 @@ def _families_to_make(
     zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], encoder: str
 ) -> list[TaskSpec]:
     """The first task of each of the operator's families that is not there yet."""
-    wanted = plan.own_sites, plan.family_network
+    settings = plan.own_sites, plan.family_network
     return [
         spec
         for spec in _own_families(plan, specs)
-        if not own_families.has(zoo, spec, encoder, *wanted)
+        if not own_families.has(zoo, spec, encoder, *settings)
     ]
 
 

@@ -46,7 +46,7 @@ def test_heads_there_say_the_same_of_local_features(layout: Layout) -> None:
 
 def test_logits_of_a_network_beside_the_encoder_count_as_much_as_those_of_the_head() -> None:
     rng, layout = np.random.default_rng(5), Layout(4, (6, 5))
-    family, other = (
+    family, unlike = (
         FamilyHead(
             reference=np.zeros((2, size)),
             records=np.array([2.0]),
@@ -55,17 +55,23 @@ def test_logits_of_a_network_beside_the_encoder_count_as_much_as_those_of_the_he
         )
         for size in (11, 8)
     )
-    local, beside = (rng.normal(5, 3, (30, width)).astype(np.float32) for width in (15, 8))
-    more, seen = rng.normal(5, 3, (7, 23)), np.hstack([local, beside])
+    local, network_features = (
+        rng.normal(5, 3, (30, width)).astype(np.float32) for width in (15, 8)
+    )
+    new_features, columns = rng.normal(5, 3, (7, 23)), np.hstack([local, network_features])
     own = encoder_trunk(local, RELEASED, layout.scaled, layout.blocks)
-    trunk, head = family_view(family, local, layout, own, RELEASED, HeadBeside(other, beside))
-    np.testing.assert_allclose(placed(trunk, seen), trunk.features, atol=1e-6)
-    first = LinearHead(*family.at(local, layout)).logits(more[:, :15])
-    mean = (first + LinearHead(*other.at(beside, Layout(8, ()))).logits(more[:, 15:])) / 2
-    np.testing.assert_allclose(head.logits(placed(trunk, more)), mean, atol=1e-6)
+    trunk, head = family_view(
+        family, local, layout, own, RELEASED, HeadBeside(unlike, network_features)
+    )
+    np.testing.assert_allclose(placed(trunk, columns), trunk.features, atol=1e-6)
+    first = LinearHead(*family.at(local, layout)).logits(new_features[:, :15])
+    mean = (
+        first + LinearHead(*unlike.at(network_features, Layout(8, ()))).logits(new_features[:, 15:])
+    ) / 2
+    np.testing.assert_allclose(head.logits(placed(trunk, new_features)), mean, atol=1e-6)
     outward = trunk.outward(head)
     assert outward.weight.shape == (3, 23)
-    np.testing.assert_allclose(outward.logits(more), mean, atol=1e-6)
+    np.testing.assert_allclose(outward.logits(new_features), mean, atol=1e-6)
     released = local[:, :RELEASED].var(axis=0).sum()
     for logits in np.split(trunk.features[:, -6:], 2, axis=1):
         assert logits.var(axis=0).sum() == pytest.approx(released, rel=1e-4)

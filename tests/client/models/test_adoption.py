@@ -43,21 +43,21 @@ def _shadowed(plant: TestPlant, manifest: ModelsManifest) -> bool:
 
 
 def test_between_architectures_the_more_accurate_model_waits(plant: TestPlant) -> None:
-    first = _first(plant)
-    accuracy = first.entry(KEPT).accuracy
+    manifest = _first(plant)
+    accuracy = manifest.entry(KEPT).accuracy
     assert accuracy is not None
-    assert not _shadowed(plant, _later(first, 1, accuracy - 0.1))
-    assert not _shadowed(plant, _later(first, 2, accuracy))  # as good is no reason
-    assert _shadowed(plant, _later(first, 4, accuracy + 0.1))
-    assert _shadowed(plant, replace(_later(first, 3, None), architecture="spectrum-lines"))
+    assert not _shadowed(plant, _later(manifest, 1, accuracy - 0.1))
+    assert not _shadowed(plant, _later(manifest, 2, accuracy))  # as good is no reason
+    assert _shadowed(plant, _later(manifest, 4, accuracy + 0.1))
+    assert _shadowed(plant, replace(_later(manifest, 3, None), architecture="spectrum-lines"))
 
 
 def test_with_one_architecture_the_larger_gain_waits(plant: TestPlant) -> None:
-    first = _first(plant)
-    assert not _shadowed(plant, replace(first, package_id="0" * 31 + "1"))  # the same again
-    assert not _shadowed(plant, replace(first, package_id="1" * 32, gain=first.gain - 0.01))
-    assert _shadowed(plant, replace(first, package_id="2" * 32, gain=first.gain + 0.01))
-    other = replace(first, package_id="3" * 32, gain=-1.0, commitment="00" * 32)
+    manifest = _first(plant)
+    assert not _shadowed(plant, replace(manifest, package_id="0" * 31 + "1"))  # the same again
+    assert not _shadowed(plant, replace(manifest, package_id="1" * 32, gain=manifest.gain - 0.01))
+    assert _shadowed(plant, replace(manifest, package_id="2" * 32, gain=manifest.gain + 0.01))
+    other = replace(manifest, package_id="3" * 32, gain=-1.0, commitment="00" * 32)
     assert _shadowed(plant, other)  # of other records: gains cannot be compared
 
 

@@ -418,8 +418,8 @@ def test_a_spent_budget_stays_spent_under_every_name(make_plant: MakePlant) -> N
 
 
 def test_units_are_remembered_after_their_snapshot_is_gone(plant: TestPlant) -> None:
-    first = plant.freeze().snapshot
-    contents = {bytes(row) for row in first.records().contents}
+    snapshot = plant.freeze().snapshot
+    contents = {bytes(row) for row in snapshot.records().contents}
     _ask(plant)
     (_folder(plant) / "bars" / "0.png").unlink()
     plant.freeze()

@@ -55,13 +55,13 @@ def test_in_half_precision_a_network_takes_half_the_bytes() -> None:
 
 def test_what_half_precision_has_no_number_for_stays_as_it_is() -> None:
     """Nothing becomes infinite."""
-    one = beside(3)
-    name = next(iter(one.trunk))
-    large = {**one.trunk, name: np.full_like(one.trunk[name], 65505 * 1.01)}
-    found = family_network.in_half(dataclasses.replace(one, trunk=large))
-    kept = found[f"{family_network.PREFIX}{ARCHITECTURE}.{name}"]
-    assert kept.dtype == np.float32
-    np.testing.assert_array_equal(kept, large[name])
+    sent = beside(3)
+    name = next(iter(sent.trunk))
+    large = {**sent.trunk, name: np.full_like(sent.trunk[name], 65505 * 1.01)}
+    tensors = family_network.in_half(dataclasses.replace(sent, trunk=large))
+    trunk = tensors[f"{family_network.PREFIX}{ARCHITECTURE}.{name}"]
+    assert trunk.dtype == np.float32
+    np.testing.assert_array_equal(trunk, large[name])
 
 
 def _module(sent: FamilyNetwork) -> TrunkBeside:
@@ -81,10 +81,10 @@ def test_a_stored_trunk_gives_the_features_of_before_and_no_other_is_read() -> N
 
 def test_the_network_is_standardised_by_the_site_s_records() -> None:
     """Darker records at a darker site have the features of before."""
-    one, records = beside(3), _records(40)
+    sent, records = beside(3), _records(40)
     dark = [(0.4 * record).astype(np.uint8) for record in records]
-    seen = [_module(one.at(site, SETTINGS)).features(site) for site in (records, dark)]
-    plain = _module(one)
+    seen = [_module(sent.at(site, SETTINGS)).features(site) for site in (records, dark)]
+    plain = _module(sent)
     moved = np.abs(seen[1] - seen[0]).mean() / seen[0].std()
     before = np.abs(plain.features(dark) - plain.features(records)).mean()
     assert moved < before / plain.features(records).std() / 2

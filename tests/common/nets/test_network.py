@@ -43,8 +43,8 @@ def test_records_do_not_change_each_other() -> None:
 
 def test_no_records_are_an_empty_batch() -> None:
     trunk = network.load_trunk(NET, draw_trunk(NET, _rng()))
-    found = network.features(trunk, network.prepared(NET, []))
-    assert found.shape == (0, network.feature_count(NET))
+    features = network.features(trunk, network.prepared(NET, []))
+    assert features.shape == (0, network.feature_count(NET))
 
 
 def test_prepared_takes_images_of_any_size_and_colour() -> None:

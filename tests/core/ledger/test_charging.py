@@ -42,8 +42,8 @@ def test_a_charge_never_names_a_unit_that_its_rule_does_not_protect() -> None:
 
 def test_a_charge_names_the_unit_that_its_rule_protects() -> None:
     assert _request("record").guarantee.unit == "record"
-    found = _request("weight", unit="part").guarantee
-    assert found.unit == "part" and found.adjacency == "add-remove"
+    guarantee = _request("weight", unit="part").guarantee
+    assert guarantee.unit == "part" and guarantee.adjacency == "add-remove"
 
 
 def test_a_charge_says_where_its_randomness_comes_from() -> None:

@@ -63,9 +63,9 @@ def test_own_families_have_a_network_and_rendered_ones_have_none(
     assert network is not None and network.trunk.keys() == published.keys()
     assert all(np.any(network.trunk[name] != value) for name, value in published.items())
     assert len(network.head.weight) == 2
-    made = (home.zoo / "families" / f"{entry.task}.json").read_bytes()
+    document = (home.zoo / "families" / f"{entry.task}.json").read_bytes()
     build(home, plan, workers=1, progress=lambda *_: None)  # what is there is not made again
-    assert (home.zoo / "families" / f"{entry.task}.json").read_bytes() == made
+    assert (home.zoo / "families" / f"{entry.task}.json").read_bytes() == document
 
 
 def _stripes(count: int, seed: int) -> sources.Task:
