@@ -63,12 +63,6 @@ _CONFIRMED = {
 )
 @click.option("--labels", help="Label domain, a,b,c. It is public. Default: folder names.")
 @click.option("--unit-column", help="Column or array that names the privacy unit of a record.")
-@click.option(
-    "--unit-rule",
-    type=click.Choice(["record", "weight"]),
-    default=None,
-    help="How records of one unit count. Default: weight if there is a unit column.",
-)
 @reading_options
 @click.option(
     "--data-sheet",
@@ -143,10 +137,10 @@ def init(  # long: a parameter for each option
         reading=reading,
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
-    policy = _policy(budget_of, unit_column, **words)
+    policy = _policy(budget_of, **words)
     check_token(token, encoder)
     with freezing_bar() as stage:
-        scan = look(choice, policy, stage)
+        scan = look(choice, stage)
     if refused := say_refusal(scan, set_aside, allow_empty, data, as_json):
         return refused
     interactive = encoder is None and not as_json and sys.stdin.isatty()
@@ -169,9 +163,7 @@ def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> s
 
 def _policy(
     budget_of: Path | None,
-    unit_column: str | None,
     *,
-    unit_rule: Any,
     cap_epsilon: str | None,
     max_epsilon: str | None,
 ) -> PrivacyConfig:
@@ -186,7 +178,6 @@ def _policy(
         cap_epsilon=cap,
         cap_delta=default.cap_delta,
         max_request_epsilon=max_epsilon or default_request_epsilon(cap),
-        unit_rule=unit_rule or ("weight" if unit_column else "record"),
     )
 
 

@@ -22,7 +22,7 @@ from wg_core.cli import json_option, next_step, note, printable, show, waiting
 from wg_core.errors import UsageError
 from wg_core.language import current, padded, text
 from wg_core.options import OUT_FILE
-from wg_core.site.config import RECORD, PrivacyConfig
+from wg_core.site.config import RECORD
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
@@ -103,12 +103,10 @@ def simulate(
         unit_column=unit_column,
         reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
     )
-    privacy = PrivacyConfig(unit_rule="weight" if unit_column else "record")
     with freezing_bar(_SIMULATING, ("read", "encoded", "judged")) as stage:
         outcome = simulation.simulate(
             choice,
-            privacy,
-            look(choice, privacy, stage),
+            look(choice, stage),
             encoder=encoder,
             sites=sites,
             epsilon=float(price),

@@ -111,7 +111,7 @@ def take_out(
         main, path = inspection, setting
         spare = _folder(config, Path(setting), encoder.modality)
     else:
-        by_record = config.privacy.unit_rule == "record"
+        by_record = config.data.unit_column is None
         aside = _chances(everything) < setting
         aside &= (everything.labels >= 0) | (not by_record)
         main, path = inspection.take(np.flatnonzero(~aside).tolist()), config.data.path
@@ -171,7 +171,7 @@ def _folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
             modality=modality,
             reading=config.data.reading,
         ),
-        units=config.privacy.unit_rule != "record",
+        units=config.data.unit_column is not None,
     )
     for problem in spare.problems:
         raise DataError(f"data.acceptance: {path}: {problem.name}: {problem.reason}")

@@ -69,22 +69,20 @@ def check_new(home: ClientHome) -> None:
         raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
 
 
-def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None) -> Inspection:
+def look(choice: DataChoice, stage: Stage | None = None) -> Inspection:
     """Decode and hash every record of a data set, before anything is enrolled.
 
     Raises:
-        ConfigError: The unit that is named is not what the rule protects, or a label cannot be.
+        ConfigError: Windows overlap and no unit is named, or a label cannot be.
         DataError: The data set as a whole cannot be read.
     """
-    configuration.check_unit(choice.unit_column, privacy.unit_rule)
-    if privacy.unit_rule == configuration.RECORD:
-        choice.reading.check_record()
+    choice.reading.check_record(choice.unit_column)
     data_survey = survey(
         choice.path, choice.labels, unit_column=choice.unit_column, reading=choice.reading
     )
     configuration.check_labels(data_survey.data.label_names)
     _check_sheet(choice.data_sheet, data_survey.data.modality)
-    return inspect(data_survey, units=privacy.unit_rule != "record", stage=stage)
+    return inspect(data_survey, units=choice.unit_column is not None, stage=stage)
 
 
 def _check_sheet(sheet: DataSheet | None, records: str) -> None:
@@ -141,7 +139,7 @@ def initialise(
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
     check_new(home)
-    scan = scan or look(choice, privacy, stage)
+    scan = scan or look(choice, stage)
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
     path = choice.path
     if refused := why_not(scan, set_aside=skip, allow_empty=empty, source=path):

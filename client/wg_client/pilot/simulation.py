@@ -45,6 +45,7 @@ RECORDS = 2000  # Records that are encoded and judged, at most, drawn evenly
 USUAL_DIMENSION = 64
 """Numbers of a record that enter a release, with the encoders that servers make by default."""
 _ENCODER_LIMIT = 128 << 20
+_DEFAULT = PrivacyConfig()
 _NAMED = 3  # Files that are named where none can be used
 
 
@@ -126,7 +127,6 @@ class Simulation:
 
 def simulate(
     choice: DataChoice,
-    privacy: PrivacyConfig,
     inspection: Inspection,
     *,
     encoder: Path | None = None,
@@ -155,8 +155,8 @@ def simulate(
     seconds_per_record = (time.process_time() - started) / len(data)
     _check_says_something(local, choice.path)
     facts, accuracy = _judged(loaded, local, data, stage)
-    schema = _schema(loaded, data.label_names, privacy)
-    sigma = mechanism.sigma_for(schema, epsilon, float(privacy.cap_delta))
+    schema = _schema(loaded, data.label_names, choice.unit_column)
+    sigma = mechanism.sigma_for(schema, epsilon, float(_DEFAULT.cap_delta))
     expectation = _expected(facts, epsilon, sites)
     return Simulation(
         data=_sight(inspection, choice, len(data)),
@@ -166,7 +166,7 @@ def simulate(
         epsilon=epsilon,
         expected=expectation,
         decision=published.decide(expectation, facts),
-        prices=tuple(_price(schema, price, privacy) for price in published.EPSILONS),
+        prices=tuple(_price(schema, price) for price in published.EPSILONS),
         would_leave=departure(schema, sigma, choice.unit_column),
         encode_seconds=seconds_per_record * len(inspection.data),
         encoder=loaded.id,
@@ -189,13 +189,13 @@ def _check_usable(inspection: Inspection, path: Path) -> None:
         raise DataError(f"{path}: no record can be used, nothing can be simulated{why}")
 
 
-def _schema(loaded: Encoder, labels: tuple[str, ...], privacy: PrivacyConfig) -> StatisticsSchema:
+def _schema(loaded: Encoder, labels: tuple[str, ...], unit_column: str | None) -> StatisticsSchema:
     return default_schema(
         encoder=loaded.id or "0" * 64,
         dimension=loaded.dimension,
         labels=labels,
         clip_radius=loaded.clip_radius,
-        unit_rule=privacy.unit_rule,
+        unit_rule="record" if unit_column is None else "weight",
     )
 
 
@@ -284,15 +284,14 @@ def _alone(trunk: Trunk, data: SiteData) -> Accuracy | None:
     return gain.accuracy(right, records.judged_groups)
 
 
-def _price(schema: StatisticsSchema, epsilon: float, privacy: PrivacyConfig) -> Price:
-    delta = float(privacy.cap_delta)
+def _price(schema: StatisticsSchema, epsilon: float) -> Price:
+    cap, delta = float(_DEFAULT.cap_epsilon), float(_DEFAULT.cap_delta)
     sigma = mechanism.sigma_for(schema, epsilon, delta)
     event = gaussian_event(schema.sensitivity_squared(), sigma)
-    cap, cap_delta = float(privacy.cap_epsilon), float(privacy.cap_delta)
     return Price(
         epsilon=epsilon,
         guess=accounting.distinguished([event]),
-        fit=accounting.releases_left([], event, cap * (1 + 1e-6), cap_delta),
+        fit=accounting.releases_left([], event, cap * (1 + 1e-6), delta),
     )
 
 

@@ -150,7 +150,6 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
             privacy=PrivacyConfig(
                 cap_epsilon=_CAP,
                 max_request_epsilon=_ASKED,
-                unit_rule=setup.unit_rule,
             ),
         )
         ledger_key = signing.load(home.ledger_key)

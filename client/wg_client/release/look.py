@@ -36,7 +36,7 @@ def look(home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None) -> 
         modality=encoder.modality,
         reading=config.data.reading,
     )
-    return inspect(data_survey, units=config.privacy.unit_rule != "record", stage=stage)
+    return inspect(data_survey, units=config.data.unit_column is not None, stage=stage)
 
 
 def why_not(

@@ -28,7 +28,7 @@ def check_slot(
         ConfigError: The slot is too short; the message names one that is not.
     """
     seconds_a_record = (
-        _SECONDS_A_RECORD[config.privacy.unit_rule != "record"] + dimension * 4 / bytes_a_second
+        _SECONDS_A_RECORD[config.data.unit_column is not None] + dimension * 4 / bytes_a_second
     )
     needed = records * seconds_a_record
     slot = config.privacy.answer_slot_seconds

@@ -274,7 +274,7 @@ def _manifest(
 
 
 def _has_units(config: ClientConfig) -> bool:
-    return config.privacy.unit_rule != "record"
+    return config.data.unit_column is not None
 
 
 def frozen_records(

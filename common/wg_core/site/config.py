@@ -37,7 +37,7 @@ CONFIG_LIMIT = 1 << 20
 LABEL_LIMIT = 1000
 ANY_PURPOSE = "*"
 UNLABELLED_FOLDER = "_unlabelled"  # Folder of records that have no label
-RECORD = "record"  # Unit of a plant that names no unit column, and the rule that goes with it
+RECORD = "record"  # Unit of a plant that names no unit column
 _EXPONENT_LIMIT = 300
 _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Spellings that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
@@ -45,7 +45,6 @@ _DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
 
 Approve = Literal["policy", "human"]
 HUMAN = "human"  # A person decides each request that the policy allows
-UnitRule = Literal["record", "weight"]
 
 
 def check_labels(labels: Sequence[str]) -> None:
@@ -105,6 +104,11 @@ class DataConfig:
     good: tuple[str, ...] | None = None
     acceptance: str | float | None = None
 
+    @property
+    def unit_rule(self) -> Literal["record", "weight"]:
+        """How records count in a release: each alone, or those of one unit by equal weights."""
+        return "record" if self.unit_column is None else "weight"
+
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.good or ()) - set(self.labels)):
             raise ConfigError(f"data.good: {unknown}, expected some of data.labels")
@@ -128,7 +132,6 @@ class PrivacyConfig:
         cap_epsilon: Cap on the composed epsilon of the data set, decimal string.
         cap_delta: Delta at which the cap holds, and the largest of one request, decimal string.
         max_request_epsilon: Largest epsilon of one request, decimal string.
-        unit_rule: ``record``: each record is a unit. ``weight``: a unit's records share weight 1.
         purposes: Purposes that are allowed, word for word; ``*`` allows any.
         message_types: Messages that are answered at all.
         approve: ``policy``: what the policy allows is answered. ``human``: a person decides each
@@ -140,7 +143,6 @@ class PrivacyConfig:
     cap_epsilon: str = "8"
     cap_delta: str = "1e-5"
     max_request_epsilon: str = "4"
-    unit_rule: UnitRule = "record"
     purposes: tuple[str, ...] = (ANY_PURPOSE,)
     message_types: tuple[str, ...] = (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE)
     approve: Approve = "policy"
@@ -230,9 +232,7 @@ class ClientSettings:
 
     def __post_init__(self) -> None:
         protocol.check_site_name(self.site)
-        check_unit(self.data.unit_column, self.privacy.unit_rule)
-        if self.privacy.unit_rule == RECORD:
-            self.data.reading.check_record()
+        self.data.reading.check_record(self.data.unit_column)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,26 +270,6 @@ class ClientConfig(ClientSettings):
             signing.public_from_bytes(cosigner.public_key) for cosigner in self.witnesses
         )
         return signing.overlap([server, *witness_keys])
-
-
-def check_unit(unit_column: str | None, unit_rule: UnitRule) -> None:
-    """Check that the unit that is named is the unit that is protected.
-
-    Raises:
-        ConfigError: A unit is named and each record counts alone, or none is named and the rule
-            needs one.
-    """
-    if unit_rule == RECORD and unit_column is not None:
-        raise ConfigError(
-            f"data.unit_column names {unit_column!r} as the privacy unit, but privacy.unit_rule is"
-            f" 'record', which protects one record and not all records of one {unit_column!r};"
-            " set unit_rule to 'weight', or unit_column to null"
-        )
-    if unit_rule != RECORD and unit_column is None:
-        raise ConfigError(
-            f"privacy.unit_rule: {unit_rule!r} needs data.unit_column, found null: without it"
-            " nobody knows which records belong to one unit"
-        )
 
 
 def default_request_epsilon(cap_epsilon: str) -> str:

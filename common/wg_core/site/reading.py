@@ -108,16 +108,16 @@ class ReadingConfig:
                 f"data.reading.encoding: {self.encoding!r}, expected one of {', '.join(ENCODINGS)}"
             )
 
-    def check_record(self) -> None:
-        """Check that protecting one window protects what happened in it.
+    def check_record(self, unit_column: str | None) -> None:
+        """Check that what is protected, a unit or one window, holds whatever happened in it.
 
         Raises:
             ConfigError: Windows overlap, so that a moment would be in several units.
         """
-        if self.log is not None and self.log.overlaps:
+        if unit_column is None and self.log is not None and self.log.overlaps:
             raise ConfigError(
                 f"data.reading.log: hop_seconds {self.log.hop_seconds:g} is less than"
                 f" window_seconds {self.log.window_seconds:g}: one moment is in several windows,"
-                " and privacy.unit_rule 'record' protects one window. Make the hop as long as the"
+                " and without data.unit_column one window is protected. Make the hop as long as the"
                 " window, or name a unit: data.unit_column 'file' or 'interval', or a column"
             )

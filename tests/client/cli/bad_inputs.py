@@ -75,9 +75,6 @@ YAML = [
     _yaml("nan", "cap_epsilon: '2'", "cap_epsilon: nan", "cap_epsilon", "'nan'"),
     _yaml("delta one", "cap_delta: 1e-5", "cap_delta: '1'", "cap_delta", "below 1"),
     _yaml("request above cap", "max_request_epsilon: '1.5'", "max_request_epsilon: '3'", "cap"),
-    _yaml("unit rule", "unit_rule: record", "unit_rule: part", "unit_rule", "part"),
-    _yaml("unit without column", "unit_rule: record", "unit_rule: weight", "unit_column", "null"),
-    _yaml("column without rule", "unit_column: null", "unit_column: part", "unit_rule"),
     _yaml("message type", "- query.statistics", "- query.all", "message_types", "query.all"),
     _yaml("slot", "answer_slot_seconds: 2.0", "answer_slot_seconds: -1", "answer_slot_seconds"),
     _yaml("label twice", "- dots", "- bars", "data.labels", "twice"),
@@ -353,6 +350,5 @@ DATA = [
     _data("sound, rate", _sound, "100 samples", "says 50", more=("--window", 1, "--rate", 50)),
     _data("hop alone", _folders("ok"), "--window", more=("--hop", 1), code=2),
     _data("bits", _folders("ok"), "--bits", "11", more=("--bits", 11), code=2),
-    _data("unit rule", _folders("ok"), "unit_column", more=("--unit-rule", "weight")),
     _data("cap", _folders("ok"), "cap_epsilon", "'-1'", more=("--cap-epsilon", "-1")),
 ]

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.client.cli.bad_inputs import joined
 from tests.client.cli.conftest import Json
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, write_npz
 
@@ -76,14 +75,6 @@ def test_check_says_by_what_a_release_would_be_refused(make_plant: MakePlant, he
     assert found["cost"]["refused_by"] == "budget"
     found = here(*words, "--epsilon", "5", code=errors.ExitCode.REFUSED)
     assert found["cost"]["refused_by"] == "policy" and not found["cost"]["allowed"]
-
-
-def test_init_refuses_a_unit_that_is_named_and_not_protected(tmp_path: Path, here: Json) -> None:
-    words = ["--join", joined(), "--data", tmp_path, "--unit-column", "part"]
-    words += ["--unit-rule", "record"]
-    found = here("init", "--home", tmp_path / "home", *words, code=errors.ExitCode.CONFIG)
-    assert "not all records of one 'part'" in found["error"]["message"]
-    assert not (tmp_path / "home").exists()
 
 
 def test_a_node_states_the_digest_of_the_code_that_it_began_with(

@@ -68,7 +68,7 @@ def test_units_are_set_aside_whole_and_one_record_of_each_is_judged(make_plant: 
         {0: 12, 1: 12},
         acceptance=0.5,
         unit_column="group",
-        privacy=PrivacyConfig(unit_rule="weight"),
+        privacy=PrivacyConfig(),
     )
     acceptance = _acceptance(plant)
     units = [bytes(row) for row in acceptance.records.units]

@@ -284,7 +284,7 @@ def test_a_plant_of_logs_is_frozen_checked_and_read_again(
     _log(logs / "l.csv", _values(200), more={"s": state})
     reading = ReadingConfig(log=replace(LOG, label="s", window_seconds=0.5, hop_seconds=0.25))
     data = replace(plant.config.data, path=str(logs), reading=reading, unit_column="file")
-    plant.configure(data=data, privacy=PrivacyConfig(unit_rule="weight", answer_slot_seconds=2))
+    plant.configure(data=data, privacy=PrivacyConfig(answer_slot_seconds=2))
     assert plant.freeze().records == 6
     opened = open_plant(plant.home)
     np.testing.assert_array_equal(

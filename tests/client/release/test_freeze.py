@@ -33,7 +33,7 @@ from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
 from wg_core.site.config import PrivacyConfig
 
-UNITS = PrivacyConfig(unit_rule="weight", answer_slot_seconds=0.05)
+POLICY = PrivacyConfig(answer_slot_seconds=0.05)
 
 
 def _picture(path: Path, seed: int, label: int = 0) -> Path:
@@ -207,7 +207,7 @@ def test_a_second_freeze_at_the_same_time_says_so_and_changes_nothing(
 @pytest.fixture
 def parts(make_plant: MakePlant, tmp_path: Path) -> TestPlant:
     """Six images of three parts, in a table."""
-    plant = make_plant(privacy=UNITS, unit_column="part", frozen=False)
+    plant = make_plant(privacy=POLICY, unit_column="part", frozen=False)
     folder = tmp_path / "parts"
     for number in range(6):
         _picture(folder / f"{number}.png", number)

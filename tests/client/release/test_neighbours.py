@@ -125,11 +125,7 @@ class World:
         home = ClientHome(root)
         config = replace(self.config, data=replace(self.config.data, path=str(data)))
         if data.is_file():  # a table of texts, each with its author
-            config = replace(
-                config,
-                data=replace(config.data, unit_column="author"),
-                privacy=replace(config.privacy, unit_rule="weight"),
-            )
+            config = replace(config, data=replace(config.data, unit_column="author"))
         configuration.save(home, config)
         return home
 

@@ -269,7 +269,7 @@ def test_a_cap_that_was_raised_in_the_file_is_refused(make_plant: MakePlant) -> 
 
 
 def test_units_are_released_by_their_rule(make_plant: MakePlant) -> None:
-    privacy = PrivacyConfig(unit_rule="weight", answer_slot_seconds=0.05)
+    privacy = PrivacyConfig(answer_slot_seconds=0.05)
     plant = make_plant(privacy=privacy, unit_column="group")
     data = answer_query(plant.home, plant.query(), witness=plant.witness)
     manifest, _ = decode_release(

@@ -85,9 +85,7 @@ def test_limits_of_privacy_settings_hold_in_the_record_itself() -> None:
 @pytest.mark.parametrize(
     ("column", "privacy", "message"),
     [
-        ("part", {"unit_rule": "record"}, "protects one record and not all records of one 'part'"),
-        (None, {"unit_rule": "weight"}, "needs data.unit_column"),
-        ("record", {"unit_rule": "weight"}, "data.unit_column: 'record'"),
+        ("record", {}, "data.unit_column: 'record'"),
         (None, {"cap_epsilon": "2"}, "max_request_epsilon: 4 is more than"),
     ],
 )
