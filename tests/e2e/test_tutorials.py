@@ -247,7 +247,7 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
             "wg-client --language ja simulate": lambda words: words + small,
             "wg-client run": person,
             "wg-client requests": scene.named,
-            "wg-client statistics": without_a_person,
+            "wg-client statistics --home plant --out": without_a_person,
             "wg-client apply": answered,
             "wg-client backup": lambda words: [to if "age1" in word else word for word in words],
             "wg-client models shadow --home plant PACKAGE": of_package(-1),
