@@ -4,11 +4,11 @@
 
 Every data set of the modality that lies in a folder is drawn from: so many labels a class, three
 draws, the same records for all; groups stand on one side of the test split. Local-only is the
-product's, on the usual trunk. Rivals of images are those of ``bench.plant``; of windows MiniRocket
-with ridge regression, as it is and standardised, and discriminants on statistics of each channel;
-of texts logistic regression on each encoder's vectors, on both, and on TF-IDF of words and pieces
-of words; beside them local-only with MiniLM. That is left out where it is not installed. Rows are
-kept in ``--results``; a run goes on where it stopped.
+product's, on the usual trunk; its interval is one of right answers among the test records. Rivals
+of images are those of ``bench.plant``; of windows MiniRocket with ridge regression, as it is and
+standardised, and discriminants on statistics of each channel; of texts logistic regression on each
+encoder's vectors, on both, and on TF-IDF of words and pieces of words; beside them local-only with
+MiniLM, left out where it is not installed. Rows are kept in ``--results``; a run goes on there.
 """
 
 import argparse
@@ -33,17 +33,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from wg_client.fitting.backbone import encoder_trunk
-from wg_client.methods.base import LabelledRecords, correctness
+from wg_client.methods.base import LabelledRecords
 from wg_client.methods.names import LOCAL
-from wg_client.selection.gain import accuracy
-from wg_common.modalities.registry import modality
+from wg_client.selection.gain import expected
+from wg_common.modalities.registry import modality, of_array
 from wg_common.nets.encoder.module import raw_features
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core.errors import ConfigError
 from wg_minilm.trunk import MiniLmTrunk
 
-VERSION = 2
+VERSION = 3
 POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes
 DIMENSION = 64
 
@@ -88,18 +88,21 @@ def cut(path: Path, kind: str) -> Cut | None:
 
 def local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
     """What local-only says of test records, and its accuracy as a plant is told it: an interval."""
-    own = draw.features[draw.rows]
-    trunk = encoder_trunk(own, *draw.layout)
-    units = [str(group) for group in draw.cut.groups[draw.rows]]
+    trunk = encoder_trunk(draw.features[draw.rows], *draw.layout)
+    kind = of_array(draw.cut.records)
+    patterns = None if kind is None else kind.patterns(list(draw.cut.records[draw.rows]))
     records = LabelledRecords(
-        all_labels=draw.labels, classes=int(draw.cut.labels.max()) + 1, public=trunk, units=units
+        all_labels=draw.labels,
+        classes=int(draw.cut.labels.max()) + 1,
+        public=trunk,
+        units=None if patterns else [str(group) for group in draw.cut.groups[draw.rows]],
+        patterns=patterns,
     )
     fitted, told = records.local, (0.0, 1.0)
     if fitted is None:
         raise ValueError("a draw without labels")
     if fitted.out_of_fold is not None:
-        right = correctness(fitted.predictions, fitted.out_of_fold.labels)
-        interval = accuracy(right, records.judged_groups)
+        interval = expected(records, fitted.out_of_fold, new=int(draw.cut.test.sum()))
         told = interval.low, interval.high
     logits = trunk.outward(fitted.head).logits(draw.features[draw.cut.test].astype(np.float64))
     return logits.argmax(axis=1), told
@@ -207,10 +210,8 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
             chosen = drawn(records, labels, seed)
             if chosen is None or key in rows:
                 continue
-            draw, truth = (
-                Draw(records, features, layout, chosen, seed),
-                records.labels[records.test],
-            )
+            draw = Draw(records, features, layout, chosen, seed)
+            truth = records.labels[records.test]
             own, told = local_only(draw)
             said = {LOCAL: own, **RIVALS[options.modality](draw)}
             scores = {each: float((estimate == truth).mean()) for each, estimate in said.items()}
@@ -228,8 +229,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         yield from ("", f"### {cell}: {results.size(cell)[1]} data sets", "")
         yield from set_by_set(of_cell, cell, names)
         yield ""
-        rivals = [name for name in names if name != LOCAL]
-        differences = [(name, results.paired(cell, LOCAL, name)) for name in rivals]
+        differences = [(name, results.paired(cell, LOCAL, name)) for name in names if name != LOCAL]
         yield from markdown(("local-only minus", "points, ± error over sets"), differences)
         held = [row["told"][0] <= row["scores"][LOCAL] <= row["told"][1] for row in of_cell]
         yield from ("", f"The interval of 95 % that a plant is told holds in {np.mean(held):.0%}.")

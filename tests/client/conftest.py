@@ -246,7 +246,9 @@ def window_encoder() -> bytes:
 @pytest.fixture(scope="session")
 def good_head(encoder_package: bytes) -> LinearHead:
     """A head fitted on many records that no plant has: what a good server would send."""
-    from wg_client.fitting.linear_head import fit_lda, scaling
+    from tests.client.discriminants import fit_lda
+
+    from wg_client.fitting.linear_head import scaling
 
     rng = np.random.default_rng(12)
     images = np.concatenate([pictures(rng, label, 60) for label in range(3)])

@@ -16,9 +16,10 @@ import pytest
 from numpy.typing import NDArray
 from tests.client.cli.conftest import Json, here
 from tests.client.conftest import TestPlant, plant_maker
+from tests.client.discriminants import fit_lda
 from tests.common.nets.random_tensors import initial_tensors
 
-from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
+from wg_client.fitting.linear_head import LinearHead, scaling
 from wg_common import catalogue
 from wg_common.catalogue import ArchitectureSpec
 from wg_common.modalities.base import Modality

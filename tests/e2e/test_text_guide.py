@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.client.cli.conftest import shown
+from tests.client.discriminants import fit_lda
 from tests.client.selection.test_text_plant import LABELS, bag_of_words, public, rows, write
 from tests.e2e.file_support import head_package
 from tests.e2e.fleet_support import make_home, running
 
 from wg_client.data.survey import survey
-from wg_client.fitting.linear_head import fit_lda, scaling
+from wg_client.fitting.linear_head import scaling
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder

@@ -46,7 +46,7 @@ class OutOfFold:
         folds = np.arange(self.inner.shape[1])[:, None]
         in_training = assignment[: len(self.inner), None] != folds  # [repeats, folds, m]
         right = self.inner.argmax(axis=3) == self.labels
-        return max(0.0, float(np.mean(self.predictions == self.labels) - right[in_training].mean()))
+        return max(0.0, float(self.right.mean() - right[in_training].mean()))
 
     @property
     def losses(self) -> Floats:
@@ -57,6 +57,11 @@ class OutOfFold:
     def predictions(self) -> Ints:
         """Classes, int64 ``[repeats, m]``."""
         return np.asarray(self.logits.argmax(axis=2))
+
+    @property
+    def right(self) -> Floats:
+        """Share of repeats in which each record was right, ``[m]``."""
+        return np.asarray((self.predictions == self.labels).mean(axis=0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,11 +91,9 @@ class Fitted:
         return np.zeros((0, 0)) if self.out_of_fold is None else self.out_of_fold.losses
 
     @property
-    def predictions(self) -> Ints:
-        """Out-of-fold classes, ``[repeats, m]``; ``[0, 0]`` if nothing was held out."""
-        if self.out_of_fold is None:
-            return np.zeros((0, 0), dtype=np.int64)
-        return self.out_of_fold.predictions
+    def right(self) -> Floats:
+        """As of ``out_of_fold``; ``[0]`` if nothing was held out."""
+        return np.zeros(0) if self.out_of_fold is None else self.out_of_fold.right
 
 
 Refit = Callable[[RowIndex | slice, int], LinearHead]  # (training rows, configuration) -> the head

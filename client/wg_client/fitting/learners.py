@@ -16,11 +16,11 @@ from wg_client.fitting.linear_head import (
     Floats,
     Ints,
     LinearHead,
-    fit_ldas,
     fit_ridge,
     scaling,
 )
 from wg_client.fitting.logistic import fit_logistics
+from wg_common.inference.discriminants import fit_ldas
 
 RowIndex = NDArray[np.intp]
 
@@ -99,7 +99,7 @@ def fit_parts(
     # Discriminants are the same at every scale.
     shrinkages = sorted({learner.strength for learner in learners if learner.kind == LDA})
     discriminants = fit_ldas(x, dense, k, shrinkages) if shrinkages else []
-    heads = dict(zip(shrinkages, discriminants, strict=True))
+    heads = {each: LinearHead(*lda) for each, lda in zip(shrinkages, discriminants, strict=True)}
     parts = []
     for learner in learners:
         if learner.kind == LOGISTIC:

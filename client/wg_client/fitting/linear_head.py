@@ -6,14 +6,13 @@ places it in the declared label domain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
-from wg_common.inference import discriminants
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -93,21 +92,6 @@ def scaling(features: Floats) -> Scaling:
     return Scaling(mean, scale if scale > 1e-12 else 1.0)
 
 
-def fit_lda(features: Floats, labels: Ints, classes: int, shrinkage: float) -> LinearHead:
-    """Linear discriminants with one shrunk covariance: see ``discriminants.fit_lda``."""
-    return LinearHead(*discriminants.fit_lda(features, labels, classes, shrinkage))
-
-
-def fit_ldas(
-    features: Floats, labels: Ints, classes: int, shrinkages: Sequence[float]
-) -> list[LinearHead]:
-    """``fit_lda`` at several strengths."""
-    return [
-        LinearHead(*weight_and_bias)
-        for weight_and_bias in discriminants.fit_ldas(features, labels, classes, shrinkages)
-    ]
-
-
 def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> LinearHead:
     """Least squares on the classes' indicators with a penalty on the weights (Hoerl 1970).
 
@@ -139,7 +123,9 @@ def log_loss(logits: Floats, labels: Ints) -> Floats:
     The even odds bound what one mislabelled record, or one of a class that a training fold lacks,
     can say.
     """
-    return _losses(logits - logits.max(axis=1, keepdims=True), labels)
+    n, k = logits.shape
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return robust_loss(odds[np.arange(n), labels] / (odds @ np.ones(k)), k)
 
 
 def best_temperature(logits: Floats, labels: Ints) -> float:
@@ -169,10 +155,3 @@ def tempered_loss(head: LinearHead, features: Floats, labels: Ints) -> float:
     """Log loss in nats of a head over all records, at its best temperature."""
     logits = head.logits(features)
     return float(log_loss(logits * best_temperature(logits, labels), labels).sum())
-
-
-def _losses(below: Floats, labels: Ints) -> Floats:
-    """``log_loss`` of logits whose largest of each record is 0."""
-    n, k = below.shape
-    odds = np.exp(below)
-    return robust_loss(odds[np.arange(n), labels] / (odds @ np.ones(k)), k)

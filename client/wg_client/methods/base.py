@@ -38,13 +38,20 @@ class LabelledRecords:
         all_labels: int64 ``[N]``, -1 = unlabelled.
         classes: Size K of the declared label domain.
         public: What local-only stands on: the encoder.
-        units: Privacy units, or None; a unit is never split between folds.
+        units: Privacy units, or None.
+        patterns: What records that repeat one another share (``Modality.patterns``), or None; taken
+            for units where there are none. Folds split no unit.
     """
 
     all_labels: Ints
     classes: int
     public: Trunk
     units: Sequence[str] | None = None
+    patterns: Sequence[str] | None = None
+
+    @property
+    def _kin(self) -> Sequence[str] | None:
+        return self.patterns if self.units is None else self.units
 
     @cached_property
     def _known(self) -> NDArray[np.bool_]:
@@ -69,9 +76,9 @@ class LabelledRecords:
 
     @cached_property
     def _groups(self) -> NDArray[np.intp] | None:
-        if self.units is None:
+        if self._kin is None:
             return None
-        names = [unit for unit, keep in zip(self.units, self._known, strict=True) if keep]
+        names = [unit for unit, keep in zip(self._kin, self._known, strict=True) if keep]
         return np.unique(names, return_inverse=True)[1]
 
     @cached_property
@@ -87,10 +94,7 @@ class LabelledRecords:
     @cached_property
     def independent(self) -> int:
         """Number of labelled records that say something anew: of their units, where these count."""
-        if self.units is None:
-            return len(self.labels)
-        pairs = zip(self.units, self._known, strict=True)
-        return len({unit for unit, keep in pairs if keep})
+        return len(self.labels) if self._groups is None else len(np.unique(self._groups))
 
     @cached_property
     def unseen_mass(self) -> float:
@@ -121,11 +125,6 @@ class LabelledRecords:
     def unlabelled(self, trunk: Trunk) -> Floats:
         """Features ``[N - n, d]`` of the others."""
         return trunk.features[~self._known]
-
-
-def correctness(predictions: Ints, labels: Ints) -> Floats:
-    """Share of repeats in which each record was right: ``[repeats, m]``, ``[m]`` -> ``[m]``."""
-    return np.asarray((predictions == labels).mean(axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -48,6 +48,7 @@ def read_package(
         classes=len(manifest.labels),
         public=encoder,
         units=plant.data.units,
+        patterns=modality(plant.data.modality).patterns(plant.data.records),
     )
     read = _networks if catalogue.known(manifest.architecture).is_network else _heads
     return records, read(plant, manifest, tensors, records)

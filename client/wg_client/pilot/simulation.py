@@ -22,7 +22,7 @@ from wg_client.data.site_data import SiteData
 from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.linear_head import Ints
 from wg_client.fleet.initialise import DataChoice
-from wg_client.methods.base import LabelledRecords, correctness
+from wg_client.methods.base import LabelledRecords
 from wg_client.pilot import published
 from wg_client.pilot.published import Decision, Expected, Facts
 from wg_client.release.preview import Departure, departure
@@ -276,12 +276,10 @@ def _alone(trunk: Trunk, data: SiteData) -> Accuracy | None:
         classes=len(data.label_names),
         public=trunk,
         units=data.units,
+        patterns=modality(data.modality).patterns(data.records),
     )
     judged = None if records.local is None else records.local.out_of_fold
-    if judged is None:
-        return None
-    right = correctness(judged.predictions, judged.labels)
-    return gain.accuracy(right, records.judged_groups)
+    return None if judged is None else gain.expected(records, judged)
 
 
 def _price(schema: StatisticsSchema, epsilon: float) -> Price:

@@ -34,10 +34,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv, ndtri, stdtrit
+from scipy.special import betaln, ndtri, stdtrit
 
+from wg_client.fitting.fitted import OutOfFold
 from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats, Ints
+from wg_client.methods.base import LabelledRecords
 
 BETWEEN = 0.03
 """Spread of a model's accuracy between what a site labelled and what it meets later.
@@ -45,6 +47,7 @@ BETWEEN = 0.03
 As a correlation of right answers (beta-binomial): the accuracy on new records is spread with
 variance ``BETWEEN * p * (1 - p)`` about that on old ones. Measured on development sites."""
 COVERAGE = 0.95
+NEW = 1000  # Records that people are told of: right answers among so many
 UNCHECKED = 0.37, 0.59, 0.91
 """Accuracy of models that were kept without a label at development sites, where other sites had
 released: a tenth of sites is below the first, half below the second, a tenth above the third."""
@@ -144,7 +147,7 @@ def standard_error(values: Floats, groups: Ints) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Accuracy on new records of the site, of classes that have records here.
+    """Share of right answers among new records of the site, of classes that have records here.
 
     Attributes:
         mean: Estimate.
@@ -162,14 +165,24 @@ class Accuracy:
         return (self.high - self.low) / (2 * 1.96)
 
 
-def accuracy(right: Floats, groups: Ints, rise: float = 0.0) -> Accuracy:
+def expected(
+    records: LabelledRecords, fitted: OutOfFold, judged: OutOfFold | None = None, new: int = NEW
+) -> Accuracy:
+    """Accuracy of a model, as it was judged: with the choice of it, where it was chosen."""
+    rise = fitted.rise(records.folds.assignment)
+    return accuracy((judged or fitted).right, records.judged_groups, rise, new)
+
+
+def accuracy(right: Floats, groups: Ints, rise: float = 0.0, new: int = NEW) -> Accuracy:
     """Estimate the accuracy on new records by out-of-fold answers.
 
-    For classes that come as often as among these records. A Jeffreys interval (Brown, Cai and
-    DasGupta 2001, *Statistical Science* 16(2)) of as many independent records as the answers are
-    worth: fewer where those of a unit are alike, no more than ``1 / BETWEEN`` however many there
-    are, since a site changes, and fewer by the squared ratio of the normal to Student's quantile
-    where units are so few that their spread is uncertain.
+    For classes that come as often as among these records. The rate is a beta variable: Jeffreys'
+    prior (Brown, Cai and DasGupta 2001, *Statistical Science* 16(2)) and as many independent
+    records as the answers are worth: fewer where those of a unit are alike, no more than
+    ``1 / BETWEEN`` however many there are, since a site changes, and fewer by the squared ratio of
+    the normal to Student's quantile where units are so few that their spread is uncertain. What is
+    counted among new records is beta-binomial, and the interval is that of the count: where 99 in
+    100 are expected, 50 may well all be right.
     The model in use has learnt from all records, those judged from all but a fold: the upper end is
     higher by what the last fold that was added has brought.
 
@@ -177,6 +190,7 @@ def accuracy(right: Floats, groups: Ints, rise: float = 0.0) -> Accuracy:
         right: Share of repeats in which each judged record was right, ``[m]``.
         groups: Index of its privacy unit, ``[m]``.
         rise: Of accuracy, with a fold more to learn from.
+        new: Number of new records.
     """
     p, m = float(right.mean()), len(right)
     alone = standard_error(right, np.arange(m))
@@ -186,6 +200,8 @@ def accuracy(right: Floats, groups: Ints, rise: float = 0.0) -> Accuracy:
     tail = (1 - COVERAGE) / 2
     freedom = max(len(np.unique(groups)) - 1, 1)
     worth *= (float(ndtri(tail)) / float(stdtrit(freedom, tail))) ** 2
-    ends = betaincinv(p * worth + 0.5, (1 - p) * worth + 0.5, np.array([tail, 1 - tail]))
-    low, high = (0.0 if p == 0 else float(ends[0])), (1.0 if p == 1 else float(ends[1]))
-    return Accuracy(mean=p, low=min(p, low), high=min(1.0, max(p, high) + rise))
+    a, b, count = p * worth + 0.5, (1 - p) * worth + 0.5, np.arange(new + 1)
+    ways = betaln(count + 1, new - count + 1) + np.log(new + 1)
+    chances = np.exp(betaln(count + a, new - count + b) - betaln(a, b) - ways)
+    low, high = np.searchsorted(np.cumsum(chances), (tail, 1 - tail)) / new
+    return Accuracy(mean=p, low=min(p, float(low)), high=min(1.0, max(p, float(high)) + rise))

@@ -18,7 +18,7 @@ from wg_client.data.recipient import Progress
 from wg_client.fitting.fitted import OutOfFold
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
 from wg_client.methods import registry as methods
-from wg_client.methods.base import LabelledRecords, Model, Package, correctness
+from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_client.methods.names import GENERATED_FINETUNED, LOCAL
 from wg_client.models.manifest import Finding
 from wg_client.selection import gain
@@ -83,8 +83,7 @@ class Outcome:
         judged, out_of_fold = self.out_of_fold(name), self.models[name].fitted.out_of_fold
         if judged is None or out_of_fold is None:
             return None
-        rise = out_of_fold.rise(self.records.folds.assignment)
-        return gain.accuracy(_right(judged), self.records.judged_groups, rise)
+        return gain.expected(self.records, out_of_fold, judged)
 
 
 def select_model(
@@ -146,10 +145,6 @@ def select_model(
     )
 
 
-def _right(judged: OutOfFold) -> Floats:
-    return correctness(judged.predictions, judged.labels)
-
-
 def _comparisons(
     models: Mapping[str, Model],
     records: LabelledRecords,
@@ -188,7 +183,7 @@ def _gain(
 ) -> Gain:
     return gain.estimated_gain(
         _alone(local.logits, local.labels, records) - out_of_fold.losses.mean(axis=0),
-        _right(out_of_fold) - _right(local),
+        out_of_fold.right - local.right,
         groups,
         records.folds.count,
         Unseen(mass=records.unseen_mass, classes=records.classes - len(np.unique(records.labels))),

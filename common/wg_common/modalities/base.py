@@ -92,6 +92,10 @@ class Modality(ABC):
     sources: ClassVar[tuple[str, ...]]
     beside: ClassVar[bool] = False
 
+    def patterns(self, records: Sequence[Record]) -> tuple[str, ...] | None:
+        """Of each record what those that repeat it share; None: nothing says which do."""
+        return None
+
     @abstractmethod
     def sniff(self, x: Record) -> bool:
         """Whether an array ``[n, ...]`` holds records of this kind, by its type and shape."""

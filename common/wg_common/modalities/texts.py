@@ -6,6 +6,7 @@ one (``cells``). Encodings are those of ``tables``. Nothing is cut off: a text t
 holds control characters, is a ``DataError`` that names the file.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from wg_core.errors import DataError
 
 CHARACTERS_LIMIT = 4096  # Longest text that is accepted, in characters
 _WHITE = frozenset(" \t\n\r\v\f")
+_NUMBERS = re.compile(r"\w*\d\w*", re.ASCII)
 _REFUSED = frozenset(("Cc", "Cs"))  # Control characters and halves of pairs: no person wrote them
 
 
@@ -35,6 +37,10 @@ class Texts(Modality):
     column = "text"
     standard_errors = 1.0
     beside = True
+
+    def patterns(self, records: Sequence[Record]) -> tuple[str, ...]:
+        """Texts but for their numbers: in these alone the lines of one template differ."""
+        return tuple(_NUMBERS.sub("#", str(record)).lower() for record in records)
 
     def sniff(self, x: Record) -> bool:
         """Whether an array is of strings ``[n]``."""

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.client.discriminants import fit_lda
 
 from wg_client.fitting.folds import JUDGED, Judge, Nested, Predict, nested, stratified
-from wg_client.fitting.linear_head import fit_lda
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(0, 2**31))

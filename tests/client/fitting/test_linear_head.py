@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.client.discriminants import fit_lda
 
 from wg_client.fitting import linear_head
 from wg_client.fitting.linear_head import (
@@ -12,7 +13,6 @@ from wg_client.fitting.linear_head import (
     Ints,
     LinearHead,
     best_temperature,
-    fit_lda,
     head_from_tensors,
     log_loss,
     scaling,

@@ -30,12 +30,12 @@ def test_its_logits_are_the_mean_of_both_at_their_temperature() -> None:
     one = fit_local(x, y, K, folds)
     two = fit_finetuned(fixed(LinearHead(np.eye(K, D), np.zeros(K))), x, y, folds, unseen_mass=0)
     found = averaged((one, two), folds)
-    assert found is not None
+    assert found is not None and found.out_of_fold is not None
     mean = (one.head.logits(x) + two.head.logits(x)) / 2
     logits = found.head.logits(x)
     ratio = np.ptp(logits) / np.ptp(mean)
     np.testing.assert_allclose(logits, ratio * mean, rtol=1e-6, atol=1e-8)
-    assert found.losses.shape == found.predictions.shape == folds.assignment.shape
+    assert found.losses.shape == found.out_of_fold.predictions.shape == folds.assignment.shape
 
 
 def test_its_losses_are_out_of_fold() -> None:
@@ -51,8 +51,9 @@ def test_its_losses_are_out_of_fold() -> None:
         origin = fixed(LinearHead(np.eye(K, D), np.zeros(K)))
         two = fit_finetuned(origin, x, labels, folds, unseen_mass=0)
         found = averaged((one, two), folds)
-        assert found is not None
-        return np.asarray(found.predictions[0], dtype=np.int64)
+        assert found is not None and found.out_of_fold is not None
+        first: Ints = found.out_of_fold.predictions[0]
+        return first
 
     assert (judged(y)[held] == judged(changed)[held]).all()
 

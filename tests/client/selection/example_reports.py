@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+from tests.client.discriminants import fit_lda
 from tests.client.selected import selected
 
 from wg_client.data.plant import Plant
-from wg_client.fitting.linear_head import LinearHead, fit_lda
+from wg_client.fitting.linear_head import LinearHead
 from wg_client.models.acceptance import Acceptance, Scores
 from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.selection.model_selection import Outcome

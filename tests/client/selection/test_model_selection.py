@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.client.discriminants import fit_lda
 from tests.client.selected import Named, selected
 
+from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.finetune import fixed, normalised
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_lda
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.methods.base import LabelledRecords
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.selection.model_selection import Outcome
 from wg_core.errors import NotAcceptedError
@@ -155,6 +158,9 @@ def test_units_are_kept_together() -> None:
     assert alone is not None and whole is not None
     assert alone.mean > 0.9 > 0.8 > whole.mean
     assert whole.high - whole.low > alone.high - alone.low
+    alike = LabelledRecords(all_labels=y, classes=2, public=Trunk(x), patterns=units)
+    assert alike.independent == 12
+    assert alike.judged_groups.tolist() == together.records.judged_groups.tolist()
 
 
 def test_model_selection_is_deterministic() -> None:

@@ -6,10 +6,11 @@ import re
 
 import numpy as np
 import pytest
+from tests.client.discriminants import fit_lda
 from tests.client.selected import selected
 from tests.client.selection.example_reports import CASES, context
 
-from wg_client.fitting.linear_head import LinearHead, fit_lda
+from wg_client.fitting.linear_head import LinearHead
 from wg_client.languages import speaks
 from wg_client.models.acceptance import good_labels
 from wg_client.selection import defects, first_screen

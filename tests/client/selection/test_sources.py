@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.client.discriminants import fit_lda
 from tests.client.selected import selected
 
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_lda
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.names import LOCAL
 from wg_common import catalogue
 from wg_common.inference.posterior import Posterior

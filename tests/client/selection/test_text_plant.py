@@ -18,10 +18,11 @@ import safetensors
 import torch
 from numpy.typing import NDArray
 from tests.client.conftest import MakePlant, TestPlant
+from tests.client.discriminants import fit_lda
 from tests.common.nets.onnx_models import with_further
 
 from wg_client.data.survey import load_dataset, survey
-from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
+from wg_client.fitting.linear_head import LinearHead, scaling
 from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT

@@ -6,9 +6,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+from tests.client.discriminants import fit_lda
 from tests.client.selected import selected
 
-from wg_client.fitting.linear_head import LinearHead, fit_lda
+from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.verdict import (
     Basis,
     Change,

@@ -12,10 +12,11 @@ import safetensors
 import safetensors.torch
 import torch
 from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
+from tests.client.discriminants import fit_lda
 from tests.client.families import family_head
 
 from wg_client.data import plant as plants
-from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
+from wg_client.fitting.linear_head import LinearHead, scaling
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model

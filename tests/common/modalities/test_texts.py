@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wg_common.modalities.base import content_digest
-from wg_common.modalities.registry import of_array, of_file
+from wg_common.modalities.registry import MODALITIES, of_array, of_file
 from wg_common.modalities.texts import CHARACTERS_LIMIT, Texts
 from wg_common.nets.encoder import sentences
 from wg_core.errors import ConfigError, DataError, VerificationError
@@ -41,6 +41,15 @@ def test_numbers_and_rows_of_strings_are_no_text() -> None:
     for record in (np.array(3), np.array(["a", "b"])):
         with pytest.raises(DataError, match="expected one string"):
             TEXTS.check(record)
+
+
+def test_lines_of_one_template_share_a_pattern_and_notes_do_not() -> None:
+    """Where words are not set apart, only the number and what is written with it is left out."""
+    lines = ["Task_01 took 12 ms", "task_77 took 3 ms", "bearing 7 is hot", "3号機の軸受が熱い"]
+    first, second, *notes = TEXTS.patterns([np.array(line) for line in lines])
+    assert first == second == "# took # ms"
+    assert notes == ["bearing # is hot", "#号機の軸受が熱い"]
+    assert MODALITIES["images"].patterns([np.zeros((8, 8), np.uint8)]) is None
 
 
 def test_another_site_writes_texts_that_are_texts() -> None:

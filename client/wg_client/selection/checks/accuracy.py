@@ -3,7 +3,6 @@
 import numpy as np
 from scipy.special import betaincinv
 
-from wg_client.methods.base import correctness
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import CONFIDENCE, Comparison
 from wg_core.language import text
@@ -16,7 +15,7 @@ def check(comparison: Comparison) -> Finding | None:
     labels = comparison.records.judged
     if comparison.local is None or comparison.one_class:  # of one class its share is all
         return None
-    right = float(correctness(comparison.model.fitted.predictions, labels).mean())
+    right = float(comparison.model.fitted.right.mean())
     lower = lower_bound(right, comparison.records.independent, CONFIDENCE)
     commonest = float(np.bincount(labels).max() / len(labels))
     return Finding(

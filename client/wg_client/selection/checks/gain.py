@@ -1,6 +1,5 @@
 """WG-F01: the model was not shown to be better than local-only on the plant's own records."""
 
-from wg_client.methods.base import correctness
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.gain import Gain
@@ -59,7 +58,7 @@ def _of_one_class(comparison: Comparison) -> Finding:
     """By the class's recall, as delivered, too: a head that is put around it knows it anyway."""
     judged, fitted = comparison.records.judged, comparison.model.fitted
     tried = fitted.leave_class_out.recalls
-    learnt = float(correctness(fitted.predictions, judged).mean())
+    learnt = float(fitted.right.mean())
     recall = min(learnt, float(tried.mean())) if len(tried) else 0.0
     return Finding(
         model=comparison.name,

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from wg_client.methods.base import correctness
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_core.language import text
@@ -15,7 +14,7 @@ def check(comparison: Comparison) -> Finding | None:
     records = comparison.records
     if comparison.local is None:
         return None
-    right = correctness(comparison.model.fitted.predictions, records.judged)
+    right = comparison.model.fitted.right
     counts = np.bincount(records.judged, minlength=records.classes)
     hits = np.bincount(records.judged, weights=right, minlength=records.classes)
     recalls = np.divide(hits, counts, out=np.full(records.classes, np.inf), where=counts > 0)

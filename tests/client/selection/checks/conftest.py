@@ -10,7 +10,7 @@ import pytest
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.fitted import Fitted, OutOfFold
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.base import LabelledRecords, Model, Package, correctness
+from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_client.selection import gain
 from wg_client.selection.checks.base import Comparison
 from wg_core.site.acceptance import AcceptanceConfig
@@ -51,7 +51,7 @@ def compare() -> Compare:
             one, two = challenger.fitted, other.fitted
             estimate = gain.estimated_gain(
                 two.losses.mean(axis=0) - one.losses.mean(axis=0),
-                correctness(one.predictions, own) - correctness(two.predictions, own),
+                one.right - two.right,
                 np.arange(len(own)),
                 5,
                 gain.Unseen(),

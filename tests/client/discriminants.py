@@ -1,0 +1,9 @@
+"""Linear discriminants as a head."""
+
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_common.inference import discriminants
+
+
+def fit_lda(features: Floats, labels: Ints, classes: int, shrinkage: float) -> LinearHead:
+    """Fit them; arguments as of ``discriminants.fit_lda``."""
+    return LinearHead(*discriminants.fit_lda(features, labels, classes, shrinkage))
