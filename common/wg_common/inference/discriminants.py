@@ -48,30 +48,19 @@ def lda(means: Floats, precision: Floats) -> tuple[Floats, Floats]:
     return weight, -0.5 * np.einsum("kd,kd->k", means, weight)
 
 
-def fit_lda(
-    features: Floats, labels: Ints, classes: int, shrinkage: float
-) -> tuple[Floats, Floats]:
+def fit_ldas(
+    features: Floats, labels: Ints, classes: int, shrinkages: Sequence[float]
+) -> list[tuple[Floats, Floats]]:
     """Linear discriminants of records, with one shrunk covariance and the classes' frequencies.
+
+    A shrunk covariance has the eigenvectors of the covariance, which are found once: of the smaller
+    one of the covariance and the records' Gram matrix.
 
     Args:
         features: Of about unit variance, ``[n, d]``.
         labels: ``[n]`` in 0..classes-1, each class at least once.
         classes: Number of classes K.
-        shrinkage: Share of the isotropic part, 0 to 1.
-
-    Returns:
-        Weight ``[K, d]`` and bias ``[K]``.
-    """
-    return fit_ldas(features, labels, classes, (shrinkage,))[0]
-
-
-def fit_ldas(
-    features: Floats, labels: Ints, classes: int, shrinkages: Sequence[float]
-) -> list[tuple[Floats, Floats]]:
-    """``fit_lda`` at several strengths for the price of about one.
-
-    A shrunk covariance has the eigenvectors of the covariance, which are found once: of the smaller
-    one of the covariance and the records' Gram matrix.
+        shrinkages: Shares of the isotropic part, 0 to 1; each gets a weight and a bias.
     """
     n, d = features.shape
     counts = np.bincount(labels, minlength=classes).astype(np.float64)

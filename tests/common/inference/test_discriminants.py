@@ -8,7 +8,6 @@ import pytest
 from wg_common.inference.discriminants import (
     centred,
     class_means,
-    fit_lda,
     fit_ldas,
     lda,
     ridged_inverse,
@@ -49,10 +48,10 @@ def test_fitted_discriminants_count_frequent_classes_as_likelier(shrinkage: floa
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], [90, 10])
     x = rng.normal(size=(100, 3))
-    weight, bias = fit_lda(x, y, 2, shrinkage)
+    ((weight, bias),) = fit_ldas(x, y, 2, (shrinkage,))
     assert ((x @ weight.T + bias).argmax(axis=1) == 0).mean() > 0.8
     x[y == 1] += 8
-    weight, bias = fit_lda(x, y, 2, shrinkage)
+    ((weight, bias),) = fit_ldas(x, y, 2, (shrinkage,))
     assert ((x @ weight.T + bias).argmax(axis=1) == y).all()
 
 
@@ -76,7 +75,7 @@ def test_discriminants_match_the_formula_at_every_strength(n: int, d: int) -> No
 
 def test_the_normal_form_decides_as_the_head_does() -> None:
     x, y = _records(80, 6, 5)
-    weight, bias = fit_lda(x, y, 5, 0.5)
+    ((weight, bias),) = fit_ldas(x, y, 5, (0.5,))
     w, b = scaled(*centred(weight, bias))
     assert ((x @ w.T + b).argmax(axis=1) == (x @ weight.T + bias).argmax(axis=1)).all()
     assert np.allclose(w.sum(axis=0), 0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from wg_common import streams
 from wg_common.inference.block_scale import block_scale
-from wg_common.inference.discriminants import fit_lda
+from wg_common.inference.discriminants import fit_ldas
 from wg_common.inference.posterior import discriminant
 from wg_common.nets.encoder import package
 from wg_common.nets.encoder.module import Encoder, load_encoder
@@ -190,7 +190,7 @@ def _local(encoder: Encoder, x: Floats, labels: Ints, train: Ints, test: Ints) -
     blocks = encoder.local_blocks or (columns.shape[1],)
     columns = columns * block_scale(columns[train].std(axis=0), blocks)
     classes, dense = np.unique(labels[train], return_inverse=True)
-    weight, bias = fit_lda(columns[train], dense, len(classes), _SHRINKAGE)
+    ((weight, bias),) = fit_ldas(columns[train], dense, len(classes), (_SHRINKAGE,))
     return _share(classes[(columns[test] @ weight.T + bias).argmax(axis=1)] == labels[test])
 
 
