@@ -77,7 +77,8 @@ def test_a_second_process_of_a_home_carries_messages_and_the_first_one_leads(
     """A plant of each, one campaign: both are served, and each release is there once."""
     (beside,) = free_ports("127.0.0.1", 1)
     log = (tmp_path / "beside.log").open("wb")
-    words = [sys.executable, "-m", "wg_server.cli.main", "serve", "--home", str(server.root)]
+    program = str(Path(sys.executable).with_name("wg-server"))
+    words = [program, "serve", "--home", str(server.root)]
     second = subprocess.Popen([*words, "--beside", str(beside)], stderr=log)
     try:
         with running(server):
