@@ -67,7 +67,3 @@ help_page.speak(group, speaks)
 def main() -> None:
     """Entry point."""
     cli.run(group, extra="client", speaks=speaks)
-
-
-if __name__ == "__main__":
-    main()

@@ -78,7 +78,7 @@ def test_errors_and_help_speak_japanese(make_plant: MakePlant) -> None:
 def said_by(words: Sequence[object]) -> str:
     """Standard output and error of the real shell, where the environment is Japanese."""
     done = subprocess.run(
-        [sys.executable, "-m", "wg_client.cli.main", *map(str, words)],
+        [Path(sys.executable).with_name("wg-client"), *map(str, words)],
         env={**os.environ, "WEIGHTGATE_LANGUAGE": "ja"},
         capture_output=True,
         text=True,
