@@ -1,4 +1,4 @@
-"""Weights before any release: by commands, from a data sheet to a kept model, epsilon 0."""
+"""Weights before any release: by commands, from class names to a kept model, epsilon 0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from wg_core import __version__
 from wg_server.site.home import ServerHome
 
 SITE = "plant-new"
-SHEET = "camera: {millimetres_per_pixel: 0.05, light: ambient, colour: true}\n"
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
@@ -21,16 +20,12 @@ def test_a_plant_that_released_nothing_keeps_a_model_at_epsilon_zero(tmp_path: P
         archive.extractall(tmp_path, filter="data")
     server, plant = tmp_path / make.SERVER, tmp_path / "new"
     of_server, of_plant = ("--home", server), ("--home", plant)
-    sheet, statement, package = (tmp_path / name for name in ("sheet.yaml", "x.wgs", "x.wgw"))
-    sheet.write_text(SHEET)
+    statement, package = (tmp_path / name for name in ("x.wgs", "x.wgw"))
     with make.serving(server):
         token = make.command("wg-server", "enroll", *of_server, SITE)["token"]
-        words = "--data", tmp_path / make.DATA / make.RECORDS, "--data-sheet", sheet
+        words = "--data", tmp_path / make.DATA / make.RECORDS
         encoder = "--encoder", ServerHome(server).encoder_id()
         make.command("wg-client", "init", *of_plant, "--join", token, *words, *encoder)
-    checked = make.command("wg-client", "check", *of_plant)
-    assert checked["data_sheet"]["camera"]["millimetres_per_pixel"] == "0.05"
-
     said = make.command("wg-client", "statistics", *of_plant, "--epsilon", "0", "--out", statement)
     assert (said["charged"], said["epsilon_spent"]) == (False, 0.0)
     files = "--statistics", statement, "--out", package

@@ -68,8 +68,8 @@ _CONFIRMED = {
     "--data-sheet",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="What the machine, sensors, camera or texts are, as YAML (docs/plant-guide.md). It is"
-    " public, and costs no privacy.",
+    help="What the rotating machine is, as YAML (docs/plant-guide.md). It is public, and costs no"
+    " privacy.",
 )
 @click.option("--name", help="Public name of the data set; default: the site's name.")
 @click.option(

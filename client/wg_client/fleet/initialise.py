@@ -23,6 +23,7 @@ from wg_client.fleet.encoder_trial import Confirm
 from wg_client.fleet.enrolment import enrol
 from wg_client.release.look import freeze_data, why_not
 from wg_common.modalities.registry import modality
+from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package as encoder_package
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, StorageError, raised_as
@@ -86,12 +87,11 @@ def look(choice: DataChoice, stage: Stage | None = None) -> Inspection:
 
 
 def _check_sheet(sheet: DataSheet | None, records: str) -> None:
-    """Refuse a data sheet that is of another kind of source than the records'."""
-    sources = modality(records).sources
-    if sheet is not None and sheet.kind not in sources:
+    """Refuse a data sheet where no record is a machine's."""
+    if sheet is not None and records != Windows.name:
         raise ConfigError(
-            f"--data-sheet: states {sheet.kind}, but the records are {records}; expected"
-            f" {' or '.join(sources)}"
+            f"--data-sheet: it is of a rotating machine, but the records are {records}; leave it"
+            " out"
         )
 
 

@@ -71,8 +71,6 @@ class Modality(ABC):
             Empty: there are no such tables.
         standard_errors: By how many of its standard errors what others' statistics made must be
             better at a new plant (``acceptance.standard_errors``).
-        sources: Kinds of sources that a data sheet of its records can be of
-            (``wg_core.wire.data_sheet``).
         beside: Whether its files may lie beside records of another modality, and are none then.
     """
 
@@ -89,7 +87,6 @@ class Modality(ABC):
     family_network: ClassVar[str] = ""
     column: ClassVar[str] = ""
     standard_errors: ClassVar[float] = 2.0
-    sources: ClassVar[tuple[str, ...]]
     beside: ClassVar[bool] = False
 
     def patterns(self, records: Sequence[Record]) -> tuple[str, ...] | None:

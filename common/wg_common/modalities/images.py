@@ -56,7 +56,6 @@ class Images(Modality):
     file_limit = FILE_LIMIT
     resized = True
     head = "lite0-head"
-    sources = ("camera",)
     trunks = ("wg_common.nets.encoder.image_trunk",)
     trunk_file = "wg_common.nets.encoder.onnx_file"
     family_network = "lite0-low"

@@ -32,7 +32,6 @@ class Texts(Modality):
     suffixes = frozenset({".txt"})
     file_limit = 4 * CHARACTERS_LIMIT + 4096
     head = "text-head"
-    sources = ("notes",)
     trunks = ("wg_common.nets.encoder.text_trunk",)
     column = "text"
     standard_errors = 1.0

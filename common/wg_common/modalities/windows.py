@@ -46,7 +46,6 @@ class Windows(Modality):
     suffixes = frozenset({".npy", ".csv"})
     file_limit = CSV_LIMIT
     head = "window-head"
-    sources = ("rotating_machine", "process_sensors")
     trunks = ("wg_common.nets.encoder.window_trunk",)
 
     def sniff(self, x: Record) -> bool:

@@ -25,8 +25,7 @@ def networks(
         DecodeError: The generator's package cannot be read.
         VerificationError: It is not the one that its card names.
     """
-    machine = None if plant.data_sheet is None else plant.data_sheet.rotating_machine
-    if machine is None or version.summary.sheets is None:
+    if plant.data_sheet is None or version.summary.sheets is None:
         return None
     from wg_server.generator.weights import sheet_generation  # torch is slow to import
 
@@ -35,7 +34,9 @@ def networks(
     if generator != version.summary.sheets.generator:
         raise VerificationError(f"{version.sheets}: not the package that its model card names")
     try:
-        candidates = sheet_generation.unpack(data).generate(machine, plant.labels, seed=seed)
+        candidates = sheet_generation.unpack(data).generate(
+            plant.data_sheet.rotating_machine, plant.labels, seed=seed
+        )
     except ConfigError as error:
         log.info("package for %s: not by its data sheet: %s", plant.site, error)
         return None

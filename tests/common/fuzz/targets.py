@@ -48,7 +48,7 @@ from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol, signing, statistics_file
-from wg_core.wire.data_sheet import Channel, DataSheet, ProcessSensors
+from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_core.wire.signing import PrivateKey
 from wg_server.site.home import parse_config
 from wg_server.store import succession
@@ -277,9 +277,13 @@ _NPZ = _arrays(x=_PIXELS, y=np.array([0, 1]), classes=np.array(["a", "b"]))
 _PICKLED = _arrays(x=_PIXELS, y=np.array([0, 1]), classes=np.array(["a", {}], dtype=object))
 _SHEET = canonical.encode(
     DataSheet(
-        process_sensors=ProcessSensors(
-            sampling_hz=Decimal("0.1"),
-            channels=(Channel(name="t", unit="K", low=Decimal(0), high=Decimal(300)),),
+        rotating_machine=RotatingMachine(
+            shaft_speed_rpm=Decimal(1772),
+            sampling_hz=Decimal(12000),
+            rolling_elements=9,
+            rolling_element_diameter_mm=Decimal("7.94"),
+            pitch_diameter_mm=Decimal("39.04"),
+            contact_angle_deg=Decimal(0),
         )
     )
 )

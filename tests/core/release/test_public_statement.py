@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from tests.client.conftest import WITNESS, MakePlant, TestPlant
+from tests.core.wire.test_data_sheet import SHEETS
 
 from wg_audit import answers, verification
 from wg_audit.report import render
@@ -20,12 +20,9 @@ from wg_core.site import config as configuration
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import covered, signing, statistics_file
 from wg_core.wire.covered import CoveredStatement
-from wg_core.wire.data_sheet import Camera, DataSheet
 from wg_core.wire.protocol import FREE
 
-SHEET = DataSheet(
-    camera=Camera(millimetres_per_pixel=Decimal("0.05"), light="backlight", colour=False)
-)
+SHEET = SHEETS[0]
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.core.wire.test_data_sheet import SHEETS
 
 from wg_core.errors import ConfigError
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
-from wg_core.wire.data_sheet import DataSheet, Notes
 
 ZEROS = "00" * 32
 
@@ -40,12 +40,12 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
 
 
 def test_server_and_data_sheet_are_no_settings_and_have_files_of_their_own(tmp_path: Path) -> None:
-    home, sheet = ClientHome(tmp_path), DataSheet(notes=Notes(language="en", sort="report"))
+    home, sheet = ClientHome(tmp_path), SHEETS[0]
     stated = dataclasses.replace(_config(), data_sheet=sheet)
     configuration.save(home, stated)
     assert configuration.load(home) == stated
     text = home.config.read_text("utf-8")
-    assert "server" not in text and "notes" not in text
+    assert "server" not in text and "rotating_machine" not in text
     for more in ("server: {}", "data_sheet: null"):
         home.config.write_text(f"{text}{more}\n", "utf-8")
         with pytest.raises(ConfigError, match="unknown fields"):
