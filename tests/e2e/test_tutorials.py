@@ -60,8 +60,8 @@ class Scene:
 
     def ask(self, purpose: str = "a page", *more: object, epsilon: str = "0.5") -> None:
         """An operator starts a campaign."""
-        words = ("campaign", "start", "--home", "server", "--epsilon", epsilon, *more)
-        self.run(["wg-server", *words, "--purpose", purpose])
+        words = ("campaign", "start", "--home", "server", "--sites", "plant-a", *more)
+        self.run(["wg-server", *words, "--epsilon", epsilon, "--purpose", purpose])
 
     def waiting(self) -> list[str]:
         """Requests that wait for a person at ``plant``."""

@@ -108,9 +108,14 @@ def accept_file(
 def open_recipient(stored: StoredRelease) -> Recipient:
     """The plant that sent something which was verified when it came; errors as ``open_release``."""
     if stored.epsilon == protocol.FREE:
-        return _claimed(_decode(stored.data))
+        return stated_by(stored)
     release = open_release(stored)
     return releasing(release.manifest, release)
+
+
+def stated_by(stored: StoredRelease) -> Recipient:
+    """The same without what it released; raises ``DecodeError``: the store is damaged."""
+    return _claimed(_decode(stored.data))
 
 
 def open_release(stored: StoredRelease) -> Release:

@@ -11,7 +11,7 @@ from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.wording import Speaker
 from wg_server.store import troubles
-from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
+from wg_server.store.campaigns import IN_TASKS, NOT_WORTH, OPEN_TASKS, Campaign, Task
 
 GENERATOR = "generator"
 """Why a site's part ended: the generator of its campaign cannot be used."""
@@ -42,6 +42,8 @@ def of_task(
         return _under_way(say, campaign, task, sight, now)
     if task.state == "delivered":
         return _delivered(say, campaign, task, now)
+    if task.code == NOT_WORTH:
+        return Reason(say("not worth"), say("do worth"))
     if task.state == "cancelled":
         return Reason(say("cancelled" if campaign.state == "cancelled" else ""))
     return _ended(say, task, sight, now)
@@ -67,7 +69,7 @@ def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -
     say = Speaker(language)
     received = sum(task.state in IN_TASKS for task in campaign.tasks)
     served = sum(task.state == "delivered" or bool(task.served) for task in campaign.tasks)
-    count = len(campaign.tasks)
+    count = len(campaign.asked)
     if campaign.reason:
         return campaign.reason
     if campaign.state != "running":

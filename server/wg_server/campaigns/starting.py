@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from wg_core import numbers
 from wg_core.errors import ConfigError, WgError
 from wg_core.wire import protocol
+from wg_server.campaigns import worth
+from wg_server.campaigns.worth import Expectation
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
@@ -62,12 +64,16 @@ class Order:
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {whom}"
 
 
-def start(home: ServerHome, store: Store, order: Order) -> Campaign:
+def start(
+    home: ServerHome, store: Store, order: Order, expected: Expectation = worth.by_names
+) -> Campaign:
     """Queue a campaign; its packages are made with the generator that is installed now.
 
+    Where the order names no sites, those at which a release buys nothing are not asked.
+
     Raises:
-        ConfigError: A site is not enrolled, there is no encoder yet, or no generator is
-            installed.
+        ConfigError: A site is not enrolled, none is worth asking, there is no encoder yet, or no
+            generator is installed.
         DecodeError: The generator's model card cannot be read.
         VerificationError: The generator is damaged.
     """
@@ -78,8 +84,16 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
             f"campaign: no site is enrolled yet; run 'wg-server enroll --home {home.root} SITE'"
         )
     version = versions.ready(home)
+    all_asked = order.sites or order.epsilon == protocol.FREE
+    left_out = [] if all_asked else worth.left_out(store, enrolled, expected)
+    sites = order.sites or [name for name in enrolled if name not in set(left_out)]
+    if not sites:
+        raise ConfigError(
+            "campaign: nobody is asked, since no site's release is worth anything to another one;"
+            " '--epsilon 0' asks for class names and data sheets alone, '--sites' whom it names"
+        )
     return CampaignQueue(store.engine).add(
-        order.sites or enrolled,
+        sites,
         epsilon=order.epsilon,
         delta=order.delta,
         purpose=order.purpose,
@@ -90,6 +104,7 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
         grace_seconds=order.grace_seconds,
         campaign_id=order.id,
         generator=version.id,
+        left_out=left_out,
     )
 
 

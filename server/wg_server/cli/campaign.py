@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 import click
 
 from wg_core import cli
-from wg_core.errors import PeerError, WgError
+from wg_core.errors import PeerError
 from wg_core.options import DELTA, Price
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import absence, reasons, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.starting import Order, retry, start
+from wg_server.campaigns.worth import LEAST_POINTS, Expectation, by_model, by_names
 from wg_server.cli.options import Duration, home_option, this_user, when
-from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.operators import recorded
@@ -92,10 +92,12 @@ def campaign_start(
             min_sites=min_sites,
             grace_seconds=grace,
         )
+        free = epsilon == protocol.FREE
+        expected = by_names if free else by_model(home, float(epsilon), float(delta))
         with recorded(store, this_user(), "campaign start", order.id, order.summary):
-            campaign = start(home, store, order)
+            campaign = start(home, store, order, expected)
         if epsilon != protocol.FREE:
-            _expected(home, campaign)
+            _say_expected(campaign, expected)
         cli.note(f"campaign {campaign.id} queued")
         if wait:
             campaign = _wait(CampaignQueue(store.engine), campaign, home)
@@ -174,25 +176,19 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
         cli.say(f"no campaigns yet; next: wg-server campaign start --home {home.root}")
 
 
-def _expected(home: ServerHome, campaign: Campaign, *, least_points: float = 2.0) -> None:
-    """Say what the sites' releases are expected to be worth to one another."""
-    from wg_server.generator.prior.expectation import expected_points
-    from wg_server.generator.weights.head_generation import load_generator  # torch is slow
-
-    other_sites, epsilon = len(campaign.tasks) - 1, float(campaign.epsilon)
-    try:
-        priors = load_generator(versions.read(home, campaign.generator).heads).parts.priors
-    except WgError:
-        return  # the campaign is queued, and says what is wrong
-    points = (
-        expected_points(priors, other_sites, epsilon, float(campaign.delta)) if other_sites else 0.0
-    )
-    worth = f"about {points:.0f} points" if points >= least_points else "nothing"
-    cli.note(
-        f"expected: {other_sites} other sites of the same class names are worth {worth} of right"
-        " answers to a plant without labels, and on classes that it has no record of; to one with"
-        " twenty labels of each class less than two, and epsilon 0 is enough for it"
-    )
+def _say_expected(campaign: Campaign, expected: Expectation) -> None:
+    """Say what the sites' releases are expected to be worth to one another, and who is left out."""
+    other_sites, left_out = len(campaign.asked) - 1, len(campaign.tasks) - len(campaign.asked)
+    points = expected(other_sites)
+    amount = f"about {points:.0f} points" if points >= LEAST_POINTS else "nothing"
+    if expected is not by_names:
+        cli.note(
+            f"expected: {other_sites} other sites of the same class names are worth {amount} of"
+            " right answers to a plant without labels, and on classes that it has no record of; to"
+            " one with twenty labels of each class less than two, and epsilon 0 is enough for it"
+        )
+    if left_out:
+        cli.note(f"not asked, since it buys nothing there: {left_out} sites; --sites asks by name")
 
 
 def _change(

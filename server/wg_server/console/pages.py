@@ -24,7 +24,7 @@ from wg_server.generator.versions import Pointer
 from wg_server.site.recovery import LastBackup
 from wg_server.store import operators, quarantine
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
-from wg_server.store.queue import CampaignQueue
+from wg_server.store.queue import RETRIED, CampaignQueue
 
 _OF_FAMILIES = ("head", "network", "refused", "others_refused")
 """What the card says of an own family."""
@@ -116,7 +116,7 @@ def campaign(visit: Visit) -> Response:
         "campaign",
         row=views.campaign_row(visit.speech, stored, now),
         parts_of=views.parts(visit.source, visit.speech, stored, now),
-        retried=("refused", "failed", "expired"),
+        retried=RETRIED,
     )
 
 

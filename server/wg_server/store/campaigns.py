@@ -8,6 +8,9 @@ answered. States of a task, which is one site's part::
          ^                                |
          +---------- retry ---------------+
 
+A site that is not worth asking is ``cancelled`` from the start, with ``NOT_WORTH``; it may be
+tried likewise.
+
 A site that has a package is offered a better one when later releases came: its task goes from
 ``delivered`` to ``released`` again, with ``served`` above zero. Whatever becomes of the better one,
 it ends as ``delivered``.
@@ -38,6 +41,8 @@ TaskState = Literal[
 ]
 OPEN_CAMPAIGNS = ("queued", "running", "paused", "cancelling")
 OPEN_TASKS = ("waiting", "released", "packaged")
+NOT_WORTH = "worth"
+"""Why a site's part was never begun: see ``wg_server.campaigns.worth``."""
 IN_TASKS = ("released", "packaged", "delivered")  # Of sites whose release is here, and used
 
 
@@ -134,6 +139,11 @@ class Campaign:
     def is_free(self) -> bool:
         """Whether sites are asked for their public statement alone."""
         return self.epsilon == protocol.FREE
+
+    @property
+    def asked(self) -> list[Task]:
+        """Parts of sites that are asked, or were."""
+        return [task for task in self.tasks if task.code != NOT_WORTH]
 
     def task(self, site: str) -> Task:
         """The part of a site, or ``ConfigError``."""

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError
 from wg_server.store import campaigns, database, schema
-from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign
+from wg_server.store.campaigns import NOT_WORTH, OPEN_CAMPAIGNS, OPEN_TASKS, Campaign
 from wg_server.store.releases import USED, StoredRelease, put_release
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ GRACE_SECONDS = 600.0
 """How long a campaign waits for the other sites after that, unless it is told otherwise."""
 
 _WORKED_ON = ("running", "cancelling")
-_RETRIED = ("refused", "failed", "expired")
+RETRIED = ("refused", "failed", "expired", "cancelled")
+"""Of sites that an operator may have tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,11 @@ class CampaignQueue:
         campaign_id: str = "",
         generator: str = "",
         now: float | None = None,
+        left_out: Sequence[str] = (),
     ) -> Campaign:
         """Queue a campaign; the arguments are as of ``Campaign``, its id is new if none is given.
+
+        Sites that are ``left_out`` are not asked, and are no ``sites``.
 
         Raises:
             ConfigError: No site, a site twice, one that is not enrolled, or ``min_sites`` is not
@@ -95,6 +99,10 @@ class CampaignQueue:
             connection.execute(
                 schema.task.insert(), [_waiting(campaign_id, site, now) for site in sites]
             )
+            ended = {"state": "cancelled", "code": NOT_WORTH}
+            for site in left_out:
+                values = _waiting(campaign_id, site, now) | ended
+                connection.execute(schema.task.insert().values(values))
             return campaigns.load(connection, campaign_id)
 
     def show(self, campaign_id: str, *, site: str = "") -> Campaign:
@@ -261,10 +269,10 @@ class CampaignQueue:
             if campaign.state in ("cancelling", "cancelled"):
                 raise ConfigError(f"campaign {campaign_id}: {campaign.state}; start another one")
             task = campaign.task(site)
-            if task.state not in _RETRIED:
+            if task.state not in RETRIED:
                 raise ConfigError(
                     f"campaign {campaign_id}: {site}: {task.state},"
-                    f" expected one of {', '.join(_RETRIED)}"
+                    f" expected one of {', '.join(RETRIED)}"
                 )
             _check_retried(connection, site, task.release_id)
             again = _waiting(campaign_id, site, now)
@@ -325,7 +333,7 @@ class CampaignQueue:
             campaign = campaigns.load(connection, campaign_id, lock=True)
             if campaign.state not in OPEN_CAMPAIGNS:
                 return campaign
-            served = [task.state == "delivered" or bool(task.served) for task in campaign.tasks]
+            served = [task.state == "delivered" or bool(task.served) for task in campaign.asked]
             failed = [task.code for task in campaign.tasks if task.state == "failed"]
             if not any(served) and failed and not reason:
                 codes = ", ".join(sorted(set(failed)))

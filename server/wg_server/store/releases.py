@@ -71,8 +71,15 @@ class ReleaseTable:
 
     def newest_release(self, site: str) -> StoredRelease | None:
         """The release of a site that came last, whatever its standing, if there is one."""
+        return self._newest(site, schema.release.c.epsilon != protocol.FREE)
+
+    def newest_answer(self, site: str) -> StoredRelease | None:
+        """The same, where a public statement counts as well."""
+        return self._newest(site)
+
+    def _newest(self, site: str, *conditions: sa.ColumnElement[bool]) -> StoredRelease | None:
         table = schema.release
-        query = sa.select(table).where(table.c.site == site, table.c.epsilon != protocol.FREE)
+        query = sa.select(table).where(table.c.site == site, *conditions)
         row = database.first(self.engine, query.order_by(table.c.received.desc()).limit(1))
         return None if row is None else StoredRelease(**row._mapping)
 

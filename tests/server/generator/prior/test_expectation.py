@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wg_server.campaigns.worth import LEAST_POINTS, by_model
 from wg_server.cli import campaign
 from wg_server.generator import versions
 from wg_server.generator.prior.blup import Priors
@@ -42,8 +43,13 @@ def test_a_campaign_says_first_what_its_sites_are_worth_to_one_another(
 ) -> None:
     parts = SimpleNamespace(priors=PRIORS)
     monkeypatch.setattr(head_generation, "load_generator", lambda _: SimpleNamespace(parts=parts))
-    monkeypatch.setattr(versions, "read", lambda *_: SimpleNamespace(heads=None))
-    order: Any = SimpleNamespace(tasks=sites * [None], epsilon="4", delta="1e-5", generator="")
-    campaign._expected(ServerHome(Path("home")), order)
+    monkeypatch.setattr(versions, "ready", lambda _: SimpleNamespace(heads=None))
+    queued: Any = SimpleNamespace(tasks=sites * [None], asked=sites * [None])
+    campaign._say_expected(queued, by_model(ServerHome(Path("home")), 4.0, 1e-5))
     said = capsys.readouterr().err
     assert f"{sites - 1} other sites" in said and worth in said
+
+
+def test_a_generator_that_cannot_be_read_expects_by_names(home: ServerHome) -> None:
+    expected = by_model(home, 4.0, 1e-5)
+    assert expected(0) == 0.0 and expected(1) >= LEAST_POINTS

@@ -1,0 +1,68 @@
+"""Whom a campaign does not ask: sites at which others' releases would buy nothing.
+
+A release adds nothing to its own site's weights; sites gain by those of others that have a class
+name in common. The server knows names of sites that released or stated before. One that it has
+heard nothing of may be of any kind, and is asked: so is a whole fleet the first time, and all are
+counted that would be asked together. What labels a site has only ``wg-client check`` knows.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from wg_core.errors import WgError
+from wg_server.campaigns import intake
+from wg_server.generator import versions
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
+
+log = logging.getLogger(__name__)
+
+LEAST_POINTS = 2.0
+"""Points of right answers at a site without labels below which it is not asked."""
+
+Expectation = Callable[[int], float]
+"""Points from the number of other sites of a class name in common."""
+
+
+def by_names(others: int) -> float:
+    """Nothing without others, and enough with any."""
+    return LEAST_POINTS if others else 0.0
+
+
+def by_model(home: ServerHome, epsilon: float, delta: float) -> Expectation:
+    """As the installed generator's priors say; by names alone where they cannot be read.
+
+    Loads torch, which no process that carries messages does.
+    """
+    from wg_server.generator.prior.expectation import expected_points
+    from wg_server.generator.weights.head_generation import load_generator
+
+    try:
+        priors = load_generator(versions.ready(home).heads).parts.priors
+    except WgError:
+        return by_names
+    return lambda others: expected_points(priors, others, epsilon, delta) if others else 0.0
+
+
+def left_out(store: Store, sites: Sequence[str], expected: Expectation) -> list[str]:
+    """Those of some sites that are not worth asking."""
+    names = {site: _class_names(store, site) for site in sites}
+    counts = Counter(names.values())
+
+    def worth(kind: frozenset[str] | None) -> bool:
+        others = sum(n for other, n in counts.items() if other is None or (kind and kind & other))
+        return kind is None or expected(others - 1) >= LEAST_POINTS
+
+    worthy = {kind for kind in counts if worth(kind)}
+    return [site for site in sites if names[site] not in worthy]
+
+
+def _class_names(store: Store, site: str) -> frozenset[str] | None:
+    """Class names that a site stated last; None: it said nothing yet."""
+    stored = store.newest_answer(site)
+    try:
+        return None if stored is None else frozenset(intake.stated_by(stored).labels)
+    except WgError as error:
+        log.warning("site %s: its class names cannot be read: %s", site, error)
+        return None
