@@ -68,7 +68,10 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered: Sites) -> FittedL
             small_sites[out] @ weight + bias,
         )
     weight, bias = _ridge(family_sites, [*other_families.values()], scale)
-    limit, few_limit = np.quantile(scores, 1 - RATE), np.quantile(few_scores, 1 - RATE)
+    # Ranks over n + 1: a further site exceeds such a limit at RATE, the usual one of 60 at .047.
+    limit, few_limit = (
+        np.quantile(values, 1 - RATE, method="weibull") for values in (scores, few_scores)
+    )
     return FittedLikeness(
         test=Likeness(
             weight=LIMIT * weight / limit,
