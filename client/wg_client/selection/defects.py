@@ -6,7 +6,7 @@ All of it is measured out of fold on the plant's own records, and nothing is sai
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,9 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
     local_model = outcome.models.get(LOCAL)
     local = None if outcome.kept == LOCAL or local_model is None else local_model.fitted.out_of_fold
     named = _share(outcome, kept_predictions, local, lambda calls, truth: calls == truth, None)
+    expected = outcome.accuracy(outcome.kept)
+    if named is not None and expected is not None:
+        named = replace(named, kept=expected)
     indices = np.flatnonzero([label in good for label in labels])
     if not 0 < len(indices) < len(labels):
         return Figures(good=tuple(good), named=named)
