@@ -16,10 +16,11 @@ from tests.common.nets.onnx_models import (
     pooled,
     random_numbers,
 )
+from tests.common.nets.test_onnx_file import HOSTILE
 
 from wg_common.nets.encoder import trial
 from wg_common.nets.encoder.onnx_file import OnnxFile
-from wg_core.errors import ConfigError, DecodeError, VerificationError
+from wg_core.errors import DecodeError, VerificationError, WgError
 
 
 def large(numbers: int, products: int = 0) -> Any:
@@ -51,23 +52,22 @@ def test_another_file_never_reaches_a_process(monkeypatch: pytest.MonkeyPatch) -
         trial.tried(encoder_file(sha256="0" * 64))
 
 
-@pytest.mark.parametrize(
-    ("graph", "message"),
-    [
-        (random_numbers(), "'RandomNormalLike' is not taken"),
-        (large(10 << 28), "ONNX Runtime"),  # 10 GB
-    ],
-    ids=["random", "10 GB"],
-)
-def test_hostile_files_are_refused_by_name(graph: Any, message: str) -> None:
-    with pytest.raises(DecodeError, match=message):
-        trial.tried(encoder_file(graph))
+HOSTILE_FILES = {
+    "random": (random_numbers, "'RandomNormalLike' is not taken", 60.0),
+    "loop": (HOSTILE["loop"][0], "'Loop' is not taken", 60.0),
+    "external data": (HOSTILE["external tensor"][0], "names another file", 60.0),
+    "10 GB": (lambda: large(10 << 28), "ONNX Runtime", 60.0),
+    "without end": (lambda: large(1 << 22, 400), r"more than 0\.5 s", 0.5),
+}
+"""A file, what is said of it, and the time that it gets."""
 
 
-def test_work_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "TIME_LIMIT", 0.5)
-    with pytest.raises(ConfigError, match=r"more than 0\.5 s"):
-        trial.tried(encoder_file(large(1 << 22, 400)))
+@pytest.mark.parametrize("name", HOSTILE_FILES)
+def test_hostile_files_are_refused_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, message, seconds = HOSTILE_FILES[name]
+    monkeypatch.setattr(trial, "TIME_LIMIT", seconds)
+    with pytest.raises(WgError, match=message):
+        trial.tried(encoder_file(graph()))
 
 
 def test_a_process_that_dies_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.client.conftest import LABELS, MakePlant, write_npz
 from tests.client.fleet.test_enrolment import Server, certificate, pem
-from tests.common.nets.onnx_models import WIDTH, encoder_file, random_numbers, with_further
+from tests.common.nets.onnx_models import WIDTH, encoder_file, with_further
+from tests.common.nets.test_trial import HOSTILE_FILES
 
 from wg_client.cli.main import group
 from wg_client.data import plant as plants
 from wg_client.fleet import reenrolment
 from wg_client.fleet.initialise import DataChoice, initialise
 from wg_common.nets.encoder import package as packages
+from wg_common.nets.encoder import trial
 from wg_core import cli
 from wg_core import snapshot as snapshots
 from wg_core.connection import transport
@@ -29,6 +31,7 @@ from wg_core.errors import (
     ConfigError,
     DataError,
     DecodeError,
+    ExitCode,
     RefusedError,
     UsageError,
     VerificationError,
@@ -191,14 +194,23 @@ def test_the_encoder_brings_its_trunks_and_each_file_is_tried_first(
     assert frozen.features().shape[1] == frozen.manifest.scaled + sum(blocks)
 
 
+@pytest.mark.parametrize("name", HOSTILE_FILES)
 def test_an_encoder_whose_file_is_hostile_is_not_kept(
-    home: ClientHome, server: Enrolling, data: Path, encoder_package: bytes
+    home: ClientHome,
+    server: Enrolling,
+    data: Path,
+    encoder_package: bytes,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hostile = with_further(encoder_package, encoder_file(random_numbers(), width=WIDTH))
+    graph, message, seconds = HOSTILE_FILES[name]
+    monkeypatch.setattr(trial, "TIME_LIMIT", seconds)
+    hostile = with_further(encoder_package, encoder_file(graph(), width=WIDTH))
     server.hand_out(hostile)
     server.promised = _hash(hostile)
-    with pytest.raises(DecodeError, match="'RandomNormalLike' is not taken"):
+    with pytest.raises(WgError, match=message) as refused:
         _init(home, server, data)
+    assert refused.value.exit_code == ExitCode.CONFIG
     assert not home.encoder.exists() and not home.config.exists()
 
 

@@ -8,13 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.common.nets.onnx_models import WIDTH, encoder_file, random_numbers
+from tests.common.nets.onnx_models import WIDTH, encoder_file
+from tests.common.nets.test_trial import HOSTILE_FILES
 
-from wg_common.nets.encoder import image_trunk, package
+from wg_common.nets.encoder import image_trunk, package, trial
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core import settings
-from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
+from wg_core.errors import (
+    ConfigError,
+    DataError,
+    DecodeError,
+    ExitCode,
+    VerificationError,
+    WgError,
+)
 from wg_server.site.home import ServerHome
 from wg_server.zoo import trunks
 from wg_server.zoo.build import build
@@ -67,15 +75,13 @@ def test_a_zoo_stands_on_a_file_and_lite0_is_a_further_trunk(tmp_path: Path) -> 
     assert build(home, read, workers=1, progress=lambda *_: None).encoder == encoder.id
 
 
-def test_hostile_files_and_other_hashes_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_other_hashes_and_names_are_refused_before_anything_is_made(tmp_path: Path) -> None:
     read = plan(tmp_path)
     good = read.encoder.trunks[0]
     with pytest.raises(VerificationError, match="SHA-256"):
         trunks.read(chosen(read, dataclasses.replace(good, sha256="0" * 64)))
     with pytest.raises(DataError, match="cannot be read"):
         trunks.read(chosen(read, dataclasses.replace(good, file=str(tmp_path / "none"))))
-    with pytest.raises(DecodeError, match="'RandomNormalLike' is not taken"):
-        trunks.read(plan(tmp_path, random_numbers()))
     with pytest.raises(ConfigError, match="of images there are efficientnet-lite0-two-scales"):
         trunks.read(chosen(read, TrunkChoice(name="dinov2")))
     windows = dataclasses.replace(read.sources[0], kind="procedural-windows", only="")
@@ -88,6 +94,17 @@ def test_hostile_files_and_other_hashes_are_refused_before_anything_is_made(tmp_
                 encoder=EncoderPlan(trunks=(good,)),
             )
         )
+
+
+@pytest.mark.parametrize("name", HOSTILE_FILES)
+def test_a_hostile_file_is_refused_by_what_it_does(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, message, seconds = HOSTILE_FILES[name]
+    monkeypatch.setattr(trial, "TIME_LIMIT", seconds)
+    with pytest.raises(WgError, match=message) as refused:
+        trunks.read(plan(tmp_path, graph()))
+    assert refused.value.exit_code == ExitCode.CONFIG
 
 
 def test_a_package_whose_trunks_are_not_what_it_says_is_refused(tmp_path: Path) -> None:
