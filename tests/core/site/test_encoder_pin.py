@@ -31,7 +31,6 @@ from wg_core.errors import (
     ConfigError,
     DataError,
     DecodeError,
-    ExitCode,
     RefusedError,
     UsageError,
     VerificationError,
@@ -210,7 +209,7 @@ def test_an_encoder_whose_file_is_hostile_is_not_kept(
     server.promised = _hash(hostile)
     with pytest.raises(WgError, match=message) as refused:
         _init(home, server, data)
-    assert refused.value.exit_code == ExitCode.CONFIG
+    assert refused.value.exit_code == 3
     assert not home.encoder.exists() and not home.config.exists()
 
 

@@ -15,14 +15,7 @@ from wg_common.nets.encoder import image_trunk, package, trial
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core import settings
-from wg_core.errors import (
-    ConfigError,
-    DataError,
-    DecodeError,
-    ExitCode,
-    VerificationError,
-    WgError,
-)
+from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError, WgError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import trunks
 from wg_server.zoo.build import build
@@ -104,7 +97,7 @@ def test_a_hostile_file_is_refused_by_what_it_does(
     monkeypatch.setattr(trial, "TIME_LIMIT", seconds)
     with pytest.raises(WgError, match=message) as refused:
         trunks.read(plan(tmp_path, graph()))
-    assert refused.value.exit_code == ExitCode.CONFIG
+    assert refused.value.exit_code == 3
 
 
 def test_a_package_whose_trunks_are_not_what_it_says_is_refused(tmp_path: Path) -> None:
