@@ -31,7 +31,7 @@ def campaign() -> None:
 
 @campaign.command("start")
 @home_option
-@click.option("--sites", "names", default="", help="Names with commas; all enrolled if not given.")
+@click.option("--sites", "names", default="", help="Names with commas. Default: all worth asking.")
 @click.option(
     "--epsilon",
     type=Price(also=protocol.FREE),
