@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -70,33 +71,72 @@ def test_a_campaign_survives_the_loss_of_every_connection(
         assert ledger.spent("line-1").charges == 1
 
 
+BALANCER = """
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 5m
+  timeout server 5m
+  option redispatch
+listen fleet
+  bind 127.0.0.1:{port}
+  balance roundrobin
+  server first 127.0.0.1:{first} check inter 200
+  server second 127.0.0.1:{second} check inter 200
+"""
+"""Plants of a test have one address, so that connections take turns instead of going by it."""
+
+
 @pytest.mark.slow
-def test_a_second_process_of_a_home_carries_messages_and_the_first_one_leads(
-    server: ServerHome, tmp_path: Path
+@pytest.mark.parametrize("kill", [False, True])
+def test_plants_behind_a_balancer_are_served_by_two_processes_or_by_the_one_that_is_left(
+    server: ServerHome, tmp_path: Path, kill: bool
 ) -> None:
-    """A plant of each, one campaign: both are served, and each release is there once."""
-    (beside,) = free_ports("127.0.0.1", 1)
-    log = (tmp_path / "beside.log").open("wb")
+    """One campaign over four plants; each release is there once, and the first process leads."""
+    haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    if kill and haproxy is None:
+        pytest.skip("no HAProxy on this machine")
+    (second, port), first = free_ports("127.0.0.1", 2), server.config().fleet_port
+    (tmp_path / "haproxy.cfg").write_text(BALANCER.format(port=port, first=first, second=second))
     program = str(Path(sys.executable).with_name("wg-server"))
     words = [program, "serve", "--home", str(server.root)]
-    second = subprocess.Popen([*words, "--beside", str(beside)], stderr=log)
-    try:
-        with running(server):
-            plants = [enrol_plant(server, tmp_path / name, name) for name in ("plant-c", "plant-d")]
-            config = configuration.load(plants[1].home)
-            there = dataclasses.replace(config.server, fleet_url=f"https://127.0.0.1:{beside}")
-            configuration.save(plants[1].home, dataclasses.replace(config, server=there))
-            with plants[0].running(), plants[1].running():
-                campaign = start_campaign(server, ["plant-c", "plant-d"], grace_seconds=1)
-                found = finished(server, campaign)
-            with pytest.raises(ConfigError, match="another process serves this home"):
-                rotate_keys(server)
-    finally:
-        second.send_signal(signal.SIGTERM)
-        second.wait(PATIENCE_SECONDS)
-        log.close()
+    names = [f"plant-{kill}-{number}".lower() for number in range(4)]
+    with ExitStack() as stack:
+        log = stack.enter_context((tmp_path / "beside.log").open("wb"))
+        stack.enter_context(running(server))
+        beside = subprocess.Popen([*words, "--beside", str(second)], stderr=log)
+        stack.callback(beside.wait, PATIENCE_SECONDS)
+        stack.callback(beside.terminate)
+        if haproxy is not None:
+            balancer = subprocess.Popen([haproxy, "-db", "-f", tmp_path / "haproxy.cfg"])
+            stack.callback(balancer.wait, PATIENCE_SECONDS)
+            stack.callback(balancer.terminate)
+        ports = (first, second) if haproxy is None else (port, port)
+        plants = [enrol_plant(server, tmp_path / name, name) for name in names]
+        said = (tmp_path / "beside.log").read_text
+        wait_until(lambda: " ready" in said(), "the second process")
+
+        def answering() -> None:
+            if kill and "statistics sent to" in said():
+                beside.kill()
+
+        for number, plant in enumerate(plants):
+            plant.before_answer = answering
+            config = configuration.load(plant.home)
+            there = dataclasses.replace(
+                config.server, fleet_url=f"https://127.0.0.1:{ports[number % 2]}"
+            )
+            configuration.save(plant.home, dataclasses.replace(config, server=there))
+            stack.enter_context(plant.running())
+        campaign = start_campaign(server, names, grace_seconds=1)
+        found = finished(server, campaign)
+        with pytest.raises(ConfigError, match="another process serves this home"):
+            rotate_keys(server)
     assert found.state == "done"
-    assert [task.state for task in found.tasks] == ["delivered", "delivered"]
-    sent = (tmp_path / "beside.log").read_text()
-    assert "statistics sent to plant-d" in sent and "plant-c" not in sent
-    assert "package of" not in sent  # the leader makes them
+    for plant, task in zip(plants, found.tasks, strict=True):
+        assert plant.applied[-1] == task.delivery_id and task.state == "delivered"
+        with plant.ledger() as ledger:
+            assert ledger.spent("line-1").charges == 1
+    sent = [name for name in names if f"statistics sent to {name}" in said()]
+    assert sent and set(sent) < set(names)
+    assert "package of" not in said()  # the leader makes them
