@@ -94,18 +94,6 @@ def centred(weight: NDArray[F], bias: NDArray[F]) -> tuple[NDArray[F], NDArray[F
     return np.asarray(weight - weight.mean(axis=0)), np.asarray(bias - bias.mean())
 
 
-def row_length(weight: NDArray[np.floating]) -> np.floating[Any]:
-    """Root mean square length of a head's rows, never zero."""
-    length: np.floating[Any] = np.sqrt(np.mean(np.sum(weight**2, axis=1))) + 1e-12
-    return length
-
-
-def scaled(weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
-    """A head with rows of root mean square length 1: the same decisions between classes."""
-    size = row_length(weight)
-    return weight / size, bias / size
-
-
 def principal(rows: Floats, count: int) -> tuple[Floats, Floats]:
     """Leading eigenvalues ``[count]`` and eigenvectors ``[D, count]`` of ``rows' rows / n``.
 
