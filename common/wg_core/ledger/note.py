@@ -89,7 +89,7 @@ def check_key_name(name: str) -> str:
     Raises:
         DecodeError: It cannot stand on a signature line.
     """
-    if not name or any(c.isspace() or c == "+" or ord(c) < 0x20 for c in name):
+    if name.split() != [name] or "+" in name or min(name) < " ":
         raise DecodeError(f"key name {name!r}: empty, or holds a space, plus or control character")
     if len(name.encode()) > KEY_NAME_LIMIT:
         raise DecodeError(f"key name {name[:40]!r}…: over {KEY_NAME_LIMIT} bytes")
@@ -159,7 +159,7 @@ def decode(data: bytes, *, subject: str = "note") -> Note:
         decoded = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DecodeError(f"{subject}: not UTF-8") from error
-    if any(ord(c) < 0x20 and c != "\n" for c in decoded):
+    if min(decoded.replace("\n", " "), default=" ") < " ":
         raise DecodeError(f"{subject}: holds a control character")
     text, separator, tail = decoded.rpartition("\n\n")
     if not separator or not text:

@@ -9,6 +9,7 @@ Results are rounded to the safe side: ``mu`` down, epsilon up.
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 from wg_core.errors import ConfigError
 
@@ -55,6 +56,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     return _last_true(lambda e: gaussian_delta(mu, e) > delta, 0.0, EPSILON_LIMIT)[1]
 
 
+@lru_cache(64)
 def mu(epsilon: float, delta: float) -> float:
     """The largest mu at which a Gaussian mechanism is (epsilon, delta)-DP, rounded down.
 

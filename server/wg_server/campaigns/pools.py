@@ -25,6 +25,7 @@ from wg_core import locks
 from wg_core.errors import StorageError, WgError
 from wg_core.ledger import merkle
 from wg_core.wire import canonical
+from wg_core.wire.statistics_file import StatisticsManifest
 from wg_server.campaigns import intake
 from wg_server.campaigns.release import Recipient, Release
 from wg_server.generator.prior import influence, pooling
@@ -87,19 +88,19 @@ class Pools:
     def _refresh(self) -> None:
         present = self._table.present()
         newest = set(self._store.newest_ids(encoder=self._encoder, apart_from=""))
-        changed: dict[str, tuple[list[str], list[str]]] = {}
+        changed: dict[str, tuple[list[PooledRelease], list[str]]] = {}
         labels_by_kind = {pool.kind: labels for pool, labels in self._kinds()}
         for release_id in sorted(newest - present.keys()):
             try:
-                schema = self._release(release_id).manifest.schema
+                manifest = self._release(release_id).manifest
             except WgError as error:
                 log.error("release %s is left out: %s", release_id, error)
                 continue
-            fits = schema.dimension == len(self._priors.between)
-            if fits and 2 <= len(schema.labels) <= CLASSES_LIMIT:
-                kind = self._kind_id(schema.labels)
-                labels_by_kind[kind] = frozenset(schema.labels)
-                changed.setdefault(kind, ([], []))[0].append(release_id)
+            fits = manifest.schema.dimension == len(self._priors.between)
+            if fits and 2 <= len(manifest.schema.labels) <= CLASSES_LIMIT:
+                row = self._row(manifest)
+                labels_by_kind[row.kind] = frozenset(manifest.schema.labels)
+                changed.setdefault(row.kind, ([], []))[0].append(row)
         for release_id in present.keys() - newest:
             changed.setdefault(present[release_id].kind, ([], []))[1].append(release_id)
         around = set(changed)
@@ -108,7 +109,7 @@ class Pools:
             members = sum(row.kind in near for row in present.values())
             if members + len(changed[kind][0]) <= FEW:
                 around |= near
-        coming = [self._row(i) for come, _ in changed.values() for i in come]
+        coming = [row for come, _ in changed.values() for row in come]
         gone = {i for _, ids in changed.values() for i in ids}
         peers = [*coming, *(row for i, row in present.items() if i not in gone)]
         for kind in sorted(around):
@@ -200,12 +201,12 @@ class Pools:
     def _evidence_of(self, release_id: str, labels: tuple[str, ...]) -> SiteEvidence:
         return site_evidence(self._release(release_id).statistics, labels)
 
-    def _row(self, release_id: str) -> PooledRelease:
+    def _row(self, manifest: StatisticsManifest) -> PooledRelease:
         """A release that nobody has judged yet."""
-        manifest = self._release(release_id).manifest
-        digest = hashlib.blake2b(release_id.encode(), key=self._secret, digest_size=7).digest()
+        identity = manifest.release_id.encode()
+        digest = hashlib.blake2b(identity, key=self._secret, digest_size=7).digest()
         return PooledRelease(
-            release_id=release_id,
+            release_id=manifest.release_id,
             kind=self._kind_id(manifest.schema.labels),
             site=manifest.site,
             place=int.from_bytes(digest),
