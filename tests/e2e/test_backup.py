@@ -87,7 +87,7 @@ def check_nothing_lost_or_double(
     tasks = {task.site: task for task in campaign.tasks}
     with Store.open(server) as store:
         assert store.forks() == 0
-        logs = store.logs()
+        logs = store.logs(tasks)
     for plant in plants:
         assert plant.applied == [tasks[plant.site].delivery_id]
         with plant.ledger() as ledger:
@@ -170,7 +170,7 @@ def test_an_older_plant_without_another_backup_gives_its_ledger_up(
         again.ledger()  # no key: nothing can be charged on it
     reenrolment.compromise(again.home, token(server, plant.site), "restored from an old backup")
     with Store.open(server) as store:
-        said = succession.of_sites(store.sites(), store.logs())
+        said = succession.of_sites(list(store.sites()), store.logs([plant.site]))
     assert said[plant.site] == BUDGET_UNKNOWN
     assert released(server, again).state == "done"
     evidence = tmp_path / "evidence"

@@ -104,6 +104,6 @@ def test_a_server_without_a_usable_generator_serves_all_but_campaigns(
             with pytest.raises((ConfigError, VerificationError)):
                 starting.start(server, store, Order())
             assert CampaignQueue(store.engine).all() == []
-            assert not quarantine.counts(store.engine)
+            assert not quarantine.notes(store.engine)
         with plant.ledger() as ledger:
             assert ledger.spent("line-1").charges == 0

@@ -23,6 +23,7 @@ from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import KeyRotation
 from wg_server.cli.main import main_group as operator
 from wg_server.site.home import ServerHome
+from wg_server.store import troubles
 from wg_server.store.campaigns import Campaign
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -63,7 +64,8 @@ def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) ->
     assert done["certificate_expires"] == certificate.expiry(plant.home)
     witness_once(plant)
     with Store.open(server) as store:
-        assert store.certificate_expiries()[plant.site] == done["certificate_expires"]
+        sight = troubles.sights(store, names=[plant.site])[plant.site]
+        assert sight.certificate == done["certificate_expires"]
 
 
 def test_a_session_that_outlives_its_certificate_renews_it(

@@ -70,7 +70,7 @@ def check_enrolled(server: ServerHome, home: ClientHome) -> None:
     config = configuration.load(home)
     assert config.site == SITE and snapshots.newest(home) is not None
     with Store.open(server) as store:
-        site, logs = store.site(SITE), store.logs()
+        site, logs = store.site(SITE), store.logs([SITE])
     with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         kinds = Counter(entries.decode(ledger.entry(seq)).head.kind for seq in range(ledger.size))
         assert site.state == "enrolled" and site.ledger_origin == ledger.origin
@@ -163,7 +163,7 @@ def test_enrolling_again_goes_on_with_its_token(
     enrol_again()
     assert home.tls_key.read_bytes() != before
     with Store.open(server) as store:
-        logs = store.logs()[SITE]
+        logs = store.logs([SITE])[SITE]
     assert len(logs) == (2 if command == "compromise" else 1)
     config = configuration.load(home)
     with (

@@ -5,50 +5,15 @@ explained from what the store knows: until when its certificate was good, when i
 what the fleet listener noted of it (``store.troubles``).
 """
 
-from dataclasses import dataclass
-
-from wg_server.store import troubles
 from wg_server.store.campaigns import Task
 from wg_server.store.site import PRESENT_SECONDS
-from wg_server.store.sites import Store
-from wg_server.store.troubles import Trouble
+from wg_server.store.troubles import Sight
 
 CERTIFICATE = "certificate-expired"
 NEVER = "never-connected"
 AWAY = "not-connected"
 SILENT = "no-answer"
 NOT_FETCHED = "not-fetched"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What the server sees of a site.
-
-    Attributes:
-        state: ``invited``, ``enrolled`` or ``revoked``.
-        last_seen: When it last made a request that was let through; zero: never.
-        certificate: When its newest good certificate expires; None: it has none.
-        trouble: What keeps its node out, if something was seen to.
-    """
-
-    state: str
-    last_seen: float
-    certificate: float | None
-    trouble: Trouble | None
-
-
-def sights(store: Store) -> dict[str, Sight]:
-    """What is seen of every site."""
-    expiries, noted = store.certificate_expiries(), troubles.known(store)
-    return {
-        site.name: Sight(
-            state=site.state,
-            last_seen=site.last_seen,
-            certificate=expiries.get(site.name),
-            trouble=noted.get(site.name),
-        )
-        for site in store.sites()
-    }
 
 
 def of_site(sight: Sight, now: float) -> tuple[str, float]:

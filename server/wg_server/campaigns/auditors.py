@@ -133,7 +133,7 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
     with Store.open(home) as store:
         witness = Witness.of(home, store)
         sites = [store.site(name) for name in sorted(set(names))]
-        logs = store.logs()
+        logs = store.logs(site.name for site in sites)
         for site in sites:
             if site.name not in logs:
                 raise ConfigError(f"site {site.name}: {site.state}, it never enrolled")

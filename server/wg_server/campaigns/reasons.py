@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from wg_core.language import ENGLISH, Code
 from wg_core.wire import fleet
 from wg_server.campaigns import absence, intake, schedule
-from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.wording import Speaker
 from wg_server.store import troubles
 from wg_server.store.campaigns import IN_TASKS, NOT_WORTH, OPEN_TASKS, Campaign, Task
+from wg_server.store.troubles import Sight
 
 GENERATOR = "generator"
 """Why a site's part ended: the generator of its campaign cannot be used."""

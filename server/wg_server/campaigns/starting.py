@@ -78,7 +78,7 @@ def start(
         VerificationError: The generator is damaged.
     """
     default = DEADLINE.total_seconds()
-    enrolled = [site.name for site in store.sites() if site.state == "enrolled"]
+    enrolled = [site.name for site in store.sites("enrolled")]
     if not (order.sites or enrolled):
         raise ConfigError(
             f"campaign: no site is enrolled yet; run 'wg-server enroll --home {home.root} SITE'"

@@ -26,7 +26,7 @@ from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.witness import Witness
 from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.store import operators
+from wg_server.store import operators, troubles
 from wg_server.store.campaigns import OPEN_TASKS, Campaign, Task
 from wg_server.store.database import Holder
 from wg_server.store.operators import Actor
@@ -178,7 +178,7 @@ class CampaignWorker:
     def _look(self) -> list[Ask]:
         """Do what is due in every campaign; returns what sites are to be asked."""
         ids = self._queue.active()
-        sites = {site.name: site for site in self._store.sites() if site.state == "enrolled"}
+        sites = self._store.taking_part(ids)
         asks: list[Ask] = []
         packages_due: dict[str, list[str]] = {}
         for campaign_id in ids:
@@ -273,7 +273,7 @@ class CampaignWorker:
 
     def _expire(self, campaign: Campaign, late: list[Task], now: float) -> None:
         """Leave sites out whose time is over, and remember why."""
-        sights = absence.sights(self._store)
+        sights = troubles.sights(self._store, campaign=campaign.id)
         for task in late:
             code, figure = absence.of_overdue(task, sights[task.site], now)
             log.warning("campaign %s: %s is left out: %s", campaign.id, task.site, code)

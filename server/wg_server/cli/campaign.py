@@ -10,12 +10,12 @@ from wg_core import cli
 from wg_core.errors import PeerError
 from wg_core.options import DELTA, Price
 from wg_core.wire import canonical, protocol
-from wg_server.campaigns import absence, reasons, schedule
-from wg_server.campaigns.absence import Sight
+from wg_server.campaigns import reasons, schedule
 from wg_server.campaigns.starting import Order, retry, start
 from wg_server.campaigns.worth import LEAST_POINTS, Expectation, by_model, by_names
 from wg_server.cli.options import Duration, home_option, this_user, when
 from wg_server.site.home import ServerHome
+from wg_server.store import troubles
 from wg_server.store.campaigns import Campaign
 from wg_server.store.operators import recorded
 from wg_server.store.queue import CampaignQueue
@@ -162,8 +162,7 @@ def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_jso
 def _list(store: Store, home: ServerHome, as_json: bool) -> None:
     campaigns = CampaignQueue(store.engine).all()
     if as_json:
-        sights = absence.sights(store)
-        cli.emit({"campaigns": [_document(campaign, sights) for campaign in campaigns]})
+        cli.emit({"campaigns": [_document(store, campaign) for campaign in campaigns]})
         return
     for campaign in campaigns:
         served = sum(task.state == "delivered" or bool(task.served) for task in campaign.tasks)
@@ -206,11 +205,10 @@ def _change(
 
 
 def _show(store: Store, campaign: Campaign, as_json: bool) -> None:
-    sights = absence.sights(store)
     if as_json:
-        cli.emit(_document(campaign, sights))
+        cli.emit(_document(store, campaign))
         return
-    now = time.time()
+    now, sights = time.time(), troubles.sights(store, campaign=campaign.id)
     cli.say(f"campaign {campaign.id}: {campaign.state}: {reasons.of_campaign(campaign, now)}")
     for task in campaign.tasks:
         reason = reasons.of_task(campaign, task, sights[task.site], now)
@@ -219,8 +217,8 @@ def _show(store: Store, campaign: Campaign, as_json: bool) -> None:
             cli.say(f"  {'':24} {'':10} do: {reason.do}")
 
 
-def _document(campaign: Campaign, sights: Mapping[str, Sight]) -> Mapping[str, object]:
-    now = time.time()
+def _document(store: Store, campaign: Campaign) -> Mapping[str, object]:
+    now, sights = time.time(), troubles.sights(store, campaign=campaign.id)
     document: dict[str, object] = dict(canonical.to_builtins(campaign))
     del document["tasks"]
     document["summary"] = reasons.of_campaign(campaign, now)

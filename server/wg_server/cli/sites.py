@@ -2,18 +2,20 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
 
 from wg_core import cli
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import protocol
-from wg_server.campaigns import absence, reasons
+from wg_server.campaigns import reasons
 from wg_server.cli.options import Duration, home_option, this_user, when
 from wg_server.fleet import trust
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
-from wg_server.store import quarantine, succession
+from wg_server.store import quarantine, succession, troubles
 from wg_server.store.operators import recorded
 from wg_server.store.sites import Store
 
@@ -48,18 +50,36 @@ def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: 
 def sites(home: ServerHome, as_json: bool) -> None:
     """List the sites."""
     with Store.open(home) as store:
-        rows, sights, now = store.sites(), absence.sights(store), time.time()
-        forked = {origin for origin, *_ in store.evidence()}
-        successions = succession.of_sites(store.sites(), store.logs())
-        quarantine_counts = Counter(
-            note.site for note in quarantine.notes(store.engine, "quarantined")
+        documents = _documents(home, store)
+        if as_json:
+            cli.emit({"sites": list(documents)})
+            return
+        unknown = [_say(row) for row in documents]
+    if not unknown:
+        cli.say(f"no sites yet; next: wg-server enroll --home {home.root} SITE")
+    if any(unknown):
+        cli.note(
+            "budget unknown: the site released on an earlier ledger that the one in use does not"
+            " name. Ask the plant for the home that holds the newest of them: there, after"
+            " 'wg-server enroll --replace', 'wg-client keys --renew ledger --stolen' carries the"
+            " spend over. If it is lost, count all that was released on every ledger:"
+            " 'wg-server export'"
         )
-        laggards = trust.left_behind(home, store)
-    behind = {name: reasons.of_keys(follows) for name, follows in laggards.items()}
-    absences = {name: reasons.of_site(sight, now) for name, sight in sights.items()}
-    if as_json:
-        document = [
-            {
+
+
+def _documents(home: ServerHome, store: Store) -> Iterator[Mapping[str, Any]]:
+    """What is said of each site."""
+    now, laggards = time.time(), trust.left_behind(home, store)
+    forked = {origin for origin, *_ in store.evidence()}
+    quarantined = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
+    for page in store.pages():
+        names = [site.name for site in page]
+        sights = troubles.sights(store, names=names)
+        successions = succession.of_sites(page, store.logs(names))
+        for site in page:
+            away = reasons.of_site(sights[site.name], now)
+            behind = reasons.of_keys(laggards[site.name]) if site.name in laggards else None
+            yield {
                 "site": site.name,
                 "state": site.state,
                 "enrolled": site.enrolled or None,
@@ -68,38 +88,26 @@ def sites(home: ServerHome, as_json: bool) -> None:
                 "ledger_origin": site.ledger_origin,
                 "ledger_fork": site.ledger_origin in forked,
                 "ledger_succession": successions.get(site.name),
-                "quarantined": quarantine_counts[site.name],
-                "away": absences[site.name].why,
-                "do": absences[site.name].do,
-                "old_keys": behind[site.name].why if site.name in behind else "",
+                "quarantined": quarantined[site.name],
+                "away": away.why,
+                "do": away.do,
+                "old_keys": behind.why if behind else "",
+                "old_keys_do": behind.do if behind else "",
             }
-            for site in rows
-        ]
-        cli.emit({"sites": document})
-        return
-    for site in rows:
-        fork = "  LEDGER FORK: evidence kept" if site.ledger_origin in forked else ""
-        unknown = "  BUDGET UNKNOWN" if successions.get(site.name) == BUDGET_UNKNOWN else ""
-        quarantined = (
-            f"  QUARANTINED: {quarantine_counts[site.name]}" if quarantine_counts[site.name] else ""
-        )
-        troubles = f"{fork}{unknown}{quarantined}"
-        cli.say(f"{site.name:24} {site.state:9} seen {when(site.last_seen)}{troubles}")
-        cli.say(f"    certificate until {when(sights[site.name].certificate or 0)}")
-        if absences[site.name].why:
-            cli.say(f"    {absences[site.name].why}; do: {absences[site.name].do}")
-        if site.name in behind:
-            cli.say(f"    {behind[site.name].why}; do: {behind[site.name].do}")
-    if not rows:
-        cli.say(f"no sites yet; next: wg-server enroll --home {home.root} SITE")
-    if BUDGET_UNKNOWN in successions.values():
-        cli.note(
-            "budget unknown: the site released on an earlier ledger that the one in use does not"
-            " name. Ask the plant for the home that holds the newest of them: there, after"
-            " 'wg-server enroll --replace', 'wg-client keys --renew ledger --stolen' carries the"
-            " spend over. If it is lost, count all that was released on every ledger:"
-            " 'wg-server export'"
-        )
+
+
+def _say(row: Mapping[str, Any]) -> bool:
+    """Say it in lines; whether nobody knows what the site spent."""
+    unknown: bool = row["ledger_succession"] == BUDGET_UNKNOWN
+    troubles = "  LEDGER FORK: evidence kept" if row["ledger_fork"] else ""
+    troubles += "  BUDGET UNKNOWN" if unknown else ""
+    troubles += f"  QUARANTINED: {row['quarantined']}" if row["quarantined"] else ""
+    cli.say(f"{row['site']:24} {row['state']:9} seen {when(row['last_seen'] or 0)}{troubles}")
+    cli.say(f"    certificate until {when(row['certificate_expires'] or 0)}")
+    for why, do in (("away", "do"), ("old_keys", "old_keys_do")):
+        if row[why]:
+            cli.say(f"    {row[why]}; do: {row[do]}")
+    return unknown
 
 
 @click.command()

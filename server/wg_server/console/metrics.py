@@ -25,7 +25,7 @@ from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_server.console.probes import Probe, expiries
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
-from wg_server.store import quarantine, succession
+from wg_server.store import quarantine, succession, troubles
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -36,6 +36,13 @@ PREFIX = "weightgate_"
 Online = Callable[[Iterable[Site]], Set[str]]  # Which of some sites are connected, by name
 SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 """Limits of the classes of request times: from a poll to a large package."""
+_PER_SITE = {
+    "site_online": "Whether a site's node is connected.",
+    "site_last_seen_timestamp_seconds": (
+        "A site's last request that was let in; its enrolment, until there is one."
+    ),
+    "site_certificate_expiry_timestamp_seconds": "End of a site's newest certificate.",
+}
 
 
 class Metrics:
@@ -163,29 +170,23 @@ class _Scraped(Collector):
         )
 
     def _of_sites(self) -> Iterator[Metric]:
-        sites = self._store.sites()
-        enrolled = [site for site in sites if site.state == "enrolled"]
-        online = self._online(enrolled)
-        ends = self._store.certificate_expiries()
-        yield _gauge("nodes_online", "Nodes that are connected.", [({}, len(online))])
-        yield _by_state("sites", "Sites, by state.", Count(site.state for site in sites))
-        per_site: dict[str, tuple[str, Callable[[Site], float]]] = {
-            "site_online": ("Whether a site's node is connected.", lambda s: s.name in online),
-            "site_last_seen_timestamp_seconds": (
-                "A site's last request that was let in; its enrolment, until there is one.",
-                lambda s: max(s.last_seen, s.enrolled),
-            ),
-            "site_certificate_expiry_timestamp_seconds": (
-                "End of a site's newest certificate.",
-                lambda s: ends.get(s.name, 0.0),
-            ),
-        }
-        for name, (text, value) in per_site.items():
-            yield _gauge(name, text, [({"site": s.name}, float(value(s))) for s in enrolled])
-        successions = succession.of_sites(sites, self._store.logs())
-        unknown = sum(
-            succession_state == BUDGET_UNKNOWN for succession_state in successions.values()
-        )
+        states: Count[str] = Count()
+        connected, unknown = 0, 0
+        per_site = [_gauge(name, text, []) for name, text in _PER_SITE.items()]
+        for page in self._store.pages():
+            names, enrolled = [s.name for s in page], [s for s in page if s.state == "enrolled"]
+            online, sights = self._online(enrolled), troubles.sights(self._store, names=names)
+            states.update(site.state for site in page)
+            connected += len(online)
+            successions = succession.of_sites(page, self._store.logs(names))
+            unknown += list(successions.values()).count(BUDGET_UNKNOWN)
+            for s in enrolled:
+                values = s.name in online, max(s.last_seen, s.enrolled), sights[s.name].certificate
+                for gauge, value in zip(per_site, values, strict=True):
+                    gauge.add_sample(gauge.name, {"site": s.name}, float(value or 0))
+        yield _gauge("nodes_online", "Nodes that are connected.", [({}, connected)])
+        yield _by_state("sites", "Sites, by state.", states)
+        yield from per_site
         yield _gauge(
             "budget_unknown", "Sites with an earlier ledger that is not named.", [({}, unknown)]
         )

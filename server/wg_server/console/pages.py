@@ -4,7 +4,8 @@ import datetime
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from wg_core.errors import ConfigError, WgError
 from wg_core.wire.protocol import check_site_name
 from wg_server.campaigns import auditors, starting
 from wg_server.console import views
-from wg_server.console.views import Alert
+from wg_server.console.views import Alert, SiteRow
 from wg_server.console.web import NotFound, Visit
 from wg_server.generator import versions
 from wg_server.generator.checks import read_checks
@@ -25,6 +26,7 @@ from wg_server.site.recovery import LastBackup
 from wg_server.store import operators, quarantine
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import RETRIED, CampaignQueue
+from wg_server.store.site import Site
 
 _OF_FAMILIES = ("head", "network", "refused", "others_refused")
 """What the card says of an own family."""
@@ -33,16 +35,25 @@ _OF_FAMILIES = ("head", "network", "refused", "others_refused")
 def overview(visit: Visit) -> Response:
     """What needs a hand, and the figures of the whole."""
     source, speech, now = visit.source, visit.speech, time.time()
-    rows = views.sites(source, speech, now)
     newest = views.campaign_rows(source, speech, now)
-    alerts = views.alerts(source, speech, rows, newest)
+    figures: Counter[str] = Counter()
+
+    def rows() -> Iterator[SiteRow]:
+        for page in source.store.pages():
+            for row in views.sites(source, speech, now, page):
+                figures["enrolled"] += row.site.state == "enrolled"
+                figures["online"] += row.online
+                figures["releases"] += row.releases
+                yield row
+
+    alerts = views.alerts(source, speech, rows(), newest)
     backup = LastBackup.load(source.home)
     return visit.render(
         "overview",
         alerts=[*_of_generator(visit), *alerts],
-        enrolled=sum(row.site.state == "enrolled" for row in rows),
-        online=sum(row.online for row in rows),
-        releases=sum(row.releases for row in rows),
+        enrolled=figures["enrolled"],
+        online=figures["online"],
+        releases=figures["releases"],
         running=[row for row in newest if row.campaign.state in OPEN_CAMPAIGNS],
         disk=shutil.disk_usage(source.home.root).free,
         backup=backup.created if backup else None,
@@ -53,30 +64,20 @@ def sites(visit: Visit) -> Response:
     """All sites, a page of them at a time."""
     match = visit.request.query_params.get("find", "")[:63]
     offset = _number(visit.request.query_params.get("from", "0"))
-    rows = views.sites(visit.source, visit.speech, time.time(), match=match)
-    shown = [
-        replace(row, budget=views.budget_of(visit.source.store, row.site.name))
-        for row in rows[offset : offset + views.PAGE]
+    store = visit.source.store
+    page, count = store.matches(match, first=offset, rows=views.PAGE)
+    rows = [
+        replace(row, budget=views.budget_of(store, row.site.name))
+        for row in views.sites(visit.source, visit.speech, time.time(), page)
     ]
-    return visit.render(
-        "sites", rows=shown, match=match, first=offset, count=len(rows), step=views.PAGE
-    )
+    return visit.render("sites", rows=rows, match=match, first=offset, count=count, step=views.PAGE)
 
 
 def site(visit: Visit) -> Response:
     """One site: what is known of it, and what can be done."""
     name = visit.request.path_params["site"]
-    row = next(
-        (
-            row
-            for row in views.sites(visit.source, visit.speech, time.time(), match=name)
-            if row.site.name == name
-        ),
-        None,
-    )
-    if row is None:
-        raise NotFound(name)
     store = visit.source.store
+    [row] = views.sites(visit.source, visit.speech, time.time(), [_site(visit)])
     notes = [note for note in quarantine.notes(store.engine, "quarantined") if note.site == name]
     return visit.render(
         "site",
@@ -85,11 +86,17 @@ def site(visit: Visit) -> Response:
     )
 
 
+def _site(visit: Visit) -> Site:
+    """The site that a page is of."""
+    try:
+        return visit.source.store.site(visit.request.path_params["site"])
+    except ConfigError as error:
+        raise NotFound(str(error)) from error
+
+
 def evidence(visit: Visit) -> Response:
     """What an auditor needs of one site, as ``wg-server export`` writes it, in one archive."""
-    name = visit.request.path_params["site"]
-    if name not in {site.name for site in visit.source.store.sites()}:
-        raise NotFound(name)
+    name = _site(visit).name
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "evidence"
         auditors.export(visit.source.home, out, [name])
@@ -122,7 +129,7 @@ def campaign(visit: Visit) -> Response:
 
 def new_campaign(visit: Visit) -> Response:
     """The form of a campaign."""
-    enrolled = [row.name for row in visit.source.store.sites() if row.state == "enrolled"]
+    enrolled = [row.name for row in visit.source.store.sites("enrolled")]
     hours = starting.DEADLINE // datetime.timedelta(hours=1)
     return visit.render("new_campaign", sites=enrolled, hours=hours)
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wg_core import numbers
@@ -11,8 +11,7 @@ from wg_core.errors import WgError
 from wg_core.ledger import entries as ledger
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import statistics_file
-from wg_server.campaigns import absence, reasons, schedule
-from wg_server.campaigns.absence import Sight
+from wg_server.campaigns import reasons, schedule
 from wg_server.campaigns.reasons import Reason
 from wg_server.console.messages import Speech
 from wg_server.console.metrics import Online
@@ -21,7 +20,7 @@ from wg_server.fleet import trust
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
-from wg_server.store import operators, quarantine, succession
+from wg_server.store import operators, quarantine, succession, troubles
 from wg_server.store.campaigns import Campaign, Task
 from wg_server.store.operators import LogEntry
 from wg_server.store.queue import CampaignQueue
@@ -34,14 +33,7 @@ PAGE = 50  # Rows of a page of sites, or of the log
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where pages read.
-
-    Attributes:
-        home: The server's home.
-        store: Its store.
-        probes: What is asked of the server.
-        online: Which sites are connected.
-    """
+    """Where pages read: a server's home, its store, and what is asked of its process."""
 
     home: ServerHome
     store: Store
@@ -51,14 +43,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A site's budget, as its newest release's charge states it; decimal strings.
-
-    Attributes:
-        spent: Composed epsilon of all charges.
-        cap: The cap on it.
-        delta: At which both hold.
-        charges: Number of charges.
-    """
+    """Composed epsilon of a site's charges and its cap, as its newest release's charge has them."""
 
     spent: str
     cap: str
@@ -118,16 +103,15 @@ class CampaignRow:
     states: Counter[str]
 
 
-def sites(source: Source, speech: Speech, now: float, *, match: str = "") -> list[SiteRow]:
-    """All sites, or those whose name holds ``match``; without their budgets."""
-    store = source.store
-    every = [site for site in store.sites() if match in site.name]
-    sights = absence.sights(store)
+def sites(source: Source, speech: Speech, now: float, page: Sequence[Site]) -> list[SiteRow]:
+    """What is shown of some sites; without their budgets."""
+    store, names = source.store, [site.name for site in page]
+    sights = troubles.sights(store, names=names)
     forked = {origin for origin, *_ in store.evidence()}
-    successions = succession.of_sites(every, store.logs())
+    successions = succession.of_sites(page, store.logs(names))
     quarantine_counts = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
-    counts = quarantine.counts(store.engine)
-    online = source.online(site for site in every if site.state == "enrolled")
+    counts = quarantine.counts(store.engine, names)
+    online = source.online(site for site in page if site.state == "enrolled")
     return [
         SiteRow(
             site=site,
@@ -140,7 +124,7 @@ def sites(source: Source, speech: Speech, now: float, *, match: str = "") -> lis
             releases=counts.get(site.name, 0),
             budget=None,
         )
-        for site in every
+        for site in page
     ]
 
 
@@ -176,7 +160,7 @@ def campaign_row(speech: Speech, campaign: Campaign, now: float) -> CampaignRow:
 
 def parts(source: Source, speech: Speech, campaign: Campaign, now: float) -> list[PartRow]:
     """The parts of a campaign, by site."""
-    sights: dict[str, Sight] = absence.sights(source.store)
+    sights = troubles.sights(source.store, campaign=campaign.id)
     return [
         PartRow(
             task,
@@ -190,7 +174,7 @@ def parts(source: Source, speech: Speech, campaign: Campaign, now: float) -> lis
 def alerts(
     source: Source,
     speech: Speech,
-    rows: Sequence[SiteRow],
+    rows: Iterable[SiteRow],
     newest: Sequence[CampaignRow],
     *,
     part_hours: float = 24.0,
@@ -237,7 +221,7 @@ def _of_server(
 def _of_sites(
     source: Source,
     speech: Speech,
-    rows: Sequence[SiteRow],
+    rows: Iterable[SiteRow],
     now: float,
     *,
     # A site's certificate that ends within this, or a quarter of its life, was not renewed in

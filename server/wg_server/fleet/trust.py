@@ -69,8 +69,8 @@ def left_behind(home: ServerHome, store: Store) -> dict[str, bool]:
     today, links = of_today(home), handovers(home)
     names = {use: name for use, name, _ in keys(home)}
     laggards = {}
-    for site in store.sites():
-        if site.state != "enrolled" or not site.pins:
+    for site in store.sites("enrolled"):
+        if not site.pins:
             continue
         try:
             pins = canonical.decode(Pins, site.pins.encode(), subject=f"pins of {site.name}")

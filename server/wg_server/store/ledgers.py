@@ -3,7 +3,7 @@
 A decision ("does this checkpoint extend the last?") is taken and recorded in one transaction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from http import HTTPStatus
 from typing import TypeVar
@@ -83,12 +83,13 @@ class LedgerTable:
             )
             return result
 
-    def logs(self) -> dict[str, list[SeenLog]]:
-        """Every ledger that a site enrolled with, by site, oldest first."""
+    def logs(self, names: Iterable[str]) -> dict[str, list[SeenLog]]:
+        """Every ledger that some sites enrolled with, by site, oldest first."""
         logs, witness = schema.log, schema.witness
         query = (
             sa.select(logs, witness.c.checkpoint)
             .outerjoin(witness, witness.c.origin == logs.c.origin)
+            .where(logs.c.site.in_(list(names)))
             .order_by(logs.c.site, logs.c.first_seen, logs.c.origin)
         )
         by_site: dict[str, list[SeenLog]] = {}

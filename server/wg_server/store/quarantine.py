@@ -1,5 +1,6 @@
 """Releases that are kept and not used, and the operator's word on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import sqlalchemy as sa
@@ -32,19 +33,12 @@ def notes(engine: Engine, *standings: Standing) -> list[ReleaseNote]:
     return [ReleaseNote(**row._mapping) for row in database.rows(engine, query)]
 
 
-def counts(engine: Engine) -> dict[str, int]:
-    """How many releases there are of each site, whatever their standing."""
+def counts(engine: Engine, names: Sequence[str]) -> dict[str, int]:
+    """How many releases there are of some sites, whatever their standing."""
     table = schema.release
     query = sa.select(table.c.site, sa.func.count().label("number")).group_by(table.c.site)
+    query = query.where(table.c.site.in_(names))
     return {row.site: int(row.number) for row in database.rows(engine, query)}
-
-
-def trusted(engine: Engine) -> set[str]:
-    """Sites that are enrolled, and none of whose releases is in quarantine or was rejected."""
-    site, release = schema.site, schema.release
-    doubted = sa.select(release.c.site).where(release.c.standing.in_(("quarantined", "rejected")))
-    query = sa.select(site.c.name).where(site.c.state == "enrolled", site.c.name.not_in(doubted))
-    return {row.name for row in database.rows(engine, query)}
 
 
 def judge(engine: Engine, release_id: str, standing: Standing) -> None:

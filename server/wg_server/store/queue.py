@@ -303,24 +303,13 @@ class CampaignQueue:
         """
         table = schema.task
         with self._engine.begin() as connection:
-            for site in sites:
-                connection.execute(
-                    table.update()
-                    .where(
-                        table.c.campaign == campaign_id,
-                        table.c.site == site,
-                        table.c.state == "delivered",
-                    )
-                    .values(
-                        state="released",
-                        code="",
-                        opened=now,
-                        asked=0.0,
-                        tries=0,
-                        made=now,
-                        updated=now,
-                    )
-                )
+            ended = table.c.site.in_(sites) & (table.c.state == "delivered")
+            connection.execute(
+                table.update()
+                .where(table.c.campaign == campaign_id, ended)
+                .values(state="released", code="", tries=0)
+                .values(opened=now, asked=0.0, made=now, updated=now)
+            )
 
     def finish(self, campaign_id: str, *, reason: str = "", code: str = "") -> Campaign:
         """End a campaign: what is still open in it expires, or is cancelled or failed.

@@ -6,8 +6,9 @@ recorded in one transaction. Join tokens are kept as hashes only.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -18,7 +19,7 @@ from wg_server.site.home import ServerHome
 from wg_server.store import database, schema
 from wg_server.store.ledgers import LedgerTable, begin_log, cosign
 from wg_server.store.releases import ReleaseTable
-from wg_server.store.site import Site, find_site, known_site
+from wg_server.store.site import Site, SiteState, find_site, known_site
 from wg_server.store.succession import Beginning
 
 T = TypeVar("T")
@@ -223,9 +224,37 @@ class Store(LedgerTable, ReleaseTable):
         with database.reading(self.engine) as connection:
             return known_site(connection, name)
 
-    def sites(self) -> list[Site]:
-        """All sites, by name."""
-        query = sa.select(schema.site).order_by(schema.site.c.name)
+    def pages(self, state: SiteState | None = None, *, rows: int = 1000) -> Iterator[list[Site]]:
+        """All sites, or those of a state, by name, so many at a time."""
+        table, last = schema.site, ""
+        query = sa.select(table).order_by(table.c.name).limit(rows)
+        if state is not None:
+            query = query.where(table.c.state == state)
+        while page := self._found(query.where(table.c.name > last)):
+            yield page
+            last = page[-1].name
+
+    def sites(self, state: SiteState | None = None) -> Iterator[Site]:
+        """All sites, or those of a state, by name; they are read by pages."""
+        return chain.from_iterable(self.pages(state))
+
+    def matches(self, text: str, *, first: int, rows: int) -> tuple[list[Site], int]:
+        """Sites with a text in their names: so many from the first on, and how many there are."""
+        name = schema.site.c.name
+        query = sa.select(schema.site).where(name.contains(text.lower(), autoescape=True))
+        count = sa.select(sa.func.count().label("number")).select_from(query.subquery())
+        row = database.first(self.engine, count)
+        page = self._found(query.order_by(name).offset(first).limit(rows))
+        return page, 0 if row is None else int(row.number)
+
+    def taking_part(self, campaign_ids: Sequence[str]) -> dict[str, Site]:
+        """Enrolled sites with a part in one of these campaigns, by name."""
+        table = schema.site
+        names = sa.select(schema.task.c.site).where(schema.task.c.campaign.in_(campaign_ids))
+        query = sa.select(table).where(table.c.state == "enrolled", table.c.name.in_(names))
+        return {site.name: site for site in self._found(query)}
+
+    def _found(self, query: sa.Select[Any]) -> list[Site]:
         return [Site(**row._mapping) for row in database.rows(self.engine, query)]
 
     def answers(self) -> bool:
@@ -234,14 +263,6 @@ class Store(LedgerTable, ReleaseTable):
         One that was moved away or replaced is read on as it was, and lost with the process.
         """
         return database.file_of(self.engine) == self._file and self.forks() >= 0
-
-    def certificate_expiries(self) -> dict[str, float]:
-        """When the newest certificate that is not revoked expires, by site."""
-        table = schema.certificate
-        newest = sa.func.max(table.c.expires).label("expires")
-        query = sa.select(table.c.site, newest).where(table.c.revoked.is_(None))
-        rows = database.rows(self.engine, query.group_by(table.c.site))
-        return {row.site: float(row.expires) for row in rows}
 
 
 def _spend_token(

@@ -4,6 +4,7 @@ A node whose clock is wrong is refused before it can say anything; the listener 
 that the operator's commands, which are other processes, can say it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -25,6 +26,23 @@ class Trouble:
     seen: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What the server sees of a site.
+
+    Attributes:
+        state: ``invited``, ``enrolled`` or ``revoked``.
+        last_seen: When it last made a request that was let through; zero: never.
+        certificate: When its newest good certificate expires; None: it has none.
+        trouble: What keeps its node out, if something was seen to.
+    """
+
+    state: str
+    last_seen: float
+    certificate: float | None
+    trouble: Trouble | None
+
+
 def note(store: Store, site: str, code: str, figure: float, now: float) -> None:
     """Remember what kept a site out; what was known before is forgotten."""
     table = schema.trouble
@@ -42,7 +60,24 @@ def forget(store: Store, site: str) -> None:
             connection.execute(table.delete().where(table.c.site == site))
 
 
-def known(store: Store) -> dict[str, Trouble]:
-    """What is known, by site."""
-    rows = database.rows(store.engine, sa.select(schema.trouble))
-    return {row.site: Trouble(row.code, row.figure, row.seen) for row in rows}
+def sights(store: Store, *, names: Sequence[str] = (), campaign: str = "") -> dict[str, Sight]:
+    """What is seen of some sites, or of those with a part in a campaign; by name."""
+    site, trouble, task, certificate = schema.site, schema.trouble, schema.task, schema.certificate
+    newest = sa.select(certificate.c.site, sa.func.max(certificate.c.expires).label("expires"))
+    ends = newest.where(certificate.c.revoked.is_(None)).group_by(certificate.c.site).subquery()
+    part = sa.select(task.c.site).where(task.c.campaign == campaign)
+    query = (
+        sa.select(site.c.name, site.c.state, site.c.last_seen, ends.c.expires, trouble)
+        .outerjoin(ends, ends.c.site == site.c.name)
+        .outerjoin(trouble, trouble.c.site == site.c.name)
+        .where(site.c.name.in_(part if campaign else names))
+    )
+    return {
+        row.name: Sight(
+            state=row.state,
+            last_seen=row.last_seen,
+            certificate=row.expires,
+            trouble=None if row.code is None else Trouble(row.code, row.figure, row.seen),
+        )
+        for row in database.rows(store.engine, query)
+    }

@@ -7,11 +7,11 @@ from tests.server.campaigns.nodes import Nodes, Stage, make_stage, states
 from tests.server.generators import candidate, install
 
 from wg_core.errors import ConfigError, PolicyRefused
-from wg_server.campaigns import absence, reasons, starting
+from wg_server.campaigns import reasons, starting
 from wg_server.campaigns.starting import Order
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
-from wg_server.store import operators
+from wg_server.store import operators, troubles
 from wg_server.store.sites import Store
 
 
@@ -67,9 +67,10 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
     assert found.state == "failed" and not stage.packages
     assert "not the package that its model card names" in found.reason
     assert reasons.of_campaign(found, 0.0) == found.reason
+    sights = troubles.sights(stage.store, campaign=found.id)
     for task in found.tasks:
         assert (task.state, task.code) == ("failed", reasons.GENERATOR)
-        said = reasons.of_task(found, task, absence.sights(stage.store)[task.site], 0.0)
+        said = reasons.of_task(found, task, sights[task.site], 0.0)
         assert said.why == "the generator that the campaign began with cannot be used"
         assert said.do.startswith("wg-server generator")
     (entry,) = operators.entries(stage.store, limit=9)
@@ -119,5 +120,6 @@ def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage:
         "no site was served, and 3 of 3 failed: policy",
     )
     first, *_ = found.tasks
-    said = reasons.of_task(found, first, absence.sights(stage.store)[first.site], 0.0)
+    sights = troubles.sights(stage.store, campaign=found.id)
+    said = reasons.of_task(found, first, sights[first.site], 0.0)
     assert said.do == "see the server's log for this site; then wg-server campaign resume ID SITE"

@@ -13,10 +13,9 @@ from tests.server.campaigns.test_schedule import campaign, released, task
 from wg_core import translations
 from wg_core.wire import fleet
 from wg_server.campaigns import absence, reasons, wording
-from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.wording import Speaker
 from wg_server.store.campaigns import TaskState
-from wg_server.store.troubles import CLOCK, NODE_KEY, Trouble
+from wg_server.store.troubles import CLOCK, NODE_KEY, Sight, Trouble
 
 NOW = 1_000_000.0
 DAY = 86_400.0

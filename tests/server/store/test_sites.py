@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.server.enrolling import UNSEEN, empty_request
-from tests.server.rows import release_of
+from tests.server.rows import add_sites, release_of
 
 from wg_core.errors import ConfigError, RefusedError, VerificationError
 from wg_core.wire.protocol import EnrolmentRequest
@@ -262,3 +262,14 @@ def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(store
     store.revoke("plant-c", NOW)
     assert store.newest_ids(encoder="e", apart_from="plant-a") == ["r2"]
     assert not store.newest_ids(encoder="e", apart_from="plant-b")
+
+
+def test_sites_are_read_by_pages_and_found_by_a_part_of_their_name(store: Store) -> None:
+    names = [f"plant-{number}" for number in range(5)]
+    add_sites(store, names)
+    add_sites(store, ["other"], state="revoked")
+    assert [len(page) for page in store.pages(rows=4)] == [4, 2]
+    assert [site.name for site in store.sites("enrolled")] == names
+    page, count = store.matches("Plant-", first=2, rows=2)
+    assert ([site.name for site in page], count) == (names[2:4], 5)
+    assert store.matches("plant_", first=0, rows=9) == ([], 0)

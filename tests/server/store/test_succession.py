@@ -83,7 +83,7 @@ class Central:
             ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
 
     def said(self) -> str:
-        return succession.of_sites(self.store.sites(), self.store.logs())[SITE]
+        return succession.of_sites([self.store.site(SITE)], self.store.logs([SITE]))[SITE]
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_the_same_ledger_enrols_again_as_often_as_it_likes(central: Central) -> 
     for _ in range(3):
         central.enrol(plant)
         central.work(plant)
-    assert central.said() == FIRST and len(central.store.logs()[SITE]) == 1
+    assert central.said() == FIRST and len(central.store.logs([SITE])[SITE]) == 1
 
 
 def test_a_successor_that_names_the_last_checkpoint_or_a_later_one_is_known(
