@@ -24,7 +24,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bench import measure
-from bench.fleet_processes import be_nodes, be_server, node_processes, start
+from bench.fleet_processes import be_nodes, be_server, node_processes, seen, start, wait_for
 from tests.e2e.fleet_support import enrol_plant, make_home, start_campaign
 from tests.server import postgres
 
@@ -41,7 +41,6 @@ from wg_server.operation.initialise import free_ports
 from wg_server.site.home import ServerHome
 from wg_server.store import copying
 from wg_server.store.campaigns import Campaign
-from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
 MODULE = "bench.fleet"
@@ -143,12 +142,14 @@ def campaign(
         queued = start_campaign(
             home, [path.name for path in plants], epsilon=EPSILONS[kind], seconds=SECONDS
         )
-        found = wait_for(home, queued)
+        found = wait_for(home, queued, 2 * SECONDS)
         seconds = time.monotonic() - asked
         spent = [measure.cpu_seconds(pid) - before for pid, before in zip(pids, used, strict=True)]
         peaks = [round(measure.peak(pid), 1) for pid in pids]
         node_mb = [round(measure.peak(pid), 1) for pid in node_pids]
-    lines = [json.loads(text) for log in SERVERS for text in log.read_text().splitlines()]
+    logs = [[json.loads(text) for text in log.read_text().splitlines()] for log in SERVERS]
+    lines = [line for log in logs for line in log]
+    question = f"campaign {found.id}: {QUERY_STATISTICS} sent"
     return {
         "machine": measure.machine(),
         "nodes": len(plants),
@@ -162,7 +163,7 @@ def campaign(
         "server_peak_mb": peaks,
         "node_process_peak_mb": node_mb,
         "statistics_round_trip_seconds": spread(round_trips(lines, found.id)),
-        "asked_by": asked_by(found.id),
+        "asked_by": [sum(question in line["message"] for line in log) for log in logs],
         "messages": sum(task.messages for task in found.tasks),
         "bytes_received": sum(task.bytes_received for task in found.tasks),
         "bytes_sent": sum(task.bytes_sent for task in found.tasks),
@@ -208,25 +209,6 @@ def point(home: ClientHome, port: int) -> None:
     configuration.save(home, dataclasses.replace(config, server=there))
 
 
-def seen(home: ServerHome, since: float) -> int:
-    with Store.open(home) as store:
-        found = sum(site.last_seen > since for site in store.sites())
-    time.sleep(1)
-    return found
-
-
-def wait_for(home: ServerHome, queued: Campaign) -> Campaign:
-    with Store.open(home) as store:
-        queue = CampaignQueue(store.engine)
-
-        def ended() -> bool:
-            time.sleep(1)
-            return queue.show(queued.id, site="plant-0000").finished is not None
-
-        measure.wait(ended, "campaign", 2 * SECONDS)
-        return queue.show(queued.id)
-
-
 def round_trips(lines: Sequence[dict[str, str]], campaign_id: str) -> list[float]:
     """Seconds from a site's first query to its verified release, from the servers' logs."""
     asked: dict[str, float] = {}
@@ -250,17 +232,6 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
         "p95": round(statistics.quantiles(seconds, n=20, method="inclusive")[-1], 2),
         "max": round(max(seconds), 2),
     }
-
-
-def asked_by(campaign_id: str) -> list[int]:
-    """How many questions each server process sent."""
-    return [
-        sum(
-            f"{QUERY_STATISTICS} sent" in text and campaign_id in text
-            for text in log.read_text().splitlines()
-        )
-        for log in SERVERS
-    ]
 
 
 SERVERS: dict[Path, int] = {}  # Process of each server that runs now, by its log

@@ -66,16 +66,22 @@ def enrol(home: ServerHome, root: Path, site: str) -> None:
             return
 
 
-def seen(home: ServerHome) -> int:
+def seen(home: ServerHome, since: float = 0.0) -> int:
+    time.sleep(1)
     with Store.open(home) as store:
-        return sum(site.last_seen > 0 for site in store.sites())
+        return sum(site.last_seen > since for site in store.sites())
 
 
-def wait_for(home: ServerHome, campaign: Campaign) -> Campaign:
+def wait_for(home: ServerHome, queued: Campaign, seconds: float = 2 * SECONDS) -> Campaign:
     with Store.open(home) as store:
         queue = CampaignQueue(store.engine)
-        measure.wait(lambda: queue.show(campaign.id).finished is not None, "campaign", 2 * SECONDS)
-        return queue.show(campaign.id)
+
+        def ended() -> bool:
+            time.sleep(1)
+            return queue.show(queued.id, site=queued.tasks[0].site).finished is not None
+
+        measure.wait(ended, "campaign", seconds)
+        return queue.show(queued.id)
 
 
 @contextmanager
