@@ -73,11 +73,13 @@ class Exchange:
         self._stack = ExitStack()
         self._run: FleetRun | None = None
         self._since = 0.0
+        self._unsent: Iterator[Ask] = iter(())
 
     def close(self) -> None:
         """Withdraw what is on its way: it is asked again under the same ids, if need be."""
         self._flights.clear()
         self._not_before.clear()
+        self._unsent = iter(())
         self._run = None
         self._stack.close()
 
@@ -104,30 +106,38 @@ class Exchange:
             if ask is not None and ask.key == key:
                 self._handle(ask, reply)
 
-    def send(
-        self,
-        asks: Sequence[Ask],
-        *,
-        # A run of Flower's is ended after this, when nothing is on its way: what it holds is
-        # freed.
-        run_seconds: float = 3600.0,
-        send_seconds: float = 5.0,
-    ) -> bool:
+    def send(self, asks: Sequence[Ask], *, run_seconds: float = 3600.0) -> bool:
         """Send to each site that is there and has no message of this campaign on its way.
-
-        At most ``FLIGHTS_BYTES`` are on their way at a time; who is left out comes when others
-        have answered. After ``send_seconds`` answers are looked at first.
 
         Args:
             asks: All that sites are to be asked; what is on its way and not among it is withdrawn.
+            run_seconds: A run of Flower's is ended after this, when nothing is on its way: what it
+                holds is freed.
 
         Returns:
-            Whether time was over before all were sent.
+            As ``send_on``.
         """
         self._drop_lost({ask.key for ask in asks})
-        begun, late = time.monotonic(), False
+        self._unsent = self._ready(asks)
+        left = self.send_on()
+        old = time.monotonic() - self._since > run_seconds
+        if self._run is not None and not self._flights and (old or not asks):
+            self.close()
+        return left
+
+    def send_on(self, *, send_seconds: float = 5.0) -> bool:
+        """Send what is not sent yet, so long: then answers are looked at first.
+
+        At most ``FLIGHTS_BYTES`` are on their way at a time.
+
+        Returns:
+            Whether some may be left, for when others have answered.
+        """
+        begun = time.monotonic()
         room = FLIGHTS_BYTES - sum(flight.size for flight in self._flights.values())
-        for ask in self._ready(asks):
+        while room > 0:
+            if (ask := next(self._unsent, None)) is None:
+                return False
             campaign_id, name, request = ask.key
             run = self._open()  # if that fails, it is no site's fault
             with (
@@ -135,13 +145,9 @@ class Exchange:
                 isolated(self._queue, campaign_id, name, "message"),
             ):
                 room -= self._send(run, ask)
-            late = time.monotonic() - begun > send_seconds
-            if room <= 0 or late:
+            if time.monotonic() - begun > send_seconds:
                 break
-        old = time.monotonic() - self._since > run_seconds
-        if self._run is not None and not self._flights and (old or not asks):
-            self.close()
-        return late
+        return True
 
     def _open(self) -> FleetRun:
         """The run that is open, or a new one."""

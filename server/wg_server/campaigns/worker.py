@@ -68,7 +68,7 @@ class CampaignWorker:
         self._holder = holder  # None: another process leads, this one carries messages
         self._held = True
         self._failures: Counter[str] = Counter()
-        self._news = False
+        self._news = self._unsent = False
         self._next_look = self._next_idle_look = 0.0
         self._turned = time.monotonic()
         self._stop = threading.Event()
@@ -97,7 +97,7 @@ class CampaignWorker:
             self._turned = time.monotonic()
             try:
                 self._turn()
-                waits = self._exchange.busy or self._news
+                waits = self._exchange.busy or self._news or self._unsent
                 pause = TICK_SECONDS if waits else LOOK_SECONDS
             except StorageError as error:
                 log.error("cannot read or write; going on in %.0f s: %s", FULL_SECONDS, error)
@@ -137,18 +137,19 @@ class CampaignWorker:
         replies = self._exchange.poll()
         self._news |= bool(replies) or self._packer.made_some()
         due = time.monotonic() >= (self._next_look if self._news else self._next_idle_look)
-        if not (replies or due):
+        if not (replies or due or self._unsent):
             return
         if not self._holds():
             self._hang_up()
             return
         self._exchange.handle(replies, self._ask_of)
         if not due:
+            self._unsent = self._unsent and self._exchange.send_on()
             return
         begun = time.monotonic()
         asks = self._look()
         took = time.monotonic() - begun
-        self._news = self._exchange.send(asks)
+        self._news, self._unsent = False, self._exchange.send(asks)
         ended = time.monotonic()
         self._next_look = ended + look_share * took
         self._next_idle_look = ended + max(LOOK_SECONDS, look_share * took)

@@ -100,6 +100,16 @@ def test_one_message_at_a_time_is_enough(stage: Stage, monkeypatch: pytest.Monke
         assert set(stage.ended(campaign).values()) == {SERVED}
 
 
+def test_a_fleet_is_asked_however_long_sending_takes_and_looks_are_apart(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(exchange.Exchange.send_on.__kwdefaults__, "send_seconds", 1e-9)
+    monkeypatch.setitem(worker.CampaignWorker._turn.__kwdefaults__, "look_share", 1e9)
+    campaign = stage.start()
+    with stage.working():
+        stage.wait(campaign, lambda found: all(task.asked for task in found.tasks))
+
+
 def test_who_would_be_told_nothing_else_gets_no_better_package(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
