@@ -57,7 +57,6 @@ CLASSES, RECORDS, EPSILON, DELTA = 10, 20, "4", "1e-5"
 LIFE = 2.0, 14.0  # Seconds that a server lives which is killed
 SECONDS = 7200.0
 PACKAGES = 1000  # Whose processor time is measured
-PACKERS = 1  # As on two cores
 
 
 def main() -> None:
@@ -68,11 +67,12 @@ def main() -> None:
     parser.add_argument("--fleet", type=Path, help="A folder to keep, and to go on with.")
     parser.add_argument("--pause", type=float, default=60.0)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--packages", type=int, default=0, help="1: a package's cost, no campaign.")
     parser.add_argument("--campaigns", type=int, default=1)
     parser.add_argument("--be", type=Path, help="Used by the bench: the home to serve.")
     words = parser.parse_args()
     if words.be:
-        row = be_server(words.be, int(words.sites), words.pause)
+        row = {} if words.packages else be_server(words.be, int(words.sites), words.pause)
         if not words.kills:
             row |= package_cost(words.be, int(words.sites))
         print(json.dumps(row))
@@ -86,7 +86,7 @@ def main() -> None:
         prepare(words.home, folder, max(sizes))
         for database in words.databases.split(","):
             for size, number in itertools.product(sizes, range(words.campaigns)):
-                seed = f" {number}" if words.kills else ""
+                seed = f" {number}" if words.kills else " packages" * words.packages
                 with served(folder, size, database, words) as (home, command):
                     lives = np.random.default_rng(number).uniform(*LIFE, words.kills)
                     row = measured(home, command, list(lives))
@@ -211,7 +211,6 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
 
 @lru_cache(1)
 def server_of(folder: Path) -> tuple[str, str, str, Any]:
-    """What plants know of the server: encoder and name; name and key of its witness."""
     from wg_server.fleet.witness import witness_name
     from wg_server.site.home import ServerHome
 
@@ -311,8 +310,9 @@ def served(folder: Path, size: int, database: str, words: Any) -> Iterator[tuple
         with clusters.get(database, nullcontext("")) as url:
             home.write_config(dataclasses.replace(home.config(), database=url))
             command = [sys.executable, "-m", "bench.fleet_standins", "--be", str(root)]
-            options = {"--sites": size, "--pause": words.pause, "--kills": words.kills}
-            yield home, command + [str(word) for pair in options.items() for word in pair]
+            for name in ("pause", "kills", "packages"):
+                command += [f"--{name}", str(getattr(words, name))]
+            yield home, [*command, "--sites", str(size)]
 
 
 def measured(home: Any, command: list[str], lives: list[float]) -> dict[str, Any]:
@@ -388,9 +388,8 @@ def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a
         witness = Witness.of(home, store)
         fleet: Any = StandIns(root.parent, witness, pause)
         queue = CampaignQueue(store.engine)
-        makers = [MakingProcess() for _ in range(PACKERS)]
+        makers = [MakingProcess()]  # As on two cores
         worker = CampaignWorker(home, home.config(), store, fleet, witness, makers, holder)
-        idle_mb = measure.resident(os.getpid())
         began, used = time.monotonic(), processor_seconds()
         [queued] = queue.all() or [
             queue.add(
@@ -421,7 +420,6 @@ def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a
         "seconds": round(seconds, 1),
         "processor_seconds": round(spent, 1),
         "processor_ms_a_site": round(1e3 * spent / size, 2),
-        "server_idle_mb": round(idle_mb, 1),
         "server_peak_mb": round(peak, 1),
         "packages": len(packages),
         "package_bytes": round(statistics.median(packages)),
@@ -437,13 +435,21 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
     from wg_server.campaigns import intake
     from wg_server.campaigns.packaging import make_package
     from wg_server.campaigns.pools import StoredPools
+    from wg_server.fleet.witness import Witness
     from wg_server.generator import versions
     from wg_server.site.home import ServerHome
     from wg_server.store.sites import Store
 
     home = ServerHome(root)
     generator = versions.ready(home).id
+    terms = intake.Asked(encoder=home.encoder_id(), epsilon=EPSILON, delta=DELTA)
     with Store.open(home) as store:
+        if not list(store.sites()):
+            enrol(store, root.parent / "plants", size)
+            witness = Witness.of(home, store)
+            for number, site in enumerate(store.sites()):
+                data = (root.parent / "plants" / f"{number:05}.wgs").read_bytes()
+                store.add_release(intake.accept(site, data, terms, witness=witness, now=number))
         pools = StoredPools(home, store)
         for number in range(PACKAGES + 1):
             stored = next(store.releases(f"plant-{number % size:05}"))
@@ -454,7 +460,6 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
 
 
 def enrol(store: Any, plants: Path, size: int) -> None:
-    """Enter so many plants, as if they had enrolled."""
     from wg_server.store import schema
 
     rows = [json.loads((plants / f"{n:05}.json").read_text()) for n in range(size)]
@@ -468,10 +473,8 @@ def watch(peaks: list[float]) -> None:
         pids = [os.getpid(), *children()]
         resident = 0.0
         for pid in pids:
-            try:
+            with suppress(OSError, SystemExit):  # it has just ended
                 resident += measure.resident(pid)
-            except (OSError, SystemExit):
-                continue  # it has just ended
         peaks[0] = max(peaks[0], resident)
         time.sleep(0.2)
 
