@@ -45,13 +45,11 @@ from wg_core.wire import fleet, key_files, protocol, statistics_file
 from wg_core.wire.covered import CoveredStatistics
 from wg_core.wire.protocol import WITNESS_PATH
 from wg_core.wire.statistics_file import encode_covered
-from wg_server.fleet import adapter, listener
-from wg_server.fleet.adapter import FleetRun
+from wg_server.fleet import listener
 from wg_server.fleet.enrolment import make_token
 from wg_server.fleet.guards import BodyLimit, RateLimit
 from wg_server.operation import serve
 from wg_server.site.home import ServerHome
-from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
 
@@ -272,35 +270,6 @@ def test_a_client_that_never_finishes_a_request_is_dropped(
         connection.sendall(b"POST /wg/v1/witness HTTP/1.1\r\nhost: x\r\n")
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             assert connection.recv(1) == b""
-
-
-def test_a_node_declines_a_run_for_another_app(
-    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The server offers other code: the hash of an app that is not installed at the plant.
-    monkeypatch.setattr(adapter, "fleet", SimpleNamespace(**{**vars(fleet), "APP_HASH": "0" * 64}))
-    with plant.running():
-        done = finished(server, start_campaign(server, ["plant-a"]))
-    (task,) = done.tasks
-    assert (task.state, task.code) == ("refused", fleet.APP_MISMATCH)
-    assert plant.steps == []
-
-
-def test_a_node_declines_an_unknown_message_type(
-    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send = FleetRun.send
-
-    def another(run: FleetRun, site: Site, kind: str, *rest: Any) -> str | None:
-        assert kind == protocol.QUERY_STATISTICS
-        return send(run, site, "query.everything", *rest)
-
-    monkeypatch.setattr(FleetRun, "send", another)
-    with plant.running():
-        done = finished(server, start_campaign(server, ["plant-a"]))
-    (task,) = done.tasks
-    assert (task.state, task.code) == ("refused", fleet.TYPE_DENIED)
-    assert plant.steps == []
 
 
 def test_an_uncovered_release_is_refused(server: ServerHome, plant: Plant) -> None:

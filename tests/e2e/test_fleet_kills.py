@@ -7,7 +7,6 @@ the moments were.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from contextlib import ExitStack
@@ -116,9 +115,4 @@ def test_a_campaign_over_three_plants_survives_ten_kills_of_each_process(
     fleet = make_fleet(tmp_path, packages, ["plant-a", "plant-b", "plant-c"])
     done, times = besieged(fleet, kills=10, life=10.0, seed=seed)
     assert [len(each) for each in times] == [10, 10, 10, 10]
-    end = done.finished or 0.0
-    before = [sum(moment < end for moment in each) for each in times]
-    seconds = max(map(max, times)) - min(map(min, times))
-    summary = {"kills before the campaign ended": before, "first to last kill, s": seconds}
-    (tmp_path / "kills.json").write_text(json.dumps(summary))
     check_nothing_twice(fleet, done)

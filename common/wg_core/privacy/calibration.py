@@ -17,12 +17,7 @@ EPSILON_LIMIT = 1e4  # No epsilon above this is computed; it would mean nothing
 
 
 def gaussian_delta(mu: float, epsilon: float) -> float:
-    """The exact delta of a mu-GDP Gaussian mechanism at ``epsilon``.
-
-    Args:
-        mu: Sensitivity over standard deviation, not negative.
-        epsilon: Not negative.
-    """
+    """The exact delta of a mu-GDP Gaussian mechanism at ``epsilon``; neither is negative."""
     from scipy.special import erfcx, ndtr
 
     _check(mu >= 0, "mu", mu)

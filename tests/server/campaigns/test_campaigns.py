@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partialmethod
 
 import pytest
 from tests.server.campaigns.nodes import Nodes, Stage, honest, make_stage, refusal, states, stored
@@ -103,8 +104,9 @@ def test_one_message_at_a_time_is_enough(stage: Stage, monkeypatch: pytest.Monke
 def test_a_fleet_is_asked_however_long_sending_takes_and_looks_are_apart(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(exchange.Exchange.send_on.__kwdefaults__, "send_seconds", 1e-9)
-    monkeypatch.setitem(worker.CampaignWorker._turn.__kwdefaults__, "look_share", 1e9)
+    send_on, turn = exchange.Exchange.send_on, worker.CampaignWorker._turn
+    monkeypatch.setattr(exchange.Exchange, "send_on", partialmethod(send_on, send_seconds=1e-9))
+    monkeypatch.setattr(worker.CampaignWorker, "_turn", partialmethod(turn, look_share=1e9))
     campaign = stage.start()
     with stage.working():
         stage.wait(campaign, lambda found: all(task.asked for task in found.tasks))

@@ -10,9 +10,10 @@ from tests.server.campaigns.nodes import SITES, Nodes, Stage, make_stage, states
 from tests.server.generators import install
 
 from wg_core.errors import ConfigError, DecodeError
-from wg_server.campaigns import absence, intake, reasons, starting, worth
+from wg_server.campaigns import intake, reasons, starting, worth
 from wg_server.campaigns.starting import Order
 from wg_server.site.home import ServerHome
+from wg_server.store import troubles
 from wg_server.store.campaigns import NOT_WORTH, Campaign
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
@@ -55,7 +56,7 @@ def test_a_site_that_is_alone_with_its_class_names_is_not_asked_and_it_is_said_w
 ) -> None:
     campaign = start(stage)
     assert states(campaign) == dict.fromkeys(SITES[:2], ("waiting", "")) | {"plant-c": LEFT_OUT}
-    sight = absence.sights(stage.store)["plant-c"]
+    sight = troubles.sights(stage.store, names=["plant-c"])["plant-c"]
     part = campaign.task("plant-c")
     said = [reasons.of_task(campaign, part, sight, 0.0, code) for code in ("en", "ja")]
     assert "its budget is kept" in said[0].why and "予算" in said[1].why

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
 from flwr.app import Message
 from tests.server.rows import site_named
 
@@ -60,25 +59,6 @@ def test_a_message_that_is_forgotten_or_has_expired_is_not_delivered() -> None:
         time.sleep(0.05)
         assert state.get_message_ins(one, limit=None) == []
         assert not state._waiting
-
-
-def test_no_other_message_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    fleet, state = new_state()
-    looked: list[set[str]] = []
-    nodes = [online(state, f"plant-{number}") for number in range(20)]
-    with fleet.run() as run:
-        sent = [send(run, f"plant-{number}") for number in range(20)]
-        check = state._check_stored_messages
-
-        def noted(found: set[str]) -> None:
-            looked.append(found)
-            check(found)
-
-        monkeypatch.setattr(state, "_check_stored_messages", noted)
-        assert [ids(state.get_message_ins(node, limit=1)) for node in nodes] == [
-            [each] for each in sent
-        ]
-    assert looked == [{each} for each in sent]
 
 
 def send(run: FleetRun, name: str, seconds: float = 600.0) -> str:
