@@ -155,43 +155,6 @@ def of_windows(scene: Scene, encoder: bytes) -> Step:
     return step
 
 
-def test_the_quick_start_in_japanese(scene: Scene, window_encoder: bytes) -> None:
-    pictures(Path("english"))
-    for old, new in (("ok", "良品"), ("scratch", "傷"), ("dent", "打痕")):
-        Path("pictures").mkdir(exist_ok=True)
-        Path("english", old).rename(Path("pictures", new))
-    logs_of_sensors(Path("logs"), "時刻", "状態")
-
-    def person(words: Words) -> None:
-        changed("plant", "approve: policy", "approve: human")
-        scene.start(words)
-        scene.ask()
-        wait_until(lambda: bool(scene.waiting()), "a request that waits")
-
-    def predicted(words: Words) -> Words:
-        wait_until(lambda: bool(models.all_manifests(ClientHome(Path("plant")))), "a model")
-        pictures(Path("more"))
-        Path("more/ok").rename("新しい画像")
-        return words
-
-    walk(
-        commands("../README.ja"),
-        scene.run,
-        {
-            "wg-client init --home plant --join-file token --data pictures": scene.joined,
-            "wg-client init --home plant --join-file token --data logs": of_windows(
-                scene, window_encoder
-            ),
-            "wg-client run": person,
-            "wg-client requests": scene.named,
-            "wg-client predict": predicted,
-        },
-    )
-    assert len(Path("result.csv").read_text("utf-8").splitlines()) == 13
-    wait_until(Path("plant/report.ja.html").is_file, "a report")
-    scene.running.check()
-
-
 def on_the_budget_of_the_first(scene: Scene, encoder: bytes) -> Step:
     """``init --budget-of`` at a second server, for the same site."""
 
