@@ -107,7 +107,7 @@ def epsilon(records: Records) -> Iterator[Evidence]:
         yield Evidence(
             text(
                 "{names}: ε {epsilon:.4f} of a cap of {cap:g} at δ {delta:g}, composed over"
-                " {count} charges, also burned ones; by independent code {independent:.4f}",
+                " all charges ({count}), burned ones too; by independent code {independent:.4f}",
                 names=some(account.datasets),
                 epsilon=account.primary,
                 cap=account.cap_epsilon,
@@ -188,7 +188,7 @@ def rederived(records: Records) -> Iterator[Evidence]:
     if records.charges:
         yield Evidence(
             text(
-                "sensitivity, σ and ε of {count} charges follow from their blocks and weights,"
+                "sensitivity, σ and ε of each charge ({count}) follow from its blocks and weights,"
                 " derived again by other code",
                 count=len(records.charges),
             ),
@@ -386,8 +386,8 @@ def disclosures(records: Records) -> Iterator[Evidence]:
     if state.charges:
         yield Evidence(
             text(
-                "each release was charged before it was made: {charges} charges, {releases}"
-                " releases, {burned} burned; handed out again: {reuses}",
+                "each release was charged before it was made: charges {charges}, releases"
+                " {releases}, burned {burned}; handed out again: {reuses}",
                 charges=len(state.charges),
                 releases=sum(not charge.open for charge in state.charges.values()),
                 burned=len(records.finding.burned),

@@ -4,14 +4,17 @@
 width, its colours and its fonts, in print and in the dark.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jinja2
+from markupsafe import Markup, escape
 
 from wg_core.language import Text
 
 Said = str | Text
+_HYPHENS = re.compile(r"[!-~]*-[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ def bars(
 
 def environment(package: str) -> jinja2.Environment:
     """The templates of a report's package, with those of charts beside them; strict."""
-    return jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [
                 jinja2.PackageLoader(package, "templates"),
@@ -162,3 +165,10 @@ def environment(package: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters["unbroken"] = _unbroken
+    return templates
+
+
+def _unbroken(sentence: str) -> Markup:
+    """HTML of a sentence whose words with hyphens, as names and commands are, stand on one line."""
+    return Markup(_HYPHENS.sub(r'<span class="whole">\g<0></span>', str(escape(sentence))))  # noqa: S704

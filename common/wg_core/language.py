@@ -132,9 +132,9 @@ class Language:
 
 
 _VALUE = re.compile(r"\{(\w+)\}")
-_BETWEEN: Mapping[str, Mapping[str, str]] = {"ja": {", ": "、", "; ": "、"}}
-"""What stands between listed names, by language: for English signs, others."""
-_LIST = re.compile(r"(?:\{n\d+\}([,;] )?)+")
+_BETWEEN: Mapping[str, Mapping[str, str]] = {"ja": {", ": "、", "; ": "、", " ": ""}}
+"""What stands between listed names or sentences, by language: for English signs, others."""
+_LIST = re.compile(r"(?:\{n\d+\}([,;]? )?)+")
 
 
 def _listed(code: Code, template: str) -> str:

@@ -31,7 +31,7 @@ def test_a_sentence_is_english_until_it_is_said() -> None:
     assert said == "3 records of plants" and json.dumps(said) == '"3 records of plants"'
     assert ENGLISH(said) == said and not isinstance(language.plain(said), Text)
     assert JAPANESE(said) == "工場のデータ 3 件"
-    assert JAPANESE(joined(said, text("done"))) == "工場のデータ 3 件 完了しました"
+    assert JAPANESE(joined(said, text("done"))) == "工場のデータ 3 件完了しました"
     assert JAPANESE(listed([text("plants"), "plants"])) == "工場、plants"  # the second is a name
 
 

@@ -136,7 +136,7 @@ def _lines(plant_status: Status) -> Iterator[str]:
     if plant_status.budget:
         budget = plant_status.budget
         yield text(
-            "  budget       epsilon {spent:.4g} of {cap} spent at delta {delta}; {charges} charges,"
+            "  budget       epsilon {spent:.4g} of {cap} spent at delta {delta}; charges {charges},"
             " {burned} without a release",
             spent=budget.epsilon,
             cap=budget.cap_epsilon,

@@ -145,7 +145,7 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
     if len(data.per_label) > _LABELS_SHOWN:
         yield text("    ... {count} classes in all", count=len(data.per_label))
     if data.left_out:
-        yield text("    {count} files cannot be used:", count=data.left_out)
+        yield text("    files that cannot be used: {count}", count=data.left_out)
         yield from named(CANNOT, data.problems)
     if data.drawn < data.records:
         yield text("    {drawn} of them, evenly drawn, were looked at", drawn=data.drawn)

@@ -15,7 +15,7 @@ from wg_client.data.plant import Plant
 from wg_client.methods.names import LOCAL
 from wg_client.models.acceptance import Acceptance, good_labels
 from wg_client.models.manifest import Finding
-from wg_client.selection import defects, gain
+from wg_client.selection import defects
 from wg_client.selection.defects import Figures, Share
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.verdict import (
@@ -119,15 +119,7 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
     if outcome.veto is not None:
         yield text(outcome.veto.message)
     if figures.named is None:
-        low, middle, high = (round(1000 * share) for share in gain.UNCHECKED)
-        yield text("Nothing was measured here.")
-        yield text(
-            "Elsewhere, models like this one named about {middle} of 1,000 records right; at"
-            " one site in ten fewer than {low}, at one in ten more than {high}.",
-            low=low,
-            middle=middle,
-            high=high,
-        )
+        yield outcome.reason
         return
     if not outcome.accepted:
         yield text("Nothing: you go on with the model that your own labels give.")
@@ -240,7 +232,7 @@ def _list(names: Sequence[str], max_names: int = 6) -> str:
 
 def _privacy(plant: Plant, spend: Spend) -> list[Text]:
     if not spend.releases:
-        return [text("Nothing has left the plant, and no privacy was spent.")]
+        return [text("Nothing of your records has left the plant, and no privacy was spent.")]
     unit = plant.config.data.unit_column
     return [
         text(

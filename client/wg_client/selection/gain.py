@@ -48,9 +48,6 @@ As a correlation of right answers (beta-binomial): the accuracy on new records i
 variance ``BETWEEN * p * (1 - p)`` about that on old ones. Measured on development sites."""
 COVERAGE = 0.95
 NEW = 1000  # Records that people are told of: right answers among so many
-UNCHECKED = 0.37, 0.59, 0.91
-"""Accuracy of models that were kept without a label at development sites, where other sites had
-released: a tenth of sites is below the first, half below the second, a tenth above the third."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

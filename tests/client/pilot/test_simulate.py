@@ -75,7 +75,7 @@ def test_files_that_cannot_be_used_are_named_before_there_is_a_home(
             picture.save(tmp_path / "data" / label / f"{number}.png")
     (tmp_path / "data/ok/傷.png").touch()
     out, _ = shown("simulate", "--data", tmp_path / "data", "--encoder", encoder)
-    assert "1 files cannot be used:" in out and "cannot be used: ok/傷.png: " in out
+    assert "files that cannot be used: 1" in out and "cannot be used: ok/傷.png: " in out
 
 
 def test_the_sheet_says_where_each_number_is_from(
