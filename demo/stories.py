@@ -39,15 +39,6 @@ class Story:
 
 STORIES = (
     Story(
-        key="few-labels",
-        title=text("Few labels, of all classes"),
-        lesson=text(
-            "Its own pictures show every class. Others can add little, so this is not what the"
-            " product is for. The plant tests both models on its own pictures, and keeps its own"
-            " unless the other is better."
-        ),
-    ),
-    Story(
         key="unseen-classes",
         title=text("Two classes never seen"),
         lesson=text(
@@ -69,15 +60,25 @@ STORIES = (
         title=text("A known kind, a new camera"),
         lesson=text(
             "The operator has pictures of this kind, taken elsewhere by another camera. The plant"
-            " gets a model made from them, and may train it on with its own few."
+            " gets a model made from them for the names of its classes alone, and may train it on"
+            " with its own few."
         ),
     ),
     Story(
         key="no-connection",
         title=text("A known kind, no connection"),
         lesson=text(
-            "The plant has no connection to anybody. A file with its noisy sums is carried to the"
-            " operator, and a file with a model is carried back. Nothing else is different."
+            "The plant has no connection to anybody. A file with the names of its classes is"
+            " carried to the operator, and a file with a model is carried back."
+        ),
+    ),
+    Story(
+        key="few-labels",
+        title=text("Few labels, of all classes"),
+        lesson=text(
+            "Its own pictures show every class. Others can add little, so this is not what the"
+            " product is for. The plant tests both models on its own pictures, and keeps its own"
+            " unless the other is better."
         ),
     ),
 )

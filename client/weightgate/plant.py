@@ -143,6 +143,8 @@ class Plant:
         """
         if isinstance(X, str | Path):
             X = [X]
+        if not isinstance(X, Sequence | np.ndarray):
+            raise UsageError(f"X: {type(X).__name__}, expected paths or arrays")
         parts = []
         for data in _sources(X, self.labels):
             for part, problems in decoded_parts(data):

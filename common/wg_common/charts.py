@@ -153,13 +153,9 @@ def bars(
 
 def environment(package: str) -> jinja2.Environment:
     """The templates of a report's package, with those of charts beside them; strict."""
+    loaders = [jinja2.PackageLoader(name, "templates") for name in (package, "wg_common")]
     templates = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [
-                jinja2.PackageLoader(package, "templates"),
-                jinja2.PackageLoader("wg_common", "templates"),
-            ]
-        ),
+        loader=jinja2.ChoiceLoader(loaders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

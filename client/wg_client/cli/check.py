@@ -85,9 +85,9 @@ def leave_lines(leaves: Departure) -> Iterator[str]:
             noise=block.noise_std,
         )
     yield text(
-        "    {integers} integers, {size} bytes; signature and proofs come on top",
+        "    {integers} integers; with signatures and proofs a file of up to {size:.0f} kB",
         integers=leaves.integers,
-        size=leaves.payload_bytes,
+        size=leaves.file_bytes / 1000,
     )
     yield text("    never: {what}", what=listed([text(kind) for kind in leaves.never_leaves]))
 

@@ -12,7 +12,7 @@ import click
 from wg_client.cli.options import home_option
 from wg_common.backup.options import key_options, seal_options
 from wg_core import errors
-from wg_core.cli import json_option, show
+from wg_core.cli import json_option, show, waiting
 from wg_core.language import text
 from wg_core.options import out_option
 from wg_core.site.home import ClientHome
@@ -35,11 +35,16 @@ def backup(home: ClientHome, out: Path, seal: Seal, as_json: bool) -> None:
     """
     from wg_client.operation import backup as backups
 
-    done = backups.write(home, out, seal)
+    with waiting(text("writing the backup")):
+        done = backups.write(home, out, seal)
     size = sum(file.size for file in done.files)
-    lines = [f"{out}: {len(done.files)} files of {done.name}, {size} bytes before encryption"]
+    count = len(done.files)
+    lines = [
+        text("{out}: {count} files, {size:,} bytes unencrypted", out=out, count=count, size=size)
+    ]
     if home.budget != home.root:
-        lines.append(f"its ledger is in {home.budget}: back that home up as well")
+        other = home.budget
+        lines.append(text("its ledger is in {other}: back that home up as well", other=other))
     show(canonical.to_builtins(done), lines, as_json)
 
 
@@ -76,21 +81,24 @@ def restore(
     """Make a new home from a backup, if the server has seen nothing newer of its ledger."""
     from wg_client.operation import backup as backups
 
-    done, size = backups.restore(
-        path,
-        home,
-        key,
-        checkpoint=checkpoint,
-        give_up_ledger=give_up_ledger,
-    )
+    with waiting(text("reading the backup, and asking the server")):
+        done, size = backups.restore(
+            path, home, key, checkpoint=checkpoint, give_up_ledger=give_up_ledger
+        )
     document = {**canonical.to_builtins(done), "ledger_entries": size}
     if give_up_ledger:
-        state = "its ledger is given up; next: wg-client keys --renew ledger --stolen"
+        state = text("its ledger is given up; next: wg-client keys --renew ledger --stolen")
     elif size:
-        state = f"the server has seen nothing newer than its {size} ledger entries"
+        state = text(
+            "the server has seen nothing newer than its ledger; entries: {size}", size=size
+        )
     else:
-        state = "its ledger is another home's"
-    lines = [f"{home.root}: {done.name}, {len(done.files)} files", state]
+        state = text("its ledger is another home's")
+    count = len(done.files)
+    lines = [
+        text("{home}: {name}, files {count}", home=home.root, name=done.name, count=count),
+        state,
+    ]
     show(document, lines, as_json)
 
 

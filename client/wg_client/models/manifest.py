@@ -131,6 +131,9 @@ class ModelsManifest:
     novelty: str = ""
     network: NetworkFile | None = None
 
+    def __repr__(self) -> str:
+        return f"ModelsManifest({self.package_id[:16]!r}, kept={self.kept!r})"
+
     @property
     def accepted(self) -> bool:
         """Whether delivered weights were kept, in any form."""

@@ -9,12 +9,11 @@ import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import jinja2
-
 from wg_client.pilot import sentences
 from wg_client.pilot.published import Published
 from wg_client.pilot.simulation import Simulation
 from wg_client.selection.gain import Accuracy
+from wg_common.charts import environment
 from wg_core import __version__, atomic, settings
 from wg_core.errors import ConfigError
 from wg_core.language import Language, Text, text
@@ -75,20 +74,19 @@ def render(
     simulation: Simulation, published_cases: Published, figures: Figures, *, language: Language
 ) -> str:
     """The page, as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("wg_client.pilot", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("sheet.html.j2").render(
-        t=language.say,
-        language=language,
-        data=simulation.data,
-        verdict=sentences.verdict(simulation),
-        figure=sentences.figure(simulation),
-        lines=_lines(simulation, figures),
-        command=published_cases.command,
-        version=__version__,
+    return (
+        environment("wg_client.pilot")
+        .get_template("sheet.html.j2")
+        .render(
+            t=language.say,
+            language=language,
+            data=simulation.data,
+            verdict=sentences.verdict(simulation),
+            figure=sentences.figure(simulation),
+            lines=_lines(simulation, figures),
+            command=published_cases.command,
+            version=__version__,
+        )
     )
 
 

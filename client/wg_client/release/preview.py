@@ -106,7 +106,7 @@ class Departure:
     """What one release would be."""
 
     integers: int
-    payload_bytes: int
+    file_bytes: int
     blocks: tuple[BlockSight, ...]
     encoder: str
     clip_radius: str
@@ -160,13 +160,11 @@ class Check:
     hints: tuple[str, ...] = ()
     data_sheet: DataSheet | None = None
 
+    def __repr__(self) -> str:
+        return f"Check({self.site!r}, epsilon={self.cost.alone:.3g}, after={self.cost.after:.3g})"
 
-def check(
-    home: ClientHome,
-    *,
-    epsilon: str | None = None,
-    delta: str | None = None,
-) -> Check:
+
+def check(home: ClientHome, *, epsilon: str | None = None, delta: str | None = None) -> Check:
     """Look at everything that a release would need, by default the largest that is allowed.
 
     Raises:
@@ -298,10 +296,7 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
     noise = {
         "counts": text("{noise:.3g} records", noise=empty.count_std),
         "sums": text("at most {noise:.3g} feature units an entry", noise=empty.sum_std),
-        "moments": text(
-            "{noise:.3g} feature units an entry",
-            noise=empty.moment_std,
-        ),
+        "moments": text("{noise:.3g} feature units an entry", noise=empty.moment_std),
     }
     blocks = tuple(
         BlockSight(
@@ -311,7 +306,7 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
     )
     return Departure(
         integers=schema.length,
-        payload_bytes=8 * schema.length,
+        file_bytes=8 * schema.length + 18_500,  # Manifest, entries, signatures, cosigned proofs
         blocks=blocks,
         encoder=schema.encoder,
         clip_radius=schema.clip_radius,

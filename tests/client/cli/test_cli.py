@@ -59,12 +59,13 @@ def test_check_shows_what_would_leave_and_changes_nothing(make_plant: MakePlant)
     assert found["data"]["per_label"] == {"bars": 4, "dots": 0, "rings": 3}
     leaves = found["would_leave"]
     assert sum(block["integers"] for block in leaves["blocks"]) == leaves["integers"]
-    assert leaves["payload_bytes"] == 8 * leaves["integers"]
     cost = found["cost"]
     assert cost["alone"] == pytest.approx(1, rel=1e-3) and cost["spent"] == 0
     assert cost["allowed"] and cost["releases_left"] > 10
     text = _run("check", "--home", plant.home.root).stdout
     assert "nothing was sent, nothing was charged" in text and "dots" in text
+    sent = answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
+    assert leaves["file_bytes"] == pytest.approx(len(sent), rel=0.1)
 
 
 def test_check_says_by_what_a_release_would_be_refused(make_plant: MakePlant, here: Json) -> None:

@@ -99,11 +99,12 @@ def test_a_plant_is_its_budget_models_report_and_acceptance(plant: TestPlant) ->
     assert set(weightgate.__all__) == set(dir(weightgate))
     assert opened.budget.cap_epsilon == "8" and opened.report.is_file()
     (manifest,) = opened.models
+    assert len(repr(manifest)) < 100 and len(repr(opened.check())) < 100
     assert opened.acceptance().of(manifest.kept) is None
     wrong: Any = 1
-    for call in (lambda: opened.check(epsilon=wrong), lambda: weightgate.Plant.open(wrong)):
-        with pytest.raises(UsageError, match="expected a"):
-            call()
+    for call in (opened.predict, weightgate.Plant.open, lambda each: opened.check(epsilon=each)):
+        with pytest.raises(UsageError, match="expected"):
+            call(wrong)
 
 
 def test_the_classifier_runs_under_cross_validation(plant: TestPlant) -> None:
