@@ -78,7 +78,7 @@ SETTINGS = (
     Setting(name="S2, 20 labels", cell=_cell("S2", 20)),
     *(
         Setting(name=f"S1, 3 labels, a known kind, draw {n}", cell=_cell("S1", 3), known=n)
-        for n in range(1, 7)
+        for n in range(1, 9)
     ),
 )
 
@@ -183,7 +183,8 @@ def _known_kind(
     k, (own, labels) = len(cut.labels), cut.own
     rows, gone = draw_records(labels, k, setting.cell, np.random.default_rng((setting.known, 4)))
     rest = np.setdiff1d(np.arange(len(labels)), rows)
-    local, truth = zip((own[rest], labels[rest]), *cut.same_family, strict=True)
+    sites = [each for each in ((own[rest], labels[rest]), *cut.same_family) if len(each[1])]
+    local, truth = zip(*sites, strict=True)
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
     shared = [site[:, : layout.scaled + sum(layout.blocks)].astype(np.float32) for site in local]
     head, x = family_heads.fit(family_heads.Sites(shared, truth), k, layout), own[rows]
