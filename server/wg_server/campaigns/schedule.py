@@ -16,7 +16,7 @@ asked while it was there, and a site that is away holds up nobody else:
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Self
 
 from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
@@ -55,11 +55,12 @@ def packages_from(campaign: Campaign) -> float | None:
 
 
 def to_package(campaign: Campaign, now: float) -> list[Task]:
-    """Parts whose package is to be made."""
+    """Parts whose package is to be made; those that have none come first."""
     begin = packages_from(campaign)
     if begin is None or now < begin:
         return []
-    return [task for task in campaign.tasks if task.state == "released"]
+    released = (task for task in campaign.tasks if task.state == "released")
+    return sorted(released, key=attrgetter("served"))
 
 
 def better_from(campaign: Campaign, task: Task) -> float | None:

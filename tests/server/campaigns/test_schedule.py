@@ -92,6 +92,8 @@ def test_first_packages_wait_for_enough_releases_and_then_for_the_grace() -> Non
     assert schedule.packages_from(two) == 115.0
     assert schedule.to_package(two, 114.9) == []
     assert names(schedule.to_package(two, 115.0)) == ["a", "b"]
+    served = campaign(released("a", 101.0, served=1), released("b", 105.0))
+    assert names(schedule.to_package(served, 115.0)) == ["b", "a"]  # the first package comes first
 
 
 def test_at_epsilon_zero_nobody_waits_and_nothing_gets_better() -> None:
