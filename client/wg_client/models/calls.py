@@ -1,11 +1,11 @@
 """What a call is worth: sure, unsure, or of a record that is new.
 
 ``sure`` and ``unsure`` are told apart by the probability, at the least value above which, out of
-fold, at most a tenth of the calls was wrong (``fitting.sure_calls``). Records of classes that the
-plant has none of count with their expected share as if all were called wrong and sure: where that
-is more than may be wrong, no call is sure; and none of such a class is. ``new`` is a record whose
-likeness to the plant's own is at most 5 % (``novelty``): of its label and its probability nothing
-should be believed.
+fold, at most a tenth of the calls is wrong, with 90 % confidence (``fitting.sure_calls``). Records
+of classes that the plant has none of count with their expected share as if all were called wrong
+and sure: where that is more than may be wrong, no call is sure; and none of such a class is.
+``new`` is a record whose likeness to the plant's own is at most 5 % (``novelty``): of its label and
+its probability nothing should be believed.
 
 Not guaranteed: any of it for records of another kind than the plant's, but that most are called
 new.
