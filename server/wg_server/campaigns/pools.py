@@ -76,18 +76,19 @@ class Pools:
         """Take in what came since, and take out what is not used any more.
 
         A release that cannot be opened is left out, and named in the log. Where this was done a
-        moment ago, less than ``PAUSE`` times as long as it took, nothing is done.
+        moment ago, less than ``PAUSE`` times as long as a look at what there is took, nothing is
+        done. What is taken in costs its time once, and keeps nothing waiting.
         """
         started = time.monotonic()
         if started < self._next:
             return
-        self._refresh()
-        ended = time.monotonic()
-        self._next = ended + PAUSE * (ended - started)
-
-    def _refresh(self) -> None:
         present = self._table.present()
         newest = set(self._store.newest_ids(encoder=self._encoder, apart_from=""))
+        looked = time.monotonic() - started
+        self._refresh(present, newest)
+        self._next = time.monotonic() + PAUSE * looked
+
+    def _refresh(self, present: Mapping[str, PooledRelease], newest: set[str]) -> None:
         changed: dict[str, tuple[list[PooledRelease], list[str]]] = {}
         labels_by_kind = {pool.kind: labels for pool, labels in self._kinds()}
         for release_id in sorted(newest - present.keys()):

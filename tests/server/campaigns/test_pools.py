@@ -220,3 +220,20 @@ def test_of_two_processes_none_loses_a_site(fleet: Fleet, monkeypatch: pytest.Mo
     fleet.pools().refresh()
     fleet.pools().refresh()
     assert the_sum(fleet).sites == 4
+
+
+def test_a_long_intake_keeps_no_later_release_waiting(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, change, found = [0.0], pools.Pools._change, fleet.pools()
+
+    def slow(*words: Any) -> None:
+        clock[0] += 100.0
+        change(*words)
+
+    monkeypatch.setattr(pools.Pools, "_change", slow)
+    monkeypatch.setattr(pools, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for number in range(3):
+        fleet.release(number)
+        found.refresh()
+    assert the_sum(fleet).sites == 3
