@@ -15,7 +15,8 @@ says which file, not that it is harmless. In this order:
 4. Tensors at work share ``ARENA_LIMIT`` bytes, and an image may take ``SECONDS_LIMIT`` seconds;
    ONNX Runtime ends what takes more.
 
-Input: one float32 tensor ``[1, 3, p, p]``, or ``[1, p, p, 3]``, or with a free batch. Output:
+Input: one tensor ``[1, 3, p, p]`` or ``[1, p, p, 3]``, where axes may be free, of float32, or of
+uint8: that is given pixels as they are. Output:
 ``[1, w]`` is taken as it is, of ``[1, tokens, w]`` the first token (where vision transformers put
 what they say of the whole image), of a map the mean over space. Each row is divided by its length.
 So no raw feature of any image is above 1, whatever the network gives, and one that is not finite
@@ -157,7 +158,8 @@ class OnnxTrunk(EncoderTrunk):
         self.choice = choice
         check_graph(data, choice)
         self._session = _session(data, choice.name)
-        self._input = self._session.get_inputs()[0].name
+        first_input = self._session.get_inputs()[0]
+        self._input, self._bytes = first_input.name, first_input.type == "tensor(uint8)"
         self._output = choice.output or self._session.get_outputs()[0].name
         self._mean = torch.tensor(choice.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(choice.std).view(1, 3, 1, 1)
@@ -194,7 +196,7 @@ class OnnxTrunk(EncoderTrunk):
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """An image as the network sees it, ``[1, 3, p, p]`` or ``[1, p, p, 3]``."""
         pixels = image_trunk.prepare(records, self.choice.pixels, mode="bicubic")
-        batch = (pixels / 255.0 - self._mean) / self._std
+        batch = pixels.round().byte() if self._bytes else (pixels / 255 - self._mean) / self._std
         return batch.permute(0, 2, 3, 1).contiguous() if self.choice.layout == "nhwc" else batch
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -265,8 +267,6 @@ def check_graph(data: bytes, choice: TrunkChoice) -> None:
     graph = model.graph
     if model.functions or model.training_info:
         raise DecodeError(f"{source}: functions and training are not taken; export it inlined")
-    if strange := sorted({opset.domain for opset in model.opset_import} - _DOMAINS):
-        raise DecodeError(f"{source}: operators of {strange[0]!r}, expected ONNX's own alone")
     if not 0 < len(graph.node) <= NODE_LIMIT:
         raise DecodeError(f"{source}: {len(graph.node)} nodes, expected 1 to {NODE_LIMIT}")
     if graph.sparse_initializer:
@@ -312,9 +312,9 @@ def _check_input(onnx: Any, graph: Any, choice: TrunkChoice) -> None:
     good = len(sides) == 4 and all(
         size in (0, want) for size, want in zip(sides, expected, strict=True)
     )
-    if kind.elem_type != onnx.TensorProto.FLOAT or not good:
+    if kind.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8) or not good:
         raise DecodeError(
-            f"{source}: input of shape {sides}, expected float32 {expected}; 0 is free"
+            f"{source}: input of shape {sides}, expected float32 or uint8 {expected}; 0 is free"
         )
 
 

@@ -33,7 +33,7 @@ class TrunkChoice:
         sha256: Of the file, hex.
         pixels: Side of the square images that the network takes.
         layout: ``nchw``: channels first; ``nhwc``: channels last.
-        mean: Of red, green and blue, pixels from 0 to 1, subtracted.
+        mean: Of red, green and blue, pixels from 0 to 1, subtracted; bytes are not scaled.
         std: Likewise, divided by.
         output: Name of the output that counts; empty: the first.
         licence: Of the weights.
