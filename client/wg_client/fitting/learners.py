@@ -99,7 +99,10 @@ def fit_parts(
     # Discriminants are the same at every scale.
     shrinkages = sorted({learner.strength for learner in learners if learner.kind == LDA})
     discriminants = fit_ldas(x, dense, k, shrinkages) if shrinkages else []
-    heads = {each: LinearHead(*lda) for each, lda in zip(shrinkages, discriminants, strict=True)}
+    heads = {
+        shrinkage: LinearHead(*lda)
+        for shrinkage, lda in zip(shrinkages, discriminants, strict=True)
+    }
     parts = []
     for learner in learners:
         if learner.kind == LOGISTIC:

@@ -119,11 +119,11 @@ class Exchange:
         """
         self._drop_lost({ask.key for ask in asks})
         self._unsent = self._ready(asks)
-        left = self.send_on()
+        unsent = self.send_on()
         old = time.monotonic() - self._since > run_seconds
         if self._run is not None and not self._flights and (old or not asks):
             self.close()
-        return left
+        return unsent
 
     def send_on(self, *, send_seconds: float = 5.0) -> bool:
         """Send what is not sent yet, so long: then answers are looked at first.

@@ -51,8 +51,10 @@ def left_out(store: Store, sites: Sequence[str], expected: Expectation) -> list[
     counts = Counter(names.values())
 
     def worth(kind: frozenset[str] | None) -> bool:
-        others = sum(n for other, n in counts.items() if other is None or (kind and kind & other))
-        return kind is None or expected(others - 1) >= LEAST_POINTS
+        sharing = sum(
+            n for names_of, n in counts.items() if names_of is None or (kind and kind & names_of)
+        )
+        return kind is None or expected(sharing - 1) >= LEAST_POINTS
 
     worthy = {kind for kind in counts if worth(kind)}
     return [site for site in sites if names[site] not in worthy]

@@ -77,7 +77,7 @@ def _documents(home: ServerHome, store: Store) -> Iterator[Mapping[str, Any]]:
         sights = troubles.sights(store, names=names)
         successions = succession.of_sites(page, store.logs(names))
         for site in page:
-            away = reasons.of_site(sights[site.name], now)
+            absence = reasons.of_site(sights[site.name], now)
             behind = reasons.of_keys(laggards[site.name]) if site.name in laggards else None
             yield {
                 "site": site.name,
@@ -89,8 +89,8 @@ def _documents(home: ServerHome, store: Store) -> Iterator[Mapping[str, Any]]:
                 "ledger_fork": site.ledger_origin in forked,
                 "ledger_succession": successions.get(site.name),
                 "quarantined": quarantined[site.name],
-                "away": away.why,
-                "do": away.do,
+                "away": absence.why,
+                "do": absence.do,
                 "old_keys": behind.why if behind else "",
                 "old_keys_do": behind.do if behind else "",
             }
