@@ -6,9 +6,11 @@ import threading
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from tests.e2e.fleet_support import Plant, finished, start_campaign
 from tests.patience import PATIENCE_SECONDS, wait_until
 
+from wg_client.cli.main import group
 from wg_core.errors import DataError
 from wg_core.fleet import flower
 from wg_core.privacy import timing
@@ -35,6 +37,8 @@ def test_polling_and_answering_go_on_while_a_package_is_applied(
         assert finished(server, start_campaign(server, ["plant-a"])).state == "done"
         assert begun.wait(PATIENCE_SECONDS)
         # The first package is being applied; a whole campaign passes meanwhile.
+        shown = CliRunner().invoke(group, ["models", "show", "--home", str(plant.home.root)])
+        assert "is being applied" in shown.output
         second = finished(server, start_campaign(server, ["plant-a"], epsilon="0.5"))
         assert second.tasks[0].state == "delivered" and plant.applied == []
         go_on.set()

@@ -105,6 +105,7 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
 def _list(home: ClientHome, as_json: bool) -> None:
     from wg_client.models import adoption, store
     from wg_client.models.adoption import Chosen
+    from wg_core.fleet.inbox import Inbox
 
     home.require()
     manifests, adopted = store.all_manifests(home), adoption.read(home)
@@ -141,6 +142,8 @@ def _list(home: ClientHome, as_json: bool) -> None:
             )
         )
     nothing = [text("no models yet; 'wg-client run' or 'wg-client apply' makes them")]
+    if Inbox(home).waiting():
+        nothing = [text("no models yet: a package came and is being applied; try again soon")]
     lines += change_lines(adopted.changes)
     document = {"models": rows, "changes": canonical.to_builtins(adopted.changes)}
     show(document, lines or nothing, as_json)
