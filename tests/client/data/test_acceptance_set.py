@@ -13,7 +13,7 @@ from wg_client.data.acceptance_set import AcceptanceSet
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.delivery import take_package
 from wg_core.errors import ConfigError, DataError, VerificationError
-from wg_core.site.config import DataConfig, PrivacyConfig
+from wg_core.site.config import DataConfig
 
 
 def _acceptance(plant: TestPlant) -> AcceptanceSet:
@@ -64,12 +64,7 @@ def test_a_share_leaves_the_data_set_and_moves_nothing_else(
 
 
 def test_units_are_set_aside_whole_and_one_record_of_each_is_judged(make_plant: MakePlant) -> None:
-    plant = make_plant(
-        {0: 12, 1: 12},
-        acceptance=0.5,
-        unit_column="group",
-        privacy=PrivacyConfig(),
-    )
+    plant = make_plant({0: 12, 1: 12}, acceptance=0.5, unit_column="group")
     acceptance = _acceptance(plant)
     units = [bytes(row) for row in acceptance.records.units]
     assert len(units) == 2 * len(set(units))

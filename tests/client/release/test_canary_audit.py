@@ -2,8 +2,7 @@
 
 Noise is simulated from a seed, so that a verdict never changes from run to run, but for one run
 with the installed sampler, which fails with a probability of 2e-5. The default suite plants a few
-bugs; the slow tests all of them with twenty seeds. ``bench/empirical.py`` counts alarms of
-many runs on the code as it is.
+bugs; the slow tests all of them with twenty seeds.
 """
 
 from __future__ import annotations
