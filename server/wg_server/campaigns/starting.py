@@ -60,7 +60,7 @@ class Order:
     @property
     def summary(self) -> str:
         """What the operators' log says of it."""
-        whom = ", ".join(self.sites) or "all enrolled sites"
+        whom = ", ".join(self.sites) or "enrolled sites, none by name"
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {whom}"
 
 

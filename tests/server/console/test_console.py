@@ -404,7 +404,7 @@ def test_the_log_is_told_in_the_reader_s_language(
     assert Speech("ja").detail("login", "") == ""
     operator.get("/language?to=en&at=/console/audit")
     text = html.unescape(operator.get("/audit").text)
-    assert "初回: epsilon 1, delta 1e-5: all enrolled sites" in text
+    assert "初回: epsilon 1, delta 1e-5: enrolled sites, none by name" in text
     assert "campaign cancel: campaign " in text
 
 
