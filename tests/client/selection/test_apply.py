@@ -238,7 +238,7 @@ def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) 
     applied = take_package(plant.home, data)
     assert applied.manifest.kept == "generated"
     assert applied.manifest.entry("kept").accuracy is None
-    assert "nothing was checked" in plant.home.report.read_text(encoding="utf-8")
+    assert "Nothing was measured here" in plant.home.report.read_text(encoding="utf-8")
 
 
 def test_a_model_file_that_was_changed_is_found(make_plant: MakePlant, heads: Heads) -> None:

@@ -121,7 +121,7 @@ def test_without_labels_the_server_s_first_is_kept_unchecked_or_nothing() -> Non
     unlabelled = np.full_like(y, -1)
     candidates = [("base", "base", _random(1)), ("s", "diffusion", _good(means))]
     outcome = _select(x, unlabelled, candidates)
-    assert outcome.kept == GENERATED and "nothing was checked" in outcome.reason
+    assert outcome.kept == GENERATED and "Nothing was measured here" in outcome.reason
     assert outcome.accuracy(GENERATED) is None and not outcome.comparisons
     with pytest.raises(NotAcceptedError):
         _select(x, unlabelled, candidates, AcceptanceConfig(checks={"WG-F11": "block"}))
