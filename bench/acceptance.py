@@ -155,9 +155,9 @@ def judge(
         if setting.known:
             outcome, features, gone = _known_kind(generator, encoder, cut, setting)
         else:
-            one = draw(generator, cut, setting.cell, seed)
-            features, gone = one.x, one.gone
-            outcome = one.select(plant_trunk(encoder, one.x), cut.dimension, encoder.modality)
+            plant = draw(generator, cut, setting.cell, seed)
+            features, gone = plant.x, plant.gone
+            outcome = plant.select(plant_trunk(encoder, plant.x), cut.dimension, encoder.modality)
     except NotAcceptedError:
         return {"kept": ""}
     x, y = cut.test
@@ -180,15 +180,16 @@ def _known_kind(
     generator: Generator, encoder: Encoder, cut: Plants, setting: Setting
 ) -> tuple[Outcome, Floats, Ints]:
     """A plant whose kind the operator knows by all records of it but the plant's own and tests."""
-    k, (own, labels) = len(cut.labels), cut.own
+    k, (records, labels) = len(cut.labels), cut.own
     rows, gone = draw_records(labels, k, setting.cell, np.random.default_rng((setting.known, 4)))
-    rest = np.setdiff1d(np.arange(len(labels)), rows)
-    sites = [each for each in ((own[rest], labels[rest]), *cut.same_family) if len(each[1])]
+    remaining = np.setdiff1d(np.arange(len(labels)), rows)
+    pairs = ((records[remaining], labels[remaining]), *cut.same_family)
+    sites = [pair for pair in pairs if len(pair[1])]
     local, truth = zip(*sites, strict=True)
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
     shared = [site[:, : layout.scaled + sum(layout.blocks)].astype(np.float32) for site in local]
-    head, x = family_heads.fit(family_heads.Sites(shared, truth), k, layout), own[rows]
-    seen = family_view(head, x, layout, plant_trunk(encoder, x), cut.dimension)
+    head, x = family_heads.fit(family_heads.Sites(shared, truth), k, layout), records[rows]
+    views = family_view(head, x, layout, plant_trunk(encoder, x), cut.dimension)
     outcome = selected(
         generate(generator, (), cut.labels),
         plant_trunk(encoder, x),
@@ -196,7 +197,7 @@ def _known_kind(
         cut.dimension,
         others=False,
         groups=cut.groups[rows],
-        family=Candidate("own-kind", SAME_FAMILY, *seen),
+        family=Candidate("own-kind", SAME_FAMILY, *views),
     )
     return outcome, x, gone
 

@@ -317,7 +317,7 @@ def served(folder: Path, size: int, database: str, words: Any) -> Iterator[tuple
 
 def measured(home: Any, command: list[str], lives: list[float]) -> dict[str, Any]:
     """One campaign, whose server is killed after so many seconds, again and again."""
-    began, killed = time.monotonic(), 0
+    began, killed, machine = time.monotonic(), 0, measure.machine()
     for life in lives:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
@@ -331,7 +331,7 @@ def measured(home: Any, command: list[str], lives: list[float]) -> dict[str, Any
     row = json.loads(done.stdout.splitlines()[-1])
     if lives:
         row = {"kills": killed, "seconds": round(time.monotonic() - began), **accounted(home)}
-    return {"machine": measure.machine(), **row}
+    return {"machine": machine, **row}
 
 
 def accounted(home: Any) -> dict[str, Any]:
@@ -356,10 +356,10 @@ def accounted(home: Any) -> dict[str, Any]:
             digests, releases = sent[task.site], len(list(store.releases(task.site)))
             if task.state != "delivered" or not (releases and sums[task.site]):
                 lost.append(task.site)
-            asked, package = digests.pop(task.query_id, None), digests.get(task.delivery_id)
-            changed = any("" in each or len(each) > 1 for each in digests.values())
-            once = (releases, sums[task.site]) == (1, 1) and asked == {""}
-            if changed or not once or package != {task.package_sha256}:
+            query, package = digests.pop(task.query_id, None), digests.get(task.delivery_id)
+            changed = any("" in sizes or len(sizes) > 1 for sizes in digests.values())
+            single = (releases, sums[task.site]) == (1, 1) and query == {""}
+            if changed or not single or package != {task.package_sha256}:
                 twice.append(task.site)
         lacking = sum(row.used for row in present) - sum(pool.sites for pool in pools.pools())
         states, forks = Counter(task.state for task in campaign.tasks), store.forks()

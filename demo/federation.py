@@ -205,9 +205,9 @@ class Federation:
 
     def _asked(self, plants: list[Plant], offline: Plant) -> list[str]:
         """Start a campaign for each price, and make weights of a file meanwhile; their names."""
-        asked: dict[str, list[str]] = {EPSILON: [], NO_EPSILON: []}
+        names_by_price: dict[str, list[str]] = {EPSILON: [], NO_EPSILON: []}
         for plant in plants:
-            asked[NO_EPSILON if plant.story == CAMERA else EPSILON].append(plant.name)
+            names_by_price[NO_EPSILON if plant.story == CAMERA else EPSILON].append(plant.name)
         *started, _ = self._running.run_all(
             *(
                 (
@@ -215,7 +215,7 @@ class Federation:
                     "--epsilon", epsilon, "--delta", DELTA, "--purpose", "demonstration",
                     "--sites", ",".join(names), "--json",
                 )
-                for epsilon, names in asked.items()
+                for epsilon, names in names_by_price.items()
             ),
             (
                 "wg-server", "generate", "--home", self._server,

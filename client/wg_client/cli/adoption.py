@@ -12,7 +12,7 @@ import click
 from wg_client.cli.options import home_option
 from wg_core import cli, errors
 from wg_core.cli import json_option, next_step, show
-from wg_core.language import text
+from wg_core.language import template, text
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from wg_client.models.adoption import Change
     from wg_client.models.manifest import ModelsManifest
 
+APPLYING = template("no models yet: a package came and is being applied; try again soon")
+"""Of a home whose first package waits."""
 
 _by_option = click.option(
     "--by", required=True, metavar="NAME", help="Who decides; a role will do. It stays in the log."
@@ -86,10 +88,7 @@ def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[Mod
 
     home.require()
     if not store.all_manifests(home) and Inbox(home).waiting():
-        raise errors.ConfigError(
-            f"{home.models}: no models yet, but a package came and is being applied; try again when"
-            " 'wg-client run' says that it is done"
-        )
+        raise errors.ConfigError(f"{home.models}: {APPLYING}")
     return adoption.chosen(home, package, name)
 
 

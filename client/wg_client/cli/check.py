@@ -85,7 +85,7 @@ def leave_lines(leaves: Departure) -> Iterator[str]:
             noise=block.noise_std,
         )
     yield text(
-        "    {integers} integers; with signatures and proofs a file of up to {size:.0f} kB",
+        "    {integers} integers; with signatures and proofs a file of about {size:.0f} kB",
         integers=leaves.integers,
         size=leaves.file_bytes / 1000,
     )

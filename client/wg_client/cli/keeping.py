@@ -43,8 +43,7 @@ def backup(home: ClientHome, out: Path, seal: Seal, as_json: bool) -> None:
         text("{out}: {count} files, {size:,} bytes unencrypted", out=out, count=count, size=size)
     ]
     if home.budget != home.root:
-        other = home.budget
-        lines.append(text("its ledger is in {other}: back that home up as well", other=other))
+        lines.append(text("its ledger is in {home}: back that home up as well", home=home.budget))
     show(canonical.to_builtins(done), lines, as_json)
 
 

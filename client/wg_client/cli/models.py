@@ -11,7 +11,7 @@ import click
 
 from wg_client.cli import acceptance, adoption
 from wg_client.cli.acceptance import judgement_lines
-from wg_client.cli.adoption import change_lines, chosen
+from wg_client.cli.adoption import APPLYING, change_lines, chosen
 from wg_client.cli.options import home_option, model_option, package_option
 from wg_client.cli.prediction import Predictions
 from wg_core import cli, errors
@@ -143,7 +143,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
         )
     nothing = [text("no models yet; 'wg-client run' or 'wg-client apply' makes them")]
     if Inbox(home).waiting():
-        nothing = [text("no models yet: a package came and is being applied; try again soon")]
+        nothing = [text(APPLYING)]
     lines += change_lines(adopted.changes)
     document = {"models": rows, "changes": canonical.to_builtins(adopted.changes)}
     show(document, lines or nothing, as_json)

@@ -25,6 +25,7 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release.freeze import file_stamp
 from wg_core.release.query import charge_request, plain
 from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
 NEVER_LEAVES = (
@@ -306,7 +307,8 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
     )
     return Departure(
         integers=schema.length,
-        file_bytes=8 * schema.length + 18_500,  # Manifest, entries, signatures, cosigned proofs
+        # Names stand in it twice; the rest is manifest, entries, signatures and cosigned proofs.
+        file_bytes=8 * schema.length + 2 * len(canonical.encode(schema.labels)) + 18_300,
         blocks=blocks,
         encoder=schema.encoder,
         clip_radius=schema.clip_radius,

@@ -7,7 +7,7 @@ counted that would be asked together. What labels a site has only ``wg-client ch
 """
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from wg_core.errors import WgError
@@ -25,9 +25,9 @@ Expectation = Callable[[int], float]
 """Points from the number of other sites of a class name in common."""
 
 
-def by_names(others: int) -> float:
+def by_names(other_sites: int) -> float:
     """Nothing without others, and enough with any."""
-    return LEAST_POINTS if others else 0.0
+    return LEAST_POINTS if other_sites else 0.0
 
 
 def by_model(home: ServerHome, epsilon: float, delta: float) -> Expectation:
@@ -42,22 +42,26 @@ def by_model(home: ServerHome, epsilon: float, delta: float) -> Expectation:
         priors = load_generator(versions.ready(home).heads).parts.priors
     except WgError:
         return by_names
-    return lambda others: expected_points(priors, others, epsilon, delta) if others else 0.0
+    return lambda count: expected_points(priors, count, epsilon, delta) if count else 0.0
 
 
 def left_out(store: Store, sites: Sequence[str], expected: Expectation) -> list[str]:
     """Those of some sites that are not worth asking."""
-    names = {site: _class_names(store, site) for site in sites}
-    counts = Counter(names.values())
+    kinds = {site: _class_names(store, site) for site in sites}
+    sizes = Counter(kinds.values())
+    by_name: dict[str, set[frozenset[str]]] = defaultdict(set)
+    for kind in filter(None, sizes):
+        for name in kind:
+            by_name[name].add(kind)
 
     def worth(kind: frozenset[str] | None) -> bool:
-        sharing = sum(
-            n for names_of, n in counts.items() if names_of is None or (kind and kind & names_of)
-        )
-        return kind is None or expected(sharing - 1) >= LEAST_POINTS
+        if kind is None:
+            return True
+        sharing = set[frozenset[str]]().union(*(by_name[name] for name in kind))
+        return expected(sum(map(sizes.__getitem__, sharing)) + sizes[None] - 1) >= LEAST_POINTS
 
-    worthy = {kind for kind in counts if worth(kind)}
-    return [site for site in sites if names[site] not in worthy]
+    worthy = {kind for kind in sizes if worth(kind)}
+    return [site for site in sites if kinds[site] not in worthy]
 
 
 def _class_names(store: Store, site: str) -> frozenset[str] | None:

@@ -96,13 +96,11 @@ class CampaignQueue:
                     generator=generator,
                 )
             )
-            connection.execute(
-                schema.task.insert(), [_waiting(campaign_id, site, now) for site in sites]
-            )
             ended = {"state": "cancelled", "code": NOT_WORTH}
-            for site in left_out:
-                values = _waiting(campaign_id, site, now) | ended
-                connection.execute(schema.task.insert().values(values))
+            for names, values in ((sites, {}), (left_out, ended)):
+                rows = [_waiting(campaign_id, site, now) | values for site in names]
+                if rows:
+                    connection.execute(schema.task.insert(), rows)
             return campaigns.load(connection, campaign_id)
 
     def show(self, campaign_id: str, *, site: str = "") -> Campaign:

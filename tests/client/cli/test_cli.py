@@ -18,6 +18,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, write_
 
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.release import preview
 from wg_core import cli, errors, installed_code, logs
 from wg_core.fleet import __main__ as process
 from wg_core.ledger import charging
@@ -65,7 +66,14 @@ def test_check_shows_what_would_leave_and_changes_nothing(make_plant: MakePlant)
     text = _run("check", "--home", plant.home.root).stdout
     assert "nothing was sent, nothing was charged" in text and "dots" in text
     sent = answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
-    assert leaves["file_bytes"] == pytest.approx(len(sent), rel=0.1)
+    assert leaves["file_bytes"] == pytest.approx(len(sent), rel=0.01)
+
+
+def test_the_size_of_a_release_with_many_long_names_is_known_before(make_plant: MakePlant) -> None:
+    plant = make_plant({0: 4}, labels=("bars", *(f"傷{number:060}" for number in range(90))))
+    stated = preview.check(plant.home, epsilon="1").would_leave.file_bytes
+    sent = answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
+    assert stated == pytest.approx(len(sent), rel=0.01)
 
 
 def test_check_says_by_what_a_release_would_be_refused(make_plant: MakePlant, here: Json) -> None:

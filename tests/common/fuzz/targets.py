@@ -15,13 +15,13 @@ import tempfile
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.bearings import BEARING
 from tests.server.enrolling import empty_request
 
 from wg_client.data import survey as surveys
@@ -48,7 +48,7 @@ from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol, signing, statistics_file
-from wg_core.wire.data_sheet import DataSheet, RotatingMachine
+from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signing import PrivateKey
 from wg_server.site.home import parse_config
 from wg_server.store import succession
@@ -275,18 +275,7 @@ _COVERED = ("release", "charge_entry", "release_entry", "charge_proof", "release
 _PIXELS = np.zeros((2, 8, 8), dtype=np.uint8)
 _NPZ = _arrays(x=_PIXELS, y=np.array([0, 1]), classes=np.array(["a", "b"]))
 _PICKLED = _arrays(x=_PIXELS, y=np.array([0, 1]), classes=np.array(["a", {}], dtype=object))
-_SHEET = canonical.encode(
-    DataSheet(
-        rotating_machine=RotatingMachine(
-            shaft_speed_rpm=Decimal(1772),
-            sampling_hz=Decimal(12000),
-            rolling_elements=9,
-            rolling_element_diameter_mm=Decimal("7.94"),
-            pitch_diameter_mm=Decimal("39.04"),
-            contact_angle_deg=Decimal(0),
-        )
-    )
-)
+_SHEET = canonical.encode(DataSheet(rotating_machine=BEARING))
 _YAML = b"version: 1\nsite: a\ndata: {path: x, name: y, labels: [a, b]}\nserver: {name: c}\n"
 
 TARGETS: dict[str, Target] = {

@@ -11,27 +11,20 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.bearings import BEARING
 
 from wg_core import settings
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical
-from wg_core.wire.data_sheet import DataSheet, RotatingMachine
+from wg_core.wire.data_sheet import DataSheet
 
-MACHINE = RotatingMachine(
-    shaft_speed_rpm=Decimal(1772),
-    sampling_hz=Decimal(12000),
-    rolling_elements=9,
-    rolling_element_diameter_mm=Decimal("7.94"),
-    pitch_diameter_mm=Decimal("39.04"),
-    contact_angle_deg=Decimal(0),
-)
 _REST = (
     "shaft_speed_rpm: 1, sampling_hz: 1, rolling_element_diameter_mm: 1, pitch_diameter_mm: 9,"
     " contact_angle_deg: 0"
 )
 SHEETS = (
-    DataSheet(rotating_machine=MACHINE),
-    DataSheet(rotating_machine=dataclasses.replace(MACHINE, load_percent=Decimal(75))),
+    DataSheet(rotating_machine=BEARING),
+    DataSheet(rotating_machine=dataclasses.replace(BEARING, load_percent=Decimal(75))),
 )
 
 
@@ -52,7 +45,7 @@ def test_decoding_inverts_encoding_on_the_wire_and_in_yaml(sheet: DataSheet) -> 
 def test_each_number_has_one_spelling(speed: Decimal, angle: float, load: int | None) -> None:
     sheet = DataSheet(
         rotating_machine=dataclasses.replace(
-            MACHINE,
+            BEARING,
             shaft_speed_rpm=speed,
             contact_angle_deg=Decimal(repr(round(angle, 6))),
             load_percent=None if load is None else Decimal(load),
@@ -75,7 +68,7 @@ rotating_machine:
   contact_angle_deg: 0.0
 """
     sheet = settings.parse(text, DataSheet, "sheet.yaml")
-    assert sheet.rotating_machine == dataclasses.replace(MACHINE, shaft_speed_rpm=Decimal("1772.5"))
+    assert sheet.rotating_machine == dataclasses.replace(BEARING, shaft_speed_rpm=Decimal("1772.5"))
 
 
 _SPEEDS: tuple[Any, ...] = (

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.bearings import BEARING
 
 from wg_common.nets import network, tensor_set
 from wg_common.nets.spectrum_lines import HALF_BINS, WINDOW, spectra
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.wire.data_sheet import RotatingMachine
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_card, sheet_generation, training
 from wg_server.generator.weights.candidates import GeneratedCandidate
@@ -21,14 +21,7 @@ from wg_server.generator.weights.sheet_networks import SheetModel, Sizes, run, t
 from wg_server.generator.weights.sheet_training import Draws, SheetObjective, draw
 from wg_server.generator.weights.training import Schedule
 
-SHEET = RotatingMachine(
-    shaft_speed_rpm=Decimal(1797),
-    sampling_hz=Decimal(12000),
-    rolling_elements=9,
-    rolling_element_diameter_mm=Decimal("7.94"),
-    pitch_diameter_mm=Decimal("39.04"),
-    contact_angle_deg=Decimal(0),
-)
+SHEET = replace(BEARING, shaft_speed_rpm=Decimal(1797))
 LABELS = ("normal", "B007", "inner race", "OR")
 SIZES = Sizes(width=16, features=64, latent=3, rank=2, hidden=16)
 
