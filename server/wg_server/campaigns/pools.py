@@ -148,19 +148,20 @@ class Pools:
         for _ in range(_TRIES):
             stored = self._table.pool(kind)
             present = {i: row for i, row in self._table.present().items() if row.kind == kind}
-            pool = _decoded(stored, labels, len(self._priors.between))
             judged = 0 if stored is None else stored.judged
             anew = len(close) <= FEW or len(members) >= 2 * judged
+            pool = _decoded(None if anew else stored, labels, len(self._priors.between))
             leave = [i for i in present if anew or i in gone]
             come = [row for i, row in members.items() if anew or i not in present]
             for release_id in leave:
-                if present[release_id].used:
+                if present[release_id].used and not anew:
                     pool = pool - self._part(present[release_id], labels)
             changes = 1 + (0 if stored is None else stored.changes)
-            rows = [self._judged(row, peers, labels, changes) for row in come]
-            for row in rows:
-                if row.used:
-                    pool = pool + self._part(row, labels)
+            rows = []
+            for row in come:  # each is read once: thousands do not stay in memory
+                rows.append(judged_row := self._judged(row, peers, labels, changes))
+                if judged_row.used:
+                    pool = pool + self._part(judged_row, labels)
             done = StoredPool(
                 generator=self._table.generator,
                 kind=kind,
