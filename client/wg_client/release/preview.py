@@ -208,6 +208,7 @@ def check(home: ClientHome, *, epsilon: str | None = None, delta: str | None = N
             releases_left=capacity,
         ),
         hints=hints(
+            modality=sight.modality,
             per_label=sight.per_label,
             units=sight.units,
             clip_radius=schema.radius,

@@ -14,6 +14,7 @@ from wg_core.site.config import PrivacyConfig
 
 ROOT = Path(__file__).parents[3]
 GOOD: dict[str, Any] = {
+    "modality": "windows",
     "per_label": {"ok": 60, "never": 0},
     "units": 60,
     "clip_radius": 1.0,
@@ -27,7 +28,7 @@ GOOD: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("per_label", "message"),
     [
-        ({"ok": 60, "never": 0}, "classes without a label here (never)"),
+        ({"ok": 60, "never": 0}, "classes without a label here (never): +3 points"),
         ({"ok": 60, "rare": 10}, "seldom brings more than two points"),
         ({"ok": 60, "scratch": 20}, "keep your budget: every class has 20 labels"),
     ],
