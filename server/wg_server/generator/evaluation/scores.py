@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COMPLETED, ALONE, EXCHANGED = "completed", "alone", "exchanged"  # Methods: see ``head_card``
+UNNAMED = "unnamed"
 
 
 class Scores:
