@@ -8,6 +8,8 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,24 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.wire.data_sheet import RotatingMachine
 from wg_server.generator.prior.pooling import Pool, of_releases
+from wg_server.generator.weights import bearing_simulation as simulation
+from wg_server.generator.weights import sheet_card
 from wg_server.generator.weights.head_generation import Generator, generate
+from wg_server.generator.weights.sheet_networks import SheetModel, Sizes
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 
 LABELS = tuple(f"c{i}" for i in range(10))
+MACHINE = RotatingMachine(
+    shaft_speed_rpm=Decimal(1772),
+    sampling_hz=Decimal(12000),
+    rolling_elements=9,
+    rolling_element_diameter_mm=Decimal("7.94"),
+    pitch_diameter_mm=Decimal("39.04"),
+    contact_angle_deg=Decimal(0),
+)
 
 
 def main() -> None:
@@ -40,7 +54,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="a server's home, trained")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = {"pictures_per_second": rendering(), **encoding()}
+    found = {"pictures_per_second": rendering(), **encoding(), **from_a_sheet()}
     if options.home is not None:
         home = ServerHome(options.home)
         heads = installed.heads(home)
@@ -52,10 +66,7 @@ def main() -> None:
 
 
 def encoding() -> dict[str, float]:
-    """Records a second: one at a time, as for a release, and in batches, as for a prediction.
-
-    What the projection holds makes no difference to its speed.
-    """
+    """Records a second: one at a time, as for a release, and in batches, as for a prediction."""
     rng = np.random.default_rng(0)
     groups, labels = np.arange(2000) % 5, np.arange(2000) % 3
     raw = rng.normal(size=(2000, image_trunk.WIDTH)).astype(np.float32)
@@ -99,13 +110,22 @@ def rendering() -> float:
 
 
 def generation(generator: Generator) -> dict[str, float]:
-    """Seconds for the candidates of ten classes with three other sites.
-
-    The least of three, since other work on the machine only adds.
-    """
+    """Least seconds of three for the candidates of ten classes with three other sites."""
     others = _pools(generator)
     found = {"candidates_seconds": _least(lambda: generate(generator, others, LABELS))}
     print(f"generation: candidates in {found['candidates_seconds']:.3f} s")
+    return found
+
+
+def from_a_sheet() -> dict[str, float]:
+    """Seconds for sixteen networks from a data sheet; what the weights are makes no difference."""
+    sheet_labels = ("normal", "ball", "inner", "outer")
+    model = SheetModel(Sizes()).eval()
+    model.draw(torch.Generator().manual_seed(0))
+    fitted = sheet_card.fitted(model, simulation.Workshop(0).machines(40))
+    made = replace(fitted, prior="flow")
+    found = {"sheet_networks_seconds": _least(lambda: made.generate(MACHINE, sheet_labels))}
+    print(f"sixteen networks from a data sheet: {found['sheet_networks_seconds']:.3f} s")
     return found
 
 
