@@ -294,6 +294,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         (DELIVERED, DELIVERED + HEAD),
         (KEPT, KEPT + HEAD),
         (KEPT, LOCAL),
+        (KEPT, DELIVERED),
         (WRONG, DELIVERED),
     )
     found = []
