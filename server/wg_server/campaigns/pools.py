@@ -222,7 +222,7 @@ class Pools:
 
     def _kinds(self) -> list[tuple[StoredPool, frozenset[str]]]:
         """The sums of all kinds, without their data, and their class names."""
-        return [(pool, frozenset(_names(pool.labels))) for pool in self._table.pools()]
+        return [(pool, frozenset(pool.names)) for pool in self._table.pools()]
 
     @staticmethod
     def _near(labels_by_kind: Mapping[str, frozenset[str]], kind: str) -> set[str]:
@@ -246,11 +246,7 @@ class Pools:
         stored = self._table.pool(kind)
         if stored is None or stored.changes != changes:
             raise StorageError(f"pool {kind[:16]}: changed meanwhile; the package is made again")
-        return _decoded(stored, _names(stored.labels), len(self._priors.between))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return canonical.decode(tuple[str, ...], text.encode(), subject="pool")
+        return _decoded(stored, stored.names, len(self._priors.between))
 
 
 def _decoded(stored: StoredPool | None, labels: Sequence[str], dimension: int) -> Pool:

@@ -10,7 +10,7 @@ from wg_core.wire import fleet
 from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.wording import Speaker
 from wg_server.store import troubles
-from wg_server.store.campaigns import IN_TASKS, NOT_WORTH, OPEN_TASKS, Campaign, Task
+from wg_server.store.campaigns import NOT_WORTH, OPEN_TASKS, Campaign, Task
 from wg_server.store.troubles import Sight
 
 GENERATOR = "generator"
@@ -67,17 +67,16 @@ def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
 def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -> str:
     """What a campaign waits for, or how it ended, in one sentence."""
     say = Speaker(language)
-    received = sum(task.state in IN_TASKS for task in campaign.tasks)
-    served = sum(task.state == "delivered" or bool(task.served) for task in campaign.tasks)
-    count = len(campaign.asked)
+    progress = campaign.progress
+    received, served, count = progress.released, progress.sites_served, progress.sites_asked
     if campaign.reason:
         return campaign.reason
     if campaign.state != "running":
         return say("served", n=served, of=count)
     begin = schedule.packages_from(campaign)
     if begin is None:
-        progress = say("in", n=received, of=count)
-        return say("and", what=progress, more=_when_enough(say, campaign))
+        released = say("in", n=received, of=count)
+        return say("and", what=released, more=_when_enough(say, campaign))
     if begin > now:
         return say("in, begin", n=received, of=count, span=say.span(begin - now))
     return say("in, served", n=received, of=count, served=served)
@@ -107,7 +106,7 @@ def _under_way(say: Speaker, campaign: Campaign, task: Task, sight: Sight, now: 
 
 def _when_enough(say: Speaker, campaign: Campaign) -> str:
     """When packages are made while there are too few releases for them."""
-    coming = sum(task.state == "waiting" or task.state in IN_TASKS for task in campaign.tasks)
+    coming = campaign.progress.states["waiting"] + campaign.progress.released
     if coming < campaign.min_sites:
         return say("too few", wanted=campaign.min_sites, n=coming)
     return say("when enough", wanted=campaign.min_sites)

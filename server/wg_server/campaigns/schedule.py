@@ -14,12 +14,10 @@ asked while it was there, and a site that is away holds up nobody else:
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from operator import attrgetter, itemgetter
-from typing import Self
 
-from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
+from wg_server.store.campaigns import OPEN_TASKS, Campaign, Task
 
 DAY_SECONDS = 86400.0
 
@@ -46,12 +44,10 @@ def overdue(campaign: Campaign, now: float) -> list[Task]:
 
 def packages_from(campaign: Campaign) -> float | None:
     """When the first packages may be made, Unix seconds; zero: now; None: not known yet."""
-    if campaign.is_free or not _waiting(campaign) or any(task.made for task in campaign.tasks):
+    progress = campaign.progress
+    if campaign.is_free or not progress.states["waiting"] or progress.began:
         return 0.0
-    answered = sorted(task.answered for task in campaign.tasks if task.state in IN_TASKS)
-    if len(answered) < campaign.min_sites:
-        return None
-    return answered[campaign.min_sites - 1] + campaign.grace_seconds
+    return None if progress.enough is None else progress.enough + campaign.grace_seconds
 
 
 def to_package(campaign: Campaign, now: float) -> list[Task]:
@@ -65,13 +61,19 @@ def to_package(campaign: Campaign, now: float) -> list[Task]:
 
 def better_from(campaign: Campaign, task: Task) -> float | None:
     """When a better package may be made for a site that has one; None: no release came since."""
-    return _Arrivals.of(campaign).better_from(task)
+    if task.state != "delivered":
+        return None
+    arrivals = campaign.arrivals
+    later = bisect_right(arrivals, task.made, key=itemgetter(0))
+    if all(site == task.site for _, site in arrivals[later : later + 2]):
+        return None
+    complete = not campaign.progress.states["waiting"]
+    return 0.0 if complete and task.served < 2 else task.made + DAY_SECONDS
 
 
 def to_improve(campaign: Campaign, sites: Collection[str], now: float) -> list[Task]:
     """Parts of ``sites`` for which a better package is to be made."""
-    arrivals = _Arrivals.of(campaign)
-    begins = [(task, arrivals.better_from(task)) for task in campaign.tasks if task.site in sites]
+    begins = [(task, better_from(campaign, task)) for task in campaign.tasks if task.site in sites]
     return [task for task, begin in begins if begin is not None and now >= begin]
 
 
@@ -79,30 +81,3 @@ def is_over(campaign: Campaign, sites: Collection[str], now: float) -> bool:
     """Whether nothing is left to do, also nothing better for ``sites`` that is due."""
     open_tasks = any(task.state in OPEN_TASKS for task in campaign.tasks)
     return not open_tasks and not to_improve(campaign, sites, now)
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrivals:
-    """When the server got each release of a campaign, in order, and of whom."""
-
-    releases: Sequence[tuple[float, str]]
-    complete: bool  # No site is waited for
-
-    @classmethod
-    def of(cls, campaign: Campaign) -> Self:
-        tasks = () if campaign.is_free else campaign.tasks
-        released_tasks = [task for task in tasks if task.state in IN_TASKS]
-        releases = sorted((task.received, task.site) for task in released_tasks)
-        return cls(releases, not _waiting(campaign))
-
-    def better_from(self, task: Task) -> float | None:
-        if task.state != "delivered":
-            return None
-        later = bisect_right(self.releases, task.made, key=itemgetter(0))
-        if all(site == task.site for _, site in self.releases[later : later + 2]):
-            return None
-        return 0.0 if self.complete and task.served < 2 else task.made + DAY_SECONDS
-
-
-def _waiting(campaign: Campaign) -> bool:
-    return any(task.state == "waiting" for task in campaign.tasks)

@@ -85,7 +85,8 @@ def start(
         )
     version = versions.ready(home)
     all_asked = order.sites or order.epsilon == protocol.FREE
-    left_out = [] if all_asked else worth.left_out(store, enrolled, expected)
+    sums = version.summary.generator
+    left_out = [] if all_asked else worth.left_out(store, enrolled, expected, sums)
     sites = order.sites or [name for name in enrolled if name not in set(left_out)]
     if not sites:
         raise ConfigError(

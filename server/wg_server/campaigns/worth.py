@@ -14,6 +14,7 @@ from wg_core.errors import WgError
 from wg_server.campaigns import intake
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
+from wg_server.store.pools import PoolTable
 from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
@@ -45,9 +46,17 @@ def by_model(home: ServerHome, epsilon: float, delta: float) -> Expectation:
     return lambda count: expected_points(priors, count, epsilon, delta) if count else 0.0
 
 
-def left_out(store: Store, sites: Sequence[str], expected: Expectation) -> list[str]:
-    """Those of some sites that are not worth asking."""
-    kinds = {site: _class_names(store, site) for site in sites}
+def left_out(
+    store: Store, sites: Sequence[str], expected: Expectation, generator: str
+) -> list[str]:
+    """Those of some sites that are not worth asking.
+
+    Class names are those of the sums of a generator (SHA-256 of its package, hex); releases that
+    are in none of these are opened.
+    """
+    newest, pooled = store.newest_answers(), PoolTable(store.engine, generator).class_names()
+    release_ids = {site: newest.get(site, "") for site in sites}
+    kinds = {site: pooled.get(i) or _stated(store, i) for site, i in release_ids.items()}
     sizes = Counter(kinds.values())
     by_name: dict[str, set[frozenset[str]]] = defaultdict(set)
     for kind in filter(None, sizes):
@@ -64,11 +73,10 @@ def left_out(store: Store, sites: Sequence[str], expected: Expectation) -> list[
     return [site for site in sites if kinds[site] not in worthy]
 
 
-def _class_names(store: Store, site: str) -> frozenset[str] | None:
-    """Class names that a site stated last; None: it said nothing yet."""
-    stored = store.newest_answer(site)
+def _stated(store: Store, release_id: str) -> frozenset[str] | None:
+    """Class names of a release or statement; None: there is none, or it cannot be read."""
     try:
-        return None if stored is None else frozenset(intake.stated_by(stored).labels)
+        return frozenset(intake.stated_by(store.release(release_id)).labels) if release_id else None
     except WgError as error:
-        log.warning("site %s: its class names cannot be read: %s", site, error)
+        log.warning("release %s: its class names cannot be read: %s", release_id, error)
         return None

@@ -160,15 +160,15 @@ def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_jso
 
 
 def _list(store: Store, home: ServerHome, as_json: bool) -> None:
-    campaigns = CampaignQueue(store.engine).all()
+    campaigns = CampaignQueue(store.engine).all(parts=as_json)
     if as_json:
         cli.emit({"campaigns": [_document(store, campaign) for campaign in campaigns]})
         return
     for campaign in campaigns:
-        served = sum(task.state == "delivered" or bool(task.served) for task in campaign.tasks)
+        progress = campaign.progress
         cli.say(f"{campaign.id}  {campaign.state:10} {when(campaign.created)}")
         cli.say(
-            f"    {served}/{len(campaign.tasks)} served,"
+            f"    {progress.sites_served}/{progress.states.total()} served,"
             f" epsilon {campaign.epsilon}: {campaign.purpose}"
         )
     if not campaigns:
@@ -177,7 +177,8 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
 
 def _say_expected(campaign: Campaign, expected: Expectation) -> None:
     """Say what the sites' releases are expected to be worth to one another, and who is left out."""
-    other_sites, left_out = len(campaign.asked) - 1, len(campaign.tasks) - len(campaign.asked)
+    other_sites = campaign.progress.sites_asked - 1
+    left_out = len(campaign.tasks) - campaign.progress.sites_asked
     points = expected(other_sites)
     amount = f"about {points:.0f} points" if points >= LEAST_POINTS else "nothing"
     if expected is not by_names:
@@ -220,7 +221,7 @@ def _show(store: Store, campaign: Campaign, as_json: bool) -> None:
 def _document(store: Store, campaign: Campaign) -> Mapping[str, object]:
     now, sights = time.time(), troubles.sights(store, campaign=campaign.id)
     document: dict[str, object] = dict(canonical.to_builtins(campaign))
-    del document["tasks"]
+    del document["tasks"], document["counted"]
     document["summary"] = reasons.of_campaign(campaign, now)
     sites = document["sites"] = []
     for task in campaign.tasks:

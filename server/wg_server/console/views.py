@@ -96,11 +96,10 @@ class PartRow:
 
 @dataclass(frozen=True, slots=True)
 class CampaignRow:
-    """A campaign with its sentence, and its parts by state."""
+    """A campaign with its sentence."""
 
     campaign: Campaign
     summary: str
-    states: Counter[str]
 
 
 def sites(source: Source, speech: Speech, now: float, page: Sequence[Site]) -> list[SiteRow]:
@@ -146,8 +145,8 @@ def budget_of(store: Store, site: str) -> Budget | None:
 def campaign_rows(
     source: Source, speech: Speech, now: float, *, campaigns_shown: int = 100
 ) -> list[CampaignRow]:
-    """The newest campaigns, newest first."""
-    newest = CampaignQueue(source.store.engine).all(campaigns_shown)
+    """The newest campaigns, newest first; their parts are counted alone."""
+    newest = CampaignQueue(source.store.engine).all(campaigns_shown, parts=False)
     return [campaign_row(speech, campaign, now) for campaign in newest]
 
 
@@ -155,7 +154,7 @@ def campaign_row(speech: Speech, campaign: Campaign, now: float) -> CampaignRow:
     """A campaign at a glance."""
     summary = reasons.of_campaign(campaign, now, speech.language)
     sentence = speech.error(summary) if campaign.reason else summary
-    return CampaignRow(campaign, sentence, Counter(task.state for task in campaign.tasks))
+    return CampaignRow(campaign, sentence)
 
 
 def parts(source: Source, speech: Speech, campaign: Campaign, now: float) -> list[PartRow]:
@@ -185,9 +184,8 @@ def alerts(
     since = now - part_hours * 3600
     for row in newest:
         if row.campaign.finished is None or row.campaign.finished > since:
-            bad = {state: row.states[state] for state in ("refused", "failed", "expired")}
-            for state, number in bad.items():
-                if number:
+            for state in ("refused", "failed", "expired"):
+                if number := row.campaign.progress.states[state]:
                     words = speech(
                         "alert parts",
                         n=number,

@@ -48,7 +48,9 @@ def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
         StorageError: The disk cannot be written; run it again.
     """
     with alone(home), changing_keys(home), Store.open(home) as store:
-        open_ones = [c.id for c in CampaignQueue(store.engine).all() if c.state in OPEN_CAMPAIGNS]
+        open_ones = [
+            c.id for c in CampaignQueue(store.engine).all(parts=False) if c.state in OPEN_CAMPAIGNS
+        ]
         if open_ones:
             raise ConfigError(
                 f"campaign {open_ones[0]}: still open; let it end or cancel it before new keys"

@@ -16,8 +16,11 @@ A site that has a package is offered a better one when later releases came: its 
 it ends as ``delivered``.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -93,7 +96,31 @@ class Task:
     updated: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a campaign got, counted.
+
+    Attributes:
+        states: Parts by state.
+        sites_asked: Sites that are asked, or were.
+        sites_served: Sites that took a package.
+        began: Whether others' releases were looked at for any package.
+        enough: When as many releases were in as are waited for, Unix seconds; None: they are not.
+    """
+
+    states: Counter[str]
+    sites_asked: int
+    sites_served: int
+    began: bool
+    enough: float | None
+
+    @property
+    def released(self) -> int:
+        """Sites whose release is here."""
+        return sum(self.states[state] for state in IN_TASKS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Campaign:
     """One campaign with its tasks, by site.
 
@@ -114,7 +141,8 @@ class Campaign:
         reason: Why it failed, if it did.
         finished: When it ended.
         generator: Id of the version that its packages are made with, whatever is installed since.
-        tasks: One for each site.
+        tasks: One for each site; none where they were ``counted`` alone.
+        counted: Its progress by the database's count.
     """
 
     id: str
@@ -134,16 +162,32 @@ class Campaign:
     finished: float | None
     generator: str = ""
     tasks: tuple[Task, ...]
+    counted: Progress | None = None
 
     @property
     def is_free(self) -> bool:
         """Whether sites are asked for their public statement alone."""
         return self.epsilon == protocol.FREE
 
-    @property
-    def asked(self) -> list[Task]:
-        """Parts of sites that are asked, or were."""
-        return [task for task in self.tasks if task.code != NOT_WORTH]
+    @cached_property
+    def progress(self) -> Progress:
+        """How far it got."""
+        if self.counted is not None:
+            return self.counted
+        answered = sorted(task.answered for task in self.tasks if task.state in IN_TASKS)
+        return Progress(
+            Counter(task.state for task in self.tasks),
+            sum(task.code != NOT_WORTH for task in self.tasks),
+            sum(task.state == "delivered" or task.served > 0 for task in self.tasks),
+            any(task.made for task in self.tasks),
+            None if len(answered) < self.min_sites else answered[self.min_sites - 1],
+        )
+
+    @cached_property
+    def arrivals(self) -> Sequence[tuple[float, str]]:
+        """When the server got each release of it, in order, and of whom."""
+        parts = () if self.is_free else self.tasks
+        return sorted((task.received, task.site) for task in parts if task.state in IN_TASKS)
 
     def task(self, site: str) -> Task:
         """The part of a site, or ``ConfigError``."""
@@ -180,6 +224,30 @@ def load(
         task_query = task_query.where(task.c.site == site)
     tasks = tuple(Task(**entry._mapping) for entry in connection.execute(task_query))
     return Campaign(**row._mapping, tasks=tasks)
+
+
+def counted(connection: Connection, row: sa.Row[Any]) -> Campaign:
+    """A campaign by its row, without tasks; after its end ``enough`` is not looked for."""
+    task = schema.task
+    served = (task.c.state == "delivered") | (task.c.served > 0)
+    counts = [
+        sa.func.sum(sa.case((condition, 1), else_=0)).label(name)
+        for name, condition in (("asked", task.c.code != NOT_WORTH), ("served", served))
+    ]
+    figures = sa.func.count().label("number"), *counts, sa.func.max(task.c.made).label("made")
+    of_campaign = task.c.campaign == row.id
+    query = sa.select(task.c.state, *figures).where(of_campaign).group_by(task.c.state)
+    groups = connection.execute(query).all()
+    answered = sa.select(task.c.answered).where(of_campaign, task.c.state.in_(IN_TASKS))
+    place = answered.order_by(task.c.answered).offset(row.min_sites - 1).limit(1)
+    progress = Progress(
+        Counter({group.state: int(group.number) for group in groups}),
+        sum(int(group.asked) for group in groups),
+        sum(int(group.served) for group in groups),
+        any(group.made for group in groups),
+        connection.execute(place).scalar() if row.finished is None else None,
+    )
+    return Campaign(**row._mapping, tasks=(), counted=progress)
 
 
 def deliveries_of(engine: Engine, site: str) -> list[str]:

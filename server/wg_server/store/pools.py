@@ -38,6 +38,11 @@ class StoredPool:
     changes: int
     judged: int
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class names, sorted."""
+        return canonical.decode(tuple[str, ...], self.labels.encode(), subject="pool")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledRelease:
@@ -89,6 +94,11 @@ class PoolTable:
     def present(self) -> dict[str, PooledRelease]:
         """All releases that were not taken out, by id."""
         return {row.release_id: row for row in self._rows(schema.pooled.c.removed == 0)}
+
+    def class_names(self) -> dict[str, frozenset[str]]:
+        """Of all releases that were not taken out, by id."""
+        kinds = {pool.kind: frozenset(pool.names) for pool in self.pools()}
+        return {row.release_id: kinds[row.kind] for row in self.present().values()}
 
     def release_of(self, site: str) -> PooledRelease | None:
         """The release of a site that is in a sum, or was found odd."""

@@ -108,13 +108,15 @@ class CampaignQueue:
         with database.reading(self._engine) as connection:
             return campaigns.load(connection, campaign_id, site=site)
 
-    def all(self, limit: int | None = None) -> list[Campaign]:
-        """All campaigns, or so many, newest first."""
+    def all(self, limit: int | None = None, *, parts: bool = True) -> list[Campaign]:
+        """All campaigns, or so many, newest first; without ``parts`` these are counted alone."""
         table = schema.campaign
-        query = sa.select(table.c.id).order_by(table.c.created.desc()).limit(limit)
+        query = sa.select(table).order_by(table.c.created.desc()).limit(limit)
         with database.reading(self._engine) as connection:
-            ids = connection.execute(query)
-            return [campaigns.load(connection, row.id) for row in ids.all()]
+            rows = connection.execute(query).all()
+            if not parts:
+                return [campaigns.counted(connection, row) for row in rows]
+            return [campaigns.load(connection, row.id) for row in rows]
 
     def totals(self) -> Totals:
         """Figures over all campaigns, counted by the database."""
@@ -320,17 +322,18 @@ class CampaignQueue:
             campaign = campaigns.load(connection, campaign_id, lock=True)
             if campaign.state not in OPEN_CAMPAIGNS:
                 return campaign
-            served = [task.state == "delivered" or bool(task.served) for task in campaign.asked]
+            progress = campaign.progress
+            asked_count = progress.sites_asked
             failed = [task.code for task in campaign.tasks if task.state == "failed"]
-            if not any(served) and failed and not reason:
+            if not progress.sites_served and failed and not reason:
                 codes = ", ".join(sorted(set(failed)))
-                reason = f"no site was served, and {len(failed)} of {len(served)} failed: {codes}"
+                reason = f"no site was served, and {len(failed)} of {asked_count} failed: {codes}"
             if campaign.state == "cancelling":
                 state, reason = "cancelled", ""
             elif reason:
                 state = "failed"
             else:
-                state = "done" if all(served) else "partial"
+                state = "done" if progress.sites_served == asked_count else "partial"
             _finish(connection, campaign_id, state, reason, time.time(), code)
             return campaigns.load(connection, campaign_id)
 

@@ -71,17 +71,16 @@ class ReleaseTable:
 
     def newest_release(self, site: str) -> StoredRelease | None:
         """The release of a site that came last, whatever its standing, if there is one."""
-        return self._newest(site, schema.release.c.epsilon != protocol.FREE)
-
-    def newest_answer(self, site: str) -> StoredRelease | None:
-        """The same, where a public statement counts as well."""
-        return self._newest(site)
-
-    def _newest(self, site: str, *conditions: sa.ColumnElement[bool]) -> StoredRelease | None:
         table = schema.release
-        query = sa.select(table).where(table.c.site == site, *conditions)
+        query = sa.select(table).where(table.c.site == site, table.c.epsilon != protocol.FREE)
         row = database.first(self.engine, query.order_by(table.c.received.desc()).limit(1))
         return None if row is None else StoredRelease(**row._mapping)
+
+    def newest_answers(self) -> dict[str, str]:
+        """Id of what each site sent last, public statements among it, whatever its standing."""
+        table = schema.release
+        query = sa.select(table.c.site, table.c.release_id).order_by(table.c.received)
+        return {row.site: row.release_id for row in database.rows(self.engine, query)}
 
     def find_release(self, release_id: str) -> StoredRelease | None:
         """One release, if it is there."""

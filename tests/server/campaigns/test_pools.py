@@ -14,7 +14,7 @@ from tests.server.rows import release_of
 
 from wg_core.errors import DecodeError
 from wg_core.ledger import merkle
-from wg_server.campaigns import intake, pools
+from wg_server.campaigns import intake, pools, worth
 from wg_server.campaigns.pools import Pools
 from wg_server.generator.prior import pooling
 from wg_server.generator.prior.blup import Priors
@@ -237,3 +237,14 @@ def test_a_long_intake_keeps_no_later_release_waiting(
         fleet.release(number)
         found.refresh()
     assert the_sum(fleet).sites == 3
+
+
+def test_whom_a_campaign_asks_is_read_from_the_sums(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, labels in ((1, LABELS), (2, LABELS), (3, ("c8", "c9"))):
+        fleet.release(number, labels)
+    fleet.pools().refresh()
+    monkeypatch.setattr(intake, "stated_by", None)  # no release is opened
+    sites = ["plant-001", "plant-002", "plant-003"]
+    assert worth.left_out(fleet.store, sites, worth.by_names, "cd" * 32) == ["plant-003"]

@@ -85,7 +85,7 @@ def test_where_the_model_expects_less_than_two_points_of_all_nobody_is_asked(
     stage: Stage, names: dict[str, str]
 ) -> None:
     for points, asked in ((1.9, []), (2.0, ["plant-a", "plant-b"])):
-        found = worth.left_out(stage.store, SITES, lambda others, p=points: p * bool(others))  # type: ignore[misc]
+        found = worth.left_out(stage.store, SITES, lambda others, p=points: p * bool(others), "")  # type: ignore[misc]
         assert [site for site in SITES if site not in found] == asked
     names.update(dict(zip(SITES, "abc", strict=True)))
     with pytest.raises(ConfigError, match="nobody is asked"):

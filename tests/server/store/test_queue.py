@@ -86,7 +86,10 @@ def test_a_campaign_is_done_if_every_site_was_served(
     campaign = add(queue)
     queue.active()
     for site, state in zip("ab", states, strict=True):
-        queue.update(campaign.id, site, state=state)
+        [counted] = queue.all(parts=False)
+        assert (counted.tasks, counted.progress) == ((), queue.show(campaign.id).progress)
+        queue.update(campaign.id, site, state=state, made=5.0, answered=7.0)
+    assert queue.all(parts=False)[0].progress == queue.show(campaign.id).progress
     found = queue.finish(campaign.id)
     assert found.state == ended and found.finished is not None
     assert all(task.state != "waiting" for task in found.tasks)
