@@ -1,13 +1,14 @@
 """What a campaign costs a server, a site and a package, with 100 to 10,000 sites.
 
-Run ``python -m bench.fleet_standins --home HOME [--sites 100,1000,10000]``, or with ``--kills 10
---campaigns 20``: the server is killed so many times in each. Intake, witness, queue, sums, packages
-and deliveries are the product's, on SQLite and PostgreSQL, with the generator of HOME. Plants are
-stand-ins: each made one release in advance, under a ledger of its own with real charge, noise,
-signatures and proofs, of made-up features (``CLASSES`` classes at ``EPSILON``), and answers as a
-node does whose pauses are ``--pause`` seconds at most. No Flower and no TLS is between them: what a
-message costs there is in ``bench.fleet``. The server's processes are measured, stand-ins apart from
-their answers among them.
+Run ``python -m bench.fleet_standins --home HOME [--sites 100,1000,10000]``; with ``--kills 10
+--campaigns 20`` the server is killed so many times in each; with ``--packages 5 --sites 100,10000``
+packages alone are made, in so many blocks of each size in turn, each a new process. Intake,
+witness, queue, sums, packages and deliveries are the product's, on SQLite and PostgreSQL, with the
+generator of HOME. Plants are stand-ins: each made one release in advance, under a ledger of its own
+with real charge, noise, signatures and proofs, of made-up features (``CLASSES`` classes at
+``EPSILON``), and answers as a node does whose pauses are ``--pause`` seconds at most. No Flower and
+no TLS is between them: what a message costs there is in ``bench.fleet``. The server's processes are
+measured, stand-ins apart from their answers among them.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ from wg_core.wire.statistics_file import (
 CLASSES, RECORDS, EPSILON, DELTA = 10, 20, "4", "1e-5"
 LIFE = 2.0, 14.0  # Seconds that a server lives which is killed
 SECONDS = 7200.0
-PACKAGES = 1000  # Whose processor time is measured
+PACKAGES = 1000  # Of a block, or after a campaign: whose processor time is measured
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--fleet", type=Path, help="A folder to keep, and to go on with.")
     parser.add_argument("--pause", type=float, default=60.0)
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--packages", type=int, default=0, help="1: a package's cost, no campaign.")
+    parser.add_argument("--packages", type=int, default=0, help="Blocks of packages, no campaign.")
     parser.add_argument("--campaigns", type=int, default=1)
     parser.add_argument("--be", type=Path, help="Used by the bench: the home to serve.")
     words = parser.parse_args()
@@ -85,8 +86,18 @@ def main() -> None:
         sizes = [int(size) for size in words.sites.split(",")]
         prepare(words.home, folder, max(sizes))
         for database in words.databases.split(","):
+            if words.packages:
+                with ExitStack() as stack:
+                    homes = {
+                        n: stack.enter_context(served(folder, n, database, words)) for n in sizes
+                    }
+                    row = packages_in_turn(homes, words.packages)
+                document[f"{database} packages"] = row
+                print(database, json.dumps(row), flush=True)
+                measure.save(name, document)
+                continue
             for size, number in itertools.product(sizes, range(words.campaigns)):
-                seed = f" {number}" if words.kills else " packages" * words.packages
+                seed = f" {number}" if words.kills else ""
                 with served(folder, size, database, words) as (home, command):
                     lives = np.random.default_rng(number).uniform(*LIFE, words.kills)
                     row = measured(home, command, list(lives))
@@ -334,6 +345,23 @@ def measured(home: Any, command: list[str], lives: list[float]) -> dict[str, Any
     return {"machine": machine, **row}
 
 
+def packages_in_turn(homes: dict[int, Any], count: int) -> dict[str, Any]:
+    """A package's processor time by size, in blocks; the mean ratio of largest to smallest."""
+    blocks: defaultdict[int, list[float]] = defaultdict(list)
+    machine = measure.machine()
+    for number, size in itertools.product(range(count + 1), homes):
+        done = subprocess.run(homes[size][1], check=True, stdout=subprocess.PIPE, text=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        print(size, number, row, os.getloadavg(), flush=True)
+        if number:  # in the first one the home is filled
+            blocks[size].append(row["package_processor_ms"])
+    medians = {size: statistics.median(figures) for size, figures in blocks.items()}
+    ratios = [b / a for a, b in zip(blocks[min(homes)], blocks[max(homes)], strict=True)]
+    error = statistics.stdev(ratios) / len(ratios) ** 0.5
+    row = {"package_processor_ms": blocks, "medians": medians}
+    return {"machine": machine, **row, "ratio": statistics.mean(ratios), "ratio_error": error}
+
+
 def accounted(home: Any) -> dict[str, Any]:
     """Of one campaign: sites without a release or package, and those that have one twice."""
     from wg_server.generator import versions
@@ -470,9 +498,8 @@ def enrol(store: Any, plants: Path, size: int) -> None:
 def watch(peaks: list[float]) -> None:
     """Keep the largest memory of this process and its children together, MB."""
     while True:
-        pids = [os.getpid(), *children()]
         resident = 0.0
-        for pid in pids:
+        for pid in [os.getpid(), *children()]:
             with suppress(OSError, SystemExit):  # it has just ended
                 resident += measure.resident(pid)
         peaks[0] = max(peaks[0], resident)
