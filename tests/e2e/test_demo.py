@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from demo import stories
 from demo.plans import write_plans
 from demo.plants import industrial, usual
-from demo.processes import CommandFailed, processes
+from demo.processes import CommandFailed
 
 from wg_server.generator.plan import read_plan as read_training
 from wg_server.zoo.plan import read_plan as read_zoo
@@ -67,63 +66,6 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
     assert found.returncode == 1
     assert "not empty" in found.stderr
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
-
-
-def test_a_started_command_that_fails_is_noticed(tmp_path: Path) -> None:
-    with processes(tmp_path) as running:
-        running.start("server", "wg-server", "serve", "--home", tmp_path / "none")
-        with pytest.raises(CommandFailed, match="exit code 3"):
-            running.wait_for("server", "ready")
-
-
-def test_a_started_command_may_end_with_a_code_that_is_no_failure(tmp_path: Path) -> None:
-    with processes(tmp_path) as running:
-        running.start("audit", "wg-audit", "verify", tmp_path / "none", allowed=(0, 3))
-        running.wait("audit")
-        running.start("strict", "wg-audit", "verify", tmp_path / "none")
-        with pytest.raises(CommandFailed, match="strict: exit code 3"):
-            running.wait("strict")
-
-
-def test_commands_side_by_side_answer_in_their_order_and_one_that_fails_is_told(
-    tmp_path: Path,
-) -> None:
-    with processes(tmp_path) as running:
-        version, help_text = running.run_all(("wg-audit", "--version"), ("wg-audit", "--help"))
-        assert version.startswith("wg-audit")
-        assert "Usage" in help_text
-        with pytest.raises(CommandFailed, match=r"wg-audit verify .*none: exit code"):
-            running.run_all(("wg-audit", "--version"), ("wg-audit", "verify", tmp_path / "none"))
-
-
-def test_what_nobody_waits_for_steps_aside(tmp_path: Path) -> None:
-    nice = os.getpriority(os.PRIO_PROCESS, 0)
-    with processes(tmp_path) as running:
-        running.start("log", "python", "-c", "import time; time.sleep(600)", aside=True)
-        number = _sleeping()
-        assert os.getpriority(os.PRIO_PROCESS, number) == min(nice + 5, 19)
-
-
-def _sleeping() -> int:
-    """The process that the test above started: another command becomes it, soon or late."""
-    while True:
-        for process in Path("/proc").glob("[0-9]*"):
-            if _sleeps(process):
-                return int(process.name)
-        time.sleep(0.05)
-
-
-def _sleeps(process: Path) -> bool:
-    """Whether it is the one that the test above started."""
-    try:
-        words = (process / "cmdline").read_bytes().split(b"\0")
-        return words[2:3] == [b"import time; time.sleep(600)"] and _parent(process) == os.getpid()
-    except OSError:  # it ended in between
-        return False
-
-
-def _parent(process: Path) -> int:
-    return int((process / "stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.mark.parametrize("there", [False, True])

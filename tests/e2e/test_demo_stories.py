@@ -180,19 +180,6 @@ def test_the_page_needs_no_network_and_knows_dark_screens_and_narrow_ones() -> N
     assert 'name="viewport"' in page
 
 
-def test_a_plant_that_was_told_nothing_has_a_story_too() -> None:
-    found = summary()
-    found["plants"][1] |= {
-        "kept": None,
-        "kept_source": None,
-        "accuracy": {},
-        "accuracy_se": {},
-        "best_other": None,
-    }
-    assert "keeps nothing: nothing is known" in terminal(found)
-    assert "Keeps nothing" in words(rendered(found))
-
-
 def test_the_last_lines_say_what_was_not_shown_and_why() -> None:
     found = summary()
     assert list(stories.not_shown(found)) == ["All five stories are told."]
@@ -215,20 +202,6 @@ def test_only_a_difference_beyond_two_errors_is_called_one(
     gain: dict[str, float], kept: str, said: str
 ) -> None:
     assert stories.outcome(plant("few-labels", "a", gain=gain, kept_source=kept)) == said
-
-
-def test_a_price_is_never_shown_smaller_than_it_is() -> None:
-    assert stories.spent(plant("few-labels", "a", epsilon=3.91)) == "4 of 8"
-    assert stories.spent(plant("few-labels", "a", epsilon=4.0)) == "4 of 8"
-    assert stories.spent(plant("few-labels", "a", epsilon=4.01)) == "4.1 of 8"
-
-
-def test_the_page_says_what_the_auditor_s_page_says() -> None:
-    found = summary()
-    found["plants"][1]["ledger"]["verdict"] = "holds by itself"
-    assert "holds by itself" in words(rendered(found))
-    assert "それ自体では整合" in words(rendered(found, JAPAN))
-    assert words(rendered(found, JAPAN)).count("検証済み") == len(found["plants"]) - 1
 
 
 @pytest.mark.parametrize("code", OTHERS)

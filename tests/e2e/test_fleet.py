@@ -13,14 +13,11 @@ from tests.e2e.fleet_support import (
     enrol_plant,
     expire,
     finished,
-    make_home,
-    running,
     start_campaign,
 )
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_core.errors import (
-    BudgetExceeded,
     ConfigError,
     DataError,
     NotAcceptedError,
@@ -128,22 +125,6 @@ def test_a_second_campaign_gets_the_stored_release_and_charges_nothing(
         assert ledger.spent("line-1").charges == 1
 
 
-def test_a_site_that_refuses_leaves_the_others_served(
-    server: ServerHome, plant: Plant, tmp_path: Path
-) -> None:
-    def refuse() -> None:
-        raise BudgetExceeded("spent: 7.9 of 8")
-
-    poor = enrol_plant(server, tmp_path / "plant-b", "plant-b")
-    poor.before_answer = refuse
-    with plant.running(), poor.running():
-        done = finished(server, start_campaign(server, ["plant-a", "plant-b"]))
-    assert done.state == "partial"
-    served, refused = done.tasks
-    assert served.state == "delivered"
-    assert (refused.state, refused.code) == ("refused", "budget")
-
-
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -195,22 +176,6 @@ def test_a_cancelled_campaign_ends_and_asks_nobody_more(server: ServerHome, plan
     with plant.running():
         time.sleep(0.5)
     assert plant.steps == []
-
-
-def test_a_campaign_survives_a_restart_of_the_server(tmp_path: Path) -> None:
-    home = make_home(tmp_path / "server")
-    with running(home):
-        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        campaign = start_campaign(home, ["plant-a"])
-        with Store.open(home) as store:
-            queue = CampaignQueue(store.engine)
-            wait_until(lambda: queue.show(campaign.id).state == "running", "the start")
-    with plant.running():
-        time.sleep(0.3)  # the node is up before the server, and finds it
-        with running(home):
-            done = finished(home, campaign)
-    assert done.state == "done"
-    assert plant.steps == ["charged", "recorded"]
 
 
 def test_a_package_that_arrived_is_applied_at_the_next_start(
