@@ -1,13 +1,17 @@
-"""Join tokens and site names."""
+"""Join tokens and site names, and the messages of protocol 1 as version 0.1.0 writes them."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wg_core.errors import DecodeError
-from wg_core.wire import protocol
+from wg_core.wire import canonical, fleet, protocol
 
 TOKEN = protocol.JoinToken(
     site="plant-a",
@@ -46,3 +50,19 @@ def test_no_single_changed_character_gives_the_same_token() -> None:
 def test_a_site_name_is_a_dns_label(name: str) -> None:
     with pytest.raises(DecodeError, match="site name"):
         protocol.check_site_name(name)
+
+
+def test_messages_of_protocol_1_are_read_and_written_as_by_version_0_1_0() -> None:
+    """Plants upgrade in their own time: what changes here needs another number, and both read."""
+    path = Path(__file__).parent / "vectors" / "protocol_1.json"
+    document = json.loads(path.read_text("utf-8"))
+    records: dict[str, type[Any]] = {
+        name: value
+        for name, value in vars(protocol).items()
+        if isinstance(value, type) and value.__module__ == protocol.__name__
+    }
+    assert document["app"] == fleet.APP_HASH
+    assert records.keys() == document["messages"].keys()
+    for name, text in document["messages"].items():
+        record = canonical.decode(records[name], text.encode(), subject=name)
+        assert canonical.encode(record) == text.encode()
