@@ -6,11 +6,11 @@ packages alone are made, in so many blocks of each size in turn, each a new proc
 witness, queue, sums, packages and deliveries are the product's, on SQLite and PostgreSQL, with the
 generator of HOME. Plants are stand-ins: each made one release in advance, under a ledger of its own
 with real charge, noise, signatures and proofs, of made-up features (``CLASSES`` classes at
-``EPSILON``), and answers as a node does whose pauses are ``--pause`` seconds at most. No Flower and
-no TLS is between them: what a message costs there is in ``bench.fleet``. The server's processes are
-measured, stand-ins apart from their answers among them.
+``EPSILON``), and answers within ``--pause`` seconds. No Flower and no TLS is between them: what a
+message costs there is in ``bench.fleet``. Servers are measured, with the stand-ins' answers.
 """
 
+# long: one program, and the stand-ins that it serves
 import argparse
 import dataclasses
 import hashlib
@@ -74,8 +74,7 @@ def main() -> None:
     words = parser.parse_args()
     if words.be:
         row = {} if words.packages else be_server(words.be, int(words.sites), words.pause)
-        if not words.kills:
-            row |= package_cost(words.be, int(words.sites))
+        row |= {} if words.kills else package_cost(words.be, int(words.sites))
         print(json.dumps(row))
         return
     name = "fleet_kills" if words.kills else "fleet_standins"
@@ -87,11 +86,7 @@ def main() -> None:
         prepare(words.home, folder, max(sizes))
         for database in words.databases.split(","):
             if words.packages:
-                with ExitStack() as stack:
-                    homes = {
-                        n: stack.enter_context(served(folder, n, database, words)) for n in sizes
-                    }
-                    row = packages_in_turn(homes, words.packages)
+                row = packages_in_turn(folder, sizes, database, words)
                 document[f"{database} packages"] = row
                 print(database, json.dumps(row), flush=True)
                 measure.save(name, document)
@@ -345,18 +340,20 @@ def measured(home: Any, command: list[str], lives: list[float]) -> dict[str, Any
     return {"machine": machine, **row}
 
 
-def packages_in_turn(homes: dict[int, Any], count: int) -> dict[str, Any]:
+def packages_in_turn(folder: Path, sizes: list[int], database: str, words: Any) -> dict[str, Any]:
     """A package's processor time by size, in blocks; the mean ratio of largest to smallest."""
     blocks: defaultdict[int, list[float]] = defaultdict(list)
     machine = measure.machine()
-    for number, size in itertools.product(range(count + 1), homes):
-        done = subprocess.run(homes[size][1], check=True, stdout=subprocess.PIPE, text=True)
-        row = json.loads(done.stdout.splitlines()[-1])
-        print(size, number, row, os.getloadavg(), flush=True)
-        if number:  # in the first one the home is filled
-            blocks[size].append(row["package_processor_ms"])
+    with ExitStack() as stack:
+        homes = {n: stack.enter_context(served(folder, n, database, words)) for n in sizes}
+        for number, (size, home) in itertools.product(range(words.packages + 1), homes.items()):
+            done = subprocess.run(home[1], check=True, stdout=subprocess.PIPE, text=True)
+            row = json.loads(done.stdout.splitlines()[-1])
+            print(size, number, row, os.getloadavg(), flush=True)
+            if number:  # in the first one the home is filled
+                blocks[size].append(row["package_processor_ms"])
     medians = {size: statistics.median(figures) for size, figures in blocks.items()}
-    ratios = [b / a for a, b in zip(blocks[min(homes)], blocks[max(homes)], strict=True)]
+    ratios = [b / a for a, b in zip(blocks[min(sizes)], blocks[max(sizes)], strict=True)]
     error = statistics.stdev(ratios) / len(ratios) ** 0.5
     row = {"package_processor_ms": blocks, "medians": medians}
     return {"machine": machine, **row, "ratio": statistics.mean(ratios), "ratio_error": error}
