@@ -10,7 +10,6 @@ with real charge, noise, signatures and proofs, of made-up features (``CLASSES``
 message costs there is in ``bench.fleet``. Servers are measured, with the stand-ins' answers.
 """
 
-# long: one program, and the stand-ins that it serves
 import argparse
 import dataclasses
 import hashlib
@@ -37,22 +36,13 @@ import numpy as np
 from bench import measure
 from tests.server import postgres
 
-from wg_core.ledger import charging, witness
+from wg_core.ledger import witness
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.ledger.witness import WitnessRefused, WitnessState
-from wg_core.privacy.exact import exact_statistics
-from wg_core.privacy.mechanism import release_statistics, sigma_for
 from wg_core.privacy.schema import DIMENSION, default_schema
 from wg_core.wire import canonical, signing
-from wg_core.wire.covered import CoveredStatistics
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Delivery, Receipt, StatisticsQuery
-from wg_core.wire.statistics_file import (
-    StatisticsManifest,
-    encode_covered,
-    encode_release,
-    integers_to_bytes,
-)
 
 CLASSES, RECORDS, EPSILON, DELTA = 10, 20, "4", "1e-5"
 LIFE = 2.0, 14.0  # Seconds that a server lives which is killed
@@ -125,6 +115,8 @@ def prepare(trained: Path, folder: Path, count: int) -> None:
 
 def make_plant(folder: Path, number: int) -> None:  # long: one release, from keys to files
     """One release of a plant, and what the server and its witness are told of the plant."""
+    from tests.e2e.fleet_support import covered_release, release_records
+
     encoder, recipient, name, witness_key = server_of(folder)
     site, origin = f"plant-{number:05}", f"weightgate/plant-{number:05}/{number:08x}"
     signing_key, ledger_key = signing.generate(), signing.generate_pair()
@@ -134,7 +126,6 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
         labels=tuple(f"class {n}" for n in range(CLASSES)),
         clip_radius=1.0,
     )
-    sigma = sigma_for(schema, float(EPSILON), float(DELTA))
     bodies: list[bytes] = []
     memory: list[WitnessState] = []
 
@@ -164,43 +155,22 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
                     cap_delta=DELTA,
                 )
             )
-            request = charging.statistics_request(
-                schema,
-                sigma,
+            query = StatisticsQuery(
                 request_id=secrets.token_hex(16),
-                dataset="parts",
-                epsilon=EPSILON,
-                delta=DELTA,
-                purpose="bench",
-                recipient=recipient,
-                unit="record",
-            )
-            charged = ledger.charge(request)
-            integers = release_statistics(schema, *exact(schema, number), sigma)
-            manifest = StatisticsManifest(
-                schema=schema,
                 site=site,
-                dataset="parts",
-                request_id=request.request_id,
-                release_id=secrets.token_hex(16),
+                encoder=encoder,
                 epsilon=EPSILON,
                 delta=DELTA,
-                sigma=sigma.hex(),
-                sensitivity_squared=str(schema.sensitivity_squared()),
                 purpose="bench",
-                integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
+                expires=0,
             )
-            payload = encode_release(manifest, integers, signing_key)
-            released = ledger.record_release(charged.seq, payload)
+            made = records(number)
+            seq = release_records(
+                ledger, schema, made, query, signing_key, dataset="parts", recipient=recipient
+            )
             ledger.countersign(name, call)
-            covered = CoveredStatistics(
-                release=payload,
-                charge_entry=ledger.entry(charged.seq),
-                release_entry=ledger.entry(released.seq),
-                charge_proof=ledger.inclusion_proof(charged.seq, witness=name),
-                release_proof=ledger.inclusion_proof(released.seq, witness=name),
-            )
-    (folder / "plants" / f"{number:05}.wgs").write_bytes(encode_covered(covered))
+            covered = covered_release(ledger, seq, name)
+    (folder / "plants" / f"{number:05}.wgs").write_bytes(covered)
     (folder / "plants" / f"{number:05}.checkpoint").write_bytes(bodies[-1])
     row = {
         "name": site,
@@ -225,16 +195,13 @@ def server_of(folder: Path) -> tuple[str, str, str, Any]:
     return home.encoder_id(), config.name, witness_name(config), key
 
 
-def exact(schema: Any, number: int) -> tuple[Any, Any]:
-    """Sums over made-up records: all plants know the same classes, each with a shift of its own."""
+def records(number: int) -> tuple[Any, Any, None]:
+    """Made-up records: all plants know the same classes, each with a shift of its own."""
     rng = np.random.default_rng((1, number))
     means = np.random.default_rng(0).normal(0, 0.08, (CLASSES, DIMENSION))
     y = np.arange(CLASSES * RECORDS) % CLASSES
     x = means[y] + rng.normal(0, 0.04, DIMENSION) + rng.normal(0, 0.06, (len(y), DIMENSION))
-    records = x, y, None
-    return exact_statistics(schema, *records), lambda centre: exact_statistics(
-        schema, *records, centre
-    )
+    return x, y, None
 
 
 class StandIns:

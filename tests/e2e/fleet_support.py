@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -32,7 +32,7 @@ from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.mechanism import release_statistics, sigma_for
-from wg_core.privacy.schema import default_schema
+from wg_core.privacy.schema import StatisticsSchema, default_schema
 from wg_core.site import config as configuration
 from wg_core.site import sharing
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
@@ -41,6 +41,7 @@ from wg_core.site.pinned_server import PinnedServer as Pinned
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.covered import CoveredStatistics
 from wg_core.wire.protocol import StatisticsQuery
+from wg_core.wire.signing import PrivateKey
 from wg_core.wire.statistics_file import (
     StatisticsManifest,
     encode_covered,
@@ -269,7 +270,7 @@ def enrol_plant(
     return Plant(site, home)
 
 
-def answer_synthetic(  # long: the steps of a whole release, in their order
+def answer_synthetic(
     home: ClientHome,
     query: StatisticsQuery,
     *,
@@ -285,65 +286,71 @@ def answer_synthetic(  # long: the steps of a whole release, in their order
         labels=LABELS,
         clip_radius=1.0,
     )
-    epsilon, delta = float(query.epsilon), float(query.delta)
-    sigma = sigma_for(schema, epsilon, delta)
+    rng = np.random.default_rng(int(config.site.encode().hex()[-6:], 16))
+    records = rng.normal(size=(60, DIMENSION)) * 0.3, np.arange(60) % len(LABELS), None
     clock = lambda: int(now())  # noqa: E731 - the ledger's clock stands still meanwhile
     with Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock) as ledger:
-        charged = ledger.charge(
-            statistics_request(
-                schema,
-                sigma,
-                request_id=query.request_id,
-                dataset=config.data.name,
-                epsilon=query.epsilon,
-                delta=query.delta,
-                purpose=query.purpose,
-                recipient=config.server.name,
-                unit="record",
-            )
-        )
-        on_step("charged" if charged.new else "repeated")
-        if charged.open:
-            rng = np.random.default_rng(int(config.site.encode().hex()[-6:], 16))
-            features = rng.normal(size=(60, DIMENSION)) * 0.3
-            records = features, np.arange(60) % len(LABELS), None
-            integers = release_statistics(
-                schema,
-                exact_statistics(schema, *records),
-                lambda centre: exact_statistics(schema, *records, centre),
-                sigma,
-            )
-            manifest = StatisticsManifest(
-                schema=schema,
-                site=config.site,
-                dataset=config.data.name,
-                request_id=query.request_id,
-                release_id=secrets.token_hex(16),
-                epsilon=query.epsilon,
-                delta=query.delta,
-                sigma=sigma.hex(),
-                sensitivity_squared=str(schema.sensitivity_squared()),
-                purpose=query.purpose,
-                integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
-            )
-            payload = encode_release(manifest, integers, signing.load(home.signing_key))
-            ledger.record_release(charged.seq, payload)
-            on_step("recorded")
-        outbox = ledger.outbox(charged.seq)
-        released = ledger.release_of(charged.seq)
-        assert outbox is not None and released is not None
-        name = config.server.witness_name
+        place = {"dataset": config.data.name, "recipient": config.server.name}
+        key = signing.load(home.signing_key)
+        seq = release_records(ledger, schema, records, query, key, on_step, **place)
         if witness is not None:
-            ledger.countersign(name, witness)
-        return encode_covered(
-            CoveredStatistics(
-                release=outbox,
-                charge_entry=ledger.entry(charged.seq),
-                release_entry=ledger.entry(released.seq),
-                charge_proof=ledger.inclusion_proof(charged.seq, witness=name),
-                release_proof=ledger.inclusion_proof(released.seq, witness=name),
-            )
+            ledger.countersign(config.server.witness_name, witness)
+        return covered_release(ledger, seq, config.server.witness_name)
+
+
+def release_records(
+    ledger: Ledger,
+    schema: StatisticsSchema,
+    records: tuple[NDArray[np.float64], NDArray[np.int64], None],
+    query: StatisticsQuery,
+    key: PrivateKey,
+    on_step: Callable[[str], None] = lambda step: None,
+    *,
+    dataset: str,
+    recipient: str,
+) -> int:
+    """Charge a query and record its release, if that was not done before; the charge's entry."""
+    sigma = sigma_for(schema, float(query.epsilon), float(query.delta))
+    terms: dict[str, Any] = {"epsilon": query.epsilon, "delta": query.delta}
+    terms |= {"dataset": dataset, "request_id": query.request_id, "purpose": query.purpose}
+    charged = ledger.charge(
+        statistics_request(schema, sigma, recipient=recipient, unit="record", **terms)
+    )
+    on_step("charged" if charged.new else "repeated")
+    if charged.open:
+        integers = release_statistics(
+            schema,
+            exact_statistics(schema, *records),
+            lambda centre: exact_statistics(schema, *records, centre),
+            sigma,
         )
+        manifest = StatisticsManifest(
+            schema=schema,
+            site=query.site,
+            release_id=secrets.token_hex(16),
+            sigma=sigma.hex(),
+            sensitivity_squared=str(schema.sensitivity_squared()),
+            integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
+            **terms,
+        )
+        ledger.record_release(charged.seq, encode_release(manifest, integers, key))
+        on_step("recorded")
+    return charged.seq
+
+
+def covered_release(ledger: Ledger, seq: int, witness_name: str) -> bytes:
+    """A release as it travels, by the entry of its charge, proven by a witness's checkpoint."""
+    outbox, released = ledger.outbox(seq), ledger.release_of(seq)
+    assert outbox is not None and released is not None
+    return encode_covered(
+        CoveredStatistics(
+            release=outbox,
+            charge_entry=ledger.entry(seq),
+            release_entry=ledger.entry(released.seq),
+            charge_proof=ledger.inclusion_proof(seq, witness=witness_name),
+            release_proof=ledger.inclusion_proof(released.seq, witness=witness_name),
+        )
+    )
 
 
 def start_campaign(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from demo import report, stories, texts
+from demo import report, stories
 from demo.languages import DEMO, chosen, speaks
 from rich.cells import cell_len
 from rich.console import Console
@@ -244,11 +244,3 @@ def test_a_demo_speaks_what_it_is_asked_to_or_else_the_environment_s_language(
     assert chosen(None) == JAPAN
     assert chosen("en") == ENGLISH
     assert language.from_environment() == "en"  # what it starts speaks the same
-
-
-def test_plants_of_notes_are_told_in_japanese() -> None:
-    kind = {"notes_in": "ja", "names_in": "en", "classes": list("abc"), "missing_classes": ["a"]}
-    few = {**kind, "labelled": True, "records": 10, "notes_per_class": 5}
-    assert JAPAN(texts.has(few)) == (
-        "3 クラスのうち 2 クラスの日本語の記録が各 5 件（クラス名は英語）"
-    )
