@@ -23,8 +23,6 @@ SOURCES = sorted(
 FLOWER_ADAPTERS = {
     "common/wg_core/fleet/flower.py",
     "server/wg_server/fleet/adapter.py",
-    "server/wg_server/fleet/link_state.py",
-    "server/wg_server/fleet/pipeline.py",
 }
 CODE_FROM_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 # Functions of numpy.random and torch that read or write hidden global state.

@@ -40,9 +40,9 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import key_files, protocol
 from wg_server.console.web import ROOT
 from wg_server.fleet import guards
+from wg_server.fleet.adapter import HANDLERS
 from wg_server.fleet.enrolment import CA_PATH, make_token
 from wg_server.fleet.listener import Listener
-from wg_server.fleet.pipeline import HANDLERS
 from wg_server.operation import serve as serving
 from wg_server.site import pki
 from wg_server.site.home import ServerHome

@@ -1,10 +1,12 @@
 """Flower, embedded: the Fleet API of ``flwr==1.42.0`` and a grid to send and receive through it.
 
-With ``link_state`` and ``pipeline`` all of the server that knows Flower's internals. Control and
+All of the server that knows Flower's internals stands here. Control and
 Runtime APIs are not mounted: nobody can start a run, ship an app or read results over the network.
 Link state lives in memory: the campaign queue is what survives, and it asks again for what a
 restart lost. ``TaskIdentity`` is global to the process, so there is one run at a time.
 """
+
+# long: Flower's internals are in one module a side
 
 from __future__ import annotations
 
@@ -14,10 +16,13 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from fastapi import FastAPI, HTTPException
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -41,6 +46,7 @@ from flwr.proto.fleet_pb2 import (
 )
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.server.superlink.linkstate import LinkState
+from flwr.server.superlink.linkstate.in_memory_linkstate import InMemoryLinkState
 from flwr.supercore.constant import (
     FLEET_HTTP_PUBLIC_KEY_HEADER,
     FLWR_IN_MEMORY_DB_NAME,
@@ -48,6 +54,8 @@ from flwr.supercore.constant import (
     NodeStatus,
     TaskType,
 )
+from flwr.supercore.date import now
+from flwr.supercore.error import http_error_translator
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_id,
@@ -57,21 +65,29 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-from flwr.supercore.object_store import NoObjectInStoreError
+from flwr.supercore.object_store import NoObjectInStoreError, ObjectStore
+from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
+from flwr.supercore.protobuf.translation import (
+    PROTOBUF_REQUEST_TYPES,
+    ProtobufTranslationMiddleware,
+)
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.config_loader import get_objectstore_linkstate_factories
-from flwr.superlink.federation import NoOpFederationManager
+from flwr.superlink.federation import FederationManager, NoOpFederationManager
+from flwr.superlink.routers.fleet.node_auth import authenticate_node
+from flwr.superlink.routers.fleet.router import router
+from flwr.superlink.servicer.fleet import fleet_handlers as handlers
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.types import Scope
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wg_core.errors import DecodeError, InternalError
 from wg_core.wire import fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
-from wg_server.fleet.link_state import NodeMessages
-from wg_server.fleet.pipeline import FleetApi
 from wg_server.store import troubles
 from wg_server.store.site import PRESENT_SECONDS, Site
 
@@ -80,6 +96,129 @@ log = logging.getLogger(__name__)
 _OBJECTS_LIMIT = 64
 _REPLY_OBJECTS_LIMIT = 8  # an honest reply has three: message, record dictionary, record
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
+
+Handler = Callable[[Any, LinkState], Any]  # Answers a protobuf message with another one
+
+Judge = Callable[[Request, object], object | None]
+"""Looks at a request that Flower has authenticated: raises, answers it, or lets it through."""
+
+_BY_NAME: Mapping[str, Handler] = {
+    "register-node": partial(handlers.register_node, enable_supernode_auth=True),
+    "activate-node": handlers.activate_node,
+    "deactivate-node": handlers.deactivate_node,
+    "unregister-node": partial(handlers.unregister_node, enable_supernode_auth=True),
+    "send-node-heartbeat": handlers.send_node_heartbeat,
+    "pull-messages": lambda message, state: handlers.pull_messages(
+        message, state, state.object_store
+    ),
+    "push-messages": handlers.push_messages,
+    "get-run": handlers.get_run,
+    "get-fab": handlers.get_fab,
+    "push-object": handlers.push_object,
+    "pull-object": handlers.pull_object,
+    "confirm-message-received": lambda message, state: handlers.confirm_message_received(
+        message, state, state.object_store
+    ),
+}
+
+HANDLERS = {f"{router.prefix}/{name}": handler for name, handler in _BY_NAME.items()}
+"""By path, each route of Flower's router."""
+
+
+class FleetApi:
+    """The Fleet API in one turn of a thread: what is under its prefix; all else is handed on.
+
+    Flower puts four middlewares and FastAPI's injection around each handler, with six hops between
+    threads and event loop: most of what a request cost. What they check is checked here, in their
+    order and by their functions: media type, message, signed time, node id; then our guard.
+    """
+
+    def __init__(self, app: ASGIApp, state: LinkState, judge: Judge) -> None:
+        self._app = app
+        self._state = state
+        self._judge = judge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one connection's scope."""
+        if scope["type"] != "http" or scope["path"] not in HANDLERS:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        response = await http_error_translator(request, self._answer)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        kind = PROTOBUF_REQUEST_TYPES.get((request.method, request.url.path))
+        if kind is None:
+            raise HTTPException(405, "Method Not Allowed")
+        translation = ProtobufTranslationMiddleware
+        translation._check_request_media_type(request)
+        message = translation._parse_request(await request.body(), kind)
+        request.state.protobuf_request = message
+        answer = await run_in_threadpool(self._handle, request, message)
+        return Response(answer, media_type=PROTOBUF_MEDIA_TYPE)
+
+    def _handle(self, request: Request, message: object) -> bytes:
+        authenticate_node(request)
+        answer: Any = self._judge(request, message)
+        if answer is None:
+            answer = HANDLERS[request.url.path](message, self._state)
+        return bytes(answer.SerializeToString())
+
+
+class NodeMessages(InMemoryLinkState):
+    """Flower's link state in memory, with a list of each node's messages.
+
+    Flower looks for a node's next message among those of all nodes, and checks each of them on the
+    way: while a campaign asks 1,000 nodes, a million looks for one question from each.
+    """
+
+    def __init__(self, federation: FederationManager, objects: ObjectStore) -> None:
+        super().__init__(federation, objects)
+        self._waiting: defaultdict[int, dict[str, None]] = defaultdict(dict)
+
+    def store_message_ins(self, message: Message) -> str | None:
+        """Store a message, and remember for which node it waits."""
+        with self.lock:
+            stored: str | None = super().store_message_ins(message)
+            if stored is not None:
+                self._waiting[message.metadata.dst_node_id][stored] = None
+            return stored
+
+    def get_message_ins(
+        self, node_id: int, limit: int | None, *, run_id: int | None = None
+    ) -> list[Message]:
+        """A node's messages that were not delivered yet, oldest first; they are from now on."""
+        messages: list[Message] = []
+        with self.lock:
+            for message_id in list(self._waiting.get(node_id, ())):
+                self._check_stored_messages({message_id})
+                message = self.message_ins_store.get(message_id)
+                if message is None or message.metadata.delivered_at:
+                    self._drop(node_id, message_id)
+                elif run_id is None or message.metadata.run_id == run_id:
+                    self._drop(node_id, message_id)
+                    message.metadata.delivered_at = now().isoformat()
+                    messages.append(message)
+                if limit is not None and len(messages) >= limit:
+                    break
+        return messages
+
+    def delete_messages(self, message_ins_ids: set[str]) -> None:
+        """Forget messages, and that somebody waits for them."""
+        with self.lock:
+            for message_id in message_ins_ids:
+                message = self.message_ins_store.get(message_id)
+                if message is not None:
+                    self._drop(message.metadata.dst_node_id, message_id)
+            super().delete_messages(message_ins_ids)
+
+    def _drop(self, node_id: int, message_id: str) -> None:
+        waiting = self._waiting.get(node_id)
+        if waiting is not None:
+            waiting.pop(message_id, None)
+            if not waiting:
+                del self._waiting[node_id]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,8 @@ from tests.server.rows import site_named
 
 from wg_core.errors import DecodeError
 from wg_core.wire import fleet
-from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.adapter import HANDLERS, FleetState
 from wg_server.fleet.guards import SITE_STATE
-from wg_server.fleet.pipeline import HANDLERS
 from wg_server.store.site import PRESENT_SECONDS, Site
 
 

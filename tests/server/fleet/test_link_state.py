@@ -8,8 +8,7 @@ from flwr.app import Message
 from tests.server.rows import site_named
 
 from wg_core.wire.fleet import Envelope
-from wg_server.fleet.adapter import FleetRun, FleetState
-from wg_server.fleet.link_state import NodeMessages
+from wg_server.fleet.adapter import FleetRun, FleetState, NodeMessages
 from wg_server.store.site import Site
 
 QUESTION = Envelope("query", b"record", b"")
