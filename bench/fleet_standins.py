@@ -47,7 +47,7 @@ from wg_core.wire.protocol import Delivery, Receipt, StatisticsQuery
 CLASSES, RECORDS, EPSILON, DELTA = 10, 20, "4", "1e-5"
 LIFE = 2.0, 14.0  # Seconds that a server lives which is killed
 SECONDS = 7200.0
-PACKAGES = 1000  # Of a block, or after a campaign: whose processor time is measured
+PACKAGES = 100  # Whose processor time is measured at a time: one a site, as in a campaign
 
 
 def main() -> None:
@@ -443,12 +443,12 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
                 data = (root.parent / "plants" / f"{number:05}.wgs").read_bytes()
                 store.add_release(intake.accept(site, data, terms, witness=witness, now=number))
         pools = StoredPools(home, store)
-        for number in range(PACKAGES + 1):
+        for number in range(PACKAGES):
             stored = next(store.releases(f"plant-{number % size:05}"))
             make_package(home, pools, intake.open_recipient(stored), f"{number:032x}", generator)
             if not number:  # torch is loaded, and the sums are of today
                 began = time.process_time()
-    return {"package_processor_ms": round(1e3 * (time.process_time() - began) / PACKAGES, 2)}
+    return {"package_processor_ms": round(1e3 * (time.process_time() - began) / (PACKAGES - 1), 3)}
 
 
 def enrol(store: Any, plants: Path, size: int) -> None:
