@@ -43,7 +43,7 @@ from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core.errors import ConfigError
 from wg_minilm.trunk import MiniLmTrunk
 
-VERSION = 3
+VERSION = 4
 POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes
 DIMENSION = 64
 
@@ -155,9 +155,10 @@ def of_texts(draw: Draw) -> dict[str, Ints]:
     except ConfigError:
         return said
     both = np.hstack([vectors, further])
-    released, scaled, blocks = draw.layout
+    released, scaled, blocks, counts = draw.layout
     columns = np.hstack([draw.features, further])
-    wider = replace(draw, features=columns, layout=(released, scaled, (*blocks, further.shape[1])))
+    layout = released, scaled, (*blocks, further.shape[1]), (*counts, 1)
+    wider = replace(draw, features=columns, layout=layout)
     said[f"{LOCAL}, MiniLM beside"] = local_only(wider)[0]
     return said | {"MiniLM, LR": _regression(draw, further), "both, LR": _regression(draw, both)}
 
@@ -193,7 +194,8 @@ def files(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
 def run(options: argparse.Namespace, rows: Rows) -> None:
     """Judge what is missing."""
     encoder = unfitted_encoder(options.modality, DIMENSION)
-    layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
+    blocks = encoder.local_blocks, encoder.trunk_blocks
+    layout = encoder.dimension, encoder.scaled_dimension, *blocks
     for name, path in files(options.datasets):
         keys = {
             f"{options.modality} {VERSION} {name} {labels} {seed}": (labels, seed)

@@ -109,14 +109,15 @@ class Draw:
     Attributes:
         cut: Its data set.
         features: Local features of all records, float32 ``[n, D]``.
-        layout: Numbers (released, with a public scale), and sizes of blocks of local features.
+        layout: Numbers (released, with a public scale), sizes of blocks of local features, and
+            numbers of blocks of each trunk.
         rows: The records that have a label, ``[m]``.
         seed: Of the draw.
     """
 
     cut: Cut
     features: NDArray[np.float32]
-    layout: tuple[int, int, tuple[int, ...]]
+    layout: tuple[int, int, tuple[int, ...], tuple[int, ...]]
     rows: Ints
     seed: int
 
@@ -267,7 +268,8 @@ def _judge(job: tuple[str, str, str, int, int, Path, Path, Path]) -> Row | None:
         half = path.with_suffix(f".{os.getpid()}.npy")
         np.save(half, features)
         half.replace(path)
-    layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
+    blocks = encoder.local_blocks, encoder.trunk_blocks
+    layout = encoder.dimension, encoder.scaled_dimension, *blocks
     rows, truth = drawn(found, labels, seed), found.labels[found.test]
     if rows is None:
         return {"key": key, "dataset": name, "scores": {}}

@@ -35,8 +35,8 @@ AS_DELIVERED = (names.GENERATED,)  # Methods that tables show among delivered he
 
 def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> Trunk:
     """The encoder, seen through a plant's local features."""
-    blocks = encoder.local_blocks
-    return encoder_trunk(local, encoder.dimension, encoder.scaled_dimension, blocks)
+    blocks = encoder.local_blocks, encoder.trunk_blocks
+    return encoder_trunk(local, encoder.dimension, encoder.scaled_dimension, *blocks)
 
 
 def selected(

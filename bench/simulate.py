@@ -92,7 +92,8 @@ def case(
     if len(one.y) and one.y.min() >= 0:
         started = time.process_time()
         folds = own_folds(one.y)
-        alone = fit_local(trunk.features, one.y, len(cut.labels), folds, trunk.blocks)
+        blocks = trunk.blocks, trunk.trunk_blocks
+        alone = fit_local(trunk.features, one.y, len(cut.labels), folds, *blocks)
         found["local_seconds"] = time.process_time() - started
         judged = alone.out_of_fold
         if judged is not None:

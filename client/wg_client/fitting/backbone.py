@@ -33,12 +33,14 @@ class Trunk:
         columns: Number of local features that it stands on.
         blocks: Sizes of the blocks of features that a plant's own learners see one by one, the
             last of the features; none: they see all.
+        trunk_blocks: Number of blocks of each of the encoder's trunks; none: all are of one.
     """
 
     features: Floats
     scaling: Scaled | None = None
     columns: int = 0
     blocks: tuple[int, ...] = ()
+    trunk_blocks: tuple[int, ...] = ()
 
     def outward(self, head: LinearHead) -> LinearHead:
         """A head on ``features`` as one on what the trunk gives of any record."""
@@ -46,14 +48,18 @@ class Trunk:
 
 
 def encoder_trunk(
-    local: NDArray[np.floating], released: int, scaled: int, blocks: Sequence[int]
+    local: NDArray[np.floating],
+    released: int,
+    scaled: int,
+    blocks: Sequence[int],
+    trunk_blocks: Sequence[int] = (),
 ) -> Trunk:
-    """The encoder's trunk; arguments as of ``feature_scaling``."""
+    """The encoder's trunk; arguments as of ``feature_scaling`` and ``Trunk``."""
     scaling = feature_scaling(local, released, scaled, blocks)
     if scaling is None:
         return Trunk(local.astype(np.float64), columns=local.shape[1])
-    features = scaling.apply(local)
-    return Trunk(features, scaling=scaling, columns=local.shape[1], blocks=scaling.blocks)
+    counts = tuple(trunk_blocks)
+    return Trunk(scaling.apply(local), scaling, local.shape[1], scaling.blocks, counts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -115,8 +115,8 @@ class LabelledRecords:
         """The best head that labels alone give on the encoder; None without labels."""
         if not len(self.labels):
             return None
-        features = self.features(self.public)
-        return fit_local(features, self.labels, self.classes, self.folds, self.public.blocks)
+        features, sizes = self.features(self.public), (self.public.blocks, self.public.trunk_blocks)
+        return fit_local(features, self.labels, self.classes, self.folds, *sizes)
 
     def features(self, trunk: Trunk) -> Floats:
         """Features ``[n, d]`` of the labelled records on a trunk."""

@@ -184,8 +184,11 @@ def _networks(
 
 def _encoder(plant: Recipient) -> Trunk:
     """The encoder's features of the plant's records."""
-    features, layout = plant.features, _layout(plant)
-    return encoder_trunk(features.local, features.dimension, features.scaled, layout.blocks)
+    from wg_common.nets.encoder import package as encoders
+
+    features, contents = plant.features, encoders.unpack(plant.encoder_package)
+    sizes = contents.local_blocks, contents.trunk_blocks
+    return encoder_trunk(features.local, features.dimension, features.scaled, *sizes)
 
 
 def _layout(plant: Recipient) -> Layout:

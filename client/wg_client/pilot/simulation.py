@@ -256,7 +256,7 @@ def _judged(
         progress = stage or (lambda *_: None)
         progress("judged", 0, len(labels))
         layout = loaded.dimension, loaded.scaled_dimension, loaded.local_blocks
-        trunk = encoder_trunk(local, *layout)
+        trunk = encoder_trunk(local, *layout, loaded.trunk_blocks)
         accuracy = _alone(trunk, data)
         progress("judged", len(labels), len(labels))
     unseen = len(data.label_names) - len(np.unique(labels)) if len(labels) else 0

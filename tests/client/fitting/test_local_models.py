@@ -48,12 +48,13 @@ def test_the_average_over_blocks_is_better_than_a_block() -> None:
     assert both < min(first, second)
 
 
-def test_labels_of_a_fold_have_no_part_in_what_is_said_of_it() -> None:
+@pytest.mark.parametrize("trunks", [(), (1, 1)])
+def test_labels_of_a_fold_have_no_part_in_what_is_said_of_it(trunks: tuple[int, ...]) -> None:
     x, labels = _records(each=6)
     folds = stratified(labels, np.random.default_rng(1))
     held = folds.assignment[0] == 1
     changed = np.where(held, (labels + 1) % K, labels)
-    one, two = (fit_local(x, each, K, folds, BLOCKS) for each in (labels, changed))
+    one, two = (fit_local(x, each, K, folds, BLOCKS, trunks) for each in (labels, changed))
     assert one.logits is not None and two.logits is not None
     np.testing.assert_allclose(one.logits[0, held], two.logits[0, held], atol=1e-9)
 
@@ -81,6 +82,13 @@ def test_further_directions_without_a_record_change_nothing() -> None:
     one = fit_local(x, labels, K, folds, BLOCKS)
     two = fit_local(wider, labels, K, folds, (*BLOCKS[:1], BLOCKS[1] + 50))
     np.testing.assert_allclose(one.head.logits(x), two.head.logits(wider), atol=1e-8)
+
+
+def test_blocks_of_one_trunk_count_alike_and_trunks_of_several_by_loss() -> None:
+    x, labels = _records()
+    folds = stratified(labels, np.random.default_rng(1))
+    one, same, two = (fit_local(x, labels, K, folds, BLOCKS, n).losses for n in ((), (2,), (1, 1)))
+    assert (one == same).all() and (one != two).any()
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 12])

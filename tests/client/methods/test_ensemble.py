@@ -1,4 +1,4 @@
-"""The even mean of two fitted heads."""
+"""The mean of two fitted heads, even or by their losses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tests.client.selected import selected
 
-from wg_client.fitting.averages import averaged
+from wg_client.fitting.averages import LOSS_WEIGHT, averaged
 from wg_client.fitting.finetune import fit_finetuned, fixed
+from wg_client.fitting.fitted import Fitted
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 from wg_client.fitting.local_models import fit_local
@@ -24,18 +25,24 @@ def _records(seed: int, each: int) -> tuple[Floats, Ints]:
     return np.eye(K, D)[y] * 1.5 + rng.normal(size=(len(y), D)), y
 
 
-def test_its_logits_are_the_mean_of_both_at_their_temperature() -> None:
-    x, y = _records(1, 8)
-    folds = stratified(y, np.random.default_rng(0))
+def _both(x: Floats, y: Ints, folds: Folds, shares: Floats | None = None) -> list[Fitted]:
     one = fit_local(x, y, K, folds)
     two = fit_finetuned(fixed(LinearHead(np.eye(K, D), np.zeros(K))), x, y, folds, unseen_mass=0)
-    found = averaged((one, two), folds)
-    assert found is not None and found.out_of_fold is not None
-    mean = (one.head.logits(x) + two.head.logits(x)) / 2
+    found = averaged((one, two), folds, shares)
+    assert found is not None
+    return [one, two, found]
+
+
+@pytest.mark.parametrize("shares", [None, np.array([1.0, 2.0])])
+def test_its_logits_are_the_mean_of_both_at_their_temperature(shares: Floats | None) -> None:
+    x, y = _records(1, 8)
+    folds = stratified(y, np.random.default_rng(0))
+    one, two, found = _both(x, y, folds, shares)
+    by_loss = np.exp([-LOSS_WEIGHT * fitted.losses.mean() for fitted in (one, two)])
+    weights = None if shares is None else shares * by_loss
+    mean = np.average([one.head.logits(x), two.head.logits(x)], axis=0, weights=weights)
     logits = found.head.logits(x)
-    ratio = np.ptp(logits) / np.ptp(mean)
-    np.testing.assert_allclose(logits, ratio * mean, rtol=1e-6, atol=1e-8)
-    assert found.losses.shape == found.out_of_fold.predictions.shape == folds.assignment.shape
+    np.testing.assert_allclose(logits, np.ptp(logits) / np.ptp(mean) * mean, rtol=1e-6, atol=1e-8)
 
 
 def test_its_losses_are_out_of_fold() -> None:
@@ -43,19 +50,9 @@ def test_its_losses_are_out_of_fold() -> None:
     x, y = _records(2, 6)
     folds = stratified(y, np.random.default_rng(1))
     held = folds.assignment[0] == 1
-    changed = y.copy()
-    changed[held] = (y[held] + 1) % K
-
-    def judged(labels: Ints) -> Ints:
-        one = fit_local(x, labels, K, folds)
-        origin = fixed(LinearHead(np.eye(K, D), np.zeros(K)))
-        two = fit_finetuned(origin, x, labels, folds, unseen_mass=0)
-        found = averaged((one, two), folds)
-        assert found is not None and found.out_of_fold is not None
-        first: Ints = found.out_of_fold.predictions[0]
-        return first
-
-    assert (judged(y)[held] == judged(changed)[held]).all()
+    one, two = (_both(x, each, folds)[2].logits for each in (y, np.where(held, (y + 1) % K, y)))
+    assert one is not None and two is not None
+    np.testing.assert_allclose(one[0, held], two[0, held], atol=1e-9)
 
 
 def test_on_average_it_is_better_than_either() -> None:

@@ -55,6 +55,7 @@ def test_a_zoo_stands_on_a_file_and_lite0_is_a_further_trunk(tmp_path: Path) -> 
     encoder = load_encoder(data)
     lite0 = image_trunk.Trunk.local_blocks
     assert encoder.local_blocks == (WIDTH, *lite0) == package.unpack(data).local_blocks
+    assert encoder.trunk_blocks == (1, 3) == package.unpack(data).trunk_blocks
     assert (encoder.dimension, encoder.scaled_dimension) == (8, 24)
     assert encoder.local_dimension == 24 + WIDTH + sum(lite0)
     rng = np.random.default_rng(4)

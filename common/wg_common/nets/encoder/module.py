@@ -88,6 +88,7 @@ class Encoder:
         dimension: Number d of features that are released.
         scaled_dimension: Number P of local features that have a public scale, those d first.
         local_blocks: Sizes of the blocks of the others.
+        trunk_blocks: Number of these of each trunk.
         local_dimension: Number D of local features, those P first; each of the others is to be
             scaled by the plant.
         clip_radius: L2 norm that no released feature vector exceeds.
@@ -101,6 +102,7 @@ class Encoder:
     dimension: int
     scaled_dimension: int
     local_blocks: tuple[int, ...]
+    trunk_blocks: tuple[int, ...]
     local_dimension: int
     clip_radius: float
     settings: Mapping[str, str]
@@ -241,15 +243,15 @@ def assembled(
     """An encoder of its parts; arguments as of ``Encoder``."""
     dimension = module.projection.shape[1]
     scaled = dimension + module.local.shape[1]
-    blocks = module.trunk.local_blocks
-    for trunk in further:
-        blocks += trunk.local_blocks or (trunk.width,)
+    by_trunk = packages.blocks_of((module.trunk, *further))
+    blocks = sum(by_trunk, ())
     return Encoder(
         id=identity,
         modality=modality,
         dimension=dimension,
         scaled_dimension=scaled,
         local_blocks=blocks,
+        trunk_blocks=tuple(len(sizes) for sizes in by_trunk),
         local_dimension=scaled + sum(blocks),
         clip_radius=CLIP_RADIUS,
         settings=settings,

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from wg_common.modalities.registry import modality
 from wg_common.modalities.texts import Texts
-from wg_common.nets.encoder.trunk import TrunkKind, file_trunk, trunk_of
+from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind, file_trunk, trunk_of
 from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.privacy.schema import CLIP_RADIUS
@@ -83,9 +83,18 @@ class Contents:
     @property
     def local_blocks(self) -> tuple[int, ...]:
         """Sizes of the blocks of local features without a public scale, trunk by trunk."""
-        released_kind, *further_kinds = self.kinds
-        blocks = [kind.local_blocks or (kind.width,) for kind in further_kinds]
-        return sum(blocks, released_kind.local_blocks)
+        return sum(blocks_of(self.kinds), ())
+
+    @property
+    def trunk_blocks(self) -> tuple[int, ...]:
+        """Number of these of each trunk."""
+        return tuple(len(blocks) for blocks in blocks_of(self.kinds))
+
+
+def blocks_of(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[int, ...]]:
+    """Of each trunk the sizes of its blocks of local features without a public scale."""
+    further = [kind.local_blocks or (kind.width,) for kind in kinds[1:]]
+    return [kinds[0].local_blocks, *further]
 
 
 def kinds_of(
