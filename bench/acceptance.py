@@ -135,15 +135,7 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, cache: Path) -> Plan
         found = window_plants.cut(encoder, root, name, seed, 0.0, tests=_WINDOW_TESTS)
         return None if found is None else found.plants
     return plants.cut(
-        encoder,
-        encoder.id,
-        root,
-        name,
-        seed,
-        0.0,
-        cache,
-        each=_RECORDS,
-        tests=_TESTS,
+        encoder, encoder.id, root, name, seed, 0.0, cache, each=_RECORDS, tests=_TESTS
     )
 
 

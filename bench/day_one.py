@@ -31,13 +31,7 @@ from wg_common.nets import spectrum_lines
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_card, training
 from wg_server.generator.weights.sheet_generation import SAMPLES, SheetGenerator
-from wg_server.generator.weights.sheet_networks import (
-    CLASSES,
-    SheetModel,
-    Sizes,
-    Weights,
-    run,
-)
+from wg_server.generator.weights.sheet_networks import CLASSES, SheetModel, Sizes, Weights, run
 from wg_server.generator.weights.sheet_training import Batch, Draws, SheetObjective, draw
 from wg_server.generator.weights.training import Evaluation, Schedule
 

@@ -18,12 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import measure
-from tests.e2e.fleet_support import (
-    answer_synthetic,
-    base_package,
-    enrol_plant,
-    healthy,
-)
+from tests.e2e.fleet_support import answer_synthetic, base_package, enrol_plant, healthy
 
 from wg_core import atomic, logs
 from wg_core.errors import PeerError

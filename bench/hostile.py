@@ -77,8 +77,7 @@ def release(datasets: Path, quick: bool) -> Lines:
 def package(datasets: Path, quick: bool) -> Lines:
     """What a marked package does at a plant."""
     marks = hostile_package.measure(
-        datasets,
-        sets=hostile_package.SETS[:1] if quick else hostile_package.SETS,
+        datasets, sets=hostile_package.SETS[:1] if quick else hostile_package.SETS
     )
     yield from tables.markdown(
         (

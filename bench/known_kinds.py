@@ -209,12 +209,7 @@ def refused(generator: Generator, encoder: Encoder, data: Cut, name: str) -> dic
 
 
 def judge(
-    generator: Generator,
-    encoder: Encoder,
-    data: Cut,
-    cell: Cell,
-    name: str,
-    others: Records | None,
+    generator: Generator, encoder: Encoder, data: Cut, cell: Cell, name: str, others: Records | None
 ) -> dict[str, float]:
     """Accuracy of each model on new records of one plant.
 
@@ -247,12 +242,7 @@ def judge(
             scores[WRONG] = _misled(encoder, made, data, others)
         try:
             outcome = selected(
-                made,
-                trunk,
-                labels,
-                encoder.dimension,
-                others=False,
-                family=candidate,
+                made, trunk, labels, encoder.dimension, others=False, family=candidate
             )
         except NotAcceptedError:  # no label, and no kind that its records are like: no model
             scores[KEPT + ending] = 1 / k

@@ -13,15 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from bench.baselines import BASELINES, Context
 from bench.plants import Floats, Ints, Plants, release
-from bench.selected import (
-    SELECTOR,
-    THEN_LOCAL,
-    right,
-    selected,
-    selected_heads,
-    trained_on,
-    zeros,
-)
+from bench.selected import SELECTOR, THEN_LOCAL, right, selected, selected_heads, trained_on, zeros
 
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import LinearHead

@@ -51,11 +51,7 @@ def releases() -> None:
 
 
 def accountants() -> None:
-    kinds = [
-        release_of(0.05),
-        release_of(0.1),
-        release_of(0.02),
-    ]
+    kinds = [release_of(0.05), release_of(0.1), release_of(0.02)]
     cases = {
         "1000 mixed releases": [kinds[number % 3] for number in range(1000)],
         "1000 Gaussian releases": [release_of(0.05)] * 1000,

@@ -13,20 +13,10 @@ from wg_client.methods import names
 from wg_client.methods.registry import METHODS
 from wg_server.generator.evaluation.scores import clustered
 
-DELIVERED = (
-    "closed-form",
-    "closed-form-own",
-    "closed-form-others",
-    "cosine-no-counts",
-)
+DELIVERED = ("closed-form", "closed-form-own", "closed-form-others", "cosine-no-counts")
 _CLOSED = f"closed-form{THEN_LOCAL}"
 OURS = (SELECTOR, names.POSTERIOR_HEAD, names.ENSEMBLE)
-LOCAL_BASELINES = (
-    names.LOCAL,
-    "lp-ft",
-    _CLOSED,
-    "closed-form-others, then local",
-)
+LOCAL_BASELINES = (names.LOCAL, "lp-ft", _CLOSED, "closed-form-others, then local")
 _MORE = tuple(
     name
     for name in (_CLOSED, *(method.name for method in METHODS))

@@ -230,10 +230,7 @@ def judge(
         for sx, sy in (data.parts[1:] if cell.others else ())
     ]
     scores: dict[str, float] = {}
-    for end, parts in (
-        ("names", generator.parts),
-        ("plain", replace(generator.parts, names=None)),
-    ):
+    for end, parts in (("names", generator.parts), ("plain", replace(generator.parts, names=None))):
         pools = pooling.of_releases(parts.priors, own, others)
         made = generate(Generator("", parts), pools, labels)
         tensors = next(c.tensors for c in made if c.source == POSTERIOR)
@@ -244,12 +241,7 @@ def judge(
             try:
                 policy = AcceptanceConfig(standard_errors=Texts.standard_errors)
                 outcome = selected(
-                    made,
-                    plant_trunk(encoder, x),
-                    known,
-                    d,
-                    others=bool(others),
-                    policy=policy,
+                    made, plant_trunk(encoder, x), known, d, others=bool(others), policy=policy
                 )
             except NotAcceptedError:  # no label, and nobody else has released
                 continue

@@ -97,8 +97,5 @@ def _npz_labels(
     for row in np.flatnonzero(y >= 0):
         if dataset.composed(classes[y[row]]) not in index:
             reasons[int(row)] = f"array y: {dataset.undeclared(classes[y[row]], domain)}"
-    table = [
-        *(index.get(dataset.composed(name), UNLABELLED) for name in classes),
-        UNLABELLED,
-    ]
+    table = [*(index.get(dataset.composed(name), UNLABELLED) for name in classes), UNLABELLED]
     return np.take(np.array(table, dtype=np.int64), y), reasons

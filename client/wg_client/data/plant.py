@@ -139,11 +139,7 @@ def open_plant(home: ClientHome) -> Plant:
 
 
 def stored_records(
-    home: ClientHome,
-    config: ClientConfig,
-    listing: Listing,
-    records: FrozenRecords,
-    modality: str,
+    home: ClientHome, config: ClientConfig, listing: Listing, records: FrozenRecords, modality: str
 ) -> StoredRecords:
     """Frozen records, to be read from their files."""
     return StoredRecords(listing, records, modality, home.load_secret(), config.data.reading)

@@ -71,10 +71,7 @@ class FeatureScaling:
 
 
 def feature_scaling(
-    features: NDArray[np.floating],
-    released: int,
-    scaled: int,
-    blocks: Sequence[int],
+    features: NDArray[np.floating], released: int, scaled: int, blocks: Sequence[int]
 ) -> FeatureScaling | None:
     """The scaling that a plant's records ask for, with and without labels.
 

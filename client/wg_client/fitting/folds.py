@@ -50,9 +50,7 @@ def shape(records: int) -> tuple[int, int]:
 
 
 def stratified(
-    labels: Ints,
-    rng: np.random.Generator,
-    units: NDArray[np.intp] | None = None,
+    labels: Ints, rng: np.random.Generator, units: NDArray[np.intp] | None = None
 ) -> Folds:
     """Folds that spread each class evenly and split no unit of classes with three or more.
 

@@ -12,13 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.linear_head import (
-    Floats,
-    Ints,
-    LinearHead,
-    fit_ridge,
-    scaling,
-)
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_ridge, scaling
 from wg_client.fitting.logistic import fit_logistics
 from wg_common.inference.discriminants import fit_ldas
 

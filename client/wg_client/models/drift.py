@@ -48,10 +48,7 @@ class Shift:
 
 
 def shift(
-    frozen: NDArray[np.floating],
-    new: NDArray[np.floating],
-    level: float,
-    rng: np.random.Generator,
+    frozen: NDArray[np.floating], new: NDArray[np.floating], level: float, rng: np.random.Generator
 ) -> Shift:
     """Hold two samples against each other.
 

@@ -150,11 +150,7 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
 
 
 def predict(
-    home: ClientHome,
-    manifest: ModelsManifest,
-    name: str,
-    inputs: Inputs,
-    names: Sequence[str],
+    home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs, names: Sequence[str]
 ) -> list[Prediction]:
     """Most likely label of each record and its probability."""
     chances = softmax(logits(home, manifest, name, inputs), axis=1)

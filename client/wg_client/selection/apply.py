@@ -18,11 +18,7 @@ from wg_client.fitting.sure_calls import WRONG, sure_above
 from wg_client.methods.base import PlantNetwork
 from wg_client.methods.package import read_package
 from wg_client.models import novelty, store
-from wg_client.models.manifest import (
-    ModelEntry,
-    ModelsManifest,
-    NetworkFile,
-)
+from wg_client.models.manifest import ModelEntry, ModelsManifest, NetworkFile
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common import catalogue, weights_file
 from wg_common.weights_package import Tensors, WeightsManifest
@@ -190,10 +186,7 @@ def _record(
 
 
 def _entry(
-    name: str,
-    outcome: Outcome,
-    file: Mapping[str, NDArray[np.float32]],
-    sources: Mapping[str, str],
+    name: str, outcome: Outcome, file: Mapping[str, NDArray[np.float32]], sources: Mapping[str, str]
 ) -> ModelEntry:
     """What the manifest says of one model."""
     model, accuracy = outcome.models[name], outcome.accuracy(name)

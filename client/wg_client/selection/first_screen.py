@@ -64,12 +64,7 @@ class FirstScreen:
 
 
 def first_screen(
-    root: Path,
-    plant: Plant,
-    outcome: Outcome,
-    spend: Spend,
-    judged: Acceptance,
-    in_use: bool,
+    root: Path, plant: Plant, outcome: Outcome, spend: Spend, judged: Acceptance, in_use: bool
 ) -> FirstScreen:
     """Put it together.
 

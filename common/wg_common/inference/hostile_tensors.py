@@ -20,9 +20,7 @@ def apart(
 
 
 def checked(
-    source: str,
-    tensors: Mapping[str, NDArray[np.floating]],
-    shapes: Mapping[str, tuple[int, ...]],
+    source: str, tensors: Mapping[str, NDArray[np.floating]], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, NDArray[np.float64]]:
     """Exactly the named tensors, in double precision.
 

@@ -131,11 +131,7 @@ def base() -> dict[str, NDArray[np.float32]]:
 
 def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
     """Tensors of a ``_Layer``."""
-    return [
-        ("conv.weight", conv.weight),
-        ("norm.weight", norm.weight),
-        ("norm.bias", norm.bias),
-    ]
+    return [("conv.weight", conv.weight), ("norm.weight", norm.weight), ("norm.bias", norm.bias)]
 
 
 NETWORK = Kind(trunk=Low, prepare=prepared, features=FEATURES, published=base, site_norms=8)

@@ -58,13 +58,7 @@ class Built:
     encoder: str
 
 
-def build(
-    home: ServerHome,
-    plan: ZooPlan,
-    *,
-    workers: int,
-    progress: Progress,
-) -> Built:
+def build(home: ServerHome, plan: ZooPlan, *, workers: int, progress: Progress) -> Built:
     """Build all tasks of a plan that are not there yet.
 
     Args:

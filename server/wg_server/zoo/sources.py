@@ -148,11 +148,7 @@ def _cut(spec: TaskSpec, archive: archives.Archive) -> Task:
     )
 
 
-_READERS = {
-    "npz": archives.read_npz,
-    "folder": archives.read_folder,
-    "table": archives.read_table,
-}
+_READERS = {"npz": archives.read_npz, "folder": archives.read_folder, "table": archives.read_table}
 RENDERED: Mapping[str, ModuleType] = {
     "procedural": families,
     "procedural-windows": window_families,

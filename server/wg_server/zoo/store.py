@@ -107,8 +107,7 @@ class Zoo:
         tensors = self.tensors(entry.sha256)
         try:
             return Encoded(
-                tensors["features"].astype(np.float32),
-                tensors["labels"].astype(np.int64),
+                tensors["features"].astype(np.float32), tensors["labels"].astype(np.int64)
             )
         except (KeyError, ValueError) as error:
             raise DecodeError(f"{self._object(entry.sha256)}: not of an entry: {error}") from error

@@ -5,14 +5,7 @@ from typing import Literal
 
 from wg_core.wire import canonical
 
-Kind = Literal[
-    "procedural",
-    "procedural-windows",
-    "procedural-texts",
-    "npz",
-    "folder",
-    "table",
-]
+Kind = Literal["procedural", "procedural-windows", "procedural-texts", "npz", "folder", "table"]
 FILES = ("npz", "folder", "table")
 """Kinds that read the operator's files."""
 

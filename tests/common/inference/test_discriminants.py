@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_common.inference.discriminants import (
-    centred,
-    class_means,
-    fit_ldas,
-    lda,
-    ridged_inverse,
-)
+from wg_common.inference.discriminants import centred, class_means, fit_ldas, lda, ridged_inverse
 
 
 def _records(n: int, d: int, k: int) -> tuple[np.ndarray, np.ndarray]:

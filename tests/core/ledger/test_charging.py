@@ -20,11 +20,7 @@ Rule = Literal["record", "weight"]
 
 def _request(rule: Rule, **unit: str) -> ChargeRequest:
     schema = default_schema(
-        encoder="ab" * 32,
-        dimension=4,
-        labels=("a", "b"),
-        clip_radius=1.0,
-        unit_rule=rule,
+        encoder="ab" * 32, dimension=4, labels=("a", "b"), clip_radius=1.0, unit_rule=rule
     )
     terms: dict[str, Any] = {"request_id": "r", "dataset": "d", "purpose": "p", "recipient": "s"}
     sigma = sigma_for(schema, 1.0, 1e-5)

@@ -95,11 +95,7 @@ def test_no_neighbour_exceeds_the_sensitivity_about_any_centre(
     rng = np.random.default_rng(3)
     a2, b2, c2 = (w**2 for w in (schema.count_weight, schema.sum_weight, schema.moment_weight))
     s2 = schema.grid**2
-    whole, first, second = (
-        schema.sensitivity_squared(),
-        a2 + c2 * s2,
-        b2 * s2,
-    )
+    whole, first, second = (schema.sensitivity_squared(), a2 + c2 * s2, b2 * s2)
     assert whole == first + second
     replaced = replace_one.sensitivity_squared(schema)
     for about in centres(schema):

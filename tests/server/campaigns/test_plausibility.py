@@ -62,11 +62,7 @@ def test_honest_releases_of_every_label_domain_pass(labels: tuple[str, ...]) -> 
 
 def test_honest_releases_of_units_of_several_records_pass() -> None:
     schema = default_schema(
-        encoder=ENCODER,
-        dimension=D,
-        labels=LABELS,
-        clip_radius=1.0,
-        unit_rule="weight",
+        encoder=ENCODER, dimension=D, labels=LABELS, clip_radius=1.0, unit_rule="weight"
     )
     rng = np.random.default_rng(6)
     x, y = extreme(3000, 3, rng)

@@ -128,10 +128,7 @@ def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Flo
 
 
 def _metadata(
-    modality: str,
-    trunk: TrunkKind,
-    settings: Mapping[str, str] | None,
-    sources: Sequence[str],
+    modality: str, trunk: TrunkKind, settings: Mapping[str, str] | None, sources: Sequence[str]
 ) -> dict[str, str]:
     return {
         "format": "weightgate-encoder",

@@ -168,12 +168,7 @@ class Encoder:
         the refusal would tell that the record is there, and cost nothing.
         """
         features = _in_batches(
-            run,
-            trunk.prepare,
-            records,
-            width,
-            modality=self.modality,
-            batch=batch,
+            run, trunk.prepare, records, width, modality=self.modality, batch=batch
         )
         return np.where(np.isfinite(features), features, np.float32(0))
 

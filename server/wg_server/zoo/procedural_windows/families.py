@@ -20,10 +20,7 @@ KINDS: Mapping[str, Callable[[np.random.Generator], Machine]] = {
     "process": process.draw,
 }
 _ODDS = (0.57, 0.43)
-_LENGTHS = {
-    "rotating": (256, 512, 1024, 1024, 2048),
-    "process": (16, 24, 32, 64, 128),
-}
+_LENGTHS = {"rotating": (256, 512, 1024, 1024, 2048), "process": (16, 24, 32, 64, 128)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
