@@ -8,7 +8,8 @@ product's, on the usual trunk; its interval is one of right answers among the te
 of images are those of ``bench.plant``; of windows MiniRocket with ridge regression, as it is and
 standardised, and discriminants on statistics of each channel; of texts logistic regression on each
 encoder's vectors, on both, and on TF-IDF of words and pieces of words; beside them local-only with
-MiniLM, left out where it is not installed. Rows are kept in ``--results``; a run goes on there.
+MiniLM, left out where it is not installed. The further trunks of a zoo's plan stand beside the
+usual one where it is named. Rows are kept in ``--results``; a run goes on there.
 """
 
 import argparse
@@ -42,6 +43,8 @@ from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core.errors import ConfigError
 from wg_minilm.trunk import MiniLmTrunk
+from wg_server.zoo import trunks
+from wg_server.zoo.plan import read_plan
 
 VERSION = 4
 POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes
@@ -191,14 +194,21 @@ def files(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
                     break
 
 
+def _prefix(options: argparse.Namespace) -> str:
+    plan = f"{options.plan.stem} " if options.plan else ""
+    return f"{plan}{options.modality} {VERSION} "
+
+
 def run(options: argparse.Namespace, rows: Rows) -> None:
     """Judge what is missing."""
     encoder = unfitted_encoder(options.modality, DIMENSION)
-    blocks = encoder.local_blocks, encoder.trunk_blocks
-    layout = encoder.dimension, encoder.scaled_dimension, *blocks
+    further = trunks.read(read_plan(options.plan))[1:] if options.plan else ()
+    blocks = (*encoder.local_blocks, *(kind.width for kind in further))
+    counts = (*encoder.trunk_blocks, *(1 for _ in further))
+    layout = encoder.dimension, encoder.scaled_dimension, blocks, counts
     for name, path in files(options.datasets):
         keys = {
-            f"{options.modality} {VERSION} {name} {labels} {seed}": (labels, seed)
+            f"{_prefix(options)}{name} {labels} {seed}": (labels, seed)
             for labels in options.labels
             for seed in range(options.seeds)
         }
@@ -207,7 +217,9 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
         records = cut(path, options.modality)
         if records is None:
             continue
-        features = encoder.encode_batched(list(records.records))
+        seen = list(records.records)
+        parts = [raw_features(seen, modality=options.modality, trunk=kind) for kind in further]
+        features = np.hstack([encoder.encode_batched(seen), *parts])
         for key, (labels, seed) in keys.items():
             chosen = drawn(records, labels, seed)
             if chosen is None or key in rows:
@@ -243,6 +255,7 @@ def main() -> None:
     parser.add_argument("--datasets", type=Path, nargs="*", default=[Path("../shared/datasets")])
     parser.add_argument("--results", type=Path, default=Path("bench/out/alone.jsonl"))
     parser.add_argument("--table", type=Path, help="markdown file to write")
+    parser.add_argument("--plan", type=Path, help="a zoo's, for its further trunks")
     parser.add_argument("--only", nargs="*", help="data sets")
     parser.add_argument("--labels", nargs="*", type=int, default=(5, 20), help="of a class")
     parser.add_argument("--seeds", type=int, default=3)
@@ -251,7 +264,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     rows = Rows(options.results)
     run(options, rows)
-    write_table("\n".join(table(rows.of(f"{options.modality} {VERSION} "))), options.table)
+    write_table("\n".join(table(rows.of(_prefix(options)))), options.table)
 
 
 if __name__ == "__main__":
