@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from wg_audit.installed import probes
 from wg_client.data import inspection
+from wg_client.release import look
 from wg_common.modalities.base import content_digest
 from wg_common.nets.encoder.module import Encoder
 from wg_core import snapshot as snapshots
@@ -269,7 +270,7 @@ def copies_count(patch: pytest.MonkeyPatch) -> None:
             looked, data=survey.data, digests=digests, shapes=shapes, duplicates=()
         )
 
-    patch.setattr(freezing, "inspect", inspect)
+    patch.setattr(look, "inspect", inspect)
 
 
 def on_grid(clip: Callable[[NDArray[Any], float], NDArray[Any]]) -> Plant:
