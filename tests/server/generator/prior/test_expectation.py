@@ -44,7 +44,8 @@ def test_a_campaign_says_first_what_its_sites_are_worth_to_one_another(
     parts = SimpleNamespace(priors=PRIORS)
     monkeypatch.setattr(head_generation, "load_generator", lambda _: SimpleNamespace(parts=parts))
     monkeypatch.setattr(versions, "ready", lambda _: SimpleNamespace(heads=None))
-    queued: Any = SimpleNamespace(tasks=sites * [None], asked=sites * [None])
+    progress = SimpleNamespace(sites_asked=sites)
+    queued: Any = SimpleNamespace(tasks=sites * [None], progress=progress)
     campaign._say_expected(queued, by_model(ServerHome(Path("home")), 4.0, 1e-5))
     said = capsys.readouterr().err
     assert f"{sites - 1} other sites" in said and worth in said
