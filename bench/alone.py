@@ -217,9 +217,9 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
         records = cut(path, options.modality)
         if records is None:
             continue
-        seen = list(records.records)
-        parts = [raw_features(seen, modality=options.modality, trunk=kind) for kind in further]
-        features = np.hstack([encoder.encode_batched(seen), *parts])
+        inputs = list(records.records)
+        parts = [raw_features(inputs, modality=options.modality, trunk=kind) for kind in further]
+        features = np.hstack([encoder.encode_batched(inputs), *parts])
         for key, (labels, seed) in keys.items():
             chosen = drawn(records, labels, seed)
             if chosen is None or key in rows:

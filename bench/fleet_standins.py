@@ -164,9 +164,9 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
                 purpose="bench",
                 expires=0,
             )
-            made = records(number)
+            drawn = records(number)
             seq = release_records(
-                ledger, schema, made, query, signing_key, dataset="parts", recipient=recipient
+                ledger, schema, drawn, query, signing_key, dataset="parts", recipient=recipient
             )
             ledger.countersign(name, call)
             covered = covered_release(ledger, seq, name)

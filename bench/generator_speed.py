@@ -9,7 +9,6 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from bench import installed
 from bench.measure import machine, save
 from numpy.typing import NDArray
+from tests.bearings import BEARING
 
 from wg_common import weights_package
 from wg_common.catalogue import SAME_FAMILY
@@ -29,7 +29,6 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
-from wg_core.wire.data_sheet import RotatingMachine
 from wg_server.generator.prior.pooling import Pool, of_releases
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_card
@@ -39,14 +38,6 @@ from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 
 LABELS = tuple(f"c{i}" for i in range(10))
-MACHINE = RotatingMachine(
-    shaft_speed_rpm=Decimal(1772),
-    sampling_hz=Decimal(12000),
-    rolling_elements=9,
-    rolling_element_diameter_mm=Decimal("7.94"),
-    pitch_diameter_mm=Decimal("39.04"),
-    contact_angle_deg=Decimal(0),
-)
 
 
 def main() -> None:
@@ -54,15 +45,15 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="a server's home, trained")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = {"pictures_per_second": rendering(), **encoding(), **from_a_sheet()}
+    figures = {"pictures_per_second": rendering(), **encoding(), **from_a_sheet()}
     if options.home is not None:
         home = ServerHome(options.home)
         heads = installed.heads(home)
-        found |= generation(heads)
-        found |= package_size(heads, load_encoder(home.read_encoder()))
-    found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory of this process: {found['peak_memory_mb']:.0f} MB")
-    save("generator_speed", {"machine": machine(), "figures": found})
+        figures |= generation(heads)
+        figures |= package_size(heads, load_encoder(home.read_encoder()))
+    figures["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of this process: {figures['peak_memory_mb']:.0f} MB")
+    save("generator_speed", {"machine": machine(), "figures": figures})
 
 
 def encoding() -> dict[str, float]:
@@ -123,10 +114,10 @@ def from_a_sheet() -> dict[str, float]:
     model = SheetModel(Sizes()).eval()
     model.draw(torch.Generator().manual_seed(0))
     fitted = sheet_card.fitted(model, simulation.Workshop(0).machines(40))
-    made = replace(fitted, prior="flow")
-    found = {"sheet_networks_seconds": _least(lambda: made.generate(MACHINE, sheet_labels))}
-    print(f"sixteen networks from a data sheet: {found['sheet_networks_seconds']:.3f} s")
-    return found
+    generator = replace(fitted, prior="flow")
+    seconds = {"sheet_networks_seconds": _least(lambda: generator.generate(BEARING, sheet_labels))}
+    print(f"sixteen networks from a data sheet: {seconds['sheet_networks_seconds']:.3f} s")
+    return seconds
 
 
 def package_size(generator: Generator, encoder: Encoder) -> dict[str, float]:

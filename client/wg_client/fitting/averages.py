@@ -49,7 +49,7 @@ def averaged(
         for repeat, fold in enumerate(folds.assignment):
             for out in range(folds.count):
                 train = fold != out
-                losses = [log_loss(one, labels[train]) for one in inner[:, repeat, out, train]]
+                losses = [log_loss(part, labels[train]) for part in inner[:, repeat, out, train]]
                 factors = len(judged) * _weights(shares, losses)[:, None, None]
                 inner[:, repeat, out] *= factors
                 logits[:, repeat, ~train] *= factors

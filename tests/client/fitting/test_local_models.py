@@ -54,9 +54,9 @@ def test_labels_of_a_fold_have_no_part_in_what_is_said_of_it(trunks: tuple[int, 
     folds = stratified(labels, np.random.default_rng(1))
     held = folds.assignment[0] == 1
     changed = np.where(held, (labels + 1) % K, labels)
-    one, two = (fit_local(x, each, K, folds, BLOCKS, trunks) for each in (labels, changed))
-    assert one.logits is not None and two.logits is not None
-    np.testing.assert_allclose(one.logits[0, held], two.logits[0, held], atol=1e-9)
+    before, after = (fit_local(x, y, K, folds, BLOCKS, trunks) for y in (labels, changed))
+    assert before.logits is not None and after.logits is not None
+    np.testing.assert_allclose(before.logits[0, held], after.logits[0, held], atol=1e-9)
 
 
 @pytest.mark.parametrize("records", [1, 2])
@@ -87,8 +87,9 @@ def test_further_directions_without_a_record_change_nothing() -> None:
 def test_blocks_of_one_trunk_count_alike_and_trunks_of_several_by_loss() -> None:
     x, labels = _records()
     folds = stratified(labels, np.random.default_rng(1))
-    one, same, two = (fit_local(x, labels, K, folds, BLOCKS, n).losses for n in ((), (2,), (1, 1)))
-    assert (one == same).all() and (one != two).any()
+    counts: tuple[tuple[int, ...], ...] = (), (2,), (1, 1)
+    plain, single, double = (fit_local(x, labels, K, folds, BLOCKS, n).losses for n in counts)
+    assert (plain == single).all() and (plain != double).any()
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 12])
