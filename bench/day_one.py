@@ -143,48 +143,12 @@ class Labelled:
         return {**{name: head(x) for name, x in seen.items()}, "latents tuned": latents}
 
 
-def chosen_by_entropy(generator: SheetGenerator, batch: Batch, seed: int) -> dict[str, Tensor]:
-    """Other ways to choose a sample without labels, and plants that are mostly sound.
-
-    The entropy of the mean answer prefers that all conditions occur equally often; mutual
-    information, which is what the product chooses by, less so.
-    """
-    choosing, counted = sheet_card.halves(batch)
-    sheets, count = batch.machines.sheets, len(batch.machines)
-    noise = torch.Generator().manual_seed(seed)
-    samples = []
-    with torch.inference_mode():
-        for _ in range(SAMPLES):
-            drawn = torch.randn(count, generator.model.sizes.latent, generator=noise)
-            weights = generator.model.decoder(sheets, generator.latents(sheets, drawn))
-            samples.append(run(weights, batch.inputs).softmax(dim=2))
-        share = torch.stack(samples)  # [S, m, n, K]
-        right = (share.argmax(dim=3) == batch.labels)[:, :, counted].float().mean(dim=2)
-        conditions = batch.labels[0, choosing]
-
-        def entropy(p: Tensor) -> Tensor:
-            return -(p * p.clamp(min=1e-9).log()).sum(dim=-1)
-
-        rows = {}
-        for mixture, sound in {"a quarter sound": 0.25, "85 of 100 sound": 0.85}.items():
-            weight = torch.where(conditions == 0, sound, (1 - sound) / 3)
-            weight = (weight / weight.sum())[:, None]
-            mean = entropy((share[:, :, choosing] * weight).sum(dim=2))
-            information = mean - (entropy(share[:, :, choosing]) * weight[:, 0]).sum(dim=2)
-            for name, score in {"information": information, "entropy of mean answer": mean}.items():
-                best = score.argmax(dim=0)
-                rows[f"chosen by {name}, {mixture}"] = right[best, torch.arange(count)]
-    return rows
-
-
 def simulated(
     everything: Everything, generator: SheetGenerator, choosing: Batch, judged: Batch, seed: int
 ) -> dict[str, Tensor]:
     """Accuracy on each judged machine by method; settings are chosen on the other machines."""
     model = everything.model
-    rows = sheet_card.accuracies(generator, judged, seed) | chosen_by_entropy(
-        generator, judged, seed
-    )
+    rows = sheet_card.accuracies(generator, judged, seed)
     first, counted = sheet_card.halves(judged)
 
     def right(predicted: Tensor, batch: Batch) -> Tensor:

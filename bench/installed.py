@@ -1,5 +1,9 @@
 """The generator that a server's home has installed, loaded."""
 
+import functools
+from pathlib import Path
+
+from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator import versions
 from wg_server.generator.weights.head_generation import Generator, load_generator
 from wg_server.site.home import ServerHome
@@ -8,3 +12,10 @@ from wg_server.site.home import ServerHome
 def heads(home: ServerHome) -> Generator:
     """The generator of heads."""
     return load_generator(versions.installed(home).heads)
+
+
+@functools.cache
+def loaded(folder: Path) -> tuple[Generator, Encoder]:
+    """The generator of heads and the encoder of a home, read once in each process."""
+    home = ServerHome(folder)
+    return heads(home), load_encoder(home.read_encoder())

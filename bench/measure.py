@@ -56,6 +56,12 @@ def save(name: str, document: dict[str, object]) -> None:
     sys.stdout.write(text)
 
 
+def describe(results: Path, **settings: object) -> None:
+    """Store settings and the machine beside rows of results."""
+    document = {**settings, "machine": machine()}
+    results.with_suffix(".config.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
 def wait(done: Callable[[], bool], what: str, seconds: float) -> float:
     """Wait until ``done()``; seconds that it took."""
     start = time.monotonic()

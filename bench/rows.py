@@ -1,12 +1,14 @@
 """Rows of results as JSON lines: a run that was cut short goes on where it stopped."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-Row = dict[str, Any]  # `key`, `dataset`, `cell`, and `scores`: accuracy by method
+Row = dict[str, Any]
+"""``key``, ``dataset``, ``cell``, and ``scores``: accuracy by method. Where ``cell`` is empty, such
+scores by cell."""
 Job = TypeVar("Job", bound=tuple[Any, ...])
 
 
@@ -50,6 +52,13 @@ def judged(
             print(job[0] if row is not None else f"{job[0]}: not here, left out", flush=True)
     asked = {job[0] for job in jobs}
     return [row for row in rows.of() if row["key"] in asked and row["scores"]]
+
+
+def by_cell(rows: Iterable[Row]) -> Iterator[Row]:
+    """A row for each cell."""
+    for row in rows:
+        cells = {row["cell"]: row["scores"]} if row["cell"] else row["scores"]
+        yield from ({**row, "cell": cell, "scores": scores} for cell, scores in cells.items())
 
 
 def write_table(text: str, path: Path | None) -> None:

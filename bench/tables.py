@@ -161,8 +161,8 @@ def against(rows: Sequence[Row], before: Sequence[Row]) -> Iterator[str]:
 
 
 def _plant(row: Row) -> str:
-    """Data set, draw and cell: the key without version and generator."""
-    return str(row["key"]).split(" ", 2)[2]
+    """Data set, draw and cell; the draw is what stands behind the data set in the key."""
+    return f"{row['dataset']} {row['key'].split()[3]} {row['cell']}"
 
 
 def _accuracies(

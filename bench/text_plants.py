@@ -13,7 +13,6 @@ on where it stopped. Differences are paired, errors clustered by data set.
 
 import argparse
 import csv
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from bench import installed, plants
 from bench.plants import Floats, Ints
-from bench.rows import Row, Rows, judged, write_table
+from bench.rows import Row, Rows, by_cell, judged, write_table
 from bench.selected import SELECTOR, plant_trunk, right, selected
 from bench.tables import Results, markdown
 from sklearn.linear_model import LogisticRegression
@@ -33,13 +32,12 @@ from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import SiteEvidence, from_tensors, posterior_head
 from wg_common.modalities.texts import Texts, plain
 from wg_common.nets.encoder import sentences
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.module import Encoder
 from wg_core.errors import NotAcceptedError
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_server.generator.prior import names, pooling
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.weights.head_generation import Generator, generate
-from wg_server.site.home import ServerHome
 
 DATASETS = (
     *(
@@ -125,26 +123,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    identity = installed.heads(ServerHome(options.home)).id[:16]
+    identity = installed.loaded(options.home)[0].id[:16]
     jobs = [
         (f"{identity} {name} {seed}", options.home, options.datasets, name, seed)
         for name in DATASETS
         for seed in range(options.seeds)
     ]
     found = judged(Rows(options.results), _job, jobs, options.processes)
-    cells = [
-        {"dataset": row["dataset"], "cell": cell, "scores": scores}
-        for row in found
-        if row["key"].startswith(identity)
-        for cell, scores in row["scores"].items()
-    ]
-    write_table("\n".join(table(cells)), options.table)
-
-
-@functools.cache
-def _loaded(folder: Path) -> tuple[Generator, Encoder]:
-    home = ServerHome(folder)
-    return installed.heads(home), load_encoder(home.read_encoder())
+    write_table("\n".join(table(list(by_cell(found)))), options.table)
 
 
 def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:
@@ -153,7 +139,7 @@ def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:
     path = datasets / f"text_{name}" / "records.csv"
     if not path.is_file():
         return None
-    generator, encoder = _loaded(folder)
+    generator, encoder = installed.loaded(folder)
     found = cut(encoder, path, seed)
     scores = {cell.name: judge(generator, encoder, found, cell, seed) for cell in CELLS}
     return {"key": key, "dataset": name, "cell": "", "scores": scores}

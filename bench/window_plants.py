@@ -9,30 +9,27 @@ give without a server is in ``bench.alone``.
 """
 
 import argparse
-import json
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from bench import installed, tables
-from bench.measure import machine
+from bench.measure import describe
 from bench.methods import TUNED, Cell, draw, scores
 from bench.plants import CLASSES, SAME_FAMILY_SITES, Ints, Plants, first_of
 from bench.plants import parts as cut_by_groups
-from bench.rows import Rows, write_table
+from bench.rows import Row, Rows, by_cell, judged, write_table
 from bench.selected import THEN_LOCAL, selected_heads, trained_on
 from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import encoder_trunk
 from wg_common.modalities import sensors
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.module import Encoder
 from wg_server.generator.weights.head_generation import Generator
-from wg_server.site.home import ServerHome
 
-VERSION = 5
+VERSION = 6
 DATASETS = (
     "cwru_de",
     "cwru_type",
@@ -74,6 +71,7 @@ class WindowPlants:
 
 
 def main() -> None:
+    """Judge, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="a server's home, of windows")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
@@ -81,41 +79,35 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=DATASETS, help="data sets")
-    parser.add_argument("--only-table", action="store_true", help="judge nothing, only write")
+    parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    home = ServerHome(options.home)
-    generator = installed.heads(home)
-    rows = Rows(options.results)
-    prefix = f"w{VERSION} {generator.id[:16]}"
-    if not options.only_table:
-        _run(generator, load_encoder(home.read_encoder()), options, rows, prefix)
-    found = rows.of(prefix)
+    generator, _ = installed.loaded(options.home)
+    describe(options.results, generator=generator.id, version=VERSION)
+    jobs = [
+        (
+            f"w{VERSION} {generator.id[:16]} {name} {seed}",
+            options.home,
+            options.datasets,
+            name,
+            seed,
+        )
+        for seed in range(options.seeds)
+        for name in options.only
+    ]
+    found = list(by_cell(judged(Rows(options.results), _job, jobs, options.processes)))
     title = f"Generator {generator.id[:16]}; `python -m bench.window_plants --home HOME`"
     write_table("\n".join(tables.table(found, title)), options.table)
 
 
-def _run(
-    generator: Generator, encoder: Encoder, options: argparse.Namespace, rows: Rows, prefix: str
-) -> None:
-    started = time.monotonic()
-    settings = {"generator": generator.id, "version": VERSION, "machine": machine()}
-    options.results.with_suffix(".config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    for seed in range(options.seeds):
-        for name in options.only:
-            keys = {f"{prefix} {name} {seed} {cell.name}": cell for cell in CELLS}
-            left = {key: cell for key, cell in keys.items() if key not in rows}
-            found: dict[float, WindowPlants | None] = {}
-            for key, cell in left.items():
-                if cell.camera not in found:
-                    found[cell.camera] = cut(encoder, options.datasets, name, seed, cell.camera)
-                plants = found[cell.camera]
-                if plants is None:
-                    continue
-                scored = judge(generator, plants, cell, seed)
-                rows.add({"key": key, "dataset": name, "cell": cell.name, "scores": scored})
-            passed = time.monotonic() - started
-            print(f"{name}, seed {seed}: {len(left)} cells, {passed:.0f} s", flush=True)
+def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:
+    key, folder, datasets, name, seed = job
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    generator, encoder = installed.loaded(folder)
+    found = cut(encoder, datasets, name, seed, 0.0)
+    if found is None:
+        return None
+    scores = {cell.name: judge(generator, found, cell, seed) for cell in CELLS}
+    return {"key": key, "dataset": name, "cell": "", "scores": scores}
 
 
 def cut(
