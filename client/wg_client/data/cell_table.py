@@ -14,6 +14,7 @@ from wg_client.data.label_table import check_case
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities import cells
 from wg_core.errors import DataError
+from wg_core.language import text
 from wg_core.site.reading import ReadingConfig
 from wg_core.snapshot import Problem
 
@@ -62,7 +63,9 @@ def survey_cells(
         else:
             usable.append(row)
     dataset.check_count(table, len(usable))
-    hint = f"{table.name}: read as CP932 (Shift-JIS); if texts look wrong, say --encoding"
+    hint = text(
+        "{table}: read as CP932 (Shift-JIS); if texts look wrong, say --encoding", table=table.name
+    )
     return dataset.Survey(
         data=SiteData(
             records=cell_table.records.take(usable),

@@ -28,6 +28,7 @@ from wg_client.data.looks import Looks
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities.base import Record, content_digest
 from wg_core.errors import DataError
+from wg_core.language import text
 from wg_core.release.freeze import Stage
 from wg_core.snapshot import Duplicate, Problem
 
@@ -189,16 +190,20 @@ def _in_two_units(groups: Iterable[tuple[str, bytes]], *, unit_characters: int =
         return []
     named = ", ".join(unit[:unit_characters] for unit in sorted(several[0])[:5])
     return [
-        f"{len(several)} contents are in several privacy units, first in {named}: each counts in"
-        " every one of them; if these are one person or part, give them one unit"
+        text(
+            "{count} contents are in several privacy units, first in {units}: each counts in every"
+            " one of them; if these are one person or part, give them one unit",
+            count=len(several),
+            units=named,
+        )
     ]
 
 
 def _without_path(data: SiteData, row: int, error: DataError) -> str:
     """A decoder's words without the file's name, which stands beside them."""
-    text = str(error)
+    words = str(error)
     paths = getattr(data.records, "paths", None)
     for prefix in (f"{paths[row]}: " if paths else "", f"{data.names[row]}: "):
         if prefix:
-            text = text.removeprefix(prefix)
-    return text
+            words = words.removeprefix(prefix)
+    return words

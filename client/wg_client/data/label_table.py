@@ -14,6 +14,7 @@ from wg_client.data.site_data import UNLABELLED
 from wg_common.modalities import registry, tables
 from wg_common.modalities.base import read_file
 from wg_core.errors import DataError
+from wg_core.language import text
 from wg_core.site.reading import AUTO, ReadingConfig
 from wg_core.snapshot import Problem
 
@@ -73,8 +74,8 @@ def why_none(table: Path, unit_column: str | None, reading: ReadingConfig) -> st
     try:
         with table.open("rb") as stream:
             header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
-        text, _ = tables.decode_table(header, str(table), reading.encoding)
-        _columns(next(_lines(text), (0, []))[1], unit_column, table)
+        content, _ = tables.decode_table(header, str(table), reading.encoding)
+        _columns(next(_lines(content), (0, []))[1], unit_column, table)
     except (csv.Error, OSError) as error:
         return f"not CSV: {error}"
     except DataError as error:
@@ -82,8 +83,8 @@ def why_none(table: Path, unit_column: str | None, reading: ReadingConfig) -> st
     return ""
 
 
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    return tables.read_rows(text, tables.delimiter_of(text.partition("\n")[0]))
+def _lines(content: str) -> Iterator[tuple[int, list[str]]]:
+    return tables.read_rows(content, tables.delimiter_of(content.partition("\n")[0]))
 
 
 def _columns(header: Sequence[str], unit_column: str | None, table: Path) -> list[int]:
@@ -112,12 +113,15 @@ def _read(
 ) -> dict[int, _Row | str]:
     """Rows by the number of their line, or why they cannot be used."""
     data = read_file(table, CSV_LIMIT)
-    text, encoding = tables.decode_table(data, str(table), reading.encoding)
+    content, encoding = tables.decode_table(data, str(table), reading.encoding)
     if encoding == "cp932" and reading.encoding == AUTO:
         sorted_files.hints.append(
-            f"{table.name}: read as CP932 (Shift-JIS); if names look wrong, say --encoding"
+            text(
+                "{table}: read as CP932 (Shift-JIS); if names look wrong, say --encoding",
+                table=table.name,
+            )
         )
-    lines, number = _lines(text), 0
+    lines, number = _lines(content), 0
     rows: dict[int, _Row | str] = {}
     try:
         columns = _columns(next(lines, (0, []))[1], unit_column, table)

@@ -12,6 +12,7 @@ import numpy as np
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
+from wg_core.language import listed, text
 
 
 class Looks:
@@ -49,18 +50,29 @@ class Looks:
     def hints(self) -> Iterator[str]:
         """Sentences for a person."""
         if self._dark:
-            yield (
-                f"{self._dark} images are nearly black, such as {self._first_dark}: if a camera of"
-                " 10, 12 or 14 bits wrote them into 16, say so (--bits 12, or data.reading.bits)"
+            yield text(
+                "{count} images are nearly black, such as {name}: if a camera of 10, 12 or 14 bits"
+                " wrote them into 16, say so (--bits 12, or data.reading.bits)",
+                count=self._dark,
+                name=self._first_dark,
             )
         if len(self._channels) > 1:
-            words = ", ".join(
-                f"{count} of {channels} such as {self._example[channels]}"
+            counts = [
+                text(
+                    "{count} of {channels} such as {name}",
+                    count=count,
+                    channels=channels,
+                    name=self._example[channels],
+                )
                 for channels, count in self._channels.most_common()
+            ]
+            yield text(
+                "windows have different numbers of channels: {counts}", counts=listed(counts)
             )
-            yield f"windows have different numbers of channels: {words}"
         if self._constant:
-            yield (
-                f"{self._constant} windows have a channel that never changes, such as"
-                f" {self._first_constant}: is the sensor connected?"
+            yield text(
+                "{count} windows have a channel that never changes, such as {name}: is the sensor"
+                " connected?",
+                count=self._constant,
+                name=self._first_constant,
             )

@@ -39,6 +39,7 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.stored import StoredRecords
 from wg_common.modalities.windows import Windows
 from wg_core.errors import ConfigError, DataError
+from wg_core.language import text
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.site.reading import LogConfig, ReadingConfig
 from wg_core.snapshot import Problem
@@ -222,8 +223,12 @@ def _survey(
     hints = []
     if cut.short:
         hints.append(
-            f"{cut.short} stretches between gaps and changes of label are shorter than a window of"
-            f" {logs.log.window_seconds:g} s, and are not used"
+            text(
+                "{count} stretches between gaps and changes of label are shorter than a window of"
+                " {seconds:g} s, and are not used",
+                count=cut.short,
+                seconds=logs.log.window_seconds,
+            )
         )
     records = StoredRecords(
         Windows(),
