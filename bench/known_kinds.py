@@ -10,9 +10,11 @@ the other part.
 Judged: local-only; what comes, and what the plant's model selection keeps, with the family's
 network beside the encoder and without it; how often the right family is taken, and how often the
 plant's records refuse it. A plant without labels that takes no family has no model, and counts as
-chance. Where there is no label, what comes is also standardised by the records of another plant of
-the kind: a wrong condition. Under *false names* the plant's classes have the names of another kind:
-of its family, another one of the operator's, or of a set that the operator has not.
+chance. ``--rival`` is a home of the same plan by ``bench.ordinary``: fixed models of ordinary
+augmentation, which plants standardise and judge alike. Where there is no label, what comes is also
+standardised by the records of another plant of the kind: a wrong condition. Under *false names* the
+plant's classes have the names of another kind: of its family, another one of the operator's, or of
+a set that the operator has not.
 """
 
 import argparse
@@ -36,7 +38,7 @@ from wg_common.modalities import cameras, sensors
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package as encoders
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_core.errors import NotAcceptedError
 from wg_server.generator.weights.candidates import GeneratedCandidate
@@ -46,7 +48,7 @@ from wg_server.site.home import ServerHome
 FOUND = "right kind"
 REFUSED = "refused"
 DELIVERED, KEPT = "delivered", "kept"
-HEAD = ", head alone"
+HEAD, RIVAL = ", head alone", ", ordinary"
 WRONG = "delivered, by another plant's records"
 PLACES = {Images.name: "camera", Windows.name: "sensors"}
 """What stands between a plant's things and its records."""
@@ -98,6 +100,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="its zoo has the sets' other part")
     parser.add_argument("--datasets", type=Path, required=True, help="folder of bench.family_sets")
+    parser.add_argument("--rival", type=Path, help="a home of bench.ordinary")
     parser.add_argument("--results", type=Path, default=Path("bench/results/known_kinds.jsonl"))
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--seeds", type=int, default=3)
@@ -106,10 +109,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args(words)
     home = ServerHome(options.home)
-    made_by = installed.heads(home).id[:16]
+    homes = [options.home, *([options.rival] if options.rival else [])]
+    made_by = "+".join(installed.heads(ServerHome(each)).id[:16] for each in homes)
     modality = encoders.read_modality(home.read_encoder())
     jobs = [
-        (f"{made_by} {name} {seed} {cell.name}", options.home, options.datasets, name, seed, cell)
+        (f"{made_by} {name} {seed} {cell.name}", homes, options.datasets, name, seed, cell)
         for name in (plants.DATASETS if modality == Images.name else window_plants.FILES)
         if not options.sets or name in options.sets.split(",")
         for seed in range(options.seeds)
@@ -126,14 +130,13 @@ def owned(home: ServerHome) -> list[str]:
     return [] if families is None else [name.removesuffix("-0") for name in families.families]
 
 
-def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
-    key, folder, datasets, name, seed, cell = job
+def _job(job: tuple[str, list[Path], Path, str, int, Cell]) -> Row | None:
+    key, homes, datasets, name, seed, cell = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     row: Row = {"key": key, "dataset": name, "seed": seed, "cell": cell.name, "scores": {}}
     if not (datasets / name / "data.npz").is_file():
         return None
-    home = ServerHome(folder)
-    generator, encoder = installed.heads(home), load_encoder(home.read_encoder())
+    generator, encoder = installed.loaded(homes[0])
     windows = encoder.modality == Windows.name
     of = cut_windows if windows else cut
     data = of(datasets, name, seed, cell)
@@ -144,6 +147,9 @@ def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row | None:
         return row
     others = None if cell.shots else of(datasets, name, abs(seed - 1), cell).own[0]
     row["scores"] = judge(generator, encoder, data, cell, name, others)
+    for rival in homes[1:]:
+        scores = judge(*installed.loaded(rival), data, cell, name, None)
+        row["scores"] |= {f"{of}{RIVAL}": scores[of] for of in (DELIVERED, KEPT)}
     return row
 
 
@@ -279,12 +285,22 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     """Accuracy in each cell, and paired differences over data sets."""
     results = Results(rows)
     refusals = (REFUSED, f"{REFUSED}, other own kinds", f"{REFUSED}, kinds unknown")
-    models = (LOCAL, DELIVERED + HEAD, DELIVERED, KEPT + HEAD, KEPT)
+    models = (
+        LOCAL,
+        DELIVERED + HEAD,
+        DELIVERED,
+        DELIVERED + RIVAL,
+        KEPT + HEAD,
+        KEPT,
+        KEPT + RIVAL,
+    )
     pairs = (
         (DELIVERED, DELIVERED + HEAD),
         (KEPT, KEPT + HEAD),
         (KEPT, LOCAL),
         (KEPT, DELIVERED),
+        (DELIVERED, DELIVERED + RIVAL),
+        (KEPT, KEPT + RIVAL),
         (WRONG, DELIVERED),
     )
     found = []
