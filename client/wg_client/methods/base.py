@@ -230,8 +230,8 @@ class Model:
         trunk: What its head stands on.
         fitted: The head on the trunk's features, and its out-of-fold predictions.
         origin: Name of the candidate that it started from, or an empty string.
-        of_kind: Whether it was learnt from the operator's labelled records of this kind of plant,
-            by the server's word.
+        of_kind: Whether it was made for this kind of plant, or for the machine that it states, by
+            the server's word, and without any other plant's.
         unchecked_rank: Place among the models that may be kept where there is no label to check
             any, the largest first; None: never.
     """

@@ -136,7 +136,7 @@ class DeliveredMethod:
             trunk=trunk,
             fitted=fitted,
             origin=next((c.name for c in eligible if c.head is chosen_head), first_candidate.name),
-            of_kind=first_candidate.of_kind,
+            of_kind=first_candidate.of_kind or package.stated,
             unchecked_rank=None if self.trained else unchecked_rank,
         )
 

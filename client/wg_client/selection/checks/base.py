@@ -41,8 +41,8 @@ class Comparison:
     def asked(self) -> float:
         """By how many of its standard errors the gain must be above zero.
 
-        None are asked of a head that was learnt from labelled records of this kind of plant, which
-        the operator owns.
+        None are asked of what was made for this kind of plant, from records that the operator owns,
+        or for the machine that it states.
         """
         return 0.0 if self.model.of_kind else self.policy.standard_errors
 

@@ -14,7 +14,7 @@ CODE = "WG-F12"
 
 def check(comparison: Comparison) -> Finding | None:
     """Passed unless the operator's records of the kind speak against the plant's."""
-    if not comparison.model.of_kind:
+    if not comparison.model.of_kind or comparison.package.stated:
         return None
     unlike = comparison.package.unlike
     passed = unlike <= LIMIT
