@@ -18,16 +18,14 @@ HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in 
 SPECTRUM_LINES: Final = "spectrum-lines"
 """Of rotating machines: made from a data sheet."""
 
-CandidateSource = Literal["diffusion", "base", "posterior", "kin", "catalogue"]
+CandidateSource = Literal["diffusion", "posterior", "kin", "catalogue"]
 """How a candidate of a weights package came about:
 
-``diffusion`` (a sample, or the mean that samples are drawn about), ``base`` (a network that was
-trained without knowing the plant), ``kin`` (a head on all local features, perhaps with networks
-beside it, from records of this kind of plant that the operator has), ``catalogue`` (the same of any
-kind, with classes of its own, for a plant whose class names say nothing) or ``posterior`` (no
-weights: a ``wg_common.inference.posterior.Posterior``).
+``diffusion`` (a sample, or the mean that samples are drawn about), ``kin`` (a head on all local
+features, perhaps with networks beside it, from records of this kind of plant that the operator
+has), ``catalogue`` (the same of any kind, with classes of its own, for a plant whose class names
+say nothing) or ``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
 """
-BASE: Final = "base"  # Of a network that is the same for every plant
 POSTERIOR: Final = "posterior"
 """Of what a plant finishes with its own records, rather than of weights."""
 SAME_FAMILY: Final = "kin"

@@ -50,7 +50,7 @@ def manifest(tensors: bytes, names: tuple[str, ...] = ("mean", "base")) -> Weigh
         own_release="33" * 16,
         pool_root="",
         pool_releases=0,
-        candidates=tuple(Candidate(name=n, source="base") for n in names),
+        candidates=tuple(Candidate(name=n, source="diffusion") for n in names),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=1,
         expires=2,

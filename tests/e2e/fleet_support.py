@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import numpy as np
@@ -92,7 +92,7 @@ def base_package(
     """A signed package that offers one candidate, the public base."""
     dimension = 64 if own.release is None else own.release.manifest.schema.dimension
     head = np.zeros((len(own.labels), dimension), np.float32)
-    return package_of(home, pools, own, request_id, {"base": {"head.weight": head}}, "base")
+    return package_of(home, pools, own, request_id, {"base": {"head.weight": head}})
 
 
 def package_of(
@@ -101,7 +101,6 @@ def package_of(
     own: Recipient,
     request_id: str,
     heads: Mapping[str, Mapping[str, NDArray[np.float32]]],
-    source: Literal["base", "diffusion"],
 ) -> bytes:
     """A signed package of these candidates, for an hour."""
     tensors = weights_package.pack_tensors(heads)
@@ -119,7 +118,7 @@ def package_of(
         own_release=own.release_id,
         pool_root=hashlib.sha256(" ".join(others).encode()).hexdigest(),
         pool_releases=len(others),
-        candidates=tuple(Candidate(name=name, source=source) for name in heads),
+        candidates=tuple(Candidate(name=name, source="diffusion") for name in heads),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=now,
         expires=now + 3600,

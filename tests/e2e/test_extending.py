@@ -243,7 +243,7 @@ def test_a_plant_works_with_an_architecture_of_one_file(
 ) -> None:
     here("freeze", "--home", plant.home.root)
     base = initial_tensors("counts-net", 3, 8, np.random.default_rng(5))
-    package = plant.package({"base": (base, "base")}, architecture="counts-net")
+    package = plant.package({"base": (base, "diffusion")}, architecture="counts-net")
     weights = tmp_path / "network.wgw"
     weights.write_bytes(package)
     applied = here("apply", weights, "--home", plant.home.root, code=errors.ExitCode.NOT_ACCEPTED)

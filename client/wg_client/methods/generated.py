@@ -2,14 +2,12 @@
 
 from wg_client.methods import names
 from wg_client.methods.delivered import DeliveredMethod
-from wg_common.catalogue import BASE, GENERATED_SOURCES
+from wg_common.catalogue import GENERATED_SOURCES
 
-_SOURCES = GENERATED_SOURCES | {BASE}
-
-AS_DELIVERED = DeliveredMethod(name=names.GENERATED, title="generated", sources=_SOURCES)
+AS_DELIVERED = DeliveredMethod(name=names.GENERATED, title="generated", sources=GENERATED_SOURCES)
 FINETUNED = DeliveredMethod(
     name=names.GENERATED_FINETUNED,
     title="generated + local training",
-    sources=_SOURCES,
+    sources=GENERATED_SOURCES,
     trained=True,
 )

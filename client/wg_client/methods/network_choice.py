@@ -1,8 +1,7 @@
 """Which of several delivered networks a plant takes: by all its records, then by its labels.
 
-Samples are put in order by all records, with a label or not; the network that no sheet had a part
-in is last. Labels then choose among them like among configurations: for the records of a fold by
-those of the others.
+They are put in order by all records, with a label or not. Labels then choose among them like among
+configurations: for the records of a fold by those of the others.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ from wg_client.fitting.backbone import Trunk, with_network
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.base import Candidate, LabelledRecords
 from wg_client.methods.delivered import first_or_best, fit_delivered
-from wg_common.catalogue import BASE
 
 
 def choose(
@@ -32,8 +30,7 @@ def choose(
         Its place in ``networks``, and the candidate on encoder and network together, judged with
         the choice of it.
     """
-    samples = [candidate for candidate in networks if candidate.source != BASE]
-    order = by_information(samples) + [c for c in networks if c.source == BASE]
+    order = by_information(networks)
     parts = [candidate.trunk.features for candidate in order]
     side_by_side = Trunk(np.hstack(parts))
     heads = [

@@ -33,7 +33,7 @@ from wg_core.wire import protocol, signing
 
 @pytest.fixture
 def heads(good_head: LinearHead) -> dict[str, tuple[LinearHead, str]]:
-    return {"sample-0": (good_head, "diffusion"), "closed-form": (good_head, "base")}
+    return {"sample-0": (good_head, "diffusion"), "closed-form": (good_head, "diffusion")}
 
 
 Heads = dict[str, tuple[LinearHead, str]]

@@ -63,7 +63,7 @@ def test_random_weights_do_no_harm(source: str, per_class: int) -> None:
     for seed in range(6):
         means = _world(10 + seed)
         x, y = _draw(means, per_class, seed, range(K))
-        candidates = [("a", source, _random(100 + seed)), ("c", "base", _random(200 + seed))]
+        candidates = [("a", source, _random(100 + seed)), ("c", "diffusion", _random(200 + seed))]
         outcome = _select(x, y, candidates)
         assert outcome.kept != GENERATED
         differences.append(
@@ -119,7 +119,7 @@ def test_without_labels_the_server_s_first_is_kept_unchecked_or_nothing() -> Non
     means = _world(7)
     x, y = _draw(means, 4, 7, range(K))
     unlabelled = np.full_like(y, -1)
-    candidates = [("base", "base", _random(1)), ("s", "diffusion", _good(means))]
+    candidates = [("c", "diffusion", _random(1)), ("s", "diffusion", _good(means))]
     outcome = _select(x, unlabelled, candidates)
     assert outcome.kept == GENERATED and "Nothing was measured here" in outcome.reason
     assert outcome.accuracy(GENERATED) is None and not outcome.comparisons
@@ -134,7 +134,7 @@ def test_a_handful_of_labels_never_breaks_it(labels: list[int]) -> None:
     means = _world(8)
     y = np.array(labels)
     x = means[y] + np.random.default_rng(9).normal(size=(len(y), D))
-    outcome = _select(x, y, [("s", "diffusion", _good(means)), ("c", "base", _random(1))])
+    outcome = _select(x, y, [("s", "diffusion", _good(means)), ("c", "diffusion", _random(1))])
     for model in outcome.models.values():
         assert np.isfinite(model.head.weight).all() and np.isfinite(model.head.bias).all()
     assert outcome.kept in outcome.models

@@ -57,7 +57,7 @@ class World:
             self.server,
             source,
             out,
-            make_package=lambda *_: self.plant.package({"base": (self.head, "base")}),
+            make_package=lambda *_: self.plant.package({"base": (self.head, "diffusion")}),
         )
         return out.read_bytes()
 

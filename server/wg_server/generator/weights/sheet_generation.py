@@ -1,4 +1,4 @@
-"""Networks for one machine from what its plant states: samples, their mean, and a fixed one.
+"""Networks for one machine from what its plant states: samples, and their mean.
 
 Classes are named by the plant, and only names of conditions that the simulator has can have
 weights. Class names of one condition share its probability.
@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from wg_common.catalogue import BASE, HEAD_BIAS, HEAD_WEIGHT
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import RotatingMachine
 from wg_server.generator import container
@@ -78,9 +78,7 @@ class SheetGenerator:
     def generate(
         self, sheet: RotatingMachine, labels: Sequence[str], samples: int = SAMPLES, seed: int = 0
     ) -> tuple[GeneratedCandidate, ...]:
-        """Networks for a machine: at the mean of the latents, samples, and a fixed one.
-
-        The last is the best network that never saw a sheet.
+        """Networks for a machine: at the mean of the latents, and samples.
 
         Args:
             sheet: What its plant states.
@@ -102,12 +100,10 @@ class SheetGenerator:
             zero = torch.zeros(1, self.model.sizes.latent)
             latents = torch.cat([zero, latents])
             weights = self.model.decoder(sheets.expand(samples + 1, -1), latents)
-            sampled = (
+            return tuple(
                 GeneratedCandidate(name, "diffusion", _tensors(weights, number, rows))
                 for number, name in enumerate(names)
             )
-            fixed = GeneratedCandidate("fixed", BASE, _tensors(self.model.fixed(1), 0, rows))
-            return (*sampled, fixed)
 
 
 def stated(sheet: RotatingMachine) -> Tensor:

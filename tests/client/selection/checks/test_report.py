@@ -24,7 +24,7 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
     codes = CODES - {UNLABELLED, OF_KIND}
     monkeypatch.setattr(finite, "_ALLOWED", 0.0)
     plant = make_plant({0: 4, 1: 4})
-    package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "base")})
+    package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "diffusion")})
     manifest = take_package(plant.home, package).manifest
     assert manifest.kept == LOCAL
     failed = {finding.code for finding in manifest.findings if not finding.passed}
