@@ -13,17 +13,7 @@ import click
 
 from wg_audit import evidence
 from wg_core import __version__, help_page, language, translations
-from wg_core.cli import (
-    answer,
-    emit,
-    json_option,
-    next_step,
-    note,
-    printable,
-    progress,
-    run,
-    say,
-)
+from wg_core.cli import answer, emit, json_option, next_step, note, printable, progress, run, say
 from wg_core.errors import ConfigError, ExitCode
 from wg_core.language import padded, text
 from wg_core.options import OUT_FILE, out_option

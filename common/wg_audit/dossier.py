@@ -197,7 +197,4 @@ _ISO: tuple[_Section, ...] = (
     ),
 )
 
-_FORMS = (
-    ("NIST SP 800-226", _NIST),
-    ("ISO/IEC 27559:2022", _ISO),
-)
+_FORMS = (("NIST SP 800-226", _NIST), ("ISO/IEC 27559:2022", _ISO))

@@ -207,9 +207,7 @@ def _match_statement(
 
 
 def _is_elsewhere(
-    comparison: Comparison,
-    covered: CoveredStatistics,
-    not_given: Collection[str],
+    comparison: Comparison, covered: CoveredStatistics, not_given: Collection[str]
 ) -> bool:
     """Whether a file can be of a log that was not given; if so, keep what it shows of that log."""
     charge = entries.decode(covered.charge_entry, subject="charge entry")

@@ -173,10 +173,7 @@ class Verdict:
             (text("witnesses"), self._witnesses()),
         ]
         rows += [("", _witness(x, self.freshness.checked)) for x in self.witnesses]
-        rows += [
-            (text("freshness"), self._freshness()),
-            (text("log before"), self._succession()),
-        ]
+        rows += [(text("freshness"), self._freshness()), (text("log before"), self._succession())]
         rows += [(text("package"), _membership(x)) for x in self.memberships]
         return rows
 

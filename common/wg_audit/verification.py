@@ -35,10 +35,7 @@ from wg_core.ledger.sources import Source
 from wg_core.wire import canonical, signing
 from wg_core.wire import handover as handovers
 
-_USES = {
-    handovers.PACKAGES: text("weights packages"),
-    handovers.WITNESS: text("cosignatures"),
-}
+_USES = {handovers.PACKAGES: text("weights packages"), handovers.WITNESS: text("cosignatures")}
 
 DELTA_NOTED = 1e-4  # A larger delta gets a remark
 
@@ -93,8 +90,7 @@ class Finding:
         elif self.history.witnessed_size < state.size:
             count = state.size - self.history.witnessed_size
             yield text(
-                "entries not cosigned yet, which can only add to the spend: {count}",
-                count=count,
+                "entries not cosigned yet, which can only add to the spend: {count}", count=count
             )
         if self.burned:
             yield text("charges without a release (burned): {count}", count=len(self.burned))

@@ -212,11 +212,7 @@ class _LineFormatter(logging.Formatter):
 
 
 def _run(group: click.Command, words: list[str], extra: str, speaks: language.Speaks | None) -> int:
-    logging.basicConfig(
-        level=logging.WARNING,
-        stream=sys.stderr,
-        format=_LOG_FORMAT,
-    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=_LOG_FORMAT)
     for handler in logging.getLogger().handlers:
         if type(handler.formatter) is logging.Formatter:
             handler.setFormatter(_LineFormatter(_LOG_FORMAT))

@@ -98,10 +98,7 @@ def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
         if is_code(path)
     )
     lines = "".join(f"{file.sha256}  {file.path}\n" for file in covered)
-    return CodeDigest(
-        sha256=hashlib.sha256(lines.encode("utf-8")).hexdigest(),
-        files=covered,
-    )
+    return CodeDigest(sha256=hashlib.sha256(lines.encode("utf-8")).hexdigest(), files=covered)
 
 
 def is_code(path: str) -> bool:

@@ -418,8 +418,7 @@ def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) ->
 def point(home: ClientHome, snapshot: Snapshot) -> None:
     """Put a snapshot in use, in one step."""
     pointer = Pointer(
-        number=snapshot.manifest.number,
-        manifest_sha256=file_sha256(snapshot.folder / MANIFEST),
+        number=snapshot.manifest.number, manifest_sha256=file_sha256(snapshot.folder / MANIFEST)
     )
     atomic.write_bytes(home.snapshots / CURRENT, canonical.encode(pointer), mode=atomic.PRIVATE)
 

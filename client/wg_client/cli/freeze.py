@@ -67,10 +67,7 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
 
 @contextmanager
 def freezing_bar(
-    title: str = FREEZING,
-    stages: tuple[str, ...] = ("read", "encoded"),
-    *,
-    at_once: bool = True,
+    title: str = FREEZING, stages: tuple[str, ...] = ("read", "encoded"), *, at_once: bool = True
 ) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar over stages, of equal shares.
 

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli import options
-from wg_client.cli.freeze import (
-    FREEZING,
-    freeze_document,
-    freezing_bar,
-    frozen_lines,
-    say_refusal,
-)
+from wg_client.cli.freeze import FREEZING, freeze_document, freezing_bar, frozen_lines, say_refusal
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_core import cli, errors
 from wg_core.cli import json_option, next_step, note, say, show
@@ -162,10 +156,7 @@ def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> s
 
 
 def _policy(
-    budget_of: Path | None,
-    *,
-    cap_epsilon: str | None,
-    max_epsilon: str | None,
+    budget_of: Path | None, *, cap_epsilon: str | None, max_epsilon: str | None
 ) -> PrivacyConfig:
     """What ``client.yaml`` is to hold of the policy: the options, or the defaults."""
     from wg_core.site import config as configuration

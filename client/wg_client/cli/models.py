@@ -125,11 +125,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
     ]
     lines: list[str] = [_RIGHT] if rows else []
     for row in rows:
-        states = (
-            ("current", text("in use")),
-            ("shadow", text("shadow")),
-            ("kept", text("kept")),
-        )
+        states = (("current", text("in use")), ("shadow", text("shadow")), ("kept", text("kept")))
         mark = next((word for key, word in states if row[key]), "")
         figures = _percent(row["accuracy"], row["error"])
         lines.append(

@@ -58,9 +58,7 @@ model_option = click.option(
     "--model", "name", help="Which model; default: the one in use, or the package's kept one."
 )
 set_aside_option = click.option(
-    "--set-aside",
-    is_flag=True,
-    help="Leave out what cannot be used, and freeze the rest.",
+    "--set-aside", is_flag=True, help="Leave out what cannot be used, and freeze the rest."
 )
 allow_empty_option = click.option(
     "--allow-empty", is_flag=True, help="Go on without a single record; needs declared labels."

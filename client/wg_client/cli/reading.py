@@ -49,9 +49,7 @@ _OPTIONS = (
     ),
     click.option("--label-column", help="Column with the label of each row."),
     click.option(
-        "--intervals",
-        metavar="FILE",
-        help="Table in the folder of logs with start, end and label.",
+        "--intervals", metavar="FILE", help="Table in the folder of logs with start, end and label."
     ),
 )
 READING_NAMES = (

@@ -159,12 +159,7 @@ def initialise(
     else:
         config = _enrol(home, token, choice, scan, data, privacy, confirm)
     return config, freeze_data(
-        home,
-        scan,
-        load=plants.encoder_loader(),
-        set_aside=skip,
-        allow_empty=empty,
-        stage=stage,
+        home, scan, load=plants.encoder_loader(), set_aside=skip, allow_empty=empty, stage=stage
     )
 
 
@@ -197,11 +192,7 @@ def _enrol(
 
 
 def _enrolled_before(
-    home: ClientHome,
-    named: JoinToken,
-    choice: DataChoice,
-    data: DataConfig,
-    privacy: PrivacyConfig,
+    home: ClientHome, named: JoinToken, choice: DataChoice, data: DataConfig, privacy: PrivacyConfig
 ) -> ClientConfig:
     """The configuration that a call wrote before it was cut off, if it is what this one asks for.
 

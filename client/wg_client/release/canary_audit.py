@@ -19,14 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wg_audit.installed.plant import (
-    AuditedPlant,
-    Fresh,
-    Question,
-    Record,
-    Sampler,
-    Setup,
-)
+from wg_audit.installed.plant import AuditedPlant, Fresh, Question, Record, Sampler, Setup
 from wg_audit.installed.records import features_of
 from wg_client.release.look import freeze_data, look
 from wg_common import streams
@@ -147,18 +140,11 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
                 encoder=canonical.sha256_hex(encoder),
                 unit_column=None if setup.unit_rule == "record" else _UNITS,
             ),
-            privacy=PrivacyConfig(
-                cap_epsilon=_CAP,
-                max_request_epsilon=_ASKED,
-            ),
+            privacy=PrivacyConfig(cap_epsilon=_CAP, max_request_epsilon=_ASKED),
         )
         ledger_key = signing.load(home.ledger_key)
         with Ledger.create(
-            home.ledger,
-            origin=public.ledger_origin,
-            key=ledger_key,
-            site=SITE,
-            clock=lambda: NOW,
+            home.ledger, origin=public.ledger_origin, key=ledger_key, site=SITE, clock=lambda: NOW
         ) as ledger:
             ledger.enrol_witness(WITNESS, raw)
         configuration.save(home, config)

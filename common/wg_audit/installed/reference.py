@@ -71,10 +71,7 @@ class Reference:
         counts[label] = schema.count_weight  # -1: the last, of records without a label
         sums = np.zeros((classes, d), dtype=np.int64)
         if label >= 0:
-            distance = _within(
-                [a - b for a, b in zip(q, self.point, strict=True)],
-                self.radius,
-            )
+            distance = _within([a - b for a, b in zip(q, self.point, strict=True)], self.radius)
             sums[label] = [self._weight * value for value in distance]
         return np.concatenate([counts, sums.ravel(), schema.moment_weight * np.array(q)])
 

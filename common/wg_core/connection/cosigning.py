@@ -19,13 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wg_core import atomic
-from wg_core.errors import (
-    ConfigError,
-    DecodeError,
-    PeerError,
-    RefusedError,
-    VerificationError,
-)
+from wg_core.errors import ConfigError, DecodeError, PeerError, RefusedError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
 from wg_core.ledger import proof

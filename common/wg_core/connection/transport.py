@@ -141,11 +141,7 @@ class _Body(httpx.SyncByteStream):
     """The bytes of an answer, up to a limit."""
 
     def __init__(
-        self,
-        inner: Iterable[bytes],
-        limit: int,
-        during: Callable[[], Any],
-        request: httpx.Request,
+        self, inner: Iterable[bytes], limit: int, during: Callable[[], Any], request: httpx.Request
     ) -> None:
         self._inner = inner
         self._left = limit

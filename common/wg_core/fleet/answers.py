@@ -29,12 +29,7 @@ T = TypeVar("T")
 class Answers:
     """Answers messages for one home."""
 
-    def __init__(
-        self,
-        home: ClientHome,
-        config: ClientConfig,
-        handlers: Handlers,
-    ) -> None:
+    def __init__(self, home: ClientHome, config: ClientConfig, handlers: Handlers) -> None:
         self._home = home
         self._config = config
         self._handlers = handlers

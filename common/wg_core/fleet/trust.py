@@ -83,10 +83,7 @@ def take_over(home: ClientHome, config: ClientConfig, links: list[Handover]) -> 
         signing_key=keys.get(handover.PACKAGES, config.server.signing_key),
         witness_key=keys.get(handover.WITNESS, config.server.witness_key),
     )
-    with (
-        locks.release(home),
-        Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
-    ):
+    with locks.release(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         for link in links:
             ledger.hand_over(link)
         if server.witness_key != config.server.witness_key:

@@ -33,10 +33,7 @@ _UNPROTECTED = (
 _NOISE_SOURCE = (
     "OpenDP's cryptographic generator, in user space (AES CTR-DRBG), seeded by the operating system"
 )
-_RULES = {
-    "record": "each record is a unit",
-    "weight": "the m records of a unit weigh 1/m each",
-}
+_RULES = {"record": "each record is a unit", "weight": "the m records of a unit weigh 1/m each"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,10 +187,7 @@ def read(
 
 
 def _collect(
-    entry: Charge,
-    state: LedgerState,
-    roots: dict[int, str],
-    figures: StatedFigures,
+    entry: Charge, state: LedgerState, roots: dict[int, str], figures: StatedFigures
 ) -> None:
     seq, stated = entry.head.seq, entry.state
     anchor = roots.get(stated.anchored_size, "")

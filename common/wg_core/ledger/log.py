@@ -22,15 +22,7 @@ from wg_core.ledger import database, entries, heads, merkle
 from wg_core.ledger import note as notes
 from wg_core.ledger.charging import SOFTWARE
 from wg_core.ledger.checkpoint import Checkpoint
-from wg_core.ledger.entries import (
-    Entry,
-    Genesis,
-    Head,
-    KeyHandover,
-    Predecessor,
-    Rotation,
-    Witness,
-)
+from wg_core.ledger.entries import Entry, Genesis, Head, KeyHandover, Predecessor, Rotation, Witness
 from wg_core.ledger.state import ROTATION_CONTEXT, LedgerState
 from wg_core.wire import handover as handovers
 from wg_core.wire import signing

@@ -150,9 +150,7 @@ def read_new_key(entry: bytes) -> str:
     return rotation.new_key
 
 
-def witness_requests(
-    covered: CoveredStatistics | CoveredStatement,
-) -> tuple[WitnessRequest, ...]:
+def witness_requests(covered: CoveredStatistics | CoveredStatement) -> tuple[WitnessRequest, ...]:
     """The ``add-checkpoint`` requests that a file from a site without a network carries.
 
     Raises:

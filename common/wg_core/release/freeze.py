@@ -43,14 +43,7 @@ from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import (
-    Duplicate,
-    FrozenRecords,
-    Listing,
-    Problem,
-    Snapshot,
-    SnapshotManifest,
-)
+from wg_core.snapshot import Duplicate, FrozenRecords, Listing, Problem, Snapshot, SnapshotManifest
 from wg_core.wire import canonical
 
 log = logging.getLogger(__name__)

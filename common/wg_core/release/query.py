@@ -37,12 +37,7 @@ from wg_core.errors import ConfigError, InternalError, PolicyRefused, Verificati
 from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest, statistics_request
 from wg_core.ledger.store import Charged, Ledger
-from wg_core.privacy.mechanism import (
-    Sampler,
-    opendp_sampler,
-    release_statistics,
-    sigma_for,
-)
+from wg_core.privacy.mechanism import Sampler, opendp_sampler, release_statistics, sigma_for
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.release import approval, overlap
 from wg_core.site import config as configuration

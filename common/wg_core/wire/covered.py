@@ -89,10 +89,6 @@ def encode_statement(covered: CoveredStatement) -> bytes:
 def decode_statement(data: bytes) -> CoveredStatement:
     """Unpack a covered statement; ``DecodeError`` if it is none."""
     sections = container.decode(
-        data,
-        kind=STATEMENT_KIND,
-        version=VERSION,
-        names=_STATEMENT_SECTIONS,
-        limit=STATEMENT_LIMIT,
+        data, kind=STATEMENT_KIND, version=VERSION, names=_STATEMENT_SECTIONS, limit=STATEMENT_LIMIT
     )
     return CoveredStatement(**sections)

@@ -68,9 +68,7 @@ class AppManifest:
 
 
 APP = AppManifest(
-    "weightgate/fleet",
-    protocol.PROTOCOL_VERSION,
-    tuple(sorted(protocol.MESSAGE_TYPES)),
+    "weightgate/fleet", protocol.PROTOCOL_VERSION, tuple(sorted(protocol.MESSAGE_TYPES))
 )
 APP_HASH = canonical.sha256_hex(canonical.encode(APP))
 

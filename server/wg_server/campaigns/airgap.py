@@ -30,11 +30,7 @@ class Made:
 
 
 def generate_from_file(
-    home: ServerHome,
-    source: Path,
-    out: Path,
-    *,
-    make_package: MakePackage = packaging.make_package,
+    home: ServerHome, source: Path, out: Path, *, make_package: MakePackage = packaging.make_package
 ) -> Made:
     """Verify and keep the release in ``source``, and write a package for its site to ``out``.
 
@@ -59,10 +55,7 @@ def generate_from_file(
     package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)
     return Made(
-        site=stored.site,
-        request_id=request_id,
-        release_id=stored.release_id,
-        bytes=len(package),
+        site=stored.site, request_id=request_id, release_id=stored.release_id, bytes=len(package)
     )
 
 

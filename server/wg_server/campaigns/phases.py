@@ -10,11 +10,7 @@ from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
-from wg_core.wire.protocol import (
-    Delivery,
-    Receipt,
-    StatisticsQuery,
-)
+from wg_core.wire.protocol import Delivery, Receipt, StatisticsQuery
 from wg_server.campaigns import intake, schedule
 from wg_server.campaigns.intake import Asked
 from wg_server.fleet.witness import Witness

@@ -25,12 +25,7 @@ _statistics_option = click.option(
 @_statistics_option
 @out_option("The .wgw file to write.")
 @cli.json_option
-def generate(
-    home: ServerHome,
-    source: Path,
-    out: Path,
-    as_json: bool,
-) -> None:
+def generate(home: ServerHome, source: Path, out: Path, as_json: bool) -> None:
     """Make a weights package from a statistics file, without a network."""
     delivery = airgap.generate_from_file(home, source, out)
     summary = f"{out}: {delivery.bytes} bytes for {delivery.site}"

@@ -116,9 +116,6 @@ def _say(row: Mapping[str, Any]) -> bool:
 @cli.json_option
 def revoke(home: ServerHome, site: str, as_json: bool) -> None:
     """Shut SITE out, from its next request on."""
-    with (
-        Store.open(home) as store,
-        recorded(store, this_user(), "revoke", site),
-    ):
+    with Store.open(home) as store, recorded(store, this_user(), "revoke", site):
         store.revoke(site, time.time())
     cli.answer(as_json, {"site": site, "state": "revoked"}, f"{site}: revoked")

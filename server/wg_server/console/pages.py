@@ -79,11 +79,7 @@ def site(visit: Visit) -> Response:
     store = visit.source.store
     [row] = views.sites(visit.source, visit.speech, time.time(), [_site(visit)])
     notes = [note for note in quarantine.notes(store.engine, "quarantined") if note.site == name]
-    return visit.render(
-        "site",
-        row=replace(row, budget=views.budget_of(store, name)),
-        held=notes,
-    )
+    return visit.render("site", row=replace(row, budget=views.budget_of(store, name)), held=notes)
 
 
 def _site(visit: Visit) -> Site:

@@ -177,10 +177,7 @@ class Enrolment:
                 Route(CA_PATH, ca, methods=["GET"]),
                 Route(protocol.ENROL_PATH, enrol, methods=["POST"]),
             ],
-            middleware=[
-                Middleware(Unavailable),
-                Middleware(_EnrolmentLimit, store=self._store),
-            ],
+            middleware=[Middleware(Unavailable), Middleware(_EnrolmentLimit, store=self._store)],
         )
 
 

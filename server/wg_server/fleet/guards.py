@@ -213,11 +213,7 @@ class RateLimit(Guard):
     """
 
     def __init__(
-        self,
-        app: ASGIApp,
-        rate: float = 50.0,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, app: ASGIApp, rate: float = 50.0, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(app)
         self._rate = rate

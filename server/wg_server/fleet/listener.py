@@ -46,9 +46,7 @@ class _Protocol(H11Protocol):
 
     def __init__(self, server: _Server, visitor: Visitor) -> None:
         super().__init__(
-            config=server.config,
-            server_state=server.server_state,
-            app_state=server.lifespan.state,
+            config=server.config, server_state=server.server_state, app_state=server.lifespan.state
         )
         self._door = server.door
         self._visitor = visitor

@@ -12,12 +12,7 @@ from wg_core.errors import ConfigError
 from wg_core.ledger import proof, verify
 from wg_core.ledger import witness as rules
 from wg_core.ledger.note import Note
-from wg_core.ledger.witness import (
-    WitnessFork,
-    WitnessRefused,
-    WitnessRequest,
-    WitnessState,
-)
+from wg_core.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, WitnessState
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentRequest, KeyRotation
 from wg_core.wire.signing import PrivateKey
@@ -39,12 +34,7 @@ class Witness:
     """
 
     def __init__(
-        self,
-        store: Store,
-        name: str,
-        key: PrivateKey,
-        others: Sequence[WitnessPolicy],
-        quorum: int,
+        self, store: Store, name: str, key: PrivateKey, others: Sequence[WitnessPolicy], quorum: int
     ) -> None:
         self._store = store
         self._key = key

@@ -48,11 +48,7 @@ def read_checks(card: Mapping[str, Any]) -> Sequence[Check]:
     """
     try:
         checks = [
-            Check(
-                name=str(entry["name"]),
-                value=float(entry["value"]),
-                bound=float(entry["bound"]),
-            )
+            Check(name=str(entry["name"]), value=float(entry["value"]), bound=float(entry["bound"]))
             for entry in card["checks"]
         ]
     except (KeyError, TypeError, ValueError) as error:

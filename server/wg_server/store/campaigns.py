@@ -33,14 +33,7 @@ CampaignState = Literal[
     "queued", "running", "paused", "cancelling", "cancelled", "done", "partial", "failed"
 ]
 TaskState = Literal[
-    "waiting",
-    "released",
-    "packaged",
-    "delivered",
-    "refused",
-    "failed",
-    "expired",
-    "cancelled",
+    "waiting", "released", "packaged", "delivered", "refused", "failed", "expired", "cancelled"
 ]
 OPEN_CAMPAIGNS = ("queued", "running", "paused", "cancelling")
 OPEN_TASKS = ("waiting", "released", "packaged")

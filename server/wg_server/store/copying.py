@@ -70,10 +70,7 @@ def copy_in(source: Path, url: str) -> None:
 def _copy_file(source: Path, target: Path) -> None:
     """Copy a SQLite file, its write-ahead log included."""
     try:
-        with (
-            closing(sqlite3.connect(source)) as original,
-            closing(sqlite3.connect(target)) as copy,
-        ):
+        with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
             original.backup(copy)
     except sqlite3.Error as error:
         raise StorageError(f"{source}: cannot be copied to {target}: {error}") from error

@@ -243,12 +243,7 @@ class CampaignQueue:
             return campaigns.load(connection, campaign_id)
 
     def retry(
-        self,
-        campaign_id: str,
-        site: str,
-        *,
-        generator: str = "",
-        now: float | None = None,
+        self, campaign_id: str, site: str, *, generator: str = "", now: float | None = None
     ) -> Campaign:
         """Try one site again whose part ended without a package, also after the campaign ended.
 
@@ -378,9 +373,7 @@ class CampaignQueue:
             connection.execute(
                 table.update()
                 .where(
-                    table.c.campaign == campaign_id,
-                    table.c.site == site,
-                    table.c.state.in_(states),
+                    table.c.campaign == campaign_id, table.c.site == site, table.c.state.in_(states)
                 )
                 .values(
                     messages=table.c.messages + messages,

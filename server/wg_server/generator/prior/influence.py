@@ -53,8 +53,7 @@ def agreement(priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence])
     extra, error = gaps[(len(gaps) - 1) // 2] if len(gaps) > 1 else (0.0, 0.0)
     class_distance = 2 * float(priors.between.sum())  # of two classes
     return Agreement(
-        max(extra, 0.0) / len(priors.between),
-        extra > class_distance / 2 and extra > SURE * error,
+        max(extra, 0.0) / len(priors.between), extra > class_distance / 2 and extra > SURE * error
     )
 
 
