@@ -30,6 +30,7 @@ class Stream(Enum):
     # Of a rendered family: (seed, family, number, ...).
     FAMILY = "family", 1
     SITE = "family", 2
+    MATERIAL = "family", 3
     CLASS_SUBSET = "family", 5
     FAMILY_HEAD = "family", 6
     # Of a zoo task: (seed, family, site, number).

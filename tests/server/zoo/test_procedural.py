@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wg_common.modalities import cameras
-from wg_server.zoo.procedural import boards, defects, digits, families, surfaces
+from wg_server.zoo.procedural import boards, defects, families, glyphs, surfaces
 
 
 @pytest.mark.parametrize("kind", sorted(surfaces.KINDS))
@@ -35,10 +35,10 @@ def test_copper_is_between_nought_and_one(name: str) -> None:
 
 def test_digits_have_ten_names_and_ink() -> None:
     rng = np.random.default_rng(3)
-    hand = digits.hand(rng)
+    hand = glyphs.digits(rng)
     assert sorted(hand) == [str(n) for n in range(10)]
     for glyph in hand.values():
-        drawn = digits.ink(rng, glyph, 3, 64, np.full(8, 0.5))
+        drawn = glyphs.ink(rng, glyph, 3, 64, np.full(8, 0.5))
         assert 0.01 < drawn.mean() < 0.5
 
 

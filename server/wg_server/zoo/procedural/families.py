@@ -10,22 +10,23 @@ from wg_common import streams
 from wg_common.modalities import cameras
 from wg_common.modalities.images import Images
 from wg_common.streams import Stream
-from wg_server.zoo.procedural import boards, defects, digits, surfaces
+from wg_server.zoo.procedural import boards, defects, glyphs, parts, surfaces
 from wg_server.zoo.procedural.fields import Field
 
 SIZE = 64
 MODALITY = Images.name
-KINDS = ("defects", "digits", "boards")
-_ODDS = (0.62, 0.23, 0.15)
+KINDS = ("defects", "digits", "glyphs", "boards", "materials", "parts")
+_ODDS = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
 class Class:
-    """One class of a family: its name; of a defect, who draws it and in which style."""
+    """One class of a family: its name; of a defect who draws it, of these and parts the style."""
 
     name: str
     painter: str = ""
     style: tuple[float, ...] = ()
+    recipe: surfaces.Recipe | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class Family:
         classes: Its classes.
         recipe: Its surface.
         style: Eight numbers in 0..1 that all classes share.
-        hand: Characters, for digits.
+        alphabet: Characters, for digits and glyphs.
         seed: What it was drawn from.
     """
 
@@ -48,7 +49,7 @@ class Family:
     recipe: surfaces.Recipe
     style: tuple[float, ...]
     seed: tuple[int, ...]
-    hand: Mapping[str, digits.Glyph] = field(default_factory=dict)
+    alphabet: Mapping[str, glyphs.Glyph] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -70,8 +71,13 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     chosen = kind or str(rng.choice(KINDS, p=_ODDS))
     recipe = surfaces.draw_recipe(rng, "plain" if chosen == "boards" else None)
     style = _style(rng)
-    hand = digits.hand(rng) if chosen == "digits" else {}
-    classes = _classes(rng, chosen, hand)
+    alphabet: dict[str, glyphs.Glyph] = {}
+    if chosen in ("digits", "glyphs"):
+        invented = chosen == "glyphs"
+        alphabet = (
+            glyphs.alphabet(rng, int(rng.integers(5, 11))) if invented else glyphs.digits(rng)
+        )
+    classes = _classes(rng, chosen, alphabet)
     return Family(
         name=f"{chosen}-{recipe.kind}-{'-'.join(str(s) for s in seed)}",
         kind=chosen,
@@ -79,14 +85,15 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
         recipe=recipe,
         style=style,
         seed=seed,
-        hand=hand,
+        alphabet=alphabet,
     )
 
 
 def draw_site(family: Family, number: int, *, strength: float) -> Site:
     """Site ``number`` of a family; its camera differs from a clean one by ``strength``, 0 to 1."""
     rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
-    camera = cameras.draw_camera(rng, strength=strength, mounted=family.kind != "digits")
+    mounted = family.kind in ("defects", "boards", "materials")
+    camera = cameras.draw_camera(rng, strength=strength, mounted=mounted)
     return Site(surfaces.sheet(rng, family.recipe), camera)
 
 
@@ -116,22 +123,36 @@ def _scenes(family: Family, site: Site, kind: Class, count: int, rng: np.random.
     sign = 1.0 if style[6] > 0.5 else -1.0
     if family.kind == "defects":
         return defects.PAINTERS[kind.painter](rng, ground, kind.style) if kind.painter else ground
-    if family.kind == "digits":
-        drawn = digits.ink(rng, family.hand[kind.name], count, SIZE, style)
+    if family.alphabet:
+        drawn = glyphs.ink(rng, family.alphabet[kind.name], count, SIZE, style)
         return np.asarray(ground + sign * (0.2 + 0.5 * style[7]) * drawn)
-    copper = boards.board(rng, kind.name, count, SIZE, style)
-    return np.asarray(0.5 * ground + sign * (0.25 + 0.5 * style[7]) * (copper - 0.5) + 0.25)
+    if family.kind == "boards":
+        copper = boards.board(rng, kind.name, count, SIZE, style)
+        return np.asarray(0.5 * ground + sign * (0.25 + 0.5 * style[7]) * (copper - 0.5) + 0.25)
+    if kind.recipe is not None:
+        # A material's sheet depends on the site's own, hence on the site alone.
+        place = int(site.sheet[0, 0] * 1e6) & 0xFFFF
+        material_rng = streams.rng(Stream.MATERIAL, *family.seed, then=(place,))
+        return surfaces.crops(rng, surfaces.sheet(material_rng, kind.recipe), count, SIZE)
+    mask, height = parts.silhouette(rng, np.array(kind.style[:5], np.float32), count, SIZE)
+    solid = mask * (0.1 + 0.3 * style[7]) + 0.4 * kind.style[5] * height
+    return np.asarray(ground + sign * solid)
 
 
 def _classes(
-    rng: np.random.Generator, kind: str, hand: Mapping[str, digits.Glyph]
+    rng: np.random.Generator, kind: str, alphabet: Mapping[str, glyphs.Glyph]
 ) -> tuple[Class, ...]:
-    if hand:
-        return tuple(map(Class, hand))
+    if alphabet:
+        return tuple(map(Class, alphabet))
     if kind == "boards":
         count = int(rng.integers(4, len(boards.CLASSES) + 1))
         chosen = rng.choice(boards.CLASSES, count, replace=False)
         return tuple(Class(str(name)) for name in chosen)
+    if kind == "materials":
+        sorts = map(str, rng.choice(surfaces.DRAWN, int(rng.integers(2, 8)), replace=False))
+        return tuple(Class(name, recipe=surfaces.draw_recipe(rng, name)) for name in sorts)
+    if kind == "parts":
+        return tuple(Class(f"part-{i}", "", _style(rng)) for i in range(int(rng.integers(3, 11))))
     names = [str(n) for n in rng.choice(sorted(defects.PAINTERS), int(rng.integers(2, 8)))]
     classes = [
         Class(f"{name}-{names[:i].count(name)}" if name in names[:i] else name, name, _style(rng))

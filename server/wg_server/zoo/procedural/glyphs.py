@@ -1,4 +1,4 @@
-"""The ten digits in our own strokes, with variants of hand. No font is used."""
+"""Characters drawn as strokes: the ten digits in variants of hand, and invented ones. No font."""
 
 from collections.abc import Sequence
 
@@ -44,9 +44,27 @@ _DIGITS: dict[str, tuple[Glyph, ...]] = {
 }
 
 
-def hand(rng: np.random.Generator) -> dict[str, Glyph]:
+def digits(rng: np.random.Generator) -> dict[str, Glyph]:
     """The ten digits in one hand."""
     return {name: shapes[int(rng.integers(len(shapes)))] for name, shapes in _DIGITS.items()}
+
+
+def alphabet(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
+    """Invented characters of two to four strokes each."""
+    characters = {}
+    for number in range(count):
+        strokes: list[Stroke] = []
+        pen = rng.uniform(-0.6, 0.6, 2)
+        for _ in range(int(rng.integers(2, 5))):
+            if rng.random() < 0.5:
+                (cy, cx), (ry, rx) = rng.uniform(-0.35, 0.35, 2), rng.uniform(0.2, 0.45, 2)
+                start, sweep = float(rng.uniform(0, 360)), float(rng.choice([90, 180, 270, 360]))
+                strokes.append(_arc(cy, cx, ry, rx, start, start + sweep))
+            else:
+                strokes.append(np.stack([pen, rng.uniform(-0.7, 0.7, 2)]))
+            pen = strokes[-1][-1] if rng.random() < 0.6 else rng.uniform(-0.6, 0.6, 2)
+        characters[f"glyph-{number}"] = tuple(strokes)
+    return characters
 
 
 def ink(

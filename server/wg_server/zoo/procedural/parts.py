@@ -1,0 +1,35 @@
+"""Silhouettes of parts: closed shapes with a rounded solid."""
+
+import numpy as np
+
+from wg_server.zoo.procedural.fields import Field, grid, uniform
+
+
+def silhouette(
+    rng: np.random.Generator, shape: Field, count: int, size: int
+) -> tuple[Field, Field]:
+    """Shapes ``r(angle)`` given by Fourier coefficients, each turned and scaled a little.
+
+    Args:
+        shape: ``[5]``: amplitude of harmonics 1 to 4, and the aspect.
+        count: Number of images n.
+        size: Side in pixels.
+
+    Returns:
+        Mask 0 to 1, and height of a rounded solid 0 to 1, both ``[n, size, size]``.
+    """
+    y, x = grid(size)
+    shift = rng.normal(0, 0.06, (count, 2)).astype(np.float32)
+    turn = rng.normal(0, 0.2, count).astype(np.float32)[:, None, None]
+    dy, dx = y - shift[:, 0, None, None], x - shift[:, 1, None, None]
+    along = dx * np.cos(turn) + dy * np.sin(turn)
+    across = (dy * np.cos(turn) - dx * np.sin(turn)) * (0.6 + 1.2 * shape[4])
+    angle = np.arctan2(across, along)
+    radius = np.full_like(angle, 0.5)
+    for harmonic in range(1, 5):
+        wobble = shape[harmonic - 1] + rng.normal(0, 0.02, count).astype(np.float32)
+        radius += 0.28 / harmonic**0.5 * (wobble[:, None, None] - 0.5) * np.cos(harmonic * angle)
+    radius *= uniform(rng, 0.85, 1.15, count)[:, None, None]
+    depth = radius - np.sqrt(along**2 + across**2)
+    mask = np.clip(depth / 0.05 + 0.5, 0, 1).astype(np.float32)
+    return mask, np.sqrt(np.clip(depth, 0, None)).astype(np.float32)
