@@ -5,7 +5,6 @@ generator is of the plan ``machines``. Nobody releases anything. A plant has twe
 condition, of which n are labelled, and states its bearing; what comes is what the server makes of
 that, and what is kept is what ``wg-client`` keeps. Plants are simulated machines that no training
 saw, and the real bearing of ``cwru_de`` at its four loads, each size of damage held out in turn.
-Shares right are means over conditions; rows are appended, so that a run goes on where it stopped.
 """
 
 import argparse
