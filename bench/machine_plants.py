@@ -37,7 +37,7 @@ from wg_core.wire.data_sheet import RotatingMachine
 from wg_server.generator import versions
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_generation
-from wg_server.generator.weights.sheet_networks import run
+from wg_server.generator.weights.sheet_networks import SheetModel, run
 from wg_server.site.home import ServerHome
 
 NAMES = ("normal", "ball", "inner", "outer")
@@ -166,24 +166,10 @@ def judge(home: ServerHome, plant: MachinePlant, seed: int) -> dict[int, dict[st
         encoder_package=encoder_package,
     )
     manifest: Any = SimpleNamespace(
-        architecture=catalogue.SPECTRUM_LINES,
-        labels=plant.names,
-        candidates=made,
-        pool_releases=0,
+        architecture=catalogue.SPECTRUM_LINES, labels=plant.names, candidates=made, pool_releases=0
     )
     policy = AcceptanceConfig(standard_errors=Windows().standard_errors)
-    encoded = encoder.encode_batched(tests)
-    model, rows = sheets.model, [NAMES.index(name) for name in plant.names]
-    inputs = torch.from_numpy(network.prepared(catalogue.SPECTRUM_LINES, tests))[None]
-    with torch.inference_mode():
-        mean = model.decoder(
-            sheet_generation.stated(plant.sheet), torch.zeros(1, model.sizes.latent)
-        )
-        logits = {name: run(each, inputs) for name, each in ((FIXED, model.fixed(1)), (MEAN, mean))}
-    delivered = {
-        name: _balanced(each[0][:, rows].numpy(), plant.test[1]) for name, each in logits.items()
-    }
-    scores = {}
+    encoded, delivered, scores = encoder.encode_batched(tests), _delivered(sheets.model, plant), {}
     for labelled in LABELS:
         labels = np.full(len(windows), -1)
         for label in range(len(plant.names)):
@@ -211,6 +197,21 @@ def judge(home: ServerHome, plant: MachinePlant, seed: int) -> dict[int, dict[st
             source = SOURCES[0 if package.candidates[0].name == MEAN else 1]
         scores[labelled] = right | delivered | {name: float(name == source) for name in SOURCES}
     return scores
+
+
+def _delivered(model: SheetModel, plant: MachinePlant) -> dict[str, float]:
+    """Share right of networks as they come: the best that never saw a sheet, and the mean."""
+    rows = [NAMES.index(name) for name in plant.names]
+    batch = network.prepared(catalogue.SPECTRUM_LINES, list(plant.test[0]))
+    with torch.inference_mode():
+        latents = torch.zeros(1, model.sizes.latent)
+        mean = model.decoder(sheet_generation.stated(plant.sheet), latents)
+        return {
+            name: _balanced(
+                run(each, torch.from_numpy(batch)[None])[0][:, rows].numpy(), plant.test[1]
+            )
+            for name, each in ((FIXED, model.fixed(1)), (MEAN, mean))
+        }
 
 
 def _balanced(logits: NDArray[np.floating], truth: Ints) -> float:

@@ -52,12 +52,7 @@ class Federation:
     """
 
     def __init__(
-        self,
-        running: Processes,
-        out: Path,
-        data: Path | None,
-        *,
-        speak: Language = ENGLISH,
+        self, running: Processes, out: Path, data: Path | None, *, speak: Language = ENGLISH
     ) -> None:
         self._running = running
         self._out = out

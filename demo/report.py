@@ -43,9 +43,7 @@ def samples(data: Path) -> Picture:
 
 
 def page(
-    summary: Mapping[str, Any],
-    pictures: Mapping[str, Picture],
-    speak: Language = ENGLISH,
+    summary: Mapping[str, Any], pictures: Mapping[str, Picture], speak: Language = ENGLISH
 ) -> str:
     """The whole report as one self-contained HTML page.
 

@@ -82,11 +82,7 @@ KINDS: Mapping[str, Kind] = {
         title=text("Two classes never seen"), writes="ja", names="ja", shots=8, unseen=2
     ),
     "pump-house": Kind(
-        title=text("No labels at all"),
-        writes="en",
-        names="ja",
-        shots=12,
-        labelled=False,
+        title=text("No labels at all"), writes="en", names="ja", shots=12, labelled=False
     ),
 }
 
