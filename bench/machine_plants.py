@@ -44,8 +44,7 @@ NAMES = ("normal", "ball", "inner", "outer")
 FIXED, MEAN, KEPT = "fixed", "sheet-mean", "kept"
 SOURCES = ("kept: mean", "kept: a sample", "kept: local-only")
 OWN, TESTS = 20, 60  # Windows of a condition
-LABELS = (0, 2, 5, 20)
-SIZES = (7, 14, 21)
+LABELS, SIZES = (0, 2, 5, 20), (7, 14, 21)
 Ints = NDArray[np.int64]
 
 
