@@ -11,10 +11,10 @@ Judged: local-only; what comes, and what the plant's model selection keeps, with
 network beside the encoder and without it; how often the right family is taken, and how often the
 plant's records refuse it. A plant without labels that takes no family has no model, and counts as
 chance. ``--rival`` is a home of the same plan by ``bench.ordinary``: fixed models of ordinary
-augmentation, which plants standardise and judge alike. Where there is no label, what comes is also
-standardised by the records of another plant of the kind: a wrong condition. Under *false names* the
-plant's classes have the names of another kind: of its family, another one of the operator's, or of
-a set that the operator has not.
+augmentation, which plants standardise and judge alike, best with ``--no-veto``: its made-up sites
+have one camera. Where there is no label, what comes is also standardised by the records of another
+plant of the kind: a wrong condition. Under *false names* the plant's classes have the names of
+another kind: of its family, another one of the operator's, or of a set that the operator has not.
 """
 
 import argparse
@@ -78,8 +78,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
-    """A data set cut up: labels, own and test records."""
+    """A data set cut up: its name, labels, own and test records."""
 
+    name: str
     labels: tuple[str, ...]
     own: tuple[Records, Ints]
     test: tuple[Records, Ints]
@@ -101,6 +102,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--home", type=Path, required=True, help="its zoo has the sets' other part")
     parser.add_argument("--datasets", type=Path, required=True, help="folder of bench.family_sets")
     parser.add_argument("--rival", type=Path, help="a home of bench.ordinary")
+    parser.add_argument("--no-veto", action="store_true", help="labels alone judge what came")
     parser.add_argument("--results", type=Path, default=Path("bench/results/known_kinds.jsonl"))
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--seeds", type=int, default=3)
@@ -111,9 +113,10 @@ def main(words: Sequence[str] | None = None) -> None:
     home = ServerHome(options.home)
     homes = [options.home, *([options.rival] if options.rival else [])]
     made_by = "+".join(installed.heads(ServerHome(each)).id[:16] for each in homes)
+    made_by += "+no-veto" * options.no_veto
     modality = encoders.read_modality(home.read_encoder())
     jobs = [
-        (f"{made_by} {name} {seed} {cell.name}", homes, options.datasets, name, seed, cell)
+        (f"{made_by} {name} {seed} {cell.name}", homes, options, name, seed, cell)
         for name in (plants.DATASETS if modality == Images.name else window_plants.FILES)
         if not options.sets or name in options.sets.split(",")
         for seed in range(options.seeds)
@@ -130,25 +133,25 @@ def owned(home: ServerHome) -> list[str]:
     return [] if families is None else [name.removesuffix("-0") for name in families.families]
 
 
-def _job(job: tuple[str, list[Path], Path, str, int, Cell]) -> Row | None:
-    key, homes, datasets, name, seed, cell = job
+def _job(job: tuple[str, list[Path], argparse.Namespace, str, int, Cell]) -> Row | None:
+    key, homes, options, name, seed, cell = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     row: Row = {"key": key, "dataset": name, "seed": seed, "cell": cell.name, "scores": {}}
-    if not (datasets / name / "data.npz").is_file():
+    if not (options.datasets / name / "data.npz").is_file():
         return None
     generator, encoder = installed.loaded(homes[0])
-    windows = encoder.modality == Windows.name
-    of = cut_windows if windows else cut
-    data = of(datasets, name, seed, cell)
+    of = cut_windows if encoder.modality == Windows.name else cut
+    data = of(options.datasets, name, seed, cell)
     if len(data.labels) < 2:  # no class has enough records for a plant and for its tests
         return row
     if cell.false_names:
-        row["scores"] = refused(generator, encoder, data, name)
+        row["scores"] = refused(generator, encoder, data)
         return row
-    others = None if cell.shots else of(datasets, name, abs(seed - 1), cell).own[0]
-    row["scores"] = judge(generator, encoder, data, cell, name, others)
+    others = None if cell.shots else of(options.datasets, name, abs(seed - 1), cell).own[0]
+    veto = not options.no_veto
+    row["scores"] = judge(generator, encoder, data, cell, others, veto)
     for rival in homes[1:]:
-        scores = judge(*installed.loaded(rival), data, cell, name, None)
+        scores = judge(*installed.loaded(rival), data, cell, None, veto)
         row["scores"] |= {f"{of}{RIVAL}": scores[of] for of in (DELIVERED, KEPT)}
     return row
 
@@ -184,7 +187,7 @@ def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
             pictures = [plants.see(p, camera, rng) for p in pictures]
         parts.append((pictures, np.searchsorted(chosen, labels[kept])))
     called = tuple(names[c] if cell.named else f"class-{c}" for c in chosen)
-    return Cut(called, parts[1], parts[0])
+    return Cut(name, called, parts[1], parts[0])
 
 
 def cut_windows(root: Path, name: str, seed: int, cell: Cell) -> Cut:
@@ -199,15 +202,15 @@ def cut_windows(root: Path, name: str, seed: int, cell: Cell) -> Cut:
     return replace(data, own=(seen, data.own[1]), test=(tests, data.test[1]))
 
 
-def refused(generator: Generator, encoder: Encoder, data: Cut, name: str) -> dict[str, float]:
+def refused(generator: Generator, encoder: Encoder, data: Cut) -> dict[str, float]:
     """Whether a plant refuses each kind of the operator's that its class names falsely say."""
     operator = generator.parts.operator_families
     local = encoder.encode_local(data.own[0])
-    known = operator is not None and f"{name}-0" in operator.families
+    known = operator is not None and f"{data.name}-0" in operator.families
     shares = []
     for family, kind in ({} if operator is None else operator.families).items():
         k = min(len(data.labels), len(kind.labels))
-        if family != f"{name}-0":
+        if family != f"{data.name}-0":
             made = generate(generator, [], kind.labels[:k])
             taken = chosen(offered(made, encoder, local, k), np.full(len(local), -1), k)
             shares.append(float(taken is None or taken.refused))
@@ -215,13 +218,18 @@ def refused(generator: Generator, encoder: Encoder, data: Cut, name: str) -> dic
 
 
 def judge(
-    generator: Generator, encoder: Encoder, data: Cut, cell: Cell, name: str, others: Records | None
+    generator: Generator,
+    encoder: Encoder,
+    data: Cut,
+    cell: Cell,
+    others: Records | None,
+    veto: bool,
 ) -> dict[str, float]:
     """Accuracy of each model on new records of one plant.
 
     Args:
-        name: Of the data set.
         others: Records of the plant of another seed; None: they have no part.
+        veto: Whether the plant's records may speak against what came.
     """
     k, (records, truth) = len(data.labels), data.own
     labels = _labelled(truth, cell.shots)
@@ -236,9 +244,10 @@ def judge(
     if operator is not None and family is not None:
         kinds = [n for n, kind in operator.families.items() if len(kind.labels) >= k]
         place = families.index(family)
-        scores[FOUND] = float(family.named or kinds[place] == f"{name}-0")
+        scores[FOUND] = float(family.named or kinds[place] == f"{data.name}-0")
     for ending, beside in (("", network), (HEAD, None)):
         candidate = None if family is None else family_at(family, encoder, trunk, beside)
+        candidate = candidate if veto or candidate is None else replace(candidate, unlikeness=0.0)
         further = [] if beside is None else [beside.module.features(data.test[0])]
         seen = np.hstack([test, *further]), data.test[1]
         scores[DELIVERED + ending] = 1 / k

@@ -39,22 +39,17 @@ from wg_server.generator.prior import names, pooling
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.weights.head_generation import Generator, generate
 
-DATASETS = (
-    *(
-        f"clinc_{domain}"
-        for domain in (
-            "banking",
-            "credit_cards",
-            "kitchen_and_dining",
-            "travel",
-            "utility",
-            "small_talk",
-            "meta",
-        )
-    ),
-    "banking77",
-    *(f"log_{one}" for one in ("linux", "hadoop", "openstack", "hpc", "bgl", "android", "spark")),
+_DOMAINS = (
+    "banking",
+    "credit_cards",
+    "kitchen_and_dining",
+    "travel",
+    "utility",
+    "small_talk",
+    "meta",
 )
+_LOGS = "linux", "hadoop", "openstack", "hpc", "bgl", "android", "spark"
+DATASETS = (*map("clinc_{}".format, _DOMAINS), "banking77", *map("log_{}".format, _LOGS))
 CLASSES = 15
 SITES = 3
 TESTS = 300
