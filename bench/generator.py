@@ -46,8 +46,8 @@ def main() -> None:
     rows = Rows(options.results)
     prefix = f"v{VERSION} {generator.id[:16]}"
     seeds = 1 if options.quick else options.seeds
-    asked = {"generator": generator.id, "version": VERSION, "quick": options.quick, "seeds": seeds}
-    describe(options.results, **asked, workers=options.workers)
+    settings = {"version": VERSION, "quick": options.quick, "seeds": seeds}
+    describe(options.results, generator=generator.id, workers=options.workers, **settings)
     sets = options.sets.split(",") if options.sets else QUICK if options.quick else DATASETS
     # All data sets for one seed before the next, so that a run that is cut short is balanced.
     jobs: list[Job] = [
@@ -55,13 +55,13 @@ def main() -> None:
         for seed in range(seeds)
         for name in sets
     ]
-    found = list(by_cell(judged(rows, _job, jobs, options.workers)))
+    cell_rows = list(by_cell(judged(rows, _job, jobs, options.workers)))
     command = "python -m bench.generator --home HOME" + (" --quick" if options.quick else "")
     title = f"Generator {generator.id[:16]}; `{command}`"
-    write_table("\n".join(tables.table(found, title)), options.table)
+    write_table("\n".join(tables.table(cell_rows, title)), options.table)
     if options.against:
         before = [r for r in Rows(options.against).of() if not r["key"].startswith(prefix)]
-        print("\n".join(tables.against(found, list(by_cell(before)))))
+        print("\n".join(tables.against(cell_rows, list(by_cell(before)))))
 
 
 def _job(job: Job) -> Row | None:

@@ -89,24 +89,24 @@ def real(path: Path, seed: int) -> Iterator[MachinePlant]:
         for size in SIZES:
             part = rng.integers(0, 2, len(data["x"]))
             held_out = np.where(data["size_mil"] == 0, part == 1, data["size_mil"] == size)
-            here = np.flatnonzero(data["load_hp"] == load)
-            kinds, labels = np.unique(data["y_type"][here], return_inverse=True)
-            mixed = rng.permutation(len(here))
-            own = np.concatenate(
+            rows = np.flatnonzero(data["load_hp"] == load)
+            kinds, labels = np.unique(data["y_type"][rows], return_inverse=True)
+            mixed = rng.permutation(len(rows))
+            chosen = np.concatenate(
                 [
-                    [row for row in mixed if labels[row] == kind and not held_out[here[row]]][:OWN]
+                    [row for row in mixed if labels[row] == kind and not held_out[rows[row]]][:OWN]
                     for kind in range(len(kinds))
                 ]
             )
-            tests = np.flatnonzero(held_out[here])
-            windows = data["x"][here].astype(np.float32)
+            tests = np.flatnonzero(held_out[rows])
+            windows = data["x"][rows].astype(np.float32)
             figures = speed, 12000, 9, "7.94", "39.04", 0, 50
             sheet = stated(*(Decimal(value) for value in figures))
             yield MachinePlant(
                 names=tuple(NAMES[kind] for kind in kinds),
                 sheet=sheet,
-                own=(windows[own], labels[own].astype(np.int64)),
-                units=tuple(str(group) for group in data["group"][here][own]),
+                own=(windows[chosen], labels[chosen].astype(np.int64)),
+                units=tuple(str(group) for group in data["group"][rows][chosen]),
                 test=(windows[tests], labels[tests].astype(np.int64)),
             )
 
@@ -153,7 +153,7 @@ def judge(home: ServerHome, plant: MachinePlant, seed: int) -> dict[int, dict[st
     encoder_package = home.read_encoder()
     encoder = load_encoder(encoder_package)
     sheets = sheet_generation.unpack(versions.installed(home).sheets.read_bytes())
-    made = sheets.generate(plant.sheet, plant.names, seed=seed)
+    nets = sheets.generate(plant.sheet, plant.names, seed=seed)
     windows, tests = list(plant.own[0]), list(plant.test[0])
     recipient: Any = SimpleNamespace(
         features=Features(
@@ -165,7 +165,7 @@ def judge(home: ServerHome, plant: MachinePlant, seed: int) -> dict[int, dict[st
         encoder_package=encoder_package,
     )
     manifest: Any = SimpleNamespace(
-        architecture=catalogue.SPECTRUM_LINES, labels=plant.names, candidates=made, pool_releases=0
+        architecture=catalogue.SPECTRUM_LINES, labels=plant.names, candidates=nets, pool_releases=0
     )
     policy = AcceptanceConfig(standard_errors=Windows().standard_errors)
     encoded, delivered, scores = encoder.encode_batched(tests), _delivered(sheets.model, plant), {}
@@ -176,11 +176,11 @@ def judge(home: ServerHome, plant: MachinePlant, seed: int) -> dict[int, dict[st
         recipient.data = SimpleNamespace(
             labels=labels, units=plant.units, records=windows, modality=Windows.name
         )
-        records, package = read_package(recipient, manifest, {c.name: c.tensors for c in made})
+        records, package = read_package(recipient, manifest, {c.name: c.tensors for c in nets})
         outcome = select_model(records, package, policy)
         assert package.network is not None  # noqa: S101 - a package of networks names one
         further = package.network.module.features(tests)
-        seen = np.hstack([encoded, further]).astype(np.float64)
+        features = np.hstack([encoded, further]).astype(np.float64)
         kept = outcome.kept
         heads = {
             name: outcome.models[model].head
@@ -188,7 +188,7 @@ def judge(home: ServerHome, plant: MachinePlant, seed: int) -> dict[int, dict[st
             if model in outcome.models
         }
         right = {
-            name: _balanced(head.logits(seen[:, : head.weight.shape[1]]), plant.test[1])
+            name: _balanced(head.logits(features[:, : head.weight.shape[1]]), plant.test[1])
             for name, head in heads.items()
         }
         source = SOURCES[2]

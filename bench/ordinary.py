@@ -41,8 +41,8 @@ def at_site(
 
 def _augmented(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     colours = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-    seen = _AUGMENTED(torch.from_numpy(colours.copy()).permute(2, 0, 1)).permute(1, 2, 0).numpy()
-    return np.asarray(seen if image.ndim == 3 else seen.mean(axis=2).round().astype(np.uint8))
+    result = _AUGMENTED(torch.from_numpy(colours.copy()).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    return np.asarray(result if image.ndim == 3 else result.mean(axis=2).round().astype(np.uint8))
 
 
 def main() -> None:

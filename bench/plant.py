@@ -76,23 +76,23 @@ def _judge(job: tuple[str, str, str, Path, int, int, Path, Path]) -> Row:
     key, modality, name, file, labels, seed, folder, cache = job
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ConvergenceWarning)
-    found = alone.cut(file, modality, POOL, TESTS)
-    rows = None if found is None else alone.drawn(found, labels, seed)
-    if found is None or rows is None:
+    data_set = alone.cut(file, modality, POOL, TESTS)
+    rows = None if data_set is None else alone.drawn(data_set, labels, seed)
+    if data_set is None or rows is None:
         return {"key": key, "dataset": name, "scores": {}}
     generator, encoder = installed.loaded(folder)
     path = cache / f"{name}-{encoder.id[:16]}-{VERSION}.npy"
     if path.is_file():
         features = np.load(path)
     else:
-        features = encoder.encode_batched(list(np.ascontiguousarray(found.records)))
+        features = encoder.encode_batched(list(np.ascontiguousarray(data_set.records)))
         half = path.with_suffix(f".{os.getpid()}.npy")
         np.save(half, features)
         half.replace(path)
     blocks = encoder.local_blocks, encoder.trunk_blocks
     layout = encoder.dimension, encoder.scaled_dimension, *blocks
-    truth = found.labels[found.test]
-    draw = Draw(found, features, layout, rows, seed)
+    truth = data_set.labels[data_set.test]
+    draw = Draw(data_set, features, layout, rows, seed)
     said, kept, told = of_plant(generator, draw, seed)
     said |= alone.RIVALS[modality](draw)
     return {
@@ -200,8 +200,8 @@ def main() -> None:
         for name, file in alone.files(options.datasets)
         if not options.only or name in options.only
     ]
-    found = judged(rows, _judge, jobs, options.workers)
-    write_table("\n".join(["`make bench-plant`", *table(found)]), options.table)
+    judged_rows = judged(rows, _judge, jobs, options.workers)
+    write_table("\n".join(["`make bench-plant`", *table(judged_rows)]), options.table)
 
 
 if __name__ == "__main__":

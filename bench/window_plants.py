@@ -94,19 +94,19 @@ def main() -> None:
         for seed in range(options.seeds)
         for name in options.only
     ]
-    found = list(by_cell(judged(Rows(options.results), _job, jobs, options.processes)))
+    cell_rows = list(by_cell(judged(Rows(options.results), _job, jobs, options.processes)))
     title = f"Generator {generator.id[:16]}; `python -m bench.window_plants --home HOME`"
-    write_table("\n".join(tables.table(found, title)), options.table)
+    write_table("\n".join(tables.table(cell_rows, title)), options.table)
 
 
 def _job(job: tuple[str, Path, Path, str, int]) -> Row | None:
     key, folder, datasets, name, seed = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     generator, encoder = installed.loaded(folder)
-    found = cut(encoder, datasets, name, seed, 0.0)
-    if found is None:
+    plants = cut(encoder, datasets, name, seed, 0.0)
+    if plants is None:
         return None
-    scores = {cell.name: judge(generator, found, cell, seed) for cell in CELLS}
+    scores = {cell.name: judge(generator, plants, cell, seed) for cell in CELLS}
     return {"key": key, "dataset": name, "cell": "", "scores": scores}
 
 
