@@ -42,6 +42,12 @@ def test_f01_weights_no_better_than_local_only(compare: Compare) -> None:
     assert found(compare(FEATURES, LABELS, 0 * GOOD, local=GOOD))["WG-F01"].blocks
 
 
+def test_f01_one_error_is_asked_where_some_classes_have_no_record(compare: Compare) -> None:
+    for classes, asked in ((3, 2), (2, 1), (1, 2)):
+        rows = np.flatnonzero(classes > LABELS)
+        assert compare(FEATURES[rows], LABELS[rows], GOOD, local=0 * GOOD).asked == asked
+
+
 def test_f02_accuracy_that_naming_the_commonest_class_would_have(compare: Compare) -> None:
     labels = np.array([0] * 57 + [1] * 3)
     features = np.ones((60, 2))
