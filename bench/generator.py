@@ -22,7 +22,7 @@ from bench.methods import Cell, cells, judge
 from bench.plants import DATASETS, QUICK, cut
 from bench.rows import Row, Rows, by_cell, judged, write_table
 
-VERSION = 9  # Of the methods and cells; results of another version are not used
+VERSION = 10  # Of the methods and cells; results of another version are not used
 
 Job = tuple[str, argparse.Namespace, str, int]
 

@@ -7,6 +7,7 @@ the plant's model selection keeps, with the policy that plants start with.
 """
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -144,13 +145,15 @@ def draw(generator: Generator, plants: Plants, cell: Cell, seed: int) -> Drawn:
     """Draw a plant's records, release them and its same-family sites', and make heads of these."""
     parts = generator.parts
     rng = np.random.default_rng((seed, 4))
+    # Of the plant's own: where sets of equal shape share it, their errors are not independent.
+    noise = np.random.default_rng((seed, 5, zlib.crc32(plants.test[0].tobytes())))
     k, d = len(plants.labels), plants.dimension
     chosen, gone = draw_records(plants.own[1], k, cell, rng)
     x, y = plants.own[0][chosen], plants.own[1][chosen]
     y = y if cell.labelled else np.full(len(y), -1)
 
     def released(features: Floats, labels: Ints) -> NoisyStatistics:
-        return release(parts.encoder, features[:, :d], labels, plants.labels, cell.epsilon, rng)
+        return release(parts.encoder, features[:, :d], labels, plants.labels, cell.epsilon, noise)
 
     own = released(x, y) if cell.shots else None
     others = []
