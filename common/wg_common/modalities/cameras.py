@@ -1,6 +1,6 @@
 """Lights and cameras: how one site sees what another site sees otherwise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -118,11 +118,16 @@ def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictu
 
 
 def photograph_again(rng: np.random.Generator, image: Pictures, camera: Camera) -> Pictures:
-    """The largest square of an image, uint8 ``[h, w]`` or ``[h, w, 3]``, through a camera."""
-    grey = image.astype(np.float32) / 255
-    if grey.ndim == 3:
-        grey = grey.mean(axis=2)
-    side = min(grey.shape) // 4 * 4
-    row, column = (grey.shape[0] - side) // 2, (grey.shape[1] - side) // 2
-    square = grey[row : row + side, column : column + side]
-    return np.asarray(photograph(rng, square[None], camera)[0])
+    """The largest square of an image, uint8 ``[h, w]`` or ``[h, w, 3]``, through a camera.
+
+    A colour camera, one with a tint, sees the colours of a colour image.
+    """
+    side = min(image.shape[:2]) // 4 * 4
+    row, column = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    square = image[row : row + side, column : column + side].astype(np.float32) / 255
+    if square.ndim == 3 and camera.tint is not None:
+        channels = photograph(rng, square.transpose(2, 0, 1), replace(camera, tint=None))
+        picture = channels.transpose(1, 2, 0) * np.array(camera.tint, np.float32)
+        return np.asarray(np.clip(picture, 0, 255) + 0.5).astype(np.uint8)
+    scene = square.mean(axis=2) if square.ndim == 3 else square
+    return np.asarray(photograph(rng, scene[None], camera)[0])

@@ -134,6 +134,23 @@ class Images(Modality):
         camera = cameras.draw_camera(rng, strength=strength, mounted=False)
         return [cameras.photograph_again(rng, record, camera) for record in records]
 
+    def augment_record(
+        self, record: Record, rng: np.random.Generator, *, smallest_share: float = 0.7
+    ) -> Picture:
+        """About a square of an image, as if the camera had been nearer or off the middle."""
+        from PIL import Image
+
+        size = np.array(record.shape[:2])
+        side = np.sqrt(rng.uniform(smallest_share, 1) * size.prod())
+        stretch = np.exp(rng.uniform(-0.05, 0.05))
+        extent = np.minimum(side * np.array([stretch, 1 / stretch]), size)
+        corner = rng.uniform(0, size - extent)
+        pixels = min(int(size.max()), ENCODER_PIXELS)
+        crop = Image.fromarray(record).resize(
+            (pixels, pixels), Image.Resampling.BILINEAR, (*corner[::-1], *(corner + extent)[::-1])
+        )
+        return np.array(crop, dtype=np.uint8)
+
     def example(self, shape: tuple[int, int]) -> Picture:
         """A black image."""
         return np.zeros(shape, np.uint8)

@@ -32,7 +32,7 @@ from wg_server.zoo import family_heads, networks, sources
 from wg_server.zoo.store import Zoo, record
 from wg_server.zoo.task_spec import TaskSpec
 
-VERSION = 2  # Of how heads and networks are made; those of another one are made again
+VERSION = 3  # Of how heads and networks are made; those of another one are made again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wg_common.modalities.cameras import Camera, photograph_again
 from wg_common.modalities.images import SIDE_LIMIT, Images
 from wg_common.modalities.stored import stored_files
 from wg_core.errors import DataError
@@ -85,6 +86,25 @@ def test_as_many_bits_as_a_camera_fills_are_read(bits: int) -> None:
 def test_a_large_image_is_reduced(tmp_path: Path) -> None:
     Image.new("L", (3 * SIDE_LIMIT, SIDE_LIMIT), 77).save(tmp_path / "big.png")
     assert read_image(tmp_path / "big.png").shape == (round(SIDE_LIMIT / 3), SIDE_LIMIT)
+
+
+def test_a_colour_camera_sees_colours_and_a_grey_one_does_not() -> None:
+    rng, image = np.random.default_rng(1), np.zeros((16, 20, 3), np.uint8)
+    image[..., 0] = 200
+    coloured = photograph_again(rng, image, Camera(tint=(0.9, 1.0, 1.0)))
+    assert coloured.shape == (16, 16, 3) and coloured[0, 0].tolist() == [180, 0, 0]
+    assert photograph_again(rng, image, Camera()).tolist() == [[67] * 16] * 16
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (60, 40, 3)])
+def test_an_image_of_another_time_is_about_a_square_of_it(shape: tuple[int, ...]) -> None:
+    place = np.indices(shape[:2])[int(shape[1] == 60)] * 4  # along the longer side
+    image = np.zeros(shape, np.uint8)
+    image += place.reshape(*shape[:2], *[1] * len(shape[2:])).astype(np.uint8)
+    parts = [Images().augment_record(image, np.random.default_rng(seed)) for seed in range(20)]
+    assert {part.shape for part in parts} == {(60, 60, *shape[2:])}
+    shown = np.array([np.ptp(part) / 4 for part in parts])
+    assert 36 < shown.min() < shown.max() < 52
 
 
 def _bomb(path: Path, width: int, height: int) -> None:
