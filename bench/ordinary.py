@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms import v2
 
-from wg_common.modalities.base import Record
+from wg_common.modalities.base import Modality, Record
+from wg_common.modalities.images import Images
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build, sources
 from wg_server.zoo.plan import read_plan
@@ -58,5 +59,6 @@ def main() -> None:
 
 if __name__ in ("__main__", "__mp_main__"):  # The latter in worker processes
     sources.at_site = at_site
+    Images.augment_record = Modality.augment_record  # type: ignore[assignment,method-assign]
 if __name__ == "__main__":
     main()
