@@ -22,8 +22,8 @@ recall that leave-class-out found, one more class never.
 kept unless a delivered model's gain is more than so many of its standard errors above zero, and it
 has more right answers: a model that is never sure has a lower log loss than one that is sometimes
 surely wrong. Of those the one furthest above is kept. How many errors depends on what was known
-before: two of what others' noisy releases say of the classes (``standard_errors``), one where
-classes have no record, which local-only never names; none of what was made for this kind of plant,
+before: two of what others' noisy releases say of the classes (``standard_errors``), half where some
+have no record, which local-only never names; none of what was made for this kind of plant,
 or for the machine that it states (``Comparison.asked``).
 Where none are asked, right answers must only be no fewer: ten records that both get right cannot
 show more. Of that kind the model trained on stands for what was delivered, where it may be kept.

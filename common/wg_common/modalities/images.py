@@ -137,11 +137,11 @@ class Images(Modality):
     def augment_record(
         self, record: Record, rng: np.random.Generator, *, smallest_share: float = 0.7
     ) -> Picture:
-        """About a square of an image, as if the camera had been nearer or off the middle."""
+        """A square part of an image, as if the camera had been nearer or off the middle."""
         from PIL import Image
 
         size = np.array(record.shape[:2])
-        side = np.sqrt(rng.uniform(smallest_share, 1) * size.prod())
+        side = np.sqrt(rng.uniform(smallest_share, 1)) * size.min()
         stretch = np.exp(rng.uniform(-0.05, 0.05))
         extent = np.minimum(side * np.array([stretch, 1 / stretch]), size)
         corner = rng.uniform(0, size - extent)

@@ -97,14 +97,14 @@ def test_a_colour_camera_sees_colours_and_a_grey_one_does_not() -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (60, 40, 3)])
-def test_an_image_of_another_time_is_about_a_square_of_it(shape: tuple[int, ...]) -> None:
+def test_an_image_of_another_time_is_a_square_part_of_it(shape: tuple[int, ...]) -> None:
     place = np.indices(shape[:2])[int(shape[1] == 60)] * 4  # along the longer side
     image = np.zeros(shape, np.uint8)
     image += place.reshape(*shape[:2], *[1] * len(shape[2:])).astype(np.uint8)
     parts = [Images().augment_record(image, np.random.default_rng(seed)) for seed in range(20)]
     assert {part.shape for part in parts} == {(60, 60, *shape[2:])}
     shown = np.array([np.ptp(part) / 4 for part in parts])
-    assert 36 < shown.min() < shown.max() < 52
+    assert 31 < shown.min() < shown.max() < 43
 
 
 def _bomb(path: Path, width: int, height: int) -> None:

@@ -42,14 +42,14 @@ class Comparison:
         """By how many of its standard errors the gain must be above zero.
 
         None are asked of what was made for this kind of plant, from records that the operator owns,
-        or for the machine that it states. One at most where some classes, but not all but one, have
-        no record: local-only never names these.
+        or for the machine that it states. Half as many, but not fewer than one, where some classes,
+        but not all but one, have no record: local-only never names these.
         """
         if self.model.of_kind:
             return 0.0
         errors = self.policy.standard_errors
         some_missing = self.records.unseen_mass and not self.records.one_class
-        return min(1.0, errors) if some_missing else errors
+        return max(errors / 2, min(1.0, errors)) if some_missing else errors
 
     @property
     def one_class(self) -> bool:
