@@ -49,6 +49,21 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target.read_text("utf-8")), f"{page.name}: {link}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_blank_line_cuts_a_table(page: Path) -> None:
+    """A row after a blank line is text, unless it is the head of another table."""
+    lines = page.read_text("utf-8").splitlines()
+    for before, blank, row, after in zip(lines, lines[1:], lines[2:], lines[3:], strict=False):
+        if before.startswith("|") and not blank and row.startswith("|"):
+            assert after.startswith("|--") or after.startswith("| --"), f"{page.name}: {row[:60]}"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f": {page.name}" in navigation, page.name
+
+
 def test_links_are_found() -> None:
     assert sum(1 for page in PAGES for _ in links(page)) > 120
 
