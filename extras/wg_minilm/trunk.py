@@ -28,6 +28,7 @@ class MiniLmTrunk(NamedTrunk):
     label = "all-minilm-l6-v2"
     width = network.FEATURES
     batch = 32
+    needs_process = False
     directions = 320
     whitening = 0.0  # As of the usual trunk of texts
     local_norm = 8.0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wg_client.cli.freeze import failure_line
 from wg_client.cli.options import delta_option, epsilon_option, home_option
 from wg_core import errors
 from wg_core.cli import json_option, next_step, show
@@ -128,6 +129,8 @@ def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:
             left_out=snapshot.set_aside,
             duplicates=snapshot.duplicates,
         )
+    if snapshot.encoder_failures:
+        yield failure_line(snapshot.encoder_failures)
     if not change.any:
         return
     difference = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 CANNOT = template("  cannot be used: {name}: {why}")
 _LEFT_OUT = template("  left out: {name}: {why}")
 _ONCE = template("  counts once: {name}: the same content as {why}")
+_WITHOUT = template("  zeros for features: {name}")
 FREEZING = text("freezing, %")
+_SHOWN = 50  # Most lines of names of one kind
 _STAGES = {
     "read": template("{done} of {total} records read"),
     "encoded": template("{done} of {total} records encoded"),
@@ -132,7 +134,23 @@ def freeze_document(frozen: Frozen) -> dict[str, Any]:
         "set_aside": canonical.to_builtins(frozen.listing.set_aside),
         "duplicates": canonical.to_builtins(frozen.listing.duplicates),
         "acceptance": acceptance_counts(frozen),
+        "encoder_failures": list(_failures(frozen)),
     }
+
+
+def _failures(frozen: Frozen) -> tuple[str, ...]:
+    from wg_client.release.look import encoder_failures
+
+    return encoder_failures(frozen.snapshot)
+
+
+def failure_line(count: int) -> str:
+    """Sentence for the plant's own people on records that the encoder failed on."""
+    return text(
+        "the encoder failed on {count} records, which count with zeros for features; nobody"
+        " outside learns of it. If there are many, ask the operator for another encoder",
+        count=count,
+    )
 
 
 def acceptance_counts(frozen: Frozen) -> dict[str, int]:
@@ -148,10 +166,11 @@ def acceptance_counts(frozen: Frozen) -> dict[str, int]:
 
 def frozen_lines(frozen: Frozen) -> list[str]:
     """What was frozen, and what was not."""
-    listing, manifest = frozen.listing, frozen.snapshot.manifest
+    listing, manifest, failures = frozen.listing, frozen.snapshot.manifest, _failures(frozen)
     return [
         *named(_LEFT_OUT, listing.set_aside),
         *named(_ONCE, listing.duplicates),
+        *([*_names(failures), failure_line(len(failures))] if failures else []),
         text(
             "{path}: version {number} of data set {dataset}, {records} records, {left_out} left"
             " out, {duplicates} duplicates",
@@ -175,19 +194,30 @@ def frozen_lines(frozen: Frozen) -> list[str]:
     ]
 
 
-def named(words: str, items: tuple[Any, ...], *, shown: int = 50) -> list[str]:
+def named(words: str, items: tuple[Any, ...]) -> list[str]:
     """Lines that name some of ``items``; ``words`` is a template over a name and a reason."""
-    lines: list[str] = [
-        text(
-            words,
-            name=printable(entry.name),
-            why=printable(entry.same_as if words == _ONCE else current().error(entry.reason)),
-        )
-        for entry in items[:shown]
-    ]
-    if len(items) > shown:
-        lines.append(text("  {count} more; --json names all", count=len(items) - shown))
-    return lines
+    return _some(
+        [
+            text(
+                words,
+                name=printable(entry.name),
+                why=printable(entry.same_as if words == _ONCE else current().error(entry.reason)),
+            )
+            for entry in items[:_SHOWN]
+        ],
+        len(items),
+    )
+
+
+def _names(failures: tuple[str, ...]) -> list[str]:
+    lines = [text(_WITHOUT, name=printable(name)) for name in failures[:_SHOWN]]
+    return _some(lines, len(failures))
+
+
+def _some(lines: Sequence[str], count: int) -> list[str]:
+    """Lines, and how many more there would be."""
+    more = text("  {count} more; --json names all", count=count - len(lines))
+    return [*lines, more] if count > len(lines) else [*lines]
 
 
 COMMANDS = (freeze,)

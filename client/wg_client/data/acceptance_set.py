@@ -21,7 +21,7 @@ from wg_client.data.inspection import Inspection, inspect
 from wg_client.data.survey import survey
 from wg_core import atomic
 from wg_core.errors import DataError, VerificationError
-from wg_core.release import overlap
+from wg_core.release import overlap, total
 from wg_core.release.freeze import RecordEncoder, frozen_records
 from wg_core.release.query import open_ledger
 from wg_core.site import locks
@@ -44,11 +44,13 @@ class AcceptanceSet:
         features: Local features, float32 ``[a, D]``.
         records: Labels, keyed digests, places.
         listing: Names, and the folder or file that they are below.
+        failures: Whether the encoder failed on each, ``[a]``: its features are zeros.
     """
 
     features: NDArray[np.float32]
     records: FrozenRecords
     listing: Listing
+    failures: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.features)
@@ -64,7 +66,7 @@ class AcceptanceSet:
         """As the snapshot keeps it."""
         buffer = io.BytesIO()
         listing = np.frombuffer(canonical.encode(self.listing), dtype=np.uint8)
-        arrays = self.records.arrays()
+        arrays = self.records.arrays() | {"failures": self.failures}
         np.savez(buffer, features=self.features, listing=listing, **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
 
@@ -79,12 +81,15 @@ def decode(data: bytes, subject: str) -> AcceptanceSet:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             records = FrozenRecords(**{name: file[name] for name in FrozenRecords.__slots__})
             features, listing = file["features"], file["listing"].tobytes()
+            none = np.zeros(len(features), dtype=bool)
+            failures = file["failures"] if "failures" in file.files else none  # 0.1.0 wrote none
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise VerificationError(f"{subject}: damaged: {error}") from error
     return AcceptanceSet(
         features=features,
         records=records,
         listing=canonical.decode(Listing, listing, subject=subject, limit=_LISTING_LIMIT),
+        failures=failures,
     )
 
 
@@ -134,8 +139,10 @@ def take_out(
     if isinstance(setting, str) and not labelled.any():
         raise DataError(f"data.acceptance: {path}: no record has a label; none can judge a model")
     chosen_records = spare.take(np.flatnonzero(fresh & labelled).tolist())
+    features, failures = _encoded(chosen_records, encoder)
     acceptance = AcceptanceSet(
-        features=_encoded(chosen_records, encoder),
+        features=features,
+        failures=failures,
         records=frozen_records(config, chosen_records, secret),
         listing=Listing(path=path, names=chosen_records.data.names),
     )
@@ -184,17 +191,22 @@ def _chances(records: FrozenRecords) -> NDArray[np.float64]:
     return np.asarray(words.ravel() / 2.0**64, dtype=np.float64)
 
 
-def _encoded(spare: Inspection, encoder: RecordEncoder) -> NDArray[np.float32]:
+def _encoded(
+    spare: Inspection, encoder: RecordEncoder
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Local features of records ``[a, D]``, and whether the encoder failed on each, ``[a]``."""
     parts = [np.zeros((0, encoder.local_dimension), dtype=np.float32)]
+    failures = [np.zeros(0, dtype=bool)]
     for start in range(0, len(spare.data), _CHUNK):
         rows = range(start, min(start + _CHUNK, len(spare.data)))
         read = [spare.read(row) for row in rows]
         for row, (_, digest) in zip(rows, read, strict=True):
             if digest != spare.digests[row]:
                 raise DataError(f"{spare.data.names[row]}: changed while it was frozen")
-        features = encoder.encode_local([record for record, _ in read])
-        parts.append(np.where(np.isfinite(features), features, 0).astype(np.float32))
-    return np.concatenate(parts)
+        part, without = total.encode(encoder, [record for record, _ in read])
+        parts.append(part)
+        failures.append(without)
+    return np.concatenate(parts), np.concatenate(failures)
 
 
 def _met(home: ClientHome) -> frozenset[bytes]:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from wg_client.data import acceptance_set
 from wg_client.data.dataset import nothing_found
 from wg_client.data.inspection import Inspection, inspect
@@ -14,6 +16,7 @@ from wg_core.release.freeze import Frozen, LoadEncoder, Stage
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.home import ClientHome
+from wg_core.snapshot import Snapshot
 
 
 def look(home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None) -> Inspection:
@@ -74,12 +77,13 @@ def freeze_data(
         set_aside: Leave out what cannot be used.
         allow_empty: Freeze no record at all.
         stage: Told how far it is.
-        now: Unix time, seconds.
+        now: Unix time, seconds; asked once, as the freeze begins.
 
     Raises:
         DataError: Something cannot be used; nothing changed.
         WgError: As of ``wg_core.release.freeze.freeze``.
     """
+    began = now()
     config = configuration.load(home)
     source = Path(config.data.path)
     if refused := why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source):
@@ -87,4 +91,19 @@ def freeze_data(
     encoder = load(encoder_pin.load(home, config))
     inspection, acceptance = acceptance_set.take_out(home, config, inspection, encoder)
     data = b"" if acceptance is None else acceptance.encode()
-    return freezing.freeze(home, inspection, load=load, acceptance=data, stage=stage, now=now)
+    return freezing.freeze(
+        home, inspection, load=load, acceptance=data, stage=stage, now=lambda: began
+    )
+
+
+def encoder_failures(snapshot: Snapshot) -> tuple[str, ...]:
+    """Names of records that the encoder failed on when they were frozen; it stays at the plant.
+
+    Raises:
+        WgError: The snapshot is damaged.
+    """
+    names, data = snapshot.quality().failures, snapshot.acceptance()
+    if not data:
+        return names
+    spare = acceptance_set.decode(data, str(snapshot.folder))
+    return *names, *(spare.listing.names[row] for row in np.flatnonzero(spare.failures))

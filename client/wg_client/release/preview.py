@@ -15,6 +15,7 @@ from wg_client.data.plant import Plant
 from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
 from wg_client.release.hints import hints
+from wg_client.release.look import encoder_failures
 from wg_common.modalities.registry import listed
 from wg_core.errors import DataError
 from wg_core.language import text
@@ -70,6 +71,7 @@ class SnapshotSight:
         created: Unix time, seconds.
         set_aside: Files or records that were left out when it was frozen.
         duplicates: Records that count once with another one.
+        encoder_failures: Records that the encoder failed on; they count, with zeros for features.
         change: How the folder differs by now.
     """
 
@@ -77,6 +79,7 @@ class SnapshotSight:
     created: int
     set_aside: int
     duplicates: int
+    encoder_failures: int
     change: Change
 
 
@@ -241,6 +244,7 @@ def _snapshot(plant: Plant) -> SnapshotSight:
         created=manifest.created,
         set_aside=len(listing.set_aside),
         duplicates=len(listing.duplicates),
+        encoder_failures=len(encoder_failures(plant.snapshot)),
         change=change(plant),
     )
 

@@ -5,8 +5,9 @@ cannot be used are set aside, and ``RecordEncoder``. Afterwards a release depend
 alone: nothing that happens to the data folder can be seen in an answer.
 
 A freeze makes a new version even of equal data: a new salt, so another commitment, an entry on the
-ledger, and new charges. The ledger shows that a plant froze, and not what changed. So freeze on a
-schedule, not because something changed.
+ledger, and new charges. The ledger shows that a plant froze, and not what changed; its entry bears
+the time at which the freeze began, and not how long that took. So freeze on a schedule, not because
+something changed.
 
 *Resume.* What was encoded before a crash or Ctrl-C is kept by content (``encoded``); the next
 freeze reads and hashes every record again, and encodes only what is missing.
@@ -33,9 +34,10 @@ from numpy.typing import NDArray
 from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, DataError, StorageError
+from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.schema import StatisticsSchema
-from wg_core.release import overlap
+from wg_core.release import overlap, total
 from wg_core.release.answer_time import check_slot
 from wg_core.release.encoded import Encoded
 from wg_core.release.query import open_ledger
@@ -43,7 +45,15 @@ from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Duplicate, FrozenRecords, Listing, Problem, Snapshot, SnapshotManifest
+from wg_core.snapshot import (
+    Duplicate,
+    FrozenRecords,
+    Listing,
+    Problem,
+    Quality,
+    Snapshot,
+    SnapshotManifest,
+)
 from wg_core.wire import canonical
 
 log = logging.getLogger(__name__)
@@ -132,7 +142,7 @@ class RecordEncoder(Protocol):
         """How many of the local features are of the shared encoder."""
 
     def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Local features ``[n, local_dimension]`` of records, one at a time."""
+        """Local features ``[n, local_dimension]`` of records, one at a time; see ``total``."""
 
 
 LoadEncoder = Callable[[bytes], RecordEncoder]
@@ -173,7 +183,7 @@ def freeze(
         load: Loads the encoder package.
         acceptance: The acceptance set, which no release reads; it is fixed with the rest.
         stage: Told how far it is.
-        now: Unix time, seconds.
+        now: Unix time, seconds; asked once, as the freeze begins.
 
     Raises:
         ConfigError: The home is not initialised, its ledger has another cap, its time slot is too
@@ -181,12 +191,13 @@ def freeze(
         DataError: Something cannot be used; nothing changed.
         StorageError: The disk is full; nothing changed.
     """
+    began = now()
     config = configuration.load(home)
     package = encoder_pin.load(home, config)
     encoder = load(package)
     check_slot(config, len(inspected.data), encoder.local_dimension)
     records = frozen_records(config, inspected, home.load_secret())
-    with _checked_ledger(home, config):
+    with _checked_ledger(home, config, began):
         pass  # before the long work, and once more after it
     names, left_out, twice = inspected.data.names, inspected.problems, inspected.duplicates
     listing = Listing(path=config.data.path, names=names, set_aside=left_out, duplicates=twice)
@@ -198,11 +209,13 @@ def freeze(
     )
     cache = Encoded(home, schema.encoder, encoder.local_dimension)
     with locks.freezing(home), _new_folder(home) as folder, cache as encoded:
-        features = _encode(folder, encoder, inspected, records.contents, encoded, stage)
+        features, quality = _encode(folder, encoder, inspected, records.contents, encoded, stage)
         exact = _exact(schema, features, inspected.data, config)
         hashes = _write_parts(folder, exact, records, listing, acceptance)
-        with _checked_ledger(home, config) as ledger:
-            manifest = _manifest(home, config, encoder, schema, inspected, hashes, int(now()))
+        report = canonical.encode(quality)
+        atomic.write_bytes(folder / snapshots.QUALITY, report, mode=atomic.PRIVATE)
+        with _checked_ledger(home, config, began) as ledger:
+            manifest = _manifest(home, config, encoder, schema, inspected, hashes, int(began))
             snapshot = _put_in_place(home, folder, manifest)
             overlap.register(ledger, config, manifest.commitment)
             _prune(home, manifest.number)
@@ -211,13 +224,19 @@ def freeze(
 
 
 @contextmanager
-def _checked_ledger(home: ClientHome, config: ClientConfig) -> Iterator[Ledger]:
-    """The ledger, held, when its budget has the cap that ``client.yaml`` names."""
-    with locks.release(home), open_ledger(home) as ledger:
-        past = overlap.history(ledger)
-        overlap.remember(home, past)
-        overlap.check(config, past)
-        yield ledger
+def _checked_ledger(home: ClientHome, config: ClientConfig, began: float) -> Iterator[Ledger]:
+    """The ledger, held, when its budget has the cap that ``client.yaml`` names.
+
+    Its entries bear the time at which the freeze began, or that of an answer since.
+    """
+    with locks.release(home):
+        with open_ledger(home) as ledger:
+            newest = entries.decode(ledger.entry(ledger.size - 1)).head.time
+        with open_ledger(home, at=max(began, newest)) as ledger:
+            past = overlap.history(ledger)
+            overlap.remember(home, past)
+            overlap.check(config, past)
+            yield ledger
 
 
 @contextmanager
@@ -317,13 +336,13 @@ def _encode(
     contents: NDArray[np.uint8],
     encoded: Encoded,
     stage: Stage | None,
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], Quality]:
     """Features of all records, chunk by chunk into a file; what is encoded is what was hashed.
 
-    What a freeze that was cut off has encoded is not encoded again; ``contents`` are the records'
-    keyed digests.
+    What a freeze that was cut off has encoded is not encoded again, but for records that the
+    encoder failed on; ``contents`` are the records' keyed digests.
     """
-    data = inspected.data
+    data, failures = inspected.data, list[str]()
     n, width = len(data), encoder.local_dimension
     path = folder / snapshots.FEATURES
     local = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, width))
@@ -341,16 +360,16 @@ def _encode(
             if digest != inspected.digests[row]:
                 raise DataError(f"{data.names[row]}: changed while it was frozen; freeze again")
         if new:
-            part = encoder.encode_local([record for record, _ in records])
-            # A record whose features are not finite counts as zeros, and nothing tells of it.
-            part = np.where(np.isfinite(part), part, 0).astype(np.float32)
+            part, without = total.encode(encoder, [record for record, _ in records])
             local[new] = part
-            encoded.add([keys[row] for row in new], part)
+            good = np.flatnonzero(~without)
+            encoded.add([keys[new[row]] for row in good], part[good])
+            failures += [data.names[new[row]] for row in np.flatnonzero(without)]
         snapshots.let_go(local)
         if stage is not None:
             stage("encoded", stop, n)
     local.flush()
-    return local
+    return local, Quality(failures=tuple(failures))
 
 
 def _exact(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from wg_common.nets.encoder import package as packages
@@ -53,6 +54,69 @@ def constant(name: str, value: Any) -> Any:
 
 def random_numbers() -> Any:
     return model([helper.make_node("RandomNormalLike", ["x"], ["y"])])
+
+
+FAILURES = {"error": 251, "width": 252, "not finite": 253, "memory": 254, "time": 255}
+"""Brightness of the plain image on which ``failing`` fails, by how."""
+
+
+def plain_image(failure: str, side: int = 24) -> NDArray[np.uint8]:
+    return np.full((side, side), FAILURES[failure], np.uint8)
+
+
+def failing() -> Any:
+    """Means of fields, and on plain images of five brightnesses a failure each."""
+    node = helper.make_node
+    nodes = [*pooled()[:1], node("Flatten", ["p"], ["f"])]
+    nodes.append(node("ReduceMean", ["x"], ["mean"], keepdims=0))
+    stored = [
+        constant("one", np.array([1], np.int64)),
+        constant("zero", np.array([0], np.int64)),
+        constant("width", np.array([WIDTH], np.int64)),
+        constant("far", np.array([1000], np.int64)),
+        constant("many", np.array([1_200_000_000], np.int64)),  # 4.8 GB
+        constant("side", np.array([2047], np.int64)),
+    ]
+    for failure, level in FAILURES.items():
+        name = failure.replace(" ", "_")
+        for end, value in (("low", level - 0.5), ("high", level + 0.5)):
+            stored.append(constant(f"{name}_{end}", np.array([value], np.float32)))
+        nodes += [
+            node("Greater", ["mean", f"{name}_low"], [f"{name}_a"]),
+            node("Less", ["mean", f"{name}_high"], [f"{name}_b"]),
+            node("And", [f"{name}_a", f"{name}_b"], [f"{name}_c"]),
+            node("Cast", [f"{name}_c"], [f"is_{name}"], to=TensorProto.INT64),
+        ]
+    nodes += [
+        node("Mul", ["is_error", "far"], ["index"]),
+        node("Gather", ["f", "index"], ["column"], axis=1),
+        node("Sub", ["one", "is_not_finite"], ["divisor"]),
+        node("Cast", ["divisor"], ["float_divisor"], to=TensorProto.FLOAT),
+        node("Div", ["f", "float_divisor"], ["g0"]),
+        node("Mul", ["is_memory", "many"], ["numbers"]),
+        node("Add", ["numbers", "one"], ["size"]),
+        node("ConstantOfShape", ["size"], ["zeros"]),
+        node("ReduceSum", ["zeros"], ["nothing"], keepdims=0),
+        node("Add", ["g0", "nothing"], ["g1"]),
+        node("Mul", ["is_time", "side"], ["more"]),
+        node("Add", ["more", "one"], ["square_side"]),
+        node("Concat", ["square_side", "square_side"], ["square"], axis=0),
+        node("ConstantOfShape", ["square"], ["m0"]),
+        *(node("MatMul", [f"m{i}", "m0"], [f"m{i + 1}"]) for i in range(300)),
+        node("ReduceSum", ["m300"], ["work"], keepdims=0),
+        node("Add", ["g1", "work"], ["g2"]),
+        node("Mul", ["column", "float_zero"], ["no_column"]),
+        node("Add", ["g2", "no_column"], ["g3"]),
+        node("Sub", ["width", "is_width"], ["end"]),
+        node("Slice", ["g3", "zero", "end", "one"], ["y"]),
+    ]
+    stored.append(constant("float_zero", np.array([0], np.float32)))
+    return model(nodes, stored=stored)
+
+
+def failing_file(**changes: Any) -> OnnxFile:
+    """As ``failing``, of pixels from 0 to 255."""
+    return encoder_file(failing(), mean=(0.0,) * 3, std=(1 / 255,) * 3, **changes)
 
 
 def encoder_file(graph: Any = None, **changes: Any) -> OnnxFile:

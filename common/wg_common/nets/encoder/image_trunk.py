@@ -89,6 +89,7 @@ class Trunk(NamedTrunk):
     label = f"{published_weights.NAME}-two-scales"
     width = WIDTH
     batch = 16
+    needs_process = False
     directions = 448
     local_blocks = (LAST, STAGES_WIDTH - LAST, STAGES_WIDTH - LAST)
 

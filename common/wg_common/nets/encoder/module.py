@@ -22,6 +22,7 @@ weights by hash. Nothing private ever enters: a plant receives the package when 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,9 +36,12 @@ from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
+from wg_common.nets.encoder.confined_trunk import NotStartedError, running
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.wire import canonical
+
+log = logging.getLogger(__name__)
 
 
 class EncoderModule(nn.Module):
@@ -113,25 +117,29 @@ class Encoder:
         """Features to be released, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
 
         Arguments, guarantee and errors as of ``encode_local``; if not ``alone``, of
-        ``encode_batched``.
+        ``encode_batched``. Zeros where the trunk failed on a record.
         """
         run, trunk = self.module.released, self.module.trunk
-        return self._run(run, trunk, records, self.dimension, batch=1 if alone else trunk.batch)
+        batch = 1 if alone else trunk.batch
+        return _zeros_for_failures(self._run(run, trunk, records, self.dimension, batch=batch))
 
     def encode_local(self, records: Records) -> NDArray[np.float32]:
         """Local features of records, each computed by itself.
 
         *Guarantee.* On a CPU a row depends on its record and the encoder alone, to the last bit:
-        not on the other records, their number or its place (``isolation``).
+        not on the other records, their number or its place (``isolation``). Where a trunk fails on
+        a record, all its features of it are NaN, which count as zeros in whatever leaves; no record
+        ends the call (``_features``).
 
         Args:
             records: Of the encoder's modality; sizes may differ.
 
         Returns:
-            float32 ``[n, D]``, the d released ones first. All finite: what overflows counts as 0.
+            float32 ``[n, D]``, the d released ones first.
 
         Raises:
             DataError: A record has another type or shape, or is of another modality.
+            StorageError: The machine cannot start a trunk's process again.
         """
         return self._local(records, alone=True)
 
@@ -139,9 +147,9 @@ class Encoder:
         """Local features of records of which nothing is released: public ones, and predictions.
 
         Where a trunk runs batches: equal to ``encode_local`` within rounding, and for images four
-        times as fast. Errors as of ``encode_local``.
+        times as fast. Zeros where a trunk failed on a record. Errors as of ``encode_local``.
         """
-        return self._local(records, alone=False)
+        return _zeros_for_failures(self._local(records, alone=False))
 
     def _local(self, records: Records, *, alone: bool) -> NDArray[np.float32]:
         trunk = self.module.trunk
@@ -162,15 +170,8 @@ class Encoder:
         *,
         batch: int,
     ) -> NDArray[np.float32]:
-        """Features, of which what is not finite counts as 0, as ``privacy.exact`` has it.
-
-        Whoever makes an encoder can make one that overflows on a certain record. Were that refused,
-        the refusal would tell that the record is there, and cost nothing.
-        """
-        features = _in_batches(
-            run, trunk.prepare, records, width, modality=self.modality, batch=batch
-        )
-        return np.where(np.isfinite(features), features, np.float32(0))
+        modality_of(self.modality).check_all(records)
+        return _features(lambda part: run(trunk.prepare(part)), records, width, batch=batch)
 
 
 def _local_width(trunk: EncoderTrunk) -> int:
@@ -190,13 +191,23 @@ def raw_features(
         settings: Of the trunk; None for the usual ones.
         trunk: None: the usual one.
 
+    Returns:
+        Zeros where the trunk failed on a record, which is logged.
+
     Raises:
         DataError: A record has another type or shape.
         DecodeError: No such modality, or a setting is out of range.
     """
     kind = trunk_of(modality) if trunk is None else trunk
-    run = kind.from_settings(kind.settings() if settings is None else settings)
-    return _in_batches(run, run.prepare, records, kind.width, modality=modality, batch=kind.batch)
+    run = running(kind, modality, kind.settings() if settings is None else settings)
+    modality_of(modality).check_all(records)
+    raw = _features(
+        lambda part: run(run.prepare(part)), records, run.width, batch=min(kind.batch, run.batch)
+    )
+    failures = int(np.isnan(raw).any(axis=1).sum())
+    if failures:
+        log.warning("trunk %s failed on %d of %d public records", run.label, failures, len(raw))
+    return _zeros_for_failures(raw)
 
 
 def load_encoder(data: bytes) -> Encoder:
@@ -212,16 +223,17 @@ def load_encoder(data: bytes) -> Encoder:
     """
     contents = packages.unpack(data)
     metadata, (kind, *further_kinds) = contents.metadata, contents.kinds
-    trunk = kind.from_settings(metadata)
+    modality = packages.modality_of(metadata)
+    trunk = running(kind, modality, metadata)
     packages.check_range(contents.tensors, trunk.bounds())
     parts = [torch.from_numpy(contents.tensors[part]) for part in packages.TENSORS]
     module = EncoderModule(trunk, *parts).eval()
     further = tuple(
-        further_kind.from_settings(further_kind.settings()) for further_kind in further_kinds
+        running(further_kind, modality, further_kind.settings()) for further_kind in further_kinds
     )
     return assembled(
         canonical.sha256_hex(data),
-        packages.modality_of(metadata),
+        modality,
         module,
         {key: metadata[key] for key in kind.settings()},
         further,
@@ -251,30 +263,75 @@ def assembled(
         clip_radius=CLIP_RADIUS,
         settings=settings,
         module=isolation.aligned(module),
-        further=tuple(isolation.aligned(trunk.eval()) for trunk in further),
+        further=tuple(isolation.aligned(trunk) for trunk in further),
     )
 
 
-def _in_batches(
-    run: Callable[[Tensor], Tensor],
-    prepare: Callable[[Sequence[Record]], Tensor],
-    records: Records,
-    width: int,
-    *,
-    modality: str,
-    batch: int,
+def _zeros_for_failures(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(np.isfinite(features), features, np.float32(0))
+
+
+def _features(
+    run: Callable[[Sequence[Record]], Tensor], records: Records, width: int, *, batch: int
 ) -> NDArray[np.float32]:
-    """What a module makes of records, ``[n, width]``, in batches of one size, by one thread.
+    """Features ``[n, width]`` of records, NaN where a trunk failed: here an encoder is total.
+
+    Whoever makes an encoder can make one that fails on a certain record. Were that an error, it
+    would tell that the record is there, and cost nothing. So whatever a trunk does on a record, by
+    an error, another shape, or a number that is not finite, is a row of NaN, and nothing else
+    differs: the records beside it in a batch run again, at their places, with one of them in the
+    place of those that failed. Memory and time are bounded where a trunk runs
+    (``confined_trunk``).
 
     Kernels differ with the batch size in their last bits: every batch is full, so that work that
     was cut off and goes on gives the same numbers.
+
+    Args:
+        run: Features ``[batch, width]`` of a full batch.
     """
-    kind = modality_of(modality)
-    features = np.zeros((len(records), width), np.float32)
+    features = np.full((len(records), width), np.nan, np.float32)
     with isolation.one_thread(), torch.inference_mode():
         for start in range(0, len(records), batch):
             chunk = list(records[start : start + batch])
-            kind.check_all(chunk, start)
-            rows = run(prepare(chunk + [chunk[-1]] * (batch - len(chunk))))
-            features[start : start + len(chunk)] = rows[: len(chunk)].cpu().numpy()
+            features[start : start + batch] = _rows(run, chunk, (batch, width))
+    features[~np.isfinite(features).all(axis=1)] = np.nan
     return features
+
+
+def _rows(
+    run: Callable[[Sequence[Record]], Tensor], chunk: Sequence[Record], shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Features of at most a batch of records, NaN where a trunk failed."""
+    batch, width = shape
+    rows = _attempt(run, [*chunk, *[chunk[-1]] * (batch - len(chunk))], shape)
+    if rows is not None:
+        return rows[: len(chunk)]
+    failures = np.full((len(chunk), width), np.nan, np.float32)
+    if batch == 1:
+        return failures
+    good = [_attempt(run, [record] * batch, shape) is not None for record in chunk]
+    if not any(good):
+        return failures
+    spare = chunk[good.index(True)]
+    again = [record if fine else spare for record, fine in zip(chunk, good, strict=True)]
+    rows = _attempt(run, [*again, *[spare] * (batch - len(chunk))], shape)
+    if rows is not None:
+        failures[good] = rows[: len(chunk)][good]
+    return failures
+
+
+def _attempt(
+    run: Callable[[Sequence[Record]], Tensor], records: Sequence[Record], shape: tuple[int, int]
+) -> NDArray[np.float32] | None:
+    """Features of a full batch, or nothing: a trunk failed on a record of it.
+
+    Raises:
+        StorageError: The machine cannot start a trunk's process; no record is the reason.
+    """
+    try:
+        rows = run(records).cpu().numpy()
+    except NotStartedError:
+        raise
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever it is, the record has no features
+        return None
+    return np.asarray(rows, np.float32) if rows.shape == shape else None

@@ -10,24 +10,21 @@ says which file, not that it is harmless. In this order:
    operator (which a library beside the file would have to bring), no loop, branch or function
    (whose work is not in the file's size), no randomness, text or training. Tensors lie in the
    file: one that names another file is refused.
-3. A process of its own with a bound on memory and time loads it first and runs it on made-up images
-   (``trial``), before any other process does.
-4. Tensors at work share ``ARENA_LIMIT`` bytes, and an image may take ``SECONDS_LIMIT`` seconds;
-   ONNX Runtime ends what takes more.
+3. Processes of its own with bounds on memory and time alone load it (``confined_trunk``), the
+   first of them with made-up images (``trial``).
+4. Tensors at work share ``ARENA_LIMIT`` bytes.
 
 Input: one tensor ``[1, 3, p, p]`` or ``[1, p, p, 3]``, where axes may be free, of float32, or of
-uint8: that is given pixels as they are. Output:
-``[1, w]`` is taken as it is, of ``[1, tokens, w]`` the first token (where vision transformers put
-what they say of the whole image), of a map the mean over space. Each row is divided by its length.
-So no raw feature of any image is above 1, whatever the network gives, and one that is not finite
-counts as zeros. *Guarantee.* Features depend on record and file alone: one image at a time, one
+uint8: that is given pixels as they are. Output: ``[1, w]`` is taken as it is, of ``[1, tokens, w]``
+the first token (where vision transformers put what they say of the whole image), of a map the mean
+over space. Each row is divided by its length. So no raw feature of any image is above 1, whatever
+the network gives. *Guarantee.* Features depend on record and file alone: one image at a time, one
 thread. Not guaranteed: equal bits on another kind of processor or another version of ONNX Runtime;
 that bugs of ONNX Runtime's parser do no harm, which is what the hash is for.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -48,7 +45,6 @@ from wg_core.wire import canonical
 
 FILE_LIMIT = 96 << 20  # Bytes of the largest file that is read
 ARENA_LIMIT = 2 << 30  # Bytes of tensors at work, the file's own among them
-SECONDS_LIMIT = 10.0  # For one image, by the clock
 NODE_LIMIT = 20_000  # Most nodes of a graph
 OPERATORS = frozenset(
     name
@@ -85,6 +81,7 @@ class OnnxFile:
     read_as: TrunkChoice
     data: bytes
     batch: int = 1
+    needs_process: bool = True
     whitening: float = 0.25
     local_norm: float = 2.0
 
@@ -135,7 +132,7 @@ class OnnxFile:
         """There is nothing to refuse."""
 
     def from_settings(self, metadata: Mapping[str, Any]) -> OnnxTrunk:
-        """The network; errors as of ``OnnxTrunk``."""
+        """Load the network into this process; errors as of ``OnnxTrunk``."""
         return OnnxTrunk(self.read_as, self.data)
 
 
@@ -143,7 +140,7 @@ class OnnxTrunk(EncoderTrunk):
     """See the module.
 
     Raises:
-        ConfigError: A package is missing, or an image takes too long.
+        ConfigError: A package is missing.
         VerificationError: The file is another one than the choice names.
         DecodeError: It is no network that is taken here.
     """
@@ -201,10 +198,8 @@ class OnnxTrunk(EncoderTrunk):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Features of one image, ``[1, width]``, of length 1."""
-        features = self._features(batch)
-        if features.shape[1] != self.width:
-            raise DecodeError(f"{self.label}: {features.shape[1]} features, were {self.width}")
-        return torch.nan_to_num(F.normalize(torch.from_numpy(features).double(), dim=1)).float()
+        features = torch.from_numpy(self._features(batch)).double()
+        return F.normalize(features, dim=1).float()
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """The features, which are the one local block, too."""
@@ -216,28 +211,10 @@ class OnnxTrunk(EncoderTrunk):
         return 1.01
 
     def _features(self, batch: Tensor) -> NDArray[np.float32]:
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
-        over = threading.Event()
-
-        def end() -> None:
-            over.set()
-            options.terminate = True
-
-        clock = threading.Timer(SECONDS_LIMIT, end)
-        clock.daemon = True
-        clock.start()
         try:
-            (output,) = self._session.run([self._output], {self._input: batch.numpy()}, options)
+            (output,) = self._session.run([self._output], {self._input: batch.numpy()})
         except Exception as error:  # ONNX Runtime's errors share no other base
-            if over.is_set():
-                raise ConfigError(
-                    f"{self.label}: an image takes more than {SECONDS_LIMIT:g} s here"
-                ) from error
             raise DecodeError(f"{self.label}: ONNX Runtime: {_short(error)}") from error
-        finally:
-            clock.cancel()
         return _pooled(output, self.choice)
 
 

@@ -25,6 +25,7 @@ class TextTrunk(NamedTrunk):
     width = sentences.WIDTH
     local_blocks = (sentences.WIDTH, ngrams.WIDTH)
     batch = 32
+    needs_process = False
     directions = 448
     # Cosines are what these vectors were trained for: local learners see them nearly as they are,
     # and hardly hear the released features.

@@ -122,6 +122,13 @@ class TrunkKind(Protocol):
     def local_blocks(self) -> tuple[int, ...]:
         """Sizes of the blocks of further local features."""
 
+    @property
+    def needs_process(self) -> bool:
+        """Whether it runs in a process of its own, with limits (``confined_trunk``).
+
+        Only a trunk of this program, whose memory and time the limits of a record bound, does not.
+        """
+
     def choice(self) -> TrunkChoice:
         """What a package says of it."""
 
@@ -160,6 +167,7 @@ class NamedTrunk(EncoderTrunk):
     width: ClassVar[int]
     batch: ClassVar[int] = 1
     local_blocks: ClassVar[tuple[int, ...]] = ()
+    needs_process: ClassVar[bool] = True
     directions: ClassVar[int]
     whitening: ClassVar[float] = 0.25
     local_norm: ClassVar[float] = 2.0

@@ -87,6 +87,7 @@ class WindowTrunk(NamedTrunk):
 
     label = NAME
     width = WIDTH
+    needs_process = False
     directions = 400
     local_blocks = (window_kernels.WIDTH, WIDTH)
 
