@@ -10,7 +10,6 @@ byte, in a file and on the network.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,19 +18,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
-from tests.client.conftest import LABELS, TestPlant, TestWitness, plant_maker, remembering
+from tests.client.conftest import LABELS, TestPlant, plant_maker, remembering
 from tests.client.release.test_neighbours import START, Clock, Outsider, patched
 from tests.common.nets.onnx_models import FAILURES, WIDTH, failing_file, plain_image
 
-from wg_client.cli.check import fitted
 from wg_client.cli.freeze import freeze_document, frozen_lines
-from wg_client.cli.main import main
+from wg_client.cli.main import group
+from wg_client.data import acceptance_set
 from wg_client.release import preview
 from wg_client.release.look import encoder_failures, freeze_data, look
 from wg_common.nets.encoder import confined_trunk
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_core.fleet import node
 from wg_core.ledger import checkpoint
 from wg_core.ledger.store import Ledger
 from wg_core.release import query as release_query
@@ -42,6 +41,7 @@ from wg_core.wire.fleet import Envelope
 
 COUNT = 100
 TARGET = 42
+NAME = "data.npz[42]"
 
 
 @pytest.fixture(scope="module")
@@ -192,4 +192,46 @@ def test_what_leaves_is_that_of_a_plant_whose_record_has_zeros(
     assert len(by_network) > 8 and len(by_file) > 3
     assert by_network == found["zeros"][0]
     assert by_file == found["zeros"][1]
-    assert (said, found["zeros"][2]) == ((f"row {TARGET}",), ())
+    assert [item[0] for item in by_network if item[0] in ("statistics", "refusal")] == [
+        "statistics",
+        "refusal",
+    ]
+    assert (said, found["zeros"][2]) == ((NAME,), ())
+
+
+def test_the_plants_own_people_are_told_in_their_language(
+    template: TestPlant, package: bytes, tmp_path: Path
+) -> None:
+    encoder = remembering(package)
+    plant, frozen = member(template, tmp_path / "plant", "error", lambda _: encoder)
+    features = np.asarray(frozen.snapshot.features())
+    assert not features[TARGET].any() and np.delete(features, TARGET, axis=0).any(axis=1).all()
+    assert freeze_document(frozen)["encoder_failures"] == [NAME]
+    lines = frozen_lines(frozen)
+    assert lines[0] == f"  zeros for features: {NAME}"
+    assert lines[1].startswith("the encoder failed on 1 records")
+    assert preview.check(plant.home).snapshot.encoder_failures == 1
+    for language, sentence in (("en", "the encoder failed on 1"), ("ja", "エンコーダーが 1 件")):
+        words = ["--language", language, "check", "--home", str(plant.home.root)]
+        shown = CliRunner().invoke(group, words)
+        assert shown.exit_code == 0 and sentence in shown.output
+
+
+def test_a_record_of_the_acceptance_set_has_zeros_too(
+    template: TestPlant, package: bytes, tmp_path: Path
+) -> None:
+    images = np.stack(
+        [
+            plain_image("error"),
+            *np.random.default_rng(8).integers(0, 240, (5, 24, 24), dtype=np.uint8),
+        ]
+    )
+    spare = tmp_path / "spare.npz"
+    np.savez(spare, x=images, y=np.arange(6) % 3, classes=np.array(LABELS))
+    encoder = remembering(package)
+    root = tmp_path / "plant"
+    _, frozen = member(template, root, "width", lambda _: encoder, acceptance=str(spare))
+    judged = acceptance_set.decode(frozen.snapshot.acceptance(), "acceptance")
+    assert judged.failures.tolist() == [True, False, False, False, False, False]
+    assert not judged.features[0].any() and judged.features[1:].any(axis=1).all()
+    assert encoder_failures(frozen.snapshot) == (NAME, judged.listing.names[0])

@@ -22,7 +22,7 @@ from tests.common.nets.onnx_models import (
 
 from wg_common.nets.encoder import onnx_file
 from wg_common.nets.encoder.onnx_file import OnnxTrunk
-from wg_core.errors import ConfigError, DecodeError, VerificationError, WgError
+from wg_core.errors import DecodeError, VerificationError, WgError
 
 
 def load(graph: Any, **changes: Any) -> OnnxTrunk:
@@ -198,23 +198,6 @@ def test_a_file_that_unfolds_in_memory_is_stopped() -> None:
         load(_bomb(1 << 33))
 
 
-def test_an_image_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    side = 1024
-    nodes = [
-        *pooled()[:1],
-        helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("ConstantOfShape", ["s"], ["m0"]),
-    ]
-    nodes += [helper.make_node("MatMul", [f"m{i}", "m0"], [f"m{i + 1}"]) for i in range(400)]
-    nodes += [
-        helper.make_node("ReduceSum", ["m400"], ["r"], keepdims=0),
-        helper.make_node("Add", ["f", "r"], ["y"]),
-    ]
-    monkeypatch.setattr(onnx_file, "SECONDS_LIMIT", 0.05)
-    with pytest.raises(ConfigError, match=r"takes more than 0\.05 s"):
-        load(model(nodes, stored=[constant("s", np.array([side, side], np.int64))]))
-
-
 def test_layout_range_and_output_are_as_stated() -> None:
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["y"], axes=[1, 2], keepdims=0),
@@ -231,9 +214,9 @@ def test_layout_range_and_output_are_as_stated() -> None:
         load(graph, **(changes | {"output": "q"}))
 
 
-def test_values_that_are_not_finite_count_as_zeros() -> None:
+def test_values_that_are_not_finite_are_given_as_such() -> None:
     nodes = [*pooled(), helper.make_node("Sqrt", ["f"], ["y"])]  # NaN below the mean
     nodes[1].output[0] = "f"
     encoder = load(model(nodes), mean=(0.05,) * 3, std=(1.0,) * 3)
-    assert not run(encoder, np.zeros((SIDE, SIDE), np.uint8)).any()
+    assert np.isnan(run(encoder, np.zeros((SIDE, SIDE), np.uint8))).any()
     assert run(encoder, np.full((SIDE, SIDE), 255, np.uint8)).all()

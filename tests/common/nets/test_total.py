@@ -34,9 +34,7 @@ def images(count: int, side: int = 24) -> list[NDArray[Any]]:
 def in_file() -> Iterator[Encoder]:
     """An encoder whose numbers all come from the file that fails in five ways."""
     raw = np.random.default_rng(0).normal(size=(200, WIDTH)).astype(np.float32)
-    package = fit_encoder(
-        raw, np.arange(200) % 5, dimension=8, trunks=[failing_file(width=WIDTH)]
-    )
+    package = fit_encoder(raw, np.arange(200) % 5, dimension=8, trunks=[failing_file(width=WIDTH)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(confined_trunk, "WORK_LIMIT", 1)
         yield load_encoder(package)
@@ -57,6 +55,18 @@ def test_a_file_that_fails_on_some_records_leaves_the_others_as_they_are(in_file
     assert not released[places].any()
     assert released[1].tobytes() == expected[0, :8].tobytes()
     assert np.isfinite(in_file.encode_batched(mixed[:2])).all()
+
+
+def test_a_further_trunk_that_fails_takes_its_own_features_alone(here: Encoder) -> None:
+    raw = np.random.default_rng(0).normal(size=(200, image_trunk.WIDTH)).astype(np.float32)
+    settings, kinds = {"pixels": "64"}, (Trunk, failing_file(width=WIDTH))
+    groups = np.arange(200) % 5
+    encoder = load_encoder(fit_encoder(raw, groups, dimension=8, settings=settings, trunks=kinds))
+    records = [*images(1), plain_image("error")]
+    features = encoder.encode_local(records)
+    expected = here.encode_local(records)
+    assert features[:, :-WIDTH].tobytes() == expected.tobytes()
+    assert np.isfinite(features[0]).all() and np.isnan(features[1, -WIDTH:]).all()
 
 
 def test_a_record_finds_the_process_as_every_other_did(in_file: Encoder) -> None:

@@ -22,8 +22,8 @@ from wg_client.cli.main import group
 from wg_client.data import plant as plants
 from wg_client.fleet import reenrolment
 from wg_client.fleet.initialise import DataChoice, initialise
+from wg_common.nets.encoder import confined_trunk
 from wg_common.nets.encoder import package as packages
-from wg_common.nets.encoder import trial
 from wg_core import cli
 from wg_core import snapshot as snapshots
 from wg_core.connection import transport
@@ -203,7 +203,7 @@ def test_an_encoder_whose_file_is_hostile_is_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     graph, message, seconds = HOSTILE_FILES[name]
-    monkeypatch.setattr(trial, "TIME_LIMIT", seconds)
+    monkeypatch.setattr(confined_trunk, "TIME_LIMIT", seconds)
     hostile = with_further(encoder_package, encoder_file(graph(), width=WIDTH))
     server.hand_out(hostile)
     server.promised = _hash(hostile)

@@ -11,7 +11,7 @@ import pytest
 from tests.common.nets.onnx_models import WIDTH, encoder_file
 from tests.common.nets.test_trial import HOSTILE_FILES
 
-from wg_common.nets.encoder import image_trunk, package, trial
+from wg_common.nets.encoder import confined_trunk, image_trunk, package
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core import settings
@@ -95,7 +95,7 @@ def test_a_hostile_file_is_refused_by_what_it_does(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, message, seconds = HOSTILE_FILES[name]
-    monkeypatch.setattr(trial, "TIME_LIMIT", seconds)
+    monkeypatch.setattr(confined_trunk, "TIME_LIMIT", seconds)
     with pytest.raises(WgError, match=message) as refused:
         trunks.read(plan(tmp_path, graph()))
     assert refused.value.exit_code == 3

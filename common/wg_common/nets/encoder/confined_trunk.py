@@ -177,7 +177,7 @@ class ConfinedTrunk(EncoderTrunk):
         self._process = _Process()
         answer = self._ask(self._order, self._kind.data)
         if self._process is None:
-            raise DecodeError(f"{self.label}: {answer[1:].decode()} when it was loaded")
+            raise DecodeError(f"{self.label}: {answer[1:].decode()}")
         start = canonical.decode(TrunkStart, answer, subject=f"{self.label}: trunk")
         if start.code:
             self._end()
@@ -232,7 +232,9 @@ class _Process:
         if late.is_set():
             self.reason = f"takes more than {TIME_LIMIT:g} s"
         elif answer is None:
-            self.reason = f"its process ended: needs more than {MEMORY_LIMIT >> 30} GiB, or damaged"
+            self.reason = (
+                f"needs more than {MEMORY_LIMIT >> 30} GiB, or is damaged: its process ended"
+            )
         return answer
 
 
