@@ -9,7 +9,7 @@
     snapshots/3/records.npz      labels, keyed digests of contents and units, shapes, rows, stamps
     snapshots/3/listing.json     ``Listing``: names, what was set aside, what counts once
     snapshots/3/acceptance.npz   records that no release reads, and models are judged by, if any
-    snapshots/3/quality.json     ``Quality``: for the plant's own people, read by nothing else
+    snapshots/3/quality.json     ``Quality``, for the plant's own people; nothing else reads it
 
 An answer reads the manifest, the statistics, and what the second part of a release sums about its
 centre: features, labels, units. Its outcome depends on no record; how long it takes depends on how
@@ -55,7 +55,6 @@ FEATURES = "features.array"
 RECORDS = "records.npz"
 LISTING = "listing.json"
 ACCEPTANCE = "acceptance.npz"
-QUALITY = "quality.json"
 CURRENT = "current"
 
 SALT_BYTES = 32
@@ -156,19 +155,6 @@ class Listing:
     names: tuple[str, ...]
     set_aside: tuple[Problem, ...] = ()
     duplicates: tuple[Duplicate, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
-    """Report on how well the encoder serves a plant; it stays there, and no answer reads it.
-
-    Attributes:
-        version: Of this record.
-        failures: Names of records that the encoder failed on: their features are zeros.
-    """
-
-    version: int = VERSION
-    failures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -277,18 +263,6 @@ class Snapshot:
         path = self.folder / LISTING
         data = self._read(path, self.manifest.listing_sha256, _RECORDS_LIMIT)
         return canonical.decode(Listing, data, subject=str(path), limit=_RECORDS_LIMIT)
-
-    def quality(self) -> Quality:
-        """Report on the encoder; of a snapshot that has none (0.1.0 wrote none), an empty one.
-
-        Raises:
-            DecodeError: It is damaged.
-        """
-        path = self.folder / QUALITY
-        if not path.is_file():
-            return Quality()
-        data = atomic.read_bytes(path, limit=_RECORDS_LIMIT)
-        return canonical.decode(Quality, data, subject=str(path), limit=_RECORDS_LIMIT)
 
     def acceptance(self) -> bytes:
         """The acceptance set as ``freeze`` was given it; empty: there is none.

@@ -12,6 +12,7 @@ from wg_client.data.inspection import Inspection, inspect
 from wg_client.data.survey import survey
 from wg_core.errors import DataError
 from wg_core.release import freeze as freezing
+from wg_core.release import quality
 from wg_core.release.freeze import Frozen, LoadEncoder, Stage
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
@@ -102,7 +103,7 @@ def encoder_failures(snapshot: Snapshot) -> tuple[str, ...]:
     Raises:
         WgError: The snapshot is damaged.
     """
-    names, data = snapshot.quality().failures, snapshot.acceptance()
+    names, data = quality.read(snapshot.folder).failures, snapshot.acceptance()
     if not data:
         return names
     spare = acceptance_set.decode(data, str(snapshot.folder))

@@ -37,23 +37,16 @@ from wg_core.errors import ConfigError, DataError, StorageError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.schema import StatisticsSchema
-from wg_core.release import overlap, total
+from wg_core.release import overlap, quality, total
 from wg_core.release.answer_time import check_slot
 from wg_core.release.encoded import Encoded
+from wg_core.release.quality import Quality
 from wg_core.release.query import open_ledger
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import (
-    Duplicate,
-    FrozenRecords,
-    Listing,
-    Problem,
-    Quality,
-    Snapshot,
-    SnapshotManifest,
-)
+from wg_core.snapshot import Duplicate, FrozenRecords, Listing, Problem, Snapshot, SnapshotManifest
 from wg_core.wire import canonical
 
 log = logging.getLogger(__name__)
@@ -209,11 +202,10 @@ def freeze(
     )
     cache = Encoded(home, schema.encoder, encoder.local_dimension)
     with locks.freezing(home), _new_folder(home) as folder, cache as encoded:
-        features, quality = _encode(folder, encoder, inspected, records.contents, encoded, stage)
+        features, report = _encode(folder, encoder, inspected, records.contents, encoded, stage)
         exact = _exact(schema, features, inspected.data, config)
         hashes = _write_parts(folder, exact, records, listing, acceptance)
-        report = canonical.encode(quality)
-        atomic.write_bytes(folder / snapshots.QUALITY, report, mode=atomic.PRIVATE)
+        quality.write(folder, report)
         with _checked_ledger(home, config, began) as ledger:
             manifest = _manifest(home, config, encoder, schema, inspected, hashes, int(began))
             snapshot = _put_in_place(home, folder, manifest)

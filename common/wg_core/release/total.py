@@ -55,7 +55,8 @@ def encode(
     if features is None:
         features = np.full(shape, np.nan, np.float32)
     finite = np.isfinite(features)
-    return np.where(finite, features, np.float32(0)), ~finite.all(axis=1)
+    failures: NDArray[np.bool_] = np.logical_not(finite).any(axis=1)
+    return np.where(finite, features, np.float32(0)), failures
 
 
 def _attempt(encoder: LocalEncoder, records: Sequence[Any]) -> NDArray[np.float32] | None:

@@ -8,6 +8,7 @@ An error of a trunk as such (a missing package, a damaged file) shows when it is
 sees a record of a plant: a trunk that stays in this process is run on a made-up record for that.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -141,8 +142,9 @@ class ConfinedTrunk(EncoderTrunk):
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Raw features, and the further ones block by block."""
-        raw, *blocks = records.split((self.width, *self.local_blocks), dim=1)
-        return raw, blocks
+        ends = itertools.accumulate(self.local_blocks, initial=self.width)
+        blocks = [records[:, start:end] for start, end in itertools.pairwise(ends)]
+        return self(records), blocks
 
     def _ask(self, *frames: bytes) -> bytes:
         """The answer to some messages; without one the process is at its end, and says why."""

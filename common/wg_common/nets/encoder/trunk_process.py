@@ -21,7 +21,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -74,13 +74,13 @@ class TrunkStart:
     bounds: tuple[float, ...] = ()
 
 
-def write_frame(stream: BinaryIO, data: bytes) -> None:
+def write_frame(stream: IO[bytes], data: bytes) -> None:
     """Write one message with its length in front; ``OSError``: nobody reads."""
     stream.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
     stream.flush()
 
 
-def read_frame(stream: BinaryIO, limit: int = FRAME_LIMIT) -> bytes | None:
+def read_frame(stream: IO[bytes], limit: int = FRAME_LIMIT) -> bytes | None:
     """Read one message of at most ``limit`` bytes; None: the stream ended, or it is longer."""
     length = int.from_bytes(head := stream.read(_LENGTH_BYTES), "big")
     if len(head) < _LENGTH_BYTES or length > limit:
