@@ -12,6 +12,8 @@ from tests.client.conftest import MakePlant
 
 from wg_client.release.look import freeze_data
 from wg_core.errors import ConfigError, StorageError
+from wg_core.ledger import entries
+from wg_core.ledger.store import Ledger
 from wg_core.release import freeze as freezing
 from wg_core.release import quality, total
 
@@ -123,3 +125,20 @@ def test_a_freeze_names_what_the_encoder_failed_on_also_where_it_was_cut_off(
     assert not rows[1].any() and rows[[0, 2, 3, 4, 5]].any(axis=1).all()
     (snapshot.folder / "quality.json").unlink()  # a snapshot of 0.1.0 has none
     assert quality.read(snapshot.folder).failures == ()
+
+
+def test_the_ledger_shows_when_a_freeze_began_and_not_how_long_it_took(
+    make_plant: MakePlant,
+) -> None:
+    plant = make_plant({0: 3, 1: 3}, frozen=False)
+    with Ledger.open(plant.home.ledger) as ledger:
+        newest = entries.decode(ledger.entry(ledger.size - 1)).head.time
+    look = plant.look()
+    seconds = iter([newest + 100.0, newest + 900.0, newest + 9000.0])
+    freeze_data(plant.home, look, load=lambda _: Failing(plain, None), now=lambda: next(seconds))
+    with Ledger.open(plant.home.ledger) as ledger:
+        assert entries.decode(ledger.entry(ledger.size - 1)).head.time == newest + 100
+    # A clock that went back since the newest entry is no step back on the ledger.
+    freeze_data(plant.home, look, load=lambda _: Failing(plain, None), now=lambda: newest - 50.0)
+    with Ledger.open(plant.home.ledger) as ledger:
+        assert entries.decode(ledger.entry(ledger.size - 1)).head.time == newest + 100
