@@ -98,6 +98,7 @@ class CountsTrunk(NamedTrunk):
 
     label = "counts-1"
     width = 2 * VALUES
+    needs_process = False
     directions = 24
 
     @classmethod
