@@ -81,8 +81,10 @@ def decode(data: bytes, subject: str) -> AcceptanceSet:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             records = FrozenRecords(**{name: file[name] for name in FrozenRecords.__slots__})
             features, listing = file["features"], file["listing"].tobytes()
-            none = np.zeros(len(features), dtype=bool)
-            failures = file["failures"] if "failures" in file.files else none  # 0.1.0 wrote none
+            no_failures = np.zeros(len(features), dtype=bool)
+            failures = (
+                file["failures"] if "failures" in file.files else no_failures
+            )  # 0.1.0 wrote none
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise VerificationError(f"{subject}: damaged: {error}") from error
     return AcceptanceSet(
@@ -203,9 +205,9 @@ def _encoded(
         for row, (_, digest) in zip(rows, read, strict=True):
             if digest != spare.digests[row]:
                 raise DataError(f"{spare.data.names[row]}: changed while it was frozen")
-        part, without = total.encode(encoder, [record for record, _ in read])
+        part, failure_mask = total.encode(encoder, [record for record, _ in read])
         parts.append(part)
-        failures.append(without)
+        failures.append(failure_mask)
     return np.concatenate(parts), np.concatenate(failures)
 
 

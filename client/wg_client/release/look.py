@@ -84,7 +84,7 @@ def freeze_data(
         DataError: Something cannot be used; nothing changed.
         WgError: As of ``wg_core.release.freeze.freeze``.
     """
-    began = now()
+    start_time = now()
     config = configuration.load(home)
     source = Path(config.data.path)
     if refused := why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source):
@@ -93,7 +93,7 @@ def freeze_data(
     inspection, acceptance = acceptance_set.take_out(home, config, inspection, encoder)
     data = b"" if acceptance is None else acceptance.encode()
     return freezing.freeze(
-        home, inspection, load=load, acceptance=data, stage=stage, now=lambda: began
+        home, inspection, load=load, acceptance=data, stage=stage, now=lambda: start_time
     )
 
 

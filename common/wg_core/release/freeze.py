@@ -6,7 +6,7 @@ alone: nothing that happens to the data folder can be seen in an answer.
 
 A freeze makes a new version even of equal data: a new salt, so another commitment, an entry on the
 ledger, and new charges. The ledger shows that a plant froze, and not what changed; its entry bears
-the time at which the freeze began, and not how long that took. So freeze on a schedule, not because
+the time at which the freeze began, not how long that took. So freeze on a schedule, not because
 something changed.
 
 *Resume.* What was encoded before a crash or Ctrl-C is kept by content (``encoded``); the next
@@ -184,13 +184,13 @@ def freeze(
         DataError: Something cannot be used; nothing changed.
         StorageError: The disk is full; nothing changed.
     """
-    began = now()
+    start_time = now()
     config = configuration.load(home)
     package = encoder_pin.load(home, config)
     encoder = load(package)
     check_slot(config, len(inspected.data), encoder.local_dimension)
     records = frozen_records(config, inspected, home.load_secret())
-    with _checked_ledger(home, config, began):
+    with _checked_ledger(home, config, start_time):
         pass  # before the long work, and once more after it
     names, left_out, twice = inspected.data.names, inspected.problems, inspected.duplicates
     listing = Listing(path=config.data.path, names=names, set_aside=left_out, duplicates=twice)
@@ -206,8 +206,8 @@ def freeze(
         exact = _exact(schema, features, inspected.data, config)
         hashes = _write_parts(folder, exact, records, listing, acceptance)
         quality.write(folder, report)
-        with _checked_ledger(home, config, began) as ledger:
-            manifest = _manifest(home, config, encoder, schema, inspected, hashes, int(began))
+        with _checked_ledger(home, config, start_time) as ledger:
+            manifest = _manifest(home, config, encoder, schema, inspected, hashes, int(start_time))
             snapshot = _put_in_place(home, folder, manifest)
             overlap.register(ledger, config, manifest.commitment)
             _prune(home, manifest.number)
@@ -216,15 +216,15 @@ def freeze(
 
 
 @contextmanager
-def _checked_ledger(home: ClientHome, config: ClientConfig, began: float) -> Iterator[Ledger]:
+def _checked_ledger(home: ClientHome, config: ClientConfig, start_time: float) -> Iterator[Ledger]:
     """The ledger, held, when its budget has the cap that ``client.yaml`` names.
 
     Its entries bear the time at which the freeze began, or that of an answer since.
     """
     with locks.release(home):
         with open_ledger(home) as ledger:
-            newest = entries.decode(ledger.entry(ledger.size - 1)).head.time
-        with open_ledger(home, at=max(began, newest)) as ledger:
+            newest_time = entries.decode(ledger.entry(ledger.size - 1)).head.time
+        with open_ledger(home, at=max(start_time, newest_time)) as ledger:
             past = overlap.history(ledger)
             overlap.remember(home, past)
             overlap.check(config, past)
@@ -352,11 +352,11 @@ def _encode(
             if digest != inspected.digests[row]:
                 raise DataError(f"{data.names[row]}: changed while it was frozen; freeze again")
         if new:
-            part, without = total.encode(encoder, [record for record, _ in records])
+            part, failure_mask = total.encode(encoder, [record for record, _ in records])
             local[new] = part
-            good = np.flatnonzero(~without)
-            encoded.add([keys[new[row]] for row in good], part[good])
-            failures += [data.names[new[row]] for row in np.flatnonzero(without)]
+            encoded_rows = np.flatnonzero(~failure_mask)
+            encoded.add([keys[new[row]] for row in encoded_rows], part[encoded_rows])
+            failures += [data.names[new[row]] for row in np.flatnonzero(failure_mask)]
         snapshots.let_go(local)
         if stage is not None:
             stage("encoded", stop, n)

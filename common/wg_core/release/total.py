@@ -49,9 +49,9 @@ def encode(
     if features is None and len(records) > 1:
         features = np.full(shape, np.nan, np.float32)
         for row, record in enumerate(records):
-            alone = _attempt(encoder, [record])
-            if alone is not None:
-                features[row] = alone[0]
+            lone_row = _attempt(encoder, [record])
+            if lone_row is not None:
+                features[row] = lone_row[0]
     if features is None:
         features = np.full(shape, np.nan, np.float32)
     finite = np.isfinite(features)

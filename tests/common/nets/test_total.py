@@ -15,7 +15,7 @@ from tests.common.nets.onnx_models import FAILURES, WIDTH, failing_file, plain_i
 from torch import Tensor
 
 from wg_common.nets.encoder import confined_trunk, image_trunk, trunk_process
-from wg_common.nets.encoder.confined_trunk import ConfinedTrunk, NotStartedError, running
+from wg_common.nets.encoder.confined_trunk import ConfinedTrunk, NotStartedError, load_trunk
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.image_trunk import Trunk
 from wg_common.nets.encoder.module import Encoder, load_encoder
@@ -129,7 +129,7 @@ def test_where_a_system_has_no_fork_failures_still_have_no_features(
     frames = [plain_image("error"), plain_image("width"), plain_image("memory"), *images(1)]
     with torch.inference_mode():
         answers = [
-            trunk_process._answer_apart(trunk, start, trunk_process.record_frame(record), 1)
+            trunk_process._answer_from_copy(trunk, start, trunk_process.record_frame(record), 1)
             for record in frames
         ]
     assert [answer[:1] for answer in answers] == [b"-", b"-", b"-", b"+"]
@@ -233,7 +233,7 @@ def test_an_error_that_no_record_is_the_reason_of_shows_when_a_trunk_is_loaded(
 
     monkeypatch.setattr(Trunk, "prepare", missing)
     with pytest.raises(ConfigError, match="not installed"):
-        running(Trunk, "images", {"pixels": "64"})
+        load_trunk(Trunk, "images", {"pixels": "64"})
 
 
 def test_a_trunk_that_says_nothing_of_itself_runs_in_a_process_of_its_own() -> None:

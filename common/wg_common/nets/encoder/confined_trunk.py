@@ -51,7 +51,7 @@ class NotStartedError(StorageError):
     """A trunk that could be loaded before cannot be now: the machine is short of something."""
 
 
-def running(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> EncoderTrunk:
+def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> EncoderTrunk:
     """A trunk that can be given records, loaded and tried.
 
     Args:
@@ -92,7 +92,7 @@ class ConfinedTrunk(EncoderTrunk):
         self._order = canonical.encode(order)
         self._lock = threading.Lock()
         self._process: _Process | None = None
-        self._start = self._started()
+        self._start = self._start_process()
 
     @property
     def label(self) -> str:
@@ -168,13 +168,13 @@ class ConfinedTrunk(EncoderTrunk):
 
     def _restart(self) -> None:
         try:
-            start = self._started()
+            start = self._start_process()
         except errors.WgError as error:
             raise NotStartedError(f"{self.label}: cannot be started again: {error}") from error
         if start != self._start:
             raise NotStartedError(f"{self.label}: is another trunk since it was started again")
 
-    def _started(self) -> TrunkStart:
+    def _start_process(self) -> TrunkStart:
         """A new process, and what it says of its trunk; errors as of the class."""
         self._process = _Process()
         answer = self._ask(self._order, self._kind.data)
@@ -211,10 +211,10 @@ class _Process:
 
     def ask(self, *frames: bytes) -> bytes | None:
         """The answer to some messages, or none: the process ended, or took too long."""
-        late = threading.Event()
+        timeout = threading.Event()
 
         def stop() -> None:
-            late.set()
+            timeout.set()
             _kill(self._process)
 
         source, target = self._process.stdin, self._process.stdout
@@ -231,7 +231,7 @@ class _Process:
             answer = None
         finally:
             clock.cancel()
-        if late.is_set():
+        if timeout.is_set():
             self.reason = f"takes more than {TIME_LIMIT:g} s"
         elif answer is None:
             self.reason = (

@@ -36,7 +36,7 @@ from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
-from wg_common.nets.encoder.confined_trunk import NotStartedError, running
+from wg_common.nets.encoder.confined_trunk import NotStartedError, load_trunk
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.wire import canonical
@@ -199,7 +199,7 @@ def raw_features(
         DecodeError: No such modality, or a setting is out of range.
     """
     kind = trunk_of(modality) if trunk is None else trunk
-    run = running(kind, modality, kind.settings() if settings is None else settings)
+    run = load_trunk(kind, modality, kind.settings() if settings is None else settings)
     modality_of(modality).check_all(records)
     raw = _features(
         lambda part: run(run.prepare(part)), records, run.width, batch=min(kind.batch, run.batch)
@@ -224,12 +224,13 @@ def load_encoder(data: bytes) -> Encoder:
     contents = packages.unpack(data)
     metadata, (kind, *further_kinds) = contents.metadata, contents.kinds
     modality = packages.modality_of(metadata)
-    trunk = running(kind, modality, metadata)
+    trunk = load_trunk(kind, modality, metadata)
     packages.check_range(contents.tensors, trunk.bounds())
     parts = [torch.from_numpy(contents.tensors[part]) for part in packages.TENSORS]
     module = EncoderModule(trunk, *parts).eval()
     further = tuple(
-        running(further_kind, modality, further_kind.settings()) for further_kind in further_kinds
+        load_trunk(further_kind, modality, further_kind.settings())
+        for further_kind in further_kinds
     )
     return assembled(
         canonical.sha256_hex(data),
@@ -309,14 +310,16 @@ def _rows(
     failures = np.full((len(chunk), width), np.nan, np.float32)
     if batch == 1:
         return failures
-    good = [_attempt(run, [record] * batch, shape) is not None for record in chunk]
-    if not any(good):
+    usable = [_attempt(run, [record] * batch, shape) is not None for record in chunk]
+    if not any(usable):
         return failures
-    spare = chunk[good.index(True)]
-    again = [record if fine else spare for record, fine in zip(chunk, good, strict=True)]
-    rows = _attempt(run, [*again, *[spare] * (batch - len(chunk))], shape)
+    substitute = chunk[usable.index(True)]
+    full_chunk = [
+        record if is_usable else substitute for record, is_usable in zip(chunk, usable, strict=True)
+    ]
+    rows = _attempt(run, [*full_chunk, *[substitute] * (batch - len(chunk))], shape)
     if rows is not None:
-        failures[good] = rows[: len(chunk)][good]
+        failures[usable] = rows[: len(chunk)][usable]
     return failures
 
 

@@ -111,22 +111,22 @@ def main() -> None:
     if order is None or data is None:
         return
     with isolation.one_thread(), torch.inference_mode():
-        start, trunk = _loaded(order, data)
+        start, trunk = _load(order, data)
         write_frame(answers, canonical.encode(start))
         if trunk is None:
             return
         seconds = canonical.decode(TrunkOrder, order, subject="trunk").seconds
         while (record := read_frame(records)) is not None:
-            write_frame(answers, _answer_apart(trunk, start, record, seconds))
+            write_frame(answers, _answer_from_copy(trunk, start, record, seconds))
 
 
-def _loaded(order_bytes: bytes, data: bytes) -> tuple[TrunkStart, EncoderTrunk | None]:
+def _load(order_bytes: bytes, data: bytes) -> tuple[TrunkStart, EncoderTrunk | None]:
     """The trunk, unless loading it ended with an error."""
     try:
         order = canonical.decode(TrunkOrder, order_bytes, subject="trunk")
         modality, choice = order.modality, order.choice
-        named = trunk_of(modality, choice.name) if not choice.file else None
-        kind = named or file_trunk(modality, choice, data)
+        named_kind = trunk_of(modality, choice.name) if not choice.file else None
+        kind = named_kind or file_trunk(modality, choice, data)
         trunk = kind.from_settings(dict(order.settings)).eval()
         bounds = np.atleast_1d(np.asarray(trunk.bounds(), dtype=np.float64)).tolist()
         start = TrunkStart(
@@ -139,7 +139,7 @@ def _loaded(order_bytes: bytes, data: bytes) -> tuple[TrunkStart, EncoderTrunk |
     return start, trunk
 
 
-def _answer_apart(trunk: EncoderTrunk, start: TrunkStart, record: bytes, seconds: int) -> bytes:
+def _answer_from_copy(trunk: EncoderTrunk, start: TrunkStart, record: bytes, seconds: int) -> bytes:
     """The answer for a record, from a copy of this process where the system can make one."""
     if not hasattr(os, "fork"):
         return _answer(trunk, start, record)

@@ -3,7 +3,7 @@
 import torch
 
 from wg_common.nets.encoder import fit
-from wg_common.nets.encoder.confined_trunk import running
+from wg_common.nets.encoder.confined_trunk import load_trunk
 from wg_common.nets.encoder.module import Encoder, EncoderModule, assembled, raw_features
 from wg_common.nets.encoder.trunk import Records, trunk_of
 
@@ -26,7 +26,7 @@ def unfitted_encoder(modality: str, dimension: int, records: Records = ()) -> En
         ConfigError: The trunk is not installed.
     """
     kind = trunk_of(modality)
-    trunk = running(kind, modality, kind.settings())
+    trunk = load_trunk(kind, modality, kind.settings())
     mean, local = torch.zeros(kind.width), torch.zeros(kind.width, kind.directions)
     if not kind.local_blocks and len(records):
         raw = raw_features(records, modality=modality)
