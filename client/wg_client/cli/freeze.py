@@ -196,7 +196,7 @@ def frozen_lines(frozen: Frozen) -> list[str]:
 
 def named(words: str, items: tuple[Any, ...]) -> list[str]:
     """Lines that name some of ``items``; ``words`` is a template over a name and a reason."""
-    return _some(
+    return _limit_lines(
         [
             text(
                 words,
@@ -211,10 +211,10 @@ def named(words: str, items: tuple[Any, ...]) -> list[str]:
 
 def _names(failures: tuple[str, ...]) -> list[str]:
     lines = [text(_WITHOUT, name=printable(name)) for name in failures[:_SHOWN]]
-    return _some(lines, len(failures))
+    return _limit_lines(lines, len(failures))
 
 
-def _some(lines: Sequence[str], count: int) -> list[str]:
+def _limit_lines(lines: Sequence[str], count: int) -> list[str]:
     """Lines, and how many more there would be."""
     more = text("  {count} more; --json names all", count=count - len(lines))
     return [*lines, more] if count > len(lines) else [*lines]

@@ -141,7 +141,7 @@ def take_out(
     if isinstance(setting, str) and not labelled.any():
         raise DataError(f"data.acceptance: {path}: no record has a label; none can judge a model")
     chosen_records = spare.take(np.flatnonzero(fresh & labelled).tolist())
-    features, failures = _encoded(chosen_records, encoder)
+    features, failures = _encode_all(chosen_records, encoder)
     acceptance = AcceptanceSet(
         features=features,
         failures=failures,
@@ -193,7 +193,7 @@ def _chances(records: FrozenRecords) -> NDArray[np.float64]:
     return np.asarray(words.ravel() / 2.0**64, dtype=np.float64)
 
 
-def _encoded(
+def _encode_all(
     spare: Inspection, encoder: RecordEncoder
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Local features of records ``[a, D]``, and whether the encoder failed on each, ``[a]``."""
