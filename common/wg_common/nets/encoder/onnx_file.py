@@ -211,8 +211,13 @@ class OnnxTrunk(EncoderTrunk):
         return 1.01
 
     def _features(self, batch: Tensor) -> NDArray[np.float32]:
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        # What an image took is given back: the next one finds the arena as this one did.
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
-            (output,) = self._session.run([self._output], {self._input: batch.numpy()})
+            (output,) = self._session.run([self._output], {self._input: batch.numpy()}, options)
         except Exception as error:  # ONNX Runtime's errors share no other base
             raise DecodeError(f"{self.label}: ONNX Runtime: {_short(error)}") from error
         return _pooled(output, self.choice)

@@ -11,6 +11,8 @@ that keeps something between them can make one tell of another; where it has no 
 (Windows), time alone is bounded, by the clock of who started the process, and memory by what the
 trunk bounds itself (``onnx_file.ARENA_LIMIT``).
 
+A copy costs some 30 ms of a processor beside the trunk's own work.
+
 Not guaranteed: that a trunk which takes over its process (a bug of ONNX Runtime) does no harm; and
 a record within a hair of a limit may be over it on one day and not on another.
 """
@@ -44,9 +46,9 @@ class TrunkOrder:
 
     Attributes:
         modality: Name of what it encodes.
-        choice: Its name, or how its file is read; the file's bytes are the next message.
-        settings: Names and values of the package's settings of it.
-        seconds: Of a processor, for a record.
+        choice: Name of the trunk, or how its file is read, whose bytes are the next message.
+        settings: Names and values of the trunk's settings in the package.
+        seconds: Processor time for a record, in seconds.
     """
 
     modality: str
@@ -61,7 +63,7 @@ class TrunkStart:
 
     Attributes:
         code: Code of the error that loading ended with; empty: none did.
-        message: Of that error.
+        message: Words of that error.
         width: Number of raw features.
         local_blocks: Sizes of the blocks of further local features.
         bounds: Largest magnitudes of raw features: one of all, or of each.
