@@ -11,8 +11,6 @@ that keeps something between them can make one tell of another; where it has no 
 (Windows), time alone is bounded, by the clock of who started the process, and memory by what the
 trunk bounds itself (``onnx_file.ARENA_LIMIT``).
 
-A copy costs some 30 ms of a processor beside the trunk's own work.
-
 Not guaranteed: that a trunk which takes over its process (a bug of ONNX Runtime) does no harm; and
 a record within a hair of a limit may be over it on one day and not on another.
 """
