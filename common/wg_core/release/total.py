@@ -55,7 +55,7 @@ def encode(
     if features is None:
         features = np.full(shape, np.nan, np.float32)
     finite = np.isfinite(features)
-    failures: NDArray[np.bool_] = np.logical_not(finite).any(axis=1)
+    failures = np.asarray(~finite.all(axis=1), dtype=np.bool_)
     return np.where(finite, features, np.float32(0)), failures
 
 
