@@ -7,6 +7,9 @@
     SITE/*.wgs  files that the server received from the site, as they came
     SITE/*.wgl              logs that the site replaced, as it showed them when it enrolled again
     SITE/*.member.json      that a release is among those that a package for the site was made from
+    SITE/forks/*.note       heads that a log signed and that contradict each other: N.earlier.note
+                            was cosigned, N.later.note came after it
+    SITE/forks/*.wgs        files of a log that does not lead on from what was cosigned of it
 
 It is the server's word, and no more: an auditor who takes keys from it trusts the server for them.
 Checkpoints in it are signed by the site's log, so the server cannot invent one.
@@ -30,6 +33,9 @@ SITES_FILE = "sites.json"
 CHECKPOINT_FILE = "checkpoint.note"
 LOG_SUFFIX = ".wgl"
 MEMBERSHIP_SUFFIX = ".member.json"
+FORK_FOLDER = "forks"
+EARLIER_SUFFIX = ".earlier.note"
+LATER_SUFFIX = ".later.note"
 RECORD_LIMIT = 16 << 20
 
 FIRST: Final = "first"

@@ -27,6 +27,8 @@ from wg_core.wire.signing import PrivateKey, PublicKey
 SIZE_CONTENT_TYPE = "text/x.tlog.size"
 HANDED_OUT_LIMIT = 16
 """Checkpoints of one log that may have left in files and wait for a cosignature."""
+CONTRADICTIONS = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""Answers of a witness that say that the log does not lead on from what it saw."""
 _HEADS_LIMIT = 64
 REQUEST_LIMIT = 136 << 10
 _SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n")

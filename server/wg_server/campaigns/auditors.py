@@ -73,6 +73,8 @@ class Exported:
         logs: How many ledgers it had.
         succession: What is said of the one in use.
         checkpoint_size: How many of its entries were cosigned; zero if it never was.
+        forks: Number of pairs of heads of its ledgers that contradict each other.
+        refused_files: Number of files of ledgers that did not lead on from what was cosigned.
     """
 
     site: str
@@ -80,6 +82,8 @@ class Exported:
     logs: int
     succession: str
     checkpoint_size: int
+    forks: int
+    refused_files: int
 
 
 def server_keys(home: ServerHome) -> ServerKeys:
@@ -145,6 +149,8 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
                 size = succession.size_of(checkpoint)
             record = _record(site, logs[site.name])
             records.append(record)
+            origins = [log.origin for log in record.logs]
+            forks, refused_files = _write_forks(store, origins, folder / auditor_record.FORK_FOLDER)
             done.append(
                 Exported(
                     site=site.name,
@@ -152,6 +158,8 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
                     logs=len(record.logs),
                     succession=record.logs[-1].succession,
                     checkpoint_size=size,
+                    forks=forks,
+                    refused_files=refused_files,
                 )
             )
     server_record = ServerRecord(
@@ -205,3 +213,17 @@ def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> in
         name = canonical.sha256_hex(origin.encode())[:32]
         atomic.write_bytes(folder / f"{name}{auditor_record.LOG_SUFFIX}", data)
     return count
+
+
+def _write_forks(store: Store, origins: Sequence[str], folder: Path) -> tuple[int, int]:
+    """Write heads that contradict each other, and refused files; the number of pairs and files."""
+    pairs = [(row[2], row[3]) for row in store.evidence() if row[0] in origins]
+    for number, (earlier, later) in enumerate(pairs):
+        atomic.write_bytes(folder / f"{number}{auditor_record.EARLIER_SUFFIX}", earlier)
+        atomic.write_bytes(folder / f"{number}{auditor_record.LATER_SUFFIX}", later)
+    refused_files = 0
+    for origin in origins:
+        for data in store.refused_files(origin):
+            atomic.write_bytes(folder / f"{canonical.sha256_hex(data)[:32]}.wgs", data)
+            refused_files += 1
+    return len(pairs), refused_files

@@ -18,6 +18,7 @@ from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import entries, proof, verify
 from wg_core.ledger.entries import PublicStatement
 from wg_core.ledger.note import Note
+from wg_core.ledger.witness import CONTRADICTIONS, WitnessRefused
 from wg_core.wire import canonical, container, protocol, signing, statistics_file
 from wg_core.wire import covered as covered_files
 from wg_core.wire.covered import CoveredStatement, CoveredStatistics
@@ -82,7 +83,8 @@ def accept_file(
         ConfigError: The site is not enrolled.
         DecodeError: The bytes are not a covered release.
         VerificationError: It does not hold, or is of another encoder.
-        WitnessRefused: The site's ledger contradicts what was seen of it before.
+        WitnessRefused: The site's ledger contradicts what was seen of it before. The file is kept
+            for auditors: what is in it was charged, perhaps on another copy of the ledger.
     """
     covered = _decode(data)
     claimed = _claimed(covered)
@@ -101,7 +103,12 @@ def accept_file(
     release = _stored(site, data, covered, plant, now)
     stored = store.find_release(release.release_id)
     if not cosigned and (stored is None or stored.data != data):
-        witness.countersign_file(site, verify.witness_requests(covered))
+        try:
+            witness.countersign_file(site, verify.witness_requests(covered))
+        except WitnessRefused as refusal:
+            if refusal.status in CONTRADICTIONS:
+                store.keep_refused_file(site.ledger_origin, data, now)
+            raise
     return store.add_release(release)
 
 

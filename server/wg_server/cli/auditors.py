@@ -39,10 +39,14 @@ def export(home: ServerHome, out: Path, sites: tuple[str, ...], as_json: bool) -
         cli.emit({"folder": str(out), "sites": canonical.to_builtins(done)})
         return
     for site_export in done:
-        unknown = "  BUDGET UNKNOWN" if site_export.succession == BUDGET_UNKNOWN else ""
+        troubles = "  BUDGET UNKNOWN" if site_export.succession == BUDGET_UNKNOWN else ""
+        troubles += "  LEDGER FORK" if site_export.forks else ""
+        troubles += (
+            f"  REFUSED FILES: {site_export.refused_files}" if site_export.refused_files else ""
+        )
         cli.say(
             f"{site_export.site:24} {site_export.checkpoint_size} ledger entries cosigned,"
-            f" {site_export.files} files, {site_export.logs} ledgers{unknown}"
+            f" {site_export.files} files, {site_export.logs} ledgers{troubles}"
         )
     cli.say(f"{out}: {len(done)} sites")
     cli.say(f"next, with a plant's ledger: wg-audit verify LEDGER --server {out}")

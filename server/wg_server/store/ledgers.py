@@ -3,7 +3,7 @@
 A decision ("does this checkpoint extend the last?") is taken and recorded in one transaction.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from http import HTTPStatus
 from typing import TypeVar
@@ -15,6 +15,7 @@ from wg_core.errors import RefusedError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
 from wg_core.ledger.witness import WitnessRefused
+from wg_core.wire import canonical
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store import database, schema
 from wg_server.store.site import Site, find_site
@@ -23,6 +24,7 @@ from wg_server.store.succession import Beginning, ReplacedLog, SeenLog
 T = TypeVar("T")
 
 EVIDENCE_LIMIT = 16  # Most pairs of contradicting checkpoints that are kept of one log
+REFUSED_FILES_LIMIT = 64  # Most files of one log that are kept though its witness refused them
 
 
 class LedgerTable:
@@ -132,6 +134,35 @@ class LedgerTable:
         """All evidence of forks: origin, time, earlier and later checkpoint."""
         rows = database.rows(self.engine, sa.select(schema.evidence).order_by(schema.evidence.c.id))
         return [(row.origin, row.received, row.earlier, row.later) for row in rows]
+
+    def keep_refused_file(self, origin: str, data: bytes, time: float) -> None:
+        """Keep a verified file whose ledger does not lead on from what was cosigned, for auditors.
+
+        It may be of another history of that ledger, or only late. Of one log at most
+        ``REFUSED_FILES_LIMIT`` are kept, the first ones.
+        """
+        table, digest = schema.refused_file, canonical.sha256_hex(data)
+        with self.engine.begin() as connection:
+            database.lock_table(connection, table)
+            rows = connection.execute(
+                sa.select(table.c.sha256).where(table.c.origin == origin)
+            ).all()
+            if len(rows) >= REFUSED_FILES_LIMIT or digest in {row.sha256 for row in rows}:
+                return
+            connection.execute(
+                table.insert().values(sha256=digest, origin=origin, received=time, data=data)
+            )
+
+    def refused_files(self, origin: str) -> Iterator[bytes]:
+        """Files of a log that were refused by the witness and kept, oldest first."""
+        table = schema.refused_file
+        query = sa.select(table.c.data).where(table.c.origin == origin)
+        with database.reading(self.engine) as connection:
+            rows = connection.execution_options(yield_per=1).execute(
+                query.order_by(table.c.received, table.c.sha256)
+            )
+            for row in rows:
+                yield bytes(row.data)
 
     def forks(self) -> int:
         """How many pieces of evidence of forks there are."""

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from wg_core.ledger.person_name import NAME_LIMIT
 from wg_core.wire import protocol
 
-HEAD = "0001"  # Newest migration; a store of an earlier one is migrated when it is opened
+HEAD = "0002"  # Newest migration; a store of an earlier one is migrated when it is opened
 
 metadata = MetaData()
 
@@ -112,6 +112,16 @@ evidence = Table(
     Column("received", Float, nullable=False),
     Column("earlier", LargeBinary, nullable=False),
     Column("later", LargeBinary, nullable=False),
+)
+
+refused_file = Table(
+    "refused_file",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("origin", String(protocol.ORIGIN_LIMIT), nullable=False),
+    Column("received", Float, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("refused_file_by_origin", "origin"),
 )
 
 release = Table(

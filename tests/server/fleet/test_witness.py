@@ -15,7 +15,7 @@ from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
-from wg_server.store.ledgers import EVIDENCE_LIMIT
+from wg_server.store.ledgers import EVIDENCE_LIMIT, REFUSED_FILES_LIMIT
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
@@ -114,3 +114,14 @@ def test_evidence_of_one_log_is_kept_once_and_bounded(store: Store) -> None:
         b"later %d" % number for number in range(EVIDENCE_LIMIT)
     ]
     assert len(found) == EVIDENCE_LIMIT + 1
+
+
+def test_refused_files_of_one_log_are_kept_once_and_bounded(store: Store) -> None:
+    for number in range(REFUSED_FILES_LIMIT + 3):
+        for _ in range(2):
+            store.keep_refused_file("log", b"file %d" % number, float(number))
+    store.keep_refused_file("another", b"a file", 0.0)
+    assert list(store.refused_files("log")) == [
+        b"file %d" % number for number in range(REFUSED_FILES_LIMIT)
+    ]
+    assert list(store.refused_files("another")) == [b"a file"]
