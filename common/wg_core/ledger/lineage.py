@@ -8,7 +8,10 @@ from wg_core.privacy.events import PrivacyEvent
 
 @dataclass(slots=True)
 class LineageState:
-    """Budget of one lineage: cap, and all charges composed without loss."""
+    """Budget of one lineage: cap, and all charges composed without loss.
+
+    ``units`` are the privacy units that its charges name; inherited ones do not say theirs.
+    """
 
     id: str
     cap_epsilon: str
@@ -16,6 +19,7 @@ class LineageState:
     refresh_rule: str = entries.NEVER
     names: list[str] = field(default_factory=list)
     commitments: list[str] = field(default_factory=list)
+    units: list[str] = field(default_factory=list)
     charges: int = 0
     mu_squared: int = 0
 

@@ -316,6 +316,7 @@ class LedgerState:
         target.charges += source.charges
         target.names += [name for name in source.names if name not in target.names]
         target.commitments += [c for c in source.commitments if c not in target.commitments]
+        target.units += [unit for unit in source.units if unit not in target.units]
         del self.lineages[source.id]
         self._alias[source.id] = target.id
 
@@ -380,6 +381,8 @@ class LedgerState:
         check_mechanism(entry)
         lineage.add(entry.event)
         lineage.charges += 1
+        if entry.guarantee.unit not in lineage.units:
+            lineage.units.append(entry.guarantee.unit)
         _same("mu squared after", state.mu_squared_after, str(lineage.mu_squared))
         charge = ChargeState(
             self.size, entry.request_id, entry.dataset, lineage.id, entry.fingerprint

@@ -8,7 +8,7 @@ after the release sends the stored bytes again. A charge is never refunded.
 
 import functools
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from wg_core.errors import BudgetExceeded, ConfigError, RefusedError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import database, entries
-from wg_core.ledger.charging import ChargeRequest
+from wg_core.ledger.charging import RECORD, ChargeRequest
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.cosigned import CosignedLog
 from wg_core.ledger.entries import Dataset, Entry, Release
@@ -248,7 +248,8 @@ class Ledger(CosignedLog):
         Raises:
             BudgetExceeded: The cap of the lineage does not allow it; nothing is written.
             RefusedError: The request was charged for something else, and is burned.
-            ConfigError: The data set is not registered, or the ledger cannot be written.
+            ConfigError: The data set is not registered, its budget protects another unit, or the
+                ledger cannot be written.
         """
         self.accountant([], 0.5)  # loads the accountant before the lock is taken
         with self._writing() as state:
@@ -264,6 +265,7 @@ class Ledger(CosignedLog):
             if earlier is not None:
                 return Charged(earlier.seq, earlier.request_id, earlier.open)
             lineage = state.lineage(dataset.lineage)
+            check_unit(request.dataset, request.guarantee.unit, lineage.units)
             before, after = self._cost(lineage, request.event)
             if not after <= float(lineage.cap_epsilon):
                 raise BudgetExceeded(
@@ -454,6 +456,25 @@ class Ledger(CosignedLog):
             return state.charges.get(charge)
         matches = [c for c in state.charges.values() if c.request_id == charge]
         return matches[-1] if matches else None
+
+
+def check_unit(dataset: str, unit: str, units: Collection[str]) -> None:
+    """Refuse to spend a budget on another privacy unit than the one that its charges protect.
+
+    A sum of both would protect neither: a part may be in many records.
+
+    Raises:
+        ConfigError: It is another one.
+    """
+    if not units or unit in units:
+        return
+    before = next(iter(units))
+    column = "null" if before == RECORD else before
+    raise ConfigError(
+        f"data set {dataset!r}: its budget was spent on {before!r} as the protected unit, now it is"
+        f" {unit!r}; the unit of a budget does not change: set data.unit_column in client.yaml back"
+        f" to {column}, and freeze"
+    )
 
 
 def rounded_up(value: float) -> str:

@@ -18,8 +18,8 @@ from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Dataset, Genesis
-from wg_core.ledger.store import DatasetRecord, Ledger
-from wg_core.site.config import ClientConfig
+from wg_core.ledger.store import DatasetRecord, Ledger, check_unit
+from wg_core.site.config import RECORD, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import DIGEST_BYTES, Digests
 from wg_core.wire import canonical
@@ -35,11 +35,13 @@ class History:
         lineages: Lineage of each data set by name, oldest name first.
         caps: (epsilon, delta) of each lineage.
         charged: Commitments of all that was charged, or may have been.
+        units: Privacy units that charges name, oldest first.
     """
 
     lineages: dict[str, str]
     caps: dict[str, tuple[str, str]]
     charged: frozenset[str]
+    units: tuple[str, ...]
 
     @property
     def budget(self) -> str:
@@ -60,6 +62,7 @@ def history(ledger: Ledger) -> History:
     lineages: dict[str, str] = {}
     caps: dict[str, tuple[str, str]] = {}
     charged: set[str] = set()
+    units: dict[str, None] = {}
     for seq in range(ledger.size):
         entry = entries.decode(ledger.entry(seq))
         if isinstance(entry, Genesis) and entry.predecessor is not None:
@@ -72,7 +75,8 @@ def history(ledger: Ledger) -> History:
             caps[entry.lineage] = entry.cap_epsilon, entry.cap_delta
         elif isinstance(entry, Charge):
             charged.add(entry.commitment)
-    return History(lineages, caps, frozenset(charged))
+            units[entry.guarantee.unit] = None
+    return History(lineages, caps, frozenset(charged), tuple(units))
 
 
 def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
@@ -114,11 +118,12 @@ def charged(home: ClientHome) -> frozenset[bytes]:
 
 
 def check(config: ClientConfig, past: History) -> None:
-    """Refuse another cap than that of the budget which the data set draws on.
+    """Refuse another cap, or another privacy unit, than the budget has that the data set draws on.
 
     Raises:
-        ConfigError: ``client.yaml`` names another cap than the ledger.
+        ConfigError: ``client.yaml`` names another cap or unit than the ledger.
     """
+    check_unit(config.data.name, config.data.unit_column or RECORD, past.units)
     policy = config.privacy.cap_epsilon, config.privacy.cap_delta
     cap = past.caps.get(past.budget, policy)
     if cap != policy:

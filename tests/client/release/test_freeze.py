@@ -436,3 +436,17 @@ def test_a_freeze_after_snapshots_were_lost_continues_the_lineage(plant: TestPla
     plant.freeze()
     _ask(plant)
     assert _spent(plant)[0] == 2
+
+
+def test_another_unit_column_after_a_charge_is_refused_with_what_to_put_back(
+    parts: TestPlant,
+) -> None:
+    parts.freeze()
+    _ask(parts)
+    before = snapshots.current(parts.home)
+    parts.configure(data=replace(parts.config.data, unit_column=None))
+    with pytest.raises(ConfigError, match=r"set data\.unit_column .* back to part, and freeze"):
+        parts.freeze()
+    assert snapshots.current(parts.home) == before
+    parts.configure(data=replace(parts.config.data, unit_column="part"))
+    parts.freeze()

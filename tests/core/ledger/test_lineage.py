@@ -83,6 +83,29 @@ def test_taking_over_known_content_merges(site: Site, ledger: Ledger) -> None:
     assert ledger.spent("welds").charges == 1
 
 
+def test_a_budget_protects_one_unit(site: Site, ledger: Ledger) -> None:
+    """Its first charge says which; another one is refused before it costs anything."""
+    ledger.charge(site.request("r1", "1"))
+    guarantee = dataclasses.replace(
+        site.request().guarantee,
+        unit="part",
+        records_per_unit="the m records of a unit weigh 1/m each",
+    )
+    of_parts = dataclasses.replace(site.request("r2", "0.5"), guarantee=guarantee)
+    size = ledger.size
+    with pytest.raises(ConfigError, match=r"set data\.unit_column in client\.yaml back to null"):
+        ledger.charge(of_parts)
+    assert ledger.size == size
+    site.register(ledger, "welds", b"other data")
+    of_welds = dataclasses.replace(of_parts, dataset="welds")
+    assert ledger.charge(of_welds).new  # another lineage
+    back = dataclasses.replace(site.request("r3", "0.5"), dataset="welds")
+    with pytest.raises(ConfigError, match="back to part, and freeze"):
+        ledger.charge(back)
+    site.register(ledger, "welds", b"data")  # merged: its charges were of two units already
+    assert ledger.charge(site.request("r4", "0.5")).new
+
+
 def test_a_cap_does_not_change(site: Site, ledger: Ledger) -> None:
     site.cap = "30"
     with pytest.raises(ConfigError, match="a cap does not change"):
