@@ -9,7 +9,7 @@ import click
 
 from wg_client.cli.options import by_option, delta_option, home_option
 from wg_core import atomic
-from wg_core.cli import json_option, show
+from wg_core.cli import json_option, note, show
 from wg_core.language import text
 from wg_core.options import Price, out_option
 from wg_core.site.home import ClientHome
@@ -44,11 +44,15 @@ def statistics(
 ) -> None:
     """Charge and write one release to a file, for a server that is not connected.
 
+    Where the server or another witness can be reached it is asked first: a copy of a home is then
+    found out before it spends anything.
+
     At epsilon 0 nothing is charged, and no record has a part in it: weights can come for class
     names and data sheet.
     """
     from wg_client.data import plant as plants
     from wg_core import snapshot as snapshots
+    from wg_core.fleet import by_file
     from wg_core.release import approval
     from wg_core.release.budget import read_spend
     from wg_core.release.query import answer_query, open_ledger
@@ -69,14 +73,23 @@ def statistics(
         data, paid = answer_query(home, query, witness=None), text("nothing charged")
         return _write(home, out, data, paid, {"charged": False}, as_json)
     snapshots.ready_snapshot(home)
-    with locks.release(home), open_ledger(home) as ledger:
-        policy.check_query(config, query, encoder=query.encoder, now=time.time())
-        approval.by_hand(config, ledger, query, by)
-    before = read_spend(home, config).charges
-    data = answer_query(home, query, witness=None)
+    with by_file.reachable_server(home, config) as witness:
+        with locks.release(home), open_ledger(home) as ledger:
+            policy.check_query(config, query, encoder=query.encoder, now=time.time())
+            approval.by_hand(config, ledger, query, by)
+        before = read_spend(home, config).charges
+        data = answer_query(home, query, witness=witness)
     charged = read_spend(home, config).charges > before
     paid = text("charged") if charged else text("made before, nothing charged")
-    return _write(home, out, data, paid, {"charged": charged}, as_json)
+    if witness is None:
+        note(
+            text(
+                "{server} could not be asked: a copy of this home could spend this budget again",
+                server=config.server.name,
+            )
+        )
+    about = {"charged": charged, "cosigned": witness is not None}
+    return _write(home, out, data, paid, about, as_json)
 
 
 def _write(

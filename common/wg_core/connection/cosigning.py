@@ -25,7 +25,7 @@ from wg_core.ledger import note as notes
 from wg_core.ledger import proof
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.store import Ledger
-from wg_core.ledger.witness import HANDED_OUT_LIMIT
+from wg_core.ledger.witness import CONTRADICTIONS, HANDED_OUT_LIMIT, WitnessRefused
 from wg_core.site import config as configuration
 from wg_core.site import locks
 from wg_core.site.config import ClientConfig
@@ -91,6 +91,31 @@ def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
             f"{cosignatures} of {config.witnesses_needed} witnesses, {config.server.name} counted;"
             " the release is kept, and is sent when it is asked for again. " + "; ".join(problems)
         )
+
+
+def check_others(home: ClientHome, config: ClientConfig) -> None:
+    """Let the witnesses beside the server cosign the ledger as it is, as far as they answer.
+
+    Raises:
+        RolledBack: One has seen more of it than this ledger holds.
+        WitnessRefused: One has seen another history of it.
+    """
+    if not config.witnesses:
+        return
+    from wg_core.connection import http_witness
+
+    with locks.release(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
+        enrol(ledger, config)
+        for cosigner in config.witnesses:
+            try:
+                if not ledger.newest_cosigned_by(cosigner.name):
+                    ledger.countersign(cosigner.name, http_witness.ask(cosigner))
+            except RolledBack:
+                raise
+            except (PeerError, VerificationError, DecodeError, ConfigError) as error:
+                if isinstance(error, WitnessRefused) and error.status in CONTRADICTIONS:
+                    raise
+                log.warning("witness %s: %s", cosigner.name, error)
 
 
 def check_room(ledger: Ledger, config: ClientConfig) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.client.conftest import MakePlant
@@ -39,12 +40,14 @@ from wg_core.errors import ConfigError, PeerError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle, proof
 from wg_core.ledger import note as notes
+from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.config import WitnessConfig
+from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing, statistics_file
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerConfig, WitnessPolicy, parse_config
@@ -113,6 +116,31 @@ def test_a_release_goes_when_server_and_second_witness_have_cosigned(
     key = signing.public_from_bytes(second.public_key)
     assert checkpoints.verify_cosignature(note, SECOND, key) > 0
     assert second.statuses == [200, 200]
+
+
+def by_file(world: World, home: ClientHome, name: str) -> None:
+    """``wg-client statistics`` where the server is away."""
+    out = ["--out", str(world.folder / name)]
+    words = ["statistics", "--home", str(home.root), "--epsilon", "0.5", *out]
+    done = CliRunner().invoke(group, words, standalone_mode=False)
+    if done.exception is not None:
+        raise done.exception
+
+
+def test_a_copied_home_is_found_by_a_second_witness_before_it_is_charged(
+    world: World, second: SpecWitness
+) -> None:
+    copy = ClientHome(world.folder / "copy")
+    with watched(world, second):
+        shutil.copytree(world.plant.home.root, copy.root)
+        by_file(world, world.plant.home, "first.wgs")
+        with pytest.raises(RolledBack, match="older copy"):
+            by_file(world, copy, "second.wgs")
+    assert charges(world) == 1 and read_spend(copy, world.plant.config).charges == 0
+    want(world, second, url="https://127.0.0.1:1", quorum=1)  # out of reach: nobody can tell
+    configuration.save(copy, configuration.load(world.plant.home))
+    by_file(world, copy, "third.wgs")
+    assert read_spend(copy, world.plant.config).charges == 1
 
 
 def test_a_release_waits_for_a_witness_that_cannot_be_reached(
