@@ -1,22 +1,23 @@
 """What a verified history cost: epsilon of each lineage by two code bases, and what charges said.
 
-``primary`` is dp-accounting's privacy loss distribution (``privacy.accounting``), ``independent``
-is closed-form Gaussian DP (``privacy.independent``). They must agree, and the primary figure must
-be under the cap. Since composed epsilon only grows, a cap that holds
-at the end held after every charge. The epsilons that charges state are checked with a third,
-vectorised evaluation of the closed form (Balle and Wang 2018, Theorem 8).
+What is converted are the auditor's own sums (``composition``). ``primary`` is dp-accounting's
+privacy loss distribution (``privacy.accounting``), ``independent`` is closed-form Gaussian DP
+(``composition.epsilon``). They must agree, and the primary figure must be under the cap. Since
+composed epsilon only grows, a cap that holds at the end held after every charge. The epsilons that
+charges state are checked with a vectorised evaluation of the closed form.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from wg_audit import rederive
+from wg_audit import composition, rederive
+from wg_audit.composition import Composition, delta_of
 from wg_core.errors import VerificationError
 from wg_core.ledger.entries import Charge
-from wg_core.ledger.history import History, StatedFigures
-from wg_core.privacy import accounting, independent
-from wg_core.privacy.events import MU_SQUARED_UNIT
+from wg_core.ledger.history import StatedFigures
+from wg_core.privacy import accounting
+from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
 ALONE_LOW, ALONE_HIGH = 1e-6, 1e-3
 """Relative: by how much a charge's own epsilon may be below what it costs, and above."""
@@ -36,8 +37,6 @@ class LineageAccount:
         cap_epsilon: The cap.
         primary: Composed epsilon by dp-accounting.
         independent: The same by other code.
-        independent_lower: Lower end of the bracket.
-        independent_upper: Upper end of the bracket.
     """
 
     lineage: str
@@ -49,37 +48,32 @@ class LineageAccount:
     cap_epsilon: float
     primary: float
     independent: float
-    independent_lower: float
-    independent_upper: float
 
 
-def accounts(history: History) -> list[LineageAccount]:
-    """Compute every lineage's budget, and hold it against its cap.
+def accounts(log: Composition) -> list[LineageAccount]:
+    """Convert every budget to epsilon, and hold it against its cap.
 
     Raises:
         VerificationError: A cap is exceeded, or the two code bases disagree.
     """
-    state = history.state
-    burned: dict[str, int] = {}
-    for charge in state.burned():
-        identifier = state.lineage(charge.lineage).id
-        burned[identifier] = burned.get(identifier, 0) + 1
     result = []
-    for lineage in state.lineages.values():
-        events, delta = lineage.events(), float(lineage.cap_delta)
-        bounds = independent.epsilon_bounds(events, delta)
+    for budget in log.budgets:
+        cap_epsilon, delta = budget.cap
+        events = (
+            [PrivacyEvent(mechanism="gaussian", mu_squared=str(budget.mu_squared))]
+            if budget.mu_squared
+            else []
+        )
         account = LineageAccount(
-            lineage=lineage.id,
-            datasets=tuple(lineage.names),
-            charges=lineage.charges,
-            burned=burned.get(lineage.id, 0),
-            mu_squared=float(lineage.mu_squared * MU_SQUARED_UNIT),
+            lineage=budget.lineage,
+            datasets=tuple(budget.names),
+            charges=budget.charges,
+            burned=len(budget.open),
+            mu_squared=float(budget.mu_squared * MU_SQUARED_UNIT),
             delta=delta,
-            cap_epsilon=float(lineage.cap_epsilon),
+            cap_epsilon=cap_epsilon,
             primary=accounting.epsilon(events, delta),
-            independent=bounds.estimate,
-            independent_lower=bounds.lower,
-            independent_upper=bounds.upper,
+            independent=composition.epsilon(budget.mu_squared, delta),
         )
         _check(account)
         result.append(account)
@@ -122,8 +116,8 @@ def check_alone(alone: AloneFigures) -> None:
         return
     seq, units, delta, stated = columns
     unit = float(MU_SQUARED_UNIT)
-    too_low = _delta(np.sqrt(units * unit), stated * (1 + ALONE_LOW)) > delta
-    too_high = _delta(np.sqrt((units + 1) * unit), stated * (1 - ALONE_HIGH)) < delta
+    too_low = delta_of(np.sqrt(units * unit), stated * (1 + ALONE_LOW)) > delta
+    too_high = delta_of(np.sqrt((units + 1) * unit), stated * (1 - ALONE_HIGH)) < delta
     bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | ~(delta < 1))
     if len(bad):
         index = int(bad[0])
@@ -150,12 +144,10 @@ def _check(
             f"lineage {account.lineage}: epsilon {account.primary:.6g} at delta {account.delta}, "
             f"the cap is {account.cap_epsilon:g}"
         )
-    low = account.independent_lower - largest_difference
-    high = account.independent_upper + largest_difference
-    if not low <= account.primary <= high:
+    if not abs(account.primary - account.independent) <= largest_difference:
         raise VerificationError(
             f"lineage {account.lineage}: epsilon is {account.primary:.6g} by dp-accounting, "
-            f"{account.independent_lower:.6g} to {account.independent_upper:.6g} by other code"
+            f"{account.independent:.6g} by other code"
         )
 
 
@@ -186,9 +178,9 @@ def check_stated(figures: StatedFigures, *, relative_tolerance: float = 1e-4) ->
     seq, mu_squared, delta, stated = columns
     mu = np.sqrt(mu_squared * float(MU_SQUARED_UNIT))
     margin = relative_tolerance * (1 + stated)
-    too_low = _delta(mu, stated + margin) > delta
+    too_low = delta_of(mu, stated + margin) > delta
     lower = stated - margin
-    too_high = (lower > 0) & (_delta(mu, np.maximum(lower, 0)) < delta)
+    too_high = (lower > 0) & (delta_of(mu, np.maximum(lower, 0)) < delta)
     bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | (stated < 0))
     if len(bad):
         index = int(bad[0])
@@ -196,13 +188,3 @@ def check_stated(figures: StatedFigures, *, relative_tolerance: float = 1e-4) ->
             f"entry {int(seq[index])}: states epsilon {stated[index]:.6g}, which is not that of "
             f"mu^2 = {mu[index] ** 2:.6g} at delta {delta[index]:g}"
         )
-
-
-def _delta(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
-    """Delta of a mu-GDP mechanism at epsilon, elementwise; zero for mu = 0."""
-    from scipy.special import log_ndtr, ndtr
-
-    safe = np.where(mu > 0, mu, 1.0)
-    lower_term = ndtr(safe / 2 - epsilon / safe)
-    second = np.exp(np.minimum(epsilon + log_ndtr(-safe / 2 - epsilon / safe), 0))
-    return np.where(mu > 0, lower_term - second, 0.0)

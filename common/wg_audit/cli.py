@@ -49,6 +49,8 @@ def verify(path: Path, report: Path | None, as_json: bool, **brought: Any) -> in
 
     A log proves nothing by its own word alone: bring the keys, and a checkpoint or the server's
     folder. The verdict says what was compared, and what was not.
+
+    Exit codes: 0 verified; 8 partly verified; 9 holds by itself; 5 not verified; 3 cannot be read.
     """
     finding = evidence.verify(path, **brought)
     document = finding.to_json()
@@ -56,11 +58,11 @@ def verify(path: Path, report: Path | None, as_json: bool, **brought: Any) -> in
         document |= {"dossier": _write_report(path, finding, report)}
     if as_json:
         emit(document)
-        return _exit_code(finding)
+        return finding.verdict.exit_code
     _say(finding, document)
     if report is not None:
         say(text("{path}: written ({word})", path=report, word=finding.verdict.word))
-    return _exit_code(finding)
+    return finding.verdict.exit_code
 
 
 def _say(finding: Finding, document: dict[str, Any]) -> None:
@@ -201,7 +203,3 @@ help_page.speak(group, translations.shared)
 def main() -> None:
     """Entry point of ``wg-audit``."""
     run(group, extra="client", speaks=translations.shared)
-
-
-def _exit_code(finding: Finding) -> int:
-    return ExitCode.OK if finding.passed else ExitCode.VERIFICATION

@@ -144,7 +144,6 @@ def match(
         for state in log.history.state.charges.values():
             if state.release is not None:
                 by_hash.setdefault(state.payload_sha256, []).append((log, state))
-    sizes = {log.history.state.origin: log.history.state.size for log in logs}
     comparison = Comparison()
     for path in paths:
         try:
@@ -152,7 +151,7 @@ def match(
             if container.kind_of(data) == covered_files.STATEMENT_KIND:
                 _match_statement(data, leaves, not_given)
                 continue
-            _match(comparison, by_hash, sizes, path, data, not_given)
+            _match(comparison, by_hash, leaves, path, data, not_given)
         except DecodeError as error:
             raise DecodeError(f"{path}: {error}") from error
         except VerificationError as error:
@@ -163,7 +162,7 @@ def match(
 def _match(
     comparison: Comparison,
     by_hash: dict[str, list[tuple[GivenLog, ChargeState]]],
-    sizes: Mapping[str, int],
+    leaves: Mapping[str, Sequence[bytes]],
     path: Path,
     data: bytes,
     not_given: Collection[str],
@@ -177,7 +176,7 @@ def _match(
     if len(covering) != 1:
         raise VerificationError(
             f"covered by {len(covering)} RELEASE entries, expected exactly one"
-            f"{_beyond_the_end(covered, sizes)}"
+            f"{_elsewhere_on_the_log(covered, leaves)}"
         )
     log, state = covering[0]
     try:
@@ -221,14 +220,22 @@ def _is_elsewhere(
     return True
 
 
-def _beyond_the_end(covered: CoveredStatistics, sizes: Mapping[str, int]) -> str:
-    """That the entry which a file names comes after the end of a log that was given."""
+def _elsewhere_on_the_log(covered: CoveredStatistics, leaves: Mapping[str, Sequence[bytes]]) -> str:
+    """That the entry which a file names comes after the end of a log given, or is another there."""
     head = entries.decode(covered.release_entry, subject="release entry").head
-    if head.seq < sizes.get(head.origin, canonical.INTEGER_LIMIT):
+    known_leaves = leaves.get(head.origin)
+    if known_leaves is None:
+        return ""
+    if head.seq >= len(known_leaves):
+        return (
+            f": it is entry {head.seq} of log {head.origin}, and the log given has"
+            f" {len(known_leaves)}: what was spent in between is left out"
+        )
+    if known_leaves[head.seq] == merkle.leaf_hash(covered.release_entry):
         return ""
     return (
-        f": it is entry {head.seq} of log {head.origin}, and the log given has"
-        f" {sizes[head.origin]}: what was spent in between is left out"
+        f": it is entry {head.seq} of log {head.origin}, which is another one in the log given:"
+        " two histories were told"
     )
 
 

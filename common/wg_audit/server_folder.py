@@ -3,10 +3,13 @@
 Keys, checkpoints and the history of logs in it are the server's word; the verdict says so.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wg_audit import freshness, received
+from wg_audit import forks, freshness, received
+from wg_audit.forks import Pair
 from wg_audit.freshness import OutsideCheckpoint
 from wg_core.errors import VerificationError
 from wg_core.language import Text, text
@@ -97,31 +100,73 @@ class ServerFolder:
             histories.append(freshness.read_checkpoint(path, _file(path.name)))
         return [x for x in histories if x.head.origin == self.log.origin]
 
-    def contents(self) -> "Contents":
+    def contents(self) -> Contents:
         """What lies in the folder: of this site, and what an export would not have written."""
         folder = self.path / self.site.site
         files, other_files = received.listed(folder) if folder.is_dir() else ([], [])
         logs = [x for x in other_files if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
-        written = {folder / auditor_record.CHECKPOINT_FILE, self.path / auditor_record.SITES_FILE}
-        written |= {self.path / site.site for site in self.record.sites if site is not self.site}
+        fork_folder = folder / auditor_record.FORK_FOLDER
+        pairs, refused_files, stray = (
+            _read_forks(fork_folder) if fork_folder.is_dir() else ([], [], [])
+        )
+        expected_paths = {
+            folder / auditor_record.CHECKPOINT_FILE,
+            self.path / auditor_record.SITES_FILE,
+        }
+        expected_paths |= {fork_folder} if fork_folder.is_dir() else set()
+        expected_paths |= {
+            self.path / site.site for site in self.record.sites if site is not self.site
+        }
         above = [x for x in sorted(self.path.iterdir()) if x != folder]
         proofs = [x for x in other_files if x.name.endswith(auditor_record.MEMBERSHIP_SUFFIX)]
-        read = {*written, *logs, *proofs}
-        unread = [x for x in (*other_files, *above) if x not in read]
-        return Contents(files, logs, unread, [auditor_record.read_membership(x) for x in proofs])
+        read = {*expected_paths, *logs, *proofs}
+        unread = [x for x in (*other_files, *above, *stray) if x not in read]
+        return Contents(
+            files,
+            logs,
+            unread,
+            memberships=[auditor_record.read_membership(x) for x in proofs],
+            pairs=pairs,
+            refused_files=refused_files,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Files that the server received, logs that it was shown, and what is neither.
+    """Evidence of one site, by what it is.
 
-    ``memberships``: that releases of the site are in the trees that its packages name.
+    Attributes:
+        files: Files that the server received.
+        logs: Logs that it was shown.
+        unread: Files that are none of these.
+        memberships: That releases of the site are in the trees that its packages name.
+        pairs: Heads of one log that contradict each other.
+        refused_files: Files of a log that did not lead on from what was cosigned of it.
     """
 
-    files: list[Path]
-    logs: list[Path]
-    unread: list[Path]
+    files: list[Path] = field(default_factory=list)
+    logs: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
     memberships: list[Membership] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    refused_files: list[Path] = field(default_factory=list)
+
+
+def _read_forks(folder: Path) -> tuple[list[Pair], list[Path], list[Path]]:
+    """Heads that contradict each other, refused files, and what else lies beside them.
+
+    Raises:
+        DecodeError: A head is none.
+    """
+    refused_files, notes = received.listed(folder)
+    earlier_suffix, later_suffix = auditor_record.EARLIER_SUFFIX, auditor_record.LATER_SUFFIX
+    pairs, stray = [], set(notes)
+    for earlier in notes:
+        later = earlier.with_name(earlier.name.removesuffix(earlier_suffix) + later_suffix)
+        if earlier.name.endswith(earlier_suffix) and later in stray:
+            pairs.append(forks.read_pair(earlier, later))
+            stray -= {earlier, later}
+    return pairs, refused_files, sorted(stray)
 
 
 def _file(name: str) -> Text:

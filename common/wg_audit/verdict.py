@@ -13,12 +13,14 @@ from typing import Any
 
 from wg_audit.freshness import Freshness
 from wg_audit.server_folder import ServerFolder
+from wg_audit.spend import ForkedLog, Spend, Total
 from wg_audit.succession import Succession
+from wg_core.errors import ExitCode
 from wg_core.language import Text, listed, text
 from wg_core.ledger.anchors import Anchors, KnownWitness
 from wg_core.ledger.auditor_record import Membership
 from wg_core.ledger.history import History
-from wg_core.wire import signing
+from wg_core.wire import canonical, signing
 
 GIVEN = text("given")
 SERVERS_WORD = text("the server's word")
@@ -31,6 +33,15 @@ _PAST = text(
     "that nothing left the site past its ledger, and that the program which ran is the one named:"
     " no log can show that"
 )
+
+VERIFIED = text("verified")
+PARTLY_VERIFIED = text("partly verified")
+BY_ITSELF = text("holds by itself")
+_EXIT_CODES: dict[str, ExitCode] = {
+    VERIFIED: ExitCode.OK,
+    PARTLY_VERIFIED: ExitCode.PARTLY_VERIFIED,
+    BY_ITSELF: ExitCode.BY_ITSELF,
+}
 
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 NAMES = 5  # Most names that one line shows
@@ -58,6 +69,23 @@ class Files:
     def missing(self) -> int:
         """Number of releases whose file is not there."""
         return self.released - self.compared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """Evidence that a log was held against.
+
+    Attributes:
+        fresh: How new this copy is known to be.
+        succession: What is known of logs before.
+        files: What was released, and what of it was compared.
+        spend: The auditor's own sums.
+    """
+
+    fresh: Freshness
+    succession: Succession
+    files: Files
+    spend: Spend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +151,8 @@ class Verdict:
         received: Number of releases whose received file was compared with its charge.
         missing: Number of releases whose file is not there.
         memberships: Of the site's releases in what its packages were made from; they hold.
+        total: The sum over budgets, logs and histories; None where nothing has a budget.
+        forks: Logs of which two histories were told.
         problems: Why it is not verified.
         not_checked: What was not compared with anything.
     """
@@ -140,15 +170,23 @@ class Verdict:
     received: int
     missing: int
     memberships: tuple[Membership, ...]
+    total: Total | None
+    forks: tuple[ForkedLog, ...]
     problems: tuple[str, ...]
     not_checked: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Code that a command tells the shell: each good word has its own."""
+        return _EXIT_CODES.get(self.word, ExitCode.VERIFICATION)
 
     def headline(self) -> str:
         """What was compared, in one line: releases, files, and on whose word each key rests."""
         words = list(dict.fromkeys(x.source for x in self.witnesses))
         return text(
-            "releases charged {released}, files compared {compared}, files missing {missing};"
-            " ledger key: {ledger}; witnesses: {witnesses}",
+            "{sum}; releases charged {released}, files compared {compared}, files missing"
+            " {missing}; ledger key: {ledger}; witnesses: {witnesses}",
+            sum=self.total.sentence() if self.total else text("no budget"),
             released=self.released,
             compared=self.received,
             missing=self.missing,
@@ -159,6 +197,7 @@ class Verdict:
     def figures(self) -> dict[str, Any]:
         """The headline for programs."""
         return {
+            "total": canonical.to_builtins(self.total),
             "releases_charged": self.released,
             "files_compared": self.received,
             "files_missing": self.missing,
@@ -248,40 +287,37 @@ class Verdict:
 
 
 def verdict(
-    history: History,
-    *,
-    anchors: Anchors,
-    folder: ServerFolder | None,
-    fresh: Freshness,
-    succession: Succession,
-    files: Files,
+    history: History, outside: Outside, *, anchors: Anchors, folder: ServerFolder | None
 ) -> Verdict:
     """Put together what was compared.
 
     Args:
         history: The verified log.
+        outside: What it was held against.
         anchors: Keys that the auditor gave.
         folder: The server's folder, if it was given.
-        succession: What is known of logs before.
-        files: What was released, and what of it was compared.
     """
-    problems = [
-        text("budget unknown: log {origin} of this site is not on its account", origin=origin)
+    fresh, succession, files = outside.fresh, outside.succession, outside.files
+    problems = list(outside.spend.problems())
+    problems += [
+        (
+            text("budget unknown"),
+            text("budget unknown: log {origin} of this site is not on its account", origin=origin),
+        )
         for origin in succession.unnamed
     ]
     if folder is not None and folder.log != folder.site.logs[-1]:
-        problems.append(
-            text(
-                "superseded: the site's log in use is {origin}, by {source}",
-                origin=folder.site.logs[-1].origin,
-                source=SERVERS_WORD,
-            )
+        sentence = text(
+            "superseded: the site's log in use is {origin}, by {source}",
+            origin=folder.site.logs[-1].origin,
+            source=SERVERS_WORD,
         )
+        problems.append((text("superseded"), sentence))
     views = tuple(_views(history, anchors))
     anchored = [view for view in views if view.source != LOGS_WORD]
-    open_questions = tuple(_not_checked(history, fresh, succession, files))
+    open_questions = tuple(_not_checked(history, outside))
     return Verdict(
-        word=problems[0].partition(":")[0] if problems else _word(history.anchors, open_questions),
+        word=problems[0][0] if problems else _word(history.anchors, open_questions),
         ledger_key=_ledger_key(history, anchors),
         witnesses=views,
         cosigned_by=sum(view.size > 0 for view in anchored),
@@ -294,7 +330,9 @@ def verdict(
         received=files.compared,
         missing=files.missing,
         memberships=files.memberships,
-        problems=tuple(problems),
+        total=outside.spend.total,
+        forks=outside.spend.forks,
+        problems=tuple(sentence for _, sentence in problems),
         not_checked=(*open_questions, _PAST),
     )
 
@@ -339,8 +377,8 @@ def utc(seconds: int) -> str:
 
 def _word(anchors: Anchors, open_questions: tuple[str, ...]) -> str:
     if anchors.ledger_key is None and not anchors.needed:
-        return text("holds by itself")
-    return text("partly verified") if open_questions else text("verified")
+        return BY_ITSELF
+    return PARTLY_VERIFIED if open_questions else VERIFIED
 
 
 def _witness(view: WitnessView, now: int) -> str:
@@ -410,11 +448,11 @@ def _views(history: History, evidence: Anchors) -> Iterator[WitnessView]:
         )
 
 
-def _not_checked(
-    history: History, fresh: Freshness, succession: Succession, files: Files
-) -> Iterator[str]:
+def _not_checked(history: History, outside: Outside) -> Iterator[str]:
     """What could have been compared with something from elsewhere, and was not."""
-    anchors = history.anchors
+    anchors, fresh, succession = history.anchors, outside.fresh, outside.succession
+    files = outside.files
+    yield from outside.spend.open_questions()
     if anchors.ledger_key is None:
         yield _WHOSE
     if not anchors.witnesses:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from wg_audit import freshness, server_folder, succession
+from wg_audit import forks, freshness, server_folder, succession
+from wg_audit import spend as spending
 from wg_audit.accounts import (
     AloneFigures,
     LineageAccount,
@@ -18,15 +19,18 @@ from wg_audit.accounts import (
     check_stated,
     worst,
 )
+from wg_audit.composition import Composition
+from wg_audit.forks import Forks
 from wg_audit.freshness import Freshness
 from wg_audit.received import Comparison, GivenLog, Received, listed, match
 from wg_audit.server_folder import Contents, ServerFolder
+from wg_audit.spend import Books, Spend
 from wg_audit.succession import Succession
-from wg_audit.verdict import Files, Verdict, verdict
-from wg_core.errors import VerificationError
+from wg_audit.verdict import Files, Outside, Verdict, verdict
+from wg_core.errors import ExitCode, VerificationError
 from wg_core.language import text
+from wg_core.ledger import entries, sources
 from wg_core.ledger import history as histories
-from wg_core.ledger import sources
 from wg_core.ledger.anchors import NOTHING, Anchors
 from wg_core.ledger.auditor_record import CHECKPOINT_FILE, Membership
 from wg_core.ledger.entries import Charge
@@ -74,9 +78,9 @@ class Finding:
     verdict: Verdict
 
     @property
-    def passed(self) -> bool:
-        """Whether the log holds, and no log of the site is known whose spend it leaves out."""
-        return not self.verdict.problems
+    def is_verified(self) -> bool:
+        """Tell a log that holds, and of which nothing that could be compared was left out."""
+        return self.verdict.exit_code == ExitCode.OK
 
     @property
     def remarks(self) -> list[str]:
@@ -99,12 +103,6 @@ class Finding:
                 "delta is up to {delta:g}: with that probability there is no protection at all;"
                 " usual are values far below one in the number of people or parts",
                 delta=self.largest_delta,
-            )
-        if len(self.accounts) > 1:
-            yield text(
-                "{count} lineages have budgets of their own: if they share people or parts,"
-                " their epsilons add up",
-                count=len(self.accounts),
             )
         if state.clock_steps_back:
             sequence_numbers = ", ".join(map(str, state.clock_steps_back[:5]))
@@ -146,7 +144,7 @@ class Finding:
         cosigned = [head for head in self.history.heads if head.cosignatures]
         releases = sum(not charge.open for charge in state.charges.values())
         return {
-            "verified": self.passed,
+            "verified": self.is_verified,
             "verdict": canonical.to_builtins(self.verdict),
             "origin": state.origin,
             "site": state.site,
@@ -163,8 +161,6 @@ class Finding:
             "epsilon": {
                 "primary": top.primary if top else 0.0,
                 "independent": top.independent if top else 0.0,
-                "independent_lower": top.independent_lower if top else 0.0,
-                "independent_upper": top.independent_upper if top else 0.0,
                 "cap": top.cap_epsilon if top else None,
                 "lineage": top.lineage if top else None,
             },
@@ -258,25 +254,20 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
         evidence = _gather(opened, path, anchors, brought)
     log, folder, comparison = evidence.log, evidence.folder, evidence.comparison
     fresh, before = _compare_from_outside(evidence, brought)
-    figures = accounts(log.history)
+    figures = accounts(log.composition)
     logs = evidence.logs
     check_stated(log.history.figures)
     for shown_log in logs:
         check_alone(shown_log.alone)
-    words = verdict(
-        log.history,
-        anchors=anchors,
-        folder=folder,
-        fresh=fresh,
-        succession=before,
-        files=Files(
-            released=sum(not c.open for x in logs for c in x.history.state.charges.values()),
-            compared=len(comparison.received),
-            elsewhere=sum(map(len, comparison.elsewhere.values())),
-            unread=tuple(evidence.unread),
-            memberships=tuple(evidence.memberships),
-        ),
+    files = Files(
+        released=sum(not c.open for x in logs for c in x.history.state.charges.values()),
+        compared=len(comparison.received),
+        elsewhere=sum(map(len, comparison.elsewhere.values())),
+        unread=tuple(evidence.unread),
+        memberships=tuple(evidence.memberships),
     )
+    outside = Outside(fresh=fresh, succession=before, files=files, spend=_add_up(evidence, before))
+    words = verdict(log.history, outside, anchors=anchors, folder=folder)
     deltas = (*(x.alone.largest_delta for x in logs), *(x.delta for x in figures))
     return Finding(
         history=log.history,
@@ -292,11 +283,19 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
 
 @dataclass(frozen=True, slots=True)
 class _ReadLog:
-    """A log that holds, what its charges say for themselves, and its CHARGE entries by index."""
+    """A log that holds.
+
+    Attributes:
+        history: The verified log.
+        alone: What its charges say for themselves.
+        charge: CHARGE entries by index.
+        composition: Budgets as the auditor adds them up.
+    """
 
     history: History
     alone: AloneFigures
     charge: Callable[[int], Charge]
+    composition: Composition
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +305,7 @@ class _Evidence:
     Attributes:
         unread: Names of what lies in the evidence and was not read.
         memberships: Of the site's releases in what its packages were made from; they hold.
+        forks: Logs of which two histories were told.
     """
 
     log: _ReadLog
@@ -314,6 +314,7 @@ class _Evidence:
     comparison: Comparison
     unread: list[str]
     memberships: list[Membership]
+    forks: Forks
 
     @property
     def logs(self) -> list[_ReadLog]:
@@ -331,14 +332,17 @@ def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -
     log = _read(source, all_anchors)
     if (log.history.state.site, log.history.state.origin) != (site, origin):
         raise VerificationError(f"{path}: was changed while it was read")
-    contents = folder.contents() if folder else Contents([], [], [])
+    contents = folder.contents() if folder else Contents()
     earlier: dict[str, _ReadLog] = {}
     for before in (*brought.get("previous", ()), *contents.logs):
         earlier_logs = _read_earlier(opened, before, all_anchors, folder)
         if earlier_logs.history.state.origin != origin:
             earlier.setdefault(earlier_logs.history.state.origin, earlier_logs)
     logs = [log, *earlier.values()]
+    by_origin = {x.history.state.origin: x.history for x in logs}
+    fork_evidence = forks.judge(by_origin, contents.pairs, contents.refused_files)
     paths, unread = _files(brought.get("statistics", ()), contents)
+    paths += fork_evidence.late_files
     elsewhere = succession.named_before([x.history for x in logs])
     elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
     comparison = match(
@@ -348,7 +352,27 @@ def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -
         if membership.site != site:
             raise VerificationError(f"package {membership.package_id}: is of {membership.site}")
         membership.verify()
-    return _Evidence(log, earlier, folder, comparison, unread, contents.memberships)
+    return _Evidence(log, earlier, folder, comparison, unread, contents.memberships, fork_evidence)
+
+
+def _add_up(evidence: _Evidence, succession: Succession) -> Spend:
+    """Return the sum over budgets, logs and histories; what is inherited counts once."""
+    log, folder, outside = evidence.log, evidence.folder, succession.unnamed
+    sites = [x.history.state.site for x in evidence.logs]
+    sites += [x.site for x in folder.record.sites] if folder else []
+    earlier = evidence.earlier.items()
+    books = Books(
+        log=log.composition,
+        history=log.history,
+        earlier_logs=[before.composition for name, before in earlier if name not in outside],
+        outside_logs=[before.composition for name, before in earlier if name in outside],
+        shown_charges={
+            origin: [entries.encode(charge) for charge in charges.values()]
+            for origin, charges in evidence.comparison.elsewhere.items()
+            if origin in outside
+        },
+    )
+    return spending.spend(books, list(evidence.forks.by_origin.values()), sites)
 
 
 def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshness, Succession]:
@@ -376,7 +400,9 @@ def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshn
 
 def _read(source: Source, anchors: Anchors) -> _ReadLog:
     alone = AloneFigures()
-    return _ReadLog(histories.read(source, anchors, alone.add), alone, _charges(source))
+    history = histories.read(source, anchors, alone.add)
+    composition = Composition.of(data for data, _ in source.entries())
+    return _ReadLog(history, alone, _charges(source), composition)
 
 
 def _charges(source: Source) -> Callable[[int], Charge]:

@@ -17,7 +17,8 @@
     ├── PeerError                7  the network or the other side failed
     └── InternalError           70  a bug of ours
 
-Ctrl-C ends every command with 130.
+Ctrl-C ends every command with 130. ``wg-audit verify`` ends with 0 for *verified* alone: with 8 for
+*partly verified*, and with 9 where the log *holds by itself*.
 
 Messages name the file and field, and say what was found and what was expected. They never
 contain private data: exception text may reach a log that leaves the site.
@@ -39,6 +40,8 @@ class ExitCode(IntEnum):
     VERIFICATION = 5
     NOT_ACCEPTED = 6
     PEER = 7
+    PARTLY_VERIFIED = 8
+    BY_ITSELF = 9
     INTERNAL = 70
     INTERRUPTED = 130
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from wg_audit import answers, report, verification
 from wg_audit.cli import group
 from wg_audit.verdict import duration
-from wg_core.errors import ConfigError, UsageError, VerificationError
+from wg_core.errors import ConfigError, ExitCode, UsageError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import recovery
 from wg_core.ledger.anchors import Anchors, KnownWitness
@@ -69,7 +69,7 @@ def test_with_the_servers_folder_everything_is_checked_by_the_servers_word(
 ) -> None:
     found = verification.verify(site.path, server=exported.folder, now=site.now + 3 * DAY)
     verdict = found.verdict
-    assert found.passed and verdict.word == "verified"
+    assert not found.verdict.problems and verdict.word == "verified"
     assert verdict.ledger_key.source == "the server's word"
     assert [x.source for x in verdict.witnesses] == ["the server's word"]
     assert (verdict.cosigned_by, verdict.needed) == (1, 1)
@@ -152,7 +152,7 @@ def test_an_export_older_than_a_checkpoint_is_refused(
         ledger.export(old)
         site.release(ledger, "r1", "2.5")
         newest = site.cosign(ledger)
-    assert verification.verify(old, anchors(site)).passed
+    assert not verification.verify(old, anchors(site)).verdict.problems
     note = tmp_path / "checkpoint.note"
     note.write_bytes(newest)
     match = "covers 5 entries, the log given has 3: this copy is older"
@@ -190,7 +190,7 @@ def test_a_checkpoint_must_be_signed_by_somebody_known(
         verification.verify(site.path, anchors(site), checkpoints=[path])
     alone = [line for line in note.signatures if line.name == NAME]
     path.write_bytes(dataclasses.replace(note, signatures=tuple(alone)).encode())
-    assert verification.verify(site.path, anchors(site), checkpoints=[path]).passed
+    assert not verification.verify(site.path, anchors(site), checkpoints=[path]).verdict.problems
     forged = dataclasses.replace(alone[0], signature=bytes(72))
     path.write_bytes(dataclasses.replace(note, signatures=(forged,)).encode())
     with pytest.raises(VerificationError, match="does not hold"):
@@ -261,10 +261,10 @@ def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
 ) -> None:
     path = tmp_path / "new.sqlite"
     checkpoint = successor(site, path, None)
-    assert verification.verify(path).passed
+    assert not verification.verify(path).verdict.problems
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "budget unknown")
     found = verification.verify(path, server=exported.folder)
-    assert not found.passed and found.verdict.word == "budget unknown"
+    assert found.verdict.problems and found.verdict.word == "budget unknown"
     assert found.succession.unnamed == (ORIGIN,) and not found.to_json()["verified"]
     code, text, _ = run("verify", path, "--server", exported.folder)
     assert code == 5 and "NOT VERIFIED  budget unknown" in text
@@ -273,7 +273,7 @@ def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
     assert "<b>Verified</b>" not in page
     # The log itself names nobody, whatever the server says of it.
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "first")
-    assert not verification.verify(path, server=exported.folder).passed
+    assert verification.verify(path, server=exported.folder).verdict.problems
 
 
 def test_a_checkpoint_of_another_log_of_the_site_makes_the_budget_unknown(
@@ -293,13 +293,17 @@ def test_a_successor_that_names_its_predecessor_passes(
     checkpoint = successor(site, path, site.path)
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
     found = verification.verify(path, server=exported.folder)
-    assert found.passed and found.succession.predecessor == ORIGIN
+    assert not found.verdict.problems and found.succession.predecessor == ORIGIN
     text = " ".join(found.verdict.not_checked)
     assert found.verdict.word == "partly verified" and found.succession.checked == ()
     assert "nobody showed 3 of its entries (--previous)" in text  # seven, two releases show four
     assert "2 received file(s) of the site's other logs" in text
     found = verification.verify(path, server=exported.folder, previous=[site.path])
-    assert found.passed and found.succession.checked == (ORIGIN,) and found.verdict.received == 2
+    assert (
+        not found.verdict.problems
+        and found.succession.checked == (ORIGIN,)
+        and found.verdict.received == 2
+    )
     assert found.verdict.word == "verified" and len(found.verdict.not_checked) == 1
 
 
@@ -362,7 +366,7 @@ def test_an_unknown_budget_is_inherited(
     checkpoint = successor(site, path, middle, third, site.key)
     exported.saw(third, site.key, checkpoint, "names its predecessor")
     found = verification.verify(path, server=exported.folder)
-    assert not found.passed and found.succession.unnamed == (ORIGIN,)
+    assert found.verdict.problems and found.succession.unnamed == (ORIGIN,)
 
 
 def test_a_chain_of_logs_is_checked_as_far_as_it_is_given(
@@ -380,15 +384,17 @@ def test_a_chain_of_logs_is_checked_as_far_as_it_is_given(
         ([site.path, middle], (NEW_ORIGIN, ORIGIN), set()),
     ):
         found = verification.verify(path, server=exported.folder, previous=previous)
-        assert found.passed and found.succession.checked == checked
+        assert not found.verdict.problems and found.succession.checked == checked
         assert {log.origin for log in found.succession.not_given} == not_given
         said = any("nobody showed" in x for x in found.verdict.not_checked)
         assert said == bool(not_given) == (found.verdict.word == "partly verified")
     note_of_first = tmp_path / "first.note"
     note_of_first.write_bytes(full)
     both = [middle, site.path]
-    assert verification.verify(path, previous=both, checkpoints=[note_of_first]).passed
-    assert not verification.verify(path, checkpoints=[note_of_first]).passed
+    assert not verification.verify(
+        path, previous=both, checkpoints=[note_of_first]
+    ).verdict.problems
+    assert verification.verify(path, checkpoints=[note_of_first]).verdict.problems
     assert verification.verify(path, previous=[site.path]).verdict.word == "budget unknown"
 
 
@@ -414,7 +420,7 @@ def test_a_log_between_that_the_server_leaves_out_is_followed_by_its_word(
     words: dict[Succession, bool] = {"names its predecessor": True, "first": False}
     for word, good in words.items():
         exported.saw(third, site.key, checkpoint, word)
-        assert verification.verify(path, server=exported.folder).passed == good
+        assert bool(verification.verify(path, server=exported.folder).verdict.problems) != good
 
 
 def test_a_key_that_the_server_forgot_is_not_compared(
@@ -439,7 +445,7 @@ def test_a_log_that_was_replaced_is_not_the_last_word(
         later = dataclasses.replace(site, key=site.signing_key)
         exported.received(new, later, "r9")
     found = verification.verify(site.path, server=exported.folder)
-    assert not found.passed and found.verdict.word == "superseded"
+    assert found.verdict.problems and found.verdict.word == "superseded"
     assert any("1 received file(s)" in words for words in found.verdict.not_checked)
 
 
@@ -521,3 +527,18 @@ def test_the_export_and_the_home_get_the_same_verdict(
         verification.verify(x, server=exported.folder, now=now).to_json() for x in (path, home)
     ]
     assert found[0] == found[1]
+
+
+def test_each_good_word_has_an_exit_code_of_its_own_and_true_is_for_the_first(
+    site: Site, exported: Exported, full: bytes
+) -> None:
+    given = ["--ledger-key", site.key.public_key().raw.hex()]
+    for brought, code, word in (
+        (["--server", str(exported.folder)], ExitCode.OK, "verified"),
+        (given, ExitCode.PARTLY_VERIFIED, "partly verified"),
+        ([], ExitCode.BY_ITSELF, "holds by itself"),
+    ):
+        ended, text, _ = run("verify", site.path, *brought, "--json")
+        document = json.loads(text)
+        assert (ended, document["verdict"]["word"]) == (code, word)
+        assert document["verified"] == (code == ExitCode.OK)

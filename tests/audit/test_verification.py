@@ -47,7 +47,7 @@ def run(*words: str) -> tuple[int, dict[str, Any]]:
 def test_verify_prints_both_figures(home: Path) -> None:
     _, document = run("verify", str(home))
     epsilon = document["epsilon"]
-    assert document["verified"] and document["delta"] == 1e-5
+    assert document["verdict"]["word"] == "holds by itself" and document["delta"] == 1e-5
     assert abs(epsilon["primary"] - epsilon["independent"]) < 1e-3
     assert 1 < epsilon["primary"] < 1.5
     assert (document["charges"], document["releases"], document["burned"]) == (3, 2, 1)

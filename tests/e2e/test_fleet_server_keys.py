@@ -104,7 +104,7 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
     assert document_of(
         operator, "export", "--home", server.root, "--site", "plant-a", "--out", folder
     )
-    assert verification.verify(plant.home.root, server=folder, max_age=86_400).passed
+    assert not verification.verify(plant.home.root, server=folder, max_age=86_400).verdict.problems
 
 
 def left_behind(server: ServerHome) -> list[Any]:

@@ -1,0 +1,267 @@
+"""What all that is known of a site's logs has cost together, and what that sum leaves open.
+
+A cap holds for each budget of one log. One person's records may be behind several budgets, behind
+two logs, or behind two histories of one log, so the headline is the sum over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from wg_audit import composition, lookalikes
+from wg_audit.composition import Budget, Composition
+from wg_audit.forks import Fork
+from wg_core.language import Text, listed, text
+from wg_core.ledger.history import History
+
+_ROOT_DIGITS = 12  # Hex digits of a root that tell two heads apart for a reader
+_NAMES_SHOWN = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """The sum over budgets, logs and histories.
+
+    Attributes:
+        epsilon: Composed epsilon at ``delta``, in closed form.
+        delta: The smallest delta of a cap.
+        cap_epsilon: The smallest cap.
+        budgets: Number of budgets of which something was spent.
+        logs: Number of logs in the sum beside the one that was verified.
+        at_least: Possibility that a log or a history has charges that nobody showed.
+    """
+
+    epsilon: float
+    delta: float
+    cap_epsilon: float
+    budgets: int
+    logs: int
+    at_least: bool
+
+    def sentence(self) -> Text:
+        """Return the sum beside the cap."""
+        figures = {"epsilon": self.epsilon, "cap": self.cap_epsilon, "delta": self.delta}
+        if self.at_least:
+            return text("at least epsilon {epsilon:.4f} of {cap:g} at delta {delta:g}", **figures)
+        return text("epsilon {epsilon:.4f} of {cap:g} at delta {delta:g}", **figures)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkedLog:
+    """A log of which two histories were told.
+
+    Attributes:
+        origin: Origin of its checkpoints.
+        heads: Signed heads that do not fit: number of entries and root.
+        charges: Number of charges that files show and that are on no log given.
+    """
+
+    origin: str
+    heads: tuple[str, ...]
+    charges: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """A log's budgets, and what is known of the site's other logs.
+
+    Attributes:
+        log: Budgets of the log that was verified.
+        history: That log.
+        earlier_logs: Budgets of logs before it, whose spend its first entry carries.
+        outside_logs: Budgets of logs of the site whose spend it does not carry.
+        shown_charges: CHARGE entries of such logs that were not given, by origin.
+    """
+
+    log: Composition
+    history: History
+    earlier_logs: Sequence[Composition]
+    outside_logs: Sequence[Composition]
+    shown_charges: Mapping[str, Sequence[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """The auditor's own sums.
+
+    Attributes:
+        total: All that is known, together; None where nothing has a budget.
+        forks: Logs of which two histories were told.
+        units: Names and privacy units of budgets that were spent on more than one unit.
+        look_alikes: Names of data sets, or of sites, that look alike and have budgets of their own.
+        other_sums: Sentences on budgets that the log counts otherwise than its entries add up.
+    """
+
+    total: Total | None
+    forks: tuple[ForkedLog, ...] = ()
+    units: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    look_alikes: tuple[tuple[str, ...], ...] = ()
+    other_sums: tuple[str, ...] = ()
+
+    def problems(self) -> Iterator[tuple[Text, Text]]:
+        """Give each reason not to call it verified: the verdict's first word, and a sentence."""
+        for fork in self.forks:
+            yield (
+                text("two histories"),
+                text(
+                    "two histories were told of log {origin}: its key signed heads that do not fit"
+                    " ({heads}); files show {count} charge(s) that are not on the log given; with"
+                    " them {sum}",
+                    origin=fork.origin,
+                    heads=listed(fork.heads),
+                    count=fork.charges,
+                    sum=self.total.sentence() if self.total else text("nothing was charged"),
+                ),
+            )
+        for names, units in self.units:
+            yield (
+                text("two units"),
+                text(
+                    "two units in one sum: charges of {names} protect different things ({units}),"
+                    " and their sum protects none of them",
+                    names=listed(names),
+                    units=listed(units),
+                ),
+            )
+        for sentence in self.other_sums:
+            yield text("other sums"), text("other sums: {what}", what=sentence)
+
+    def open_questions(self) -> Iterator[Text]:
+        """Name what the log cannot say of these sums."""
+        if self.total is not None and self.total.budgets > 1:
+            yield text(
+                "whether {count} budgets are of different people or parts: if not, they cost {sum}",
+                count=self.total.budgets,
+                sum=self.total.sentence(),
+            )
+        for names in self.look_alikes:
+            yield text(
+                "whether names that look alike are one: {names}",
+                names=listed([lookalikes.spell_out(name) for name in names[:_NAMES_SHOWN]]),
+            )
+
+
+def spend(books: Books, forks: Sequence[Fork], sites: Iterable[str]) -> Spend:
+    """Add up all that is known of a site.
+
+    Args:
+        books: Budgets of the log and of the site's other logs.
+        forks: Logs of which two histories were told.
+        sites: Names of sites that the evidence speaks of.
+    """
+    budgets = [budget for part in (books.log, *books.outside_logs) for budget in part.budgets]
+    return Spend(
+        total=_total(budgets, books, forks),
+        forks=tuple(
+            ForkedLog(
+                origin=fork.origin,
+                heads=tuple(f"{size}: {root[:_ROOT_DIGITS]}…" for size, root in sorted(fork.heads)),
+                charges=len(fork.charges),
+            )
+            for fork in forks
+        ),
+        units=tuple(_mixed_units(budgets, books.earlier_logs)),
+        look_alikes=(*_look_alikes(budgets), *lookalikes.groups(sites)),
+        other_sums=(*_other_sums(books.log, books.history), *_less_inherited(books)),
+    )
+
+
+def _look_alikes(budgets: Sequence[Budget]) -> Iterator[tuple[str, ...]]:
+    """Names of data sets that look alike, where they do not draw on one budget."""
+    payers: dict[str, int] = {}
+    for index, budget in enumerate(budgets):
+        payers |= dict.fromkeys(budget.names, index)
+    for group in lookalikes.groups(payers):
+        if len({payers[name] for name in group}) > 1:
+            yield group
+
+
+def _mixed_units(
+    budgets: Sequence[Budget], earlier_logs: Sequence[Composition]
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Names and units of budgets that were spent on several units, on logs before too."""
+    for budget in budgets:
+        parts = [budget, *(part for log in earlier_logs for part in log.bound(budget))]
+        units = dict.fromkeys(unit for part in parts for unit in part.units)
+        if len(units) > 1:
+            yield tuple(budget.names), tuple(units)
+
+
+def _less_inherited(books: Books) -> Iterator[Text]:
+    """Name the budgets of which the first entry carries less than a log before adds up to."""
+    for before in books.earlier_logs:
+        for part in before.budgets:
+            if part.mu_squared and not books.log.bound(part):
+                yield text(
+                    "the first entry carries nothing for {names}, of which the log before adds up"
+                    " to {spent}",
+                    names=listed(list(part.names)),
+                    spent=part.mu_squared,
+                )
+        for budget in books.log.budgets:
+            units = sum(part.mu_squared for part in before.bound(budget))
+            if units > budget.inherited_units:
+                yield text(
+                    "the first entry carries mu^2 = {units} units for {names}, the log before adds"
+                    " up to {spent}",
+                    units=budget.inherited_units,
+                    names=listed(list(budget.names)),
+                    spent=units,
+                )
+
+
+def _total(budgets: Sequence[Budget], books: Books, forks: Sequence[Fork]) -> Total | None:
+    """Return the sum of all budgets, and of charges that only files show."""
+    caps = [budget.cap for budget in budgets if budget.caps]
+    budget_units = sum(budget.mu_squared for budget in budgets)
+    shown_parts = [composition.shown_cost(charges) for charges in books.shown_charges.values()]
+    branches = [composition.shown_cost(fork.charges.values()) for fork in forks]
+    caps += [cap for part in (*shown_parts, *branches) for cap in part.caps]
+    if not caps:
+        return None
+    # Entries before a charge on its own history say at least what that history had spent.
+    units = max(
+        budget_units
+        + sum(max(part.sum, part.largest) for part in shown_parts)
+        + sum(x.sum for x in branches),
+        *(part.largest for part in branches),
+        0,
+    )
+    delta = min(delta for _, delta in caps)
+    return Total(
+        epsilon=composition.epsilon(units, delta),
+        delta=delta,
+        cap_epsilon=min(cap for cap, _ in caps),
+        budgets=sum(budget.mu_squared > 0 for budget in budgets) + len(shown_parts),
+        logs=len(books.outside_logs) + len(shown_parts),
+        at_least=bool(shown_parts or forks),
+    )
+
+
+def _other_sums(log: Composition, history: History) -> Iterator[Text]:
+    """Name the budgets of which the log's own sums are not those of its entries."""
+    log_sums = {
+        frozenset(lineage.names): (lineage.charges, lineage.mu_squared)
+        for lineage in history.state.lineages.values()
+    }
+    for budget in log.budgets:
+        charges, units = log_sums.pop(frozenset(budget.names), (0, 0))
+        if (charges, units) != (budget.charges, budget.mu_squared):
+            yield text(
+                "the log counts {charges} charge(s) of mu^2 = {units} units for {names}, its"
+                " entries add up to {true_charges} of {true_units}",
+                charges=charges,
+                units=units,
+                names=listed(list(budget.names)),
+                true_charges=budget.charges,
+                true_units=budget.mu_squared,
+            )
+    for names, (charges, units) in log_sums.items():
+        yield text(
+            "the log counts {charges} charge(s) of mu^2 = {units} units for {names}, which its"
+            " entries make no budget of its own",
+            charges=charges,
+            units=units,
+            names=listed(sorted(names)),
+        )

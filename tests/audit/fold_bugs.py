@@ -1,0 +1,172 @@
+"""Twenty bugs for the fold that writes and refuses a plant's ledger, as patches of its sources.
+
+Each makes the plant believe that less was spent, or that a budget is another one. ``fold`` gives a
+``LedgerState`` of the patched sources; the installed one stays as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from wg_core.ledger import lineage, state
+from wg_core.ledger.state import LedgerState
+
+
+@dataclass(frozen=True)
+class PlantedBug:
+    """A bug: what it does, in which module, and which lines become which."""
+
+    name: str
+    module: ModuleType
+    before: str
+    after: str
+
+
+BUGS = (
+    PlantedBug(
+        "a merge forgets what the merged lineage had spent",
+        state,
+        "        for event in source.events():\n            target.add(event)\n",
+        "",
+    ),
+    PlantedBug(
+        "a merge forgets how often the merged lineage was charged",
+        state,
+        "        target.charges += source.charges\n",
+        "",
+    ),
+    PlantedBug(
+        "a merge forgets the names of the merged lineage",
+        state,
+        "        target.names += [name for name in source.names if name not in target.names]\n",
+        "",
+    ),
+    PlantedBug(
+        "a merge forgets the contents of the merged lineage",
+        state,
+        "        target.commitments += [c for c in source.commitments if",
+        "        [c for c in source.commitments if",
+    ),
+    PlantedBug(
+        "an entry that merges lineages merges none",
+        state,
+        "            self._merge(self.lineage(identifier), lineage)\n",
+        "            pass\n",
+    ),
+    PlantedBug(
+        "inherited spend is not added",
+        state,
+        "            for event in spend.events:\n                lineage.add(event)\n",
+        "",
+    ),
+    PlantedBug(
+        "of inherited spend one charge in two is added",
+        state,
+        "            for event in spend.events:\n",
+        "            for event in spend.events[:1]:\n",
+    ),
+    PlantedBug(
+        "inherited charges are not counted",
+        state,
+        "                charges=spend.charges,\n",
+        "",
+    ),
+    PlantedBug(
+        "names are not inherited",
+        state,
+        "                names=list(spend.names),\n",
+        "",
+    ),
+    PlantedBug(
+        "contents are not inherited",
+        state,
+        "                commitments=list(spend.commitments),\n",
+        "",
+    ),
+    PlantedBug(
+        "one lineage is inherited, and no other",
+        state,
+        "        for spend in entry.predecessor.spends:\n",
+        "        for spend in entry.predecessor.spends[:1]:\n",
+    ),
+    PlantedBug(
+        "content under a new name is a new budget",
+        state,
+        "            if name in lineage.names or commitment in lineage.commitments\n",
+        "            if name in lineage.names\n",
+    ),
+    PlantedBug(
+        "new content under a name is a new budget",
+        state,
+        "            if name in lineage.names or commitment in lineage.commitments\n",
+        "            if commitment in lineage.commitments\n",
+    ),
+    PlantedBug(
+        "a lineage does not remember the names of its data sets",
+        state,
+        "            lineage.names.append(entry.name)\n",
+        "            pass\n",
+    ),
+    PlantedBug(
+        "a lineage does not remember the contents of its data sets",
+        state,
+        "            lineage.commitments.append(entry.commitment)\n",
+        "            pass\n",
+    ),
+    PlantedBug(
+        "each version of a data set begins a budget anew",
+        state,
+        "        self.datasets[entry.name] = entry\n",
+        "        self.datasets[entry.name] = entry\n        lineage.mu_squared = 0\n",
+    ),
+    PlantedBug(
+        "a release gives half of the budget back",
+        state,
+        "        charge.release = self.size\n",
+        "        charge.release = self.size\n"
+        "        self.lineage(charge.lineage).mu_squared //= 2\n",
+    ),
+    PlantedBug(
+        "charges are not counted",
+        state,
+        "        lineage.charges += 1\n",
+        "",
+    ),
+    PlantedBug(
+        "the largest charge stands for all",
+        lineage,
+        "        self.mu_squared += int(event.mu_squared)\n",
+        "        self.mu_squared = max(self.mu_squared, int(event.mu_squared))\n",
+    ),
+    PlantedBug(
+        "a charge is rounded down",
+        lineage,
+        "        self.mu_squared += int(event.mu_squared)\n",
+        "        self.mu_squared += int(event.mu_squared) >> 24 << 24\n",
+    ),
+)
+
+
+def fold(bug: PlantedBug) -> LedgerState:
+    """An empty fold with a bug in it."""
+    patched = {module: _patched(module, bug) for module in (lineage, state)}
+    names = vars(patched[state])
+    names["LineageState"] = vars(patched[lineage])["LineageState"]
+    empty: LedgerState = names["LedgerState"]()
+    return empty
+
+
+def _patched(module: ModuleType, bug: PlantedBug) -> ModuleType:
+    """A module of its own from a module's source, with the bug if it belongs there."""
+    path = Path(str(module.__file__))
+    source = path.read_text()
+    if module is bug.module:
+        assert source.count(bug.before) == 1, f"{bug.name}: {path.name} has other lines by now"
+        source = source.replace(bug.before, bug.after)
+    copy = ModuleType(f"patched_{path.stem}")
+    sys.modules[copy.__name__] = copy  # where dataclasses look for the names of annotations
+    exec(compile(source, str(path), "exec"), vars(copy))
+    return copy
