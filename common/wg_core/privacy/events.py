@@ -2,8 +2,8 @@
 
 A release by a Gaussian mechanism is kept as its exact ``mu^2`` (Gaussian differential privacy,
 Dong, Roth and Su 2022: releases compose by adding ``mu^2``), in integer units of
-2^-40, rounded up. Costs are computed in ``wg_core.privacy.accounting``, and again by other code
-in ``wg_core.privacy.independent``.
+2^-40, rounded up. Costs are computed in ``wg_core.privacy.accounting``, and again by the auditor's
+code (``wg_audit.composition``).
 """
 
 import math

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.patience import PATIENCE_SECONDS
 
-from wg_audit import verification
+from wg_audit import composition, verification
 from wg_core.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -105,9 +105,7 @@ def contest(site: Site, racers: int, attempts: int, allowed: int) -> None:
 
 
 def closed_form(event: Any) -> float:
-    from wg_core.privacy import independent
-
-    return independent.epsilon_bounds([event], 1e-5).estimate
+    return composition.epsilon(int(event.mu_squared), 1e-5)
 
 
 @pytest.mark.parametrize("racers", [2, 8])
