@@ -38,7 +38,7 @@ def release_of(epsilon: float) -> PrivacyEvent:
 def releases() -> None:
     rng = np.random.default_rng(0)
     labels = [f"class-{number}" for number in range(10)]
-    schema = default_schema(encoder="00", dimension=64, labels=labels, clip_radius=1.0)
+    schema = default_schema(encoder="00" * 32, dimension=64, labels=labels, clip_radius=1.0)
     x, y = rng.normal(size=(10_000, 64)), rng.integers(-1, 10, 10_000)
     exact = exact_statistics(schema, x, y)
     sigma = mechanism.sigma_for(schema, 1.0, DELTA)

@@ -32,6 +32,32 @@ _SHAPES = (
     template("that, when and how often the site releases"),
 )
 
+_KNOWN = {
+    "variant": ("(epsilon, delta)-DP by Gaussian DP",),
+    "unprotected": (
+        "label domain",
+        "clip radius",
+        "encoder",
+        "feature projection",
+        "that, when and how often the site releases",
+    ),
+    "accountant": ("dp-accounting {version} PLD, add or remove one",),
+    "randomness": (
+        "OpenDP's cryptographic generator, in user space (AES CTR-DRBG), seeded by the operating"
+        " system",
+    ),
+    "floating_point": ("exact integer statistics and an exact discrete sampler",),
+    "timing": ("answers in fixed time slots",),
+    "library": ("opendp", "dp-accounting", "numpy"),
+    "post_processing": ("any; costs nothing (post-processing)",),
+}
+"""Words that a charge may state, by field; nothing else is known to protect anybody."""
+
+
+def known(field: str, words: str) -> bool:
+    """Whether a charge's words in a field are ones that this program knows."""
+    return any(_pattern(shape).fullmatch(words) for shape in _KNOWN[field])
+
 
 def said(*words: str) -> str:
     """Words of a charge as a sentence; several are listed."""
@@ -49,4 +75,6 @@ def _one(words: str) -> str:
 @functools.cache
 def _pattern(shape: str) -> re.Pattern[str]:
     """At most one value, at its end or before words that are fixed."""
-    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(shape)), re.DOTALL)
+    return re.compile(
+        re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9A-Za-z.+!-]+|not installed)", re.escape(shape))
+    )

@@ -15,7 +15,7 @@ import rfc8785
 
 from wg_audit import rederive
 from wg_audit.rederive import Layout
-from wg_core import atomic, typed
+from wg_core import atomic, grammar, typed
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import entries, merkle
 from wg_core.ledger.entries import Charge, PublicStatement
@@ -25,6 +25,7 @@ from wg_core.ledger.statement import BlockShare
 from wg_core.wire import canonical, container, protocol
 from wg_core.wire import covered as covered_files
 from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.data_sheet import DataSheet
 
 _SCHEMA_VERSION = 1
 _FILE_VERSION = 1
@@ -71,7 +72,7 @@ class Comparison:
     entries_elsewhere: dict[str, set[int]] = field(default_factory=dict)
 
 
-class _Schema(msgspec.Struct):
+class _Schema(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     encoder: str
     dimension: int
@@ -99,9 +100,10 @@ class _Schema(msgspec.Struct):
         )
 
 
-class Statistics(msgspec.Struct):
-    """The fields of a manifest that are compared."""
+class Statistics(msgspec.Struct, forbid_unknown_fields=True):
+    """Every field of a manifest: most are compared, and of the others the grammar is checked."""
 
+    version: int
     schema: _Schema
     site: str
     dataset: str
@@ -112,6 +114,9 @@ class Statistics(msgspec.Struct):
     sensitivity_squared: str
     purpose: str
     integers_sha256: str
+    release_id: grammar.Identifier
+    software: grammar.Software
+    data_sheet: DataSheet | None
 
 
 def listed(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -312,6 +317,8 @@ def read_manifest(data: bytes) -> Statistics:
         document = typed.decode_json(data, object)
         if canonical.encode(document) != data:
             raise DecodeError("manifest: not canonical (RFC 8785)")
-        return typed.convert(document, Statistics)
+        manifest = typed.convert(document, Statistics)
     except _NO_RECORD as error:
         raise DecodeError(f"manifest: {error}") from error
+    grammar.check(manifest)
+    return manifest

@@ -57,6 +57,7 @@ class Files:
         elsewhere: Number of releases whose file is of a log that was not given.
         unread: Names of what lies in the evidence and was not read.
         memberships: Of the site's releases in what its packages were made from; they hold.
+        unknown_words: Problems: words of charges that this program does not know.
     """
 
     released: int
@@ -64,6 +65,7 @@ class Files:
     elsewhere: int = 0
     unread: tuple[str, ...] = ()
     memberships: tuple[Membership, ...] = ()
+    unknown_words: tuple[str, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -313,6 +315,7 @@ def verdict(
             source=SERVERS_WORD,
         )
         problems.append((text("superseded"), sentence))
+    problems += [(text("unknown words"), sentence) for sentence in files.unknown_words]
     views = tuple(_views(history, anchors))
     anchored = [view for view in views if view.source != LOGS_WORD]
     open_questions = tuple(_not_checked(history, outside))

@@ -25,6 +25,7 @@ from wg_audit.freshness import Freshness
 from wg_audit.received import Comparison, GivenLog, Received, listed, match
 from wg_audit.server_folder import Contents, ServerFolder
 from wg_audit.spend import Books, Spend
+from wg_audit.stated_words import StatedWords
 from wg_audit.succession import Succession
 from wg_audit.verdict import Files, Outside, Verdict, verdict
 from wg_core.errors import ExitCode, VerificationError
@@ -33,7 +34,7 @@ from wg_core.ledger import entries, sources
 from wg_core.ledger import history as histories
 from wg_core.ledger.anchors import NOTHING, Anchors
 from wg_core.ledger.auditor_record import CHECKPOINT_FILE, Membership
-from wg_core.ledger.entries import Charge
+from wg_core.ledger.entries import Charge, Entry
 from wg_core.ledger.history import History
 from wg_core.ledger.sources import Source
 from wg_core.wire import canonical, signing
@@ -65,6 +66,7 @@ class Finding:
         largest_delta: Largest delta of a budget, or that a charge states for itself.
         fresh: How new this copy is known to be.
         succession: What is known of logs before this one.
+        words: What charges and statements of each log say in words, and how class names change.
         verdict: All that was compared, and what was not, in words.
     """
 
@@ -75,6 +77,7 @@ class Finding:
     largest_delta: float
     fresh: Freshness
     succession: Succession
+    words: list[StatedWords]
     verdict: Verdict
 
     @property
@@ -119,6 +122,8 @@ class Finding:
                 "public statements of class names and data sheet, nothing charged: {count}",
                 count=state.statement_count,
             )
+        for words in self.words:
+            yield from words.remarks()
         for entry in state.handovers:
             handover = entry.handover
             yield text(
@@ -193,6 +198,9 @@ class Finding:
                 for reuse in state.reuses.values()
             ],
             "statements": state.statement_count,
+            "class_name_changes": [
+                canonical.to_builtins(change) for words in self.words for change in words.changes
+            ],
             "remarks": self.remarks,
         }
 
@@ -265,6 +273,7 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
         elsewhere=sum(map(len, comparison.elsewhere.values())),
         unread=tuple(evidence.unread),
         memberships=tuple(evidence.memberships),
+        unknown_words=tuple(problem for x in logs for problem in x.words.problems()),
     )
     outside = Outside(fresh=fresh, succession=before, files=files, spend=_add_up(evidence, before))
     words = verdict(log.history, outside, anchors=anchors, folder=folder)
@@ -277,6 +286,7 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
         largest_delta=max(deltas),
         fresh=fresh,
         succession=before,
+        words=[x.words for x in logs],
         verdict=words,
     )
 
@@ -288,12 +298,14 @@ class _ReadLog:
     Attributes:
         history: The verified log.
         alone: What its charges say for themselves.
+        words: What its entries say in words.
         charge: CHARGE entries by index.
         composition: Budgets as the auditor adds them up.
     """
 
     history: History
     alone: AloneFigures
+    words: StatedWords
     charge: Callable[[int], Charge]
     composition: Composition
 
@@ -399,10 +411,16 @@ def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshn
 
 
 def _read(source: Source, anchors: Anchors) -> _ReadLog:
-    alone = AloneFigures()
-    history = histories.read(source, anchors, alone.add)
+    alone, words = AloneFigures(), StatedWords()
+
+    def collect(entry: Entry) -> None:
+        if isinstance(entry, Charge):
+            alone.add(entry)
+        words.add(entry)
+
+    history = histories.read(source, anchors, collect)
     composition = Composition.of(data for data, _ in source.entries())
-    return _ReadLog(history, alone, _charges(source), composition)
+    return _ReadLog(history, alone, words, _charges(source), composition)
 
 
 def _charges(source: Source) -> Callable[[int], Charge]:

@@ -34,7 +34,7 @@ def file_of(schema: StatisticsSchema, integers: Integers, sigma: float) -> Any:
 
 def schema_of(setup: Setup) -> StatisticsSchema:
     return default_schema(
-        encoder="00",
+        encoder="00" * 32,
         dimension=setup.dimension,
         labels=setup.labels,
         clip_radius=1.0,

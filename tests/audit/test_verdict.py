@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from wg_audit import answers, report, verification
 from wg_audit.cli import group
 from wg_audit.verdict import duration
-from wg_core.errors import ConfigError, ExitCode, UsageError, VerificationError
+from wg_core.errors import ConfigError, DecodeError, ExitCode, UsageError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import recovery
 from wg_core.ledger.anchors import Anchors, KnownWitness
@@ -476,24 +476,55 @@ def test_the_command_says_it_in_japanese(site: Site, exported: Exported, full: b
     assert not re.search(r"the server|\d (?:s|min|h|d)\b|; ", said), said
 
 
-def test_a_name_on_the_log_cannot_forge_a_line_of_the_verdict(
-    site: Site, full: bytes, tmp_path: Path
+def test_no_log_takes_a_text_that_could_forge_a_line_of_the_verdict(
+    site: Site, full: bytes
 ) -> None:
     name = "x\nverified: 9 entries\x1b[2K\u202e"
-    with site.open() as ledger:
+    with site.open() as ledger, pytest.raises(DecodeError, match="dataset: name"):
         site.register(ledger, name, b"more")
-    path = tmp_path / "new.sqlite"
-    old = dataclasses.replace(
-        recovery.predecessor(site.path, "lost"), reason="lost\n  ledger key  00000000 (given)"
-    )
-    Ledger.create(path, origin=NEW_ORIGIN, key=site.key, site="plant-a", predecessor=old).close()
-    for log in (site.path, path):
-        _, text, notes = run("verify", log)
-        lines = (text + notes).splitlines()
-        assert not any(line.startswith("verified") for line in lines)
-        assert sum(line.startswith("  ledger key  ") for line in lines) == 1
-        assert "\x1b" not in text + notes and "\u202e" not in text + notes
-        assert "\\n" in text + notes
+    with pytest.raises(DecodeError, match="predecessor: reason"):
+        dataclasses.replace(
+            recovery.predecessor(site.path, "lost"), reason="lost\n  ledger key  00000000 (given)"
+        )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"implementation": {"randomness": "fixed seed"}},
+        {"guarantee": {"unprotected": ("all pixels",)}},
+        {"implementation": {"timing": "as soon as it is done"}},
+        {"use": {"post_processing": "none"}},
+    ],
+)
+def test_words_that_protect_nobody_are_a_problem(site: Site, changes: dict[str, Any]) -> None:
+    with site.create() as ledger:
+        request = site.request()
+        parts = {
+            name: dataclasses.replace(getattr(request, name), **fields)
+            for name, fields in changes.items()
+        }
+        charged = ledger.charge(dataclasses.replace(request, **parts))
+        site.cosign(ledger)
+    found = verification.verify(site.path, anchors(site))
+    assert not found.passed and found.verdict.word == "unknown words"
+    (problem,) = found.verdict.problems
+    (words,) = (str(word) for fields in changes.values() for word in fields.values())
+    assert f"entry {charged.seq} states" in problem and words.strip("(),'") in problem
+
+
+def test_class_names_that_change_are_printed(site: Site) -> None:
+    with site.create() as ledger:
+        site.release(ledger, "r1")
+        request = site.request("r2")
+        labels = ("good", "傷が 17 件")
+        guarantee = dataclasses.replace(request.guarantee, labels=labels)
+        before = request.guarantee.labels
+        assert len(before) == 2
+        ledger.charge(dataclasses.replace(request, guarantee=guarantee))
+    _, text, notes = run("verify", site.path)
+    line = next(x for x in (text + notes).splitlines() if "class names of" in x)
+    assert "傷が 17 件" in line and all(name in line for name in before if name not in labels)
 
 
 @pytest.mark.parametrize("age", ["7", "7w", "-1d", "0d", "1.5d", "d"])

@@ -17,8 +17,8 @@ from wg_client.models import store
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, UsageError
+from wg_core.grammar import check_name
 from wg_core.language import template
-from wg_core.ledger.person_name import check_name
 from wg_core.site import locks
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical

@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from wg_core import atomic
+from wg_core import atomic, grammar
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
 from wg_core.wire import canonical, signing
 from wg_core.wire.canonical import Time
 from wg_core.wire.handover import Handover
-from wg_core.wire.protocol import check_site_name
 
 VERSION = 1
 SITES_FILE = "sites.json"
@@ -37,14 +36,13 @@ FORK_FOLDER = "forks"
 EARLIER_SUFFIX = ".earlier.note"
 LATER_SUFFIX = ".later.note"
 RECORD_LIMIT = 16 << 20
+MEMBERSHIP_LIMIT = 16 << 10
 
 FIRST: Final = "first"
 NAMES_PREDECESSOR: Final = "names its predecessor"
 BUDGET_UNKNOWN: Final = "budget unknown"
 
 Succession = Literal["first", "names its predecessor", "budget unknown"]
-
-_TEXT_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +61,14 @@ class LogRecord:
             what the earlier log spent is on no account.
     """
 
-    origin: str
-    key: str
-    checkpoint: str
+    origin: grammar.Origin
+    key: grammar.Hex
+    checkpoint: grammar.Note
     first_seen: Time
     succession: Succession
 
     def __post_init__(self) -> None:
-        _text("origin", self.origin)
+        grammar.check(self)
         if self.key:
             signing.public_from_hex(self.key, subject="server record: key")
         if self.checkpoint:
@@ -93,13 +91,12 @@ class SiteRecord:
         logs: Every log that the server saw of it, oldest first; the last is the one in use.
     """
 
-    site: str
-    state: str
+    site: grammar.SiteName
+    state: grammar.Identifier
     logs: tuple[LogRecord, ...]
 
     def __post_init__(self) -> None:
-        check_site_name(self.site)
-        _text("state", self.state)
+        grammar.check(self)
         origins = [log.origin for log in self.logs]
         if len(set(origins)) != len(origins):
             raise DecodeError(f"server record: site {self.site} has one log twice")
@@ -123,16 +120,15 @@ class ServerRecord:
     """
 
     version: int = VERSION
-    server: str
+    server: grammar.Name
     made: Time
-    witness_name: str
-    witness_key: str
+    witness_name: grammar.Origin
+    witness_key: grammar.Hex
     sites: tuple[SiteRecord, ...]
     handovers: tuple[Handover, ...] = ()
 
     def __post_init__(self) -> None:
-        _text("server", self.server)
-        _text("witness name", self.witness_name)
+        grammar.check(self)
         signing.public_from_hex(self.witness_key, subject="server record: witness key")
         names = [site.site for site in self.sites]
         if names != sorted(set(names)):
@@ -157,13 +153,16 @@ class Membership:
         path: Inclusion proof (section 2.1.1), hex.
     """
 
-    site: str
-    package_id: str
-    release_id: str
-    root: str
+    site: grammar.SiteName
+    package_id: grammar.Identifier
+    release_id: grammar.Identifier
+    root: grammar.Digest
     size: canonical.Count
     index: canonical.Count
-    path: tuple[str, ...]
+    path: tuple[grammar.Digest, ...]
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
     def verify(self) -> None:
         """Raises ``VerificationError`` where the path does not lead to the root."""
@@ -177,7 +176,7 @@ class Membership:
 
 def read_membership(path: Path) -> Membership:
     """Read a file of such; ``DecodeError`` if it is none."""
-    data = atomic.read_bytes(path, limit=_TEXT_LIMIT * 4)
+    data = atomic.read_bytes(path, limit=MEMBERSHIP_LIMIT)
     return canonical.decode(Membership, data, subject=path.name)
 
 
@@ -201,10 +200,3 @@ def read(folder: Path) -> ServerRecord:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: expected the folder that `wg-server export --out` wrote")
     return decode(atomic.read_bytes(folder / SITES_FILE, limit=RECORD_LIMIT))
-
-
-def _text(field: str, value: str) -> None:
-    if not 0 < len(value) <= _TEXT_LIMIT:
-        raise DecodeError(
-            f"server record: {field} of {len(value)} characters, expected 1 to {_TEXT_LIMIT}"
-        )

@@ -9,7 +9,7 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from wg_core import __version__, installed_code
+from wg_core import __version__, grammar, installed_code
 from wg_core.errors import ConfigError
 from wg_core.ledger import statement
 from wg_core.privacy import events
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
-_TEXT_LIMIT = 4096
 RECORD = "record"  # Unit of a release in which each record counts alone
 _UNPROTECTED = (
     "label domain",
@@ -40,11 +39,11 @@ _RULES = {"record": "each record is a unit", "weight": "the m records of a unit 
 class ChargeRequest:
     """What is to be charged, for one release. Fields as in ``entries.Charge``."""
 
-    request_id: str
-    dataset: str
+    request_id: grammar.Identifier
+    dataset: grammar.Name
     event: PrivacyEvent
-    epsilon: str
-    delta: str
+    epsilon: grammar.Number
+    delta: grammar.Number
     guarantee: statement.Guarantee
     mechanism: statement.Mechanism
     implementation: statement.Implementation
@@ -52,9 +51,7 @@ class ChargeRequest:
 
     def __post_init__(self) -> None:
         statement.check_cap(self.epsilon, self.delta)
-        for name, text in (("request id", self.request_id), ("data set", self.dataset)):
-            if not 0 < len(text) <= _TEXT_LIMIT:
-                raise ConfigError(f"charge: {name} is empty or longer than {_TEXT_LIMIT}")
+        grammar.check(self)
 
     def fingerprint(self, commitment: str) -> str:
         """SHA-256 of what is released under which guarantee: data, mechanism, event."""

@@ -14,16 +14,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from wg_core import typed
+from wg_core import grammar, typed
 from wg_core.errors import DecodeError
+from wg_core.grammar import SHA256
 from wg_core.ledger import statement
-from wg_core.ledger.person_name import check_name
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical
 from wg_core.wire.canonical import Count, Time
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.handover import Handover
-from wg_core.wire.protocol import SHA256
 
 VERSION = 1
 ENTRY_LIMIT = 1 << 20
@@ -58,14 +57,15 @@ class Head:
     """
 
     version: int = VERSION
-    kind: str
+    kind: grammar.Identifier
     seq: Count
-    prev: str
-    origin: str
-    key_id: str
+    prev: grammar.OptionalDigest
+    origin: grammar.Origin
+    key_id: grammar.Identifier
     time: Time
 
     def __post_init__(self) -> None:
+        grammar.check(self)
         if self.version != VERSION:
             raise DecodeError(f"entry: version {self.version}, this program reads {VERSION}")
         if self.prev if self.seq == 0 else not SHA256.fullmatch(self.prev):
@@ -88,15 +88,16 @@ class InheritedSpend:
         charges: Number of charges.
     """
 
-    lineage: str
-    names: tuple[str, ...]
-    commitments: tuple[str, ...]
-    cap_epsilon: str
-    cap_delta: str
+    lineage: grammar.Identifier
+    names: tuple[grammar.Name, ...]
+    commitments: tuple[grammar.Digest, ...]
+    cap_epsilon: grammar.Number
+    cap_delta: grammar.Number
     events: tuple[PrivacyEvent, ...]
     charges: Count
 
     def __post_init__(self) -> None:
+        grammar.check(self)
         statement.check_cap(self.cap_epsilon, self.cap_delta)
 
 
@@ -112,11 +113,14 @@ class Predecessor:
         spends: What it had spent.
     """
 
-    origin: str
-    key: str
-    checkpoint: str
-    reason: str
+    origin: grammar.Origin
+    key: grammar.Hex
+    checkpoint: grammar.Note
+    reason: grammar.Sentence
     spends: tuple[InheritedSpend, ...]
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +135,13 @@ class Genesis:
     """
 
     head: Head
-    site: str
-    ledger_key: str
-    software: str
+    site: grammar.SiteName
+    ledger_key: grammar.Hex
+    software: grammar.Software
     predecessor: Predecessor | None
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,16 +159,16 @@ class Dataset:
     """
 
     head: Head
-    name: str
-    commitment: str
-    lineage: str
-    inherits: tuple[str, ...]
-    cap_epsilon: str
-    cap_delta: str
-    refresh_rule: str
+    name: grammar.Name
+    commitment: grammar.Digest
+    lineage: grammar.Identifier
+    inherits: tuple[grammar.Identifier, ...]
+    cap_epsilon: grammar.Number
+    cap_delta: grammar.Number
+    refresh_rule: grammar.Identifier
 
     def __post_init__(self) -> None:
-        check_hash(self.commitment, "commitment")
+        grammar.check(self)
         statement.check_cap(self.cap_epsilon, self.cap_delta)
 
 
@@ -182,14 +189,14 @@ class Charge:
     """
 
     head: Head
-    request_id: str
-    dataset: str
-    commitment: str
-    lineage: str
-    fingerprint: str
+    request_id: grammar.Identifier
+    dataset: grammar.Name
+    commitment: grammar.Digest
+    lineage: grammar.Identifier
+    fingerprint: grammar.Digest
     event: PrivacyEvent
-    epsilon: str
-    delta: str
+    epsilon: grammar.Number
+    delta: grammar.Number
     guarantee: statement.Guarantee
     mechanism: statement.Mechanism
     implementation: statement.Implementation
@@ -197,6 +204,7 @@ class Charge:
     state: statement.BudgetState
 
     def __post_init__(self) -> None:
+        grammar.check(self)
         statement.check_cap(self.epsilon, self.delta)
 
 
@@ -213,12 +221,12 @@ class Release:
 
     head: Head
     charge: Count
-    request_id: str
-    payload_sha256: str
+    request_id: grammar.Identifier
+    payload_sha256: grammar.Digest
     payload_size: Count
 
     def __post_init__(self) -> None:
-        check_hash(self.payload_sha256, "payload hash")
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +234,11 @@ class Witness:
     """A witness is known from here: key name and raw public key, hex."""
 
     head: Head
-    name: str
-    public_key: str
+    name: grammar.Origin
+    public_key: grammar.Hex
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,9 +265,12 @@ class Rotation:
     """
 
     head: Head
-    new_key: str
-    old_signature: str
-    new_signature: str
+    new_key: grammar.Hex
+    old_signature: grammar.Hex
+    new_signature: grammar.Hex
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,18 +289,18 @@ class Decision:
     """
 
     head: Head
-    request_id: str
-    dataset: str
-    epsilon: str
-    delta: str
-    purpose: str
-    recipient: str
+    request_id: grammar.Identifier
+    dataset: grammar.Name
+    epsilon: grammar.Number
+    delta: grammar.Number
+    purpose: grammar.Sentence
+    recipient: grammar.Name
     approved: bool
-    name: str
+    name: grammar.Name
 
     def __post_init__(self) -> None:
+        grammar.check(self)
         statement.check_cap(self.epsilon, self.delta)
-        check_name(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,8 +315,11 @@ class Reuse:
 
     head: Head
     charge: Count
-    purpose: str
-    recipient: str
+    purpose: grammar.Sentence
+    recipient: grammar.Name
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,15 +336,15 @@ class PublicStatement:
     """
 
     head: Head
-    site: str
-    dataset: str
-    encoder: str
-    labels: tuple[str, ...]
+    site: grammar.SiteName
+    dataset: grammar.Name
+    encoder: grammar.Digest
+    labels: tuple[grammar.Name, ...]
     data_sheet: DataSheet | None
-    recipient: str
+    recipient: grammar.Name
 
     def __post_init__(self) -> None:
-        check_hash(self.encoder, "encoder")
+        grammar.check(self)
         if not self.labels or len(set(self.labels)) != len(self.labels) or not all(self.labels):
             raise DecodeError("statement: labels: expected unique names that are not empty")
 

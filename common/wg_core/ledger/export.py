@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Self
 
-from wg_core import atomic
+from wg_core import atomic, grammar
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import database, entries, merkle
 from wg_core.ledger.state import LedgerState
@@ -42,18 +42,24 @@ class ExportManifest:
     """What the export holds. Says nothing that the entries do not say."""
 
     version: int = VERSION
-    origin: str
-    site: str
+    origin: grammar.Origin
+    site: grammar.SiteName
     entries: int
-    root: str
+    root: grammar.Digest
     heads: int
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedHead:
     """One signed checkpoint, as text."""
 
-    note: str
+    note: grammar.Note
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 def summarise(state: LedgerState, heads: int) -> ExportManifest:

@@ -21,7 +21,7 @@ from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
 from wg_core.ledger.anchors import NOTHING, Anchors, KnownWitness
-from wg_core.ledger.entries import Charge
+from wg_core.ledger.entries import Charge, Entry
 from wg_core.ledger.heads import check_head
 from wg_core.ledger.note import Note
 from wg_core.ledger.sources import Source
@@ -143,7 +143,7 @@ class History:
 
 
 def read(
-    source: Source, anchors: Anchors = NOTHING, on_charge: Callable[[Charge], None] | None = None
+    source: Source, anchors: Anchors = NOTHING, on_entry: Callable[[Entry], None] | None = None
 ) -> History:
     """Verify a log.
 
@@ -151,7 +151,7 @@ def read(
         source: From ``sources.open_source``.
         anchors: What is known from elsewhere. Cosignatures of its witnesses count even if the log
             does not name them; enough of them must have cosigned.
-        on_charge: Called with each charge that holds so far, for checks of the caller's own.
+        on_entry: Called with each entry that holds so far, for checks of the caller's own.
 
     Raises:
         VerificationError: The log does not hold; the message names the entry, checkpoint or proof.
@@ -172,8 +172,8 @@ def read(
             check_head(state, heads[state.size])
         if isinstance(entry, Charge):
             _collect(entry, state, roots, figures)
-            if on_charge is not None:
-                on_charge(entry)
+        if on_entry is not None:
+            on_entry(entry)
     _check_ends(state, heads)
     enrolled = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
     anchors = replace(anchors, witnesses=tuple(_named(x, enrolled) for x in anchors.witnesses))

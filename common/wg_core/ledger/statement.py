@@ -7,7 +7,7 @@ never changes (``entries``).
 
 from dataclasses import dataclass
 
-from wg_core import numbers
+from wg_core import grammar, numbers
 from wg_core.errors import DecodeError
 from wg_core.wire.canonical import Count
 
@@ -25,21 +25,27 @@ class Guarantee:
         labels: Public label domain.
     """
 
-    unit: str
-    adjacency: str
-    variant: str
-    records_per_unit: str
-    unprotected: tuple[str, ...]
-    labels: tuple[str, ...]
+    unit: grammar.Name
+    adjacency: grammar.Phrase
+    variant: grammar.Phrase
+    records_per_unit: grammar.Phrase
+    unprotected: tuple[grammar.Phrase, ...]
+    labels: tuple[grammar.Name, ...]
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True)
 class BlockShare:
     """One block of a joint release: name, number of integers, public weight."""
 
-    name: str
+    name: grammar.Identifier
     length: Count
     weight: Count
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +66,20 @@ class Mechanism:
         subsampling: ``none``, or the sampler.
     """
 
-    name: str
-    encoder: str
+    name: grammar.Phrase
+    encoder: grammar.OptionalDigest
     blocks: tuple[BlockShare, ...]
     bits: Count
-    clip_radius: str
+    clip_radius: grammar.Number
     dimension: Count
-    sensitivity_squared: str
-    sigma: str
-    rho: str
-    accountant: str
-    subsampling: str
+    sensitivity_squared: grammar.Number
+    sigma: grammar.Number
+    rho: grammar.Number
+    accountant: grammar.Phrase
+    subsampling: grammar.Phrase
 
     def __post_init__(self) -> None:
+        grammar.check(self)
         numbers.decimal(self.clip_radius, subject="mechanism: clip radius")
         numbers.fraction(self.sensitivity_squared, subject="mechanism: squared sensitivity")
         numbers.either_float(self.sigma, subject="mechanism: sigma")
@@ -83,8 +90,11 @@ class Mechanism:
 class Library:
     """A library and its version."""
 
-    name: str
-    version: str
+    name: grammar.Identifier
+    version: grammar.Version
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,21 +111,27 @@ class Implementation:
         timing: Measure against timing attacks.
     """
 
-    software: str
-    code_sha256: str
+    software: grammar.Software
+    code_sha256: grammar.OptionalDigest
     libraries: tuple[Library, ...]
-    randomness: str
-    floating_point: str
-    timing: str
+    randomness: grammar.Phrase
+    floating_point: grammar.Phrase
+    timing: grammar.Phrase
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
     """What the release is for: purpose, recipient, and what is done with it afterwards."""
 
-    purpose: str
-    recipient: str
-    post_processing: str
+    purpose: grammar.Sentence
+    recipient: grammar.Name
+    post_processing: grammar.Phrase
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,18 +151,19 @@ class BudgetState:
         anchored_root: Its root, hex; empty if there is none.
     """
 
-    cap_epsilon: str
-    cap_delta: str
-    refresh_rule: str
+    cap_epsilon: grammar.Number
+    cap_delta: grammar.Number
+    refresh_rule: grammar.Identifier
     charges_before: Count
-    mu_squared_before: str
-    mu_squared_after: str
-    epsilon_before: str
-    epsilon_after: str
+    mu_squared_before: grammar.Number
+    mu_squared_after: grammar.Number
+    epsilon_before: grammar.Number
+    epsilon_after: grammar.Number
     anchored_size: Count
-    anchored_root: str
+    anchored_root: grammar.OptionalDigest
 
     def __post_init__(self) -> None:
+        grammar.check(self)
         check_cap(self.cap_epsilon, self.cap_delta)
         for name in ("mu_squared_before", "mu_squared_after"):
             numbers.integer(getattr(self, name), subject=f"budget state: {name}")

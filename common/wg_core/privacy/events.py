@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from wg_core import numbers
+from wg_core import grammar, numbers
 from wg_core.errors import DecodeError
 
 MU_SQUARED_UNIT = Fraction(1, 1 << 40)  # The unit in which mu^2 is counted on a ledger
@@ -29,9 +29,10 @@ class PrivacyEvent:
     """
 
     mechanism: Literal["gaussian"]
-    mu_squared: str
+    mu_squared: grammar.Number
 
     def __post_init__(self) -> None:
+        grammar.check(self)
         if not numbers.integer(self.mu_squared, subject="privacy event: mu_squared") > 0:
             raise DecodeError(f"privacy event: mu_squared is {self.mu_squared}, not positive")
 

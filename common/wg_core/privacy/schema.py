@@ -24,13 +24,12 @@ integer. Nothing here says anything about noise; see ``mechanism``.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from wg_core import numbers
+from wg_core import grammar, numbers
 from wg_core.errors import DecodeError
 
 VERSION = 1
@@ -51,7 +50,6 @@ _DIMENSION_LIMIT = 1 << 16
 _LABEL_LIMIT = 1 << 14
 _LENGTH_LIMIT = 1 << 22
 _WEIGHT_LIMIT = 1 << 53
-_HEX = re.compile(r"[0-9a-f]{2,128}")
 
 
 _SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
@@ -99,10 +97,10 @@ class StatisticsSchema:
     """
 
     version: int = VERSION
-    encoder: str
+    encoder: grammar.Digest
     dimension: int
-    labels: tuple[str, ...]
-    clip_radius: str
+    labels: tuple[grammar.Name, ...]
+    clip_radius: grammar.Number
     bits: int
     count_weight: int
     sum_weight: int
@@ -111,11 +109,10 @@ class StatisticsSchema:
 
     def __post_init__(self) -> None:
         _require(self.version == VERSION, "version", self.version, f"{VERSION}")
-        _require(bool(_HEX.fullmatch(self.encoder)), "encoder", self.encoder, "lower-case hex")
         _require(0 < self.dimension <= _DIMENSION_LIMIT, "dimension", self.dimension, "1 to 2^16")
         _require(len(self.labels) <= _LABEL_LIMIT, "labels", len(self.labels), "at most 2^14")
-        unique = len(set(self.labels)) == len(self.labels) and all(self.labels)
-        _require(unique, "labels", self.labels, "unique names that are not empty")
+        _require(len(set(self.labels)) == len(self.labels), "labels", self.labels, "unique names")
+        grammar.check(self)
         try:
             positive = numbers.decimal(self.clip_radius) > 0
         except DecodeError:

@@ -16,9 +16,9 @@ from functools import partial
 
 from wg_core import atomic, numbers
 from wg_core.errors import ApprovalPending, ConfigError, PolicyRefused, UsageError, WgError
+from wg_core.grammar import check_name
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Decision
-from wg_core.ledger.person_name import check_name
 from wg_core.ledger.store import Ledger
 from wg_core.site.config import HUMAN, ClientConfig
 from wg_core.site.home import ClientHome

@@ -22,7 +22,7 @@ from typing import Literal
 import msgspec
 import yaml
 
-from wg_core import atomic, language, numbers, settings, typed
+from wg_core import atomic, grammar, language, numbers, settings, typed
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
 from wg_core.site import pinned_server
@@ -39,6 +39,7 @@ ANY_PURPOSE = "*"
 UNLABELLED_FOLDER = "_unlabelled"  # Folder of records that have no label
 RECORD = "record"  # Unit of a plant that names no unit column
 _EXPONENT_LIMIT = 300
+_NAME = grammar.Printable(grammar.NAME_LIMIT)
 _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Spellings that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
 _DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
@@ -69,11 +70,16 @@ def check_labels(labels: Sequence[str]) -> None:
             " cannot be a label"
         )
     for label in labels:
-        if not label or label != label.strip() or len(label) > 100 or not label.isprintable():
-            raise ConfigError(
-                f"data.labels: {label!r}: expected 1 to 100 printable characters"
-                " without white space at either end"
-            )
+        check_name("data.labels", label)
+
+
+def check_name(setting: str, name: str) -> None:
+    """Refuse a name that a ledger would not take: ``ConfigError`` with the setting to change."""
+    if not _NAME.accepts(name):
+        raise ConfigError(
+            f"{setting}: {name[:40]!r}: expected 1 to {grammar.NAME_LIMIT} printable characters"
+            " without white space at either end"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +119,9 @@ class DataConfig:
         if unknown := sorted(set(self.good or ()) - set(self.labels)):
             raise ConfigError(f"data.good: {unknown}, expected some of data.labels")
         check_labels(self.labels)
+        check_name("data.name", self.name)
+        if self.unit_column:
+            check_name("data.unit_column", self.unit_column)
         if isinstance(self.acceptance, float):
             settings.check_range("data.acceptance", self.acceptance, 0.01, 0.9)
         if self.unit_column in ("", RECORD):

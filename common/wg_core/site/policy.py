@@ -4,12 +4,13 @@ Every refusal here depends on the request, the configuration and the clock only,
 data: a refusal must not be a side channel.
 """
 
+from wg_core import grammar
 from wg_core.errors import ConfigError, DecodeError, PolicyRefused
 from wg_core.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
 from wg_core.wire import fleet
 from wg_core.wire.protocol import StatisticsQuery
 
-PURPOSE_LIMIT = 1000
+_PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)
 
 
 def check_message_type(config: ClientConfig, message_type: str) -> None:
@@ -60,7 +61,7 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
             raise PolicyRefused(
                 f"{subject}: {name} {requested}, this plant allows {largest} a request"
             )
-    if len(query.purpose) > PURPOSE_LIMIT or not query.purpose.isprintable():
+    if not _PURPOSE.accepts(query.purpose):
         raise PolicyRefused(f"{subject}: purpose is too long or not printable")
     if ANY_PURPOSE not in privacy.purposes and query.purpose not in privacy.purposes:
         raise PolicyRefused(f"{subject}: this plant does not allow its purpose")

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
+from wg_core import grammar
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
 
 LINKS_LIMIT = 16  # Most changes of one key that are followed at once
-NAME_LIMIT = 255  # Most characters of a key's name
 CONTEXT = "handover"
 
 PACKAGES: Final = "packages"
@@ -42,16 +42,13 @@ class Handover:
     """
 
     use: Use
-    name: str
-    before: str
-    now: str
-    signature: str
+    name: grammar.Origin
+    before: grammar.Hex
+    now: grammar.Hex
+    signature: grammar.Hex
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.name) <= NAME_LIMIT or not self.name.isprintable():
-            raise DecodeError(
-                f"handover: name of {len(self.name)} characters, expected 1 to {NAME_LIMIT}"
-            )
+        grammar.check(self)
         key = signing.public_from_hex(self.before, subject="handover: before")
         signing.public_from_hex(self.now, subject="handover: now")
         digits = 2 * signing.signature_size(key)

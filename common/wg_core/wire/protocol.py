@@ -9,6 +9,7 @@ import binascii
 import re
 from dataclasses import dataclass
 
+from wg_core import grammar
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical, signing
 from wg_core.wire.handover import Handover
@@ -26,7 +27,7 @@ STATISTICS_LIMIT = 64 << 20
 WEIGHTS_LIMIT = 32 << 20  # Largest weights package: it travels in one message
 LEDGER_LIMIT = 1 << 30
 MESSAGE_LIMIT = 64 << 10
-NOTE_LIMIT = 128 << 10
+NOTE_LIMIT = grammar.NOTE_LIMIT
 ROTATION_LIMIT = 256 << 10
 TRUST_LIMIT = 512 << 10
 """Room for the links and hand-overs of more changes than a plant follows."""
@@ -47,22 +48,21 @@ REVOKED = "revoked"  # The operator shut the site out that the certificate is of
 TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
 TOKEN_LIMIT = 4 << 10
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = grammar.SHA256
 RELEASE_ID_LIMIT = 64
 """Most hex digits of a release's id. The server's tables hold as many, and no more."""
 FREE = "0"  # Epsilon of a question for the public statement alone
 NUMBER_LIMIT = 40  # Most characters of an epsilon or delta that is asked for or released
-ORIGIN_LIMIT = 255  # Most characters of a ledger's origin
+ORIGIN_LIMIT = grammar.ORIGIN_LIMIT
 CODE_LIMIT = 40  # Most characters of a refusal's word
 
 _RELEASE_ID = re.compile(rf"[0-9a-f]{{1,{RELEASE_ID_LIMIT}}}")
 _CODE = re.compile(rf"[a-z][a-z0-9-]{{0,{CODE_LIMIT - 1}}}")
-_SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def check_site_name(name: str) -> str:
     """Return ``name`` if it is a DNS label (RFC 1123), or refuse it: ``DecodeError``."""
-    if not _SITE_NAME.fullmatch(name):
+    if not grammar.SITE_NAME.fullmatch(name):
         raise DecodeError(
             f"site name {name!r}: expected 1 to 63 lower-case letters, digits and inner hyphens"
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_core import __version__, numbers
+from wg_core import __version__, grammar, numbers
 from wg_core.errors import ConfigError, DecodeError, RefusedError
 from wg_core.privacy.mechanism import sigma_for
 from wg_core.privacy.schema import StatisticsSchema
@@ -31,7 +31,6 @@ VERSION = 1
 MANIFEST_LIMIT = 4 << 20
 SOFTWARE = f"weightgate/{__version__}"
 
-_TEXT_LIMIT = 4096
 _MANIFEST = "statistics manifest"
 _SECTIONS = ("manifest", "signature", "integers")
 
@@ -58,26 +57,22 @@ class StatisticsManifest:
 
     version: int = VERSION
     schema: StatisticsSchema
-    site: str
-    dataset: str
-    request_id: str
-    release_id: str
-    epsilon: str
-    delta: str
-    sigma: str
-    sensitivity_squared: str
-    purpose: str
-    integers_sha256: str
+    site: grammar.SiteName
+    dataset: grammar.Name
+    request_id: grammar.Identifier
+    release_id: grammar.Identifier
+    epsilon: grammar.Number
+    delta: grammar.Number
+    sigma: grammar.Number
+    sensitivity_squared: grammar.Number
+    purpose: grammar.Sentence
+    integers_sha256: grammar.Digest
     data_sheet: DataSheet | None = None
-    software: str = SOFTWARE
+    software: grammar.Software = SOFTWARE
 
     def __post_init__(self) -> None:
-        protocol.check_site_name(self.site)
-        for name in ("dataset", "request_id", "release_id", "software"):
-            value = getattr(self, name)
-            _require(0 < len(value) <= _TEXT_LIMIT, name, value, "a text that is not empty")
+        grammar.check(self)
         protocol.check_release_id(self.release_id)
-        _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
         for name in ("epsilon", "delta"):
             protocol.check_number_length(getattr(self, name), f"{_MANIFEST}: {name}")
         self._check_noise()

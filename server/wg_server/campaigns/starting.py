@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wg_core import numbers
+from wg_core import grammar, numbers
 from wg_core.errors import ConfigError, WgError
 from wg_core.wire import protocol
 from wg_server.campaigns import worth
@@ -18,7 +18,7 @@ from wg_server.store.sites import Store
 DEADLINE = datetime.timedelta(hours=24)
 """Of a campaign whose order names none."""
 
-PURPOSE_LIMIT = 200  # Most characters of a purpose, which goes on every ledger
+_PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)  # It goes on every ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,8 @@ class Order:
                 continue
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
-        if not 0 < len(self.purpose) <= PURPOSE_LIMIT or not self.purpose.isprintable():
-            raise ConfigError(f"purpose: expected 1 to {PURPOSE_LIMIT} printable characters")
+        if not _PURPOSE.accepts(self.purpose):
+            raise ConfigError(f"purpose: expected {_PURPOSE.expected}")
 
     @property
     def summary(self) -> str:

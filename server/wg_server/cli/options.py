@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from wg_core.ledger.person_name import NAME_LIMIT
+from wg_core.grammar import NAME_LIMIT
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import Actor
 

@@ -23,7 +23,7 @@ import msgspec
 
 from wg_core import atomic
 from wg_core.errors import ConfigError, PeerError, RefusedError, WgError
-from wg_core.ledger.person_name import check_name
+from wg_core.grammar import check_name
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from wg_core.errors import ConfigError, WgError
-from wg_core.ledger.person_name import check_name
+from wg_core.grammar import check_name
 from wg_core.wire import canonical
 from wg_server.store import database, schema
 from wg_server.store.sites import Store, hash_secret

@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-from wg_core.ledger.person_name import NAME_LIMIT
+from wg_core.grammar import NAME_LIMIT
 from wg_core.wire import protocol
 
 HEAD = "0002"  # Newest migration; a store of an earlier one is migrated when it is opened

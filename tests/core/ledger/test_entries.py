@@ -14,22 +14,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.wire.test_data_sheet import SHEETS
 
+from wg_core import grammar
 from wg_core.errors import DecodeError
 from wg_core.ledger import entries, statement
 from wg_core.ledger.commitment import commit
 from wg_core.privacy.events import PrivacyEvent
 
-text = st.text(st.characters(codec="utf-8"), max_size=12)
+letters = st.characters(categories=["L", "N", "P", "S"])
+names = st.text(letters, min_size=1, max_size=grammar.NAME_LIMIT)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 keys = st.binary(min_size=31, max_size=31).map(lambda data: data.hex() + "07")
 counts = st.integers(0, (1 << 53) - 1)
 heads = st.one_of(
     st.builds(
         entries.Head,
-        kind=st.just("?"),
+        kind=st.just(entries.GENESIS),
         seq=st.integers(1, (1 << 53) - 1),
         prev=digests,
-        origin=text,
+        origin=st.just("weightgate/plant-a/00ff"),
         key_id=st.binary(min_size=4, max_size=4).map(bytes.hex),
         time=st.integers(-(1 << 40), 1 << 40),
     )
@@ -50,7 +52,7 @@ NAMED: dict[str, st.SearchStrategy[Any]] = {
     "before": keys,
     "now": keys,
     "signature": st.binary(min_size=64, max_size=64).map(bytes.hex),
-    "name": st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=40),
+    "name": st.text(st.sampled_from("abcXYZ019"), min_size=1, max_size=40),
     "cap_epsilon": caps,
     "cap_delta": deltas,
     "epsilon": caps,
@@ -64,9 +66,17 @@ NAMED: dict[str, st.SearchStrategy[Any]] = {
     "epsilon_before": decimals,
     "epsilon_after": decimals,
     "encoder": digests,
-    "labels": st.lists(text.filter(bool), min_size=1, max_size=3, unique=True).map(tuple),
+    "labels": st.lists(names, min_size=1, max_size=3, unique=True).map(tuple),
     "data_sheet": st.none() | st.sampled_from(SHEETS),
 }
+
+
+SHORT: dict[Any, st.SearchStrategy[Any]] = {
+    grammar.Hex: st.binary(max_size=40).map(bytes.hex),
+    grammar.Note: st.text(st.characters(codec="utf-8"), max_size=12),
+    grammar.Phrase: st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1),
+}
+"""Of grammars whose longest texts take long to draw."""
 
 
 def field_strategy(name: str, hint: Any) -> st.SearchStrategy[Any]:
@@ -79,7 +89,7 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
     if kind is PrivacyEvent:
         return events
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
+        hints = typing.get_type_hints(kind, include_extras=True)
         return st.builds(
             kind,
             **{
@@ -89,8 +99,15 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
         )
     if kind is bool:
         return st.booleans()
-    if kind in (str, int):
-        return text if kind is str else counts
+    if kind is int:
+        return counts
+    for part in getattr(kind, "__metadata__", ()):
+        if isinstance(part, grammar.Printable):
+            return st.text(letters, min_size=1, max_size=part.limit)
+        if isinstance(part, grammar.Pattern):
+            return SHORT.get(kind, st.from_regex(part.expression, fullmatch=True))
+    if typing.get_origin(kind) is typing.Annotated:
+        return strategy(kind.__origin__)
     inner = typing.get_args(kind)
     if typing.get_origin(kind) is typing.Literal:
         return st.sampled_from(inner)
@@ -102,7 +119,7 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
 def records(kind: str) -> st.SearchStrategy[Any]:
     """Entries of one kind."""
     record = entries.KINDS[kind]
-    hints = {**typing.get_type_hints(record)}
+    hints = {**typing.get_type_hints(record, include_extras=True)}
     del hints["head"]
     head = heads.map(lambda found: dataclasses.replace(found, kind=kind))
     return st.builds(
@@ -162,7 +179,7 @@ def genesis(**changes: Any) -> bytes:
         "ledger_key": "",
         "predecessor": None,
         "site": "a",
-        "software": "x",
+        "software": "weightgate 0.1.0",
     }
     for name, value in changes.items():
         place = document["head"] if name in document["head"] else document

@@ -45,7 +45,7 @@ def variants() -> list[StatisticsSchema]:
     third = (Fraction(1, 3), Fraction(1, 3), Fraction(1, 3))
     found += [
         schema_with_shares(
-            encoder="ab",
+            encoder="ab" * 32,
             dimension=D,
             labels=("a", "b", "c"),
             clip_radius=2.5,

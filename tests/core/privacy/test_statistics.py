@@ -17,7 +17,7 @@ D, N, R = 6, 40, 3.0
 
 
 def make(labels: tuple[str, ...] = ("a", "b")) -> StatisticsSchema:
-    return default_schema(encoder="ab", dimension=D, labels=labels, clip_radius=R)
+    return default_schema(encoder="ab" * 32, dimension=D, labels=labels, clip_radius=R)
 
 
 def data(seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

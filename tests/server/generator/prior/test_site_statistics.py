@@ -19,7 +19,7 @@ Ints = NDArray[np.int64]
 
 
 def make() -> StatisticsSchema:
-    return default_schema(encoder="ab", dimension=D, labels=LABELS, clip_radius=1.0)
+    return default_schema(encoder="ab" * 32, dimension=D, labels=LABELS, clip_radius=1.0)
 
 
 def records(per_class: int, seed: int = 0) -> tuple[Floats, Ints]:
