@@ -1,6 +1,7 @@
 """Hostile plants, servers, files and lines, in one table: ``python -m bench.hostile``.
 
 * ``release``: three of ten plants send poisoned statistics (``hostile_release``);
+* ``absent``: three of ten exchange the two classes that a plant lacks (``hostile_absent``);
 * ``package``: the server's weights answer to a patch (``hostile_package``);
 * ``files``: statistics and YAML (``hostile_input``);
 * ``timing``: when an answer leaves (``hostile_timing``);
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench import (
+    hostile_absent,
     hostile_input,
     hostile_package,
     hostile_release,
@@ -70,6 +72,16 @@ def release(datasets: Path, quick: bool) -> Lines:
         hostile_release.COLUMNS,
         hostile_release.measure(
             datasets, fleets=1 if quick else 4, epsilons=(4.0,) if quick else (1.0, 4.0)
+        ),
+    )
+
+
+def absent(datasets: Path, quick: bool) -> Lines:
+    """What colluders of ten do to classes that a plant lacks."""
+    yield from tables.markdown(
+        hostile_absent.COLUMNS,
+        hostile_absent.measure(
+            datasets, fleets=1 if quick else 4, epsilons=(4.0,) if quick else (1.0, 4.0, 16.0)
         ),
     )
 
@@ -164,6 +176,7 @@ def server(datasets: Path, quick: bool) -> Lines:
 
 PARTS: dict[str, Callable[[Path, bool], Lines]] = {
     "release": release,
+    "absent": absent,
     "package": package,
     "files": files,
     "timing": timing,

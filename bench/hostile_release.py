@@ -136,7 +136,9 @@ def public_priors() -> Priors:
 class Fleet:
     """Records of seven honest plants, of three others, and test records of each honest one."""
 
-    def __init__(self, data: tuple[Images, Ints, Ints], rng: np.random.Generator) -> None:
+    def __init__(
+        self, data: tuple[Images, Ints, Ints], rng: np.random.Generator, shots: int = SHOTS
+    ) -> None:
         images, labels, _ = data
         self.labels = tuple(f"class-{c}" for c in np.unique(labels))
         order = rng.permutation(len(labels))
@@ -146,7 +148,7 @@ class Fleet:
         per_class = [rest[labels[rest] == c] for c in range(len(self.labels))]
         for plant in range(HONEST + 3):
             camera = cameras.draw_camera(rng, strength=_STRENGTH, mounted=False)
-            take = slice(plant * SHOTS, (plant + 1) * SHOTS)
+            take = slice(plant * shots, (plant + 1) * shots)
             rows = np.concatenate([found[take] for found in per_class])
             self.own.append((self._seen(images, rows, camera, rng), labels[rows]))
             if plant < HONEST:

@@ -36,10 +36,22 @@ _model_option = click.option(
 @click.argument("package", metavar="[PACKAGE]", required=False)
 @_model_option
 @click.option("--shadow", "promote", is_flag=True, help="The model in shadow.")
+@click.option(
+    "--few-sites",
+    "accept_few",
+    is_flag=True,
+    help="Accept classes without a record here that fewer than three sites stand behind.",
+)
 @_by_option
 @json_option
 def use(
-    home: ClientHome, package: str | None, name: str, promote: bool, by: str, as_json: bool
+    home: ClientHome,
+    package: str | None,
+    name: str,
+    promote: bool,
+    accept_few: bool,
+    by: str,
+    as_json: bool,
 ) -> None:
     """Put a model in use: predict and export take it from now on.
 
@@ -54,7 +66,7 @@ def use(
         raise errors.ConfigError(
             f"{home.models}: no model is in shadow; see 'wg-client models show'"
         )
-    _say(home.root, adoption.use(home, *model, by), as_json)
+    _say(home.root, adoption.use(home, *model, by, accept_few=accept_few), as_json)
 
 
 @click.command("shadow")

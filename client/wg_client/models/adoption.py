@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from wg_client.methods.names import LOCAL
 from wg_client.models import store
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_core import atomic
@@ -20,6 +21,7 @@ from wg_core.errors import ConfigError, DecodeError, UsageError
 from wg_core.grammar import check_name
 from wg_core.language import template
 from wg_core.site import locks
+from wg_core.site.failures import FEW_SITES
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -115,10 +117,11 @@ def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
     Raises:
         ConfigError: No package was applied yet.
     """
-    chosen = read(home).now.in_use
-    if chosen is None:
-        raise ConfigError(_NO_MODEL.format(models=home.models))
-    return _manifest(home, chosen), chosen.model
+    state = read(home).now
+    if state.in_use is None:
+        message = _NO_MODEL if state.shadow is None else _WAITS
+        raise ConfigError(message.format(models=home.models))
+    return _manifest(home, state.in_use), state.in_use.model
 
 
 def shadow(home: ClientHome) -> tuple[ModelsManifest, str] | None:
@@ -151,7 +154,8 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
     """Decide what becomes of a package that was applied; returns the sentence of the history.
 
     The first model is used. A later one that is no better changes nothing. A better one becomes the
-    shadow, and a person puts it in use. Where the model in use stands on another encoder than the
+    shadow, and a person puts it in use; so does one with classes that few sites stand behind, even
+    if it is the first. Where the model in use stands on another encoder than the
     home has now, it cannot work, and the new one is used.
 
     Raises:
@@ -170,7 +174,12 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
             uses, why = _judged(new, old)
         present, shadow = state.in_use, state.shadow
         event: What = "arrived"
-        if uses:
+        if uses and few_sites(new, new.kept):
+            # The plant's own model names no class that only others know.
+            own = any(entry.name == LOCAL for entry in new.models)
+            present = replace(chosen, model=LOCAL) if own else None
+            shadow, event, why = chosen, "shadow", _FEW_SITES
+        elif uses:
             present, event = chosen, "use"
         elif why == _BETTER:
             shadow, event = chosen, "shadow"
@@ -199,6 +208,14 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
 
 _NO_MODEL = "{models}: no models yet; 'wg-client run' or 'apply' makes them"
 _FIRST = template("the first model")
+_FEW_SITES = template(
+    "fewer than three sites stand behind classes without a record here: it waits for a person's"
+    " word ('models use --few-sites')"
+)
+_WAITS = (
+    "{models}: no model is in use: the one in shadow waits for a person's word; see its report,"
+    " then 'wg-client models use --shadow --few-sites --by NAME'"
+)
 _BY_HAND = template("chosen by hand")
 _NO_BETTER = template("no better than the model in use, which stays")
 _BETTER = template(
@@ -232,14 +249,36 @@ def _better(new: ModelsManifest, old: ModelsManifest) -> bool:
     return before is None or after is None or after > before
 
 
-def use(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Change:
+def few_sites(manifest: ModelsManifest, model: str) -> bool:
+    """Whether fewer than enough sites stand behind a class that a model names and nobody has here.
+
+    Always False where the plant's policy has switched the check off.
+    """
+    return any(
+        finding.model == model and finding.code == FEW_SITES and not finding.passed
+        for finding in manifest.findings
+    )
+
+
+def use(
+    home: ClientHome, package: ModelsManifest, model: str, by: str, *, accept_few: bool = False
+) -> Change:
     """A person puts a model in use.
+
+    Args:
+        accept_few: Whether the person accepts classes that few sites stand behind.
 
     Raises:
         UsageError: The name is none.
-        ConfigError: It is in use already, or the package has no such model.
+        ConfigError: It is in use already, the package has no such model, or few sites stand behind
+            one of its classes and the person does not say that this is accepted.
     """
     chosen = Chosen(package_id=package.package_id, model=package.entry(model).name)
+    if few_sites(package, chosen.model) and not accept_few:
+        raise ConfigError(
+            f"{chosen}: fewer than three sites stand behind classes that it names; its report says"
+            " how many. Add --few-sites to use it all the same"
+        )
     with locks.models(home):
         history = read(home)
         state = history.now

@@ -16,6 +16,7 @@ from wg_client.methods.names import LOCAL
 from wg_client.models.acceptance import Acceptance, good_labels
 from wg_client.models.manifest import Finding
 from wg_client.selection import defects
+from wg_client.selection.checks import few_sites
 from wg_client.selection.defects import Figures, Share
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.verdict import (
@@ -151,6 +152,12 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
         yield text(
             "Whether it names {classes} was not tried: too few classes have records here.",
             classes=_list(unseen.known),
+        )
+    if unseen.doubted:
+        yield text(
+            "Do not rely on it for {classes}: fewer than {needed} sites stand behind each.",
+            classes=_list(unseen.doubted),
+            needed=few_sites.SITES,
         )
     if unseen.unknown:
         yield text(

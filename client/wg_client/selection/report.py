@@ -32,11 +32,12 @@ from wg_core.site.home import ClientHome
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """A declared class, its local records, and the kept model's out-of-fold recall."""
+    """A declared class, its local records, the kept model's recall, and other sites behind it."""
 
     name: str
     records: int
     recall: float | None
+    sites: int
 
 
 def write_report(
@@ -187,10 +188,13 @@ def _label_rows(plant: Plant, outcome: Outcome) -> list[LabelRow]:
     judged = outcome.out_of_fold(outcome.kept)
     predictions = np.zeros((0, 0), dtype=np.int64) if judged is None else judged.predictions
     rows = []
+    comparison = outcome.comparisons.get(outcome.kept)
+    posterior = None if comparison is None else comparison.package.posterior
     counts = np.bincount(outcome.records.labels, minlength=len(plant.data.label_names))
     for index, name in enumerate(plant.data.label_names):
         of_class = outcome.labels == index
         measurable = of_class.any() and len(predictions)
         recall = float((predictions[:, of_class] == index).mean()) if measurable else None
-        rows.append(LabelRow(name, int(counts[index]), recall))
+        sites = 0 if posterior is None else int(posterior.sites[index])
+        rows.append(LabelRow(name, int(counts[index]), recall, sites))
     return rows

@@ -13,6 +13,7 @@ from enum import StrEnum
 from scipy.special import stdtrit
 
 from wg_client.selection import gain
+from wg_client.selection.checks import few_sites
 from wg_client.selection.model_selection import Outcome
 from wg_core.language import Text, text
 
@@ -143,20 +144,22 @@ class Unseen:
     """Declared classes without a record here.
 
     Attributes:
-        known: Those that somebody else has released or labelled.
+        known: Those that enough other sites stand behind, or the operator has records of.
+        doubted: Those that others released, and fewer sites stand behind.
         unknown: The others.
         recall: Share of a further class's records that is named, lower end, estimate and upper end
             of a 95 % interval over classes left out on trial; None: too few were tried.
     """
 
     known: tuple[str, ...] = ()
+    doubted: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     recall: tuple[float, float, float] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """All of them."""
-        return self.known + self.unknown
+        return self.known + self.doubted + self.unknown
 
     @property
     def reach(self) -> Reach:
@@ -173,15 +176,15 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
     comparison = outcome.comparisons.get(outcome.kept)
     if not absent or comparison is None:
         return Unseen(unknown=absent)
-    posterior = comparison.package.posterior
-    released = [False] * len(labels)
-    if posterior is not None:
-        released = [bool(column.any()) for column in posterior.weighted[:, 1:].T]
-    released_classes = [
+    posterior, model = comparison.package.posterior, comparison.model
+    present = {index for index, name in enumerate(labels) if name not in absent}
+    counts = {} if posterior is None else few_sites.absent_counts(posterior, present)
+    known = [
         name
-        for name, is_released in zip(labels, released, strict=True)
-        if name in absent and (is_released or comparison.model.of_kind)
+        for index, name in enumerate(labels)
+        if name in absent and (model.of_kind or counts.get(index, 0) >= few_sites.SITES)
     ]
+    doubted = [name for index, name in enumerate(labels) if index in counts and name not in known]
     recalls = comparison.model.fitted.leave_class_out.recalls
     recall = None
     if len(recalls) > 1:
@@ -190,8 +193,9 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
         half = spread * float(stdtrit(len(recalls) - 1, (1 + gain.COVERAGE) / 2))
         recall = max(middle - half, 0.0), middle, min(middle + half, 1.0)
     return Unseen(
-        known=tuple(released_classes),
-        unknown=tuple(name for name in absent if name not in released_classes),
+        known=tuple(known),
+        doubted=tuple(doubted),
+        unknown=tuple(name for name in absent if name not in (*known, *doubted)),
         recall=recall,
     )
 

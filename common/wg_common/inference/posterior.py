@@ -40,6 +40,8 @@ PSEUDO_RECORDS = 30.0  # Weight of the public within-class covariance against a 
 
 PRESENT = 1e-3  # Probability below which a class counts as absent
 
+_SAID = 1e-3  # Share by which a precision must exceed that of the prior: float32 rounds it
+
 _EVEN = 0.25  # Typical lengths added to that of a deviation before it is divided by it
 _UNBALANCED = 0.3
 """Share of a deviation's variance by which unequal class counts move a site's mean."""
@@ -100,6 +102,7 @@ class Posterior:
         covariance: Public within-class covariance, ridged, ``[d, d]``.
         precision: ``[d, 1 + K, 1 + K]``, the plant's mean first.
         weighted: Right-hand sides, ``[d, 1 + K]``.
+        sites: How many other sites stand behind each class, ``[K]``.
     """
 
     basis: Floats
@@ -109,6 +112,7 @@ class Posterior:
     covariance: Floats
     precision: Floats
     weighted: Floats
+    sites: Floats
 
     @property
     def classes(self) -> int:
@@ -119,6 +123,12 @@ class Posterior:
     def informed(self) -> bool:
         """Whether it says anything of a class: from another site, or from its name."""
         return bool(self.weighted[:, 1:].any())
+
+    @property
+    def released(self) -> NDArray[np.bool_]:
+        """Whether other sites' releases say anything of each class, ``[K]``."""
+        diagonal = np.diagonal(self.precision[:, 1:, 1:], axis1=1, axis2=2)
+        return np.asarray((diagonal * self.between[:, None]).max(axis=0) > 1 + _SAID)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """As float32 tensors, by attribute."""
@@ -149,7 +159,9 @@ def from_tensors(
     d, size = dimension, classes + 1
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("within", "ratio", "between"), (d,))
     shapes |= {"basis": (d, d), "covariance": (d, d)}
-    shapes |= {"precision": (d, size, size), "weighted": (d, size)}
+    shapes |= {"precision": (d, size, size), "weighted": (d, size), "sites": (classes,)}
+    # A server of 0.1.0 does not count sites.
+    tensors = {"sites": np.zeros(classes, np.float32), **tensors}
     values = hostile_tensors.checked("class means", tensors, shapes)
     for name in ("within", "ratio", "between"):
         if (values[name] <= 0).any():

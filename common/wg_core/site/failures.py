@@ -28,6 +28,9 @@ class Failure:
     action: Action
 
 
+FEW_SITES = "WG-F13"
+"""A model with this failure is kept, and put in use by nobody but a person."""
+
 FAILURES = (
     Failure("WG-F01", "no gain over local-only", "block"),
     Failure("WG-F02", "accuracy not above the commonest class", "warn"),
@@ -35,6 +38,7 @@ FAILURES = (
     Failure("WG-F08", "not finite, or too large", "block"),
     Failure("WG-F11", "no label to check by", "warn"),
     Failure("WG-F12", "records of another kind of plant", "block"),
+    Failure(FEW_SITES, "few sites behind a class", "warn"),
 )
 
 _BY_CODE = {failure.code: failure for failure in FAILURES}

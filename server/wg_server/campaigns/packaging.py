@@ -114,7 +114,7 @@ def _generate(
         )
     generator = _loaded(version.heads, version.summary.generator)
     released = pools.of(generator.id, generator.parts.priors, plant)
-    return generate(generator, released.pools, plant.labels), released
+    return generate(generator, released.pools, plant.labels, released.behind), released
 
 
 @lru_cache(1)

@@ -16,6 +16,7 @@ import hashlib
 import heapq
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -71,6 +72,7 @@ class Pools:
         self._evidence: Callable[..., SiteEvidence] = lru_cache(4 * FEW)(self._evidence_of)
         self._root: Callable[..., tuple[str, int]] = lru_cache(KINDS_LIMIT)(self._tree)
         self._sum: Callable[[str, int], Pool] = lru_cache(KINDS_LIMIT)(self._read)
+        self._behind: Callable[[str, int], Counter[str]] = lru_cache(KINDS_LIMIT)(self._counted)
 
     def refresh(self) -> None:
         """Take in what came since, and take out what is not used any more.
@@ -125,15 +127,17 @@ class Pools:
         common.sort(key=lambda pair: (-pair[0], -pair[1].sites, pair[1].kind))
         kinds = [pool for count, pool in common[:KINDS_LIMIT] if count]
         own_row = self._table.release_of(site)
-        pools = []
+        pools, behind = [], Counter[str]()
         for kind in kinds:
             pool = self._sum(kind.kind, kind.changes)
+            behind += self._behind(kind.kind, kind.changes)
             if own_row is not None and own_row.used and own_row.kind == kind.kind:
                 pool = pool - self._part(own_row, pool.labels)
+                behind -= Counter(own_row.behind_names)
             if pool.sites:
                 pools.append(pool)
         root, releases = self._root(*((kind.kind, kind.changes) for kind in kinds))
-        return PooledReleases(tuple(pools), root, releases)
+        return PooledReleases(tuple(pools), root, releases, behind)
 
     def _change(
         self, kind: str, labels: tuple[str, ...], close: Sequence[PooledRelease], gone: set[str]
@@ -193,7 +197,17 @@ class Pools:
                 " release is left out",
                 row.site,
             )
-        return replace(row, noise=agreement.noise, used=not agreement.odd, added=changes, removed=0)
+        behind = tuple(
+            name for name, stands in zip(labels, agreement.behind, strict=True) if stands
+        )
+        return replace(
+            row,
+            noise=agreement.noise,
+            used=not agreement.odd,
+            behind=canonical.encode(behind).decode(),
+            added=changes,
+            removed=0,
+        )
 
     def _part(self, row: PooledRelease, labels: tuple[str, ...]) -> Pool:
         """What a release adds to its kind's sum; the same whenever it is asked."""
@@ -214,6 +228,7 @@ class Pools:
             place=int.from_bytes(digest),
             noise=0.0,
             used=False,
+            behind="[]",
             added=0,
         )
 
@@ -241,6 +256,11 @@ class Pools:
         root = merkle.root(leaves).hex()
         self._table.note_tree(root, kinds)
         return root, len(leaves)
+
+    def _counted(self, kind: str, changes: int) -> Counter[str]:
+        """How many sites of a kind's sum stand behind each class."""
+        rows = self._table.at(kind, changes)
+        return Counter(name for row in rows for name in row.behind_names)
 
     def _read(self, kind: str, changes: int) -> Pool:
         stored = self._table.pool(kind)

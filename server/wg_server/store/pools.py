@@ -55,6 +55,7 @@ class PooledRelease:
         place: Number by which peers are drawn: one that no plant can foretell.
         noise: Variance that was added to the noise on its means, since it disagrees.
         used: Whether it is in the sum; an odd one is not.
+        behind: Names of the classes that it stands behind, as canonical JSON.
         added: Change of the sum with which it came.
         removed: Change with which it went, or 0.
     """
@@ -65,8 +66,14 @@ class PooledRelease:
     place: int
     noise: float
     used: bool
+    behind: str
     added: int
     removed: int = 0
+
+    @property
+    def behind_names(self) -> tuple[str, ...]:
+        """Names of the classes that it stands behind."""
+        return canonical.decode(tuple[str, ...], self.behind.encode(), subject="pooled release")
 
 
 class PoolTable:

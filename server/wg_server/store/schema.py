@@ -171,6 +171,7 @@ pooled = Table(
     Column("place", BigInteger, nullable=False),
     Column("noise", Float, nullable=False),
     Column("used", Boolean, nullable=False),
+    Column("behind", Text, nullable=False, server_default="[]"),
     Column("removed", BigInteger, nullable=False),
     Index("pooled_by_kind", "generator", "kind"),
     Index("pooled_by_site", "generator", "site"),

@@ -5,7 +5,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from wg_client.models.manifest import Finding
-from wg_client.selection.checks import accuracy, finite, gain, unchecked, unlike, worst_class
+from wg_client.selection.checks import (
+    accuracy,
+    few_sites,
+    finite,
+    gain,
+    unchecked,
+    unlike,
+    worst_class,
+)
 from wg_client.selection.checks.base import AcceptanceCheck, Comparison
 
 GAIN = gain.CODE
@@ -20,6 +28,7 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     finite.check,
     unchecked.check,
     unlike.check,
+    few_sites.check,
 )
 UNLIKE = unlike.CODE
 """Of the check that vetoes a kind of plant."""

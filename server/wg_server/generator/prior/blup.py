@@ -136,6 +136,7 @@ def equations(
         covariance=np.asarray(np.linalg.inv(priors.whitener)),
         precision=precision,
         weighted=weighted,
+        sites=np.zeros(classes),
     )
 
 

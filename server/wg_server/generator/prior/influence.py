@@ -9,6 +9,9 @@ A site's own is the lower median over all other sites: fewer than half of them c
 site look odd nor an odd site look usual. It is added to the site's noise, so that a site counts
 less the more it disagrees, and its pull, the product of both, is bounded.
 
+A site *stands behind* a class if a Bayes factor says that the site and the others mean one class by
+the name rather than two. How many sites do is said to plants.
+
 The identity of a site plays no part. All of this is post-processing of releases, and free.
 """
 
@@ -26,6 +29,10 @@ Floats = NDArray[np.float64]
 SURE = 6.0
 """Standard errors from which on disagreement is not chance; doubled, as noise has directions."""
 
+POSITIVE = 1.0
+"""Natural logarithm of the Bayes factor from which on evidence is called positive (Kass and Raftery
+1995, *Journal of the American Statistical Association* 90(430), section 3.2)."""
+
 _THERE = 0.5  # Probability above which a class is compared
 
 
@@ -37,10 +44,12 @@ class Agreement:
         noise: Variance to be added to the noise on each entry of its means.
         odd: Whether its classes are, beyond chance, as far from the peers' as classes are from each
             other: it is to be left out.
+        behind: Classes that it stands behind, ``[K]``; none for an odd site.
     """
 
     noise: float
     odd: bool
+    behind: NDArray[np.bool_]
 
 
 def agreement(priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence]) -> Agreement:
@@ -52,9 +61,72 @@ def agreement(priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence])
     gaps = sorted(pair for pair in pairs if pair is not None)
     extra, error = gaps[(len(gaps) - 1) // 2] if len(gaps) > 1 else (0.0, 0.0)
     class_distance = 2 * float(priors.between.sum())  # of two classes
-    return Agreement(
-        max(extra, 0.0) / len(priors.between), extra > class_distance / 2 and extra > SURE * error
-    )
+    noise = max(extra, 0.0) / len(priors.between)
+    odd = extra > class_distance / 2 and extra > SURE * error
+    stands = log_bayes_factors(priors, site, peers, noise) >= POSITIVE
+    return Agreement(noise, odd, stands & (not odd))
+
+
+def log_bayes_factors(
+    priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence], noise: float
+) -> Floats:
+    """Weigh that a site and its peers mean one class by a name against that they mean two, ``[K]``.
+
+    With x the difference of the site's mean of a class from its peers', both about the means of the
+    classes that they have in common, s its variance by the model if the class is one, and T that of
+    class deviations: ``log N(x; 0, s) - log N(x; 0, s + 2 T)``, summed over the eigenvectors of T.
+    Peers count by their precision, but none by more than the median one: fewer than half of them
+    cannot speak for all. 0 for a class that no peer has.
+
+    Args:
+        noise: Variance by which the site disagrees with the peers in general, as of ``Agreement``.
+    """
+    size, d = site.means.shape
+    total, weights, variance = np.zeros((size, d)), np.zeros(size), np.zeros((size, d))
+    shared = [_shared(site, peer) for peer in peers]
+    precision = np.array(
+        [np.where(both, 1 / _variance(priors, x), 0) for x, both in zip(peers, shared, strict=True)]
+    ).reshape(len(peers), size)
+    counted = np.where(precision > 0, precision, np.nan)
+    median = np.array([np.nanmedian(x) if np.isfinite(x).any() else 0.0 for x in counted.T])
+    for peer, both, sure in zip(peers, shared, precision, strict=True):
+        if both.sum() < 2:
+            continue
+        weight = np.minimum(sure, median)
+        total += weight[:, None] * _aligned(priors, site, peer, both)
+        variance += np.square(weight)[:, None] * (_directions(priors, peer) + noise)
+        weights += weight
+    known = weights > 0
+    scale = np.where(known, weights, 1.0)[:, None]
+    same = _directions(priors, site) + noise + variance / np.square(scale)
+    ratio = 2 * priors.between / same
+    evidence = np.log1p(ratio) - np.square(total / scale) / same * ratio / (1 + ratio)
+    return np.where(known, evidence.sum(axis=1) / 2, 0.0)
+
+
+def _shared(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bool_]:
+    """Classes that both sites have, ``[K]``; none if there is but one."""
+    both = (site_a.present > _THERE) & (site_b.present > _THERE)
+    return both & (both.sum() > 1)
+
+
+def _aligned(
+    priors: Priors, site: SiteEvidence, peer: SiteEvidence, both: NDArray[np.bool_]
+) -> Floats:
+    """Differences of two sites' class means along the eigenvectors, ``[K, d]``.
+
+    They are about the mean difference over common classes, which takes one of C degrees of freedom.
+    """
+    difference = (site.means - peer.means) @ priors.basis
+    weight = np.where(both, 1 / (_variance(priors, site) + _variance(priors, peer)), 0.0)
+    difference = difference - weight @ difference / weight.sum()
+    classes = int(both.sum())
+    return np.where(both[:, None], difference * np.sqrt(classes / (classes - 1)), 0.0)
+
+
+def _directions(priors: Priors, site: SiteEvidence) -> Floats:
+    """Variance that the model has for each class mean along each eigenvector, ``[K, d]``."""
+    return np.asarray(site.noise[:, None] + priors.within / site.counts[:, None] + priors.ratio)
 
 
 def _beyond(

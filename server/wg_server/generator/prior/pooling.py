@@ -12,8 +12,8 @@ so that taking a site out leaves exactly the sum of all others, in whatever orde
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,11 +89,13 @@ class PooledReleases:
         root: Merkle tree hash (RFC 6962, section 2.1) over the ids of all releases in these sums,
             sorted, the site's own among them if it is in one; empty where there is none.
         releases: How many these are.
+        behind: How many other sites stand behind a class (``influence``), by its name.
     """
 
     pools: tuple[Pool, ...]
     root: str
     releases: int
+    behind: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def others(self) -> int:

@@ -4,9 +4,12 @@ The server holds no data, so nothing here measures accuracy. Candidates come in 
 the server would try them; the plant finishes them and chooses among them on its own records.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
 
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import Posterior
@@ -77,7 +80,10 @@ def load_generator(path: Path) -> Generator:
 
 
 def generate(
-    generator: Generator, pools: Sequence[Pool], labels: tuple[str, ...]
+    generator: Generator,
+    pools: Sequence[Pool],
+    labels: tuple[str, ...],
+    behind: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[GeneratedCandidate, ...]:
     """Make candidates for one site; nothing of its own release has a part in them.
 
@@ -85,6 +91,7 @@ def generate(
         generator: From ``load_generator``.
         pools: What other sites know, by kind, without the plant's own release.
         labels: The site's label domain, in the order of class rows.
+        behind: How many other sites stand behind a class, by its name.
 
     Raises:
         DataError: No labels or too many.
@@ -94,6 +101,8 @@ def generate(
     parts = generator.parts
     named = parts.fitted_priors.named(labels)
     pooled = pooling.posterior(parts.priors, pools, labels, named)
+    sites = np.array([behind.get(name, 0) for name in labels], dtype=np.float64)
+    pooled = replace(pooled, sites=sites)
     offered = tuple(candidate for maker in MAKERS for candidate in maker(parts, labels, pooled))
     if not offered:
         raise DataError(f"labels: {len(labels)} names, expected at most {POSTERIOR_CLASSES}")

@@ -1,0 +1,119 @@
+"""Colluders take the classes that a plant lacks: a part of ``python -m bench.hostile``.
+
+Fleets of ten as of ``hostile_release``. The plant that is judged has no record of the first two
+classes; three of the other nine exchange just these two, with as many records as the others or a
+hundred times as many. Counted are right answers of the head that the plant finishes, on records of
+the two classes: with six honest sites, with nine, and with six and three colluders. Beside them
+stands in how many cases at least three sites are said to stand behind a class
+(``wg_server.generator.prior.influence``): under attack that is a case in which the plant would not
+be warned, in an honest fleet one in which it would not be asked needlessly.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from bench import hostile_release, plants
+from bench.hostile_release import ENCODER, HONEST, MANY, Fleet, Records
+
+from wg_client.selection.checks.few_sites import SITES
+from wg_common.inference import posterior as posteriors
+from wg_common.inference.posterior import SiteEvidence
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_server.generator.prior import blup, influence
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.site_statistics import site_evidence
+
+ABSENT = 2
+SHOTS = {"digits": (15,), "mnist10k": (10, 90)}
+COLUMNS = (
+    "set",
+    "records a class",
+    "ε",
+    "colluders' records",
+    "right of 100: 6 honest",
+    "9 honest",
+    "6 honest, 3 colluders",
+    "classes with three sites behind, %: 6 honest",
+    "9 honest",
+    "6 honest, 3 colluders",
+)
+FLEETS = ("6 honest", "9 honest", "attacked")
+
+
+def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterator[tuple[str, ...]]:
+    """Run every case; gives the cells of ``COLUMNS``."""
+    priors = hostile_release.public_priors()
+    for name, sizes in SHOTS.items():
+        data = plants.load_images(datasets, name)
+        if data is None:
+            continue
+        for shots in sizes:
+            for epsilon in epsilons:
+                for times in (1, MANY):
+                    right: dict[str, list[float]] = defaultdict(list)
+                    backed: dict[str, list[float]] = defaultdict(list)
+                    for number in range(fleets):
+                        rng = np.random.default_rng((number, len(data[1])))
+                        fleet = Fleet(data, rng, shots)
+                        _judge(priors, fleet, (epsilon, times, number), right, backed)
+                    yield (
+                        name,
+                        str(shots),
+                        f"{epsilon:g}",
+                        f"{times} times",
+                        *(f"{100 * np.mean(right[word]):.1f}" for word in FLEETS),
+                        *(f"{100 * np.mean(backed[word]):.0f}" for word in FLEETS),
+                    )
+
+
+def _judge(
+    priors: Priors,
+    fleet: Fleet,
+    case: tuple[float, int, int],
+    right: dict[str, list[float]],
+    backed: dict[str, list[float]],
+) -> None:
+    """Add what every honest plant without the two classes gets from each fleet."""
+    epsilon, times, number = case
+    rng = np.random.default_rng((5, number, int(10 * epsilon)))
+
+    def release(records: Records) -> NoisyStatistics:
+        return plants.release(ENCODER, *records, fleet.labels, epsilon, rng)
+
+    honest = [release(records) for records in fleet.own]
+    colluders = [release(_exchanged(records, times)) for records in fleet.own[HONEST:]]
+    for plant in range(HONEST):
+        x, y = fleet.own[plant]
+        own = x[y >= ABSENT], y[y >= ABSENT]
+        fellows = [honest[i] for i in range(HONEST) if i != plant]
+        others = (fellows, fellows + honest[HONEST:], fellows + colluders)
+        tx, ty = fleet.tests[plant]
+        for word, releases in zip(FLEETS, others, strict=True):
+            sites = [site_evidence(one, fleet.labels) for one in (release(own), *releases)]
+            used, behind = _weighed(priors, sites)
+            pooled = blup.posterior(priors, used, len(fleet.labels))
+            weight, bias = posteriors.posterior_head(pooled, *own)
+            calls = (tx @ weight.T + bias).argmax(axis=1)
+            right[word].append(float((calls == ty)[ty < ABSENT].mean()))
+            backed[word].append(float((behind[:ABSENT] >= SITES).mean()))
+
+
+def _exchanged(records: Records, times: int) -> Records:
+    x, y = records
+    return np.repeat(x, times, axis=0), np.repeat(np.where(y < ABSENT, 1 - y, y), times)
+
+
+def _weighed(
+    priors: Priors, sites: Sequence[SiteEvidence]
+) -> tuple[list[SiteEvidence], np.ndarray]:
+    """Sites after the first as they count, and how many of them stand behind each class."""
+    used, behind = [], np.zeros(len(sites[0].counts))
+    for number, site in enumerate(sites[1:], 1):
+        by = influence.agreement(priors, site, [*sites[:number], *sites[number + 1 :]])
+        if not by.odd:
+            used.append(replace(site, noise=site.noise + by.noise))
+        behind += by.behind
+    return used, behind
