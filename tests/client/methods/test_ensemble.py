@@ -83,7 +83,16 @@ def _flat() -> Posterior:
     ones = np.ones(D)
     precision = np.tile(np.eye(K + 1), (D, 1, 1))
     weighted = np.concatenate([np.zeros((D, 1)), 1.5 * np.eye(K, D).T], axis=1)
-    return Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
+    return Posterior(
+        np.eye(D),
+        ones,
+        0.1 * ones,
+        ones,
+        np.eye(D),
+        precision,
+        weighted,
+        np.full(weighted.shape[1] - 1, 9.0),
+    )
 
 
 @pytest.mark.parametrize("each", [[5] * K, [5, 5, 5, 0]])

@@ -37,7 +37,16 @@ def _posterior(means: Floats, weight: float) -> Posterior:
     precision[:, inner, inner] = 1 + weight
     weighted = np.concatenate([np.zeros((D, 1)), weight * deviations.T], axis=1)
     ones = np.ones(D)
-    return Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
+    return Posterior(
+        np.eye(D),
+        ones,
+        0.1 * ones,
+        ones,
+        np.eye(D),
+        precision,
+        weighted,
+        np.full(weighted.shape[1] - 1, 9.0),
+    )
 
 
 def _draw(means: Floats, counts: list[int], seed: int) -> tuple[Floats, Ints]:
@@ -103,7 +112,16 @@ def test_a_mean_aligned_head_does_not_vouch_for_itself_by_its_one_seen_class() -
         centre = 5.0 * means.mean(axis=0)[:, None]
         weighted = np.concatenate([centre, 20.0 * deviations.T], axis=1)
         ones = np.ones(D)
-        known = Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
+        known = Posterior(
+            np.eye(D),
+            ones,
+            0.1 * ones,
+            ones,
+            np.eye(D),
+            precision,
+            weighted,
+            np.full(weighted.shape[1] - 1, 9.0),
+        )
         outcome = selected(x, y, [], 2, posterior=known)
         found = outcome.comparisons
         recalls.append(found[ENSEMBLE].gain.unseen_recall)
@@ -150,6 +168,7 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
         np.eye(d),
         np.tile(np.eye(k + 1), (d, 1, 1)),
         np.zeros((d, k + 1)),
+        np.zeros(k),
     )
     weights: dict[str, tuple[Any, str]] = {
         "network": (good_head, "diffusion"),

@@ -11,9 +11,10 @@ import pytest
 from tests.client.conftest import TestPlant
 
 from wg_client.models import adoption, store
-from wg_client.models.manifest import KEPT, ModelsManifest
+from wg_client.models.manifest import KEPT, Finding, ModelsManifest
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, StorageError, UsageError
+from wg_core.site.failures import FEW_SITES
 
 
 def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> ModelsManifest:
@@ -59,6 +60,45 @@ def test_with_one_architecture_the_larger_gain_waits(plant: TestPlant) -> None:
     assert _shadowed(plant, replace(manifest, package_id="2" * 32, gain=manifest.gain + 0.01))
     other = replace(manifest, package_id="3" * 32, gain=-1.0, commitment="00" * 32)
     assert _shadowed(plant, other)  # of other records: gains cannot be compared
+
+
+def _doubted(manifest: ModelsManifest) -> ModelsManifest:
+    """A manifest whose kept model has the warning of few sites."""
+    finding = Finding(
+        model=manifest.entry(KEPT).name,
+        code=FEW_SITES,
+        passed=False,
+        figures={},
+        message="few",
+        action="warn",
+    )
+    return replace(manifest, findings=(finding,))
+
+
+def test_a_first_model_with_classes_of_few_sites_waits_for_a_person(plant: TestPlant) -> None:
+    first = _doubted(_first(plant))
+    (plant.home.models / adoption.FILE).unlink()
+    adoption.arrived(plant.home, replace(first, package_id="4" * 32))
+    history = adoption.read(plant.home)
+    own = [entry.name for entry in first.models if entry.name == "local-only"]
+    assert [getattr(history.now.in_use, "model", None)] == (own or [None])
+    assert history.now.shadow is not None and history.now.shadow.model == first.kept
+    store.write(plant.home, replace(first, package_id="4" * 32), {})
+    waiting = adoption.shadow(plant.home)
+    assert waiting is not None
+    with pytest.raises(ConfigError, match="--few-sites"):
+        adoption.use(plant.home, *waiting, "QA")
+    change = adoption.use(plant.home, *waiting, "QA", accept_few=True)
+    assert change.in_use == history.now.shadow and change.shadow is None
+
+
+def test_a_plant_without_a_model_of_its_own_hears_what_waits(plant: TestPlant) -> None:
+    first = _doubted(_first(plant))
+    kept = (first.entry(KEPT),)
+    (plant.home.models / adoption.FILE).unlink()
+    adoption.arrived(plant.home, replace(first, models=kept))
+    with pytest.raises(ConfigError, match="models use --shadow --few-sites"):
+        adoption.in_use(plant.home)
 
 
 def test_a_better_model_waits_in_shadow_until_a_person_uses_it(plant: TestPlant) -> None:

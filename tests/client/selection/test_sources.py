@@ -41,7 +41,16 @@ def _perfect_posterior() -> Posterior:
     precision[:, inner, inner] = 1 + weight
     deviations = MEANS - MEANS.mean(axis=0)
     weighted = np.concatenate([np.zeros((D, 1)), weight * deviations.T], axis=1)
-    return Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
+    return Posterior(
+        np.eye(D),
+        ones,
+        0.1 * ones,
+        ones,
+        np.eye(D),
+        precision,
+        weighted,
+        np.full(weighted.shape[1] - 1, 9.0),
+    )
 
 
 @pytest.mark.parametrize("per_class", [5, 20])

@@ -38,6 +38,7 @@ def _posterior(seed: int = 0) -> Posterior:
         covariance=basis @ np.diag(within) @ basis.T + 0.1 * np.eye(D),
         precision=precision,
         weighted=rng.normal(size=(D, K + 1)),
+        sites=np.arange(K, dtype=np.float64),
     )
 
 

@@ -271,7 +271,9 @@ def _package_of(central: Central, releases: list[str], own: str) -> None:
         generator=generator, kind=kind, labels="[]", sites=3, changes=1, judged=3, data=b""
     )
     rows = [
-        PooledRelease(release_id=x, kind=kind, site=x, place=0, noise=0.0, used=True, added=1)
+        PooledRelease(
+            release_id=x, kind=kind, site=x, place=0, noise=0.0, used=True, behind="[]", added=1
+        )
         for x in releases
     ]
     assert table.write(pool, rows, [])

@@ -12,7 +12,8 @@ from wg_client.methods.base import Candidate, Package
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks import registry
 from wg_client.selection.checks.base import Comparison
-from wg_common.catalogue import SAME_FAMILY
+from wg_common.catalogue import POSTERIOR, SAME_FAMILY
+from wg_common.inference.posterior import Posterior
 from wg_core.errors import ConfigError
 from wg_core.site.acceptance import AcceptanceConfig
 
@@ -106,6 +107,38 @@ def test_f12_records_of_another_kind(compare: Compare) -> None:
         finding = found(of_kind)["WG-F12"]
         assert finding.blocks == (unlike > 1) == (not of_kind.package.family)
         assert of_kind.package.informed
+
+
+@pytest.mark.parametrize("sites", [0, 1, 2, 3, 9])
+def test_f13_few_sites_behind_a_class(compare: Compare, sites: int) -> None:
+    own = LABELS < 2  # Of the last class there is no record here
+    comparison = compare(FEATURES[own], LABELS[own], GOOD)
+    d, classes = FEATURES.shape[1], 3
+    precision = np.tile(np.eye(1 + classes), (d, 1, 1))
+    precision[:, 3, 3] += 0.5  # Others have released it
+    ones = np.ones(d)
+    posterior = Posterior(
+        np.eye(d),
+        ones,
+        ones,
+        ones,
+        np.eye(d),
+        precision,
+        np.zeros((d, 1 + classes)),
+        np.array([0.0, 0.0, sites]),
+    )
+    delivered = replace(
+        comparison,
+        model=replace(comparison.model, origin=POSTERIOR),
+        package=replace(comparison.package, posterior=posterior),
+    )
+    finding = found(delivered)["WG-F13"]
+    assert finding.passed == (sites >= 3) and not finding.blocks
+    assert finding.figures == {"classes": float(sites < 3), "fewest": sites, "needed": 3}
+    assert finding.passed or f"class 3: {sites}" in finding.message
+    assert "WG-F13" not in found(comparison), "nothing of other sites is in the model"
+    every_class = replace(delivered, records=compare(FEATURES, LABELS, GOOD).records)
+    assert found(every_class)["WG-F13"].passed, "own labels judge it"
 
 
 def test_the_policy_says_what_a_failure_means(compare: Compare) -> None:

@@ -138,3 +138,51 @@ def test_an_odd_site_and_one_of_another_dimension_are_left_out(
     own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
     pools = pooling.of_releases(generator.parts.priors, own, [odd, short, *others])
     assert [pool.sites for pool in pools] == [5]
+
+
+def behind(priors: Priors, sites: Sequence[SiteEvidence]) -> np.ndarray:
+    """How many sites stand behind each class, each held against all others."""
+    judged = [
+        influence.agreement(priors, site, [*sites[:number], *sites[number + 1 :]])
+        for number, site in enumerate(sites)
+    ]
+    return np.sum([found.behind for found in judged], axis=0)
+
+
+def exchanged(site: SiteEvidence) -> SiteEvidence:
+    """A site that calls each of the first two classes by the other's name, and is very sure."""
+    order = [1, 0, 2, 3]
+    return replace(site, means=site.means[order], noise=site.noise / 1e4, counts=site.counts * 1e2)
+
+
+def test_sites_that_mean_the_same_stand_behind_their_classes(
+    world: World, generator: Generator
+) -> None:
+    sites = [evidence(world, number) for number in range(9)]
+    assert (behind(generator.parts.priors, sites) >= 3).all()
+
+
+def test_three_of_nine_that_exchange_two_classes_leave_fewer_than_three_behind_them(
+    world: World, generator: Generator
+) -> None:
+    priors = generator.parts.priors
+    sites = [evidence(world, number) for number in range(9)]
+    attacked = [*map(exchanged, sites[:3]), *sites[3:]]
+    colluders = [
+        influence.agreement(priors, site, [*attacked[:number], *attacked[number + 1 :]])
+        for number, site in enumerate(attacked[:3])
+    ]
+    assert not any(found.behind[:2].any() for found in colluders)
+
+
+def test_evidence_that_is_mostly_noise_stands_behind_nothing(
+    world: World, generator: Generator
+) -> None:
+    sites = [
+        site_evidence(world.release(FAMILY, number, epsilon=0.1, shots=5), LABELS)
+        for number in range(6)
+    ]
+    colluders = [exchanged(evidence(world, number)) for number in range(6, 9)]
+    assert (behind(generator.parts.priors, sites) == 0).all()
+    assert (behind(generator.parts.priors, [*sites, *colluders])[:2] < 3).all()
+    assert (behind(generator.parts.priors, sites[:1]) == 0).all(), "no peer"
