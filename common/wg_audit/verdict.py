@@ -336,8 +336,22 @@ def verdict(
         total=outside.spend.total,
         forks=outside.spend.forks,
         problems=tuple(sentence for _, sentence in problems),
-        not_checked=(*open_questions, _PAST),
+        not_checked=(*open_questions, *_said_only(files), _PAST),
     )
+
+
+def _said_only(files: Files) -> Iterator[str]:
+    """Proofs that are there and compared with nothing; nothing here rests on them."""
+    if files.memberships:
+        yield text(
+            "that packages were made from these releases: the roots are the server's word; compare"
+            " them with pool_root of 'wg-client models show PACKAGE --json'"
+        )
+    if files.compared:
+        yield text(
+            "the proofs that travel inside received files: each file was held against the log"
+            " itself"
+        )
 
 
 def _membership(member: Membership) -> str:

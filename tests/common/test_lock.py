@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -66,3 +68,46 @@ def test_the_table_of_versions_stands_at_each_lower_bound_and_within_each_upper_
         for bound in requirement.specifier:
             if bound.operator == ">=":
                 assert Version(bound.version) == Version(lowest), f"{requirement}: make test-bounds"
+
+
+def made(*words: str) -> str:
+    """What make would do, or does; an environment that is there stays as it is."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", *words], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(("version", "locked_by_default"), [("3.11", True), ("3.12", False)])
+def test_setup_uses_the_lock_where_the_version_of_python_fits(
+    tmp_path: Path, version: str, locked_by_default: bool
+) -> None:
+    python = f"PYTHON=sh -c 'echo {version}' --"
+    place = ("-f", str(ROOT / "Makefile"), "-C", str(tmp_path), f"VENV={tmp_path}/venv")
+    words = ("-n", *place, python)
+    (tmp_path / "pyproject.toml").touch()
+    recipe = made(*words, "setup")
+    assert ("--require-hashes --requirement requirements/dev.txt" in recipe) is locked_by_default
+    assert (f"the lock is for Python 3.11, this is {version}" in recipe) is not locked_by_default
+    assert "requirements/dev.txt" not in made(*words, "LOCKED=", "setup").replace("minilm", "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "cleared"),
+    [
+        (["No known vulnerabilities found"], True),
+        (["No known vulnerabilities found", "numpy could not be audited"], False),
+        (["Found 1 known vulnerability in 1 package"], False),
+        ([], False),
+    ],
+)
+def test_what_was_not_looked_up_is_a_warning_and_no_all_clear(
+    tmp_path: Path, lines: list[str], cleared: bool
+) -> None:
+    program = tmp_path / "pip-audit"
+    program.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
+    program.chmod(0o755)
+    words = ("-f", str(ROOT / "Makefile"), "-C", str(tmp_path), "-o", "setup", f"BIN={tmp_path}")
+    said = made(*words, "audit-deps")
+    assert ("\nNo known vulnerabilities" in f"\n{said}") is cleared
+    assert ("warning:" in said.split("audit-deps.txt")[-1]) is not cleared

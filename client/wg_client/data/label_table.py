@@ -83,16 +83,18 @@ def why_none(table: Path, unit_column: str | None, reading: ReadingConfig) -> st
     return ""
 
 
-def _lines(content: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(content: str) -> Iterator[tuple[int, list[str] | str]]:
     return tables.read_rows(content, tables.delimiter_of(content.partition("\n")[0]))
 
 
-def _columns(header: Sequence[str], unit_column: str | None, table: Path) -> list[int]:
+def _columns(header: Sequence[str] | str, unit_column: str | None, table: Path) -> list[int]:
     """Where the columns file, label and that of the unit stand.
 
     Raises:
         DataError: One is missing, or stands there twice.
     """
+    if isinstance(header, str):
+        raise DataError(f"{table}: line 1: {header}")
     required = ["file", "label", *([unit_column] if unit_column else [])]
     places = []
     for column in required:
@@ -126,6 +128,9 @@ def _read(
     try:
         columns = _columns(next(lines, (0, []))[1], unit_column, table)
         for number, cells in lines:
+            if isinstance(cells, str):
+                rows[number] = cells
+                continue
             if len(cells) <= max(columns):
                 rows[number] = "too few columns"
                 continue

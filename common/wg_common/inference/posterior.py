@@ -166,6 +166,8 @@ def from_tensors(
     for name in ("within", "ratio", "between"):
         if (values[name] <= 0).any():
             raise DecodeError(f"class means: tensor {name!r} is not positive")
+    if (values["sites"] < 0).any():
+        raise DecodeError("class means: tensor 'sites' is negative")
     for name in ("covariance", "precision"):
         values[name] = (values[name] + np.swapaxes(values[name], -1, -2)) / 2
         if (np.linalg.eigvalsh(values[name]) <= 0).any():

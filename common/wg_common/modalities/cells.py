@@ -143,10 +143,14 @@ def _header_and_rows(
     number = 0
     try:
         _, header = next(lines, (0, []))
+        if isinstance(header, str):
+            raise DataError(f"{path}: line 1: {header}")
         if twice := {name for name in header if name and header.count(name) > 1}:
             raise DataError(f"{path}: column {min(twice)!r} stands there twice; keep one")
         for number, cells in lines:
-            if len(cells) != len(header):
+            if isinstance(cells, str):
+                rows.append(f"line {number}: {cells}")
+            elif len(cells) != len(header):
                 rows.append(f"line {number}: {len(cells)} cells, expected {len(header)}")
             elif not all(map(tables.is_text, cells)):
                 rows.append(f"line {number}: {tables.not_in(encoding)}")

@@ -31,6 +31,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 PIXELS = 64  # Side of the images that networks beside the encoder see
 ENCODER_PIXELS = 128  # Usual side of the images that the encoder sees
 PIXELS_LIMIT = 64 << 20  # Largest width times height that is decoded
+LINES_LIMIT = 1 << 16
+"""Most pixels of either side: a decoder keeps several words for each line, however short it is."""
 SIDE_LIMIT = 1024  # Longer images are reduced to this side; encoders see far less
 FILE_LIMIT = 4 * PIXELS_LIMIT + (1 << 20)
 """Bytes of the largest image that is accepted, in four channels, with its header."""
@@ -166,6 +168,11 @@ def _eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
             f"{name}: a huge image: {width}x{height} pixels, at most {PIXELS_LIMIT} are decoded;"
             " reduce it first"
         )
+    if max(width, height) > LINES_LIMIT:
+        raise DataError(
+            f"{name}: a huge image: {width}x{height} pixels, at most {LINES_LIMIT} a side are"
+            " decoded; reduce it first"
+        )
     if image.format in _PAGED and getattr(image, "is_animated", False):
         raise DataError(f"{name}: several pages, expected one; save each page as a file of its own")
     if image.mode in _DEEP:
@@ -176,6 +183,8 @@ def _eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
                 " data.reading.bits to how many bits your camera fills"
             )
         return Image.fromarray((deep >> (bits - 8)).astype(np.uint8))
+    if image.mode in ("L", "RGB"):
+        return image  # A conversion would be a second copy
     if image.mode in _GRAY:
         return image.convert("L")
     if image.mode == "P" and "transparency" in image.info:

@@ -21,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from wg_core.errors import DataError
 from wg_core.site.reading import AUTO
 
+BROKEN_LIMIT = 100  # Most lines of a table that may be no CSV: each is read to the end for a quote
+
 TIME_NAMES = frozenset(
     [
         "time",
@@ -110,17 +112,39 @@ def not_in(encoding: str) -> str:
     return f"not a text in {encoding}; save the table as UTF-8, or say its encoding"
 
 
-def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Lines of a CSV text that are not empty, each with the number of its last line in the file.
+def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+    """Read a CSV text row by row, empty lines apart, each with the number of its last line.
+
+    A line that is not CSV, since a quote is not closed or stands where none can be, is given as the
+    reason, and reading goes on with the line after it: a record takes no other one with it.
 
     Raises:
-        csv.Error: A quote is not closed, or stands where none can be.
+        csv.Error: More than ``BROKEN_LIMIT`` lines are none.
     """
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # what is too long is said later
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    for cells in reader:
-        if cells:
-            yield reader.line_num, cells
+    stream = io.StringIO(text, newline="")
+    place = before = number = broken = 0
+    reader = csv.reader(stream, strict=True, delimiter=delimiter)
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            broken += 1
+            if broken > BROKEN_LIMIT:
+                raise
+            # An open quote may have taken all lines up to the end.
+            stream.seek(place)
+            stream.readline()
+            number += 1
+            yield number, f"not CSV: {error}"
+            reader, before = csv.reader(stream, strict=True, delimiter=delimiter), number
+        else:
+            number = before + reader.line_num
+            if cells:
+                yield number, cells
+        place = stream.tell()
 
 
 def _of_most_lines(data: bytes) -> str:

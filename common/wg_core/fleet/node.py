@@ -49,6 +49,9 @@ def run_node(
 ) -> None:
     """Serve the configured server until ``stop``, or, with ``once``, until a package was applied.
 
+    With ``once`` the connection ends when a package is there, before it is applied: how long that
+    takes depends on the records, and the server sees when a plant leaves.
+
     Network errors never end it: it tries again, more and more slowly, and says why in the log.
 
     Raises:
@@ -57,13 +60,15 @@ def run_node(
     """
     stop = stop or threading.Event()
     options = options or NodeOptions()
-    node = Node(home, handlers, stop, options)
+    node = Node(home, handlers, stop, options, once=once)
     with locks.node(home), logs.about(site=node.site):
         applier = Applier(
             home, handlers.apply_package, stop, again_seconds=options.apply_again_seconds, once=once
         )
         with applier:
             node.run(applier)
+            if once:
+                stop.wait()  # until the package was applied, or the node is told to stop
     if applier.crash is not None:
         raise applier.crash
     if once and applier.failure is not None:
@@ -74,9 +79,21 @@ class Node:
     """One running node."""
 
     def __init__(
-        self, home: ClientHome, handlers: Handlers, stop: threading.Event, options: NodeOptions
+        self,
+        home: ClientHome,
+        handlers: Handlers,
+        stop: threading.Event,
+        options: NodeOptions,
+        *,
+        once: bool = False,
     ) -> None:
+        """Prepare the node.
+
+        Args:
+            once: Leave the server for good when a package is there.
+        """
         self._home = home
+        self._inbox = Inbox(home) if once else None
         self._stop = stop
         self._options = options
         self._config = configuration.load(home)
@@ -95,7 +112,7 @@ class Node:
     def run(self, applier: Applier) -> None:
         """Serve until it is told to stop; what ends it otherwise is kept for ``status``."""
         try:
-            while not self._stop.is_set():
+            while not self._leaves():
                 self.serve(applier)
         except errors.WgError as error:
             self.contact.say("stopped", str(error))
@@ -117,7 +134,7 @@ class Node:
                 log.info("online as %s", self._config.site)
                 on_beat()
                 last_request = time.monotonic()
-                while not (self._stop.is_set() or self._renewed()):
+                while not (self._leaves() or self._renewed()):
                     began = time.monotonic()
                     if self.serve_one(session):
                         applier.wake()
@@ -141,6 +158,11 @@ class Node:
             self._pause("internal error")
         finally:
             self._online = False
+
+    def _leaves(self) -> bool:
+        """Whether the node is told to stop, or has the one package that it waits for."""
+        arrived = self._inbox is not None and bool(self._inbox.waiting())
+        return self._stop.is_set() or arrived
 
     def serve_one(self, session: Session) -> bool:
         """Answer one message; ``False`` if there is none.

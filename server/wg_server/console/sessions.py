@@ -21,6 +21,9 @@ from wg_server.store.sites import Store, hash_secret
 
 IDLE_SECONDS = 30 * 60.0  # A session that made no request for so long is over
 SESSION_SECONDS = 12 * 3600.0  # A session is over after so long, whatever it does
+SIGN_ON_SECONDS = 3600.0
+"""A session that was begun at the provider is over after so long: nobody tells this server that it
+was ended there, and a new one is one redirect while the provider's goes on."""
 SESSIONS_LIMIT = 256
 """Most sessions at a time; a login beyond them ends the one that was quiet for longest."""
 
@@ -43,6 +46,11 @@ class Session:
     used: float
     _token_sha256: str  # Empty: it was begun at the provider, and ends by its time alone
     role: Role = "operator"
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which it is over, whatever it does."""
+        return SESSION_SECONDS if self._token_sha256 else SIGN_ON_SECONDS
 
     @property
     def actor(self) -> Actor:
@@ -92,7 +100,7 @@ class Sessions:
             session = self._by_hash.get(key)
             if session is None:
                 return None
-            if now - session.used > IDLE_SECONDS or now - session.began > SESSION_SECONDS:
+            if now - session.used > IDLE_SECONDS or now - session.began > session.longest:
                 del self._by_hash[key]
                 return None
             if not live:

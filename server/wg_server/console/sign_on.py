@@ -3,7 +3,8 @@
 ``keys/oidc.json`` names the provider and this server's registration there; without it there is
 nothing of all this. Who is a member of ``OPERATORS`` may do what the console can, who is of
 ``VIEWERS`` may read, and nobody else gets in: by the claim ``groups`` of the ID token. Its
-signature, issuer, audience, time and nonce are checked (OpenID Connect Core 1.0, section 3.1.3.7).
+signature, issuer, audience, authorised party, time and nonce are checked (OpenID Connect Core 1.0,
+section 3.1.3.7).
 
 A browser keeps one secret from the first redirect to its return: state, nonce and verifier are
 hashes of it.
@@ -87,7 +88,9 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             token = answer.raise_for_status().json()["id_token"]
             keys = client.get(metadata["jwks_uri"]).raise_for_status().json()
             claims = self._claims(token, keys, _derived(secret, "nonce"))
-        name = claims.get("email") or claims.get("preferred_username") or claims["sub"]
+        # An address that the provider has not verified is anybody's (OpenID Connect Core, 5.1).
+        email = claims.get("email") if claims.get("email_verified") is True else None
+        name = email or claims.get("preferred_username") or claims["sub"]
         person = f"{name} ({urlsplit(self.issuer).hostname})"  # no operator with a token has it
         check_name(person)
         return person, _role(claims.get("groups"))
@@ -120,7 +123,11 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             sub={"essential": True},
             nonce={"essential": True, "value": nonce},
         ).validate(decoded.claims)
-        return dict(decoded.claims)
+        claims = dict(decoded.claims)
+        several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+        if claims.get("azp", None if several else self.client_id) != self.client_id:
+            raise RefusedError("login: the ID token was issued to another client (azp)")
+        return claims
 
 
 def provider_of(home: ServerHome) -> Provider | None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from wg_common.modalities.cameras import Camera, photograph_again
-from wg_common.modalities.images import SIDE_LIMIT, Images
+from wg_common.modalities.images import LINES_LIMIT, SIDE_LIMIT, Images
 from wg_common.modalities.stored import stored_files
 from wg_core.errors import DataError
 from wg_core.site.reading import BITS
@@ -158,3 +158,15 @@ def test_files_are_read_when_asked_for(tmp_path: Path) -> None:
         Image.new("L", (4, 5), index).save(tmp_path / f"{index}.png")
     files = stored_files(Images(), [tmp_path / f"{index}.png" for index in range(3)])
     assert len(files) == 3 and files[2].max() == 2 and len(files[1:]) == 2
+
+
+@pytest.mark.parametrize("size", [(1, LINES_LIMIT + 1), (LINES_LIMIT + 1, 1)])
+def test_an_image_of_very_many_lines_is_refused_before_a_line_is_decoded(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1 x 64 million pixels are 127 KB as PNG; their lines took gigabytes."""
+    data = _bytes(Image.new("L", size), "PNG")
+    monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("a pixel was decoded"))
+    said = f"{size[0]}x{size[1]} pixels, at most {LINES_LIMIT} a side"
+    with pytest.raises(DataError, match=said):
+        Images().decode(data, "tall.png")

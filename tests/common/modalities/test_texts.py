@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 
+from wg_common.modalities import tables
 from wg_common.modalities.base import content_digest
 from wg_common.modalities.registry import MODALITIES, of_array, of_file
 from wg_common.modalities.texts import CHARACTERS_LIMIT, Texts
@@ -88,3 +91,27 @@ def test_another_version_is_refused_and_a_missing_one_named(
     monkeypatch.setattr(sentences, "_FILES", ("streams.py",))
     with pytest.raises(VerificationError, match="expected"):
         sentences.embed(["a"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "reasons"),
+    [
+        (['"a",x', '"open,y'], {2}),
+        (['"open,x', "b,y"], {1}),
+        (["a,x", '"b"c,y', "d,z"], {2}),
+        (['"open,x', '"two', 'lines",y', "c,z"], {1}),
+        (["a,x", '"b', 'c",y'], set()),
+    ],
+)
+def test_a_line_with_an_open_quote_takes_no_other_line_with_it(
+    lines: list[str], reasons: set[int]
+) -> None:
+    rows = dict(tables.read_rows("\n".join(lines), ","))
+    assert {number for number, row in rows.items() if isinstance(row, str)} == reasons
+    good = [row for row in rows.values() if not isinstance(row, str)]
+    assert good and all(len(row) == 2 for row in good)
+
+
+def test_lines_that_are_no_csv_are_bounded() -> None:
+    with pytest.raises(csv.Error):
+        list(tables.read_rows('"open\n' * (tables.BROKEN_LIMIT + 1), ","))

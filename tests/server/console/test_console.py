@@ -204,6 +204,17 @@ def test_a_session_ends_when_nobody_is_there_or_after_half_a_day(store: Store, t
     assert not alive
 
 
+def test_a_session_from_the_provider_ends_after_an_hour(store: Store) -> None:
+    now = [0.0]
+    found = Sessions(store, clock=lambda: now[0])
+    cookie, _ = found.begin("aiko@example.org (localhost)")
+    while now[0] < sessions.SIGN_ON_SECONDS:
+        assert found.find(cookie) is not None
+        now[0] += sessions.IDLE_SECONDS / 2
+    now[0] = sessions.SIGN_ON_SECONDS + 1
+    assert found.find(cookie) is None
+
+
 def test_sessions_are_bounded(store: Store, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "SESSIONS_LIMIT", 2)
     found = Sessions(store)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
@@ -13,7 +16,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from wg_core.errors import ConfigError
+from wg_core.errors import ConfigError, RefusedError
 from wg_server.console import sign_on
 from wg_server.console.app import console_routes
 from wg_server.console.sign_on import OPERATORS, VIEWERS
@@ -31,13 +34,19 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 Client = Callable[[ASGIApp], httpx.Client]
-PEOPLE = {"aiko": [OPERATORS], "bo": [VIEWERS], "eve": ["others"]}
+PEOPLE = {"aiko": [OPERATORS], "bo": [VIEWERS], "eve": ["others"], "mallory": [VIEWERS]}
+
+
+def claims_of(name: str, groups: list[str]) -> dict[str, object]:
+    """What the provider says of a person; one has written down an address of somebody else."""
+    email = "aiko@example.org" if name == "mallory" else f"{name}@example.org"
+    return {"email": email, "email_verified": name != "mallory", "groups": groups}
 
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
     people = [
-        provider_program.User(sub=name, claims={"email": f"{name}@example.org", "groups": groups})
+        provider_program.User(sub=name, claims=claims_of(name, groups))
         for name, groups in PEOPLE.items()
     ]
     with provider_program.run_server_in_thread(user_claims=people) as server:
@@ -130,6 +139,36 @@ def test_a_token_of_another_audience_does_not_hold(
 
     monkeypatch.setattr(sign_on.Provider, "_claims", of_another)
     assert login(browser, "aiko").status_code == 403
+
+
+def test_an_address_that_is_not_verified_names_nobody(browser: httpx.Client) -> None:
+    assert login(browser, "mallory").status_code == 200
+    page = browser.get("/console/").text
+    assert "mallory (localhost)" in page and "aiko@example.org" not in page
+
+
+@pytest.mark.parametrize(
+    ("aud", "azp", "holds"),
+    [
+        ("console", None, True),
+        (["console"], None, True),
+        (["console", "another"], None, False),
+        (["console", "another"], "console", True),
+        ("console", "another", False),
+        (["console", "another"], "another", False),
+    ],
+)
+def test_a_token_that_was_issued_to_another_client_does_not_hold(
+    monkeypatch: pytest.MonkeyPatch, aud: object, azp: str | None, holds: bool
+) -> None:
+    from joserfc import jwt
+
+    claims = {"iss": "i", "aud": aud, "exp": time.time() + 60, "sub": "s", "nonce": "n"}
+    claims |= {} if azp is None else {"azp": azp}
+    monkeypatch.setattr(jwt, "decode", lambda *_, **__: SimpleNamespace(claims=claims))
+    provider = sign_on.Provider("i", "console", "secret")
+    with nullcontext() if holds else pytest.raises(RefusedError, match="azp"):
+        assert provider._claims("token", {"keys": []}, "n")["sub"] == "s"
 
 
 def test_without_a_provider_there_is_nothing_of_it(
