@@ -108,6 +108,6 @@ def test_what_was_not_looked_up_is_a_warning_and_no_all_clear(
     program.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
     program.chmod(0o755)
     words = ("-f", str(ROOT / "Makefile"), "-C", str(tmp_path), "-o", "setup", f"BIN={tmp_path}")
-    said = made(*words, "audit-deps")
-    assert ("\nNo known vulnerabilities" in f"\n{said}") is cleared
-    assert ("warning:" in said.split("audit-deps.txt")[-1]) is not cleared
+    said = made("--silent", *words, "audit-deps")
+    assert ("No known vulnerabilities" in said) is cleared
+    assert ("warning:" in said) is not cleared

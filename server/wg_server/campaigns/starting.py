@@ -55,7 +55,8 @@ class Order:
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
         if not _PURPOSE.accepts(self.purpose):
-            raise ConfigError(f"purpose: expected {_PURPOSE.expected}")
+            most = grammar.SENTENCE_LIMIT
+            raise ConfigError(f"purpose: expected 1 to {most} printable characters")
 
     @property
     def summary(self) -> str:

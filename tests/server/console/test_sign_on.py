@@ -162,10 +162,12 @@ def test_a_token_that_was_issued_to_another_client_does_not_hold(
     monkeypatch: pytest.MonkeyPatch, aud: object, azp: str | None, holds: bool
 ) -> None:
     from joserfc import jwt
+    from joserfc.jwk import KeySet
 
     claims = {"iss": "i", "aud": aud, "exp": time.time() + 60, "sub": "s", "nonce": "n"}
     claims |= {} if azp is None else {"azp": azp}
     monkeypatch.setattr(jwt, "decode", lambda *_, **__: SimpleNamespace(claims=claims))
+    monkeypatch.setattr(KeySet, "import_key_set", lambda keys: keys)
     provider = sign_on.Provider("i", "console", "secret")
     with nullcontext() if holds else pytest.raises(RefusedError, match="azp"):
         assert provider._claims("token", {"keys": []}, "n")["sub"] == "s"
