@@ -11,7 +11,7 @@ records, which is why the auditor's program prints each one that changes.
 import functools
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 from wg_core.errors import DecodeError
 
@@ -127,7 +127,7 @@ def check_name(name: str) -> None:
         )
 
 
-def check(record: Any) -> None:
+def check(record: object) -> None:
     """Check every text of a record against the grammar that is its field's type.
 
     Raises:

@@ -83,6 +83,22 @@ def test_once_ends_after_one_package(server: ServerHome, plant: Plant) -> None:
     assert len(plant.applied) == 1
 
 
+def test_once_has_left_the_server_before_the_package_is_applied(
+    server: ServerHome, plant: Plant
+) -> None:
+    """When a plant leaves would say how long its records took."""
+
+    def has_left() -> bool:
+        word = contact.read(plant.home)
+        return word is not None and word.state == "stopped"
+
+    plant.before_apply = lambda: wait_until(has_left, "leaving the server")
+    with plant.running(once=True) as node:
+        finished(server, start_campaign(server, ["plant-a"]))
+        node.join(PATIENCE_SECONDS)
+        assert not node.is_alive() and len(plant.applied) == 1
+
+
 def test_once_reports_why_a_package_was_not_applied(server: ServerHome, plant: Plant) -> None:
     def refuse() -> None:
         raise NotAcceptedError("worse than what is there")
