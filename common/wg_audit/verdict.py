@@ -65,7 +65,7 @@ class Files:
     elsewhere: int = 0
     unread: tuple[str, ...] = ()
     memberships: tuple[Membership, ...] = ()
-    unknown_words: tuple[str, ...] = ()
+    unknown_words: tuple[Text, ...] = ()
 
     @property
     def missing(self) -> int:

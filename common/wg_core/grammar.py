@@ -11,7 +11,7 @@ records, which is why the auditor's program prints each one that changes.
 import functools
 import re
 from dataclasses import dataclass
-from typing import Annotated, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from wg_core.errors import DecodeError
 
@@ -133,11 +133,12 @@ def check(record: object) -> None:
     Raises:
         DecodeError: A text is not of its grammar; names the field.
     """
-    for name, grammar, several in fields_of(type(record)):
+    kind: Any = type(record)
+    for name, grammar, several in fields_of(kind):
         value = getattr(record, name)
         for text in value if several else (value,):
             if not grammar.accepts(text):
-                record_name = _WORDS.sub(" ", type(record).__name__).lower()
+                record_name = _WORDS.sub(" ", kind.__name__).lower()
                 shown = f"{text[:_SHOWN]!r} ({len(text)} characters)"
                 raise DecodeError(f"{record_name}: {name}: {shown}, expected {grammar.expected}")
 

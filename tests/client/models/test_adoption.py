@@ -80,8 +80,7 @@ def test_a_first_model_with_classes_of_few_sites_waits_for_a_person(plant: TestP
     (plant.home.models / adoption.FILE).unlink()
     adoption.arrived(plant.home, replace(first, package_id="4" * 32))
     history = adoption.read(plant.home)
-    own = [entry.name for entry in first.models if entry.name == "local-only"]
-    assert [getattr(history.now.in_use, "model", None)] == (own or [None])
+    assert history.now.in_use is not None and history.now.in_use.model == "local-only"
     assert history.now.shadow is not None and history.now.shadow.model == first.kept
     store.write(plant.home, replace(first, package_id="4" * 32), {})
     waiting = adoption.shadow(plant.home)

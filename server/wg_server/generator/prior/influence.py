@@ -107,7 +107,7 @@ def log_bayes_factors(
 def _shared(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bool_]:
     """Classes that both sites have, ``[K]``; none if there is but one."""
     both = (site_a.present > _THERE) & (site_b.present > _THERE)
-    return both & (both.sum() > 1)
+    return np.asarray(both & (both.sum() > 1))
 
 
 def _aligned(

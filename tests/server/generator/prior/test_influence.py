@@ -146,7 +146,7 @@ def behind(priors: Priors, sites: Sequence[SiteEvidence]) -> np.ndarray:
         influence.agreement(priors, site, [*sites[:number], *sites[number + 1 :]])
         for number, site in enumerate(sites)
     ]
-    return np.sum([found.behind for found in judged], axis=0)
+    return np.asarray(np.sum([found.behind for found in judged], axis=0))
 
 
 def exchanged(site: SiteEvidence) -> SiteEvidence:
