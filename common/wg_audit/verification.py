@@ -198,9 +198,7 @@ class Finding:
                 for reuse in state.reuses.values()
             ],
             "statements": state.statement_count,
-            "class_name_changes": [
-                canonical.to_builtins(change) for words in self.words for change in words.changes
-            ],
+            "class_name_changes": canonical.to_builtins([x.changes for x in self.words]),
             "remarks": self.remarks,
         }
 
