@@ -54,8 +54,8 @@ _KNOWN = {
 """Words that a charge may state, by field; nothing else is known to protect anybody."""
 
 
-def known(field: str, words: str) -> bool:
-    """Whether a charge's words in a field are ones that this program knows."""
+def is_known(field: str, words: str) -> bool:
+    """Tell whether a charge's words in a field are ones that this program knows."""
     return any(_pattern(shape).fullmatch(words) for shape in _KNOWN[field])
 
 

@@ -23,14 +23,14 @@ class NameChange:
     Attributes:
         seq: Index of the entry.
         dataset: Name of the data set.
-        added: Names that were not there.
-        gone: Names that are not there any more.
+        new_names: Names that were not there.
+        lost_names: Names that are not there any more.
     """
 
     seq: int
     dataset: str
-    added: tuple[str, ...]
-    gone: tuple[str, ...]
+    new_names: tuple[str, ...]
+    lost_names: tuple[str, ...]
 
     def line(self) -> Text:
         """The change, with every name."""
@@ -38,8 +38,8 @@ class NameChange:
             "entry {seq}: class names of {dataset} change: new {added}; gone {gone}",
             seq=self.seq,
             dataset=repr(self.dataset),
-            added=_names(self.added),
-            gone=_names(self.gone),
+            added=_names(self.new_names),
+            gone=_names(self.lost_names),
         )
 
 
@@ -59,8 +59,8 @@ class StatedWords:
     def add(self, entry: Entry) -> None:
         """Keep what an entry says in words."""
         if isinstance(entry, Charge):
-            for place, words in _stated(entry):
-                if not charge_words.known(place, words):
+            for place, words in _words_of(entry):
+                if not charge_words.is_known(place, words):
                     self.unknown.setdefault((place, words), entry.head.seq)
             self._name(entry.head.seq, entry.dataset, entry.guarantee.labels)
         elif isinstance(entry, PublicStatement):
@@ -69,9 +69,9 @@ class StatedWords:
     def _name(self, seq: int, dataset: str, labels: tuple[str, ...]) -> None:
         before = self._labels.get(dataset, labels)
         if before != labels:
-            added = tuple(name for name in labels if name not in before)
-            gone = tuple(name for name in before if name not in labels)
-            self.changes.append(NameChange(seq, dataset, added, gone))
+            new_names = tuple(name for name in labels if name not in before)
+            lost_names = tuple(name for name in before if name not in labels)
+            self.changes.append(NameChange(seq, dataset, new_names, lost_names))
         self._labels[dataset] = labels
 
     def problems(self) -> Iterator[Text]:
@@ -95,7 +95,7 @@ class StatedWords:
             )
 
 
-def _stated(charge: Charge) -> Iterator[tuple[str, str]]:
+def _words_of(charge: Charge) -> Iterator[tuple[str, str]]:
     """Fields of a charge that hold words of its program, and the words."""
     guarantee, implementation = charge.guarantee, charge.implementation
     yield "variant", guarantee.variant

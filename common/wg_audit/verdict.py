@@ -336,11 +336,11 @@ def verdict(
         total=outside.spend.total,
         forks=outside.spend.forks,
         problems=tuple(sentence for _, sentence in problems),
-        not_checked=(*open_questions, *_said_only(files), _PAST),
+        not_checked=(*open_questions, *_uncompared_proofs(files), _PAST),
     )
 
 
-def _said_only(files: Files) -> Iterator[str]:
+def _uncompared_proofs(files: Files) -> Iterator[str]:
     """Proofs that are there and compared with nothing; nothing here rests on them."""
     if files.memberships:
         yield text(

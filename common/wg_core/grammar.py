@@ -42,8 +42,8 @@ class Printable:
         """The grammar in words."""
         return f"1 to {self.limit} printable characters without white space at either end"
 
-    def accepts(self, text: str) -> bool:
-        """Whether a text is of this grammar."""
+    def is_match(self, text: str) -> bool:
+        """Tell whether a text is of this grammar."""
         return 0 < len(text) <= self.limit and text.isprintable() and text == text.strip()
 
 
@@ -59,8 +59,8 @@ class Pattern:
     expression: re.Pattern[str]
     expected: str
 
-    def accepts(self, text: str) -> bool:
-        """Whether a text is of this grammar."""
+    def is_match(self, text: str) -> bool:
+        """Tell whether a text is of this grammar."""
         return self.expression.fullmatch(text) is not None
 
 
@@ -120,7 +120,7 @@ def check_name(name: str) -> None:
     Raises:
         DecodeError: Empty, too long, or not printable.
     """
-    if not Printable(NAME_LIMIT).accepts(name):
+    if not Printable(NAME_LIMIT).is_match(name):
         raise DecodeError(
             f"name {name[:_SHOWN]!r}: expected 1 to {NAME_LIMIT} printable characters without white"
             " space at either end"
@@ -137,10 +137,10 @@ def check(record: object) -> None:
     for name, grammar, several in fields_of(kind):
         value = getattr(record, name)
         for text in value if several else (value,):
-            if not grammar.accepts(text):
+            if not grammar.is_match(text):
                 record_name = _WORDS.sub(" ", kind.__name__).lower()
-                shown = f"{text[:_SHOWN]!r} ({len(text)} characters)"
-                raise DecodeError(f"{record_name}: {name}: {shown}, expected {grammar.expected}")
+                excerpt = f"{text[:_SHOWN]!r} ({len(text)} characters)"
+                raise DecodeError(f"{record_name}: {name}: {excerpt}, expected {grammar.expected}")
 
 
 @functools.cache

@@ -174,10 +174,10 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
             uses, why = _judged(new, old)
         present, shadow = state.in_use, state.shadow
         event: What = "arrived"
-        if uses and few_sites(new, new.kept):
+        if uses and has_few_sites(new, new.kept):
             # The plant's own model names no class that only others know.
-            own = any(entry.name == LOCAL for entry in new.models)
-            present = replace(chosen, model=LOCAL) if own else None
+            has_local = any(entry.name == LOCAL for entry in new.models)
+            present = replace(chosen, model=LOCAL) if has_local else None
             shadow, event, why = chosen, "shadow", _FEW_SITES
         elif uses:
             present, event = chosen, "use"
@@ -249,8 +249,8 @@ def _better(new: ModelsManifest, old: ModelsManifest) -> bool:
     return before is None or after is None or after > before
 
 
-def few_sites(manifest: ModelsManifest, model: str) -> bool:
-    """Whether fewer than enough sites stand behind a class that a model names and nobody has here.
+def has_few_sites(manifest: ModelsManifest, model: str) -> bool:
+    """Tell whether too few sites stand behind a class that a model names and nobody has here.
 
     Always False where the plant's policy has switched the check off.
     """
@@ -274,7 +274,7 @@ def use(
             one of its classes and the person does not say that this is accepted.
     """
     chosen = Chosen(package_id=package.package_id, model=package.entry(model).name)
-    if few_sites(package, chosen.model) and not accept_few:
+    if has_few_sites(package, chosen.model) and not accept_few:
         raise ConfigError(
             f"{chosen}: fewer than three sites stand behind classes that it names; its report says"
             " how many. Add --few-sites to use it all the same"

@@ -153,10 +153,10 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
             "Whether it names {classes} was not tried: too few classes have records here.",
             classes=_list(unseen.known),
         )
-    if unseen.doubted:
+    if unseen.few_sites:
         yield text(
             "Do not rely on it for {classes}: fewer than {needed} sites stand behind each.",
-            classes=_list(unseen.doubted),
+            classes=_list(unseen.few_sites),
             needed=few_sites.SITES,
         )
     if unseen.unknown:

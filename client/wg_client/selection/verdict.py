@@ -145,21 +145,21 @@ class Unseen:
 
     Attributes:
         known: Those that enough other sites stand behind, or the operator has records of.
-        doubted: Those that others released, and fewer sites stand behind.
+        few_sites: Those that others released, and fewer sites stand behind.
         unknown: The others.
         recall: Share of a further class's records that is named, lower end, estimate and upper end
             of a 95 % interval over classes left out on trial; None: too few were tried.
     """
 
     known: tuple[str, ...] = ()
-    doubted: tuple[str, ...] = ()
+    few_sites: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     recall: tuple[float, float, float] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """All of them."""
-        return self.known + self.doubted + self.unknown
+        return self.known + self.few_sites + self.unknown
 
     @property
     def reach(self) -> Reach:
@@ -179,12 +179,14 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
     posterior, model = comparison.package.posterior, comparison.model
     present = {index for index, name in enumerate(labels) if name not in absent}
     counts = {} if posterior is None else few_sites.absent_counts(posterior, present)
-    known = [
+    known_classes = [
         name
         for index, name in enumerate(labels)
         if name in absent and (model.of_kind or counts.get(index, 0) >= few_sites.SITES)
     ]
-    doubted = [name for index, name in enumerate(labels) if index in counts and name not in known]
+    doubted_classes = [
+        name for index, name in enumerate(labels) if index in counts and name not in known_classes
+    ]
     recalls = comparison.model.fitted.leave_class_out.recalls
     recall = None
     if len(recalls) > 1:
@@ -193,9 +195,9 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
         half = spread * float(stdtrit(len(recalls) - 1, (1 + gain.COVERAGE) / 2))
         recall = max(middle - half, 0.0), middle, min(middle + half, 1.0)
     return Unseen(
-        known=tuple(known),
-        doubted=tuple(doubted),
-        unknown=tuple(name for name in absent if name not in (*known, *doubted)),
+        known=tuple(known_classes),
+        few_sites=tuple(doubted_classes),
+        unknown=tuple(name for name in absent if name not in (*known_classes, *doubted_classes)),
         recall=recall,
     )
 

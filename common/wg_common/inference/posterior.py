@@ -125,8 +125,8 @@ class Posterior:
         return bool(self.weighted[:, 1:].any())
 
     @property
-    def released(self) -> NDArray[np.bool_]:
-        """Whether other sites' releases say anything of each class, ``[K]``."""
+    def has_evidence(self) -> NDArray[np.bool_]:
+        """Tell of which classes other sites' releases say anything, ``[K]``."""
         diagonal = np.diagonal(self.precision[:, 1:, 1:], axis1=1, axis2=2)
         return np.asarray((diagonal * self.between[:, None]).max(axis=0) > 1 + _SAID)
 

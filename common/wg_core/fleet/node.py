@@ -112,7 +112,7 @@ class Node:
     def run(self, applier: Applier) -> None:
         """Serve until it is told to stop; what ends it otherwise is kept for ``status``."""
         try:
-            while not self._leaves():
+            while not self._must_leave():
                 self.serve(applier)
         except errors.WgError as error:
             self.contact.say("stopped", str(error))
@@ -134,7 +134,7 @@ class Node:
                 log.info("online as %s", self._config.site)
                 on_beat()
                 last_request = time.monotonic()
-                while not (self._leaves() or self._renewed()):
+                while not (self._must_leave() or self._renewed()):
                     began = time.monotonic()
                     if self.serve_one(session):
                         applier.wake()
@@ -159,10 +159,10 @@ class Node:
         finally:
             self._online = False
 
-    def _leaves(self) -> bool:
-        """Whether the node is told to stop, or has the one package that it waits for."""
-        arrived = self._inbox is not None and bool(self._inbox.waiting())
-        return self._stop.is_set() or arrived
+    def _must_leave(self) -> bool:
+        """Tell whether the node is to stop, or has the one package that it waits for."""
+        has_package = self._inbox is not None and bool(self._inbox.waiting())
+        return self._stop.is_set() or has_package
 
     def serve_one(self, session: Session) -> bool:
         """Answer one message; ``False`` if there is none.

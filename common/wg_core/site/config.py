@@ -75,7 +75,7 @@ def check_labels(labels: Sequence[str]) -> None:
 
 def check_name(setting: str, name: str) -> None:
     """Refuse a name that a ledger would not take: ``ConfigError`` with the setting to change."""
-    if not _NAME.accepts(name):
+    if not _NAME.is_match(name):
         raise ConfigError(
             f"{setting}: {name[:40]!r}: expected 1 to {grammar.NAME_LIMIT} printable characters"
             " without white space at either end"

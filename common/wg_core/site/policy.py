@@ -61,7 +61,7 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
             raise PolicyRefused(
                 f"{subject}: {name} {requested}, this plant allows {largest} a request"
             )
-    if not _PURPOSE.accepts(query.purpose):
+    if not _PURPOSE.is_match(query.purpose):
         raise PolicyRefused(f"{subject}: purpose is too long or not printable")
     if ANY_PURPOSE not in privacy.purposes and query.purpose not in privacy.purposes:
         raise PolicyRefused(f"{subject}: this plant does not allow its purpose")

@@ -72,7 +72,9 @@ class Pools:
         self._evidence: Callable[..., SiteEvidence] = lru_cache(4 * FEW)(self._evidence_of)
         self._root: Callable[..., tuple[str, int]] = lru_cache(KINDS_LIMIT)(self._tree)
         self._sum: Callable[[str, int], Pool] = lru_cache(KINDS_LIMIT)(self._read)
-        self._behind: Callable[[str, int], Counter[str]] = lru_cache(KINDS_LIMIT)(self._counted)
+        self._behind: Callable[[str, int], Counter[str]] = lru_cache(KINDS_LIMIT)(
+            self._sites_behind
+        )
 
     def refresh(self) -> None:
         """Take in what came since, and take out what is not used any more.
@@ -257,8 +259,8 @@ class Pools:
         self._table.note_tree(root, kinds)
         return root, len(leaves)
 
-    def _counted(self, kind: str, changes: int) -> Counter[str]:
-        """How many sites of a kind's sum stand behind each class."""
+    def _sites_behind(self, kind: str, changes: int) -> Counter[str]:
+        """Count the sites of a kind's sum that stand behind each class."""
         rows = self._table.at(kind, changes)
         return Counter(name for row in rows for name in row.behind_names)
 

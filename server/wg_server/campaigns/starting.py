@@ -54,9 +54,9 @@ class Order:
                 continue
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
-        if not _PURPOSE.accepts(self.purpose):
-            most = grammar.SENTENCE_LIMIT
-            raise ConfigError(f"purpose: expected 1 to {most} printable characters")
+        if not _PURPOSE.is_match(self.purpose):
+            limit = grammar.SENTENCE_LIMIT
+            raise ConfigError(f"purpose: expected 1 to {limit} printable characters")
 
     @property
     def summary(self) -> str:

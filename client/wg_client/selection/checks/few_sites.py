@@ -28,19 +28,19 @@ def check(comparison: Comparison) -> Finding | None:
     enough = text(
         "At least {needed} sites stand behind each class without a record here.", needed=SITES
     )
-    few = {index: count for index, count in counts.items() if count < SITES}
-    shown = listed(
+    doubted_classes = {index: count for index, count in counts.items() if count < SITES}
+    counts_shown = listed(
         [
             text("{label}: {count}", label=comparison.label(index), count=count)
-            for index, count in few.items()
+            for index, count in doubted_classes.items()
         ]
     )
     return Finding(
         model=comparison.name,
         code=CODE,
-        passed=not few,
+        passed=not doubted_classes,
         figures={
-            "classes": float(len(few)),
+            "classes": float(len(doubted_classes)),
             "fewest": float(min(counts.values(), default=0)),
             "needed": float(SITES),
         },
@@ -48,9 +48,9 @@ def check(comparison: Comparison) -> Finding | None:
             "Fewer than {needed} sites stand behind classes without a record here ({classes}). Who"
             " released most of such a class decides what its name means.",
             needed=SITES,
-            classes=shown,
+            classes=counts_shown,
         )
-        if few
+        if doubted_classes
         else enough,
     )
 
@@ -59,6 +59,6 @@ def absent_counts(posterior: Posterior, present: set[int]) -> dict[int, int]:
     """Sites that stand behind each class which others released and the plant has no record of."""
     return {
         int(index): int(posterior.sites[index])
-        for index in np.flatnonzero(posterior.released)
+        for index in np.flatnonzero(posterior.has_evidence)
         if index not in present
     }

@@ -83,34 +83,36 @@ def log_bayes_factors(
     """
     size, d = site.means.shape
     total, weights, variance = np.zeros((size, d)), np.zeros(size), np.zeros((size, d))
-    shared = [_shared(site, peer) for peer in peers]
+    common = [_common_classes(site, peer) for peer in peers]
     precision = np.array(
-        [np.where(both, 1 / _variance(priors, x), 0) for x, both in zip(peers, shared, strict=True)]
+        [np.where(both, 1 / _variance(priors, x), 0) for x, both in zip(peers, common, strict=True)]
     ).reshape(len(peers), size)
-    counted = np.where(precision > 0, precision, np.nan)
-    median = np.array([np.nanmedian(x) if np.isfinite(x).any() else 0.0 for x in counted.T])
-    for peer, both, sure in zip(peers, shared, precision, strict=True):
+    finite_precision = np.where(precision > 0, precision, np.nan)
+    median = np.array(
+        [np.nanmedian(x) if np.isfinite(x).any() else 0.0 for x in finite_precision.T]
+    )
+    for peer, both, sure in zip(peers, common, precision, strict=True):
         if both.sum() < 2:
             continue
         weight = np.minimum(sure, median)
-        total += weight[:, None] * _aligned(priors, site, peer, both)
+        total += weight[:, None] * _difference(priors, site, peer, both)
         variance += np.square(weight)[:, None] * (_directions(priors, peer) + noise)
         weights += weight
-    known = weights > 0
-    scale = np.where(known, weights, 1.0)[:, None]
-    same = _directions(priors, site) + noise + variance / np.square(scale)
-    ratio = 2 * priors.between / same
-    evidence = np.log1p(ratio) - np.square(total / scale) / same * ratio / (1 + ratio)
-    return np.where(known, evidence.sum(axis=1) / 2, 0.0)
+    has_peer = weights > 0
+    scale = np.where(has_peer, weights, 1.0)[:, None]
+    same_class = _directions(priors, site) + noise + variance / np.square(scale)
+    ratio = 2 * priors.between / same_class
+    evidence = np.log1p(ratio) - np.square(total / scale) / same_class * ratio / (1 + ratio)
+    return np.where(has_peer, evidence.sum(axis=1) / 2, 0.0)
 
 
-def _shared(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bool_]:
+def _common_classes(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bool_]:
     """Classes that both sites have, ``[K]``; none if there is but one."""
     both = (site_a.present > _THERE) & (site_b.present > _THERE)
     return np.asarray(both & (both.sum() > 1))
 
 
-def _aligned(
+def _difference(
     priors: Priors, site: SiteEvidence, peer: SiteEvidence, both: NDArray[np.bool_]
 ) -> Floats:
     """Differences of two sites' class means along the eigenvectors, ``[K, d]``.
