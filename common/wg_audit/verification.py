@@ -198,7 +198,6 @@ class Finding:
                 for reuse in state.reuses.values()
             ],
             "statements": state.statement_count,
-            "class_name_changes": canonical.to_builtins([x.changes for x in self.words]),
             "remarks": self.remarks,
         }
 

@@ -45,7 +45,7 @@ def survey_cells(
     units = list(cell_table.columns[unit_column]) if unit_column else None
     sides = None if split is None else cell_table.columns.get(_SPLIT)
     parts = ("", "0") if split == 0 else (str(split),)
-    labels = _domain(table, labels, declared)
+    labels = _domain(table, labels, declared, list(cell_table.problems.values()))
     index = dataset.label_index(labels)
     usable: list[int] = []
     problems: list[Problem] = []
@@ -83,8 +83,13 @@ def survey_cells(
     )
 
 
-def _domain(table: Path, labels: Sequence[str] | None, cell_labels: Sequence[str]) -> Sequence[str]:
-    """The labels that are declared, or those that the table has.
+def _domain(
+    table: Path, labels: Sequence[str] | None, cell_labels: Sequence[str], reasons: Sequence[str]
+) -> Sequence[str]:
+    """Return the labels that are declared, or those that the table has.
+
+    Args:
+        reasons: Of rows that cannot be used; the first one is named where there is no label.
 
     Raises:
         DataError: There are none, or two of the table's may be one class.
@@ -93,5 +98,6 @@ def _domain(table: Path, labels: Sequence[str] | None, cell_labels: Sequence[str
         labels = sorted({label for label in cell_labels if label})
         check_case(table, labels)
     if not labels:
-        raise DataError(f"{table}: no labels; declare them (--labels a,b,c)")
+        reason = "".join(f"; {reason}" for reason in reasons[:1])
+        raise DataError(f"{table}: no labels; declare them (--labels a,b,c){reason}")
     return labels
