@@ -89,7 +89,7 @@ def _domain(
     """Return the labels that are declared, or those that the table has.
 
     Args:
-        reasons: Of rows that cannot be used; the first one is named where there is no label.
+        reasons: Causes for which rows cannot be used; the first is named where there is no label.
 
     Raises:
         DataError: There are none, or two of the table's may be one class.
